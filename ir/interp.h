@@ -1,0 +1,59 @@
+/* The reference interpreter: evaluates any Func in f64 or in the declared types. Slow, obvious, the
+ * judge of everything else. Errors are explicit; memory is malloc'ed through the allocator. */
+#ifndef DLC_IR_INTERP_H
+#define DLC_IR_INTERP_H
+
+#include "ir/ir.h"
+
+/* A row-major tensor. Floats are held as double and rounded to the declared type after each op (unless
+ * Interp.wide); integers and bools as int64_t. Exactly one of f and i is set when n > 0. */
+typedef struct EvalTensor {
+    DType dtype;
+    int32_t rank;
+    int64_t dims[TYPE_MAX_RANK];
+    int64_t n; /* elements */
+    double *f;
+    int64_t *i;
+} EvalTensor;
+
+typedef struct Interp {
+    Context *context;
+    const dlc_allocator *allocator;
+    const int64_t *dim_values; /* by dim id */
+    int32_t n_dims;
+    bool wide; /* every float type computes in f64 */
+    EvalTensor **values; /* by value id; see interp.c */
+    char message[512];   /* after a failure */
+    Place fault_place;
+} Interp;
+
+dlc_status eval_tensor_init(EvalTensor *tensor, DType dtype, int32_t rank, const int64_t *dims,
+                            const dlc_allocator *allocator); /* zeroed elements */
+void eval_tensor_finish(EvalTensor *tensor, const dlc_allocator *allocator);
+
+/* Runs the Func: args[i] for each argument (borrowed), results[i] receives owned tensors. On failure
+ * results are untouched and interp->message says why. */
+dlc_status interp_run(Interp *interp, Func *func, const EvalTensor *const *args,
+                      EvalTensor *results);
+
+/* For eval_<op> rules (ir/ops): operand tensors, and result tensors already allocated with their types'
+ * concrete shapes. Region ops run their blocks with interp_block. */
+const EvalTensor *interp_operand(Interp *interp, const Op *op, int32_t index);
+EvalTensor *interp_result(Interp *interp, const Op *op, int32_t index);
+dlc_status interp_fail(Interp *interp, const Op *op, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+dlc_status interp_size(Interp *interp, const Size *size, int64_t *out);
+/* Binds args, runs the block, lends the yielded tensors (valid until the next run of the block). */
+dlc_status interp_block(Interp *interp, const Block *block, const EvalTensor *const *args,
+                        const EvalTensor **yields);
+/* Scalar semantics shared with constant folding: floats in double. */
+double scalar_eval_float(OpCode code, const double *operands);
+int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands);
+double round_to_dtype(double value, DType dtype);      /* f16/bf16: nearest, ties to even */
+int64_t float_to_int(double value, DType dtype);       /* truncates, saturates, nan is 0 */
+int64_t wrap_int(int64_t value, DType dtype);          /* two's complement */
+/* The Philox4x32-10 uniform of ops.def's random_uniform; f32: 24 bits / 2^24; f64: 53 bits / 2^53. */
+double random_uniform_at(int64_t seed, int64_t step, int64_t site, int64_t iteration, int64_t flat,
+                         DType dtype);
+
+#endif

@@ -1,0 +1,194 @@
+/* The IR: Module -> Func -> Block -> Op, in SSA form, everything in the module's arena. A Func is one
+ * entry for one purpose (train, eval, infer, init). No op has effects: parameters, state and
+ * optimiser slots are arguments and results of the Func; results are stored by the executor. */
+#ifndef DLC_IR_IR_H
+#define DLC_IR_IR_H
+
+#include "ir/op.h"
+
+typedef struct Block Block;
+typedef struct Func Func;
+typedef struct Module Module;
+
+typedef union AttrValue {
+    int64_t i; /* INT, BOOL (0/1), DTYPE */
+    double f;
+    const char *text;
+    const Size *size;
+    struct {
+        int32_t count;
+        union {
+            const int64_t *ints;
+            const Size *const *sizes;
+            const double *floats; /* DATA */
+        };
+    } list;
+} AttrValue;
+
+struct Value {
+    Type type;
+    Op *op;       /* the producer; NULL for a block argument */
+    Block *block; /* of the argument, or NULL */
+    int32_t index; /* result or argument number */
+    int32_t id;    /* unique in the Func, dense after func_renumber; for side arrays */
+    const char *name; /* the user's name for it, or NULL; interned */
+};
+
+struct Op {
+    OpCode code;
+    Place place;      /* of the expression in the .dl text */
+    const char *label; /* parameter path of the surrounding call ("h.0.attn"), "" at top; interned */
+    Value **operands;
+    int32_t n_operands;
+    Value **results;
+    int32_t n_results;
+    AttrValue attrs[OP_MAX_ATTRS]; /* in the order of op_info(code)->attrs */
+    Block **blocks;
+    int32_t n_blocks;
+    Block *parent;
+    Op *prev, *next;
+    int32_t id; /* dense after func_renumber */
+};
+
+/* A straight list of ops that ends in `yield`. */
+struct Block {
+    Value **args;
+    int32_t n_args;
+    Op *first, *last;
+    Op *owner; /* the op it belongs to; NULL: a Func's body */
+    Func *func;
+};
+
+typedef enum ArgRole {
+    ARG_INPUT,  /* a model input; name is the input's */
+    ARG_PARAM,  /* a trained parameter; name is its path */
+    ARG_STATE,  /* persistent, not trained (running_mean); name is its path */
+    ARG_CACHE,  /* a session's state that is in no weight file */
+    ARG_SLOT,   /* optimiser state; name is "<parameter path>#<slot>", or "#<name>" for a global one */
+    ARG_SCALAR  /* given by the run time, rank 0: seed i64, step i64, steps i64, epoch i64,
+                   steps_per_epoch i64, lr f32 (nan: use the program's), set.<name> … */
+} ArgRole;
+
+typedef enum ResultRole {
+    RESULT_OUTPUT, /* name is the output's */
+    RESULT_METRIC, /* name; rank 0 */
+    RESULT_METRIC_OVER, /* the divisor of the metric of the same name; rank 0 */
+    RESULT_LOSS,   /* rank 0; name "loss", or the loss's own */
+    RESULT_STORE,  /* the new value of argument `arg` (param, state, cache or slot) */
+    RESULT_OK,     /* bool rank 0: false means nothing is stored (non-finite loss or gradients) */
+    RESULT_INFO    /* rank 0 values shown by the run time: "lr", "grad_norm" */
+} ResultRole;
+
+typedef enum Purpose { PURPOSE_INFER, PURPOSE_EVAL, PURPOSE_TRAIN, PURPOSE_INIT, PURPOSE_OTHER } Purpose;
+
+/* What a Func has reached; once given, the verifier checks it at every later verification. */
+typedef enum FuncProperty {
+    PROP_NO_GRAD_OPS = 1 << 0, /* differentiated: no `grad` op anywhere */
+    PROP_FUSED = 1 << 1,       /* every op is a fusion, or one that lowers to a library call, loop or view */
+    PROP_PLACED = 1 << 2
+} FuncProperty;
+
+typedef struct FuncArg {
+    ArgRole role;
+    const char *name; /* interned */
+    Place place;
+} FuncArg;
+
+typedef struct FuncResult {
+    ResultRole role;
+    const char *name; /* interned; "" if none */
+    int32_t arg;      /* RESULT_STORE: index of the argument it replaces */
+} FuncResult;
+
+struct Func {
+    Module *module;
+    const char *name; /* "digits.train"; interned */
+    Purpose purpose;
+    Block *body;      /* arguments are the Func's; its yield gives the results */
+    FuncArg *args;    /* body->n_args of them */
+    FuncResult *results;
+    int32_t n_results;
+    unsigned properties;
+    int32_t n_values, n_ops; /* after func_renumber: ids are below these */
+    Func *next;
+};
+
+struct Module {
+    Context *context;
+    Arena arena; /* IR and attributes */
+    const char *name; /* of the model */
+    const Dim **dims; /* by id */
+    int32_t n_dims;
+    Func *first, *last; /* functions in order */
+    /* What the run time wants to know of training: name -> text, printed and parsed as
+     * `setting <name> = "<text>"` (batch, epochs, steps, seed, optimizer …). Insertion order. */
+    Map settings;
+};
+
+/* -- module.c: making and changing */
+Module *module_create(Context *context, const char *name); /* in context->arena's boundary */
+void module_destroy(Module *module);
+const Dim *module_add_dim(Module *module, const char *name, int64_t low, int64_t high,
+                          int64_t divisor, int64_t nominal, Place place);
+const Dim *module_find_dim(const Module *module, const char *name);
+Func *func_create(Module *module, const char *name, Purpose purpose);
+void func_remove(Func *func); /* unlinks it from the module */
+Value *func_add_arg(Func *func, ArgRole role, const char *name, Type type, Place place);
+/* Result list and yield are set together, once the body is complete. */
+void func_set_results(Func *func, const FuncResult *results, Value *const *values, int32_t count);
+int32_t func_find_arg(const Func *func, ArgRole role, const char *name); /* -1: none */
+Op *block_yield(const Block *block); /* its last op, which must be a yield; else NULL */
+Block *block_create(Func *func, Op *owner);
+Value *block_add_arg(Block *block, Type type, const char *name);
+
+/* Makes an op (not yet in a block): operands are copied, results allocated untyped. */
+Op *op_create(Func *func, OpCode code, Value *const *operands, int32_t n_operands,
+              int32_t n_results, int32_t n_blocks);
+void op_insert_before(Op *op, Op *position);
+void op_append(Block *block, Op *op);
+void op_unlink(Op *op);
+void op_set_operand(Op *op, int32_t index, Value *value);
+AttrValue *op_attr(Op *op, const char *name); /* NULL: the op has no such attribute */
+int64_t op_int(const Op *op, const char *name);
+bool op_bool(const Op *op, const char *name);
+double op_float(const Op *op, const char *name);
+const char *op_text(const Op *op, const char *name);
+const Size *op_size(const Op *op, const char *name);
+const int64_t *op_ints(const Op *op, const char *name, int32_t *out_count);
+const Size *const *op_sizes(const Op *op, const char *name, int32_t *out_count);
+AttrValue attr_ints(Func *func, const int64_t *ints, int32_t count);   /* copies into the module arena */
+AttrValue attr_sizes(Func *func, const Size *const *sizes, int32_t count);
+/* Infers the result types with the op's shape rule. */
+bool op_infer(Context *context, Op *op, OpProblem *problem);
+/* Whether two ops of the same code have equal attributes (blocks not compared). */
+bool op_attrs_equal(const Op *a, const Op *b);
+uint64_t op_attrs_hash(const Op *op);
+
+#define BLOCK_EACH_OP(block, op) for (Op *op = (block)->first; op; op = op->next)
+/* Calls visit for every op of the Func, blocks included, in program order (an op before its blocks). */
+void func_each_op(Func *func, void (*visit)(Op *op, void *user), void *user);
+/* Dense ids for values and ops in program order. */
+void func_renumber(Func *func);
+/* Uses per value id (call func_renumber first): arrays of n_values in `arena`. */
+int32_t *func_use_counts(const Func *func, Arena *arena);
+/* Replaces, everywhere in the Func, values v by map[v->id] where that is not NULL (chains are followed). */
+void func_replace_values(Func *func, Value **map);
+/* A deep copy of the Func into the same module under a new name (NULL: same name, not linked). */
+Func *func_clone(Func *func, const char *name);
+/* Copies ops of `block` (without its yield) before `position` in another block; map (by value id, at least
+ * n_values entries) gives replacements for arguments and outer values and receives the copies. */
+void block_clone_ops(Func *func, const Block *block, Op *position, Block *append_to, Value **map);
+
+/* -- text form: print.c, parse.c */
+void module_print(Module *module, Str *out);
+void func_print(Func *func, Str *out);
+void op_print(const Op *op, Str *out); /* one line, without blocks; for messages */
+/* NULL after diagnostics in context->diags. */
+Module *module_parse(Context *context, const Source *source);
+
+/* -- verify.c: every invariant above, and those of the Func's properties. On failure adds text to
+ * `report` (all problems, each beside its op) and returns false. */
+bool func_verify(Func *func, Str *report);
+bool module_verify(Module *module, Str *report);
+
+#endif

@@ -1,0 +1,120 @@
+/* The op table as the program sees it: codes, kinds, attribute descriptors and per-op rules, all
+ * expanded from ir/scalar.def and ir/ops.def. Who wants to know something about an op asks here. */
+#ifndef DLC_IR_OP_H
+#define DLC_IR_OP_H
+
+#include "ir/type.h"
+
+typedef enum OpCode {
+#define SCALAR(name, arity, class_, result, kind, cost, c, cuda, doc) OP_##name,
+#include "ir/scalar.def"
+#undef SCALAR
+#define OP(name, ...) OP_##name,
+#include "ir/ops.def"
+#undef OP
+    OP_CODE_COUNT
+} OpCode;
+
+enum {
+    OP_N_SCALAR = 0
+#define SCALAR(...) +1
+#include "ir/scalar.def"
+#undef SCALAR
+}; /* codes below this are scalar.def rows: op->code is also the scalar operation */
+
+typedef enum OpKind {
+    KIND_ELEMENTWISE,
+    KIND_CONSTANT,
+    KIND_MOVEMENT,
+    KIND_WINDOW,
+    KIND_REDUCTION,
+    KIND_PREFIX,
+    KIND_SORT,
+    KIND_CONTRACTION,
+    KIND_CONVOLUTION,
+    KIND_INDEX,
+    KIND_RANDOM,
+    KIND_CONTROL,
+    KIND_COLLECTIVE
+} OpKind;
+
+typedef enum OpFlag {
+    OPF_NODIFF = 1 << 0,
+    OPF_EFFECT = 1 << 1,
+    OPF_ISOLATED = 1 << 2,
+    OPF_OWN_GRAD = 1 << 3
+} OpFlag;
+
+typedef enum AttrKind {
+    ATTR_INT,   /* int64_t */
+    ATTR_SIZE,  /* const Size * */
+    ATTR_FLOAT, /* double */
+    ATTR_BOOL,
+    ATTR_TEXT,  /* interned */
+    ATTR_DTYPE,
+    ATTR_INTS,
+    ATTR_SIZES,
+    ATTR_DATA /* doubles for float literals, int64_t for the others */
+} AttrKind;
+
+enum { OP_MAX_ATTRS = 6 };
+
+typedef struct AttrDesc {
+    const char *name;
+    AttrKind kind;
+} AttrDesc;
+
+typedef enum ScalarClass { CLASS_FLOAT, CLASS_NUMBER, CLASS_INTEGER, CLASS_BOOL, CLASS_ANY } ScalarClass;
+typedef enum ScalarResult { RESULT_SAME, RESULT_BOOL } ScalarResult;
+
+typedef struct Op Op;
+typedef struct Value Value;
+typedef struct Builder Builder;
+
+/* Rough work of one op at the dims' nominal values. */
+typedef struct OpCost {
+    double flops, bytes;
+} OpCost;
+
+/* Receives a complaint about an ill-formed op from shape rules; text is a complete sentence without
+ * place. The frontend turns it into a diagnostic, the verifier into an internal error. */
+typedef struct OpProblem {
+    const char *text; /* NULL: none */
+} OpProblem;
+
+struct EvalTensor; /* ir/interp.h */
+struct Interp;
+
+typedef struct OpInfo {
+    const char *name;
+    OpKind kind;
+    int n_operands, n_results, n_blocks; /* -1: any */
+    unsigned flags;
+    int n_attrs;
+    AttrDesc attrs[OP_MAX_ATTRS];
+    const char *doc;
+    /* scalar.def rows only */
+    bool is_scalar;
+    ScalarClass scalar_class;
+    ScalarResult scalar_result;
+    int scalar_cost;
+    const char *scalar_c;
+    /* Sets the types of op->results (already allocated, n_results known) from operands, attributes and
+     * blocks. On failure sets problem->text and returns false. Checks everything the op demands. */
+    bool (*shape)(Context *context, Op *op, OpProblem *problem);
+    /* Adds, for each operand i with wanted[i], its cotangent to out[i] (NULL: zero), given the
+     * cotangents of the results (NULL entries: zero). Built with the builder, so differentiable
+     * again. NULL: NODIFF, or handled by passes/differentiate itself (scan, while, grad). */
+    void (*grad)(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
+    OpCost (*cost)(const Op *op);
+    /* Reference semantics; see ir/interp.h. */
+    dlc_status (*eval)(struct Interp *interp, const Op *op);
+} OpInfo;
+
+const OpInfo *op_info(OpCode code);
+bool op_code_from_name(const char *name, OpCode *out);
+static inline bool op_is_scalar(OpCode code) {
+    return (int)code < (int)OP_N_SCALAR;
+}
+
+#endif
