@@ -1,0 +1,165 @@
+/* The loop IR that all backends share: one Kernel is a grid of independent tiles, each running a small
+ * structured program of loops, immutable lets, mutable scalars, local arrays, loads, stores, guards and
+ * register-tile contractions. Made by codegen/lower from one fusion; printed by kernel_print (the print is
+ * also the kernel's identity: equal text is compiled once); turned to code by codegen/<backend>.
+ *
+ * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values are
+ * scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round). Bools are i1 in
+ * expressions and bytes 0/1 in memory. Integer scalar ops use scalar.def's rules (floor conventions). */
+#ifndef DLC_CODEGEN_KERNEL_H
+#define DLC_CODEGEN_KERNEL_H
+
+#include "ir/ir.h"
+#include "passes/machine.h"
+
+typedef struct KVar KVar;
+typedef struct KExpr KExpr;
+typedef struct KStmt KStmt;
+typedef struct KLocal KLocal;
+typedef struct Kernel Kernel;
+
+/* A scalar: loop variable, let (immutable) or mutable accumulator. */
+struct KVar {
+    DType dtype; /* loop variables: DT_I64 */
+    int32_t id;  /* dense in the kernel */
+    bool is_mutable;
+    const char *hint; /* for printing; not unique */
+};
+
+/* An array private to one tile, in the worker's scratch; contents undefined at the start of a tile. */
+struct KLocal {
+    DType dtype;
+    int64_t count; /* constant */
+    int32_t id;
+    const char *hint;
+};
+
+typedef enum KExprKind {
+    KE_INT,    /* i64 constant (dtype DT_I64), or an integer/bool constant of dtype */
+    KE_FLOAT,  /* float constant of dtype */
+    KE_VAR,
+    KE_SIZE,   /* size parameter number `index`, i64 */
+    KE_LOAD,   /* buffer `index` at a[0] (i64); result dtype: the buffer's, widened to f32 for f16/bf16 */
+    KE_LOCAL,  /* local array at a[0] */
+    KE_SCALAR, /* scalar.def operation `op` on a[0..n) */
+    KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too */
+    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64; site; dtype */
+} KExprKind;
+
+struct KExpr {
+    KExprKind kind;
+    DType dtype;
+    OpCode op;
+    int32_t n;
+    const KExpr *a[4];
+    int64_t integer; /* KE_INT; the site of KE_UNIFORM */
+    double real;
+    int32_t index; /* buffer, size parameter */
+    const KVar *var;
+    const KLocal *local;
+};
+
+typedef enum KStmtKind {
+    KS_LET,         /* var = value (var not mutable) */
+    KS_SET,         /* var = value (mutable; the first KS_SET in program order declares it) */
+    KS_FOR,         /* for var in [begin, end): body; see KLoopKind */
+    KS_IF,          /* if value: body else: otherwise (may be NULL) */
+    KS_STORE,       /* buffer `index` at [begin] = value */
+    KS_LOCAL_STORE, /* local at [begin] = value */
+    KS_CONTRACT,    /* register tile, see below */
+    KS_FAULT        /* if value (bool): record fault `site` with begin (the index) and end (the bound), first wins */
+} KStmtKind;
+
+typedef enum KLoopKind {
+    KL_GRID,   /* only outermost, perfectly nested, begin 0: together they are the tile grid */
+    KL_SERIAL,
+    KL_VECTOR, /* iterations are independent but for KS_SET reductions marked in `reduction`; unit stride hoped for */
+    KL_UNROLL  /* constant extent */
+} KLoopKind;
+
+struct KStmt {
+    KStmtKind kind;
+    KStmt *next;
+    KLoopKind loop;
+    const KVar *var;
+    const KExpr *begin, *end, *value;
+    KStmt *body, *otherwise;
+    int32_t index;
+    const KLocal *local;
+    int64_t site;
+    /* KS_CONTRACT: c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for
+     * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c in local
+     * `local` at offset `value`, its rows `c_stride` apart. rows x columns is the machine's register tile
+     * for the dtype. `accumulate`: add to c, else overwrite. */
+    const KLocal *a_local, *b_local;
+    const KExpr *depth, *c_stride;
+    bool accumulate;
+};
+
+typedef struct KBuffer {
+    DType dtype;
+    bool is_written;
+} KBuffer;
+
+struct Kernel {
+    const char *name;   /* readable: "matmul_add_gelu"; not identity */
+    Arena *arena;
+    KBuffer *buffers;
+    int32_t n_buffers;
+    const Size **sizes; /* the size parameters: symbolic sizes only; constants are folded */
+    int32_t n_sizes;
+    const Size **grid;  /* extents of the KL_GRID loops, outermost first; product = tiles */
+    int32_t n_grid;
+    KStmt *body;
+    int32_t n_vars;
+    KLocal **locals;
+    int32_t n_locals;
+    double flops, bytes; /* at nominal dims, for bench */
+};
+
+/* Text form; also the identity. Size parameters are printed by number, so that two kernels that differ
+ * only in which symbolic sizes they get are the same. */
+void kernel_print(const Kernel *kernel, Str *out);
+uint64_t kernel_hash(const Kernel *kernel);
+int64_t kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
+int64_t kernel_local_offset(const Kernel *kernel, const KLocal *local);
+
+/* What one fused op becomes: kernels in order, and how their buffers connect. */
+typedef enum BindKind { BIND_OPERAND, BIND_RESULT, BIND_TEMP } BindKind;
+typedef struct Bind {
+    BindKind kind;
+    int32_t index; /* of the fusion's operand or result, or of temps */
+} Bind;
+typedef struct LoweredKernel {
+    Kernel *kernel;
+    const Bind *binds; /* kernel->n_buffers */
+    /* This kernel only copies operand `copy_of` to result `copy_to`: skipped when the two share a buffer.
+     * -1 otherwise. */
+    int32_t copy_of, copy_to;
+} LoweredKernel;
+typedef struct LoweredTemp {
+    DType dtype;
+    const Size *elements;
+} LoweredTemp;
+typedef struct LoweredOp {
+    LoweredKernel *kernels;
+    int32_t n_kernels;
+    LoweredTemp *temps;
+    int32_t n_temps;
+    /* inplace[r]: operand that result r may share its buffer with (same bytes; every tile reads only what it
+     * then overwrites itself, or the kernel begins with the copy above), or -1. */
+    int32_t *inplace;
+} LoweredOp;
+
+/* codegen/lower: one fused op (form says which lowering) to kernels, in `arena`. Fault sites are numbered by
+ * `site_of(user, place, text)`. Never fails on verified IR. */
+typedef struct LowerContext {
+    Context *context;
+    Arena *arena;
+    const Machine *machine;
+    int64_t (*site_of)(void *user, Place place, const char *text);
+    void *user;
+} LowerContext;
+void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* Arenas: memory for what dies together. Compile side only: allocation never returns NULL; when
+ * memory (or the limit) runs out, control jumps to the Boundary set by the public call, which frees
+ * every arena and returns DLC_ERROR_OUT_OF_MEMORY. No jump may cross LLVM, OpenMP or C++ frames. */
+#ifndef DLC_IR_BASE_ARENA_H
+#define DLC_IR_BASE_ARENA_H
+
+#include "dlc/dlc.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where a failed allocation (or a compile-side limit) lands. `status` is set before the jump. */
+typedef struct Boundary {
+    jmp_buf jump;
+    dlc_status status;
+} Boundary;
+
+typedef struct ArenaBlock ArenaBlock;
+
+typedef struct Arena {
+    const dlc_allocator *allocator; /* NULL: malloc and free */
+    Boundary *boundary;             /* must be set before the first allocation */
+    ArenaBlock *blocks;
+    char *cursor, *end;
+    size_t total; /* bytes taken from the allocator */
+    size_t limit; /* 0: none */
+} Arena;
+
+void arena_init(Arena *arena, const dlc_allocator *allocator, Boundary *boundary);
+void arena_finish(Arena *arena); /* frees every block; accepts a zeroed arena */
+void arena_clear(Arena *arena);  /* frees every block, keeps allocator and boundary */
+
+/* Zeroed, aligned to 16. Jumps when memory runs out. */
+void *arena_alloc(Arena *arena, size_t bytes);
+/* count * size, checked: overflow jumps. */
+void *arena_alloc_array(Arena *arena, size_t count, size_t size);
+char *arena_strndup(Arena *arena, const char *text, size_t length);
+char *arena_strdup(Arena *arena, const char *text);
+char *arena_format(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_vformat(Arena *arena, const char *format, va_list args);
+
+#define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
+#define ARENA_ARRAY(arena, type, count)                                                            \
+    ((type *)arena_alloc_array((arena), (size_t)(count), sizeof(type)))
+
+/* Leaves the compile for the boundary with `status`; never returns. */
+_Noreturn void boundary_leave(Boundary *boundary, dlc_status status);
+
+#endif

@@ -1,0 +1,21 @@
+/* The machine model: what passes and lowering may know of a target, without knowing the target.
+ * Filled by codegen/<backend>; read by fusion, tile choice and the cost model. */
+#ifndef DLC_PASSES_MACHINE_H
+#define DLC_PASSES_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct Machine {
+    const char *target;   /* "cpu", "cuda", "null" */
+    const char *name;     /* as pinned in the manifest, e.g. "x86-64-v3" */
+    const char *features; /* the target's own feature text */
+    int32_t vector_bytes; /* 64, 32 or 16 */
+    /* Register tile of the contraction micro-kernel for f32 and f64: rows x columns. */
+    int32_t tile_rows_f32, tile_columns_f32;
+    int32_t tile_rows_f64, tile_columns_f64;
+    int64_t l1_bytes, l2_bytes;
+    double flops_per_second, bytes_per_second; /* nominal, for the cost model */
+} Machine;
+
+#endif
