@@ -1,0 +1,139 @@
+/* Arenas: bump allocation in blocks that grow with use, freed together (arena.h). */
+#include "ir/base/arena.h"
+#include "ir/base/checked.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ARENA_ALIGNMENT = 16, ARENA_FIRST_BLOCK = 16 * 1024, ARENA_LAST_BLOCK = 1024 * 1024 };
+
+/* The payload follows at the next multiple of ARENA_ALIGNMENT. */
+struct ArenaBlock {
+    ArenaBlock *next;
+    size_t bytes;
+};
+
+static size_t round_up(size_t bytes) {
+    return (bytes + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
+}
+
+enum { HEADER_BYTES = (sizeof(ArenaBlock) + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT };
+
+_Noreturn void boundary_leave(Boundary *boundary, dlc_status status) {
+    boundary->status = status;
+    longjmp(boundary->jump, 1);
+}
+
+void arena_init(Arena *arena, const dlc_allocator *allocator, Boundary *boundary) {
+    *arena = (Arena){.allocator = allocator, .boundary = boundary};
+}
+
+void arena_clear(Arena *arena) {
+    ArenaBlock *block = arena->blocks;
+    while (block) {
+        ArenaBlock *next = block->next;
+        if (arena->allocator) {
+            arena->allocator->free(arena->allocator->user, block);
+        } else {
+            free(block);
+        }
+        block = next;
+    }
+    arena->blocks = NULL;
+    arena->cursor = NULL;
+    arena->end = NULL;
+    arena->total = 0;
+}
+
+void arena_finish(Arena *arena) {
+    arena_clear(arena);
+    arena->boundary = NULL;
+}
+
+/* A block with room for `payload` bytes; a payload that would waste most of a shared block gets one
+ * of its own and leaves the cursor where it was. */
+static char *block_take(Arena *arena, size_t payload) {
+    size_t wanted = arena->total < ARENA_FIRST_BLOCK ? ARENA_FIRST_BLOCK : arena->total;
+    if (wanted > ARENA_LAST_BLOCK) {
+        wanted = ARENA_LAST_BLOCK;
+    }
+    bool own = payload > wanted / 4;
+    size_t bytes = own ? payload + (size_t)HEADER_BYTES : wanted;
+    if (arena->limit && (bytes > arena->limit || arena->total > arena->limit - bytes)) {
+        boundary_leave(arena->boundary, DLC_ERROR_LIMIT);
+    }
+    ArenaBlock *block = arena->allocator ? arena->allocator->alloc(arena->allocator->user, bytes)
+                                         : malloc(bytes);
+    if (!block) {
+        boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
+    }
+    block->next = arena->blocks;
+    block->bytes = bytes;
+    arena->blocks = block;
+    arena->total += bytes;
+    char *start = (char *)block + (size_t)HEADER_BYTES;
+    if (!own) {
+        arena->cursor = start + payload;
+        arena->end = (char *)block + bytes;
+    }
+    return start;
+}
+
+void *arena_alloc(Arena *arena, size_t bytes) {
+    if (bytes > SIZE_MAX / 2) {
+        boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
+    }
+    size_t payload = round_up(bytes ? bytes : 1);
+    char *memory;
+    if (arena->cursor && (size_t)(arena->end - arena->cursor) >= payload) {
+        memory = arena->cursor;
+        arena->cursor += payload;
+    } else {
+        memory = block_take(arena, payload);
+    }
+    memset(memory, 0, payload);
+    return memory;
+}
+
+void *arena_alloc_array(Arena *arena, size_t count, size_t size) {
+    size_t bytes;
+    if (!checked_mul_size(count, size, &bytes)) {
+        boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
+    }
+    return arena_alloc(arena, bytes);
+}
+
+char *arena_strndup(Arena *arena, const char *text, size_t length) {
+    char *copy = arena_alloc(arena, length + 1);
+    if (length) {
+        memcpy(copy, text, length);
+    }
+    return copy;
+}
+
+char *arena_strdup(Arena *arena, const char *text) {
+    return arena_strndup(arena, text, strlen(text));
+}
+
+char *arena_vformat(Arena *arena, const char *format, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length < 0) {
+        boundary_leave(arena->boundary, DLC_ERROR_INTERNAL);
+    }
+    char *text = arena_alloc(arena, (size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, args);
+    return text;
+}
+
+char *arena_format(Arena *arena, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *text = arena_vformat(arena, format, args);
+    va_end(args);
+    return text;
+}

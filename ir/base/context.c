@@ -1,0 +1,44 @@
+/* The compile context: arena, interned strings, sources, diagnostics (context.h). */
+#include "ir/base/context.h"
+
+void context_init(Context *context, const dlc_allocator *allocator, Boundary *boundary) {
+    *context = (Context){.allocator = allocator, .boundary = boundary};
+    arena_init(&context->arena, allocator, boundary);
+    map_init(&context->strings, &context->arena);
+    diag_list_init(&context->diags, &context->arena);
+    context->default_float = 1; /* DT_F32 of ir/type.h, which this floor does not see */
+}
+
+void context_finish(Context *context) {
+    arena_finish(&context->arena);
+    *context = (Context){0};
+}
+
+const char *context_intern(Context *context, const char *text) {
+    const char *known = map_get(&context->strings, text);
+    if (known) {
+        return known;
+    }
+    map_set(&context->strings, text, NULL);
+    MapEntry *entry = &context->strings.entries[context->strings.count - 1];
+    entry->value = (void *)(uintptr_t)entry->key;
+    return entry->key;
+}
+
+const char *context_internf(Context *context, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vformat(&context->arena, format, args);
+    va_end(args);
+    return context_intern(context, text);
+}
+
+const Source *context_source(Context *context, const char *name, const char *text, size_t length,
+                             bool is_library) {
+    Source *source = ARENA_NEW(&context->arena, Source);
+    source->name = context_intern(context, name);
+    source->text = arena_strndup(&context->arena, text, length);
+    source->length = length;
+    source->is_library = is_library;
+    return source;
+}
