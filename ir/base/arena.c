@@ -19,7 +19,9 @@ static size_t round_up(size_t bytes) {
     return (bytes + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
 }
 
-enum { HEADER_BYTES = (sizeof(ArenaBlock) + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT };
+enum {
+    HEADER_BYTES = (sizeof(ArenaBlock) + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT
+};
 
 _Noreturn void boundary_leave(Boundary *boundary, dlc_status status) {
     boundary->status = status;
@@ -64,8 +66,8 @@ static char *block_take(Arena *arena, size_t payload) {
     if (arena->limit && (bytes > arena->limit || arena->total > arena->limit - bytes)) {
         boundary_leave(arena->boundary, DLC_ERROR_LIMIT);
     }
-    ArenaBlock *block = arena->allocator ? arena->allocator->alloc(arena->allocator->user, bytes)
-                                         : malloc(bytes);
+    ArenaBlock *block =
+        arena->allocator ? arena->allocator->alloc(arena->allocator->user, bytes) : malloc(bytes);
     if (!block) {
         boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
     }

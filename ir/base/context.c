@@ -9,7 +9,21 @@ void context_init(Context *context, const dlc_allocator *allocator, Boundary *bo
     context->default_float = 1; /* DT_F32 of ir/type.h, which this floor does not see */
 }
 
+typedef struct OwnedArena {
+    struct OwnedArena *next;
+    Arena *arena;
+} OwnedArena;
+
+void context_own_arena(Context *context, Arena *arena) {
+    OwnedArena *owned = ARENA_NEW(&context->arena, OwnedArena);
+    *owned = (OwnedArena){.next = context->owned, .arena = arena};
+    context->owned = owned;
+}
+
 void context_finish(Context *context) {
+    for (OwnedArena *owned = context->owned; owned; owned = owned->next) {
+        arena_finish(owned->arena);
+    }
     arena_finish(&context->arena);
     *context = (Context){0};
 }

@@ -15,11 +15,15 @@ typedef struct Context {
     Map strings;        /* interned text -> itself */
     DiagList diags;
     struct SizePool *sizes; /* ir/size.c */
+    struct OwnedArena *owned; /* further arenas that die with the context */
     int32_t default_float;  /* a DType: DT_F32, or DT_F64 under --float=f64 */
 } Context;
 
 void context_init(Context *context, const dlc_allocator *allocator, Boundary *boundary);
-void context_finish(Context *context);
+void context_finish(Context *context); /* its arena, and every owned one */
+/* Makes the context finish `arena` (which lives in the context's arena, e.g. a Module's) when it is
+ * finished itself: what a jump left behind is freed so. Finishing it earlier is allowed. */
+void context_own_arena(Context *context, Arena *arena);
 /* Interned copy: equal texts give the same pointer. */
 const char *context_intern(Context *context, const char *text);
 const char *context_internf(Context *context, const char *format, ...)
