@@ -109,13 +109,15 @@ struct Func {
     FuncResult *results;
     int32_t n_results;
     unsigned properties;
-    int32_t n_values, n_ops; /* after func_renumber: ids are below these */
+    int32_t n_values, n_ops; /* every id is below these; dense after func_renumber */
+    int32_t n_numbered;      /* n_values at the last func_renumber; 0: never */
     Func *next;
 };
 
 struct Module {
     Context *context;
     Arena arena; /* IR and attributes */
+    Arena scratch; /* of the pass that runs, cleared after it */
     const char *name; /* of the model */
     const Dim **dims; /* by id */
     int32_t n_dims;
@@ -127,7 +129,7 @@ struct Module {
 
 /* -- module.c: making and changing */
 Module *module_create(Context *context, const char *name); /* in context->arena's boundary */
-void module_destroy(Module *module);
+void module_destroy(Module *module); /* early; context_finish frees what is left */
 const Dim *module_add_dim(Module *module, const char *name, int64_t low, int64_t high,
                           int64_t divisor, int64_t nominal, Place place);
 const Dim *module_find_dim(const Module *module, const char *name);
@@ -141,12 +143,13 @@ Op *block_yield(const Block *block); /* its last op, which must be a yield; else
 Block *block_create(Func *func, Op *owner);
 Value *block_add_arg(Block *block, Type type, const char *name);
 
-/* Makes an op (not yet in a block): operands are copied, results allocated untyped. */
+/* Makes an op (not yet in a block): operands are copied, results allocated untyped, blocks made
+ * empty, attributes zero (texts ""). */
 Op *op_create(Func *func, OpCode code, Value *const *operands, int32_t n_operands,
               int32_t n_results, int32_t n_blocks);
 void op_insert_before(Op *op, Op *position);
 void op_append(Block *block, Op *op);
-void op_unlink(Op *op);
+void op_unlink(Op *op); /* out of its block; the op stays valid */
 void op_set_operand(Op *op, int32_t index, Value *value);
 AttrValue *op_attr(Op *op, const char *name); /* NULL: the op has no such attribute */
 int64_t op_int(const Op *op, const char *name);
@@ -156,6 +159,14 @@ const char *op_text(const Op *op, const char *name);
 const Size *op_size(const Op *op, const char *name);
 const int64_t *op_ints(const Op *op, const char *name, int32_t *out_count);
 const Size *const *op_sizes(const Op *op, const char *name, int32_t *out_count);
+void op_set_int(Op *op, const char *name, int64_t value); /* INT, BOOL and DTYPE */
+void op_set_float(Op *op, const char *name, double value);
+void op_set_text(Op *op, const char *name, const char *text); /* interned by the caller */
+void op_set_size(Op *op, const char *name, const Size *size);
+void op_set_ints(Func *func, Op *op, const char *name, const int64_t *ints, int32_t count);
+void op_set_sizes(Func *func, Op *op, const char *name, const Size *const *sizes, int32_t count);
+/* Whether a DATA attribute of the op holds doubles (its dtype is a float type), else int64_t. */
+bool op_data_is_float(const Op *op);
 AttrValue attr_ints(Func *func, const int64_t *ints, int32_t count);   /* copies into the module arena */
 AttrValue attr_sizes(Func *func, const Size *const *sizes, int32_t count);
 /* Infers the result types with the op's shape rule. */
@@ -171,7 +182,9 @@ void func_each_op(Func *func, void (*visit)(Op *op, void *user), void *user);
 void func_renumber(Func *func);
 /* Uses per value id (call func_renumber first): arrays of n_values in `arena`. */
 int32_t *func_use_counts(const Func *func, Arena *arena);
-/* Replaces, everywhere in the Func, values v by map[v->id] where that is not NULL (chains are followed). */
+/* Replaces, everywhere in the Func, values v by map[v->id] where that is not NULL (chains are
+ * followed). Call func_renumber, then allocate the map with n_values entries; values made since then
+ * are never looked up. */
 void func_replace_values(Func *func, Value **map);
 /* A deep copy of the Func into the same module under a new name (NULL: same name, not linked). */
 Func *func_clone(Func *func, const char *name);
@@ -180,7 +193,7 @@ Func *func_clone(Func *func, const char *name);
 void block_clone_ops(Func *func, const Block *block, Op *position, Block *append_to, Value **map);
 
 /* -- text form: print.c, parse.c */
-void module_print(Module *module, Str *out);
+void module_print(Module *module, Str *out); /* renumbers every Func, as func_print does */
 void func_print(Func *func, Str *out);
 void op_print(const Op *op, Str *out); /* one line, without blocks; for messages */
 /* NULL after diagnostics in context->diags. */

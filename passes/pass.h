@@ -23,8 +23,8 @@ typedef struct PassContext {
 
 /* What dlc's flags say about a run of the pipeline. */
 typedef struct PipelineOptions {
-    const char *stop_after;  /* pass name, or NULL: all */
-    const char *print_after; /* pass name, "all", or NULL */
+    const char *stop_after;                                        /* pass name, or NULL: all */
+    const char *print_after;                                       /* pass name, "all", or NULL */
     void (*print)(void *user, const char *pass, const char *text); /* for print_after */
     void *print_user;
     bool verify_each; /* after every pass; otherwise at the end of the pipeline */
@@ -43,9 +43,9 @@ typedef struct PipelineReport {
     VEC(PassTime) times; /* in the context arena, when time_passes */
 } PipelineReport;
 
-/* Runs the pipeline over every Func of the module. False after diagnostics (user errors) — an internal
- * failure of the verifier leaves through the boundary with DLC_ERROR_INTERNAL after a diagnostic that
- * carries the IR. */
+/* Runs the pipeline over every Func of the module. False after diagnostics (user errors) — an
+ * internal failure of the verifier leaves through the boundary with DLC_ERROR_INTERNAL after a
+ * diagnostic that carries the IR. */
 bool passes_run(Module *module, const Machine *machine, const PipelineOptions *options,
                 PipelineReport *report);
 /* Name and sentence of pass `index`, in order; NULL past the end. */

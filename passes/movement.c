@@ -1,0 +1,185 @@
+/* Structural rewrites: movements that move nothing, chains that are one movement, and reductions of
+ * what was only just repeated. Each keeps every bit except reduce_of_broadcast (a product instead
+ * of a sum). */
+#include "passes/rewrite.h"
+
+static Value *simplify_reshape(Builder *b, Op *op) {
+    Value *x = op->operands[0];
+    if (type_equal(x->type, op->results[0]->type)) {
+        return x;
+    }
+    Op *inner = value_made_by(x, OP_reshape);
+    if (inner) {
+        Type type = op->results[0]->type;
+        return b_reshape(b, inner->operands[0], type.rank, type.dims);
+    }
+    return NULL;
+}
+
+static Value *simplify_transpose(Builder *b, Op *op) {
+    Value *x = op->operands[0];
+    int32_t rank;
+    const int64_t *permutation = op_ints(op, "permutation", &rank);
+    bool identity = true;
+    /* Axes of size 1 may go anywhere: if the others keep their order nothing moves in memory. */
+    bool only_ones_move = true;
+    int64_t last = -1;
+    for (int32_t i = 0; i < rank; i++) {
+        identity &= permutation[i] == i;
+        if (!size_is_one(x->type.dims[permutation[i]])) {
+            only_ones_move &= permutation[i] > last;
+            last = permutation[i];
+        }
+    }
+    if (identity) {
+        return x;
+    }
+    if (only_ones_move) {
+        return b_reshape(b, x, op->results[0]->type.rank, op->results[0]->type.dims);
+    }
+    Op *inner = value_made_by(x, OP_transpose);
+    if (inner) {
+        const int64_t *first = op_ints(inner, "permutation", &rank);
+        int64_t composed[TYPE_MAX_RANK];
+        for (int32_t i = 0; i < rank; i++) {
+            composed[i] = first[permutation[i]];
+        }
+        return b_transpose(b, inner->operands[0], composed);
+    }
+    return NULL;
+}
+
+static Value *simplify_broadcast(Builder *b, Op *op) {
+    Value *x = op->operands[0];
+    Type type = op->results[0]->type;
+    if (x->type.rank == type.rank) {
+        return x; /* no new axis: increasing axes make it the identity */
+    }
+    Op *inner = value_made_by(x, OP_broadcast);
+    if (inner) {
+        int32_t n_outer, n_inner;
+        const int64_t *outer_axes = op_ints(op, "axes", &n_outer);
+        const int64_t *inner_axes = op_ints(inner, "axes", &n_inner);
+        int64_t composed[TYPE_MAX_RANK];
+        for (int32_t i = 0; i < n_inner; i++) {
+            composed[i] = outer_axes[inner_axes[i]];
+        }
+        return b_broadcast(b, inner->operands[0], type.rank, type.dims, composed);
+    }
+    return NULL;
+}
+
+static bool sizes_are(const Op *op, const char *name, int64_t value) {
+    int32_t count;
+    const Size *const *sizes = op_sizes(op, name, &count);
+    for (int32_t i = 0; i < count; i++) {
+        int64_t constant;
+        if (!size_is_const(sizes[i], &constant) || constant != value) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool ints_are(const Op *op, const char *name, int64_t value) {
+    int32_t count;
+    const int64_t *ints = op_ints(op, name, &count);
+    for (int32_t i = 0; i < count; i++) {
+        if (ints[i] != value) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Value *simplify_slice(Op *op) {
+    int32_t count;
+    const Size *const *limit = op_sizes(op, "limit", &count);
+    if (!sizes_are(op, "start", 0) || !ints_are(op, "step", 1)) {
+        return NULL;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        if (limit[i] != op->operands[0]->type.dims[i]) {
+            return NULL;
+        }
+    }
+    return op->operands[0];
+}
+
+static Value *simplify_pad(Op *op) {
+    return sizes_are(op, "low", 0) && sizes_are(op, "high", 0) && ints_are(op, "interior", 0)
+               ? op->operands[0]
+               : NULL;
+}
+
+/* sum over axes that a broadcast made: times their size. */
+static Value *reduce_of_broadcast(Builder *b, Op *op) {
+    Op *broadcast = value_made_by(op->operands[0], OP_broadcast);
+    if (!broadcast || op->code != OP_reduce_sum || !dtype_is_float(op->results[0]->type.dtype)) {
+        return NULL;
+    }
+    int32_t n_axes, n_kept;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    const int64_t *kept = op_ints(broadcast, "axes", &n_kept);
+    Type wide = op->operands[0]->type;
+    if (n_axes + n_kept != wide.rank) {
+        return NULL;
+    }
+    const Size *count = size_const(b->context, 1);
+    for (int32_t i = 0; i < n_axes; i++) {
+        for (int32_t k = 0; k < n_kept; k++) {
+            if (kept[k] == axes[i]) {
+                return NULL;
+            }
+        }
+        count = size_mul(b->context, count, wide.dims[axes[i]]);
+    }
+    Type type = op->results[0]->type;
+    Value *factor = b_size(b, count, type.dtype);
+    Value *splat = type.rank > 0 ? b_splat(b, factor, type.rank, type.dims) : factor;
+    return b_mul(b, broadcast->operands[0], splat);
+}
+
+static Value *simplify_reduce(Builder *b, Op *op) {
+    Value *x = op->operands[0];
+    int32_t n_axes;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    bool all_ones = true;
+    for (int32_t i = 0; i < n_axes; i++) {
+        all_ones &= size_is_one(x->type.dims[axes[i]]);
+    }
+    if (all_ones) {
+        Type type = op->results[0]->type;
+        return n_axes == 0 ? x : b_reshape(b, x, type.rank, type.dims);
+    }
+    return reduce_of_broadcast(b, op);
+}
+
+Value *simplify_movement(Rewriter *rewriter, Builder *b, Op *op) {
+    switch (op->code) {
+    case OP_reshape:
+        return simplify_reshape(b, op);
+    case OP_transpose:
+        return simplify_transpose(b, op);
+    case OP_broadcast:
+        return simplify_broadcast(b, op);
+    case OP_slice:
+        return simplify_slice(op);
+    case OP_pad:
+        return simplify_pad(op);
+    case OP_concat:
+        return op->n_operands == 1 ? op->operands[0] : NULL;
+    case OP_cast:
+        return op->operands[0]->type.dtype == op->results[0]->type.dtype ? op->operands[0] : NULL;
+    case OP_reduce_sum:
+    case OP_reduce_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+        return simplify_reduce(b, op);
+    case OP_stop_gradient:
+        /* Its only meaning is to differentiate, which is over. */
+        return (rewriter->func->properties & PROP_NO_GRAD_OPS) ? op->operands[0] : NULL;
+    default:
+        return NULL;
+    }
+}
