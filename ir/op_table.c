@@ -1,0 +1,84 @@
+/* The op table: one OpInfo a row of scalar.def and ops.def, in the order of OpCode. Rules are named
+ * by pasting (ir/ops/ops.h), so that a missing one does not link. */
+#include "ir/ops/ops.h"
+
+#include <string.h>
+
+enum { OPF_0 = 0 }; /* the flags word of a plain row */
+
+/* A bool result carries no gradient; the other scalar rows share one rule. */
+#define SCALAR_GRAD_SAME  grad_scalar
+#define SCALAR_GRAD_BOOL  NULL
+#define SCALAR_FLAGS_SAME 0
+#define SCALAR_FLAGS_BOOL OPF_NODIFF
+
+#define OP_GRAD_0(name)        grad_##name
+#define OP_GRAD_NODIFF(name)   NULL
+#define OP_GRAD_EFFECT(name)   NULL
+#define OP_GRAD_ISOLATED(name) NULL
+#define OP_GRAD_OWN_GRAD(name) NULL
+
+/* The sizeof counts with one entry in front, because an empty array has no size in C. */
+#define A(attr, attr_kind) {#attr, ATTR_##attr_kind}
+#define ATTRS(...)                                                                                 \
+    .n_attrs = (int)(sizeof((AttrDesc[]){{NULL, ATTR_INT}, __VA_ARGS__}) / sizeof(AttrDesc)) - 1,  \
+    .attrs = {__VA_ARGS__}
+
+static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
+#define SCALAR(op_name, arity, class_, result, op_kind, op_cost, c, cuda, text)                    \
+    [OP_##op_name] = {.name = #op_name,                                                            \
+                      .kind = KIND_ELEMENTWISE,                                                    \
+                      .n_operands = arity,                                                         \
+                      .n_results = 1,                                                              \
+                      .n_blocks = 0,                                                               \
+                      .flags = SCALAR_FLAGS_##result,                                              \
+                      .doc = text,                                                                 \
+                      .is_scalar = true,                                                           \
+                      .scalar_class = CLASS_##class_,                                              \
+                      .scalar_result = RESULT_##result,                                            \
+                      .scalar_cost = op_cost,                                                      \
+                      .scalar_c = #c,                                                              \
+                      .shape = shape_scalar,                                                       \
+                      .grad = SCALAR_GRAD_##result,                                                \
+                      .cost = cost_scalar,                                                         \
+                      .eval = eval_scalar},
+#include "ir/scalar.def"
+#undef SCALAR
+#define OP(op_name, op_kind, operand_count, result_count, block_count, op_flags, op_attrs, text)   \
+    [OP_##op_name] = {.name = #op_name,                                                            \
+                      .kind = KIND_##op_kind,                                                      \
+                      .n_operands = operand_count,                                                 \
+                      .n_results = result_count,                                                   \
+                      .n_blocks = block_count,                                                     \
+                      .flags = OPF_##op_flags,                                                     \
+                      op_attrs,                                                                    \
+                      .doc = text,                                                                 \
+                      .shape = shape_##op_name,                                                    \
+                      .grad = OP_GRAD_##op_flags(op_name),                                         \
+                      .cost = cost_##op_name,                                                      \
+                      .eval = eval_##op_name},
+#include "ir/ops.def"
+#undef OP
+};
+
+const OpInfo *op_info(OpCode code) {
+    return &OP_TABLE[code];
+}
+
+bool op_code_from_name(const char *name, OpCode *out) {
+    for (int i = 0; i < OP_CODE_COUNT; i++) {
+        if (strcmp(OP_TABLE[i].name, name) == 0) {
+            *out = (OpCode)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool op_problem(Context *context, OpProblem *problem, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    problem->text = arena_vformat(&context->arena, format, args);
+    va_end(args);
+    return false;
+}
