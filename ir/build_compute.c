@@ -1,0 +1,158 @@
+/* Builder functions for reductions, prefix, sort, contraction, convolution, indexing and random ops. */
+#include "ir/build_internal.h"
+
+#include <string.h>
+
+Value *b_reduce(Builder *b, OpCode code, Value *x, const int64_t *axes, int32_t n_axes) {
+    Op *op = build_op(b, code, &x, 1, 1);
+    if (op != NULL) {
+        op_set_ints(b->func, op, "axes", axes, n_axes);
+    }
+    return b_op(b, op);
+}
+
+/* Ops whose only attribute is `axis`. */
+static Value *axis_op(Builder *b, OpCode code, Value *const *operands, int32_t n_operands,
+                      int64_t axis) {
+    Op *op = build_op(b, code, operands, n_operands, 1);
+    if (op != NULL) {
+        op_set_int(op, "axis", axis);
+    }
+    return b_op(b, op);
+}
+
+Value *b_argmax(Builder *b, Value *x, int64_t axis) {
+    return axis_op(b, OP_argmax, &x, 1, axis);
+}
+
+Value *b_argmin(Builder *b, Value *x, int64_t axis) {
+    return axis_op(b, OP_argmin, &x, 1, axis);
+}
+
+Value *b_cumsum(Builder *b, Value *x, int64_t axis, bool reverse, bool exclusive) {
+    Op *op = build_op(b, OP_cumsum, &x, 1, 1);
+    if (op != NULL) {
+        op_set_int(op, "axis", axis);
+        op_set_int(op, "reverse", reverse);
+        op_set_int(op, "exclusive", exclusive);
+    }
+    return b_op(b, op);
+}
+
+Value *b_sort(Builder *b, Value *x, int64_t axis, bool descending, Value **out_indices) {
+    Op *op = build_op(b, OP_sort, &x, 1, 2);
+    if (op != NULL) {
+        op_set_int(op, "axis", axis);
+        op_set_int(op, "descending", descending);
+    }
+    Value *values = b_op(b, op);
+    if (out_indices != NULL) {
+        *out_indices = values != NULL ? op->results[1] : NULL;
+    }
+    return values;
+}
+
+Value *b_contract(Builder *b, Value *x, Value *y, const ContractAxes *axes) {
+    Value *operands[] = {x, y};
+    Op *op = build_op(b, OP_contract, operands, 2, 1);
+    if (op != NULL) {
+        op_set_ints(b->func, op, "batch_a", axes->batch_a, axes->n_batch);
+        op_set_ints(b->func, op, "batch_b", axes->batch_b, axes->n_batch);
+        op_set_ints(b->func, op, "contract_a", axes->contract_a, axes->n_contract);
+        op_set_ints(b->func, op, "contract_b", axes->contract_b, axes->n_contract);
+    }
+    return b_op(b, op);
+}
+
+/* -- convolutions */
+
+static void set_conv_attrs(Builder *b, Op *op, const ConvAttrs *attrs) {
+    op_set_ints(b->func, op, "stride", attrs->stride, attrs->n_spatial);
+    op_set_ints(b->func, op, "dilation", attrs->dilation, attrs->n_spatial);
+    op_set_ints(b->func, op, "low", attrs->low, attrs->n_spatial);
+    op_set_ints(b->func, op, "high", attrs->high, attrs->n_spatial);
+    op_set_int(op, "groups", attrs->groups);
+}
+
+Value *b_conv(Builder *b, Value *x, Value *w, const ConvAttrs *attrs) {
+    Value *operands[] = {x, w};
+    Op *op = build_op(b, OP_conv, operands, 2, 1);
+    if (op != NULL) {
+        set_conv_attrs(b, op, attrs);
+    }
+    return b_op(b, op);
+}
+
+Value *b_conv_input_grad(Builder *b, Value *dy, Value *w, const Size *const *spatial,
+                         const ConvAttrs *attrs) {
+    Value *operands[] = {dy, w};
+    Op *op = build_op(b, OP_conv_input_grad, operands, 2, 1);
+    if (op != NULL) {
+        op_set_sizes(b->func, op, "spatial", spatial, attrs->n_spatial);
+        set_conv_attrs(b, op, attrs);
+    }
+    return b_op(b, op);
+}
+
+Value *b_conv_weight_grad(Builder *b, Value *x, Value *dy, const Size *const *kernel,
+                          const ConvAttrs *attrs) {
+    Value *operands[] = {x, dy};
+    Op *op = build_op(b, OP_conv_weight_grad, operands, 2, 1);
+    if (op != NULL) {
+        op_set_sizes(b->func, op, "kernel", kernel, attrs->n_spatial);
+        set_conv_attrs(b, op, attrs);
+    }
+    return b_op(b, op);
+}
+
+static void read_spatial(const Op *op, const char *name, int64_t out[3]) {
+    int32_t count = 0;
+    const int64_t *ints = op_ints(op, name, &count);
+    for (int32_t i = 0; i < count && i < 3; i++) {
+        out[i] = ints[i];
+    }
+}
+
+ConvAttrs conv_attrs_of(const Op *op) {
+    ConvAttrs attrs = {.groups = op_int(op, "groups")};
+    op_ints(op, "stride", &attrs.n_spatial);
+    read_spatial(op, "stride", attrs.stride);
+    read_spatial(op, "dilation", attrs.dilation);
+    read_spatial(op, "low", attrs.low);
+    read_spatial(op, "high", attrs.high);
+    return attrs;
+}
+
+/* -- indexing and random */
+
+Value *b_take(Builder *b, Value *x, Value *ids, int64_t axis) {
+    Value *operands[] = {x, ids};
+    return axis_op(b, OP_take, operands, 2, axis);
+}
+
+Value *b_take_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis) {
+    Value *operands[] = {x, ids, u};
+    return axis_op(b, OP_take_add, operands, 3, axis);
+}
+
+Value *b_gather(Builder *b, Value *x, Value *ids, int64_t axis) {
+    Value *operands[] = {x, ids};
+    return axis_op(b, OP_gather, operands, 2, axis);
+}
+
+Value *b_scatter_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis) {
+    Value *operands[] = {x, ids, u};
+    return axis_op(b, OP_scatter_add, operands, 3, axis);
+}
+
+Value *b_random_uniform(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
+                        Type type) {
+    Value *operands[] = {seed, step, iteration};
+    Op *op = build_op(b, OP_random_uniform, operands, 3, 1);
+    if (op != NULL) {
+        op_set_int(op, "site", site);
+        op_set_int(op, "dtype", type.dtype);
+        op_set_sizes(b->func, op, "shape", type.dims, type.rank);
+    }
+    return b_op(b, op);
+}
