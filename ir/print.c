@@ -1,0 +1,277 @@
+/* The text form of the IR, complete and exact: what parse.c reads back is the same module, but for
+ * the places in the .dl text. docs/ir.md describes it. Numbers are assigned in the order of the text. */
+#include "ir/text.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* Bytes above 0x7f pass: texts are UTF-8. */
+static void print_quoted(const char *text, Str *out) {
+    str_add_char(out, '"');
+    for (const char *p = text != NULL ? text : ""; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '"' || c == '\\') {
+            str_add_char(out, '\\');
+            str_add_char(out, *p);
+        } else if (c == '\n') {
+            str_add(out, "\\n");
+        } else if (c == '\t') {
+            str_add(out, "\\t");
+        } else if (c < 0x20 || c == 0x7f) {
+            str_addf(out, "\\x%02x", c);
+        } else {
+            str_add_char(out, *p);
+        }
+    }
+    str_add_char(out, '"');
+}
+
+/* A plain word where the text is one, else quoted. */
+static void print_word(const char *text, Str *out) {
+    bool plain = isalpha((unsigned char)text[0]) || text[0] == '_';
+    for (const char *p = text; *p != '\0' && plain; p++) {
+        plain = (*p & 0x80) == 0 && (isalnum((unsigned char)*p) || *p == '_');
+    }
+    if (plain) {
+        str_add(out, text);
+    } else {
+        print_quoted(text, out);
+    }
+}
+
+static void print_value(const Value *value, Str *out) {
+    if (value == NULL) {
+        str_add(out, "%?");
+    } else {
+        str_addf(out, "%%%d", (int)value->id);
+    }
+}
+
+/* "%4", or "%4 name" for a value that carries the user's name. */
+static void print_definition(const Value *value, Str *out) {
+    print_value(value, out);
+    if (value != NULL && value->name != NULL) {
+        str_add_char(out, ' ');
+        print_word(value->name, out);
+    }
+}
+
+static void print_dtype(int64_t dtype, Str *out) {
+    str_add(out, dtype >= 0 && dtype < DT_COUNT ? dtype_name((DType)dtype) : "?");
+}
+
+static void print_one_size(const Size *size, Str *out) {
+    if (size != NULL) {
+        size_print(size, out);
+    } else {
+        str_add_char(out, '?');
+    }
+}
+
+static void print_list(const Op *op, AttrKind kind, const AttrValue *attr, Str *out) {
+    bool floats = kind == ATTR_DATA && op_data_is_float(op);
+    str_add_char(out, '[');
+    for (int32_t i = 0; i < attr->list.count; i++) {
+        if (i > 0) {
+            str_add(out, ", ");
+        }
+        if (kind == ATTR_SIZES) {
+            print_one_size(attr->list.sizes[i], out);
+        } else if (floats) {
+            str_add_double(out, attr->list.floats[i]);
+        } else {
+            str_addf(out, "%lld", (long long)attr->list.ints[i]);
+        }
+    }
+    str_add_char(out, ']');
+}
+
+static void print_attr(const Op *op, int index, Str *out) {
+    const AttrValue *attr = &op->attrs[index];
+    AttrKind kind = op_info(op->code)->attrs[index].kind;
+    switch (kind) {
+    case ATTR_INT:
+        str_addf(out, "%lld", (long long)attr->i);
+        break;
+    case ATTR_SIZE:
+        print_one_size(attr->size, out);
+        break;
+    case ATTR_FLOAT:
+        str_add_double(out, attr->f);
+        break;
+    case ATTR_BOOL:
+        str_add(out, attr->i != 0 ? "true" : "false");
+        break;
+    case ATTR_TEXT:
+        print_quoted(attr->text, out);
+        break;
+    case ATTR_DTYPE:
+        print_dtype(attr->i, out);
+        break;
+    case ATTR_INTS:
+    case ATTR_SIZES:
+    case ATTR_DATA:
+        print_list(op, kind, attr, out);
+        break;
+    }
+}
+
+static void print_results(const Op *op, Str *out) {
+    for (int32_t i = 0; i < op->n_results; i++) {
+        if (i > 0) {
+            str_add(out, ", ");
+        }
+        print_definition(op->results[i], out);
+    }
+    if (op->n_results > 0) {
+        str_add(out, " = ");
+    }
+}
+
+void op_print(const Op *op, Str *out) {
+    const OpInfo *info = op_info(op->code);
+    print_results(op, out);
+    str_add(out, info->name);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        str_add(out, i > 0 ? ", " : " ");
+        print_value(op->operands[i], out);
+    }
+    for (int i = 0; i < info->n_attrs; i++) {
+        str_addf(out, "%s%s = ", i > 0 ? ", " : " {", info->attrs[i].name);
+        print_attr(op, i, out);
+    }
+    if (info->n_attrs > 0) {
+        str_add_char(out, '}');
+    }
+    for (int32_t i = 0; i < op->n_results; i++) {
+        str_add(out, i > 0 ? ", " : " : ");
+        type_print(op->results[i]->type, out);
+    }
+    if (op->label != NULL && op->label[0] != '\0') {
+        str_add(out, " @");
+        print_quoted(op->label, out);
+    }
+}
+
+static void print_indent(int depth, Str *out) {
+    for (int i = 0; i < depth; i++) {
+        str_add(out, "    ");
+    }
+}
+
+static void print_block(const Block *block, int depth, Str *out);
+
+static void print_op_with_blocks(const Op *op, int depth, Str *out) {
+    print_indent(depth, out);
+    op_print(op, out);
+    for (int32_t i = 0; i < op->n_blocks; i++) {
+        const Block *block = op->blocks[i];
+        str_add(out, " (");
+        for (int32_t k = 0; k < block->n_args; k++) {
+            if (k > 0) {
+                str_add(out, ", ");
+            }
+            print_definition(block->args[k], out);
+            str_add(out, ": ");
+            type_print(block->args[k]->type, out);
+        }
+        str_add(out, ") {\n");
+        print_block(block, depth + 1, out);
+        print_indent(depth, out);
+        str_add_char(out, '}');
+    }
+    str_add_char(out, '\n');
+}
+
+static void print_block(const Block *block, int depth, Str *out) {
+    BLOCK_EACH_OP(block, op) {
+        print_op_with_blocks(op, depth, out);
+    }
+}
+
+static void print_properties(unsigned properties, Str *out) {
+    const char *lead = " has ";
+    for (int i = 0; i < N_PROPERTIES; i++) {
+        if ((properties >> i & 1U) != 0) {
+            str_addf(out, "%s%s", lead, PROPERTY_WORDS[i]);
+            lead = ", ";
+        }
+    }
+}
+
+static void print_func_results(const Func *func, Str *out) {
+    for (int32_t i = 0; i < func->n_results; i++) {
+        const FuncResult *result = &func->results[i];
+        str_addf(out, "%s    %s", i > 0 ? ",\n" : "\n", RESULT_ROLE_WORDS[result->role]);
+        if (result->role == RESULT_STORE) {
+            bool known = result->arg >= 0 && result->arg < func->body->n_args;
+            str_add_char(out, ' ');
+            print_value(known ? func->body->args[result->arg] : NULL, out);
+        }
+        if (result->name != NULL && result->name[0] != '\0') {
+            str_add_char(out, ' ');
+            print_quoted(result->name, out);
+        }
+    }
+    str_add(out, func->n_results > 0 ? "\n)\n" : ")\n");
+}
+
+void func_print(Func *func, Str *out) {
+    func_renumber(func);
+    str_add(out, "func ");
+    print_quoted(func->name, out);
+    str_addf(out, " %s", PURPOSE_WORDS[func->purpose]);
+    print_properties(func->properties, out);
+    str_add(out, " (");
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        const Value *arg = func->body->args[i];
+        str_add(out, i > 0 ? ",\n    " : "\n    ");
+        print_definition(arg, out);
+        str_add(out, ": ");
+        type_print(arg->type, out);
+        str_addf(out, " = %s ", ARG_ROLE_WORDS[func->args[i].role]);
+        print_quoted(func->args[i].name, out);
+    }
+    str_add(out, func->body->n_args > 0 ? "\n) {\n" : ") {\n");
+    print_block(func->body, 1, out);
+    str_add(out, "} -> (");
+    print_func_results(func, out);
+}
+
+static void print_dim(const Dim *dim, Str *out) {
+    str_add(out, "    dim ");
+    print_word(dim->name, out);
+    if (dim->divisor != 1) {
+        str_addf(out, " %% %lld", (long long)dim->divisor);
+    }
+    str_addf(out, " in %lld..", (long long)dim->low);
+    if (dim->high != INT64_MAX) {
+        str_addf(out, "%lld", (long long)dim->high);
+    }
+    if (dim->nominal != 0) {
+        str_addf(out, " = %lld", (long long)dim->nominal);
+    }
+    str_add_char(out, '\n');
+}
+
+void module_print(Module *module, Str *out) {
+    str_add(out, "module ");
+    print_quoted(module->name, out);
+    str_add(out, " {\n");
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        print_dim(module->dims[i], out);
+    }
+    for (size_t i = 0; i < module->settings.count; i++) {
+        const MapEntry *setting = &module->settings.entries[i];
+        str_add(out, "    setting ");
+        print_word(setting->key, out);
+        str_add(out, " = ");
+        print_quoted(setting->value, out);
+        str_add_char(out, '\n');
+    }
+    str_add(out, "}\n");
+    for (Func *func = module->first; func != NULL; func = func->next) {
+        str_add_char(out, '\n');
+        func_print(func, out);
+    }
+}
