@@ -139,3 +139,16 @@ char *arena_format(Arena *arena, const char *format, ...) {
     va_end(args);
     return text;
 }
+
+static void *hook_alloc(void *user, size_t bytes) {
+    return arena_alloc(user, bytes);
+}
+
+static void hook_free(void *user, void *memory) {
+    (void)user;
+    (void)memory;
+}
+
+dlc_allocator arena_hooks(Arena *arena) {
+    return (dlc_allocator){.alloc = hook_alloc, .free = hook_free, .user = arena};
+}
