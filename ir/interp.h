@@ -5,8 +5,8 @@
 
 #include "ir/ir.h"
 
-/* A row-major tensor. Floats are held as double and rounded to the declared type after each op (unless
- * Interp.wide); integers and bools as int64_t. Exactly one of f and i is set when n > 0. */
+/* A row-major tensor. Floats are held as double and rounded to the declared type after each op
+ * (unless Interp.wide); integers and bools as int64_t. Exactly one of f and i is set when n > 0. */
 typedef struct EvalTensor {
     DType dtype;
     int32_t rank;
@@ -22,7 +22,10 @@ typedef struct Interp {
     const int64_t *dim_values; /* by dim id */
     int32_t n_dims;
     bool wide; /* every float type computes in f64 */
-    EvalTensor **values; /* by value id; see interp.c */
+    EvalTensor *
+        *values; /* by value id: what the value is now; points into storage or at an argument */
+    EvalTensor *storage; /* by value id: tensors owned by the run */
+    Func *func;          /* being run */
     char message[512];   /* after a failure */
     Place fault_place;
 } Interp;
@@ -31,13 +34,17 @@ dlc_status eval_tensor_init(EvalTensor *tensor, DType dtype, int32_t rank, const
                             const dlc_allocator *allocator); /* zeroed elements */
 void eval_tensor_finish(EvalTensor *tensor, const dlc_allocator *allocator);
 
-/* Runs the Func: args[i] for each argument (borrowed), results[i] receives owned tensors. On failure
- * results are untouched and interp->message says why. */
+/* Runs the Func: args[i] for each argument (borrowed), results[i] receives owned tensors. On
+ * failure results are untouched and interp->message says why. */
 dlc_status interp_run(Interp *interp, Func *func, const EvalTensor *const *args,
                       EvalTensor *results);
 
-/* For eval_<op> rules (ir/ops): operand tensors, and result tensors already allocated with their types'
- * concrete shapes. Region ops run their blocks with interp_block. */
+/* Zeroed memory, never NULL but when memory runs out (then the message says so). */
+void *interp_alloc(Interp *interp, size_t bytes);
+void interp_free(Interp *interp, void *memory); /* accepts NULL */
+
+/* For eval_<op> rules (ir/ops): operand tensors, and result tensors already allocated with their
+ * types' concrete shapes. Region ops run their blocks with interp_block. */
 const EvalTensor *interp_operand(Interp *interp, const Op *op, int32_t index);
 EvalTensor *interp_result(Interp *interp, const Op *op, int32_t index);
 dlc_status interp_fail(Interp *interp, const Op *op, const char *format, ...)
@@ -49,10 +56,22 @@ dlc_status interp_block(Interp *interp, const Block *block, const EvalTensor *co
 /* Scalar semantics shared with constant folding: floats in double. */
 double scalar_eval_float(OpCode code, const double *operands);
 int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands);
-double round_to_dtype(double value, DType dtype);      /* f16/bf16: nearest, ties to even */
-int64_t float_to_int(double value, DType dtype);       /* truncates, saturates, nan is 0 */
-int64_t wrap_int(int64_t value, DType dtype);          /* two's complement */
-/* The Philox4x32-10 uniform of ops.def's random_uniform; f32: 24 bits / 2^24; f64: 53 bits / 2^53. */
+double round_to_dtype(double value, DType dtype); /* f16/bf16: nearest, ties to even */
+int64_t float_to_int(double value, DType dtype);  /* truncates, saturates, nan is 0 */
+int64_t wrap_int(int64_t value, DType dtype);     /* two's complement */
+/* The random numbers of random_uniform, which every backend reproduces bit for bit.
+ * Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+ * 2011): ten rounds over a counter of four 32-bit words with a key of two, multipliers 0xD2511F53
+ * and 0xCD9E8D57, key increments 0x9E3779B9 and 0xBB67AE85; philox() gives the four output words
+ * w[0..3]. With low() and high() the halves of a 64-bit word, and block = flat / per_block: c0 =
+ * low(block)                       key k0 = low(seed) ^ high(site) c1 = high(block) ^
+ * low(iteration)         k1 = high(seed) ^ high(step) c2 = low(site) c3 = low(step) f32, f16 and
+ * bf16 use one word an element (per_block 4, lane = flat % 4), the top bits of w[lane]: f32: (w >>
+ * 8) / 2^24    f16: (w >> 21) / 2^11    bf16: (w >> 24) / 2^8 f64 uses two words an element
+ * (per_block 2, lane = flat % 2):
+ *   (((uint64)w[2*lane] << 32 | w[2*lane + 1]) >> 11) / 2^53
+ * Every result is exact in its type and below 1. */
+void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 double random_uniform_at(int64_t seed, int64_t step, int64_t site, int64_t iteration, int64_t flat,
                          DType dtype);
 

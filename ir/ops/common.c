@@ -1,0 +1,205 @@
+/* Helpers shared by the op rules: see rule.h. */
+#include "ir/ops/rule.h"
+
+enum { COST_NOMINAL = 64 }; /* stands for a dim without a nominal value */
+
+bool rule_axis(Context *context, const Op *op, int64_t axis, int32_t rank, OpProblem *problem) {
+    if (axis < 0 || axis >= rank) {
+        return op_problem(context, problem, "%s: axis %lld is outside a value of rank %d",
+                          op_name(op), (long long)axis, (int)rank);
+    }
+    return true;
+}
+
+bool rule_axes(Context *context, const Op *op, const char *attr, const int64_t *axes, int32_t count,
+               int32_t rank, OpProblem *problem) {
+    bool seen[TYPE_MAX_RANK] = {false};
+    for (int32_t i = 0; i < count; i++) {
+        if (!rule_axis(context, op, axes[i], rank, problem)) {
+            return false;
+        }
+        if (seen[axes[i]]) {
+            return op_problem(context, problem, "%s: axis %lld stands twice in %s", op_name(op),
+                              (long long)axes[i], attr);
+        }
+        seen[axes[i]] = true;
+    }
+    return true;
+}
+
+bool rule_count(Context *context, const Op *op, const char *attr, int32_t count, int32_t wanted,
+                OpProblem *problem) {
+    if (count != wanted) {
+        return op_problem(context, problem, "%s: %s has %d entries but %d are needed", op_name(op),
+                          attr, (int)count, (int)wanted);
+    }
+    return true;
+}
+
+bool rule_shape(Context *context, const Op *op, const Size *const *shape, int32_t rank,
+                OpProblem *problem) {
+    if (rank > TYPE_MAX_RANK) {
+        return op_problem(context, problem, "%s: the result has rank %d but the limit is %d",
+                          op_name(op), (int)rank, (int)TYPE_MAX_RANK);
+    }
+    for (int32_t i = 0; i < rank; i++) {
+        int64_t low = 0, high = 0;
+        if (!shape[i] || size_is_error(shape[i])) {
+            return op_problem(context, problem,
+                              "%s: the size of axis %d does not fit 64-bit integers", op_name(op),
+                              (int)i);
+        }
+        size_range(shape[i], &low, &high);
+        if (high < 0) {
+            return op_problem(context, problem, "%s: the size of axis %d would be %s, below zero",
+                              op_name(op), (int)i, size_text(context, shape[i]));
+        }
+    }
+    return true;
+}
+
+bool rule_same_size(Context *context, const Op *op, const Size *a, const char *what_a,
+                    const Size *b, const char *what_b, OpProblem *problem) {
+    if (size_is_error(a) || size_is_error(b)) {
+        return op_problem(context, problem, "%s: a size does not fit 64-bit integers", op_name(op));
+    }
+    Truth truth = size_equal(context, a, b);
+    if (truth != TRUTH_YES) {
+        return op_problem(context, problem, "%s: %s is %s but %s is %s%s", op_name(op), what_a,
+                          size_text(context, a), what_b, size_text(context, b),
+                          truth == TRUTH_MAYBE ? ", which is not proved equal" : "");
+    }
+    return true;
+}
+
+static bool same_shape(Context *context, Type a, Type b) {
+    if (a.rank != b.rank) {
+        return false;
+    }
+    for (int32_t i = 0; i < a.rank; i++) {
+        if (size_equal(context, a.dims[i], b.dims[i]) != TRUTH_YES) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool rule_same_type(Context *context, const Op *op, int32_t i, int32_t j, OpProblem *problem) {
+    Type a = operand_type(op, i), b = operand_type(op, j);
+    if (a.dtype != b.dtype || !same_shape(context, a, b)) {
+        return op_problem(context, problem, "%s: operand %d has type %s but operand %d has type %s",
+                          op_name(op), (int)j, type_text(context, b), (int)i,
+                          type_text(context, a));
+    }
+    return true;
+}
+
+bool rule_same_dtype(Context *context, const Op *op, int32_t i, int32_t j, OpProblem *problem) {
+    Type a = operand_type(op, i), b = operand_type(op, j);
+    if (a.dtype != b.dtype) {
+        return op_problem(context, problem,
+                          "%s: operand %d has element type %s but operand %d has %s", op_name(op),
+                          (int)j, dtype_name(b.dtype), (int)i, dtype_name(a.dtype));
+    }
+    return true;
+}
+
+bool rule_scalar_operand(Context *context, const Op *op, int32_t index, DType dtype,
+                         OpProblem *problem) {
+    Type type = operand_type(op, index);
+    if (type.rank != 0 || type.dtype != dtype) {
+        return op_problem(context, problem, "%s: operand %d has type %s but must be %s[]",
+                          op_name(op), (int)index, type_text(context, type), dtype_name(dtype));
+    }
+    return true;
+}
+
+bool rule_index_operand(Context *context, const Op *op, int32_t index, OpProblem *problem) {
+    Type type = operand_type(op, index);
+    if (type.dtype != DT_I32 && type.dtype != DT_I64) {
+        return op_problem(context, problem, "%s: operand %d has type %s but indices are i32 or i64",
+                          op_name(op), (int)index, type_text(context, type));
+    }
+    return true;
+}
+
+bool rule_number_operand(Context *context, const Op *op, int32_t index, OpProblem *problem) {
+    Type type = operand_type(op, index);
+    if (type.dtype == DT_BOOL) {
+        return op_problem(context, problem, "%s: operand %d has type %s but must be a number",
+                          op_name(op), (int)index, type_text(context, type));
+    }
+    return true;
+}
+
+bool rule_min_operands(Context *context, const Op *op, int32_t count, OpProblem *problem) {
+    if (op->n_operands < count) {
+        return op_problem(context, problem, "%s: has %d operands but needs at least %d",
+                          op_name(op), (int)op->n_operands, (int)count);
+    }
+    return true;
+}
+
+bool rule_result(Context *context, Op *op, int32_t index, DType dtype, int32_t rank,
+                 const Size *const *dims, OpProblem *problem) {
+    if (!rule_shape(context, op, dims, rank, problem)) {
+        return false;
+    }
+    op->results[index]->type = type_make(context, dtype, rank, dims);
+    return true;
+}
+
+AxisView axis_view(const EvalTensor *tensor, int64_t axis) {
+    AxisView view = {1, tensor->dims[axis], 1};
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (i < axis) {
+            view.outer *= tensor->dims[i];
+        } else if (i > axis) {
+            view.inner *= tensor->dims[i];
+        }
+    }
+    return view;
+}
+
+double cost_elements(Type type) {
+    double count = 1;
+    for (int32_t i = 0; i < type.rank; i++) {
+        count *= (double)size_nominal(type.dims[i], COST_NOMINAL);
+    }
+    return count;
+}
+
+static double cost_bytes(const Op *op) {
+    double bytes = 0;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        Type type = op->operands[i]->type;
+        bytes += cost_elements(type) * dtype_bytes(type.dtype);
+    }
+    for (int32_t i = 0; i < op->n_results; i++) {
+        Type type = op->results[i]->type;
+        bytes += cost_elements(type) * dtype_bytes(type.dtype);
+    }
+    return bytes;
+}
+
+OpCost cost_per_result(const Op *op, double flops) {
+    double count = op->n_results > 0 ? cost_elements(op->results[0]->type) : 0;
+    return (OpCost){.flops = flops * count, .bytes = cost_bytes(op)};
+}
+
+OpCost cost_per_operand(const Op *op, double flops) {
+    double count = op->n_operands > 0 ? cost_elements(op->operands[0]->type) : 0;
+    return (OpCost){.flops = flops * count, .bytes = cost_bytes(op)};
+}
+
+Value *zeros_like(Builder *b, const Value *like) {
+    return b_constant_like(b, 0.0, like);
+}
+
+Value *transpose_by(Builder *b, Value *x, const int64_t *permutation) {
+    bool identity = true;
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        identity = identity && permutation[i] == i;
+    }
+    return identity ? x : b_transpose(b, x, permutation);
+}

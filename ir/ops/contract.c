@@ -1,0 +1,258 @@
+/* contract: the sum of products over paired axes; every matrix product is one. */
+#include "ir/ops/rule.h"
+#include <string.h>
+
+/* How the axes of the two operands are used, worked out once for all rules. */
+typedef struct ContractPlan {
+    ContractAxes axes;
+    int32_t n_free_a, n_free_b;
+    int64_t free_a[TYPE_MAX_RANK], free_b[TYPE_MAX_RANK]; /* increasing */
+} ContractPlan;
+
+static int32_t list_free(int32_t rank, const int64_t *used_1, int32_t n_1, const int64_t *used_2,
+                         int32_t n_2, int64_t *out) {
+    int32_t count = 0;
+    for (int32_t axis = 0; axis < rank; axis++) {
+        bool used = false;
+        for (int32_t i = 0; i < n_1; i++) {
+            used = used || used_1[i] == axis;
+        }
+        for (int32_t i = 0; i < n_2; i++) {
+            used = used || used_2[i] == axis;
+        }
+        if (!used) {
+            out[count++] = axis;
+        }
+    }
+    return count;
+}
+
+static void copy_axes(int64_t *to, const int64_t *from, int32_t count) {
+    if (count > 0) {
+        memcpy(to, from, (size_t)count * sizeof *to);
+    }
+}
+
+/* Valid after shape_contract accepted the op. */
+static ContractPlan contract_plan(const Op *op) {
+    ContractPlan plan = {0};
+    ContractAxes *axes = &plan.axes;
+    const int64_t *batch_a = op_ints(op, "batch_a", &axes->n_batch);
+    const int64_t *batch_b = op_ints(op, "batch_b", &axes->n_batch);
+    const int64_t *contract_a = op_ints(op, "contract_a", &axes->n_contract);
+    const int64_t *contract_b = op_ints(op, "contract_b", &axes->n_contract);
+    copy_axes(axes->batch_a, batch_a, axes->n_batch);
+    copy_axes(axes->batch_b, batch_b, axes->n_batch);
+    copy_axes(axes->contract_a, contract_a, axes->n_contract);
+    copy_axes(axes->contract_b, contract_b, axes->n_contract);
+    plan.n_free_a = list_free(operand_type(op, 0).rank, axes->batch_a, axes->n_batch,
+                              axes->contract_a, axes->n_contract, plan.free_a);
+    plan.n_free_b = list_free(operand_type(op, 1).rank, axes->batch_b, axes->n_batch,
+                              axes->contract_b, axes->n_contract, plan.free_b);
+    return plan;
+}
+
+/* The axes named for one operand are in range and distinct over both lists. */
+static bool check_axes(Context *context, const Op *op, const char *batch_name,
+                       const char *contract_name, int32_t rank, OpProblem *problem) {
+    int32_t n_batch = 0, n_contract = 0;
+    const int64_t *batch = op_ints(op, batch_name, &n_batch);
+    const int64_t *contract = op_ints(op, contract_name, &n_contract);
+    if (!rule_axes(context, op, batch_name, batch, n_batch, rank, problem) ||
+        !rule_axes(context, op, contract_name, contract, n_contract, rank, problem)) {
+        return false;
+    }
+    for (int32_t i = 0; i < n_batch; i++) {
+        for (int32_t k = 0; k < n_contract; k++) {
+            if (batch[i] == contract[k]) {
+                return op_problem(context, problem, "contract: axis %lld stands in %s and in %s",
+                                  (long long)batch[i], batch_name, contract_name);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_pairs(Context *context, const Op *op, const char *name_a, const char *name_b,
+                        OpProblem *problem) {
+    Type a = operand_type(op, 0), b = operand_type(op, 1);
+    int32_t n_a = 0, n_b = 0;
+    const int64_t *axes_a = op_ints(op, name_a, &n_a), *axes_b = op_ints(op, name_b, &n_b);
+    if (n_a != n_b) {
+        return op_problem(context, problem, "contract: %s has %d axes but %s has %d", name_a,
+                          (int)n_a, name_b, (int)n_b);
+    }
+    for (int32_t i = 0; i < n_a; i++) {
+        if (size_equal(context, a.dims[axes_a[i]], b.dims[axes_b[i]]) != TRUTH_YES) {
+            return op_problem(
+                context, problem,
+                "contract: operand 0 has type %s and operand 1 %s, so axis %lld of the "
+                "first does not match axis %lld of the second",
+                type_text(context, a), type_text(context, b), (long long)axes_a[i],
+                (long long)axes_b[i]);
+        }
+    }
+    return true;
+}
+
+bool shape_contract(Context *context, Op *op, OpProblem *problem) {
+    Type a = operand_type(op, 0), b = operand_type(op, 1);
+    if (!rule_number_operand(context, op, 0, problem) ||
+        !rule_same_dtype(context, op, 0, 1, problem) ||
+        !check_axes(context, op, "batch_a", "contract_a", a.rank, problem) ||
+        !check_axes(context, op, "batch_b", "contract_b", b.rank, problem) ||
+        !check_pairs(context, op, "batch_a", "batch_b", problem) ||
+        !check_pairs(context, op, "contract_a", "contract_b", problem)) {
+        return false;
+    }
+    ContractPlan plan = contract_plan(op);
+    const Size *dims[2 * TYPE_MAX_RANK];
+    int32_t rank = 0;
+    for (int32_t i = 0; i < plan.axes.n_batch; i++) {
+        dims[rank++] = a.dims[plan.axes.batch_a[i]];
+    }
+    for (int32_t i = 0; i < plan.n_free_a; i++) {
+        dims[rank++] = a.dims[plan.free_a[i]];
+    }
+    for (int32_t i = 0; i < plan.n_free_b; i++) {
+        dims[rank++] = b.dims[plan.free_b[i]];
+    }
+    return rule_result(context, op, 0, a.dtype, rank, dims, problem);
+}
+
+OpCost cost_contract(const Op *op) {
+    ContractPlan plan = contract_plan(op);
+    double depth = 1;
+    for (int32_t i = 0; i < plan.axes.n_contract; i++) {
+        const Size *size = operand_type(op, 0).dims[plan.axes.contract_a[i]];
+        depth *= (double)size_nominal(size, 64);
+    }
+    return cost_per_result(op, 2 * depth);
+}
+
+dlc_status eval_contract(Interp *interp, const Op *op) {
+    const EvalTensor *a = interp_operand(interp, op, 0), *b = interp_operand(interp, op, 1);
+    EvalTensor *out = interp_result(interp, op, 0);
+    ContractPlan plan = contract_plan(op);
+    int64_t strides_a[TYPE_MAX_RANK] = {0}, strides_b[TYPE_MAX_RANK] = {0};
+    /* Strides per result axis, then per contracted axis. */
+    int64_t out_a[TYPE_MAX_RANK] = {0}, out_b[TYPE_MAX_RANK] = {0};
+    int64_t deep_a[TYPE_MAX_RANK] = {0}, deep_b[TYPE_MAX_RANK] = {0},
+            deep_dims[TYPE_MAX_RANK] = {0};
+    nd_strides(a->dims, a->rank, strides_a);
+    nd_strides(b->dims, b->rank, strides_b);
+    int32_t rank = 0;
+    for (int32_t i = 0; i < plan.axes.n_batch; i++, rank++) {
+        out_a[rank] = strides_a[plan.axes.batch_a[i]];
+        out_b[rank] = strides_b[plan.axes.batch_b[i]];
+    }
+    for (int32_t i = 0; i < plan.n_free_a; i++, rank++) {
+        out_a[rank] = strides_a[plan.free_a[i]];
+    }
+    for (int32_t i = 0; i < plan.n_free_b; i++, rank++) {
+        out_b[rank] = strides_b[plan.free_b[i]];
+    }
+    int64_t depth = 1;
+    for (int32_t i = 0; i < plan.axes.n_contract; i++) {
+        deep_a[i] = strides_a[plan.axes.contract_a[i]];
+        deep_b[i] = strides_b[plan.axes.contract_b[i]];
+        deep_dims[i] = a->dims[plan.axes.contract_a[i]];
+        depth *= deep_dims[i];
+    }
+    int64_t index[TYPE_MAX_RANK] = {0};
+    for (int64_t i = 0; i < out->n; i++) {
+        int64_t base_a = nd_dot(index, out_a, rank), base_b = nd_dot(index, out_b, rank);
+        int64_t deep[TYPE_MAX_RANK] = {0};
+        double sum = 0;
+        uint64_t int_sum = 0;
+        for (int64_t k = 0; k < depth; k++) {
+            int64_t at_a = base_a + nd_dot(deep, deep_a, plan.axes.n_contract);
+            int64_t at_b = base_b + nd_dot(deep, deep_b, plan.axes.n_contract);
+            if (out->f) {
+                sum += a->f[at_a] * b->f[at_b];
+            } else {
+                int_sum += (uint64_t)a->i[at_a] * (uint64_t)b->i[at_b];
+            }
+            nd_next(deep, deep_dims, plan.axes.n_contract);
+        }
+        if (out->f) {
+            out->f[i] = sum;
+        } else {
+            out->i[i] = (int64_t)int_sum;
+        }
+        nd_next(index, out->dims, rank);
+    }
+    return DLC_OK;
+}
+
+/* Position of `axis` in a list, or -1. */
+static int32_t find_axis(const int64_t *axes, int32_t count, int64_t axis) {
+    for (int32_t i = 0; i < count; i++) {
+        if (axes[i] == axis) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* How many of `axes` are below `axis`: its place among them in increasing order. */
+static int32_t rank_of(const int64_t *axes, int32_t count, int64_t axis) {
+    int32_t below = 0;
+    for (int32_t i = 0; i < count; i++) {
+        below += axes[i] < axis;
+    }
+    return below;
+}
+
+/* The cotangent of one side: contract the other side's free axes away, then put the axes, which
+ * come as batch, own free, contracted in the other's order, into the side's own order. */
+static Value *side_cotangent(Builder *b, Value *g, Value *other, const ContractPlan *plan,
+                             bool for_a) {
+    const ContractAxes *axes = &plan->axes;
+    int32_t n_free = for_a ? plan->n_free_a : plan->n_free_b;
+    int32_t n_other = for_a ? plan->n_free_b : plan->n_free_a;
+    const int64_t *own_free = for_a ? plan->free_a : plan->free_b;
+    const int64_t *other_free = for_a ? plan->free_b : plan->free_a;
+    const int64_t *own_batch = for_a ? axes->batch_a : axes->batch_b;
+    const int64_t *other_batch = for_a ? axes->batch_b : axes->batch_a;
+    const int64_t *own_deep = for_a ? axes->contract_a : axes->contract_b;
+    const int64_t *other_deep = for_a ? axes->contract_b : axes->contract_a;
+    int32_t other_first = axes->n_batch + (for_a ? plan->n_free_a : 0);
+    ContractAxes back = {.n_batch = axes->n_batch, .n_contract = n_other};
+    for (int32_t i = 0; i < axes->n_batch; i++) {
+        back.batch_a[i] = i;
+        back.batch_b[i] = other_batch[i];
+    }
+    for (int32_t i = 0; i < n_other; i++) {
+        back.contract_a[i] = other_first + i;
+        back.contract_b[i] = other_free[i];
+    }
+    Value *product = b_contract(b, g, other, &back);
+    int64_t permutation[TYPE_MAX_RANK];
+    for (int32_t axis = 0; axis < product->type.rank; axis++) {
+        int32_t at = find_axis(own_batch, axes->n_batch, axis);
+        if (at < 0) {
+            at = find_axis(own_free, n_free, axis);
+            at = at < 0 ? -1 : at + axes->n_batch;
+        }
+        if (at < 0) {
+            int32_t pair = find_axis(own_deep, axes->n_contract, axis);
+            at = axes->n_batch + n_free + rank_of(other_deep, axes->n_contract, other_deep[pair]);
+        }
+        permutation[axis] = at;
+    }
+    return transpose_by(b, product, permutation);
+}
+
+void grad_contract(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (!cotangents[0]) {
+        return;
+    }
+    ContractPlan plan = contract_plan(op);
+    if (wanted[0]) {
+        out[0] = side_cotangent(b, cotangents[0], op->operands[1], &plan, true);
+    }
+    if (wanted[1]) {
+        out[1] = side_cotangent(b, cotangents[0], op->operands[0], &plan, false);
+    }
+}

@@ -1,0 +1,51 @@
+/* Elementwise ops that stand beside scalar.def: cast and stop_gradient. */
+#include "ir/ops/rule.h"
+
+bool shape_cast(Context *context, Op *op, OpProblem *problem) {
+    Type type = operand_type(op, 0);
+    return rule_result(context, op, 0, (DType)op_int(op, "dtype"), type.rank, type.dims, problem);
+}
+
+OpCost cost_cast(const Op *op) {
+    return cost_per_result(op, 1);
+}
+
+dlc_status eval_cast(Interp *interp, const Op *op) {
+    const EvalTensor *x = interp_operand(interp, op, 0);
+    EvalTensor *out = interp_result(interp, op, 0);
+    for (int64_t i = 0; i < out->n; i++) {
+        if (out->f) {
+            out->f[i] = tensor_number(x, i);
+        } else if (out->dtype == DT_BOOL) {
+            out->i[i] = x->f ? x->f[i] != 0 : x->i[i] != 0;
+        } else if (x->f) {
+            out->i[i] = float_to_int(x->f[i], out->dtype);
+        } else {
+            out->i[i] = wrap_int(x->i[i], out->dtype);
+        }
+    }
+    return DLC_OK;
+}
+
+void grad_cast(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    DType from = operand_type(op, 0).dtype;
+    if (wanted[0] && cotangents[0] && dtype_is_float(from)) {
+        out[0] = b_cast(b, cotangents[0], from);
+    }
+}
+
+bool shape_stop_gradient(Context *context, Op *op, OpProblem *problem) {
+    (void)context;
+    (void)problem;
+    op->results[0]->type = operand_type(op, 0);
+    return true;
+}
+
+OpCost cost_stop_gradient(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_stop_gradient(Interp *interp, const Op *op) {
+    tensor_copy_all(interp_result(interp, op, 0), interp_operand(interp, op, 0));
+    return DLC_OK;
+}

@@ -1,0 +1,205 @@
+/* Movement without run-time positions, one operand: broadcast, reshape, transpose, reverse. */
+#include "ir/ops/rule.h"
+
+bool shape_broadcast(Context *context, Op *op, OpProblem *problem) {
+    Type x = operand_type(op, 0);
+    int32_t rank = 0, n_axes = 0;
+    const Size *const *shape = op_sizes(op, "shape", &rank);
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    if (!rule_shape(context, op, shape, rank, problem) ||
+        !rule_count(context, op, "axes", n_axes, x.rank, problem) ||
+        !rule_axes(context, op, "axes", axes, n_axes, rank, problem)) {
+        return false;
+    }
+    for (int32_t i = 0; i < n_axes; i++) {
+        if (i > 0 && axes[i] <= axes[i - 1]) {
+            return op_problem(context, problem, "broadcast: axes must increase");
+        }
+        if (size_equal(context, x.dims[i], shape[axes[i]]) != TRUTH_YES) {
+            return op_problem(
+                context, problem,
+                "broadcast: operand 0 has shape %s, but its axis %d becomes result axis "
+                "%lld of size %s",
+                type_text(context, x), (int)i, (long long)axes[i],
+                size_text(context, shape[axes[i]]));
+        }
+    }
+    return rule_result(context, op, 0, x.dtype, rank, shape, problem);
+}
+
+OpCost cost_broadcast(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_broadcast(Interp *interp, const Op *op) {
+    const EvalTensor *x = interp_operand(interp, op, 0);
+    EvalTensor *out = interp_result(interp, op, 0);
+    int32_t n_axes = 0;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    int64_t x_strides[TYPE_MAX_RANK] = {0}, strides[TYPE_MAX_RANK] = {0};
+    int64_t index[TYPE_MAX_RANK] = {0};
+    nd_strides(x->dims, x->rank, x_strides);
+    for (int32_t i = 0; i < n_axes; i++) {
+        strides[axes[i]] = x_strides[i];
+    }
+    for (int64_t i = 0; i < out->n; i++) {
+        tensor_copy_element(out, i, x, nd_dot(index, strides, out->rank));
+        nd_next(index, out->dims, out->rank);
+    }
+    return DLC_OK;
+}
+
+void grad_broadcast(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (!wanted[0] || !cotangents[0]) {
+        return;
+    }
+    int32_t n_axes = 0;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    int64_t reduced[TYPE_MAX_RANK];
+    int32_t n_reduced = 0, next = 0;
+    for (int32_t axis = 0; axis < op->results[0]->type.rank; axis++) {
+        if (next < n_axes && axes[next] == axis) {
+            next++;
+        } else {
+            reduced[n_reduced++] = axis;
+        }
+    }
+    out[0] = n_reduced == 0 ? cotangents[0]
+                            : b_reduce(b, OP_reduce_sum, cotangents[0], reduced, n_reduced);
+}
+
+/* Counts that are not proved equal are allowed, since a reshape is also how a frontend gives a
+ * value the sizes that a size_check beside it demands; counts proved different are not. */
+bool shape_reshape(Context *context, Op *op, OpProblem *problem) {
+    Type x = operand_type(op, 0);
+    int32_t rank = 0;
+    const Size *const *shape = op_sizes(op, "shape", &rank);
+    if (!rule_result(context, op, 0, x.dtype, rank, shape, problem)) {
+        return false;
+    }
+    const Size *have = type_elements(context, x);
+    const Size *want = type_elements(context, op->results[0]->type);
+    if (size_is_error(have) || size_is_error(want)) {
+        return op_problem(context, problem, "reshape: the number of elements does not fit 64 bits");
+    }
+    if (size_equal(context, have, want) == TRUTH_NO) {
+        return op_problem(
+            context, problem,
+            "reshape: operand 0 has type %s with %s elements, but the shape wanted, %s, "
+            "has %s",
+            type_text(context, x), size_text(context, have),
+            type_text(context, op->results[0]->type), size_text(context, want));
+    }
+    return true;
+}
+
+OpCost cost_reshape(const Op *op) {
+    (void)op;
+    return (OpCost){0};
+}
+
+dlc_status eval_reshape(Interp *interp, const Op *op) {
+    const EvalTensor *x = interp_operand(interp, op, 0);
+    EvalTensor *out = interp_result(interp, op, 0);
+    if (x->n != out->n) {
+        return interp_fail(interp, op, "reshape: %lld elements cannot become %lld", (long long)x->n,
+                           (long long)out->n);
+    }
+    tensor_copy_all(out, x);
+    return DLC_OK;
+}
+
+void grad_reshape(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (wanted[0] && cotangents[0]) {
+        Type x = operand_type(op, 0);
+        out[0] = b_reshape(b, cotangents[0], x.rank, x.dims);
+    }
+}
+
+bool shape_transpose(Context *context, Op *op, OpProblem *problem) {
+    Type x = operand_type(op, 0);
+    int32_t count = 0;
+    const int64_t *permutation = op_ints(op, "permutation", &count);
+    const Size *dims[TYPE_MAX_RANK];
+    if (!rule_count(context, op, "permutation", count, x.rank, problem) ||
+        !rule_axes(context, op, "permutation", permutation, count, x.rank, problem)) {
+        return false;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        dims[i] = x.dims[permutation[i]];
+    }
+    return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
+}
+
+OpCost cost_transpose(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_transpose(Interp *interp, const Op *op) {
+    const EvalTensor *x = interp_operand(interp, op, 0);
+    EvalTensor *out = interp_result(interp, op, 0);
+    const int64_t *permutation = op_ints(op, "permutation", &(int32_t){0});
+    int64_t x_strides[TYPE_MAX_RANK] = {0}, strides[TYPE_MAX_RANK] = {0};
+    int64_t index[TYPE_MAX_RANK] = {0};
+    nd_strides(x->dims, x->rank, x_strides);
+    for (int32_t i = 0; i < out->rank; i++) {
+        strides[i] = x_strides[permutation[i]];
+    }
+    for (int64_t i = 0; i < out->n; i++) {
+        tensor_copy_element(out, i, x, nd_dot(index, strides, out->rank));
+        nd_next(index, out->dims, out->rank);
+    }
+    return DLC_OK;
+}
+
+void grad_transpose(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (!wanted[0] || !cotangents[0]) {
+        return;
+    }
+    int32_t count = 0;
+    const int64_t *permutation = op_ints(op, "permutation", &count);
+    int64_t inverse[TYPE_MAX_RANK] = {0};
+    for (int32_t i = 0; i < count; i++) {
+        inverse[permutation[i]] = i;
+    }
+    out[0] = transpose_by(b, cotangents[0], inverse);
+}
+
+bool shape_reverse(Context *context, Op *op, OpProblem *problem) {
+    Type x = operand_type(op, 0);
+    int32_t count = 0;
+    const int64_t *axes = op_ints(op, "axes", &count);
+    return rule_axes(context, op, "axes", axes, count, x.rank, problem) &&
+           rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
+}
+
+OpCost cost_reverse(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_reverse(Interp *interp, const Op *op) {
+    const EvalTensor *x = interp_operand(interp, op, 0);
+    EvalTensor *out = interp_result(interp, op, 0);
+    int32_t count = 0;
+    const int64_t *axes = op_ints(op, "axes", &count);
+    int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0};
+    nd_strides(x->dims, x->rank, strides);
+    int64_t base = 0;
+    for (int32_t i = 0; i < count; i++) {
+        base += (x->dims[axes[i]] - 1) * strides[axes[i]];
+        strides[axes[i]] = -strides[axes[i]];
+    }
+    for (int64_t i = 0; i < out->n; i++) {
+        tensor_copy_element(out, i, x, base + nd_dot(index, strides, out->rank));
+        nd_next(index, out->dims, out->rank);
+    }
+    return DLC_OK;
+}
+
+void grad_reverse(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (wanted[0] && cotangents[0]) {
+        int32_t count = 0;
+        const int64_t *axes = op_ints(op, "axes", &count);
+        out[0] = b_reverse(b, cotangents[0], axes, count);
+    }
+}

@@ -1,0 +1,275 @@
+/* Derivatives of the rows of scalar.def, as a table from op to rule. Rows that are not in it have
+ * derivative zero (sign, floor, ceil, round, trunc, floordiv). Ties of max and min are split in
+ * halves; abs'(0) = 0; pow never makes a nan where the derivative exists. */
+#include "ir/ops/rule.h"
+
+typedef struct ScalarGrad {
+    Builder *b;
+    Op *op;
+    Value *x, *y; /* operands; y NULL for unary ops */
+    Value *r;     /* the result */
+    Value *g;     /* its cotangent */
+    const bool *wanted;
+    Value **out;
+} ScalarGrad;
+
+typedef void (*ScalarGradRule)(ScalarGrad *s);
+
+static Value *number(ScalarGrad *s, double value) {
+    return b_constant_like(s->b, value, s->g);
+}
+
+static Value *square(ScalarGrad *s, Value *x) {
+    return b_mul(s->b, x, x);
+}
+
+static Value *one_minus_square(ScalarGrad *s, Value *x) {
+    Value *one = number(s, 1.0);
+    Value *xx = square(s, x);
+    return b_sub(s->b, one, xx);
+}
+
+static void grad_neg(ScalarGrad *s) {
+    s->out[0] = b_neg(s->b, s->g);
+}
+
+static void grad_abs(ScalarGrad *s) {
+    Value *sign = b_unary(s->b, OP_sign, s->x);
+    s->out[0] = b_mul(s->b, s->g, sign);
+}
+
+static void grad_sqrt(ScalarGrad *s) {
+    Value *half = number(s, 0.5);
+    Value *scaled = b_mul(s->b, s->g, half);
+    s->out[0] = b_div(s->b, scaled, s->r);
+}
+
+static void grad_rsqrt(ScalarGrad *s) {
+    Value *scale = number(s, -0.5);
+    Value *rr = square(s, s->r);
+    Value *rrr = b_mul(s->b, rr, s->r);
+    Value *slope = b_mul(s->b, scale, rrr);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_exp(ScalarGrad *s) {
+    s->out[0] = b_mul(s->b, s->g, s->r);
+}
+
+static void grad_expm1(ScalarGrad *s) {
+    Value *one = number(s, 1.0);
+    Value *slope = b_add(s->b, s->r, one);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_log(ScalarGrad *s) {
+    s->out[0] = b_div(s->b, s->g, s->x);
+}
+
+static void grad_log1p(ScalarGrad *s) {
+    Value *one = number(s, 1.0);
+    Value *denominator = b_add(s->b, s->x, one);
+    s->out[0] = b_div(s->b, s->g, denominator);
+}
+
+static void grad_sin(ScalarGrad *s) {
+    Value *slope = b_unary(s->b, OP_cos, s->x);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_cos(ScalarGrad *s) {
+    Value *sine = b_unary(s->b, OP_sin, s->x);
+    Value *slope = b_neg(s->b, sine);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_tan(ScalarGrad *s) {
+    Value *one = number(s, 1.0);
+    Value *rr = square(s, s->r);
+    Value *slope = b_add(s->b, one, rr);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_asin(ScalarGrad *s) {
+    Value *inside = one_minus_square(s, s->x);
+    Value *root = b_unary(s->b, OP_sqrt, inside);
+    s->out[0] = b_div(s->b, s->g, root);
+}
+
+static void grad_acos(ScalarGrad *s) {
+    grad_asin(s);
+    s->out[0] = b_neg(s->b, s->out[0]);
+}
+
+static void grad_atan(ScalarGrad *s) {
+    Value *one = number(s, 1.0);
+    Value *xx = square(s, s->x);
+    Value *denominator = b_add(s->b, one, xx);
+    s->out[0] = b_div(s->b, s->g, denominator);
+}
+
+static void grad_tanh(ScalarGrad *s) {
+    Value *slope = one_minus_square(s, s->r);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_erf(ScalarGrad *s) {
+    Value *scale = number(s, 1.1283791670955126); /* 2 / sqrt(pi) */
+    Value *xx = square(s, s->x);
+    Value *exponent = b_neg(s->b, xx);
+    Value *bell = b_unary(s->b, OP_exp, exponent);
+    Value *slope = b_mul(s->b, scale, bell);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_sigmoid(ScalarGrad *s) {
+    Value *one = number(s, 1.0);
+    Value *rest = b_sub(s->b, one, s->r);
+    Value *slope = b_mul(s->b, s->r, rest);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_add(ScalarGrad *s) {
+    s->out[0] = s->g;
+    s->out[1] = s->g;
+}
+
+static void grad_sub(ScalarGrad *s) {
+    s->out[0] = s->g;
+    if (s->wanted[1]) {
+        s->out[1] = b_neg(s->b, s->g);
+    }
+}
+
+static void grad_mul(ScalarGrad *s) {
+    if (s->wanted[0]) {
+        s->out[0] = b_mul(s->b, s->g, s->y);
+    }
+    if (s->wanted[1]) {
+        s->out[1] = b_mul(s->b, s->g, s->x);
+    }
+}
+
+static void grad_div(ScalarGrad *s) {
+    Value *scaled = b_div(s->b, s->g, s->y);
+    s->out[0] = scaled;
+    if (s->wanted[1]) {
+        Value *product = b_mul(s->b, scaled, s->r);
+        s->out[1] = b_neg(s->b, product);
+    }
+}
+
+/* x - floor(x / y) * y */
+static void grad_mod(ScalarGrad *s) {
+    s->out[0] = s->g;
+    if (s->wanted[1]) {
+        Value *quotient = b_binary(s->b, OP_floordiv, s->x, s->y);
+        Value *product = b_mul(s->b, s->g, quotient);
+        s->out[1] = b_neg(s->b, product);
+    }
+}
+
+/* d/dx = y * x^(y-1), where y = 0 gives 0 at every x: the exponent there is taken as 0, not -1, so
+ * that no infinity meets the zero in this or any further derivative. d/dy = x^y * log(x), 0 for x
+ * <= 0. */
+static void grad_pow(ScalarGrad *s) {
+    Value *zero = number(s, 0.0);
+    Value *one = number(s, 1.0);
+    if (s->wanted[0]) {
+        Value *is_zero = b_binary(s->b, OP_eq, s->y, zero);
+        Value *safe = b_select(s->b, is_zero, one, s->y);
+        Value *exponent = b_sub(s->b, safe, one);
+        Value *power = b_binary(s->b, OP_pow, s->x, exponent);
+        Value *slope = b_mul(s->b, s->y, power);
+        s->out[0] = b_mul(s->b, s->g, slope);
+    }
+    if (s->wanted[1]) {
+        Value *positive = b_binary(s->b, OP_gt, s->x, zero);
+        Value *safe = b_select(s->b, positive, s->x, one);
+        Value *logarithm = b_unary(s->b, OP_log, safe);
+        Value *power = b_binary(s->b, OP_pow, safe, s->y);
+        Value *slope = b_mul(s->b, power, logarithm);
+        s->out[1] = b_mul(s->b, s->g, slope);
+    }
+}
+
+static void grad_atan2(ScalarGrad *s) {
+    Value *xx = square(s, s->x);
+    Value *yy = square(s, s->y);
+    Value *norm = b_add(s->b, xx, yy);
+    Value *scaled = b_div(s->b, s->g, norm);
+    if (s->wanted[0]) {
+        s->out[0] = b_mul(s->b, scaled, s->y);
+    }
+    if (s->wanted[1]) {
+        Value *product = b_mul(s->b, scaled, s->x);
+        s->out[1] = b_neg(s->b, product);
+    }
+}
+
+/* Share of operand `a` in max or min(a, c): 1 where it won, 1/2 on ties, 0 where it lost. */
+static Value *winner_share(ScalarGrad *s, OpCode compare, Value *a, Value *c) {
+    Value *zero = number(s, 0.0);
+    Value *half = number(s, 0.5);
+    Value *one = number(s, 1.0);
+    Value *tie = b_binary(s->b, OP_eq, a, c);
+    Value *won = b_binary(s->b, compare, a, c);
+    Value *not_won = b_select(s->b, tie, half, zero);
+    Value *share = b_select(s->b, won, one, not_won);
+    return b_mul(s->b, s->g, share);
+}
+
+static void grad_extreme(ScalarGrad *s, OpCode compare) {
+    if (s->wanted[0]) {
+        s->out[0] = winner_share(s, compare, s->x, s->y);
+    }
+    if (s->wanted[1]) {
+        s->out[1] = winner_share(s, compare, s->y, s->x);
+    }
+}
+
+static void grad_max(ScalarGrad *s) {
+    grad_extreme(s, OP_gt);
+}
+
+static void grad_min(ScalarGrad *s) {
+    grad_extreme(s, OP_lt);
+}
+
+static void grad_select(ScalarGrad *s) {
+    Value *zero = number(s, 0.0);
+    if (s->wanted[1]) {
+        s->out[1] = b_select(s->b, s->x, s->g, zero);
+    }
+    if (s->wanted[2]) {
+        s->out[2] = b_select(s->b, s->x, zero, s->g);
+    }
+}
+
+static const ScalarGradRule SCALAR_GRADS[OP_N_SCALAR] = {
+    [OP_neg] = grad_neg,     [OP_abs] = grad_abs,         [OP_sqrt] = grad_sqrt,
+    [OP_rsqrt] = grad_rsqrt, [OP_exp] = grad_exp,         [OP_expm1] = grad_expm1,
+    [OP_log] = grad_log,     [OP_log1p] = grad_log1p,     [OP_sin] = grad_sin,
+    [OP_cos] = grad_cos,     [OP_tan] = grad_tan,         [OP_asin] = grad_asin,
+    [OP_acos] = grad_acos,   [OP_atan] = grad_atan,       [OP_tanh] = grad_tanh,
+    [OP_erf] = grad_erf,     [OP_sigmoid] = grad_sigmoid, [OP_add] = grad_add,
+    [OP_sub] = grad_sub,     [OP_mul] = grad_mul,         [OP_div] = grad_div,
+    [OP_mod] = grad_mod,     [OP_pow] = grad_pow,         [OP_atan2] = grad_atan2,
+    [OP_max] = grad_max,     [OP_min] = grad_min,         [OP_select] = grad_select,
+};
+
+void grad_scalar(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    ScalarGradRule rule = SCALAR_GRADS[op->code];
+    if (!rule || !cotangents[0]) {
+        return;
+    }
+    ScalarGrad s = {.b = b,
+                    .op = op,
+                    .x = op->operands[0],
+                    .y = op->n_operands > 1 ? op->operands[1] : NULL,
+                    .r = op->results[0],
+                    .g = cotangents[0],
+                    .wanted = wanted,
+                    .out = out};
+    rule(&s);
+}

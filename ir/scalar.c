@@ -1,0 +1,158 @@
+/* What the rows of scalar.def mean on numbers, and the roundings of the element types. The
+ * interpreter and constant folding share it. */
+#include "ir/base/checked.h"
+#include "ir/interp.h"
+#include <math.h>
+
+double scalar_eval_float(OpCode code, const double *operands) {
+    switch (code) {
+#define SCALAR(name, arity, class_, result, kind, cost, c_f64, cuda_f32, doc)                      \
+    case OP_##name: {                                                                              \
+        const double x = operands[0];                                                              \
+        const double y = (arity) > 1 ? operands[1] : 0.0;                                          \
+        const double z = (arity) > 2 ? operands[2] : 0.0;                                          \
+        (void)x;                                                                                   \
+        (void)y;                                                                                   \
+        (void)z;                                                                                   \
+        return (double)(c_f64);                                                                    \
+    }
+#include "ir/scalar.def"
+#undef SCALAR
+    default:
+        return (double)NAN;
+    }
+}
+
+static int64_t int_floordiv(int64_t x, int64_t y) {
+    if (y == 0) {
+        return 0;
+    }
+    if (y == -1) {
+        return (int64_t)(0 - (uint64_t)x);
+    }
+    return floor_div(x, y);
+}
+
+static int64_t int_mod(int64_t x, int64_t y) {
+    return y == 0 || y == -1 ? 0 : floor_mod(x, y);
+}
+
+int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands) {
+    int64_t x = operands[0];
+    switch (code) {
+    case OP_neg:
+        return wrap_int((int64_t)(0 - (uint64_t)x), operand_dtype);
+    case OP_abs:
+        return x < 0 ? wrap_int((int64_t)(0 - (uint64_t)x), operand_dtype) : x;
+    case OP_sign:
+        return (x > 0) - (x < 0);
+    case OP_not:
+        return x == 0;
+    case OP_add:
+        return wrap_int((int64_t)((uint64_t)x + (uint64_t)operands[1]), operand_dtype);
+    case OP_sub:
+        return wrap_int((int64_t)((uint64_t)x - (uint64_t)operands[1]), operand_dtype);
+    case OP_mul:
+        return wrap_int((int64_t)((uint64_t)x * (uint64_t)operands[1]), operand_dtype);
+    case OP_floordiv:
+        return wrap_int(int_floordiv(x, operands[1]), operand_dtype);
+    case OP_mod:
+        return int_mod(x, operands[1]);
+    case OP_max:
+        return x > operands[1] ? x : operands[1];
+    case OP_min:
+        return x < operands[1] ? x : operands[1];
+    case OP_eq:
+        return x == operands[1];
+    case OP_ne:
+        return x != operands[1];
+    case OP_lt:
+        return x < operands[1];
+    case OP_le:
+        return x <= operands[1];
+    case OP_gt:
+        return x > operands[1];
+    case OP_ge:
+        return x >= operands[1];
+    case OP_and:
+        return x != 0 && operands[1] != 0;
+    case OP_or:
+        return x != 0 || operands[1] != 0;
+    case OP_select:
+        return x != 0 ? operands[1] : operands[2];
+    default:
+        return 0; /* float rows: shape rules let no integer through */
+    }
+}
+
+/* Nearest value with `digits` significant bits, ties to even, smallest exponent `least`, infinity
+ * above `greatest`. */
+static double round_to_digits(double value, int digits, int least, double greatest) {
+    if (value == 0 || !isfinite(value)) {
+        return value;
+    }
+    int exponent = ilogb(value);
+    double unit = ldexp(1.0, (exponent < least ? least : exponent) - digits + 1);
+    double rounded = nearbyint(value / unit) * unit;
+    if (fabs(rounded) > greatest) {
+        return copysign((double)INFINITY, value);
+    }
+    return rounded;
+}
+
+double round_to_dtype(double value, DType dtype) {
+    switch (dtype) {
+    case DT_F32:
+        return (double)(float)value;
+    case DT_F16:
+        return round_to_digits(value, 11, -14, 65504.0);
+    case DT_BF16:
+        return round_to_digits(value, 8, -126, 0x1.FEp127);
+    default:
+        return value;
+    }
+}
+
+int64_t float_to_int(double value, DType dtype) {
+    if (isnan(value)) {
+        return 0;
+    }
+    int64_t low = INT64_MIN, high = INT64_MAX;
+    switch (dtype) {
+    case DT_I32:
+        low = INT32_MIN;
+        high = INT32_MAX;
+        break;
+    case DT_I8:
+        low = INT8_MIN;
+        high = INT8_MAX;
+        break;
+    case DT_U8:
+        low = 0;
+        high = UINT8_MAX;
+        break;
+    case DT_BOOL:
+        return value != 0;
+    default:
+        break;
+    }
+    if (value <= (double)low) {
+        return low;
+    }
+    return value >= (double)high ? high : (int64_t)value;
+}
+
+int64_t wrap_int(int64_t value, DType dtype) {
+    switch (dtype) {
+    case DT_I32:
+        return (int32_t)(uint32_t)(uint64_t)value;
+    case DT_I8:
+        return (int8_t)(uint8_t)(uint64_t)value;
+    case DT_U8:
+        return (uint8_t)(uint64_t)value;
+    case DT_BOOL:
+        return value != 0;
+    default:
+        return value;
+    }
+}
