@@ -1,0 +1,250 @@
+/* Reads the text form of the IR (docs/ir.md) back into a module: the module's dims and settings and
+ * the functions with their arguments and results. Ops are parse_op.c's, small things parse_lex.c's.
+ * What comes out is verified: other stages may trust it. */
+#include "ir/parse_internal.h"
+
+#include <string.h>
+
+/* dim H % 8 in 8..512 = 64 */
+static bool parse_dim(Parser *p) {
+    Mark mark = parse_mark(p);
+    const char *name = parse_word(p, "the name of a dim");
+    int64_t divisor = 1;
+    int64_t low = 1;
+    int64_t high = INT64_MAX;
+    int64_t nominal = 0;
+    if (name == NULL) {
+        return false;
+    }
+    if (module_find_dim(p->module, name) != NULL) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "dim", name);
+        return false;
+    }
+    if (parse_accept(p, "%") && !parse_int(p, &divisor)) {
+        return false;
+    }
+    if (!parse_keyword(p, "in") || !parse_int(p, &low) || !parse_expect(p, "..")) {
+        return false;
+    }
+    parse_skip(p);
+    if (*p->at >= '0' && *p->at <= '9' && !parse_int(p, &high)) {
+        return false;
+    }
+    if (parse_accept(p, "=") && !parse_int(p, &nominal)) {
+        return false;
+    }
+    if (divisor < 1 || low < 0 || high < low || nominal < 0) {
+        diag_report(&p->context->diags, DIAG_IR_BAD_NUMBER, parse_place(p, mark),
+                    "a dim needs a divisor of at least 1, bounds in order, and nothing negative");
+        return false;
+    }
+    module_add_dim(p->module, name, low, high, divisor, nominal, parse_place(p, mark));
+    return true;
+}
+
+static bool parse_setting(Parser *p) {
+    Mark mark = parse_mark(p);
+    const char *name = parse_name(p, "the name of a setting");
+    if (name == NULL) {
+        return false;
+    }
+    if (map_has(&p->module->settings, name)) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "setting", name);
+        return false;
+    }
+    if (!parse_expect(p, "=")) {
+        return false;
+    }
+    const char *text = parse_string(p, "the setting's text");
+    if (text == NULL) {
+        return false;
+    }
+    map_set(&p->module->settings, name, (void *)(uintptr_t)text);
+    return true;
+}
+
+static bool parse_module_head(Parser *p) {
+    static const char *const WORDS[] = {"dim", "setting"};
+    if (!parse_keyword(p, "module")) {
+        return false;
+    }
+    const char *name = parse_string(p, "the name of the module");
+    if (name == NULL || !parse_expect(p, "{")) {
+        return false;
+    }
+    p->module = module_create(p->context, name);
+    while (!parse_accept(p, "}")) {
+        int choice = parse_choice(p, WORDS, 2, "part of a module");
+        if (choice < 0 || !(choice == 0 ? parse_dim(p) : parse_setting(p))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "has no_grad_ops, fused" */
+static bool parse_properties(Parser *p) {
+    if (!parse_at_word(p)) {
+        return true;
+    }
+    if (!parse_keyword(p, "has")) {
+        return false;
+    }
+    do {
+        int choice = parse_choice(p, PROPERTY_WORDS, N_PROPERTIES, "property");
+        if (choice < 0) {
+            return false;
+        }
+        p->func->properties |= 1U << choice;
+    } while (parse_accept(p, ","));
+    return true;
+}
+
+static bool parse_args(Parser *p) {
+    if (!parse_expect(p, "(")) {
+        return false;
+    }
+    while (!parse_accept(p, ")")) {
+        if (p->func->body->n_args > 0 && !parse_expect(p, ",")) {
+            return false;
+        }
+        Mark mark = parse_mark(p);
+        int32_t number = 0;
+        const char *name = NULL;
+        Type type = {0};
+        if (!parse_definition(p, &number, &name) || !parse_expect(p, ":") ||
+            !parse_type(p, &type) || !parse_expect(p, "=")) {
+            return false;
+        }
+        int role = parse_choice(p, ARG_ROLE_WORDS, N_ARG_ROLES, "role of an argument");
+        const char *outer = role >= 0 ? parse_string(p, "the name of the argument") : NULL;
+        if (outer == NULL) {
+            return false;
+        }
+        Value *arg = func_add_arg(p->func, (ArgRole)role, outer, type, parse_place(p, mark));
+        arg->name = name;
+        if (!parse_define(p, number, arg, mark)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "store %1", "loss "loss"", "ok" */
+static bool parse_result(Parser *p, FuncResult *out) {
+    int role = parse_choice(p, RESULT_ROLE_WORDS, N_RESULT_ROLES, "role of a result");
+    if (role < 0) {
+        return false;
+    }
+    *out = (FuncResult){.role = (ResultRole)role, .name = context_intern(p->context, "")};
+    if (out->role == RESULT_STORE) {
+        Mark mark = parse_mark(p);
+        int32_t number = 0;
+        if (!parse_value_number(p, &number)) {
+            return false;
+        }
+        Value *value = (size_t)number < p->values.count ? p->values.items[number] : NULL;
+        if (value == NULL || value->block != p->func->body) {
+            diag_report(&p->context->diags, DIAG_IR_UNDEFINED, parse_place(p, mark), (int)number);
+            return false;
+        }
+        out->arg = value->index;
+    }
+    if (parse_at(p, "\"")) {
+        out->name = parse_string(p, "the name of the result");
+        return out->name != NULL;
+    }
+    return true;
+}
+
+static bool parse_results(Parser *p) {
+    VEC(FuncResult) results = {0};
+    if (!parse_expect(p, "->") || !parse_expect(p, "(")) {
+        return false;
+    }
+    while (!parse_accept(p, ")")) {
+        FuncResult result = {0};
+        if ((results.count > 0 && !parse_expect(p, ",")) || !parse_result(p, &result)) {
+            return false;
+        }
+        VEC_PUSH(&p->module->arena, &results, result);
+    }
+    p->func->results = results.items;
+    p->func->n_results = (int32_t)results.count;
+    return true;
+}
+
+static bool parse_func(Parser *p) {
+    if (!parse_keyword(p, "func")) {
+        return false;
+    }
+    Mark mark = parse_mark(p);
+    const char *name = parse_string(p, "the name of a function");
+    if (name == NULL) {
+        return false;
+    }
+    for (const Func *other = p->module->first; other != NULL; other = other->next) {
+        if (strcmp(other->name, name) == 0) {
+            diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "function",
+                        name);
+            return false;
+        }
+    }
+    int purpose = parse_choice(p, PURPOSE_WORDS, N_PURPOSES, "purpose");
+    if (purpose < 0) {
+        return false;
+    }
+    p->func = func_create(p->module, name, (Purpose)purpose);
+    p->values.count = 0;
+    p->nesting = 0;
+    if (!parse_properties(p) || !parse_args(p) || !parse_expect(p, "{") ||
+        !parse_block(p, p->func->body) || !parse_results(p)) {
+        return false;
+    }
+    func_renumber(p->func);
+    return true;
+}
+
+/* Lets a Str take its memory from the context: a jump then leaks nothing. */
+static void *arena_hook_alloc(void *user, size_t bytes) {
+    return arena_alloc(user, bytes);
+}
+
+static void arena_hook_free(void *user, void *memory) {
+    (void)user;
+    (void)memory;
+}
+
+static bool check_module(Parser *p) {
+    dlc_allocator hook = {
+        .alloc = arena_hook_alloc, .free = arena_hook_free, .user = &p->context->arena};
+    Str report;
+    str_init(&report, &hook);
+    if (module_verify(p->module, &report)) {
+        return true;
+    }
+    if (report.length > 0 && report.text[report.length - 1] == '\n') {
+        report.text[report.length - 1] = '\0';
+    }
+    diag_report(&p->context->diags, DIAG_IR_INVALID, (Place){.source = p->source}, str_text(&report));
+    return false;
+}
+
+Module *module_parse(Context *context, const Source *source) {
+    Parser parser = {.context = context,
+                     .source = source,
+                     .at = source->text,
+                     .end = source->text + source->length,
+                     .line_start = source->text,
+                     .line = 1};
+    Parser *p = &parser;
+    bool ok = parse_module_head(p);
+    for (parse_skip(p); ok && p->at < p->end; parse_skip(p)) {
+        ok = parse_func(p);
+    }
+    if (ok && check_module(p)) {
+        return p->module;
+    }
+    module_destroy(p->module);
+    return NULL;
+}
