@@ -222,6 +222,25 @@ static bool is_remainder(Context *context, const Size *rest, const Size *b) {
     return !room->error && room->low >= 1;
 }
 
+/* rest brought into [0, b) by adding or taking away b once, counted in *out_steps; else as it is.
+ */
+static const Size *settle_remainder(Context *context, const Size *rest, const Size *b,
+                                    int64_t *out_steps, bool *out_settled) {
+    for (int64_t steps = 0; steps <= 1 && !rest->error; steps++) {
+        for (int64_t sign = -1; sign <= 1; sign += 2) {
+            const Size *moved = size_sub(context, rest, size_scale(context, b, sign * steps));
+            if (!moved->error && is_remainder(context, moved, b)) {
+                *out_steps = sign * steps;
+                *out_settled = true;
+                return moved;
+            }
+        }
+    }
+    *out_steps = 0;
+    *out_settled = false;
+    return rest;
+}
+
 static int64_t content(const Size *size) {
     int64_t g = 0;
     for (int32_t i = 0; i < size->n_terms; i++) {
@@ -233,8 +252,11 @@ static int64_t content(const Size *size) {
 static const Size *floordiv_size(Context *context, const Size *a, const Size *b) {
     const Size *quotient;
     const Size *rest = split_by_size(context, a, b, &quotient);
-    if (rest->error || quotient->error || is_remainder(context, rest, b)) {
-        return rest->error ? rest : quotient;
+    int64_t steps;
+    bool settled;
+    rest = settle_remainder(context, rest, b, &steps, &settled);
+    if (settled || rest->error || quotient->error) {
+        return rest->error ? rest : size_shift(context, quotient, steps);
     }
     int64_t g = gcd_int(content(rest), content(b));
     if (g > 1) {
@@ -247,7 +269,10 @@ static const Size *floordiv_size(Context *context, const Size *a, const Size *b)
 static const Size *mod_size(Context *context, const Size *a, const Size *b) {
     const Size *quotient;
     const Size *rest = split_by_size(context, a, b, &quotient);
-    if (rest->error || is_remainder(context, rest, b)) {
+    int64_t steps;
+    bool settled;
+    rest = settle_remainder(context, rest, b, &steps, &settled);
+    if (settled || rest->error) {
         return rest;
     }
     int64_t g = gcd_int(content(rest), content(b));
