@@ -1,0 +1,252 @@
+/* Command lines: table-driven parsing and the small texts that both programs print. */
+#include "tools/cli.h"
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cli_wrong(const CliCommand *command, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", command->program);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\nUsage: %s\n", command->usage);
+    va_end(args);
+    return 2;
+}
+
+void cli_help(const CliCommand *command, FILE *to) {
+    fprintf(to, "Usage: %s\n\n%s\n\nOptions:\n", command->usage, command->about);
+    for (size_t i = 0; i < command->n_options; i++) {
+        const CliOption *option = &command->options[i];
+        char left[64];
+        snprintf(left, sizeof left, "%s%s%s%s%s", option->brief ? option->brief : "",
+                 option->brief ? ", " : "", option->name, option->value ? " " : "",
+                 option->value ? option->value : "");
+        fprintf(to, "  %-28s %s\n", left, option->help);
+    }
+    fprintf(to, "  %-28s %s\n", "--help", "this text");
+}
+
+/* Letters that differ, position by position, plus the difference in length: enough for a hint. */
+static size_t rough_distance(const char *a, const char *b) {
+    size_t distance = 0;
+    while (*a && *b) {
+        if (*a == *b) {
+            a++;
+            b++;
+        } else if (a[1] && a[1] == *b) {
+            a++;
+            distance++;
+        } else if (b[1] && b[1] == *a) {
+            b++;
+            distance++;
+        } else {
+            a++;
+            b++;
+            distance++;
+        }
+    }
+    return distance + strlen(a) + strlen(b);
+}
+
+static int unknown_option(const CliCommand *command, const char *given) {
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
+    const CliOption *best = NULL;
+    size_t best_distance = 3;
+    for (size_t i = 0; i < command->n_options; i++) {
+        size_t distance = rough_distance(name, command->options[i].name);
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = &command->options[i];
+        }
+    }
+    return best ? cli_wrong(command, "unknown option %s; did you mean %s?", name, best->name)
+                : cli_wrong(command, "unknown option %s; see --help", name);
+}
+
+static int store_value(const CliCommand *command, const CliOption *option, const char *value) {
+    char *end = NULL;
+    errno = 0;
+    switch (option->kind) {
+    case CLI_FLAG:
+        *(bool *)option->out = true;
+        return -1;
+    case CLI_TEXT:
+        *(const char **)option->out = value;
+        return -1;
+    case CLI_INT: {
+        long long number = strtoll(value, &end, 10);
+        if (errno || end == value || *end || number < option->minimum) {
+            return cli_wrong(command, "%s takes a whole number of at least %lld, not '%s'",
+                             option->name, (long long)option->minimum, value);
+        }
+        *(int64_t *)option->out = number;
+        return -1;
+    }
+    case CLI_NUMBER: {
+        double number = strtod(value, &end);
+        if (end == value || *end || !isfinite(number)) {
+            return cli_wrong(command, "%s takes a number, not '%s'", option->name, value);
+        }
+        *(double *)option->out = number;
+        return -1;
+    }
+    case CLI_LIST: {
+        CliList *list = option->out;
+        if (list->count == CLI_LIST_MAX) {
+            return cli_wrong(command, "%s is given more than %d times", option->name, CLI_LIST_MAX);
+        }
+        list->items[list->count++] = value;
+        return -1;
+    }
+    }
+    return -1;
+}
+
+/* The option that `text` names, and its value if it holds one. */
+static const CliOption *find_option(const CliCommand *command, const char *text,
+                                    const char **out_value) {
+    size_t length = strcspn(text, "=");
+    for (size_t i = 0; i < command->n_options; i++) {
+        const CliOption *option = &command->options[i];
+        if (strlen(option->name) == length && !strncmp(option->name, text, length)) {
+            *out_value = text[length] == '=' ? text + length + 1 : NULL;
+            return option;
+        }
+        if (option->brief && text[1] != '-' && !strncmp(text, option->brief, 2)) {
+            *out_value = text[2] ? text + 2 : NULL;
+            return option;
+        }
+    }
+    return NULL;
+}
+
+int cli_parse(const CliCommand *command, int argc, char **argv, const char **positional,
+              size_t capacity, size_t *out_count) {
+    size_t count = 0;
+    bool only_positional = false;
+    for (int i = 0; i < argc; i++) {
+        const char *text = argv[i];
+        if (only_positional || text[0] != '-' || text[1] == '\0') {
+            if (count == capacity) {
+                return cli_wrong(command, "unexpected '%s'", text);
+            }
+            positional[count++] = text;
+            continue;
+        }
+        if (!strcmp(text, "--")) {
+            only_positional = true;
+            continue;
+        }
+        if (!strcmp(text, "--help") || !strcmp(text, "-h")) {
+            cli_help(command, stdout);
+            return 0;
+        }
+        const char *value = NULL;
+        const CliOption *option = find_option(command, text, &value);
+        if (!option) {
+            return unknown_option(command, text);
+        }
+        if (option->kind == CLI_FLAG && value) {
+            return cli_wrong(command, "%s takes no value", option->name);
+        }
+        if (option->kind != CLI_FLAG && !value) {
+            if (i + 1 == argc) {
+                return cli_wrong(command, "%s needs a value: %s", option->name, option->value);
+            }
+            value = argv[++i];
+        }
+        int status = store_value(command, option, value);
+        if (status >= 0) {
+            return status;
+        }
+    }
+    *out_count = count;
+    return -1;
+}
+
+bool cli_split(const char *text, char *name, size_t capacity, const char **out_value) {
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || (size_t)(equals - text) >= capacity) {
+        return false;
+    }
+    memcpy(name, text, (size_t)(equals - text));
+    name[equals - text] = '\0';
+    *out_value = equals + 1;
+    return true;
+}
+
+bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *out) {
+    out->count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *value = NULL;
+        char *end = NULL;
+        char *name = out->names[out->count];
+        if (!cli_split(list->items[i], name, sizeof out->names[0], &value)) {
+            cli_wrong(command, "-D takes name=number, not '%s'", list->items[i]);
+            return false;
+        }
+        long long number = strtoll(value, &end, 10);
+        if (end == value || *end || number < 0) {
+            cli_wrong(command, "-D %s takes a whole number, not '%s'", name, value);
+            return false;
+        }
+        out->items[out->count++] = (dlc_binding){.name = name, .value = number};
+    }
+    return true;
+}
+
+int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status) {
+    const char *text = context ? dlc_last_error(context) : "";
+    fprintf(stderr, "%s: %s\n", command->program, text[0] ? text : dlc_status_text(status));
+    return 1;
+}
+
+const char *cli_amount(double value, const char *unit, char *text) {
+    static const char *const prefixes[] = {"", " k", " M", " G", " T", " P"};
+    size_t at = 0;
+    while (fabs(value) >= 1000 && at < 5) {
+        value /= 1000;
+        at++;
+    }
+    snprintf(text, 32, at == 0 ? "%.0f%s%s" : "%.2f%s%s", value,
+             at == 0 && unit[0] ? " " : prefixes[at], unit);
+    return text;
+}
+
+const char *cli_bytes(double value, char *text) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t at = 0;
+    while (value >= 1024 && at < 4) {
+        value /= 1024;
+        at++;
+    }
+    snprintf(text, 32, at == 0 ? "%.0f %s" : "%.2f %s", value, units[at]);
+    return text;
+}
+
+const char *cli_duration(double seconds, char *text) {
+    if (seconds < 1e-3) {
+        snprintf(text, 32, "%.1f us", seconds * 1e6);
+    } else if (seconds < 1) {
+        snprintf(text, 32, "%.2f ms", seconds * 1e3);
+    } else if (seconds < 60) {
+        snprintf(text, 32, "%.1f s", seconds);
+    } else {
+        long long whole = (long long)seconds;
+        if (whole < 3600) {
+            snprintf(text, 32, "%lld:%02lld", whole / 60, whole % 60);
+        } else {
+            snprintf(text, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+        }
+    }
+    return text;
+}
+
+void cli_log(void *user, dlc_log_level level, const char *text) {
+    (void)user;
+    fprintf(stderr, "%s%s\n", level == DLC_LOG_WARNING ? "warning: " : "", text);
+}

@@ -1,0 +1,72 @@
+/* Command lines for dlc and dlrun: options described by a table, which parses and prints the help.
+ */
+#ifndef DLC_TOOLS_CLI_H
+#define DLC_TOOLS_CLI_H
+
+#include "dlc/dlc.h"
+#include <stdbool.h>
+#include <stdio.h>
+
+typedef enum CliKind {
+    CLI_FLAG,   /* bool *out, set to true */
+    CLI_TEXT,   /* const char **out */
+    CLI_INT,    /* int64_t *out, at least `minimum` */
+    CLI_NUMBER, /* double *out */
+    CLI_LIST    /* CliList *out, appended in order */
+} CliKind;
+
+enum { CLI_LIST_MAX = 64 };
+
+typedef struct CliList {
+    const char *items[CLI_LIST_MAX];
+    size_t count;
+} CliList;
+
+typedef struct CliOption {
+    const char *name;  /* "--steps" */
+    const char *brief; /* "-D", or NULL */
+    CliKind kind;
+    void *out;
+    int64_t minimum;
+    const char *value; /* how the help calls the value: "N" */
+    const char *help;
+} CliOption;
+
+typedef struct CliCommand {
+    const char *program; /* "dlrun train": begins every message */
+    const char *usage;   /* "dlrun train PLAN [options]" */
+    const char *about;
+    const CliOption *options;
+    size_t n_options;
+} CliCommand;
+
+/* Parses "--name value", "--name=value", "-Xvalue", "-X value"; what is left goes to positional (at
+ * most `capacity`). Prints help and returns 0 on --help, prints a message and returns 2 on a
+ * mistake; -1: go on. */
+int cli_parse(const CliCommand *command, int argc, char **argv, const char **positional,
+              size_t capacity, size_t *out_count);
+void cli_help(const CliCommand *command, FILE *to);
+/* "dlrun train: message"; returns 2, the exit status of a wrong command line. */
+int cli_wrong(const CliCommand *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Splits "name=value" at the first '='; false if there is none or the name is empty. The name is
+ * copied to `name` (capacity bytes), the value lent. */
+bool cli_split(const char *text, char *name, size_t capacity, const char **out_value);
+/* "name=integer" items as bindings; false after a message. Names point into static-sized storage in
+ * `names`. */
+typedef struct CliBindings {
+    dlc_binding items[CLI_LIST_MAX];
+    char names[CLI_LIST_MAX][64];
+    size_t count;
+} CliBindings;
+bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *out);
+/* Prints "program: what: the context's last error" and returns 1. */
+int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status);
+/* 1234567 as "1.23 M" and the like, into `text` of at least 32 bytes; returns text. */
+const char *cli_amount(double value, const char *unit, char *text);
+const char *cli_bytes(double value, char *text);      /* KiB, MiB, GiB */
+const char *cli_duration(double seconds, char *text); /* "1:02:03", "4.2 s" */
+/* A log hook that writes to standard error. */
+void cli_log(void *user, dlc_log_level level, const char *text);
+
+#endif

@@ -1,0 +1,26 @@
+/* Loss curves: points collected while training, drawn as an SVG picture. */
+#ifndef DLC_TOOLS_CURVE_H
+#define DLC_TOOLS_CURVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum CurveSeries { CURVE_TRAIN, CURVE_EVAL } CurveSeries;
+
+typedef struct CurvePoint {
+    CurveSeries series;
+    double x, y;
+} CurvePoint;
+
+typedef struct Curve { /* zeroed to begin with */
+    CurvePoint *points;
+    size_t count, capacity;
+} Curve;
+
+void curve_add(Curve *curve, CurveSeries series, double x,
+               double y); /* non-finite points are dropped */
+void curve_free(Curve *curve);
+/* false with errno set when the file cannot be written. */
+bool curve_write_svg(const Curve *curve, const char *path, const char *title);
+
+#endif

@@ -1,0 +1,380 @@
+/* dlc: compiles a .dl program to a plan, checks it, formats it, or prints any stage in between. A
+ * thin program over the C API. */
+#include "tools/cli.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct Options {
+    const char *output, *target, *emit, *print_after, *skip, *float_type;
+    CliList defines, targets;
+    int64_t threads;
+    bool time_passes, explain, quiet, json, verify_each, from_ir, write_in_place, check_format;
+} Options;
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void print_text(void *user, const char *stage, const char *text) {
+    const char *emit = user;
+    if (emit && strcmp(stage, emit) != 0) {
+        printf("# %s\n", stage);
+    }
+    fputs(text, stdout);
+    size_t length = strlen(text);
+    if (length == 0 || text[length - 1] != '\n') {
+        putchar('\n');
+    }
+}
+
+static void print_diagnostics(const dlc_context *context, bool json) {
+    const char *text =
+        json ? dlc_diagnostics_json(context) : dlc_diagnostics_text(context, isatty(STDERR_FILENO));
+    if (text && text[0]) {
+        fputs(text, stderr);
+    }
+}
+
+/* The stem of `path` with ".plan"; false if it does not fit. */
+static bool default_output(const char *path, char *out, size_t capacity) {
+    const char *slash = strrchr(path, '/');
+    const char *dot = strrchr(path, '.');
+    size_t length = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+    int written = snprintf(out, capacity, "%.*s.plan", (int)length, path);
+    return written > 0 && (size_t)written < capacity;
+}
+
+static void print_summary(dlc_plan *plan, const char *output, double seconds) {
+    char a[32], b[32], c[32], d[32], e[32];
+    printf("%s: %s parameters, %zu kernels, compiled in %s\n", output,
+           dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan), cli_duration(seconds, a));
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        dlc_entry_info entry;
+        dlc_entry_summary summary;
+        if (dlc_plan_entry(plan, i, &entry) != DLC_OK || entry.purpose == DLC_PURPOSE_INIT ||
+            dlc_plan_summarize(plan, entry.name, NULL, 0, &summary) != DLC_OK) {
+            continue;
+        }
+        printf("  %-24s %12s  peak memory %s (variables %s, inputs %s, arena %s), %lld launches\n",
+               entry.name, cli_amount(summary.flops, "FLOP", a),
+               cli_bytes((double)summary.peak_bytes, b),
+               cli_bytes((double)summary.persistent_bytes, c),
+               cli_bytes((double)summary.input_bytes, d), cli_bytes((double)summary.arena_bytes, e),
+               (long long)summary.commands);
+    }
+    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
+        dlc_dim_info dim;
+        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
+            printf("%s%s", i == 0 ? "  free sizes: " : ", ", dim.name);
+        }
+    }
+    const char *batch = dlc_plan_setting(plan, "batch");
+    if (dlc_plan_dim_count(plan) > 0) {
+        printf("; figures for batch %s\n", batch ? batch : "1");
+    }
+    const char *precision = dlc_plan_setting(plan, "precision");
+    if (precision && strcmp(precision, "f32") != 0) {
+        printf("  precision %s: computed in f32 on this target\n", precision);
+    }
+}
+
+static void print_summary_json(dlc_plan *plan, const char *output, double seconds) {
+    printf("{\"plan\": \"%s\", \"parameters\": \"%s\", \"kernels\": %zu, \"seconds\": %.6f, "
+           "\"entries\": [",
+           output, dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan), seconds);
+    bool first = true;
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        dlc_entry_info entry;
+        dlc_entry_summary s;
+        if (dlc_plan_entry(plan, i, &entry) != DLC_OK ||
+            dlc_plan_summarize(plan, entry.name, NULL, 0, &s) != DLC_OK) {
+            continue;
+        }
+        printf("%s{\"name\": \"%s\", \"flops\": %.0f, \"bytes\": %.0f, \"peak_bytes\": %lld, "
+               "\"variable_bytes\": %lld, \"input_bytes\": %lld, \"arena_bytes\": %lld, "
+               "\"commands\": %lld, \"kernels\": %lld}",
+               first ? "" : ", ", entry.name, s.flops, s.bytes, (long long)s.peak_bytes,
+               (long long)s.persistent_bytes, (long long)s.input_bytes, (long long)s.arena_bytes,
+               (long long)s.commands, (long long)s.kernels);
+        first = false;
+    }
+    puts("]}");
+}
+
+/* "name=value" texts as defines; names live in `storage`. */
+static bool split_defines(const CliCommand *command, const CliList *list, dlc_define *defines,
+                          char (*storage)[128]) {
+    for (size_t i = 0; i < list->count; i++) {
+        const char *value = NULL;
+        if (!cli_split(list->items[i], storage[i], 128, &value)) {
+            cli_wrong(command, "-D takes name=value, not '%s'", list->items[i]);
+            return false;
+        }
+        defines[i] = (dlc_define){.name = storage[i], .value = value};
+    }
+    return true;
+}
+
+static int compile_file(const CliCommand *command, const Options *options, const char *path,
+                        bool check_only) {
+    dlc_define defines[CLI_LIST_MAX];
+    char storage[CLI_LIST_MAX][128];
+    if (!split_defines(command, &options->defines, defines, storage)) {
+        return 2;
+    }
+    char default_path[4096];
+    const char *output = options->output;
+    if (!output) {
+        if (!default_output(path, default_path, sizeof default_path)) {
+            return cli_wrong(command, "the path '%s' is too long", path);
+        }
+        output = default_path;
+    }
+    dlc_context_options context_options = {.struct_size = sizeof context_options,
+                                           .log = options->quiet ? NULL : cli_log};
+    dlc_context *context = NULL;
+    dlc_status status = dlc_context_create(&context_options, &context);
+    if (status != DLC_OK) {
+        return cli_failed(command, NULL, status);
+    }
+    dlc_compile_options compile = {
+        .struct_size = sizeof compile,
+        .defines = defines,
+        .n_defines = options->defines.count,
+        .targets = options->targets.items,
+        .n_targets = options->targets.count,
+        .float_type = options->float_type,
+        .flags = (check_only ? (unsigned)DLC_COMPILE_CHECK : 0) |
+                 (options->from_ir ? (unsigned)DLC_COMPILE_INPUT_IR : 0) |
+                 (options->verify_each ? (unsigned)DLC_COMPILE_VERIFY_EACH : 0) |
+                 (options->time_passes ? (unsigned)DLC_COMPILE_TIME_PASSES : 0) |
+                 (options->explain ? (unsigned)DLC_COMPILE_EXPLAIN : 0),
+        .emit = options->emit,
+        .print_after = options->print_after,
+        .skip_passes = options->skip,
+        .on_text = print_text,
+        .user = (void *)(uintptr_t)options->emit,
+        .threads = (int)options->threads,
+    };
+    double start = seconds_now();
+    dlc_plan *plan = NULL;
+    status = dlc_compile_file(context, path, &compile, &plan);
+    double seconds = seconds_now() - start;
+    print_diagnostics(context, options->json);
+    int exit_code = 0;
+    if (status != DLC_OK) {
+        exit_code = 1;
+        if (status != DLC_ERROR_COMPILE || dlc_error_count(context) == 0) {
+            cli_failed(command, context, status);
+        }
+    } else if (plan) {
+        status = dlc_plan_save(plan, output);
+        if (status != DLC_OK) {
+            exit_code = cli_failed(command, context, status);
+        } else if (options->json) {
+            print_summary_json(plan, output, seconds);
+        } else if (!options->quiet) {
+            print_summary(plan, output, seconds);
+        }
+    }
+    dlc_plan_destroy(plan);
+    dlc_context_destroy(context);
+    return exit_code;
+}
+
+/* A whole file, or standard input for "-"; NULL after a message. The caller frees. */
+static char *read_text(const CliCommand *command, const char *path, size_t *out_length) {
+    FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
+    if (!file) {
+        fprintf(stderr, "%s: cannot open '%s': %s\n", command->program, path, strerror(errno));
+        return NULL;
+    }
+    char *text = NULL;
+    size_t length = 0, capacity = 0, got;
+    do {
+        if (capacity - length < 65536) {
+            capacity = capacity * 2 + 65536;
+            char *grown = realloc(text, capacity);
+            if (!grown) {
+                free(text);
+                text = NULL;
+                fprintf(stderr, "%s: out of memory\n", command->program);
+                break;
+            }
+            text = grown;
+        }
+        got = fread(text + length, 1, capacity - length, file);
+        length += got;
+    } while (got > 0);
+    if (text && ferror(file)) {
+        fprintf(stderr, "%s: cannot read '%s': %s\n", command->program, path, strerror(errno));
+        free(text);
+        text = NULL;
+    }
+    if (file != stdin) {
+        fclose(file);
+    }
+    *out_length = length;
+    return text;
+}
+
+/* Replaces the file by way of a temporary one beside it: a crash leaves the old or the new text. */
+static bool replace_file(const CliCommand *command, const char *path, const char *text) {
+    char temporary[4096];
+    int written = snprintf(temporary, sizeof temporary, "%s.fmt-%ld", path, (long)getpid());
+    if (written < 0 || (size_t)written >= sizeof temporary) {
+        cli_wrong(command, "the path '%s' is too long", path);
+        return false;
+    }
+    FILE *file = fopen(temporary, "wb");
+    bool good = file && fputs(text, file) >= 0;
+    good = (file && fclose(file) == 0) && good;
+    good = good && rename(temporary, path) == 0;
+    if (!good) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, path, strerror(errno));
+        remove(temporary);
+    }
+    return good;
+}
+
+static int format_file(const CliCommand *command, const Options *options, const char *path) {
+    size_t length = 0;
+    char *text = read_text(command, path, &length);
+    if (!text) {
+        return 1;
+    }
+    dlc_context *context = NULL;
+    dlc_status status = dlc_context_create(NULL, &context);
+    char *formatted = NULL;
+    int exit_code = 0;
+    if (status == DLC_OK) {
+        status = dlc_format(context, text, length, path, &formatted);
+    }
+    if (status != DLC_OK) {
+        if (context) {
+            print_diagnostics(context, options->json);
+        }
+        exit_code = status == DLC_ERROR_COMPILE ? 1 : cli_failed(command, context, status);
+    } else {
+        bool same = strlen(formatted) == length && !memcmp(formatted, text, length);
+        if (options->check_format) {
+            if (!same) {
+                printf("%s\n", path);
+                exit_code = 1;
+            }
+        } else if (options->write_in_place && strcmp(path, "-") != 0) {
+            exit_code = same || replace_file(command, path, formatted) ? 0 : 1;
+        } else {
+            fputs(formatted, stdout);
+        }
+    }
+    if (context) {
+        dlc_text_free(context, formatted);
+    }
+    dlc_context_destroy(context);
+    free(text);
+    return exit_code;
+}
+
+static int explain_topic(const CliCommand *command, const char *topic) {
+    dlc_context *context = NULL;
+    dlc_status status = dlc_context_create(NULL, &context);
+    char *text = NULL;
+    if (status == DLC_OK) {
+        status = dlc_explain(context, topic, &text);
+    }
+    int exit_code = 0;
+    if (status == DLC_OK) {
+        fputs(text, stdout);
+        dlc_text_free(context, text);
+    } else {
+        exit_code = cli_failed(command, context, status);
+    }
+    dlc_context_destroy(context);
+    return exit_code;
+}
+
+int main(int argc, char **argv) {
+    Options options = {0};
+    bool show_ops = false, show_passes = false, show_version = false;
+    const char *topic = NULL;
+    const CliOption table[] = {
+        {"--output", "-o", CLI_TEXT, &options.output, 0, "FILE",
+         "the plan to write (default: beside the model)"},
+        {"--define", "-D", CLI_LIST, &options.defines, 0, "NAME=VALUE",
+         "set a const, or fix a dim"},
+        {"--target", NULL, CLI_LIST, &options.targets, 0, "TARGET",
+         "cpu, cpu:x86-64-v3, …; may be given again"},
+        {"--emit", NULL, CLI_TEXT, &options.emit, 0, "STAGE",
+         "print ast, ir, a pass, kernels, schedule or plan instead"},
+        {"--print-after", NULL, CLI_TEXT, &options.print_after, 0, "PASS",
+         "print the IR after a pass, or after all"},
+        {"--skip-passes", NULL, CLI_TEXT, &options.skip, 0, "LIST", "passes not to run"},
+        {"--float", NULL, CLI_TEXT, &options.float_type, 0, "TYPE",
+         "what [shape] alone means: f32 or f64"},
+        {"--threads", NULL, CLI_INT, &options.threads, 1, "N", "for code generation"},
+        {"--time-passes", NULL, CLI_FLAG, &options.time_passes, 0, NULL,
+         "say how long each pass took"},
+        {"--explain", NULL, CLI_FLAG, &options.explain, 0, NULL,
+         "say what was fused, and memory by buffer"},
+        {"--verify-each", NULL, CLI_FLAG, &options.verify_each, 0, NULL,
+         "verify the IR after every pass"},
+        {"--from-ir", NULL, CLI_FLAG, &options.from_ir, 0, NULL, "the input is IR text"},
+        {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no summary"},
+        {"--json", NULL, CLI_FLAG, &options.json, 0, NULL, "diagnostics and summary as JSON"},
+        {"--write", "-w", CLI_FLAG, &options.write_in_place, 0, NULL,
+         "fmt: write the file in place"},
+        {"--check", NULL, CLI_FLAG, &options.check_format, 0, NULL,
+         "fmt: only name files that would change"},
+        {"--what", NULL, CLI_TEXT, &topic, 0, "CODE", "explain a diagnostic, such as E0301"},
+        {"--ops", NULL, CLI_FLAG, &show_ops, 0, NULL, "list the ops"},
+        {"--passes", NULL, CLI_FLAG, &show_passes, 0, NULL, "list the passes"},
+        {"--version", NULL, CLI_FLAG, &show_version, 0, NULL, "the version"},
+    };
+    const CliCommand command = {
+        .program = "dlc",
+        .usage =
+            "dlc MODEL.dl [-o MODEL.plan] [options]  |  dlc check FILE…  |  dlc fmt [-w] FILE…",
+        .about = "Compiles a model to a plan, which dlrun trains and runs.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    const char *positional[CLI_LIST_MAX];
+    size_t count = 0;
+    int status = cli_parse(&command, argc - 1, argv + 1, positional, CLI_LIST_MAX, &count);
+    if (status >= 0) {
+        return status;
+    }
+    if (show_version) {
+        printf("dlc %s\n", dlc_version_text());
+        return 0;
+    }
+    if (topic || show_ops || show_passes) {
+        return explain_topic(&command, topic ? topic : show_ops ? "ops" : "passes");
+    }
+    if (count == 0) {
+        return cli_wrong(&command, "no model given");
+    }
+    bool is_check = !strcmp(positional[0], "check");
+    bool is_format = !strcmp(positional[0], "fmt");
+    if (!is_check && !is_format) {
+        return count == 1
+                   ? compile_file(&command, &options, positional[0], false)
+                   : cli_wrong(&command, "one model at a time; '%s' is a second", positional[1]);
+    }
+    if (count == 1) {
+        return cli_wrong(&command, "%s needs a file", positional[0]);
+    }
+    int worst = 0;
+    for (size_t i = 1; i < count; i++) {
+        int one = is_check ? compile_file(&command, &options, positional[i], true)
+                           : format_file(&command, &options, positional[i]);
+        worst = one > worst ? one : worst;
+    }
+    return worst;
+}

@@ -1,0 +1,441 @@
+/* dlrun eval, infer, bench and inspect. */
+#include "tools/dlrun.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- eval -- */
+
+static int eval_opened(const CliCommand *command, Opened *opened, const char *weights,
+                       const char *data_path, int64_t batch,
+                       const dlc_dataset_options *data_options, bool json) {
+    dlc_dataset *data = NULL;
+    dlc_status status = dlc_dataset_open(opened->context, data_path, data_options, &data);
+    if (status == DLC_OK) {
+        status = dlc_session_bind_data(opened->session, "eval", data);
+    }
+    if (status == DLC_OK) {
+        status = dlc_weights_load(opened->session, weights, NULL);
+    }
+    dlc_metric metrics[64];
+    size_t count = 0;
+    if (status == DLC_OK) {
+        status = dlc_evaluate(opened->session, data, batch, metrics, 64, &count);
+    }
+    int code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
+    for (size_t i = 0; code == 0 && i < count && i < 64; i++) {
+        if (json) {
+            printf("%s\"%s\": %.9g%s", i ? ", " : "{", metrics[i].name, metrics[i].value,
+                   i + 1 == count ? "}\n" : "");
+        } else {
+            printf("%s %.6g\n", metrics[i].name, metrics[i].value);
+        }
+    }
+    dlc_dataset_destroy(data);
+    return code;
+}
+
+int dlrun_eval(int argc, char **argv) {
+    RunOptions run = {.seed = -1};
+    const char *plan = NULL, *weights = NULL, *data = NULL;
+    int64_t batch = 0;
+    bool json = false;
+    dlc_dataset_options data_options = {.struct_size = sizeof data_options};
+    const CliOption table[] = {
+        {"--weights", NULL, CLI_TEXT, &weights, 0, "W.safetensors", "the trained weights"},
+        {"--data", NULL, CLI_TEXT, &data, 0, "F",
+         "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
+        {"--window", NULL, CLI_INT, &data_options.window, 1, "N", "text: rows of N tokens"},
+        {"--stride", NULL, CLI_INT, &data_options.stride, 1, "N", "text: distance between windows"},
+        {"--batch", NULL, CLI_INT, &batch, 1, "N", "rows of a step"},
+        {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
+        RUN_OPTION_ROWS(run),
+    };
+    const CliCommand command = {
+        .program = "dlrun eval",
+        .usage = "dlrun eval PLAN --weights W --data F [options]",
+        .about = "Prints the loss and each metric as `name value`, one a line.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    size_t count = 0;
+    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
+    if (status >= 0) {
+        return status;
+    }
+    if (count == 0 || !weights || !data) {
+        return cli_wrong(&command, "%s is needed",
+                         count == 0 ? "a plan"
+                         : !weights ? "--weights W"
+                                    : "--data F");
+    }
+    Opened opened;
+    int code = opened_open(&opened, &command, plan, &run, NULL);
+    if (code == 0) {
+        code = eval_opened(&command, &opened, weights, data, batch, &data_options, json);
+        opened_close(&opened);
+    }
+    return code;
+}
+
+/* -- infer -- */
+
+static void print_tensor(const char *name, const DLTensor *tensor) {
+    enum { SHOWN = 16 };
+    int64_t n = 1;
+    printf("%s [", name);
+    for (int32_t i = 0; i < tensor->ndim; i++) {
+        n *= tensor->shape[i];
+        printf("%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
+    }
+    printf("]:");
+    const char *data = (const char *)tensor->data + tensor->byte_offset;
+    int bits = tensor->dtype.bits;
+    for (int64_t i = 0; i < n && i < SHOWN; i++) {
+        if (tensor->dtype.code == kDLFloat && bits == 32) {
+            printf(" %.6g", (double)((const float *)(const void *)data)[i]);
+        } else if (tensor->dtype.code == kDLFloat && bits == 64) {
+            printf(" %.9g", ((const double *)(const void *)data)[i]);
+        } else if (tensor->dtype.code == kDLInt && bits == 32) {
+            printf(" %d", ((const int32_t *)(const void *)data)[i]);
+        } else if (tensor->dtype.code == kDLInt && bits == 64) {
+            printf(" %lld", (long long)((const int64_t *)(const void *)data)[i]);
+        } else if (bits == 8) {
+            printf(" %d", ((const uint8_t *)(const void *)data)[i]);
+        } else {
+            printf(" (%d-bit values: write them with --output)", bits);
+            break;
+        }
+    }
+    puts(n > SHOWN ? " …" : "");
+}
+
+static dlc_status set_inputs(Opened *opened, const char *entry, const CliList *inputs) {
+    dlc_status status = DLC_OK;
+    for (size_t i = 0; i < inputs->count && status == DLC_OK; i++) {
+        char name[128];
+        const char *path = NULL;
+        if (!cli_split(inputs->items[i], name, sizeof name, &path)) {
+            fprintf(stderr, "dlrun: --input takes name=FILE, not '%s'\n", inputs->items[i]);
+            return DLC_ERROR_INVALID_ARGUMENT;
+        }
+        DLManagedTensorVersioned *tensor = NULL;
+        status = dlc_tensor_read(opened->context, path, &tensor);
+        if (status == DLC_OK) {
+            status = dlc_set_input(opened->session, entry, name, &tensor->dl_tensor);
+            tensor->deleter(tensor);
+        }
+    }
+    return status;
+}
+
+static dlc_status write_outputs(Opened *opened, const char *entry, const CliList *outputs) {
+    dlc_status status = DLC_OK;
+    for (size_t i = 0; i < outputs->count && status == DLC_OK; i++) {
+        char name[128];
+        const char *path = NULL;
+        if (!cli_split(outputs->items[i], name, sizeof name, &path)) {
+            fprintf(stderr, "dlrun: --output takes name=FILE, not '%s'\n", outputs->items[i]);
+            return DLC_ERROR_INVALID_ARGUMENT;
+        }
+        const DLTensor *tensor = NULL;
+        status = dlc_view_output(opened->session, entry, name, &tensor);
+        if (status == DLC_OK) {
+            status = dlc_tensor_write(opened->context, path, tensor);
+        }
+    }
+    return status;
+}
+
+/* The index of the plan's entry by name or purpose; -1: none. */
+static int find_entry(dlc_plan *plan, const char *name) {
+    static const char *const purposes[] = {"infer", "eval", "train", "init"};
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        dlc_entry_info info;
+        if (dlc_plan_entry(plan, i, &info) != DLC_OK) {
+            continue;
+        }
+        const char *dot = strrchr(info.name, '.');
+        if (!strcmp(info.name, name) || (dot && !strcmp(dot + 1, name)) ||
+            (info.purpose < 4 && !strcmp(purposes[info.purpose], name))) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void print_outputs(Opened *opened, const char *entry) {
+    int at = find_entry(opened->plan, entry);
+    dlc_entry_info info;
+    if (at < 0 || dlc_plan_entry(opened->plan, (size_t)at, &info) != DLC_OK) {
+        return;
+    }
+    for (size_t i = 0; i < info.n_tensors; i++) {
+        dlc_tensor_info tensor;
+        const DLTensor *value = NULL;
+        if (dlc_plan_entry_tensor(opened->plan, (size_t)at, i, &tensor) == DLC_OK &&
+            tensor.role == DLC_ROLE_OUTPUT &&
+            dlc_view_output(opened->session, entry, tensor.name, &value) == DLC_OK) {
+            print_tensor(tensor.name, value);
+        }
+    }
+}
+
+static int infer_opened(const CliCommand *command, Opened *opened, const char *entry,
+                        const char *weights, const CliList *inputs, const CliList *outputs) {
+    dlc_status status = set_inputs(opened, entry, inputs);
+    if (status == DLC_OK) {
+        if (weights) {
+            status = dlc_weights_load(opened->session, weights, NULL);
+        } else if (dlc_plan_variable_count(opened->plan) > 0) {
+            fprintf(stderr, "note: no --weights: the model has its initial ones\n");
+            status = dlc_init_weights(opened->session);
+        }
+    }
+    if (status == DLC_OK) {
+        status = dlc_run(opened->session, entry);
+    }
+    if (status == DLC_OK) {
+        status = write_outputs(opened, entry, outputs);
+    }
+    if (status != DLC_OK) {
+        return cli_failed(command, opened->context, status);
+    }
+    if (outputs->count == 0) {
+        print_outputs(opened, entry);
+    }
+    return 0;
+}
+
+int dlrun_infer(int argc, char **argv) {
+    RunOptions run = {.seed = -1};
+    const char *plan = NULL, *weights = NULL, *entry = "infer";
+    CliList inputs = {.count = 0}, outputs = {.count = 0};
+    const CliOption table[] = {
+        {"--weights", NULL, CLI_TEXT, &weights, 0, "W.safetensors", "the trained weights"},
+        {"--input", NULL, CLI_LIST, &inputs, 0, "NAME=F",
+         "F.npy, F.npz:field or F.safetensors:name"},
+        {"--output", NULL, CLI_LIST, &outputs, 0, "NAME=F.npy",
+         "where an output goes (default: printed)"},
+        {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "another entry than infer"},
+        RUN_OPTION_ROWS(run),
+    };
+    const CliCommand command = {
+        .program = "dlrun infer",
+        .usage = "dlrun infer PLAN --weights W --input NAME=F.npy … [--output NAME=F.npy …]",
+        .about = "Runs a plan's entry once.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    size_t count = 0;
+    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
+    if (status >= 0) {
+        return status;
+    }
+    if (count == 0) {
+        return cli_wrong(&command, "no plan given");
+    }
+    Opened opened;
+    int code = opened_open(&opened, &command, plan, &run, NULL);
+    if (code == 0) {
+        code = infer_opened(&command, &opened, entry, weights, &inputs, &outputs);
+        opened_close(&opened);
+    }
+    return code;
+}
+
+/* -- bench -- */
+
+static void print_bench(const char *entry, const dlc_bench_result *r, bool json) {
+    double flops = r->flops / r->median, bytes = r->bytes / r->median;
+    double items = (double)r->rows / r->median;
+    if (json) {
+        printf("{\"entry\": \"%s\", \"repeats\": %lld, \"median_s\": %.9g, \"p10_s\": %.9g, "
+               "\"p90_s\": %.9g, \"rows\": %lld, \"rows_per_s\": %.6g, \"flops_per_s\": %.6g, "
+               "\"bytes_per_s\": %.6g, \"peak_flops_per_s\": %.6g, \"peak_bytes_per_s\": %.6g}\n",
+               entry, (long long)r->repeats, r->median, r->p10, r->p90, (long long)r->rows, items,
+               flops, bytes, r->peak_flops, r->peak_bytes);
+        return;
+    }
+    char a[32], b[32], c[32];
+    printf("%s: median %s, p10 %s, p90 %s over %lld runs\n", entry, cli_duration(r->median, a),
+           cli_duration(r->p10, b), cli_duration(r->p90, c), (long long)r->repeats);
+    if (r->rows > 0) {
+        printf("  %s of batch %lld\n", cli_amount(items, "items/s", a), (long long)r->rows);
+    }
+    printf("  arithmetic %s, %.1f %% of this machine's %s\n", cli_amount(flops, "FLOP/s", a),
+           100 * flops / r->peak_flops, cli_amount(r->peak_flops, "FLOP/s", b));
+    printf("  memory     %s, %.1f %% of this machine's %s\n", cli_amount(bytes, "B/s", a),
+           100 * bytes / r->peak_bytes, cli_amount(r->peak_bytes, "B/s", b));
+}
+
+int dlrun_bench(int argc, char **argv) {
+    RunOptions run = {.seed = -1};
+    const char *plan = NULL, *entry = NULL;
+    bool json = false;
+    dlc_bench_options options = {.struct_size = sizeof options};
+    const CliOption table[] = {
+        {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "which entry (default: train, else infer)"},
+        {"--warmup", NULL, CLI_INT, &options.warmup, 1, "N", "runs before measuring"},
+        {"--repeats", NULL, CLI_INT, &options.repeats, 1, "N", "runs measured"},
+        {"--seconds", NULL, CLI_NUMBER, &options.seconds, 0, "S", "how long to measure"},
+        {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
+        RUN_OPTION_ROWS(run),
+    };
+    const CliCommand command = {
+        .program = "dlrun bench",
+        .usage = "dlrun bench PLAN [-D B=64] [options]",
+        .about = "Times an entry on random inputs and compares with this machine's measured peak.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    size_t count = 0;
+    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
+    if (status >= 0) {
+        return status;
+    }
+    if (count == 0) {
+        return cli_wrong(&command, "no plan given");
+    }
+    Opened opened;
+    int code = opened_open(&opened, &command, plan, &run, NULL);
+    if (code != 0) {
+        return code;
+    }
+    if (!entry) {
+        entry = find_entry(opened.plan, "train") >= 0 ? "train" : "infer";
+    }
+    dlc_bench_result result = {.struct_size = sizeof result};
+    dlc_status bench = dlc_bench(opened.session, entry, &options, &result);
+    if (bench == DLC_OK) {
+        print_bench(entry, &result, json);
+    } else {
+        code = cli_failed(&command, opened.context, bench);
+    }
+    opened_close(&opened);
+    return code;
+}
+
+/* -- inspect -- */
+
+static const char *role_text(dlc_tensor_role role) {
+    static const char *const names[] = {"input",  "param",  "state", "cache", "slot",
+                                        "output", "metric", "loss",  "info"};
+    return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "?";
+}
+
+static void inspect_entry(dlc_plan *plan, size_t index, const CliBindings *bindings) {
+    dlc_entry_info info;
+    dlc_entry_summary s;
+    char a[32], b[32];
+    if (dlc_plan_entry(plan, index, &info) != DLC_OK) {
+        return;
+    }
+    printf("entry %s\n", info.name);
+    if (dlc_plan_summarize(plan, info.name, bindings->items, bindings->count, &s) == DLC_OK) {
+        printf("  %s, peak memory %s, %lld launches of %lld kernels\n",
+               cli_amount(s.flops, "FLOP", a), cli_bytes((double)s.peak_bytes, b),
+               (long long)s.commands, (long long)s.kernels);
+    }
+    for (size_t i = 0; i < info.n_tensors; i++) {
+        dlc_tensor_info tensor;
+        if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&
+            tensor.role != DLC_ROLE_PARAM && tensor.role != DLC_ROLE_SLOT &&
+            tensor.role != DLC_ROLE_STATE) {
+            printf("  %-7s %-20s %s\n", role_text(tensor.role), tensor.name, tensor.type);
+        }
+    }
+}
+
+static void inspect_plan(dlc_plan *plan, const CliBindings *bindings) {
+    static const char *const settings[] = {"batch",     "epochs",    "steps",      "seed",
+                                           "optimizer", "precision", "accumulate", "mesh"};
+    printf("model %s: %s parameters, %zu kernels\n", dlc_plan_model(plan),
+           dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan));
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        const char *text = dlc_plan_setting(plan, settings[i]);
+        if (text) {
+            printf("  %-10s %s\n", settings[i], text);
+        }
+    }
+    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
+        dlc_dim_info dim;
+        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
+            printf("dim %s: from %lld", dim.name, (long long)dim.low);
+            if (dim.high != INT64_MAX) {
+                printf(" to %lld", (long long)dim.high);
+            }
+            if (dim.divisor > 1) {
+                printf(", a multiple of %lld", (long long)dim.divisor);
+            }
+            putchar('\n');
+        }
+    }
+    for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
+        dlc_tensor_info tensor;
+        if (dlc_plan_variable(plan, i, &tensor) == DLC_OK && tensor.role != DLC_ROLE_SLOT) {
+            printf("%-7s %-32s %s\n", role_text(tensor.role), tensor.name, tensor.type);
+        }
+    }
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        inspect_entry(plan, i, bindings);
+    }
+}
+
+int dlrun_inspect(int argc, char **argv) {
+    const char *path = NULL;
+    bool manifest = false, commands = false, ir = false;
+    CliList list = {.count = 0};
+    const CliOption table[] = {
+        {"--define", "-D", CLI_LIST, &list, 0, "DIM=N", "free sizes, for memory and arithmetic"},
+        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest"},
+        {"--commands", NULL, CLI_FLAG, &commands, 0, NULL,
+         "the schedule: commands, buffers, kernels"},
+        {"--ir", NULL, CLI_FLAG, &ir, 0, NULL, "the portable IR"},
+    };
+    const CliCommand command = {
+        .program = "dlrun inspect",
+        .usage = "dlrun inspect PLAN [options]",
+        .about = "Says what a plan holds.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    size_t count = 0;
+    int status = cli_parse(&command, argc, argv, &path, 1, &count);
+    if (status >= 0) {
+        return status;
+    }
+    CliBindings bindings;
+    if (count == 0) {
+        return cli_wrong(&command, "no plan given");
+    }
+    if (!cli_bindings(&command, &list, &bindings)) {
+        return 2;
+    }
+    dlc_context_options context_options = {.struct_size = sizeof context_options, .log = cli_log};
+    dlc_context *context = NULL;
+    dlc_plan *plan = NULL;
+    dlc_status loaded = dlc_context_create(&context_options, &context);
+    if (loaded == DLC_OK) {
+        loaded = dlc_plan_load(context, path, 0, &plan);
+    }
+    int code = 0;
+    char *text = NULL;
+    if (loaded != DLC_OK) {
+        code = cli_failed(&command, context, loaded);
+    } else if (manifest) {
+        puts(dlc_plan_manifest(plan));
+    } else if (ir) {
+        fputs(dlc_plan_ir(plan), stdout);
+    } else if (commands) {
+        loaded = dlc_plan_describe(plan, &text);
+        code = loaded == DLC_OK ? 0 : cli_failed(&command, context, loaded);
+        fputs(text ? text : "", stdout);
+        dlc_text_free(context, text);
+    } else {
+        inspect_plan(plan, &bindings);
+    }
+    dlc_plan_destroy(plan);
+    dlc_context_destroy(context);
+    return code;
+}

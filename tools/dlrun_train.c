@@ -1,0 +1,364 @@
+/* dlrun train: data, planned length and files from the command line; progress on the terminal, a
+ * log in JSON lines, a loss curve as SVG. Ctrl-C finishes the step, saves, and says how to go on.
+ */
+#include "tools/curve.h"
+#include "tools/dlrun.h"
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number) {
+    (void)number;
+    if (interrupted) {
+        _exit(130); /* a second Ctrl-C does not wait */
+    }
+    interrupted = 1;
+}
+
+static int was_interrupted(void *user) {
+    (void)user;
+    return interrupted;
+}
+
+typedef struct TrainOptions {
+    RunOptions run;
+    CliList data, settings;
+    const char *save, *checkpoint, *log, *plot, *weights, *plan;
+    int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
+        stride;
+    double lr;
+    bool resume, quiet;
+} TrainOptions;
+
+/* What the step and evaluation callbacks share. */
+typedef struct Progress {
+    FILE *log;
+    Curve curve;
+    bool terminal, quiet, line_open;
+    double smooth_loss, smooth_seconds, since_print;
+    int64_t rows_done;
+    double seconds_done;
+    char eval_text[256];
+} Progress;
+
+static void print_step_line(Progress *progress, const dlc_step_info *info) {
+    char rate[32], left[32];
+    double rows_per_second =
+        progress->smooth_seconds > 0 ? (double)info->rows / progress->smooth_seconds : 0;
+    int width = snprintf(left, sizeof left, "%lld", (long long)info->steps);
+    printf("%sstep %*lld/%lld  loss %.4f  %s  %s left%s%s%s", progress->terminal ? "\r" : "", width,
+           (long long)info->step, (long long)info->steps, progress->smooth_loss,
+           cli_amount(rows_per_second, "rows/s", rate),
+           cli_duration((double)(info->steps - info->step) * progress->smooth_seconds, left),
+           progress->eval_text[0] ? "  " : "", progress->eval_text,
+           progress->terminal ? "\033[K" : "\n");
+    fflush(stdout);
+    progress->line_open = progress->terminal;
+    progress->since_print = 0;
+}
+
+static void log_number(FILE *log, const char *name, double value) {
+    if (isfinite(value)) {
+        fprintf(log, ", \"%s\": %.9g", name, value);
+    } else {
+        fprintf(log, ", \"%s\": null", name);
+    }
+}
+
+static int on_step(void *user, const dlc_step_info *info) {
+    Progress *progress = user;
+    double keep = info->step <= 1 || progress->smooth_seconds == 0 ? 0 : 0.95;
+    progress->smooth_loss = keep * progress->smooth_loss + (1 - keep) * info->loss;
+    progress->smooth_seconds = keep * progress->smooth_seconds + (1 - keep) * info->seconds;
+    progress->rows_done += info->rows;
+    progress->seconds_done += info->seconds;
+    progress->since_print += info->seconds;
+    curve_add(&progress->curve, CURVE_TRAIN, (double)info->step, info->loss);
+    if (progress->log) {
+        fprintf(progress->log, "{\"kind\": \"step\", \"step\": %lld, \"epoch\": %lld",
+                (long long)info->step, (long long)info->epoch);
+        log_number(progress->log, "loss", info->loss);
+        log_number(progress->log, "lr", info->lr);
+        log_number(progress->log, "grad_norm", info->grad_norm);
+        log_number(progress->log, "seconds", info->seconds);
+        fprintf(progress->log, "}\n");
+        fflush(progress->log);
+    }
+    double interval = progress->terminal ? 0.1 : 5;
+    if (!progress->quiet && (progress->since_print > interval || info->step == info->steps)) {
+        print_step_line(progress, info);
+    }
+    return 0;
+}
+
+static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count) {
+    Progress *progress = user;
+    size_t used = 0;
+    progress->eval_text[0] = '\0';
+    for (size_t i = 0; i < count && used < sizeof progress->eval_text; i++) {
+        int written = snprintf(progress->eval_text + used, sizeof progress->eval_text - used,
+                               "%seval %s %.4f", i ? "  " : "", metrics[i].name, metrics[i].value);
+        used += written > 0 ? (size_t)written : 0;
+        if (metrics[i].role == DLC_ROLE_LOSS) {
+            curve_add(&progress->curve, CURVE_EVAL, (double)info->step, metrics[i].value);
+        }
+    }
+    if (progress->log) {
+        fprintf(progress->log, "{\"kind\": \"eval\", \"step\": %lld, \"epoch\": %lld",
+                (long long)info->step, (long long)info->epoch);
+        for (size_t i = 0; i < count; i++) {
+            log_number(progress->log, metrics[i].name, metrics[i].value);
+        }
+        fprintf(progress->log, "}\n");
+        fflush(progress->log);
+    }
+    if (!progress->quiet) {
+        print_step_line(progress, info);
+        if (progress->line_open) {
+            putchar('\n');
+            progress->line_open = false;
+        }
+    }
+    progress->eval_text[0] = '\0';
+    return 0;
+}
+
+/* "train=F,eval=G": a part without either word continues the files of the part before it. */
+static int split_data(const CliCommand *command, const CliList *list, char *train, char *eval,
+                      size_t capacity) {
+    char *target = train;
+    for (size_t i = 0; i < list->count; i++) {
+        for (const char *part = list->items[i]; *part;) {
+            size_t length = strcspn(part, ",");
+            bool is_train = !strncmp(part, "train=", 6), is_eval = !strncmp(part, "eval=", 5);
+            target = is_train ? train : is_eval ? eval : target;
+            size_t skip = is_train ? 6 : is_eval ? 5 : 0;
+            size_t used = strlen(target);
+            if (used + length + 2 > capacity) {
+                return cli_wrong(command, "--data is too long");
+            }
+            snprintf(target + used, capacity - used, "%s%.*s", used ? "," : "",
+                     (int)(length - skip), part + skip);
+            part += length + (part[length] == ',');
+        }
+    }
+    return train[0] ? 0 : cli_wrong(command, "--data train=FILE[,eval=FILE] is needed");
+}
+
+/* --set optimizer.beta2=0.9 and the like go to the session's scalars. */
+static int apply_settings(const CliCommand *command, Opened *opened, const CliList *settings) {
+    for (size_t i = 0; i < settings->count; i++) {
+        char name[64], full[80];
+        const char *value = NULL;
+        char *end = NULL;
+        if (!cli_split(settings->items[i], name, sizeof name, &value)) {
+            return cli_wrong(command, "--set takes name=number, not '%s'", settings->items[i]);
+        }
+        double number = strtod(value, &end);
+        if (end == value || *end) {
+            return cli_wrong(command, "--set %s takes a number, not '%s'", name, value);
+        }
+        snprintf(full, sizeof full, "set.%s", name);
+        dlc_status status = dlc_set_scalar(opened->session, full, number);
+        if (status != DLC_OK) {
+            return cli_failed(command, opened->context, status);
+        }
+    }
+    return 0;
+}
+
+static void say_end(const TrainOptions *options, const dlc_train_result *result, bool cancelled) {
+    char time[32];
+    if (!options->quiet) {
+        printf("%s after %lld of %lld steps, loss %.4f, %s\n",
+               result->finished ? "done"
+               : cancelled      ? "interrupted"
+                                : "stopped",
+               (long long)result->steps_done, (long long)result->steps, result->last_loss,
+               cli_duration(result->seconds, time));
+    }
+    if (options->save) {
+        printf("weights: %s\n", options->save);
+    }
+    if (!result->finished) {
+        if (options->checkpoint) {
+            printf("to go on: the same command with --resume%s\n",
+                   options->stop_after ? " and without --stop-after" : "");
+        } else {
+            puts("this run cannot be resumed: it had no --checkpoint DIR");
+        }
+    }
+}
+
+static int train_opened(const CliCommand *command, const TrainOptions *options, Opened *opened,
+                        dlc_dataset *data, dlc_dataset *eval_data, Progress *progress) {
+    int code = apply_settings(command, opened, &options->settings);
+    if (code != 0) {
+        return code;
+    }
+    if (options->weights) {
+        dlc_status status = dlc_session_bind_data(opened->session, "train", data);
+        if (status == DLC_OK) {
+            status = dlc_init_weights(opened->session);
+        }
+        if (status == DLC_OK) {
+            status = dlc_weights_load(opened->session, options->weights, NULL);
+        }
+        if (status != DLC_OK) {
+            return cli_failed(command, opened->context, status);
+        }
+    }
+    dlc_train_options train = {
+        .struct_size = sizeof train,
+        .data = data,
+        .eval_data = eval_data,
+        .epochs = options->epochs,
+        .steps = options->steps,
+        .batch = options->batch,
+        .eval_batch = options->eval_batch,
+        .eval_every = options->eval_every,
+        .lr = options->lr,
+        .stop_after = options->stop_after,
+        .checkpoint = options->checkpoint,
+        .checkpoint_every = options->checkpoint_every,
+        .resume = options->resume,
+        .keep_weights = options->weights != NULL,
+        .on_step = on_step,
+        .on_eval = on_eval,
+        .user = progress,
+    };
+    dlc_train_result result = {.struct_size = sizeof result};
+    dlc_status status = dlc_train(opened->session, &train, &result);
+    if (progress->line_open) {
+        putchar('\n');
+    }
+    if (status != DLC_OK && status != DLC_ERROR_CANCELLED) {
+        return cli_failed(command, opened->context, status);
+    }
+    if (options->save) {
+        dlc_status saved = dlc_weights_save(opened->session, options->save);
+        if (saved != DLC_OK) {
+            return cli_failed(command, opened->context, saved);
+        }
+    }
+    say_end(options, &result, status == DLC_ERROR_CANCELLED);
+    return status == DLC_ERROR_CANCELLED ? 130 : 0;
+}
+
+static int train_with_data(const CliCommand *command, const TrainOptions *options, Opened *opened,
+                           Progress *progress) {
+    enum { PATHS = 4096 };
+    char train_path[PATHS] = "", eval_path[PATHS] = "";
+    int code = split_data(command, &options->data, train_path, eval_path, PATHS);
+    if (code != 0) {
+        return code;
+    }
+    dlc_dataset_options dataset_options = {.struct_size = sizeof dataset_options,
+                                           .window = options->window,
+                                           .stride = options->stride};
+    dlc_dataset *data = NULL, *eval_data = NULL;
+    dlc_status status = dlc_dataset_open(opened->context, train_path, &dataset_options, &data);
+    if (status == DLC_OK && eval_path[0]) {
+        status = dlc_dataset_open(opened->context, eval_path, &dataset_options, &eval_data);
+    }
+    code = status == DLC_OK ? train_opened(command, options, opened, data, eval_data, progress)
+                            : cli_failed(command, opened->context, status);
+    dlc_dataset_destroy(eval_data);
+    dlc_dataset_destroy(data);
+    return code;
+}
+
+static int train_plan(const CliCommand *command, const TrainOptions *options) {
+    Progress progress = {.terminal = isatty(STDOUT_FILENO), .quiet = options->quiet};
+    if (options->resume && !options->checkpoint) {
+        return cli_wrong(command, "--resume needs --checkpoint DIR");
+    }
+    if (options->log) {
+        progress.log = fopen(options->log, options->resume ? "a" : "w");
+        if (!progress.log) {
+            fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->log,
+                    strerror(errno));
+            return 1;
+        }
+    }
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    Opened opened;
+    int code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
+    if (code == 0) {
+        code = train_with_data(command, options, &opened, &progress);
+        opened_close(&opened);
+    }
+    if (options->plot && progress.curve.count > 0 &&
+        !curve_write_svg(&progress.curve, options->plot, "loss")) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->plot,
+                strerror(errno));
+        code = code ? code : 1;
+    }
+    curve_free(&progress.curve);
+    if (progress.log && fclose(progress.log) != 0) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->log,
+                strerror(errno));
+        code = code ? code : 1;
+    }
+    return code;
+}
+
+int dlrun_train(int argc, char **argv) {
+    TrainOptions options = {.run = {.seed = -1}};
+    const CliOption table[] = {
+        {"--data", NULL, CLI_LIST, &options.data, 0, "train=F[,eval=F]",
+         "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
+        {"--window", NULL, CLI_INT, &options.window, 1, "N",
+         "text: rows of N tokens; targets are the next ones"},
+        {"--stride", NULL, CLI_INT, &options.stride, 1, "N",
+         "text: distance between windows (default: the window)"},
+        {"--epochs", NULL, CLI_INT, &options.epochs, 1, "N", "planned length in epochs"},
+        {"--steps", NULL, CLI_INT, &options.steps, 1, "N", "planned length in steps"},
+        {"--batch", NULL, CLI_INT, &options.batch, 1, "N", "rows of a step"},
+        {"--eval-batch", NULL, CLI_INT, &options.eval_batch, 1, "N", "rows of an evaluation step"},
+        {"--eval-every", NULL, CLI_INT, &options.eval_every, 1, "STEPS",
+         "evaluate this often (default: every epoch)"},
+        {"--lr", NULL, CLI_NUMBER, &options.lr, 0, "X", "a constant rate instead of the schedule"},
+        {"--set", NULL, CLI_LIST, &options.settings, 0, "NAME=X",
+         "a setting, such as optimizer.beta2=0.9"},
+        {"--save", NULL, CLI_TEXT, &options.save, 0, "W.safetensors",
+         "write the weights at the end"},
+        {"--weights", NULL, CLI_TEXT, &options.weights, 0, "W.safetensors",
+         "start from these weights"},
+        {"--checkpoint", NULL, CLI_TEXT, &options.checkpoint, 0, "DIR", "write checkpoints there"},
+        {"--checkpoint-every", NULL, CLI_INT, &options.checkpoint_every, 1, "STEPS",
+         "default: every epoch"},
+        {"--resume", NULL, CLI_FLAG, &options.resume, 0, NULL, "go on from the checkpoint"},
+        {"--stop-after", NULL, CLI_INT, &options.stop_after, 1, "N",
+         "stop after N steps; the planned length stays"},
+        {"--log", NULL, CLI_TEXT, &options.log, 0, "RUN.jsonl",
+         "one JSON object a step and an evaluation"},
+        {"--plot", NULL, CLI_TEXT, &options.plot, 0, "LOSS.svg", "draw the loss curve"},
+        {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no progress"},
+        RUN_OPTION_ROWS(options.run),
+    };
+    const CliCommand command = {
+        .program = "dlrun train",
+        .usage = "dlrun train PLAN --data train=F[,eval=F] [options]",
+        .about = "Trains a plan. Ctrl-C finishes the step and saves.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    size_t count = 0;
+    int status = cli_parse(&command, argc, argv, &options.plan, 1, &count);
+    if (status >= 0) {
+        return status;
+    }
+    if (count == 0) {
+        return cli_wrong(&command, "no plan given");
+    }
+    return train_plan(&command, &options);
+}
