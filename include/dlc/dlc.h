@@ -1,5 +1,6 @@
 /* dlc: the public C API. C11, usable from C++. Every symbol begins with dlc_; handles are opaque;
- * the library never prints, exits, aborts or installs signal handlers, and keeps no global state. */
+ * the library never prints, exits, aborts or installs signal handlers, and keeps no global state.
+ */
 #ifndef DLC_DLC_H
 #define DLC_DLC_H
 
@@ -17,7 +18,7 @@ extern "C" {
 #define DLC_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define DLC_API __attribute__((visibility("default")))
+#define DLC_API      __attribute__((visibility("default")))
 #define DLC_MUST_USE __attribute__((warn_unused_result))
 #else
 #define DLC_API
@@ -29,11 +30,11 @@ typedef enum dlc_status {
     DLC_OK = 0,
     DLC_ERROR_INVALID_ARGUMENT = 1, /* the caller broke the contract of the function */
     DLC_ERROR_OUT_OF_MEMORY = 2,
-    DLC_ERROR_IO = 3,          /* a file could not be read or written */
-    DLC_ERROR_FORMAT = 4,      /* a file or text is malformed: truncated, lying header, bad syntax */
-    DLC_ERROR_COMPILE = 5,     /* the program has errors: see the diagnostics */
-    DLC_ERROR_NOT_FOUND = 6,   /* no such entry, input, output, parameter */
-    DLC_ERROR_MISMATCH = 7,    /* shapes or types do not fit */
+    DLC_ERROR_IO = 3,        /* a file could not be read or written */
+    DLC_ERROR_FORMAT = 4,    /* a file or text is malformed: truncated, lying header, bad syntax */
+    DLC_ERROR_COMPILE = 5,   /* the program has errors: see the diagnostics */
+    DLC_ERROR_NOT_FOUND = 6, /* no such entry, input, output, parameter */
+    DLC_ERROR_MISMATCH = 7,  /* shapes or types do not fit */
     DLC_ERROR_UNSUPPORTED = 8, /* this machine or this build cannot */
     DLC_ERROR_FAULT = 9,       /* a run-time check failed: bad index, `check`, sizes not equal */
     DLC_ERROR_NON_FINITE = 10, /* loss or gradients not finite: nothing was stored */
@@ -51,16 +52,16 @@ typedef struct dlc_allocator {
 } dlc_allocator;
 
 /* ==== General rules ====
- * Objects. A context is the root: plans, sessions and datasets are made from one and use its hooks and its
- * error text. One context and everything made from it is used by one thread at a time; different contexts are
- * independent. Destroying: sessions keep their plan alive, plans and datasets do not keep their
- * context alive, so destroy the context last. Every *_destroy accepts NULL.
- * Options. Every options struct begins with struct_size, which the caller sets to sizeof; a NULL pointer to
- * options, and every field that is zero, means the default said beside it.
- * Strings are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept; strings handed out live
- * as long as the object asked, or until the stated next call.
- * Failure. A call that does not return DLC_OK leaves its outputs untouched and says why in
- * dlc_last_error(context). Sizes are in bytes and times in seconds unless stated. */
+ * Objects. A context is the root: plans, sessions and datasets are made from one and use its hooks
+ * and its error text. One context and everything made from it is used by one thread at a time;
+ * different contexts are independent. Destroying: sessions keep their plan alive, plans and
+ * datasets do not keep their context alive, so destroy the context last. Every *_destroy accepts
+ * NULL. Options. Every options struct begins with struct_size, which the caller sets to sizeof; a
+ * NULL pointer to options, and every field that is zero, means the default said beside it. Strings
+ * are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept; strings handed
+ * out live as long as the object asked, or until the stated next call. Failure. A call that does
+ * not return DLC_OK leaves its outputs untouched and says why in dlc_last_error(context). Sizes are
+ * in bytes and times in seconds unless stated. */
 
 typedef struct dlc_context dlc_context;
 typedef struct dlc_plan dlc_plan;       /* a compiled program; immutable */
@@ -88,23 +89,27 @@ typedef struct dlc_context_options {
     const dlc_allocator *allocator; /* NULL: malloc and free; copied */
     /* One line without newline; NULL: dropped. */
     void (*log)(void *user, dlc_log_level level, const char *text);
-    /* Asked between steps and compile stages: non-zero ends the call with DLC_ERROR_CANCELLED. NULL: never. */
+    /* Asked between steps and compile stages: non-zero ends the call with DLC_ERROR_CANCELLED.
+     * NULL: never. */
     int (*cancel)(void *user);
     /* What is done, as a share of the whole (0 to 1), between compile stages. NULL: not told. */
     void (*progress)(void *user, const char *what, double share);
     void *user; /* given to the three hooks, which are called on the calling thread only */
 } dlc_context_options;
 
-/* *out is owned by the caller: dlc_context_destroy. Fails only out of memory or on a bad struct_size. */
+/* *out is owned by the caller: dlc_context_destroy. Fails only out of memory or on a bad
+ * struct_size. */
 DLC_API DLC_MUST_USE dlc_status dlc_context_create(const dlc_context_options *options,
                                                    dlc_context **out);
 DLC_API void dlc_context_destroy(dlc_context *context);
 
-/* A sentence about the last call on this context that failed, "" if none did. Valid until the next call. */
+/* A sentence about the last call on this context that failed, "" if none did. Valid until the next
+ * call. */
 DLC_API const char *dlc_last_error(const dlc_context *context);
 
-/* The diagnostics of the last compile, errors and warnings in order of the text. As text for people (with
- * ANSI colours if `color` is non-zero) or as one JSON object a line. Valid until the next compile. */
+/* The diagnostics of the last compile, errors and warnings in order of the text. As text for people
+ * (with ANSI colours if `color` is non-zero) or as one JSON object a line. Valid until the next
+ * compile. */
 DLC_API const char *dlc_diagnostics_text(const dlc_context *context, int color);
 DLC_API const char *dlc_diagnostics_json(const dlc_context *context);
 DLC_API int dlc_error_count(const dlc_context *context);
@@ -118,11 +123,12 @@ typedef struct dlc_define {
 } dlc_define;
 
 typedef enum dlc_compile_flag {
-    DLC_COMPILE_CHECK = 1 << 0,       /* diagnostics only: nothing is built, *out stays NULL */
-    DLC_COMPILE_INPUT_IR = 1 << 1,    /* the text is IR, as `emit` prints it, instead of a program */
+    DLC_COMPILE_CHECK = 1 << 0,    /* diagnostics only: nothing is built, *out stays NULL */
+    DLC_COMPILE_INPUT_IR = 1 << 1, /* the text is IR, as `emit` prints it, instead of a program */
     DLC_COMPILE_VERIFY_EACH = 1 << 2, /* verify the IR after every pass */
     DLC_COMPILE_TIME_PASSES = 1 << 3, /* on_text gets stage "times" */
-    DLC_COMPILE_EXPLAIN = 1 << 4      /* on_text gets stage "explain": what was fused, and memory by buffer */
+    DLC_COMPILE_EXPLAIN =
+        1 << 4 /* on_text gets stage "explain": what was fused, and memory by buffer */
 } dlc_compile_flag;
 
 typedef struct dlc_compile_options {
@@ -135,24 +141,24 @@ typedef struct dlc_compile_options {
     size_t n_targets;
     const char *float_type; /* "f32" (default) or "f64": what a type without name means */
     unsigned flags;         /* dlc_compile_flag */
-    /* A stage to print instead of making a plan: "ast", "ir", a pass ("fuse"), "grad", "kernels", "schedule",
-     * "plan"; *out stays NULL. NULL: none. */
+    /* A stage to print instead of making a plan: "ast", "ir", a pass ("fuse"), "grad", "kernels",
+     * "schedule", "plan"; *out stays NULL. NULL: none. */
     const char *emit;
     const char *print_after; /* a pass or "all": on_text gets the IR after it */
     const char *skip_passes; /* comma-separated, for tests; NULL: none */
     /* Receives texts: stage is `emit`, a pass, "times" or "explain". */
     void (*on_text)(void *user, const char *stage, const char *text);
-    /* Reads `path` as imported by `importer`. Sets *out_text to `*out_length` bytes that stay valid until
-     * the compile returns. NULL: files, relative to the importing file. */
+    /* Reads `path` as imported by `importer`. Sets *out_text to `*out_length` bytes that stay valid
+     * until the compile returns. NULL: files, relative to the importing file. */
     dlc_status (*import)(void *user, const char *importer, const char *path, const char **out_text,
                          size_t *out_length);
     void *user;
     int threads; /* for code generation; 0: as many as cores */
 } dlc_compile_options;
 
-/* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics; warnings
- * may be there on success. *out is owned by the caller: dlc_plan_destroy. DLC_ERROR_UNSUPPORTED:
- * libdlc-compile is not installed, or the target is unknown. */
+/* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics;
+ * warnings may be there on success. *out is owned by the caller: dlc_plan_destroy.
+ * DLC_ERROR_UNSUPPORTED: libdlc-compile is not installed, or the target is unknown. */
 DLC_API DLC_MUST_USE dlc_status dlc_compile(dlc_context *context, const char *text, size_t length,
                                             const dlc_compile_options *options, dlc_plan **out);
 /* The same from a file; source_name defaults to the path. */
@@ -164,22 +170,23 @@ DLC_API DLC_MUST_USE dlc_status dlc_compile_file(dlc_context *context, const cha
 DLC_API DLC_MUST_USE dlc_status dlc_format(dlc_context *context, const char *text, size_t length,
                                            const char *source_name, char **out_text);
 DLC_API void dlc_text_free(dlc_context *context, char *text);
-/* The long explanation of a diagnostic ("E0301"), of every op ("ops") or pass ("passes"); caller frees
- * with dlc_text_free. DLC_ERROR_NOT_FOUND: no such topic. */
+/* The long explanation of a diagnostic ("E0301"), of every op ("ops") or pass ("passes"); caller
+ * frees with dlc_text_free. DLC_ERROR_NOT_FOUND: no such topic. */
 DLC_API DLC_MUST_USE dlc_status dlc_explain(dlc_context *context, const char *topic,
                                             char **out_text);
 
 /* ==== Plans ==== */
 
 typedef enum dlc_plan_flag {
-    DLC_PLAN_NO_NATIVE = 1 << 0 /* drop the code in the file and compile anew from its portable part */
+    DLC_PLAN_NO_NATIVE =
+        1 << 0 /* drop the code in the file and compile anew from its portable part */
 } dlc_plan_flag;
 
 /* Reads and validates a plan (memory-mapped). A plan holds code: load only plans that you would run
- * as a program. When none of its images suits this machine it is compiled anew from its portable part and a note
- * is logged. DLC_ERROR_FORMAT names the file and the byte offset. */
-DLC_API DLC_MUST_USE dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags,
-                                              dlc_plan **out);
+ * as a program. When none of its images suits this machine it is compiled anew from its portable
+ * part and a note is logged. DLC_ERROR_FORMAT names the file and the byte offset. */
+DLC_API DLC_MUST_USE dlc_status dlc_plan_load(dlc_context *context, const char *path,
+                                              unsigned flags, dlc_plan **out);
 /* The same from memory; the bytes are copied. `name` is for messages (NULL: "memory"). */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes,
                                                      size_t n_bytes, const char *name,
@@ -238,8 +245,8 @@ typedef enum dlc_purpose {
 } dlc_purpose;
 
 /* An entry is one function of the plan. Wherever an entry is asked for by name, its full name
- * ("digits.train"), the part after the dot, or "infer", "eval", "train", "init" for the first of that purpose
- * will do; NULL means "infer". */
+ * ("digits.train"), the part after the dot, or "infer", "eval", "train", "init" for the first of
+ * that purpose will do; NULL means "infer". */
 typedef struct dlc_entry_info {
     const char *name;
     dlc_purpose purpose;
@@ -269,12 +276,13 @@ typedef struct dlc_entry_summary {
     int64_t commands;         /* launches, copies and fills (loop bodies counted once) */
     int64_t kernels;          /* different kernels among them */
 } dlc_entry_summary;
-/* Dims not bound take their nominal value, else, for the batch dim, the train block's batch, else their
- * lower bound. The same code lays out memory when the entry runs. */
+/* Dims not bound take their nominal value, else, for the batch dim, the train block's batch, else
+ * their lower bound. The same code lays out memory when the entry runs. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *entry,
                                                    const dlc_binding *bindings, size_t n_bindings,
                                                    dlc_entry_summary *out);
-/* Elements of all parameters, as a number, or as an expression ("10*I + 21") when it depends on dims. */
+/* Elements of all parameters, as a number, or as an expression ("10*I + 21") when it depends on
+ * dims. */
 DLC_API const char *dlc_plan_parameter_text(const dlc_plan *plan);
 DLC_API size_t dlc_plan_kernel_count(const dlc_plan *plan);
 /* The commands, buffers and kernels of every entry as text; caller frees with dlc_text_free. */
@@ -290,25 +298,28 @@ typedef struct dlc_session_options {
     int threads;        /* 0: as many as cores. Results do not depend on it. */
     int has_seed;       /* non-zero: `seed` replaces the train block's */
     int64_t seed;
-    /* Fill every value at its birth and death with one of two patterns (1 or 2); 0: no. Results must not
-     * change; slow. */
+    /* Fill every value at its birth and death with one of two patterns (1 or 2); 0: no. Results
+     * must not change; slow. */
     int poison;
 } dlc_session_options;
 
-/* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or loaded.
- * DLC_ERROR_UNSUPPORTED: this machine lacks CPU features that the code needs. */
+/* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
+ * loaded. DLC_ERROR_UNSUPPORTED: this machine lacks CPU features that the code needs. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_create(dlc_plan *plan,
                                                    const dlc_session_options *options,
                                                    dlc_session **out);
 DLC_API void dlc_session_destroy(dlc_session *session);
-/* Binds a dim for good, as options.bindings do. DLC_ERROR_MISMATCH: bound otherwise, or outside its bounds. */
-DLC_API DLC_MUST_USE dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value);
+/* Binds a dim for good, as options.bindings do. DLC_ERROR_MISMATCH: bound otherwise, or outside its
+ * bounds. */
+DLC_API DLC_MUST_USE dlc_status dlc_session_bind(dlc_session *session, const char *dim,
+                                                 int64_t value);
 DLC_API const dlc_plan *dlc_session_plan(const dlc_session *session);
 
 /* -- Weights -- */
 
 /* Gives every parameter, state and optimiser slot its initial value by the program's initialisers.
- * The dims in their shapes must be bound (dlc_session_bind, dlc_session_bind_data or inputs set before). */
+ * The dims in their shapes must be bound (dlc_session_bind, dlc_session_bind_data or inputs set
+ * before). */
 DLC_API DLC_MUST_USE dlc_status dlc_init_weights(dlc_session *session);
 
 typedef struct dlc_weights_options {
@@ -317,9 +328,9 @@ typedef struct dlc_weights_options {
     const char *const *missing;
     size_t n_missing;
 } dlc_weights_options;
-/* Reads parameters and states from a safetensors file. One prefix common to all its names is stripped;
- * further tensors are ignored with one logged note; missing and misshapen ones are listed in a
- * DLC_ERROR_MISMATCH, and nothing is changed. Binds dims in parameter shapes. */
+/* Reads parameters and states from a safetensors file. One prefix common to all its names is
+ * stripped; further tensors are ignored with one logged note; missing and misshapen ones are listed
+ * in a DLC_ERROR_MISMATCH, and nothing is changed. Binds dims in parameter shapes. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const char *path,
                                                  const dlc_weights_options *options);
 /* Writes parameters and states; the file appears whole or not at all. */
@@ -339,20 +350,21 @@ DLC_API DLC_MUST_USE dlc_status dlc_reset_caches(dlc_session *session);
 
 /* -- Running -- */
 
-/* Copies the tensor (CPU, any strides) before it returns; binds the dims in the input's shape for this
- * entry. The type must be the input's. Inputs stay set for later runs. An input that other entries share
- * by name is set for this entry only. DLC_ERROR_MISMATCH: shape or type. */
+/* Copies the tensor (CPU, any strides) before it returns; binds the dims in the input's shape for
+ * this entry. The type must be the input's. Inputs stay set for later runs. An input that other
+ * entries share by name is set for this entry only. DLC_ERROR_MISMATCH: shape or type. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_input(dlc_session *session, const char *entry,
                                               const char *name, const DLTensor *value);
-/* Runs an entry once on its inputs. An entry that stores (train; eval and infer where state is written,
- * on the session's copy) stores only if the whole run succeeded.
- * DLC_ERROR_NOT_FOUND: an input is not set. DLC_ERROR_FAULT: a check of the program failed; the message
- * names file, line, index and bound. DLC_ERROR_NON_FINITE: loss or gradients; nothing was stored. */
+/* Runs an entry once on its inputs. An entry that stores (train; eval and infer where state is
+ * written, on the session's copy) stores only if the whole run succeeded. DLC_ERROR_NOT_FOUND: an
+ * input is not set. DLC_ERROR_FAULT: a check of the program failed; the message names file, line,
+ * index and bound. DLC_ERROR_NON_FINITE: loss or gradients; nothing was stored. */
 DLC_API DLC_MUST_USE dlc_status dlc_run(dlc_session *session, const char *entry);
 /* Lends an output of the last run (row-major) until the next call on the session. */
 DLC_API DLC_MUST_USE dlc_status dlc_view_output(dlc_session *session, const char *entry,
                                                 const char *name, const DLTensor **out);
-/* A copy that outlives the session; the caller calls (*out)->deleter(*out). name NULL: the first output. */
+/* A copy that outlives the session; the caller calls (*out)->deleter(*out). name NULL: the first
+ * output. */
 DLC_API DLC_MUST_USE dlc_status dlc_take_output(dlc_session *session, const char *entry,
                                                 const char *name, DLManagedTensorVersioned **out);
 
@@ -364,13 +376,17 @@ typedef struct dlc_metric {
 } dlc_metric;
 /* Fills up to `capacity` and sets *out_count to how many there are. */
 DLC_API DLC_MUST_USE dlc_status dlc_metrics(dlc_session *session, const char *entry,
-                                            dlc_metric *metrics, size_t capacity, size_t *out_count);
+                                            dlc_metric *metrics, size_t capacity,
+                                            size_t *out_count);
 
-/* Run-time scalars: "step", "steps", "epoch", "steps_per_epoch", "seed" are whole numbers, "lr" (nan: the
- * program's schedule) and "set.<name>" are not. Shared by all entries. */
-DLC_API DLC_MUST_USE dlc_status dlc_set_counter(dlc_session *session, const char *name, int64_t value);
-DLC_API DLC_MUST_USE dlc_status dlc_get_counter(dlc_session *session, const char *name, int64_t *out);
-DLC_API DLC_MUST_USE dlc_status dlc_set_scalar(dlc_session *session, const char *name, double value);
+/* Run-time scalars: "step", "steps", "epoch", "steps_per_epoch", "seed" are whole numbers, "lr"
+ * (nan: the program's schedule) and "set.<name>" are not. Shared by all entries. */
+DLC_API DLC_MUST_USE dlc_status dlc_set_counter(dlc_session *session, const char *name,
+                                                int64_t value);
+DLC_API DLC_MUST_USE dlc_status dlc_get_counter(dlc_session *session, const char *name,
+                                                int64_t *out);
+DLC_API DLC_MUST_USE dlc_status dlc_set_scalar(dlc_session *session, const char *name,
+                                               double value);
 
 typedef struct dlc_step_info {
     size_t struct_size;   /* set by the caller */
@@ -388,41 +404,47 @@ DLC_API DLC_MUST_USE dlc_status dlc_train_step(dlc_session *session, dlc_step_in
 
 typedef struct dlc_dataset_options {
     size_t struct_size;
-    const char *format;  /* "npz", "npy", "csv", "idx", "safetensors", "text"; NULL: by the file's name and content */
-    int64_t window;      /* text and token files: rows are windows of this many elements … */
-    int64_t stride;      /* … this far apart (0: window), fields "tokens" and "targets", the latter one further */
-    const char *dtype;   /* element type of a raw token file: "u8" (default), "u16", "i32" */
-    const char *name;    /* field name of a file that has none (npy, idx); NULL: the file's stem */
+    const char *format; /* "npz", "npy", "csv", "idx", "safetensors", "text"; NULL: by the file's
+                           name and content */
+    int64_t window;     /* text and token files: rows are windows of this many elements … */
+    int64_t stride; /* … this far apart (0: window), fields "tokens" and "targets", the latter one
+                       further */
+    const char *dtype; /* element type of a raw token file: "u8" (default), "u16", "i32" */
+    const char *name;  /* field name of a file that has none (npy, idx); NULL: the file's stem */
 } dlc_dataset_options;
-/* Opens a file of rows: every field has the rows as its first axis. `path` may be several files joined by
- * commas, each optionally "field=path", whose fields together make the dataset. *out is owned by the caller. */
+/* Opens a file of rows: every field has the rows as its first axis. `path` may be several files
+ * joined by commas, each optionally "field=path", whose fields together make the dataset. *out is
+ * owned by the caller. */
 DLC_API DLC_MUST_USE dlc_status dlc_dataset_open(dlc_context *context, const char *path,
                                                  const dlc_dataset_options *options,
                                                  dlc_dataset **out);
 /* From tensors in memory (CPU, any strides); copied. */
 DLC_API DLC_MUST_USE dlc_status dlc_dataset_from_tensors(dlc_context *context,
                                                          const char *const *names,
-                                                         const DLTensor *const *tensors, size_t count,
-                                                         dlc_dataset **out);
+                                                         const DLTensor *const *tensors,
+                                                         size_t count, dlc_dataset **out);
 DLC_API void dlc_dataset_destroy(dlc_dataset *dataset);
 DLC_API int64_t dlc_dataset_rows(const dlc_dataset *dataset);
 DLC_API size_t dlc_dataset_field_count(const dlc_dataset *dataset);
 /* name, dtype, rank and dims (rows first); role is INPUT. */
-DLC_API dlc_status dlc_dataset_field(const dlc_dataset *dataset, size_t index, dlc_tensor_info *out);
+DLC_API dlc_status dlc_dataset_field(const dlc_dataset *dataset, size_t index,
+                                     dlc_tensor_info *out);
 /* Copies `count` rows of a field, row-major, into `out` of `out_bytes` bytes (exactly). */
 DLC_API DLC_MUST_USE dlc_status dlc_dataset_read(dlc_dataset *dataset, const char *field,
                                                  const int64_t *rows, int64_t count, void *out,
                                                  size_t out_bytes);
-/* Sets every input of the entry from the fields of the same names; types are converted only where every
- * value fits (integers to wider ones or to floats, bytes to floats as they are). */
+/* Sets every input of the entry from the fields of the same names; types are converted only where
+ * every value fits (integers to wider ones or to floats, bytes to floats as they are). */
 DLC_API DLC_MUST_USE dlc_status dlc_set_inputs(dlc_session *session, const char *entry,
                                                dlc_dataset *dataset, const int64_t *rows,
                                                int64_t count);
-/* Binds, for good, the dims of the entry's inputs other than the batch dim, from the dataset's shapes. */
+/* Binds, for good, the dims of the entry's inputs other than the batch dim, from the dataset's
+ * shapes. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_bind_data(dlc_session *session, const char *entry,
                                                       const dlc_dataset *dataset);
 
-/* A tensor in a file: NPY; or "file.npz:name", "file.safetensors:name". Deleter as in dlc_take_output. */
+/* A tensor in a file: NPY; or "file.npz:name", "file.safetensors:name". Deleter as in
+ * dlc_take_output. */
 DLC_API DLC_MUST_USE dlc_status dlc_tensor_read(dlc_context *context, const char *path,
                                                 DLManagedTensorVersioned **out);
 DLC_API DLC_MUST_USE dlc_status dlc_tensor_write(dlc_context *context, const char *path,
@@ -434,18 +456,20 @@ typedef struct dlc_train_options {
     size_t struct_size;
     dlc_dataset *data;      /* required; lent for the call */
     dlc_dataset *eval_data; /* evaluated after every epoch and at the end; NULL: not */
-    int64_t epochs, steps;  /* planned length, one of them; 0 both: the train block's, else one epoch */
-    int64_t batch;          /* rows of a step; 0: the train block's, else 32 */
-    int64_t eval_batch;     /* 0: as batch */
-    int64_t eval_every;     /* steps; 0: every epoch */
-    double lr;              /* > 0: this constant instead of the schedule */
-    int64_t stop_after;     /* > 0: stop after this many steps in all, without changing the planned length */
-    const char *checkpoint; /* a directory (made if missing) for "last.safetensors"; NULL: none */
+    int64_t epochs,
+        steps;          /* planned length, one of them; 0 both: the train block's, else one epoch */
+    int64_t batch;      /* rows of a step; 0: the train block's, else 32 */
+    int64_t eval_batch; /* 0: as batch */
+    int64_t eval_every; /* steps; 0: every epoch */
+    double lr;          /* > 0: this constant instead of the schedule */
+    int64_t stop_after; /* > 0: stop after this many steps in all, without changing the planned
+                           length */
+    const char *checkpoint;   /* a directory (made if missing) for "last.safetensors"; NULL: none */
     int64_t checkpoint_every; /* steps; 0: every epoch; always at the end */
-    int resume;             /* non-zero: go on from the checkpoint where there is one */
-    int keep_weights;       /* non-zero: start from the session's weights instead of initialising them */
-    /* After every step, and after every evaluation. Returning non-zero ends the training after this step as
-     * stop_after does. NULL: not called. */
+    int resume;               /* non-zero: go on from the checkpoint where there is one */
+    int keep_weights; /* non-zero: start from the session's weights instead of initialising them */
+    /* After every step, and after every evaluation. Returning non-zero ends the training after this
+     * step as stop_after does. NULL: not called. */
     int (*on_step)(void *user, const dlc_step_info *info);
     int (*on_eval)(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count);
     void *user;
@@ -459,13 +483,15 @@ typedef struct dlc_train_result {
     double last_loss;
     double seconds;
 } dlc_train_result;
-/* Trains. Rows are shuffled anew every epoch by the seed; the last partial batch of an epoch is dropped. The same
- * seed, data and plan give the same bits, also when interrupted and resumed. A cancel hook that fires ends the
- * call after the current step, checkpoint written, with DLC_ERROR_CANCELLED; *out is then filled too. */
+/* Trains. Rows are shuffled anew every epoch by the seed; the last partial batch of an epoch is
+ * dropped. The same seed, data and plan give the same bits, also when interrupted and resumed. A
+ * cancel hook that fires ends the call after the current step, checkpoint written, with
+ * DLC_ERROR_CANCELLED; *out is then filled too. */
 DLC_API DLC_MUST_USE dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                                           dlc_train_result *out);
-/* Runs the eval entry over all rows, the last partial batch included; means weighted by rows, `a over b`
- * summed first. batch 0: the train block's, else 32. Loss and metrics as dlc_metrics gives them. */
+/* Runs the eval entry over all rows, the last partial batch included; means weighted by rows, `a
+ * over b` summed first. batch 0: the train block's, else 32. Loss and metrics as dlc_metrics gives
+ * them. */
 DLC_API DLC_MUST_USE dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset,
                                              int64_t batch, dlc_metric *metrics, size_t capacity,
                                              size_t *out_count);
@@ -481,13 +507,14 @@ typedef struct dlc_bench_options {
 typedef struct dlc_bench_result {
     size_t struct_size; /* set by the caller */
     int64_t repeats;
-    double median, p10, p90;      /* seconds of one run */
-    int64_t rows;                 /* the batch; 0: no batch dim */
-    double flops, bytes;          /* of one run */
-    double peak_flops, peak_bytes; /* per second, measured on this machine with the session's threads */
+    double median, p10, p90; /* seconds of one run */
+    int64_t rows;            /* the batch; 0: no batch dim */
+    double flops, bytes;     /* of one run */
+    double peak_flops,
+        peak_bytes; /* per second, measured on this machine with the session's threads */
 } dlc_bench_result;
-/* Times an entry. Dims not bound take their default as in dlc_plan_summarize; inputs not set get random
- * floats and zero integers. Weights change when the train entry is timed. */
+/* Times an entry. Dims not bound take their default as in dlc_plan_summarize; inputs not set get
+ * random floats and zero integers. Weights change when the train entry is timed. */
 DLC_API DLC_MUST_USE dlc_status dlc_bench(dlc_session *session, const char *entry,
                                           const dlc_bench_options *options, dlc_bench_result *out);
 

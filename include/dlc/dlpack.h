@@ -1,5 +1,5 @@
-/* The tensor structures of DLPack 1.0, byte for byte (https://github.com/dmlc/dlpack), for exchange with
- * NumPy, PyTorch, JAX and others. Including a real dlpack.h before this file is fine: what it
+/* The tensor structures of DLPack 1.0, byte for byte (https://github.com/dmlc/dlpack), for exchange
+ * with NumPy, PyTorch, JAX and others. Including a real dlpack.h before this file is fine: what it
  * defines is not defined again. */
 #ifndef DLC_DLPACK_H
 #define DLC_DLPACK_H
@@ -13,10 +13,7 @@ extern "C" {
 
 #ifndef DLPACK_DLPACK_H_
 
-typedef enum {
-    kDLCPU = 1,
-    kDLCUDA = 2
-} DLDeviceType;
+typedef enum { kDLCPU = 1, kDLCUDA = 2 } DLDeviceType;
 
 typedef struct {
     DLDeviceType device_type;

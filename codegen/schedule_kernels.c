@@ -1,0 +1,189 @@
+/* Kernels of a schedule: lowering every fusion, keeping one of equal kernels, fault sites, and the
+ * work that each op stands for. */
+#include "codegen/schedule_state.h"
+
+void kernel_pool_init(KernelPool *pool, Arena *arena) {
+    *pool = (KernelPool){.arena = arena};
+    map_init(&pool->by_text, arena);
+    map_init(&pool->sites, arena);
+}
+
+int64_t site_number(void *user, Place place, const char *text) {
+    Schedule *s = user;
+    const char *at = place.source ? arena_format(s->arena, "%s:%d:%d", place.source->name,
+                                                 place.line, place.column)
+                                  : "";
+    const char *key = arena_format(s->arena, "%s\n%s", at, text ? text : "");
+    void *known = map_get(&s->pool->sites, key);
+    if (known) {
+        return (int64_t)(uintptr_t)known - 1;
+    }
+    PlanSite site = {plan_writer_string(s->writer, at), plan_writer_string(s->writer, text)};
+    VEC_PUSH(s->arena, &s->tables->sites, site);
+    map_set(&s->pool->sites, key, (void *)(uintptr_t)s->tables->sites.count);
+    return (int64_t)s->tables->sites.count - 1;
+}
+
+static bool stmts_may_fault(const KStmt *stmt) {
+    for (; stmt; stmt = stmt->next) {
+        if (stmt->kind == KS_FAULT || stmts_may_fault(stmt->body) ||
+            stmts_may_fault(stmt->otherwise)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int32_t kernel_number(Schedule *s, Kernel *kernel) {
+    Str text;
+    str_init(&text, s->context->allocator);
+    kernel_print(kernel, &text);
+    if (text.failed) {
+        str_finish(&text);
+        boundary_leave(s->context->boundary, DLC_ERROR_OUT_OF_MEMORY);
+    }
+    /* The name heads the text and is not identity. */
+    const char *body = arena_strndup(s->arena, text.text, text.length);
+    str_finish(&text);
+    const char *name = strstr(body, kernel->name ? kernel->name : "");
+    size_t n_name = kernel->name ? strlen(kernel->name) : 0;
+    const char *newline = strchr(body, '\n');
+    const char *key = body;
+    if (name && n_name > 0 && newline && name < newline) {
+        key = arena_format(s->arena, "%.*s%s", (int)(name - body), body, name + n_name);
+    }
+    void *known = map_get(&s->pool->by_text, key);
+    if (known) {
+        return (int32_t)((uintptr_t)known - 1);
+    }
+    VEC_PUSH(s->pool->arena, &s->pool->kernels, kernel);
+    int32_t number = (int32_t)s->pool->kernels.count - 1;
+    map_set(&s->pool->by_text, key, (void *)((uintptr_t)number + 1));
+    PlanKernel record = {
+        .name = plan_writer_string(s->writer, kernel->name),
+        .n_buffers = kernel->n_buffers,
+        .n_sizes = kernel->n_sizes,
+        .has_faults = stmts_may_fault(kernel->body),
+        .scratch_bytes = kernel_scratch_bytes(kernel),
+        .hash = kernel_hash(kernel),
+    };
+    VEC_PUSH(s->arena, &s->tables->kernels, record);
+    return number;
+}
+
+static void lower_op(Op *op, void *user) {
+    Schedule *s = user;
+    if (op->code != OP_fusion) {
+        return;
+    }
+    LowerContext lower = {.context = s->context,
+                          .arena = s->arena,
+                          .machine = s->machine,
+                          .site_of = site_number,
+                          .user = s};
+    LoweredOp *lowered = ARENA_NEW(s->arena, LoweredOp);
+    lower_fusion(&lower, op, lowered);
+    s->lowered[op->id] = lowered;
+}
+
+void lower_all(Schedule *s) {
+    func_each_op(s->func, lower_op, s);
+}
+
+bool op_may_fault(Schedule *s, const Op *op) {
+    if (op->code == OP_check || op->code == OP_while) {
+        return true;
+    }
+    if (s->lowered[op->id]) {
+        const LoweredOp *lowered = s->lowered[op->id];
+        for (int32_t k = 0; k < lowered->n_kernels; k++) {
+            if (stmts_may_fault(lowered->kernels[k].kernel->body)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    for (int32_t b = 0; b < op->n_blocks; b++) {
+        BLOCK_EACH_OP (op->blocks[b], inner) {
+            if (op_may_fault(s, inner)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Multiplications and additions of one op, exact for any dims. */
+static const Size *op_flops(Schedule *s, const Op *op) {
+    Context *context = s->context;
+    if (op_is_scalar(op->code)) {
+        int cost = op_info(op->code)->scalar_cost;
+        return size_mul(context, size_const(context, cost),
+                        type_elements(context, op->results[0]->type));
+    }
+    const Size *work = NULL;
+    switch (op->code) {
+    case OP_contract: {
+        int32_t n;
+        const int64_t *axes = op_ints(op, "contract_a", &n);
+        work = type_elements(context, op->results[0]->type);
+        for (int32_t i = 0; i < n; i++) {
+            work = size_mul(context, work, op->operands[0]->type.dims[axes[i]]);
+        }
+        return size_mul(context, size_const(context, 2), work);
+    }
+    case OP_conv:
+    case OP_conv_input_grad:
+    case OP_conv_weight_grad: {
+        /* dense multiply-adds: output elements x (C/groups x kernel); the weights are [O, C/groups,
+         * …] */
+        Type weights =
+            op->code == OP_conv_weight_grad ? op->results[0]->type : op->operands[1]->type;
+        Type output = op->code == OP_conv              ? op->results[0]->type
+                      : op->code == OP_conv_input_grad ? op->operands[0]->type
+                                                       : op->operands[1]->type;
+        work = type_elements(context, output);
+        for (int32_t i = 1; i < weights.rank; i++) {
+            work = size_mul(context, work, weights.dims[i]);
+        }
+        return size_mul(context, size_const(context, 2), work);
+    }
+    case OP_reduce_sum:
+    case OP_reduce_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+    case OP_argmax:
+    case OP_argmin:
+    case OP_cumsum:
+        return type_elements(context, op->operands[0]->type);
+    default:
+        return size_const(context, 0);
+    }
+}
+
+static const Size *block_flops(Schedule *s, const Block *block) {
+    const Size *total = size_const(s->context, 0);
+    BLOCK_EACH_OP (block, op) {
+        const Size *work = op_flops(s, op);
+        for (int32_t b = 0; b < op->n_blocks; b++) {
+            work = size_add(s->context, work, block_flops(s, op->blocks[b]));
+        }
+        total = size_add(s->context, total, work);
+    }
+    return total;
+}
+
+void fusion_cost(Schedule *s, const Op *fusion, const Size **flops, const Size **bytes) {
+    *flops = block_flops(s, fusion->blocks[0]);
+    const Size *traffic = size_const(s->context, 0);
+    for (int32_t i = 0; i < fusion->n_operands; i++) {
+        traffic = size_add(s->context, traffic, type_bytes(s->context, fusion->operands[i]->type));
+    }
+    for (int32_t i = 0; i < fusion->n_results; i++) {
+        traffic = size_add(s->context, traffic, type_bytes(s->context, fusion->results[i]->type));
+    }
+    *bytes = traffic;
+    /* Too large for a size: unknown rather than wrong. */
+    *flops = size_is_error(*flops) ? size_const(s->context, 0) : *flops;
+    *bytes = size_is_error(*bytes) ? size_const(s->context, 0) : *bytes;
+}

@@ -1,0 +1,260 @@
+/* The plan file, as bytes: what codegen writes and the run time maps. Stand-alone and versioned.
+ * Little-endian; a header, a section table, then sections at multiples of PLAN_ALIGNMENT, each an
+ * array of one of the records below or plain bytes. Tables refer to each other by index, to texts
+ * by offset into PLAN_STRINGS (NUL-terminated; offset 0 is ""), to size expressions by range in
+ * PLAN_PROGRAMS. Variables of programs: the dims by number, then the loop indices by depth. */
+#ifndef DLC_RUNTIME_PLAN_H
+#define DLC_RUNTIME_PLAN_H
+
+#include "ir/base/program.h"
+
+#include <stdint.h>
+
+#define PLAN_MAGIC "DLCPLAN\n"
+
+enum {
+    PLAN_VERSION = 1,
+    PLAN_ALIGNMENT = 64,
+    PLAN_MAX_SECTIONS = 4096,
+    PLAN_MAX_TARGETS = 64,
+    PLAN_MAX_LOOP_DEPTH = 16,
+    PLAN_MAX_RANK = 16,
+    PLAN_MAX_DIMS = 1024
+};
+
+typedef struct PlanHeader {
+    char magic[8];
+    uint32_t version, n_sections;
+    uint64_t file_bytes;
+    uint32_t table_crc; /* crc32 of header (this field zero) and section table */
+    uint32_t n_targets;
+} PlanHeader;
+
+typedef enum PlanSectionKind {
+    /* shared; target is 0 */
+    PLAN_MANIFEST = 1,  /* JSON text */
+    PLAN_IR = 2,        /* IR text, enough to compile for another target */
+    PLAN_STRINGS = 3,   /* begins and ends with NUL */
+    PLAN_PROGRAMS = 4,  /* ProgramInstr */
+    PLAN_SIZES = 5,     /* PlanProgram: axes of shapes, size arguments of launches */
+    PLAN_DIMS = 6,      /* PlanDim */
+    PLAN_VARIABLES = 7, /* PlanVariable */
+    PLAN_SETTINGS = 8,  /* PlanSetting */
+    PLAN_CONSTANTS = 9, /* bytes; constants start at multiples of PLAN_ALIGNMENT */
+    /* one of each for every target */
+    PLAN_TARGET = 16,   /* one PlanTarget */
+    PLAN_IMAGE = 17,    /* position-independent code */
+    PLAN_KERNELS = 18,  /* PlanKernel */
+    PLAN_SITES = 19,    /* PlanSite */
+    PLAN_ENTRIES = 20,  /* PlanEntry */
+    PLAN_ARGS = 21,     /* PlanArg */
+    PLAN_RESULTS = 22,  /* PlanResult */
+    PLAN_BUFFERS = 23,  /* PlanBuffer */
+    PLAN_COMMANDS = 24, /* PlanCommand */
+    PLAN_REFS = 25,     /* PlanRef */
+    PLAN_SWAPS = 26,    /* PlanSwap */
+    PLAN_SECTION_END = 27
+} PlanSectionKind;
+
+typedef struct PlanSection {
+    uint32_t kind, target;
+    uint64_t offset, size; /* bytes */
+    uint32_t crc, reserved;
+} PlanSection;
+
+/* [first, first + count) of PLAN_PROGRAMS. */
+typedef struct PlanProgram {
+    int32_t first, count;
+} PlanProgram;
+
+/* Numbered as ir/type.h numbers DType; fixed by the format. */
+typedef enum PlanDType {
+    PLAN_F64 = 0,
+    PLAN_F32 = 1,
+    PLAN_F16 = 2,
+    PLAN_BF16 = 3,
+    PLAN_I64 = 4,
+    PLAN_I32 = 5,
+    PLAN_I8 = 6,
+    PLAN_U8 = 7,
+    PLAN_BOOL = 8,
+    PLAN_N_DTYPES = 9
+} PlanDType;
+
+typedef struct PlanDim {
+    uint32_t name, reserved;
+    int64_t low, high, divisor, nominal;
+} PlanDim;
+
+/* Type of an argument, result or variable: rank programs of PLAN_SIZES from first_size. */
+typedef struct PlanType {
+    int32_t dtype, rank;
+    int32_t first_size;
+    uint32_t text; /* "f32[B, 10]" */
+} PlanType;
+
+/* Numbered as ir/ir.h numbers ArgRole. */
+typedef enum PlanArgRole {
+    PLAN_ARG_INPUT = 0,
+    PLAN_ARG_PARAM = 1,
+    PLAN_ARG_STATE = 2,
+    PLAN_ARG_CACHE = 3,
+    PLAN_ARG_SLOT = 4,
+    PLAN_ARG_SCALAR = 5,
+    PLAN_N_ARG_ROLES = 6
+} PlanArgRole;
+
+/* Something that persists between runs, shared by entries through its name. */
+typedef struct PlanVariable {
+    uint32_t name;
+    int32_t role; /* PARAM, STATE, CACHE or SLOT */
+    PlanType type;
+    PlanProgram bytes;
+} PlanVariable;
+
+typedef struct PlanSetting {
+    uint32_t name, value;
+} PlanSetting;
+
+typedef struct PlanTarget {
+    uint32_t device;   /* "cpu" */
+    uint32_t machine;  /* "x86-64-v3" */
+    uint32_t features; /* the target's own list, comma-separated; all needed to run the image */
+    int32_t abi;       /* KERNEL_ABI_VERSION of the image */
+} PlanTarget;
+
+typedef struct PlanKernel {
+    uint32_t name;
+    int32_t n_buffers, n_sizes;
+    int32_t has_faults; /* 1: may set the fault word */
+    int64_t entry;      /* offset in the image */
+    int64_t scratch_bytes;
+    uint64_t hash;
+} PlanKernel;
+
+/* Where a run-time check stands in the program. */
+typedef struct PlanSite {
+    uint32_t place; /* "digits.dl:12:5" */
+    uint32_t text;
+} PlanSite;
+
+typedef enum PlanPurpose {
+    PLAN_PURPOSE_INFER = 0,
+    PLAN_PURPOSE_EVAL = 1,
+    PLAN_PURPOSE_TRAIN = 2,
+    PLAN_PURPOSE_INIT = 3,
+    PLAN_PURPOSE_OTHER = 4,
+    PLAN_N_PURPOSES = 5
+} PlanPurpose;
+
+/* Every range is within the target's tables; buffer and command numbers inside an entry are
+ * relative to its first. */
+typedef struct PlanEntry {
+    uint32_t name;
+    int32_t purpose;
+    int32_t first_arg, n_args;
+    int32_t first_result, n_results;
+    int32_t first_buffer, n_buffers;
+    int32_t first_command, n_commands;
+    int32_t n_loop_depth; /* deepest nesting of loops */
+    int32_t reserved;
+} PlanEntry;
+
+typedef struct PlanArg {
+    uint32_t name;
+    int32_t role;
+    PlanType type;
+    int32_t buffer;
+    int32_t variable; /* in PLAN_VARIABLES; -1 for inputs and scalars */
+} PlanArg;
+
+/* Numbered as ir/ir.h numbers ResultRole. */
+typedef enum PlanResultRole {
+    PLAN_RESULT_OUTPUT = 0,
+    PLAN_RESULT_METRIC = 1,
+    PLAN_RESULT_METRIC_OVER = 2,
+    PLAN_RESULT_LOSS = 3,
+    PLAN_RESULT_STORE = 4, /* already carried out by commands; listed for inspection */
+    PLAN_RESULT_OK = 5,
+    PLAN_RESULT_INFO = 6,
+    PLAN_N_RESULT_ROLES = 7
+} PlanResultRole;
+
+typedef struct PlanRef {
+    int32_t buffer;
+    int32_t reserved;
+    PlanProgram offset; /* bytes from the buffer's start */
+} PlanRef;
+
+typedef struct PlanResult {
+    uint32_t name;
+    int32_t role;
+    PlanType type;
+    PlanRef ref; /* where it lies after the last command */
+    int32_t arg; /* STORE: the argument replaced; else -1 */
+    int32_t reserved;
+} PlanResult;
+
+typedef enum PlanBufferKind {
+    PLAN_BUFFER_ARENA = 0,    /* lives from birth to death in the step's arena */
+    PLAN_BUFFER_ARG = 1,      /* index: the argument; its input, scalar or variable memory */
+    PLAN_BUFFER_CONSTANT = 2, /* offset: in PLAN_CONSTANTS */
+    PLAN_N_BUFFER_KINDS = 3
+} PlanBufferKind;
+
+typedef struct PlanBuffer {
+    int32_t kind;
+    int32_t index;
+    PlanProgram bytes;
+    int64_t birth,
+        death; /* ARENA: first and last command that needs it; n_commands as death: the end */
+    int64_t offset;
+    uint32_t name; /* of the value, for people; may be "" */
+    int32_t reserved;
+} PlanBuffer;
+
+typedef enum PlanCommandKind {
+    PLAN_LAUNCH = 0, /* kernel on refs and sizes over `extent` tiles */
+    PLAN_COPY = 1,   /* ref 0 from ref 1, `extent` bytes */
+    PLAN_FILL = 2,   /* ref 0: `extent` bytes of zero */
+    PLAN_LOOP =
+        3, /* `extent` times (WHILE: until a PLAN_TEST fails); ref 0 receives the i32 index */
+    PLAN_TEST = 4,       /* inside a loop: leaves it when the bool at ref 0 is false */
+    PLAN_LOOP_END = 5,   /* swaps buffers pairwise, goes back to the PLAN_LOOP at `match` */
+    PLAN_SHOW = 6,       /* hands ref 0 (type) to the log under `text` */
+    PLAN_CHECK = 7,      /* fault at `site` when the bool at ref 0 is false */
+    PLAN_SIZE_CHECK = 8, /* when dims bind: `extent` equals `other`, else a fault at `site` */
+    PLAN_BARRIER = 9,    /* stops before anything is stored if a fault was recorded */
+    PLAN_STORE = 10, /* as COPY, but skipped when the OK result (ref 2, if n_refs is 3) is false */
+    PLAN_N_COMMAND_KINDS = 11
+} PlanCommandKind;
+
+enum {
+    PLAN_COMMAND_REVERSE = 1, /* LOOP: the index runs downwards */
+    PLAN_COMMAND_WHILE = 2    /* LOOP: no count; `limit` iterations at most (0: any) */
+};
+
+typedef struct PlanCommand {
+    int32_t kind;
+    int32_t flags;
+    int32_t kernel; /* LAUNCH; else -1 */
+    int32_t first_ref, n_refs;
+    int32_t first_size, n_sizes; /* LAUNCH: size arguments, in PLAN_SIZES */
+    int32_t match;               /* LOOP, TEST: its LOOP_END; LOOP_END: its LOOP; else -1 */
+    int32_t depth;               /* LOOP: number of its index variable, after the dims */
+    int32_t site;                /* in PLAN_SITES, or -1 */
+    int32_t first_swap, n_swaps;
+    PlanProgram extent, other;
+    PlanProgram flops, bytes; /* work of the op, on its first launch; count 0: none */
+    int64_t limit;
+    uint32_t text; /* LAUNCH: the op's label; SHOW: the name */
+    int32_t reserved;
+    PlanType type; /* SHOW */
+} PlanCommand;
+
+/* Buffers a and b of the entry exchange their memory. */
+typedef struct PlanSwap {
+    int32_t a, b;
+} PlanSwap;
+
+#endif
