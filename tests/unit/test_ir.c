@@ -1,0 +1,752 @@
+/* The IR's infrastructure: building by hand, printing, parsing, the exact round trip, the verifier on
+ * each kind of damage, copies and replacement, and what a failing allocation leaves behind. */
+#include "ir/build.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* One compile: a context whose boundary is the test's own. */
+typedef struct Fixture {
+    Context context;
+    Boundary boundary;
+    Str report;
+} Fixture;
+
+static int setup(void **state) {
+    Fixture *f = calloc(1, sizeof(*f));
+    context_init(&f->context, NULL, &f->boundary);
+    str_init(&f->report, NULL);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    str_finish(&f->report);
+    context_finish(&f->context);
+    free(f);
+    return 0;
+}
+
+/* A jump where none is expected fails the test. */
+#define GUARD(f)                                                                                   \
+    if (setjmp((f)->boundary.jump) != 0) {                                                         \
+        fail_msg("left through the boundary with status %d", (int)(f)->boundary.status);           \
+    }
+
+static Type type_of(Context *context, DType dtype, int32_t rank, const Size *a, const Size *b) {
+    const Size *dims[] = {a, b};
+    return type_make(context, dtype, rank, dims);
+}
+
+/* loss = sum((x @ w)²); w <- w - 0.1 x; a scan over the rows keeps a running sum. */
+static Module *sample_module(Context *context) {
+    Module *module = module_create(context, "sample");
+    const Dim *dim = module_add_dim(module, "B", 1, INT64_MAX, 1, 64, (Place){0});
+    module_add_dim(module, "H", 8, 512, 8, 0, (Place){0});
+    map_set(&module->settings, "batch", (void *)(uintptr_t) "64");
+    map_set(&module->settings, "set.odd name", (void *)(uintptr_t) "a \"quoted\"\n\ttext\\ \x01");
+    const Size *rows = size_dim(context, dim);
+    const Size *three = size_const(context, 3);
+    Func *func = func_create(module, "sample.train", PURPOSE_TRAIN);
+    Value *x = func_add_arg(func, ARG_INPUT, "x", type_of(context, DT_F32, 2, rows, three),
+                            (Place){0});
+    Value *w = func_add_arg(func, ARG_PARAM, "fc.weight", type_of(context, DT_F32, 1, three, NULL),
+                            (Place){0});
+    x->name = context_intern(context, "x");
+    Builder b = builder_at_end(func, func->body);
+    b.label = "fc";
+    ContractAxes axes = {.n_contract = 1, .contract_a = {1}, .contract_b = {0}};
+    Value *y = b_contract(&b, x, w, &axes);
+    y->name = context_intern(context, "y");
+    b.label = NULL;
+    Value *square = b_mul(&b, y, y);
+    int64_t axis = 0;
+    Value *loss = b_reduce(&b, OP_reduce_sum, square, &axis, 1);
+    Value *rate = b_constant_like(&b, 0.1, w);
+    Value *change = b_mul(&b, rate, w);
+    Value *next_w = b_sub(&b, w, change);
+    Value *zero = b_constant(&b, 0.0, type_scalar(DT_F32));
+    Op *scan = b_scan_begin(&b, &zero, 1, &y, 1, rows, false, 1);
+    Builder inner = builder_at_end(func, scan->blocks[0]);
+    Value *sum = b_add(&inner, scan->blocks[0]->args[1], scan->blocks[0]->args[2]);
+    Value *yields[] = {sum, sum};
+    b_yield(&inner, yields, 2);
+    Value *last = b_op(&b, scan);
+    double numbers[] = {1.0, -0.0, INFINITY, -INFINITY, 0.1, 5e-324};
+    Value *literal = b_literal(&b, type_of(context, DT_F32, 2, size_const(context, 2), three),
+                               numbers, 6);
+    FuncResult results[] = {{RESULT_LOSS, "loss", 0},
+                            {RESULT_STORE, "", 1},
+                            {RESULT_OUTPUT, "running", 0},
+                            {RESULT_METRIC, "last", 0},
+                            {RESULT_OUTPUT, "numbers", 0}};
+    Value *values[] = {loss, next_w, scan->results[1], last, literal};
+    func_set_results(func, results, values, 5);
+    func_renumber(func);
+    return module;
+}
+
+static const char SAMPLE_TEXT[] =
+    "module \"sample\" {\n"
+    "    dim B in 1.. = 64\n"
+    "    dim H % 8 in 8..512\n"
+    "    setting batch = \"64\"\n"
+    "    setting \"set.odd name\" = \"a \\\"quoted\\\"\\n\\ttext\\\\ \\x01\"\n"
+    "}\n"
+    "\n"
+    "func \"sample.train\" train (\n"
+    "    %0 x: f32[B, 3] = input \"x\",\n"
+    "    %1: f32[3] = param \"fc.weight\"\n"
+    ") {\n"
+    "    %2 y = contract %0, %1 {batch_a = [], batch_b = [], contract_a = [1], contract_b = [0]} : "
+    "f32[B] @\"fc\"\n"
+    "    %3 = mul %2, %2 : f32[B]\n"
+    "    %4 = reduce_sum %3 {axes = [0]} : f32[]\n"
+    "    %5 = constant {value = 0.1, dtype = f32, shape = [3]} : f32[3]\n"
+    "    %6 = mul %5, %1 : f32[3]\n"
+    "    %7 = sub %1, %6 : f32[3]\n"
+    "    %8 = constant {value = 0.0, dtype = f32, shape = []} : f32[]\n"
+    "    %9, %10 = scan %8, %2 {length = B, carries = 1, reverse = false} : f32[], f32[B] "
+    "(%11: i32[], %12: f32[], %13: f32[]) {\n"
+    "        %14 = add %12, %13 : f32[]\n"
+    "        yield %14, %14\n"
+    "    }\n"
+    "    %15 = literal {dtype = f32, shape = [2, 3], data = [1.0, -0.0, inf, -inf, 0.1, 5e-324]} : "
+    "f32[2, 3]\n"
+    "    yield %4, %7, %10, %9, %15\n"
+    "} -> (\n"
+    "    loss \"loss\",\n"
+    "    store %1,\n"
+    "    output \"running\",\n"
+    "    metric \"last\",\n"
+    "    output \"numbers\"\n"
+    ")\n";
+
+static void test_print(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    assert_true(module_verify(module, &f->report));
+    module_print(module, &f->report);
+    assert_string_equal(str_text(&f->report), SAMPLE_TEXT);
+    module_destroy(module);
+}
+
+static Module *parse_text(Fixture *f, const char *text) {
+    const Source *source = context_source(&f->context, "test.ir", text, strlen(text), false);
+    Module *module = module_parse(&f->context, source);
+    if (module == NULL && f->context.diags.count > 0) {
+        str_clear(&f->report);
+        diag_print(f->context.diags.items[0], &f->report, false);
+    }
+    return module;
+}
+
+static void assert_round_trip(Fixture *f, const char *text) {
+    Module *module = parse_text(f, text);
+    if (module == NULL) {
+        fail_msg("%s", str_text(&f->report));
+    }
+    str_clear(&f->report);
+    module_print(module, &f->report);
+    assert_string_equal(str_text(&f->report), text);
+    module_destroy(module);
+}
+
+static void test_round_trip(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    assert_round_trip(f, SAMPLE_TEXT);
+}
+
+/* Regions in regions, every attribute kind, every role, properties, a fusion, integers. */
+static void test_round_trip_rich(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    assert_round_trip(
+        f,
+        "module \"rich\" {\n"
+        "    dim N in 1..\n"
+        "    dim T in 2..1024 = 128\n"
+        "}\n"
+        "\n"
+        "func \"rich.infer\" infer has no_grad_ops (\n"
+        "    %0 x: f64[N, 2*T + 1] = input \"x\",\n"
+        "    %1: i64[] = scalar \"seed\",\n"
+        "    %2: i64[] = scalar \"step\",\n"
+        "    %3: f64[N] = state \"running\",\n"
+        "    %4: f64[N] = cache \"k\",\n"
+        "    %5: f64[N] = slot \"w#m\"\n"
+        ") {\n"
+        "    %6 = size {value = floordiv(N, 2), dtype = i32} : i32[]\n"
+        "    %7 = constant {value = 3.0, dtype = i32, shape = []} : i32[]\n"
+        "    %8 = constant {value = nan, dtype = f64, shape = [N]} : f64[N]\n"
+        "    %9 = random_uniform %1, %2, %7 {site = -5, dtype = f64, shape = [N]} : f64[N] "
+        "@\"h.0.drop\"\n"
+        "    %10 values, %11 indices = sort %0 {axis = 1, descending = true} : f64[N, 2*T + 1], "
+        "i32[N, 2*T + 1]\n"
+        "    %12 = literal {dtype = i64, shape = [2], data = [9007199254740993, "
+        "-9223372036854775808]} : i64[2]\n"
+        "    %13 = literal {dtype = bool, shape = [], data = [1]} : bool[]\n"
+        "    check %13 {text = \"always\"}\n"
+        "    size_check {left = N, right = T, text = \"rows: model.dl:3:4\"}\n"
+        "    %14, %15 \"odd name\" = while %7, %9 {limit = 10} : i32[], f64[N] (%16: i32[], %17: "
+        "f64[N]) {\n"
+        "        %18 = lt %16, %6 : bool[]\n"
+        "        yield %18\n"
+        "    } (%19: i32[], %20: f64[N]) {\n"
+        "        %21 = add %19, %7 : i32[]\n"
+        "        %22 = fusion %20, %8 {form = \"loop\"} : f64[N] (%23: f64[N], %24: f64[N]) {\n"
+        "            %25 = max %23, %24 : f64[N]\n"
+        "            yield %25\n"
+        "        }\n"
+        "        yield %21, %22\n"
+        "    }\n"
+        "    %26 = cast %15 {dtype = bf16} : bf16[N]\n"
+        "    %27 = broadcast %26 {shape = [T, N], axes = [1]} : bf16[T, N]\n"
+        "    yield %27, %15, %8, %9\n"
+        "} -> (\n"
+        "    output \"out\",\n"
+        "    store %3,\n"
+        "    store %4 \"k\",\n"
+        "    store %5\n"
+        ")\n"
+        "\n"
+        "func \"rich.init\" init () {\n"
+        "    yield\n"
+        "} -> ()\n");
+}
+
+static void test_parse_is_lenient_about_space_and_numbers(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = parse_text(f, "# a comment\nmodule\"m\"{}func \"f\" other(%7:f32[]=input\"x\")"
+                                   "{%3=neg %7:f32[] # x\nyield %3}->(output\"y\")");
+    assert_non_null(module);
+    str_clear(&f->report);
+    module_print(module, &f->report);
+    assert_string_equal(str_text(&f->report), "module \"m\" {\n}\n\n"
+                                              "func \"f\" other (\n    %0: f32[] = input \"x\"\n) {\n"
+                                              "    %1 = neg %0 : f32[]\n    yield %1\n"
+                                              "} -> (\n    output \"y\"\n)\n");
+}
+
+/* Each malformed text and a part of its message. */
+typedef struct BadText {
+    const char *text, *message;
+} BadText;
+
+#define HEAD "module \"m\" { dim N in 1.. }\nfunc \"f\" infer (%0: f32[N] = input \"x\") {\n"
+#define TAIL "\n} -> (output \"y\")\n"
+
+static const BadText BAD_TEXTS[] = {
+    {"", "expected 'module'"},
+    {"modul \"m\" {}", "expected 'module'"},
+    {"module m {}", "expected the name of the module"},
+    {"module \"m {}\n", "closed on its line"},
+    {"module \"m\\q\" {}", "escapes"},
+    {"module \"m\" {", "part of a module"},
+    {"module \"m\" { dims N in 1.. }", "unknown part of a module 'dims'"},
+    {"module \"m\" { dim N in 1.. dim N in 1.. }", "dim 'N' stands here twice"},
+    {"module \"m\" { dim N in 5..2 }", "bounds in order"},
+    {"module \"m\" { dim N in 1..99999999999999999999 }", "64 bits"},
+    {"module \"m\" { setting a = \"1\" setting a = \"2\" }", "setting 'a' stands here twice"},
+    {"module \"m\" {} func \"f\" fly () { yield } -> ()", "unknown purpose 'fly'"},
+    {"module \"m\" {} func \"f\" infer with () { yield } -> ()", "expected 'has'"},
+    {"module \"m\" {} func \"f\" infer has wings () { yield } -> ()", "unknown property 'wings'"},
+    {"module \"m\" {} func \"f\" infer () { yield } -> () func \"f\" infer () { yield } -> ()",
+     "function 'f' stands here twice"},
+    {HEAD "yield %0" TAIL "junk", "expected 'func'"},
+    {HEAD "%1 = negate %0 : f32[N]\nyield %1" TAIL, "no op is called 'negate'"},
+    {HEAD "%1 = ngg %0 : f32[N]\nyield %1" TAIL, "did you mean 'neg'"},
+    {HEAD "%1 = neg %2 : f32[N]\nyield %1" TAIL, "%2 is not defined"},
+    {HEAD "%0 = neg %0 : f32[N]\nyield %0" TAIL, "%0 is defined twice"},
+    {HEAD "%1 = neg %0 : f32[M]\nyield %1" TAIL, "malformed size"},
+    {HEAD "%1 = neg %0 : f32[2*N]\nyield %1" TAIL, "gives f32[N] here, not f32[2*N]"},
+    {HEAD "%1 = neg %0 : f31[N]\nyield %1" TAIL, "unknown element type 'f31'"},
+    {HEAD "%1 = neg %0, %0 : f32[N]\nyield %1" TAIL, "takes 1 operands, not 2"},
+    {HEAD "%1, %2 = neg %0 : f32[N], f32[N]\nyield %1" TAIL, "takes 1 results, not 2"},
+    {HEAD "%1 = and %0, %0 : f32[N]\nyield %1" TAIL, "op 'and'"},
+    {HEAD "%1 = reduce_sum %0 : f32[]\nyield %1" TAIL, "expected '{'"},
+    {HEAD "%1 = reduce_sum %0 {axis = [0]} : f32[]\nyield %1" TAIL, "expected 'axes'"},
+    {HEAD "%1 = reduce_sum %0 {axes = [0, 0]} : f32[]\nyield %1" TAIL, "op 'reduce_sum'"},
+    {HEAD "%1 = reduce_sum %0 {axes = [4]} : f32[]\nyield %1" TAIL, "op 'reduce_sum'"},
+    {HEAD "%1 = cumsum %0 {axis = 0, reverse = maybe, exclusive = false} : f32[N]\nyield %1" TAIL,
+     "unknown truth value 'maybe'"},
+    {HEAD "%1 = constant {value = 1.5.2, dtype = f32, shape = []} : f32[]\nyield %1" TAIL,
+     "malformed number"},
+    {HEAD "%999999999 = neg %0 : f32[N]\nyield %0" TAIL, "out of proportion"},
+    {HEAD "%1 = neg %0 : f32[N]" TAIL, "with which a block ends"},
+    {HEAD "yield %0\n%1 = neg %0 : f32[N]" TAIL, "'}' after yield"},
+    {HEAD "yield %0\n} -> (outpt \"y\")", "unknown role of a result 'outpt'"},
+    {HEAD "yield %0\n} -> (store %4)", "%4 is not defined"},
+    {HEAD "yield %0\n} -> (store %0)", "an input or a scalar"},
+    {HEAD "yield %0, %0" TAIL, "yields 2 values for 1 results"},
+    {HEAD "yield %0\n} -> (loss \"loss\")", "not of rank 0"},
+    {"module \"m\" {} func \"f\" infer (%0: f32[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] = input \"x\") {",
+     "at most 16 axes"},
+    {HEAD "%1 = fusion %0 {form = \"\"} : f32[N] (%2: f32[N]) {\n%3 = neg %0 : f32[N]\nyield "
+          "%3\n}\nyield %1" TAIL,
+     "outside an isolated block"},
+    {HEAD "%1 = fusion %0 {form = \"\"} : f32[N] (%2: f32[N]) {\n%3 = neg %2 : f32[N]\nyield "
+          "%3\n}\n%4 = neg %3 : f32[N]\nyield %4" TAIL,
+     "outside its block"},
+};
+
+static void test_bad_texts(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(BAD_TEXTS) / sizeof(BAD_TEXTS[0]); i++) {
+        void *each = NULL;
+        setup(&each);
+        Fixture *f = each;
+        GUARD(f);
+        Module *module = parse_text(f, BAD_TEXTS[i].text);
+        if (module != NULL || strstr(str_text(&f->report), BAD_TEXTS[i].message) == NULL) {
+            fail_msg("text %zu:\n%s\nexpected: %s\ngot: %s", i, BAD_TEXTS[i].text,
+                     BAD_TEXTS[i].message, str_text(&f->report));
+        }
+        teardown(&each);
+    }
+}
+
+static void test_nesting_limit(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Str text;
+    str_init(&text, NULL);
+    str_add(&text, HEAD);
+    for (int i = 0; i < 100; i++) {
+        str_addf(&text, "%%%d = fusion {form = \"\"} : f32[N] () {\n", i + 1);
+    }
+    assert_null(parse_text(f, str_text(&text)));
+    assert_non_null(strstr(str_text(&f->report), "nested more than 64"));
+    str_finish(&text);
+}
+
+/* -- the verifier */
+
+static Op *find_op(Module *module, OpCode code) {
+    BLOCK_EACH_OP(module->first->body, op) {
+        if (op->code == code) {
+            return op;
+        }
+    }
+    fail_msg("no such op");
+    return NULL;
+}
+
+typedef void (*Damage)(Module *module);
+
+static void damage_operand_missing(Module *module) {
+    find_op(module, OP_mul)->operands[0] = NULL;
+}
+static void damage_operand_late(Module *module) {
+    find_op(module, OP_mul)->operands[0] = find_op(module, OP_literal)->results[0];
+}
+static void damage_operand_inner(Module *module) {
+    Op *scan = find_op(module, OP_scan);
+    op_set_operand(block_yield(module->first->body), 0, scan->blocks[0]->args[1]);
+}
+static void damage_type(Module *module) {
+    find_op(module, OP_mul)->results[0]->type.dtype = DT_F64;
+}
+static void damage_attr_size(Module *module) {
+    op_set_size(find_op(module, OP_scan), "length", NULL);
+}
+static void damage_attr_bool(Module *module) {
+    op_set_int(find_op(module, OP_scan), "reverse", 2);
+}
+static void damage_attr_dtype(Module *module) {
+    op_set_int(find_op(module, OP_constant), "dtype", 99);
+}
+static void damage_attr_axes(Module *module) {
+    int64_t axis = 7;
+    op_set_ints(module->first, find_op(module, OP_reduce_sum), "axes", &axis, 1);
+}
+static void damage_operand_count(Module *module) {
+    find_op(module, OP_mul)->n_operands = 1;
+}
+static void damage_no_yield(Module *module) {
+    op_unlink(block_yield(module->first->body));
+}
+static void damage_inner_yield(Module *module) {
+    Op *scan = find_op(module, OP_scan);
+    op_unlink(block_yield(scan->blocks[0]));
+}
+static void damage_inner_yield_count(Module *module) {
+    block_yield(find_op(module, OP_scan)->blocks[0])->n_operands = 1;
+}
+static void damage_early_yield(Module *module) {
+    Op *extra = op_create(module->first, OP_yield, NULL, 0, 0, 0);
+    op_insert_before(extra, find_op(module, OP_scan));
+}
+static void damage_link(Module *module) {
+    find_op(module, OP_scan)->prev = NULL;
+}
+static void damage_owner(Module *module) {
+    find_op(module, OP_scan)->blocks[0]->owner = NULL;
+}
+static void damage_id(Module *module) {
+    find_op(module, OP_mul)->results[0]->id = 0;
+}
+static void damage_id_range(Module *module) {
+    find_op(module, OP_mul)->results[0]->id = 1 << 20;
+}
+static void damage_back_pointer(Module *module) {
+    find_op(module, OP_mul)->results[0]->index = 3;
+}
+static void damage_result_count(Module *module) {
+    module->first->n_results = 2;
+}
+static void damage_store_arg(Module *module) {
+    module->first->results[1].arg = 9;
+}
+static void damage_store_input(Module *module) {
+    module->first->results[1].arg = 0;
+}
+static void damage_store_type(Module *module) {
+    op_set_operand(block_yield(module->first->body), 1, find_op(module, OP_literal)->results[0]);
+}
+static void damage_store_twice(Module *module) {
+    module->first->results[2] = module->first->results[1];
+}
+static void damage_ok_type(Module *module) {
+    module->first->results[0].role = RESULT_OK;
+}
+static void damage_over(Module *module) {
+    module->first->results[0].role = RESULT_METRIC_OVER;
+}
+static void damage_arg_name(Module *module) {
+    module->first->args[1] = module->first->args[0];
+}
+static void damage_scalar_rank(Module *module) {
+    module->first->args[0].role = ARG_SCALAR;
+}
+static void damage_fused(Module *module) {
+    module->first->properties |= PROP_FUSED;
+}
+static void damage_grad_op(Module *module) {
+    Func *func = module->first;
+    Builder b = builder_before(block_yield(func->body));
+    Value *dw = NULL;
+    b_grad(&b, find_op(module, OP_reduce_sum)->results[0], &func->body->args[1], 1, &dw);
+    func->properties |= PROP_NO_GRAD_OPS;
+}
+static void damage_func_name(Module *module) {
+    func_clone(module->first, "sample.train");
+}
+static void damage_dim(Module *module) {
+    module_add_dim(module, "B", 1, 2, 1, 0, (Place){0});
+}
+
+static const struct {
+    Damage damage;
+    const char *message;
+} DAMAGES[] = {
+    {damage_operand_missing, "operand 0 is missing"},
+    {damage_operand_late, "used before its definition"},
+    {damage_operand_inner, "outside its block"},
+    {damage_type, "by the op's rule, not f64[B]"},
+    {damage_attr_size, "attribute 'length' is missing"},
+    {damage_attr_bool, "attribute 'reverse' is neither"},
+    {damage_attr_dtype, "attribute 'dtype' is no element type"},
+    {damage_attr_axes, "= reduce_sum"},
+    {damage_operand_count, "has 1 operands, not 2"},
+    {damage_no_yield, "the body does not end in yield"},
+    {damage_inner_yield, "a block does not end in yield"},
+    {damage_inner_yield_count, "= scan"},
+    {damage_early_yield, "but ops follow"},
+    {damage_link, "not linked properly"},
+    {damage_owner, "does not point back at its op and function"},
+    {damage_id, "%0 is given twice"},
+    {damage_id_range, "not below the function's count"},
+    {damage_back_pointer, "does not point back"},
+    {damage_result_count, "yields 5 values for 2 results"},
+    {damage_store_arg, "stores argument 9"},
+    {damage_store_input, "an input or a scalar"},
+    {damage_store_type, "into 'fc.weight' of type f32[3]"},
+    {damage_store_twice, "stored twice"},
+    {damage_ok_type, "is not bool"},
+    {damage_over, "divides a metric"},
+    {damage_arg_name, "are called 'x'"},
+    {damage_scalar_rank, "is not of rank 0"},
+    {damage_fused, "outside a fusion"},
+    {damage_grad_op, "already differentiated"},
+    {damage_func_name, "two functions are called"},
+    {damage_dim, "two dims are called B"},
+};
+
+static void test_verify_failures(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(DAMAGES) / sizeof(DAMAGES[0]); i++) {
+        void *each = NULL;
+        setup(&each);
+        Fixture *f = each;
+        GUARD(f);
+        Module *module = sample_module(&f->context);
+        DAMAGES[i].damage(module);
+        bool ok = module_verify(module, &f->report);
+        if (ok || strstr(str_text(&f->report), DAMAGES[i].message) == NULL) {
+            fail_msg("damage %zu: expected \"%s\", got:\n%s", i, DAMAGES[i].message,
+                     str_text(&f->report));
+        }
+        teardown(&each);
+    }
+}
+
+static void test_verify_collects(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    damage_attr_bool(module);
+    damage_type(module);
+    damage_store_arg(module);
+    assert_false(module_verify(module, &f->report));
+    assert_non_null(strstr(str_text(&f->report), "'reverse'"));
+    assert_non_null(strstr(str_text(&f->report), "f64[B]"));
+    assert_non_null(strstr(str_text(&f->report), "argument 9"));
+    assert_int_equal(find_op(module, OP_mul)->results[0]->type.dtype, DT_F64);
+}
+
+/* -- changing */
+
+static void test_clone(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Func *copy = func_clone(module->first, "sample.copy");
+    assert_ptr_equal(module->last, copy);
+    assert_true(module_verify(module, &f->report));
+    Str original;
+    Str copied;
+    str_init(&original, NULL);
+    str_init(&copied, NULL);
+    func_print(module->first, &original);
+    func_print(copy, &copied);
+    assert_string_equal(strchr(str_text(&original), '('), strchr(str_text(&copied), '('));
+    str_finish(&original);
+    str_finish(&copied);
+    /* nothing is shared that a change would show through */
+    op_set_int(find_op(module, OP_scan), "reverse", 1);
+    BLOCK_EACH_OP(copy->body, op) {
+        if (op->code == OP_scan) {
+            assert_false(op_bool(op, "reverse"));
+        }
+    }
+    Func *loose = func_clone(copy, NULL);
+    assert_string_equal(loose->name, "sample.copy");
+    assert_ptr_equal(module->last, copy);
+    func_remove(copy);
+    assert_ptr_equal(module->last, module->first);
+    assert_null(module->first->next);
+}
+
+static void test_block_clone(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Func *func = module->first;
+    Op *scan = find_op(module, OP_scan);
+    Value *zero = scan->operands[0];
+    Value **map = ARENA_ARRAY(&module->arena, Value *, func->n_values);
+    map[scan->blocks[0]->args[1]->id] = zero;
+    map[scan->blocks[0]->args[2]->id] = zero;
+    Value *sum = block_yield(scan->blocks[0])->operands[0];
+    block_clone_ops(func, scan->blocks[0], scan, NULL, map);
+    assert_int_equal(scan->prev->code, OP_add);
+    assert_ptr_equal(map[sum->id], scan->prev->results[0]);
+    assert_ptr_equal(scan->prev->operands[1], zero);
+    func_renumber(func);
+    assert_true(module_verify(module, &f->report));
+}
+
+static void test_replace_and_uses(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Func *func = module->first;
+    Op *contract = find_op(module, OP_contract);
+    Value *y = contract->results[0];
+    int32_t *uses = func_use_counts(func, &module->arena);
+    assert_int_equal(uses[y->id], 3); /* twice in mul, once in scan */
+    assert_int_equal(uses[func->body->args[0]->id], 1);
+    Value **map = ARENA_ARRAY(&module->arena, Value *, func->n_values);
+    Builder b = builder_before(contract->next);
+    Value *first = b_neg(&b, y);
+    Value *second = b_neg(&b, first);
+    map[y->id] = second; /* also the operand of `first`: put back below */
+    func_replace_values(func, map);
+    op_set_operand(first->op, 0, y);
+    uses = func_use_counts(func, &module->arena);
+    assert_int_equal(uses[y->id], 1);
+    assert_int_equal(uses[second->id], 3);
+    func_renumber(func);
+    assert_true(module_verify(module, &f->report));
+    assert_int_equal(func->n_values, 18);
+}
+
+static void test_chained_replacement(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Func *func = module->first;
+    Op *sub = find_op(module, OP_sub);
+    Value **map = ARENA_ARRAY(&module->arena, Value *, func->n_values);
+    map[sub->results[0]->id] = sub->operands[1];
+    map[sub->operands[1]->id] = func->body->args[1];
+    func_replace_values(func, map);
+    assert_ptr_equal(block_yield(func->body)->operands[1], func->body->args[1]);
+}
+
+static void test_attrs(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Op *scan = find_op(module, OP_scan);
+    Op *constant = find_op(module, OP_constant);
+    Func *copy = func_clone(module->first, NULL);
+    BLOCK_EACH_OP(copy->body, op) {
+        if (op->code == OP_constant && op_float(op, "value") != 0.0) {
+            assert_true(op_attrs_equal(op, constant));
+            assert_true(op_attrs_hash(op) == op_attrs_hash(constant));
+            op_set_float(op, "value", 0.2);
+            assert_false(op_attrs_equal(op, constant));
+        } else if (op->code == OP_scan) {
+            assert_true(op_attrs_equal(op, scan));
+            assert_false(op_attrs_equal(op, constant));
+        }
+    }
+    assert_null(op_attr(scan, "nonsense"));
+    assert_int_equal(op_int(scan, "carries"), 1);
+    int32_t count = 0;
+    assert_non_null(op_sizes(constant, "shape", &count));
+    assert_int_equal(count, 1);
+}
+
+/* -- the builder's complaints */
+
+static void test_builder_soft(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    Func *func = module->first;
+    Builder b = builder_before(block_yield(func->body));
+    b.soft = true;
+    Value *bad = b_add(&b, func->body->args[0], func->body->args[1]);
+    assert_null(bad);
+    assert_non_null(b.problem.text);
+    const char *first = b.problem.text;
+    assert_null(b_neg(&b, bad)); /* quiet: the same trouble */
+    assert_ptr_equal(b.problem.text, first);
+    Value *out[1];
+    b_grad(&b, bad, &func->body->args[1], 1, out);
+    assert_null(out[0]);
+    assert_ptr_equal(b.problem.text, first);
+    func_renumber(func);
+    assert_true(module_verify(module, &f->report));
+}
+
+static void test_builder_hard(void **state) {
+    Fixture *f = *state;
+    if (setjmp(f->boundary.jump) == 0) {
+        Module *module = sample_module(&f->context);
+        Func *func = module->first;
+        Builder b = builder_before(block_yield(func->body));
+        b_add(&b, func->body->args[0], func->body->args[1]);
+        fail_msg("an ill-typed op was built");
+    }
+    assert_int_equal(f->boundary.status, DLC_ERROR_INTERNAL);
+    assert_int_equal(f->context.diags.n_errors, 1);
+}
+
+/* -- failing allocations */
+
+typedef struct FailingAllocator {
+    int64_t left; /* allocations until the failing one */
+    int64_t live;
+} FailingAllocator;
+
+static void *failing_alloc(void *user, size_t bytes) {
+    FailingAllocator *failing = user;
+    if (failing->left-- <= 0) {
+        return NULL;
+    }
+    failing->live++;
+    return malloc(bytes);
+}
+
+static void failing_free(void *user, void *memory) {
+    FailingAllocator *failing = user;
+    failing->live--;
+    free(memory);
+}
+
+/* Parses, verifies, clones and prints with the n-th allocation failing. */
+static dlc_status run_failing(FailingAllocator *failing) {
+    dlc_allocator hook = {.alloc = failing_alloc, .free = failing_free, .user = failing};
+    Boundary boundary = {0};
+    Context context;
+    Str text;
+    dlc_status status = DLC_OK;
+    str_init(&text, &hook);
+    context_init(&context, &hook, &boundary);
+    if (setjmp(boundary.jump) == 0) {
+        const Source *source =
+            context_source(&context, "t.ir", SAMPLE_TEXT, sizeof(SAMPLE_TEXT) - 1, false);
+        Module *module = module_parse(&context, source);
+        assert_non_null(module);
+        func_clone(module->first, "copy");
+        module_print(module, &text);
+        assert_true(text.failed || strncmp(str_text(&text), SAMPLE_TEXT, sizeof(SAMPLE_TEXT) - 1) == 0);
+        status = text.failed ? DLC_ERROR_OUT_OF_MEMORY : DLC_OK;
+    } else {
+        status = boundary.status;
+    }
+    str_finish(&text);
+    context_finish(&context);
+    return status;
+}
+
+static void test_failing_allocations(void **state) {
+    (void)state;
+    int64_t n = 0;
+    for (;; n++) {
+        FailingAllocator failing = {.left = n};
+        dlc_status status = run_failing(&failing);
+        assert_int_equal(failing.live, 0);
+        if (status == DLC_OK) {
+            break;
+        }
+        assert_int_equal(status, DLC_ERROR_OUT_OF_MEMORY);
+    }
+    assert_true(n > 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_print, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_round_trip_rich, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_parse_is_lenient_about_space_and_numbers, setup,
+                                        teardown),
+        cmocka_unit_test(test_bad_texts),
+        cmocka_unit_test_setup_teardown(test_nesting_limit, setup, teardown),
+        cmocka_unit_test(test_verify_failures),
+        cmocka_unit_test_setup_teardown(test_verify_collects, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_block_clone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replace_and_uses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_chained_replacement, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attrs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_builder_soft, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_builder_hard, setup, teardown),
+        cmocka_unit_test(test_failing_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
