@@ -36,7 +36,8 @@ AST_LIST(AstTypes, AstType *);
 AST_LIST(AstStmts, AstStmt *);
 AST_LIST(AstDecls, AstDecl *);
 
-/* -- Paths: what follows `as`, `param` and `state`. `h[i]`, `"layer{stage + 1}".0`, `wte.weight`. */
+/* -- Paths: what follows `as`, `param` and `state`. `h[i]`, `"layer{stage + 1}".0`, `wte.weight`.
+ */
 typedef enum AstPathPartKind {
     AST_PATH_NAME,   /* name */
     AST_PATH_INT,    /* integer (`as 0`, `.0`) */
@@ -360,7 +361,7 @@ AST_LIST(AstParams, AstParam);
  * `freeze "embed.*"`. */
 typedef struct AstSetting {
     AstName word;
-    AstExprs for_globs;  /* AST_STRING each */
+    AstExprs for_globs; /* AST_STRING each */
     AstExprs values;
     AstExprs over_globs; /* AST_STRING each */
     AstExpr *over_value; /* what follows the globs of `over`, or NULL */
@@ -371,9 +372,9 @@ AST_LIST(AstSettings, AstSetting);
 
 struct AstDecl {
     AstDeclKind kind;
-    AstName name; /* absent for import, const, mesh */
-    Place place;  /* the head: up to `{`, or the whole line */
-    Place end;    /* the closing brace, where there is one */
+    AstName name;    /* absent for import, const, mesh */
+    Place place;     /* the head: up to `{`, or the whole line */
+    Place end;       /* the closing brace, where there is one */
     const char *doc; /* the comment lines directly above, without `# `, joined by '\n'; or NULL */
     union {
         struct {
@@ -391,7 +392,7 @@ struct AstDecl {
             AstParams params;
             AstType *result; /* NULL: not written */
             AstStmts body;
-            bool keep;       /* `@keep`: lowers to a composite of this name */
+            bool keep;           /* `@keep`: lowers to a composite of this name */
             AstNames attributes; /* every `@name` */
         } fn;
         struct {
@@ -402,8 +403,8 @@ struct AstDecl {
 
 typedef struct AstFile {
     const Source *source;
-    AstDecls decls;   /* in source order */
-    bool has_errors;  /* syntax errors were reported: do not elaborate */
+    AstDecls decls;  /* in source order */
+    bool has_errors; /* syntax errors were reported: do not elaborate */
 } AstFile;
 
 /* "+", "**", "and", "not", … */

@@ -1,0 +1,83 @@
+/* frontend_parse: sets one parse up, runs the grammar, and gives declarations the comments that
+ * stand above them. */
+#include "frontend/scan.h"
+
+void *list_grow(Parse *parse, void *items, int32_t count, size_t item_size) {
+    enum { FIRST = 4 };
+    bool is_full = count == 0 || (count >= FIRST && (count & (count - 1)) == 0);
+    if (!is_full) {
+        return items;
+    }
+    size_t capacity = count == 0 ? FIRST : (size_t)count * 2;
+    void *fresh = arena_alloc_array(&parse->context->arena, capacity, item_size);
+    if (count) {
+        memcpy(fresh, items, (size_t)count * item_size);
+    }
+    return fresh;
+}
+
+/* Start of each line of the source, so that a declaration finds the lines above it. */
+typedef VEC(const char *) Lines;
+
+static void find_lines(Parse *parse, Lines *lines) {
+    const char *at = parse->source->text, *end = at + parse->source->length;
+    VEC_PUSH(&parse->context->arena, lines, at);
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        VEC_PUSH(&parse->context->arena, lines, at);
+    }
+}
+
+static const char *line_comment(const char *line, size_t *out_length) {
+    if (*line != '#') {
+        return NULL;
+    }
+    line++;
+    line += *line == ' ';
+    *out_length = strcspn(line, "\r\n");
+    return line;
+}
+
+static const char *doc_above(Parse *parse, const Lines *lines, int32_t line) {
+    int32_t first = line - 1; /* zero-based index of the declaration's line */
+    size_t length = 0;
+    while (first > 0 && line_comment(lines->items[first - 1], &length)) {
+        first--;
+    }
+    const char *doc = NULL;
+    for (int32_t i = first; i < line - 1; i++) {
+        const char *text = line_comment(lines->items[i], &length);
+        doc = doc ? arena_format(&parse->context->arena, "%s\n%.*s", doc, (int)length, text)
+                  : arena_strndup(&parse->context->arena, text, length);
+    }
+    return doc;
+}
+
+AstFile *frontend_parse(Context *context, const Source *source) {
+    AstFile *file = ARENA_NEW(&context->arena, AstFile);
+    file->source = source;
+    Parse *parse = ARENA_NEW(&context->arena, Parse);
+    *parse = (Parse){.context = context, .source = source, .file = file, .line = 1, .column = 1};
+    Place start = {.source = source, .line = 1, .column = 1, .end_line = 1, .end_column = 1};
+    parse->previous_place = start;
+    if (source->length > MAX_SOURCE_BYTES) {
+        diag_report(&context->diags, DIAG_SOURCE_TOO_LONG, start, MAX_SOURCE_BYTES >> 20);
+        file->has_errors = true;
+        return file;
+    }
+    if (source->length >= 3 && memcmp(source->text, "\xEF\xBB\xBF", 3) == 0) {
+        parse->text_start = 3;
+        parse->column = 4;
+    }
+    scan_init(parse);
+    if (dl_parse(parse) != 0) {
+        file->has_errors = true;
+    }
+    Lines lines = {0};
+    find_lines(parse, &lines);
+    for (int32_t i = 0; i < file->decls.count; i++) {
+        AstDecl *decl = file->decls.items[i];
+        decl->doc = doc_above(parse, &lines, decl->place.line);
+    }
+    return file;
+}
