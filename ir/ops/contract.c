@@ -1,4 +1,5 @@
 /* contract: the sum of products over paired axes; every matrix product is one. */
+#include "ir/ops/contract.h"
 #include "ir/ops/rule.h"
 #include <string.h>
 
@@ -204,28 +205,31 @@ static int32_t rank_of(const int64_t *axes, int32_t count, int64_t axis) {
     return below;
 }
 
-/* The cotangent of one side: contract the other side's free axes away, then put the axes, which
- * come as batch, own free, contracted in the other's order, into the side's own order. */
-static Value *side_cotangent(Builder *b, Value *g, Value *other, const ContractPlan *plan,
-                             bool for_a) {
-    const ContractAxes *axes = &plan->axes;
-    int32_t n_free = for_a ? plan->n_free_a : plan->n_free_b;
-    int32_t n_other = for_a ? plan->n_free_b : plan->n_free_a;
-    const int64_t *own_free = for_a ? plan->free_a : plan->free_b;
-    const int64_t *other_free = for_a ? plan->free_b : plan->free_a;
+/* See contract.h. The product's axes come as batch, own free, contracted in the other's order, and are
+ * put into the side's own order. */
+Value *contract_operand_grad(Builder *b, const Op *op, int32_t side, Value *g, Value *other,
+                             bool stacked) {
+    ContractPlan plan = contract_plan(op);
+    const ContractAxes *axes = &plan.axes;
+    bool for_a = side == 0;
+    int32_t shift = stacked ? 1 : 0;
+    int32_t n_free = for_a ? plan.n_free_a : plan.n_free_b;
+    int32_t n_other = for_a ? plan.n_free_b : plan.n_free_a;
+    const int64_t *own_free = for_a ? plan.free_a : plan.free_b;
+    const int64_t *other_free = for_a ? plan.free_b : plan.free_a;
     const int64_t *own_batch = for_a ? axes->batch_a : axes->batch_b;
     const int64_t *other_batch = for_a ? axes->batch_b : axes->batch_a;
     const int64_t *own_deep = for_a ? axes->contract_a : axes->contract_b;
     const int64_t *other_deep = for_a ? axes->contract_b : axes->contract_a;
-    int32_t other_first = axes->n_batch + (for_a ? plan->n_free_a : 0);
-    ContractAxes back = {.n_batch = axes->n_batch, .n_contract = n_other};
+    int32_t other_first = axes->n_batch + (for_a ? plan.n_free_a : 0);
+    ContractAxes back = {.n_batch = axes->n_batch, .n_contract = n_other + shift};
     for (int32_t i = 0; i < axes->n_batch; i++) {
-        back.batch_a[i] = i;
-        back.batch_b[i] = other_batch[i];
+        back.batch_a[i] = i + shift;
+        back.batch_b[i] = other_batch[i] + shift;
     }
     for (int32_t i = 0; i < n_other; i++) {
-        back.contract_a[i] = other_first + i;
-        back.contract_b[i] = other_free[i];
+        back.contract_a[i + shift] = other_first + i + shift;
+        back.contract_b[i + shift] = other_free[i] + shift;
     }
     Value *product = b_contract(b, g, other, &back);
     int64_t permutation[TYPE_MAX_RANK];
@@ -245,14 +249,9 @@ static Value *side_cotangent(Builder *b, Value *g, Value *other, const ContractP
 }
 
 void grad_contract(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
-    if (!cotangents[0]) {
-        return;
-    }
-    ContractPlan plan = contract_plan(op);
-    if (wanted[0]) {
-        out[0] = side_cotangent(b, cotangents[0], op->operands[1], &plan, true);
-    }
-    if (wanted[1]) {
-        out[1] = side_cotangent(b, cotangents[0], op->operands[0], &plan, false);
+    for (int32_t side = 0; side < 2 && cotangents[0]; side++) {
+        if (wanted[side]) {
+            out[side] = contract_operand_grad(b, op, side, cotangents[0], op->operands[1 - side], false);
+        }
     }
 }

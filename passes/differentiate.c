@@ -1,0 +1,280 @@
+/* Expands every grad op, in program order, by reverse mode on primitives: cotangents flow from the
+ * value back along the ops that depend on what is derived by, each op's rule (ir/ops) builds its part,
+ * and everything new stands right before the grad op. What is built is made of ordinary ops, so a
+ * later grad op derives it again. */
+#include "passes/differentiate.h"
+
+/* -- side tables */
+
+const Block *value_home(const Value *value) {
+    return value->op ? value->op->parent : value->block;
+}
+
+bool value_is_float(const Value *value) {
+    return dtype_is_float(value->type.dtype);
+}
+
+bool value_flag(const ValueFlags *flags, const Value *value) {
+    return value->id < flags->capacity && flags->items[value->id];
+}
+
+/* Room for id `id` with some to spare. */
+static int32_t room_for(int32_t id) {
+    return id + id / 2 + 64;
+}
+
+void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value) {
+    if (value->id >= flags->capacity) {
+        int32_t capacity = room_for(value->id);
+        bool *items = ARENA_ARRAY(arena, bool, capacity);
+        if (flags->capacity > 0) {
+            memcpy(items, flags->items, (size_t)flags->capacity * sizeof *items);
+        }
+        flags->items = items;
+        flags->capacity = capacity;
+    }
+    flags->items[value->id] = true;
+}
+
+static void table_set(Arena *arena, ValueTable *table, const Value *key, Value *value) {
+    if (key->id >= table->capacity) {
+        int32_t capacity = room_for(key->id);
+        Value **items = ARENA_ARRAY(arena, Value *, capacity);
+        if (table->capacity > 0) {
+            memcpy(items, table->items, (size_t)table->capacity * sizeof *items);
+        }
+        table->items = items;
+        table->capacity = capacity;
+    }
+    table->items[key->id] = value;
+}
+
+/* -- activity */
+
+static bool block_uses_active(const ValueFlags *active, const Block *block) {
+    BLOCK_EACH_OP (block, op) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            if (value_flag(active, op->operands[i])) {
+                return true;
+            }
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            if (block_uses_active(active, op->blocks[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool op_uses_active(const ValueFlags *active, const Op *op) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (value_flag(active, op->operands[i])) {
+            return true;
+        }
+    }
+    for (int32_t i = 0; i < op->n_blocks; i++) {
+        if (block_uses_active(active, op->blocks[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void gradient_mark_active(Arena *arena, ValueFlags *active, const OpList *ops) {
+    for (size_t i = 0; i < ops->count; i++) {
+        const Op *op = ops->items[i];
+        if ((op_info(op->code)->flags & OPF_NODIFF) || !op_uses_active(active, op)) {
+            continue;
+        }
+        for (int32_t k = 0; k < op->n_results; k++) {
+            if (value_is_float(op->results[k])) {
+                value_set_flag(arena, active, op->results[k]);
+            }
+        }
+    }
+}
+
+/* -- one run */
+
+Value *gradient_get(const Gradient *gradient, const Value *value) {
+    return value->id < gradient->cotangents.capacity ? gradient->cotangents.items[value->id] : NULL;
+}
+
+void gradient_add(Gradient *gradient, Value *value, Value *cotangent) {
+    if (!cotangent || !value_flag(&gradient->active, value)) {
+        return;
+    }
+    Value *sum = gradient_get(gradient, value);
+    sum = sum ? b_add(&gradient->b, sum, cotangent) : cotangent;
+    table_set(gradient->pass->scratch, &gradient->cotangents, value, sum);
+}
+
+/* Puts uses of loop-invariant values aside, so that they are summed once after the loop. */
+static void defer_uses(Gradient *gradient, Op *op, Value *cotangent, bool *wanted) {
+    if (!gradient->loop || (op->code != OP_contract && op->code != OP_broadcast)) {
+        return;
+    }
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (wanted[i] && value_home(op->operands[i]) != gradient->loop) {
+            DeferredUse use = {.op = op, .operand = i, .cotangent = cotangent};
+            VEC_PUSH(gradient->pass->scratch, gradient->deferred, use);
+            wanted[i] = false;
+        }
+    }
+}
+
+static void visit_plain(Gradient *gradient, Op *op) {
+    Arena *arena = gradient->pass->scratch;
+    Value **cotangents = ARENA_ARRAY(arena, Value *, op->n_results);
+    Value **out = ARENA_ARRAY(arena, Value *, op->n_operands);
+    bool *wanted = ARENA_ARRAY(arena, bool, op->n_operands);
+    bool any = false;
+    for (int32_t i = 0; i < op->n_results; i++) {
+        cotangents[i] = gradient_get(gradient, op->results[i]);
+    }
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        wanted[i] = value_flag(&gradient->active, op->operands[i]);
+    }
+    defer_uses(gradient, op, cotangents[0], wanted);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        any = any || wanted[i];
+    }
+    if (!any) {
+        return;
+    }
+    op_info(op->code)->grad(&gradient->b, op, cotangents, wanted, out);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (wanted[i]) {
+            gradient_add(gradient, op->operands[i], out[i]);
+        }
+    }
+}
+
+static void visit_op(Gradient *gradient, Op *op) {
+    bool reached = false;
+    for (int32_t i = 0; i < op->n_results; i++) {
+        reached = reached || gradient_get(gradient, op->results[i]);
+    }
+    if (!reached) {
+        return;
+    }
+    gradient->b.place = op->place;
+    gradient->b.label = op->label;
+    if (op->code == OP_scan) {
+        gradient_scan(gradient, op);
+    } else if (op->code == OP_while) {
+        DiagList *diags = &gradient->pass->context->diags;
+        Diag *diag = diag_report(diags, DIAG_GRAD_WHILE, op->place);
+        diag_note(diags, diag, gradient->asked, "the derivative is asked for here");
+        diag_help(diags, diag, "use scan with a fixed length, or stop_gradient");
+    } else if (op_info(op->code)->grad) {
+        visit_plain(gradient, op);
+    } else {
+        diag_report(&gradient->pass->context->diags, DIAG_IR_INTERNAL, op->place,
+                    op_info(op->code)->name, "the op has no gradient rule");
+        boundary_leave(gradient->pass->context->boundary, DLC_ERROR_INTERNAL);
+    }
+}
+
+void gradient_run(Gradient *gradient, const OpList *ops) {
+    for (size_t i = ops->count; i-- > 0;) {
+        visit_op(gradient, ops->items[i]);
+    }
+}
+
+/* -- grad ops */
+
+/* The ops whose results the grad op could use, in program order: before it in its block, and before the
+ * owners of the blocks around it. */
+static OpList visible_ops(Arena *arena, Op *grad) {
+    OpList ops = {0};
+    for (Op *at = grad; at; at = at->parent->owner) {
+        for (Op *op = at->prev; op; op = op->prev) {
+            VEC_PUSH(arena, &ops, op);
+        }
+    }
+    for (size_t i = 0; i < ops.count / 2; i++) {
+        Op *swap = ops.items[i];
+        ops.items[i] = ops.items[ops.count - 1 - i];
+        ops.items[ops.count - 1 - i] = swap;
+    }
+    return ops;
+}
+
+/* A parameter of the Func warns at its declaration, another value where the derivative is asked. */
+static void warn_zero(const Gradient *gradient, const Value *x) {
+    const Func *func = gradient->func;
+    DiagList *diags = &gradient->pass->context->diags;
+    if (x->block == func->body && func->args[x->index].role == ARG_PARAM) {
+        const FuncArg *arg = &func->args[x->index];
+        diag_report(diags, DIAG_NO_GRADIENT, arg->place, arg->name);
+    } else {
+        diag_report(diags, DIAG_GRAD_ZERO, gradient->asked, x->name ? x->name : "it");
+    }
+}
+
+static void expand_grad(PassContext *pass, Func *func, Op *grad) {
+    Gradient gradient = {
+        .pass = pass, .func = func, .b = builder_before(grad), .asked = grad->place};
+    OpList ops = visible_ops(pass->scratch, grad);
+    Value *y = grad->operands[0];
+    for (int32_t i = 1; i < grad->n_operands; i++) {
+        value_set_flag(pass->scratch, &gradient.active, grad->operands[i]);
+    }
+    gradient_mark_active(pass->scratch, &gradient.active, &ops);
+    if (value_flag(&gradient.active, y)) {
+        Value *one = b_constant_like(&gradient.b, 1.0, y);
+        gradient_add(&gradient, y, one);
+        gradient_run(&gradient, &ops);
+    }
+    gradient.b.place = grad->place;
+    gradient.b.label = grad->label;
+    Value **found = ARENA_ARRAY(pass->scratch, Value *, grad->n_results);
+    for (int32_t i = 0; i < grad->n_results; i++) {
+        Value *x = grad->operands[1 + i];
+        found[i] = gradient_get(&gradient, x);
+        if (!found[i]) {
+            warn_zero(&gradient, x);
+            found[i] = b_constant_like(&gradient.b, 0.0, x);
+        }
+    }
+    func_renumber(func);
+    Value **map = ARENA_ARRAY(pass->scratch, Value *, func->n_values);
+    for (int32_t i = 0; i < grad->n_results; i++) {
+        map[grad->results[i]->id] = found[i];
+    }
+    func_replace_values(func, map);
+    op_unlink(grad);
+}
+
+static Op *first_grad(const Block *block) {
+    BLOCK_EACH_OP (block, op) {
+        if (op->code == OP_grad) {
+            return op;
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            Op *found = first_grad(op->blocks[i]);
+            if (found) {
+                return found;
+            }
+        }
+    }
+    return NULL;
+}
+
+bool pass_differentiate(PassContext *pass, Func *func) {
+    bool changed = false;
+    for (Op *grad = first_grad(func->body); grad; grad = first_grad(func->body)) {
+        if (!changed) {
+            hoist_invariants(func->body);
+        }
+        func_renumber(func);
+        expand_grad(pass, func, grad);
+        /* Drops what a loop's reverse asked for and did not use, before a further grad op meets it. */
+        pass_dce(pass, func);
+        changed = true;
+    }
+    func->properties |= PROP_NO_GRAD_OPS;
+    return changed;
+}
