@@ -9,22 +9,22 @@
  * its dtype: a variable or a constant. Emits what is needed, once per (value, index) in the open
  * scopes. Reductions and windows become inner loops, placed outside the loops that the index does not
  * depend on. Contractions and convolutions that were not bound are evaluated by inner loops too. */
-const KExpr *elemental_value(KBuild *b, const Value *v, const KExpr *const *index);
+const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index);
 
 /* Declares that the element of `v` at `index` is `value`, in the current scope and those inside it: how
  * a lowering hands its root's result to the epilogue. `value` becomes a let. */
-void elemental_bind(KBuild *b, const Value *v, const KExpr *const *index, const KExpr *value);
+void elemental_bind(KBuild *k, const Value *v, const KExpr *const *index, const KExpr *value);
 /* The bound or emitted element, or NULL. */
-const KExpr *elemental_find(KBuild *b, const Value *v, const KExpr *const *index);
+const KExpr *elemental_find(KBuild *k, const Value *v, const KExpr *const *index);
 
 /* Emits result `result` of the fusion at `index` and stores it. */
-void elemental_store_result(KBuild *b, int32_t result, const KExpr *const *index);
+void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index);
 
 /* Start value, and combination, of a reduction op (reduce_sum, _prod, _max, _min) in a register type. */
-const KExpr *reduction_identity(KBuild *b, OpCode code, DType dtype);
-const KExpr *reduction_combine(KBuild *b, OpCode code, const KExpr *a, const KExpr *b);
+const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype);
+const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b);
 
 /* Work of one element of `v` inside the fusion (scalar costs of what elemental_value would emit). */
-double elemental_cost(KBuild *b, const Value *v);
+double elemental_cost(KBuild *k, const Value *v);
 
 #endif

@@ -17,91 +17,91 @@ typedef struct KBuild KBuild;
 
 /* One KBuild per fusion. kb_finish fills `out` (kernels, temps, inplace). */
 KBuild *kb_create(LowerContext *lower, const Op *fusion);
-void kb_finish(KBuild *b, LoweredOp *out);
-Context *kb_context(KBuild *b);
-Arena *kb_arena(KBuild *b);
-const Machine *kb_machine(KBuild *b);
-const Op *kb_fusion(KBuild *b);
-Value *kb_result_value(KBuild *b, int32_t result); /* what the body's yield gives */
-bool kb_is_body_arg(const KBuild *b, const Value *v); /* an operand of the fusion */
+void kb_finish(KBuild *k, LoweredOp *out);
+Context *kb_context(KBuild *k);
+Arena *kb_arena(KBuild *k);
+const Machine *kb_machine(KBuild *k);
+const Op *kb_fusion(KBuild *k);
+Value *kb_result_value(KBuild *k, int32_t result); /* what the body's yield gives */
+bool kb_is_body_arg(const KBuild *k, const Value *v); /* an operand of the fusion */
 
 /* Appends the kernel that `build` constructs in a fresh kernel; see above. */
-void kb_kernel(KBuild *b, const char *name, void (*build)(KBuild *b, void *user), void *user);
+void kb_kernel(KBuild *k, const char *name, void (*build)(KBuild *k, void *user), void *user);
 /* Marks the kernel last appended as a plain copy (LoweredKernel.copy_of, copy_to). */
-void kb_mark_copy(KBuild *b, int32_t operand, int32_t result);
-void kb_set_inplace(KBuild *b, int32_t result, int32_t operand);
-int32_t kb_temp(KBuild *b, DType dtype, const Size *elements); /* outside builders; number of the temp */
+void kb_mark_copy(KBuild *k, int32_t operand, int32_t result);
+void kb_set_inplace(KBuild *k, int32_t result, int32_t operand);
+int32_t kb_temp(KBuild *k, DType dtype, const Size *elements); /* outside builders; number of the temp */
 
 /* Buffers of the kernel, numbered at first use. */
-int32_t kb_operand_buffer(KBuild *b, int32_t operand);
-int32_t kb_result_buffer(KBuild *b, int32_t result); /* marks it written */
-int32_t kb_temp_buffer(KBuild *b, int32_t temp, bool written);
-KLocal *kb_local(KBuild *b, DType dtype, int64_t count, const char *hint);
+int32_t kb_operand_buffer(KBuild *k, int32_t operand);
+int32_t kb_result_buffer(KBuild *k, int32_t result); /* marks it written */
+int32_t kb_temp_buffer(KBuild *k, int32_t temp, bool written);
+KLocal *kb_local(KBuild *k, DType dtype, int64_t count, const char *hint);
 
 /* The type a value of `dtype` has in registers: f32 for f16 and bf16, else itself. */
 DType dtype_in_register(DType dtype);
 
 /* -- i64 index arithmetic, normalised. n of div and mod: a size taken as > 0. */
-const KExpr *k_int(KBuild *b, int64_t value);
-const KExpr *k_size(KBuild *b, const Size *size);
-const KExpr *k_add(KBuild *b, const KExpr *a, const KExpr *b);
-const KExpr *k_sub(KBuild *b, const KExpr *a, const KExpr *b);
-const KExpr *k_scale(KBuild *b, const KExpr *a, const Size *factor);
-const KExpr *k_scale_int(KBuild *b, const KExpr *a, int64_t factor);
-void k_divmod(KBuild *b, const KExpr *a, const Size *n, const KExpr **out_div, const KExpr **out_mod);
-const KExpr *k_min(KBuild *b, const KExpr *a, const KExpr *b);
-const KExpr *k_max(KBuild *b, const KExpr *a, const KExpr *b);
+const KExpr *k_int(KBuild *k, int64_t value);
+const KExpr *k_size(KBuild *k, const Size *size);
+const KExpr *k_add(KBuild *k, const KExpr *a, const KExpr *b);
+const KExpr *k_sub(KBuild *k, const KExpr *a, const KExpr *b);
+const KExpr *k_scale(KBuild *k, const KExpr *a, const Size *factor);
+const KExpr *k_scale_int(KBuild *k, const KExpr *a, int64_t factor);
+void k_divmod(KBuild *k, const KExpr *a, const Size *n, const KExpr **out_div, const KExpr **out_mod);
+const KExpr *k_min(KBuild *k, const KExpr *a, const KExpr *b);
+const KExpr *k_max(KBuild *k, const KExpr *a, const KExpr *b);
 /* a <= b, a < b as bool; constants where provable from the extents of loops. */
-const KExpr *k_le(KBuild *b, const KExpr *a, const KExpr *b);
-const KExpr *k_lt(KBuild *b, const KExpr *a, const KExpr *b);
-const KExpr *k_and(KBuild *b, const KExpr *a, const KExpr *b); /* NULL operand: true */
+const KExpr *k_le(KBuild *k, const KExpr *a, const KExpr *b);
+const KExpr *k_lt(KBuild *k, const KExpr *a, const KExpr *b);
+const KExpr *k_and(KBuild *k, const KExpr *a, const KExpr *b); /* NULL operand: true */
 bool k_is_true(const KExpr *a);
 bool k_is_false(const KExpr *a);
 bool k_is_int(const KExpr *a, int64_t *out);
 /* Row-major flat index of `index` in `type`, and back: the index in `type` of a flat index. */
-const KExpr *k_flat(KBuild *b, Type type, const KExpr *const *index);
-void k_unflat(KBuild *b, Type type, const KExpr *flat, const KExpr **out_index);
+const KExpr *k_flat(KBuild *k, Type type, const KExpr *const *index);
+void k_unflat(KBuild *k, Type type, const KExpr *flat, const KExpr **out_index);
 /* The coefficient of loop variable `var` in an index expression; NULL if it also stands inside a
  * division or another opaque part; the zero size if absent. */
-const Size *k_coefficient(KBuild *b, const KExpr *a, const KExpr *var);
+const Size *k_coefficient(KBuild *k, const KExpr *a, const KExpr *var);
 
 /* -- scalars of any type: plain expressions, nothing is emitted */
-const KExpr *k_constant(KBuild *b, DType dtype, double value); /* in the register type of dtype */
-const KExpr *k_integer(KBuild *b, DType dtype, int64_t value);
-const KExpr *k_scalar(KBuild *b, OpCode op, const KExpr *const *operands, int32_t n); /* result type by rule */
-const KExpr *k_binary(KBuild *b, OpCode op, const KExpr *a, const KExpr *b);
-const KExpr *k_select(KBuild *b, const KExpr *condition, const KExpr *a, const KExpr *b);
-const KExpr *k_cast(KBuild *b, const KExpr *a, DType dtype);
+const KExpr *k_constant(KBuild *k, DType dtype, double value); /* in the register type of dtype */
+const KExpr *k_integer(KBuild *k, DType dtype, int64_t value);
+const KExpr *k_scalar(KBuild *k, OpCode op, const KExpr *const *operands, int32_t n); /* result type by rule */
+const KExpr *k_binary(KBuild *k, OpCode op, const KExpr *a, const KExpr *b);
+const KExpr *k_select(KBuild *k, const KExpr *condition, const KExpr *a, const KExpr *b);
+const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype);
 /* Reads of memory the kernel does not write; may be placed in an outer loop by kb_let. */
-const KExpr *k_load(KBuild *b, int32_t buffer, const KExpr *index);
+const KExpr *k_load(KBuild *k, int32_t buffer, const KExpr *index);
 /* Reads of memory the kernel writes, of locals, of mutable variables: stay in the current scope. */
-const KExpr *k_load_here(KBuild *b, int32_t buffer, const KExpr *index);
-const KExpr *k_local(KBuild *b, const KLocal *local, const KExpr *index);
-const KExpr *k_get(KBuild *b, const KVar *var);
+const KExpr *k_load_here(KBuild *k, int32_t buffer, const KExpr *index);
+const KExpr *k_local(KBuild *k, const KLocal *local, const KExpr *index);
+const KExpr *k_get(KBuild *k, const KVar *var);
 
 /* -- statements */
 /* A variable holding `value` (itself when it is a variable or constant); equal lets are shared. */
-const KExpr *kb_let(KBuild *b, const KExpr *value, const char *hint);
-const KVar *kb_var(KBuild *b, DType dtype, const char *hint); /* mutable; declared by its first set */
-void kb_set(KBuild *b, const KVar *var, const KExpr *value);
-void kb_store(KBuild *b, int32_t buffer, const KExpr *index, const KExpr *value);
-void kb_local_store(KBuild *b, const KLocal *local, const KExpr *index, const KExpr *value);
+const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint);
+const KVar *kb_var(KBuild *k, DType dtype, const char *hint); /* mutable; declared by its first set */
+void kb_set(KBuild *k, const KVar *var, const KExpr *value);
+void kb_store(KBuild *k, int32_t buffer, const KExpr *index, const KExpr *value);
+void kb_local_store(KBuild *k, const KLocal *local, const KExpr *index, const KExpr *value);
 /* Opens a loop over [begin, end) and returns its variable, known to lie in [0, extent). */
-const KExpr *kb_loop(KBuild *b, KLoopKind kind, const KExpr *begin, const KExpr *end,
+const KExpr *kb_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr *end,
                        const Size *extent, const char *hint);
-const KExpr *kb_grid(KBuild *b, const Size *extent, const char *hint); /* before anything else */
-void kb_loop_end(KBuild *b);
-void kb_if(KBuild *b, const KExpr *condition);
-void kb_else(KBuild *b);
-void kb_if_end(KBuild *b);
-void kb_fault(KBuild *b, Place place, const char *text, const KExpr *bad, const KExpr *value,
+const KExpr *kb_grid(KBuild *k, const Size *extent, const char *hint); /* before anything else */
+void kb_loop_end(KBuild *k);
+void kb_if(KBuild *k, const KExpr *condition);
+void kb_else(KBuild *k);
+void kb_if_end(KBuild *k);
+void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const KExpr *value,
                 const KExpr *bound);
 typedef struct KBContract {
     const KLocal *a_local, *b_local, *c_local;
     const KExpr *a_offset, *b_offset, *c_offset, *depth, *c_stride;
     bool accumulate;
 } KBContract;
-void kb_contract(KBuild *b, const KBContract *contract);
+void kb_contract(KBuild *k, const KBContract *contract);
 
 /* -- iteration spaces that split on demand. A group of adjacent axes is iterated as one flat range of
  * `total` elements, unless an access needs it split; pieces come outermost first. `key` names the group
@@ -113,10 +113,10 @@ typedef struct LoopPiece {
     const KExpr *var; /* set by whoever opens the loop, with kb_piece_loop */
 } LoopPiece;
 enum { MAX_PIECES = TYPE_MAX_RANK };
-int32_t kb_pieces(KBuild *b, int64_t key, const Size *total, LoopPiece *out);
-const KExpr *kb_piece_loop(KBuild *b, KLoopKind kind, LoopPiece *piece, const KExpr *begin,
+int32_t kb_pieces(KBuild *k, int64_t key, const Size *total, LoopPiece *out);
+const KExpr *kb_piece_loop(KBuild *k, KLoopKind kind, LoopPiece *piece, const KExpr *begin,
                              const KExpr *end);
-const KExpr *kb_pieces_flat(KBuild *b, const LoopPiece *pieces, int32_t count);
+const KExpr *kb_pieces_flat(KBuild *k, const LoopPiece *pieces, int32_t count);
 
 /* Exact quotient of sizes; NULL when b is not proved to divide a. */
 const Size *size_exact_div(Context *context, const Size *a, const Size *b);

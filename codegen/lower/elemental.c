@@ -1,0 +1,182 @@
+/* elemental_value: dispatch over the ops of a fusion body, with what was already emitted remembered per
+ * scope. Movement lives in elemental_move.c, inner loops in elemental_reduce.c and elemental_product.c. */
+#include "codegen/lower/elemental_impl.h"
+
+int64_t elemental_ordinal(KBuild *k, const Op *op) {
+    int64_t ordinal = 1;
+    for (const Op *other = k->body->first; other && other != op; other = other->next) {
+        ordinal++;
+    }
+    return ordinal;
+}
+
+const KExpr *elemental_guarded(KBuild *k, const KExpr *condition, const Value *v, Index index,
+                               const KExpr *otherwise) {
+    if (k_is_true(condition)) {
+        return elemental_value(k, v, index);
+    }
+    if (k_is_false(condition)) {
+        return otherwise;
+    }
+    const KVar *var = kb_var(k, v->type.dtype, "guarded");
+    kb_set(k, var, otherwise);
+    kb_if(k, condition);
+    const KExpr *value = elemental_value(k, v, index);
+    kb_set(k, var, value);
+    kb_if_end(k);
+    return kb_let(k, k_get(k, var), "guarded");
+}
+
+const KExpr *elemental_clamped_id(KBuild *k, const Op *op, const KExpr *id, const Size *bound,
+                                  const char *text) {
+    const KExpr *zero = k_int(k, 0), *limit = k_size(k, bound);
+    const KExpr *negative = k_lt(k, id, zero), *beyond = k_le(k, limit, id);
+    const KExpr *bad = k_is_false(negative) ? beyond : k_binary(k, OP_or, negative, beyond);
+    kb_fault(k, op->place, text, bad, id, limit);
+    const KExpr *last = k_sub(k, limit, k_int(k, 1));
+    const KExpr *low = k_min(k, id, last);
+    return k_max(k, low, zero);
+}
+
+static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
+    Type type = op->results[0]->type;
+    const AttrValue *data = &op->attrs[2];
+    const KExpr *flat = k_flat(k, type, index);
+    bool is_float = dtype_is_float(type.dtype);
+    const KExpr *value = NULL;
+    int64_t at;
+    bool known = k_is_int(flat, &at);
+    for (int32_t i = data->list.count - 1; i >= 0; i--) {
+        if (known && i != at) {
+            continue;
+        }
+        const KExpr *element = is_float
+                                   ? k_constant(k, type.dtype, data->list.floats[i])
+                                   : k_integer(k, type.dtype, data->list.ints[i]);
+        const KExpr *here = value ? k_binary(k, OP_eq, flat, k_int(k, i)) : NULL;
+        value = value ? k_select(k, here, element, value) : element;
+    }
+    return value ? value : k_constant(k, type.dtype, 0);
+}
+
+static const KExpr *uniform_value(KBuild *k, const Op *op, Index index) {
+    const KExpr *operands[4];
+    for (int32_t i = 0; i < 3; i++) {
+        const KExpr *value = elemental_value(k, op->operands[i], NULL);
+        operands[i] = k_cast(k, value, i == 2 ? DT_I32 : DT_I64);
+    }
+    operands[3] = k_flat(k, op->results[0]->type, index);
+    return k_uniform(k, operands, op_int(op, "site"), op->results[0]->type.dtype);
+}
+
+static const KExpr *scalar_value(KBuild *k, const Op *op, Index index) {
+    const KExpr *operands[3] = {NULL, NULL, NULL};
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        operands[i] = elemental_value(k, op->operands[i], index);
+    }
+    return k_scalar(k, op->code, operands, op->n_operands);
+}
+
+static const KExpr *op_value(KBuild *k, const Op *op, Index index) {
+    Type type = op->results[0]->type;
+    if (op_is_scalar(op->code)) {
+        return scalar_value(k, op, index);
+    }
+    switch (op->code) {
+    case OP_constant:
+        return k_constant(k, type.dtype, op_float(op, "value"));
+    case OP_literal:
+        return literal_value(k, op, index);
+    case OP_size:
+        return k_cast(k, k_size(k, op_size(op, "value")), type.dtype);
+    case OP_iota:
+        return k_cast(k, index[op_int(op, "axis")], type.dtype);
+    case OP_cast: {
+        const KExpr *value = elemental_value(k, op->operands[0], index);
+        return k_cast(k, value, type.dtype);
+    }
+    case OP_stop_gradient:
+        return elemental_value(k, op->operands[0], index);
+    case OP_random_uniform:
+        return uniform_value(k, op, index);
+    case OP_reduce_sum:
+    case OP_reduce_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+        return elemental_reduce(k, op, index);
+    case OP_argmax:
+    case OP_argmin:
+        return elemental_argreduce(k, op, index);
+    case OP_fold:
+        return elemental_fold(k, op, index);
+    case OP_contract:
+        return elemental_contract(k, op, index);
+    case OP_conv:
+    case OP_conv_input_grad:
+    case OP_conv_weight_grad:
+        return elemental_conv(k, op, index);
+    default:
+        return elemental_move(k, op, index);
+    }
+}
+
+static const KExpr *argument_value(KBuild *k, const Value *v, Index index) {
+    if (!kb_is_body_arg(k, v)) {
+        boundary_leave(k->context->boundary, DLC_ERROR_INTERNAL);
+    }
+    int32_t buffer = kb_operand_buffer(k, v->index);
+    const KExpr *flat = k_flat(k, v->type, index);
+    return k_load(k, buffer, flat);
+}
+
+const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index) {
+    int32_t rank = v->type.rank;
+    const KExpr *found = memo_find(k, v, index, rank);
+    if (found) {
+        return found;
+    }
+    Scope *saved = scope_enter(k, index_depth(index, rank));
+    const KExpr *value = v->op ? op_value(k, v->op, index) : argument_value(k, v, index);
+    const char *hint = v->op ? op_info(v->op->code)->name : "x";
+    value = kb_let(k, value, hint);
+    if (!node_of(value)->is_volatile) {
+        memo_add(k, scope_at(k, node_of(value)->depth), v, index, rank, value);
+    }
+    scope_restore(k, saved);
+    return value;
+}
+
+void elemental_bind(KBuild *k, const Value *v, const KExpr *const *index, const KExpr *value) {
+    const KExpr *variable = kb_let(k, value, "root");
+    memo_add(k, k->scope, v, index, v->type.rank, variable);
+}
+
+const KExpr *elemental_find(KBuild *k, const Value *v, const KExpr *const *index) {
+    return memo_find(k, v, index, v->type.rank);
+}
+
+void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index) {
+    const Value *v = kb_result_value(k, result);
+    const KExpr *value = elemental_value(k, v, index);
+    const KExpr *flat = k_flat(k, v->type, index);
+    kb_store(k, kb_result_buffer(k, result), flat, value);
+}
+
+static double cost_below(const KBuild *k, const Value *v, int32_t fuel) {
+    const Op *op = v->op;
+    if (!op || fuel == 0) {
+        return 0;
+    }
+    double cost = op_is_scalar(op->code) ? op_info(op->code)->scalar_cost
+                  : op->code == OP_random_uniform ? 40
+                  : op->code == OP_take || op->code == OP_gather ? 4
+                                                                 : 0;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        cost += cost_below(k, op->operands[i], fuel - 1);
+    }
+    return cost;
+}
+
+double elemental_cost(KBuild *k, const Value *v) {
+    return cost_below(k, v, 12);
+}

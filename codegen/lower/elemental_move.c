@@ -1,0 +1,217 @@
+/* Elements of movement, window and index ops: the index is mapped back through the op. Reads that may
+ * fall outside are guarded; run-time positions are checked and clamped. */
+#include "codegen/lower/elemental_impl.h"
+
+static const char INDEX_TEXT[] = "index out of range";
+static const char START_TEXT[] = "slice start out of range";
+
+static const KExpr *broadcast_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const int64_t *axes = op_ints(op, "axes", NULL);
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = size_is_one(x->type.dims[i]) ? k_int(k, 0) : index[axes[i]];
+    }
+    return elemental_value(k, x, inner);
+}
+
+static const KExpr *reshape_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const KExpr *flat = k_flat(k, op->results[0]->type, index);
+    k_unflat(k, x->type, flat, inner);
+    return elemental_value(k, x, inner);
+}
+
+static const KExpr *transpose_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const int64_t *permutation = op_ints(op, "permutation", NULL);
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[permutation[i]] = index[i];
+    }
+    return elemental_value(k, x, inner);
+}
+
+static const KExpr *slice_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const Size *const *start = op_sizes(op, "start", NULL);
+    const int64_t *step = op_ints(op, "step", NULL);
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        const KExpr *scaled = k_scale_int(k, index[i], step[i]);
+        inner[i] = k_add(k, scaled, k_size(k, start[i]));
+    }
+    return elemental_value(k, x, inner);
+}
+
+static const KExpr *pad_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const Size *const *low = op_sizes(op, "low", NULL);
+    const int64_t *interior = op_ints(op, "interior", NULL);
+    const KExpr *condition = k_integer(k, DT_BOOL, 1);
+    const KExpr *zero = k_int(k, 0);
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        const KExpr *at = k_sub(k, index[i], k_size(k, low[i]));
+        condition = k_and(k, condition, k_le(k, zero, at));
+        if (interior[i] > 0) {
+            const KExpr *rest;
+            k_divmod(k, at, size_const(k->context, interior[i] + 1), &at, &rest);
+            condition = k_and(k, condition, k_le(k, rest, zero));
+        }
+        condition = k_and(k, condition, k_lt(k, at, k_size(k, x->type.dims[i])));
+        inner[i] = at;
+    }
+    const KExpr *outside = elemental_value(k, op->operands[1], NULL);
+    return elemental_guarded(k, condition, x, inner, outside);
+}
+
+static void concat_from(KBuild *k, const Op *op, int32_t from, const KExpr **inner, int64_t axis,
+                        const KVar *var) {
+    const Value *x = op->operands[from];
+    const KExpr *at = inner[axis], *extent = k_size(k, x->type.dims[axis]);
+    const KExpr *inside =
+        from + 1 == op->n_operands ? k_integer(k, DT_BOOL, 1) : k_lt(k, at, extent);
+    if (k_is_true(inside)) {
+        const KExpr *value = elemental_value(k, x, inner);
+        kb_set(k, var, value);
+        return;
+    }
+    if (!k_is_false(inside)) {
+        kb_if(k, inside);
+        const KExpr *value = elemental_value(k, x, inner);
+        kb_set(k, var, value);
+        kb_else(k);
+    }
+    inner[axis] = k_sub(k, at, extent);
+    concat_from(k, op, from + 1, inner, axis, var);
+    inner[axis] = at;
+    if (!k_is_false(inside)) {
+        kb_if_end(k);
+    }
+}
+
+static const KExpr *concat_value(KBuild *k, const Op *op, Index index) {
+    const KExpr *inner[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < op->results[0]->type.rank; i++) {
+        inner[i] = index[i];
+    }
+    const KVar *var = kb_var(k, op->results[0]->type.dtype, "concat");
+    concat_from(k, op, 0, inner, op_int(op, "axis"), var);
+    return kb_let(k, k_get(k, var), "concat");
+}
+
+static const KExpr *reverse_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = index[i];
+    }
+    int32_t count;
+    const int64_t *axes = op_ints(op, "axes", &count);
+    for (int32_t i = 0; i < count; i++) {
+        const KExpr *last = k_sub(k, k_size(k, x->type.dims[axes[i]]), k_int(k, 1));
+        inner[axes[i]] = k_sub(k, last, index[axes[i]]);
+    }
+    return elemental_value(k, x, inner);
+}
+
+/* The read of x at a clamped position, but only where x has elements along the axis at all. */
+static const KExpr *read_nonempty(KBuild *k, const Value *x, Index inner, const Size *extent) {
+    const KExpr *any = k_lt(k, k_int(k, 0), k_size(k, extent));
+    return elemental_guarded(k, any, x, inner, k_constant(k, x->type.dtype, 0));
+}
+
+static const KExpr *dynamic_slice_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    const Size *const *shape = op_sizes(op, "shape", NULL);
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        const KExpr *start = elemental_value(k, op->operands[1 + i], NULL);
+        start = kb_let(k, k_cast(k, start, DT_I64), "start");
+        const Size *room = size_sub(k->context, x->type.dims[i], shape[i]);
+        room = size_add(k->context, room, size_const(k->context, 1));
+        start = elemental_clamped_id(k, op, start, room, START_TEXT);
+        inner[i] = k_add(k, index[i], start);
+    }
+    return elemental_value(k, x, inner);
+}
+
+static const KExpr *unfold_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    int64_t axis = op_int(op, "axis");
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = index[i <= axis ? i : i + 1];
+    }
+    const KExpr *at = k_scale_int(k, index[axis], op_int(op, "stride"));
+    at = k_add(k, at, k_scale_int(k, index[axis + 1], op_int(op, "dilation")));
+    at = k_sub(k, at, k_size(k, op_size(op, "low")));
+    inner[axis] = at;
+    const KExpr *above = k_le(k, k_int(k, 0), at);
+    const KExpr *below = k_lt(k, at, k_size(k, x->type.dims[axis]));
+    const KExpr *inside = k_and(k, above, below);
+    const KExpr *outside = elemental_value(k, op->operands[1], NULL);
+    return elemental_guarded(k, inside, x, inner, outside);
+}
+
+static const KExpr *id_value(KBuild *k, const Op *op, Index at, const Size *bound) {
+    const KExpr *id = elemental_value(k, op->operands[1], at);
+    id = kb_let(k, k_cast(k, id, DT_I64), "id");
+    return elemental_clamped_id(k, op, id, bound, INDEX_TEXT);
+}
+
+static const KExpr *take_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0], *ids = op->operands[1];
+    const KExpr *inner[TYPE_MAX_RANK];
+    int64_t axis = op_int(op, "axis");
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = index[i <= axis ? i : i + ids->type.rank - 1];
+    }
+    const Size *bound = x->type.dims[axis];
+    inner[axis] = id_value(k, op, index + axis, bound);
+    return read_nonempty(k, x, inner, bound);
+}
+
+static const KExpr *gather_value(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    const KExpr *inner[TYPE_MAX_RANK];
+    int64_t axis = op_int(op, "axis");
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = index[i];
+    }
+    const Size *bound = x->type.dims[axis];
+    inner[axis] = id_value(k, op, index, bound);
+    return read_nonempty(k, x, inner, bound);
+}
+
+const KExpr *elemental_move(KBuild *k, const Op *op, Index index) {
+    switch (op->code) {
+    case OP_broadcast:
+        return broadcast_value(k, op, index);
+    case OP_reshape:
+        return reshape_value(k, op, index);
+    case OP_transpose:
+        return transpose_value(k, op, index);
+    case OP_slice:
+        return slice_value(k, op, index);
+    case OP_pad:
+        return pad_value(k, op, index);
+    case OP_concat:
+        return concat_value(k, op, index);
+    case OP_reverse:
+        return reverse_value(k, op, index);
+    case OP_dynamic_slice:
+        return dynamic_slice_value(k, op, index);
+    case OP_unfold:
+        return unfold_value(k, op, index);
+    case OP_take:
+        return take_value(k, op, index);
+    case OP_gather:
+        return gather_value(k, op, index);
+    default:
+        /* Roots only: the lowerings of sort, prefix, scatter and update never ask for them. */
+        boundary_leave(k->context->boundary, DLC_ERROR_INTERNAL);
+    }
+}

@@ -1,0 +1,147 @@
+/* Single elements of contractions and convolutions by plain inner loops: correct for every shape, used
+ * where such an op is not the root of its kernel. */
+#include "codegen/lower/elemental_impl.h"
+
+const KExpr *elemental_contract(KBuild *k, const Op *op, Index index) {
+    const Value *a = op->operands[0], *b = op->operands[1];
+    int32_t n_batch, n_sum;
+    const int64_t *batch_a = op_ints(op, "batch_a", &n_batch);
+    const int64_t *batch_b = op_ints(op, "batch_b", NULL);
+    const int64_t *sum_a = op_ints(op, "contract_a", &n_sum);
+    const int64_t *sum_b = op_ints(op, "contract_b", NULL);
+    const KExpr *at_a[TYPE_MAX_RANK] = {NULL}, *at_b[TYPE_MAX_RANK] = {NULL};
+    for (int32_t i = 0; i < n_batch; i++) {
+        at_a[batch_a[i]] = at_b[batch_b[i]] = index[i];
+    }
+    SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
+    for (int32_t i = 0; i < n_sum; i++) {
+        const KExpr *var = sum_loop_axis(k, &loop, a->type.dims[sum_a[i]], i + 1 == n_sum);
+        at_a[sum_a[i]] = at_b[sum_b[i]] = var;
+    }
+    int32_t next = n_batch;
+    for (int32_t i = 0; i < a->type.rank; i++) {
+        at_a[i] = at_a[i] ? at_a[i] : index[next++];
+    }
+    for (int32_t i = 0; i < b->type.rank; i++) {
+        at_b[i] = at_b[i] ? at_b[i] : index[next++];
+    }
+    const KExpr *x = elemental_value(k, a, at_a);
+    const KExpr *y = elemental_value(k, b, at_b);
+    const KExpr *product = k_binary(k, OP_mul, x, y);
+    sum_loop_add(k, &loop, product);
+    return sum_loop_end(k, &loop);
+}
+
+typedef struct Spatial {
+    int32_t n;
+    const int64_t *stride, *dilation, *low;
+    int64_t groups;
+} Spatial;
+
+static Spatial spatial_of(const Op *op) {
+    Spatial s = {.groups = op_int(op, "groups")};
+    s.stride = op_ints(op, "stride", &s.n);
+    s.dilation = op_ints(op, "dilation", NULL);
+    s.low = op_ints(op, "low", NULL);
+    return s;
+}
+
+/* Place in x of output place p and kernel place j along spatial axis i. */
+static const KExpr *input_place(KBuild *k, const Spatial *s, int32_t i, const KExpr *p,
+                                const KExpr *j) {
+    const KExpr *at = k_scale_int(k, p, s->stride[i]);
+    at = k_add(k, at, k_scale_int(k, j, s->dilation[i]));
+    return k_sub(k, at, k_int(k, s->low[i]));
+}
+
+static const KExpr *within(KBuild *k, const KExpr *condition, const KExpr *at, const Size *n) {
+    condition = k_and(k, condition, k_le(k, k_int(k, 0), at));
+    return k_and(k, condition, k_lt(k, at, k_size(k, n)));
+}
+
+static const KExpr *conv_forward(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0], *w = op->operands[1];
+    Spatial s = spatial_of(op);
+    const KExpr *at_x[TYPE_MAX_RANK], *at_w[TYPE_MAX_RANK], *group, *unused;
+    const Size *per_group = size_floordiv(k->context, w->type.dims[0],
+                                          size_const(k->context, s.groups));
+    k_divmod(k, index[1], per_group, &group, &unused);
+    SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
+    const KExpr *c = sum_loop_axis(k, &loop, w->type.dims[1], false);
+    const KExpr *condition = k_integer(k, DT_BOOL, 1);
+    at_x[0] = index[0];
+    at_x[1] = k_add(k, k_scale(k, group, w->type.dims[1]), c);
+    at_w[0] = index[1];
+    at_w[1] = c;
+    for (int32_t i = 0; i < s.n; i++) {
+        at_w[2 + i] = sum_loop_axis(k, &loop, w->type.dims[2 + i], i + 1 == s.n);
+        at_x[2 + i] = input_place(k, &s, i, index[2 + i], at_w[2 + i]);
+        condition = within(k, condition, at_x[2 + i], x->type.dims[2 + i]);
+    }
+    const KExpr *zero = k_constant(k, x->type.dtype, 0);
+    const KExpr *value = elemental_guarded(k, condition, x, at_x, zero);
+    const KExpr *weight = elemental_value(k, w, at_w);
+    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, weight));
+    return sum_loop_end(k, &loop);
+}
+
+static const KExpr *conv_input(KBuild *k, const Op *op, Index index) {
+    const Value *dy = op->operands[0], *w = op->operands[1];
+    Spatial s = spatial_of(op);
+    const KExpr *at_y[TYPE_MAX_RANK], *at_w[TYPE_MAX_RANK], *group, *c;
+    const Size *per_group = size_floordiv(k->context, w->type.dims[0],
+                                          size_const(k->context, s.groups));
+    k_divmod(k, index[1], w->type.dims[1], &group, &c);
+    SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
+    const KExpr *o = sum_loop_axis(k, &loop, per_group, false);
+    at_w[0] = k_add(k, k_scale(k, group, per_group), o);
+    at_w[1] = c;
+    at_y[0] = index[0];
+    at_y[1] = at_w[0];
+    const KExpr *condition = k_integer(k, DT_BOOL, 1);
+    for (int32_t i = 0; i < s.n; i++) {
+        at_w[2 + i] = sum_loop_axis(k, &loop, w->type.dims[2 + i], i + 1 == s.n);
+        const KExpr *at = k_add(k, index[2 + i], k_int(k, s.low[i])), *rest;
+        at = k_sub(k, at, k_scale_int(k, at_w[2 + i], s.dilation[i]));
+        k_divmod(k, at, size_const(k->context, s.stride[i]), &at, &rest);
+        condition = k_and(k, condition, k_le(k, rest, k_int(k, 0)));
+        condition = within(k, condition, at, dy->type.dims[2 + i]);
+        at_y[2 + i] = at;
+    }
+    const KExpr *zero = k_constant(k, dy->type.dtype, 0);
+    const KExpr *value = elemental_guarded(k, condition, dy, at_y, zero);
+    const KExpr *weight = elemental_value(k, w, at_w);
+    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, weight));
+    return sum_loop_end(k, &loop);
+}
+
+static const KExpr *conv_weight(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0], *dy = op->operands[1];
+    Type dw = op->results[0]->type;
+    Spatial s = spatial_of(op);
+    const KExpr *at_x[TYPE_MAX_RANK], *at_y[TYPE_MAX_RANK], *group, *unused;
+    const Size *per_group = size_floordiv(k->context, dw.dims[0],
+                                          size_const(k->context, s.groups));
+    k_divmod(k, index[0], per_group, &group, &unused);
+    SumLoop loop = sum_loop_begin(k, OP_reduce_sum, dw.dtype);
+    at_x[0] = at_y[0] = sum_loop_axis(k, &loop, x->type.dims[0], s.n == 0);
+    at_x[1] = k_add(k, k_scale(k, group, dw.dims[1]), index[1]);
+    at_y[1] = index[0];
+    const KExpr *condition = k_integer(k, DT_BOOL, 1);
+    for (int32_t i = 0; i < s.n; i++) {
+        at_y[2 + i] = sum_loop_axis(k, &loop, dy->type.dims[2 + i], i + 1 == s.n);
+        at_x[2 + i] = input_place(k, &s, i, at_y[2 + i], index[2 + i]);
+        condition = within(k, condition, at_x[2 + i], x->type.dims[2 + i]);
+    }
+    const KExpr *zero = k_constant(k, x->type.dtype, 0);
+    const KExpr *value = elemental_guarded(k, condition, x, at_x, zero);
+    const KExpr *gradient = elemental_value(k, dy, at_y);
+    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, gradient));
+    return sum_loop_end(k, &loop);
+}
+
+const KExpr *elemental_conv(KBuild *k, const Op *op, Index index) {
+    return op->code == OP_conv              ? conv_forward(k, op, index)
+           : op->code == OP_conv_input_grad ? conv_input(k, op, index)
+                                            : conv_weight(k, op, index);
+}

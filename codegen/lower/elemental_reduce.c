@@ -1,0 +1,339 @@
+/* Elements of reductions and folds: inner loops at the scope of the index, so that a reduction over the
+ * last axes becomes one pass per row, outside the loop over the row's elements. Reductions of one shape
+ * that are ready together share their loop. */
+#include "codegen/lower/elemental_impl.h"
+#include <math.h>
+
+enum { UNROLL_LIMIT = 16, MAX_SHARED = 8, CONE_LIMIT = 256 };
+
+const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype) {
+    DType type = dtype_in_register(dtype);
+    bool is_max = code == OP_reduce_max;
+    if (code == OP_reduce_sum || code == OP_reduce_prod) {
+        return k_constant(k, type, code == OP_reduce_prod);
+    }
+    if (dtype_is_float(type)) {
+        return k_constant(k, type, is_max ? -(double)INFINITY : (double)INFINITY);
+    }
+    if (type == DT_BOOL || type == DT_U8) {
+        return k_integer(k, type, is_max ? 0 : type == DT_BOOL ? 1 : 255);
+    }
+    int bits = dtype_bytes(type) * 8;
+    int64_t least = INT64_MIN >> (64 - bits), most = INT64_MAX >> (64 - bits);
+    return k_integer(k, type, is_max ? least : most);
+}
+
+static OpCode combining(OpCode code) {
+    return code == OP_reduce_sum    ? OP_add
+           : code == OP_reduce_prod ? OP_mul
+           : code == OP_reduce_max  ? OP_max
+                                    : OP_min;
+}
+
+const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b) {
+    if (a->dtype == DT_BOOL && (code == OP_reduce_max || code == OP_reduce_min)) {
+        return k_binary(k, code == OP_reduce_max ? OP_or : OP_and, a, b);
+    }
+    return k_binary(k, combining(code), a, b);
+}
+
+SumLoop sum_loop_begin(KBuild *k, OpCode code, DType dtype) {
+    SumLoop loop = {.acc = kb_var(k, dtype, "acc"), .code = code};
+    kb_set(k, loop.acc, reduction_identity(k, code, dtype));
+    return loop;
+}
+
+const KExpr *sum_loop_axis(KBuild *k, SumLoop *loop, const Size *extent, bool is_innermost) {
+    loop->depth++;
+    return kb_loop(k, is_innermost ? KL_VECTOR : KL_SERIAL, k_int(k, 0), k_size(k, extent), extent,
+                   "k");
+}
+
+void sum_loop_add(KBuild *k, SumLoop *loop, const KExpr *value) {
+    kb_set(k, loop->acc, reduction_combine(k, loop->code, k_get(k, loop->acc), value));
+}
+
+const KExpr *sum_loop_end(KBuild *k, SumLoop *loop) {
+    for (; loop->depth > 0; loop->depth--) {
+        kb_loop_end(k);
+    }
+    return kb_let(k, k_get(k, loop->acc), "sum");
+}
+
+static bool is_reduction(const Op *op) {
+    return op->code == OP_reduce_sum || op->code == OP_reduce_prod || op->code == OP_reduce_max ||
+           op->code == OP_reduce_min;
+}
+
+/* -- which reductions can share a loop */
+static bool same_space(const Op *a, const Op *b) {
+    Type x = a->operands[0]->type, y = b->operands[0]->type;
+    int32_t n_a, n_b;
+    const int64_t *axes_a = op_ints(a, "axes", &n_a), *axes_b = op_ints(b, "axes", &n_b);
+    if (x.rank != y.rank || n_a != n_b) {
+        return false;
+    }
+    for (int32_t i = 0; i < x.rank; i++) {
+        if (x.dims[i] != y.dims[i]) {
+            return false;
+        }
+    }
+    for (int32_t i = 0; i < n_a; i++) {
+        if (axes_a[i] != axes_b[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+typedef struct Cone {
+    KBuild *k;
+    Index index;
+    int32_t rank; /* of the results */
+    const Value *seen[CONE_LIMIT];
+    int32_t n_seen;
+} Cone;
+
+/* Whether `v` can be computed elementwise from what is there already. */
+static bool cone_ready(Cone *cone, const Value *v) {
+    if (!v->op) {
+        return true;
+    }
+    for (int32_t i = 0; i < cone->n_seen; i++) {
+        if (cone->seen[i] == v) {
+            return true;
+        }
+    }
+    if (cone->n_seen == CONE_LIMIT) {
+        return false;
+    }
+    cone->seen[cone->n_seen++] = v;
+    if (v->type.rank == cone->rank && elemental_find(cone->k, v, cone->index)) {
+        return true;
+    }
+    OpKind kind = op_info(v->op->code)->kind;
+    if (kind == KIND_REDUCTION || kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION ||
+        v->op->code == OP_fold) {
+        return false;
+    }
+    for (int32_t i = 0; i < v->op->n_operands; i++) {
+        if (!cone_ready(cone, v->op->operands[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int32_t shared_reductions(KBuild *k, const Op *op, Index index, const Op **out) {
+    int32_t count = 1;
+    out[0] = op;
+    BLOCK_EACH_OP(k->body, other) {
+        if (other == op || count == MAX_SHARED || !is_reduction(other) || !same_space(op, other) ||
+            elemental_find(k, other->results[0], index)) {
+            continue;
+        }
+        Cone cone = {.k = k, .index = index, .rank = other->results[0]->type.rank};
+        if (cone_ready(&cone, other->operands[0])) {
+            out[count++] = other;
+        }
+    }
+    return count;
+}
+
+/* -- the loops */
+/* Index of the operand: result axes in order around the reduced ones. */
+static void merge_index(const Op *op, Type x, Index kept, Index reduced, const KExpr **out) {
+    int32_t n_axes, at = 0;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    for (int32_t i = 0; i < x.rank; i++) {
+        int32_t hit = -1;
+        for (int32_t j = 0; j < n_axes; j++) {
+            hit = axes[j] == i ? j : hit;
+        }
+        out[i] = hit >= 0 ? reduced[hit] : kept[at++];
+    }
+}
+
+static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total) {
+    Type x = op->operands[0]->type;
+    int32_t n_axes;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    const KExpr *acc = NULL;
+    for (int64_t i = 0; i < total; i++) {
+        const KExpr *reduced[TYPE_MAX_RANK], *inner[TYPE_MAX_RANK];
+        int64_t rest = i;
+        for (int32_t j = n_axes - 1; j >= 0; j--) {
+            int64_t extent = 1;
+            size_is_const(x.dims[axes[j]], &extent);
+            reduced[j] = k_int(k, rest % extent);
+            rest /= extent;
+        }
+        merge_index(op, x, index, reduced, inner);
+        const KExpr *value = elemental_value(k, op->operands[0], inner);
+        acc = acc ? reduction_combine(k, op->code, acc, value) : value;
+        acc = kb_let(k, acc, "acc");
+    }
+    return acc ? acc : reduction_identity(k, op->code, op->results[0]->type.dtype);
+}
+
+typedef struct RowLoops {
+    int32_t n_open;
+    const KExpr *reduced[TYPE_MAX_RANK];
+} RowLoops;
+
+/* Opens loops over the reduced axes, adjacent ones as one. */
+static RowLoops open_row(KBuild *k, const Op *op) {
+    RowLoops row = {0};
+    Type x = op->operands[0]->type;
+    int32_t n_axes;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    int64_t key = elemental_ordinal(k, op) * 32;
+    for (int32_t i = 0; i < n_axes;) {
+        int32_t end = i + 1;
+        while (end < n_axes && axes[end] == axes[end - 1] + 1) {
+            end++;
+        }
+        Type group = {x.dtype, end - i, x.dims + axes[i]};
+        LoopPiece pieces[MAX_PIECES];
+        int32_t count = kb_pieces(k, key + i, type_elements(k->context, group), pieces);
+        for (int32_t p = 0; p < count; p++) {
+            bool innermost = end == n_axes && p + 1 == count;
+            kb_piece_loop(k, innermost ? KL_VECTOR : KL_SERIAL, &pieces[p], k_int(k, 0),
+                          k_size(k, pieces[p].extent));
+            row.n_open++;
+        }
+        k_unflat(k, group, kb_pieces_flat(k, pieces, count), &row.reduced[i]);
+        i = end;
+    }
+    return row;
+}
+
+const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
+    Type x = op->operands[0]->type;
+    int32_t n_axes;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    const Size *total = size_const(k->context, 1);
+    for (int32_t i = 0; i < n_axes; i++) {
+        total = size_mul(k->context, total, x.dims[axes[i]]);
+    }
+    int64_t constant;
+    if (size_is_const(total, &constant) && constant <= UNROLL_LIMIT) {
+        return unrolled(k, op, index, constant);
+    }
+    const Op *ops[MAX_SHARED];
+    const KVar *accs[MAX_SHARED];
+    int32_t count = shared_reductions(k, op, index, ops);
+    for (int32_t i = 0; i < count; i++) {
+        DType dtype = ops[i]->results[0]->type.dtype;
+        accs[i] = kb_var(k, dtype, "acc");
+        kb_set(k, accs[i], reduction_identity(k, ops[i]->code, dtype));
+    }
+    RowLoops row = open_row(k, op);
+    const KExpr *inner[TYPE_MAX_RANK];
+    merge_index(op, x, index, row.reduced, inner);
+    for (int32_t i = 0; i < count; i++) {
+        const KExpr *value = elemental_value(k, ops[i]->operands[0], inner);
+        kb_set(k, accs[i], reduction_combine(k, ops[i]->code, k_get(k, accs[i]), value));
+    }
+    for (int32_t i = 0; i < row.n_open; i++) {
+        kb_loop_end(k);
+    }
+    const KExpr *result = NULL;
+    for (int32_t i = 0; i < count; i++) {
+        const KExpr *value = kb_let(k, k_get(k, accs[i]), "reduced");
+        if (i == 0) {
+            result = value;
+        } else {
+            elemental_bind(k, ops[i]->results[0], index, value);
+        }
+    }
+    return result;
+}
+
+/* Two passes: the extreme (a nan counts), then the first place that has it. */
+const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    int64_t axis = op_int(op, "axis");
+    const Size *extent = x->type.dims[axis];
+    OpCode code = op->code == OP_argmax ? OP_reduce_max : OP_reduce_min;
+    const KExpr *inner[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = i < axis ? index[i] : i > axis ? index[i - 1] : NULL;
+    }
+    SumLoop extreme = sum_loop_begin(k, code, x->type.dtype);
+    inner[axis] = sum_loop_axis(k, &extreme, extent, true);
+    sum_loop_add(k, &extreme, elemental_value(k, x, inner));
+    const KExpr *best = sum_loop_end(k, &extreme);
+
+    const KVar *first = kb_var(k, DT_I64, "first");
+    kb_set(k, first, k_size(k, extent));
+    inner[axis] = kb_loop(k, KL_VECTOR, k_int(k, 0), k_size(k, extent), extent, "k");
+    const KExpr *value = elemental_value(k, x, inner);
+    const KExpr *here = k_binary(k, OP_eq, value, best);
+    if (dtype_is_float(value->dtype)) {
+        const KExpr *nan = k_scalar(k, OP_isnan, &value, 1);
+        here = k_binary(k, OP_or, here, nan);
+    }
+    const KExpr *place = k_select(k, here, inner[axis], k_size(k, extent));
+    kb_set(k, first, k_binary(k, OP_min, k_get(k, first), place));
+    kb_loop_end(k);
+    const KExpr *found = kb_let(k, k_get(k, first), "first");
+    found = kb_let(k, found, "first");
+    return k_cast(k, found, op->results[0]->type.dtype);
+}
+
+/* Contributions to place s: o * stride + j * dilation - low == s, over the window's j. */
+static void fold_term(KBuild *k, const Op *op, Index index, const KExpr *j, const KVar *acc) {
+    const Value *x = op->operands[0];
+    int64_t axis = op_int(op, "axis");
+    int64_t stride = op_int(op, "stride"), dilation = op_int(op, "dilation");
+    const KExpr *inner[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        inner[i] = i <= axis ? index[i] : index[i - 1];
+    }
+    const KExpr *at = k_add(k, index[axis], k_size(k, op_size(op, "low")));
+    at = k_sub(k, at, k_scale_int(k, j, dilation));
+    const KExpr *condition = k_le(k, k_int(k, 0), at), *rest;
+    k_divmod(k, at, size_const(k->context, stride), &at, &rest);
+    condition = k_and(k, condition, k_le(k, rest, k_int(k, 0)));
+    condition = k_and(k, condition, k_lt(k, at, k_size(k, x->type.dims[axis])));
+    inner[axis] = at;
+    inner[axis + 1] = j;
+    const KExpr *zero = k_constant(k, x->type.dtype, 0);
+    const KExpr *value = elemental_guarded(k, condition, x, inner, zero);
+    kb_set(k, acc, k_binary(k, OP_add, k_get(k, acc), value));
+}
+
+const KExpr *elemental_fold(KBuild *k, const Op *op, Index index) {
+    const Value *x = op->operands[0];
+    int64_t axis = op_int(op, "axis"), window;
+    const Size *extent = x->type.dims[axis + 1];
+    const KVar *acc = kb_var(k, x->type.dtype, "fold");
+    kb_set(k, acc, k_constant(k, x->type.dtype, 0));
+    int64_t stride = op_int(op, "stride");
+    bool is_const = size_is_const(extent, &window);
+    if (is_const && window <= stride && op_int(op, "dilation") == 1 && window > 0) {
+        /* Windows do not overlap: at most one j fits. */
+        const KExpr *at = k_add(k, index[axis], k_size(k, op_size(op, "low"))), *out, *j;
+        k_divmod(k, at, size_const(k->context, stride), &out, &j);
+        const KExpr *inner[TYPE_MAX_RANK];
+        for (int32_t i = 0; i < x->type.rank; i++) {
+            inner[i] = i <= axis ? index[i] : index[i - 1];
+        }
+        inner[axis] = out;
+        inner[axis + 1] = j;
+        const KExpr *inside = k_and(k, k_le(k, k_int(k, 0), at), k_lt(k, j, k_int(k, window)));
+        inside = k_and(k, inside, k_lt(k, out, k_size(k, x->type.dims[axis])));
+        return elemental_guarded(k, inside, x, inner, k_constant(k, x->type.dtype, 0));
+    }
+    if (is_const && window <= UNROLL_LIMIT) {
+        for (int64_t j = 0; j < window; j++) {
+            fold_term(k, op, index, k_int(k, j), acc);
+        }
+    } else {
+        const KExpr *j = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, extent), extent, "j");
+        fold_term(k, op, index, j, acc);
+        kb_loop_end(k);
+    }
+    return kb_let(k, k_get(k, acc), "fold");
+}
