@@ -1,0 +1,192 @@
+/* The CPU target: describes machines, compiles kernels on a few threads, lays their code one after
+ * another. Every kernel is a module of its own, so the bytes do not depend on the number of threads. */
+#include "codegen/cpu/cpu.h"
+#include "codegen/cpu/emit.h"
+#include <llvm-c/Core.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Slice {
+    uint8_t *bytes;
+    size_t n_bytes;
+    int64_t entry;
+} Slice;
+
+typedef struct EmitJob {
+    const Machine *machine;
+    Kernel *const *kernels;
+    int32_t n_kernels;
+    const dlc_allocator *allocator;
+    Slice *slices;
+    atomic_int next;
+    pthread_mutex_t lock; /* of the first failure, lowest kernel number */
+    int32_t failed;
+    dlc_status status;
+    char message[CPU_MESSAGE_BYTES];
+} EmitJob;
+
+static dlc_status compile_one(const EmitJob *job, CpuCompiler *compiler, int32_t index,
+                              char *message) {
+    LLVMContextRef context = LLVMContextCreate();
+    LLVMModuleRef module = emit_kernel(job->machine, job->kernels[index], context, message);
+    dlc_status status = module ? DLC_OK : DLC_ERROR_INTERNAL;
+    if (status == DLC_OK) {
+        status = cpu_optimise(compiler, module, message);
+    }
+    LLVMMemoryBufferRef object = NULL;
+    if (status == DLC_OK) {
+        status = cpu_object(compiler, module, false, &object, message);
+    }
+    if (status == DLC_OK) {
+        Slice *slice = &job->slices[index];
+        status = cpu_image(LLVMGetBufferStart(object), LLVMGetBufferSize(object), job->allocator,
+                           &slice->bytes, &slice->n_bytes, &slice->entry, message);
+    }
+    if (object) {
+        LLVMDisposeMemoryBuffer(object);
+    }
+    if (module) {
+        LLVMDisposeModule(module);
+    }
+    LLVMContextDispose(context);
+    return status;
+}
+
+static void job_fail(EmitJob *job, int32_t index, dlc_status status, const char *message) {
+    pthread_mutex_lock(&job->lock);
+    if (job->status == DLC_OK || index < job->failed) {
+        job->failed = index;
+        job->status = status;
+        snprintf(job->message, sizeof(job->message), "%s", message);
+    }
+    pthread_mutex_unlock(&job->lock);
+}
+
+static void *work(void *user) {
+    EmitJob *job = user;
+    CpuCompiler compiler = {0};
+    char message[CPU_MESSAGE_BYTES] = "";
+    dlc_status status = cpu_compiler_init(&compiler, job->machine, message);
+    if (status != DLC_OK) {
+        job_fail(job, -1, status, message);
+        return NULL;
+    }
+    for (;;) {
+        int32_t index = atomic_fetch_add(&job->next, 1);
+        if (index >= job->n_kernels) {
+            break;
+        }
+        status = compile_one(job, &compiler, index, message);
+        if (status != DLC_OK) {
+            job_fail(job, index, status, message);
+        }
+    }
+    cpu_compiler_finish(&compiler);
+    return NULL;
+}
+
+static dlc_status join_slices(const EmitJob *job, TargetImage *out) {
+    size_t total = 0;
+    for (int32_t i = 0; i < job->n_kernels; i++) {
+        total += job->slices[i].n_bytes;
+    }
+    out->bytes = cpu_alloc(job->allocator, total);
+    out->entries = cpu_alloc(job->allocator, sizeof(int64_t) * (size_t)job->n_kernels);
+    if (!out->bytes || !out->entries) {
+        target_image_finish(out, job->allocator);
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    out->n_bytes = total;
+    out->n_entries = job->n_kernels;
+    size_t at = 0;
+    for (int32_t i = 0; i < job->n_kernels; i++) {
+        memcpy(out->bytes + at, job->slices[i].bytes, job->slices[i].n_bytes);
+        out->entries[i] = (int64_t)at + job->slices[i].entry;
+        at += job->slices[i].n_bytes;
+    }
+    return DLC_OK;
+}
+
+enum { MAX_THREADS = 64 };
+
+static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32_t n_kernels,
+                           int32_t n_threads, const dlc_allocator *allocator, TargetImage *out,
+                           char *message) {
+    EmitJob job = {.machine = machine, .kernels = kernels, .n_kernels = n_kernels,
+                   .allocator = allocator};
+    memset(out, 0, sizeof(*out));
+    job.slices = cpu_alloc(allocator, sizeof(Slice) * (size_t)n_kernels);
+    if (!job.slices) {
+        snprintf(message, CPU_MESSAGE_BYTES, "out of memory");
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    atomic_init(&job.next, 0);
+    pthread_mutex_init(&job.lock, NULL);
+    n_threads = n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
+    n_threads = n_threads > n_kernels ? n_kernels : n_threads;
+    pthread_t threads[MAX_THREADS];
+    int32_t started = 0;
+    for (int32_t i = 1; i < n_threads; i++) {
+        if (pthread_create(&threads[started], NULL, work, &job) == 0) {
+            started++;
+        }
+    }
+    work(&job);
+    for (int32_t i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_mutex_destroy(&job.lock);
+    dlc_status status = job.status;
+    if (status == DLC_OK) {
+        status = join_slices(&job, out);
+        snprintf(job.message, sizeof(job.message), "%s", status == DLC_OK ? "" : "out of memory");
+    }
+    snprintf(message, CPU_MESSAGE_BYTES, "%s", job.message);
+    for (int32_t i = 0; i < n_kernels; i++) {
+        cpu_free(allocator, job.slices[i].bytes);
+    }
+    cpu_free(allocator, job.slices);
+    return status;
+}
+
+static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *out) {
+    CpuCompiler compiler = {0};
+    char message[CPU_MESSAGE_BYTES] = "";
+    dlc_status status = cpu_compiler_init(&compiler, machine, message);
+    if (status != DLC_OK) {
+        str_add(out, message);
+        return status;
+    }
+    LLVMContextRef context = LLVMContextCreate();
+    LLVMModuleRef module = emit_kernel(machine, kernel, context, message);
+    LLVMMemoryBufferRef assembly = NULL;
+    status = module ? cpu_optimise(&compiler, module, message) : DLC_ERROR_INTERNAL;
+    if (status == DLC_OK) {
+        char *text = LLVMPrintModuleToString(module);
+        str_add(out, text);
+        LLVMDisposeMessage(text);
+        status = cpu_object(&compiler, module, true, &assembly, message);
+    }
+    if (status == DLC_OK) {
+        str_add_bytes(out, LLVMGetBufferStart(assembly), LLVMGetBufferSize(assembly));
+        LLVMDisposeMemoryBuffer(assembly);
+    } else {
+        str_add(out, message);
+    }
+    if (module) {
+        LLVMDisposeModule(module);
+    }
+    LLVMContextDispose(context);
+    cpu_compiler_finish(&compiler);
+    return status;
+}
+
+const Target target_cpu = {
+    .name = "cpu",
+    .doc = "x86-64 processors through LLVM: cpu, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4",
+    .describe = cpu_describe,
+    .emit = cpu_emit,
+    .show = cpu_show,
+};

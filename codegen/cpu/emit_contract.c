@@ -1,0 +1,144 @@
+/* KS_CONTRACT as explicit vector code: the whole register tile lives in vector accumulators; each step
+ * of the depth loads one row of B's panel and broadcasts the elements of A's column. Panels are packed,
+ * so every access is contiguous. Shapes: codegen/cpu/machine.c chooses tiles that fit the registers. */
+#include "codegen/cpu/emit.h"
+#include <string.h>
+
+enum { MAX_ROWS = 32, MAX_VECTORS = 8 };
+
+typedef struct Tile {
+    LLVMTypeRef scalar, vector;
+    DType dtype;
+    int32_t rows, vectors, lanes, bytes;
+    LLVMValueRef sums[MAX_ROWS][MAX_VECTORS];
+} Tile;
+
+static LLVMValueRef offset_address(Emit *e, const Tile *tile, LLVMValueRef base,
+                                   LLVMValueRef index) {
+    return LLVMBuildInBoundsGEP2(e->builder, tile->scalar, base, &index, 1, "");
+}
+
+static LLVMValueRef c_address(Emit *e, const Tile *tile, LLVMValueRef base, LLVMValueRef stride,
+                              int32_t row, int32_t vector) {
+    LLVMValueRef r = LLVMConstInt(e->i64, (unsigned long long)row, 0);
+    LLVMValueRef v = LLVMConstInt(e->i64, (unsigned long long)(vector * tile->lanes), 0);
+    LLVMValueRef index = LLVMBuildMul(e->builder, r, stride, "");
+    return offset_address(e, tile, base, LLVMBuildAdd(e->builder, index, v, ""));
+}
+
+static LLVMValueRef load_at(Emit *e, const Tile *tile, LLVMTypeRef type, LLVMValueRef address,
+                            const KLocal *local) {
+    LLVMValueRef value = LLVMBuildLoad2(e->builder, type, address, "");
+    LLVMSetAlignment(value, (unsigned)tile->bytes);
+    emit_mark_access(e, value, e->local_scope[local->id], e->local_noalias[local->id]);
+    return value;
+}
+
+static LLVMValueRef splat(Emit *e, const Tile *tile, LLVMValueRef scalar) {
+    LLVMValueRef poison = LLVMGetPoison(tile->vector);
+    LLVMValueRef zero = LLVMConstInt(e->i32, 0, 0);
+    LLVMValueRef one = LLVMBuildInsertElement(e->builder, poison, scalar, zero, "");
+    LLVMValueRef mask = LLVMConstNull(LLVMVectorType(e->i32, (unsigned)tile->lanes));
+    return LLVMBuildShuffleVector(e->builder, one, poison, mask, "");
+}
+
+static LLVMValueRef fused(Emit *e, const Tile *tile, LLVMValueRef a, LLVMValueRef b,
+                          LLVMValueRef c) {
+    LLVMValueRef args[3] = {a, b, c};
+    return emit_call_intrinsic(e, "llvm.fmuladd", tile->vector, args, 3);
+}
+
+/* One step of the depth: sums += column of A times row of B. */
+static void emit_step(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef a, LLVMValueRef b) {
+    LLVMValueRef row[MAX_VECTORS];
+    for (int32_t v = 0; v < tile->vectors; v++) {
+        LLVMValueRef index = LLVMConstInt(e->i64, (unsigned long long)(v * tile->lanes), 0);
+        row[v] = load_at(e, tile, tile->vector, offset_address(e, tile, b, index), stmt->b_local);
+    }
+    for (int32_t r = 0; r < tile->rows; r++) {
+        LLVMValueRef index = LLVMConstInt(e->i64, (unsigned long long)r, 0);
+        LLVMValueRef scalar =
+            load_at(e, tile, tile->scalar, offset_address(e, tile, a, index), stmt->a_local);
+        LLVMValueRef wide = splat(e, tile, scalar);
+        for (int32_t v = 0; v < tile->vectors; v++) {
+            tile->sums[r][v] = fused(e, tile, wide, row[v], tile->sums[r][v]);
+        }
+    }
+}
+
+static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef a, LLVMValueRef b,
+                            LLVMValueRef depth) {
+    LLVMBuilderRef builder = e->builder;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(builder);
+    LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(e->context, e->function, "step");
+    LLVMBasicBlockRef exit = LLVMAppendBasicBlockInContext(e->context, e->function, "");
+    LLVMValueRef zero = LLVMConstInt(e->i64, 0, 0), one = LLVMConstInt(e->i64, 1, 0);
+    LLVMValueRef any = LLVMBuildICmp(builder, LLVMIntSGT, depth, zero, "");
+    LLVMBuildCondBr(builder, any, body, exit);
+    LLVMPositionBuilderAtEnd(builder, body);
+    LLVMValueRef k = LLVMBuildPhi(builder, e->i64, "");
+    LLVMAddIncoming(k, &zero, &before, 1);
+    Tile inside = *tile;
+    for (int32_t r = 0; r < tile->rows; r++) {
+        for (int32_t v = 0; v < tile->vectors; v++) {
+            inside.sums[r][v] = LLVMBuildPhi(builder, tile->vector, "");
+            LLVMAddIncoming(inside.sums[r][v], &tile->sums[r][v], &before, 1);
+        }
+    }
+    Tile phis = inside;
+    LLVMValueRef rows = LLVMConstInt(e->i64, (unsigned long long)tile->rows, 0);
+    LLVMValueRef columns =
+        LLVMConstInt(e->i64, (unsigned long long)(tile->vectors * tile->lanes), 0);
+    LLVMValueRef a_at = offset_address(e, tile, a, LLVMBuildMul(builder, k, rows, ""));
+    LLVMValueRef b_at = offset_address(e, tile, b, LLVMBuildMul(builder, k, columns, ""));
+    emit_step(e, stmt, &inside, a_at, b_at);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(builder);
+    LLVMValueRef next = LLVMBuildNSWAdd(builder, k, one, "");
+    LLVMAddIncoming(k, &next, &latch, 1);
+    LLVMBuildCondBr(builder, LLVMBuildICmp(builder, LLVMIntSLT, next, depth, ""), body, exit);
+    LLVMPositionBuilderAtEnd(builder, exit);
+    for (int32_t r = 0; r < tile->rows; r++) {
+        for (int32_t v = 0; v < tile->vectors; v++) {
+            LLVMAddIncoming(phis.sums[r][v], &inside.sums[r][v], &latch, 1);
+            LLVMValueRef phi = LLVMBuildPhi(builder, tile->vector, "");
+            LLVMAddIncoming(phi, &tile->sums[r][v], &before, 1);
+            LLVMAddIncoming(phi, &inside.sums[r][v], &latch, 1);
+            tile->sums[r][v] = phi;
+        }
+    }
+}
+
+void emit_contract(Emit *e, const KStmt *stmt) {
+    DType dtype = stmt->local->dtype;
+    const Machine *machine = e->machine;
+    bool wide = dtype == DT_F64;
+    Tile tile = {.dtype = dtype, .bytes = dtype_bytes(dtype)};
+    int32_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    tile.rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
+    tile.lanes = machine->vector_bytes / tile.bytes;
+    tile.vectors = columns / tile.lanes;
+    tile.scalar = emit_memory_type(e, dtype);
+    tile.vector = LLVMVectorType(tile.scalar, (unsigned)tile.lanes);
+    LLVMValueRef a = offset_address(e, &tile, e->locals[stmt->a_local->id], emit_expr(e, stmt->begin));
+    LLVMValueRef b = offset_address(e, &tile, e->locals[stmt->b_local->id], emit_expr(e, stmt->end));
+    LLVMValueRef c = offset_address(e, &tile, e->locals[stmt->local->id], emit_expr(e, stmt->value));
+    LLVMValueRef stride = emit_expr(e, stmt->c_stride);
+    for (int32_t r = 0; r < tile.rows; r++) {
+        for (int32_t v = 0; v < tile.vectors; v++) {
+            tile.sums[r][v] = stmt->accumulate
+                                  ? load_at(e, &tile, tile.vector,
+                                            c_address(e, &tile, c, stride, r, v), stmt->local)
+                                  : LLVMConstNull(tile.vector);
+        }
+    }
+    emit_depth_loop(e, stmt, &tile, a, b, emit_expr(e, stmt->depth));
+    for (int32_t r = 0; r < tile.rows; r++) {
+        for (int32_t v = 0; v < tile.vectors; v++) {
+            LLVMValueRef store = LLVMBuildStore(e->builder, tile.sums[r][v],
+                                                c_address(e, &tile, c, stride, r, v));
+            LLVMSetAlignment(store, (unsigned)tile.bytes);
+            emit_mark_access(e, store, e->local_scope[stmt->local->id],
+                             e->local_noalias[stmt->local->id]);
+        }
+    }
+}

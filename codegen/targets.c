@@ -1,0 +1,37 @@
+/* The backends of this build, in the order they are listed to users. */
+#include "codegen/cpu/cpu.h"
+#include "codegen/null/null.h"
+#include "codegen/target.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const Target *const targets[] = {&target_cpu, &target_null};
+
+const Target *target_at(int index) {
+    int count = (int)(sizeof(targets) / sizeof(targets[0]));
+    return index >= 0 && index < count ? targets[index] : NULL;
+}
+
+const Target *target_find(const char *name) {
+    for (int i = 0; target_at(i); i++) {
+        if (strcmp(target_at(i)->name, name) == 0) {
+            return target_at(i);
+        }
+    }
+    return NULL;
+}
+
+void target_image_finish(TargetImage *image, const dlc_allocator *allocator) {
+    void *parts[2] = {image->bytes, image->entries};
+    for (int i = 0; i < 2; i++) {
+        if (!parts[i]) {
+            continue;
+        }
+        if (allocator) {
+            allocator->free(allocator->user, parts[i]);
+        } else {
+            free(parts[i]);
+        }
+    }
+    memset(image, 0, sizeof(*image));
+}
