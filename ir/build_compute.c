@@ -1,4 +1,5 @@
-/* Builder functions for reductions, prefix, sort, contraction, convolution, indexing and random ops. */
+/* Builder functions for reductions, prefix, sort, contraction, convolution, indexing and random
+ * ops. */
 #include "ir/build_internal.h"
 
 #include <string.h>

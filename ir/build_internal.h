@@ -6,7 +6,8 @@
 
 /* A complaint: kept in b->problem (soft), or a diagnostic and the way out through the boundary. */
 void build_fail(Builder *b, const char *op_name, const char *text);
-/* op_create with the table's number of blocks; NULL when an operand is NULL (soft: it failed earlier). */
+/* op_create with the table's number of blocks; NULL when an operand is NULL (soft: it failed
+ * earlier). */
 Op *build_op(Builder *b, OpCode code, Value *const *operands, int32_t n_operands,
              int32_t n_results);
 

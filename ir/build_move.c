@@ -145,8 +145,8 @@ Value *b_dynamic_update(Builder *b, Value *x, Value *v, Value *const *starts) {
     return b_op(b, op_with_starts(b, OP_dynamic_update, head, 2, starts));
 }
 
-Value *b_unfold(Builder *b, Value *x, Value *value, int64_t axis, const Size *window, int64_t stride,
-                int64_t dilation, const Size *low, const Size *high) {
+Value *b_unfold(Builder *b, Value *x, Value *value, int64_t axis, const Size *window,
+                int64_t stride, int64_t dilation, const Size *low, const Size *high) {
     Value *operands[] = {x, value};
     Op *op = build_op(b, OP_unfold, operands, 2, 1);
     if (op != NULL) {

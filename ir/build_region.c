@@ -1,5 +1,5 @@
-/* Builder functions for control: grad, the region ops in their two moves, yield, and the ops that are
- * kept for their effect (checks, show). */
+/* Builder functions for control: grad, the region ops in their two moves, yield, and the ops that
+ * are kept for their effect (checks, show). */
 #include "ir/build_internal.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Modules, functions, blocks and ops: making them, linking them, reading their attributes. Everything
- * lives in the module's arena; nothing is freed one by one. Rewriting is module_edit.c's. */
+/* Modules, functions, blocks and ops: making them, linking them, reading their attributes.
+ * Everything lives in the module's arena; nothing is freed one by one. Rewriting is
+ * module_edit.c's. */
 #include "ir/ir.h"
 
 #include <assert.h>
@@ -129,7 +130,8 @@ void func_set_results(Func *func, const FuncResult *results, Value *const *value
     FuncResult *copy = ARENA_ARRAY(arena, FuncResult, count);
     for (int32_t i = 0; i < count; i++) {
         copy[i] = results[i];
-        copy[i].name = context_intern(func->module->context, results[i].name ? results[i].name : "");
+        copy[i].name =
+            context_intern(func->module->context, results[i].name ? results[i].name : "");
     }
     func->results = copy;
     func->n_results = count;

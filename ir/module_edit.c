@@ -28,7 +28,7 @@ static void block_renumber(Func *func, Block *block) {
     for (int32_t i = 0; i < block->n_args; i++) {
         block->args[i]->id = func->n_values++;
     }
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         op->id = func->n_ops++;
         for (int32_t i = 0; i < op->n_results; i++) {
             op->results[i]->id = func->n_values++;
@@ -47,7 +47,7 @@ void func_renumber(Func *func) {
 }
 
 static void block_count_uses(const Block *block, int32_t *counts) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             counts[op->operands[i]->id]++;
         }
@@ -64,7 +64,7 @@ int32_t *func_use_counts(const Func *func, Arena *arena) {
 }
 
 static void block_replace_values(Block *block, Value **map, int32_t n_map) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             Value *value = op->operands[i];
             while (value->id < n_map && map[value->id] != NULL) {
@@ -135,7 +135,7 @@ static Op *op_clone(Func *to, const Op *op, Value **map) {
 static void block_clone_into(Func *to, const Block *from, Op *position, Block *append_to,
                              Value **map, bool with_yield) {
     const Op *yield = block_yield(from);
-    BLOCK_EACH_OP(from, op) {
+    BLOCK_EACH_OP (from, op) {
         if (op == yield && !with_yield) {
             break;
         }
@@ -159,8 +159,7 @@ Func *func_clone(Func *func, const char *name) {
         func_remove(copy);
     }
     copy->properties = func->properties;
-    Value **map =
-        ARENA_ARRAY(&module->arena, Value *, func->n_values > 0 ? func->n_values : 1);
+    Value **map = ARENA_ARRAY(&module->arena, Value *, func->n_values > 0 ? func->n_values : 1);
     for (int32_t i = 0; i < func->body->n_args; i++) {
         Value *arg = func->body->args[i];
         Value *new_arg = func_add_arg(copy, func->args[i].role, func->args[i].name, arg->type,
@@ -187,8 +186,8 @@ static bool text_equal(const char *a, const char *b) {
 
 static bool list_equal(const AttrValue *a, const AttrValue *b) {
     return a->list.count == b->list.count &&
-           (a->list.count == 0 || memcmp(a->list.ints, b->list.ints,
-                                         (size_t)a->list.count * sizeof(int64_t)) == 0);
+           (a->list.count == 0 ||
+            memcmp(a->list.ints, b->list.ints, (size_t)a->list.count * sizeof(int64_t)) == 0);
 }
 
 static bool sizes_equal(const AttrValue *a, const AttrValue *b) {
@@ -279,7 +278,8 @@ uint64_t op_attrs_hash(const Op *op) {
         case ATTR_INTS:
         case ATTR_DATA:
             if (attr->list.count > 0) {
-                hash = hash_bytes(attr->list.ints, (size_t)attr->list.count * sizeof(int64_t), hash);
+                hash =
+                    hash_bytes(attr->list.ints, (size_t)attr->list.count * sizeof(int64_t), hash);
             }
             break;
         }

@@ -19,7 +19,8 @@ enum { OPF_0 = 0 }; /* the flags word of a plain row */
 #define OP_GRAD_OWN_GRAD(name) NULL
 
 /* The sizeof counts with one entry in front, because an empty array has no size in C. */
-#define A(attr, attr_kind) {#attr, ATTR_##attr_kind}
+#define A(attr, attr_kind)                                                                         \
+    { #attr, ATTR_##attr_kind }
 #define ATTRS(...)                                                                                 \
     .n_attrs = (int)(sizeof((AttrDesc[]){{NULL, ATTR_INT}, __VA_ARGS__}) / sizeof(AttrDesc)) - 1,  \
     .attrs = {__VA_ARGS__}

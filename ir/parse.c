@@ -226,7 +226,8 @@ static bool check_module(Parser *p) {
     if (report.length > 0 && report.text[report.length - 1] == '\n') {
         report.text[report.length - 1] = '\0';
     }
-    diag_report(&p->context->diags, DIAG_IR_INVALID, (Place){.source = p->source}, str_text(&report));
+    diag_report(&p->context->diags, DIAG_IR_INVALID, (Place){.source = p->source},
+                str_text(&report));
     return false;
 }
 

@@ -26,7 +26,7 @@ typedef struct Parser {
 
 /* Readers skip space and comments (# to the end of the line) first. */
 void parse_skip(Parser *p);
-Mark parse_mark(Parser *p); /* where the next token begins */
+Mark parse_mark(Parser *p);                    /* where the next token begins */
 Place parse_place(const Parser *p, Mark from); /* from there to the cursor */
 bool parse_expected(Parser *p, const char *what);
 bool parse_at(Parser *p, const char *symbol);     /* whether the symbol stands here */

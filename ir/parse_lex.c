@@ -334,7 +334,8 @@ int parse_choice(Parser *p, const char *const *words, int n_words, const char *w
     return -1;
 }
 
-/* Numbers far beyond the text's length are refused, so that a table by number stays in proportion. */
+/* Numbers far beyond the text's length are refused, so that a table by number stays in proportion.
+ */
 bool parse_value_number(Parser *p, int32_t *out) {
     if (!parse_expect(p, "%")) {
         return false;

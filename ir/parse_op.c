@@ -138,8 +138,7 @@ static bool parse_attrs(Parser *p, Op *op) {
     }
     for (int i = 0; i < info->n_attrs; i++) {
         if ((i > 0 && !parse_expect(p, ",")) || !parse_keyword(p, info->attrs[i].name) ||
-            !parse_expect(p, "=") ||
-            !parse_attr_value(p, op, info->attrs[i].kind, &op->attrs[i])) {
+            !parse_expect(p, "=") || !parse_attr_value(p, op, info->attrs[i].kind, &op->attrs[i])) {
             return false;
         }
     }
@@ -157,8 +156,7 @@ typedef struct OpHead {
 } OpHead;
 
 static bool report_unknown_op(Parser *p, Mark mark, const char *name) {
-    Diag *diag =
-        diag_report(&p->context->diags, DIAG_IR_UNKNOWN_OP, parse_place(p, mark), name);
+    Diag *diag = diag_report(&p->context->diags, DIAG_IR_UNKNOWN_OP, parse_place(p, mark), name);
     const char *nearest = NULL;
     int distance = 3;
     for (int i = 0; i < OP_CODE_COUNT; i++) {

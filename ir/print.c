@@ -1,5 +1,6 @@
 /* The text form of the IR, complete and exact: what parse.c reads back is the same module, but for
- * the places in the .dl text. docs/ir.md describes it. Numbers are assigned in the order of the text. */
+ * the places in the .dl text. docs/ir.md describes it. Numbers are assigned in the order of the
+ * text. */
 #include "ir/text.h"
 
 #include <ctype.h>
@@ -184,7 +185,7 @@ static void print_op_with_blocks(const Op *op, int depth, Str *out) {
 }
 
 static void print_block(const Block *block, int depth, Str *out) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         print_op_with_blocks(op, depth, out);
     }
 }

@@ -4,7 +4,11 @@
 
 #include "ir/ir.h"
 
-enum { N_PURPOSES = PURPOSE_OTHER + 1, N_ARG_ROLES = ARG_SCALAR + 1, N_RESULT_ROLES = RESULT_INFO + 1 };
+enum {
+    N_PURPOSES = PURPOSE_OTHER + 1,
+    N_ARG_ROLES = ARG_SCALAR + 1,
+    N_RESULT_ROLES = RESULT_INFO + 1
+};
 enum { N_PROPERTIES = 3 };
 
 static const char *const PURPOSE_WORDS[N_PURPOSES] = {

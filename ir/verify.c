@@ -1,6 +1,6 @@
-/* The verifier: every invariant of ir.h, and those of the properties a Func has reached. It collects
- * all problems, each below the op it concerns, and changes nothing. Passes are checked with it after
- * each run in debug and test builds. */
+/* The verifier: every invariant of ir.h, and those of the properties a Func has reached. It
+ * collects all problems, each below the op it concerns, and changes nothing. Passes are checked
+ * with it after each run in debug and test builds. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ typedef struct Verify {
     Context *context;
     Arena *scratch;
     Str *report;
-    const Op *shown; /* the op last printed into the report */
+    const Op *shown;  /* the op last printed into the report */
     int32_t *visible; /* by value id: 0, or 1 + the depth of the block that defined it */
     bool *seen;       /* by value id */
     bool *stored;     /* by argument: whether some result stores it */
@@ -86,12 +86,12 @@ static bool verify_operand(Verify *v, const Op *op, int32_t index, int32_t barri
         problem(v, op, "operand %d is no value of this function", (int)index);
         return false;
     }
-    const Value *const *owners = value->op != NULL ? (const Value *const *)value->op->results
-                                 : value->block != NULL
-                                     ? (const Value *const *)value->block->args
-                                     : NULL;
-    int32_t n_owned = value->op != NULL ? value->op->n_results
-                      : value->block != NULL ? value->block->n_args : 0;
+    const Value *const *owners = value->op != NULL      ? (const Value *const *)value->op->results
+                                 : value->block != NULL ? (const Value *const *)value->block->args
+                                                        : NULL;
+    int32_t n_owned = value->op != NULL      ? value->op->n_results
+                      : value->block != NULL ? value->block->n_args
+                                             : 0;
     if (value->index < 0 || value->index >= n_owned || owners[value->index] != value) {
         problem(v, op, "operand %d (%%%d) does not belong to its op or block", (int)index,
                 (int)value->id);
@@ -281,7 +281,7 @@ static void verify_block(Verify *v, Block *block, int32_t depth, int32_t barrier
     for (int32_t i = 0; i < block->n_args; i++) {
         hide(v, block->args[i]);
     }
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_results; i++) {
             hide(v, op->results[i]);
         }

@@ -1,6 +1,7 @@
 /* The rules of the op table, declared from its rows: every structural row of ops.def has
- * shape_<name>, cost_<name> and eval_<name>; a row with flags 0 has grad_<name> as well. A rule that
- * nobody wrote is a link error. The rows of scalar.def share four functions. Signatures: ir/op.h. */
+ * shape_<name>, cost_<name> and eval_<name>; a row with flags 0 has grad_<name> as well. A rule
+ * that nobody wrote is a link error. The rows of scalar.def share four functions. Signatures:
+ * ir/op.h. */
 #ifndef DLC_IR_OPS_OPS_H
 #define DLC_IR_OPS_OPS_H
 
@@ -22,7 +23,8 @@
 #include "ir/ops.def"
 #undef OP
 
-/* Every row of scalar.def. grad_scalar serves the rows whose result is SAME; bool results have none. */
+/* Every row of scalar.def. grad_scalar serves the rows whose result is SAME; bool results have
+ * none. */
 bool shape_scalar(Context *context, Op *op, OpProblem *problem);
 OpCost cost_scalar(const Op *op);
 dlc_status eval_scalar(struct Interp *interp, const Op *op);

@@ -1,5 +1,5 @@
-/* Fuzzes the IR text parser: no input may crash, hang or leak, and what is accepted prints to a text
- * that is read back to the same text. */
+/* Fuzzes the IR text parser: no input may crash, hang or leak, and what is accepted prints to a
+ * text that is read back to the same text. */
 #include "ir/ir.h"
 
 #include <stdio.h>
@@ -10,7 +10,8 @@ enum { ARENA_LIMIT = 256 << 20 };
 
 static void check_round_trip(Context *context, Module *module, Str *first, Str *second) {
     module_print(module, first);
-    const Source *source = context_source(context, "again.ir", str_text(first), first->length, false);
+    const Source *source =
+        context_source(context, "again.ir", str_text(first), first->length, false);
     Module *again = module_parse(context, source);
     if (again == NULL) {
         diag_print(context->diags.items[0], second, false);

@@ -1,5 +1,6 @@
-/* The IR's infrastructure: building by hand, printing, parsing, the exact round trip, the verifier on
- * each kind of damage, copies and replacement, and what a failing allocation leaves behind. */
+/* The IR's infrastructure: building by hand, printing, parsing, the exact round trip, the verifier
+ * on each kind of damage, copies and replacement, and what a failing allocation leaves behind. */
+#include "ir/base/file.h"
 #include "ir/build.h"
 
 #include <math.h>
@@ -54,8 +55,8 @@ static Module *sample_module(Context *context) {
     const Size *rows = size_dim(context, dim);
     const Size *three = size_const(context, 3);
     Func *func = func_create(module, "sample.train", PURPOSE_TRAIN);
-    Value *x = func_add_arg(func, ARG_INPUT, "x", type_of(context, DT_F32, 2, rows, three),
-                            (Place){0});
+    Value *x =
+        func_add_arg(func, ARG_INPUT, "x", type_of(context, DT_F32, 2, rows, three), (Place){0});
     Value *w = func_add_arg(func, ARG_PARAM, "fc.weight", type_of(context, DT_F32, 1, three, NULL),
                             (Place){0});
     x->name = context_intern(context, "x");
@@ -79,8 +80,8 @@ static Module *sample_module(Context *context) {
     b_yield(&inner, yields, 2);
     Value *last = b_op(&b, scan);
     double numbers[] = {1.0, -0.0, INFINITY, -INFINITY, 0.1, 5e-324};
-    Value *literal = b_literal(&b, type_of(context, DT_F32, 2, size_const(context, 2), three),
-                               numbers, 6);
+    Value *literal =
+        b_literal(&b, type_of(context, DT_F32, 2, size_const(context, 2), three), numbers, 6);
     FuncResult results[] = {{RESULT_LOSS, "loss", 0},
                             {RESULT_STORE, "", 1},
                             {RESULT_OUTPUT, "running", 0},
@@ -223,6 +224,29 @@ static void test_round_trip_rich(void **state) {
         "} -> ()\n");
 }
 
+/* The seeds of the fuzz target: together they hold every op. */
+static void test_corpus_round_trip(void **state) {
+    static const char *const NAMES[] = {"sample.ir", "rich.ir", "ops.ir"};
+    Fixture *f = *state;
+    const char *root = getenv("DLC_SOURCE_ROOT");
+    GUARD(f);
+    if (root == NULL) {
+        skip(); /* run by hand, without the build's environment */
+    }
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        char message[FILE_MESSAGE_BYTES];
+        FileView view = {0};
+        const char *path =
+            arena_format(&f->context.arena, "%s/tests/fuzz/corpus/ir/%s", root, NAMES[i]);
+        if (file_view_open(path, &view, message) != DLC_OK) {
+            fail_msg("%s", message);
+        }
+        const char *text = arena_strndup(&f->context.arena, (const char *)view.data, view.size);
+        file_view_close(&view);
+        assert_round_trip(f, text);
+    }
+}
+
 static void test_parse_is_lenient_about_space_and_numbers(void **state) {
     Fixture *f = *state;
     GUARD(f);
@@ -231,10 +255,11 @@ static void test_parse_is_lenient_about_space_and_numbers(void **state) {
     assert_non_null(module);
     str_clear(&f->report);
     module_print(module, &f->report);
-    assert_string_equal(str_text(&f->report), "module \"m\" {\n}\n\n"
-                                              "func \"f\" other (\n    %0: f32[] = input \"x\"\n) {\n"
-                                              "    %1 = neg %0 : f32[]\n    yield %1\n"
-                                              "} -> (\n    output \"y\"\n)\n");
+    assert_string_equal(str_text(&f->report),
+                        "module \"m\" {\n}\n\n"
+                        "func \"f\" other (\n    %0: f32[] = input \"x\"\n) {\n"
+                        "    %1 = neg %0 : f32[]\n    yield %1\n"
+                        "} -> (\n    output \"y\"\n)\n");
 }
 
 /* Each malformed text and a part of its message. */
@@ -289,7 +314,8 @@ static const BadText BAD_TEXTS[] = {
     {HEAD "yield %0\n} -> (store %0)", "an input or a scalar"},
     {HEAD "yield %0, %0" TAIL, "yields 2 values for 1 results"},
     {HEAD "yield %0\n} -> (loss \"loss\")", "not of rank 0"},
-    {"module \"m\" {} func \"f\" infer (%0: f32[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] = input \"x\") {",
+    {"module \"m\" {} func \"f\" infer (%0: f32[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] = input \"x\") "
+     "{",
      "at most 16 axes"},
     {HEAD "%1 = fusion %0 {form = \"\"} : f32[N] (%2: f32[N]) {\n%3 = neg %0 : f32[N]\nyield "
           "%3\n}\nyield %1" TAIL,
@@ -299,19 +325,22 @@ static const BadText BAD_TEXTS[] = {
      "outside its block"},
 };
 
+static void check_bad_text(const BadText *bad) {
+    void *each = NULL;
+    setup(&each);
+    Fixture *f = each;
+    GUARD(f);
+    Module *module = parse_text(f, bad->text);
+    if (module != NULL || strstr(str_text(&f->report), bad->message) == NULL) {
+        fail_msg("text:\n%s\nexpected: %s\ngot: %s", bad->text, bad->message, str_text(&f->report));
+    }
+    teardown(&each);
+}
+
 static void test_bad_texts(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(BAD_TEXTS) / sizeof(BAD_TEXTS[0]); i++) {
-        void *each = NULL;
-        setup(&each);
-        Fixture *f = each;
-        GUARD(f);
-        Module *module = parse_text(f, BAD_TEXTS[i].text);
-        if (module != NULL || strstr(str_text(&f->report), BAD_TEXTS[i].message) == NULL) {
-            fail_msg("text %zu:\n%s\nexpected: %s\ngot: %s", i, BAD_TEXTS[i].text,
-                     BAD_TEXTS[i].message, str_text(&f->report));
-        }
-        teardown(&each);
+        check_bad_text(&BAD_TEXTS[i]);
     }
 }
 
@@ -332,7 +361,7 @@ static void test_nesting_limit(void **state) {
 /* -- the verifier */
 
 static Op *find_op(Module *module, OpCode code) {
-    BLOCK_EACH_OP(module->first->body, op) {
+    BLOCK_EACH_OP (module->first->body, op) {
         if (op->code == code) {
             return op;
         }
@@ -445,10 +474,12 @@ static void damage_dim(Module *module) {
     module_add_dim(module, "B", 1, 2, 1, 0, (Place){0});
 }
 
-static const struct {
+typedef struct DamageCase {
     Damage damage;
     const char *message;
-} DAMAGES[] = {
+} DamageCase;
+
+static const DamageCase DAMAGES[] = {
     {damage_operand_missing, "operand 0 is missing"},
     {damage_operand_late, "used before its definition"},
     {damage_operand_inner, "outside its block"},
@@ -482,21 +513,24 @@ static const struct {
     {damage_dim, "two dims are called B"},
 };
 
+static void check_damage(const DamageCase *damage) {
+    void *each = NULL;
+    setup(&each);
+    Fixture *f = each;
+    GUARD(f);
+    Module *module = sample_module(&f->context);
+    damage->damage(module);
+    bool ok = module_verify(module, &f->report);
+    if (ok || strstr(str_text(&f->report), damage->message) == NULL) {
+        fail_msg("expected \"%s\", got:\n%s", damage->message, str_text(&f->report));
+    }
+    teardown(&each);
+}
+
 static void test_verify_failures(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(DAMAGES) / sizeof(DAMAGES[0]); i++) {
-        void *each = NULL;
-        setup(&each);
-        Fixture *f = each;
-        GUARD(f);
-        Module *module = sample_module(&f->context);
-        DAMAGES[i].damage(module);
-        bool ok = module_verify(module, &f->report);
-        if (ok || strstr(str_text(&f->report), DAMAGES[i].message) == NULL) {
-            fail_msg("damage %zu: expected \"%s\", got:\n%s", i, DAMAGES[i].message,
-                     str_text(&f->report));
-        }
-        teardown(&each);
+        check_damage(&DAMAGES[i]);
     }
 }
 
@@ -534,7 +568,7 @@ static void test_clone(void **state) {
     str_finish(&copied);
     /* nothing is shared that a change would show through */
     op_set_int(find_op(module, OP_scan), "reverse", 1);
-    BLOCK_EACH_OP(copy->body, op) {
+    BLOCK_EACH_OP (copy->body, op) {
         if (op->code == OP_scan) {
             assert_false(op_bool(op, "reverse"));
         }
@@ -611,7 +645,7 @@ static void test_attrs(void **state) {
     Op *scan = find_op(module, OP_scan);
     Op *constant = find_op(module, OP_constant);
     Func *copy = func_clone(module->first, NULL);
-    BLOCK_EACH_OP(copy->body, op) {
+    BLOCK_EACH_OP (copy->body, op) {
         if (op->code == OP_constant && op_float(op, "value") != 0.0) {
             assert_true(op_attrs_equal(op, constant));
             assert_true(op_attrs_hash(op) == op_attrs_hash(constant));
@@ -703,7 +737,8 @@ static dlc_status run_failing(FailingAllocator *failing) {
         assert_non_null(module);
         func_clone(module->first, "copy");
         module_print(module, &text);
-        assert_true(text.failed || strncmp(str_text(&text), SAMPLE_TEXT, sizeof(SAMPLE_TEXT) - 1) == 0);
+        assert_true(text.failed ||
+                    strncmp(str_text(&text), SAMPLE_TEXT, sizeof(SAMPLE_TEXT) - 1) == 0);
         status = text.failed ? DLC_ERROR_OUT_OF_MEMORY : DLC_OK;
     } else {
         status = boundary.status;
@@ -733,6 +768,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_print, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip_rich, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_corpus_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parse_is_lenient_about_space_and_numbers, setup,
                                         teardown),
         cmocka_unit_test(test_bad_texts),

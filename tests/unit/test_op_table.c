@@ -130,8 +130,7 @@ static void check_scalar(Context *context, Func *func, OpCode code, DType dtype)
                  result != NULL ? "accepted" : b.problem.text);
     }
     if (result != NULL) {
-        assert_int_equal(result->type.dtype,
-                         info->scalar_result == RESULT_BOOL ? DT_BOOL : dtype);
+        assert_int_equal(result->type.dtype, info->scalar_result == RESULT_BOOL ? DT_BOOL : dtype);
         OpCost cost = info->cost(result->op);
         assert_true(cost.flops >= 0.0 && cost.bytes >= 0.0);
     }
@@ -158,9 +157,12 @@ static void test_scalar_classes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_are_complete), cmocka_unit_test(test_names_are_unique_and_found),
-        cmocka_unit_test(test_gradients),         cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_kinds),             cmocka_unit_test(test_scalar_classes),
+        cmocka_unit_test(test_rows_are_complete),
+        cmocka_unit_test(test_names_are_unique_and_found),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_scalar_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
