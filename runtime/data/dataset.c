@@ -1,0 +1,342 @@
+/* Datasets over the arrays of one or several files (dataset.h). */
+#include "runtime/data/dataset.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *take(const dlc_allocator *allocator, size_t bytes) {
+    bytes = bytes ? bytes : 1;
+    return allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
+}
+
+static void give(const dlc_allocator *allocator, void *memory) {
+    if (memory && allocator) {
+        allocator->free(allocator->user, memory);
+    } else {
+        free(memory);
+    }
+}
+
+static dlc_status no_memory(const char *path, char *message) {
+    snprintf(message, DATA_MESSAGE_BYTES, "%.400s: out of memory", path);
+    return DLC_ERROR_OUT_OF_MEMORY;
+}
+
+void dataset_init(Dataset *out, const dlc_allocator *allocator) {
+    *out = (Dataset){.allocator = allocator, .n_rows = -1};
+}
+
+void dataset_close(Dataset *dataset) {
+    for (int32_t i = 0; i < dataset->n_files; i++) {
+        data_arrays_finish(&dataset->files[i]);
+    }
+    give(dataset->allocator, dataset->files);
+    give(dataset->allocator, dataset->fields);
+    dataset_init(dataset, dataset->allocator);
+}
+
+int64_t dataset_rows(const Dataset *dataset) {
+    return dataset->n_rows < 0 ? 0 : dataset->n_rows;
+}
+
+const DataField *dataset_field(const Dataset *dataset, const char *name) {
+    for (int32_t i = 0; i < dataset->n_fields; i++) {
+        if (strcmp(dataset->fields[i].name, name) == 0) {
+            return &dataset->fields[i];
+        }
+    }
+    return NULL;
+}
+
+static dlc_status add_field(Dataset *dataset, const DataField *field, char *message) {
+    const DataField *same = dataset_field(dataset, field->name);
+    if (same) {
+        snprintf(message, DATA_MESSAGE_BYTES, "%.200s: field '%.60s' is also in %.200s",
+                 field->path, field->name, same->path);
+        return DLC_ERROR_MISMATCH;
+    }
+    if (dataset->n_fields > 0 && field->n_rows != dataset->n_rows) {
+        const DataField *first = &dataset->fields[0];
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.200s: field '%.60s' has %lld rows, field '%.60s' of %.100s has %lld",
+                 field->path, field->name, (long long)field->n_rows, first->name, first->path,
+                 (long long)first->n_rows);
+        return DLC_ERROR_MISMATCH;
+    }
+    if (dataset->n_fields == dataset->capacity) {
+        int32_t more = dataset->capacity ? dataset->capacity * 2 : 8;
+        DataField *fields = take(dataset->allocator, (size_t)more * sizeof(*fields));
+        if (!fields) {
+            return no_memory(field->path, message);
+        }
+        if (dataset->n_fields) {
+            memcpy(fields, dataset->fields, (size_t)dataset->n_fields * sizeof(*fields));
+        }
+        give(dataset->allocator, dataset->fields);
+        dataset->fields = fields;
+        dataset->capacity = more;
+    }
+    dataset->fields[dataset->n_fields++] = *field;
+    dataset->n_rows = field->n_rows;
+    return DLC_OK;
+}
+
+static dlc_status add_array(Dataset *dataset, const DataArray *array, const char *name,
+                            const char *path, char *message) {
+    if (array->rank == 0) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.200s: array '%.100s' is a single value; expected rows as its first axis", path,
+                 name);
+        return DLC_ERROR_MISMATCH;
+    }
+    DataField field = {.name = name,
+                       .storage = array->type,
+                       .dtype = data_type_natural(array->type),
+                       .rank = array->rank - 1,
+                       .n_rows = array->dims[0],
+                       .row_elements = 1,
+                       .data = array->data,
+                       .path = path};
+    for (int32_t i = 1; i < array->rank; i++) {
+        field.dims[i - 1] = array->dims[i];
+        field.row_elements *= array->dims[i];
+    }
+    field.row_stride = field.row_elements * (int64_t)data_type_bytes(array->type);
+    return add_field(dataset, &field, message);
+}
+
+/* Rows of `window` elements, each with the element after each. */
+static dlc_status add_windows(Dataset *dataset, const DataArray *array, const DataOptions *options,
+                              const char *path, char *message) {
+    int64_t window = options->window, stride = options->stride ? options->stride : window;
+    if (array->rank != 1 || data_type_is_float(array->type) || array->type == DATA_BOOL) {
+        snprintf(
+            message, DATA_MESSAGE_BYTES,
+            "%.200s: windows are cut from text or a rank-1 array of integers; '%.60s' is %s of "
+            "rank %d",
+            path, array->name, data_type_name(array->type), (int)array->rank);
+        return DLC_ERROR_MISMATCH;
+    }
+    if (stride < 0 || array->n_elements - 1 < window) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.200s: expected at least %lld elements for one window of %lld and its targets, "
+                 "found %lld",
+                 path, (long long)window + 1, (long long)window, (long long)array->n_elements);
+        return DLC_ERROR_MISMATCH;
+    }
+    int64_t bytes = (int64_t)data_type_bytes(array->type);
+    DataField field = {.name = "tokens",
+                       .storage = array->type,
+                       .dtype = PLAN_I32,
+                       .rank = 1,
+                       .dims = {window},
+                       .n_rows = (array->n_elements - 1 - window) / stride + 1,
+                       .row_elements = window,
+                       .data = array->data,
+                       .row_stride = stride * bytes,
+                       .path = path};
+    dlc_status status = add_field(dataset, &field, message);
+    if (status == DLC_OK) {
+        field.name = "targets";
+        field.data += bytes;
+        status = add_field(dataset, &field, message);
+    }
+    return status;
+}
+
+dlc_status dataset_add(Dataset *dataset, const char *name, PlanDType dtype, int32_t rank,
+                       const int64_t *dims, const void *data, char *message) {
+    if (rank < 1 || rank > DATA_MAX_RANK) {
+        snprintf(message, DATA_MESSAGE_BYTES, "field '%.100s': expected rank 1 to %d, found %d",
+                 name, (int)DATA_MAX_RANK, (int)rank);
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (dataset->n_files == 0) {
+        dataset->files = take(dataset->allocator, sizeof(*dataset->files));
+        if (!dataset->files) {
+            return no_memory(name, message);
+        }
+        data_arrays_init(&dataset->files[0], dataset->allocator);
+        dataset->n_files = 1;
+    }
+    DataArrays *arrays = &dataset->files[dataset->n_files - 1];
+    DataArray *array = data_add(arrays, name, strlen(name));
+    size_t bytes;
+    if (!array) {
+        return no_memory(name, message);
+    }
+    array->type = (DataType)dtype;
+    array->rank = rank;
+    memcpy(array->dims, dims, (size_t)rank * sizeof(dims[0]));
+    if (!data_measure(array, &bytes)) {
+        snprintf(message, DATA_MESSAGE_BYTES, "field '%.100s': not a possible shape", name);
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    void *copy = data_own(arrays, bytes);
+    if (!copy) {
+        return no_memory(name, message);
+    }
+    if (bytes) {
+        memcpy(copy, data, bytes);
+    }
+    array->data = copy;
+    return add_array(dataset, array, array->name, "memory", message);
+}
+
+/* -- Opening */
+
+/* The fields of one opened file under an optional name. */
+static dlc_status add_file(Dataset *dataset, const DataArrays *arrays, const char *name,
+                           const DataOptions *options, const char *path, char *message) {
+    if (arrays->n_items == 0) {
+        snprintf(message, DATA_MESSAGE_BYTES, "%.300s: expected an array, found none", path);
+        return DLC_ERROR_MISMATCH;
+    }
+    if (options->window > 0) {
+        if (arrays->n_items != 1) {
+            snprintf(message, DATA_MESSAGE_BYTES,
+                     "%.300s: windows are cut from one array, found %d", path,
+                     (int)arrays->n_items);
+            return DLC_ERROR_MISMATCH;
+        }
+        return add_windows(dataset, &arrays->items[0], options, path, message);
+    }
+    if (name && arrays->n_items > 1) {
+        const DataArray *array = data_arrays_find(arrays, name);
+        if (!array) {
+            snprintf(message, DATA_MESSAGE_BYTES, "%.300s: no array is named '%.100s'", path, name);
+            return DLC_ERROR_NOT_FOUND;
+        }
+        return add_array(dataset, array, array->name, path, message);
+    }
+    for (int32_t i = 0; i < arrays->n_items; i++) {
+        dlc_status status = add_array(dataset, &arrays->items[i],
+                                      name ? name : arrays->items[i].name, path, message);
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
+    return DLC_OK;
+}
+
+static dlc_status open_part(Dataset *dataset, const char *part, const DataOptions *options,
+                            char *message) {
+    DataFormat format;
+    DataType raw_type = DATA_U8;
+    if (!data_format_from_name(options->format, &format) ||
+        (options->dtype && (!data_type_from_name(options->dtype, &raw_type) ||
+                            data_type_is_float(raw_type) || raw_type == DATA_BOOL))) {
+        snprintf(message, DATA_MESSAGE_BYTES, "unknown data format '%.60s' or token type '%.60s'",
+                 options->format ? options->format : "", options->dtype ? options->dtype : "");
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (format == DATA_FORMAT_AUTO && options->window > 0 && options->dtype) {
+        format = DATA_FORMAT_RAW; /* a token type is said of raw files only */
+    }
+    const char *equals = strchr(part, '='), *path = part;
+    bool named = equals && equals > part && access(part, F_OK) != 0;
+    for (const char *c = part; named && c < equals; c++) {
+        named = isalnum((unsigned char)*c) || *c == '_' || *c == '.';
+    }
+    DataArrays *arrays = &dataset->files[dataset->n_files++];
+    data_arrays_init(arrays, dataset->allocator);
+    char *kept = data_own(arrays, strlen(part) + 1);
+    if (!kept) {
+        return no_memory(part, message);
+    }
+    memcpy(kept, part, strlen(part) + 1);
+    const char *name = NULL;
+    path = kept;
+    if (named) {
+        kept[equals - part] = '\0';
+        name = kept;
+        path = kept + (equals - part) + 1;
+    }
+    dlc_status status =
+        data_arrays_open(arrays, path, format, raw_type, name ? name : options->name, message);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (options->window <= 0 && arrays->raw) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.300s: text and token files need a window (--window)", path);
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    return add_file(dataset, arrays, name, options, path, message);
+}
+
+dlc_status dataset_open(Dataset *out, const char *path, const DataOptions *options,
+                        const dlc_allocator *allocator, char *message) {
+    static const DataOptions defaults = {0};
+    options = options ? options : &defaults;
+    dataset_init(out, allocator);
+    size_t n_parts = 1;
+    bool whole = access(path, F_OK) == 0; /* a file may have a comma in its name */
+    for (const char *c = path; *c && !whole; c++) {
+        n_parts += *c == ',';
+    }
+    char *copy = take(allocator, strlen(path) + 1);
+    out->files = take(allocator, n_parts * sizeof(*out->files));
+    dlc_status status = copy && out->files ? DLC_OK : no_memory(path, message);
+    if (status == DLC_OK) {
+        memcpy(copy, path, strlen(path) + 1);
+    }
+    char *part = copy;
+    while (status == DLC_OK && part) {
+        char *comma = whole ? NULL : strchr(part, ',');
+        if (comma) {
+            *comma = '\0';
+        }
+        status = open_part(out, part, options, message);
+        part = comma ? comma + 1 : NULL;
+    }
+    give(allocator, copy);
+    if (status != DLC_OK) {
+        dataset_close(out);
+    }
+    return status;
+}
+
+/* -- Rows */
+
+static dlc_status gather_fail(const DataField *field, ConvertResult result, int64_t row,
+                              PlanDType dtype, char *message) {
+    if (result == CONVERT_REFUSED) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.250s: field '%.60s' is %s; expected %s, and "
+                 "fractions are never cut off",
+                 field->path, field->name, data_type_name(field->storage),
+                 data_type_name((DataType)dtype));
+    } else {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.250s: field '%.60s', row %lld: a value of type %s does not fit %s", field->path,
+                 field->name, (long long)row, data_type_name(field->storage),
+                 data_type_name((DataType)dtype));
+    }
+    return DLC_ERROR_MISMATCH;
+}
+
+dlc_status dataset_gather_rows(const DataField *field, const int64_t *rows, int64_t count,
+                               void *target, PlanDType dtype, double scale, char *message) {
+    uint8_t *to = target;
+    size_t bytes = (size_t)field->row_elements * data_type_bytes((DataType)dtype);
+    for (int64_t i = 0; i < count; i++, to += bytes) {
+        if (rows[i] < 0 || rows[i] >= field->n_rows) {
+            snprintf(message, DATA_MESSAGE_BYTES,
+                     "%.250s: field '%.60s' has %lld rows; row %lld was asked for", field->path,
+                     field->name, (long long)field->n_rows, (long long)rows[i]);
+            return DLC_ERROR_INVALID_ARGUMENT;
+        }
+        int64_t bad;
+        ConvertResult result =
+            data_convert(field->data + rows[i] * field->row_stride, field->storage, to, dtype,
+                         field->row_elements, scale, &bad);
+        if (result != CONVERT_OK) {
+            return gather_fail(field, result, rows[i], dtype, message);
+        }
+    }
+    return DLC_OK;
+}

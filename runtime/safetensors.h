@@ -1,0 +1,57 @@
+/* safetensors: named tensors in one file (github.com/huggingface/safetensors): u64 length of a JSON
+ * header, the header, the data. Weights and checkpoints are such files. */
+#ifndef DLC_RUNTIME_SAFETENSORS_H
+#define DLC_RUNTIME_SAFETENSORS_H
+
+#include "dlc/dlc.h"
+#include "ir/base/file.h"
+#include "runtime/data/data_type.h"
+
+enum { SAFETENSORS_MAX_RANK = 16, SAFETENSORS_MESSAGE_BYTES = 512 };
+
+typedef struct SafetensorsEntry {
+    const char *name;
+    DataType type;
+    int32_t rank;
+    int64_t dims[SAFETENSORS_MAX_RANK];
+    int64_t n_elements;
+    const uint8_t *data; /* row-major, any alignment */
+    size_t bytes;
+} SafetensorsEntry;
+
+typedef struct SafetensorsPair {
+    const char *key, *value;
+} SafetensorsPair;
+
+/* An opened file: entries in the order of their data, metadata in the order of the header. Data lie
+ * in the mapped file (or the given bytes) until safetensors_close. */
+typedef struct Safetensors {
+    const dlc_allocator *allocator;
+    SafetensorsEntry *entries;
+    int32_t n_entries;
+    SafetensorsPair *metadata;
+    int32_t n_metadata;
+    int32_t *by_name; /* entries sorted by name, for safetensors_find */
+    char *texts;
+    FileView view;
+} Safetensors;
+
+/* Checks everything: the header is strict JSON, names are unique, sizes match shape and type, the
+ * tensors tile the data without hole or overlap. `message` (SAFETENSORS_MESSAGE_BYTES) names file
+ * and offset. On failure *out is closed. */
+dlc_status safetensors_open(Safetensors *out, const char *path, const dlc_allocator *allocator,
+                            char *message);
+/* The same on bytes that outlive *out; `path` is for messages. */
+dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size, const char *path,
+                             const dlc_allocator *allocator, char *message);
+void safetensors_close(Safetensors *file); /* accepts a zeroed or closed one */
+const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
+const char *safetensors_metadata(const Safetensors *file, const char *key); /* or NULL */
+
+/* Writes the tensors in the given order (type, rank, dims and data are read), atomically. The data
+ * start at a multiple of 8. Same input, same bytes. */
+dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, int32_t n_entries,
+                             const SafetensorsPair *metadata, int32_t n_metadata,
+                             const dlc_allocator *allocator, char *message);
+
+#endif
