@@ -1,7 +1,7 @@
 /* Expands every grad op, in program order, by reverse mode on primitives: cotangents flow from the
- * value back along the ops that depend on what is derived by, each op's rule (ir/ops) builds its part,
- * and everything new stands right before the grad op. What is built is made of ordinary ops, so a
- * later grad op derives it again. */
+ * value back along the ops that depend on what is derived by, each op's rule (ir/ops) builds its
+ * part, and everything new stands right before the grad op. What is built is made of ordinary ops,
+ * so a later grad op derives it again. */
 #include "passes/differentiate.h"
 
 /* -- side tables */
@@ -185,8 +185,8 @@ void gradient_run(Gradient *gradient, const OpList *ops) {
 
 /* -- grad ops */
 
-/* The ops whose results the grad op could use, in program order: before it in its block, and before the
- * owners of the blocks around it. */
+/* The ops whose results the grad op could use, in program order: before it in its block, and before
+ * the owners of the blocks around it. */
 static OpList visible_ops(Arena *arena, Op *grad) {
     OpList ops = {0};
     for (Op *at = grad; at; at = at->parent->owner) {
@@ -271,7 +271,8 @@ bool pass_differentiate(PassContext *pass, Func *func) {
         }
         func_renumber(func);
         expand_grad(pass, func, grad);
-        /* Drops what a loop's reverse asked for and did not use, before a further grad op meets it. */
+        /* Drops what a loop's reverse asked for and did not use, before a further grad op meets it.
+         */
         pass_dce(pass, func);
         changed = true;
     }

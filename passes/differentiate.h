@@ -1,6 +1,6 @@
 /* Private to the differentiate pass: one run of reverse mode over a list of ops. A run knows which
- * values are active (depend on what is derived by), collects a cotangent for each, and builds at its
- * builder's place. Loops are runs inside runs. */
+ * values are active (depend on what is derived by), collects a cotangent for each, and builds at
+ * its builder's place. Loops are runs inside runs. */
 #ifndef DLC_PASSES_DIFFERENTIATE_H
 #define DLC_PASSES_DIFFERENTIATE_H
 
@@ -19,10 +19,11 @@ typedef struct ValueFlags {
     int32_t capacity;
 } ValueFlags;
 
-/* A use of a loop-invariant operand whose cotangent is worked out once, after the reverse loop, from
- * the stacked cotangent of the op's result: a contract's operand, or what a broadcast repeats. */
+/* A use of a loop-invariant operand whose cotangent is worked out once, after the reverse loop,
+ * from the stacked cotangent of the op's result: a contract's operand, or what a broadcast repeats.
+ */
 typedef struct DeferredUse {
-    Op *op;           /* in the reverse body */
+    Op *op; /* in the reverse body */
     int32_t operand;
     Value *cotangent; /* of the op's result, per iteration */
 } DeferredUse;
@@ -54,8 +55,9 @@ void gradient_add(Gradient *gradient, Value *value, Value *cotangent);
 /* Visits the ops last to first. */
 void gradient_run(Gradient *gradient, const OpList *ops);
 
-/* differentiate_scan.c: the reverse of a scan. Replaces `scan` by one that also stacks what the reverse
- * needs, builds the reversed scan at the builder's place, and adds the operands' cotangents. */
+/* differentiate_scan.c: the reverse of a scan. Replaces `scan` by one that also stacks what the
+ * reverse needs, builds the reversed scan at the builder's place, and adds the operands'
+ * cotangents. */
 void gradient_scan(Gradient *gradient, Op *scan);
 /* Moves what does not change from iteration to iteration in front of the loops of the Func. */
 void hoist_invariants(Block *block);

@@ -1,10 +1,10 @@
-/* The gradient of a scan is a scan that runs the other way. The forward loop also stacks its incoming
- * carries; the reverse body recomputes the iteration from them and runs reverse mode over it. Costly
- * results (contractions, convolutions) are stacked by the forward loop instead of recomputed. Cotangents
- * of carries are carries of the reverse loop; those of xs are its stacked results; those of outer
- * values that the body uses are accumulated in carries, except where the value is the operand of a
- * contraction or a broadcast: there the cotangents are stacked and summed once after the loop, for a
- * weight of a recurrent net in one large contraction. */
+/* The gradient of a scan is a scan that runs the other way. The forward loop also stacks its
+ * incoming carries; the reverse body recomputes the iteration from them and runs reverse mode over
+ * it. Costly results (contractions, convolutions) are stacked by the forward loop instead of
+ * recomputed. Cotangents of carries are carries of the reverse loop; those of xs are its stacked
+ * results; those of outer values that the body uses are accumulated in carries, except where the
+ * value is the operand of a contraction or a broadcast: there the cotangents are stacked and summed
+ * once after the loop, for a weight of a recurrent net in one large contraction. */
 #include "ir/ops/contract.h"
 #include "passes/differentiate.h"
 
@@ -28,15 +28,15 @@ typedef struct ScanReverse {
     Block *body; /* the forward one */
     Op *yield;
     int32_t n_carries, n_xs, n_ys;
-    int32_t func_values; /* ids of the forward body are below this */
-    ValueList captures;  /* active outer values that the body uses */
-    ValueFlags active;   /* in the forward body */
-    bool *live;          /* by carry: whether its cotangent takes part */
-    Block *reverse;      /* the reverse body */
-    Value *index;        /* its arguments: */
+    int32_t func_values;      /* ids of the forward body are below this */
+    ValueList captures;       /* active outer values that the body uses */
+    ValueFlags active;        /* in the forward body */
+    bool *live;               /* by carry: whether its cotangent takes part */
+    Block *reverse;           /* the reverse body */
+    Value *index;             /* its arguments: */
     Value **carry_cotangents; /* by carry, NULL where not live */
     Value **x_slices, **y_cotangents;
-    SavedList saved;    /* the carries first */
+    SavedList saved; /* the carries first */
     DeferredList deferred;
     /* The reverse loop's carries after the live cotangents, and its stacked results. */
     ValueList sums, sum_args, sum_captures;
@@ -113,8 +113,8 @@ static void need_operands(ScanReverse *s, ValueFlags *needed, const Op *op) {
     }
 }
 
-/* The carries whose cotangents can be nonzero: those asked for after the loop, and those that such or a
- * stacked result depends on. */
+/* The carries whose cotangents can be nonzero: those asked for after the loop, and those that such
+ * or a stacked result depends on. */
 static void find_live_carries(ScanReverse *s) {
     ValueFlags needed = {0};
     s->live = ARENA_ARRAY(s->arena, bool, s->n_carries);
@@ -168,8 +168,8 @@ static bool is_costly(const Op *op) {
     return kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION;
 }
 
-/* Copies the body into the reverse one, with slices of the saved carries and of the xs as arguments.
- * Returns the map from forward values to copies, by value id. */
+/* Copies the body into the reverse one, with slices of the saved carries and of the xs as
+ * arguments. Returns the map from forward values to copies, by value id. */
 static Value **clone_body(ScanReverse *s) {
     Value **map = ARENA_ARRAY(s->arena, Value *, s->func_values);
     s->reverse = block_create(s->outer->func, NULL);
@@ -341,7 +341,8 @@ static void choose_results(ScanReverse *s) {
     }
 }
 
-/* Replaces the forward loop by one that stacks the saved values too; old results stay the same values. */
+/* Replaces the forward loop by one that stacks the saved values too; old results stay the same
+ * values. */
 static void extend_forward(ScanReverse *s) {
     Func *func = s->outer->func;
     Op *scan = s->scan;

@@ -205,8 +205,8 @@ static int32_t rank_of(const int64_t *axes, int32_t count, int64_t axis) {
     return below;
 }
 
-/* See contract.h. The product's axes come as batch, own free, contracted in the other's order, and are
- * put into the side's own order. */
+/* See contract.h. The product's axes come as batch, own free, contracted in the other's order, and
+ * are put into the side's own order. */
 Value *contract_operand_grad(Builder *b, const Op *op, int32_t side, Value *g, Value *other,
                              bool stacked) {
     ContractPlan plan = contract_plan(op);
@@ -251,7 +251,8 @@ Value *contract_operand_grad(Builder *b, const Op *op, int32_t side, Value *g, V
 void grad_contract(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     for (int32_t side = 0; side < 2 && cotangents[0]; side++) {
         if (wanted[side]) {
-            out[side] = contract_operand_grad(b, op, side, cotangents[0], op->operands[1 - side], false);
+            out[side] =
+                contract_operand_grad(b, op, side, cotangents[0], op->operands[1 - side], false);
         }
     }
 }
