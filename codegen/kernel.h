@@ -73,7 +73,10 @@ typedef enum KStmtKind {
 typedef enum KLoopKind {
     KL_GRID,   /* only outermost, perfectly nested, begin 0: together they are the tile grid */
     KL_SERIAL,
-    KL_VECTOR, /* iterations are independent but for KS_SET reductions marked in `reduction`; unit stride hoped for */
+    /* Iterations are independent but for reductions: a KS_SET of a variable declared outside the loop has the
+     * form v = op(v, x) with op of add, mul, max, min, and, or, and x free of v; the backend chooses the order of
+     * combination (fixed by the kernel). Holds no other loop but KL_UNROLL. Unit stride hoped for. */
+    KL_VECTOR,
     KL_UNROLL  /* constant extent */
 } KLoopKind;
 
@@ -159,6 +162,7 @@ typedef struct LowerContext {
     const Machine *machine;
     int64_t (*site_of)(void *user, Place place, const char *text);
     void *user;
+    struct KBuildPool *pool; /* NULL at first; lower/ keeps its working memory here, in `arena` */
 } LowerContext;
 void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out);
 

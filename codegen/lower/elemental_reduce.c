@@ -278,7 +278,6 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     kb_set(k, first, k_binary(k, OP_min, k_get(k, first), place));
     kb_loop_end(k);
     const KExpr *found = kb_let(k, k_get(k, first), "first");
-    found = kb_let(k, found, "first");
     return k_cast(k, found, op->results[0]->type.dtype);
 }
 

@@ -494,6 +494,9 @@ const KExpr *kb_piece_loop(KBuild *k, KLoopKind kind, LoopPiece *piece, const KE
                            const KExpr *end) {
     Node like = {.has_piece = true, .piece_key = piece->key, .piece_stride = piece->stride};
     like.last = size_sub(k->context, piece->extent, size_const(k->context, 1));
+    if (kind == KL_GRID) {
+        VEC_PUSH(k->arena, &k->grid, piece->extent);
+    }
     piece->var = open_loop(k, kind, begin, end, like, "i");
     return piece->var;
 }
