@@ -288,9 +288,10 @@ AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place) 
     return stmt;
 }
 
-AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstPath path, AstType *type, AstExpr *init,
-                      Place place) {
+AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstName local, AstPath path, AstType *type,
+                      AstExpr *init, Place place) {
     AstStmt *stmt = stmt_new(parse, kind, place);
+    stmt->as.declare.local = local;
     stmt->as.declare.path = path;
     stmt->as.declare.type = type;
     stmt->as.declare.init = init;

@@ -152,6 +152,9 @@ static void print_stmts(const AstStmts *stmts, int level, Str *out);
 
 static void print_declare(const char *word, const AstStmt *stmt, Str *out) {
     str_addf(out, "%s ", word);
+    if (stmt->as.declare.local.text) {
+        str_addf(out, "%s as ", stmt->as.declare.local.text);
+    }
     ast_print_path(&stmt->as.declare.path, out);
     if (stmt->as.declare.type) {
         str_add(out, ": ");

@@ -356,13 +356,22 @@ stmt
     }
     | postfix STORE expr { $$ = stmt_store(parse, $1, $3, @$); }
     | PARAM path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_PARAM, $2, $3, $4, @$);
+        $$ = stmt_declare(parse, AST_STMT_PARAM, (AstName){0}, $2, $3, $4, @$);
+    }
+    | PARAM name AS label_path type_opt init_opt {
+        $$ = stmt_declare(parse, AST_STMT_PARAM, $2, $4, $5, $6, @$);
     }
     | STATE path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_STATE, $2, $3, $4, @$);
+        $$ = stmt_declare(parse, AST_STMT_STATE, (AstName){0}, $2, $3, $4, @$);
+    }
+    | STATE name AS label_path type_opt init_opt {
+        $$ = stmt_declare(parse, AST_STMT_STATE, $2, $4, $5, $6, @$);
     }
     | CACHE path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_CACHE, $2, $3, $4, @$);
+        $$ = stmt_declare(parse, AST_STMT_CACHE, (AstName){0}, $2, $3, $4, @$);
+    }
+    | CACHE name AS label_path type_opt init_opt {
+        $$ = stmt_declare(parse, AST_STMT_CACHE, $2, $4, $5, $6, @$);
     }
     | FOR name IN expr DOTDOT expr block {
         $$ = stmt_new(parse, AST_STMT_FOR, place_join(@1, @6));

@@ -114,8 +114,8 @@ AstType *type_new(Parse *parse, AstTypeKind kind, const AstName *element, Place 
 AstStmt *stmt_new(Parse *parse, AstStmtKind kind, Place place);
 AstStmt *stmt_value(Parse *parse, AstStmtKind kind, AstExpr *value, Place place);
 AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place);
-AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstPath path, AstType *type, AstExpr *init,
-                      Place place);
+AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstName local, AstPath path, AstType *type,
+                      AstExpr *init, Place place);
 AstStmt *stmt_named(Parse *parse, AstStmtKind kind, AstName name, AstExpr *value, AstExpr *over,
                     Place place);
 AstStmt *stmt_if(Parse *parse, AstExpr *condition, AstBlock then, const AstStmts *otherwise,
