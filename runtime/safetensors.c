@@ -50,6 +50,9 @@ parse_fail(const Parse *parse, size_t offset, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    for (char *c = text; *c; c++) { /* names must not steer the terminal that shows the message */
+        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
+    }
     snprintf(parse->message, SAFETENSORS_MESSAGE_BYTES, "%.210s: offset %zu: %s", parse->path,
              offset, text);
     return DLC_ERROR_FORMAT;

@@ -53,12 +53,22 @@ dlc_status data_no_memory(const DataInput *input) {
     return DLC_ERROR_OUT_OF_MEMORY;
 }
 
+/* What a file holds must not steer the terminal that shows the message. */
+static void blank_controls(char *text) {
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 dlc_status data_fail(const DataInput *input, size_t offset, const char *format, ...) {
     char text[240];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    blank_controls(text);
     snprintf(input->message, DATA_MESSAGE_BYTES, "%.230s: offset %zu: %s", input->path, offset,
              text);
     return DLC_ERROR_FORMAT;
@@ -70,6 +80,7 @@ dlc_status data_fail_line(const DataInput *input, int64_t line, const char *form
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    blank_controls(text);
     snprintf(input->message, DATA_MESSAGE_BYTES, "%.230s: line %lld: %s", input->path,
              (long long)line, text);
     return DLC_ERROR_FORMAT;

@@ -264,6 +264,9 @@ static void make_float(const CsvTable *table, int32_t column, int64_t n_rows) {
 
 /* A whole number in int64's range. */
 static bool parse_whole(const CsvCell *cell, int64_t *out) {
+    if (cell->length == 0) {
+        return false;
+    }
     size_t i = cell->length > 1 && (cell->text[0] == '-' || cell->text[0] == '+');
     bool negative = cell->text[0] == '-';
     int64_t value = 0;
@@ -294,9 +297,10 @@ static dlc_status store_cell(CsvReader *reader, CsvTable *table, const CsvCell *
     if (hex || cell->length > MAX_CELL || !double_parse(cell->text, cell->length, &value)) {
         const DataArray *array = &reader->input.arrays->items[table->group_of[column]];
         return data_fail_line(&reader->input, reader->cell_line,
-                              "column %d ('%s'): expected a number, found %s%.40s%s",
+                              "column %d ('%.60s'): expected a number, found %s%.*s%s",
                               (int)column + 1, array->name, cell->length ? "'" : "nothing",
-                              cell->length ? cell->text : "", cell->length ? "'" : "");
+                              cell->length < 40 ? (int)cell->length : 40, cell->text,
+                              cell->length ? "'" : "");
     }
     if (!table->is_float[column]) {
         make_float(table, column, table->n_rows);

@@ -402,7 +402,7 @@ static void test_json_bad(void **state) {
 
 static void test_file(void **state) {
     (void)state;
-    char folder[] = "/tmp/dlc-test-XXXXXX", message[FILE_MESSAGE_BYTES];
+    char folder[] = P_tmpdir "/dlc-test-XXXXXX", message[FILE_MESSAGE_BYTES];
     assert_non_null(mkdtemp(folder));
     char path[128];
     snprintf(path, sizeof(path), "%s/file.bin", folder);
