@@ -48,20 +48,41 @@ AstExpr *expr_values(Parse *parse, AstExprs list, Place place) {
     return list.count == 1 ? list.items[0] : expr_list(parse, AST_TUPLE, list, place);
 }
 
+/* One text of the literal pieces [first, end). */
+static AstStringPart join_text(Parse *parse, const AstStringParts *parts, int32_t first,
+                               int32_t end) {
+    size_t total = 0;
+    for (int32_t i = first; i < end; i++) {
+        total += strlen(parts->items[i].text);
+    }
+    char *text = arena_alloc(&parse->context->arena, total + 1);
+    size_t at = 0;
+    for (int32_t i = first; i < end; i++) {
+        size_t length = strlen(parts->items[i].text);
+        memcpy(text + at, parts->items[i].text, length);
+        at += length;
+    }
+    return (AstStringPart){
+        .place = place_join(parts->items[first].place, parts->items[end - 1].place), .text = text};
+}
+
 /* Neighbouring literal pieces (text and escapes) become one. */
 AstExpr *expr_string(Parse *parse, AstStringParts parts, Place place) {
     AstExpr *expr = expr_new(parse, AST_STRING, place);
     AstStringParts joined = {0};
-    for (int32_t i = 0; i < parts.count; i++) {
-        AstStringPart part = parts.items[i];
-        AstStringPart *last = joined.count ? &joined.items[joined.count - 1] : NULL;
-        if (part.text && last && last->text) {
-            last->text = arena_format(&parse->context->arena, "%s%s", last->text, part.text);
-            last->place = place_join(last->place, part.place);
-        } else {
-            LIST_PUSH(parse, &joined, part);
+    for (int32_t i = 0; i < parts.count;) {
+        int32_t end = i;
+        while (end < parts.count && parts.items[end].text) {
+            end++;
         }
-        deepen(expr, part.expr);
+        if (end > i) {
+            LIST_PUSH(parse, &joined, join_text(parse, &parts, i, end));
+            i = end;
+        } else {
+            deepen(expr, parts.items[i].expr);
+            LIST_PUSH(parse, &joined, parts.items[i]);
+            i++;
+        }
     }
     expr->as.string = joined;
     return limit_depth(parse, expr);
@@ -178,16 +199,17 @@ AstExpr *expr_axis_fn(Parse *parse, AstAxisSides operands, AstAxisSide result, A
 
 /* Positional arguments come first; a name is given once. */
 void args_push(Parse *parse, AstArgs *args, AstArg arg) {
+    enum { MAX_COMPARED = 256 }; /* so that a call of a million arguments stays linear */
     DiagList *diags = &parse->context->diags;
-    for (int32_t i = 0; i < args->count; i++) {
-        if (arg.name.text && args->items[i].name.text == arg.name.text) {
+    const AstArg *last = args->count ? &args->items[args->count - 1] : NULL;
+    if (!arg.name.text && last && last->name.text) {
+        Diag *diag = parse_report(parse, DIAG_POSITIONAL_AFTER_NAMED, arg.place, NULL);
+        diag_note(diags, diag, last->place, "a named argument stands here");
+    }
+    for (int32_t i = 0; arg.name.text && i < args->count && i < MAX_COMPARED; i++) {
+        if (args->items[i].name.text == arg.name.text) {
             Diag *diag = parse_report(parse, DIAG_ARGUMENT_TWICE, arg.name.place, arg.name.text);
             diag_note(diags, diag, args->items[i].name.place, "first given here");
-            break;
-        }
-        if (!arg.name.text && args->items[i].name.text) {
-            Diag *diag = parse_report(parse, DIAG_POSITIONAL_AFTER_NAMED, arg.place, NULL);
-            diag_note(diags, diag, args->items[i].place, "a named argument stands here");
             break;
         }
     }

@@ -292,7 +292,8 @@ struct AstStmt {
             AstExpr *value;
         } store;
         struct {
-            AstName local; /* `param w as "w_{i}": …`: the name that holds it; text NULL: not given */
+            AstName
+                local; /* `param w as "w_{i}": …`: the name that holds it; text NULL: not given */
             AstPath path;
             AstType *type; /* may be NULL for state and cache */
             AstExpr *init; /* may be NULL: the parser accepts it, elaboration decides */

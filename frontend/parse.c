@@ -44,11 +44,21 @@ static const char *doc_above(Parse *parse, const Lines *lines, int32_t line) {
     while (first > 0 && line_comment(lines->items[first - 1], &length)) {
         first--;
     }
-    const char *doc = NULL;
+    if (first == line - 1) {
+        return NULL;
+    }
+    size_t total = 0;
+    for (int32_t i = first; i < line - 1; i++) {
+        line_comment(lines->items[i], &length);
+        total += length + 1;
+    }
+    char *doc = arena_alloc(&parse->context->arena, total);
+    char *at = doc;
     for (int32_t i = first; i < line - 1; i++) {
         const char *text = line_comment(lines->items[i], &length);
-        doc = doc ? arena_format(&parse->context->arena, "%s\n%.*s", doc, (int)length, text)
-                  : arena_strndup(&parse->context->arena, text, length);
+        memcpy(at, text, length);
+        at += length;
+        *at++ = i + 1 < line - 1 ? '\n' : '\0';
     }
     return doc;
 }
