@@ -78,6 +78,9 @@ static bool previous_is_prefix(const Layout *layout) {
 static int gap_before(const Layout *layout, int kind) {
     int previous = layout->previous;
     Where where = innermost(layout);
+    if (previous == ',' && kind != ',' && kind != ')' && kind != ']') {
+        return 1;
+    }
     if (kind == ',' || kind == ';' || kind == ')' || kind == ']' || kind == '.' ||
         previous == '.' || previous == '(' || previous == '[' || kind == T_DOTDOT ||
         previous == T_DOTDOT || previous_is_prefix(layout)) {
@@ -144,7 +147,7 @@ static int indent_now(const Layout *layout, bool continues) {
 
 /* The text between two tokens: comments go out, line ends are noted. Returns the number of line
  * ends since the last token or comment. */
-static int add_gap(Layout *layout, int start, int end) {
+static int add_gap(Layout *layout, int start, int end, bool continues) {
     const char *text = layout->parse->source->text;
     int newlines = layout->lines.count ? 0 : 1;
     for (int at = start; at < end; at++) {
@@ -163,7 +166,7 @@ static int add_gap(Layout *layout, int start, int end) {
             if (newlines) {
                 bool opens = layout->previous == '{' || layout->lines.count == 0;
                 Line *line = new_line(layout, newlines > 1 && !opens);
-                line->indent = indent_now(layout, layout->parens > 0);
+                line->indent = indent_now(layout, continues);
             }
             add_piece(layout, T_COMMENT, at, trimmed, COMMENT_GAP);
             newlines = 0;
@@ -206,11 +209,11 @@ static void close_bracket(Layout *layout) {
 }
 
 static void add_token(Layout *layout, int kind, int start, int end) {
-    int newlines = add_gap(layout, layout->previous_end, start);
+    bool continues = layout->parens > 0 || kind == T_PIPE ||
+                     (layout->previous && token_continues_line(layout->previous));
+    int newlines = add_gap(layout, layout->previous_end, start, continues);
     bool closes = kind == '}' || kind == ')' || kind == ']';
     if (newlines) {
-        bool continues = layout->parens > 0 || kind == T_PIPE ||
-                         (layout->previous && token_continues_line(layout->previous));
         bool blank = newlines > 1 && layout->previous != 0 && layout->previous != '{' && !closes &&
                      !continues;
         if (closes) {
@@ -281,10 +284,26 @@ static void read_tokens(Layout *layout) {
         }
         add_token(layout, kind, start, end);
     }
-    add_gap(layout, layout->previous_end, (int)parse->source->length);
+    add_gap(layout, layout->previous_end, (int)parse->source->length, false);
 }
 
 /* -- Alignment */
+
+/* What writers align: signs, comments, and what follows `:` or `=`. */
+static bool may_align(const Piece *piece) {
+    int before = piece[-1].kind;
+    switch (piece->kind) {
+    case '=':
+    case T_PIPE:
+    case T_STORE:
+    case T_ARROW:
+    case T_AS:
+    case T_COMMENT:
+        return true;
+    default:
+        return before == ':' || before == '=';
+    }
+}
 
 static bool is_padded(const Piece *piece) {
     return piece->width > piece->gap && piece->width > 1;
@@ -312,7 +331,8 @@ static void find_groups(Layout *layout) {
         for (size_t k = 1; k < line->pieces.count; k++) {
             Piece *piece = &line->pieces.items[k];
             Piece *other = piece_at_column(next, piece->column, piece->kind);
-            if (!other || (!is_padded(piece) && !is_padded(other))) {
+            if (!other || !may_align(piece) || !may_align(other) ||
+                (!is_padded(piece) && !is_padded(other))) {
                 continue;
             }
             if (piece->group < 0) {
