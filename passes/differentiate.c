@@ -105,6 +105,10 @@ void gradient_add(Gradient *gradient, Value *value, Value *cotangent) {
     if (!cotangent || !value_flag(&gradient->active, value)) {
         return;
     }
+    if (!type_equal(cotangent->type, value->type)) {
+        /* The same sizes, which size algebra cannot always prove (a strided slice of a padding). */
+        cotangent = b_reshape(&gradient->b, cotangent, value->type.rank, value->type.dims);
+    }
     Value *sum = gradient_get(gradient, value);
     sum = sum ? b_add(&gradient->b, sum, cotangent) : cotangent;
     table_set(gradient->pass->scratch, &gradient->cotangents, value, sum);
