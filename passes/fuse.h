@@ -1,0 +1,103 @@
+/* Inside fusion: the units (ops that compute) of one block, what they read through free ops, and the
+ * groups they form. A free op (movement, constants, casts, windows) belongs to nobody: it is cloned into every
+ * group that reads through it. */
+#ifndef DLC_PASSES_FUSE_H
+#define DLC_PASSES_FUSE_H
+
+#include "passes/pass.h"
+
+typedef enum GroupKind {
+    GROUP_LOOP,     /* maps over one space */
+    GROUP_REDUCE,   /* reductions of one space over the same axes, with maps before and after */
+    GROUP_CONTRACT, /* one contraction and its epilogue */
+    GROUP_CONV,
+    GROUP_ROOT,   /* scatter, sort, prefix, update: alone, with absorbed producers */
+    GROUP_BARRIER /* never in a kernel: loops, checks, yields */
+} GroupKind;
+
+/* Sizes of the axes that are not of size one, in order. */
+typedef struct Space {
+    int32_t rank;
+    const Size *dims[TYPE_MAX_RANK];
+} Space;
+
+/* How the axes of a value that is read lie in the reader's space. */
+typedef struct AxisMap {
+    bool is_general; /* no plain correspondence */
+    int32_t rank;
+    int8_t axis[TYPE_MAX_RANK]; /* of the value's wide axis i: the wide axis of the reader's space */
+} AxisMap;
+
+typedef struct Edge {
+    int32_t unit; /* the producer; -1: from outside the block, or an argument */
+    const Value *value;
+    AxisMap map;
+} Edge;
+
+typedef struct Unit {
+    Op *op;
+    GroupKind kind;
+    Space space;      /* that it iterates over; of a reduction: its operand's */
+    Space kept;       /* GROUP_REDUCE: of its result */
+    uint32_t reduced; /* GROUP_REDUCE: bits of the space's axes */
+    VEC(Edge) reads;
+    VEC(int32_t) users; /* units, once per edge */
+    int32_t group;      /* its group, or a former one: see fuse_group */
+    double cost;        /* scalar work per element of its space */
+    bool is_live;
+    bool is_update;  /* feeds only stores of parameters and slots */
+    bool is_inlined; /* absorbed: recomputed where it is read */
+    int32_t visited; /* stamp of the last search */
+} Unit;
+
+typedef struct Group {
+    int32_t merged_into; /* -1: itself */
+    GroupKind kind;
+    Space space, kept;
+    uint32_t reduced;
+    VEC(int32_t) units; /* ascending */
+    int32_t first, last; /* positions */
+    int32_t n_reduce;
+    int32_t visited;
+} Group;
+
+typedef struct Fuse {
+    PassContext *pass;
+    Context *context;
+    Arena *arena;
+    Func *func;
+    Block *block;
+    VEC(Unit) units;
+    Group *groups; /* one per unit at first */
+    int32_t *unit_of; /* by op id; -1 */
+    int32_t n_ids;
+    int32_t stamp;
+    bool trivial; /* one op per fusion */
+} Fuse;
+
+bool fuse_op_is_free(const Op *op);
+bool fuse_op_is_barrier(const Op *op);
+
+/* fuse_graph.c */
+void fuse_collect(Fuse *f);
+Space fuse_space(Type type);
+bool space_equal(const Space *a, const Space *b);
+double space_elements(const Space *space);
+bool map_is_same(const AxisMap *map, int32_t rank);
+/* Whether the map lists exactly the axes of a space of `rank` that are not in `reduced`. */
+bool map_is_kept(const AxisMap *map, int32_t rank, uint32_t reduced);
+
+/* fuse_merge.c */
+int32_t fuse_group(Fuse *f, int32_t unit);
+void fuse_merge_all(Fuse *f);
+/* Whether the group's kernel must go row by row: maps over the full space follow a reduction. */
+bool fuse_needs_row(Fuse *f, int32_t group);
+
+/* fuse_build.c */
+void fuse_build(Fuse *f);
+
+/* One op per fusion: what lowering needs when the fusing pass is skipped, and what fused results are
+ * compared with. */
+void fuse_trivially(PassContext *pass, Func *func);
+
+#endif

@@ -1,0 +1,252 @@
+/* Fusion, last step: each group becomes one fusion op; the block is laid out anew in dependency order. */
+#include "passes/fuse.h"
+
+typedef struct Build {
+    Fuse *f;
+    Value **final; /* by id of an old value: the fusion's result */
+    int32_t n_values;
+    /* The fusion being made. */
+    int32_t group;
+    Value **local; /* by id of an old value: its copy in the body */
+    int32_t *local_stamp;
+    int32_t stamp;
+    Block *body;
+    VEC(Value *) operands;
+    bool *placed; /* views, by op id */
+} Build;
+
+static Value *outer_value(Build *b, Value *v) {
+    return v->id < b->n_values && b->final[v->id] ? b->final[v->id] : v;
+}
+
+static void set_local(Build *b, const Value *v, Value *copy) {
+    b->local[v->id] = copy;
+    b->local_stamp[v->id] = b->stamp;
+}
+
+static Value *body_value(Build *b, Value *v);
+
+static void copy_op(Build *b, const Op *op) {
+    Func *func = b->f->func;
+    Value **operands = ARENA_ARRAY(b->f->arena, Value *, op->n_operands + 1);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        operands[i] = body_value(b, op->operands[i]);
+    }
+    Op *copy = op_create(func, op->code, operands, op->n_operands, op->n_results, 0);
+    memcpy(copy->attrs, op->attrs, sizeof(copy->attrs));
+    copy->place = op->place;
+    copy->label = op->label;
+    for (int32_t i = 0; i < op->n_results; i++) {
+        copy->results[i]->type = op->results[i]->type;
+        copy->results[i]->name = op->results[i]->name;
+        set_local(b, op->results[i], copy->results[i]);
+    }
+    op_append(b->body, copy);
+}
+
+static Value *body_value(Build *b, Value *v) {
+    if (b->local_stamp[v->id] == b->stamp) {
+        return b->local[v->id];
+    }
+    if (v->op && fuse_op_is_free(v->op)) {
+        copy_op(b, v->op);
+        return b->local[v->id];
+    }
+    Value *arg = block_add_arg(b->body, v->type, v->name);
+    VEC_PUSH(b->f->arena, &b->operands, outer_value(b, v));
+    set_local(b, v, arg);
+    return arg;
+}
+
+static const char *root_form(OpCode code) {
+    switch (code) {
+    case OP_take_add:
+    case OP_scatter_add:
+        return "scatter";
+    case OP_sort:
+        return "sort";
+    case OP_cumsum:
+        return "prefix";
+    default:
+        return "update";
+    }
+}
+
+static const char *group_form(Fuse *f, int32_t index) {
+    const Group *group = &f->groups[index];
+    bool only_arg = true;
+    switch (group->kind) {
+    case GROUP_LOOP:
+        return "loop";
+    case GROUP_CONTRACT:
+        return "contract";
+    case GROUP_CONV:
+        return "conv";
+    case GROUP_REDUCE:
+        for (size_t i = 0; i < group->units.count; i++) {
+            OpCode code = f->units.items[group->units.items[i]].op->code;
+            only_arg = only_arg && (code == OP_argmax || code == OP_argmin);
+        }
+        return fuse_needs_row(f, index) ? "row" : only_arg ? "argreduce" : "reduce";
+    default:
+        for (size_t i = 0; i < group->units.count; i++) {
+            const Unit *unit = &f->units.items[group->units.items[i]];
+            if (unit->kind == GROUP_ROOT) {
+                return root_form(unit->op->code);
+            }
+        }
+        return "loop";
+    }
+}
+
+static bool used_outside(const Build *b, const Unit *unit, const Value *v) {
+    for (size_t i = 0; i < unit->users.count; i++) {
+        int32_t user = unit->users.items[i];
+        const Unit *reader = &b->f->units.items[user];
+        if (!reader->is_live || fuse_group(b->f, user) == b->group) {
+            continue;
+        }
+        for (size_t j = 0; j < reader->reads.count; j++) {
+            if (reader->reads.items[j].value == v) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void build_group(Build *b, int32_t index) {
+    Fuse *f = b->f;
+    Func *func = f->func;
+    const Group *group = &f->groups[index];
+    b->group = index;
+    b->stamp++;
+    b->operands.count = 0;
+    b->body = block_create(func, NULL);
+    VEC(Value *) results = {0};
+    VEC(Value *) yields = {0};
+    const Op *named = NULL;
+    for (size_t i = 0; i < group->units.count; i++) {
+        const Unit *unit = &f->units.items[group->units.items[i]];
+        if (!unit->is_live) {
+            continue;
+        }
+        copy_op(b, unit->op);
+        named = !named || unit->kind == group->kind ? unit->op : named;
+        for (int32_t r = 0; r < unit->op->n_results; r++) {
+            Value *v = unit->op->results[r];
+            if (used_outside(b, unit, v)) {
+                VEC_PUSH(f->arena, &results, v);
+                VEC_PUSH(f->arena, &yields, b->local[v->id]);
+            }
+        }
+    }
+    Op *yield = op_create(func, OP_yield, yields.items, (int32_t)yields.count, 0, 0);
+    yield->place = named->place;
+    op_append(b->body, yield);
+    Op *fusion = op_create(func, OP_fusion, b->operands.items, (int32_t)b->operands.count,
+                           (int32_t)results.count, 1);
+    fusion->place = named->place;
+    fusion->label = named->label;
+    op_attr(fusion, "form")->text = context_intern(f->context, group_form(f, index));
+    fusion->blocks[0] = b->body;
+    b->body->owner = fusion;
+    for (size_t i = 0; i < results.count; i++) {
+        fusion->results[i]->type = results.items[i]->type;
+        fusion->results[i]->name = results.items[i]->name;
+        b->final[results.items[i]->id] = fusion->results[i];
+    }
+    op_append(f->block, fusion);
+}
+
+/* Views that an op outside kernels reads: kept as they are, in front of it. */
+static void place_views(Build *b, Value *v) {
+    Op *op = v->op;
+    if (!op || op->code != OP_reshape || op->id >= b->f->n_ids || b->placed[op->id] ||
+        op->parent != b->f->block) {
+        return;
+    }
+    b->placed[op->id] = true;
+    place_views(b, op->operands[0]);
+    op_append(b->f->block, op);
+}
+
+static void place_barrier(Build *b, Op *op) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        place_views(b, op->operands[i]);
+    }
+    op_append(b->f->block, op);
+}
+
+/* -- order: of the groups that are ready, the one whose last op stood first */
+typedef struct Order {
+    int32_t *waiting; /* per group: reads of unplaced groups */
+    bool *done;
+} Order;
+
+static void count_waiting(Fuse *f, Order *order, int32_t unit, int32_t step) {
+    int32_t from = fuse_group(f, unit);
+    const Unit *producer = &f->units.items[unit];
+    for (size_t i = 0; i < producer->users.count; i++) {
+        int32_t user = producer->users.items[i];
+        if (f->units.items[user].is_live && fuse_group(f, user) != from) {
+            order->waiting[fuse_group(f, user)] += step;
+        }
+    }
+}
+
+static int32_t next_ready(Fuse *f, const Order *order) {
+    int32_t best = -1;
+    for (size_t i = 0; i < f->units.count; i++) {
+        const Group *group = &f->groups[i];
+        if (group->merged_into >= 0 || order->done[i] || order->waiting[i] > 0) {
+            continue;
+        }
+        if (best < 0 || group->last < f->groups[best].last) {
+            best = (int32_t)i;
+        }
+    }
+    return best;
+}
+
+void fuse_build(Fuse *f) {
+    Build b = {.f = f, .n_values = f->func->n_values};
+    b.final = ARENA_ARRAY(f->arena, Value *, b.n_values + 1);
+    b.local = ARENA_ARRAY(f->arena, Value *, b.n_values + 1);
+    b.local_stamp = ARENA_ARRAY(f->arena, int32_t, b.n_values + 1);
+    b.placed = ARENA_ARRAY(f->arena, bool, f->n_ids + 1);
+    size_t n = f->units.count;
+    Order order = {.waiting = ARENA_ARRAY(f->arena, int32_t, n + 1),
+                   .done = ARENA_ARRAY(f->arena, bool, n + 1)};
+    for (size_t i = 0; i < n; i++) {
+        order.done[i] = !f->units.items[i].is_live && f->groups[i].units.count == 1;
+        if (f->units.items[i].is_live) {
+            count_waiting(f, &order, (int32_t)i, 1);
+        }
+    }
+    /* The old ops keep their fields: free ones are still read through their values. */
+    f->block->first = f->block->last = NULL;
+    for (int32_t g = next_ready(f, &order); g >= 0; g = next_ready(f, &order)) {
+        const Group *group = &f->groups[g];
+        order.done[g] = true;
+        if (group->kind == GROUP_BARRIER) {
+            place_barrier(&b, f->units.items[group->units.items[0]].op);
+        } else {
+            build_group(&b, g);
+        }
+        for (size_t i = 0; i < group->units.count; i++) {
+            if (f->units.items[group->units.items[i]].is_live) {
+                count_waiting(f, &order, group->units.items[i], -1);
+            }
+        }
+    }
+    Op *yield = NULL;
+    BLOCK_EACH_OP(f->block, op) {
+        yield = op->code == OP_yield ? op : yield;
+    }
+    if (yield && yield != f->block->last) {
+        op_unlink(yield);
+        op_append(f->block, yield);
+    }
+    func_replace_values(f->func, b.final);
+}
