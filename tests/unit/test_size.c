@@ -470,6 +470,50 @@ static void test_types(void **state) {
     assert_false(dtype_from_name("f8", &ignored));
 }
 
+/* Fails the n-th allocation and all later ones; counts what is alive. */
+typedef struct Meter {
+    long left, alive;
+} Meter;
+
+static void *meter_alloc(void *user, size_t bytes) {
+    Meter *meter = user;
+    if (meter->left-- <= 0) {
+        return NULL;
+    }
+    meter->alive++;
+    return malloc(bytes);
+}
+
+static void meter_free(void *user, void *memory) {
+    ((Meter *)user)->alive--;
+    free(memory);
+}
+
+static void test_failing_allocation(void **state) {
+    Fixture *f = *state;
+    volatile bool passed = false;
+    for (volatile long n = 0; !passed; n++) {
+        Meter meter = {.left = n};
+        dlc_allocator allocator = {meter_alloc, meter_free, &meter};
+        context_finish(&f->context);
+        context_init(&f->context, &allocator, &f->boundary);
+        if (setjmp(f->boundary.jump) == 0) {
+            uint64_t random = 5;
+            for (int round = 0; round < 60; round++) {
+                Node nodes[N_NODES];
+                build_nodes(f, &random, nodes);
+                check_text(f, nodes[N_NODES - 1].size);
+            }
+            passed = true;
+        } else {
+            assert_int_equal(f->boundary.status, DLC_ERROR_OUT_OF_MEMORY);
+        }
+        context_finish(&f->context);
+        assert_int_equal(meter.alive, 0);
+    }
+    context_init(&f->context, NULL, &f->boundary);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_identities, setup, teardown),
@@ -480,6 +524,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_types, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_algebra, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_substitution, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failing_allocation, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
