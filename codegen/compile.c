@@ -1,0 +1,540 @@
+/* Compiles one program to one plan; see compile.h. Everything lives in arenas of this call; running
+ * out of memory or meeting a limit jumps to the boundary here, which frees them and says so. */
+#include "codegen/compile.h"
+
+#include "codegen/compile_manifest.h"
+#include "codegen/schedule.h"
+#include "codegen/target.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+#include "ir/base/file.h"
+#include "passes/pass.h"
+#include "runtime/kernel_abi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { MAX_TARGETS = 16 };
+
+/* One call's state. Fields that are freed after a jump are set before anything that may jump;
+ * volatile is not needed because the struct lives in the caller's frame and is reached by pointer.
+ */
+typedef struct Driver {
+    CompileCall *call;
+    const dlc_compile_options *options;
+    Boundary boundary;
+    Context context;
+    Arena scratch;
+    Module *module;
+    Str plan; /* the finished bytes */
+    Str text; /* for on_text */
+    TargetImage images[MAX_TARGETS];
+    FileView imports[64];
+    int n_imports;
+    bool done; /* an emit stage was reached: stop without a plan */
+} Driver;
+
+static _Noreturn void leave(Driver *d, dlc_status status, const char *message) {
+    snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "%s", message);
+    boundary_leave(&d->boundary, status);
+}
+
+/* Between stages: tells progress, asks whether to stop. */
+static void stage(Driver *d, const char *what, double share) {
+    if (d->call->progress) {
+        d->call->progress(d->call->user, what, share);
+    }
+    if (d->call->cancelled && d->call->cancelled(d->call->user)) {
+        leave(d, DLC_ERROR_CANCELLED, "cancelled");
+    }
+}
+
+static bool emit_is(const Driver *d, const char *name) {
+    return d->options->emit && strcmp(d->options->emit, name) == 0;
+}
+
+static void give_text(Driver *d, const char *name) {
+    if (d->text.failed) {
+        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    if (d->options->on_text) {
+        d->options->on_text(d->options->user, name, str_text(&d->text));
+    }
+    str_clear(&d->text);
+}
+
+static void check_diagnostics(Driver *d) {
+    if (d->context.diags.n_errors > 0) {
+        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+}
+
+/* -- Sources -- */
+
+static const Source *import_source(void *user, Context *context, const Source *importer,
+                                   const char *path, const char **out_problem) {
+    Driver *d = user;
+    if (d->options->import) {
+        const char *text = NULL;
+        size_t length = 0;
+        if (d->options->import(d->options->user, importer->name, path, &text, &length) != DLC_OK) {
+            *out_problem = "not found";
+            return NULL;
+        }
+        return context_source(context, path, text, length, false);
+    }
+    const char *slash = strrchr(importer->name, '/');
+    const char *full = path[0] == '/' || !slash
+                           ? path
+                           : arena_format(&context->arena, "%.*s/%s", (int)(slash - importer->name),
+                                          importer->name, path);
+    if (d->n_imports == (int)(sizeof(d->imports) / sizeof(d->imports[0]))) {
+        *out_problem = "too many imported files";
+        return NULL;
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    FileView *view = &d->imports[d->n_imports];
+    if (file_view_open(full, view, message) != DLC_OK) {
+        const char *colon = strrchr(message, ':');
+        *out_problem = arena_strdup(&context->arena, colon ? colon + 2 : message);
+        return NULL;
+    }
+    d->n_imports++;
+    return context_source(context, full, (const char *)view->data, view->size, false);
+}
+
+/* The program's module, from a program or from IR text; NULL when only diagnostics were wanted. */
+static Module *front(Driver *d) {
+    CompileCall *call = d->call;
+    const dlc_compile_options *options = d->options;
+    const Source *source = context_source(&d->context, call->name, call->text, call->length, false);
+    if (options->flags & DLC_COMPILE_INPUT_IR) {
+        Module *module = module_parse(&d->context, source);
+        check_diagnostics(d);
+        return module;
+    }
+    if (emit_is(d, "ast")) {
+        AstFile *file = frontend_parse(&d->context, source);
+        check_diagnostics(d);
+        ast_print(file, &d->text);
+        give_text(d, "ast");
+        d->done = true;
+        return NULL;
+    }
+    FrontendDefine *defines = ARENA_ARRAY(&d->scratch, FrontendDefine, options->n_defines + 1);
+    for (size_t i = 0; i < options->n_defines; i++) {
+        defines[i] = (FrontendDefine){options->defines[i].name, options->defines[i].value};
+    }
+    FrontendOptions front_options = {.source = source,
+                                     .defines = defines,
+                                     .n_defines = (int32_t)options->n_defines,
+                                     .import = import_source,
+                                     .import_user = d,
+                                     .default_float = (DType)d->context.default_float};
+    if (options->flags & DLC_COMPILE_CHECK) {
+        frontend_check(&d->context, &front_options);
+        check_diagnostics(d);
+        d->done = true;
+        return NULL;
+    }
+    Module *module = frontend_compile(&d->context, &front_options);
+    check_diagnostics(d);
+    return module;
+}
+
+static void verify(Driver *d, const char *after) {
+    Str report;
+    str_init(&report, d->call->allocator);
+    bool sound = module_verify(d->module, &report);
+    if (!sound) {
+        snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "internal error: unsound IR after %s: %s",
+                 after, str_text(&report));
+    }
+    str_finish(&report);
+    if (!sound) {
+        boundary_leave(&d->boundary, DLC_ERROR_INTERNAL);
+    }
+}
+
+/* -- Passes -- */
+
+static bool pass_known(const char *name) {
+    for (int i = 0; pass_name(i); i++) {
+        if (strcmp(pass_name(i), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_pass(void *user, const char *pass, const char *text) {
+    Driver *d = user;
+    if (d->options->on_text) {
+        d->options->on_text(d->options->user, pass, text);
+    }
+}
+
+static void run_passes(Driver *d, const Machine *machine) {
+    const dlc_compile_options *options = d->options;
+    const char *emit =
+        options->emit && strcmp(options->emit, "grad") == 0 ? "differentiate" : options->emit;
+    bool stops = emit && pass_known(emit);
+    PipelineOptions pipeline = {.stop_after = stops ? emit : NULL,
+                                .print_after = options->print_after,
+                                .print = print_pass,
+                                .print_user = d,
+                                .verify_each = (options->flags & DLC_COMPILE_VERIFY_EACH) != 0,
+                                .time_passes = (options->flags & DLC_COMPILE_TIME_PASSES) != 0,
+                                .skip = options->skip_passes};
+    PipelineReport report = {0};
+    bool ok = passes_run(d->module, machine, &pipeline, &report);
+    if (options->flags & DLC_COMPILE_TIME_PASSES) {
+        for (size_t i = 0; i < report.times.count; i++) {
+            const PassTime *time = &report.times.items[i];
+            str_addf(&d->text, "%-16s %9.3f ms  %6d -> %6d ops%s\n", time->pass,
+                     1e3 * time->seconds, time->ops_before, time->ops_after,
+                     time->changed ? "" : "  (no change)");
+        }
+        give_text(d, "times");
+    }
+    check_diagnostics(d);
+    if (!ok) {
+        leave(d, DLC_ERROR_COMPILE, "the passes failed");
+    }
+    if (stops) {
+        module_print(d->module, &d->text);
+        give_text(d, options->emit);
+        d->done = true;
+    }
+}
+
+/* -- Code -- */
+
+static int thread_count(const Driver *d) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return d->options->threads > 0 ? d->options->threads : cores > 0 ? (int)cores : 1;
+}
+
+static void show_kernels(Driver *d, const Target *target, const Machine *machine,
+                         const KernelPool *pool) {
+    for (size_t i = 0; i < pool->kernels.count; i++) {
+        kernel_print(pool->kernels.items[i], &d->text);
+        if (target->show && d->options->flags & DLC_COMPILE_EXPLAIN) {
+            (void)target->show(machine, pool->kernels.items[i], &d->text);
+        }
+        str_add(&d->text, "\n");
+    }
+    give_text(d, "kernels");
+}
+
+/* "cpu:x86-64-v3" -> target and machine. */
+static const Target *target_describe(Driver *d, const char *text, Machine *machine) {
+    const char *colon = strchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : strlen(text);
+    const char *name = arena_strndup(&d->scratch, text, n);
+    const Target *target = target_find(name);
+    char message[COMPILE_MESSAGE_BYTES] = "";
+    if (!target) {
+        int at = snprintf(message, sizeof(message), "unknown target '%s'; there are", name);
+        for (int i = 0; target_at(i); i++) {
+            at += snprintf(message + at, sizeof(message) - (size_t)at, " %s", target_at(i)->name);
+        }
+        leave(d, DLC_ERROR_UNSUPPORTED, message);
+    }
+    dlc_status status = target->describe(colon ? colon + 1 : NULL, &d->scratch, machine, message);
+    if (status != DLC_OK) {
+        leave(d, status, message);
+    }
+    return target;
+}
+
+static void make_code(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
+                      int number) {
+    PlanTables *tables = plan_writer_target(writer);
+    tables->target = (PlanTarget){.device = plan_writer_string(writer, machine->target),
+                                  .machine = plan_writer_string(writer, machine->name),
+                                  .features = plan_writer_string(writer, machine->features),
+                                  .abi = KERNEL_ABI_VERSION};
+    KernelPool pool;
+    kernel_pool_init(&pool, &d->scratch);
+    schedule_module(d->module, machine, writer, tables, &pool);
+    if (emit_is(d, "kernels")) {
+        show_kernels(d, target, machine, &pool);
+        d->done = true;
+        return;
+    }
+    stage(d, "generating code", 0.6);
+    char message[COMPILE_MESSAGE_BYTES] = "";
+    TargetImage *image = &d->images[number];
+    dlc_status status = target->emit(machine, pool.kernels.items, (int32_t)pool.kernels.count,
+                                     thread_count(d), d->call->allocator, image, message);
+    if (status != DLC_OK) {
+        leave(d, status, message[0] ? message : "code generation failed");
+    }
+    for (size_t i = 0; i < tables->kernels.count; i++) {
+        tables->kernels.items[i].entry = image->entries[i];
+    }
+    tables->image = image->bytes;
+    tables->n_image = image->n_bytes;
+}
+
+/* The IR that a plan carries: as the front end made it, before anything machine-dependent. */
+static const char *portable_ir(Driver *d) {
+    module_print(d->module, &d->text);
+    if (d->text.failed) {
+        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    const char *ir = arena_strndup(&d->scratch, str_text(&d->text), d->text.length);
+    str_clear(&d->text);
+    return ir;
+}
+
+static void explain_fusions(Driver *d) {
+    for (Func *func = d->module->first; func; func = func->next) {
+        str_addf(&d->text, "%s\n", func->name);
+        BLOCK_EACH_OP (func->body, op) {
+            if (op->code != OP_fusion) {
+                str_addf(&d->text, "  %s\n", op_info(op->code)->name);
+                continue;
+            }
+            str_addf(&d->text, "  %s:", op_text(op, "form"));
+            BLOCK_EACH_OP (op->blocks[0], inner) {
+                if (inner->code != OP_yield) {
+                    str_addf(&d->text, " %s", op_info(inner->code)->name);
+                }
+            }
+            str_addf(&d->text, "  # %s\n", op->label ? op->label : "");
+        }
+    }
+    give_text(d, "explain");
+}
+
+static void drive(Driver *d) {
+    stage(d, "reading the program", 0);
+    d->module = front(d);
+    if (d->done) {
+        return;
+    }
+    if (!d->module) {
+        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+    verify(d, "the front end");
+    if (emit_is(d, "ir")) {
+        module_print(d->module, &d->text);
+        give_text(d, "ir");
+        d->done = true;
+        return;
+    }
+    static const char *const stages[] = {"grad", "kernels", "schedule", "plan"};
+    bool known = !d->options->emit || pass_known(d->options->emit);
+    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+        known = known || emit_is(d, stages[i]);
+    }
+    if (!known) {
+        leave(
+            d, DLC_ERROR_INVALID_ARGUMENT,
+            "unknown stage to emit; there are ast, ir, grad, every pass, kernels, schedule, plan");
+    }
+    static const char *const native[] = {"cpu:native"};
+    const char *const *targets = d->options->n_targets ? d->options->targets : native;
+    size_t n_targets = d->options->n_targets ? d->options->n_targets : 1;
+    if (n_targets > MAX_TARGETS) {
+        leave(d, DLC_ERROR_LIMIT, "too many targets");
+    }
+    PlanWriter writer;
+    plan_writer_init(&writer, &d->context, &d->scratch);
+    writer.ir = portable_ir(d);
+    PlanSetting model = {plan_writer_string(&writer, "model"),
+                         plan_writer_string(&writer, d->module->name)};
+    VEC_PUSH(&d->scratch, &writer.settings, model);
+    plan_writer_module(&writer, d->module);
+    Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
+    for (size_t t = 0; t < n_targets; t++) {
+        const Target *target = target_describe(d, targets[t], &machines[t]);
+        if (t > 0) {
+            /* Passes are machine-dependent from fusion on: start again from the portable form. */
+            const Source *source =
+                context_source(&d->context, "plan", writer.ir, strlen(writer.ir), false);
+            module_destroy(d->module);
+            d->module = NULL;
+            d->module = module_parse(&d->context, source);
+            check_diagnostics(d);
+        }
+        stage(d, "optimising", 0.2);
+        run_passes(d, &machines[t]);
+        if (d->done) {
+            return;
+        }
+        if (d->options->flags & DLC_COMPILE_EXPLAIN) {
+            explain_fusions(d);
+        }
+        make_code(d, &writer, target, &machines[t], (int)t);
+        if (d->done) {
+            return;
+        }
+    }
+    writer.manifest = manifest_text(&writer, d->module, &d->text);
+    stage(d, "writing the plan", 0.95);
+    plan_writer_finish(&writer, &d->plan);
+    if (d->plan.failed) {
+        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+}
+
+/* -- The module's functions -- */
+
+static char *text_take(const CompileCall *call, const Str *text) {
+    char *copy = call->allocator->alloc(call->allocator->user, text->length + 1);
+    if (copy) {
+        memcpy(copy, str_text(text), text->length + 1);
+    }
+    return copy;
+}
+
+static void diagnostics_take(Driver *d) {
+    CompileCall *call = d->call;
+    const DiagList *diags = &d->context.diags;
+    for (int form = 0; form < 3; form++) {
+        Str text;
+        str_init(&text, call->allocator);
+        for (size_t i = 0; i < diags->count; i++) {
+            if (form == 2) {
+                diag_print_json(diags->items[i], &text);
+                str_add(&text, "\n");
+            } else {
+                diag_print(diags->items[i], &text, form == 1);
+            }
+        }
+        call->diagnostics[form] = text.failed ? NULL : text_take(call, &text);
+        str_finish(&text);
+    }
+    call->n_errors = diags->n_errors;
+    call->n_warnings = diags->n_warnings;
+}
+
+static void driver_init(Driver *d, CompileCall *call) {
+    memset(d, 0, sizeof(*d));
+    d->call = call;
+    d->options = call->options;
+    str_init(&d->plan, call->allocator);
+    str_init(&d->text, call->allocator);
+}
+
+static void driver_finish(Driver *d) {
+    module_destroy(d->module);
+    for (int i = 0; i < d->n_imports; i++) {
+        file_view_close(&d->imports[i]);
+    }
+    for (int i = 0; i < MAX_TARGETS; i++) {
+        target_image_finish(&d->images[i], d->call->allocator);
+    }
+    arena_finish(&d->scratch);
+    context_finish(&d->context);
+    str_finish(&d->plan);
+    str_finish(&d->text);
+}
+
+/* Runs `work` inside a boundary and frees everything afterwards. */
+static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
+    Driver *d = call->allocator->alloc(call->allocator->user, sizeof(*d));
+    if (!d) {
+        snprintf(call->message, COMPILE_MESSAGE_BYTES, "out of memory");
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    driver_init(d, call);
+    if (setjmp(d->boundary.jump) == 0) {
+        context_init(&d->context, call->allocator, &d->boundary);
+        arena_init(&d->scratch, call->allocator, &d->boundary);
+        d->context.default_float =
+            call->options->float_type && strcmp(call->options->float_type, "f64") == 0 ? DT_F64
+                                                                                       : DT_F32;
+        work(d);
+    }
+    dlc_status status = d->boundary.status;
+    if (status == DLC_OK && !d->done && d->plan.length > 0) {
+        call->plan = call->allocator->alloc(call->allocator->user, d->plan.length);
+        if (call->plan) {
+            memcpy(call->plan, d->plan.text, d->plan.length);
+            call->n_plan = d->plan.length;
+        } else {
+            status = DLC_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    if (status == DLC_OK && d->text.length > 0) {
+        call->result = text_take(call, &d->text);
+        status = call->result ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+    }
+    if (setjmp(d->boundary.jump) == 0) { /* printing may need the arena */
+        diagnostics_take(d);
+    }
+    if (status != DLC_OK && !call->message[0]) {
+        bool internal = status == DLC_ERROR_INTERNAL && d->context.diags.count > 0;
+        snprintf(call->message, COMPILE_MESSAGE_BYTES, "%s",
+                 internal ? d->context.diags.items[d->context.diags.count - 1]->message
+                 : status == DLC_ERROR_LIMIT         ? "a limit of the compiler was met"
+                 : status == DLC_ERROR_OUT_OF_MEMORY ? "out of memory"
+                                                     : "");
+    }
+    driver_finish(d);
+    call->allocator->free(call->allocator->user, d);
+    return status;
+}
+
+static dlc_status compile(CompileCall *call) {
+    return guarded(call, drive);
+}
+
+static void format_work(Driver *d) {
+    const Source *source =
+        context_source(&d->context, d->call->name, d->call->text, d->call->length, false);
+    d->done = true;
+    if (!frontend_format(&d->context, source, &d->text)) {
+        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+    if (d->text.length == 0) {
+        str_add(&d->text, "\n");
+    }
+}
+
+static dlc_status format(CompileCall *call) {
+    return guarded(call, format_work);
+}
+
+static void explain_work(Driver *d) {
+    static const char *const names[DIAG_COUNT] = {
+#define DIAG(id, name, severity, text) [DIAG_##name] = text,
+#include "ir/base/diag.def"
+#undef DIAG
+    };
+    const char *topic = d->call->text;
+    d->done = true;
+    if (strcmp(topic, "ops") == 0) {
+        for (int i = 0; i < OP_CODE_COUNT; i++) {
+            str_addf(&d->text, "%-18s %s\n", op_info((OpCode)i)->name, op_info((OpCode)i)->doc);
+        }
+        return;
+    }
+    if (strcmp(topic, "passes") == 0) {
+        for (int i = 0; pass_name(i); i++) {
+            str_addf(&d->text, "%-16s %s\n", pass_name(i), pass_doc(i));
+        }
+        return;
+    }
+    for (int i = 0; i < DIAG_COUNT; i++) {
+        if (strcmp(diag_code((DiagId)i), topic) == 0) {
+            str_addf(&d->text, "%s: %s\n", topic, names[i]);
+            return;
+        }
+    }
+    leave(d, DLC_ERROR_NOT_FOUND, "no such diagnostic; topics are E0101 and the like, ops, passes");
+}
+
+static dlc_status explain(CompileCall *call) {
+    return guarded(call, explain_work);
+}
+
+const CompileModule *dlc_compile_module_v1(void) {
+    static const CompileModule module = {COMPILE_ABI_VERSION, compile, format, explain};
+    return &module;
+}

@@ -1,0 +1,97 @@
+/* What this machine can do, measured: the denominators of a bench. */
+#include "runtime/cpu/cpu_device.h"
+
+#include <omp.h>
+
+enum { PEAK_BYTES = 64 * 1024 * 1024 }; /* a thread's part, beyond any cache */
+
+#if defined(__x86_64__)
+#define PEAK_LOOP(name, isa, width)                                                                \
+    __attribute__((target(isa))) static float name(int64_t rounds) {                               \
+        typedef float Vector __attribute__((vector_size(width)));                                  \
+        Vector sums[12], scale = {0}, step = {0};                                                  \
+        scale += 0.999f;                                                                           \
+        step += 1e-3f;                                                                             \
+        for (int i = 0; i < 12; i++) {                                                             \
+            sums[i] = step * (float)i;                                                             \
+        }                                                                                          \
+        for (int64_t r = 0; r < rounds; r++) {                                                     \
+            _Pragma("GCC unroll 12") for (int i = 0; i < 12; i++) {                                \
+                sums[i] = sums[i] * scale + step;                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        float total = 0;                                                                           \
+        for (int i = 0; i < 12; i++) {                                                             \
+            total += sums[i][0];                                                                   \
+        }                                                                                          \
+        return total;                                                                              \
+    }
+#pragma GCC push_options
+#pragma GCC optimize("O3,fp-contract=fast")
+PEAK_LOOP(peak_512, "avx512f,fma", 64)
+PEAK_LOOP(peak_256, "avx2,fma", 32)
+PEAK_LOOP(peak_128, "sse2", 16)
+#pragma GCC pop_options
+#endif
+
+double cpu_peak_flops(int threads) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    float (*loop)(int64_t) = peak_128;
+    double width = 4;
+    if (__builtin_cpu_supports("avx512f")) {
+        loop = peak_512;
+        width = 16;
+    } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        loop = peak_256;
+        width = 8;
+    }
+    int64_t rounds = 1000000;
+    double best = 0;
+    for (int attempt = 0; attempt < 5; attempt++) {
+        volatile float sink = 0;
+        double start = clock_seconds();
+        int used = 1;
+#pragma omp parallel num_threads(threads)
+        {
+            float total = loop(rounds);
+#pragma omp critical
+            {
+                sink += total;
+                used = omp_get_num_threads();
+            }
+        }
+        double seconds = clock_seconds() - start;
+        double rate = 24 * width * (double)rounds * used / seconds;
+        best = rate > best ? rate : best;
+    }
+    return best;
+#else
+    (void)threads;
+    return 0;
+#endif
+}
+
+double cpu_peak_bytes(const dlc_allocator *allocator, int threads) {
+    size_t n = PEAK_BYTES / sizeof(uint64_t) * (size_t)threads;
+    uint64_t *memory = memory_new_aligned(allocator, n * sizeof(uint64_t));
+    if (!memory) {
+        return 0;
+    }
+    memset(memory, 1, n * sizeof(uint64_t));
+    double best = 0;
+    volatile uint64_t sink = 0;
+    for (int attempt = 0; attempt < 4; attempt++) {
+        double start = clock_seconds();
+        uint64_t total = 0;
+#pragma omp parallel for num_threads(threads) reduction(+ : total) schedule(static)
+        for (size_t i = 0; i < n; i++) {
+            total += memory[i];
+        }
+        sink += total;
+        double rate = (double)(n * sizeof(uint64_t)) / (clock_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    memory_free_aligned(allocator, memory);
+    return best;
+}

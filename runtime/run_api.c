@@ -1,0 +1,260 @@
+/* The public face of running: entries, outputs, metrics, single training steps, variables. */
+#include "runtime/session.h"
+#include "runtime/tensor.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+static dlc_status non_finite(dlc_session *session, const EntryState *entry) {
+    return context_fail(
+        session->context, DLC_ERROR_NON_FINITE,
+        "step %" PRId64 " of '%s': loss (%g) or gradients are not finite; nothing was "
+        "stored",
+        session_counter(session, "step"), plan_text(session->file, entry->record->name),
+        session_loss(session, entry));
+}
+
+dlc_status dlc_run(dlc_session *session, const char *name) {
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (context_cancelled(session->context)) {
+        return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+    }
+    dlc_status status = session_run(session, entry);
+    return status == DLC_OK && !session->last_ok ? non_finite(session, entry) : status;
+}
+
+dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
+    EntryState *entry = session_entry(session, "train");
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (out && out->struct_size != sizeof(*out)) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    }
+    double start = clock_seconds();
+    dlc_status status = session_run(session, entry);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (!session->last_ok) {
+        return non_finite(session, entry);
+    }
+    int64_t step = session_counter(session, "step") + 1;
+    status = dlc_set_counter(session, "step", step);
+    if (status == DLC_OK && out) {
+        int32_t batch = plan_batch_dim(session->file, session->tables);
+        *out = (dlc_step_info){
+            .struct_size = sizeof(*out),
+            .step = step,
+            .steps = session_counter(session, "steps"),
+            .epoch = session_counter(session, "epoch"),
+            .loss = session_loss(session, entry),
+            .lr = session_info(session, entry, "lr"),
+            .grad_norm = session_info(session, entry, "grad_norm"),
+            .seconds = clock_seconds() - start,
+            .rows = batch >= 0 ? entry->layout->vars[batch] : 1,
+        };
+    }
+    return status;
+}
+
+/* The entry must be the one that ran last: the arena is shared. */
+static dlc_status output_find(dlc_session *session, const char *entry_name, const char *name,
+                              EntryState **out_entry, int32_t *out_result) {
+    EntryState *entry = session_entry(session, entry_name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (session->last != entry) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "'%s' is not the entry that ran last: its results are gone",
+                            plan_text(session->file, entry->record->name));
+    }
+    for (int32_t i = 0; i < entry->record->n_results; i++) {
+        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+        bool named = result->role != PLAN_RESULT_STORE && result->role != PLAN_RESULT_OK;
+        if (name ? named && strcmp(plan_text(session->file, result->name), name) == 0
+                 : result->role == PLAN_RESULT_OUTPUT) {
+            *out_entry = entry;
+            *out_result = i;
+            return DLC_OK;
+        }
+    }
+    return context_fail(session->context, DLC_ERROR_NOT_FOUND, "entry '%s' has no output '%s'",
+                        plan_text(session->file, entry->record->name), name ? name : "");
+}
+
+dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const char *name,
+                           const DLTensor **out) {
+    EntryState *entry = NULL;
+    int32_t number = 0;
+    dlc_status status = output_find(session, entry_name, name, &entry, &number);
+    if (status != DLC_OK) {
+        return status;
+    }
+    const PlanResult *result = &session->tables->results[entry->record->first_result + number];
+    int64_t bytes;
+    if (!plan_shape(session->file, result->type, entry->layout->vars, session->lent_dims, &bytes)) {
+        return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
+    }
+    session->lent = (DLTensor){.data = (void *)(uintptr_t)session_result(session, entry, number),
+                               .device = {kDLCPU, 0},
+                               .ndim = result->type.rank,
+                               .dtype = dl_dtype(result->type.dtype),
+                               .shape = session->lent_dims};
+    *out = &session->lent;
+    return DLC_OK;
+}
+
+dlc_status dlc_take_output(dlc_session *session, const char *entry_name, const char *name,
+                           DLManagedTensorVersioned **out) {
+    const DLTensor *view;
+    dlc_status status = dlc_view_output(session, entry_name, name, &view);
+    if (status != DLC_OK) {
+        return status;
+    }
+    int32_t dtype = PLAN_F32;
+    (void)dl_dtype_read(view->dtype, &dtype);
+    DLManagedTensorVersioned *copy =
+        tensor_new(&session->context->allocator, dtype, view->ndim, view->shape);
+    if (!copy) {
+        return context_out_of_memory(session->context);
+    }
+    tensor_copy_out(view, copy->dl_tensor.data);
+    *out = copy;
+    return DLC_OK;
+}
+
+dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metrics, size_t capacity,
+                       size_t *out_count) {
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (session->last != entry) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "'%s' is not the entry that ran last: its results are gone",
+                            plan_text(session->file, entry->record->name));
+    }
+    const PlanResult *results = session->tables->results + entry->record->first_result;
+    size_t n = 0;
+    for (int32_t i = 0; i < entry->record->n_results; i++) {
+        dlc_tensor_role role;
+        if (results[i].role == PLAN_RESULT_METRIC) {
+            role = DLC_ROLE_METRIC;
+        } else if (results[i].role == PLAN_RESULT_LOSS) {
+            role = DLC_ROLE_LOSS;
+        } else if (results[i].role == PLAN_RESULT_INFO) {
+            role = DLC_ROLE_INFO;
+        } else {
+            continue;
+        }
+        double value = element_double(session_result(session, entry, i), results[i].type.dtype);
+        for (int32_t k = 0; k < entry->record->n_results; k++) {
+            if (results[k].role == PLAN_RESULT_METRIC_OVER && role == DLC_ROLE_METRIC &&
+                results[k].name == results[i].name) {
+                value /= element_double(session_result(session, entry, k), results[k].type.dtype);
+            }
+        }
+        if (n < capacity) {
+            metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), value, role};
+        }
+        n++;
+    }
+    *out_count = n;
+    return DLC_OK;
+}
+
+static dlc_status variable_get(dlc_session *session, const char *name, Variable **out) {
+    *out = name ? session_variable(session, name) : NULL;
+    if (!*out) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "the plan has no parameter, state or slot '%s'", name ? name : "");
+    }
+    return DLC_OK;
+}
+
+dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTensor **out) {
+    Variable *variable;
+    dlc_status status = variable_get(session, name, &variable);
+    if (status == DLC_OK && !variable->data) {
+        status = session_allocate(session, NULL);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    session->lent = (DLTensor){.data = variable->data,
+                               .device = {kDLCPU, 0},
+                               .ndim = variable->record->type.rank,
+                               .dtype = dl_dtype(variable->record->type.dtype),
+                               .shape = variable->dims};
+    *out = &session->lent;
+    return DLC_OK;
+}
+
+dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTensor *value) {
+    Variable *variable;
+    int32_t dtype;
+    dlc_status status = variable_get(session, name, &variable);
+    if (status == DLC_OK) {
+        status = tensor_check(session->context, name, value, &dtype);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    PlanType type = variable->record->type;
+    if (dtype != type.dtype) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH, "'%s' is %s", name,
+                            plan_text(session->file, type.text));
+    }
+    int64_t dims[PLAN_MAX_DIMS];
+    memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
+    status = shape_bind(session, name, type, value->shape, value->ndim, dims);
+    for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
+        if (dims[d] >= 0) {
+            status = session_bind_number(session, d, dims[d]);
+        }
+    }
+    const DLTensor *own;
+    if (status == DLC_OK) {
+        status = dlc_view_variable(session, name, &own);
+    }
+    if (status == DLC_OK) {
+        tensor_copy_out(value, own->data);
+    }
+    return status;
+}
+
+dlc_status dlc_reset_caches(dlc_session *session) {
+    for (int64_t i = 0; i < session->n_variables; i++) {
+        Variable *variable = &session->variables[i];
+        if (variable->data && variable->record->role == PLAN_ARG_CACHE) {
+            memset(variable->data, 0, (size_t)variable->bytes);
+        }
+    }
+    return DLC_OK;
+}
+
+dlc_status dlc_init_weights(dlc_session *session) {
+    dlc_status status = session_allocate(session, NULL);
+    if (status != DLC_OK) {
+        return status;
+    }
+    for (int64_t i = 0; i < session->n_variables; i++) {
+        memset(session->variables[i].data, 0, (size_t)session->variables[i].bytes);
+    }
+    for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
+        EntryState *entry = &session->entries[i];
+        if (entry->record->purpose == PLAN_PURPOSE_INIT) {
+            status = session_run(session, entry);
+        }
+    }
+    if (status == DLC_OK) {
+        status = dlc_set_counter(session, "step", 0);
+    }
+    return status == DLC_OK ? dlc_set_counter(session, "epoch", 0) : status;
+}

@@ -1,0 +1,344 @@
+/* Training and evaluating over a dataset: the order of rows, the schedule's counters, checkpoints.
+ * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
+ * with the same bits. */
+#include "runtime/data/shuffle.h"
+#include "runtime/data_api.h"
+#include "runtime/tensor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_METRICS = 64 };
+
+typedef struct Trainer {
+    dlc_session *session;
+    dlc_context *context;
+    EntryState *entry;
+    const dlc_train_options *options;
+    int64_t rows, batch, steps_per_epoch, steps;
+    int64_t step;   /* done */
+    int64_t *order; /* of the epoch `order_epoch` */
+    int64_t order_epoch;
+    int64_t saved_step; /* the step that the checkpoint holds; -1: none */
+    char checkpoint[4096];
+    double loss;
+} Trainer;
+
+static int64_t setting_number(const dlc_session *session, const char *name) {
+    const char *text = plan_setting(session->file, name);
+    return text ? strtoll(text, NULL, 10) : 0;
+}
+
+/* -- Evaluation -- */
+
+typedef struct Sum {
+    double value, weight, over;
+    bool has_over;
+} Sum;
+
+/* Adds one batch's losses and metrics. */
+static void sums_add(const dlc_session *session, const EntryState *entry, int64_t count, Sum *sums,
+                     dlc_metric *metrics, size_t *out_n) {
+    const PlanResult *results = session->tables->results + entry->record->first_result;
+    size_t n = 0;
+    for (int32_t i = 0; i < entry->record->n_results && n < MAX_METRICS; i++) {
+        bool metric = results[i].role == PLAN_RESULT_METRIC;
+        if (!metric && results[i].role != PLAN_RESULT_LOSS) {
+            continue;
+        }
+        double value = element_double(session_result(session, entry, i), results[i].type.dtype);
+        double over = 0;
+        bool has_over = false;
+        for (int32_t k = 0; metric && k < entry->record->n_results; k++) {
+            if (results[k].role == PLAN_RESULT_METRIC_OVER && results[k].name == results[i].name) {
+                over = element_double(session_result(session, entry, k), results[k].type.dtype);
+                has_over = true;
+            }
+        }
+        sums[n].has_over = has_over;
+        sums[n].value += has_over ? value : value * (double)count;
+        sums[n].over += over;
+        sums[n].weight += (double)count;
+        metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), 0,
+                                  metric ? DLC_ROLE_METRIC : DLC_ROLE_LOSS};
+        n++;
+    }
+    *out_n = n;
+}
+
+dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
+                        dlc_metric *metrics, size_t capacity, size_t *out_count) {
+    EntryState *entry = session_entry(session, "eval");
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (!dataset || !out_count || asked < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument");
+    }
+    int64_t batch, n_rows = dataset_rows(&dataset->data);
+    dlc_status status = dlc_session_bind_data(session, "eval", dataset);
+    if (status == DLC_OK) {
+        status = data_batch(session, entry, asked, &batch);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    bool is_free = data_batch_is_free(session, entry);
+    if (n_rows == 0 || (!is_free && n_rows < batch)) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH,
+                            "%" PRId64 " rows are fewer than a batch of %" PRId64, n_rows, batch);
+    }
+    if (!is_free && n_rows % batch != 0) {
+        context_log(session->context, DLC_LOG_WARNING,
+                    "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
+                    batch, n_rows % batch);
+    }
+    int64_t *rows = memory_new(&session->context->allocator, (size_t)batch, sizeof(*rows));
+    if (!rows) {
+        return context_out_of_memory(session->context);
+    }
+    Sum sums[MAX_METRICS] = {0};
+    dlc_metric found[MAX_METRICS];
+    size_t n = 0;
+    for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
+        int64_t count = n_rows - first < batch ? n_rows - first : batch;
+        if (count < batch && !is_free) {
+            break;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            rows[i] = first + i;
+        }
+        if (context_cancelled(session->context)) {
+            status = context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+            break;
+        }
+        status = data_set_inputs(session, entry, &dataset->data, rows, count);
+        if (status == DLC_OK) {
+            status = session_run(session, entry);
+        }
+        if (status == DLC_OK) {
+            sums_add(session, entry, count, sums, found, &n);
+        }
+    }
+    memory_free(&session->context->allocator, rows);
+    if (status != DLC_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < n && i < capacity; i++) {
+        metrics[i] = found[i];
+        metrics[i].value = sums[i].value / (sums[i].has_over ? sums[i].over : sums[i].weight);
+    }
+    *out_count = n;
+    return DLC_OK;
+}
+
+/* -- Training -- */
+
+static dlc_status plan_length(Trainer *t) {
+    dlc_session *session = t->session;
+    const dlc_train_options *options = t->options;
+    t->rows = dataset_rows(&options->data->data);
+    dlc_status status = data_batch(session, t->entry, options->batch, &t->batch);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (t->rows < t->batch) {
+        return context_fail(t->context, DLC_ERROR_MISMATCH,
+                            "the data have %" PRId64 " rows, a batch needs %" PRId64, t->rows,
+                            t->batch);
+    }
+    t->steps_per_epoch = t->rows / t->batch;
+    int64_t steps = options->steps, epochs = options->epochs;
+    if (steps <= 0 && epochs <= 0) {
+        steps = setting_number(session, "steps");
+        epochs = steps > 0 ? 0 : setting_number(session, "epochs");
+    }
+    if (steps <= 0 && epochs <= 0) {
+        epochs = 1;
+        context_log(t->context, DLC_LOG_INFO,
+                    "no length is given: training for one epoch of %" PRId64 " steps",
+                    t->steps_per_epoch);
+    }
+    t->steps = steps > 0 ? steps : epochs * t->steps_per_epoch;
+    return DLC_OK;
+}
+
+static dlc_status counters_set(Trainer *t) {
+    dlc_status status = dlc_set_counter(t->session, "steps", t->steps);
+    if (status == DLC_OK) {
+        status = dlc_set_counter(t->session, "steps_per_epoch", t->steps_per_epoch);
+    }
+    if (status == DLC_OK && t->options->lr > 0) {
+        status = dlc_set_scalar(t->session, "lr", t->options->lr);
+    }
+    return status;
+}
+
+static dlc_status weights_begin(Trainer *t) {
+    const dlc_train_options *options = t->options;
+    if (options->checkpoint) {
+        int n = snprintf(t->checkpoint, sizeof(t->checkpoint), "%s/last.safetensors",
+                         options->checkpoint);
+        if (n < 0 || (size_t)n >= sizeof(t->checkpoint)) {
+            return context_fail(t->context, DLC_ERROR_INVALID_ARGUMENT,
+                                "the checkpoint's path is too long");
+        }
+        if (mkdir(options->checkpoint, 0777) != 0 && errno != EEXIST) {
+            return context_fail(t->context, DLC_ERROR_IO, "cannot make folder '%s': %s",
+                                options->checkpoint, strerror(errno));
+        }
+    }
+    if (options->resume && options->checkpoint && access(t->checkpoint, F_OK) == 0) {
+        dlc_status status = dlc_checkpoint_load(t->session, t->checkpoint);
+        t->step = status == DLC_OK ? session_counter(t->session, "step") : 0;
+        t->saved_step = t->step;
+        return status;
+    }
+    if (options->resume) {
+        context_log(t->context, DLC_LOG_INFO, "no checkpoint to resume from: starting anew");
+    }
+    if (options->keep_weights) {
+        dlc_status status = dlc_set_counter(t->session, "step", 0);
+        return status == DLC_OK ? session_allocate(t->session, NULL) : status;
+    }
+    return dlc_init_weights(t->session);
+}
+
+static dlc_status inputs_begin(Trainer *t) {
+    int64_t epoch = t->step / t->steps_per_epoch;
+    if (epoch != t->order_epoch) {
+        shuffle_permutation((uint64_t)session_counter(t->session, "seed"), (uint64_t)epoch, t->rows,
+                            t->order);
+        t->order_epoch = epoch;
+    }
+    dlc_status status = dlc_set_counter(t->session, "epoch", epoch);
+    if (status != DLC_OK) {
+        return status;
+    }
+    const int64_t *rows = t->order + t->step % t->steps_per_epoch * t->batch;
+    return data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
+}
+
+static dlc_status checkpoint_write(Trainer *t) {
+    if (!t->options->checkpoint || t->saved_step == t->step) {
+        return DLC_OK;
+    }
+    dlc_status status = dlc_checkpoint_save(t->session, t->checkpoint);
+    t->saved_step = status == DLC_OK ? t->step : t->saved_step;
+    return status;
+}
+
+static dlc_status evaluate_now(Trainer *t, const dlc_step_info *info, bool *stop) {
+    dlc_metric metrics[MAX_METRICS];
+    size_t n = 0;
+    dlc_status status = dlc_evaluate(t->session, t->options->eval_data, t->options->eval_batch,
+                                     metrics, MAX_METRICS, &n);
+    if (status == DLC_OK && t->options->on_eval) {
+        *stop = t->options->on_eval(t->options->user, info, metrics, n) != 0 || *stop;
+    }
+    return status;
+}
+
+static bool is_due(int64_t step, int64_t every, int64_t otherwise) {
+    return step % (every > 0 ? every : otherwise) == 0;
+}
+
+static dlc_status train_loop(Trainer *t) {
+    const dlc_train_options *options = t->options;
+    int64_t end =
+        options->stop_after > 0 && options->stop_after < t->steps ? options->stop_after : t->steps;
+    bool stop = false, cancelled = false;
+    dlc_status status = DLC_OK;
+    while (status == DLC_OK && t->step < end && !stop && !cancelled) {
+        double start = clock_seconds();
+        status = inputs_begin(t);
+        dlc_step_info info = {.struct_size = sizeof(info)};
+        if (status == DLC_OK) {
+            status = dlc_train_step(t->session, &info);
+        }
+        if (status != DLC_OK) {
+            break;
+        }
+        t->step = info.step;
+        t->loss = info.loss;
+        info.seconds = clock_seconds() - start;
+        info.rows = t->batch;
+        stop = options->on_step && options->on_step(options->user, &info) != 0;
+        cancelled = context_cancelled(t->context);
+        bool last = t->step == t->steps;
+        if (options->eval_data && !cancelled &&
+            (last || is_due(t->step, options->eval_every, t->steps_per_epoch))) {
+            status = evaluate_now(t, &info, &stop);
+            cancelled = status == DLC_ERROR_CANCELLED;
+            status = cancelled ? DLC_OK : status;
+        }
+        if (status == DLC_OK && is_due(t->step, options->checkpoint_every, t->steps_per_epoch)) {
+            status = checkpoint_write(t);
+        }
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_write(t);
+    }
+    if (status == DLC_OK && cancelled) {
+        status =
+            context_fail(t->context, DLC_ERROR_CANCELLED, "cancelled after step %" PRId64, t->step);
+    }
+    return status;
+}
+
+dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
+                     dlc_train_result *out) {
+    if (!session) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    dlc_train_options given;
+    if (!options_read(&given, sizeof(given), options) || !given.data ||
+        (out && out->struct_size != sizeof(*out))) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "bad struct_size, or no data");
+    }
+    Trainer t = {.session = session,
+                 .context = session->context,
+                 .entry = session_entry(session, "train"),
+                 .options = &given,
+                 .order_epoch = -1,
+                 .saved_step = -1,
+                 .loss = NAN};
+    if (!t.entry) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "the plan has no train entry: its program has no train block");
+    }
+    double start = clock_seconds();
+    dlc_status status = dlc_session_bind_data(session, "train", given.data);
+    if (status == DLC_OK) {
+        status = plan_length(&t);
+    }
+    if (status == DLC_OK) {
+        status = weights_begin(&t);
+    }
+    if (status == DLC_OK) {
+        status = counters_set(&t);
+    }
+    if (status == DLC_OK) {
+        t.order = memory_new(&session->context->allocator, (size_t)t.rows, sizeof(*t.order));
+        status = t.order ? DLC_OK : context_out_of_memory(session->context);
+    }
+    if (status == DLC_OK) {
+        status = train_loop(&t);
+    }
+    memory_free(&session->context->allocator, t.order);
+    if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
+        *out = (dlc_train_result){.struct_size = sizeof(*out),
+                                  .steps_done = t.step,
+                                  .steps = t.steps,
+                                  .finished = t.step == t.steps,
+                                  .last_loss = t.loss,
+                                  .seconds = clock_seconds() - start};
+    }
+    return status;
+}
