@@ -19,7 +19,8 @@ uint64_t kernel_hash(const Kernel *kernel) {
 
 static int64_t local_bytes(const KLocal *local) {
     /* Registers' widths: f16 and bf16 exist only in buffers. */
-    int64_t width = local->dtype == DT_F16 || local->dtype == DT_BF16 ? 4 : dtype_bytes(local->dtype);
+    int64_t width =
+        local->dtype == DT_F16 || local->dtype == DT_BF16 ? 4 : dtype_bytes(local->dtype);
     int64_t bytes = local->count * width;
     return (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN;
 }

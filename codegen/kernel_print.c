@@ -1,5 +1,5 @@
-/* The text form of kernels. Everything that decides the code is in it and nothing else: names and hints
- * are left out, sizes and variables are numbers. */
+/* The text form of kernels. Everything that decides the code is in it and nothing else: names and
+ * hints are left out, sizes and variables are numbers. */
 #include "codegen/kernel.h"
 #include "ir/base/str.h"
 

@@ -1,9 +1,10 @@
-/* The fuse pass: turns a Func's body and the blocks of its loops into fusion ops, views (reshape) and what
- * stands outside kernels (scan, while, check, show, yield). Steps: fuse_graph, fuse_merge, fuse_build. */
+/* The fuse pass: turns a Func's body and the blocks of its loops into fusion ops, views (reshape)
+ * and what stands outside kernels (scan, while, check, show, yield). Steps: fuse_graph, fuse_merge,
+ * fuse_build. */
 #include "passes/fuse.h"
 
 static void find_stops(Block *block, Value **map) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         if (op->code == OP_stop_gradient) {
             map[op->results[0]->id] = op->operands[0];
         }
@@ -25,8 +26,8 @@ static void unlink_stops(Block *block) {
     }
 }
 
-/* Gradients are taken: stop_gradient is the identity, and from here on marks the copies that fusion asks
- * for. */
+/* Gradients are taken: stop_gradient is the identity, and from here on marks the copies that fusion
+ * asks for. */
 static void drop_stop_gradients(PassContext *pass, Func *func) {
     func_renumber(func);
     Value **map = ARENA_ARRAY(pass->scratch, Value *, func->n_values + 1);
@@ -77,7 +78,7 @@ static void materialise_operands(Fuse *f) {
 }
 
 static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_blocks && op->code != OP_fusion; i++) {
             fuse_block(pass, func, op->blocks[i], trivial);
         }

@@ -1,6 +1,6 @@
-/* Inside fusion: the units (ops that compute) of one block, what they read through free ops, and the
- * groups they form. A free op (movement, constants, casts, windows) belongs to nobody: it is cloned into every
- * group that reads through it. */
+/* Inside fusion: the units (ops that compute) of one block, what they read through free ops, and
+ * the groups they form. A free op (movement, constants, casts, windows) belongs to nobody: it is
+ * cloned into every group that reads through it. */
 #ifndef DLC_PASSES_FUSE_H
 #define DLC_PASSES_FUSE_H
 
@@ -25,7 +25,8 @@ typedef struct Space {
 typedef struct AxisMap {
     bool is_general; /* no plain correspondence */
     int32_t rank;
-    int8_t axis[TYPE_MAX_RANK]; /* of the value's wide axis i: the wide axis of the reader's space */
+    int8_t
+        axis[TYPE_MAX_RANK]; /* of the value's wide axis i: the wide axis of the reader's space */
 } AxisMap;
 
 typedef struct Edge {
@@ -55,7 +56,7 @@ typedef struct Group {
     GroupKind kind;
     Space space, kept;
     uint32_t reduced;
-    VEC(int32_t) units; /* ascending */
+    VEC(int32_t) units;  /* ascending */
     int32_t first, last; /* positions */
     int32_t n_reduce;
     int32_t visited;
@@ -68,7 +69,7 @@ typedef struct Fuse {
     Func *func;
     Block *block;
     VEC(Unit) units;
-    Group *groups; /* one per unit at first */
+    Group *groups;    /* one per unit at first */
     int32_t *unit_of; /* by op id; -1 */
     int32_t n_ids;
     int32_t stamp;
@@ -96,8 +97,8 @@ bool fuse_needs_row(Fuse *f, int32_t group);
 /* fuse_build.c */
 void fuse_build(Fuse *f);
 
-/* One op per fusion: what lowering needs when the fusing pass is skipped, and what fused results are
- * compared with. */
+/* One op per fusion: what lowering needs when the fusing pass is skipped, and what fused results
+ * are compared with. */
 void fuse_trivially(PassContext *pass, Func *func);
 
 #endif

@@ -1,4 +1,5 @@
-/* Fusion, last step: each group becomes one fusion op; the block is laid out anew in dependency order. */
+/* Fusion, last step: each group becomes one fusion op; the block is laid out anew in dependency
+ * order. */
 #include "passes/fuse.h"
 
 typedef struct Build {
@@ -241,7 +242,7 @@ void fuse_build(Fuse *f) {
         }
     }
     Op *yield = NULL;
-    BLOCK_EACH_OP(f->block, op) {
+    BLOCK_EACH_OP (f->block, op) {
         yield = op->code == OP_yield ? op : yield;
     }
     if (yield && yield != f->block->last) {

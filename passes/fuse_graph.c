@@ -193,7 +193,7 @@ static void walk_reads(Fuse *f, int32_t unit, const Value *v, Walk walk) {
 }
 
 static void nested_reads(Fuse *f, int32_t unit, const Block *block) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             const Value *v = op->operands[i];
             if (v->op && v->op->parent == f->block) {
@@ -365,8 +365,8 @@ static void mark_updates(Fuse *f) {
         unit->is_update = unit->kind == GROUP_LOOP && unit->users.count > 0;
         for (size_t j = 0; j < unit->users.count && unit->is_update; j++) {
             const Unit *user = &f->units.items[unit->users.items[j]];
-            unit->is_update = user->op->code == OP_yield ? only_stored(f, unit, user->op)
-                                                         : user->is_update;
+            unit->is_update =
+                user->op->code == OP_yield ? only_stored(f, unit, user->op) : user->is_update;
         }
     }
 }
@@ -377,7 +377,7 @@ void fuse_collect(Fuse *f) {
     for (int32_t i = 0; i < f->n_ids; i++) {
         f->unit_of[i] = -1;
     }
-    BLOCK_EACH_OP(f->block, op) {
+    BLOCK_EACH_OP (f->block, op) {
         if (fuse_op_is_free(op)) {
             continue;
         }

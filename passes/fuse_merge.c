@@ -1,15 +1,16 @@
-/* Fusion, second step: which units share a kernel. Greedy and in program order: a unit joins the group that
- * produces what it reads; then groups that read the same values are joined; then producers that only one group
- * reads are absorbed where recomputing them is cheap. No merge may close a cycle between groups. */
+/* Fusion, second step: which units share a kernel. Greedy and in program order: a unit joins the
+ * group that produces what it reads; then groups that read the same values are joined; then
+ * producers that only one group reads are absorbed where recomputing them is cheap. No merge may
+ * close a cycle between groups. */
 #include "passes/fuse.h"
 
 enum {
-    MAX_UNITS = 100,   /* of a group */
+    MAX_UNITS = 100, /* of a group */
     MAX_REDUCE = 12,
-    NEAR = 64,         /* units: beyond this a merge would keep values alive for too long */
-    SMALL = 32768,     /* elements: one kernel whatever its shape */
-    MIN_ROWS = 8,      /* rows below which going row by row leaves cores idle */
-    ROW_COST = 800     /* scalar work per element, over all passes of a row */
+    NEAR = 64,     /* units: beyond this a merge would keep values alive for too long */
+    SMALL = 32768, /* elements: one kernel whatever its shape */
+    MIN_ROWS = 8,  /* rows below which going row by row leaves cores idle */
+    ROW_COST = 800 /* scalar work per element, over all passes of a row */
 };
 
 int32_t fuse_group(Fuse *f, int32_t unit) {
@@ -171,8 +172,8 @@ static void row_need(Fuse *f, const Merge *merge, const int32_t *members, int32_
                 for (int32_t other = 0; other < n_members; other++) {
                     inside = inside || members[other] == home;
                 }
-                out->needed = out->needed ||
-                              (!inside && f->units.items[unit->users.items[j]].is_live);
+                out->needed =
+                    out->needed || (!inside && f->units.items[unit->users.items[j]].is_live);
             }
         }
     }
@@ -239,8 +240,8 @@ static void join(Fuse *f, int32_t into, int32_t from, const Merge *merge) {
     VEC(int32_t) units = {0};
     size_t i = 0, j = 0;
     while (i < a->units.count || j < b->units.count) {
-        bool first = j == b->units.count ||
-                     (i < a->units.count && a->units.items[i] < b->units.items[j]);
+        bool first =
+            j == b->units.count || (i < a->units.count && a->units.items[i] < b->units.items[j]);
         VEC_PUSH(f->arena, &units, first ? a->units.items[i] : b->units.items[j]);
         *(first ? &i : &j) += 1;
     }

@@ -1,5 +1,6 @@
-/* elemental_value: dispatch over the ops of a fusion body, with what was already emitted remembered per
- * scope. Movement lives in elemental_move.c, inner loops in elemental_reduce.c and elemental_product.c. */
+/* elemental_value: dispatch over the ops of a fusion body, with what was already emitted remembered
+ * per scope. Movement lives in elemental_move.c, inner loops in elemental_reduce.c and
+ * elemental_product.c. */
 #include "codegen/lower/elemental_impl.h"
 
 int64_t elemental_ordinal(KBuild *k, const Op *op) {
@@ -50,9 +51,8 @@ static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
         if (known && i != at) {
             continue;
         }
-        const KExpr *element = is_float
-                                   ? k_constant(k, type.dtype, data->list.floats[i])
-                                   : k_integer(k, type.dtype, data->list.ints[i]);
+        const KExpr *element = is_float ? k_constant(k, type.dtype, data->list.floats[i])
+                                        : k_integer(k, type.dtype, data->list.ints[i]);
         const KExpr *here = value ? k_binary(k, OP_eq, flat, k_int(k, i)) : NULL;
         value = value ? k_select(k, here, element, value) : element;
     }
@@ -167,8 +167,8 @@ static double cost_below(const KBuild *k, const Value *v, int32_t fuel) {
     if (!op || fuel == 0) {
         return 0;
     }
-    double cost = op_is_scalar(op->code) ? op_info(op->code)->scalar_cost
-                  : op->code == OP_random_uniform ? 40
+    double cost = op_is_scalar(op->code)                         ? op_info(op->code)->scalar_cost
+                  : op->code == OP_random_uniform                ? 40
                   : op->code == OP_take || op->code == OP_gather ? 4
                                                                  : 0;
     for (int32_t i = 0; i < op->n_operands; i++) {

@@ -5,14 +5,15 @@
 
 #include "codegen/lower/kbuild.h"
 
-/* Element of `v` (a value of the fusion's body) at `index` (v's rank of them), in the register type of
- * its dtype: a variable or a constant. Emits what is needed, once per (value, index) in the open
- * scopes. Reductions and windows become inner loops, placed outside the loops that the index does not
- * depend on. Contractions and convolutions that were not bound are evaluated by inner loops too. */
+/* Element of `v` (a value of the fusion's body) at `index` (v's rank of them), in the register type
+ * of its dtype: a variable or a constant. Emits what is needed, once per (value, index) in the open
+ * scopes. Reductions and windows become inner loops, placed outside the loops that the index does
+ * not depend on. Contractions and convolutions that were not bound are evaluated by inner loops
+ * too. */
 const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index);
 
-/* Declares that the element of `v` at `index` is `value`, in the current scope and those inside it: how
- * a lowering hands its root's result to the epilogue. `value` becomes a let. */
+/* Declares that the element of `v` at `index` is `value`, in the current scope and those inside it:
+ * how a lowering hands its root's result to the epilogue. `value` becomes a let. */
 void elemental_bind(KBuild *k, const Value *v, const KExpr *const *index, const KExpr *value);
 /* The bound or emitted element, or NULL. */
 const KExpr *elemental_find(KBuild *k, const Value *v, const KExpr *const *index);
@@ -20,11 +21,13 @@ const KExpr *elemental_find(KBuild *k, const Value *v, const KExpr *const *index
 /* Emits result `result` of the fusion at `index` and stores it. */
 void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index);
 
-/* Start value, and combination, of a reduction op (reduce_sum, _prod, _max, _min) in a register type. */
+/* Start value, and combination, of a reduction op (reduce_sum, _prod, _max, _min) in a register
+ * type. */
 const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype);
 const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b);
 
-/* Work of one element of `v` inside the fusion (scalar costs of what elemental_value would emit). */
+/* Work of one element of `v` inside the fusion (scalar costs of what elemental_value would emit).
+ */
 double elemental_cost(KBuild *k, const Value *v);
 
 #endif

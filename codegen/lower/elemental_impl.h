@@ -1,5 +1,5 @@
-/* Inside elemental_value: one function per family of ops. Each returns the element of its op's result at
- * `index`; the scope of the index is already current. */
+/* Inside elemental_value: one function per family of ops. Each returns the element of its op's
+ * result at `index`; the scope of the index is already current. */
 #ifndef DLC_CODEGEN_LOWER_ELEMENTAL_IMPL_H
 #define DLC_CODEGEN_LOWER_ELEMENTAL_IMPL_H
 

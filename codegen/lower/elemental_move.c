@@ -1,5 +1,5 @@
-/* Elements of movement, window and index ops: the index is mapped back through the op. Reads that may
- * fall outside are guarded; run-time positions are checked and clamped. */
+/* Elements of movement, window and index ops: the index is mapped back through the op. Reads that
+ * may fall outside are guarded; run-time positions are checked and clamped. */
 #include "codegen/lower/elemental_impl.h"
 
 static const char INDEX_TEXT[] = "index out of range";

@@ -1,5 +1,5 @@
-/* Single elements of contractions and convolutions by plain inner loops: correct for every shape, used
- * where such an op is not the root of its kernel. */
+/* Single elements of contractions and convolutions by plain inner loops: correct for every shape,
+ * used where such an op is not the root of its kernel. */
 #include "codegen/lower/elemental_impl.h"
 
 const KExpr *elemental_contract(KBuild *k, const Op *op, Index index) {
@@ -63,8 +63,8 @@ static const KExpr *conv_forward(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0], *w = op->operands[1];
     Spatial s = spatial_of(op);
     const KExpr *at_x[TYPE_MAX_RANK], *at_w[TYPE_MAX_RANK], *group, *unused;
-    const Size *per_group = size_floordiv(k->context, w->type.dims[0],
-                                          size_const(k->context, s.groups));
+    const Size *per_group =
+        size_floordiv(k->context, w->type.dims[0], size_const(k->context, s.groups));
     k_divmod(k, index[1], per_group, &group, &unused);
     SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
     const KExpr *c = sum_loop_axis(k, &loop, w->type.dims[1], false);
@@ -89,8 +89,8 @@ static const KExpr *conv_input(KBuild *k, const Op *op, Index index) {
     const Value *dy = op->operands[0], *w = op->operands[1];
     Spatial s = spatial_of(op);
     const KExpr *at_y[TYPE_MAX_RANK], *at_w[TYPE_MAX_RANK], *group, *c;
-    const Size *per_group = size_floordiv(k->context, w->type.dims[0],
-                                          size_const(k->context, s.groups));
+    const Size *per_group =
+        size_floordiv(k->context, w->type.dims[0], size_const(k->context, s.groups));
     k_divmod(k, index[1], w->type.dims[1], &group, &c);
     SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
     const KExpr *o = sum_loop_axis(k, &loop, per_group, false);
@@ -120,8 +120,7 @@ static const KExpr *conv_weight(KBuild *k, const Op *op, Index index) {
     Type dw = op->results[0]->type;
     Spatial s = spatial_of(op);
     const KExpr *at_x[TYPE_MAX_RANK], *at_y[TYPE_MAX_RANK], *group, *unused;
-    const Size *per_group = size_floordiv(k->context, dw.dims[0],
-                                          size_const(k->context, s.groups));
+    const Size *per_group = size_floordiv(k->context, dw.dims[0], size_const(k->context, s.groups));
     k_divmod(k, index[0], per_group, &group, &unused);
     SumLoop loop = sum_loop_begin(k, OP_reduce_sum, dw.dtype);
     at_x[0] = at_y[0] = sum_loop_axis(k, &loop, x->type.dims[0], s.n == 0);

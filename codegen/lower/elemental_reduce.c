@@ -1,6 +1,6 @@
-/* Elements of reductions and folds: inner loops at the scope of the index, so that a reduction over the
- * last axes becomes one pass per row, outside the loop over the row's elements. Reductions of one shape
- * that are ready together share their loop. */
+/* Elements of reductions and folds: inner loops at the scope of the index, so that a reduction over
+ * the last axes becomes one pass per row, outside the loop over the row's elements. Reductions of
+ * one shape that are ready together share their loop. */
 #include "codegen/lower/elemental_impl.h"
 #include <math.h>
 
@@ -127,7 +127,7 @@ static bool cone_ready(Cone *cone, const Value *v) {
 static int32_t shared_reductions(KBuild *k, const Op *op, Index index, const Op **out) {
     int32_t count = 1;
     out[0] = op;
-    BLOCK_EACH_OP(k->body, other) {
+    BLOCK_EACH_OP (k->body, other) {
         if (other == op || count == MAX_SHARED || !is_reduction(other) || !same_space(op, other) ||
             elemental_find(k, other->results[0], index)) {
             continue;

@@ -1,5 +1,5 @@
-/* The kernel builder's statements and scopes: one kernel under construction, built again until every
- * loop is split where its accesses want it. */
+/* The kernel builder's statements and scopes: one kernel under construction, built again until
+ * every loop is split where its accesses want it. */
 #include "codegen/lower/kbuild_impl.h"
 #include <string.h>
 
@@ -297,7 +297,8 @@ const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint) {
         (value->kind == KE_VAR && !node->is_volatile)) {
         return value;
     }
-    if (node->is_sum && (node->inner || node->n_terms != 1 || &node->terms[0].atom->e != value)) {
+    if (node->is_sum && !node->is_volatile &&
+        (node->inner || node->n_terms != 1 || &node->terms[0].atom->e != value)) {
         return value; /* index arithmetic keeps its form */
     }
     const KExpr *found = memo_find(k, NULL, &value, 1);

@@ -1,10 +1,11 @@
 /* Kernel construction for the lowerings. A KBuild holds one kernel under construction: open scopes
  * (loops and guards), index arithmetic in normal form, and what was already emitted where.
  *
- * Index expressions (i64) are sums of size * atom, kept in one normal form and interned: equal indices are
- * equal pointers, and division by a size disappears whenever the sum factors. A division of a loop
- * variable that remains asks for that loop to be split, and the kernel is built again: kb_kernel
- * calls its builder until nothing is asked for. Builders therefore must be repeatable.
+ * Index expressions (i64) are sums of size * atom, kept in one normal form and interned: equal
+ * indices are equal pointers, and division by a size disappears whenever the sum factors. A
+ * division of a loop variable that remains asks for that loop to be split, and the kernel is built
+ * again: kb_kernel calls its builder until nothing is asked for. Builders therefore must be
+ * repeatable.
  *
  * A let is placed in the outermost open loop in which everything it reads exists, so that what does
  * not depend on the inner loops leaves them; never above a guard or the grid loops. */
@@ -22,7 +23,7 @@ Context *kb_context(KBuild *k);
 Arena *kb_arena(KBuild *k);
 const Machine *kb_machine(KBuild *k);
 const Op *kb_fusion(KBuild *k);
-Value *kb_result_value(KBuild *k, int32_t result); /* what the body's yield gives */
+Value *kb_result_value(KBuild *k, int32_t result);    /* what the body's yield gives */
 bool kb_is_body_arg(const KBuild *k, const Value *v); /* an operand of the fusion */
 
 /* Appends the kernel that `build` constructs in a fresh kernel; see above. */
@@ -30,7 +31,8 @@ void kb_kernel(KBuild *k, const char *name, void (*build)(KBuild *k, void *user)
 /* Marks the kernel last appended as a plain copy (LoweredKernel.copy_of, copy_to). */
 void kb_mark_copy(KBuild *k, int32_t operand, int32_t result);
 void kb_set_inplace(KBuild *k, int32_t result, int32_t operand);
-int32_t kb_temp(KBuild *k, DType dtype, const Size *elements); /* outside builders; number of the temp */
+int32_t kb_temp(KBuild *k, DType dtype,
+                const Size *elements); /* outside builders; number of the temp */
 
 /* Buffers of the kernel, numbered at first use. */
 int32_t kb_operand_buffer(KBuild *k, int32_t operand);
@@ -48,7 +50,8 @@ const KExpr *k_add(KBuild *k, const KExpr *a, const KExpr *b);
 const KExpr *k_sub(KBuild *k, const KExpr *a, const KExpr *b);
 const KExpr *k_scale(KBuild *k, const KExpr *a, const Size *factor);
 const KExpr *k_scale_int(KBuild *k, const KExpr *a, int64_t factor);
-void k_divmod(KBuild *k, const KExpr *a, const Size *n, const KExpr **out_div, const KExpr **out_mod);
+void k_divmod(KBuild *k, const KExpr *a, const Size *n, const KExpr **out_div,
+              const KExpr **out_mod);
 const KExpr *k_min(KBuild *k, const KExpr *a, const KExpr *b);
 const KExpr *k_max(KBuild *k, const KExpr *a, const KExpr *b);
 /* a <= b, a < b as bool; constants where provable from the extents of loops. */
@@ -68,7 +71,8 @@ const Size *k_coefficient(KBuild *k, const KExpr *a, const KExpr *var);
 /* -- scalars of any type: plain expressions, nothing is emitted */
 const KExpr *k_constant(KBuild *k, DType dtype, double value); /* in the register type of dtype */
 const KExpr *k_integer(KBuild *k, DType dtype, int64_t value);
-const KExpr *k_scalar(KBuild *k, OpCode op, const KExpr *const *operands, int32_t n); /* result type by rule */
+const KExpr *k_scalar(KBuild *k, OpCode op, const KExpr *const *operands,
+                      int32_t n); /* result type by rule */
 const KExpr *k_binary(KBuild *k, OpCode op, const KExpr *a, const KExpr *b);
 const KExpr *k_select(KBuild *k, const KExpr *condition, const KExpr *a, const KExpr *b);
 const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype);
@@ -82,20 +86,21 @@ const KExpr *k_get(KBuild *k, const KVar *var);
 /* -- statements */
 /* A variable holding `value` (itself when it is a variable or constant); equal lets are shared. */
 const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint);
-const KVar *kb_var(KBuild *k, DType dtype, const char *hint); /* mutable; declared by its first set */
+const KVar *kb_var(KBuild *k, DType dtype,
+                   const char *hint); /* mutable; declared by its first set */
 void kb_set(KBuild *k, const KVar *var, const KExpr *value);
 void kb_store(KBuild *k, int32_t buffer, const KExpr *index, const KExpr *value);
 void kb_local_store(KBuild *k, const KLocal *local, const KExpr *index, const KExpr *value);
 /* Opens a loop over [begin, end) and returns its variable, known to lie in [0, extent). */
 const KExpr *kb_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr *end,
-                       const Size *extent, const char *hint);
+                     const Size *extent, const char *hint);
 const KExpr *kb_grid(KBuild *k, const Size *extent, const char *hint); /* before anything else */
 void kb_loop_end(KBuild *k);
 void kb_if(KBuild *k, const KExpr *condition);
 void kb_else(KBuild *k);
 void kb_if_end(KBuild *k);
 void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const KExpr *value,
-                const KExpr *bound);
+              const KExpr *bound);
 typedef struct KBContract {
     const KLocal *a_local, *b_local, *c_local;
     const KExpr *a_offset, *b_offset, *c_offset, *depth, *c_stride;
@@ -103,9 +108,9 @@ typedef struct KBContract {
 } KBContract;
 void kb_contract(KBuild *k, const KBContract *contract);
 
-/* -- iteration spaces that split on demand. A group of adjacent axes is iterated as one flat range of
- * `total` elements, unless an access needs it split; pieces come outermost first. `key` names the group
- * within the kernel (stable over rebuilding). */
+/* -- iteration spaces that split on demand. A group of adjacent axes is iterated as one flat range
+ * of `total` elements, unless an access needs it split; pieces come outermost first. `key` names
+ * the group within the kernel (stable over rebuilding). */
 typedef struct LoopPiece {
     const Size *extent;
     const Size *stride; /* in the group's flat index */
@@ -115,7 +120,7 @@ typedef struct LoopPiece {
 enum { MAX_PIECES = TYPE_MAX_RANK };
 int32_t kb_pieces(KBuild *k, int64_t key, const Size *total, LoopPiece *out);
 const KExpr *kb_piece_loop(KBuild *k, KLoopKind kind, LoopPiece *piece, const KExpr *begin,
-                             const KExpr *end);
+                           const KExpr *end);
 const KExpr *kb_pieces_flat(KBuild *k, const LoopPiece *pieces, int32_t count);
 
 /* Exact quotient of sizes; NULL when b is not proved to divide a. */

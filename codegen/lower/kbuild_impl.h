@@ -1,5 +1,5 @@
-/* Inside the kernel builder: its nodes, scopes and pool. Everything of one attempt at a kernel lives in
- * the pool and is dropped with it; kfinish.c copies the finished kernel out. */
+/* Inside the kernel builder: its nodes, scopes and pool. Everything of one attempt at a kernel
+ * lives in the pool and is dropped with it; kfinish.c copies the finished kernel out. */
 #ifndef DLC_CODEGEN_LOWER_KBUILD_IMPL_H
 #define DLC_CODEGEN_LOWER_KBUILD_IMPL_H
 
@@ -26,8 +26,8 @@ struct Node {
     const Term *terms; /* by atom serial */
     const Size *constant;
     /* Atoms. */
-    bool is_natural;  /* known >= 0 */
-    const Size *last; /* known <= last; NULL: unknown */
+    bool is_natural;   /* known >= 0 */
+    const Size *last;  /* known <= last; NULL: unknown */
     const Node *inner; /* floordiv or mod of `inner` by `divisor` */
     const Size *divisor;
     bool is_mod;
@@ -40,7 +40,7 @@ struct Node {
 
 typedef struct Memo Memo;
 struct Memo {
-    Memo *next;          /* in the bucket */
+    Memo *next; /* in the bucket */
     Memo *next_in_scope;
     const void *key; /* a Value, or NULL for a let of index[0] */
     int32_t n;
@@ -121,8 +121,8 @@ struct KBuild {
 };
 
 void *pool_alloc(KBuild *k, size_t bytes); /* zeroed */
-#define POOL_NEW(k, type)        ((type *)pool_alloc((k), sizeof(type)))
-#define POOL_ARRAY(k, type, n)   ((type *)pool_alloc((k), (size_t)(n) * sizeof(type)))
+#define POOL_NEW(k, type)      ((type *)pool_alloc((k), sizeof(type)))
+#define POOL_ARRAY(k, type, n) ((type *)pool_alloc((k), (size_t)(n) * sizeof(type)))
 
 static inline const Node *node_of(const KExpr *expr) {
     return (const Node *)expr;

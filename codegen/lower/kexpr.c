@@ -1,4 +1,5 @@
-/* Scalar expressions of the kernel builder: interned nodes, constants, operations, casts and reads. */
+/* Scalar expressions of the kernel builder: interned nodes, constants, operations, casts and reads.
+ */
 #include "codegen/lower/kbuild_impl.h"
 #include <string.h>
 

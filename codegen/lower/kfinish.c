@@ -1,5 +1,5 @@
-/* From the builder's pool to a finished Kernel: dead lets and empty loops dropped, sizes, variables and
- * locals numbered in order of appearance, vector loops that hold loops made serial. */
+/* From the builder's pool to a finished Kernel: dead lets and empty loops dropped, sizes, variables
+ * and locals numbered in order of appearance, vector loops that hold loops made serial. */
 #include "codegen/lower/kbuild_impl.h"
 #include <string.h>
 
@@ -22,8 +22,7 @@ static void mark(KBuild *k, const KExpr *expr) {
     }
     const Node *inner = node->inner;
     if (inner && inner->has_piece && !k->is_last_attempt) {
-        plan_request(k, inner->piece_key,
-                     size_mul(k->context, inner->piece_stride, node->divisor));
+        plan_request(k, inner->piece_key, size_mul(k->context, inner->piece_stride, node->divisor));
     }
     for (int32_t i = 0; i < expr->n; i++) {
         mark(k, expr->a[i]);

@@ -1,5 +1,5 @@
-/* Index arithmetic of the kernel builder: interned sums of size * atom. Divisions by sizes are resolved
- * where the sum factors, so that reshapes that split and merge axes cost nothing. */
+/* Index arithmetic of the kernel builder: interned sums of size * atom. Divisions by sizes are
+ * resolved where the sum factors, so that reshapes that split and merge axes cost nothing. */
 #include "codegen/lower/kbuild_impl.h"
 #include <string.h>
 
@@ -81,8 +81,8 @@ static void sum_add_expr(KBuild *k, Sum *sum, const KExpr *expr, const Size *fac
         sum_add(k, sum, size_mul(k->context, node->terms[i].coefficient, factor),
                 node->terms[i].atom);
     }
-    sum->constant = size_add(k->context, sum->constant,
-                             size_mul(k->context, node->constant, factor));
+    sum->constant =
+        size_add(k->context, sum->constant, size_mul(k->context, node->constant, factor));
 }
 
 /* n * floordiv(e, n) + mod(e, n) is e again. */
@@ -143,7 +143,8 @@ static const KExpr *term_expr(KBuild *k, const Term *term) {
     return plain(k, OP_mul, &term->atom->e, k_size(k, term->coefficient));
 }
 
-/* The interned node of a sum: its tree is built from the terms, outer loops first, constant last. */
+/* The interned node of a sum: its tree is built from the terms, outer loops first, constant last.
+ */
 static const KExpr *sum_intern(KBuild *k, Sum *sum) {
     while (sum_rejoin(k, sum)) {
     }

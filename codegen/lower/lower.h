@@ -15,19 +15,24 @@ void lower_sort(KBuild *k);
 void lower_prefix(KBuild *k);
 void lower_update(KBuild *k);
 
+/* base.c: the kernel that makes `result` start as `x`: a copy, skipped when they share a buffer, or
+ * a fill. */
+void lower_base(KBuild *k, const Value *x, int32_t result);
+int32_t lower_root_result(KBuild *k, const Value *v); /* which result `v` is; -1: none */
+
 /* -- space.c: loop nests over pieces */
 enum {
-    TILE_BYTES = 32768,  /* traffic of one tile, about */
-    UNKNOWN_SIZE = 64    /* stands for dims without a nominal value */
+    TILE_BYTES = 32768, /* traffic of one tile, about */
+    UNKNOWN_SIZE = 64   /* stands for dims without a nominal value */
 };
 
 typedef struct Nest {
     int32_t n_open;
 } Nest;
 
-/* Opens loops over all pieces, outermost first: leading ones as grid, one cut into chunks so that a tile has
- * about `target` elements, the rest serial, the last a vector loop. A result below one target is a single
- * chunk. The first `n_open` scopes are closed by nest_close. */
+/* Opens loops over all pieces, outermost first: leading ones as grid, one cut into chunks so that a
+ * tile has about `target` elements, the rest serial, the last a vector loop. A result below one
+ * target is a single chunk. The first `n_open` scopes are closed by nest_close. */
 Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target);
 /* Whole pieces: serial loops, the last one of kind `last`. */
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last);
@@ -51,24 +56,25 @@ const Op *reduce_anchor(KBuild *k);
 /* Whether result r ranges over the full space (else over the kept one). */
 bool reduce_result_is_full(KBuild *k, const ReduceSpace *space, int32_t result);
 
-/* Pieces over all runs of kept (reduced = false) or reduced axes. `runs` remembers how to get indices. */
+/* Pieces over all runs of kept (reduced = false) or reduced axes. `runs` remembers how to get
+ * indices. */
 typedef struct SpacePieces {
     LoopPiece pieces[MAX_PIECES];
     int32_t n_pieces;
     int32_t n_runs;
     struct {
-        int32_t from, to;            /* axes of the full type */
-        int32_t first, count;        /* pieces */
+        int32_t from, to;     /* axes of the full type */
+        int32_t first, count; /* pieces */
     } runs[TYPE_MAX_RANK];
 } SpacePieces;
-void space_pieces(KBuild *k, const ReduceSpace *space, bool reduced, int64_t key,
-                  SpacePieces *out);
+void space_pieces(KBuild *k, const ReduceSpace *space, bool reduced, int64_t key, SpacePieces *out);
 /* Sets the entries of out_full that belong to these runs, from the pieces' variables. */
 void space_index(KBuild *k, const ReduceSpace *space, const SpacePieces *pieces,
                  const KExpr **out_full);
 /* The kept entries of a full index. */
 void space_kept_index(const ReduceSpace *space, const KExpr *const *full, const KExpr **out);
-/* Stores the results of one sort (full or kept) at the given index of that space: all values first. */
+/* Stores the results of one sort (full or kept) at the given index of that space: all values first.
+ */
 void space_store(KBuild *k, const ReduceSpace *space, bool full, const KExpr *const *index);
 
 #endif

@@ -1,6 +1,6 @@
-/* Form "row": reductions that share their kept axes, each followed by maps. A tile does some rows, one after
- * the other: the reductions' loops (placed by elemental_value, scalars in registers), then the loop
- * that writes the results that range over the whole row. */
+/* Form "row": reductions that share their kept axes, each followed by maps. A tile does some rows,
+ * one after the other: the reductions' loops (placed by elemental_value, scalars in registers),
+ * then the loop that writes the results that range over the whole row. */
 #include "codegen/lower/lower.h"
 
 typedef struct RowBuild {

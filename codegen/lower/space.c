@@ -1,4 +1,5 @@
-/* Loop nests over iteration spaces: tiling for the grid, and the kept and reduced axes of a reduction. */
+/* Loop nests over iteration spaces: tiling for the grid, and the kept and reduced axes of a
+ * reduction. */
 #include "codegen/lower/lower.h"
 
 static bool trivial(const LoopPiece *piece) {
@@ -147,7 +148,7 @@ static bool needs_reduction(Seen *seen, const Value *v) {
 const Op *reduce_anchor(KBuild *k) {
     const Op *best = NULL;
     double most = -1;
-    BLOCK_EACH_OP(kb_fusion(k)->blocks[0], op) {
+    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
         if (!is_anchor_kind(op)) {
             continue;
         }
@@ -236,8 +237,8 @@ void space_index(KBuild *k, const ReduceSpace *space, const SpacePieces *pieces,
     for (int32_t r = 0; r < pieces->n_runs; r++) {
         int32_t from = pieces->runs[r].from, to = pieces->runs[r].to;
         Type run = {space->full.dtype, to - from, space->full.dims + from};
-        const KExpr *flat = kb_pieces_flat(k, &pieces->pieces[pieces->runs[r].first],
-                                           pieces->runs[r].count);
+        const KExpr *flat =
+            kb_pieces_flat(k, &pieces->pieces[pieces->runs[r].first], pieces->runs[r].count);
         k_unflat(k, run, flat, out_full + from);
     }
 }

@@ -1,0 +1,45 @@
+/* From one fused op to its kernels: the form chooses the lowering. */
+#include "codegen/lower/lower.h"
+#include <string.h>
+
+typedef struct Form {
+    const char *name;
+    void (*lower)(KBuild *k);
+} Form;
+
+static const Form forms[] = {
+    {"loop", lower_loop},       {"reduce", lower_reduce},     {"argreduce", lower_reduce},
+    {"row", lower_row},         {"contract", lower_contract}, {"conv", lower_conv},
+    {"scatter", lower_scatter}, {"sort", lower_sort},         {"prefix", lower_prefix},
+    {"update", lower_update},
+};
+
+static double block_flops(const Block *block) {
+    double flops = 0;
+    BLOCK_EACH_OP (block, op) {
+        flops += op_info(op->code)->cost ? op_info(op->code)->cost(op).flops : 0;
+    }
+    return flops;
+}
+
+void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out) {
+    const char *form = op_text(fusion, "form");
+    KBuild *k = kb_create(lower, fusion);
+    void (*lowering)(KBuild *) = NULL;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (strcmp(forms[i].name, form) == 0) {
+            lowering = forms[i].lower;
+        }
+    }
+    if (!lowering) {
+        boundary_leave(lower->context->boundary, DLC_ERROR_INTERNAL);
+    }
+    lowering(k);
+    kb_finish(k, out);
+    for (int32_t i = 0; i < out->n_kernels; i++) {
+        if (out->kernels[i].copy_of < 0) {
+            out->kernels[i].kernel->flops = block_flops(fusion->blocks[0]);
+            break;
+        }
+    }
+}

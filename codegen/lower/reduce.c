@@ -1,0 +1,383 @@
+/* Form "reduce": reductions over one space with maps before and after. Three shapes of kernel: row
+ * by row when rows are many or short; in chunks with a second kernel over the partial results when
+ * they are few and long; by columns when the last axis is kept, a tile of columns accumulating in a
+ * local array. Chunks are constants of the plan, so the order of summation never depends on
+ * threads. */
+#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/lower.h"
+
+enum {
+    MAX_ROOTS = 16,
+    CHUNK = 16384, /* elements of one partial result */
+    FEW_ROWS = 16,
+    LONG_ROW = 32768,
+    COLUMN_TILE = 256,
+    COLUMN_WORK = 65536, /* elements below which columns are not cut into stages */
+    FEW_TILES = 16,
+    KEPT_KEY = 1 << 20,
+    REDUCED_KEY = 1 << 21
+};
+
+typedef struct Reduce {
+    ReduceSpace space;
+    const Op *roots[MAX_ROOTS];
+    int32_t n_roots;
+    int32_t temps[MAX_ROOTS]; /* partial results: [part, kept] or [kept, part] */
+    const Size *parts;        /* partial results per kept element, set by the first stage */
+    bool staged;
+} Reduce;
+
+static bool same_reduction(KBuild *k, const ReduceSpace *space, const Op *op) {
+    if (op_info(op->code)->kind != KIND_REDUCTION || op->code == OP_argmax ||
+        op->code == OP_argmin) {
+        return false;
+    }
+    ReduceSpace other = reduce_space(k, op);
+    if (other.full.rank != space->full.rank) {
+        return false;
+    }
+    for (int32_t i = 0; i < space->full.rank; i++) {
+        if (other.full.dims[i] != space->full.dims[i] ||
+            other.is_reduced[i] != space->is_reduced[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static DType root_dtype(const Op *root) {
+    return dtype_in_register(root->results[0]->type.dtype);
+}
+
+/* -- one element of a partial result */
+static const KExpr *kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full) {
+    const KExpr *kept[TYPE_MAX_RANK];
+    space_kept_index(&r->space, full, kept);
+    return k_flat(k, r->space.kept, kept);
+}
+
+static void set_temp_size(KBuild *k, Reduce *r, const Size *parts) {
+    r->parts = parts;
+    const Size *kept = type_elements(k->context, r->space.kept);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        k->temps.items[r->temps[i]].elements = size_mul(k->context, kept, parts);
+    }
+}
+
+/* Binds the roots at the kept element `flat` and stores every result there. */
+static void finish_element(KBuild *k, const Reduce *r, const KExpr *flat,
+                           const KExpr *const *values) {
+    const KExpr *index[TYPE_MAX_RANK];
+    k_unflat(k, r->space.kept, flat, index);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        elemental_bind(k, r->roots[i]->results[0], index, values[i]);
+    }
+    space_store(k, &r->space, false, index);
+}
+
+/* -- few long rows: partial results of chunks */
+static void build_row_chunks(KBuild *k, void *user) {
+    Reduce *r = user;
+    SpacePieces kept, reduced;
+    const KExpr *full[TYPE_MAX_RANK];
+    space_pieces(k, &r->space, false, KEPT_KEY, &kept);
+    space_pieces(k, &r->space, true, REDUCED_KEY, &reduced);
+    Nest rows = nest_open(k, kept.pieces, kept.n_pieces, KL_GRID);
+    space_index(k, &r->space, &kept, full);
+
+    int32_t cut = reduced.n_pieces - 1;
+    double work = 1;
+    for (; cut > 0; cut--) {
+        double extent = (double)size_nominal(reduced.pieces[cut].extent, UNKNOWN_SIZE);
+        if (work * extent >= CHUNK) {
+            break;
+        }
+        work *= extent > 1 ? extent : 1;
+    }
+    int64_t chunk = (int64_t)(CHUNK / work) < 1 ? 1 : (int64_t)(CHUNK / work);
+    LoopPiece *piece = &reduced.pieces[cut];
+    const Size *parts = size_cdiv(k->context, piece->extent, size_const(k->context, chunk));
+    const Size *total = parts;
+    const KExpr *part = k_int(k, 0);
+    for (int32_t i = 0; i < cut; i++) {
+        const KExpr *var = kb_piece_loop(k, KL_GRID, &reduced.pieces[i], k_int(k, 0),
+                                         k_size(k, reduced.pieces[i].extent));
+        part = k_add(k, k_scale(k, part, reduced.pieces[i].extent), var);
+        total = size_mul(k->context, total, reduced.pieces[i].extent);
+    }
+    const KExpr *tile = kb_grid(k, parts, "chunk");
+    part = k_add(k, k_scale(k, part, parts), tile);
+    set_temp_size(k, r, total);
+
+    const KVar *accs[MAX_ROOTS];
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        accs[i] = kb_var(k, root_dtype(r->roots[i]), "acc");
+        kb_set(k, accs[i], reduction_identity(k, r->roots[i]->code, root_dtype(r->roots[i])));
+    }
+    const KExpr *begin = k_scale_int(k, tile, chunk);
+    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, chunk)), k_size(k, piece->extent));
+    bool last = cut + 1 == reduced.n_pieces;
+    kb_piece_loop(k, last ? KL_VECTOR : KL_SERIAL, piece, begin, end);
+    Nest inner = nest_open(k, piece + 1, reduced.n_pieces - cut - 1, KL_VECTOR);
+    space_index(k, &r->space, &reduced, full);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        const KExpr *value = elemental_value(k, r->roots[i]->operands[0], full);
+        kb_set(k, accs[i], reduction_combine(k, r->roots[i]->code, k_get(k, accs[i]), value));
+    }
+    nest_close(k, &inner);
+    kb_loop_end(k);
+    const KExpr *at = k_add(k, k_scale(k, kept_flat(k, r, full), total), part);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, k_get(k, accs[i]));
+    }
+    for (int32_t i = 0; i <= cut; i++) {
+        kb_loop_end(k);
+    }
+    nest_close(k, &rows);
+}
+
+static void build_row_join(KBuild *k, void *user) {
+    Reduce *r = user;
+    LoopPiece pieces[MAX_PIECES];
+    int32_t count = kb_pieces(k, KEPT_KEY, type_elements(k->context, r->space.kept), pieces);
+    Nest rows = nest_open_tiled(k, pieces, count, 64);
+    const KExpr *flat = kb_pieces_flat(k, pieces, count);
+    const KVar *accs[MAX_ROOTS];
+    const KExpr *values[MAX_ROOTS];
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        accs[i] = kb_var(k, root_dtype(r->roots[i]), "acc");
+        kb_set(k, accs[i], reduction_identity(k, r->roots[i]->code, root_dtype(r->roots[i])));
+    }
+    const KExpr *part = kb_loop(k, KL_VECTOR, k_int(k, 0), k_size(k, r->parts), r->parts, "part");
+    const KExpr *at = k_add(k, k_scale(k, flat, r->parts), part);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        const KExpr *value = k_load(k, kb_temp_buffer(k, r->temps[i], false), at);
+        kb_set(k, accs[i], reduction_combine(k, r->roots[i]->code, k_get(k, accs[i]), value));
+    }
+    kb_loop_end(k);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        values[i] = kb_let(k, k_get(k, accs[i]), "sum");
+    }
+    finish_element(k, r, flat, values);
+    nest_close(k, &rows);
+}
+
+/* -- columns */
+/* The kept axes behind the last reduced one. */
+static int32_t column_axes(const ReduceSpace *space) {
+    int32_t from = space->full.rank;
+    while (from > 0 && !space->is_reduced[from - 1]) {
+        from--;
+    }
+    return from;
+}
+
+static int64_t column_tile(const Size *columns) {
+    int64_t n;
+    return size_is_const(columns, &n) && n <= 2 * COLUMN_TILE ? (n < 1 ? 1 : n) : COLUMN_TILE;
+}
+
+typedef struct Columns {
+    const Reduce *r;
+    LoopPiece pieces[MAX_PIECES]; /* of the columns; the last one is tiled */
+    int32_t n_pieces;
+    const KExpr *begin, *end;
+    const KLocal *locals[MAX_ROOTS];
+} Columns;
+
+/* Opens the loop over the tile's columns and returns the place in the local arrays. */
+static const KExpr *open_columns(KBuild *k, Columns *c) {
+    LoopPiece *last = &c->pieces[c->n_pieces - 1];
+    kb_piece_loop(k, KL_VECTOR, last, c->begin, c->end);
+    return k_sub(k, last->var, c->begin);
+}
+
+static void tile_columns(KBuild *k, Columns *c, int32_t *n_open) {
+    LoopPiece *last = &c->pieces[c->n_pieces - 1];
+    for (int32_t i = 0; i + 1 < c->n_pieces; i++) {
+        kb_piece_loop(k, KL_GRID, &c->pieces[i], k_int(k, 0), k_size(k, c->pieces[i].extent));
+        (*n_open)++;
+    }
+    int64_t width = column_tile(last->extent);
+    const Size *tiles = size_cdiv(k->context, last->extent, size_const(k->context, width));
+    const KExpr *tile = kb_grid(k, tiles, "columns");
+    (*n_open)++;
+    c->begin = k_scale_int(k, tile, width);
+    c->end = k_min(k, k_add(k, c->begin, k_int(k, width)), k_size(k, last->extent));
+    for (int32_t i = 0; i < c->r->n_roots; i++) {
+        c->locals[i] = kb_local(k, root_dtype(c->r->roots[i]), width, "sums");
+    }
+}
+
+static void clear_columns(KBuild *k, Columns *c) {
+    const KExpr *place = open_columns(k, c);
+    for (int32_t i = 0; i < c->r->n_roots; i++) {
+        const Op *root = c->r->roots[i];
+        kb_local_store(k, c->locals[i], place, reduction_identity(k, root->code, root_dtype(root)));
+    }
+    kb_loop_end(k);
+}
+
+static void add_column(KBuild *k, Columns *c, int32_t i, const KExpr *place, const KExpr *value) {
+    const KExpr *sum = k_local(k, c->locals[i], place);
+    sum = reduction_combine(k, c->r->roots[i]->code, sum, value);
+    kb_local_store(k, c->locals[i], place, sum);
+}
+
+static void build_columns(KBuild *k, void *user) {
+    Reduce *r = user;
+    const ReduceSpace *space = &r->space;
+    int32_t from = column_axes(space), n_open = 0;
+    ReduceSpace outer = *space; /* without the columns */
+    outer.full.rank = from;
+    SpacePieces kept, reduced;
+    Columns c = {.r = r};
+    const KExpr *full[TYPE_MAX_RANK];
+    Type columns = {space->full.dtype, space->full.rank - from, space->full.dims + from};
+    const Size *n_columns = type_elements(k->context, columns);
+    space_pieces(k, &outer, false, KEPT_KEY, &kept);
+    space_pieces(k, &outer, true, REDUCED_KEY, &reduced);
+    c.n_pieces = kb_pieces(k, KEPT_KEY + 999, n_columns, c.pieces);
+    Nest rows = nest_open(k, kept.pieces, kept.n_pieces, KL_GRID);
+    space_index(k, &outer, &kept, full);
+    tile_columns(k, &c, &n_open);
+
+    LoopPiece *first = &reduced.pieces[0];
+    const KExpr *begin = k_int(k, 0), *end = k_size(k, first->extent), *part = NULL;
+    if (r->staged) {
+        double inner = (double)size_nominal(c.pieces[c.n_pieces - 1].extent, UNKNOWN_SIZE);
+        for (int32_t i = 1; i < reduced.n_pieces; i++) {
+            inner *= (double)size_nominal(reduced.pieces[i].extent, UNKNOWN_SIZE);
+        }
+        int64_t chunk = (int64_t)(CHUNK / (inner < 1 ? 1 : inner));
+        chunk = chunk < 8 ? 8 : chunk;
+        const Size *parts = size_cdiv(k->context, first->extent, size_const(k->context, chunk));
+        part = kb_grid(k, parts, "chunk");
+        n_open++;
+        begin = k_scale_int(k, part, chunk);
+        end = k_min(k, k_add(k, begin, k_int(k, chunk)), end);
+        set_temp_size(k, r, parts);
+    }
+    clear_columns(k, &c);
+    kb_piece_loop(k, KL_SERIAL, first, begin, end);
+    Nest inner = nest_open(k, first + 1, reduced.n_pieces - 1, KL_SERIAL);
+    space_index(k, &outer, &reduced, full);
+    const KExpr *place = open_columns(k, &c);
+    k_unflat(k, columns, kb_pieces_flat(k, c.pieces, c.n_pieces), full + from);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        add_column(k, &c, i, place, elemental_value(k, r->roots[i]->operands[0], full));
+    }
+    kb_loop_end(k);
+    nest_close(k, &inner);
+    kb_loop_end(k);
+
+    place = open_columns(k, &c);
+    k_unflat(k, columns, kb_pieces_flat(k, c.pieces, c.n_pieces), full + from);
+    const KExpr *flat = kept_flat(k, r, full), *values[MAX_ROOTS];
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        values[i] = k_local(k, c.locals[i], place);
+        if (r->staged) {
+            const Size *n_kept = type_elements(k->context, space->kept);
+            kb_store(k, kb_temp_buffer(k, r->temps[i], true),
+                     k_add(k, k_scale(k, part, n_kept), flat), values[i]);
+        }
+    }
+    if (!r->staged) {
+        finish_element(k, r, flat, values);
+    }
+    kb_loop_end(k);
+    for (; n_open > 0; n_open--) {
+        kb_loop_end(k);
+    }
+    nest_close(k, &rows);
+}
+
+/* Partial results [part, kept] to results: again by columns. */
+static void build_columns_join(KBuild *k, void *user) {
+    Reduce *r = user;
+    int32_t n_open = 0;
+    Columns c = {.r = r};
+    const Size *n_kept = type_elements(k->context, r->space.kept);
+    c.n_pieces = kb_pieces(k, KEPT_KEY, n_kept, c.pieces);
+    tile_columns(k, &c, &n_open);
+    clear_columns(k, &c);
+    const KExpr *part = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, r->parts), r->parts, "part");
+    const KExpr *place = open_columns(k, &c);
+    const KExpr *flat = kb_pieces_flat(k, c.pieces, c.n_pieces);
+    const KExpr *at = k_add(k, k_scale(k, part, n_kept), flat);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        const KExpr *value = k_load(k, kb_temp_buffer(k, r->temps[i], false), at);
+        add_column(k, &c, i, place, value);
+    }
+    kb_loop_end(k);
+    kb_loop_end(k);
+    place = open_columns(k, &c);
+    const KExpr *values[MAX_ROOTS];
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        values[i] = k_local(k, c.locals[i], place);
+    }
+    finish_element(k, r, kb_pieces_flat(k, c.pieces, c.n_pieces), values);
+    kb_loop_end(k);
+    for (; n_open > 0; n_open--) {
+        kb_loop_end(k);
+    }
+}
+
+static void make_temps(KBuild *k, Reduce *r) {
+    const Size *one = size_const(kb_context(k), 1);
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        r->temps[i] = kb_temp(k, root_dtype(r->roots[i]), one);
+    }
+}
+
+/* Reductions that others wait for, or of other spaces, stay inner loops: then rows are the only
+ * way. */
+static bool collect_roots(KBuild *k, Reduce *r) {
+    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
+        if (same_reduction(k, &r->space, op) && r->n_roots < MAX_ROOTS) {
+            r->roots[r->n_roots++] = op;
+        }
+    }
+    for (int32_t i = 0; i < kb_fusion(k)->n_results; i++) {
+        if (reduce_result_is_full(k, &r->space, i)) {
+            return false;
+        }
+    }
+    return r->n_roots > 0;
+}
+
+void lower_reduce(KBuild *k) {
+    const Op *anchor = reduce_anchor(k);
+    if (!anchor) {
+        lower_loop(k);
+        return;
+    }
+    Reduce r = {.space = reduce_space(k, anchor)};
+    if (!collect_roots(k, &r)) {
+        lower_row(k);
+        return;
+    }
+    const ReduceSpace *space = &r.space;
+    int32_t from = column_axes(space);
+    double columns = 1;
+    for (int32_t i = from; i < space->full.rank; i++) {
+        columns *= (double)size_nominal(space->full.dims[i], UNKNOWN_SIZE);
+    }
+    if (columns > 1) {
+        double tiles = space->n_kept / columns * ((columns + COLUMN_TILE - 1) / COLUMN_TILE);
+        r.staged = tiles < FEW_TILES && columns * space->n_reduced >= COLUMN_WORK;
+        if (r.staged) {
+            make_temps(k, &r);
+        }
+        kb_kernel(k, "columns", build_columns, &r);
+        if (r.staged) {
+            kb_kernel(k, "columns_join", build_columns_join, &r);
+        }
+    } else if (space->n_kept < FEW_ROWS && space->n_reduced > LONG_ROW) {
+        make_temps(k, &r);
+        kb_kernel(k, "chunks", build_row_chunks, &r);
+        kb_kernel(k, "chunks_join", build_row_join, &r);
+    } else {
+        lower_row(k);
+    }
+}

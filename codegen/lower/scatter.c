@@ -1,0 +1,141 @@
+/* Form "scatter": take_add and scatter_add. The result starts as x; then tiles that own disjoint
+ * parts of the result walk the indices in order, so sums have one order whatever the number of
+ * threads. Tiles are columns behind the indexed axis and, when these are few, blocks of the indexed
+ * axis itself. */
+#include "codegen/lower/elemental_impl.h"
+#include "codegen/lower/lower.h"
+
+enum { COLUMN_TILE = 256, ENOUGH_TILES = 8, ROW_BLOCKS = 8, MIN_BLOCK = 16 };
+
+typedef struct Scatter {
+    const Op *op;
+    int32_t result;
+    int64_t axis;
+    Type lead, tail; /* axes of x before and behind the indexed one */
+    const Size *bound;
+    bool blocked; /* tiles are blocks of the indexed axis too */
+} Scatter;
+
+/* The rows this tile owns, as a condition on an index; NULL: all. */
+static const KExpr *owned_rows(KBuild *k, const Scatter *s, const KExpr *block, const KExpr *id) {
+    const KExpr *natural = k_le(k, k_int(k, 0), id);
+    const KExpr *inside = k_and(k, natural, k_lt(k, id, k_size(k, s->bound)));
+    if (!block) {
+        return inside;
+    }
+    const Size *rows = size_cdiv(kb_context(k), s->bound, size_const(kb_context(k), ROW_BLOCKS));
+    const KExpr *from = k_scale(k, block, rows);
+    const KExpr *until = k_add(k, from, k_size(k, rows));
+    inside = k_and(k, inside, k_binary(k, OP_le, from, id));
+    return k_and(k, inside, k_binary(k, OP_lt, id, until));
+}
+
+static const KExpr *checked_id(KBuild *k, const Scatter *s, const KExpr *const *at) {
+    const KExpr *id = elemental_value(k, s->op->operands[1], at);
+    id = kb_let(k, k_cast(k, id, DT_I64), "id");
+    elemental_clamped_id(k, s->op, id, s->bound, "index out of range");
+    return id;
+}
+
+static void add_at(KBuild *k, const Scatter *s, const KExpr *const *place, const KExpr *value) {
+    int32_t buffer = kb_result_buffer(k, s->result);
+    const KExpr *flat = k_flat(k, s->op->results[0]->type, place);
+    const KExpr *sum = k_load_here(k, buffer, flat);
+    kb_store(k, buffer, flat, k_binary(k, OP_add, sum, value));
+}
+
+/* take_add: one index moves a whole tail. */
+static void build_take_add(KBuild *k, void *user) {
+    const Scatter *s = user;
+    Context *context = kb_context(k);
+    const Value *ids = s->op->operands[1], *u = s->op->operands[2];
+    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL;
+    int32_t axis = (int32_t)s->axis, n_ids = ids->type.rank;
+    const Size *n_lead = type_elements(context, s->lead), *n_tail = type_elements(context, s->tail);
+    const KExpr *lead = kb_grid(k, n_lead, "lead");
+    if (s->blocked) {
+        block = kb_grid(k, size_const(context, ROW_BLOCKS), "rows");
+    }
+    const Size *tiles = size_cdiv(context, n_tail, size_const(context, COLUMN_TILE));
+    const KExpr *tile = kb_grid(k, tiles, "columns");
+    k_unflat(k, s->lead, lead, place);
+
+    const Size *count = type_elements(context, ids->type);
+    const KExpr *m = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "m");
+    for (int32_t i = 0; i < axis; i++) {
+        at[i] = place[i];
+    }
+    k_unflat(k, ids->type, m, at + axis);
+    const KExpr *id = checked_id(k, s, at + axis);
+    kb_if(k, owned_rows(k, s, block, id));
+    const KExpr *begin = k_scale_int(k, tile, COLUMN_TILE);
+    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, COLUMN_TILE)), k_size(k, n_tail));
+    const KExpr *j = kb_loop(k, KL_VECTOR, begin, end, n_tail, "j");
+    k_unflat(k, s->tail, j, place + axis + 1);
+    for (int32_t i = 0; i < s->tail.rank; i++) {
+        at[axis + n_ids + i] = place[axis + 1 + i];
+    }
+    place[axis] = id;
+    add_at(k, s, place, elemental_value(k, u, at));
+    kb_loop_end(k);
+    kb_if_end(k);
+    kb_loop_end(k);
+    for (int32_t i = 0; i < 2 + s->blocked; i++) {
+        kb_loop_end(k);
+    }
+}
+
+/* scatter_add: every element has its own index; tiles own whole lines along the axis. */
+static void build_scatter_add(KBuild *k, void *user) {
+    const Scatter *s = user;
+    Context *context = kb_context(k);
+    const Value *ids = s->op->operands[1], *u = s->op->operands[2];
+    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL;
+    int32_t axis = (int32_t)s->axis;
+    if (s->blocked) {
+        block = kb_grid(k, size_const(context, ROW_BLOCKS), "rows");
+    }
+    LoopPiece pieces[2] = {
+        {.extent = type_elements(context, s->lead), .stride = size_const(context, 1), .key = 1},
+        {.extent = type_elements(context, s->tail), .stride = size_const(context, 1), .key = 2}};
+    Nest nest = nest_open_tiled(k, pieces, 2, 16);
+    k_unflat(k, s->lead, pieces[0].var, at);
+    k_unflat(k, s->tail, pieces[1].var, at + axis + 1);
+    const Size *count = ids->type.dims[axis];
+    at[axis] = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "m");
+    const KExpr *id = checked_id(k, s, at);
+    kb_if(k, owned_rows(k, s, block, id));
+    for (int32_t i = 0; i < ids->type.rank; i++) {
+        place[i] = i == axis ? id : at[i];
+    }
+    add_at(k, s, place, elemental_value(k, u, at));
+    kb_if_end(k);
+    kb_loop_end(k);
+    nest_close(k, &nest);
+    if (s->blocked) {
+        kb_loop_end(k);
+    }
+}
+
+void lower_scatter(KBuild *k) {
+    Scatter s = {0};
+    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
+        s.op = op->code == OP_take_add || op->code == OP_scatter_add ? op : s.op;
+    }
+    Type x = s.op->operands[0]->type;
+    s.result = lower_root_result(k, s.op->results[0]);
+    s.axis = op_int(s.op, "axis");
+    s.lead = (Type){x.dtype, (int32_t)s.axis, x.dims};
+    s.tail = (Type){x.dtype, x.rank - (int32_t)s.axis - 1, x.dims + s.axis + 1};
+    s.bound = x.dims[s.axis];
+    Context *context = kb_context(k);
+    bool is_take = s.op->code == OP_take_add;
+    double lead = (double)size_nominal(type_elements(context, s.lead), UNKNOWN_SIZE);
+    double tail = (double)size_nominal(type_elements(context, s.tail), UNKNOWN_SIZE);
+    double tiles = lead * (is_take ? (tail + COLUMN_TILE - 1) / COLUMN_TILE : tail / 16);
+    s.blocked =
+        tiles < ENOUGH_TILES && size_nominal(s.bound, UNKNOWN_SIZE) >= MIN_BLOCK * ROW_BLOCKS;
+    lower_base(k, s.op->operands[0], s.result);
+    kb_kernel(k, is_take ? "take_add" : "scatter_add", is_take ? build_take_add : build_scatter_add,
+              &s);
+}
