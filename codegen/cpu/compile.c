@@ -1,5 +1,5 @@
-/* LLVM's part: target machine, optimisation, object. The pass list is our own, not O3: kernels arrive as
- * clean loops whose shape the lowering chose, and compile time counts. */
+/* LLVM's part: target machine, optimisation, object. The pass list is our own, not O3: kernels
+ * arrive as clean loops whose shape the lowering chose, and compile time counts. */
 #include "codegen/cpu/emit.h"
 #include <llvm-c/Error.h>
 #include <llvm-c/Target.h>
@@ -7,7 +7,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* No loop-idiom and no memcpyopt: they make calls of memset and memcpy, which kernels cannot call. */
+/* No loop-idiom and no memcpyopt: they make calls of memset and memcpy, which kernels cannot call.
+ */
 static const char *const pass_list =
     "always-inline,globaldce,"
     "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
@@ -61,8 +62,7 @@ dlc_status cpu_optimise(CpuCompiler *compiler, LLVMModuleRef module, char *messa
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef error =
-        LLVMRunPasses(module, compiler->passes, compiler->target_machine, options);
+    LLVMErrorRef error = LLVMRunPasses(module, compiler->passes, compiler->target_machine, options);
     LLVMDisposePassBuilderOptions(options);
     if (error) {
         char *text = LLVMGetErrorMessage(error);

@@ -1,5 +1,6 @@
 /* The CPU target: describes machines, compiles kernels on a few threads, lays their code one after
- * another. Every kernel is a module of its own, so the bytes do not depend on the number of threads. */
+ * another. Every kernel is a module of its own, so the bytes do not depend on the number of
+ * threads. */
 #include "codegen/cpu/cpu.h"
 #include "codegen/cpu/emit.h"
 #include <llvm-c/Core.h>
@@ -114,8 +115,8 @@ enum { MAX_THREADS = 64 };
 static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32_t n_kernels,
                            int32_t n_threads, const dlc_allocator *allocator, TargetImage *out,
                            char *message) {
-    EmitJob job = {.machine = machine, .kernels = kernels, .n_kernels = n_kernels,
-                   .allocator = allocator};
+    EmitJob job = {
+        .machine = machine, .kernels = kernels, .n_kernels = n_kernels, .allocator = allocator};
     memset(out, 0, sizeof(*out));
     job.slices = cpu_alloc(allocator, sizeof(Slice) * (size_t)n_kernels);
     if (!job.slices) {

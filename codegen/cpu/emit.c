@@ -1,6 +1,6 @@
-/* One kernel as an LLVM module: the function's frame (arguments, scratch, alias scopes), then the grid.
- * The module begins as parsed text: the vecmath functions the kernel calls, and the access-group nodes of
- * its vector loops, which the C API cannot make. */
+/* One kernel as an LLVM module: the function's frame (arguments, scratch, alias scopes), then the
+ * grid. The module begins as parsed text: the vecmath functions the kernel calls, and the
+ * access-group nodes of its vector loops, which the C API cannot make. */
 #include "codegen/cpu/emit.h"
 #include "ir/base/str.h"
 #include <llvm-c/Analysis.h>
@@ -41,8 +41,6 @@ static void survey_expr(Survey *survey, const Kernel *kernel, const KExpr *expr)
     survey_dtype(survey, expr->dtype);
     if (expr->kind == KE_LOAD) {
         survey_dtype(survey, kernel->buffers[expr->index].dtype);
-    } else if (expr->kind == KE_LOCAL) {
-        survey_dtype(survey, expr->local->dtype);
     }
     for (int32_t i = 0; i < expr->n; i++) {
         survey_expr(survey, kernel, expr->a[i]);
@@ -61,15 +59,14 @@ static void survey_stmts(Survey *survey, const Kernel *kernel, const KStmt *stmt
         }
         if (stmt->kind == KS_STORE) {
             survey_dtype(survey, kernel->buffers[stmt->index].dtype);
-        } else if (stmt->kind == KS_LOCAL_STORE) {
-            survey_dtype(survey, stmt->local->dtype);
         }
         survey_stmts(survey, kernel, stmt->body);
         survey_stmts(survey, kernel, stmt->otherwise);
     }
 }
 
-/* KL_UNROLL bodies are emitted once per iteration, so a vector loop in one needs a node each time. */
+/* KL_UNROLL bodies are emitted once per iteration, so a vector loop in one needs a node each time.
+ */
 static int32_t count_groups(const KStmt *stmt) {
     int32_t count = 0;
     for (; stmt; stmt = stmt->next) {
@@ -123,8 +120,8 @@ static LLVMModuleRef parse_base(const Survey *survey, int32_t n_groups, LLVMCont
 }
 
 static void add_attribute(Emit *e, const char *key, const char *value) {
-    LLVMAttributeRef attribute = LLVMCreateStringAttribute(
-        e->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAttributeRef attribute = LLVMCreateStringAttribute(e->context, key, (unsigned)strlen(key),
+                                                           value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(e->function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, attribute);
 }
 
@@ -180,13 +177,13 @@ static void load_frame(Emit *e) {
 }
 
 static LLVMValueRef make_list(Emit *e, LLVMMetadataRef *items, size_t count) {
-    return count == 0 ? NULL
-                      : LLVMMetadataAsValue(e->context,
-                                            LLVMMDNodeInContext2(e->context, items, count));
+    return count == 0
+               ? NULL
+               : LLVMMetadataAsValue(e->context, LLVMMDNodeInContext2(e->context, items, count));
 }
 
-/* Locals overlap nothing. Two written buffers never overlap, nor do two read ones matter; a result may
- * stand in an operand's bytes (in place), so a read buffer and a written one may overlap. */
+/* Locals overlap nothing. Two written buffers never overlap, nor do two read ones matter; a result
+ * may stand in an operand's bytes (in place), so a read buffer and a written one may overlap. */
 static bool make_scopes(Emit *e) {
     const Kernel *kernel = e->kernel;
     int32_t n = kernel->n_buffers + kernel->n_locals;
@@ -201,9 +198,9 @@ static bool make_scopes(Emit *e) {
     LLVMMetadataRef domain = LLVMMDNodeInContext2(e->context, &domain_name, 1);
     for (int32_t i = 0; i < n; i++) {
         char name[32];
-        int length = i < kernel->n_buffers ? snprintf(name, sizeof(name), "buffer %d", i)
-                                           : snprintf(name, sizeof(name), "local %d",
-                                                      i - kernel->n_buffers);
+        int length = i < kernel->n_buffers
+                         ? snprintf(name, sizeof(name), "buffer %d", i)
+                         : snprintf(name, sizeof(name), "local %d", i - kernel->n_buffers);
         LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, name, (size_t)length),
                                     domain};
         scopes[i] = LLVMMDNodeInContext2(e->context, parts, 2);

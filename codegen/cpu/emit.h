@@ -1,6 +1,6 @@
-/* Inside the CPU backend: one Kernel -> one LLVM module -> one relocatable object -> one slice of the
- * position-independent image. Everything here is pure: no shared state, no arena, so that kernels may
- * be compiled by several threads at once. */
+/* Inside the CPU backend: one Kernel -> one LLVM module -> one relocatable object -> one slice of
+ * the position-independent image. Everything here is pure: no shared state, no arena, so that
+ * kernels may be compiled by several threads at once. */
 #ifndef DLC_CODEGEN_CPU_EMIT_H
 #define DLC_CODEGEN_CPU_EMIT_H
 
@@ -49,18 +49,19 @@ typedef struct Emit {
     bool innermost_vector; /* the innermost loop around is KL_VECTOR */
 } Emit;
 
-/* emit.c: the whole kernel as a module of `context` with one function "k". NULL: message says why. */
+/* emit.c: the whole kernel as a module of `context` with one function "k". NULL: message says why.
+ */
 LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMContextRef context,
                           char *message);
 /* emit_expr.c */
 LLVMTypeRef emit_value_type(const Emit *e, DType dtype);  /* bool is i1; f16 and bf16 are float */
 LLVMTypeRef emit_memory_type(const Emit *e, DType dtype); /* bool is i8; f16 and bf16 are i16 */
+DType emit_local_dtype(const KLocal *local);              /* halves are held as f32 */
 LLVMValueRef emit_expr(Emit *e, const KExpr *expr);
 bool emit_expr_positive(const Emit *e, const KExpr *expr);
 LLVMValueRef emit_to_memory(Emit *e, LLVMValueRef value, DType dtype);
 LLVMValueRef emit_from_memory(Emit *e, LLVMValueRef value, DType dtype);
-void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope,
-                      LLVMValueRef noalias);
+void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope, LLVMValueRef noalias);
 LLVMValueRef emit_call_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                                  LLVMValueRef *args, unsigned n_args);
 LLVMValueRef emit_call_vecmath(Emit *e, const char *name, LLVMValueRef *args, unsigned n_args);

@@ -1,6 +1,7 @@
-/* KS_CONTRACT as explicit vector code: the whole register tile lives in vector accumulators; each step
- * of the depth loads one row of B's panel and broadcasts the elements of A's column. Panels are packed,
- * so every access is contiguous. Shapes: codegen/cpu/machine.c chooses tiles that fit the registers. */
+/* KS_CONTRACT as explicit vector code: the whole register tile lives in vector accumulators; each
+ * step of the depth loads one row of B's panel and broadcasts the elements of A's column. Panels
+ * are packed, so every access is contiguous. Shapes: codegen/cpu/machine.c chooses tiles that fit
+ * the registers. */
 #include "codegen/cpu/emit.h"
 #include <string.h>
 
@@ -119,9 +120,12 @@ void emit_contract(Emit *e, const KStmt *stmt) {
     tile.vectors = columns / tile.lanes;
     tile.scalar = emit_memory_type(e, dtype);
     tile.vector = LLVMVectorType(tile.scalar, (unsigned)tile.lanes);
-    LLVMValueRef a = offset_address(e, &tile, e->locals[stmt->a_local->id], emit_expr(e, stmt->begin));
-    LLVMValueRef b = offset_address(e, &tile, e->locals[stmt->b_local->id], emit_expr(e, stmt->end));
-    LLVMValueRef c = offset_address(e, &tile, e->locals[stmt->local->id], emit_expr(e, stmt->value));
+    LLVMValueRef a =
+        offset_address(e, &tile, e->locals[stmt->a_local->id], emit_expr(e, stmt->begin));
+    LLVMValueRef b =
+        offset_address(e, &tile, e->locals[stmt->b_local->id], emit_expr(e, stmt->end));
+    LLVMValueRef c =
+        offset_address(e, &tile, e->locals[stmt->local->id], emit_expr(e, stmt->value));
     LLVMValueRef stride = emit_expr(e, stmt->c_stride);
     for (int32_t r = 0; r < tile.rows; r++) {
         for (int32_t v = 0; v < tile.vectors; v++) {
@@ -134,8 +138,8 @@ void emit_contract(Emit *e, const KStmt *stmt) {
     emit_depth_loop(e, stmt, &tile, a, b, emit_expr(e, stmt->depth));
     for (int32_t r = 0; r < tile.rows; r++) {
         for (int32_t v = 0; v < tile.vectors; v++) {
-            LLVMValueRef store = LLVMBuildStore(e->builder, tile.sums[r][v],
-                                                c_address(e, &tile, c, stride, r, v));
+            LLVMValueRef store =
+                LLVMBuildStore(e->builder, tile.sums[r][v], c_address(e, &tile, c, stride, r, v));
             LLVMSetAlignment(store, (unsigned)tile.bytes);
             emit_mark_access(e, store, e->local_scope[stmt->local->id],
                              e->local_noalias[stmt->local->id]);

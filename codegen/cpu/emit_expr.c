@@ -1,6 +1,6 @@
-/* Expressions of the loop IR as LLVM values: constants, variables, loads with their conversions, alias
- * and independence marks, and which index values are known not to be negative (so that divisions by
- * constants become shifts and multiplications). */
+/* Expressions of the loop IR as LLVM values: constants, variables, loads with their conversions,
+ * alias and independence marks, and which index values are known not to be negative (so that
+ * divisions by constants become shifts and multiplications). */
 #include "codegen/cpu/emit.h"
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +34,10 @@ LLVMTypeRef emit_memory_type(const Emit *e, DType dtype) {
     return dtype == DT_F16 || dtype == DT_BF16 ? e->i16 : emit_value_type(e, dtype);
 }
 
+DType emit_local_dtype(const KLocal *local) {
+    return local->dtype == DT_F16 || local->dtype == DT_BF16 ? DT_F32 : local->dtype;
+}
+
 LLVMValueRef emit_call_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                                  LLVMValueRef *args, unsigned n_args) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -48,8 +52,7 @@ LLVMValueRef emit_call_vecmath(Emit *e, const char *name, LLVMValueRef *args, un
     return LLVMBuildCall2(e->builder, LLVMGlobalGetValueType(callee), callee, args, n_args, "");
 }
 
-void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope,
-                      LLVMValueRef noalias) {
+void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope, LLVMValueRef noalias) {
     if (scope) {
         LLVMSetMetadata(instruction, e->kind_scope, scope);
     }
@@ -203,7 +206,7 @@ LLVMValueRef emit_expr(Emit *e, const KExpr *expr) {
         return emit_load(e, e->kernel->buffers[expr->index].dtype, e->buffers[expr->index],
                          expr->a[0], e->buffer_scope[expr->index], e->buffer_noalias[expr->index]);
     case KE_LOCAL:
-        return emit_load(e, expr->local->dtype, e->locals[expr->local->id], expr->a[0],
+        return emit_load(e, emit_local_dtype(expr->local), e->locals[expr->local->id], expr->a[0],
                          e->local_scope[expr->local->id], e->local_noalias[expr->local->id]);
     case KE_SCALAR:
         for (int32_t i = 0; i < expr->n; i++) {

@@ -1,5 +1,6 @@
-/* Scalar operations and casts of the loop IR as LLVM instructions, intrinsics that are single machine
- * instructions, or calls of vecmath functions. Semantics: ir/scalar.def and ops.def's cast. */
+/* Scalar operations and casts of the loop IR as LLVM instructions, intrinsics that are single
+ * machine instructions, or calls of vecmath functions. Semantics: ir/scalar.def and ops.def's cast.
+ */
 #include "codegen/cpu/emit.h"
 #include <stdio.h>
 #include <string.h>
@@ -77,8 +78,7 @@ static LLVMValueRef emit_extreme(Emit *e, bool is_max, DType dtype, LLVMValueRef
     if (!dtype_is_float(dtype)) {
         return binary_intrinsic(e, is_max ? "llvm.smax" : "llvm.smin", type, x, y);
     }
-    LLVMValueRef call =
-        binary_intrinsic(e, is_max ? "llvm.maximum" : "llvm.minimum", type, x, y);
+    LLVMValueRef call = binary_intrinsic(e, is_max ? "llvm.maximum" : "llvm.minimum", type, x, y);
     LLVMSetFastMathFlags(call, LLVMFastMathNoSignedZeros);
     return call;
 }
@@ -100,8 +100,8 @@ static LLVMValueRef float_division(Emit *e, bool is_mod, DType dtype, LLVMValueR
     return narrow ? LLVMBuildFPTrunc(b, q, e->f32, "") : q;
 }
 
-/* Signed division with any divisor: 0 gives 0, -1 negates (so that the machine's trap cannot happen), and
- * the quotient is rounded down. */
+/* Signed division with any divisor: 0 gives 0, -1 negates (so that the machine's trap cannot
+ * happen), and the quotient is rounded down. */
 static LLVMValueRef guarded_division(Emit *e, bool is_mod, LLVMTypeRef type, LLVMValueRef x,
                                      LLVMValueRef y) {
     LLVMBuilderRef b = e->builder;
@@ -112,8 +112,7 @@ static LLVMValueRef guarded_division(Emit *e, bool is_mod, LLVMTypeRef type, LLV
     LLVMValueRef odd = LLVMBuildOr(b, is_zero, is_minus, "");
     LLVMValueRef d = LLVMBuildSelect(b, odd, one, y, "");
     LLVMValueRef q = LLVMBuildSDiv(b, x, d, ""), r = LLVMBuildSRem(b, x, d, "");
-    LLVMValueRef mixed =
-        LLVMBuildICmp(b, LLVMIntSLT, LLVMBuildXor(b, r, d, ""), zero, "");
+    LLVMValueRef mixed = LLVMBuildICmp(b, LLVMIntSLT, LLVMBuildXor(b, r, d, ""), zero, "");
     LLVMValueRef inexact = LLVMBuildICmp(b, LLVMIntNE, r, zero, "");
     LLVMValueRef adjust = LLVMBuildAnd(b, mixed, inexact, "");
     if (is_mod) {
@@ -121,8 +120,7 @@ static LLVMValueRef guarded_division(Emit *e, bool is_mod, LLVMTypeRef type, LLV
         return LLVMBuildSelect(b, odd, zero, r, "");
     }
     q = LLVMBuildAdd(b, q, LLVMBuildSelect(b, adjust, minus, zero, ""), "");
-    LLVMValueRef special =
-        LLVMBuildSelect(b, is_zero, zero, LLVMBuildNeg(b, x, ""), "");
+    LLVMValueRef special = LLVMBuildSelect(b, is_zero, zero, LLVMBuildNeg(b, x, ""), "");
     return LLVMBuildSelect(b, odd, special, q, "");
 }
 
@@ -199,8 +197,7 @@ static LLVMValueRef emit_sign(Emit *e, DType dtype, LLVMValueRef x) {
             LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, zero, ""), one, below, "");
         return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""), x, sign, "");
     }
-    LLVMValueRef above =
-        LLVMBuildZExt(b, LLVMBuildICmp(b, LLVMIntNE, x, zero, ""), type, "");
+    LLVMValueRef above = LLVMBuildZExt(b, LLVMBuildICmp(b, LLVMIntNE, x, zero, ""), type, "");
     if (dtype == DT_U8) {
         return above;
     }
@@ -213,8 +210,7 @@ static LLVMValueRef emit_abs(Emit *e, DType dtype, LLVMValueRef x) {
     if (dtype_is_float(dtype)) {
         return unary_intrinsic(e, "llvm.fabs", type, x);
     }
-    return dtype == DT_U8 ? x
-                          : binary_intrinsic(e, "llvm.abs", type, x, LLVMConstInt(e->i1, 0, 0));
+    return dtype == DT_U8 ? x : binary_intrinsic(e, "llvm.abs", type, x, LLVMConstInt(e->i1, 0, 0));
 }
 
 static LLVMValueRef emit_isfinite(Emit *e, DType dtype, LLVMValueRef x) {
@@ -251,8 +247,8 @@ LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     case OP_sqrt:
         return unary_intrinsic(e, "llvm.sqrt", type, x);
     case OP_rsqrt:
-        return LLVMBuildFDiv(b, LLVMConstReal(type, 1.0),
-                             unary_intrinsic(e, "llvm.sqrt", type, x), "");
+        return LLVMBuildFDiv(b, LLVMConstReal(type, 1.0), unary_intrinsic(e, "llvm.sqrt", type, x),
+                             "");
     case OP_isfinite:
         return emit_isfinite(e, dtype, x);
     case OP_isnan:
@@ -298,7 +294,8 @@ static LLVMValueRef cast_to_float(Emit *e, LLVMValueRef value, DType from, DType
     LLVMTypeRef type = emit_value_type(e, to);
     if (!dtype_is_float(from)) {
         bool is_unsigned = from == DT_U8 || from == DT_BOOL;
-        value = is_unsigned ? LLVMBuildUIToFP(b, value, type, "") : LLVMBuildSIToFP(b, value, type, "");
+        value =
+            is_unsigned ? LLVMBuildUIToFP(b, value, type, "") : LLVMBuildSIToFP(b, value, type, "");
     } else if (from == DT_F64 && to != DT_F64) {
         value = LLVMBuildFPTrunc(b, value, type, "");
     } else if (from != DT_F64 && to == DT_F64) {

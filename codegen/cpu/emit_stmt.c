@@ -1,5 +1,5 @@
-/* Statements of the loop IR: lets and mutable scalars (allocas that become registers), loops with the
- * vectoriser's hints, guards, stores, faults, and the tile grid. */
+/* Statements of the loop IR: lets and mutable scalars (allocas that become registers), loops with
+ * the vectoriser's hints, guards, stores, faults, and the tile grid. */
 #include "codegen/cpu/emit.h"
 #include <llvm-c/DebugInfo.h>
 #include <string.h>
@@ -12,8 +12,8 @@ static LLVMValueRef constant_i64(const Emit *e, int64_t value) {
     return LLVMConstInt(e->i64, (unsigned long long)value, 1);
 }
 
-/* The chain of one commutative float operation from the top of an accumulation down to its accumulator
- * may be reordered: that is what makes the reduction a vector one. */
+/* The chain of one commutative float operation from the top of an accumulation down to its
+ * accumulator may be reordered: that is what makes the reduction a vector one. */
 static void mark_reduction(LLVMValueRef value, LLVMOpcode opcode) {
     while (value && LLVMIsAInstruction(value) && LLVMGetInstructionOpcode(value) == opcode) {
         emit_reassociable(value);
@@ -59,9 +59,8 @@ static void emit_set(Emit *e, const KStmt *stmt) {
 /* llvm.loop: a node that is its own first operand, made through a temporary. */
 static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, LLVMValueRef group) {
     LLVMContextRef c = e->context;
-    LLVMMetadataRef enable[2] = {
-        LLVMMDStringInContext2(c, "llvm.loop.vectorize.enable", 26),
-        LLVMValueAsMetadata(LLVMConstInt(e->i1, vectorize, 0))};
+    LLVMMetadataRef enable[2] = {LLVMMDStringInContext2(c, "llvm.loop.vectorize.enable", 26),
+                                 LLVMValueAsMetadata(LLVMConstInt(e->i1, vectorize, 0))};
     LLVMMetadataRef progress = LLVMMDStringInContext2(c, "llvm.loop.mustprogress", 22);
     LLVMMetadataRef items[4];
     size_t count = 0;
@@ -70,9 +69,8 @@ static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, LLVMValueRef
     items[count++] = LLVMMDNodeInContext2(c, &progress, 1);
     items[count++] = LLVMMDNodeInContext2(c, enable, 2);
     if (group) {
-        LLVMMetadataRef parallel[2] = {
-            LLVMMDStringInContext2(c, "llvm.loop.parallel_accesses", 27),
-            LLVMValueAsMetadata(group)};
+        LLVMMetadataRef parallel[2] = {LLVMMDStringInContext2(c, "llvm.loop.parallel_accesses", 27),
+                                       LLVMValueAsMetadata(group)};
         items[count++] = LLVMMDNodeInContext2(c, parallel, 2);
     }
     LLVMMetadataRef node = LLVMMDNodeInContext2(c, items, count);
@@ -221,7 +219,7 @@ void emit_stmts(Emit *e, const KStmt *stmt) {
                        e->buffer_scope[stmt->index], e->buffer_noalias[stmt->index]);
             break;
         case KS_LOCAL_STORE:
-            emit_store(e, stmt, stmt->local->dtype, e->locals[stmt->local->id],
+            emit_store(e, stmt, emit_local_dtype(stmt->local), e->locals[stmt->local->id],
                        e->local_scope[stmt->local->id], e->local_noalias[stmt->local->id]);
             break;
         case KS_CONTRACT:

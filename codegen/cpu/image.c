@@ -1,6 +1,6 @@
-/* From a relocatable ELF64 object to loadable bytes: text and read-only data are laid into one image and
- * PC-relative relocations resolved. Anything else (an undefined symbol, an absolute relocation, writable
- * data) is a mistake of ours: kernels call nothing and own no variables. */
+/* From a relocatable ELF64 object to loadable bytes: text and read-only data are laid into one
+ * image and PC-relative relocations resolved. Anything else (an undefined symbol, an absolute
+ * relocation, writable data) is a mistake of ours: kernels call nothing and own no variables. */
 #include "codegen/cpu/emit.h"
 #include <elf.h>
 #include <stdio.h>

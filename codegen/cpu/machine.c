@@ -1,6 +1,6 @@
-/* The CPU as a Machine: the x86-64 levels by name, and this host mapped to its features. The register
- * tiles leave room for one row of B and a broadcast: AVX2 6 x 16 floats is 12 + 2 + 1 of 16 registers,
- * AVX-512 14 x 32 is 28 + 2 + 1 of 32. */
+/* The CPU as a Machine: the x86-64 levels by name, and this host mapped to its features. The
+ * register tiles leave room for one row of B and a broadcast: AVX2 6 x 16 floats is 12 + 2 + 1 of
+ * 16 registers, AVX-512 14 x 32 is 28 + 2 + 1 of 32. */
 #include "codegen/cpu/emit.h"
 #include <llvm-c/TargetMachine.h>
 #include <stdio.h>
@@ -15,15 +15,30 @@ static const struct {
     const char *name, *features;
     Machine machine;
 } levels[] = {
-    {"x86-64-v2", FEATURES_V2,
-     {.vector_bytes = 16, .tile_rows_f32 = 6, .tile_columns_f32 = 8, .tile_rows_f64 = 6,
-      .tile_columns_f64 = 4, .flops_per_second = 2e10}},
-    {"x86-64-v3", FEATURES_V3,
-     {.vector_bytes = 32, .tile_rows_f32 = 6, .tile_columns_f32 = 16, .tile_rows_f64 = 6,
-      .tile_columns_f64 = 8, .flops_per_second = 8e10}},
-    {"x86-64-v4", FEATURES_V4,
-     {.vector_bytes = 64, .tile_rows_f32 = 14, .tile_columns_f32 = 32, .tile_rows_f64 = 14,
-      .tile_columns_f64 = 16, .flops_per_second = 1.6e11}},
+    {"x86-64-v2",
+     FEATURES_V2,
+     {.vector_bytes = 16,
+      .tile_rows_f32 = 6,
+      .tile_columns_f32 = 8,
+      .tile_rows_f64 = 6,
+      .tile_columns_f64 = 4,
+      .flops_per_second = 2e10}},
+    {"x86-64-v3",
+     FEATURES_V3,
+     {.vector_bytes = 32,
+      .tile_rows_f32 = 6,
+      .tile_columns_f32 = 16,
+      .tile_rows_f64 = 6,
+      .tile_columns_f64 = 8,
+      .flops_per_second = 8e10}},
+    {"x86-64-v4",
+     FEATURES_V4,
+     {.vector_bytes = 64,
+      .tile_rows_f32 = 14,
+      .tile_columns_f32 = 32,
+      .tile_rows_f64 = 14,
+      .tile_columns_f64 = 16,
+      .flops_per_second = 1.6e11}},
 };
 enum { N_LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
@@ -75,8 +90,9 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     if (!option || !*option || strcmp(option, "native") == 0) {
         level = host_level();
         if (level < 0) {
-            snprintf(message, CPU_MESSAGE_BYTES,
-                     "this processor is below x86-64-v2; accepted: x86-64-v2, x86-64-v3, x86-64-v4");
+            snprintf(
+                message, CPU_MESSAGE_BYTES,
+                "this processor is below x86-64-v2; accepted: x86-64-v2, x86-64-v3, x86-64-v4");
             return DLC_ERROR_UNSUPPORTED;
         }
     } else {

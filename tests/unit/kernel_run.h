@@ -40,7 +40,8 @@ static inline bool run_compile(const Machine *machine, Kernel *const *kernels, i
         return false;
     }
     out->n_bytes = out->image.n_bytes;
-    out->memory = mmap(NULL, out->n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    out->memory =
+        mmap(NULL, out->n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (out->memory == MAP_FAILED) {
         return false;
     }

