@@ -65,11 +65,11 @@ tf_example)
     ;;
 torch_example)
     compile
-    awk 'BEGIN { srand(7); printf "x0"; for (i = 1; i < 10; i++) printf ",x%d", i; print ",y"
+    awk 'BEGIN { srand(7); for (i = 0; i < 10; i++) printf "x[%d],", i; print "y[0]"
                  for (r = 0; r < 640; r++) { s = 0; for (i = 0; i < 10; i++) { v = rand() * 2 - 1; s += v * (i - 4.5) / 5; printf "%.6f,", v } printf "%.6f\n", s } }' > rows.csv
     for seed in $seeds; do
-        train --epochs 40 --data "train=x=rows.csv:x*,y=rows.csv:y"
-        evaluate --data "x=rows.csv:x*,y=rows.csv:y"
+        train --epochs 40 --data train=rows.csv
+        evaluate --data rows.csv
         record loss "$(metric loss)"
     done
     judge at-most 0.1
