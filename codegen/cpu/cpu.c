@@ -28,9 +28,21 @@ typedef struct EmitJob {
     char message[CPU_MESSAGE_BYTES];
 } EmitJob;
 
+/* LLVM's remarks ("loop not vectorized") and warnings are no business of the user's. */
+static void ignore_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
+    (void)info;
+    (void)user;
+}
+
+static LLVMContextRef create_context(void) {
+    LLVMContextRef context = LLVMContextCreate();
+    LLVMContextSetDiagnosticHandler(context, ignore_diagnostic, NULL);
+    return context;
+}
+
 static dlc_status compile_one(const EmitJob *job, CpuCompiler *compiler, int32_t index,
                               char *message) {
-    LLVMContextRef context = LLVMContextCreate();
+    LLVMContextRef context = create_context();
     LLVMModuleRef module = emit_kernel(job->machine, job->kernels[index], context, message);
     dlc_status status = module ? DLC_OK : DLC_ERROR_INTERNAL;
     if (status == DLC_OK) {
@@ -160,7 +172,7 @@ static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *ou
         str_add(out, message);
         return status;
     }
-    LLVMContextRef context = LLVMContextCreate();
+    LLVMContextRef context = create_context();
     LLVMModuleRef module = emit_kernel(machine, kernel, context, message);
     LLVMMemoryBufferRef assembly = NULL;
     status = module ? cpu_optimise(&compiler, module, message) : DLC_ERROR_INTERNAL;

@@ -72,6 +72,19 @@ static void choose_plain(GemmPlan *plan) {
     plan->block_n = n >= m ? length : near;
 }
 
+/* Whether the plain loops can have what they need of sides that come in lines. */
+static bool plain_fits(const Gemm *gemm) {
+    if (!gemm->a.line && !gemm->b.line) {
+        return true;
+    }
+    bool long_n = nominal(gemm->n) >= nominal(gemm->m);
+    const GemmSide *far = long_n ? &gemm->b : &gemm->a, *near = long_n ? &gemm->a : &gemm->b;
+    if (far->order == GEMM_BY_DEPTH) {
+        return !near->line || near->order == GEMM_BY_DEPTH;
+    }
+    return !near->line && far->order == GEMM_BY_ROW;
+}
+
 static void choose_split(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
@@ -101,7 +114,7 @@ static GemmPlan choose(KBuild *k, const Gemm *gemm) {
     if (tiny) {
         choose_plain(&plan);
         plan.kind = GEMM_TINY;
-    } else if (few || !dtype_is_float(gemm->dtype)) {
+    } else if ((few && plain_fits(gemm)) || !dtype_is_float(gemm->dtype)) {
         choose_plain(&plan);
     } else {
         choose_packed(k, &plan);

@@ -500,6 +500,91 @@ static void test_matmul_paths(void **state) {
     }
 }
 
+/* -- convolutions */
+typedef struct ConvShape {
+    OpCode code;
+    ConvAttrs attrs;
+    const Size *spatial[3], *kernel[3];
+    bool epilogue;
+} ConvShape;
+
+static Value *make_conv(Builder *b, Value **args, void *user) {
+    const ConvShape *shape = user;
+    Value *y = shape->code == OP_conv ? b_conv(b, args[0], args[1], &shape->attrs)
+               : shape->code == OP_conv_input_grad
+                   ? b_conv_input_grad(b, args[0], args[1], shape->spatial, &shape->attrs)
+                   : b_conv_weight_grad(b, args[0], args[1], shape->kernel, &shape->attrs);
+    if (shape->epilogue) {
+        Value *zero = b_constant_like(b, 0, y);
+        y = b_binary(b, OP_max, y, zero);
+    }
+    return y;
+}
+
+static void random_conv(World *w, DType dtype, int round) {
+    ConvShape shape = {.code = round % 3 == 0   ? OP_conv
+                               : round % 3 == 1 ? OP_conv_input_grad
+                                                : OP_conv_weight_grad};
+    ConvAttrs *attrs = &shape.attrs;
+    attrs->n_spatial = (int32_t)pick(1, 3);
+    attrs->groups = pick(0, 2) ? 1 : pick(2, 3);
+    int64_t per_in = pick(1, 5), per_out = pick(1, 7);
+    if (pick(0, 5) == 0) {
+        attrs->groups = pick(1, 6);
+        per_in = per_out = 1;
+    }
+    bool pointwise = pick(0, 4) == 0;
+    Context *c = &w->context;
+    const Size *images = pick(0, 3) ? fixed(w, pick(1, 4)) : size_dim(c, w->dim);
+    int64_t most = attrs->n_spatial == 1 ? 40 : attrs->n_spatial == 2 ? 14 : 6;
+    const Size *x[5] = {images, fixed(w, per_in * attrs->groups)};
+    const Size *weight[5] = {fixed(w, per_out * attrs->groups), fixed(w, per_in)};
+    const Size *y[5] = {images, weight[0]};
+    double depth = (double)(per_in * per_out * 30);
+    for (int32_t i = 0; i < attrs->n_spatial; i++) {
+        int64_t kernel = pointwise ? 1 : pick(1, 4);
+        attrs->stride[i] = pointwise ? 1 : pick(1, 3);
+        attrs->dilation[i] = pick(1, 2);
+        attrs->low[i] = pointwise ? 0 : pick(-1, 3);
+        attrs->high[i] = pointwise ? 0 : pick(-1, 3);
+        int64_t n = pick(1, most), out;
+        do {
+            out = n + attrs->low[i] + attrs->high[i] - attrs->dilation[i] * (kernel - 1) - 1;
+            n++;
+        } while (out < 0);
+        n--;
+        out = out / attrs->stride[i] + 1;
+        x[2 + i] = shape.spatial[i] = fixed(w, n);
+        weight[2 + i] = shape.kernel[i] = fixed(w, kernel);
+        y[2 + i] = fixed(w, out);
+    }
+    shape.epilogue = pick(0, 1);
+    int32_t rank = attrs->n_spatial + 2;
+    Type types[3] = {type_make(c, dtype, rank, x), type_make(c, dtype, rank, weight),
+                     type_make(c, dtype, rank, y)};
+    Problem p = {.n_args = 2, .make = make_conv, .user = &shape, .is_conv = true};
+    p.args[0] = types[shape.code == OP_conv_input_grad ? 2 : 0];
+    p.args[1] = types[shape.code == OP_conv_weight_grad ? 2 : 1];
+    char what[256];
+    snprintf(what, sizeof(what), "%s %d %s x %s, groups %d, stride %d, dilation %d, low %d",
+             op_info(shape.code)->name, round, type_text(c, p.args[0]), type_text(c, p.args[1]),
+             (int)attrs->groups, (int)attrs->stride[attrs->n_spatial - 1],
+             (int)attrs->dilation[attrs->n_spatial - 1], (int)attrs->low[attrs->n_spatial - 1]);
+    check(w, &p, depth, what);
+}
+
+static void test_conv(void **state) {
+    (void)state;
+    static const DType dtypes[] = {DT_F32, DT_F64, DT_F32, DT_F32, DT_BF16};
+    const char *rounds = getenv("DLC_TEST_ROUNDS");
+    int count = rounds ? atoi(rounds) : 90;
+    for (int i = 0; i < count; i++) {
+        World *w = world_create(i % 7 == 3 ? "x86-64-v2" : NULL);
+        random_conv(w, dtypes[i % 5], i);
+        world_destroy(w);
+    }
+}
+
 int main(void) {
     if (setjmp(boundary.jump)) {
         fprintf(stderr, "left through the boundary: %d\n", (int)boundary.status);
@@ -508,6 +593,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matmul_paths),
         cmocka_unit_test(test_contract),
+        cmocka_unit_test(test_conv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
