@@ -251,7 +251,7 @@ static const Target *target_describe(Driver *d, const char *text, Machine *machi
 
 static void make_code(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
                       int number) {
-    PlanTables *tables = plan_writer_target(writer);
+    TargetTables *tables = plan_writer_target(writer);
     tables->target = (PlanTarget){.device = plan_writer_string(writer, machine->target),
                                   .machine = plan_writer_string(writer, machine->name),
                                   .features = plan_writer_string(writer, machine->features),

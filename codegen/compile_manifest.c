@@ -23,7 +23,7 @@ static void add_tensor(const PlanWriter *writer, const char *role, uint32_t name
     str_add(out, "}");
 }
 
-static void add_entry(const PlanWriter *writer, const PlanTables *tables, const PlanEntry *entry,
+static void add_entry(const PlanWriter *writer, const TargetTables *tables, const PlanEntry *entry,
                       Str *out) {
     static const char *const purposes[] = {"infer", "eval", "train", "init", "other"};
     static const char *const roles[] = {"input", "param", "state", "cache", "slot", "scalar"};
@@ -75,7 +75,7 @@ const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
     }
     str_add(out, "},\n  \"targets\": [");
     for (size_t t = 0; t < writer->targets.count; t++) {
-        const PlanTables *tables = writer->targets.items[t];
+        const TargetTables *tables = writer->targets.items[t];
         str_add(out, t ? ", {" : "{");
         add_member(out, "device", writer_text(writer, tables->target.device), true);
         add_member(out, "machine", writer_text(writer, tables->target.machine), false);
@@ -85,7 +85,7 @@ const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
     }
     str_add(out, "],\n  \"entries\": [");
     if (writer->targets.count > 0) {
-        const PlanTables *tables = writer->targets.items[0];
+        const TargetTables *tables = writer->targets.items[0];
         for (size_t i = 0; i < tables->entries.count; i++) {
             str_add(out, i ? ",\n    " : "\n    ");
             add_entry(writer, tables, &tables->entries.items[i], out);

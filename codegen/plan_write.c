@@ -144,8 +144,8 @@ void plan_writer_module(PlanWriter *writer, const Module *module) {
     }
 }
 
-PlanTables *plan_writer_target(PlanWriter *writer) {
-    PlanTables *tables = ARENA_NEW(writer->arena, PlanTables);
+TargetTables *plan_writer_target(PlanWriter *writer) {
+    TargetTables *tables = ARENA_NEW(writer->arena, TargetTables);
     VEC_PUSH(writer->arena, &writer->targets, tables);
     return tables;
 }
@@ -178,7 +178,7 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
     PART_VEC(PLAN_SETTINGS, 0, writer->settings);
     PART_VEC(PLAN_CONSTANTS, 0, writer->constants);
     for (uint32_t t = 0; t < writer->targets.count; t++) {
-        const PlanTables *tables = writer->targets.items[t];
+        const TargetTables *tables = writer->targets.items[t];
         part_add(writer, parts, PLAN_TARGET, t, &tables->target, sizeof(tables->target));
         part_add(writer, parts, PLAN_IMAGE, t, tables->image, tables->n_image);
         PART_VEC(PLAN_KERNELS, t, tables->kernels);

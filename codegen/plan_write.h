@@ -8,7 +8,7 @@
 #include "runtime/plan.h"
 
 /* The tables of one target; see runtime/plan.h. */
-typedef struct PlanTables {
+typedef struct TargetTables {
     PlanTarget target;
     const uint8_t *image; /* borrowed until plan_writer_finish */
     size_t n_image;
@@ -21,7 +21,7 @@ typedef struct PlanTables {
     VEC(PlanCommand) commands;
     VEC(PlanRef) refs;
     VEC(PlanSwap) swaps;
-} PlanTables;
+} TargetTables;
 
 typedef struct PlanWriter {
     Context *context;
@@ -37,7 +37,7 @@ typedef struct PlanWriter {
     Map variable_numbers; /* name -> number + 1 */
     VEC(PlanSetting) settings;
     VEC(uint8_t) constants;
-    VEC(PlanTables *) targets;
+    VEC(TargetTables *) targets;
     /* Equal programs are stored once: open addressing by hash, entries are index + 1 of `known`. */
     VEC(PlanProgram) known;
     uint32_t *program_slots;
@@ -47,7 +47,7 @@ typedef struct PlanWriter {
 void plan_writer_init(PlanWriter *writer, Context *context, Arena *arena);
 /* Dims and settings of the module; once. */
 void plan_writer_module(PlanWriter *writer, const Module *module);
-PlanTables *plan_writer_target(PlanWriter *writer);
+TargetTables *plan_writer_target(PlanWriter *writer);
 
 uint32_t plan_writer_string(PlanWriter *writer, const char *text); /* NULL is "" */
 PlanProgram plan_writer_program(PlanWriter *writer, const ProgramInstr *code, size_t n_code);

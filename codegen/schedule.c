@@ -14,7 +14,7 @@ static void args_place(Schedule *s) {
         const Value *value = func->body->args[i];
         const FuncArg *arg = &func->args[i];
         int32_t memory =
-            memory_new(s, PLAN_BUFFER_ARG, type_bytes(s->context, value->type), arg->name);
+            memory_add(s, PLAN_BUFFER_ARG, type_bytes(s->context, value->type), arg->name);
         s->memories.items[memory].index = i;
         s->spots[value->id] = spot_of(memory, s->context);
         PlanArg record = {.name = plan_writer_string(s->writer, arg->name),
@@ -82,7 +82,7 @@ static void old_values_save(Schedule *s, Spot *results) {
         bool itself = func->results[i].role == RESULT_STORE && func->results[i].arg == root->index;
         if (!itself && arg_is_stored(func, root->index, i)) {
             int32_t memory =
-                memory_new(s, PLAN_BUFFER_ARENA, type_bytes(s->context, root->type), "old");
+                memory_add(s, PLAN_BUFFER_ARENA, type_bytes(s->context, root->type), "old");
             results[i] = spot_of(memory, s->context);
             emit_copy(s, &results[i], &s->spots[root->id], root->type);
         }
@@ -132,7 +132,7 @@ static void results_write(Schedule *s, const Spot *results, int64_t n_commands) 
 }
 
 static void schedule_func(Schedule *s) {
-    PlanTables *tables = s->tables;
+    TargetTables *tables = s->tables;
     Func *func = s->func;
     PlanEntry entry = {.name = plan_writer_string(s->writer, func->name),
                        .purpose = (int32_t)func->purpose,
@@ -167,7 +167,7 @@ static void schedule_func(Schedule *s) {
     VEC_PUSH(s->arena, &tables->entries, entry);
 }
 
-void schedule_module(Module *module, const Machine *machine, PlanWriter *writer, PlanTables *tables,
+void schedule_module(Module *module, const Machine *machine, PlanWriter *writer, TargetTables *tables,
                      KernelPool *pool) {
     for (Func *func = module->first; func; func = func->next) {
         Schedule schedule = {.module = module,

@@ -168,7 +168,7 @@ int32_t carry_next(Schedule *s, int32_t carry) {
     Loop *loop = s->loop;
     if (loop->next[carry] < 0) {
         const Size *bytes = s->memories.items[loop->current[carry]].bytes;
-        int32_t next = memory_new(s, PLAN_BUFFER_ARENA, bytes, "next");
+        int32_t next = memory_add(s, PLAN_BUFFER_ARENA, bytes, "next");
         s->memories.items[next].depth = loop->depth;
         s->memories.items[next].birth = loop->start;
         s->memories.items[next].death = loop->start;
@@ -206,7 +206,7 @@ static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, in
         return spot_of(over, s->context);
     }
     const Size *bytes = type_bytes(s->context, value->type);
-    return spot_of(memory_new(s, PLAN_BUFFER_ARENA, bytes, value->name), s->context);
+    return spot_of(memory_add(s, PLAN_BUFFER_ARENA, bytes, value->name), s->context);
 }
 
 static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
@@ -263,7 +263,7 @@ static void schedule_fusion(Schedule *s, const Op *op) {
         const LoweredTemp *temp = &lowered->temps[t];
         const Size *width = size_const(s->context, dtype_bytes(temp->dtype));
         temps[t] =
-            memory_new(s, PLAN_BUFFER_ARENA, size_mul(s->context, temp->elements, width), "temp");
+            memory_add(s, PLAN_BUFFER_ARENA, size_mul(s->context, temp->elements, width), "temp");
     }
     bool first = true;
     for (int32_t k = 0; k < lowered->n_kernels; k++) {
@@ -308,7 +308,7 @@ static void schedule_literal(Schedule *s, const Op *op) {
         }
     }
     int32_t memory =
-        memory_new(s, PLAN_BUFFER_CONSTANT, type_bytes(s->context, type), op->results[0]->name);
+        memory_add(s, PLAN_BUFFER_CONSTANT, type_bytes(s->context, type), op->results[0]->name);
     s->memories.items[memory].offset = plan_writer_constant(s->writer, bytes, (size_t)(n * width));
     s->spots[op->results[0]->id] = spot_of(memory, s->context);
 }

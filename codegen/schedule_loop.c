@@ -47,7 +47,7 @@ static int32_t carry_begin(Schedule *s, const LoopParts *parts, int32_t i) {
     }
     Type type = op->operands[i]->type;
     int32_t own =
-        memory_new(s, PLAN_BUFFER_ARENA, type_bytes(s->context, type), op->results[i]->name);
+        memory_add(s, PLAN_BUFFER_ARENA, type_bytes(s->context, type), op->results[i]->name);
     Spot to = spot_of(own, s->context);
     emit_copy(s, &to, from, type);
     return own;
@@ -181,7 +181,7 @@ static void stacks_begin(Schedule *s, LoopParts *parts) {
             continue;
         }
         const Size *bytes = type_bytes(s->context, result->type);
-        parts->ys[j] = spot_of(memory_new(s, PLAN_BUFFER_ARENA, bytes, result->name), s->context);
+        parts->ys[j] = spot_of(memory_add(s, PLAN_BUFFER_ARENA, bytes, result->name), s->context);
     }
 }
 
@@ -228,7 +228,7 @@ void schedule_loop_op(Schedule *s, Op *op) {
     }
     int32_t index_memory = -1;
     if (scan) {
-        index_memory = memory_new(s, PLAN_BUFFER_ARENA, size_const(s->context, 4), "index");
+        index_memory = memory_add(s, PLAN_BUFFER_ARENA, size_const(s->context, 4), "index");
         s->memories.items[index_memory].keep = true;
     }
     stacks_begin(s, &parts);

@@ -2,7 +2,7 @@
  */
 #include "codegen/schedule_state.h"
 
-int32_t memory_new(Schedule *s, PlanBufferKind kind, const Size *bytes, const char *name) {
+int32_t memory_add(Schedule *s, PlanBufferKind kind, const Size *bytes, const char *name) {
     Memory memory = {.kind = kind,
                      .bytes = bytes,
                      .name = name,

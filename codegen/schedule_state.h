@@ -54,7 +54,7 @@ typedef struct Schedule {
     Func *func;
     const Machine *machine;
     PlanWriter *writer;
-    PlanTables *tables;
+    TargetTables *tables;
     KernelPool *pool;
     Arena *arena;
     VEC(Memory) memories;
@@ -73,7 +73,7 @@ typedef struct Schedule {
 } Schedule;
 
 /* -- schedule_memory.c */
-int32_t memory_new(Schedule *s, PlanBufferKind kind, const Size *bytes, const char *name);
+int32_t memory_add(Schedule *s, PlanBufferKind kind, const Size *bytes, const char *name);
 /* The next command uses the memory. */
 void memory_touch(Schedule *s, int32_t memory);
 /* The newest command uses the memory. */

@@ -156,8 +156,11 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
     }
     bool site_needed = command->kind == PLAN_CHECK || command->kind == PLAN_SIZE_CHECK ||
                        (command->kind == PLAN_LOOP && (command->flags & PLAN_COMMAND_WHILE));
-    if (site_needed && (command->site < 0 || command->site >= tables->n_sites)) {
+    if (command->site < (site_needed ? 0 : -1) || command->site >= tables->n_sites) {
         return fail(c, command, "a check without a place");
+    }
+    if (command->flags < 0 || command->flags > 3) {
+        return fail(c, command, "a command is malformed");
     }
     if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
         return fail(c, command, "swaps are outside their section");
@@ -251,6 +254,9 @@ static bool entry_records_ok(Check *c, const PlanEntry *entry) {
         if (result->role < 0 || result->role >= PLAN_N_RESULT_ROLES || result->arg < -1 ||
             result->arg >= entry->n_args) {
             return fail(c, result, "a result is malformed");
+        }
+        if (result->role == PLAN_RESULT_STORE && result->arg < 0) {
+            return fail(c, result, "a store to no argument");
         }
         if (result->role != PLAN_RESULT_OUTPUT && result->role != PLAN_RESULT_STORE &&
             result->type.rank != 0) {

@@ -1,0 +1,124 @@
+/* For tests: a plan made by hand, for the null device: a parameter, an input with a free dim, and a loop
+ * over its rows. No compiler needed. */
+#ifndef DLC_TESTS_UNIT_PLAN_SAMPLE_H
+#define DLC_TESTS_UNIT_PLAN_SAMPLE_H
+
+#include "codegen/plan_write.h"
+
+#include <stdlib.h>
+
+/* Adds a command with up to two references at no offset. */
+static inline PlanCommand *sample_command(PlanWriter *w, TargetTables *t, PlanCommandKind kind,
+                                          const int32_t *buffers, int32_t n) {
+    PlanCommand command = {.kind = (int32_t)kind,
+                           .kernel = -1,
+                           .first_ref = (int32_t)t->refs.count,
+                           .n_refs = n,
+                           .match = -1,
+                           .site = -1};
+    for (int32_t i = 0; i < n; i++) {
+        PlanRef ref = {.buffer = buffers[i]};
+        VEC_PUSH(w->arena, &t->refs, ref);
+    }
+    VEC_PUSH(w->arena, &t->commands, command);
+    return &t->commands.items[t->commands.count - 1];
+}
+
+static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *rows) {
+    Context *context = w->context;
+    const Size *shape[] = {rows, size_const(context, 4)};
+    Type type = type_make(context, DT_F32, 2, shape);
+    Type row = type_make(context, DT_F32, 1, shape + 1);
+    const Size *bytes = type_bytes(context, type), *row_bytes = type_bytes(context, row);
+    t->target = (PlanTarget){.device = plan_writer_string(w, "null"),
+                             .machine = plan_writer_string(w, "null"),
+                             .abi = 1};
+    PlanKernel kernel = {.name = plan_writer_string(w, "kernel"), .n_buffers = 2, .n_sizes = 1};
+    VEC_PUSH(w->arena, &t->kernels, kernel);
+    PlanSite site = {plan_writer_string(w, "a.dl:1:2"), plan_writer_string(w, "sizes differ")};
+    VEC_PUSH(w->arena, &t->sites, site);
+    PlanArg x = {plan_writer_string(w, "x"), PLAN_ARG_INPUT, plan_writer_type(w, type), 0, -1};
+    PlanArg p = {plan_writer_string(w, "fc.weight"), PLAN_ARG_PARAM, plan_writer_type(w, row), 1,
+                 plan_writer_variable(w, "fc.weight", PLAN_ARG_PARAM, row)};
+    VEC_PUSH(w->arena, &t->args, x);
+    VEC_PUSH(w->arena, &t->args, p);
+    const Size *sizes[] = {bytes, row_bytes, bytes, row_bytes, row_bytes, size_const(context, 4)};
+    const int64_t births[] = {0, 0, 0, 1, 2, 2}, deaths[] = {8, 8, 8, 8, 5, 5};
+    for (int32_t i = 0; i < 6; i++) {
+        PlanBuffer buffer = {.kind = i < 2 ? PLAN_BUFFER_ARG : PLAN_BUFFER_ARENA,
+                             .index = i < 2 ? i : 0,
+                             .bytes = plan_writer_size(w, sizes[i]),
+                             .birth = births[i],
+                             .death = deaths[i]};
+        VEC_PUSH(w->arena, &t->buffers, buffer);
+    }
+    /* y = copy of x; h = copy of w; per row: h' = copy of h, swapped; then w = h. */
+    sample_command(w, t, PLAN_COPY, (int32_t[]){2, 0}, 2)->extent = plan_writer_size(w, bytes);
+    sample_command(w, t, PLAN_COPY, (int32_t[]){3, 1}, 2)->extent = plan_writer_size(w, row_bytes);
+    PlanCommand *loop = sample_command(w, t, PLAN_LOOP, (int32_t[]){5}, 1);
+    loop->extent = plan_writer_size(w, rows);
+    loop->match = 5;
+    sample_command(w, t, PLAN_COPY, (int32_t[]){4, 3}, 2)->extent = plan_writer_size(w, row_bytes);
+    PlanCommand *launch = sample_command(w, t, PLAN_LAUNCH, (int32_t[]){4, 3}, 2);
+    launch->kernel = 0;
+    launch->first_size = plan_writer_sizes(w, shape, 1);
+    launch->n_sizes = 1;
+    launch->extent = plan_writer_size(w, rows);
+    PlanCommand *end = sample_command(w, t, PLAN_LOOP_END, NULL, 0);
+    end->match = 2;
+    end->n_swaps = 1;
+    PlanSwap swap = {3, 4};
+    VEC_PUSH(w->arena, &t->swaps, swap);
+    sample_command(w, t, PLAN_BARRIER, NULL, 0);
+    sample_command(w, t, PLAN_STORE, (int32_t[]){1, 3}, 2)->extent = plan_writer_size(w, row_bytes);
+    PlanResult y = {.name = plan_writer_string(w, "y"),
+                    .role = PLAN_RESULT_OUTPUT,
+                    .type = plan_writer_type(w, type),
+                    .ref = {.buffer = 2},
+                    .arg = -1};
+    VEC_PUSH(w->arena, &t->results, y);
+    PlanEntry entry = {.name = plan_writer_string(w, "sample.infer"),
+                       .purpose = PLAN_PURPOSE_INFER,
+                       .n_args = 2,
+                       .n_results = 1,
+                       .n_buffers = 6,
+                       .n_commands = 8,
+                       .n_loop_depth = 1};
+    VEC_PUSH(w->arena, &t->entries, entry);
+}
+
+/* The file's bytes, from malloc; NULL when out of memory. */
+static inline uint8_t *plan_sample(size_t *out_n) {
+    Boundary boundary = {.status = DLC_OK};
+    Context context;
+    Arena arena;
+    Str out;
+    str_init(&out, NULL);
+    if (setjmp(boundary.jump) != 0) {
+        return NULL;
+    }
+    context_init(&context, NULL, &boundary);
+    arena_init(&arena, NULL, &boundary);
+    Module *module = module_create(&context, "sample");
+    const Dim *dim = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
+    map_set(&module->settings, "batch", (void *)(uintptr_t) "7");
+    PlanWriter writer;
+    plan_writer_init(&writer, &context, &arena);
+    writer.manifest = "{}";
+    writer.ir = "module";
+    plan_writer_module(&writer, module);
+    sample_tables(&writer, plan_writer_target(&writer), size_dim(&context, dim));
+    plan_writer_finish(&writer, &out);
+    uint8_t *bytes = out.failed ? NULL : malloc(out.length);
+    if (bytes) {
+        memcpy(bytes, out.text, out.length);
+        *out_n = out.length;
+    }
+    module_destroy(module);
+    str_finish(&out);
+    arena_finish(&arena);
+    context_finish(&context);
+    return bytes;
+}
+
+#endif
