@@ -187,7 +187,7 @@ void grow_dynamic(Generator *g) {
         shape[i] = type.dims[i];
         if (size_is_const(type.dims[i], &n) && n > 1) {
             shape[i] = constant(g, 1 + pick(g, n));
-        } else if (chance(g, 0.5) && !size_is_const(type.dims[i], NULL)) {
+        } else if (chance(g, 0.5) && surely_positive(type.dims[i])) {
             shape[i] = constant(g, 1);
         }
         starts[i] = random_start(g, type.dims[i], shape[i]);

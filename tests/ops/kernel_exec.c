@@ -199,8 +199,7 @@ static void run_scan(Run *r, const Op *op) {
 static void run_while(Run *r, const Op *op) {
     const Block *condition = op->blocks[0], *body = op->blocks[1];
     for (int32_t i = 0; i < op->n_results; i++) {
-        r->values[op->results[i]->id] =
-            copy_raw(r, op->results[i], r->values[op->operands[i]->id]);
+        r->values[op->results[i]->id] = copy_raw(r, op->results[i], r->values[op->operands[i]->id]);
     }
     for (int64_t step = 0; !r->failed; step++) {
         for (int32_t i = 0; i < op->n_results; i++) {
@@ -222,7 +221,7 @@ static void run_while(Run *r, const Op *op) {
 }
 
 static void run_block(Run *r, const Block *block) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         if (r->failed) {
             return;
         }

@@ -292,8 +292,8 @@ static void run_stmts(State *s, const KStmt *stmt) {
             break;
         case KS_FAULT:
             if (eval(s, stmt->value).i && s->run->fault.site == 0) {
-                s->run->fault = (KernelFault){stmt->site + 1, eval(s, stmt->begin).i,
-                                              eval(s, stmt->end).i};
+                s->run->fault =
+                    (KernelFault){stmt->site + 1, eval(s, stmt->begin).i, eval(s, stmt->end).i};
             }
             break;
         }

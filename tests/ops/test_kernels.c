@@ -1,6 +1,6 @@
-/* Kernels against the reference interpreter: random graphs, fused and one op at a time, run by the loop IR's
- * interpreter (every access checked) and as compiled code. DLC_KERNEL_GRAPHS and DLC_KERNEL_FIRST choose the
- * seeds; DLC_KERNEL_VERBOSE prints what fails. */
+/* Kernels against the reference interpreter: random graphs, fused and one op at a time, run by the
+ * loop IR's interpreter (every access checked) and as compiled code. DLC_KERNEL_GRAPHS and
+ * DLC_KERNEL_FIRST choose the seeds; DLC_KERNEL_VERBOSE prints what fails. */
 #include "codegen/target.h"
 #include "passes/fuse.h"
 #include "tests/fuzz/random_graph.h"
@@ -91,7 +91,8 @@ static void check_seed(Harness *h, uint64_t seed, const Machine *machine, bool c
     EvalTensor args[64] = {0}, wide[HARNESS_MAX_RESULTS] = {0}, declared[HARNESS_MAX_RESULTS] = {0};
     random_dims(seed, h->dim_values);
     bool good = random_args(func, seed, h->dim_values, 2, true, args) &&
-                harness_run(h, func, args, wide, true) && harness_run(h, func, args, declared, false);
+                harness_run(h, func, args, wide, true) &&
+                harness_run(h, func, args, declared, false);
     for (int m = 0; m < N_MODES && good; m++) {
         if (modes[m].compiled != compiled) {
             continue;
