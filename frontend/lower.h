@@ -1,0 +1,569 @@
+/* Elaboration's inner state: an abstract interpreter over the syntax tree. Compile-time values (numbers,
+ * sizes, strings, lists, functions) are computed; tensors are IR values under construction. Every
+ * function is inlined at its call. Private to frontend/lower*.c and frontend/builtin*.c. */
+#ifndef DLC_FRONTEND_LOWER_H
+#define DLC_FRONTEND_LOWER_H
+
+#include "frontend/ast.h"
+#include "frontend/frontend.h"
+#include "ir/build.h"
+
+typedef struct Lower Lower;
+typedef struct Loop Loop;
+typedef struct PersistUse PersistUse;
+typedef struct Fn Fn;
+typedef struct Env Env;
+typedef struct Scope Scope;
+typedef struct Frame Frame;
+
+/* Stated limits of the language. */
+enum {
+    LOWER_MAX_CALLS = 256,      /* nested calls */
+    LOWER_MAX_DEPTH = 6000,     /* nested evaluations, so that the C stack is bounded */
+    LOWER_MAX_ITERATIONS = 100000,
+    LOWER_MAX_OPS = 1000000,
+    LOWER_MAX_LIST = 1000000,
+};
+
+/* -- values */
+
+typedef enum ValKind {
+    VAL_ERROR, /* was reported; everything made of it is silent */
+    VAL_NONE,  /* an argument not given */
+    VAL_INT,
+    VAL_SIZE, /* a size that is not constant (a constant one is an INT) */
+    VAL_FLOAT,
+    VAL_BOOL, /* as.i */
+    VAL_STRING,
+    VAL_DTYPE,
+    VAL_LIST,
+    VAL_TUPLE,
+    VAL_FN,
+    VAL_TENSOR
+} ValKind;
+
+typedef struct Val Val;
+struct Val {
+    ValKind kind;
+    bool weak;   /* TENSOR: takes the element type of what it meets */
+    Place place; /* the expression that made it: the "other place" of diagnostics */
+    union {
+        int64_t i;
+        double f;
+        const char *text;
+        const Size *size;
+        DType dtype;
+        struct {
+            Val *items;
+            int32_t count;
+        } list;
+        Fn *fn;
+        Value *tensor;
+    } as;
+};
+
+/* An evaluated argument. */
+typedef struct Arg {
+    const char *name; /* NULL: positional */
+    Val value;
+    Place place;
+} Arg;
+
+typedef struct Args {
+    Arg *items;
+    int32_t count;
+} Args;
+
+/* -- functions */
+
+typedef struct CallSite {
+    Place place;      /* of the call */
+    AstLabel label;   /* kind NONE: none */
+} CallSite;
+
+typedef struct BuiltinCall BuiltinCall;
+typedef Val (*BuiltinHandler)(BuiltinCall *call);
+
+typedef struct Builtin {
+    const char *name;
+    const char *signature; /* "x, axis=, keepdims=": what may be given; `*xs` takes any number */
+    BuiltinHandler handler;
+    int32_t code; /* for handlers that serve several rows: an OpCode or a variant */
+} Builtin;
+
+enum { BUILTIN_MAX_PARAMS = 10 };
+
+/* What a handler sees: its parameters in the order of the signature (VAL_NONE: not given). */
+struct BuiltinCall {
+    Lower *lw;
+    const Builtin *builtin;
+    Place place;
+    Val args[BUILTIN_MAX_PARAMS];
+    Place places[BUILTIN_MAX_PARAMS];
+    Arg *rest; /* of `*xs` */
+    int32_t n_rest;
+};
+
+typedef enum FnKind { FN_DECL, FN_BUILTIN, FN_AXIS, FN_PARTIAL } FnKind;
+
+struct Fn {
+    FnKind kind;
+    const char *name;
+    const AstDecl *decl; /* DECL */
+    Env *env;            /* DECL: whose names its body sees */
+    const Builtin *builtin;
+    const AstExpr *axis; /* AXIS, with the scope and frame it was written in */
+    Scope *scope;
+    Frame *frame;
+    Fn *base;  /* PARTIAL: called with `args` after the ones it is given */
+    Args args;
+};
+
+/* -- names */
+
+typedef enum GlobalKind {
+    GLOBAL_CONST,
+    GLOBAL_DIM,
+    GLOBAL_FN,
+    GLOBAL_OPTIMIZER,
+    GLOBAL_MODEL, /* and entries */
+} GlobalKind;
+
+typedef struct Global {
+    GlobalKind kind;
+    const char *name;
+    Place place;
+    const AstDecl *decl;
+    const AstExpr *expr; /* of a const */
+    Env *env;
+    const Dim *dim;
+    enum { GLOBAL_FRESH, GLOBAL_BUSY, GLOBAL_DONE } state; /* of a const's evaluation */
+    Val value;
+    bool in_root; /* declared in the root file: -D may set it */
+    bool used;
+} Global;
+
+struct Env {
+    Env *parent; /* the user's env: the library's */
+    Map values;  /* name -> Global (consts, dims) */
+    Map fns;     /* name -> Global (functions) */
+    Map optimizers;
+};
+
+typedef struct Binding Binding;
+struct Binding {
+    const char *name;
+    Val value;
+    Place place;
+    struct PersistUse *persist; /* `param w as "…"`: the name stands for its current value */
+    Binding *next;
+};
+
+struct Scope {
+    Scope *parent;
+    Binding *first;
+    bool barrier; /* binding a name here never rebinds one of `parent` (fn, model, scan, while) */
+};
+
+/* -- parameters and state */
+
+typedef enum PersistKind { PERSIST_PARAM, PERSIST_STATE, PERSIST_CACHE, PERSIST_SLOT } PersistKind;
+
+/* One parameter, state or cache of the model: shared by all its Funcs. */
+typedef struct Persist {
+    const char *path;
+    PersistKind kind;
+    Type type;
+    Place place;
+    bool has_gradient; /* some loss reaches it */
+} Persist;
+
+/* A Persist in the Func under construction. */
+struct PersistUse {
+    Persist *persist;
+    Value *arg;   /* of the Func; NULL when the value comes from elsewhere (train's inner passes) */
+    Value *value; /* what the name holds now */
+    bool written;
+    bool declared; /* by a call of this pass, for collisions */
+    Place place;
+};
+
+/* A call in progress. */
+struct Frame {
+    Frame *caller;
+    const char *fn_name;
+    Place call_place;
+    Env *env;
+    Scope *scope; /* of the body */
+    const char *path;  /* full parameter path; NULL: not needed yet */
+    const char *label; /* the part to add, NULL: from fn_name */
+    Place label_place;
+    bool splice; /* `as _` */
+    bool shared; /* inside `as shared` */
+    Map *labels; /* part -> LabelUse, of calls in this body */
+    int32_t depth;
+    /* the body's result */
+    const AstType *result_type;
+    Val result;
+    bool returned;
+    bool is_model, is_optimizer;
+    Loop *loop; /* the loop the body runs in as a whole */
+    /* of an optimizer's body: the parameter it updates */
+    const char *opt_path;
+    Type opt_type;
+    Value *opt_stored; /* what `param <-` gave */
+};
+
+typedef struct LabelUse {
+    const char *path;
+    Place place;
+    const char *fn_name;
+    bool removed; /* undone with the pass that made it */
+} LabelUse;
+
+/* A carry that the user did not write: state used inside a loop. */
+typedef struct HiddenCarry {
+    PersistUse *use;
+    Value *init, *arg;
+} HiddenCarry;
+
+/* A scan or while body in progress. */
+struct Loop {
+    Loop *parent;
+    Block *body;
+    Value *index; /* i32; NULL in a while */
+    const Size *length;
+    bool is_while, in_condition;
+    Value *counter; /* of a while with random ops: i32, a carry */
+    VEC(HiddenCarry) hidden;
+};
+
+typedef struct Named {
+    const char *name;
+    Val value;
+    Value *over; /* a metric's divisor, or NULL */
+    Place place;
+} Named;
+
+typedef VEC(Named) NamedVec;
+
+/* The Func under construction. */
+typedef struct FuncState {
+    Func *func;
+    Purpose purpose;
+    Map uses;     /* path -> PersistUse */
+    Map scalars;  /* "step" … -> Value */
+    Map ordinals; /* label path -> int64_t *: random calls so far */
+    Value **inputs;
+    NamedVec outputs, metrics, losses;
+    Loop *loop;
+    Scope *input_scope;
+} FuncState;
+
+/* -- the whole */
+
+struct Lower {
+    Context *context;
+    Arena *arena; /* the context's */
+    const FrontendOptions *options;
+    Module *module;
+    Env *library, *user;
+    Map sources; /* imported file names */
+    const AstDecl *model, *train, *mesh;
+    Place root_place; /* the root file's first line */
+    VEC(const AstDecl *) entries;
+    VEC(Global *) globals; /* of the user's files, in order */
+    Map persists; /* path -> Persist */
+    bool persists_closed; /* entries: a new path is an error */
+    Map slots;    /* path#slot -> Persist */
+    Func *init;   /* the init Func, filled as parameters are met */
+    Value *init_seed;
+    VEC(FuncResult) init_results;
+    VEC(Value *) init_values;
+    const Size **dim_values; /* by dim id: what the dim's name means now; NULL: itself */
+    const Dim *batch;        /* counts rows; NULL: none, or unclear */
+    Map input_used;          /* input name -> non-NULL */
+    /* position */
+    FuncState *fs;
+    Builder b;
+    Frame *frame;
+    Scope *scope;
+    bool training;
+    const char *init_path; /* of the initial value under construction, or NULL */
+    int32_t depth;
+    int64_t n_iterations, n_ops;
+    bool limit_hit; /* a limit was reported: wind down quickly */
+    /* the diagnostic that still takes notes; call places are added when the next one opens */
+    Diag *open_diag;
+    Frame *open_frame;
+    Place open_place;
+};
+
+/* -- lower_diag.c: reporting */
+
+/* Reports at `place`, moved out of the library to the call that entered it. The result takes notes and
+ * help until the next report. */
+#define LW_REPORT(lw, ID, place_, ...)                                                             \
+    (lower_diag_close(lw),                                                                         \
+     lower_diag_opened(lw,                                                                         \
+                       diag_report(&(lw)->context->diags, DIAG_##ID,                               \
+                                   lower_user_place((lw), (place_)), __VA_ARGS__),                 \
+                       (place_)))
+void lower_diag_close(Lower *lw);
+Diag *lower_diag_opened(Lower *lw, Diag *diag, Place place);
+Place lower_user_place(Lower *lw, Place place);
+void lower_note(Lower *lw, Diag *diag, Place place, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void lower_help(Lower *lw, Diag *diag, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static inline Val val_error(void) {
+    Val value = {.kind = VAL_ERROR};
+    return value;
+}
+/* "an i32[B, 10] tensor", "the number 3", "a list"; for messages. */
+const char *val_describe(Lower *lw, Val value);
+/* The kind alone: "a tensor", "a string". */
+const char *val_kind_text(ValKind kind);
+Val lower_limit(Lower *lw, Place place, const char *text);
+
+/* -- lower_value.c: making and asking values */
+
+Val val_int(int64_t value, Place place);
+Val val_float(double value, Place place);
+Val val_bool(bool value, Place place);
+Val val_string(const char *text, Place place);
+Val val_size(const Size *size, Place place); /* INT when constant */
+Val val_tensor(Value *value, bool weak, Place place); /* ERROR for NULL */
+Val val_list(Lower *lw, ValKind kind, int32_t count, Place place); /* items zeroed */
+Val val_fn(Lower *lw, FnKind kind, const char *name, Place place);
+static inline bool val_is_error(Val value) {
+    return value.kind == VAL_ERROR;
+}
+static inline bool val_is_number(Val value) {
+    return value.kind == VAL_INT || value.kind == VAL_FLOAT || value.kind == VAL_SIZE;
+}
+bool val_as_size(Lower *lw, Val value, const Size **out); /* INT or SIZE; silent */
+/* These report (naming `what`) and return false when the value is of another kind. */
+bool need_int(Lower *lw, Val value, const char *what, Place place, int64_t *out);
+bool need_size(Lower *lw, Val value, const char *what, Place place, const Size **out);
+bool need_float(Lower *lw, Val value, const char *what, Place place, double *out);
+bool need_bool(Lower *lw, Val value, const char *what, Place place, bool *out);
+bool need_string(Lower *lw, Val value, const char *what, Place place, const char **out);
+/* An axis in [0, rank), negatives from the end. */
+bool need_axis(Lower *lw, Val value, int32_t rank, Place place, int64_t *out);
+/* One axis or a list of them; NONE: all. Sorted, distinct. */
+bool need_axes(Lower *lw, Val value, int32_t rank, Place place, int64_t *out, int32_t *out_count);
+/* A shape: a list or tuple of sizes, or one size. */
+bool need_shape(Lower *lw, Val value, const char *what, Place place, const Size **out,
+                int32_t *out_rank);
+/* A tensor; numbers become weak rank-0 tensors. NULL after a report. */
+Value *need_tensor(Lower *lw, Val value, const char *what, Place place);
+
+/* -- lower_tensor.c: types, broadcasting, arithmetic */
+
+/* Sets place and label for ops to come. */
+void lower_at(Lower *lw, Place place);
+/* Passes a builder's result on, turning its complaint into a diagnostic at `place`. */
+Value *lower_made(Lower *lw, Value *value, Place place);
+bool lower_building_failed(Lower *lw, Place place); /* the same for calls without a result */
+typedef enum TypeUse { USE_ARITHMETIC, USE_COMPARE, USE_SELECT, USE_FLOAT } TypeUse;
+/* The common element type of `count` values under the weak rules, reported when there is none. */
+bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
+                  Place place, DType *out, bool *out_weak);
+/* A value as a tensor of `dtype` with its own shape (numbers: rank 0). */
+Value *lower_as(Lower *lw, Val value, DType dtype, Place place);
+/* Two sizes that must agree: proved, reported as unequal, or checked when the plan runs. */
+bool lower_same_size(Lower *lw, const Size *a, Place place_a, const Size *b, Place place_b,
+                     Place place, const char *what);
+/* The broadcast shape of tensors and numbers; false after a report. */
+bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what, Place place,
+                  const Size **out, int32_t *out_rank);
+/* x repeated to `shape` by the rules of broadcasting (which were checked). */
+Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place);
+/* Values as tensors of one element type and shape; numbers become full constants. */
+bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
+                 Place place, Value **out, bool *out_weak);
+Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
+Val lower_unary_minus(Lower *lw, Val value, Place place);
+Val lower_not(Lower *lw, Val value, Place place);
+Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, TypeUse use,
+                      const char *what, Place place);
+Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place);
+Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place place);
+bool dtype_promote(DType a, DType b, DType *out);
+DType lower_float(const Lower *lw); /* the default float */
+
+/* -- lower_number.c: arithmetic on compile-time numbers and sizes */
+
+Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
+bool number_to_double(Val value, double *out); /* INT, FLOAT */
+
+
+
+Val lower_matmul(Lower *lw, Val left, Val right, Place place);
+
+/* -- lower_expr.c: expressions */
+
+Val lower_expr(Lower *lw, const AstExpr *expr);
+/* A name where a value is meant: locals, consts, dims, run-time scalars, functions. */
+Val lower_name(Lower *lw, const char *name, Place place);
+/* A name where a function is meant; reports when there is none. */
+Fn *lower_callee(Lower *lw, const AstExpr *callee);
+Fn *find_function(Lower *lw, Env *env, const char *name);
+Val global_value(Lower *lw, Global *global, Place place);
+Value *lower_run_scalar(Lower *lw, const char *name, DType dtype);
+/* Text of a path, with strings interpolated and indices evaluated; NULL after a report. */
+const char *lower_path(Lower *lw, const AstPath *path);
+Binding *scope_find(Scope *scope, const char *name, bool to_barrier);
+void scope_bind(Lower *lw, const char *name, Val value, Place place); /* rebinding rules */
+void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place);
+Scope *scope_push(Lower *lw, bool barrier);
+void scope_pop(Lower *lw);
+
+/* -- lower_index.c: indices and slices */
+
+Val lower_index(Lower *lw, const AstExpr *expr);
+/* One element of a tensor's axis 0, or of a list. */
+Val lower_item(Lower *lw, Val base, int64_t index, Place place);
+/* [start, limit) of an axis with both bounds shown to hold; reports otherwise. */
+bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place);
+
+/* -- lower_call.c, lower_bind.c: calls */
+
+Val lower_call(Lower *lw, const AstExpr *expr);
+/* Calls with evaluated arguments. */
+Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site);
+Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place);
+/* An expression for a parameter of type `fn`: a call there is a partial application. */
+Val lower_fn_argument(Lower *lw, const AstExpr *expr);
+/* Binds args to the parameters of decl in the current scope (types, sizes, defaults). */
+bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site);
+/* A value against the declared type of `name`; sizes not yet bound are bound in the scope. Returns the
+ * value (converted by the weak rules) or an error. */
+Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared, Val value,
+               Place place, const AstParams *params);
+/* The shape part, a second visit: sizes that are expressions. */
+bool check_typed(Lower *lw, const AstType *type, const char *name, Val *value, Place place);
+Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Place place);
+/* A declared type as a concrete one (inputs, params, states). */
+bool lower_type(Lower *lw, const AstType *type, Type *out);
+const char *frame_path(Lower *lw, Frame *frame); /* allocates the label part when needed */
+const char *join_path(Lower *lw, const char *prefix, const char *rest);
+
+/* -- lower_axis.c: axis functions */
+
+Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place);
+
+/* -- lower_stmt.c: statements */
+
+void lower_stmts(Lower *lw, const AstStmts *stmts);
+void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place place);
+
+/* -- lower_persist.c: parameters and state */
+
+void lower_declare(Lower *lw, const AstStmt *stmt);
+void lower_store(Lower *lw, const AstStmt *stmt);
+/* The parameter or state at a path below the frame's, as a value; NONE when there is none. */
+Val persist_read(Lower *lw, const char *path, Place place);
+Value *persist_current(Lower *lw, PersistUse *use, Place place);
+void persist_write(Lower *lw, PersistUse *use, Value *value);
+/* The slot or state `name` of this frame; NULL when there is none. */
+PersistUse *persist_find(Lower *lw, const char *name);
+/* Initial value by the rules of `param … = f(…)`; shape and dtype are handed to f. */
+Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what, Place place);
+/* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there. */
+void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of);
+/* Declares `path` in the current Func, making or finding its Persist. */
+PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type type,
+                            const AstExpr *init, Place place);
+
+/* -- lower_scan.c: loops */
+
+void lower_scan(Lower *lw, const AstStmt *stmt);
+void lower_while(Lower *lw, const AstStmt *stmt);
+/* Enters a loop's body: ops go to `body` until loop_leave. */
+typedef struct LoopEntry {
+    Loop *loop;
+    Builder outside;
+} LoopEntry;
+LoopEntry loop_enter(Lower *lw, Loop *loop, Block *body);
+void loop_leave(Lower *lw, const LoopEntry *entry);
+/* After the body: drops hidden carries that were only read, and completes the op with `carries` next
+ * values and `ys` yields. Returns the inserted op or NULL. */
+Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts, int32_t n_carries,
+                Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys, Place place);
+void loop_thread(Lower *lw, PersistUse *use);
+/* Operands of a random op: seed, step, iteration; and the site of the next one. */
+void random_key(Lower *lw, Place place, Value **seed, Value **step, Value **iteration,
+                int64_t *site);
+/* Undoing a body that has to be lowered again. */
+typedef struct PassMark {
+    Map *labels;
+    size_t n_labels, n_uses, n_ordinals;
+    PersistUse *uses; /* copies */
+    int64_t *ordinals;
+} PassMark;
+PassMark pass_mark(Lower *lw);
+void pass_undo(Lower *lw, const PassMark *mark);
+
+/* -- lower_module.c: files, consts, dims, defines */
+
+bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root);
+/* Evaluates dims and applies -D; then every const. */
+void lower_globals(Lower *lw);
+/* Evaluates outside any function, with the user's names. */
+Val lower_constant_expr(Lower *lw, const AstExpr *expr);
+const AstDecl *find_optimizer(Lower *lw, const char *name, Env **out_env);
+
+/* -- lower_model.c: a model's Funcs */
+
+FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose);
+void func_state_inputs(Lower *lw, FuncState *fs, const AstDecl *decl);
+/* Runs a model's (or entry's) body with these inputs in the current FuncState. */
+void lower_model_body(Lower *lw, const AstDecl *decl, Value *const *inputs);
+/* Sets the results and checks what a finished Func must have. */
+typedef struct ResultVec {
+    VEC(FuncResult) results;
+    VEC(Value *) values;
+} ResultVec;
+void result_add(Lower *lw, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
+                Value *value);
+void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec *vec);
+void lower_model_funcs(Lower *lw);
+
+/* -- lower_train.c, lower_update.c, lower_settings.c: training */
+
+void lower_train_func(Lower *lw);
+bool glob_match(const char *pattern, const char *text);
+/* The first setting with this word; NULL: not given. */
+const AstSetting *find_setting(const AstDecl *train, const char *word);
+/* A setting's only value as a compile-time number; NONE when the setting is not given. */
+Val setting_value(Lower *lw, const char *word);
+void check_settings(Lower *lw);
+void record_settings(Lower *lw);
+/* The dim that counts rows; NULL when no input has one or it is unclear. */
+const Dim *batch_dim(Lower *lw);
+
+/* An optimizer line ready for use. */
+typedef struct OptimizerUse {
+    const AstSetting *setting;
+    Fn *fn;
+    Args args; /* evaluated once */
+    Value *lr; /* with the run's override, once known */
+} OptimizerUse;
+bool optimizer_read(Lower *lw, const AstSetting *setting, const AstExpr *expr, OptimizerUse *out);
+/* The parameter's next value; NULL after a report. */
+Value *optimizer_apply(Lower *lw, OptimizerUse *use, PersistUse *param, Value *grad);
+bool lower_arguments(Lower *lw, const Fn *fn, const AstExpr *call, Args *out);
+
+/* -- builtin.c */
+
+const Builtin *builtin_find(const char *name);
+void builtin_names(Lower *lw, Map *out); /* for suggestions */
+Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int32_t n_axes,
+                   bool keepdims, Place place);
+Val lower_concat(Lower *lw, const Val *values, int32_t count, int64_t axis, Place place);
+/* x with axis `axis` of size n: uniform numbers of `type`. */
+Value *lower_uniform(Lower *lw, Type type, Place place);
+
+#endif

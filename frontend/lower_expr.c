@@ -1,0 +1,587 @@
+/* Expressions: literals, names, operators, conditionals, fields. Calls, indices and axis functions
+ * have files of their own. */
+#include "frontend/lower.h"
+
+#include <math.h>
+#include <string.h>
+
+/* -- scopes */
+
+Binding *scope_find(Scope *scope, const char *name, bool to_barrier) {
+    for (; scope; scope = scope->parent) {
+        for (Binding *b = scope->first; b; b = b->next) {
+            if (b->name == name) {
+                return b;
+            }
+        }
+        if (to_barrier && scope->barrier) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place) {
+    for (Binding *b = scope->first; b; b = b->next) {
+        if (b->name == name) {
+            b->value = value;
+            b->place = place;
+            b->persist = NULL;
+            return;
+        }
+    }
+    Binding *binding = ARENA_NEW(lw->arena, Binding);
+    *binding = (Binding){.name = name, .value = value, .place = place, .next = scope->first};
+    scope->first = binding;
+}
+
+void scope_bind(Lower *lw, const char *name, Val value, Place place) {
+    Binding *found = scope_find(lw->scope, name, true);
+    if (found) {
+        found->value = value;
+        found->place = place;
+        found->persist = NULL;
+        return;
+    }
+    scope_define(lw, lw->scope, name, value, place);
+}
+
+Scope *scope_push(Lower *lw, bool barrier) {
+    Scope *scope = ARENA_NEW(lw->arena, Scope);
+    scope->parent = lw->scope;
+    scope->barrier = barrier;
+    lw->scope = scope;
+    return scope;
+}
+
+void scope_pop(Lower *lw) {
+    lw->scope = lw->scope->parent;
+}
+
+/* -- names */
+
+Val global_value(Lower *lw, Global *global, Place place) {
+    global->used = true;
+    if (global->kind == GLOBAL_DIM) {
+        if (global->dim == NULL) { /* fixed with -D, or its declaration had errors */
+            return global->value;
+        }
+        const Size *size = lw->dim_values ? lw->dim_values[global->dim->id] : NULL;
+        return val_size(size ? size : size_dim(lw->context, global->dim), global->place);
+    }
+    if (global->state == GLOBAL_DONE) {
+        return global->value;
+    }
+    if (global->state == GLOBAL_BUSY) {
+        Diag *diag = LW_REPORT(lw, CONST_CYCLE, global->place, global->name);
+        lower_note(lw, diag, place, "the cycle comes back to '%s' here", global->name);
+        return val_error();
+    }
+    global->state = GLOBAL_BUSY;
+    Frame *frame = lw->frame;
+    Scope *scope = lw->scope;
+    Frame top = {.env = global->env, .fn_name = "const", .path = ""};
+    lw->frame = &top;
+    lw->scope = NULL;
+    global->value = lower_expr(lw, global->expr);
+    lower_diag_close(lw); /* its frame is about to go */
+    lw->frame = frame;
+    lw->scope = scope;
+    if (global->value.kind == VAL_TENSOR) {
+        LW_REPORT(lw, NOT_COMPILE_TIME, global->expr->place, "a const",
+                  val_describe(lw, global->value));
+        global->value = val_error();
+    }
+    global->value.place = global->place;
+    global->state = GLOBAL_DONE;
+    return global->value;
+}
+
+static Global *find_global(Env *env, const char *name) {
+    for (; env; env = env->parent) {
+        Global *global = map_get(&env->values, name);
+        if (global) {
+            return global;
+        }
+    }
+    return NULL;
+}
+
+Fn *find_function(Lower *lw, Env *env, const char *name) {
+    for (; env; env = env->parent) {
+        Global *global = map_get(&env->fns, name);
+        if (global && global->kind == GLOBAL_FN) {
+            global->used = true;
+            if (global->value.kind != VAL_FN) {
+                global->value = val_fn(lw, FN_DECL, global->name, global->place);
+                global->value.as.fn->decl = global->decl;
+                global->value.as.fn->env = global->env;
+            }
+            return global->value.as.fn;
+        }
+    }
+    const Builtin *builtin = builtin_find(name);
+    if (builtin) {
+        Val value = val_fn(lw, FN_BUILTIN, builtin->name, (Place){0});
+        value.as.fn->builtin = builtin;
+        return value.as.fn;
+    }
+    return NULL;
+}
+
+Value *lower_run_scalar(Lower *lw, const char *name, DType dtype) {
+    FuncState *fs = lw->fs;
+    Value *value = map_get(&fs->scalars, name);
+    if (value == NULL) {
+        value = func_add_arg(fs->func, ARG_SCALAR, name, type_scalar(dtype), (Place){0});
+        map_set(&fs->scalars, name, value);
+    }
+    return value;
+}
+
+static bool is_run_scalar(const char *name) {
+    return strcmp(name, "step") == 0 || strcmp(name, "steps") == 0 || strcmp(name, "epoch") == 0 ||
+           strcmp(name, "steps_per_epoch") == 0;
+}
+
+/* What every program knows besides its own names. */
+static Val built_in_name(Lower *lw, const char *name, Place place) {
+    DType dtype = DT_F32;
+    if (dtype_from_name(name, &dtype)) {
+        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = dtype};
+    }
+    if (strcmp(name, "float") == 0) {
+        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = lower_float(lw)};
+    }
+    if (strcmp(name, "training") == 0) {
+        return val_bool(lw->training, place);
+    }
+    if (strcmp(name, "none") == 0) {
+        return (Val){.kind = VAL_NONE, .place = place};
+    }
+    if (strcmp(name, "pi") == 0) {
+        return val_float(3.14159265358979323846, place);
+    }
+    if (strcmp(name, "inf") == 0) {
+        return val_float(HUGE_VAL, place);
+    }
+    if (strcmp(name, "nan") == 0) {
+        return val_float(NAN, place);
+    }
+    if (is_run_scalar(name)) {
+        if (lw->fs == NULL || lw->init_path) {
+            LW_REPORT(lw, NOT_COMPILE_TIME, place, "a value here",
+                      arena_format(lw->arena, "'%s', which only the run knows", name));
+            return val_error();
+        }
+        return val_tensor(lower_run_scalar(lw, name, DT_I64), true, place);
+    }
+    return (Val){.kind = VAL_NONE, .as.text = "unknown"};
+}
+
+/* Everything that could have been meant by a mistyped name. */
+static void collect_names(Lower *lw, Map *names, bool functions) {
+    map_init(names, lw->arena);
+    for (Scope *s = lw->scope; s; s = s->parent) {
+        for (Binding *b = s->first; b; b = b->next) {
+            map_set(names, b->name, b);
+        }
+    }
+    for (Env *env = lw->frame ? lw->frame->env : lw->user; env; env = env->parent) {
+        const Map *map = functions ? &env->fns : &env->values;
+        for (size_t i = 0; i < map->count; i++) {
+            map_set(names, map->entries[i].key, names);
+        }
+    }
+    if (functions) {
+        builtin_names(lw, names);
+    }
+}
+
+static Val unknown_name(Lower *lw, const char *name, Place place) {
+    Map names;
+    collect_names(lw, &names, false);
+    const char *near = map_suggest(&names, name);
+    if (near == NULL) {
+        collect_names(lw, &names, true);
+        near = map_suggest(&names, name);
+    }
+    Diag *diag = LW_REPORT(lw, NAME_UNKNOWN, place, name);
+    if (near) {
+        lower_help(lw, diag, "did you mean '%s'?", near);
+        Binding *binding = scope_find(lw->scope, near, false);
+        if (binding && binding->place.source) {
+            lower_note(lw, diag, binding->place, "'%s' is declared here", near);
+        }
+    }
+    return val_error();
+}
+
+/* A tensor of another Func: an initial value cannot use what a run computes. */
+static bool of_other_func(Lower *lw, Val value) {
+    if (value.kind != VAL_TENSOR || !lw->init_path) {
+        return false;
+    }
+    const Value *v = value.as.tensor;
+    const Block *block = v->op ? v->op->parent : v->block;
+    return block && block->func != lw->init;
+}
+
+Val lower_name(Lower *lw, const char *name, Place place) {
+    Binding *binding = scope_find(lw->scope, name, false);
+    if (binding && binding->persist) {
+        if (lw->init_path) {
+            LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
+            return val_error();
+        }
+        return val_tensor(persist_current(lw, binding->persist, place), false, binding->place);
+    }
+    if (binding) {
+        if (of_other_func(lw, binding->value)) {
+            Diag *diag = LW_REPORT(lw, INIT_RUN_TIME, place, name);
+            lower_note(lw, diag, binding->place, "'%s' is computed here", name);
+            return val_error();
+        }
+        return binding->value;
+    }
+    Val persist = persist_read(lw, name, place);
+    if (persist.kind != VAL_NONE) {
+        return persist;
+    }
+    Env *env = lw->frame ? lw->frame->env : lw->user;
+    Global *global = find_global(env, name);
+    if (global) {
+        return global_value(lw, global, place);
+    }
+    Val known = built_in_name(lw, name, place);
+    if (known.kind != VAL_NONE || known.as.text == NULL) {
+        return known;
+    }
+    Fn *fn = find_function(lw, env, name);
+    if (fn) {
+        return (Val){.kind = VAL_FN, .place = place, .as.fn = fn};
+    }
+    return unknown_name(lw, name, place);
+}
+
+static Fn *unknown_function(Lower *lw, const char *name, Place place) {
+    static const char *const later[] = {"nms", "nonzero", "fft",  "ifft", "rfft", "irfft",
+                                        "ctc", "ctc_loss", "complex", "real", "imag"};
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+        if (strcmp(later[i], name) == 0) {
+            LW_REPORT(lw, NOT_AVAILABLE, place, name);
+            return NULL;
+        }
+    }
+    Map names;
+    collect_names(lw, &names, true);
+    const char *near = map_suggest(&names, name);
+    Diag *diag = LW_REPORT(lw, FUNCTION_UNKNOWN, place, name);
+    if (near) {
+        lower_help(lw, diag, "did you mean '%s'?", near);
+    }
+    return NULL;
+}
+
+Fn *lower_callee(Lower *lw, const AstExpr *callee) {
+    while (callee->kind == AST_PAREN) {
+        callee = callee->as.inner;
+    }
+    if (callee->kind == AST_NAME) {
+        Binding *binding = scope_find(lw->scope, callee->as.name, false);
+        if (binding && binding->value.kind == VAL_FN) {
+            return binding->value.as.fn;
+        }
+        if (binding && val_is_error(binding->value)) {
+            return NULL;
+        }
+        Env *env = lw->frame ? lw->frame->env : lw->user;
+        Fn *fn = find_function(lw, env, callee->as.name);
+        if (fn == NULL && binding) {
+            Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place,
+                                   val_describe(lw, binding->value));
+            lower_note(lw, diag, binding->place, "'%s' is bound here", callee->as.name);
+            return NULL;
+        }
+        if (fn == NULL) {
+            Global *global = find_global(env, callee->as.name);
+            if (global) {
+                Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place, callee->as.name);
+                lower_note(lw, diag, global->place, "'%s' is declared here", callee->as.name);
+                return NULL;
+            }
+            return unknown_function(lw, callee->as.name, callee->place);
+        }
+        return fn;
+    }
+    Val value = lower_expr(lw, callee);
+    if (value.kind == VAL_FN) {
+        return value.as.fn;
+    }
+    if (!val_is_error(value)) {
+        LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, value));
+    }
+    return NULL;
+}
+
+/* -- strings and paths */
+
+static const char *string_text(Lower *lw, const AstStringParts *parts) {
+    const char *text = "";
+    for (int32_t i = 0; i < parts->count; i++) {
+        const AstStringPart *part = &parts->items[i];
+        if (part->expr == NULL) {
+            text = arena_format(lw->arena, "%s%s", text, part->text);
+            continue;
+        }
+        Val value = lower_expr(lw, part->expr);
+        switch (value.kind) {
+        case VAL_ERROR:
+            return NULL;
+        case VAL_INT:
+            text = arena_format(lw->arena, "%s%lld", text, (long long)value.as.i);
+            break;
+        case VAL_FLOAT:
+            text = arena_format(lw->arena, "%s%g", text, value.as.f);
+            break;
+        case VAL_BOOL:
+            text = arena_format(lw->arena, "%s%s", text, value.as.i ? "true" : "false");
+            break;
+        case VAL_STRING:
+            text = arena_format(lw->arena, "%s%s", text, value.as.text);
+            break;
+        case VAL_SIZE:
+            text = arena_format(lw->arena, "%s%s", text, size_text(lw->context, value.as.size));
+            break;
+        default:
+            LW_REPORT(lw, WRONG_KIND, part->expr->place, "what a string takes in",
+                      "a number or a string", val_describe(lw, value));
+            return NULL;
+        }
+    }
+    return context_intern(lw->context, text);
+}
+
+const char *lower_path(Lower *lw, const AstPath *path) {
+    const char *text = "";
+    for (int32_t i = 0; i < path->count; i++) {
+        const AstPathPart *part = &path->items[i];
+        const char *piece = NULL;
+        int64_t index = 0;
+        switch (part->kind) {
+        case AST_PATH_NAME:
+            piece = part->name;
+            break;
+        case AST_PATH_INT:
+            piece = arena_format(lw->arena, "%lld", (long long)part->integer);
+            break;
+        case AST_PATH_INDEX: {
+            Val value = lower_expr(lw, part->expr);
+            if (!need_int(lw, value, "an index in a path", part->place, &index)) {
+                return NULL;
+            }
+            piece = arena_format(lw->arena, "%lld", (long long)index);
+            break;
+        }
+        case AST_PATH_STRING:
+            piece = string_text(lw, &part->expr->as.string);
+            break;
+        }
+        if (piece == NULL) {
+            return NULL;
+        }
+        text = i == 0 ? piece : arena_format(lw->arena, "%s.%s", text, piece);
+    }
+    return context_intern(lw->context, text);
+}
+
+/* `h[i].attn.weight` as path text; NULL when the expression is no path. Silent. */
+static const char *field_path(Lower *lw, const AstExpr *expr) {
+    const char *base = NULL;
+    if (expr->kind == AST_NAME) {
+        return expr->as.name;
+    }
+    if (expr->kind == AST_FIELD) {
+        base = field_path(lw, expr->as.field.base);
+        if (base == NULL) {
+            return NULL;
+        }
+        return expr->as.field.name
+                   ? arena_format(lw->arena, "%s.%s", base, expr->as.field.name)
+                   : arena_format(lw->arena, "%s.%lld", base, (long long)expr->as.field.integer);
+    }
+    if (expr->kind == AST_INDEX && expr->as.index.items.count == 1 &&
+        expr->as.index.items.items[0].kind == AST_INDEX_AT) {
+        base = field_path(lw, expr->as.index.base);
+        Val at = base ? lower_expr(lw, expr->as.index.items.items[0].start) : val_error();
+        return at.kind == VAL_INT
+                   ? arena_format(lw->arena, "%s.%lld", base, (long long)at.as.i)
+                   : NULL;
+    }
+    return NULL;
+}
+
+static Val lower_field(Lower *lw, const AstExpr *expr) {
+    const char *path = field_path(lw, expr);
+    if (path) {
+        Val value = persist_read(lw, path, expr->place);
+        if (value.kind != VAL_NONE) {
+            return value;
+        }
+    }
+    /* `.0` of a tuple or list. */
+    if (expr->as.field.name == NULL) {
+        const AstExpr *base = expr->as.field.base;
+        bool named = base->kind != AST_NAME || scope_find(lw->scope, base->as.name, false);
+        if (named) {
+            Val value = lower_expr(lw, base);
+            if (value.kind == VAL_TUPLE || value.kind == VAL_LIST || val_is_error(value)) {
+                return val_is_error(value)
+                           ? value
+                           : lower_item(lw, value, expr->as.field.integer, expr->place);
+            }
+        }
+    }
+    Diag *diag = LW_REPORT(lw, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
+    if (path) {
+        Map names;
+        map_init(&names, lw->arena);
+        size_t skip = lw->frame && lw->frame->path ? strlen(lw->frame->path) : 0;
+        for (size_t i = 0; lw->fs && i < lw->fs->uses.count; i++) {
+            const char *key = lw->fs->uses.entries[i].key;
+            if (strncmp(key, lw->frame->path ? lw->frame->path : "", skip) == 0) {
+                map_set(&names, skip ? key + skip + (key[skip] == '.') : key, &names);
+            }
+        }
+        const char *near = map_suggest(&names, path);
+        if (near) {
+            lower_help(lw, diag, "did you mean '%s'?", near);
+        } else {
+            lower_help(lw, diag, "`call as p` comes first; p.weight is then its parameter");
+        }
+    }
+    return val_error();
+}
+
+/* -- lists, conditionals */
+
+static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
+    int32_t count = expr->as.list.count;
+    Val list = val_list(lw, kind, count, expr->place);
+    for (int32_t i = 0; i < count; i++) {
+        Val item = lower_expr(lw, expr->as.list.items[i]);
+        if (val_is_error(item)) {
+            return item;
+        }
+        list.as.list.items[i] = item;
+        if (kind == VAL_LIST && (item.kind == VAL_TENSOR || item.kind == VAL_TUPLE)) {
+            Diag *diag = LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place,
+                                   val_describe(lw, item));
+            lower_help(lw, diag, "stack(a, b) joins tensors; (a, b) is a tuple");
+            return val_error();
+        }
+        const Val *first = &list.as.list.items[0];
+        bool ragged = kind == VAL_LIST && (item.kind == VAL_LIST) != (first->kind == VAL_LIST);
+        if (kind == VAL_LIST && !ragged && item.kind == VAL_LIST) {
+            ragged = item.as.list.count != first->as.list.count;
+        }
+        if (ragged) {
+            Diag *diag = LW_REPORT(lw, LIST_RAGGED, expr->as.list.items[i]->place,
+                                   val_describe(lw, *first), val_describe(lw, item));
+            lower_note(lw, diag, first->place, "the first row");
+            return val_error();
+        }
+    }
+    return list;
+}
+
+static Val lower_conditional(Lower *lw, const AstExpr *expr) {
+    const AstExpr *condition = expr->as.conditional.condition;
+    Val value = lower_expr(lw, condition);
+    if (val_is_error(value)) {
+        return value;
+    }
+    if (value.kind != VAL_BOOL) {
+        Diag *diag = LW_REPORT(lw, CONDITION_KIND, condition->place, val_describe(lw, value));
+        if (value.kind == VAL_TENSOR) {
+            lower_help(lw, diag, "where(condition, a, b) chooses element by element");
+        }
+        return val_error();
+    }
+    return lower_expr(lw, value.as.i ? expr->as.conditional.then : expr->as.conditional.otherwise);
+}
+
+/* `and`, `or` on compile-time bools do not evaluate what is already decided. */
+static Val lower_binary_expr(Lower *lw, const AstExpr *expr) {
+    AstOp op = expr->as.binary.op;
+    Val left = lower_expr(lw, expr->as.binary.left);
+    if (left.kind == VAL_BOOL && ((op == AST_OP_AND && !left.as.i) || (op == AST_OP_OR && left.as.i))) {
+        return left;
+    }
+    Val right = lower_expr(lw, expr->as.binary.right);
+    return lower_binary(lw, op, left, right, expr->place);
+}
+
+static Val lower_axis_fn(Lower *lw, const AstExpr *expr) {
+    Val value = val_fn(lw, FN_AXIS, "{…}", expr->place);
+    value.as.fn->axis = expr;
+    value.as.fn->scope = lw->scope;
+    value.as.fn->frame = lw->frame;
+    return value;
+}
+
+static Val lower_inner(Lower *lw, const AstExpr *expr) {
+    switch (expr->kind) {
+    case AST_ERROR:
+        return val_error();
+    case AST_INT:
+        return val_int(expr->as.integer, expr->place);
+    case AST_FLOAT:
+        return val_float(expr->as.number, expr->place);
+    case AST_BOOL:
+        return val_bool(expr->as.integer != 0, expr->place);
+    case AST_STRING: {
+        const char *text = string_text(lw, &expr->as.string);
+        return text ? val_string(text, expr->place) : val_error();
+    }
+    case AST_NAME:
+        return lower_name(lw, expr->as.name, expr->place);
+    case AST_LIST_EXPR:
+        return lower_list(lw, expr, VAL_LIST);
+    case AST_TUPLE:
+        return lower_list(lw, expr, VAL_TUPLE);
+    case AST_UNARY: {
+        Val value = lower_expr(lw, expr->as.unary.operand);
+        return expr->as.unary.op == AST_OP_NOT ? lower_not(lw, value, expr->place)
+                                               : lower_unary_minus(lw, value, expr->place);
+    }
+    case AST_BINARY:
+        return lower_binary_expr(lw, expr);
+    case AST_CONDITIONAL:
+        return lower_conditional(lw, expr);
+    case AST_CALL:
+        return lower_call(lw, expr);
+    case AST_INDEX:
+        return lower_index(lw, expr);
+    case AST_FIELD:
+        return lower_field(lw, expr);
+    case AST_AXIS_FN:
+        return lower_axis_fn(lw, expr);
+    case AST_PAREN:
+        return lower_expr(lw, expr->as.inner);
+    }
+    return val_error();
+}
+
+Val lower_expr(Lower *lw, const AstExpr *expr) {
+    if (lw->limit_hit || expr == NULL) {
+        return val_error();
+    }
+    if (lw->depth >= LOWER_MAX_DEPTH) {
+        return lower_limit(lw, expr->place, "expressions and calls nest too deeply");
+    }
+    lw->depth++;
+    Val value = lower_inner(lw, expr);
+    lw->depth--;
+    return value;
+}

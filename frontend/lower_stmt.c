@@ -1,0 +1,381 @@
+/* Statements: binding, compile-time control, model results. Loops that stay loops are lower_scan.c's,
+ * parameters and state lower_persist.c's. */
+#include "frontend/lower.h"
+
+#include <string.h>
+
+/* -- binding */
+
+static void bind_error_all(Lower *lw, const AstNames *targets) {
+    for (int32_t i = 0; i < targets->count; i++) {
+        scope_bind(lw, targets->items[i].text, val_error(), targets->items[i].place);
+    }
+}
+
+void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place place) {
+    if (targets->count == 1) {
+        if (value.kind == VAL_TENSOR && value.as.tensor->name == NULL &&
+            value.as.tensor->op != NULL) {
+            value.as.tensor->name = targets->items[0].text;
+        }
+        scope_bind(lw, targets->items[0].text, value, targets->items[0].place);
+        return;
+    }
+    if (val_is_error(value)) {
+        bind_error_all(lw, targets);
+        return;
+    }
+    int64_t count = 0;
+    bool list = value.kind == VAL_TUPLE || value.kind == VAL_LIST;
+    if (list) {
+        count = value.as.list.count;
+    } else if (value.kind == VAL_TENSOR && value.as.tensor->type.rank > 0) {
+        const Size *n = value.as.tensor->type.dims[0];
+        if (!size_is_const(n, &count)) {
+            Diag *diag = LW_REPORT(lw, UNPACK_COUNT, place, (int)targets->count,
+                                   size_text(lw->context, n));
+            lower_help(lw, diag, "only an axis of known size comes apart");
+            bind_error_all(lw, targets);
+            return;
+        }
+    } else {
+        LW_REPORT(lw, UNPACK_KIND, place, val_describe(lw, value));
+        bind_error_all(lw, targets);
+        return;
+    }
+    if (count != targets->count) {
+        Diag *diag = LW_REPORT(lw, UNPACK_COUNT, place, (int)targets->count,
+                               arena_format(lw->arena, "%lld", (long long)count));
+        if (value.place.source) {
+            lower_note(lw, diag, value.place, "%s comes from here", val_describe(lw, value));
+        }
+        bind_error_all(lw, targets);
+        return;
+    }
+    for (int32_t i = 0; i < targets->count; i++) {
+        Val item = lower_item(lw, value, i, place);
+        scope_bind(lw, targets->items[i].text, item, targets->items[i].place);
+    }
+}
+
+/* -- compile-time control */
+
+static void lower_block(Lower *lw, const AstStmts *stmts) {
+    scope_push(lw, false);
+    lower_stmts(lw, stmts);
+    scope_pop(lw);
+}
+
+static void lower_for(Lower *lw, const AstStmt *stmt) {
+    int64_t start = 0, stop = 0;
+    const AstExpr *from = stmt->as.for_.start, *to = stmt->as.for_.stop;
+    if (!need_int(lw, lower_expr(lw, from), "the start of a `for`", from->place, &start) ||
+        !need_int(lw, lower_expr(lw, to), "the end of a `for`", to->place, &stop)) {
+        return;
+    }
+    for (int64_t i = start; i < stop && !lw->frame->returned; i++) {
+        if (++lw->n_iterations > LOWER_MAX_ITERATIONS) {
+            lower_limit(lw, stmt->place, "more than 100,000 unrolled iterations");
+            return;
+        }
+        int errors = lw->context->diags.n_errors;
+        scope_push(lw, false);
+        AstName name = stmt->as.for_.name;
+        scope_define(lw, lw->scope, name.text, val_int(i, name.place), name.place);
+        lower_stmts(lw, &stmt->as.for_.body);
+        scope_pop(lw);
+        if (lw->context->diags.n_errors > errors) {
+            return; /* the other turns would say the same */
+        }
+    }
+}
+
+static void lower_if(Lower *lw, const AstStmt *stmt) {
+    const AstExpr *condition = stmt->as.if_.condition;
+    Val value = lower_expr(lw, condition);
+    if (val_is_error(value)) {
+        return;
+    }
+    if (value.kind != VAL_BOOL) {
+        Diag *diag = LW_REPORT(lw, CONDITION_KIND, condition->place, val_describe(lw, value));
+        if (value.kind == VAL_TENSOR) {
+            lower_help(lw, diag, "where(condition, a, b) chooses element by element");
+        }
+        return;
+    }
+    lower_block(lw, value.as.i ? &stmt->as.if_.then : &stmt->as.if_.otherwise);
+}
+
+static void lower_return(Lower *lw, const AstStmt *stmt) {
+    Frame *frame = lw->frame;
+    if (frame->is_model || frame->is_optimizer || (lw->fs && lw->fs->loop != frame->loop)) {
+        LW_REPORT(lw, MISPLACED, stmt->place,
+                  frame->is_model ? "a model has no `return`; it has outputs"
+                                  : "`return` stands only in the body of a function");
+        return;
+    }
+    Val value = lower_expr(lw, stmt->as.value);
+    frame->result = value;
+    frame->returned = true;
+}
+
+/* -- model results */
+
+static bool in_model(Lower *lw, const AstStmt *stmt, const char *word) {
+    if (lw->frame->is_model && lw->fs->loop == lw->frame->loop) {
+        return true;
+    }
+    LW_REPORT(lw, MISPLACED, stmt->place,
+              arena_format(lw->arena, "`%s` stands only in a model or an entry", word));
+    return false;
+}
+
+static void add_named(Lower *lw, NamedVec *vec, const char *what, Named named) {
+    for (size_t i = 0; i < vec->count; i++) {
+        if (strcmp(vec->items[i].name, named.name) == 0) {
+            Diag *diag = LW_REPORT(lw, RESULT_TWICE, named.place, what, named.name);
+            lower_note(lw, diag, vec->items[i].place, "first given here");
+            lower_help(lw, diag, "give it a name: %s name = …", what);
+            return;
+        }
+    }
+    VEC_PUSH(lw->arena, vec, named);
+}
+
+static const char *given_name(Lower *lw, const AstStmt *stmt, const char *fallback) {
+    if (stmt->as.named.name.text) {
+        return stmt->as.named.name.text;
+    }
+    const AstExpr *value = stmt->as.named.value;
+    if (stmt->kind != AST_STMT_LOSS && value->kind == AST_NAME) {
+        return value->as.name;
+    }
+    return context_intern(lw->context, fallback);
+}
+
+static void lower_output(Lower *lw, const AstStmt *stmt) {
+    if (!in_model(lw, stmt, "output")) {
+        return;
+    }
+    Val value = lower_expr(lw, stmt->as.named.value);
+    Value *tensor = need_tensor(lw, value, "an output", stmt->as.named.value->place);
+    if (tensor) {
+        Named named = {.name = given_name(lw, stmt, "output"),
+                       .value = val_tensor(tensor, false, value.place),
+                       .place = stmt->place};
+        add_named(lw, &lw->fs->outputs, "output", named);
+    }
+}
+
+static Value *scalar_value(Lower *lw, const AstExpr *expr) {
+    Val value = lower_expr(lw, expr);
+    Value *tensor = need_tensor(lw, value, "a metric", expr->place);
+    if (tensor == NULL) {
+        return NULL;
+    }
+    if (tensor->type.rank != 0) {
+        Diag *diag = LW_REPORT(lw, METRIC_SCALAR, expr->place, val_describe(lw, value));
+        lower_help(lw, diag, "take its mean: mean(x)");
+        return NULL;
+    }
+    lower_at(lw, expr->place);
+    return lower_made(lw, b_cast(&lw->b, tensor, lower_float(lw)), expr->place);
+}
+
+static void lower_metric(Lower *lw, const AstStmt *stmt) {
+    if (!in_model(lw, stmt, "metric") || lw->fs->purpose == PURPOSE_INFER) {
+        return;
+    }
+    Value *value = scalar_value(lw, stmt->as.named.value);
+    Value *over = stmt->as.named.over ? scalar_value(lw, stmt->as.named.over) : NULL;
+    if (value && (over || !stmt->as.named.over)) {
+        Named named = {.name = given_name(lw, stmt, "metric"),
+                       .value = val_tensor(value, false, stmt->place),
+                       .over = over,
+                       .place = stmt->place};
+        add_named(lw, &lw->fs->metrics, "metric", named);
+    }
+}
+
+static void lower_loss(Lower *lw, const AstStmt *stmt) {
+    if (!in_model(lw, stmt, "loss") || lw->fs->purpose == PURPOSE_INFER) {
+        return;
+    }
+    const AstExpr *expr = stmt->as.named.value;
+    Val value = lower_expr(lw, expr);
+    Value *tensor = need_tensor(lw, value, "a loss", expr->place);
+    if (tensor == NULL) {
+        return;
+    }
+    if (tensor->type.rank != 0 || !dtype_is_float(tensor->type.dtype)) {
+        Diag *diag = LW_REPORT(lw, LOSS_SCALAR, expr->place, val_describe(lw, value));
+        if (value.place.source && value.place.line != expr->place.line) {
+            lower_note(lw, diag, value.place, "it is computed here");
+        }
+        if (tensor->type.rank != 0) {
+            lower_help(lw, diag, "take its mean: loss mean(…)");
+        }
+        return;
+    }
+    Named named = {.name = given_name(lw, stmt, "loss"),
+                   .value = val_tensor(tensor, false, value.place),
+                   .place = stmt->place};
+    add_named(lw, &lw->fs->losses, "loss", named);
+}
+
+/* -- check, show */
+
+static void lower_check(Lower *lw, const AstStmt *stmt) {
+    const AstExpr *expr = stmt->as.check.condition;
+    Val value = lower_expr(lw, expr);
+    const char *message = NULL;
+    if (stmt->as.check.text) {
+        Val text = lower_expr(lw, stmt->as.check.text);
+        if (!need_string(lw, text, "the text of a check", stmt->as.check.text->place, &message)) {
+            return;
+        }
+    } else {
+        Str source;
+        str_init(&source, lw->context->allocator);
+        ast_print_expr(expr, &source);
+        message = arena_strdup(lw->arena, str_text(&source));
+        str_finish(&source);
+    }
+    if (val_is_error(value)) {
+        return;
+    }
+    if (value.kind == VAL_BOOL) {
+        if (!value.as.i) {
+            LW_REPORT(lw, SHAPE_RULE, expr->place,
+                      arena_format(lw->arena, "check failed: %s", message));
+        }
+        return;
+    }
+    bool is_bool = value.kind == VAL_TENSOR && value.as.tensor->type.dtype == DT_BOOL;
+    if (!is_bool) {
+        LW_REPORT(lw, WRONG_KIND, expr->place, "what a check tests", "a bool",
+                  val_describe(lw, value));
+        return;
+    }
+    lower_at(lw, stmt->place);
+    Value *condition = value.as.tensor;
+    int64_t axes[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < condition->type.rank; i++) {
+        axes[i] = i;
+    }
+    if (condition->type.rank > 0) {
+        condition = lower_made(
+            lw, b_reduce(&lw->b, OP_reduce_min, condition, axes, condition->type.rank),
+            stmt->place);
+    }
+    if (condition) {
+        b_check(&lw->b, condition, message);
+        lower_building_failed(lw, stmt->place);
+    }
+}
+
+static void show_one(Lower *lw, const AstExpr *expr) {
+    Val value = lower_expr(lw, expr);
+    Value *tensor = need_tensor(lw, value, "what `show` takes", expr->place);
+    if (tensor == NULL) {
+        return;
+    }
+    Str source;
+    str_init(&source, lw->context->allocator);
+    ast_print_expr(expr, &source);
+    const char *text = context_intern(lw->context, str_text(&source));
+    str_finish(&source);
+    lower_at(lw, expr->place);
+    b_show(&lw->b, tensor, text);
+    lower_building_failed(lw, expr->place);
+}
+
+static void lower_show(Lower *lw, const AstStmt *stmt) {
+    if (stmt->as.value->kind != AST_TUPLE) {
+        show_one(lw, stmt->as.value);
+        return;
+    }
+    for (int32_t i = 0; i < stmt->as.value->as.list.count; i++) {
+        show_one(lw, stmt->as.value->as.list.items[i]);
+    }
+}
+
+static void lower_lone_expr(Lower *lw, const AstStmt *stmt) {
+    Val value = lower_expr(lw, stmt->as.value);
+    if (!val_is_error(value) && value.kind != VAL_NONE) {
+        Diag *diag = LW_REPORT(lw, VALUE_LOST, stmt->place, "");
+        lower_help(lw, diag, "bind it: x = …");
+    }
+}
+
+static void lower_stmt(Lower *lw, const AstStmt *stmt) {
+    switch (stmt->kind) {
+    case AST_STMT_ERROR:
+        return;
+    case AST_STMT_BIND: {
+        Val value = lower_expr(lw, stmt->as.bind.value);
+        lower_bind_targets(lw, &stmt->as.bind.targets, value, stmt->place);
+        return;
+    }
+    case AST_STMT_STORE:
+        lower_store(lw, stmt);
+        return;
+    case AST_STMT_PARAM:
+    case AST_STMT_STATE:
+    case AST_STMT_CACHE:
+        lower_declare(lw, stmt);
+        return;
+    case AST_STMT_FOR:
+        lower_for(lw, stmt);
+        return;
+    case AST_STMT_IF:
+        lower_if(lw, stmt);
+        return;
+    case AST_STMT_SCAN:
+        lower_scan(lw, stmt);
+        return;
+    case AST_STMT_WHILE:
+        lower_while(lw, stmt);
+        return;
+    case AST_STMT_RETURN:
+        lower_return(lw, stmt);
+        return;
+    case AST_STMT_YIELD:
+        LW_REPORT(lw, MISPLACED, stmt->place, "`yield` stands only at the end of a `scan` body");
+        return;
+    case AST_STMT_OUTPUT:
+        lower_output(lw, stmt);
+        return;
+    case AST_STMT_METRIC:
+        lower_metric(lw, stmt);
+        return;
+    case AST_STMT_LOSS:
+        lower_loss(lw, stmt);
+        return;
+    case AST_STMT_CHECK:
+        lower_check(lw, stmt);
+        return;
+    case AST_STMT_SHOW:
+        lower_show(lw, stmt);
+        return;
+    case AST_STMT_EXPR:
+        lower_lone_expr(lw, stmt);
+        return;
+    }
+}
+
+void lower_stmts(Lower *lw, const AstStmts *stmts) {
+    for (int32_t i = 0; i < stmts->count; i++) {
+        if (lw->limit_hit) {
+            return;
+        }
+        if (lw->frame->returned) {
+            if (i > 0 && stmts->items[i - 1]->kind == AST_STMT_RETURN) {
+                Diag *diag = LW_REPORT(lw, RETURN_TWICE, stmts->items[i]->place, "");
+                lower_note(lw, diag, stmts->items[i - 1]->place, "the `return`");
+            }
+            return;
+        }
+        lower_stmt(lw, stmts->items[i]);
+    }
+}

@@ -1,0 +1,124 @@
+/* Optimisers: reading an optimizer line, and instantiating its body for one parameter. */
+#include "frontend/lower.h"
+
+#include <string.h>
+
+/* -- reading */
+
+static Fn *optimizer_fn(Lower *lw, const AstExpr *callee) {
+    while (callee->kind == AST_PAREN) {
+        callee = callee->as.inner;
+    }
+    if (callee->kind != AST_NAME) {
+        LW_REPORT(lw, SETTING_FORM, callee->place, "an optimizer is called by its name");
+        return NULL;
+    }
+    Env *env = NULL;
+    const AstDecl *decl = find_optimizer(lw, callee->as.name, &env);
+    if (decl == NULL) {
+        Map names;
+        map_init(&names, lw->arena);
+        for (Env *e = lw->user; e; e = e->parent) {
+            for (size_t i = 0; i < e->optimizers.count; i++) {
+                map_set(&names, e->optimizers.entries[i].key, &names);
+            }
+        }
+        const char *near = map_suggest(&names, callee->as.name);
+        Diag *diag = LW_REPORT(lw, OPTIMIZER_UNKNOWN, callee->place, callee->as.name);
+        if (near) {
+            lower_help(lw, diag, "did you mean '%s'?", near);
+        } else {
+            lower_help(lw, diag, "the library has sgd, adam, adamw, rmsprop, adagrad, lamb, lion …");
+        }
+        return NULL;
+    }
+    Fn *fn = val_fn(lw, FN_DECL, decl->name.text, callee->place).as.fn;
+    fn->decl = decl;
+    fn->env = env;
+    return fn;
+}
+
+bool optimizer_read(Lower *lw, const AstSetting *setting, const AstExpr *expr, OptimizerUse *out) {
+    bool call = expr->kind == AST_CALL && expr->as.call.piped == NULL;
+    *out = (OptimizerUse){.setting = setting};
+    out->fn = optimizer_fn(lw, call ? expr->as.call.callee : expr);
+    return out->fn && (!call || lower_arguments(lw, out->fn, expr, &out->args));
+}
+
+/* -- the rate of learning, which the run may override */
+
+/* The program's value, or the run's `lr` where that is a number. */
+static Value *overridden(Lower *lw, Val program, Place place) {
+    Value *value = need_tensor(lw, program, "lr", place);
+    if (value == NULL) {
+        return NULL;
+    }
+    lower_at(lw, place);
+    value = lower_made(lw, b_cast(&lw->b, value, DT_F32), place);
+    Value *given = lower_run_scalar(lw, "lr", DT_F32);
+    if (value == NULL) {
+        return NULL;
+    }
+    Value *absent = lower_made(lw, b_unary(&lw->b, OP_isnan, given), place);
+    return lower_made(lw, b_select(&lw->b, absent, value, given), place);
+}
+
+static bool bind_rate(Lower *lw, OptimizerUse *use, Place place) {
+    const char *name = context_intern(lw->context, "lr");
+    Binding *binding = scope_find(lw->scope, name, true);
+    if (binding == NULL) {
+        return true;
+    }
+    if (use->lr == NULL) {
+        use->lr = overridden(lw, binding->value, place);
+    }
+    binding->value = val_tensor(use->lr, true, place);
+    return use->lr != NULL;
+}
+
+/* -- one parameter's update */
+
+static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *param,
+                       Value *grad) {
+    const AstDecl *decl = use->fn->decl;
+    CallSite site = {.place = use->setting->place};
+    if (!bind_params(lw, decl, use->args, site) || !bind_rate(lw, use, use->setting->place)) {
+        return NULL;
+    }
+    scope_define(lw, lw->scope, context_intern(lw->context, "param"),
+                 val_tensor(param->value, false, use->setting->place), decl->place);
+    scope_define(lw, lw->scope, context_intern(lw->context, "grad"),
+                 val_tensor(grad, false, use->setting->place), decl->place);
+    int errors = lw->context->diags.n_errors;
+    lower_stmts(lw, &decl->as.fn.body);
+    if (frame->opt_stored == NULL && lw->context->diags.n_errors == errors) {
+        Diag *diag = LW_REPORT(lw, OPTIMIZER_STORE, decl->place, decl->name.text);
+        lower_help(lw, diag, "e.g. param <- param - lr * grad");
+    }
+    return frame->opt_stored;
+}
+
+Value *optimizer_apply(Lower *lw, OptimizerUse *use, PersistUse *param, Value *grad) {
+    Frame *outer = lw->frame;
+    Scope *scope = lw->scope;
+    Frame *frame = ARENA_NEW(lw->arena, Frame);
+    *frame = (Frame){.caller = outer,
+                     .fn_name = use->fn->name,
+                     .call_place = use->setting->place,
+                     .env = use->fn->env,
+                     .path = "",
+                     .depth = 1,
+                     .is_optimizer = true,
+                     .loop = lw->fs->loop,
+                     .opt_path = param->persist->path,
+                     .opt_type = param->persist->type};
+    frame->labels = ARENA_NEW(lw->arena, Map);
+    map_init(frame->labels, lw->arena);
+    lw->frame = frame;
+    lw->scope = NULL;
+    frame->scope = scope_push(lw, true);
+    Value *next = run_body(lw, use, frame, param, grad);
+    lw->frame = outer;
+    lw->scope = scope;
+    return next;
+}
