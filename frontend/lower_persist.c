@@ -317,9 +317,15 @@ void lower_declare(Lower *lw, const AstStmt *stmt) {
     const char *path =
         context_intern(lw->context, join_path(lw, frame_path(lw, frame), name));
     PersistUse *use = persist_declare(lw, kind, path, type, stmt->as.declare.init, stmt->place);
+    /* A plain name (or the one given with `as`) now stands for the current value; it may hide an
+     * argument, as in `if bias { param bias … }`. */
     AstName local = stmt->as.declare.local;
+    const AstPath *parts = &stmt->as.declare.path;
+    if (local.text == NULL && parts->count == 1 && parts->items[0].kind == AST_PATH_NAME) {
+        local = (AstName){.text = parts->items[0].name, .place = parts->items[0].place};
+    }
     if (local.text) {
-        scope_define(lw, lw->scope, local.text, val_error(), local.place);
+        scope_bind(lw, local.text, val_error(), local.place);
         scope_find(lw->scope, local.text, true)->persist = use;
     }
 }

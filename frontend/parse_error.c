@@ -30,6 +30,16 @@ Diag *parse_report(Parse *parse, DiagId id, Place place, const char *text) {
     return diag_report(&parse->context->diags, id, place, text ? text : "");
 }
 
+void scan_report(Parse *parse, DiagId id, Place place, const char *text, const char *help) {
+    if (parse->recovering) {
+        return;
+    }
+    Diag *diag = parse_report(parse, id, place, text);
+    if (help) {
+        diag_help(&parse->context->diags, diag, "%s", help);
+    }
+}
+
 void parse_recovered(Parse *parse) {
     parse->recovering = false;
 }
@@ -94,16 +104,105 @@ static void wish(Wishes *wishes, const char *text) {
     }
 }
 
-static Wishes collect_wishes(const char *const *names, int count) {
+static bool begins_block(int statement) {
+    switch (statement) {
+    case T_FOR:
+    case T_IF:
+    case T_WHILE:
+    case T_SCAN:
+    case T_FN:
+    case T_MODEL:
+    case T_ENTRY:
+    case T_OPTIMIZER:
+    case T_TRAIN:
+    case '@':
+    case '}':
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The tables merge states, so some tokens are named that cannot stand here after all: whether
+ * `name` fits what is open. */
+static bool fits_here(const Parse *parse, const char *name) {
+    int statement = parse->statement, around = parse->around;
+    bool heads_block = begins_block(statement) && parse->before_previous != '}';
+    bool in_brackets = around == '(' || around == '[' || around == 'a';
+    if (name_is(name, "'}' of the interpolation")) {
+        return parse->n_interpolations > 0;
+    }
+    if (name_is(name, "the end of the line")) {
+        return !in_brackets && !heads_block;
+    }
+    if (name_is(name, "'}'")) {
+        return around == '{' ? !heads_block : around == 'a';
+    }
+    if (name_is(name, "')'")) {
+        return around == '(';
+    }
+    if (name_is(name, "']'")) {
+        return around == '[';
+    }
+    if (name_is(name, "':'")) {
+        return around == '[' || around == '(' || statement == T_PARAM || statement == T_STATE ||
+               statement == T_CACHE;
+    }
+    if (name_is(name, "','")) {
+        return in_brackets || statement == T_CONST || statement == T_MESH || statement == T_SCAN;
+    }
+    if (name_is(name, "'..'")) {
+        return statement == T_FOR || statement == T_DIM;
+    }
+    if (name_is(name, "'{'")) {
+        return !in_brackets && heads_block;
+    }
+    if (name_is(name, "'else'")) {
+        return parse->open_ifs > 0;
+    }
+    if (name_is(name, "'over'")) {
+        return statement == T_METRIC;
+    }
+    if (name_is(name, "'carry'")) {
+        return statement == T_SCAN || statement == T_WHILE;
+    }
+    if (name_is(name, "'in'")) {
+        return statement == T_FOR || statement == T_SCAN || statement == T_DIM;
+    }
+    if (name_is(name, "'='")) {
+        return !in_brackets &&
+               (statement == T_CONST || statement == T_MESH || statement == T_METRIC ||
+                statement == T_SCAN || statement == T_WHILE || statement == T_DIM);
+    }
+    if (name_is(name, "'along'")) {
+        return statement == T_SCAN;
+    }
+    return true;
+}
+
+static bool is_wanted(const Parse *parse, const char *name, bool word, bool listed,
+                      bool expression) {
+    if (name_is(name, "a name") || name_is(name, "a character") || name_is(name, "';'") ||
+        name_is(name, "'by'") || !fits_here(parse, name)) {
+        return false;
+    }
+    if (listed && (in_table(name, statement_starts) || name_is(name, "the end of the line") ||
+                   name_is(name, "the end of the file") || name_is(name, "'@'"))) {
+        return false;
+    }
+    if ((expression || listed) && in_table(name, expression_starts)) {
+        return false;
+    }
+    if (!expression && in_table(name, operators)) {
+        return false;
+    }
+    return !(word && in_table(name, words));
+}
+
+static Wishes collect_wishes(const Parse *parse, const char *const *names, int count) {
     Wishes wishes = {0};
     bool expression = names_have(names, count, "an integer") &&
                       names_have(names, count, "a number") && names_have(names, count, "'('");
-    bool after_operand =
-        !expression && names_have(names, count, "'+'") && names_have(names, count, "'**'");
-    if (!after_operand) {
-        after_operand =
-            !expression && names_have(names, count, "'+'") && names_have(names, count, "'*'");
-    }
     bool declaration = names_have(names, count, "'model'") && names_have(names, count, "'mesh'");
     bool statement = names_have(names, count, "'scan'") && names_have(names, count, "'while'");
     bool word = declaration && statement;
@@ -119,22 +218,11 @@ static Wishes collect_wishes(const char *const *names, int count) {
         wish(&wishes, "a name");
     }
     for (int i = 0; i < count; i++) {
-        const char *name = names[i];
-        bool drop = name_is(name, "a name") || name_is(name, "a character") ||
-                    name_is(name, "';'") || name_is(name, "'over'") || name_is(name, "'by'") ||
-                    (word && in_table(name, words)) ||
-                    ((declaration || statement) && in_table(name, statement_starts)) ||
-                    ((expression || statement) && in_table(name, expression_starts)) ||
-                    (after_operand && in_table(name, operators)) ||
-                    ((declaration || statement) && name_is(name, "the end of the line"));
-        if (name_is(name, "'over'") && after_operand && !names_have(names, count, "a name")) {
-            drop = false;
-        }
-        if (!drop) {
-            wish(&wishes, name);
+        if (is_wanted(parse, names[i], word, !word && (declaration || statement), expression)) {
+            wish(&wishes, names[i]);
         }
     }
-    if (wishes.count == 0 && after_operand) {
+    if (wishes.count == 0) {
         wish(&wishes, "an operator");
     }
     return wishes;
@@ -170,13 +258,10 @@ static const char *token_shown(Parse *parse, int token, Place place) {
         text++;
     }
     int length = (int)(place.end_column - place.column);
-    return arena_format(&parse->context->arena,
-                        token > 256 && token != T_NAME && length > 1 &&
-                                token_ends_operand(T_NAME, 0) && text[place.column - 1] >= 'a' &&
-                                text[place.column - 1] <= 'z'
-                            ? "the reserved word '%.*s'"
-                            : "'%.*s'",
-                        length > 40 ? 40 : length, text + place.column - 1);
+    const char *first = text + place.column - 1;
+    bool is_keyword = token > 256 && token != T_NAME && *first >= 'a' && *first <= 'z';
+    return arena_format(&parse->context->arena, is_keyword ? "the reserved word '%.*s'" : "'%.*s'",
+                        length > 40 ? 40 : length, first);
 }
 
 typedef struct Mistake {
@@ -189,6 +274,8 @@ typedef struct Mistake {
 static const Mistake mistakes[] = {
     {']', '=', NULL,
      "values do not change: bind the result of `update(x, v, start, axis)` instead"},
+    {-1, T_STR_BEGIN, "'}' of the interpolation", "close the `{` before the end of the string"},
+    {-1, T_NEWLINE, "'}' of the interpolation", "close the `{` and the string on this line"},
     {-1, '=', "'{'", "two values are compared with `==`"},
     {-1, ':', "'{'", "a block stands in braces: `{ … }`"},
     {-1, T_NEWLINE, "'{'", "the block's `{` stands on the same line"},
@@ -197,7 +284,8 @@ static const Mistake mistakes[] = {
     {-1, '{', "'..'", "a loop counts through a range: `for i in 0..n { … }`"},
     {-1, '(', "'..'", "a loop counts through a range: `for i in 0..n { … }`"},
     {-1, T_DOTDOT, "']'", "a slice is written `a:b`; `..` alone stands for all axes between"},
-    {-1, T_ELLIPSIS, "'..'", "in an index, all axes between are written `..`"},
+    {'[', T_ELLIPSIS, NULL, "in an index, all axes between are written `..`"},
+    {',', T_ELLIPSIS, NULL, "in an index, all axes between are written `..`"},
     {-1, T_AS, NULL, "`as` ends a call or a bare pipe stage: `f(x) as name`, `x |> f as name`"},
     {-1, '[', "'|>'", "put the pipe in parentheses to index its result: `(x |> f)[0]`"},
     {-1, '.', "an expression", "a number has digits on both sides of the point: `0.5`"},
@@ -213,18 +301,18 @@ static const Mistake mistakes[] = {
     {-1, '+', "an expression", "there is no unary `+`"},
 };
 
-static const char *find_help(const Parse *parse, Place place, const char *const *names, int count,
+static const char *find_help(const Parse *parse, const char *const *names, int count,
                              bool expression) {
     int found = parse->previous, before = parse->before_previous;
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
         const Mistake *row = &mistakes[i];
-        bool wanted = !row->wanted || names_have(names, count, row->wanted) ||
+        bool wanted = !row->wanted ||
+                      (names_have(names, count, row->wanted) && fits_here(parse, row->wanted)) ||
                       (expression && name_is(row->wanted, "an expression"));
         if ((row->before < 0 || row->before == before) && row->found == found && wanted) {
             return row->help;
         }
     }
-    (void)place;
     return NULL;
 }
 
@@ -294,7 +382,7 @@ void parse_unexpected(Parse *parse, Place place, const char *const *expected, in
         note_open_brackets(parse); /* the character was reported when it was read */
         return;
     }
-    Wishes wishes = collect_wishes(expected, n_expected);
+    Wishes wishes = collect_wishes(parse, expected, n_expected);
     bool expression = wishes.count && name_is(wishes.items[0], "an expression");
     const char *found = token_shown(parse, parse->previous, place);
     DiagList *diags = &parse->context->diags;
@@ -310,7 +398,11 @@ void parse_unexpected(Parse *parse, Place place, const char *const *expected, in
     }
     const char *help = habit_help(parse, place);
     if (!help) {
-        help = find_help(parse, place, expected, n_expected, expression);
+        help = find_help(parse, expected, n_expected, expression);
+    }
+    bool reserved = found[0] == 't' && strncmp(found, "the reserved", 12) == 0;
+    if (!help && reserved && name_is(wishes.items[0], "a name")) {
+        help = "choose another name: this one begins a statement or declaration";
     }
     if (help) {
         diag_help(diags, diag, "%s", help);

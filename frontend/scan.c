@@ -28,6 +28,7 @@ void parse_retreat(Parse *parse, Place *place, int32_t bytes) {
 void parse_new_line(Parse *parse) {
     parse->line++;
     parse->column = 1;
+    parse->n_interpolations = 0; /* they do not go beyond the line */
 }
 
 /* -- Words, numbers, strings */
@@ -102,7 +103,7 @@ int scan_int(Parse *parse, DL_STYPE *value, Place place, const char *text) {
     errno = 0;
     long long number = strtoll(text, NULL, 10);
     if (errno == ERANGE) {
-        parse_report(parse, DIAG_NUMBER_RANGE, place, text);
+        scan_report(parse, DIAG_NUMBER_RANGE, place, text, NULL);
     }
     value->integer = number;
     return T_INT;
@@ -116,21 +117,18 @@ int scan_float(Parse *parse, DL_STYPE *value, Place place, const char *text) {
         freelocale(plain);
     }
     if (value->number > 1.7976931348623157e308) {
-        parse_report(parse, DIAG_NUMBER_RANGE, place, text);
+        scan_report(parse, DIAG_NUMBER_RANGE, place, text, NULL);
         value->number = 0;
     }
     return T_FLOAT;
 }
 
 int scan_bad_number(Parse *parse, DL_STYPE *value, Place place, const char *text) {
-    Diag *diag = parse_report(parse, DIAG_BAD_NUMBER, place, text);
     size_t digits = strspn(text, "0123456789");
-    if (text[digits] == 'e' || text[digits] == 'E') {
-        diag_help(&parse->context->diags, diag, "an exponent needs digits, as in `1e-3`");
-    } else {
-        diag_help(&parse->context->diags, diag,
-                  "a name begins with a letter; numbers are decimal, as in `12` or `0.5`");
-    }
+    bool exponent = text[digits] == 'e' || text[digits] == 'E';
+    scan_report(parse, DIAG_BAD_NUMBER, place, text,
+                exponent ? "an exponent needs digits, as in `1e-3`"
+                         : "a name begins with a letter; numbers are decimal, as in `12` or `0.5`");
     value->integer = 0;
     return T_INT;
 }
@@ -147,15 +145,14 @@ int scan_escape(Parse *parse, DL_STYPE *value, Place place, const char *text) {
 }
 
 int scan_bad_escape(Parse *parse, DL_STYPE *value, Place place, const char *text) {
-    Diag *diag = parse_report(parse, DIAG_BAD_ESCAPE, place, text);
-    diag_help(&parse->context->diags, diag,
-              "the escapes are \\n \\t \\\" \\\\ \\{ \\}; a backslash itself is \\\\");
+    scan_report(parse, DIAG_BAD_ESCAPE, place, text,
+                "the escapes are \\n \\t \\\" \\\\ \\{ \\}; a backslash itself is \\\\");
     return scan_text(parse, value, place, "", 0);
 }
 
 void scan_unterminated(Parse *parse, Place place) {
-    Diag *diag = parse_report(parse, DIAG_UNTERMINATED_STRING, place, NULL);
-    diag_help(&parse->context->diags, diag, "close the string with `\"` on the same line");
+    scan_report(parse, DIAG_UNTERMINATED_STRING, place, NULL,
+                "close the string with `\"` on the same line");
 }
 
 /* -- Braces inside interpolation */
@@ -221,12 +218,11 @@ int scan_foreign(Parse *parse, Place place, const char *text) {
     } else {
         snprintf(shown, sizeof shown, "'%.48s'", text);
     }
-    Diag *diag = parse_report(parse, DIAG_BAD_CHARACTER, place, shown);
+    const char *help = NULL;
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
-        if (strcmp(text, foreign[i].text) == 0) {
-            diag_help(&parse->context->diags, diag, "%s", foreign[i].help);
-        }
+        help = strcmp(text, foreign[i].text) == 0 ? foreign[i].help : help;
     }
+    scan_report(parse, DIAG_BAD_CHARACTER, place, shown, help);
     return T_BAD;
 }
 
@@ -279,17 +275,21 @@ bool token_ends_operand(int token, int before) {
     case '}':
         return true;
     case T_ELSE:
-        return before == '}';
+        return before == '}' || before == T_NEWLINE;
     default:
         return before == '.' && token > 256; /* a reserved word as the name of a field */
     }
 }
 
+static const char *rest_of_source(const Parse *parse, const char **out_end) {
+    *out_end = parse->source->text + parse->source->length;
+    return parse->source->text + parse->text_start + parse->offset;
+}
+
 /* Whether the first line after this one that holds more than blanks and comments begins with the
  * pipe sign, so that the statement goes on. */
 static bool next_line_pipes(const Parse *parse) {
-    const char *at = parse->source->text + parse->text_start + parse->offset;
-    const char *end = parse->source->text + parse->source->length;
+    const char *end, *at = rest_of_source(parse, &end);
     while (at < end) {
         if (*at == '#') {
             while (at < end && *at != '\n') {
@@ -304,14 +304,40 @@ static bool next_line_pipes(const Parse *parse) {
     return false;
 }
 
-/* Whether the next line begins with a closing bracket (blanks apart). */
-static bool next_line_closes(const Parse *parse) {
-    const char *at = parse->source->text + parse->text_start + parse->offset;
-    const char *end = parse->source->text + parse->source->length;
-    while (at < end && (*at == ' ' || *at == '\t')) {
+static const char *next_word(const Parse *parse, const char **out_end) {
+    const char *at = rest_of_source(parse, out_end);
+    while (at < *out_end && (*at == ' ' || *at == '\t')) {
         at++;
     }
+    return at;
+}
+
+/* Whether the next line begins with a closing bracket (blanks apart). */
+static bool next_line_closes(const Parse *parse) {
+    const char *end, *at = next_word(parse, &end);
     return at < end && (*at == ')' || *at == ']');
+}
+
+/* Whether the next line begins with a word that only begins statements or declarations: then a
+ * bracket or operator that still waits has been forgotten, and the error belongs to this line. A
+ * word before `=` may be a named argument. */
+static bool next_line_begins_statement(const Parse *parse) {
+    static const char *const starts[] = {
+        "import", "const", "dim",    "fn",     "optimizer", "model", "entry",
+        "train",  "mesh",  "state",  "cache",  "for",       "scan",  "while",
+        "return", "yield", "output", "metric", "loss",      "check", "show"};
+    const char *end, *at = next_word(parse, &end);
+    size_t length = 0;
+    while (at + length < end && at[length] >= 'a' && at[length] <= 'z') {
+        length++;
+    }
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        if (strlen(starts[i]) == length && strncmp(at, starts[i], length) == 0) {
+            return at + length < end && (at[length] == ' ' || at[length] == '\n') &&
+                   (end - at < (ptrdiff_t)length + 2 || at[length + 1] != '=');
+        }
+    }
+    return false;
 }
 
 static int top_bracket(const Parse *parse) {
@@ -335,6 +361,12 @@ static void pop_block(Parse *parse) {
 }
 
 static int emit(Parse *parse, int token, Place place) {
+    int previous = parse->previous;
+    if (previous == 0 || previous == T_NEWLINE || previous == ';' || previous == '{') {
+        parse->statement = token;
+        parse->open_ifs = 0;
+    }
+    parse->open_ifs += token == T_IF ? 1 : token == T_ELSE ? -1 : 0;
     parse->before_previous = parse->previous;
     parse->previous = token;
     parse->previous_place = place;
@@ -358,7 +390,7 @@ static int skip_statement(Parse *parse, Place *place) {
     int32_t blocks = parse->error_token == '{' ? 1 : 0;
     int32_t axes = parse->error_axis_depth, parens = parse->error_paren_depth;
     DL_STYPE ignored;
-    if (parse->error_token == '}') {
+    if (parse->error_token == '}' && parse->closed_block) {
         parse->pending = '}';
         return T_NEWLINE;
     }
@@ -371,6 +403,10 @@ static int skip_statement(Parse *parse, Place *place) {
             bool goes_on =
                 parens > 0 && (token_continues_line(parse->previous) || parse->previous == '(' ||
                                parse->previous == '[' || next_line_closes(parse));
+            /* Between declarations, what is indented still belongs to the bad one. */
+            const char *end, *at = rest_of_source(parse, &end);
+            goes_on = goes_on || (parse->brackets.count == 0 && at < end &&
+                                  (*at == ' ' || *at == '\t' || *at == '\n'));
             if (blocks == 0 && !goes_on && !next_line_pipes(parse)) {
                 return T_NEWLINE;
             }
@@ -403,7 +439,7 @@ static int skip_statement(Parse *parse, Place *place) {
                 axes--;
             } else if (blocks > 0) {
                 blocks--;
-            } else {
+            } else if (parse->brackets.count) {
                 pop_block(parse);
                 parse->pending = '}';
                 return T_NEWLINE;
@@ -420,6 +456,7 @@ int dl_lex(DL_STYPE *value, Place *place, Parse *parse) {
     if (parse->pending) {
         int token = parse->pending;
         parse->pending = 0;
+        parse->closed_block = false; /* were it unexpected again, it is dropped */
         *place = parse->previous_place;
         return emit(parse, token, *place);
     }
@@ -427,6 +464,7 @@ int dl_lex(DL_STYPE *value, Place *place, Parse *parse) {
         *place = parse->previous_place;
         return emit(parse, 0, *place);
     }
+    parse->around = top_bracket(parse);
     if (parse->recovering) {
         int token = skip_statement(parse, place);
         return emit(parse, token, *place);
@@ -446,9 +484,15 @@ int dl_lex(DL_STYPE *value, Place *place, Parse *parse) {
             }
             return emit(parse, 0, *place);
         case T_NEWLINE:
-            if (top_bracket(parse) == '(' || top_bracket(parse) == '[' || parse->previous == 0 ||
-                parse->previous == T_NEWLINE || parse->previous == '{' ||
-                token_continues_line(parse->previous) || next_line_pipes(parse)) {
+            if (parse->previous == 0 || parse->previous == T_NEWLINE || parse->previous == '{') {
+                continue;
+            }
+            if ((parse->around == '(' || parse->around == '[' ||
+                 token_continues_line(parse->previous)) &&
+                !next_line_begins_statement(parse)) {
+                continue;
+            }
+            if (next_line_pipes(parse)) {
                 continue;
             }
             return emit(parse, token, *place);
@@ -467,10 +511,13 @@ int dl_lex(DL_STYPE *value, Place *place, Parse *parse) {
             pop_bracket(parse, '[');
             return emit(parse, token, *place);
         case '}':
+            parse->closed_block = false;
             if (top_bracket(parse) == 'a') {
                 parse->brackets.count--;
             } else {
+                size_t open = parse->brackets.count;
                 pop_block(parse);
+                parse->closed_block = parse->brackets.count < open;
             }
             return emit(parse, token, *place);
         default:

@@ -31,9 +31,13 @@ typedef struct Parse {
     VEC(Bracket) brackets;
     int previous, before_previous; /* the tokens returned last, 0 at the start */
     Place previous_place, token_place;
-    int pending;     /* a token to return before reading on, or 0 */
-    bool recovering; /* after a syntax error: skip to where a statement can begin */
-    int error_token; /* the token that was not expected */
+    bool closed_block; /* the last `}` closed a block, and was read once */
+    int statement;     /* the token that began the statement or declaration */
+    int open_ifs;      /* `if`s of the statement that may still take an `else` */
+    int around;        /* the bracket around the last token, 0: none */
+    int pending;       /* a token to return before reading on, or 0 */
+    bool recovering;   /* after a syntax error: skip to where a statement can begin */
+    int error_token;   /* the token that was not expected */
     int32_t error_axis_depth, error_paren_depth; /* brackets open when it came */
     bool stopped;                                /* a limit was met: no more tokens */
 } Parse;
@@ -87,6 +91,8 @@ void dl_error(const Place *place, Parse *parse, const char *message);
 void parse_unexpected(Parse *parse, Place place, const char *const *expected, int n_expected);
 Diag *parse_report(Parse *parse, DiagId id, Place place, const char *text);
 void parse_recovered(Parse *parse);
+/* parse_report for the scanner: silent while the rest of a bad statement is skipped. */
+void scan_report(Parse *parse, DiagId id, Place place, const char *text, const char *help);
 
 /* -- Node constructors (ast.c) */
 AstExpr *expr_new(Parse *parse, AstExprKind kind, Place place);
