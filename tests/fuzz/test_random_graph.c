@@ -122,17 +122,17 @@ static void each_seed(uint64_t count, Check *check) {
 
 static void test_run(void **state) {
     (void)state;
-    each_seed(n_seeds(3000), check_plain);
+    each_seed(n_seeds(1000), check_plain);
 }
 
 static void test_first_derivatives(void **state) {
     (void)state;
-    each_seed(n_seeds(3000) / 10, check_first);
+    each_seed(n_seeds(1000) / 10, check_first);
 }
 
 static void test_second_derivatives(void **state) {
     (void)state;
-    each_seed(n_seeds(3000) / 40, check_second);
+    each_seed(n_seeds(1000) / 40, check_second);
 }
 
 int main(void) {
