@@ -183,7 +183,9 @@ void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *
     lw->init_path = outer_path;
     lw->b = outside;
     if (value) {
-        FuncResult result = {.role = RESULT_STORE, .name = persist->path, .arg = -1};
+        const Value *target = func_add_arg(lw->init, kind_role(persist->kind), persist->path,
+                                           persist->type, persist->place);
+        FuncResult result = {.role = RESULT_STORE, .name = persist->path, .arg = target->index};
         VEC_PUSH(lw->arena, &lw->init_results, result);
         VEC_PUSH(lw->arena, &lw->init_values, value);
     }
