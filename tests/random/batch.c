@@ -1,0 +1,306 @@
+/* See batch.h. */
+#include "tests/random/batch.h"
+#include "passes/pass.h"
+#include "tests/random/bytes.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const Variant VARIANTS[N_VARIANTS] = {
+    {"all passes", NULL},
+    {"without fuse", "fuse"},
+    {"without fold, simplify, cse, dce", "fold,simplify,cse,dce"},
+};
+
+void batch_init(Batch *batch) {
+    memset(batch, 0, sizeof *batch);
+    context_init(&batch->context, NULL, &batch->boundary);
+    arena_init(&batch->scratch, NULL, &batch->boundary);
+    str_init(&batch->text, NULL);
+}
+
+static void graph_free(Graph *graph) {
+    for (int32_t i = 0; i < GRAPH_ARGS; i++) {
+        eval_tensor_finish(&graph->args[i], NULL);
+    }
+    for (int32_t i = 0; i < GRAPH_RESULTS; i++) {
+        eval_tensor_finish(&graph->wide[i], NULL);
+        eval_tensor_finish(&graph->declared[i], NULL);
+    }
+    free(graph);
+}
+
+void batch_finish(Batch *batch) {
+    for (int32_t i = 0; i < batch->n_graphs; i++) {
+        graph_free(batch->graphs[i]);
+    }
+    str_finish(&batch->text);
+    arena_finish(&batch->scratch);
+    context_finish(&batch->context);
+}
+
+static int32_t add_grads(Builder *b, Func *func, Value *y, Value **out) {
+    Value *xs[GRAPH_ARGS];
+    int32_t n = 0;
+    for (int32_t i = 0; i < func->body->n_args && n < 12; i++) {
+        if (dtype_is_float(func->body->args[i]->type.dtype)) {
+            xs[n++] = func->body->args[i];
+        }
+    }
+    b_grad(b, y, xs, n, out);
+    return n;
+}
+
+/* A rank-0 value that depends on every element of the values. */
+static Value *weigh(Builder *b, Value *const *values, int32_t count) {
+    Value *total = NULL;
+    for (int32_t i = 0; i < count; i++) {
+        int64_t axes[TYPE_MAX_RANK];
+        for (int32_t k = 0; k < values[i]->type.rank; k++) {
+            axes[k] = k;
+        }
+        Value *wave = b_unary(b, OP_sin, values[i]);
+        Value *part =
+            wave->type.rank > 0 ? b_reduce(b, OP_reduce_sum, wave, axes, wave->type.rank) : wave;
+        total = total ? b_add(b, total, part) : part;
+    }
+    return total;
+}
+
+/* Turns a graph whose first result is a loss into one that also gives its derivatives. */
+static void differentiate_loss(Batch *batch, Func *func, bool twice) {
+    Op *yield = block_yield(func->body);
+    Value *values[GRAPH_RESULTS];
+    FuncResult results[GRAPH_RESULTS] = {0};
+    values[0] = yield->operands[0];
+    op_unlink(yield);
+    Builder b = builder_at_end(func, func->body);
+    int32_t n = add_grads(&b, func, values[0], values + 1);
+    int32_t count = 1 + n;
+    if (twice && n > 0) {
+        Value *total = weigh(&b, values + 1, n);
+        count += add_grads(&b, func, total, values + count);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        results[i] = (FuncResult){.role = RESULT_OUTPUT,
+                                  .name = context_internf(&batch->context, "y%d", (int)i)};
+    }
+    func_set_results(func, results, values, count);
+}
+
+Graph *batch_add(Batch *batch, uint64_t seed) {
+    Graph *graph = calloc(1, sizeof *graph);
+    if (!graph || batch->n_graphs == BATCH_MAX) {
+        abort();
+    }
+    batch->graphs[batch->n_graphs++] = graph;
+    graph->seed = seed;
+    graph->has_grad = seed % 8 == 7;
+    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true};
+    RandomGraphOptions plain = {.n_ops = 16};
+    graph->func = random_graph(batch->module, seed, graph->has_grad ? &smooth : &plain);
+    if (graph->has_grad) {
+        differentiate_loss(batch, graph->func, seed % 16 == 15);
+    }
+    random_dims(seed, graph->dims);
+    return graph;
+}
+
+typedef struct Search {
+    int32_t id;
+    Value *found;
+} Search;
+
+static void visit_result(Op *op, void *user) {
+    Search *search = user;
+    for (int32_t i = 0; i < op->n_results; i++) {
+        if (op->results[i]->id == search->id && op->parent && !op->parent->owner) {
+            search->found = op->results[i];
+        }
+    }
+}
+
+bool graph_only(Graph *graph, int32_t value_id) {
+    func_renumber(graph->func);
+    Search search = {.id = value_id};
+    func_each_op(graph->func, visit_result, &search);
+    if (!search.found) {
+        return false;
+    }
+    op_unlink(block_yield(graph->func->body));
+    FuncResult result = {.role = RESULT_OUTPUT, .name = "y0"};
+    func_set_results(graph->func, &result, &search.found, 1);
+    return true;
+}
+
+static bool note(Outcome *outcome, int32_t result, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool note(Outcome *outcome, int32_t result, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    outcome->verdict = VERDICT_BAD;
+    outcome->result = result;
+    vsnprintf(outcome->message, sizeof outcome->message, format, args);
+    va_end(args);
+    return false;
+}
+
+static bool evaluate(Batch *batch, Graph *graph, Outcome *outcome, bool wide, EvalTensor *out) {
+    Interp interp = {
+        .context = &batch->context, .dim_values = graph->dims, .n_dims = 2, .wide = wide};
+    const EvalTensor *list[GRAPH_ARGS];
+    for (int32_t i = 0; i < graph->func->body->n_args; i++) {
+        list[i] = &graph->args[i];
+    }
+    if (interp_run(&interp, graph->func, list, out) != DLC_OK) {
+        return note(outcome, -1, "the interpreter: %.400s", interp.message);
+    }
+    return true;
+}
+
+bool batch_evaluate(Batch *batch, Outcome *outcomes) {
+    bool good = true;
+    module_print(batch->module, &batch->text);
+    for (int32_t i = 0; i < batch->n_graphs; i++) {
+        Graph *graph = batch->graphs[i];
+        if (graph->func->body->n_args > GRAPH_ARGS || graph->func->n_results > GRAPH_RESULTS) {
+            good = note(&outcomes[i], -1, "too many arguments or results for this test");
+            continue;
+        }
+        if (graph->has_grad) {
+            PassContext pass = {.context = &batch->context, .scratch = &batch->scratch};
+            pass_differentiate(&pass, graph->func);
+        }
+        graph->coarsest = random_coarsest(graph->func);
+        if (!random_args(graph->func, graph->seed, graph->dims, 2, !graph->has_grad, graph->args)) {
+            good = note(&outcomes[i], -1, "no arguments");
+            continue;
+        }
+        good = evaluate(batch, graph, &outcomes[i], true, graph->wide) &&
+               evaluate(batch, graph, &outcomes[i], false, graph->declared) && good;
+    }
+    return good;
+}
+
+/* Derivatives are all in f64: rounding only, though second derivatives carry it further. */
+static bool grads_close(const EvalTensor *wide, const EvalTensor *got, int64_t *out_index) {
+    double scale = 1;
+    for (int64_t i = 0; wide->f && i < wide->n; i++) {
+        scale = fmax(scale, fabs(wide->f[i]));
+    }
+    for (int64_t i = 0; i < got->n; i++) {
+        bool good = got->f ? fabs(got->f[i] - wide->f[i]) <= 1e-9 * scale ||
+                                 (isnan(got->f[i]) && isnan(wide->f[i])) || got->f[i] == wide->f[i]
+                           : got->i[i] == wide->i[i];
+        if (!good) {
+            *out_index = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool compare(const Graph *graph, int32_t index, const DLTensor *tensor, Outcome *outcome) {
+    const EvalTensor *wide = &graph->wide[index], *declared = &graph->declared[index];
+    EvalTensor got = {0};
+    if (eval_tensor_init(&got, declared->dtype, declared->rank, declared->dims, NULL) != DLC_OK) {
+        return note(outcome, -1, "out of memory");
+    }
+    int64_t at = 0;
+    bool good = true;
+    if (!bytes_read(tensor, &got)) {
+        good = note(outcome, index, "result %d has another type or shape", (int)index);
+    } else if (graph->has_grad ? !grads_close(wide, &got, &at)
+                               : !random_close(wide, declared, &got, graph->coarsest, &at)) {
+        double expected = wide->f ? wide->f[at] : (double)wide->i[at];
+        double rounded = declared->f ? declared->f[at] : (double)declared->i[at];
+        double value = got.f ? got.f[at] : (double)got.i[at];
+        good = note(outcome, index,
+                    "result %d (%s, %lld elements), element %lld: expected %.9g (%.9g in f64), "
+                    "got %.9g; B = %lld, T = %lld",
+                    (int)index, dtype_name(got.dtype), (long long)got.n, (long long)at, rounded,
+                    expected, value, (long long)graph->dims[0], (long long)graph->dims[1]);
+    }
+    eval_tensor_finish(&got, NULL);
+    return good;
+}
+
+static dlc_status set_arguments(dlc_session *session, const Graph *graph) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; i < graph->func->body->n_args && status == DLC_OK; i++) {
+        const EvalTensor *arg = &graph->args[i];
+        int64_t shape[TYPE_MAX_RANK];
+        memcpy(shape, arg->dims, sizeof shape);
+        DLTensor tensor = {.data = bytes_of(arg),
+                           .device = {kDLCPU, 0},
+                           .ndim = arg->rank,
+                           .dtype = bytes_dtype(arg->dtype),
+                           .shape = shape};
+        status = tensor.data
+                     ? dlc_set_input(session, graph->func->name, graph->func->args[i].name, &tensor)
+                     : DLC_ERROR_OUT_OF_MEMORY;
+        free(tensor.data);
+    }
+    return status;
+}
+
+static void run_graph(dlc_context *context, dlc_plan *plan, const Graph *graph, Outcome *outcome) {
+    dlc_binding bindings[] = {{"B", graph->dims[0]}, {"T", graph->dims[1]}};
+    dlc_session_options options = {.struct_size = sizeof options,
+                                   .bindings = bindings,
+                                   .n_bindings = 2,
+                                   .threads = 1 + (int)(graph->seed / 3 % 2),
+                                   .poison = (int)(graph->seed % 3)};
+    dlc_session *session = NULL;
+    const char *what = "session";
+    dlc_status status = dlc_session_create(plan, &options, &session);
+    if (status == DLC_OK) {
+        what = "set_input";
+        status = set_arguments(session, graph);
+    }
+    if (status == DLC_OK) {
+        what = "run";
+        status = dlc_run(session, graph->func->name);
+    }
+    bool good = true;
+    for (int32_t i = 0; i < graph->func->n_results && status == DLC_OK && good; i++) {
+        const DLTensor *tensor = NULL;
+        what = "view_output";
+        status = dlc_view_output(session, graph->func->name, graph->func->results[i].name, &tensor);
+        good = status == DLC_OK && compare(graph, i, tensor, outcome);
+    }
+    if (status != DLC_OK) {
+        note(outcome, -1, "%s: %.400s", what, dlc_last_error(context));
+    } else if (good) {
+        outcome->verdict = VERDICT_GOOD;
+    }
+    dlc_session_destroy(session);
+}
+
+bool batch_run(Batch *batch, const Variant *variant, Outcome *outcomes, char *message,
+               size_t capacity) {
+    dlc_context *context = NULL;
+    dlc_plan *plan = NULL;
+    dlc_compile_options options = {.struct_size = sizeof options,
+                                   .source_name = "random",
+                                   .flags = DLC_COMPILE_INPUT_IR | DLC_COMPILE_VERIFY_EACH,
+                                   .skip_passes = variant->skip,
+                                   .threads = 1};
+    dlc_status status = dlc_context_create(NULL, &context);
+    if (status == DLC_OK) {
+        status = dlc_compile(context, str_text(&batch->text), batch->text.length, &options, &plan);
+    }
+    if (status != DLC_OK) {
+        const char *diagnostics = context ? dlc_diagnostics_text(context, 0) : "";
+        snprintf(message, capacity, "compile: %s %.400s",
+                 context ? dlc_last_error(context) : "no context", diagnostics);
+    }
+    for (int32_t i = 0; i < batch->n_graphs && status == DLC_OK; i++) {
+        run_graph(context, plan, batch->graphs[i], &outcomes[i]);
+    }
+    dlc_plan_destroy(plan);
+    dlc_context_destroy(context);
+    return status == DLC_OK;
+}

@@ -1,0 +1,65 @@
+/* Some random graphs in one module: made, evaluated by the interpreter, printed, compiled through
+ * the public API and run, with every result compared. */
+#ifndef DLC_TESTS_RANDOM_BATCH_H
+#define DLC_TESTS_RANDOM_BATCH_H
+
+#include "dlc/dlc.h"
+#include "tests/fuzz/random_graph.h"
+
+enum { BATCH_MAX = 64, GRAPH_ARGS = 96, GRAPH_RESULTS = 96, OUTCOME_TEXT = 600 };
+
+/* How one graph fared. */
+typedef enum Verdict {
+    VERDICT_NOT_RUN = 0, /* the process died before, or the module did not compile */
+    VERDICT_GOOD,
+    VERDICT_BAD
+} Verdict;
+
+typedef struct Outcome {
+    Verdict verdict;
+    int32_t result; /* the first that differs; -1: none, the message says what failed */
+    char message[OUTCOME_TEXT];
+} Outcome;
+
+typedef struct Graph {
+    uint64_t seed;
+    Func *func;
+    bool has_grad;
+    int64_t dims[2];
+    DType coarsest;
+    EvalTensor args[GRAPH_ARGS], wide[GRAPH_RESULTS], declared[GRAPH_RESULTS];
+} Graph;
+
+typedef struct Batch {
+    Context context;
+    Boundary boundary;
+    Arena scratch;
+    Module *module;
+    Graph *graphs[BATCH_MAX];
+    int32_t n_graphs;
+    Str text;
+} Batch;
+
+/* A way to compile: its name for messages, and the passes left out. */
+typedef struct Variant {
+    const char *name, *skip;
+} Variant;
+enum { N_VARIANTS = 3 };
+extern const Variant VARIANTS[N_VARIANTS];
+
+/* Zeroes and sets up; then the caller sets the boundary: if (setjmp(batch->boundary.jump)) … */
+void batch_init(Batch *batch);
+void batch_finish(Batch *batch);
+/* Adds the graph of a seed. Every eighth one has derivatives in it, every sixteenth second ones. */
+Graph *batch_add(Batch *batch, uint64_t seed);
+/* Makes the value with this id (dense after func_renumber) the only result. False: there is none.
+ */
+bool graph_only(Graph *graph, int32_t value_id);
+/* Prints the module, then evaluates every graph (expanding derivatives); false: see outcomes, one a
+ * graph. */
+bool batch_evaluate(Batch *batch, Outcome *outcomes);
+/* Compiles the text and compares every graph. False: it did not compile, and `message` says why. */
+bool batch_run(Batch *batch, const Variant *variant, Outcome *outcomes, char *message,
+               size_t capacity);
+
+#endif
