@@ -1,4 +1,5 @@
-/* What the files of built-in functions share: the handlers of builtin.def and how they read arguments. */
+/* What the files of built-in functions share: the handlers of builtin.def and how they read
+ * arguments. */
 #ifndef DLC_FRONTEND_BUILTIN_H
 #define DLC_FRONTEND_BUILTIN_H
 

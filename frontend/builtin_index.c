@@ -103,8 +103,9 @@ Val builtin_scatter_add(BuiltinCall *call) {
     }
     u = lower_expand(lw, u, shape, rank, call->place);
     lower_at(lw, call->place);
-    return made(call, rows ? b_take_add(&lw->b, x, ids, u, axis)
-                           : b_scatter_add(&lw->b, x, ids, u, axis), weak);
+    return made(call,
+                rows ? b_take_add(&lw->b, x, ids, u, axis) : b_scatter_add(&lw->b, x, ids, u, axis),
+                weak);
 }
 
 /* A run-time start as an i32 scalar. */

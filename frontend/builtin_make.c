@@ -107,7 +107,8 @@ Val builtin_one_hot(BuiltinCall *call) {
     int64_t axes[TYPE_MAX_RANK];
     DType dtype = DT_F32;
     bool weak = false;
-    if (ids == NULL || !need_size(lw, call->args[1], "the number of classes", call->places[1], &n) ||
+    if (ids == NULL ||
+        !need_size(lw, call->args[1], "the number of classes", call->places[1], &n) ||
         !arg_dtype(call, 2, lower_float(lw), &dtype, &weak)) {
         return val_error();
     }
@@ -158,8 +159,7 @@ static bool random_allowed(BuiltinCall *call) {
 }
 
 static bool random_type(BuiltinCall *call, int dtype_index, Type *out, bool *weak) {
-    if (!random_allowed(call) ||
-        !shape_type(call, dtype_index, lower_float(call->lw), out, weak)) {
+    if (!random_allowed(call) || !shape_type(call, dtype_index, lower_float(call->lw), out, weak)) {
         return false;
     }
     if (!dtype_is_float(out->dtype)) {

@@ -27,8 +27,8 @@ Val builtin_unary(BuiltinCall *call) {
         }
         return val_float(result, call->place);
     }
-    if (x.kind == VAL_SIZE && (code == OP_floor || code == OP_ceil || code == OP_round ||
-                               code == OP_trunc)) {
+    if (x.kind == VAL_SIZE &&
+        (code == OP_floor || code == OP_ceil || code == OP_round || code == OP_trunc)) {
         return x;
     }
     bool number_op = code == OP_abs || code == OP_sign;
@@ -166,8 +166,8 @@ Val builtin_floordiv(BuiltinCall *call) {
         a = lower_unary_minus(lw, a, call->place);
     }
     Val both[] = {a, b};
-    Val result = lower_elementwise(lw, OP_floordiv, both, 2, USE_ARITHMETIC, call_name(call),
-                                   call->place);
+    Val result =
+        lower_elementwise(lw, OP_floordiv, both, 2, USE_ARITHMETIC, call_name(call), call->place);
     return up ? lower_unary_minus(lw, result, call->place) : result;
 }
 
@@ -235,8 +235,8 @@ Val builtin_where(BuiltinCall *call) {
         return val_error();
     }
     for (int i = 0; i < 2; i++) {
-        parts[i] = lower_expand(lw, lower_as(lw, all[i], dtype, call->place), shape, rank,
-                                call->place);
+        parts[i] =
+            lower_expand(lw, lower_as(lw, all[i], dtype, call->place), shape, rank, call->place);
     }
     test = lower_expand(lw, condition.as.tensor, shape, rank, call->place);
     if (!parts[0] || !parts[1] || !test) {
@@ -262,8 +262,9 @@ Val builtin_cast(BuiltinCall *call) {
     }
     Val x = call->args[0];
     if (x.kind == VAL_FLOAT && !dtype_is_float(dtype)) {
-        return made(call, b_constant(&call->lw->b, (double)float_to_int(x.as.f, dtype),
-                                     type_scalar(dtype)), false);
+        return made(
+            call, b_constant(&call->lw->b, (double)float_to_int(x.as.f, dtype), type_scalar(dtype)),
+            false);
     }
     Value *tensor = x.kind == VAL_TENSOR || val_is_number(x) || x.kind == VAL_BOOL
                         ? lower_as(call->lw, x, dtype, call->place)

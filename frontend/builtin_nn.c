@@ -64,8 +64,8 @@ static bool output_fits(BuiltinCall *call, const Size *n, const Size *k, int64_t
     const Size *one = size_const(context, 1);
     const Size *reach = size_mul(context, size_const(context, dilation), size_sub(context, k, one));
     const Size *room = size_add(context, n, size_const(context, 2 * padding - 1));
-    const Size *out = size_floordiv(context, size_sub(context, room, reach),
-                                    size_const(context, stride));
+    const Size *out =
+        size_floordiv(context, size_sub(context, room, reach), size_const(context, stride));
     out = size_add(context, out, one);
     if (size_less_equal(context, one, out) != TRUTH_NO) {
         return true;
@@ -99,8 +99,8 @@ Val builtin_conv(BuiltinCall *call) {
             return val_error();
         }
     }
-    const Size *inside = size_mul(lw->context, w->type.dims[1],
-                                  size_const(lw->context, attrs.groups));
+    const Size *inside =
+        size_mul(lw->context, w->type.dims[1], size_const(lw->context, attrs.groups));
     if (!lower_same_size(lw, inside, call->args[1].place, x->type.dims[1], call->args[0].place,
                          call->place, "'conv': the channels of weight and input")) {
         return val_error();
@@ -132,9 +132,9 @@ Val builtin_conv_transpose(BuiltinCall *call) {
         const Size *steps = size_sub(context, x->type.dims[2 + i], one);
         const Size *reach = size_sub(context, w->type.dims[2 + i], one);
         const Size *size = size_mul(context, steps, size_const(context, attrs.stride[i]));
-        size = size_add(context, size, size_mul(context, reach, size_const(context, attrs.dilation[i])));
-        spatial[i] =
-            size_add(context, size, size_const(context, extra[i] + 1 - 2 * attrs.low[i]));
+        size = size_add(context, size,
+                        size_mul(context, reach, size_const(context, attrs.dilation[i])));
+        spatial[i] = size_add(context, size, size_const(context, extra[i] + 1 - 2 * attrs.low[i]));
         if (extra[i] >= attrs.stride[i] && extra[i] > 0) {
             LW_REPORT(lw, VALUE_RANGE, call->places[4], "output_padding", "below the stride",
                       val_describe(lw, val_int(extra[i], call->place)));

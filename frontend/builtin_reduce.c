@@ -131,8 +131,8 @@ Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int3
     if (x.kind != VAL_TENSOR || !prepare(lw, name, &x, place)) {
         return val_error();
     }
-    Reduce r = {.lw = lw, .place = place, .axes = axes, .n_axes = n_axes,
-                .full = x.as.tensor->type};
+    Reduce r = {
+        .lw = lw, .place = place, .axes = axes, .n_axes = n_axes, .full = x.as.tensor->type};
     Val result = val_error();
     if (strcmp(name, "sum") == 0) {
         result = raw(&r, OP_reduce_sum, x);
@@ -151,8 +151,8 @@ Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int3
     } else if (strcmp(name, "logsumexp") == 0) {
         result = logsumexp_of(&r, x);
     } else if (strcmp(name, "norm") == 0) {
-        result = unary(&r, OP_sqrt,
-                       raw(&r, OP_reduce_sum, lower_binary(lw, AST_OP_MUL, x, x, place)));
+        result =
+            unary(&r, OP_sqrt, raw(&r, OP_reduce_sum, lower_binary(lw, AST_OP_MUL, x, x, place)));
     } else {
         Diag *diag = LW_REPORT(lw, AXES_BY, place, name);
         lower_help(lw, diag, "sum mean max min prod any all var std logsumexp norm");
@@ -242,8 +242,8 @@ Val builtin_sort(BuiltinCall *call) {
         return val_error();
     }
     lower_at(call->lw, call->place);
-    Val values = made(call, b_sort(&call->lw->b, x, axis, descending, &indices),
-                      is_weak(call->args[0]));
+    Val values =
+        made(call, b_sort(&call->lw->b, x, axis, descending, &indices), is_weak(call->args[0]));
     if (val_is_error(values) || call->builtin->code == 0) {
         return values;
     }

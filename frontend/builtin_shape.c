@@ -58,8 +58,7 @@ Val builtin_spread(BuiltinCall *call) {
     if (v.kind == VAL_LIST || v.kind == VAL_TUPLE) {
         if (v.as.list.count != n) {
             LW_REPORT(lw, VALUE_RANGE, call->places[0], "this list",
-                      arena_format(lw->arena, "of length %lld", (long long)n),
-                      val_describe(lw, v));
+                      arena_format(lw->arena, "of length %lld", (long long)n), val_describe(lw, v));
             return val_error();
         }
         return v;
@@ -422,8 +421,8 @@ static bool pad_width(BuiltinCall *call, int32_t axis, int32_t rank, const Size 
     Val widths = call->args[1];
     Val pair = widths;
     bool list = widths.kind == VAL_LIST || widths.kind == VAL_TUPLE;
-    if (list && widths.as.list.count > 0 && (widths.as.list.items[0].kind == VAL_LIST ||
-                                             widths.as.list.items[0].kind == VAL_TUPLE)) {
+    if (list && widths.as.list.count > 0 &&
+        (widths.as.list.items[0].kind == VAL_LIST || widths.as.list.items[0].kind == VAL_TUPLE)) {
         if (widths.as.list.count != rank) {
             LW_REPORT(lw, VALUE_RANGE, call->places[1], "the widths",
                       arena_format(lw->arena, "a pair for each of %d axes", (int)rank),

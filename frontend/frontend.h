@@ -1,17 +1,19 @@
-/* The front end's entry: the text of a `.dl` program to an IR module. Parsing is parse.h's, the syntax
- * tree is ast.h's; what lies between (names, sizes, shapes, calls, training) is lower.h's. */
+/* The front end's entry: the text of a `.dl` program to an IR module. Parsing is parse.h's, the
+ * syntax tree is ast.h's; what lies between (names, sizes, shapes, calls, training) is lower.h's.
+ */
 #ifndef DLC_FRONTEND_FRONTEND_H
 #define DLC_FRONTEND_FRONTEND_H
 
 #include "ir/ir.h"
 
-/* `-D name=value`: sets a const of the root file or fixes a dim. The value is any constant expression. */
+/* `-D name=value`: sets a const of the root file or fixes a dim. The value is any constant
+ * expression. */
 typedef struct FrontendDefine {
     const char *name, *value;
 } FrontendDefine;
 
-/* Finds the text of `import "path"` written in `importer` (made with context_source), or returns NULL
- * with *out_problem saying why ("No such file or directory"). */
+/* Finds the text of `import "path"` written in `importer` (made with context_source), or returns
+ * NULL with *out_problem saying why ("No such file or directory"). */
 typedef const Source *(*FrontendImport)(void *user, Context *context, const Source *importer,
                                         const char *path, const char **out_problem);
 

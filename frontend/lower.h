@@ -1,6 +1,7 @@
-/* Elaboration's inner state: an abstract interpreter over the syntax tree. Compile-time values (numbers,
- * sizes, strings, lists, functions) are computed; tensors are IR values under construction. Every
- * function is inlined at its call. Private to frontend/lower*.c and frontend/builtin*.c. */
+/* Elaboration's inner state: an abstract interpreter over the syntax tree. Compile-time values
+ * (numbers, sizes, strings, lists, functions) are computed; tensors are IR values under
+ * construction. Every function is inlined at its call. Private to frontend/lower*.c and
+ * frontend/builtin*.c. */
 #ifndef DLC_FRONTEND_LOWER_H
 #define DLC_FRONTEND_LOWER_H
 
@@ -18,8 +19,8 @@ typedef struct Frame Frame;
 
 /* Stated limits of the language. */
 enum {
-    LOWER_MAX_CALLS = 256,      /* nested calls */
-    LOWER_MAX_DEPTH = 6000,     /* nested evaluations, so that the C stack is bounded */
+    LOWER_MAX_CALLS = 256,  /* nested calls */
+    LOWER_MAX_DEPTH = 6000, /* nested evaluations, so that the C stack is bounded */
     LOWER_MAX_ITERATIONS = 100000,
     LOWER_MAX_OPS = 1000000,
     LOWER_MAX_LIST = 1000000,
@@ -77,8 +78,8 @@ typedef struct Args {
 /* -- functions */
 
 typedef struct CallSite {
-    Place place;      /* of the call */
-    AstLabel label;   /* kind NONE: none */
+    Place place;    /* of the call */
+    AstLabel label; /* kind NONE: none */
 } CallSite;
 
 typedef struct BuiltinCall BuiltinCall;
@@ -115,7 +116,7 @@ struct Fn {
     const AstExpr *axis; /* AXIS, with the scope and frame it was written in */
     Scope *scope;
     Frame *frame;
-    Fn *base;  /* PARTIAL: called with `args` after the ones it is given */
+    Fn *base; /* PARTIAL: called with `args` after the ones it is given */
     Args args;
 };
 
@@ -194,7 +195,7 @@ struct Frame {
     const char *fn_name;
     Place call_place;
     Env *env;
-    Scope *scope; /* of the body */
+    Scope *scope;      /* of the body */
     const char *path;  /* full parameter path; NULL: not needed yet */
     const char *label; /* the part to add, NULL: from fn_name */
     Place label_place;
@@ -273,10 +274,10 @@ struct Lower {
     Place root_place; /* the root file's first line */
     VEC(const AstDecl *) entries;
     VEC(Global *) globals; /* of the user's files, in order */
-    Map persists; /* path -> Persist */
-    bool persists_closed; /* entries: a new path is an error */
-    Map slots;    /* path#slot -> Persist */
-    Func *init;   /* the init Func, filled as parameters are met */
+    Map persists;          /* path -> Persist */
+    bool persists_closed;  /* entries: a new path is an error */
+    Map slots;             /* path#slot -> Persist */
+    Func *init;            /* the init Func, filled as parameters are met */
     Value *init_seed;
     VEC(FuncResult) init_results;
     VEC(Value *) init_values;
@@ -301,8 +302,8 @@ struct Lower {
 
 /* -- lower_diag.c: reporting */
 
-/* Reports at `place`, moved out of the library to the call that entered it. The result takes notes and
- * help until the next report. */
+/* Reports at `place`, moved out of the library to the call that entered it. The result takes notes
+ * and help until the next report. */
 #define LW_REPORT(lw, ID, place_, ...)                                                             \
     (lower_diag_close(lw),                                                                         \
      lower_diag_opened(lw,                                                                         \
@@ -332,8 +333,8 @@ Val val_int(int64_t value, Place place);
 Val val_float(double value, Place place);
 Val val_bool(bool value, Place place);
 Val val_string(const char *text, Place place);
-Val val_size(const Size *size, Place place); /* INT when constant */
-Val val_tensor(Value *value, bool weak, Place place); /* ERROR for NULL */
+Val val_size(const Size *size, Place place);                       /* INT when constant */
+Val val_tensor(Value *value, bool weak, Place place);              /* ERROR for NULL */
 Val val_list(Lower *lw, ValKind kind, int32_t count, Place place); /* items zeroed */
 Val val_fn(Lower *lw, FnKind kind, const char *name, Place place);
 static inline bool val_is_error(Val value) {
@@ -398,8 +399,6 @@ DType lower_float(const Lower *lw); /* the default float */
 Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
 bool number_to_double(Val value, double *out); /* INT, FLOAT */
 
-
-
 Val lower_matmul(Lower *lw, Val left, Val right, Place place);
 
 /* -- lower_expr.c: expressions */
@@ -438,8 +437,8 @@ Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place);
 Val lower_fn_argument(Lower *lw, const AstExpr *expr);
 /* Binds args to the parameters of decl in the current scope (types, sizes, defaults). */
 bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site);
-/* A value against the declared type of `name`; sizes not yet bound are bound in the scope. Returns the
- * value (converted by the weak rules) or an error. */
+/* A value against the declared type of `name`; sizes not yet bound are bound in the scope. Returns
+ * the value (converted by the weak rules) or an error. */
 Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared, Val value,
                Place place, const AstParams *params);
 /* The shape part, a second visit: sizes that are expressions. */
@@ -471,7 +470,8 @@ void persist_write(Lower *lw, PersistUse *use, Value *value);
 PersistUse *persist_find(Lower *lw, const char *name);
 /* Initial value by the rules of `param … = f(…)`; shape and dtype are handed to f. */
 Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what, Place place);
-/* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there. */
+/* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there.
+ */
 void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of);
 /* Declares `path` in the current Func, making or finding its Persist. */
 PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type type,
@@ -488,8 +488,8 @@ typedef struct LoopEntry {
 } LoopEntry;
 LoopEntry loop_enter(Lower *lw, Loop *loop, Block *body);
 void loop_leave(Lower *lw, const LoopEntry *entry);
-/* After the body: drops hidden carries that were only read, and completes the op with `carries` next
- * values and `ys` yields. Returns the inserted op or NULL. */
+/* After the body: drops hidden carries that were only read, and completes the op with `carries`
+ * next values and `ys` yields. Returns the inserted op or NULL. */
 Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts, int32_t n_carries,
                 Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys, Place place);
 void loop_thread(Lower *lw, PersistUse *use);

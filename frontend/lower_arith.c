@@ -1,4 +1,5 @@
-/* Operators on values: compile-time arithmetic where both sides are numbers, elementwise ops else. */
+/* Operators on values: compile-time arithmetic where both sides are numbers, elementwise ops else.
+ */
 #include "frontend/lower.h"
 
 #include <math.h>
@@ -329,8 +330,9 @@ Val lower_matmul(Lower *lw, Val left, Val right, Place place) {
     }
     int32_t inner_b = b->type.rank == 1 ? 0 : b->type.rank - 2;
     const Size *ka = a->type.dims[a->type.rank - 1], *kb = b->type.dims[inner_b];
-    if (!lower_same_size(lw, ka, left.place, kb, right.place, place,
-                         "'@' sums over the last axis of the left and the last but one of the right")) {
+    if (!lower_same_size(
+            lw, ka, left.place, kb, right.place, place,
+            "'@' sums over the last axis of the left and the last but one of the right")) {
         return val_error();
     }
     if (ka != kb) {

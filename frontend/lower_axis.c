@@ -1,6 +1,6 @@
-/* Axis functions, `{b t (h=heads d) -> b h t d}`: the left sides take operands apart into named axes, the
- * names say what is summed, and the right side puts the result together. One operand becomes reshape,
- * reduce, transpose, broadcast; two become one contract. */
+/* Axis functions, `{b t (h=heads d) -> b h t d}`: the left sides take operands apart into named
+ * axes, the names say what is summed, and the right side puts the result together. One operand
+ * becomes reshape, reduce, transpose, broadcast; two become one contract. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -72,9 +72,9 @@ static void read_sizes(AxisCall *c, const AstAxisTerms *terms) {
         }
         AxisName *name = &c->names[name_index(c, term->name, term->place)];
         if (name->size && size_equal(lw->context, name->size, size) == TRUTH_NO) {
-            Diag *diag = LW_REPORT(lw, AXES_SIZE, term->place, term->name,
-                                   size_text(lw->context, size),
-                                   size_text(lw->context, name->size));
+            Diag *diag =
+                LW_REPORT(lw, AXES_SIZE, term->place, term->name, size_text(lw->context, size),
+                          size_text(lw->context, name->size));
             lower_note(lw, diag, name->place, "given here");
             c->failed = true;
             return;
@@ -132,8 +132,8 @@ static bool check_rank(AxisCall *c, const AstAxisSide *side, Val operand, Place 
     bool rest = false;
     int32_t count = top_terms(side, &rest);
     if (rest ? type.rank < count : type.rank != count) {
-        Diag *diag = LW_REPORT(c->lw, AXES_RANK, side->place, (int)count,
-                               type_text(c->lw->context, type));
+        Diag *diag =
+            LW_REPORT(c->lw, AXES_RANK, side->place, (int)count, type_text(c->lw->context, type));
         if (operand.place.source) {
             lower_note(c->lw, diag, operand.place, "the tensor comes from here");
         } else {
@@ -242,11 +242,11 @@ static void visit_operand(AxisCall *c, const AstAxisSide *side, Val operand, boo
             }
             break;
         case AST_AXIS_ONE:
-            if (!groups && (term->integer != 1 || size_equal(c->lw->context, dim,
-                                                             size_const(c->lw->context, 1)) !=
-                                                      TRUTH_YES)) {
-                Diag *diag = LW_REPORT(c->lw, AXES_ONE, term->place,
-                                       size_text(c->lw->context, dim));
+            if (!groups &&
+                (term->integer != 1 ||
+                 size_equal(c->lw->context, dim, size_const(c->lw->context, 1)) != TRUTH_YES)) {
+                Diag *diag =
+                    LW_REPORT(c->lw, AXES_ONE, term->place, size_text(c->lw->context, dim));
                 lower_note(c->lw, diag, operand.place, "the tensor comes from here");
                 c->failed = true;
             }
@@ -521,7 +521,8 @@ static bool multiply(AxisCall *c, Labelled *a, const Labelled *b, const bool *ke
         factors[k] = lower_transpose(lw, both[k]->value, order, c->place);
         if (factors[k] && count < rank) {
             lower_at(lw, c->place);
-            factors[k] = lower_made(lw, b_broadcast(&lw->b, factors[k], rank, shape, axes), c->place);
+            factors[k] =
+                lower_made(lw, b_broadcast(&lw->b, factors[k], rank, shape, axes), c->place);
         }
     }
     lower_at(lw, c->place);
@@ -666,8 +667,8 @@ static bool axis_operands(AxisCall *c, Args args, Val *operands) {
         if (x == NULL) {
             return false;
         }
-        operands[i] = val_tensor(x, values[i].kind != VAL_TENSOR || values[i].weak,
-                                 values[i].place);
+        operands[i] =
+            val_tensor(x, values[i].kind != VAL_TENSOR || values[i].weak, values[i].place);
         if (!check_rank(c, &sides->items[i], operands[i], args.items[i].place)) {
             return false;
         }
@@ -729,7 +730,8 @@ Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place) {
             keep[c->right[i]] = true;
         }
         lw->b.problem.text = NULL;
-        return reduce_away(c, &xs[0], keep, by ? by : "sum") ? put_together(c, &xs[0]) : val_error();
+        return reduce_away(c, &xs[0], keep, by ? by : "sum") ? put_together(c, &xs[0])
+                                                             : val_error();
     }
     if (by && strcmp(by, "sum") != 0) {
         Diag *diag = LW_REPORT(lw, AXES_BY, expr->as.axis_fn.by.place, by);

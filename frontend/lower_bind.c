@@ -1,5 +1,5 @@
-/* Binding arguments to parameters: matching names, checking element types and shapes, and solving the
- * sizes that a signature leaves open. */
+/* Binding arguments to parameters: matching names, checking element types and shapes, and solving
+ * the sizes that a signature leaves open. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -60,8 +60,8 @@ static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, A
     }
     for (int32_t i = 0; i < params->count; i++) {
         if (slots[i] == NULL && params->items[i].fallback == NULL) {
-            Diag *diag = LW_REPORT(lw, ARG_MISSING, place, decl->name.text,
-                                   params->items[i].name.text);
+            Diag *diag =
+                LW_REPORT(lw, ARG_MISSING, place, decl->name.text, params->items[i].name.text);
             lower_note(lw, diag, params->items[i].place, "the parameter is declared here");
             return false;
         }
@@ -78,15 +78,15 @@ bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site) {
     for (int32_t i = 0; i < params->count; i++) {
         const AstParam *param = &params->items[i];
         bool wants_fn = param->type && param->type->kind == AST_TYPE_FN;
-        Val value = slots[i]    ? slots[i]->value
+        Val value = slots[i]   ? slots[i]->value
                     : wants_fn ? lower_fn_argument(lw, param->fallback)
                                : lower_expr(lw, param->fallback);
         Place place = slots[i] ? slots[i]->place : param->place;
         /* `x = none` stands for an argument left out, whatever the type. */
         bool absent = value.kind == VAL_NONE && param->fallback != NULL;
         if (param->type && !absent) {
-            value = bind_typed(lw, param->type, param->name.text, param->place, value, place,
-                               params);
+            value =
+                bind_typed(lw, param->type, param->name.text, param->place, value, place, params);
         }
         if (val_is_error(value)) {
             return false;
@@ -108,7 +108,13 @@ bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site) {
 
 /* -- element types */
 
-typedef enum Element { ELEMENT_EXACT, ELEMENT_FLOAT, ELEMENT_INT, ELEMENT_ANY, ELEMENT_BAD } Element;
+typedef enum Element {
+    ELEMENT_EXACT,
+    ELEMENT_FLOAT,
+    ELEMENT_INT,
+    ELEMENT_ANY,
+    ELEMENT_BAD
+} Element;
 
 static Element element_of(Lower *lw, const AstType *type, DType *out) {
     if (type->element == NULL) {
@@ -227,8 +233,8 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         if (value.kind == VAL_FLOAT) {
             return value;
         }
-        bool scalar = value.kind == VAL_SIZE ||
-                      (value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0);
+        bool scalar =
+            value.kind == VAL_SIZE || (value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0);
         DType dtype = DT_F32;
         bool weak = false;
         if (scalar) {
@@ -312,7 +318,8 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
         return bind_scalar(lw, type, name, value, place);
     case AST_TYPE_FN:
         if (value.kind != VAL_FN) {
-            Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name, "a function", val_describe(lw, value));
+            Diag *diag =
+                LW_REPORT(lw, ARG_TYPE, place, name, "a function", val_describe(lw, value));
             lower_note(lw, diag, type->place, "the type is declared here");
             return val_error();
         }
@@ -339,8 +346,7 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
-            Diag *diag =
-                LW_REPORT(lw, ARG_TYPE, place, name, "a tensor", val_describe(lw, value));
+            Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name, "a tensor", val_describe(lw, value));
             lower_note(lw, diag, type->place, "the type is declared here");
         }
         return val_error();
@@ -348,11 +354,10 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     DType have = value.as.tensor->type.dtype;
     if (!fits_element(element, wanted, have) &&
         !(value.weak && adapt_weak(lw, element, wanted, &value, place))) {
-        Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name,
-                               arena_format(lw->arena, "a tensor of %s",
-                                            element_text(lw, element, wanted)),
-                               arena_format(lw->arena, "%s", type_text(lw->context,
-                                                                       value.as.tensor->type)));
+        Diag *diag =
+            LW_REPORT(lw, ARG_TYPE, place, name,
+                      arena_format(lw->arena, "a tensor of %s", element_text(lw, element, wanted)),
+                      arena_format(lw->arena, "%s", type_text(lw->context, value.as.tensor->type)));
         lower_note(lw, diag, type->place, "the type is declared here");
         if (element != ELEMENT_INT || have != DT_BOOL) {
             lower_help(lw, diag, "convert it: cast(x, %s)",
@@ -365,8 +370,8 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     return bind_sizes(lw, type, name, value, place, params) ? value : val_error();
 }
 
-/* Checks every size of a declared shape against a tensor's; unproved ones are checked at run time and
- * the value then carries the declared sizes. */
+/* Checks every size of a declared shape against a tensor's; unproved ones are checked at run time
+ * and the value then carries the declared sizes. */
 static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *value, Place place,
                         bool is_result) {
     Type have = value->as.tensor->type;
@@ -391,9 +396,8 @@ static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *v
         const char *want_text = size_text(lw->context, want);
         if (truth == TRUTH_NO) {
             Diag *diag =
-                is_result
-                    ? LW_REPORT(lw, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
-                    : LW_REPORT(lw, ARG_SIZE, place, name, (int)axis, has_text, want_text);
+                is_result ? LW_REPORT(lw, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
+                          : LW_REPORT(lw, ARG_SIZE, place, name, (int)axis, has_text, want_text);
             Str source;
             str_init(&source, lw->context->allocator);
             ast_print_expr(size->expr, &source);
@@ -444,8 +448,8 @@ static Val check_one_result(Lower *lw, const AstType *type, Val value, const cha
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
-            Diag *diag = LW_REPORT(lw, RESULT_TYPE, place, name, "a tensor",
-                                   val_describe(lw, value));
+            Diag *diag =
+                LW_REPORT(lw, RESULT_TYPE, place, name, "a tensor", val_describe(lw, value));
             lower_note(lw, diag, type->place, "the result type is declared here");
         }
         return val_error();
@@ -505,7 +509,8 @@ bool lower_type(Lower *lw, const AstType *type, Type *out) {
         dtype = lower_float(lw);
     } else if (element != ELEMENT_EXACT) {
         Diag *diag = LW_REPORT(lw, DTYPE_UNKNOWN, type->place, type->element);
-        lower_help(lw, diag, "a class of types stands only in a function's parameters; say i32, f32 …");
+        lower_help(lw, diag,
+                   "a class of types stands only in a function's parameters; say i32, f32 …");
         return false;
     }
     if (type->sizes.count > TYPE_MAX_RANK) {

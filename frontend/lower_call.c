@@ -41,8 +41,8 @@ const char *frame_path(Lower *lw, Frame *frame) {
     if (earlier) {
         Diag *diag = LW_REPORT(lw, LABEL_TWICE, place, part, frame->caller->fn_name);
         lower_note(lw, diag, earlier->place, "first used here");
-        lower_help(lw, diag, "choose another label, or write `as shared %s` to share its parameters",
-                   part);
+        lower_help(lw, diag,
+                   "choose another label, or write `as shared %s` to share its parameters", part);
     }
     LabelUse *use = ARENA_NEW(lw->arena, LabelUse);
     frame->path = context_intern(lw->context, join_path(lw, above, part));

@@ -1,5 +1,5 @@
-/* Reporting from elaboration: diagnostics are placed where the user can act, carry the calls that led
- * there, and describe values in the user's words. */
+/* Reporting from elaboration: diagnostics are placed where the user can act, carry the calls that
+ * led there, and describe values in the user's words. */
 #include "frontend/lower.h"
 
 #include <string.h>

@@ -265,7 +265,7 @@ Val lower_name(Lower *lw, const char *name, Place place) {
 }
 
 static Fn *unknown_function(Lower *lw, const char *name, Place place) {
-    static const char *const later[] = {"nms", "nonzero", "fft",  "ifft", "rfft", "irfft",
+    static const char *const later[] = {"nms", "nonzero",  "fft",     "ifft", "rfft", "irfft",
                                         "ctc", "ctc_loss", "complex", "real", "imag"};
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (strcmp(later[i], name) == 0) {
@@ -298,8 +298,8 @@ Fn *lower_callee(Lower *lw, const AstExpr *callee) {
         Env *env = lw->frame ? lw->frame->env : lw->user;
         Fn *fn = find_function(lw, env, callee->as.name);
         if (fn == NULL && binding) {
-            Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place,
-                                   val_describe(lw, binding->value));
+            Diag *diag =
+                LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, binding->value));
             lower_note(lw, diag, binding->place, "'%s' is bound here", callee->as.name);
             return NULL;
         }
@@ -414,9 +414,8 @@ static const char *field_path(Lower *lw, const AstExpr *expr) {
         expr->as.index.items.items[0].kind == AST_INDEX_AT) {
         base = field_path(lw, expr->as.index.base);
         Val at = base ? lower_expr(lw, expr->as.index.items.items[0].start) : val_error();
-        return at.kind == VAL_INT
-                   ? arena_format(lw->arena, "%s.%lld", base, (long long)at.as.i)
-                   : NULL;
+        return at.kind == VAL_INT ? arena_format(lw->arena, "%s.%lld", base, (long long)at.as.i)
+                                  : NULL;
     }
     return NULL;
 }
@@ -475,8 +474,8 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
         }
         list.as.list.items[i] = item;
         if (kind == VAL_LIST && (item.kind == VAL_TENSOR || item.kind == VAL_TUPLE)) {
-            Diag *diag = LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place,
-                                   val_describe(lw, item));
+            Diag *diag =
+                LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place, val_describe(lw, item));
             lower_help(lw, diag, "stack(a, b) joins tensors; (a, b) is a tuple");
             return val_error();
         }
@@ -515,7 +514,8 @@ static Val lower_conditional(Lower *lw, const AstExpr *expr) {
 static Val lower_binary_expr(Lower *lw, const AstExpr *expr) {
     AstOp op = expr->as.binary.op;
     Val left = lower_expr(lw, expr->as.binary.left);
-    if (left.kind == VAL_BOOL && ((op == AST_OP_AND && !left.as.i) || (op == AST_OP_OR && left.as.i))) {
+    if (left.kind == VAL_BOOL &&
+        ((op == AST_OP_AND && !left.as.i) || (op == AST_OP_OR && left.as.i))) {
         return left;
     }
     Val right = lower_expr(lw, expr->as.binary.right);

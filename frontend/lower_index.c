@@ -1,5 +1,5 @@
-/* Indexing and slicing of tensors, lists and tuples. Ranges are proved, refuted here, or checked when
- * the plan runs; nothing is clamped. */
+/* Indexing and slicing of tensors, lists and tuples. Ranges are proved, refuted here, or checked
+ * when the plan runs; nothing is clamped. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -9,9 +9,10 @@ static bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, 
     Truth truth = size_less_equal(lw->context, a, b);
     if (truth == TRUTH_MAYBE) {
         Place at = lower_user_place(lw, place);
-        const char *text = arena_format(
-            lw->arena, "%s:%d:%d: %s: %s is above %s", at.source ? at.source->name : "",
-            (int)at.line, (int)at.column, what, size_text(lw->context, a), size_text(lw->context, b));
+        const char *text =
+            arena_format(lw->arena, "%s:%d:%d: %s: %s is above %s",
+                         at.source ? at.source->name : "", (int)at.line, (int)at.column, what,
+                         size_text(lw->context, a), size_text(lw->context, b));
         lower_at(lw, place);
         b_size_check(&lw->b, size_min(lw->context, a, b), a, text);
         return !lower_building_failed(lw, place);
@@ -38,8 +39,7 @@ static bool index_in_range(Lower *lw, const Size *index, const Size *size, Place
         shown_le(lw, next, size, "an index is behind the end", place)) {
         return true;
     }
-    LW_REPORT(lw, INDEX_RANGE, place, size_text(lw->context, index),
-              size_text(lw->context, size));
+    LW_REPORT(lw, INDEX_RANGE, place, size_text(lw->context, index), size_text(lw->context, size));
     return false;
 }
 

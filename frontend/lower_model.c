@@ -1,5 +1,5 @@
-/* A model's Funcs: its body is lowered once for each purpose, then pruned to what the purpose needs,
- * and checked. */
+/* A model's Funcs: its body is lowered once for each purpose, then pruned to what the purpose
+ * needs, and checked. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -59,7 +59,8 @@ void lower_model_body(Lower *lw, const AstDecl *decl, Value *const *inputs) {
     frame->scope = scope_push(lw, true);
     for (int32_t i = 0; i < params->count; i++) {
         AstName name = params->items[i].name;
-        scope_define(lw, lw->scope, name.text, val_tensor(inputs[i], false, name.place), name.place);
+        scope_define(lw, lw->scope, name.text, val_tensor(inputs[i], false, name.place),
+                     name.place);
     }
     lower_stmts(lw, &decl->as.fn.body);
     lw->frame = NULL;
@@ -83,7 +84,7 @@ typedef struct Live {
 static void live_value(Live *live, Value *value);
 
 static void live_block(Live *live, Block *block) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             live_value(live, op->operands[i]);
         }
@@ -162,7 +163,7 @@ static bool op_uses_dim(const Op *op, const Dim *dim) {
         }
     }
     for (int32_t b = 0; b < op->n_blocks; b++) {
-        BLOCK_EACH_OP(op->blocks[b], inner) {
+        BLOCK_EACH_OP (op->blocks[b], inner) {
             if (op_uses_dim(inner, dim)) {
                 return true;
             }
@@ -186,7 +187,7 @@ static void keep_for_dims(Lower *lw, Func *func, const bool *live, bool *keep) {
                 provider = provider < 0 ? i : provider;
             }
         }
-        BLOCK_EACH_OP(func->body, op) {
+        BLOCK_EACH_OP (func->body, op) {
             bool wanted = op->code != OP_size_check && op_needed(op, live, live);
             needed = needed || (wanted && op_uses_dim(op, dim));
         }
@@ -210,7 +211,8 @@ static void drop_args(Func *func, const bool *keep) {
     func->body->n_args = count;
 }
 
-/* Removes ops and inputs that the results do not need; `results` already name arguments by value. */
+/* Removes ops and inputs that the results do not need; `results` already name arguments by value.
+ */
 static void prune(Lower *lw, Func *func, const ResultVec *vec) {
     Op *mark = op_create(func, OP_yield, vec->values.items, (int32_t)vec->values.count, 0, 0);
     op_append(func->body, mark);
@@ -240,7 +242,7 @@ static void prune(Lower *lw, Func *func, const ResultVec *vec) {
             gone[op->results[i]->id] = lost && !live.values[op->results[i]->id];
         }
     }
-    BLOCK_EACH_OP(func->body, op) {
+    BLOCK_EACH_OP (func->body, op) {
         if ((op_info(op->code)->flags & OPF_EFFECT) && op_needed(op, live.values, gone)) {
             for (int32_t i = 0; i < op->n_operands; i++) {
                 live_value(&live, op->operands[i]);
@@ -271,7 +273,7 @@ static void prune(Lower *lw, Func *func, const ResultVec *vec) {
 /* -- finishing */
 
 static void note_used_inputs(Lower *lw, Func *func) {
-    BLOCK_EACH_OP(func->body, op) {
+    BLOCK_EACH_OP (func->body, op) {
         (void)op;
     }
     func_renumber(func);
@@ -298,7 +300,7 @@ static void check_dims(Lower *lw, Func *func) {
             continue;
         }
         Place place = dim->place;
-        BLOCK_EACH_OP(func->body, op) {
+        BLOCK_EACH_OP (func->body, op) {
             if (!used && op_uses_dim(op, dim)) {
                 used = true;
                 place = op->place.source ? op->place : place;
@@ -372,8 +374,7 @@ static void add_named(Lower *lw, FuncState *fs, ResultVec *vec) {
 }
 
 static void lower_purpose(Lower *lw, const AstDecl *decl, const char *suffix, Purpose purpose) {
-    const char *name =
-        context_internf(lw->context, "%s.%s", lw->model->name.text, suffix);
+    const char *name = context_internf(lw->context, "%s.%s", lw->model->name.text, suffix);
     FuncState *fs = func_state_new(lw, name, purpose);
     ResultVec vec = {0};
     func_state_inputs(lw, fs, decl);

@@ -61,7 +61,8 @@ static void import_file(Lower *lw, Env *env, const AstDecl *decl) {
     const char *path = decl->as.import.path, *problem = "no importer is set";
     const Source *importer = decl->place.source, *source = NULL;
     if (lw->options->import) {
-        source = lw->options->import(lw->options->import_user, lw->context, importer, path, &problem);
+        source =
+            lw->options->import(lw->options->import_user, lw->context, importer, path, &problem);
     }
     if (source == NULL) {
         LW_REPORT(lw, NO_FILE, decl->as.import.path_place, path, problem);
@@ -182,9 +183,9 @@ static bool dim_value_fits(Lower *lw, const Global *global, int64_t value, int64
                            int64_t high, int64_t divisor, Place place) {
     const char *why = NULL;
     if (value < low || value > high) {
-        why = high == INT64_MAX ? arena_format(lw->arena, "it is at least %lld", (long long)low)
-                                : arena_format(lw->arena, "it is in %lld..%lld", (long long)low,
-                                               (long long)high);
+        why = high == INT64_MAX
+                  ? arena_format(lw->arena, "it is at least %lld", (long long)low)
+                  : arena_format(lw->arena, "it is in %lld..%lld", (long long)low, (long long)high);
     } else if (value % divisor != 0) {
         why = arena_format(lw->arena, "it is a multiple of %lld", (long long)divisor);
     }
@@ -211,25 +212,26 @@ static void lower_dim(Lower *lw, Global *global, const AstExpr *fixed) {
     }
     if (divisor < 1 || low < 0 || low > high) {
         LW_REPORT(lw, DIM_VALUE, decl->place, global->name,
-                  divisor < 1 ? arena_format(lw->arena, "a multiple of %lld", (long long)divisor)
-                              : arena_format(lw->arena, "in %lld..%lld", (long long)low,
-                                             (long long)high),
+                  divisor < 1
+                      ? arena_format(lw->arena, "a multiple of %lld", (long long)divisor)
+                      : arena_format(lw->arena, "in %lld..%lld", (long long)low, (long long)high),
                   divisor < 1 ? "a divisor is at least 1" : "these bounds hold nothing");
         return;
     }
-    if (decl->as.dim.nominal && !dim_value_fits(lw, global, nominal, low, high, divisor,
-                                                decl->as.dim.nominal->place)) {
+    if (decl->as.dim.nominal &&
+        !dim_value_fits(lw, global, nominal, low, high, divisor, decl->as.dim.nominal->place)) {
         return;
     }
     if (fixed) {
-        if (need_int(lw, lower_constant_expr(lw, fixed), "the value of a dim", fixed->place, &value) &&
+        if (need_int(lw, lower_constant_expr(lw, fixed), "the value of a dim", fixed->place,
+                     &value) &&
             dim_value_fits(lw, global, value, low, high, divisor, fixed->place)) {
             global->value = val_int(value, global->place);
         }
         return;
     }
-    global->dim = module_add_dim(lw->module, global->name, low, high, divisor, nominal,
-                                 global->place);
+    global->dim =
+        module_add_dim(lw->module, global->name, low, high, divisor, nominal, global->place);
 }
 
 /* -- -D */
@@ -243,8 +245,7 @@ static const AstExpr *define_expr(Lower *lw, const FrontendDefine *define) {
     if (strpbrk(define->value, "\n;#") != NULL || define->name[0] == '\0') {
         return NULL;
     }
-    const char *text =
-        arena_format(lw->arena, "const %s = %s\n", define->name, define->value);
+    const char *text = arena_format(lw->arena, "const %s = %s\n", define->name, define->value);
     const Source *source = context_source(lw->context, "<-D>", text, strlen(text), false);
     const AstFile *file = frontend_parse(lw->context, source);
     if (file->has_errors || file->decls.count != 1 ||
@@ -344,8 +345,8 @@ static Lower *lower_new(Context *context, const FrontendOptions *options) {
     map_init(&lw->input_used, lw->arena);
     lw->library = env_new(lw, NULL);
     lw->user = env_new(lw, lw->library);
-    lw->root_place = (Place){.source = options->source, .line = 1, .column = 1, .end_line = 1,
-                             .end_column = 2};
+    lw->root_place =
+        (Place){.source = options->source, .line = 1, .column = 1, .end_line = 1, .end_column = 2};
     for (size_t i = 0; i < STD_FILE_COUNT; i++) {
         const StdFile *std = &STD_FILES[i];
         const Source *source = context_source(context, std->name, std->text, std->length, true);

@@ -1,5 +1,5 @@
-/* Arithmetic and comparison on compile-time numbers: integers, floats and sizes. A size with a float
- * has no compile-time value; VAL_NONE then tells the caller to go on with tensors. */
+/* Arithmetic and comparison on compile-time numbers: integers, floats and sizes. A size with a
+ * float has no compile-time value; VAL_NONE then tells the caller to go on with tensors. */
 #include "frontend/lower.h"
 #include "ir/base/checked.h"
 
@@ -55,7 +55,8 @@ static Val compared(AstOp op, int order, Place place) {
 
 static void warn_truncating(Lower *lw, const char *a, const char *b, Place place) {
     Diag *diag = LW_REPORT(lw, TRUNCATING, place, a, b);
-    lower_help(lw, diag, "write floordiv(a, b), or cdiv(a, b) to round up, to say that it is meant");
+    lower_help(lw, diag,
+               "write floordiv(a, b), or cdiv(a, b) to round up, to say that it is meant");
 }
 
 static Val int_binary(Lower *lw, AstOp op, int64_t a, int64_t b, Place place) {
@@ -73,7 +74,7 @@ static Val int_binary(Lower *lw, AstOp op, int64_t a, int64_t b, Place place) {
             return divided_by_zero(lw, place);
         }
         if (b == -1) {
-            return op == AST_OP_MOD          ? val_int(0, place)
+            return op == AST_OP_MOD             ? val_int(0, place)
                    : checked_sub(0, a, &result) ? val_int(result, place)
                                                 : overflow(lw, place);
         }

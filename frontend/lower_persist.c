@@ -198,8 +198,7 @@ static bool check_redeclared(Lower *lw, PersistUse *use, PersistKind kind, const
     Persist *persist = use->persist;
     bool same_type = type_equal(persist->type, type);
     if (lw->frame->shared && (!same_type || persist->kind != kind)) {
-        Diag *diag = LW_REPORT(lw, SHARED_TYPE, place, path,
-                               type_text(lw->context, persist->type),
+        Diag *diag = LW_REPORT(lw, SHARED_TYPE, place, path, type_text(lw->context, persist->type),
                                type_text(lw->context, type));
         lower_note(lw, diag, persist->place, "declared here, by the call that it shares");
         return false;
@@ -248,11 +247,11 @@ PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type 
     if (persist == NULL) {
         persist = persist_make(lw, kind, path, type, init, place);
     } else if (persist->kind != kind || !type_equal(persist->type, type)) {
-        Diag *diag = LW_REPORT(lw, PARAM_DIFFERS, place, path,
-                               arena_format(lw->arena, "%s %s", kind_text(kind),
-                                            type_text(lw->context, type)),
-                               arena_format(lw->arena, "%s %s", kind_text(persist->kind),
-                                            type_text(lw->context, persist->type)));
+        Diag *diag = LW_REPORT(
+            lw, PARAM_DIFFERS, place, path,
+            arena_format(lw->arena, "%s %s", kind_text(kind), type_text(lw->context, type)),
+            arena_format(lw->arena, "%s %s", kind_text(persist->kind),
+                         type_text(lw->context, persist->type)));
         lower_note(lw, diag, persist->place, "declared here before");
         return NULL;
     }
@@ -316,8 +315,7 @@ void lower_declare(Lower *lw, const AstStmt *stmt) {
                         stmt->place);
         return;
     }
-    const char *path =
-        context_intern(lw->context, join_path(lw, frame_path(lw, frame), name));
+    const char *path = context_intern(lw->context, join_path(lw, frame_path(lw, frame), name));
     PersistUse *use = persist_declare(lw, kind, path, type, stmt->as.declare.init, stmt->place);
     /* A plain name (or the one given with `as`) now stands for the current value; it may hide an
      * argument, as in `if bias { param bias … }`. */
@@ -425,8 +423,8 @@ static Value *fit_store(Lower *lw, const char *name, Type type, Place declared, 
 static void store_param(Lower *lw, const AstStmt *stmt) {
     Frame *frame = lw->frame;
     Val value = lower_expr(lw, stmt->as.store.value);
-    Value *next =
-        fit_store(lw, "param", frame->opt_type, frame->call_place, value, stmt->as.store.value->place);
+    Value *next = fit_store(lw, "param", frame->opt_type, frame->call_place, value,
+                            stmt->as.store.value->place);
     if (frame->opt_stored) {
         LW_REPORT(lw, OPTIMIZER_STORE, stmt->place, frame->fn_name);
         return;
@@ -464,8 +462,8 @@ void lower_store(Lower *lw, const AstStmt *stmt) {
         return;
     }
     Val value = lower_expr(lw, stmt->as.store.value);
-    Value *next = fit_store(lw, name, use->persist->type, use->place, value,
-                            stmt->as.store.value->place);
+    Value *next =
+        fit_store(lw, name, use->persist->type, use->place, value, stmt->as.store.value->place);
     if (next == NULL) {
         return;
     }

@@ -1,5 +1,5 @@
-/* Loops that stay loops: `scan` and `while`. State that a body touches becomes a carry that the user
- * did not write; a body is lowered again when a weak carry turns out to be of another type. */
+/* Loops that stay loops: `scan` and `while`. State that a body touches becomes a carry that the
+ * user did not write; a body is lowered again when a weak carry turns out to be of another type. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -85,7 +85,7 @@ void loop_thread(Lower *lw, PersistUse *use) {
 }
 
 static void replace_in_block(Block *block, const Value *from, Value *to) {
-    BLOCK_EACH_OP(block, op) {
+    BLOCK_EACH_OP (block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             if (op->operands[i] == from) {
                 op_set_operand(op, i, to);
@@ -208,7 +208,8 @@ void random_key(Lower *lw, Place place, Value **seed, Value **step, Value **iter
     *iteration = NULL;
     Loop *chain[LOWER_MAX_CALLS];
     int depth = 0;
-    for (Loop *l = lw->init_path ? NULL : lw->fs->loop; l && depth < LOWER_MAX_CALLS; l = l->parent) {
+    for (Loop *l = lw->init_path ? NULL : lw->fs->loop; l && depth < LOWER_MAX_CALLS;
+         l = l->parent) {
         chain[depth++] = l;
     }
     while (depth > 0) {
@@ -251,9 +252,8 @@ static bool carry_start(Lower *lw, const AstNamedExprs *exprs, Carry *carries) {
         const AstExpr *expr = exprs->items[i].value;
         carry->name = exprs->items[i].name;
         carry->init = lower_expr(lw, expr);
-        if (val_is_error(carry->init) ||
-            !common_dtype(lw, &carry->init, 1, USE_SELECT, "a carry", expr->place, &carry->dtype,
-                          &carry->weak)) {
+        if (val_is_error(carry->init) || !common_dtype(lw, &carry->init, 1, USE_SELECT, "a carry",
+                                                       expr->place, &carry->dtype, &carry->weak)) {
             good = false;
         }
     }
@@ -291,8 +291,8 @@ static CarryFit carry_next(Lower *lw, Carry *carry) {
     Val next = binding ? binding->value : val_error();
     DType dtype = DT_F32;
     bool weak = false;
-    if (val_is_error(next) || !common_dtype(lw, &next, 1, USE_SELECT, "a carry", carry->name.place,
-                                            &dtype, &weak)) {
+    if (val_is_error(next) ||
+        !common_dtype(lw, &next, 1, USE_SELECT, "a carry", carry->name.place, &dtype, &weak)) {
         return CARRY_BAD;
     }
     if (dtype != carry->dtype) {
@@ -357,8 +357,8 @@ static bool scan_inputs(Lower *lw, Scan *scan) {
     scan->n_xs = inputs->count;
     scan->sources = ARENA_ARRAY(lw->arena, Val, inputs->count + 1);
     scan->xs = ARENA_ARRAY(lw->arena, Value *, inputs->count + 1);
-    if (along && !need_int(lw, lower_expr(lw, along), "the axis of a scan", along->place,
-                           &scan->along)) {
+    if (along &&
+        !need_int(lw, lower_expr(lw, along), "the axis of a scan", along->place, &scan->along)) {
         return false;
     }
     for (int32_t i = 0; i < inputs->count; i++) {
@@ -428,8 +428,9 @@ static bool scan_yields(Lower *lw, Scan *scan, const AstStmt *last) {
     if (count != results->count) {
         Place place = last ? last->place : scan->stmt->place;
         Diag *diag = LW_REPORT(lw, YIELD_MISSING, place,
-                               arena_format(lw->arena, "the scan yields %d values, but %d are named "
-                                                       "after `->`",
+                               arena_format(lw->arena,
+                                            "the scan yields %d values, but %d are named "
+                                            "after `->`",
                                             (int)count, (int)results->count));
         if (results->count > 0) {
             lower_note(lw, diag, results->items[0].place, "named here");
@@ -449,8 +450,8 @@ static CarryFit scan_body(Lower *lw, Scan *scan, Op **out) {
         return CARRY_BAD;
     }
     lower_at(lw, stmt->place);
-    Op *draft = b_scan_begin(&lw->b, starts, scan->n_carries, scan->xs, scan->n_xs, scan->length,
-                             false, 0);
+    Op *draft =
+        b_scan_begin(&lw->b, starts, scan->n_carries, scan->xs, scan->n_xs, scan->length, false, 0);
     if (lower_building_failed(lw, stmt->place) || draft == NULL) {
         return CARRY_BAD;
     }
@@ -465,8 +466,8 @@ static CarryFit scan_body(Lower *lw, Scan *scan, Op **out) {
     }
     for (int32_t i = 0; i < scan->n_xs; i++) {
         AstName name = stmt->as.scan.inputs.items[i].name;
-        Val slice = val_tensor(body->args[1 + scan->n_carries + i], scan->sources[i].weak,
-                               name.place);
+        Val slice =
+            val_tensor(body->args[1 + scan->n_carries + i], scan->sources[i].weak, name.place);
         scope_define(lw, lw->scope, name.text, slice, name.place);
     }
     AstStmts rest = stmt->as.scan.body;
@@ -475,8 +476,8 @@ static CarryFit scan_body(Lower *lw, Scan *scan, Op **out) {
     rest.count -= last != NULL;
     int errors = lw->context->diags.n_errors;
     lower_stmts(lw, &rest);
-    bool good = lw->context->diags.n_errors == errors && !lw->limit_hit &&
-                scan_yields(lw, scan, last);
+    bool good =
+        lw->context->diags.n_errors == errors && !lw->limit_hit && scan_yields(lw, scan, last);
     CarryFit fit = good ? carries_next(lw, scan->carries, scan->n_carries) : CARRY_BAD;
     loop_leave(lw, &entry);
     if (fit != CARRY_FITS) {
@@ -500,7 +501,8 @@ static void scan_bind(Lower *lw, Scan *scan, const Op *op) {
     int32_t first_y = op ? op->n_results - scan->n_ys : 0;
     for (int32_t i = 0; i < scan->n_carries; i++) {
         AstName name = scan->carries[i].name;
-        Val value = op ? val_tensor(op->results[i], scan->carries[i].weak, name.place) : val_error();
+        Val value =
+            op ? val_tensor(op->results[i], scan->carries[i].weak, name.place) : val_error();
         scope_bind(lw, name.text, value, name.place);
     }
     for (int32_t i = 0; i < names->count; i++) {
@@ -548,7 +550,8 @@ void lower_scan(Lower *lw, const AstStmt *stmt) {
 
 /* -- while */
 
-static CarryFit while_body(Lower *lw, const AstStmt *stmt, Carry *carries, int32_t count, Op **out) {
+static CarryFit while_body(Lower *lw, const AstStmt *stmt, Carry *carries, int32_t count,
+                           Op **out) {
     Value **starts = ARENA_ARRAY(lw->arena, Value *, count + 2);
     if (!carry_values(lw, carries, count, starts)) {
         return CARRY_BAD;
@@ -606,7 +609,8 @@ static CarryFit while_body(Lower *lw, const AstStmt *stmt, Carry *carries, int32
     loop.body = blocks[1];
     drop_unwritten(&loop);
     int32_t n_hidden = (int32_t)loop.hidden.count, n_all = count + 1 + n_hidden;
-    Value **all = ARENA_ARRAY(lw->arena, Value *, n_all), **yields = ARENA_ARRAY(lw->arena, Value *, n_all);
+    Value **all = ARENA_ARRAY(lw->arena, Value *, n_all),
+          **yields = ARENA_ARRAY(lw->arena, Value *, n_all);
     Value **args = ARENA_ARRAY(lw->arena, Value *, n_all);
     for (int32_t i = 0; i < count + 1; i++) {
         all[i] = starts[i];
@@ -665,8 +669,8 @@ void lower_while(Lower *lw, const AstStmt *stmt) {
         }
     }
     for (int32_t i = 0; i < count; i++) {
-        Val value = op ? val_tensor(op->results[i], carries[i].weak, carries[i].name.place)
-                       : val_error();
+        Val value =
+            op ? val_tensor(op->results[i], carries[i].weak, carries[i].name.place) : val_error();
         scope_bind(lw, carries[i].name.text, value, carries[i].name.place);
     }
 }

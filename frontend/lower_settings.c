@@ -1,4 +1,5 @@
-/* The settings of a train block: which there are, their forms, and what the run time is told of them. */
+/* The settings of a train block: which there are, their forms, and what the run time is told of
+ * them. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -12,9 +13,9 @@ typedef struct SettingRow {
 } SettingRow;
 
 static const SettingRow setting_rows[] = {
-    {"batch", SET_BATCH, 1},   {"accumulate", SET_INT, 1}, {"epochs", SET_INT, 1},
-    {"steps", SET_INT, 1},     {"seed", SET_INT, 0},       {"clip_norm", SET_NUMBER, 0},
-    {"ema", SET_NUMBER, 0},    {"precision", SET_NAME, 0}, {"optimizer", SET_OTHER, 0},
+    {"batch", SET_BATCH, 1},    {"accumulate", SET_INT, 1}, {"epochs", SET_INT, 1},
+    {"steps", SET_INT, 1},      {"seed", SET_INT, 0},       {"clip_norm", SET_NUMBER, 0},
+    {"ema", SET_NUMBER, 0},     {"precision", SET_NAME, 0}, {"optimizer", SET_OTHER, 0},
     {"minimize", SET_OTHER, 0}, {"freeze", SET_OTHER, 0},
 };
 
@@ -85,8 +86,9 @@ static void unknown_setting(Lower *lw, const AstSetting *setting) {
     if (near) {
         lower_help(lw, diag, "did you mean '%s'?", near);
     } else {
-        lower_help(lw, diag, "there are: optimizer minimize freeze batch accumulate epochs steps "
-                             "clip_norm precision ema seed");
+        lower_help(lw, diag,
+                   "there are: optimizer minimize freeze batch accumulate epochs steps "
+                   "clip_norm precision ema seed");
     }
 }
 
@@ -120,8 +122,8 @@ static void check_precision(Lower *lw, const AstSetting *setting) {
     bool name = expr && expr->kind == AST_NAME;
     DType dtype = DT_F32;
     if (!name || !dtype_from_name(expr->as.name, &dtype) || !dtype_is_float(dtype)) {
-        Diag *diag = LW_REPORT(lw, SETTING_FORM, setting->place,
-                               "`precision` takes a float element type");
+        Diag *diag =
+            LW_REPORT(lw, SETTING_FORM, setting->place, "`precision` takes a float element type");
         lower_help(lw, diag, "f32, bf16 or f16");
     }
 }
@@ -142,7 +144,8 @@ void check_settings(Lower *lw) {
             continue;
         }
         for (int32_t k = 0; k < i && !repeats(setting); k++) {
-            if (settings->items[k].word.text == setting->word.text && !repeats(&settings->items[k])) {
+            if (settings->items[k].word.text == setting->word.text &&
+                !repeats(&settings->items[k])) {
                 Diag *diag = LW_REPORT(lw, SETTING_TWICE, setting->place, setting->word.text);
                 lower_note(lw, diag, settings->items[k].place, "first given here");
             }

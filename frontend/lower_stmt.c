@@ -1,5 +1,5 @@
-/* Statements: binding, compile-time control, model results. Loops that stay loops are lower_scan.c's,
- * parameters and state lower_persist.c's. */
+/* Statements: binding, compile-time control, model results. Loops that stay loops are
+ * lower_scan.c's, parameters and state lower_persist.c's. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -32,8 +32,8 @@ void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place pla
     } else if (value.kind == VAL_TENSOR && value.as.tensor->type.rank > 0) {
         const Size *n = value.as.tensor->type.dims[0];
         if (!size_is_const(n, &count)) {
-            Diag *diag = LW_REPORT(lw, UNPACK_COUNT, place, (int)targets->count,
-                                   size_text(lw->context, n));
+            Diag *diag =
+                LW_REPORT(lw, UNPACK_COUNT, place, (int)targets->count, size_text(lw->context, n));
             lower_help(lw, diag, "only an axis of known size comes apart");
             bind_error_all(lw, targets);
             return;
@@ -264,9 +264,9 @@ static void lower_check(Lower *lw, const AstStmt *stmt) {
         axes[i] = i;
     }
     if (condition->type.rank > 0) {
-        condition = lower_made(
-            lw, b_reduce(&lw->b, OP_reduce_min, condition, axes, condition->type.rank),
-            stmt->place);
+        condition =
+            lower_made(lw, b_reduce(&lw->b, OP_reduce_min, condition, axes, condition->type.rank),
+                       stmt->place);
     }
     if (condition) {
         b_check(&lw->b, condition, message);

@@ -1,5 +1,5 @@
-/* Values as tensors: element types under the weak rules, broadcasting, reshaping. Everything here is
- * explicit ops; the IR knows no broadcasting of its own. */
+/* Values as tensors: element types under the weak rules, broadcasting, reshaping. Everything here
+ * is explicit ops; the IR knows no broadcasting of its own. */
 #include "frontend/lower.h"
 
 #include <math.h>
@@ -274,8 +274,8 @@ Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
         }
         if (value.weak && x->op && x->op->code == OP_constant) {
             double number = op_float(x->op, "value");
-            return lower_made(
-                lw, b_constant(&lw->b, number, type_with_dtype(x->type, dtype)), place);
+            return lower_made(lw, b_constant(&lw->b, number, type_with_dtype(x->type, dtype)),
+                              place);
         }
         if (value.weak && x->op && x->op->code == OP_iota) {
             int64_t axis = op_int(x->op, "axis");
@@ -400,9 +400,8 @@ bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what,
                 return broadcast_error(lw, values, owner[axis], i, axis, out[axis], dims[k], what,
                                        place);
             }
-            if (truth == TRUTH_MAYBE &&
-                !lower_same_size(lw, out[axis], values[owner[axis]].place, dims[k], values[i].place,
-                                 place, what)) {
+            if (truth == TRUTH_MAYBE && !lower_same_size(lw, out[axis], values[owner[axis]].place,
+                                                         dims[k], values[i].place, place, what)) {
                 return false;
             }
         }

@@ -7,9 +7,9 @@
 
 /* One `minimize` line, or the plain optimizers together. */
 typedef struct Objective {
-    const char *loss;          /* NULL: the sum of all losses */
-    const AstExprs *over;      /* NULL: every parameter */
-    OptimizerUse *optimizers;  /* with their `for` globs */
+    const char *loss;         /* NULL: the sum of all losses */
+    const AstExprs *over;     /* NULL: every parameter */
+    OptimizerUse *optimizers; /* with their `for` globs */
     int32_t n_optimizers;
     Place place;
 } Objective;
@@ -264,10 +264,11 @@ static Value *cut_input(Train *t, Value *input, const Size *part) {
     }
     const Size *whole = size_mul(lw->context, k, part);
     lower_at(lw, t->place);
-    Value *rows = whole == type.dims[0]
-                      ? input
-                      : lower_made(lw, b_slice_axis(&lw->b, input, 0, size_const(lw->context, 0),
-                                                    whole), t->place);
+    Value *rows =
+        whole == type.dims[0]
+            ? input
+            : lower_made(lw, b_slice_axis(&lw->b, input, 0, size_const(lw->context, 0), whole),
+                         t->place);
     shape[0] = k;
     shape[1] = part;
     memcpy(shape + 2, type.dims + 1, (size_t)(type.rank - 1) * sizeof(shape[0]));
@@ -325,7 +326,8 @@ static bool micro_batches(Train *t, const Objective *objective) {
     const Dim *dim = lw->batch;
     const AstParams *params = &lw->model->as.fn.params;
     if (dim == NULL) {
-        LW_REPORT(lw, BATCH_DIM, t->place, "`accumulate` cuts the batch, but no input begins with a dim");
+        LW_REPORT(lw, BATCH_DIM, t->place,
+                  "`accumulate` cuts the batch, but no input begins with a dim");
         return false;
     }
     const Size *rows = size_dim(context, dim), *k = size_const(context, t->accumulate);
@@ -450,7 +452,9 @@ static void average(Train *t, PersistUse *param, Value *next) {
     Persist *persist = map_get(&lw->slots, path);
     if (persist == NULL) {
         persist = ARENA_NEW(lw->arena, Persist);
-        *persist = (Persist){.path = path, .kind = PERSIST_SLOT, .type = param->persist->type,
+        *persist = (Persist){.path = path,
+                             .kind = PERSIST_SLOT,
+                             .type = param->persist->type,
                              .place = param->persist->place};
         map_set(&lw->slots, path, persist);
         persist_init(lw, persist, NULL, param->persist->path);
@@ -484,12 +488,13 @@ static bool update_params(Train *t, const Objective *objective) {
 
 static bool run_objective(Train *t, int32_t index) {
     const Objective *objective = &t->objectives[index];
-    bool good = t->accumulate > 1 ? micro_batches(t, objective)
-                                  : forward(t, objective, t->fs->inputs);
+    bool good =
+        t->accumulate > 1 ? micro_batches(t, objective) : forward(t, objective, t->fs->inputs);
     if (!good || !clip_gradients(t)) {
         return false;
     }
-    Value *fine = binary(t, OP_and, unary(t, OP_isfinite, t->loss), unary(t, OP_isfinite, t->norm2));
+    Value *fine =
+        binary(t, OP_and, unary(t, OP_isfinite, t->loss), unary(t, OP_isfinite, t->norm2));
     t->ok = t->ok ? binary(t, OP_and, t->ok, fine) : fine;
     t->total_norm2 = t->total_norm2 ? binary(t, OP_add, t->total_norm2, t->norm2) : t->norm2;
     return update_params(t, objective);
@@ -516,7 +521,8 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
                           ResultVec *vec) {
     Lower *lw = t->lw;
     for (size_t i = 0; i < losses->count; i++) {
-        result_add(lw, vec, RESULT_LOSS, losses->items[i].name, -1, losses->items[i].value.as.tensor);
+        result_add(lw, vec, RESULT_LOSS, losses->items[i].name, -1,
+                   losses->items[i].value.as.tensor);
     }
     for (size_t i = 0; i < metrics->count; i++) {
         const Named *metric = &metrics->items[i];

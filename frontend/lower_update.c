@@ -28,7 +28,8 @@ static Fn *optimizer_fn(Lower *lw, const AstExpr *callee) {
         if (near) {
             lower_help(lw, diag, "did you mean '%s'?", near);
         } else {
-            lower_help(lw, diag, "the library has sgd, adam, adamw, rmsprop, adagrad, lamb, lion …");
+            lower_help(lw, diag,
+                       "the library has sgd, adam, adamw, rmsprop, adagrad, lamb, lion …");
         }
         return NULL;
     }
@@ -78,8 +79,7 @@ static bool bind_rate(Lower *lw, OptimizerUse *use, Place place) {
 
 /* -- one parameter's update */
 
-static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *param,
-                       Value *grad) {
+static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *param, Value *grad) {
     const AstDecl *decl = use->fn->decl;
     CallSite site = {.place = use->setting->place};
     if (!bind_params(lw, decl, use->args, site) || !bind_rate(lw, use, use->setting->place)) {

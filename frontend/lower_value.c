@@ -1,5 +1,5 @@
-/* Values of elaboration: making them and asking them for what an argument needs, with the diagnostic
- * when they are something else. */
+/* Values of elaboration: making them and asking them for what an argument needs, with the
+ * diagnostic when they are something else. */
 #include "frontend/lower.h"
 
 #include <math.h>
@@ -96,7 +96,8 @@ bool need_int(Lower *lw, Val value, const char *what, Place place, int64_t *out)
 }
 
 bool need_size(Lower *lw, Val value, const char *what, Place place, const Size **out) {
-    return val_as_size(lw, value, out) || wrong_kind(lw, value, what, "an integer or a size", place);
+    return val_as_size(lw, value, out) ||
+           wrong_kind(lw, value, what, "an integer or a size", place);
 }
 
 bool need_float(Lower *lw, Val value, const char *what, Place place, double *out) {

@@ -1,5 +1,6 @@
-/* Walks from a value to what it was computed from. Bodies under construction are not yet part of the
- * Func, so values are remembered by address in a set of its own; nothing depends on its order. */
+/* Walks from a value to what it was computed from. Bodies under construction are not yet part of
+ * the Func, so values are remembered by address in a set of its own; nothing depends on its order.
+ */
 #include "frontend/reach.h"
 #include "ir/base/vec.h"
 
@@ -56,7 +57,7 @@ static void push_op(Seen *seen, Op *op) {
         push(seen, op->operands[i]);
     }
     for (int32_t b = 0; b < op->n_blocks; b++) {
-        BLOCK_EACH_OP(op->blocks[b], inner) {
+        BLOCK_EACH_OP (op->blocks[b], inner) {
             push_op(seen, inner);
         }
     }

@@ -406,7 +406,7 @@ static int skip_statement(Parse *parse, Place *place) {
             /* Between declarations, what is indented still belongs to the bad one. */
             const char *end, *at = rest_of_source(parse, &end);
             goes_on = goes_on || (parse->brackets.count == 0 && at < end &&
-                                  (*at == ' ' || *at == '\t' || *at == '\n'));
+                                  (*at == ' ' || *at == '\t' || *at == '\n' || *at == '}'));
             if (blocks == 0 && !goes_on && !next_line_pipes(parse)) {
                 return T_NEWLINE;
             }

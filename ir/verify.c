@@ -315,9 +315,6 @@ static void verify_args(Verify *v) {
 static void verify_store(Verify *v, const Op *yield, int32_t index) {
     const Func *func = v->func;
     const FuncResult *result = &func->results[index];
-    if (result->arg == -1 && func->purpose == PURPOSE_INIT) {
-        return; /* an initial value: the result's name says of what */
-    }
     if (result->arg < 0 || result->arg >= func->body->n_args) {
         problem(v, yield, "result %d stores argument %d, which does not exist", (int)index,
                 (int)result->arg);
