@@ -69,7 +69,7 @@ static void precedence(void **state) {
     expect_expr("a + b |> f(1) |> g", "(pipe g (pipe f (+ a b) 1))");
     expect_expr("f(x)[0].y(1)", "(call (field (index (call f x) 0) y) 1)");
     expect_expr("x[a:b:2, .., -1, :]", "(index x (slice a b 2) .. (- 1) (slice _ _ _))");
-    expect_expr("(a, b, (c,), ())", "(tuple a b (tuple c) (tuple ))");
+    expect_expr("(a, b, (c,), ())", "(tuple a b (tuple c) (tuple))");
     expect_expr("[1, 2.5, true]", "(list 1 2.5 true)");
 }
 
@@ -245,7 +245,7 @@ static void errors(void **state) {
                   DIAG_UNEXPECTED);
     expect_errors("fn f(x) {\n  y = g(x\n  return y\n}\nconst a = 1 +\nconst b = 2\n", 2,
                   DIAG_UNEXPECTED);
-    expect_errors("}\n}\n", 2, DIAG_UNEXPECTED);
+    expect_errors("}\n}\n", 1, DIAG_UNEXPECTED);
 }
 
 /* -- Files */
