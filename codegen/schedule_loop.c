@@ -153,7 +153,7 @@ static void loop_close(Schedule *s, const LoopParts *parts, int32_t index_memory
     if (index_memory >= 0) {
         memory_touch(s, index_memory);
     }
-    loop_leave(s);
+    schedule_leave(s);
     int32_t end = (int32_t)command_number(s);
     PlanCommand *command = command_add(s, PLAN_LOOP_END);
     command->match = (int32_t)loop->start;
@@ -250,7 +250,7 @@ void schedule_loop_op(Schedule *s, Op *op) {
     for (int32_t j = 0; j < parts.n_ys; j++) {
         memory_touch_last(s, parts.ys[j].memory);
     }
-    loop_enter(s, loop);
+    schedule_enter(s, loop);
     if (loop->depth >= PLAN_MAX_LOOP_DEPTH) {
         boundary_leave(s->context->boundary, DLC_ERROR_LIMIT);
     }

@@ -45,14 +45,14 @@ void memory_unite(Schedule *s, int32_t a, int32_t b) {
     s->memories.items[a < b ? b : a].partner = a < b ? a : b;
 }
 
-void loop_enter(Schedule *s, Loop *loop) {
+void schedule_enter(Schedule *s, Loop *loop) {
     loop->outer = s->loop;
     loop->depth = s->loop ? s->loop->depth + 1 : 0;
     s->loop = loop;
     s->max_depth = loop->depth + 1 > s->max_depth ? loop->depth + 1 : s->max_depth;
 }
 
-void loop_leave(Schedule *s) {
+void schedule_leave(Schedule *s) {
     Loop *loop = s->loop;
     s->loop = loop->outer;
     int64_t now = command_number(s);

@@ -79,8 +79,8 @@ void memory_touch(Schedule *s, int32_t memory);
 /* The newest command uses the memory. */
 void memory_touch_last(Schedule *s, int32_t memory);
 void memory_unite(Schedule *s, int32_t a, int32_t b);
-void loop_enter(Schedule *s, Loop *loop);
-void loop_leave(Schedule *s);              /* its last command is the next one */
+void schedule_enter(Schedule *s, Loop *loop);
+void schedule_leave(Schedule *s);              /* its last command is the next one */
 int64_t command_number(const Schedule *s); /* of the next command, in this entry */
 PlanCommand *command_add(Schedule *s, PlanCommandKind kind);
 void command_add_ref(Schedule *s, PlanCommand *command, const Spot *spot); /* and touches */
