@@ -353,7 +353,12 @@ static const KExpr *open_loop(KBuild *k, KLoopKind kind, const KExpr *begin, con
     stmt->var = &var->var;
     stmt->begin = begin;
     stmt->end = end;
-    push_scope(k, stmt, kind == KL_GRID);
+    /* In a loop that never runs an index may look constant: nothing leaves it. */
+    int64_t least = 1, most = 1;
+    if (like.last) {
+        size_range(like.last, &least, &most);
+    }
+    push_scope(k, stmt, kind == KL_GRID || (least < 0 && most <= 0));
     like.e = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .var = &var->var};
     like.depth = k->scope->depth;
     like.is_natural = true;

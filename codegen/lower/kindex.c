@@ -375,6 +375,10 @@ void k_divmod(KBuild *k, const KExpr *a, const Size *n, const KExpr **out_div,
         *out_mod = k_int(k, 0);
         return;
     }
+    if (size_is_zero(n)) {
+        *out_div = *out_mod = a; /* of an empty space: never evaluated */
+        return;
+    }
     Sum quotient, rest;
     split_by(k, a, n, &quotient, &rest);
     const KExpr *whole = sum_intern(k, &quotient);

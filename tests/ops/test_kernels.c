@@ -110,13 +110,16 @@ static void check_seed(Harness *h, uint64_t seed, const Machine *machine, bool c
 }
 
 static void each_seed(uint64_t count, bool compiled) {
-    volatile uint64_t first = setting("DLC_KERNEL_FIRST", 0);
-    count = setting("DLC_KERNEL_GRAPHS", count);
-    for (volatile uint64_t at = first; at < first + count; at++) {
+    volatile uint64_t at = setting("DLC_KERNEL_FIRST", 0);
+    volatile uint64_t end = at + setting("DLC_KERNEL_GRAPHS", count);
+    for (; at < end; at++) {
         Harness *h = calloc(1, sizeof *h);
         harness_init(h);
         if (setjmp(h->boundary.jump)) {
             fail_msg("seed %llu: left through the boundary", (unsigned long long)at);
+        }
+        if (getenv("DLC_KERNEL_VERBOSE")) {
+            fprintf(stderr, "seed %llu\n", (unsigned long long)at);
         }
         Machine machine = {0};
         char message[512];
