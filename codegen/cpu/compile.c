@@ -2,6 +2,7 @@
  * arrive as clean loops whose shape the lowering chose, and compile time counts. */
 #include "codegen/cpu/emit.h"
 #include <llvm-c/Error.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
@@ -22,6 +23,10 @@ static const char *const pass_list =
 static pthread_once_t llvm_once = PTHREAD_ONCE_INIT;
 
 static void llvm_start(void) {
+    /* Loop strength reduction costs half of code generation and gives kernels nothing: their inner loops
+     * advance by one already. There is no other way to leave it out through the C API. */
+    static const char *const options[] = {"dlc", "-disable-lsr"};
+    LLVMParseCommandLineOptions(2, options, "");
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();

@@ -73,12 +73,17 @@ static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef
     LLVMBasicBlockRef before = LLVMGetInsertBlock(builder);
     LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(e->context, e->function, "step");
     LLVMBasicBlockRef exit = LLVMAppendBasicBlockInContext(e->context, e->function, "");
-    LLVMValueRef zero = LLVMConstInt(e->i64, 0, 0), one = LLVMConstInt(e->i64, 1, 0);
+    LLVMValueRef zero = LLVMConstInt(e->i64, 0, 0);
     LLVMValueRef any = LLVMBuildICmp(builder, LLVMIntSGT, depth, zero, "");
     LLVMBuildCondBr(builder, any, body, exit);
     LLVMPositionBuilderAtEnd(builder, body);
-    LLVMValueRef k = LLVMBuildPhi(builder, e->i64, "");
-    LLVMAddIncoming(k, &zero, &before, 1);
+    /* Two pointers and a countdown: three registers beside the vectors. */
+    LLVMValueRef left = LLVMBuildPhi(builder, e->i64, "");
+    LLVMValueRef a_at = LLVMBuildPhi(builder, e->pointer, "");
+    LLVMValueRef b_at = LLVMBuildPhi(builder, e->pointer, "");
+    LLVMAddIncoming(left, &depth, &before, 1);
+    LLVMAddIncoming(a_at, &a, &before, 1);
+    LLVMAddIncoming(b_at, &b, &before, 1);
     Tile inside = *tile;
     for (int32_t r = 0; r < tile->rows; r++) {
         for (int32_t v = 0; v < tile->vectors; v++) {
@@ -87,16 +92,18 @@ static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef
         }
     }
     Tile phis = inside;
+    emit_step(e, stmt, &inside, a_at, b_at);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(builder);
     LLVMValueRef rows = LLVMConstInt(e->i64, (unsigned long long)tile->rows, 0);
     LLVMValueRef columns =
         LLVMConstInt(e->i64, (unsigned long long)(tile->vectors * tile->lanes), 0);
-    LLVMValueRef a_at = offset_address(e, tile, a, LLVMBuildMul(builder, k, rows, ""));
-    LLVMValueRef b_at = offset_address(e, tile, b, LLVMBuildMul(builder, k, columns, ""));
-    emit_step(e, stmt, &inside, a_at, b_at);
-    LLVMBasicBlockRef latch = LLVMGetInsertBlock(builder);
-    LLVMValueRef next = LLVMBuildNSWAdd(builder, k, one, "");
-    LLVMAddIncoming(k, &next, &latch, 1);
-    LLVMBuildCondBr(builder, LLVMBuildICmp(builder, LLVMIntSLT, next, depth, ""), body, exit);
+    LLVMValueRef next = LLVMBuildSub(builder, left, LLVMConstInt(e->i64, 1, 0), "");
+    LLVMValueRef a_next = offset_address(e, tile, a_at, rows);
+    LLVMValueRef b_next = offset_address(e, tile, b_at, columns);
+    LLVMAddIncoming(left, &next, &latch, 1);
+    LLVMAddIncoming(a_at, &a_next, &latch, 1);
+    LLVMAddIncoming(b_at, &b_next, &latch, 1);
+    LLVMBuildCondBr(builder, LLVMBuildICmp(builder, LLVMIntNE, next, zero, ""), body, exit);
     LLVMPositionBuilderAtEnd(builder, exit);
     for (int32_t r = 0; r < tile->rows; r++) {
         for (int32_t v = 0; v < tile->vectors; v++) {

@@ -57,17 +57,24 @@ static void emit_set(Emit *e, const KStmt *stmt) {
 }
 
 /* llvm.loop: a node that is its own first operand, made through a temporary. */
-static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, LLVMValueRef group) {
+static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, bool reduces,
+                      LLVMValueRef group) {
     LLVMContextRef c = e->context;
     LLVMMetadataRef enable[2] = {LLVMMDStringInContext2(c, "llvm.loop.vectorize.enable", 26),
                                  LLVMValueAsMetadata(LLVMConstInt(e->i1, vectorize, 0))};
     LLVMMetadataRef progress = LLVMMDStringInContext2(c, "llvm.loop.mustprogress", 22);
-    LLVMMetadataRef items[4];
+    LLVMMetadataRef single[2] = {LLVMMDStringInContext2(c, "llvm.loop.interleave.count", 26),
+                                 LLVMValueAsMetadata(LLVMConstInt(e->i32, 1, 0))};
+    LLVMMetadataRef items[5];
     size_t count = 0;
     LLVMMetadataRef temporary = LLVMTemporaryMDNode(c, NULL, 0);
     items[count++] = temporary;
     items[count++] = LLVMMDNodeInContext2(c, &progress, 1);
     items[count++] = LLVMMDNodeInContext2(c, enable, 2);
+    if (vectorize && !reduces) {
+        /* Only sums gain from several vectors in flight; elsewhere they are code to compile. */
+        items[count++] = LLVMMDNodeInContext2(c, single, 2);
+    }
     if (group) {
         LLVMMetadataRef parallel[2] = {LLVMMDStringInContext2(c, "llvm.loop.parallel_accesses", 27),
                                        LLVMValueAsMetadata(group)};
@@ -94,14 +101,14 @@ static LoopFrame open_loop(Emit *e, LLVMValueRef begin, LLVMValueRef end) {
     return loop;
 }
 
-static void close_loop(Emit *e, LoopFrame *loop, bool vectorize, LLVMValueRef group) {
+static void close_loop(Emit *e, LoopFrame *loop, bool vectorize, bool reduces, LLVMValueRef group) {
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->builder);
     LLVMValueRef next = LLVMBuildNSWAdd(e->builder, loop->index, constant_i64(e, 1), "");
     LLVMSetNUW(next, 0);
     LLVMAddIncoming(loop->index, &next, &latch, 1);
     LLVMValueRef more = LLVMBuildICmp(e->builder, LLVMIntSLT, next, loop->end, "");
     LLVMValueRef branch = LLVMBuildCondBr(e->builder, more, loop->body, loop->exit);
-    mark_loop(e, branch, vectorize, group);
+    mark_loop(e, branch, vectorize, reduces, group);
     LLVMPositionBuilderAtEnd(e->builder, loop->exit);
 }
 
@@ -111,6 +118,15 @@ static void emit_unrolled(Emit *e, const KStmt *stmt) {
         e->positive[stmt->var->id] = i >= 0;
         emit_stmts(e, stmt->body);
     }
+}
+
+static bool sets_variable(const KStmt *stmt) {
+    for (; stmt; stmt = stmt->next) {
+        if (stmt->kind == KS_SET || sets_variable(stmt->body) || sets_variable(stmt->otherwise)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void emit_for(Emit *e, const KStmt *stmt) {
@@ -137,7 +153,7 @@ static void emit_for(Emit *e, const KStmt *stmt) {
     if (vectorize) {
         e->depth--;
     }
-    close_loop(e, &loop, vectorize, vectorize ? group : NULL);
+    close_loop(e, &loop, vectorize, sets_variable(stmt->body), vectorize ? group : NULL);
 }
 
 static void emit_if(Emit *e, const KStmt *stmt) {
@@ -256,5 +272,5 @@ void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last) {
         e->positive[levels[i]->var->id] = true;
     }
     emit_stmts(e, stmt);
-    close_loop(e, &loop, false, NULL);
+    close_loop(e, &loop, false, false, NULL);
 }
