@@ -444,6 +444,9 @@ void lower_store(Lower *lw, const AstStmt *stmt) {
     }
     Binding *binding = scope_find(lw->scope, name, false);
     PersistUse *use = binding && binding->persist ? binding->persist : persist_find(lw, name);
+    if (use == NULL && binding && val_is_error(binding->value)) {
+        return;
+    }
     if (use == NULL) {
         Diag *diag = LW_REPORT(lw, STORE_UNKNOWN, stmt->place, name);
         if (binding) {

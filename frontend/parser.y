@@ -285,6 +285,12 @@ settings
 setting
     : word { $$ = (AstSetting){.word = $1, .place = @$}; }
     | word exprs { $$ = (AstSetting){.word = $1, .values = $2, .place = @$}; }
+    | word exprs INT { /* batch N 1024 */
+        AstExpr *rows = expr_new(parse, AST_INT, @3);
+        rows->as.integer = $3;
+        $$ = (AstSetting){.word = $1, .values = $2, .place = @$};
+        PUSH($$.values, rows);
+    }
     | word FOR strings { $$ = (AstSetting){.word = $1, .for_globs = $3, .place = @$}; }
     | word FOR strings exprs {
         $$ = (AstSetting){.word = $1, .for_globs = $3, .values = $4, .place = @$};
