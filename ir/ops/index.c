@@ -233,11 +233,44 @@ dlc_status eval_scatter_add(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
-void grad_gather(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
-    if (wanted[0] && cotangents[0]) {
-        Value *zero = zeros_like(b, op->operands[0]);
-        out[0] = b_scatter_add(b, zero, op->operands[1], cotangents[0], op_int(op, "axis"));
+/* x without its axis of size 1. */
+static Value *drop_axis(Builder *b, Value *x, int64_t axis) {
+    const Size *dims[TYPE_MAX_RANK];
+    int32_t rank = 0;
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        if (i != axis) {
+            dims[rank++] = x->type.dims[i];
+        }
     }
+    return b_reshape(b, x, rank, dims);
+}
+
+/* One index a line, as a loss picks the logit of its label: a mask fuses, a scatter does not. */
+static Value *spread_one(Builder *b, const Op *op, Value *g) {
+    Type x = operand_type(op, 0);
+    Value *ids = op->operands[1];
+    int64_t axis = op_int(op, "axis");
+    Value *index = b_iota(b, axis, type_with_dtype(x, ids->type.dtype));
+    Value *wanted_ids = drop_axis(b, ids, axis);
+    Value *wide_ids = b_expand_axes(b, wanted_ids, index->type, &axis, 1);
+    Value *mask = b_binary(b, OP_eq, index, wide_ids);
+    Value *line = drop_axis(b, g, axis);
+    Value *wide = b_expand_axes(b, line, x, &axis, 1);
+    Value *zero = zeros_like(b, wide);
+    return b_select(b, mask, wide, zero);
+}
+
+void grad_gather(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    if (!wanted[0] || !cotangents[0]) {
+        return;
+    }
+    int64_t axis = op_int(op, "axis");
+    if (size_is_one(operand_type(op, 1).dims[axis])) {
+        out[0] = spread_one(b, op, cotangents[0]);
+        return;
+    }
+    Value *zero = zeros_like(b, op->operands[0]);
+    out[0] = b_scatter_add(b, zero, op->operands[1], cotangents[0], axis);
 }
 
 void grad_scatter_add(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
