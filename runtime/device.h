@@ -11,11 +11,14 @@ enum { DEVICE_MESSAGE_BYTES = 256 };
 
 typedef struct DeviceModule DeviceModule; /* a loaded image; the device's own */
 
+struct CpuPool;
+
 /* Workers: `threads` of them, each with scratch of its own. */
 typedef struct DeviceWorkers {
     int threads;
     uint8_t **scratch;   /* [threads], 64-byte aligned, large enough for every kernel of the plan */
     KernelFault *faults; /* [threads] */
+    struct CpuPool *pool; /* the CPU's threads; NULL for one thread and for other devices */
 } DeviceWorkers;
 
 typedef struct DeviceLaunch {
@@ -31,6 +34,9 @@ typedef struct DeviceOps {
     /* Whether this machine can run an image that needs `features`; if not, message says what is
      * missing. */
     bool (*supports)(const char *features, char *message);
+    /* Makes and ends what `workers` needs beside its arrays; NULL: nothing. */
+    dlc_status (*start)(const dlc_allocator *allocator, DeviceWorkers *workers);
+    void (*stop)(DeviceWorkers *workers);
     dlc_status (*load)(const dlc_allocator *allocator, const uint8_t *image, size_t n_image,
                        DeviceModule **out, char *message);
     void (*unload)(const dlc_allocator *allocator, DeviceModule *module);

@@ -547,6 +547,13 @@ static dlc_status entries_create(dlc_session *session) {
         !session->workers.scratch || !session->workers.faults) {
         return context_out_of_memory(session->context);
     }
+    if (session->device->start) {
+        dlc_status status = session->device->start(allocator, &session->workers);
+        if (status != DLC_OK) {
+            return context_fail(session->context, status, "cannot start %d threads: %s",
+                                session->threads, dlc_status_text(status));
+        }
+    }
     return DLC_OK;
 }
 
@@ -675,6 +682,9 @@ void dlc_session_destroy(dlc_session *session) {
         for (int l = 0; l < SESSION_LAYOUTS; l++) {
             layout_destroy(context, entry->layouts[l]);
         }
+    }
+    if (session->device && session->device->stop) {
+        session->device->stop(&session->workers);
     }
     for (int t = 0; session->workers.scratch && t < session->threads; t++) {
         memory_free_aligned(allocator, session->workers.scratch[t]);

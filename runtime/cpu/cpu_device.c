@@ -1,8 +1,7 @@
-/* Loads native code and launches it. The only parallel region of the project is here: tiles are cut
- * into one contiguous range a thread, and kernels give the same bits however they are cut. */
+/* Loads native code and launches it, small launches on the calling thread, others on the pool. */
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/cpu/pool.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -107,26 +106,25 @@ static void cpu_launch(DeviceModule *module, const DeviceLaunch *launch,
     if (launch->tiles <= 0) {
         return;
     }
-    int64_t wanted = launch->work < INLINE_WORK ? 1 : workers->threads;
-    wanted = launch->tiles < wanted ? launch->tiles : wanted;
-    if (wanted <= 1) {
+    if (!workers->pool || launch->tiles == 1 || launch->work < INLINE_WORK) {
         KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[0],
                            &workers->faults[0]};
         function(&args, 0, launch->tiles);
         return;
     }
-#pragma omp parallel num_threads((int)wanted)
-    {
-        int64_t n = omp_get_num_threads(), t = omp_get_thread_num();
-        /* OpenMP may give fewer threads than asked, never more. */
-        int64_t first = launch->tiles / n * t + (t < launch->tiles % n ? t : launch->tiles % n);
-        int64_t last = first + launch->tiles / n + (t < launch->tiles % n);
-        KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[t],
-                           &workers->faults[t]};
-        if (first < last) {
-            function(&args, first, last);
-        }
+    cpu_pool_run(workers->pool, function, launch, workers);
+}
+
+static dlc_status cpu_start(const dlc_allocator *allocator, DeviceWorkers *workers) {
+    if (workers->threads == 1) {
+        return DLC_OK;
     }
+    return cpu_pool_create(allocator, workers->threads, &workers->pool);
+}
+
+static void cpu_stop(DeviceWorkers *workers) {
+    cpu_pool_destroy(workers->pool);
+    workers->pool = NULL;
 }
 
 static void cpu_copy(void *to, const void *from, size_t bytes) {
@@ -141,6 +139,8 @@ const DeviceOps device_cpu = {
     .name = "cpu",
     .doc = "this machine's processor",
     .supports = cpu_supports,
+    .start = cpu_start,
+    .stop = cpu_stop,
     .load = cpu_load,
     .unload = cpu_unload,
     .launch = cpu_launch,

@@ -1,4 +1,4 @@
-/* The CPU as a device: native images mapped read-execute, tiles split over OpenMP threads. */
+/* The CPU as a device: native images mapped read-execute, tiles split over a pool of threads. */
 #ifndef DLC_RUNTIME_CPU_CPU_DEVICE_H
 #define DLC_RUNTIME_CPU_CPU_DEVICE_H
 

@@ -1,0 +1,22 @@
+/* The threads that run a launch's tiles. The calling thread is worker 0 and begins at once; the
+ * others take chunks of tiles as they wake. So a worker that the system has put to sleep delays
+ * nobody: it takes no chunk. Which worker does a chunk does not matter to the result
+ * (runtime/kernel_abi.h). */
+#ifndef DLC_RUNTIME_CPU_POOL_H
+#define DLC_RUNTIME_CPU_POOL_H
+
+#include "runtime/device.h"
+
+typedef struct CpuPool CpuPool;
+
+/* `threads` workers in all, threads - 1 of them new. DLC_ERROR_UNSUPPORTED: the system gives no
+ * more threads. */
+dlc_status cpu_pool_create(const dlc_allocator *allocator, int threads, CpuPool **out);
+void cpu_pool_destroy(CpuPool *pool); /* accepts NULL */
+
+/* Does tiles [0, tiles) and waits. Worker w uses scratch[w]; afterwards faults[0] is that of the
+ * lowest faulting chunk, the others are zero. One call at a time. */
+void cpu_pool_run(CpuPool *pool, KernelFunction function, const DeviceLaunch *launch,
+                  const DeviceWorkers *workers);
+
+#endif
