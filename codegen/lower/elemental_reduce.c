@@ -154,11 +154,12 @@ static void merge_index(const Op *op, Type x, Index kept, Index reduced, const K
     }
 }
 
+/* As a binary tree. */
 static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total) {
     Type x = op->operands[0]->type;
     int32_t n_axes;
     const int64_t *axes = op_ints(op, "axes", &n_axes);
-    const KExpr *acc = NULL;
+    const KExpr *values[UNROLL_LIMIT];
     for (int64_t i = 0; i < total; i++) {
         const KExpr *reduced[TYPE_MAX_RANK], *inner[TYPE_MAX_RANK];
         int64_t rest = i;
@@ -169,11 +170,16 @@ static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total
             rest /= extent;
         }
         merge_index(op, x, index, reduced, inner);
-        const KExpr *value = elemental_value(k, op->operands[0], inner);
-        acc = acc ? reduction_combine(k, op->code, acc, value) : value;
-        acc = kb_let(k, acc, "acc");
+        values[i] = elemental_value(k, op->operands[0], inner);
     }
-    return acc ? acc : reduction_identity(k, op->code, op->results[0]->type.dtype);
+    for (int64_t step = 1; step < total; step *= 2) {
+        for (int64_t i = 0; i + step < total; i += 2 * step) {
+            const KExpr *both = reduction_combine(k, op->code, values[i], values[i + step]);
+            values[i] = kb_let(k, both, "acc");
+        }
+    }
+    return total > 0 ? values[0]
+                     : reduction_identity(k, op->code, op->results[0]->type.dtype);
 }
 
 typedef struct RowLoops {
