@@ -307,19 +307,53 @@ static int32_t find_x(const ScanReverse *s, const Value *slice) {
     return -1;
 }
 
-/* Decides what is stacked and what is summed in carries; builds the sums. */
-static void choose_results(ScanReverse *s) {
+/* The cotangent of what a broadcast repeats. `shift` 1: one more axis in front, summed as well. */
+static Value *unbroadcast(Builder *b, const Op *op, Value *cotangent, int32_t shift) {
+    int64_t axes[TYPE_MAX_RANK + 1];
+    int32_t n_axes = 0, n_kept = 0, next = 0;
+    const int64_t *kept = op_ints(op, "axes", &n_kept);
+    for (int32_t axis = -shift; axis + shift < cotangent->type.rank; axis++) {
+        if (axis >= 0 && next < n_kept && kept[next] == axis) {
+            next++;
+        } else {
+            axes[n_axes++] = axis + shift;
+        }
+    }
+    return n_axes ? b_reduce(b, OP_reduce_sum, cotangent, axes, n_axes) : cotangent;
+}
+
+/* Stacks what deferred contractions need. A broadcast stays deferred only if its cotangent is
+ * stacked for one of these anyway (a bias beside its weight); others are summed in the loop, in a
+ * small carry. */
+static void stack_deferred(ScanReverse *s) {
+    DeferredList kept = {0};
     for (size_t i = 0; i < s->deferred.count; i++) {
         const DeferredUse *use = &s->deferred.items[i];
-        stack_value(s, use->cotangent);
         if (use->op->code != OP_contract) {
             continue;
         }
+        stack_value(s, use->cotangent);
         Value *other = other_operand(use);
         if (value_home(other) == s->reverse && !find_saved(s, other) && find_x(s, other) < 0) {
             stack_value(s, other);
         }
     }
+    for (size_t i = 0; i < s->deferred.count; i++) {
+        const DeferredUse *use = &s->deferred.items[i];
+        if (use->op->code == OP_contract || find_value(&s->stacks, use->cotangent) >= 0) {
+            VEC_PUSH(s->arena, &kept, *use);
+            continue;
+        }
+        s->inner.b.place = use->op->place;
+        Value *sum = unbroadcast(&s->inner.b, use->op, use->cotangent, 0);
+        gradient_add(&s->inner, use->op->operands[use->operand], sum);
+    }
+    s->deferred = kept;
+}
+
+/* Decides what is stacked and what is summed in carries; builds the sums. */
+static void choose_results(ScanReverse *s) {
+    stack_deferred(s);
     size_t n_shared = s->stacks.count;
     s->x_stack = ARENA_ARRAY(s->arena, int32_t, s->n_xs);
     for (int32_t i = 0; i < s->n_xs; i++) {
@@ -459,21 +493,6 @@ static Value *sum_over_loop(Builder *b, Value *stacked) {
     return b_reduce(b, OP_reduce_sum, stacked, &first, 1);
 }
 
-static Value *deferred_broadcast(Builder *b, const Op *op, Value *stacked) {
-    int64_t axes[TYPE_MAX_RANK + 1];
-    int32_t n_axes = 0, n_kept = 0, next = 0;
-    const int64_t *kept = op_ints(op, "axes", &n_kept);
-    axes[n_axes++] = 0;
-    for (int32_t axis = 0; axis + 1 < stacked->type.rank; axis++) {
-        if (next < n_kept && kept[next] == axis) {
-            next++;
-        } else {
-            axes[n_axes++] = axis + 1;
-        }
-    }
-    return b_reduce(b, OP_reduce_sum, stacked, axes, n_axes);
-}
-
 static void add_deferred(ScanReverse *s, const DeferredUse *use, Value *const *stacked) {
     Builder *b = &s->outer->b;
     b->place = use->op->place;
@@ -481,7 +500,7 @@ static void add_deferred(ScanReverse *s, const DeferredUse *use, Value *const *s
     Value *cotangent = stacked[find_value(&s->stacks, use->cotangent)];
     Value *result = NULL;
     if (use->op->code == OP_broadcast) {
-        result = deferred_broadcast(b, use->op, cotangent);
+        result = unbroadcast(b, use->op, cotangent, 1);
     } else {
         Value *other = other_operand(use);
         const SavedValue *saved = find_saved(s, other);
