@@ -122,6 +122,21 @@ static Value *base_two(Harness *h, Builder *b, Value **x) {
     return b_binary(b, OP_pow, base, x[0]);
 }
 
+/* x^5 by a loop that captures x, derived twice: 20 x^3. */
+static Value *fifth_power_curve(Harness *h, Builder *b, Value **x) {
+    Op *scan = b_scan_begin(b, x, 1, NULL, 0, harness_size(h, "4"), false, 0);
+    Builder in = builder_at_end(b->func, scan->blocks[0]);
+    Value *next = b_mul(&in, scan->blocks[0]->args[1], x[0]);
+    b_yield(&in, &next, 1);
+    Value *slope = b_op(b, scan);
+    for (int i = 0; i < 2; i++) {
+        int64_t axis = 0;
+        Value *sum = b_reduce(b, OP_reduce_sum, slope, &axis, 1);
+        b_grad(b, sum, x, 1, &slope);
+    }
+    return slope;
+}
+
 static void test_conventions(void **state) {
     (void)state;
     const double around_zero[] = {-2, 0, 3};
@@ -132,6 +147,7 @@ static void test_conventions(void **state) {
     EXPECT_GRADIENT(product, 3, ((double[]){0, 0, 5}), ((double[]){0, 0, 0}));
     EXPECT_GRADIENT(square, 3, around_zero, ((double[]){-4, 0, 6}));
     EXPECT_GRADIENT(square_slope, 3, around_zero, ((double[]){2, 2, 2}));
+    EXPECT_GRADIENT(fifth_power_curve, 3, around_zero, ((double[]){240, 0, 540}));
     EXPECT_GRADIENT(power_zero, 3, around_zero, ((double[]){0, 0, 0}));
     EXPECT_GRADIENT(base_two, 3, around_zero, ((double[]){0, 0, 0}));
 }
