@@ -17,6 +17,7 @@ static void write_program(const Case *one, char *text, size_t capacity) {
     snprintf(text, capacity,
              "dim B\n"
              "model m(%s) {\n"
+             "    param probe: [1] = ones\n"
              "    %s\n"
              "%s%s%s"
              "    output y\n"
@@ -29,8 +30,8 @@ static void write_program(const Case *one, char *text, size_t capacity) {
                  ? "    s = sum(sin(0.7 * gx))\n    hx = grad(s, x)\n    output s\n    output hx\n"
                  : "",
              !derivatives ? ""
-             : second     ? "    loss l + 0.1 * s\n"
-                          : "    loss l\n",
+             : second     ? "    loss l + 0.1 * s + sum(probe * probe)\n"
+                          : "    loss l + sum(probe * probe)\n",
              derivatives ? "train m {\n    optimizer sgd(lr=1.0)\n    batch 2\n}\n" : "");
 }
 

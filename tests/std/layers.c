@@ -140,7 +140,7 @@ static const Case CASES[] = {
     {"dropout", X3, "y = dropout(x, 0.4)", CASE_TRAINING, NULL, NULL},
     {"dropout_channels", X4, "y = dropout_channels(x, 0.5)", CASE_TRAINING, NULL, NULL},
     {"drop_path", X3, "y = drop_path(x, 0.5)", CASE_TRAINING, NULL, NULL},
-    {"flatten", X4, "y = flatten(x) * iota(120)", 0, NULL, NULL},
+    {"flatten", X4, "y = flatten(x) * (0.02 * iota(120))", 0, NULL, NULL},
     {"flatten 0", X3, "y = flatten(x, start=0)", 0, NULL, NULL},
     {"flatten 2", X4, "y = flatten(x, start=2)", 0, NULL, NULL},
     {"conv1d", X3, "y = conv1d(x, 3, kernel=3)", 0, r_conv, NULL},
@@ -177,8 +177,8 @@ static bool dropout_rate(void) {
                            "model m(x: f64[B, 1000]) {\n"
                            "    param w: [1] = ones\n"
                            "    y = dropout(ones_like(x), 0.3) * w\n"
-                           "    kept = mean(y > 0.0)\n"
-                           "    metric kept\n    metric most = max(y)\n"
+                           ""
+                           "    metric kept = mean(y > 0.0)\n    metric most = max(y)\n"
                            "    metric mark = sum(y * x)\n"
                            "    output y\n    loss sum(y)\n}\n"
                            "train m {\n    optimizer sgd(lr=0.0)\n    batch 8\n}\n",

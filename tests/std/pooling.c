@@ -14,7 +14,7 @@ static void pool(Model *model, const Array *y, Pool p, double *out) {
     int64_t xd[3] = {1, 1, 1}, yd[3] = {1, 1, 1};
     for (int32_t i = 2; i < x->rank; i++) {
         xd[3 - x->rank + i] = x->dims[i];
-        yd[3 - x->rank + i] = y->dims[i];
+        yd[3 - x->rank + i] = i < y->rank ? y->dims[i] : 1;
     }
     int64_t places = yd[0] * yd[1] * yd[2], taps = p.kernel[0] * p.kernel[1] * p.kernel[2];
     for (int64_t i = 0; i < y->n; i++) {

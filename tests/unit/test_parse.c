@@ -338,8 +338,8 @@ static void failing_free(void *user, void *memory) {
 static void out_of_memory(void **state) {
     (void)state;
     char *text = repeat("", "const a = [1, 2, \"b{c}\"] |> f(x=1) as h[0].1\n", 2000, "");
-    int failures = 0;
-    for (int limit = 0; limit < 40; limit++) {
+    volatile int failures = 0;
+    for (volatile int limit = 0; limit < 40; limit++) {
         Failing failing = {.left = limit};
         dlc_allocator allocator = {.alloc = failing_alloc, .free = failing_free, .user = &failing};
         Boundary boundary = {0};
