@@ -72,7 +72,8 @@ static Val unknown_named(Lower *lw, const Builtin *builtin, const Signature *sig
         map_set(&names, signature->names[i], &names);
     }
     const char *near = map_suggest(&names, arg->name);
-    Diag *diag = LW_REPORT(lw, ARG_UNKNOWN, arg->place, builtin->name, arg->name);
+    Place place = arg->name_place.source ? arg->name_place : arg->place;
+    Diag *diag = LW_REPORT(lw, ARG_UNKNOWN, place, builtin->name, arg->name);
     if (near) {
         lower_help(lw, diag, "did you mean '%s'?", near);
     } else {

@@ -217,7 +217,11 @@ Val builtin_grad(BuiltinCall *call) {
         }
         xs[i] = one.as.tensor;
         if (!value_reaches(lw->arena, y.as.tensor, xs[i])) {
-            const char *name = xs[i]->name ? xs[i]->name : "this value";
+            const Value *v = xs[i];
+            bool input = v->op == NULL && v->block == lw->fs->func->body;
+            const char *name = v->name ? v->name
+                               : input ? lw->fs->func->args[v->index].name
+                                       : "this value";
             Diag *diag = LW_REPORT(lw, GRAD_ZERO, call->place, name);
             lower_note(lw, diag, one.place, "the value comes from here");
         }

@@ -68,6 +68,7 @@ typedef struct Arg {
     const char *name; /* NULL: positional */
     Val value;
     Place place;
+    Place name_place; /* of a named one */
 } Arg;
 
 typedef struct Args {
@@ -294,6 +295,7 @@ struct Lower {
     int32_t depth;
     int64_t n_iterations, n_ops;
     bool limit_hit; /* a limit was reported: wind down quickly */
+    int64_t n_errors; /* reported so far, those told already by an earlier Func included */
     /* the diagnostic that still takes notes; call places are added when the next one opens */
     Diag *open_diag;
     Frame *open_frame;

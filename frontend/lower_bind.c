@@ -27,7 +27,13 @@ static void unknown_argument(Lower *lw, const AstDecl *decl, const Arg *arg, Pla
     lower_note(lw, diag, decl->name.place, "'%s' is declared here", decl->name.text);
     if (near) {
         lower_help(lw, diag, "did you mean '%s'?", near);
+        return;
     }
+    const char *list = "";
+    for (int32_t i = 0; i < params->count; i++) {
+        list = arena_format(lw->arena, "%s%s%s", list, i ? ", " : "", params->items[i].name.text);
+    }
+    lower_help(lw, diag, "its parameters: %s", list);
 }
 
 /* slots[i]: the argument for parameter i, or NULL. */
@@ -38,7 +44,7 @@ static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, A
         Arg *arg = &args.items[i];
         int32_t index = arg->name ? param_index(params, arg->name) : position++;
         if (arg->name && index < 0) {
-            unknown_argument(lw, decl, arg, arg->place.source ? arg->place : place);
+            unknown_argument(lw, decl, arg, arg->name_place.source ? arg->name_place : place);
             return false;
         }
         if (index >= params->count) {
@@ -145,6 +151,8 @@ static Element element_of(Lower *lw, const AstType *type, DType *out) {
     Diag *diag = LW_REPORT(lw, DTYPE_UNKNOWN, type->element_place, type->element);
     if (near) {
         lower_help(lw, diag, "did you mean '%s'?", near);
+    } else {
+        lower_help(lw, diag, "there are: f64 f32 f16 bf16 i64 i32 i8 u8 bool");
     }
     return ELEMENT_BAD;
 }
@@ -401,8 +409,13 @@ static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *v
             Str source;
             str_init(&source, lw->context->allocator);
             ast_print_expr(size->expr, &source);
-            lower_note(lw, diag, size->place, "expected size from here: %s is %s",
-                       str_text(&source), want_text);
+            bool plain = strcmp(str_text(&source), want_text) == 0;
+            if (plain) {
+                lower_note(lw, diag, size->place, "expected size from here");
+            } else {
+                lower_note(lw, diag, size->place, "expected size from here: %s is %s",
+                           str_text(&source), want_text);
+            }
             str_finish(&source);
             if (wanted.place.source && wanted.place.line != size->place.line) {
                 lower_note(lw, diag, wanted.place, "%s comes from here", want_text);

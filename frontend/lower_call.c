@@ -43,6 +43,9 @@ const char *frame_path(Lower *lw, Frame *frame) {
         lower_note(lw, diag, earlier->place, "first used here");
         lower_help(lw, diag,
                    "choose another label, or write `as shared %s` to share its parameters", part);
+        while (label_find(labels, part)) { /* told once: its parameters get a path of their own */
+            part = context_internf(lw->context, "%s_", part);
+        }
     }
     LabelUse *use = ARENA_NEW(lw->arena, LabelUse);
     frame->path = context_intern(lw->context, join_path(lw, above, part));
@@ -98,7 +101,8 @@ bool lower_arguments(Lower *lw, const Fn *fn, const AstExpr *expr, Args *out) {
         Val value = wants_fn ? lower_fn_argument(lw, arg->value) : lower_expr(lw, arg->value);
         good = good && !val_is_error(value);
         out->items[out->count++] =
-            (Arg){.name = arg->name.text, .value = value, .place = arg->value->place};
+            (Arg){.name = arg->name.text, .value = value, .place = arg->value->place,
+                  .name_place = arg->name.place};
     }
     return good;
 }
@@ -278,9 +282,9 @@ Val lower_call(Lower *lw, const AstExpr *expr) {
         return val_error();
     }
     CallSite site = {.place = expr->place, .label = expr->as.call.label};
-    int errors = lw->context->diags.n_errors;
+    int64_t errors = lw->n_errors;
     Val result = call_fn(lw, fn, args, site);
-    if (result.kind == VAL_NONE && lw->context->diags.n_errors > errors) {
+    if (result.kind == VAL_NONE && lw->n_errors > errors) {
         return val_error();
     }
     if (result.kind == VAL_NONE) {

@@ -30,8 +30,7 @@ void lower_diag_close(Lower *lw) {
     int added = 0;
     for (Frame *f = lw->open_frame; f && f->caller && added < MAX_CALL_NOTES; f = f->caller) {
         Place at = f->call_place;
-        bool same = at.source == diag->place.source && at.line == diag->place.line &&
-                    at.column == diag->place.column;
+        bool same = at.source == diag->place.source && at.line == diag->place.line;
         if (same || at.source == NULL || at.source->is_library) {
             continue;
         }
@@ -41,6 +40,7 @@ void lower_diag_close(Lower *lw) {
 }
 
 Diag *lower_diag_opened(Lower *lw, Diag *diag, Place place) {
+    lw->n_errors += diag->severity == SEVERITY_ERROR;
     lw->open_diag = diag;
     lw->open_frame = lw->frame;
     lw->open_place = place;

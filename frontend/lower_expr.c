@@ -201,8 +201,9 @@ static void collect_names(Lower *lw, Map *names, bool functions) {
 static Val unknown_name(Lower *lw, const char *name, Place place) {
     Map names;
     collect_names(lw, &names, false);
-    const char *near = map_suggest(&names, name);
-    if (near == NULL) {
+    bool guess = strlen(name) > 2; /* anything is near a shorter name */
+    const char *near = guess ? map_suggest(&names, name) : NULL;
+    if (guess && near == NULL) {
         collect_names(lw, &names, true);
         near = map_suggest(&names, name);
     }
@@ -238,7 +239,7 @@ Val lower_name(Lower *lw, const char *name, Place place) {
     }
     if (binding) {
         if (of_other_func(lw, binding->value)) {
-            Diag *diag = LW_REPORT(lw, INIT_RUN_TIME, place, name);
+            Diag *diag = LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
             lower_note(lw, diag, binding->place, "'%s' is computed here", name);
             return val_error();
         }
@@ -464,6 +465,7 @@ static Val lower_field(Lower *lw, const AstExpr *expr) {
 
 /* -- lists, conditionals */
 
+/* A list of numbers (or of lists, rectangular). With a tensor in it, `[a, b]` is the tuple. */
 static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
     int32_t count = expr->as.list.count;
     Val list = val_list(lw, kind, count, expr->place);
@@ -473,21 +475,22 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
             return item;
         }
         list.as.list.items[i] = item;
-        if (kind == VAL_LIST && (item.kind == VAL_TENSOR || item.kind == VAL_TUPLE)) {
-            Diag *diag =
-                LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place, val_describe(lw, item));
-            lower_help(lw, diag, "stack(a, b) joins tensors; (a, b) is a tuple");
+        if (item.kind == VAL_TENSOR || item.kind == VAL_TUPLE) {
+            list.kind = VAL_TUPLE;
+        }
+        if (kind == VAL_LIST && item.kind == VAL_FN) {
+            LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place, val_describe(lw, item));
             return val_error();
         }
-        const Val *first = &list.as.list.items[0];
-        bool ragged = kind == VAL_LIST && (item.kind == VAL_LIST) != (first->kind == VAL_LIST);
-        if (kind == VAL_LIST && !ragged && item.kind == VAL_LIST) {
-            ragged = item.as.list.count != first->as.list.count;
-        }
+    }
+    for (int32_t i = 1; i < count && list.kind == VAL_LIST; i++) {
+        Val item = list.as.list.items[i], first = list.as.list.items[0];
+        bool ragged = (item.kind == VAL_LIST) != (first.kind == VAL_LIST) ||
+                      (item.kind == VAL_LIST && item.as.list.count != first.as.list.count);
         if (ragged) {
             Diag *diag = LW_REPORT(lw, LIST_RAGGED, expr->as.list.items[i]->place,
-                                   val_describe(lw, *first), val_describe(lw, item));
-            lower_note(lw, diag, first->place, "the first row");
+                                   val_describe(lw, first), val_describe(lw, item));
+            lower_note(lw, diag, first.place, "the first row");
             return val_error();
         }
     }

@@ -14,6 +14,7 @@ FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose) {
     map_init(&fs->scalars, lw->arena);
     map_init(&fs->ordinals, lw->arena);
     lw->fs = fs;
+    lw->n_iterations = lw->n_ops = 0; /* the limits are each Func's */
     lw->training = purpose == PURPOSE_TRAIN;
     lw->b = builder_at_end(fs->func, fs->func->body);
     lw->b.soft = true;
@@ -377,8 +378,9 @@ static void lower_purpose(Lower *lw, const AstDecl *decl, const char *suffix, Pu
     const char *name = context_internf(lw->context, "%s.%s", lw->model->name.text, suffix);
     FuncState *fs = func_state_new(lw, name, purpose);
     ResultVec vec = {0};
+    int64_t errors = lw->n_errors;
     func_state_inputs(lw, fs, decl);
-    if (lw->context->diags.n_errors > 0) {
+    if (lw->n_errors > errors) {
         return;
     }
     lower_model_body(lw, decl, fs->inputs);
@@ -436,9 +438,7 @@ void lower_model_funcs(Lower *lw) {
     }
     begin_init(lw);
     lower_purpose(lw, lw->model, "infer", PURPOSE_INFER);
-    if (lw->context->diags.n_errors == 0) {
-        lower_purpose(lw, lw->model, "eval", PURPOSE_EVAL);
-    }
+    lower_purpose(lw, lw->model, "eval", PURPOSE_EVAL); /* tells of metrics and losses too */
     if (lw->train) {
         check_settings(lw);
     }

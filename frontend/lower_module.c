@@ -246,7 +246,7 @@ static const AstExpr *define_expr(Lower *lw, const FrontendDefine *define) {
         return NULL;
     }
     const char *text = arena_format(lw->arena, "const %s = %s\n", define->name, define->value);
-    const Source *source = context_source(lw->context, "<-D>", text, strlen(text), false);
+    const Source *source = context_source(lw->context, "<command line>", text, strlen(text), false);
     const AstFile *file = frontend_parse(lw->context, source);
     if (file->has_errors || file->decls.count != 1 ||
         file->decls.items[0]->kind != AST_DECL_CONST ||

@@ -381,6 +381,17 @@ void persist_write(Lower *lw, PersistUse *use, Value *value) {
     use->written = true;
 }
 
+/* Whether a shape can become another by repeating axes of size 1; unproved sizes may. */
+static bool fits_shape(Lower *lw, Type have, Type want) {
+    for (int32_t i = 0; i < have.rank && have.rank <= want.rank; i++) {
+        const Size *size = have.dims[i], *wanted = want.dims[want.rank - have.rank + i];
+        if (!size_is_one(size) && size_equal(lw->context, size, wanted) == TRUTH_NO) {
+            return false;
+        }
+    }
+    return have.rank <= want.rank;
+}
+
 /* A value made to fit a stored type: weak types adapt, numbers and scalars fill, unproved sizes are
  * checked. NULL after a report. */
 static Value *fit_store(Lower *lw, const char *name, Type type, Place declared, Val value,
@@ -399,16 +410,13 @@ static Value *fit_store(Lower *lw, const char *name, Type type, Place declared, 
     Val both[] = {val_tensor(&like, false, declared), value};
     bool fits = dtype == type.dtype || converts;
     if (fits && value.kind == VAL_TENSOR) {
-        fits = value.as.tensor->type.rank <= type.rank;
+        fits = fits_shape(lw, value.as.tensor->type, type);
     }
-    fits = fits && common_shape(lw, both, 2, "`<-`", place, shape, &rank) && rank == type.rank;
-    for (int32_t i = 0; fits && i < rank; i++) {
-        fits = size_equal(lw->context, shape[i], type.dims[i]) != TRUTH_NO;
+    if (fits && !common_shape(lw, both, 2, "`<-`", place, shape, &rank)) {
+        return NULL;
     }
+    fits = fits && rank == type.rank;
     if (!fits) {
-        if (dtype == type.dtype && rank == type.rank) {
-            return NULL; /* common_shape told why */
-        }
         Diag *diag = LW_REPORT(lw, STORE_TYPE, place, name, type_text(lw->context, type),
                                val_describe(lw, value));
         lower_note(lw, diag, declared, "'%s' is declared here", name);

@@ -474,10 +474,10 @@ static CarryFit scan_body(Lower *lw, Scan *scan, Op **out) {
     const AstStmt *last = rest.count > 0 ? rest.items[rest.count - 1] : NULL;
     last = last && last->kind == AST_STMT_YIELD ? last : NULL;
     rest.count -= last != NULL;
-    int errors = lw->context->diags.n_errors;
+    int64_t errors = lw->n_errors;
     lower_stmts(lw, &rest);
     bool good =
-        lw->context->diags.n_errors == errors && !lw->limit_hit && scan_yields(lw, scan, last);
+        lw->n_errors == errors && !lw->limit_hit && scan_yields(lw, scan, last);
     CarryFit fit = good ? carries_next(lw, scan->carries, scan->n_carries) : CARRY_BAD;
     loop_leave(lw, &entry);
     if (fit != CARRY_FITS) {
@@ -575,7 +575,7 @@ static CarryFit while_body(Lower *lw, const AstStmt *stmt, Carry *carries, int32
                          val_tensor(blocks[b]->args[i], carries[i].weak, carries[i].name.place),
                          carries[i].name.place);
         }
-        int errors = lw->context->diags.n_errors;
+        int64_t errors = lw->n_errors;
         if (b == 0) {
             const AstExpr *expr = stmt->as.while_.condition;
             Val value = lower_expr(lw, expr);
@@ -590,7 +590,7 @@ static CarryFit while_body(Lower *lw, const AstStmt *stmt, Carry *carries, int32
             }
         } else {
             lower_stmts(lw, &stmt->as.while_.body);
-            if (lw->context->diags.n_errors == errors && !lw->limit_hit) {
+            if (lw->n_errors == errors && !lw->limit_hit) {
                 fit = carries_next(lw, carries, count);
             }
             if (fit == CARRY_FITS) {

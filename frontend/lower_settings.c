@@ -134,6 +134,15 @@ static bool repeats(const AstSetting *setting) {
            (strcmp(setting->word.text, "optimizer") == 0 && setting->for_globs.count > 0);
 }
 
+static bool all_strings(const AstExprs *exprs) {
+    for (int32_t i = 0; i < exprs->count; i++) {
+        if (exprs->items[i]->kind != AST_STRING) {
+            return false;
+        }
+    }
+    return exprs->count > 0;
+}
+
 void check_settings(Lower *lw) {
     const AstSettings *settings = &lw->train->as.train.settings;
     for (int32_t i = 0; i < settings->count; i++) {
@@ -156,6 +165,10 @@ void check_settings(Lower *lw) {
             check_number(lw, setting, row);
         } else if (strcmp(row->word, "optimizer") == 0 && setting->values.count != 1) {
             LW_REPORT(lw, SETTING_FORM, setting->place, "`optimizer` takes one optimizer");
+        } else if (strcmp(row->word, "freeze") == 0 && !all_strings(&setting->values)) {
+            Diag *diag =
+                LW_REPORT(lw, SETTING_FORM, setting->place, "`freeze` takes globs of paths");
+            lower_help(lw, diag, "freeze \"embed.*\"");
         } else if (strcmp(row->word, "minimize") == 0 &&
                    (setting->values.count != 1 || setting->values.items[0]->kind != AST_NAME ||
                     setting->over_value == NULL)) {

@@ -78,13 +78,13 @@ static void lower_for(Lower *lw, const AstStmt *stmt) {
             lower_limit(lw, stmt->place, "more than 100,000 unrolled iterations");
             return;
         }
-        int errors = lw->context->diags.n_errors;
+        int64_t errors = lw->n_errors;
         scope_push(lw, false);
         AstName name = stmt->as.for_.name;
         scope_define(lw, lw->scope, name.text, val_int(i, name.place), name.place);
         lower_stmts(lw, &stmt->as.for_.body);
         scope_pop(lw);
-        if (lw->context->diags.n_errors > errors) {
+        if (lw->n_errors > errors) {
             return; /* the other turns would say the same */
         }
     }

@@ -232,9 +232,10 @@ static bool forward(Train *t, const Objective *objective, Value *const *inputs) 
         *(int64_t *)fs->ordinals.entries[i].value = 0; /* every pass draws the same numbers */
     }
     Frame *frame = lw->frame;
+    int64_t errors = lw->n_errors;
     lower_model_body(lw, lw->model, inputs);
     lw->frame = frame;
-    if (lw->context->diags.n_errors > 0) {
+    if (lw->n_errors > errors) {
         return false;
     }
     t->loss = objective_loss(t, objective);

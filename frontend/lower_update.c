@@ -89,9 +89,9 @@ static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *p
                  val_tensor(param->value, false, use->setting->place), decl->place);
     scope_define(lw, lw->scope, context_intern(lw->context, "grad"),
                  val_tensor(grad, false, use->setting->place), decl->place);
-    int errors = lw->context->diags.n_errors;
+    int64_t errors = lw->n_errors;
     lower_stmts(lw, &decl->as.fn.body);
-    if (frame->opt_stored == NULL && lw->context->diags.n_errors == errors) {
+    if (frame->opt_stored == NULL && lw->n_errors == errors) {
         Diag *diag = LW_REPORT(lw, OPTIMIZER_STORE, decl->place, decl->name.text);
         lower_help(lw, diag, "e.g. param <- param - lr * grad");
     }
