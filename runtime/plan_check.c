@@ -291,6 +291,13 @@ static bool target_ok(Check *c) {
             return false;
         }
     }
+    for (int64_t i = 0; i < tables->n_args; i++) {
+        /* Also those of no entry: some questions are asked of all. */
+        if (!text_ok(c, &tables->args[i], tables->args[i].name) ||
+            !type_ok(c, &tables->args[i], tables->args[i].type)) {
+            return false;
+        }
+    }
     for (int64_t i = 0; i < tables->n_sites; i++) {
         if (!text_ok(c, &tables->sites[i], tables->sites[i].place) ||
             !text_ok(c, &tables->sites[i], tables->sites[i].text)) {

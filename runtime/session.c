@@ -308,7 +308,7 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number
     }
     if (!input->data || bytes > input->capacity) {
         void *data =
-            memory_new_aligned(&session->context->allocator, (size_t)layout_round(bytes) + 64);
+            memory_new_aligned(&session->context->allocator, (size_t)layout_round(bytes));
         if (!data) {
             return context_out_of_memory(session->context);
         }
@@ -356,7 +356,7 @@ dlc_status dlc_set_input(dlc_session *session, const char *entry_name, const cha
 static dlc_status arena_grow(dlc_session *session, const Layout *layout) {
     const dlc_allocator *allocator = &session->context->allocator;
     if (layout->arena_bytes > session->arena_bytes || !session->arena) {
-        void *arena = memory_new_aligned(allocator, (size_t)layout->arena_bytes + 64);
+        void *arena = memory_new_aligned(allocator, (size_t)layout->arena_bytes);
         if (!arena) {
             return context_fail(session->context, DLC_ERROR_OUT_OF_MEMORY,
                                 "out of memory: %s needs %" PRId64 " bytes",
@@ -493,6 +493,28 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
         }
     }
     return arena_grow(session, layout);
+}
+
+dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory *out) {
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    *out = (dlc_memory){.arena_bytes = session->arena_bytes};
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        if (arg->variable >= 0) {
+            const Variable *variable = &session->variables[arg->variable];
+            out->persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
+        } else if (arg->role == PLAN_ARG_INPUT) {
+            const Input *input = &entry->inputs[i];
+            out->input_bytes += input->data ? layout_round(input->capacity) : 0;
+        } else {
+            out->input_bytes += PLAN_ALIGNMENT;
+        }
+    }
+    out->peak_bytes = out->persistent_bytes + out->input_bytes + out->arena_bytes;
+    return DLC_OK;
 }
 
 dlc_status session_run(dlc_session *session, EntryState *entry) {
