@@ -4,17 +4,20 @@
 #include "codegen/lower/gemm.h"
 
 enum {
-    BLOCK_ROWS = 96, /* of A's block: with its columns and the sums it stays in the second cache */
-    BLOCK_COLUMNS = 192,
+    BLOCK_ROWS = 144, /* A's block stays in the second cache, B's in the third */
+    BLOCK_COLUMNS = 384,
     BLOCK_DEPTH = 256,
     TINY_DEPTH = 8,
+    TINY_TILE = 8192, /* elements of a tile with a tiny depth */
     FEW_ROWS = 3,
-    WANTED_TILES = 8,   /* below this a long depth is split */
+    WANTED_TILES = 16,  /* fewer are cut finer, so that workers share them */
     PLAIN_BLOCK = 256,  /* long side of the plain loops' tiles */
     PLAIN_DEPTH = 1024, /* of one step of their dot products */
+    CHUNK_DEPTH = 1024, /* a partial sum is at least this deep */
     SUM_BLOCK = 512,    /* elements a tile of the adding kernel makes */
     NOMINAL = 64        /* a size nobody gave a nominal value */
 };
+static const double WORTH_CUTTING = 1e7; /* flops of a tile: below this, cutting costs more */
 
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -42,18 +45,6 @@ static void choose_packed(KBuild *k, GemmPlan *plan) {
     plan->block_m = cut_evenly(m, BLOCK_ROWS, plan->tile_m);
     plan->block_n = cut_evenly(n, most_n, plan->tile_n);
     plan->block_k = cut_evenly(depth, BLOCK_DEPTH, 8);
-    int64_t batch = nominal(gemm->batch);
-    /* Enough tiles for a few workers, unless that makes the packing weigh more than the product. */
-    while (batch * ((m + plan->block_m - 1) / plan->block_m) *
-                   ((n + plan->block_n - 1) / plan->block_n) <
-               WANTED_TILES / 2 &&
-           (plan->block_n >= 4 * plan->tile_n || plan->block_m >= 8 * plan->tile_m)) {
-        if (plan->block_n >= 4 * plan->tile_n) {
-            plan->block_n = round_up(plan->block_n / 2, plan->tile_n);
-        } else {
-            plan->block_m = round_up(plan->block_m / 2, plan->tile_m);
-        }
-    }
 }
 
 static void choose_plain(GemmPlan *plan) {
@@ -72,6 +63,14 @@ static void choose_plain(GemmPlan *plan) {
     plan->block_n = n >= m ? length : near;
 }
 
+static void choose_tiny(GemmPlan *plan) {
+    int64_t m = nominal(plan->gemm->m), n = nominal(plan->gemm->n);
+    plan->kind = GEMM_TINY;
+    plan->block_n = n < PLAIN_BLOCK ? n : PLAIN_BLOCK;
+    int64_t rows = TINY_TILE / plan->block_n;
+    plan->block_m = m < rows ? m : rows;
+}
+
 /* Whether the plain loops can have what they need of sides that come in lines. */
 static bool plain_fits(const Gemm *gemm) {
     if (!gemm->a.line && !gemm->b.line) {
@@ -85,22 +84,45 @@ static bool plain_fits(const Gemm *gemm) {
     return !near->line && far->order == GEMM_BY_ROW;
 }
 
+static int64_t count_tiles(const GemmPlan *plan) {
+    int64_t m = nominal(plan->gemm->m), n = nominal(plan->gemm->n);
+    return nominal(plan->gemm->batch) * ((m + plan->block_m - 1) / plan->block_m) *
+           ((n + plan->block_n - 1) / plan->block_n);
+}
+
+/* A long depth and few tiles: partial sums over chunks of it. */
 static void choose_split(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n), depth = nominal(gemm->depth);
-    int64_t tiles = nominal(gemm->batch) * ((m + plan->block_m - 1) / plan->block_m) *
-                    ((n + plan->block_n - 1) / plan->block_n);
-    int64_t unit = plan->kind == GEMM_PACKED ? plan->block_k : PLAIN_DEPTH;
-    int64_t want = (2 * WANTED_TILES + tiles - 1) / tiles;
-    if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || depth < 4 * unit) {
+    int64_t depth = nominal(gemm->depth), tiles = count_tiles(plan);
+    if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || depth < 2 * CHUNK_DEPTH) {
         return;
     }
-    plan->chunk = round_up((depth + want - 1) / want, unit);
+    int64_t want = (WANTED_TILES + tiles - 1) / tiles;
+    int64_t unit = plan->kind == GEMM_PACKED ? plan->block_k : PLAIN_DEPTH;
+    plan->chunk = (depth + want - 1) / want;
+    plan->chunk = round_up(plan->chunk > CHUNK_DEPTH ? plan->chunk : CHUNK_DEPTH, unit);
     plan->chunks = size_cdiv(context, gemm->depth, size_const(context, plan->chunk));
     const Size *elements = size_mul(context, gemm->m, gemm->n);
     elements = size_mul(context, elements, size_mul(context, gemm->batch, plan->chunks));
     plan->temp = kb_temp(k, gemm->dtype, elements);
+}
+
+/* Still few tiles: smaller ones, as long as each is worth its packing. */
+static void choose_finer(GemmPlan *plan) {
+    int64_t depth = plan->chunk > 0 ? plan->chunk : nominal(plan->gemm->depth);
+    int64_t chunks = plan->chunk > 0 ? nominal(plan->chunks) : 1;
+    while (plan->kind == GEMM_PACKED && count_tiles(plan) * chunks < WANTED_TILES &&
+           2.0 * (double)plan->block_m * (double)plan->block_n * (double)depth > WORTH_CUTTING) {
+        bool wide = plan->block_n >= plan->block_m && plan->block_n >= 4 * plan->tile_n;
+        if (wide) {
+            plan->block_n = round_up(plan->block_n / 2, plan->tile_n);
+        } else if (plan->block_m >= 4 * plan->tile_m) {
+            plan->block_m = round_up(plan->block_m / 2, plan->tile_m);
+        } else {
+            break;
+        }
+    }
 }
 
 static GemmPlan choose(KBuild *k, const Gemm *gemm) {
@@ -112,16 +134,16 @@ static GemmPlan choose(KBuild *k, const Gemm *gemm) {
     bool few = (size_is_const(gemm->m, &m) && m <= FEW_ROWS) ||
                (size_is_const(gemm->n, &n) && n <= FEW_ROWS);
     if (tiny) {
-        choose_plain(&plan);
-        plan.kind = GEMM_TINY;
+        choose_tiny(&plan);
     } else if ((few && plain_fits(gemm)) || !dtype_is_float(gemm->dtype)) {
         choose_plain(&plan);
     } else {
         choose_packed(k, &plan);
     }
+    choose_split(k, &plan);
+    choose_finer(&plan);
     plan.blocks_m = size_cdiv(context, gemm->m, size_const(context, plan.block_m));
     plan.blocks_n = size_cdiv(context, gemm->n, size_const(context, plan.block_n));
-    choose_split(k, &plan);
     return plan;
 }
 
