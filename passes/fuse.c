@@ -94,12 +94,71 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
     fuse_collect(&f);
     if (!trivial) {
         fuse_merge_all(&f);
+        fuse_recompute(&f);
     }
     fuse_build(&f);
 }
 
+/* transpose(contract(a, b)) that only exchanges the free axes of a and b is contract(b, a). */
+static bool exchanges_operands(const Op *transpose, const Op *contract) {
+    int32_t n_batch, rank = contract->results[0]->type.rank, n_sum;
+    op_ints(contract, "batch_a", &n_batch);
+    op_ints(contract, "contract_a", &n_sum);
+    int32_t free_a = contract->operands[0]->type.rank - n_batch - n_sum;
+    const int64_t *permutation = op_ints(transpose, "permutation", NULL);
+    for (int32_t i = 0; i < rank; i++) {
+        int32_t free_b = rank - n_batch - free_a, at = i - n_batch;
+        int64_t wanted = i < n_batch ? i : at < free_b ? i + free_a : i - free_b;
+        if (permutation[i] != wanted) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void exchange(Func *func, Op *transpose, Op *contract) {
+    Value *operands[2] = {contract->operands[1], contract->operands[0]};
+    Op *swapped = op_create(func, OP_contract, operands, 2, 1, 0);
+    *op_attr(swapped, "batch_a") = *op_attr(contract, "batch_b");
+    *op_attr(swapped, "batch_b") = *op_attr(contract, "batch_a");
+    *op_attr(swapped, "contract_a") = *op_attr(contract, "contract_b");
+    *op_attr(swapped, "contract_b") = *op_attr(contract, "contract_a");
+    swapped->place = contract->place;
+    swapped->label = contract->label;
+    swapped->results[0]->type = transpose->results[0]->type;
+    op_insert_before(swapped, transpose);
+    contract->results[0]->name = NULL;
+    transpose->operands[0] = swapped->results[0];
+}
+
+static void exchange_block(Func *func, Block *block, const int32_t *uses, Value **map) {
+    for (Op *op = block->first, *next = NULL; op; op = next) {
+        next = op->next;
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            exchange_block(func, op->blocks[i], uses, map);
+        }
+        Op *from = op->code == OP_transpose ? op->operands[0]->op : NULL;
+        if (from && from->code == OP_contract && from->parent == block &&
+            uses[from->results[0]->id] == 1 && exchanges_operands(op, from)) {
+            exchange(func, op, from);
+            map[op->results[0]->id] = op->operands[0];
+        }
+    }
+}
+
+static void exchange_contractions(PassContext *pass, Func *func) {
+    func_renumber(func);
+    int32_t *uses = func_use_counts(func, pass->scratch);
+    Value **map = ARENA_ARRAY(pass->scratch, Value *, func->n_values + 1);
+    exchange_block(func, func->body, uses, map);
+    func_replace_values(func, map);
+}
+
 static void fuse_func(PassContext *pass, Func *func, bool trivial) {
     drop_stop_gradients(pass, func);
+    if (!trivial) {
+        exchange_contractions(pass, func);
+    }
     fuse_block(pass, func, func->body, trivial);
     func_renumber(func);
     func->properties |= PROP_FUSED;

@@ -46,9 +46,11 @@ typedef struct Unit {
     int32_t group;      /* its group, or a former one: see fuse_group */
     double cost;        /* scalar work per element of its space */
     bool is_live;
-    bool is_update;  /* feeds only stores of parameters and slots */
-    bool is_inlined; /* absorbed: recomputed where it is read */
-    int32_t visited; /* stamp of the last search */
+    bool is_update;     /* feeds only stores of parameters and slots */
+    bool is_inlined;    /* absorbed: recomputed where it is read */
+    bool is_recomputed; /* not stored: readers in other groups compute it again */
+    bool is_forced;     /* stored although no unit of another group names it */
+    int32_t visited;    /* stamp of the last search */
 } Unit;
 
 typedef struct Group {
@@ -93,6 +95,9 @@ int32_t fuse_group(Fuse *f, int32_t unit);
 void fuse_merge_all(Fuse *f);
 /* Whether the group's kernel must go row by row: maps over the full space follow a reduction. */
 bool fuse_needs_row(Fuse *f, int32_t group);
+
+/* fuse_recompute.c */
+void fuse_recompute(Fuse *f);
 
 /* fuse_build.c */
 void fuse_build(Fuse *f);

@@ -45,11 +45,56 @@ static void copy_op(Build *b, const Op *op) {
     op_append(b->body, copy);
 }
 
+static bool used_outside(Fuse *f, int32_t index, const Value *v) {
+    const Unit *unit = &f->units.items[index];
+    for (size_t i = 0; i < unit->users.count; i++) {
+        int32_t user = unit->users.items[i];
+        const Unit *reader = &f->units.items[user];
+        if (!reader->is_live || fuse_group(f, user) == fuse_group(f, index)) {
+            continue;
+        }
+        for (size_t j = 0; j < reader->reads.count; j++) {
+            if (reader->reads.items[j].value == v) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether the value is a result of its group's fusion. */
+static bool is_result(Fuse *f, int32_t index, const Value *v) {
+    const Unit *unit = &f->units.items[index];
+    return unit->is_forced || (!unit->is_recomputed && used_outside(f, index, v));
+}
+
+static bool is_stored(Build *b, int32_t index) {
+    const Unit *unit = &b->f->units.items[index];
+    for (int32_t r = 0; r < unit->op->n_results; r++) {
+        if (is_result(b->f, index, unit->op->results[r])) {
+            return true;
+        }
+    }
+    return unit->kind == GROUP_BARRIER;
+}
+
+/* Whether the op's values are made in this body: of this group, free, or computed again here. */
+static bool is_made_here(Build *b, const Op *op) {
+    if (fuse_op_is_free(op)) {
+        return true;
+    }
+    if (op->parent != b->f->block || op->id >= b->f->n_ids || b->f->unit_of[op->id] < 0) {
+        return false;
+    }
+    int32_t unit = b->f->unit_of[op->id];
+    return fuse_group(b->f, unit) == b->group || !is_stored(b, unit);
+}
+
 static Value *body_value(Build *b, Value *v) {
     if (b->local_stamp[v->id] == b->stamp) {
         return b->local[v->id];
     }
-    if (v->op && fuse_op_is_free(v->op)) {
+    if (v->op && is_made_here(b, v->op)) {
         copy_op(b, v->op);
         return b->local[v->id];
     }
@@ -100,22 +145,6 @@ static const char *group_form(Fuse *f, int32_t index) {
     }
 }
 
-static bool used_outside(const Build *b, const Unit *unit, const Value *v) {
-    for (size_t i = 0; i < unit->users.count; i++) {
-        int32_t user = unit->users.items[i];
-        const Unit *reader = &b->f->units.items[user];
-        if (!reader->is_live || fuse_group(b->f, user) == b->group) {
-            continue;
-        }
-        for (size_t j = 0; j < reader->reads.count; j++) {
-            if (reader->reads.items[j].value == v) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static void build_group(Build *b, int32_t index) {
     Fuse *f = b->f;
     Func *func = f->func;
@@ -132,15 +161,18 @@ static void build_group(Build *b, int32_t index) {
         if (!unit->is_live) {
             continue;
         }
-        copy_op(b, unit->op);
         named = !named || unit->kind == group->kind ? unit->op : named;
         for (int32_t r = 0; r < unit->op->n_results; r++) {
             Value *v = unit->op->results[r];
-            if (used_outside(b, unit, v)) {
+            if (is_result(f, group->units.items[i], v)) {
+                Value *copy = body_value(b, v);
                 VEC_PUSH(f->arena, &results, v);
-                VEC_PUSH(f->arena, &yields, b->local[v->id]);
+                VEC_PUSH(f->arena, &yields, copy);
             }
         }
+    }
+    if (results.count == 0) {
+        return; /* every reader computes it again */
     }
     Op *yield = op_create(func, OP_yield, yields.items, (int32_t)yields.count, 0, 0);
     yield->place = named->place;

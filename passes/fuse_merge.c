@@ -213,7 +213,7 @@ static bool allowed(Fuse *f, int32_t a, int32_t b, Merge *merge) {
         return false;
     }
     int32_t gap = x->first > y->last ? x->first - y->last : y->first - x->last;
-    if (gap > NEAR) {
+    if (gap > NEAR && !(all_updates(f, x) && all_updates(f, y))) {
         return false;
     }
     /* A weight gradient is written early; its update reads and writes the parameter late. */

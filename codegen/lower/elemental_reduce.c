@@ -178,8 +178,7 @@ static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total
             values[i] = kb_let(k, both, "acc");
         }
     }
-    return total > 0 ? values[0]
-                     : reduction_identity(k, op->code, op->results[0]->type.dtype);
+    return total > 0 ? values[0] : reduction_identity(k, op->code, op->results[0]->type.dtype);
 }
 
 typedef struct RowLoops {
@@ -256,6 +255,38 @@ const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
     return result;
 }
 
+static const KExpr *unrolled_argreduce(KBuild *k, const Op *op, const KExpr **inner,
+                                       int64_t extent) {
+    const Value *x = op->operands[0];
+    int64_t axis = op_int(op, "axis");
+    OpCode beats = op->code == OP_argmax ? OP_gt : OP_lt;
+    DType place_type = op->results[0]->type.dtype;
+    const KExpr *best = NULL, *place = NULL;
+    for (int64_t i = 0; i < extent; i++) {
+        inner[axis] = k_int(k, i);
+        const KExpr *value = elemental_value(k, x, inner), *here = k_integer(k, place_type, i);
+        if (!best) {
+            best = value;
+            place = here;
+            continue;
+        }
+        const KExpr *wins = value->dtype == DT_BOOL ? NULL : k_binary(k, beats, value, best);
+        if (value->dtype == DT_BOOL) {
+            const KExpr *low = beats == OP_gt ? best : value, *high = beats == OP_gt ? value : best;
+            wins = k_binary(k, OP_and, high, k_scalar(k, OP_not, &low, 1));
+        } else if (dtype_is_float(value->dtype)) {
+            const KExpr *nan = k_scalar(k, OP_isnan, &value, 1);
+            const KExpr *had = k_scalar(k, OP_isnan, &best, 1);
+            const KExpr *first = k_binary(k, OP_and, nan, k_scalar(k, OP_not, &had, 1));
+            wins = k_binary(k, OP_or, wins, first);
+        }
+        wins = kb_let(k, wins, "wins");
+        best = kb_let(k, k_select(k, wins, value, best), "best");
+        place = kb_let(k, k_select(k, wins, here, place), "place");
+    }
+    return place;
+}
+
 /* Two passes: the extreme (a nan counts), then the first place that has it. */
 const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
@@ -265,6 +296,10 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     const KExpr *inner[TYPE_MAX_RANK];
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = i < axis ? index[i] : i > axis ? index[i - 1] : NULL;
+    }
+    int64_t constant;
+    if (size_is_const(extent, &constant) && constant >= 1 && constant <= UNROLL_LIMIT) {
+        return unrolled_argreduce(k, op, inner, constant);
     }
     SumLoop extreme = sum_loop_begin(k, code, x->type.dtype);
     inner[axis] = sum_loop_axis(k, &extreme, extent, true);
