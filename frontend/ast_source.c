@@ -164,7 +164,9 @@ static void print_axis_fn(const AstExpr *expr, Str *out) {
         str_add(out, i ? ", " : "");
         print_terms(&expr->as.axis_fn.operands.items[i].terms, out);
     }
-    str_add(out, " -> ");
+    bool no_operand =
+        expr->as.axis_fn.operands.count == 1 && expr->as.axis_fn.operands.items[0].terms.count == 0;
+    str_add(out, no_operand ? "-> " : " -> ");
     print_terms(&expr->as.axis_fn.result.terms, out);
     if (expr->as.axis_fn.by.text) {
         str_addf(out, " by %s", expr->as.axis_fn.by.text);

@@ -94,7 +94,7 @@ static void axis_functions(void **state) {
     expect_expr("{b c y x -> b c by mean}(x)", "(call {b c y x -> b c by mean} x)");
     expect_expr("{b i k, b j k -> b i j}(p, q)", "(call {b i k, b j k -> b i j} p q)");
     expect_expr("{... 1 -> ... k=(n + 1)}(x)", "(call {... 1 -> ... k=(n + 1)} x)");
-    expect_expr("{-> }(x)", "(call { -> } x)");
+    expect_expr("{-> }(x)", "(call {-> } x)");
     expect_expr("x |> {b in -> in b} |> f", "(pipe f (pipe {b in -> in b} x))");
 }
 
