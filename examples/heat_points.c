@@ -38,8 +38,8 @@ static int write_points(dlc_context *context, const char *folder, int64_t n, uin
     int status = data ? 0 : 1;
     for (int column = 0; status == 0 && column < (grid ? 2 : 3); column++) {
         for (int64_t i = 0; i < n; i++) {
-            double on_grid =
-                (double)(column == 0 ? i % grid : i / (grid ? grid : 1)) / (double)(grid - 1);
+            int64_t at = grid == 0 ? 0 : column == 0 ? i % grid : i / grid;
+            double on_grid = grid == 0 ? 0 : (double)at / (double)(grid - 1);
             data[i] = (float)(grid ? on_grid : random_unit(&seed));
         }
         status = write_column(context, folder, names[column], data, n);
