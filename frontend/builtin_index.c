@@ -88,7 +88,7 @@ Val builtin_scatter_add(BuiltinCall *call) {
             return val_error();
         }
         rank = ids->type.rank;
-        memcpy(shape, ids->type.dims, (size_t)rank * sizeof(shape[0]));
+        copy_sizes(shape, ids->type.dims, rank);
     }
     Value like = {.type = type_make(lw->context, dtype, rank, shape)};
     Val pair[] = {val_tensor(&like, false, call->places[1]), val_tensor(u, false, call->places[2])};
@@ -155,7 +155,7 @@ Val builtin_slice(BuiltinCall *call) {
         !starts_at(call, x, axis, start_index(call, 1), starts)) {
         return val_error();
     }
-    memcpy(shape, x->type.dims, (size_t)x->type.rank * sizeof(shape[0]));
+    copy_sizes(shape, x->type.dims, x->type.rank);
     shape[axis] = size;
     return made(call, b_dynamic_slice(&lw->b, x, starts, shape), is_weak(call->args[0]));
 }

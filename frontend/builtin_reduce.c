@@ -26,7 +26,7 @@ static Val keep_axes(const Reduce *r, Val x) {
         return x;
     }
     const Size *shape[TYPE_MAX_RANK];
-    memcpy(shape, r->full.dims, (size_t)r->full.rank * sizeof(shape[0]));
+    copy_sizes(shape, r->full.dims, r->full.rank);
     for (int32_t i = 0; i < r->n_axes; i++) {
         shape[r->axes[i]] = size_const(r->lw->context, 1);
     }

@@ -294,7 +294,7 @@ struct Lower {
     const char *init_path; /* of the initial value under construction, or NULL */
     int32_t depth;
     int64_t n_iterations, n_ops;
-    bool limit_hit; /* a limit was reported: wind down quickly */
+    bool limit_hit;   /* a limit was reported: wind down quickly */
     int64_t n_errors; /* reported so far, those told already by an earlier Func included */
     /* the diagnostic that still takes notes; call places are added when the next one opens */
     Diag *open_diag;
@@ -395,6 +395,12 @@ Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank
 Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place place);
 bool dtype_promote(DType a, DType b, DType *out);
 DType lower_float(const Lower *lw); /* the default float */
+/* memcpy for sizes; a rank-0 shape may be NULL. */
+static inline void copy_sizes(const Size **to, const Size *const *from, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
 
 /* -- lower_number.c: arithmetic on compile-time numbers and sizes */
 

@@ -386,7 +386,7 @@ static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *v
     bool rest = has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     const Size *shape[TYPE_MAX_RANK];
-    memcpy(shape, have.dims, (size_t)have.rank * sizeof(shape[0]));
+    copy_sizes(shape, have.dims, have.rank);
     bool differs = false;
     for (int32_t i = 0; i < fixed; i++) {
         const AstSize *size = &type->sizes.items[i + (rest ? 1 : 0)];

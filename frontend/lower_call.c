@@ -100,9 +100,10 @@ bool lower_arguments(Lower *lw, const Fn *fn, const AstExpr *expr, Args *out) {
         bool wants_fn = param && param->type && param->type->kind == AST_TYPE_FN;
         Val value = wants_fn ? lower_fn_argument(lw, arg->value) : lower_expr(lw, arg->value);
         good = good && !val_is_error(value);
-        out->items[out->count++] =
-            (Arg){.name = arg->name.text, .value = value, .place = arg->value->place,
-                  .name_place = arg->name.place};
+        out->items[out->count++] = (Arg){.name = arg->name.text,
+                                         .value = value,
+                                         .place = arg->value->place,
+                                         .name_place = arg->name.place};
     }
     return good;
 }

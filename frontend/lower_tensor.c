@@ -331,7 +331,7 @@ bool lower_same_size(Lower *lw, const Size *a, Place place_a, const Size *b, Pla
 static int32_t val_shape(Lower *lw, const Val *value, const Size **dims) {
     if (value->kind == VAL_TENSOR) {
         Type type = value->as.tensor->type;
-        memcpy(dims, type.dims, (size_t)type.rank * sizeof(dims[0]));
+        copy_sizes(dims, type.dims, type.rank);
         return type.rank;
     }
     int64_t sizes[TYPE_MAX_RANK];

@@ -1,0 +1,50 @@
+/* What the files of training share: a step under way. Private to lower_train*.c. */
+#ifndef DLC_FRONTEND_LOWER_TRAIN_H
+#define DLC_FRONTEND_LOWER_TRAIN_H
+
+#include "frontend/lower.h"
+
+/* One `minimize` line, or the plain optimizers together. */
+typedef struct Objective {
+    const char *loss;         /* NULL: the sum of all losses */
+    const AstExprs *over;     /* NULL: every parameter */
+    OptimizerUse *optimizers; /* with their `for` globs */
+    int32_t n_optimizers;
+    Place place;
+} Objective;
+
+typedef struct Train {
+    Lower *lw;
+    FuncState *fs;
+    Place place;
+    int64_t accumulate;
+    double clip, ema;
+    bool has_clip, has_ema;
+    Objective *objectives;
+    int32_t n_objectives;
+    PersistUse **params; /* of the objective at hand */
+    Value **grads;
+    int32_t n_params;
+    bool *moved;         /* by index into fs->uses: has a next value */
+    Value *loss, *norm2; /* of the objective at hand */
+    Value *ok;           /* of all so far */
+    Value *total_norm2;
+} Train;
+
+/* lower_train.c */
+Value *train_binary(Train *t, OpCode code, Value *x, Value *y);
+Value *train_unary(Train *t, OpCode code, Value *x);
+Value *train_number(Train *t, double value, Type type);
+/* A rank-0 value to the element type and shape of `like`. */
+Value *train_spread(Train *t, Value *x, Value *like);
+
+/* lower_train_forward.c: which parameters are trained on what, and their gradients */
+bool train_matches(Lower *lw, const AstExprs *globs, const char *path);
+void train_warn_unmatched(Train *t, const AstExprs *globs);
+bool train_read_objectives(Train *t);
+/* Lowers the body and takes the gradients of one objective on `inputs`. */
+bool train_forward(Train *t, const Objective *objective, Value *const *inputs);
+/* The same in a loop over `accumulate` parts of the batch. */
+bool train_micro_batches(Train *t, const Objective *objective);
+
+#endif
