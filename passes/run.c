@@ -1,5 +1,6 @@
 /* The pass runner: walks pipeline.def over each Func, repeats groups until nothing changes,
  * verifies, prints and times. Passes themselves do none of that. */
+#include "passes/fuse.h"
 #include "passes/pass.h"
 #include <time.h>
 
@@ -86,7 +87,8 @@ static void print_after(Run *run, Func *func, const char *pass) {
  * reaches the public call; it is released here on the ordinary path and with the module otherwise.
  */
 static bool run_pass(Run *run, Func *func, const Step *step) {
-    if (run->options->skip && list_has(run->options->skip, step->name)) {
+    bool skipped = run->options->skip && list_has(run->options->skip, step->name);
+    if (skipped && !(step->gives & PROP_FUSED)) {
         return false;
     }
     if ((func->properties & step->needs) != step->needs) {
@@ -101,7 +103,12 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
     func_renumber(func);
     int32_t ops_before = func->n_ops;
     double start = run->options->time_passes ? seconds_now() : 0;
-    bool changed = step->run(&pass, func);
+    bool changed = false;
+    if (skipped) {
+        fuse_trivially(&pass, func); /* backends take kernels only: one op in each */
+    } else {
+        changed = step->run(&pass, func);
+    }
     double seconds = run->options->time_passes ? seconds_now() - start : 0;
     arena_clear(scratch);
     func->properties |= step->gives;

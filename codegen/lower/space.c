@@ -144,19 +144,36 @@ static bool needs_reduction(Seen *seen, const Value *v) {
     return false;
 }
 
-/* Windows of a pooling are reductions of a few elements; the largest one shapes the nest. */
+/* Whether a nest over the reduction's space can write every result: each ranges over the space or
+ * over its kept axes. */
+static bool results_fit(KBuild *k, const ReduceSpace *space) {
+    const Size *kept = type_elements(kb_context(k), space->kept);
+    for (int32_t r = 0; r < kb_fusion(k)->n_results; r++) {
+        if (!reduce_result_is_full(k, space, r) &&
+            type_elements(kb_context(k), kb_result_value(k, r)->type) != kept) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Windows of a pooling are reductions of a few elements; the largest one shapes the nest. One that
+ * waits for another does so only where nothing else fits: the inner one is then a loop in it. */
 const Op *reduce_anchor(KBuild *k) {
     const Op *best = NULL;
     double most = -1;
-    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
-        if (!is_anchor_kind(op)) {
-            continue;
-        }
-        Seen seen = {0};
-        ReduceSpace space = reduce_space(k, op);
-        if (space.n_reduced > most && !needs_reduction(&seen, op->operands[0])) {
-            best = op;
-            most = space.n_reduced;
+    for (int32_t round = 0; round < 2 && !best; round++) {
+        BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
+            if (!is_anchor_kind(op)) {
+                continue;
+            }
+            Seen seen = {0};
+            ReduceSpace space = reduce_space(k, op);
+            if (space.n_reduced > most && results_fit(k, &space) &&
+                (round == 1 || !needs_reduction(&seen, op->operands[0]))) {
+                best = op;
+                most = space.n_reduced;
+            }
         }
     }
     return best;

@@ -574,7 +574,25 @@ def schedules():
     out.save()
 
 
-for make in (activations, losses, norms, convolutions, pooling, recurrent, attention, schedules):
+def boxes():
+    out = Out("boxes")
+    b = [[0, 0, 2, 2], [0.1, 0, 2.1, 2], [3, 3, 4, 5], [0, 1, 2, 3]]
+
+    def iou(p, q):
+        w = max(0, min(p[2], q[2]) - max(p[0], q[0]))
+        h = max(0, min(p[3], q[3]) - max(p[1], q[1]))
+        area = lambda r: (r[2] - r[0]) * (r[3] - r[1])
+        return w * h / (area(p) + area(q) - w * h)
+    out.add("infer", "iou", [[iou(p, q) for q in b] for p in b])
+    found = [i for i, v in enumerate(value("x", B)) if v > 0.05]
+    out.add("infer", "index", (found + [0] * 4)[:4])
+    out.add("infer", "count", len(found))
+    out.add("infer", "kept", [1, 2, 3])
+    out.add("infer", "n", 3)
+    out.save()
+
+
+for make in (boxes, activations, losses, norms, convolutions, pooling, recurrent, attention, schedules):
     make()
 for rule in (sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax, nadam, radam, lamb, lion):
     optimizer(rule.__name__, rule)
