@@ -194,13 +194,13 @@ int main(void) {
     static char sgd[] = "sgd", adam[] = "adam", adamw[] = "adamw", rmsprop[] = "rmsprop",
                 adagrad[] = "adagrad", adadelta[] = "adadelta", adamax[] = "adamax",
                 nadam[] = "nadam", radam[] = "radam", lamb[] = "lamb", lion[] = "lion";
-    static char schedules[] = "schedules";
+    static char schedules[] = "schedules", boxes[] = "boxes";
     struct CMUnitTest tests[] = {
 #define CASE(name) {#name, run_case, NULL, NULL, name}
         CASE(activations), CASE(losses),    CASE(norms),    CASE(convolutions), CASE(pooling),
         CASE(recurrent),   CASE(attention), CASE(sgd),      CASE(adam),         CASE(adamw),
         CASE(rmsprop),     CASE(adagrad),   CASE(adadelta), CASE(adamax),       CASE(nadam),
-        CASE(radam),       CASE(lamb),      CASE(lion),     CASE(schedules),
+        CASE(radam),       CASE(lamb),      CASE(lion),     CASE(schedules),    CASE(boxes),
 #undef CASE
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
