@@ -287,14 +287,27 @@ static void merge_producers(Fuse *f, int32_t unit) {
     }
 }
 
-/* Groups that read one value and range over one space. */
+static void merge_plain(Fuse *f, int32_t a, int32_t b, bool only_reductions) {
+    int32_t x = fuse_group(f, a), y = fuse_group(f, b);
+    GroupKind kind = f->groups[x].kind, other = f->groups[y].kind;
+    bool plain = (kind == GROUP_LOOP || kind == GROUP_REDUCE) &&
+                 (other == GROUP_LOOP || other == GROUP_REDUCE);
+    if (only_reductions) {
+        plain = kind == GROUP_REDUCE && other == GROUP_REDUCE;
+    }
+    if (x != y && plain) {
+        try_merge(f, x, y);
+    }
+}
+
+/* Groups that range over one space and read one value, or, reductions, values of one group. */
 static void merge_siblings(Fuse *f) {
-    int32_t n_values = f->func->n_values;
-    int32_t *last_reader = ARENA_ARRAY(f->arena, int32_t, n_values + 1);
-    for (int32_t i = 0; i <= n_values; i++) {
+    int32_t n_values = f->func->n_values, n_units = (int32_t)f->units.count;
+    int32_t *last_reader = ARENA_ARRAY(f->arena, int32_t, n_values + n_units + 1);
+    for (int32_t i = 0; i < n_values + n_units; i++) {
         last_reader[i] = -1;
     }
-    for (size_t u = 0; u < f->units.count; u++) {
+    for (int32_t u = 0; u < n_units; u++) {
         const Unit *unit = &f->units.items[u];
         if (!unit->is_live || (unit->kind != GROUP_LOOP && unit->kind != GROUP_REDUCE)) {
             continue;
@@ -304,17 +317,18 @@ static void merge_siblings(Fuse *f) {
             if (edge->value->type.rank == 0 || !map_is_same(&edge->map, unit->space.rank)) {
                 continue;
             }
-            int32_t other = last_reader[edge->value->id];
-            int32_t mine = fuse_group(f, (int32_t)u);
-            if (other >= 0 && fuse_group(f, other) != mine) {
-                GroupKind a = f->groups[fuse_group(f, other)].kind, b = f->groups[mine].kind;
-                bool plain = (a == GROUP_LOOP || a == GROUP_REDUCE) &&
-                             (b == GROUP_LOOP || b == GROUP_REDUCE);
-                if (plain) {
-                    try_merge(f, fuse_group(f, other), mine);
-                }
+            int32_t *by_value = &last_reader[edge->value->id];
+            if (*by_value >= 0) {
+                merge_plain(f, *by_value, u, false);
             }
-            last_reader[edge->value->id] = (int32_t)u;
+            *by_value = u;
+            if (edge->unit >= 0 && unit->kind == GROUP_REDUCE) {
+                int32_t *by_group = &last_reader[n_values + fuse_group(f, edge->unit)];
+                if (*by_group >= 0) {
+                    merge_plain(f, *by_group, u, true);
+                }
+                *by_group = u;
+            }
         }
     }
 }

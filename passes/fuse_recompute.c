@@ -132,15 +132,38 @@ static bool group_reads(Fuse *f, int32_t index, const Value *v) {
     return false;
 }
 
-/* Bytes that a reader would have to keep alive in place of the value. */
-static double new_bytes(Fuse *f, const Cone *cone, int32_t reader) {
-    double bytes = 0;
-    for (int32_t i = 0; i < cone->n_anchors; i++) {
-        if (!group_reads(f, reader, cone->anchors[i])) {
-            bytes += value_bytes(f, cone->anchors[i]);
+/* Whether the value is in memory when the reader runs, whoever recomputes what. */
+static bool stays_alive(Fuse *f, const Value *v, const Group *reader) {
+    if (!v->op) {
+        return true;
+    }
+    if (v->op->parent != f->block || v->op->id >= f->n_ids || f->unit_of[v->op->id] < 0) {
+        return true;
+    }
+    const Unit *unit = &f->units.items[f->unit_of[v->op->id]];
+    for (size_t i = 0; i < unit->users.count; i++) {
+        const Unit *user = &f->units.items[unit->users.items[i]];
+        if (user->is_live && unit->users.items[i] >= reader->first &&
+            fuse_group(f, unit->users.items[i]) != fuse_group(f, f->unit_of[v->op->id])) {
+            return true;
         }
     }
-    return bytes;
+    return false;
+}
+
+/* Bytes that a reader would have to read, and to keep alive, in place of the value. */
+static void new_bytes(Fuse *f, const Cone *cone, int32_t reader, double *out_read,
+                      double *out_kept) {
+    *out_read = *out_kept = 0;
+    for (int32_t i = 0; i < cone->n_anchors; i++) {
+        if (!group_reads(f, reader, cone->anchors[i])) {
+            double bytes = value_bytes(f, cone->anchors[i]);
+            *out_read += bytes;
+            if (!stays_alive(f, cone->anchors[i], &f->groups[reader])) {
+                *out_kept += bytes;
+            }
+        }
+    }
 }
 
 static void consider(Fuse *f, int32_t index) {
@@ -158,7 +181,9 @@ static void consider(Fuse *f, int32_t index) {
     }
     double own = value_bytes(f, unit->op->results[0]);
     for (int32_t i = 0; i < n_readers; i++) {
-        if (new_bytes(f, &cone, readers[i]) > 1.1 * own) {
+        double read, kept;
+        new_bytes(f, &cone, readers[i], &read, &kept);
+        if (kept > 1.1 * own || read > 2.2 * own) {
             return;
         }
     }

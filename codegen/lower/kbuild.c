@@ -414,7 +414,9 @@ static int64_t site_number(KBuild *k, Place place, const char *text) {
 
 void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const KExpr *value,
               const KExpr *bound) {
-    if (k_is_false(bad)) {
+    static const char fault_key[] = "fault";
+    const KExpr *parts[3] = {bad, value, bound};
+    if (k_is_false(bad) || memo_find(k, fault_key, parts, 3)) {
         return;
     }
     KStmt *stmt = new_stmt(k, KS_FAULT);
@@ -422,8 +424,11 @@ void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const 
     stmt->begin = value;
     stmt->end = bound;
     stmt->site = site_number(k, place, text);
-    const KExpr *parts[3] = {bad, value, bound};
-    append(k, scope_at(k, index_depth(parts, 3)), stmt);
+    Scope *scope = scope_at(k, index_depth(parts, 3));
+    append(k, scope, stmt);
+    if (!node_of(bad)->is_volatile) {
+        memo_add(k, scope, fault_key, parts, 3, bad);
+    }
 }
 
 void kb_contract(KBuild *k, const KBContract *contract) {
