@@ -1,5 +1,5 @@
-/* Runs a fused Func by its kernels: every fusion is lowered and executed, by the loop IR's interpreter or as
- * compiled code; loops, views and checks are done here. For tests. */
+/* Runs a fused Func by its kernels: every fusion is lowered and executed, by the loop IR's
+ * interpreter or as compiled code; loops, views and checks are done here. For tests. */
 #ifndef DLC_TESTS_OPS_KERNEL_EXEC_H
 #define DLC_TESTS_OPS_KERNEL_EXEC_H
 
@@ -11,10 +11,10 @@ typedef struct KernelExec {
     const Machine *machine;
     const int64_t *dim_values;
     int32_t n_dims;
-    bool compiled;  /* by the CPU backend, else interpreted */
-    bool inplace;   /* results take their operand's buffer where the lowering allows it */
-    bool backwards; /* tiles in reverse order */
-    bool verbose;   /* print kernels */
+    bool compiled;     /* by the CPU backend, else interpreted */
+    bool inplace;      /* results take their operand's buffer where the lowering allows it */
+    bool backwards;    /* tiles in reverse order */
+    bool verbose;      /* print kernels */
     int32_t n_kernels; /* counted */
     Arena arena;
     LowerContext lower;

@@ -1,5 +1,5 @@
-/* Runs loop IR directly, statement by statement, checking the bounds of every access and that nothing is
- * read before it is set: catches wrong index arithmetic without a backend. */
+/* Runs loop IR directly, statement by statement, checking the bounds of every access and that
+ * nothing is read before it is set: catches wrong index arithmetic without a backend. */
 #ifndef DLC_TESTS_OPS_KERNEL_INTERP_H
 #define DLC_TESTS_OPS_KERNEL_INTERP_H
 

@@ -133,12 +133,12 @@ static void each_seed(uint64_t count, bool compiled) {
 
 static void test_interpreted(void **state) {
     (void)state;
-    each_seed(1500, false);
+    each_seed(600, false);
 }
 
 static void test_compiled(void **state) {
     (void)state;
-    each_seed(60, true);
+    each_seed(25, true);
 }
 
 int main(void) {
