@@ -167,8 +167,8 @@ static void schedule_func(Schedule *s) {
     VEC_PUSH(s->arena, &tables->entries, entry);
 }
 
-void schedule_module(Module *module, const Machine *machine, PlanWriter *writer, TargetTables *tables,
-                     KernelPool *pool) {
+void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
+                     TargetTables *tables, KernelPool *pool) {
     for (Func *func = module->first; func; func = func->next) {
         Schedule schedule = {.module = module,
                              .context = module->context,

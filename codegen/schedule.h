@@ -19,7 +19,7 @@ void kernel_pool_init(KernelPool *pool, Arena *arena);
 /* Schedules every Func of the module (fused, verified) into the tables; `pool` receives the
  * kernels. Leaves through the boundary with DLC_ERROR_INTERNAL and a diagnostic when an op has no
  * place in a schedule. */
-void schedule_module(Module *module, const Machine *machine, PlanWriter *writer, TargetTables *tables,
-                     KernelPool *pool);
+void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
+                     TargetTables *tables, KernelPool *pool);
 
 #endif

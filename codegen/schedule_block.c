@@ -223,6 +223,7 @@ static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
     command->n_sizes = kernel->n_sizes;
     command->extent = plan_writer_size(s->writer, tiles);
     command->text = plan_writer_string(s->writer, op->label);
+    command->place = plan_writer_string(s->writer, place_text(s, op->place));
     if (first) {
         const Size *flops, *bytes;
         fusion_cost(s, op, &flops, &bytes);
@@ -246,6 +247,12 @@ static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
             break;
         }
         command_add_ref(s, command, spot);
+        if (bind.kind == BIND_RESULT && kernel->buffers[b].is_written) {
+            PlanRef *ref = &s->tables->refs.items[s->tables->refs.count - 1];
+            Type type = op->results[bind.index]->type;
+            ref->written = (int32_t)type.dtype + 1;
+            ref->bytes = plan_writer_size(s->writer, type_bytes(s->context, type));
+        }
     }
 }
 

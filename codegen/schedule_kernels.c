@@ -8,11 +8,15 @@ void kernel_pool_init(KernelPool *pool, Arena *arena) {
     map_init(&pool->sites, arena);
 }
 
+const char *place_text(Schedule *s, Place place) {
+    return place.source
+               ? arena_format(s->arena, "%s:%d:%d", place.source->name, place.line, place.column)
+               : "";
+}
+
 int64_t site_number(void *user, Place place, const char *text) {
     Schedule *s = user;
-    const char *at = place.source ? arena_format(s->arena, "%s:%d:%d", place.source->name,
-                                                 place.line, place.column)
-                                  : "";
+    const char *at = place_text(s, place);
     const char *key = arena_format(s->arena, "%s\n%s", at, text ? text : "");
     void *known = map_get(&s->pool->sites, key);
     if (known) {

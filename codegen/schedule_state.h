@@ -80,7 +80,7 @@ void memory_touch(Schedule *s, int32_t memory);
 void memory_touch_last(Schedule *s, int32_t memory);
 void memory_unite(Schedule *s, int32_t a, int32_t b);
 void schedule_enter(Schedule *s, Loop *loop);
-void schedule_leave(Schedule *s);              /* its last command is the next one */
+void schedule_leave(Schedule *s);          /* its last command is the next one */
 int64_t command_number(const Schedule *s); /* of the next command, in this entry */
 PlanCommand *command_add(Schedule *s, PlanCommandKind kind);
 void command_add_ref(Schedule *s, PlanCommand *command, const Spot *spot); /* and touches */
@@ -91,6 +91,7 @@ void emit_copy(Schedule *s, const Spot *to, const Spot *from, Type type);
 void memories_write(Schedule *s, int64_t n_commands);
 
 /* -- schedule_kernels.c */
+const char *place_text(Schedule *s, Place place);               /* "digits.dl:12:5", or "" */
 int64_t site_number(void *user, Place place, const char *text); /* user: a Schedule */
 void lower_all(Schedule *s);
 /* The kernel's number in the plan, made at first sight. */

@@ -133,6 +133,33 @@ static void fault_set(dlc_session *session, int32_t site, int64_t value, int64_t
     }
 }
 
+static void replay_note(Walk *walk, int32_t i, double value) {
+    int32_t *first = isnan(value) ? &walk->session->first_nan : &walk->session->first_inf;
+    if (!isfinite(value) && *first < 0) {
+        *first = i;
+    }
+}
+
+/* Looks through the float results that launch `i` wrote. */
+static void replay_check(Walk *walk, int32_t i) {
+    const Layout *layout = walk->layout;
+    const PlanCommand *command = &walk->commands[i];
+    for (int32_t r = 0; r < command->n_refs; r++) {
+        const PlanRef *ref = &layout->tables->refs[command->first_ref + r];
+        int32_t dtype = ref->written - 1;
+        int64_t bytes;
+        if (dtype < 0 || dtype > PLAN_BF16 ||
+            !plan_eval(layout->file, ref->bytes, layout->vars, &bytes)) {
+            continue;
+        }
+        const uint8_t *at = ref_address(walk, i, r, bytes);
+        int width = plan_dtype_bytes(dtype);
+        for (int64_t e = 0; at && e < bytes / width; e++) {
+            replay_note(walk, i, element_double(at + e * width, dtype));
+        }
+    }
+}
+
 static dlc_status launch_run(Walk *walk, int32_t i) {
     dlc_session *session = walk->session;
     const Layout *layout = walk->layout;
@@ -157,6 +184,9 @@ static dlc_status launch_run(Walk *walk, int32_t i) {
         }
         *fault = (KernelFault){0};
     }
+    if (session->replaying) {
+        replay_check(walk, i);
+    }
     return DLC_OK;
 }
 
@@ -165,7 +195,8 @@ static void show_run(Walk *walk, int32_t i, const uint8_t *data) {
     const Layout *layout = walk->layout;
     dlc_context *context = walk->session->context;
     int64_t dims[PLAN_MAX_RANK], bytes;
-    if (!context->log || !plan_shape(layout->file, command->type, layout->vars, dims, &bytes)) {
+    if (!context->log || walk->session->replaying ||
+        !plan_shape(layout->file, command->type, layout->vars, dims, &bytes)) {
         return;
     }
     char shape[256], values[512] = "";
@@ -382,6 +413,33 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
     session->last = entry;
     session->last_ok = run_ok(session, entry);
     return DLC_OK;
+}
+
+static void command_describe(const dlc_session *session, const EntryState *entry, int32_t number,
+                             const char *what, char *out, size_t n_out) {
+    if (number < 0) {
+        return;
+    }
+    const PlanCommand *command = &session->tables->commands[entry->record->first_command + number];
+    const char *place = plan_text(session->file, command->place);
+    const char *label = plan_text(session->file, command->text);
+    size_t at = strlen(out);
+    snprintf(out + at, n_out - at, "; the first %s comes from %s%s%s (%s)", what, place,
+             *place && *label ? ", " : "", label,
+             plan_text(session->file, session->tables->kernels[command->kernel].name));
+}
+
+void session_find_non_finite(dlc_session *session, EntryState *entry, char *out, size_t n_out) {
+    session->replaying = true;
+    session->first_nan = -1;
+    session->first_inf = -1;
+    dlc_status status = session_execute(session, entry);
+    session->replaying = false;
+    out[0] = '\0';
+    if (status == DLC_OK) {
+        command_describe(session, entry, session->first_nan, "nan", out, n_out);
+        command_describe(session, entry, session->first_inf, "infinity", out, n_out);
+    }
 }
 
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i) {

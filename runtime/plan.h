@@ -182,8 +182,10 @@ typedef enum PlanResultRole {
 
 typedef struct PlanRef {
     int32_t buffer;
-    int32_t reserved;
+    int32_t
+        written; /* LAUNCH: element type of the op's result that is written here, plus 1; else 0 */
     PlanProgram offset; /* bytes from the buffer's start */
+    PlanProgram bytes;  /* of that result */
 } PlanRef;
 
 typedef struct PlanResult {
@@ -247,9 +249,9 @@ typedef struct PlanCommand {
     PlanProgram extent, other;
     PlanProgram flops, bytes; /* work of the op, on its first launch; count 0: none */
     int64_t limit;
-    uint32_t text; /* LAUNCH: the op's label; SHOW: the name */
-    int32_t reserved;
-    PlanType type; /* SHOW */
+    uint32_t text;  /* LAUNCH: the op's label; SHOW: the name */
+    uint32_t place; /* LAUNCH: of the op in the program, "digits.dl:12:5" */
+    PlanType type;  /* SHOW */
 } PlanCommand;
 
 /* Buffers a and b of the entry exchange their memory. */

@@ -99,7 +99,10 @@ static bool ref_ok(Check *c, const PlanEntry *entry, const PlanRef *ref, bool lo
     if (ref->buffer < 0 || ref->buffer >= entry->n_buffers) {
         return fail(c, ref, "a command refers to no buffer");
     }
-    return program_ok(c, ref, ref->offset, loops);
+    if (ref->written < 0 || ref->written > PLAN_N_DTYPES) {
+        return fail(c, ref, "a reference is malformed");
+    }
+    return program_ok(c, ref, ref->offset, loops) && program_ok(c, ref, ref->bytes, false);
 }
 
 static int32_t refs_needed(const PlanCommand *command, const PlanTables *tables) {
@@ -148,7 +151,8 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
         !program_ok(c, command, command->extent, false) ||
         !program_ok(c, command, command->other, false) ||
         !program_ok(c, command, command->flops, false) ||
-        !program_ok(c, command, command->bytes, false) || !text_ok(c, command, command->text)) {
+        !program_ok(c, command, command->bytes, false) || !text_ok(c, command, command->text) ||
+        !text_ok(c, command, command->place)) {
         return false;
     }
     if (command->kind == PLAN_SHOW && !type_ok(c, command, command->type)) {

@@ -77,8 +77,9 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
     if (command->site >= 0) {
         str_addf(out, " \"%s\"", plan_text(file, tables->sites[command->site].text));
     }
-    if (command->text) {
-        str_addf(out, "  # %s", plan_text(file, command->text));
+    if (command->text || command->place) {
+        str_addf(out, "  # %s%s%s", plan_text(file, command->text),
+                 command->text && command->place ? " " : "", plan_text(file, command->place));
     }
     str_add(out, "\n");
 }

@@ -6,13 +6,15 @@
 #include <math.h>
 #include <stdio.h>
 
-static dlc_status non_finite(dlc_session *session, const EntryState *entry) {
-    return context_fail(
-        session->context, DLC_ERROR_NON_FINITE,
-        "step %" PRId64 " of '%s': loss (%g) or gradients are not finite; nothing was "
-        "stored",
-        session_counter(session, "step"), plan_text(session->file, entry->record->name),
-        session_loss(session, entry));
+static dlc_status non_finite(dlc_session *session, EntryState *entry) {
+    double loss = session_loss(session, entry);
+    char where[1024];
+    session_find_non_finite(session, entry, where, sizeof(where));
+    return context_fail(session->context, DLC_ERROR_NON_FINITE,
+                        "step %" PRId64 " of '%s': loss (%g) or gradients are not finite; nothing "
+                        "was stored%s",
+                        session_counter(session, "step"),
+                        plan_text(session->file, entry->record->name), loss, where);
 }
 
 dlc_status dlc_run(dlc_session *session, const char *name) {

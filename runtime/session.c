@@ -307,8 +307,7 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number
         }
     }
     if (!input->data || bytes > input->capacity) {
-        void *data =
-            memory_new_aligned(&session->context->allocator, (size_t)layout_round(bytes));
+        void *data = memory_new_aligned(&session->context->allocator, (size_t)layout_round(bytes));
         if (!data) {
             return context_out_of_memory(session->context);
         }

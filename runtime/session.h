@@ -72,7 +72,9 @@ struct dlc_session {
     EntryState *last; /* whose results the arena holds */
     bool last_ok;     /* RESULT_OK of the last run */
     KernelFault fault;
-    DLTensor lent; /* what dlc_view_* hands out */
+    bool replaying;               /* looking for the first values that are not finite */
+    int32_t first_nan, first_inf; /* commands of the replay; -1: none */
+    DLTensor lent;                /* what dlc_view_* hands out */
     int64_t lent_dims[PLAN_MAX_RANK];
     char name_buffer[256];
 };
@@ -106,6 +108,9 @@ int64_t session_counter(dlc_session *session, const char *name);
 /* execute.c: runs the entry on its layout. */
 dlc_status session_execute(dlc_session *session, EntryState *entry);
 dlc_status session_run(dlc_session *session, EntryState *entry); /* layout, execute */
+/* After a run whose OK is false: runs it again, checking every result, and writes "the first nan
+ * comes from …" to `out` (empty when all values are finite). */
+void session_find_non_finite(dlc_session *session, EntryState *entry, char *out, size_t n_out);
 /* The address of result `i` after a run. */
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i);
 /* Sum of the losses of the last run, and INFO `name` (nan: none). */

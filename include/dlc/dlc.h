@@ -368,8 +368,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_view_output(dlc_session *session, const char
 DLC_API DLC_MUST_USE dlc_status dlc_take_output(dlc_session *session, const char *entry,
                                                 const char *name, DLManagedTensorVersioned **out);
 
-/* Tensor memory that a session holds for an entry, as it was allocated: what dlc_plan_summarize foretells for the
- * same dims. The arena is shared by all entries and as large as the largest that ran. */
+/* Tensor memory that a session holds for an entry, as it was allocated: what dlc_plan_summarize
+ * foretells for the same dims. The arena is shared by all entries and as large as the largest that
+ * ran. */
 typedef struct dlc_memory {
     int64_t persistent_bytes, input_bytes, arena_bytes, peak_bytes; /* peak: the sum */
 } dlc_memory;

@@ -1,5 +1,5 @@
-/* Fuzzes the plan loader. The input's checksums are made right first, so that the fuzzer gets past them; what
- * loads is laid out for its default dims and described. */
+/* Fuzzes the plan loader. The input's checksums are made right first, so that the fuzzer gets past
+ * them; what loads is laid out for its default dims and described. */
 #include "dlc/dlc.h"
 #include "runtime/plan.h"
 
@@ -68,7 +68,6 @@ static void use(dlc_context *context, dlc_plan *plan) {
         }
     }
 }
-
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Budget budget = {64 << 20};

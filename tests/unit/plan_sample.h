@@ -1,5 +1,5 @@
-/* For tests: a plan made by hand, for the null device: a parameter, an input with a free dim, and a loop
- * over its rows. No compiler needed. */
+/* For tests: a plan made by hand, for the null device: a parameter, an input with a free dim, and a
+ * loop over its rows. No compiler needed. */
 #ifndef DLC_TESTS_UNIT_PLAN_SAMPLE_H
 #define DLC_TESTS_UNIT_PLAN_SAMPLE_H
 

@@ -1,5 +1,5 @@
-/* The public API over the shared libraries: compiling from memory, training, faults, weights, checkpoints,
- * data, memory; every promise of dlc.h that a user would notice broken. */
+/* The public API over the shared libraries: compiling from memory, training, faults, weights,
+ * checkpoints, data, memory; every promise of dlc.h that a user would notice broken. */
 #include "dlc/dlc.h"
 
 #include <math.h>
@@ -145,13 +145,12 @@ static void keep_text(void *user, const char *stage, const char *text) {
 
 static void test_emit_and_retarget(void **state) {
     Fixture *f = *state;
-    static const char *const stages[] = {"ast", "ir", "grad", "fuse", "kernels", "schedule", "plan"};
+    static const char *const stages[] = {"ast",     "ir",       "grad", "fuse",
+                                         "kernels", "schedule", "plan"};
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
         char *text = NULL;
-        dlc_compile_options options = {.struct_size = sizeof(options),
-                                       .emit = stages[i],
-                                       .on_text = keep_text,
-                                       .user = &text};
+        dlc_compile_options options = {
+            .struct_size = sizeof(options), .emit = stages[i], .on_text = keep_text, .user = &text};
         OK(f, dlc_compile(f->context, model, strlen(model), &options, NULL));
         assert_non_null(text);
         assert_true(strlen(text) > 10);
@@ -258,6 +257,7 @@ static void test_fault(void **state) {
     y[1] = 0; /* a division by zero: the loss is infinite */
     OK(f, dlc_set_input(session, "train", "y", &ys));
     assert_int_equal(dlc_train_step(session, NULL), DLC_ERROR_NON_FINITE);
+    assert_non_null(strstr(dlc_last_error(f->context), "the first infinity comes from input:4:"));
     OK(f, dlc_view_variable(session, "table.weight", &table));
     assert_memory_equal(before, table->data, sizeof(before));
     y[1] = 1;

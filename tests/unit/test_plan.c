@@ -1,5 +1,5 @@
-/* The plan file: written, read back, laid out, walked; and every kind of damage refused with the file's name
- * and an offset. */
+/* The plan file: written, read back, laid out, walked; and every kind of damage refused with the
+ * file's name and an offset. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -197,8 +197,7 @@ static void reseal(uint8_t *bytes) {
     PlanHeader *header = (PlanHeader *)bytes;
     PlanSection *sections = (PlanSection *)(bytes + sizeof(*header));
     for (uint32_t i = 0; i < header->n_sections; i++) {
-        sections[i].crc =
-            (uint32_t)crc32(0, bytes + sections[i].offset, (uInt)sections[i].size);
+        sections[i].crc = (uint32_t)crc32(0, bytes + sections[i].offset, (uInt)sections[i].size);
     }
     header->table_crc = 0;
     size_t head = sizeof(*header) + header->n_sections * sizeof(*sections);
@@ -227,7 +226,8 @@ static void use_somehow(Fixture *f, dlc_plan *plan) {
     }
 }
 
-/* Every 32-bit word of every table set to values that lie, checksums right: refused, or harmless. */
+/* Every 32-bit word of every table set to values that lie, checksums right: refused, or harmless.
+ */
 static void test_lying(void **state) {
     Fixture *f = *state;
     uint8_t *copy = malloc(f->n_bytes);
@@ -267,14 +267,15 @@ static void test_lying_table(void **state) {
     Fixture *f = *state;
     uint8_t *copy = malloc(f->n_bytes);
     const PlanHeader *header = (const PlanHeader *)f->bytes;
-    const uint64_t lies[] = {0, 1, 63, UINT64_MAX, UINT64_MAX - 63, (uint64_t)1 << 32, f->n_bytes,
-                             f->n_bytes + 64};
+    const uint64_t lies[] = {
+        0, 1, 63, UINT64_MAX, UINT64_MAX - 63, (uint64_t)1 << 32, f->n_bytes, f->n_bytes + 64};
     for (uint32_t i = 0; i < header->n_sections; i++) {
         for (size_t field = 0; field < 3; field++) {
             for (size_t k = 0; k < sizeof(lies) / sizeof(lies[0]); k++) {
                 memcpy(copy, f->bytes, f->n_bytes);
                 PlanSection *section = (PlanSection *)(copy + sizeof(*header)) + i;
-                uint64_t *fields[] = {(uint64_t *)(void *)section, &section->offset, &section->size};
+                uint64_t *fields[] = {(uint64_t *)(void *)section, &section->offset,
+                                      &section->size};
                 if (*fields[field] == lies[k] || (section->size == 0 && field == 1)) {
                     continue;
                 }
