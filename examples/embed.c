@@ -1,4 +1,4 @@
-/* Compiles a model from memory, trains it on data made here, and predicts: the library in one page.
+/* Compiles a model from memory, trains it on data made here, and predicts: the library on one page.
  *     cc embed.c $(pkg-config --cflags --libs dlc) -lm -o embed && ./embed */
 #include <dlc/dlc.h>
 #include <math.h>
@@ -8,13 +8,11 @@
 
 static const char program[] = "dim B\n"
                               "model curve(x: f32[B, 1], y: f32[B, 1]) {\n"
-                              "    h = x |> linear(32) as first |> tanh\n"
-                              "    fit = h |> linear(1) as last\n"
+                              "    fit = x |> linear(32) as first |> tanh |> linear(1) as last\n"
                               "    output fit\n"
                               "    loss mse(fit, y)\n"
                               "}\n"
                               "train curve { optimizer adam(lr=0.01); batch 64; steps 2000 }\n";
-
 static dlc_context *context;
 
 static void check(dlc_status status) {
@@ -24,11 +22,6 @@ static void check(dlc_status status) {
     }
 }
 
-static DLTensor column(float *data, int64_t *shape) {
-    return (DLTensor){
-        .data = data, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
-}
-
 int main(void) {
     dlc_plan *plan;
     dlc_session *session;
@@ -36,9 +29,13 @@ int main(void) {
     check(dlc_compile(context, program, strlen(program), NULL, &plan));
     check(dlc_session_create(plan, NULL, &session));
     check(dlc_init_weights(session));
+
     float x[64], y[64];
     int64_t shape[2] = {64, 1};
-    DLTensor xs = column(x, shape), ys = column(y, shape);
+    DLTensor xs = {
+        .data = x, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+    DLTensor ys = xs;
+    ys.data = y;
     dlc_step_info info = {.struct_size = sizeof info};
     while (info.step < 2000) {
         for (int i = 0; i < 64; i++) {
@@ -49,14 +46,12 @@ int main(void) {
         check(dlc_set_input(session, "train", "y", &ys));
         check(dlc_train_step(session, &info));
     }
-    printf("loss %.6f after %lld steps\n", info.loss, (long long)info.step);
     const DLTensor *fit;
     check(dlc_set_input(session, "infer", "x", &xs));
     check(dlc_run(session, "infer"));
     check(dlc_view_output(session, "infer", "fit", &fit));
-    for (int i = 0; i < 4; i++) {
-        printf("sin(%+.3f) = %+.3f, predicted %+.3f\n", x[i], y[i], ((float *)fit->data)[i]);
-    }
+    printf("loss %.6f: sin(%.3f) = %.3f, predicted %.3f\n", info.loss, x[0], y[0],
+           ((float *)fit->data)[0]);
     dlc_session_destroy(session);
     dlc_plan_destroy(plan);
     dlc_context_destroy(context);
