@@ -164,10 +164,10 @@ static void declarations(void **state) {
                 "@keep fn f\n  argument x: float[..., C]\n  argument g: fn = h\n"
                 "  result (f32[C], int)\n  return x\n");
     expect_tree("train m {\n  optimizer for \"a.*\", \"b\" sgd(lr=0.1)\n"
-                "  minimize d over \"d.*\" adam\n  freeze \"x\"\n  batch 4; seed 1\n}\n",
+                "  minimize d over \"d.*\" adam\n  freeze \"x\"\n  batch N 4; seed 1\n}\n",
                 "train m\n  set optimizer for \"a.*\" \"b\" : (call sgd lr=0.1)\n"
                 "  set minimize d over \"d.*\" : adam\n  set freeze \"x\"\n"
-                "  set batch 4\n  set seed 1\n");
+                "  set batch N 4\n  set seed 1\n");
 }
 
 static void docs_and_places(void **state) {

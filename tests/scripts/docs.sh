@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The documentation says what is true: every complete program of docs/language.md (```dl) compiles
+# without errors, and docs/std.md is what the generator makes.
+set -u
+root=${DLC_SOURCE_ROOT:?}
+dlc=${DLC_BUILD_ROOT:?}/tools/dlc
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+"$root/tools/gen_std_docs.sh" --check || failed=1
+awk -v out="$scratch/program_" '
+/^```dl$/ { n++; inside = 1; next }
+/^```/ { inside = 0 }
+inside { print > (out n ".dl") }
+' "$root/docs/language.md"
+count=0
+for file in "$scratch"/*.dl; do
+    count=$((count + 1))
+    if ! "$dlc" check "$file"; then
+        cat "$file"
+        failed=1
+    fi
+    if ! "$dlc" fmt "$file" | cmp -s - "$file"; then
+        echo "docs/language.md: program $count is not in canonical layout" >&2
+        failed=1
+    fi
+done
+echo "docs: $count programs of docs/language.md"
+[ "$count" -gt 0 ] && [ "$failed" -eq 0 ]
