@@ -129,6 +129,12 @@ Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
             return val_error();
         }
     }
+    for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
+        call->args[i] = val_settled(lw, call->args[i]);
+    }
+    for (int32_t i = 0; i < call->n_rest; i++) {
+        call->rest[i].value = val_settled(lw, call->rest[i].value);
+    }
     lower_at(lw, place);
     Val result = builtin->handler(call);
     if (result.kind == VAL_TENSOR) {

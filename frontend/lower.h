@@ -46,8 +46,9 @@ typedef enum ValKind {
 typedef struct Val Val;
 struct Val {
     ValKind kind;
-    bool weak;   /* TENSOR: takes the element type of what it meets */
-    Place place; /* the expression that made it: the "other place" of diagnostics */
+    bool weak;           /* TENSOR: takes the element type of what it meets */
+    const char *setting; /* FLOAT: the run may give another value, by this name; see val_settled */
+    Place place;         /* the expression that made it: the "other place" of diagnostics */
     union {
         int64_t i;
         double f;
@@ -339,6 +340,9 @@ Val val_size(const Size *size, Place place);                       /* INT when c
 Val val_tensor(Value *value, bool weak, Place place);              /* ERROR for NULL */
 Val val_list(Lower *lw, ValKind kind, int32_t count, Place place); /* items zeroed */
 Val val_fn(Lower *lw, FnKind kind, const char *name, Place place);
+/* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
+ * shapes use the program's number. Other values are returned as they are. */
+Val val_settled(Lower *lw, Val value);
 static inline bool val_is_error(Val value) {
     return value.kind == VAL_ERROR;
 }

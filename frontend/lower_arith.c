@@ -197,6 +197,10 @@ Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     if (op == AST_OP_AND || op == AST_OP_OR) {
         return logic(lw, op, left, right, place);
     }
+    if (!(is_comparison(op) && val_is_number(left) && val_is_number(right))) {
+        left = val_settled(lw, left);
+        right = val_settled(lw, right);
+    }
     if (val_is_number(left) && val_is_number(right) && op != AST_OP_MATMUL) {
         Val result = number_binary(lw, op, left, right, place);
         if (result.kind != VAL_NONE) {
@@ -235,6 +239,7 @@ Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
 }
 
 Val lower_unary_minus(Lower *lw, Val value, Place place) {
+    value = val_settled(lw, value);
     switch (value.kind) {
     case VAL_ERROR:
         return value;

@@ -55,7 +55,9 @@ static bool clip_gradients(Train *t) {
     Type scalar = t->norm2->type;
     Value *norm =
         train_binary(t, OP_add, train_unary(t, OP_sqrt, t->norm2), train_number(t, 1e-6, scalar));
-    Value *scale = train_binary(t, OP_div, train_number(t, t->clip, scalar), norm);
+    Val limit = val_float(t->clip, t->place);
+    limit.setting = context_intern(t->lw->context, "set.clip_norm");
+    Value *scale = train_binary(t, OP_div, lower_as(t->lw, limit, scalar.dtype, t->place), norm);
     scale = train_binary(t, OP_min, scale, train_number(t, 1.0, scalar));
     for (int32_t i = 0; i < t->n_params; i++) {
         t->grads[i] = train_binary(t, OP_mul, t->grads[i], train_spread(t, scale, t->grads[i]));

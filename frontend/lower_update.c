@@ -77,6 +77,38 @@ static bool bind_rate(Lower *lw, OptimizerUse *use, Place place) {
     return use->lr != NULL;
 }
 
+Val val_settled(Lower *lw, Val value) {
+    if (value.setting == NULL || value.kind != VAL_FLOAT || lw->fs == NULL || lw->init_path) {
+        return value;
+    }
+    const char *key = arena_format(lw->arena, "%s=%.17g", value.setting, value.as.f);
+    Value *settled = map_get(&lw->fs->scalars, key);
+    if (settled == NULL) {
+        Place place = value.place;
+        Value *given = lower_run_scalar(lw, value.setting, DT_F64);
+        lower_at(lw, place);
+        Value *own = lower_made(lw, b_constant(&lw->b, value.as.f, type_scalar(DT_F64)), place);
+        Value *absent = lower_made(lw, b_unary(&lw->b, OP_isnan, given), place);
+        settled = own && absent ? lower_made(lw, b_select(&lw->b, absent, own, given), place) : NULL;
+        if (settled == NULL) {
+            return val_error();
+        }
+        map_set(&lw->fs->scalars, key, settled);
+    }
+    return val_tensor(settled, true, value.place);
+}
+
+/* Every number among the arguments but `lr` can be set by the run: `--set optimizer.beta2=0.9`. */
+static void bind_settings(Lower *lw, const AstDecl *decl) {
+    for (int32_t i = 0; i < decl->as.fn.params.count; i++) {
+        const char *name = decl->as.fn.params.items[i].name.text;
+        Binding *binding = scope_find(lw->scope, name, true);
+        if (binding && binding->value.kind == VAL_FLOAT && strcmp(name, "lr") != 0) {
+            binding->value.setting = context_internf(lw->context, "set.optimizer.%s", name);
+        }
+    }
+}
+
 /* -- one parameter's update */
 
 static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *param, Value *grad) {
@@ -85,6 +117,7 @@ static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *p
     if (!bind_params(lw, decl, use->args, site) || !bind_rate(lw, use, use->setting->place)) {
         return NULL;
     }
+    bind_settings(lw, decl);
     scope_define(lw, lw->scope, context_intern(lw->context, "param"),
                  val_tensor(param->value, false, use->setting->place), decl->place);
     scope_define(lw, lw->scope, context_intern(lw->context, "grad"),

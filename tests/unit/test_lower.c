@@ -190,6 +190,9 @@ static void fill_input(EvalTensor *tensor, int salt) {
 }
 
 static double scalar_arg(const Program *program, const char *name, int step) {
+    if (strncmp(name, "set.", 4) == 0) {
+        return NAN; /* not set by the run */
+    }
     if (strcmp(name, "lr") == 0) {
         return program->rate;
     }
