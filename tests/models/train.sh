@@ -31,6 +31,12 @@ bits() { # nats to bits
     awk -v nats="$1" 'BEGIN { print nats / log(2) }'
 }
 
+# A tenth of the text, from its middle, is held back.
+split_text() {
+    { head -c 750000 "$data/king_james.txt"; tail -c 250000 "$data/king_james.txt"; } > train.txt
+    tail -c +750001 "$data/king_james.txt" | head -c 100000 > held.txt
+}
+
 values=()
 record() { # record NAME VALUE: one seed's figure
     name=$1
@@ -76,8 +82,7 @@ torch_example)
     ;;
 char_lstm)
     compile
-    head -c 1000000 "$data/king_james.txt" > train.txt
-    tail -c 100000 "$data/king_james.txt" > held.txt
+    split_text
     for seed in $seeds; do
         train --batch 32 --window 128 --steps 150 --data train=train.txt
         evaluate --batch 32 --window 128 --data held.txt
@@ -87,8 +92,7 @@ char_lstm)
     ;;
 gpt2)
     compile -D layers=4 -D width=128 -D heads=4 -D vocab=256 -D context=256
-    head -c 1000000 "$data/king_james.txt" > train.txt
-    tail -c 100000 "$data/king_james.txt" > held.txt
+    split_text
     for seed in $seeds; do
         train --batch "${GPT2_BATCH:-8}" --window "${GPT2_WINDOW:-128}" --steps "${GPT2_STEPS:-1500}" --data train=train.txt
         evaluate --batch 8 --window "${GPT2_WINDOW:-128}" --data held.txt

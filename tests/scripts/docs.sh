@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The documentation says what is true: every complete program of docs/language.md (```dl) compiles
-# without errors, and docs/std.md is what the generator makes.
+# without errors, and docs/std.md and docs/ops.md are
+# what their generators make.
 set -u
 root=${DLC_SOURCE_ROOT:?}
 dlc=${DLC_BUILD_ROOT:?}/tools/dlc
@@ -8,6 +9,10 @@ scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 failed=0
 "$root/tools/gen_std_docs.sh" --check || failed=1
+if ! "$root/tools/gen_ops_docs.sh" | cmp -s - "$root/docs/ops.md"; then
+    echo "docs/ops.md is out of date: tools/gen_ops_docs.sh > docs/ops.md" >&2
+    failed=1
+fi
 awk -v out="$scratch/program_" '
 /^```dl$/ { n++; inside = 1; next }
 /^```/ { inside = 0 }
