@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,9 @@ static const Program programs[] = {
      0.01,
      0.9},
     {"unet.dl", {{"width", "8"}, {"depth", "1"}}, 2, {1, 8, 8}, 3, 0.003, 0.95},
+    {"lower/features.dl", {{0}}, 0, {4, 3}, 6, 0.01, 0.9},
+    {"lower/adversarial.dl", {{0}}, 0, {6}, 6, NAN, 10.0},
+    {"lower/variational.dl", {{0}}, 0, {4}, 8, 0.05, 1.0},
 };
 
 static char *read_text(const char *path, size_t *length) {
@@ -65,13 +69,32 @@ static void complain(Context *context) {
     str_finish(&out);
 }
 
+/* Text of the program replaced before it is compiled. */
+typedef struct Edit {
+    const char *from, *to;
+} Edit;
+
 static Module *compile_file(Context *context, const char *name, const FrontendDefine *defines,
-                            int32_t n_defines) {
+                            int32_t n_defines, const Edit *edit) {
     const char *root = getenv("DLC_SOURCE_ROOT");
     char path[1024];
     size_t length = 0;
-    snprintf(path, sizeof path, "%s/examples/%s", root ? root : ".", name);
+    const char *folder = strchr(name, '/') ? "tests/unit" : "examples";
+    snprintf(path, sizeof path, "%s/%s/%s", root ? root : ".", folder, name);
     char *text = read_text(path, &length);
+    if (edit) {
+        char *at = strstr(text, edit->from);
+        assert_non_null(at);
+        size_t skip = strlen(edit->from), left = strlen(at + skip) + 1;
+        char *grown = malloc(length + strlen(edit->to) + 1);
+        assert_non_null(grown);
+        memcpy(grown, text, (size_t)(at - text));
+        memcpy(grown + (at - text), edit->to, strlen(edit->to));
+        memcpy(grown + (at - text) + strlen(edit->to), at + skip, left);
+        free(text);
+        text = grown;
+        length = strlen(text);
+    }
     const Source *source = context_source(context, name, text, length, false);
     free(text);
     FrontendOptions options = {
@@ -127,7 +150,7 @@ static void programs_lower(void **state) {
         }
         context_init(&context, NULL, &boundary);
         clock_t start = clock();
-        Module *module = compile_file(&context, full_size[i], NULL, 0);
+        Module *module = compile_file(&context, full_size[i], NULL, 0, NULL);
         assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 2.0);
         assert_int_equal(context.diags.n_warnings, 0);
         int purposes[PURPOSE_OTHER + 1] = {0};
@@ -236,6 +259,9 @@ static void run_func(Interp *interp, Module *module, Purpose purpose, const Prog
     if (status != DLC_OK) {
         fail_msg("%s: %s", func->name, interp->message);
     }
+    if (out_loss) {
+        *out_loss = 0;
+    }
     for (int32_t i = 0; i < n_results; i++) {
         const FuncResult *result = &func->results[i];
         for (int64_t k = 0; k < results[i].n && results[i].f; k++) {
@@ -244,7 +270,7 @@ static void run_func(Interp *interp, Module *module, Purpose purpose, const Prog
             }
         }
         if (result->role == RESULT_LOSS && out_loss) {
-            *out_loss = results[i].f[0];
+            *out_loss += results[i].f[0]; /* of several losses the sum */
         }
         if (result->role == RESULT_OK) {
             assert_int_equal(results[i].i[0], 1);
@@ -271,16 +297,18 @@ static void run_func(Interp *interp, Module *module, Purpose purpose, const Prog
     free(results);
 }
 
-static void train_program(const Program *program) {
+/* Initialises, takes the program's steps, evaluates and infers; `store` is left with what it
+ * learned. */
+static void train_program(const Program *program, const Edit *edit, Store *store) {
     Context context;
     Boundary boundary = {0};
-    Store *store = calloc(1, sizeof(Store));
     if (setjmp(boundary.jump)) {
         complain(&context);
         fail_msg("%s left through the boundary: %d", program->name, (int)boundary.status);
     }
     context_init(&context, NULL, &boundary);
-    Module *module = compile_file(&context, program->name, program->defines, program->n_defines);
+    Module *module =
+        compile_file(&context, program->name, program->defines, program->n_defines, edit);
     Machine machine = {0};
     PipelineOptions options = {.skip = "fuse", .verify_each = true};
     assert_true(passes_run(module, &machine, &options, NULL));
@@ -296,23 +324,53 @@ static void train_program(const Program *program) {
     print_message("%-18s loss %g -> %g\n", program->name, first, loss);
     assert_true(loss < first * program->falls);
     for (int i = 0; i < store->count; i++) {
+        store->names[i] = strdup(store->names[i]);
+    }
+    context_finish(&context);
+}
+
+static void store_free(Store *store) {
+    for (int i = 0; i < store->count; i++) {
         eval_tensor_finish(&store->values[i], NULL);
+        free((void *)(uintptr_t)store->names[i]);
     }
     free(store);
-    context_finish(&context);
 }
 
 static void programs_train(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
-        train_program(&programs[i]);
+        Store *store = calloc(1, sizeof(Store));
+        train_program(&programs[i], NULL, store);
+        store_free(store);
     }
+}
+
+/* The mean gradient over equal parts of the batch is the gradient over the batch. */
+static void accumulation_changes_nothing(void **state) {
+    (void)state;
+    const Program program = {"torch_example.dl", {{0}}, 0, {6}, 3, 0.05, 1.0};
+    const Edit edit = {"batch 32", "batch 32; accumulate 3"};
+    Store *whole = calloc(1, sizeof(Store)), *parts = calloc(1, sizeof(Store));
+    train_program(&program, NULL, whole);
+    train_program(&program, &edit, parts);
+    assert_int_equal(whole->count, parts->count);
+    for (int i = 0; i < whole->count; i++) {
+        const EvalTensor *other = store_find(parts, whole->names[i]);
+        assert_non_null(other);
+        for (int64_t k = 0; k < whole->values[i].n; k++) {
+            assert_true(fabs(whole->values[i].f[k] - other->f[k]) < 1e-6);
+        }
+    }
+    store_free(whole);
+    store_free(parts);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_lower),
         cmocka_unit_test(programs_train),
+        cmocka_unit_test(accumulation_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
