@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# dlc: help, wrong command lines, errors, the same bytes for the same input, fmt, what can be printed.
+. "$(dirname "$0")/lib.sh"
+
+# -- help and wrong command lines
+expect 0 "$dlc" --help
+says out.txt "dlc MODEL.dl" "--output" "--define"
+empty err.txt
+expect 0 "$dlc" --version
+says out.txt "dlc 0."
+expect 2 "$dlc"
+says err.txt "no model given"
+expect 2 "$dlc" --no-such-option x.dl
+says err.txt "--no-such-option"
+expect 2 "$dlc" -D width "$examples/digits.dl"
+says err.txt "name=value"
+expect 2 "$dlc" a.dl b.dl
+expect 1 "$dlc" missing.dl
+says err.txt "missing.dl"
+no_rest missing
+expect 1 "$dlc" --what E9999
+expect 0 "$dlc" --ops
+says out.txt "reduce_sum"
+expect 0 "$dlc" --passes
+says out.txt "fuse"
+
+# -- compiling
+cp "$examples/digits.dl" digits.dl
+expect 0 "$dlc" digits.dl
+says out.txt "digits.plan" "parameters"
+cp digits.plan first.plan
+expect 0 "$dlc" digits.dl -o second.plan --threads 1 --quiet
+empty out.txt
+same first.plan second.plan
+cp digits.dl other_name.dl
+expect 0 "$dlc" digits.dl -o third.plan --verify-each --time-passes
+same first.plan third.plan
+expect 0 "$dlc" digits.dl -o wide.plan -D B=16 --quiet
+differ first.plan wide.plan
+expect 1 "$dlc" digits.dl -o x.plan -D B=zero
+expect 1 "$dlc" digits.dl -o x.plan -D C=3
+says err.txt "C"
+expect 1 "$dlc" digits.dl -o no/such/folder/x.plan
+says err.txt "no/such/folder"
+expect 1 "$dlc" digits.dl -o x.plan --target cpu:no-such-cpu
+expect 1 "$dlc" digits.dl -o x.plan --emit nonsense
+absent x.plan
+expect 0 "$dlc" digits.dl --json -o x.plan
+python3 -c "import json; json.load(open('out.txt'))" 2> /dev/null || bad "--json is not JSON"
+
+# -- errors
+cat > broken.dl <<'E'
+dim B
+model m(x: f32[B, 3], y: f32[B, 4]) {
+    z = linaer(x, 4)
+    output x + y
+}
+E
+expect 1 "$dlc" broken.dl
+says err.txt "broken.dl:3:9" "linear" "broken.dl:4:"
+absent broken.plan
+expect 1 "$dlc" check broken.dl
+expect 0 "$dlc" check digits.dl
+expect 1 "$dlc" check digits.dl broken.dl
+expect 1 "$dlc" --json check broken.dl
+head -1 err.txt | python3 -c "import json, sys; json.loads(sys.stdin.readline())" 2> /dev/null || bad "diagnostics are not JSON lines"
+code=$(grep -o 'E0[0-9]*' err.txt | head -1)
+expect 0 "$dlc" --what "$code"
+printf 'model m(x: f32[2]) {\n    output (x\n}\n' > open.dl
+expect 1 "$dlc" open.dl
+says err.txt "open.dl:"
+printf '\xff\xfe\x00model' > bytes.dl
+expect 1 "$dlc" bytes.dl
+: > nothing.dl
+expect 1 "$dlc" nothing.dl
+head -c 200000 /dev/zero | tr '\0' '(' > deep.dl
+expect 1 "$dlc" deep.dl
+
+# -- fmt: every program, twice, and the formatted one compiles to the same IR
+for program in "$examples"/*.dl; do
+    name=$(basename "$program")
+    expect 0 "$dlc" fmt "$program"
+    cp out.txt "$name.once"
+    cp out.txt "once_$name"
+    expect 0 "$dlc" fmt "once_$name"
+    same out.txt "$name.once"
+done
+expect 0 "$dlc" digits.dl --emit ir
+cp out.txt digits.ir
+cp once_digits.dl digits.dl
+expect 0 "$dlc" digits.dl --emit ir
+same digits.ir out.txt
+printf 'model m( x :f32[2] ){\noutput   x*2.0 # twice\n}\n' > ugly.dl
+cp ugly.dl before.dl
+expect 1 "$dlc" fmt --check ugly.dl
+says out.txt "ugly.dl"
+same ugly.dl before.dl
+expect 0 "$dlc" fmt -w ugly.dl
+differ ugly.dl before.dl
+says ugly.dl "# twice"
+expect 0 "$dlc" fmt --check ugly.dl
+expect 1 "$dlc" fmt open.dl
+expect 1 "$dlc" fmt missing.dl
+
+# -- stages, and IR as input
+for stage in ast ir grad fuse kernels schedule plan; do
+    expect 0 "$dlc" digits.dl --emit "$stage"
+    [ -s out.txt ] || bad "--emit $stage prints nothing"
+done
+expect 0 "$dlc" --from-ir digits.ir -o from_ir.plan
+expect 0 "$dlc" digits.dl --print-after fuse --explain -o x.plan
+finish

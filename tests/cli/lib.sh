@@ -1,0 +1,66 @@
+# Shared by the scripts beside it: a scratch folder, the programs, and checks that say what was wrong.
+set -u
+export LC_ALL=C
+root=${DLC_SOURCE_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+dlc=${DLC:-$root/build/tools/dlc}
+dlrun=${DLRUN:-$root/build/tools/dlrun}
+examples=$root/examples
+data=$examples/data
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+checks=0
+failures=0
+
+bad() {
+    failures=$((failures + 1))
+    echo "FAILED: $*"
+}
+# expect STATUS COMMAND…: runs it into out.txt and err.txt.
+expect() {
+    local wanted=$1 got
+    shift
+    checks=$((checks + 1))
+    timeout 120 "$@" > out.txt 2> err.txt
+    got=$?
+    if [ "$got" != "$wanted" ]; then
+        bad "status $got instead of $wanted: ${*/$root/…}"
+        head -5 err.txt | sed 's/^/    /'
+    fi
+}
+# says FILE TEXT…: the file contains each text.
+says() {
+    local file=$1
+    shift
+    for text in "$@"; do
+        checks=$((checks + 1))
+        grep -qF -- "$text" "$file" || { bad "$file does not say '$text'"; head -5 "$file" | sed 's/^/    /'; }
+    done
+}
+empty() {
+    checks=$((checks + 1))
+    [ ! -s "$1" ] || { bad "$1 is not empty"; head -5 "$1" | sed 's/^/    /'; }
+}
+same() {
+    checks=$((checks + 1))
+    cmp -s "$1" "$2" || bad "$1 and $2 differ"
+}
+differ() {
+    checks=$((checks + 1))
+    ! cmp -s "$1" "$2" || bad "$1 and $2 are equal"
+}
+absent() {
+    checks=$((checks + 1))
+    [ ! -e "$1" ] || bad "$1 exists"
+}
+# Nothing half-written may lie about: no file whose name extends the one that was to be written.
+no_rest() {
+    checks=$((checks + 1))
+    local found
+    found=$(find . -name "*$1*" | head -3)
+    [ -z "$found" ] || bad "left behind: $found"
+}
+finish() {
+    echo "$checks checks, $failures failed"
+    [ "$failures" = 0 ]
+}
