@@ -43,7 +43,8 @@ typedef enum KExprKind {
     KE_LOCAL,  /* local array at a[0] */
     KE_SCALAR, /* scalar.def operation `op` on a[0..n) */
     KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too */
-    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64; site; dtype */
+    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64; dtype; the site is
+                  size parameter `index` (a constant one), so that kernels of different sites are one */
 } KExprKind;
 
 struct KExpr {
@@ -52,7 +53,7 @@ struct KExpr {
     OpCode op;
     int32_t n;
     const KExpr *a[4];
-    int64_t integer; /* KE_INT; the site of KE_UNIFORM */
+    int64_t integer; /* KE_INT */
     double real;
     int32_t index; /* buffer, size parameter */
     const KVar *var;
@@ -109,7 +110,7 @@ struct Kernel {
     Arena *arena;
     KBuffer *buffers;
     int32_t n_buffers;
-    const Size **sizes; /* the size parameters: symbolic sizes only; constants are folded */
+    const Size **sizes; /* the size parameters: symbolic sizes (constants are folded), and random sites */
     int32_t n_sizes;
     const Size **grid;  /* extents of the KL_GRID loops, outermost first; product = tiles */
     int32_t n_grid;

@@ -43,7 +43,7 @@ static void print_expr(Str *out, const KExpr *e) {
         str_addf(out, "cast.%s", dtype_name(e->dtype));
         break;
     case KE_UNIFORM:
-        str_addf(out, "uniform.%s.%lld", dtype_name(e->dtype), (long long)e->integer);
+        str_addf(out, "uniform.%s.s%d", dtype_name(e->dtype), e->index);
         break;
     }
     str_add(out, "(");

@@ -131,6 +131,10 @@ static const KExpr *copy_expr(Finish *f, const KExpr *expr) {
     if (expr->kind == KE_SIZE) {
         copy->index = size_number(f, node->constant);
     }
+    if (expr->kind == KE_UNIFORM) {
+        copy->index = size_number(f, size_const(f->k->context, expr->integer));
+        copy->integer = 0;
+    }
     node->copy = copy;
     return copy;
 }

@@ -190,7 +190,7 @@ static Val eval(State *s, const KExpr *e) {
     case KE_UNIFORM: {
         int64_t seed = eval(s, e->a[0]).i, step = eval(s, e->a[1]).i;
         int64_t iteration = eval(s, e->a[2]).i, flat = eval(s, e->a[3]).i;
-        out.f = random_uniform_at(seed, step, e->integer, iteration, flat, e->dtype);
+        out.f = random_uniform_at(seed, step, s->run->sizes[e->index], iteration, flat, e->dtype);
         return out;
     }
     }

@@ -271,14 +271,16 @@ static void check_uniform(Bench *b, DType dtype) {
     u->a[1] = x_int(arena, 77777777777);
     u->a[2] = iteration;
     u->a[3] = at;
-    u->integer = -6148914691236517206;
+    int64_t site = -6148914691236517206;
+    const Size *size = NULL; /* its range is never asked for */
+    kernel->n_sizes = 1;
+    kernel->sizes = &size;
     kernel->body = x_for(arena, KL_VECTOR, i, x_int(arena, N), x_store(arena, 0, at, u));
     void *buffers[1] = {dtype == DT_F64 ? (void *)out64 : out32};
     KernelFault fault = {0};
-    bench_run(b, kernel, buffers, NULL, 1, &fault);
+    bench_run(b, kernel, buffers, &site, 1, &fault);
     for (int64_t n = 0; n < N; n++) {
-        double want =
-            random_uniform_at(u->a[0]->integer, u->a[1]->integer, u->integer, 5, n, dtype);
+        double want = random_uniform_at(u->a[0]->integer, u->a[1]->integer, site, 5, n, dtype);
         double got = dtype == DT_F64 ? out64[n] : (double)out32[n];
         assert_true(want == got);
     }
