@@ -329,6 +329,9 @@ const char *val_describe(Lower *lw, Val value);
 /* The kind alone: "a tensor", "a string". */
 const char *val_kind_text(ValKind kind);
 Val lower_limit(Lower *lw, Place place, const char *text);
+/* As source text on one line; in the arena. */
+const char *expr_source(Lower *lw, const AstExpr *expr);
+const char *type_source(Lower *lw, const AstType *type);
 
 /* -- lower_value.c: making and asking values */
 

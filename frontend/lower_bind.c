@@ -209,15 +209,6 @@ static const char *element_text(Lower *lw, Element element, DType dtype) {
 
 /* -- shapes */
 
-static const char *type_source(Lower *lw, const AstType *type) {
-    Str text;
-    str_init(&text, lw->context->allocator);
-    ast_print_type(type, &text);
-    const char *copy = arena_strdup(lw->arena, str_text(&text));
-    str_finish(&text);
-    return copy;
-}
-
 static bool has_rest(const AstType *type) {
     return type->sizes.count > 0 && type->sizes.items[0].is_rest;
 }
@@ -406,17 +397,14 @@ static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *v
             Diag *diag =
                 is_result ? LW_REPORT(lw, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
                           : LW_REPORT(lw, ARG_SIZE, place, name, (int)axis, has_text, want_text);
-            Str source;
-            str_init(&source, lw->context->allocator);
-            ast_print_expr(size->expr, &source);
-            bool plain = strcmp(str_text(&source), want_text) == 0;
+            const char *source = expr_source(lw, size->expr);
+            bool plain = strcmp(source, want_text) == 0;
             if (plain) {
                 lower_note(lw, diag, size->place, "expected size from here");
             } else {
-                lower_note(lw, diag, size->place, "expected size from here: %s is %s",
-                           str_text(&source), want_text);
+                lower_note(lw, diag, size->place, "expected size from here: %s is %s", source,
+                           want_text);
             }
-            str_finish(&source);
             if (wanted.place.source && wanted.place.line != size->place.line) {
                 lower_note(lw, diag, wanted.place, "%s comes from here", want_text);
             }

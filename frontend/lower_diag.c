@@ -75,6 +75,22 @@ Val lower_limit(Lower *lw, Place place, const char *text) {
     return val_error();
 }
 
+const char *expr_source(Lower *lw, const AstExpr *expr) {
+    dlc_allocator hooks = arena_hooks(lw->arena);
+    Str text;
+    str_init(&text, &hooks);
+    ast_print_expr(expr, &text);
+    return context_intern(lw->context, str_text(&text));
+}
+
+const char *type_source(Lower *lw, const AstType *type) {
+    dlc_allocator hooks = arena_hooks(lw->arena);
+    Str text;
+    str_init(&text, &hooks);
+    ast_print_type(type, &text);
+    return context_intern(lw->context, str_text(&text));
+}
+
 const char *val_kind_text(ValKind kind) {
     switch (kind) {
     case VAL_ERROR:

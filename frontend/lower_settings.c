@@ -231,15 +231,6 @@ static void record(Lower *lw, const char *key, const char *text) {
     map_set(&module->settings, key, (void *)context_intern(lw->context, text));
 }
 
-static const char *expr_text(Lower *lw, const AstExpr *expr) {
-    Str text;
-    str_init(&text, lw->context->allocator);
-    ast_print_expr(expr, &text);
-    const char *copy = arena_strdup(lw->arena, str_text(&text));
-    str_finish(&text);
-    return copy;
-}
-
 static void record_train(Lower *lw) {
     const AstSettings *settings = &lw->train->as.train.settings;
     const char *optimizers = "";
@@ -257,7 +248,7 @@ static void record_train(Lower *lw) {
         } else if (strcmp(row->word, "freeze") != 0) {
             const AstExpr *shown = setting->over_value ? setting->over_value : expr;
             optimizers = arena_format(lw->arena, "%s%s%s", optimizers, optimizers[0] ? "; " : "",
-                                      expr_text(lw, shown));
+                                      expr_source(lw, shown));
         }
     }
     record(lw, "optimizer", optimizers);

@@ -235,11 +235,7 @@ static void lower_check(Lower *lw, const AstStmt *stmt) {
             return;
         }
     } else {
-        Str source;
-        str_init(&source, lw->context->allocator);
-        ast_print_expr(expr, &source);
-        message = arena_strdup(lw->arena, str_text(&source));
-        str_finish(&source);
+        message = expr_source(lw, expr);
     }
     if (val_is_error(value)) {
         return;
@@ -280,13 +276,8 @@ static void show_one(Lower *lw, const AstExpr *expr) {
     if (tensor == NULL) {
         return;
     }
-    Str source;
-    str_init(&source, lw->context->allocator);
-    ast_print_expr(expr, &source);
-    const char *text = context_intern(lw->context, str_text(&source));
-    str_finish(&source);
     lower_at(lw, expr->place);
-    b_show(&lw->b, tensor, text);
+    b_show(&lw->b, tensor, expr_source(lw, expr));
     lower_building_failed(lw, expr->place);
 }
 

@@ -480,7 +480,8 @@ bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const
     }
     for (int32_t i = 0; i < count; i++) {
         double number = 0;
-        if (values[i].setting == NULL && number_to_double(values[i], &number) && fabs(number) <= 9007199254740992.0) {
+        if (values[i].setting == NULL && number_to_double(values[i], &number) &&
+            fabs(number) <= 9007199254740992.0) {
             lower_at(lw, place);
             Type type = type_make(lw->context, dtype, rank, shape);
             out[i] = lower_made(lw, b_constant(&lw->b, number, type), place);

@@ -89,7 +89,8 @@ Val val_settled(Lower *lw, Val value) {
         lower_at(lw, place);
         Value *own = lower_made(lw, b_constant(&lw->b, value.as.f, type_scalar(DT_F64)), place);
         Value *absent = lower_made(lw, b_unary(&lw->b, OP_isnan, given), place);
-        settled = own && absent ? lower_made(lw, b_select(&lw->b, absent, own, given), place) : NULL;
+        settled =
+            own && absent ? lower_made(lw, b_select(&lw->b, absent, own, given), place) : NULL;
         if (settled == NULL) {
             return val_error();
         }
