@@ -66,7 +66,16 @@ static const KExpr *uniform_value(KBuild *k, const Op *op, Index index) {
         operands[i] = k_cast(k, value, i == 2 ? DT_I32 : DT_I64);
     }
     operands[3] = k_flat(k, op->results[0]->type, index);
-    return k_uniform(k, operands, op_int(op, "site"), op->results[0]->type.dtype);
+    DType dtype = op->results[0]->type.dtype;
+    const KExpr *value = k_uniform(k, operands, op_int(op, "site"), dtype);
+    if (dtype != DT_F16 && dtype != DT_BF16) {
+        return value;
+    }
+    /* Short types take fewer bits of the same word, so that the value is below 1 in them too. */
+    double scale = dtype == DT_F16 ? 0x1p11 : 0x1p8;
+    value = k_binary(k, OP_mul, value, k_constant(k, DT_F32, scale));
+    value = k_scalar(k, OP_floor, &value, 1);
+    return k_binary(k, OP_mul, value, k_constant(k, DT_F32, 1 / scale));
 }
 
 static const KExpr *scalar_value(KBuild *k, const Op *op, Index index) {

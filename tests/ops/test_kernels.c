@@ -1,6 +1,7 @@
 /* Kernels against the reference interpreter: random graphs, fused and one op at a time, run by the
  * loop IR's interpreter (every access checked) and as compiled code. DLC_KERNEL_GRAPHS and
- * DLC_KERNEL_FIRST choose the seeds; DLC_KERNEL_VERBOSE prints what fails. */
+ * DLC_KERNEL_FIRST choose the seeds, an argument the test by name; DLC_KERNEL_VERBOSE prints what
+ * fails. */
 #include "codegen/target.h"
 #include "passes/fuse.h"
 #include "tests/fuzz/random_graph.h"
@@ -141,10 +142,13 @@ static void test_compiled(void **state) {
     each_seed(25, true);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interpreted),
         cmocka_unit_test(test_compiled),
     };
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
