@@ -77,7 +77,7 @@ bool case_check(const Case *one);
 /* |a - b| within tolerance * (1 + |a| + |b|), nan equal to nan. */
 bool near(double a, double b, double tolerance);
 
-extern const Group ACTIVATIONS, ATTENTION, LAYERS, LOSSES, NORMS, POOLING, RECURRENT, OPTIMIZERS,
-    SCHEDULES, INITIALISERS, TRAINING;
+extern const Group ACTIVATIONS, ATTENTION, BOXES_GROUP, LAYERS, LOSSES, NORMS, POOLING, RECURRENT,
+    OPTIMIZERS, SCHEDULES, INITIALISERS, TRAINING;
 
 #endif

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const Group *const GROUPS[] = {&ACTIVATIONS, &ATTENTION, &INITIALISERS, &LAYERS,
-                                      &LOSSES,      &NORMS,     &OPTIMIZERS,   &POOLING,
-                                      &RECURRENT,   &SCHEDULES, &TRAINING};
+static const Group *const GROUPS[] = {&ACTIVATIONS, &ATTENTION, &BOXES_GROUP, &INITIALISERS,
+                                      &LAYERS,      &LOSSES,    &NORMS,       &OPTIMIZERS,
+                                      &POOLING,     &RECURRENT, &SCHEDULES,   &TRAINING};
 enum { N_GROUPS = sizeof GROUPS / sizeof GROUPS[0] };
 
 /* Whether some text of the tables has the name, followed by no letter. */

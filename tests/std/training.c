@@ -60,7 +60,8 @@ static bool clip_norm(void) {
         norm += pow(i < 3 ? a->v[i] : b->v[i - 3], 2);
     }
     for (int i = 0; i < 5 && good; i++) {
-        *(i < 3 ? &head[i] : &body[i - 3]) = (i < 3 ? a->v[i] : b->v[i - 3]) * 0.5 / (sqrt(norm) + 1e-6); /* as PyTorch has it */
+        *(i < 3 ? &head[i] : &body[i - 3]) =
+            (i < 3 ? a->v[i] : b->v[i - 3]) * 0.5 / (sqrt(norm) + 1e-6); /* as PyTorch has it */
     }
     good = good && check_moved(&model, "head.w", head, 3) &&
            check_moved(&model, "body.w", body, 2) &&
