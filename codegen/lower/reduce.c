@@ -245,7 +245,7 @@ static void build_columns(KBuild *k, void *user) {
     LoopPiece *first = &reduced.pieces[0];
     const KExpr *begin = k_int(k, 0), *end = k_size(k, first->extent), *part = NULL;
     if (r->staged) {
-        double inner = (double)size_nominal(c.pieces[c.n_pieces - 1].extent, UNKNOWN_SIZE);
+        double inner = (double)column_tile(c.pieces[c.n_pieces - 1].extent) / 2;
         for (int32_t i = 1; i < reduced.n_pieces; i++) {
             inner *= (double)size_nominal(reduced.pieces[i].extent, UNKNOWN_SIZE);
         }
