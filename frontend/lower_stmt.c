@@ -227,7 +227,9 @@ static void lower_loss(Lower *lw, const AstStmt *stmt) {
 
 static void lower_check(Lower *lw, const AstStmt *stmt) {
     const AstExpr *expr = stmt->as.check.condition;
+    lw->in_check = lw->fs != NULL;
     Val value = lower_expr(lw, expr);
+    lw->in_check = false;
     const char *message = NULL;
     if (stmt->as.check.text) {
         Val text = lower_expr(lw, stmt->as.check.text);

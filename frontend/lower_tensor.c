@@ -313,8 +313,12 @@ bool lower_same_size(Lower *lw, const Size *a, Place place_a, const Size *b, Pla
     const char *text_a = size_text(lw->context, a), *text_b = size_text(lw->context, b);
     if (truth == TRUTH_NO) {
         Diag *diag = LW_REPORT(lw, SIZES_DIFFER, place, what, text_a, text_b);
-        lower_note(lw, diag, place_a, "%s comes from here", text_a);
-        lower_note(lw, diag, place_b, "%s comes from here", text_b);
+        if (place_a.line != place.line) {
+            lower_note(lw, diag, place_a, "%s comes from here", text_a);
+        }
+        if (place_b.line != place.line) {
+            lower_note(lw, diag, place_b, "%s comes from here", text_b);
+        }
         return false;
     }
     Place first = lower_user_place(lw, place), other = place_b.source ? place_b : place_a;

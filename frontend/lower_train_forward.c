@@ -274,29 +274,96 @@ static void take_sums(Train *t, const Op *op) {
     }
 }
 
-bool train_micro_batches(Train *t, const Objective *objective) {
+/* What counts the rows: a free dim, or one that -D fixed (then a number goes by its name). */
+typedef struct Rows {
+    const Dim *dim;
+    Global *fixed;
+    const Size *all, *part;
+    Place place;
+} Rows;
+
+/* The dim that the declared type of an input begins with; NULL when there is none. */
+static Global *leading_dim(Lower *lw, const AstParam *param) {
+    const AstSizes *sizes = &param->type->sizes;
+    const AstExpr *first = sizes->count > 0 ? sizes->items[0].expr : NULL;
+    if (first == NULL || first->kind != AST_NAME) {
+        return NULL;
+    }
+    Global *global = map_get(&lw->user->values, first->as.name);
+    return global && global->kind == GLOBAL_DIM ? global : NULL;
+}
+
+static bool find_rows(Train *t, Rows *out) {
     Lower *lw = t->lw;
-    Context *context = lw->context;
-    const Dim *dim = lw->batch;
     const AstParams *params = &lw->model->as.fn.params;
-    if (dim == NULL) {
+    *out = (Rows){.dim = lw->batch};
+    for (int32_t i = 0; i < params->count && lw->batch == NULL; i++) {
+        Global *global = leading_dim(lw, &params->items[i]);
+        out->fixed = out->fixed ? out->fixed : global;
+        if (global && global != out->fixed) {
+            out->fixed = NULL;
+            break;
+        }
+    }
+    if (out->dim) {
+        out->all = size_dim(lw->context, out->dim);
+        out->place = out->dim->place;
+    } else if (out->fixed && val_as_size(lw, out->fixed->value, &out->all)) {
+        out->place = out->fixed->place;
+    } else {
         LW_REPORT(lw, BATCH_DIM, t->place,
                   "`accumulate` cuts the batch, but no input begins with a dim");
         return false;
     }
-    const Size *rows = size_dim(context, dim), *k = size_const(context, t->accumulate);
-    const Size *part = size_floordiv(context, rows, k);
+    const Size *k = size_const(lw->context, t->accumulate);
+    Place asked = find_setting(lw->train, "accumulate")->place;
+    out->part = size_floordiv(lw->context, out->all, k);
+    return lower_same_size(lw, out->all, out->place, size_mul(lw->context, k, out->part), asked,
+                           asked, "`accumulate` must divide the batch");
+}
+
+static bool has_rows(Train *t, const Rows *rows, int32_t input) {
+    Type type = t->fs->inputs[input]->type;
+    if (rows->dim) {
+        return type.rank > 0 && size_as_dim(type.dims[0]) == rows->dim;
+    }
+    return leading_dim(t->lw, &t->lw->model->as.fn.params.items[input]) == rows->fixed;
+}
+
+/* The model's body on one part, where the dim's name means a part's rows. */
+static bool forward_part(Train *t, const Objective *objective, const Rows *rows,
+                         Value *const *inputs) {
+    Lower *lw = t->lw;
+    Val whole = rows->fixed ? rows->fixed->value : val_error();
+    if (rows->fixed) {
+        rows->fixed->value = val_size(rows->part, rows->place);
+    } else {
+        lw->dim_values = ARENA_ARRAY(lw->arena, const Size *, lw->module->n_dims + 1);
+        lw->dim_values[rows->dim->id] = rows->part;
+    }
+    bool good = train_forward(t, objective, inputs);
+    lw->dim_values = NULL;
+    if (rows->fixed) {
+        rows->fixed->value = whole;
+    }
+    lw->scope = scope_push(lw, true); /* forward leaves none; loop_leave takes one away */
+    return good;
+}
+
+bool train_micro_batches(Train *t, const Objective *objective) {
+    Lower *lw = t->lw;
+    const AstParams *params = &lw->model->as.fn.params;
+    const Size *k = size_const(lw->context, t->accumulate);
     Value **xs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
     Value **inputs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
     int32_t n_xs = 0;
-    if (!lower_same_size(lw, rows, dim->place, size_mul(context, k, part), t->place, t->place,
-                         "`accumulate` must divide the batch")) {
+    Rows rows;
+    if (!find_rows(t, &rows)) {
         return false;
     }
     for (int32_t i = 0; i < params->count; i++) {
-        Type type = t->fs->inputs[i]->type;
-        if (type.rank > 0 && size_as_dim(type.dims[0]) == dim) {
-            xs[n_xs] = cut_input(t, t->fs->inputs[i], part);
+        if (has_rows(t, &rows, i)) {
+            xs[n_xs] = cut_input(t, t->fs->inputs[i], rows.part);
             if (xs[n_xs++] == NULL) {
                 return false;
             }
@@ -309,17 +376,11 @@ bool train_micro_batches(Train *t, const Objective *objective) {
     }
     Block *body = draft->blocks[0];
     for (int32_t i = 0, at = 1; i < params->count; i++) {
-        Type type = t->fs->inputs[i]->type;
-        bool cut = type.rank > 0 && size_as_dim(type.dims[0]) == dim;
-        inputs[i] = cut ? body->args[at++] : t->fs->inputs[i];
+        inputs[i] = has_rows(t, &rows, i) ? body->args[at++] : t->fs->inputs[i];
     }
     Loop loop = {.length = k, .index = body->args[0]};
     LoopEntry entry = loop_enter(lw, &loop, body);
-    lw->dim_values = ARENA_ARRAY(lw->arena, const Size *, lw->module->n_dims + 1);
-    lw->dim_values[dim->id] = part;
-    bool good = train_forward(t, objective, inputs);
-    lw->dim_values = NULL;
-    lw->scope = scope_push(lw, true); /* forward leaves none; loop_leave takes one away */
+    bool good = forward_part(t, objective, &rows, inputs);
     size_t most = (size_t)t->n_params + 1 + t->fs->losses.count + 2 * t->fs->metrics.count;
     Value **nexts = ARENA_ARRAY(lw->arena, Value *, most + 1);
     Value **starts = ARENA_ARRAY(lw->arena, Value *, most + 1);
