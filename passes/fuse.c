@@ -87,8 +87,7 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
               .context = pass->context,
               .arena = pass->scratch,
               .func = func,
-              .block = block,
-              .trivial = trivial};
+              .block = block};
     materialise_operands(&f);
     func_renumber(func);
     fuse_collect(&f);

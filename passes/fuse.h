@@ -75,7 +75,6 @@ typedef struct Fuse {
     int32_t *unit_of; /* by op id; -1 */
     int32_t n_ids;
     int32_t stamp;
-    bool trivial; /* one op per fusion */
 } Fuse;
 
 bool fuse_op_is_free(const Op *op);

@@ -170,22 +170,3 @@ void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index
     const KExpr *flat = k_flat(k, v->type, index);
     kb_store(k, kb_result_buffer(k, result), flat, value);
 }
-
-static double cost_below(const KBuild *k, const Value *v, int32_t fuel) {
-    const Op *op = v->op;
-    if (!op || fuel == 0) {
-        return 0;
-    }
-    double cost = op_is_scalar(op->code)                         ? op_info(op->code)->scalar_cost
-                  : op->code == OP_random_uniform                ? 40
-                  : op->code == OP_take || op->code == OP_gather ? 4
-                                                                 : 0;
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        cost += cost_below(k, op->operands[i], fuel - 1);
-    }
-    return cost;
-}
-
-double elemental_cost(KBuild *k, const Value *v) {
-    return cost_below(k, v, 12);
-}

@@ -26,8 +26,4 @@ void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index
 const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype);
 const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b);
 
-/* Work of one element of `v` inside the fusion (scalar costs of what elemental_value would emit).
- */
-double elemental_cost(KBuild *k, const Value *v);
-
 #endif
