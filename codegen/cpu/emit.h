@@ -47,6 +47,7 @@ typedef struct Emit {
     LLVMValueRef stack[EMIT_MAX_VECTOR_DEPTH];
     int32_t depth;
     bool innermost_vector; /* the innermost loop around is KL_VECTOR */
+    bool offer_vector;     /* a short vector loop was unrolled into the loop being closed */
 } Emit;
 
 /* emit.c: the whole kernel as a module of `context` with one function "k". NULL: message says why.

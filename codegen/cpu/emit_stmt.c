@@ -129,9 +129,30 @@ static bool sets_variable(const KStmt *stmt) {
     return false;
 }
 
+/* A vector loop of a few iterations fills no vector: it is unrolled, and the loop around it is
+ * offered to the vectoriser instead, which proves by itself whether it may. */
+static bool is_short_vector(const KStmt *stmt) {
+    enum { SHORT = 4 };
+    return stmt->loop == KL_VECTOR && stmt->begin->kind == KE_INT && stmt->end->kind == KE_INT &&
+           stmt->end->integer - stmt->begin->integer <= SHORT;
+}
+
+static void emit_short_vector(Emit *e, const KStmt *stmt) {
+    bool outer = e->innermost_vector;
+    e->next_group++;
+    e->innermost_vector = true;
+    emit_unrolled(e, stmt);
+    e->innermost_vector = outer;
+    e->offer_vector = true;
+}
+
 static void emit_for(Emit *e, const KStmt *stmt) {
     if (stmt->loop == KL_UNROLL && stmt->begin->kind == KE_INT && stmt->end->kind == KE_INT) {
         emit_unrolled(e, stmt);
+        return;
+    }
+    if (is_short_vector(stmt)) {
+        emit_short_vector(e, stmt);
         return;
     }
     LLVMValueRef begin = emit_expr(e, stmt->begin), end = emit_expr(e, stmt->end);
@@ -148,12 +169,15 @@ static void emit_for(Emit *e, const KStmt *stmt) {
         e->stack[e->depth++] = group;
     }
     e->innermost_vector = vectorize;
+    e->offer_vector = false;
     emit_stmts(e, stmt->body);
     e->innermost_vector = outer;
     if (vectorize) {
         e->depth--;
     }
-    close_loop(e, &loop, vectorize, sets_variable(stmt->body), vectorize ? group : NULL);
+    bool reduces = sets_variable(stmt->body);
+    close_loop(e, &loop, vectorize || e->offer_vector, reduces, vectorize ? group : NULL);
+    e->offer_vector = false;
 }
 
 static void emit_if(Emit *e, const KStmt *stmt) {
