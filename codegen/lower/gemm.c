@@ -15,7 +15,8 @@ enum {
     PLAIN_DEPTH = 1024, /* of one step of their dot products */
     CHUNK_DEPTH = 1024, /* a partial sum is at least this deep */
     SUM_BLOCK = 512,    /* elements a tile of the adding kernel makes */
-    NOMINAL = 64        /* a size nobody gave a nominal value */
+    NOMINAL = 64,       /* a size nobody gave a nominal value */
+    FREE_DEPTH = 2048   /* such a size where it is summed over: a batch may be long */
 };
 static const double WORTH_CUTTING = 1e7; /* flops of a tile: below this, cutting costs more */
 
@@ -40,11 +41,12 @@ static void choose_packed(KBuild *k, GemmPlan *plan) {
     plan->kind = GEMM_PACKED;
     plan->tile_m = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
     plan->tile_n = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n), depth = nominal(gemm->depth);
+    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
     int64_t most_n = wide ? BLOCK_COLUMNS / 2 : BLOCK_COLUMNS;
     plan->block_m = cut_evenly(m, BLOCK_ROWS, plan->tile_m);
     plan->block_n = cut_evenly(n, most_n, plan->tile_n);
-    plan->block_k = cut_evenly(depth, BLOCK_DEPTH, 8);
+    plan->block_k = cut_evenly(size_nominal(gemm->depth, FREE_DEPTH), BLOCK_DEPTH, 8);
+    plan->block_k = plan->block_k > 0 ? plan->block_k : 8;
 }
 
 static void choose_plain(GemmPlan *plan) {
@@ -95,7 +97,8 @@ static void choose_split(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
     int64_t depth = nominal(gemm->depth), tiles = count_tiles(plan);
-    if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || depth < 2 * CHUNK_DEPTH) {
+    int64_t reach = size_nominal(gemm->depth, FREE_DEPTH);
+    if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || reach < 2 * CHUNK_DEPTH) {
         return;
     }
     int64_t want = (WANTED_TILES + tiles - 1) / tiles;
