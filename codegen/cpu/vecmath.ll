@@ -389,32 +389,42 @@ define float @dlc_atan2_f32(float %0, float %1) {
 }
 
 define float @dlc_tanh_f32(float %0) {
-  %2 = fcmp ogt float %0, 0x401F9F09E0000000
-  %3 = select i1 %2, float 0x401F9F09E0000000, float %0
-  %4 = fcmp olt float %3, 0xC01F9F09E0000000
-  %5 = select i1 %4, float 0xC01F9F09E0000000, float %3
-  %6 = fmul float %5, %5
-  %7 = call float @llvm.fmuladd.f32(float %6, float 0xBCB3E4B800000000, float 0x3D4C266FC0000000)
-  %8 = call float @llvm.fmuladd.f32(float %7, float %6, float 0xBDD7A6FFE0000000)
-  %9 = call float @llvm.fmuladd.f32(float %8, float %6, float 0x3E6B800820000000)
-  %10 = call float @llvm.fmuladd.f32(float %9, float %6, float 0x3EEF286940000000)
-  %11 = call float @llvm.fmuladd.f32(float %10, float %6, float 0x3F44E1BDA0000000)
-  %12 = call float @llvm.fmuladd.f32(float %11, float %6, float 0x3F740B3B80000000)
-  %13 = call float @llvm.fmuladd.f32(float %6, float 0x3EB41A7B00000000, float 0x3F1F12BAC0000000)
-  %14 = call float @llvm.fmuladd.f32(float %13, float %6, float 0x3F629540A0000000)
-  %15 = call float @llvm.fmuladd.f32(float %14, float %6, float 0x3F740B3BA0000000)
-  %16 = fmul float %5, %12
-  %17 = fdiv float %16, %15
-  %18 = call float @llvm.fabs.f32(float %0)
-  %19 = fcmp olt float %18, 0x3F3A36E2E0000000
-  %20 = select i1 %19, float %0, float %17
-  %21 = fcmp ule float %18, 0x4022333340000000
-  %22 = bitcast float %0 to i32
-  %23 = and i32 %22, -2147483648
-  %24 = or i32 %23, 1065353216
-  %25 = bitcast i32 %24 to float
-  %26 = select i1 %21, float %20, float %25
-  ret float %26
+  %2 = call float @llvm.fabs.f32(float %0)
+  %3 = fmul float %2, 2.000000e+00
+  %4 = fcmp ogt float %3, 2.000000e+01
+  %5 = select i1 %4, float 2.000000e+01, float %3
+  %6 = fcmp ogt float %5, 8.900000e+01
+  %7 = select i1 %6, float 8.900000e+01, float %5
+  %8 = call float @llvm.fmuladd.f32(float %7, float 0x3FF7154760000000, float 0x4168000000000000)
+  %9 = bitcast float %8 to i32
+  %10 = fadd float %8, 0xC168000000000000
+  %11 = fneg float %10
+  %12 = call float @llvm.fmuladd.f32(float %11, float 0x3FE6300000000000, float %7)
+  %13 = call float @llvm.fmuladd.f32(float %11, float 0xBF2BD01060000000, float %12)
+  %14 = fmul float %13, %13
+  %15 = call float @llvm.fmuladd.f32(float %13, float 0x3F2A01A020000000, float 0x3F56C16C20000000)
+  %16 = call float @llvm.fmuladd.f32(float %15, float %13, float 0x3F81111100000000)
+  %17 = call float @llvm.fmuladd.f32(float %16, float %13, float 0x3FA5555560000000)
+  %18 = call float @llvm.fmuladd.f32(float %17, float %13, float 0x3FC5555560000000)
+  %19 = call float @llvm.fmuladd.f32(float %18, float %13, float 5.000000e-01)
+  %20 = call float @llvm.fmuladd.f32(float %14, float %19, float %13)
+  %21 = shl i32 %9, 23
+  %22 = add i32 %21, 1056964608
+  %23 = bitcast i32 %22 to float
+  %24 = fadd float %23, -5.000000e-01
+  %25 = call float @llvm.fmuladd.f32(float %23, float %20, float %24)
+  %26 = fmul float %25, 2.000000e+00
+  %27 = fcmp oeq float %5, 0.000000e+00
+  %28 = select i1 %27, float %5, float %26
+  %29 = fadd float %28, 2.000000e+00
+  %30 = fdiv float %28, %29
+  %31 = bitcast float %30 to i32
+  %32 = and i32 %31, 2147483647
+  %33 = bitcast float %0 to i32
+  %34 = and i32 %33, -2147483648
+  %35 = or i32 %32, %34
+  %36 = bitcast i32 %35 to float
+  ret float %36
 }
 
 define float @dlc_erf_f32(float %0) {

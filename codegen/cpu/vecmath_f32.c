@@ -1,5 +1,5 @@
-/* Transcendental functions in f32. Polynomials: Cephes (S. Moshier) for log, sin, cos, asin, atan; the
- * rational tanh of Eigen; erf after N. Juffa; exp by a Taylor series on [-ln2/2, ln2/2]. */
+/* Transcendental functions in f32. Polynomials: Cephes (S. Moshier) for log, sin, cos, asin, atan; erf
+ * after N. Juffa; exp by a Taylor series on [-ln2/2, ln2/2]. */
 #include "codegen/cpu/vecmath.h"
 
 #define INF  __builtin_inff()
@@ -228,23 +228,10 @@ float dlc_atan2_f32(float y, float x) {
 }
 
 float dlc_tanh_f32(float x) {
-    float c = x > 7.90531110763549805f ? 7.90531110763549805f : x;
-    c = c < -7.90531110763549805f ? -7.90531110763549805f : c;
-    float z = c * c;
-    float p = -2.76076847742355e-16f;
-    p = p * z + 2.00018790482477e-13f;
-    p = p * z - 8.60467152213735e-11f;
-    p = p * z + 5.12229709037114e-08f;
-    p = p * z + 1.48572235717979e-05f;
-    p = p * z + 6.37261928875436e-04f;
-    p = p * z + 4.89352455891786e-03f;
-    float q = 1.19825839466702e-06f;
-    q = q * z + 1.18534705686654e-04f;
-    q = q * z + 2.26843463243900e-03f;
-    q = q * z + 4.89352518554385e-03f;
-    float y = c * p / q;
-    y = __builtin_fabsf(x) < 0.0004f ? x : y;
-    return pick32(__builtin_fabsf(x) > 9.1f, keep_sign(1.0f, x), y);
+    float a = 2.0f * __builtin_fabsf(x);
+    a = a > 20.0f ? 20.0f : a;
+    float e = expm1_core(a);
+    return keep_sign(e / (e + 2.0f), x);
 }
 
 float dlc_erf_f32(float x) {

@@ -77,6 +77,28 @@ static void fill(EvalTensor *t) {
     }
 }
 
+/* A value that f16 holds exactly, as its bits, and back. */
+static uint16_t half_bits(double value) {
+    int exponent = 0;
+    double m = frexp(fabs(value), &exponent);
+    uint16_t sign = signbit(value) ? 0x8000 : 0;
+    if (m == 0) {
+        return sign;
+    }
+    if (exponent < -13) {
+        return (uint16_t)(sign | (int)ldexp(fabs(value), 24));
+    }
+    return (uint16_t)(sign | (((exponent + 14) << 10) + (int)ldexp(m, 11) - 1024));
+}
+
+static double half_value(uint16_t bits) {
+    int exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    double m = exponent == 31  ? (fraction ? NAN : INFINITY)
+               : exponent == 0 ? ldexp(fraction, -24)
+                               : ldexp(1024 + fraction, exponent - 25);
+    return bits & 0x8000 ? -m : m;
+}
+
 static void to_memory(const EvalTensor *t, void *memory) {
     for (int64_t i = 0; i < t->n; i++) {
         switch (t->dtype) {
@@ -94,8 +116,7 @@ static void to_memory(const EvalTensor *t, void *memory) {
             break;
         }
         case DT_F16: {
-            _Float16 h = (_Float16)t->f[i];
-            memcpy((uint16_t *)memory + i, &h, 2);
+            ((uint16_t *)memory)[i] = half_bits(t->f[i]);
             break;
         }
         case DT_I64:
@@ -121,9 +142,7 @@ static double from_memory(const void *memory, DType dtype, int64_t i) {
         return (double)f;
     }
     case DT_F16: {
-        _Float16 h;
-        memcpy(&h, (const uint16_t *)memory + i, 2);
-        return (double)h;
+        return half_value(((const uint16_t *)memory)[i]);
     }
     case DT_I64:
         return (double)((const int64_t *)memory)[i];

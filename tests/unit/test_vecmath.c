@@ -37,7 +37,7 @@ static const Case cases[] = {
     {OP_asin, -1, 1, asinl, 3, 4},
     {OP_acos, -1, 1, acosl, 3, 4},
     {OP_atan, -30, 30, atanl, 3, 3},
-    {OP_tanh, -12, 12, tanhl, 5, 4},
+    {OP_tanh, -12, 12, tanhl, 4, 4},
     {OP_erf, -6, 6, erfl, 3, 4},
     {OP_sigmoid, -100, 100, wide_sigmoid, 3, 3},
     {OP_sqrt, 0, 1e5, sqrtl, 0.51, 0.51},
