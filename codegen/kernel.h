@@ -1,11 +1,13 @@
-/* The loop IR that all backends share: one Kernel is a grid of independent tiles, each running a small
- * structured program of loops, immutable lets, mutable scalars, local arrays, loads, stores, guards and
- * register-tile contractions. Made by codegen/lower from one fusion; printed by kernel_print (the print is
- * also the kernel's identity: equal text is compiled once); turned to code by codegen/<backend>.
+/* The loop IR that all backends share: one Kernel is a grid of independent tiles, each running a
+ * small structured program of loops, immutable lets, mutable scalars, local arrays, loads, stores,
+ * guards and register-tile contractions. Made by codegen/lower from one fusion; printed by
+ * kernel_print (the print is also the kernel's identity: equal text is compiled once); turned to
+ * code by codegen/<backend>.
  *
- * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values are
- * scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round). Bools are i1 in
- * expressions and bytes 0/1 in memory. Integer scalar ops use scalar.def's rules (floor conventions). */
+ * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values
+ * are scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round).
+ * Bools are i1 in expressions and bytes 0/1 in memory. Integer scalar ops use scalar.def's rules
+ * (floor conventions). */
 #ifndef DLC_CODEGEN_KERNEL_H
 #define DLC_CODEGEN_KERNEL_H
 
@@ -26,7 +28,8 @@ struct KVar {
     const char *hint; /* for printing; not unique */
 };
 
-/* An array private to one tile, in the worker's scratch; contents undefined at the start of a tile. */
+/* An array private to one tile, in the worker's scratch; contents undefined at the start of a tile.
+ */
 struct KLocal {
     DType dtype;
     int64_t count; /* constant */
@@ -35,16 +38,18 @@ struct KLocal {
 };
 
 typedef enum KExprKind {
-    KE_INT,    /* i64 constant (dtype DT_I64), or an integer/bool constant of dtype */
-    KE_FLOAT,  /* float constant of dtype */
+    KE_INT,   /* i64 constant (dtype DT_I64), or an integer/bool constant of dtype */
+    KE_FLOAT, /* float constant of dtype */
     KE_VAR,
     KE_SIZE,   /* size parameter number `index`, i64 */
-    KE_LOAD,   /* buffer `index` at a[0] (i64); result dtype: the buffer's, widened to f32 for f16/bf16 */
+    KE_LOAD,   /* buffer `index` at a[0] (i64); result dtype: the buffer's, widened to f32 for
+                  f16/bf16 */
     KE_LOCAL,  /* local array at a[0] */
     KE_SCALAR, /* scalar.def operation `op` on a[0..n) */
     KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too */
-    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64; dtype; the site is
-                  size parameter `index` (a constant one), so that kernels of different sites are one */
+    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64;
+                  dtype; the site is size parameter `index` (a constant one), so that kernels of
+                  different sites are one */
 } KExprKind;
 
 struct KExpr {
@@ -68,17 +73,19 @@ typedef enum KStmtKind {
     KS_STORE,       /* buffer `index` at [begin] = value */
     KS_LOCAL_STORE, /* local at [begin] = value */
     KS_CONTRACT,    /* register tile, see below */
-    KS_FAULT        /* if value (bool): record fault `site` with begin (the index) and end (the bound), first wins */
+    KS_FAULT /* if value (bool): record fault `site` with begin (the index) and end (the bound),
+                first wins */
 } KStmtKind;
 
 typedef enum KLoopKind {
-    KL_GRID,   /* only outermost, perfectly nested, begin 0: together they are the tile grid */
+    KL_GRID, /* only outermost, perfectly nested, begin 0: together they are the tile grid */
     KL_SERIAL,
-    /* Iterations are independent but for reductions: a KS_SET of a variable declared outside the loop has the
-     * form v = op(v, x) with op of add, mul, max, min, and, or, and x free of v; the backend chooses the order of
-     * combination (fixed by the kernel). Holds no other loop but KL_UNROLL. Unit stride hoped for. */
+    /* Iterations are independent but for reductions: a KS_SET of a variable declared outside the
+     * loop has the form v = op(v, x) with op of add, mul, max, min, and, or, and x free of v; the
+     * backend chooses the order of combination (fixed by the kernel). Holds no other loop but
+     * KL_UNROLL. Unit stride hoped for. */
     KL_VECTOR,
-    KL_UNROLL  /* constant extent */
+    KL_UNROLL /* constant extent */
 } KLoopKind;
 
 struct KStmt {
@@ -92,9 +99,9 @@ struct KStmt {
     const KLocal *local;
     int64_t site;
     /* KS_CONTRACT: c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for
-     * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c in local
-     * `local` at offset `value`, its rows `c_stride` apart. rows x columns is the machine's register tile
-     * for the dtype. `accumulate`: add to c, else overwrite. */
+     * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c
+     * in local `local` at offset `value`, its rows `c_stride` apart. rows x columns is the
+     * machine's register tile for the dtype. `accumulate`: add to c, else overwrite. */
     const KLocal *a_local, *b_local;
     const KExpr *depth, *c_stride;
     bool accumulate;
@@ -106,13 +113,14 @@ typedef struct KBuffer {
 } KBuffer;
 
 struct Kernel {
-    const char *name;   /* readable: "matmul_add_gelu"; not identity */
+    const char *name; /* readable: "matmul_add_gelu"; not identity */
     Arena *arena;
     KBuffer *buffers;
     int32_t n_buffers;
-    const Size **sizes; /* the size parameters: symbolic sizes (constants are folded), and random sites */
+    const Size *
+        *sizes; /* the size parameters: symbolic sizes (constants are folded), and random sites */
     int32_t n_sizes;
-    const Size **grid;  /* extents of the KL_GRID loops, outermost first; product = tiles */
+    const Size **grid; /* extents of the KL_GRID loops, outermost first; product = tiles */
     int32_t n_grid;
     KStmt *body;
     int32_t n_vars;
@@ -121,11 +129,12 @@ struct Kernel {
     double flops, bytes; /* at nominal dims, for bench */
 };
 
-/* Text form; also the identity. Size parameters are printed by number, so that two kernels that differ
- * only in which symbolic sizes they get are the same. */
+/* Text form; also the identity. Size parameters are printed by number, so that two kernels that
+ * differ only in which symbolic sizes they get are the same. */
 void kernel_print(const Kernel *kernel, Str *out);
 uint64_t kernel_hash(const Kernel *kernel);
-int64_t kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
+int64_t
+kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
 int64_t kernel_local_offset(const Kernel *kernel, const KLocal *local);
 
 /* What one fused op becomes: kernels in order, and how their buffers connect. */
@@ -137,8 +146,8 @@ typedef struct Bind {
 typedef struct LoweredKernel {
     Kernel *kernel;
     const Bind *binds; /* kernel->n_buffers */
-    /* This kernel only copies operand `copy_of` to result `copy_to`: skipped when the two share a buffer.
-     * -1 otherwise. */
+    /* This kernel only copies operand `copy_of` to result `copy_to`: skipped when the two share a
+     * buffer. -1 otherwise. */
     int32_t copy_of, copy_to;
 } LoweredKernel;
 typedef struct LoweredTemp {
@@ -150,13 +159,13 @@ typedef struct LoweredOp {
     int32_t n_kernels;
     LoweredTemp *temps;
     int32_t n_temps;
-    /* inplace[r]: operand that result r may share its buffer with (same bytes; every tile reads only what it
-     * then overwrites itself, or the kernel begins with the copy above), or -1. */
+    /* inplace[r]: operand that result r may share its buffer with (same bytes; every tile reads
+     * only what it then overwrites itself, or the kernel begins with the copy above), or -1. */
     int32_t *inplace;
 } LoweredOp;
 
-/* codegen/lower: one fused op (form says which lowering) to kernels, in `arena`. Fault sites are numbered by
- * `site_of(user, place, text)`. Never fails on verified IR. */
+/* codegen/lower: one fused op (form says which lowering) to kernels, in `arena`. Fault sites are
+ * numbered by `site_of(user, place, text)`. Never fails on verified IR. */
 typedef struct LowerContext {
     Context *context;
     Arena *arena;

@@ -292,7 +292,8 @@ struct Lower {
     Frame *frame;
     Scope *scope;
     bool training;
-    bool in_check; /* in the condition of a `check`: what is not decided now is checked by the run */
+    bool
+        in_check; /* in the condition of a `check`: what is not decided now is checked by the run */
     const char *init_path; /* of the initial value under construction, or NULL */
     int32_t depth;
     int64_t n_iterations, n_ops;

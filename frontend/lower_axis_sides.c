@@ -254,7 +254,7 @@ static bool take_diagonal(AxisCall *c, Labelled *x, int32_t first, int32_t secon
 
 bool axis_take_apart(AxisCall *c, const AstAxisSide *side, Val operand, Labelled *out) {
     Lower *lw = c->lw;
-    const Size *shape[MAX_NAMES];
+    const Size *shape[MAX_NAMES] = {NULL};
     int32_t labels[MAX_NAMES], rank = 0;
     for (int32_t i = 0; i < side->terms.count; i++) {
         const AstAxisTerm *term = &side->terms.items[i];

@@ -1,8 +1,8 @@
 /* The builder: one function per op, with shape inference inside, so that an ill-typed op cannot be
- * built. On a rule's complaint: if `problem` handling is on (frontend), returns NULL and keeps the text in
- * b->problem; otherwise leaves through the boundary with DLC_ERROR_INTERNAL.
- * Never write two builder calls in one argument list: C leaves their order open, and plans would
- * depend on the host compiler. */
+ * built. On a rule's complaint: if `problem` handling is on (frontend), returns NULL and keeps the
+ * text in b->problem; otherwise leaves through the boundary with DLC_ERROR_INTERNAL. Never write
+ * two builder calls in one argument list: C leaves their order open, and plans would depend on the
+ * host compiler. */
 #ifndef DLC_IR_BUILD_H
 #define DLC_IR_BUILD_H
 
@@ -11,11 +11,11 @@
 struct Builder {
     Context *context;
     Func *func;
-    Block *block;   /* ops are appended here … */
-    Op *before;     /* … or inserted before this op, if not NULL */
-    Place place;    /* given to new ops */
+    Block *block; /* ops are appended here … */
+    Op *before;   /* … or inserted before this op, if not NULL */
+    Place place;  /* given to new ops */
     const char *label;
-    bool soft;      /* problems are reported in `problem` instead of leaving */
+    bool soft; /* problems are reported in `problem` instead of leaving */
     OpProblem problem;
 };
 
@@ -45,7 +45,8 @@ Value *b_literal(Builder *b, Type type, const void *data, int64_t count); /* see
 Value *b_size(Builder *b, const Size *size, DType dtype);
 Value *b_iota(Builder *b, int64_t axis, Type type);
 
-Value *b_broadcast(Builder *b, Value *x, int32_t rank, const Size *const *shape, const int64_t *axes);
+Value *b_broadcast(Builder *b, Value *x, int32_t rank, const Size *const *shape,
+                   const int64_t *axes);
 /* Rank-0 x to every element of `shape`. */
 Value *b_splat(Builder *b, Value *x, int32_t rank, const Size *const *shape);
 /* Undoes a reduction: x without `axes` back to `like`'s shape by repeating along them. */
@@ -61,10 +62,10 @@ Value *b_concat(Builder *b, Value *const *xs, int32_t count, int64_t axis);
 Value *b_reverse(Builder *b, Value *x, const int64_t *axes, int32_t n_axes);
 Value *b_dynamic_slice(Builder *b, Value *x, Value *const *starts, const Size *const *shape);
 Value *b_dynamic_update(Builder *b, Value *x, Value *v, Value *const *starts);
-Value *b_unfold(Builder *b, Value *x, Value *value, int64_t axis, const Size *window, int64_t stride,
-                int64_t dilation, const Size *low, const Size *high);
-Value *b_fold(Builder *b, Value *x, int64_t axis, const Size *size, int64_t stride, int64_t dilation,
-              const Size *low);
+Value *b_unfold(Builder *b, Value *x, Value *value, int64_t axis, const Size *window,
+                int64_t stride, int64_t dilation, const Size *low, const Size *high);
+Value *b_fold(Builder *b, Value *x, int64_t axis, const Size *size, int64_t stride,
+              int64_t dilation, const Size *low);
 Value *b_reduce(Builder *b, OpCode code, Value *x, const int64_t *axes, int32_t n_axes);
 Value *b_argmax(Builder *b, Value *x, int64_t axis);
 Value *b_argmin(Builder *b, Value *x, int64_t axis);
@@ -92,13 +93,14 @@ Value *b_take(Builder *b, Value *x, Value *ids, int64_t axis);
 Value *b_take_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis);
 Value *b_gather(Builder *b, Value *x, Value *ids, int64_t axis);
 Value *b_scatter_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis);
-Value *b_random_uniform(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site, Type type);
+Value *b_random_uniform(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
+                        Type type);
 /* Fills out[0..count): derivative of rank-0 y with respect to each x. */
 void b_grad(Builder *b, Value *y, Value *const *xs, int32_t count, Value **out);
-/* Region ops are made in two moves: create the op and its blocks with arguments, fill the blocks through
- * builders of their own ending in b_yield, then b_op() to infer and insert. */
-Op *b_scan_begin(Builder *b, Value *const *carries, int32_t n_carries, Value *const *xs, int32_t n_xs,
-                 const Size *length, bool reverse, int32_t n_ys);
+/* Region ops are made in two moves: create the op and its blocks with arguments, fill the blocks
+ * through builders of their own ending in b_yield, then b_op() to infer and insert. */
+Op *b_scan_begin(Builder *b, Value *const *carries, int32_t n_carries, Value *const *xs,
+                 int32_t n_xs, const Size *length, bool reverse, int32_t n_ys);
 Op *b_while_begin(Builder *b, Value *const *carries, int32_t n_carries, int64_t limit);
 void b_yield(Builder *b, Value *const *values, int32_t count);
 void b_check(Builder *b, Value *condition, const char *text);

@@ -1,5 +1,5 @@
-/* The IR: Module -> Func -> Block -> Op, in SSA form, everything in the module's arena. A Func is one
- * entry for one purpose (train, eval, infer, init). No op has effects: parameters, state and
+/* The IR: Module -> Func -> Block -> Op, in SSA form, everything in the module's arena. A Func is
+ * one entry for one purpose (train, eval, infer, init). No op has effects: parameters, state and
  * optimiser slots are arguments and results of the Func; results are stored by the executor. */
 #ifndef DLC_IR_IR_H
 #define DLC_IR_IR_H
@@ -27,17 +27,18 @@ typedef union AttrValue {
 
 struct Value {
     Type type;
-    Op *op;       /* the producer; NULL for a block argument */
-    Block *block; /* of the argument, or NULL */
-    int32_t index; /* result or argument number */
-    int32_t id;    /* unique in the Func, dense after func_renumber; for side arrays */
+    Op *op;           /* the producer; NULL for a block argument */
+    Block *block;     /* of the argument, or NULL */
+    int32_t index;    /* result or argument number */
+    int32_t id;       /* unique in the Func, dense after func_renumber; for side arrays */
     const char *name; /* the user's name for it, or NULL; interned */
 };
 
 struct Op {
     OpCode code;
-    Place place;      /* of the expression in the .dl text */
-    const char *label; /* parameter path of the surrounding call ("h.0.attn"), "" at top; interned */
+    Place place; /* of the expression in the .dl text */
+    const char
+        *label; /* parameter path of the surrounding call ("h.0.attn"), "" at top; interned */
     Value **operands;
     int32_t n_operands;
     Value **results;
@@ -60,31 +61,39 @@ struct Block {
 };
 
 typedef enum ArgRole {
-    ARG_INPUT,  /* a model input; name is the input's */
-    ARG_PARAM,  /* a trained parameter; name is its path */
-    ARG_STATE,  /* persistent, not trained (running_mean); name is its path */
-    ARG_CACHE,  /* a session's state that is in no weight file */
-    ARG_SLOT,   /* optimiser state; name is "<parameter path>#<slot>", or "#<name>" for a global one */
-    ARG_SCALAR  /* given by the run time, rank 0: seed i64, step i64, steps i64, epoch i64,
-                   steps_per_epoch i64, lr f32 (nan: use the program's), set.<name> … */
+    ARG_INPUT, /* a model input; name is the input's */
+    ARG_PARAM, /* a trained parameter; name is its path */
+    ARG_STATE, /* persistent, not trained (running_mean); name is its path */
+    ARG_CACHE, /* a session's state that is in no weight file */
+    ARG_SLOT,  /* optimiser state; name is "<parameter path>#<slot>", or "#<name>" for a global one
+                */
+    ARG_SCALAR /* given by the run time, rank 0: seed i64, step i64, steps i64, epoch i64,
+                  steps_per_epoch i64, lr f32 (nan: use the program's), set.<name> … */
 } ArgRole;
 
 typedef enum ResultRole {
-    RESULT_OUTPUT, /* name is the output's */
-    RESULT_METRIC, /* name; rank 0 */
+    RESULT_OUTPUT,      /* name is the output's */
+    RESULT_METRIC,      /* name; rank 0 */
     RESULT_METRIC_OVER, /* the divisor of the metric of the same name; rank 0 */
-    RESULT_LOSS,   /* rank 0; name "loss", or the loss's own */
-    RESULT_STORE,  /* the new value of argument `arg` (param, state, cache or slot) */
-    RESULT_OK,     /* bool rank 0: false means nothing is stored (non-finite loss or gradients) */
-    RESULT_INFO    /* rank 0 values shown by the run time: "lr", "grad_norm" */
+    RESULT_LOSS,        /* rank 0; name "loss", or the loss's own */
+    RESULT_STORE,       /* the new value of argument `arg` (param, state, cache or slot) */
+    RESULT_OK,  /* bool rank 0: false means nothing is stored (non-finite loss or gradients) */
+    RESULT_INFO /* rank 0 values shown by the run time: "lr", "grad_norm" */
 } ResultRole;
 
-typedef enum Purpose { PURPOSE_INFER, PURPOSE_EVAL, PURPOSE_TRAIN, PURPOSE_INIT, PURPOSE_OTHER } Purpose;
+typedef enum Purpose {
+    PURPOSE_INFER,
+    PURPOSE_EVAL,
+    PURPOSE_TRAIN,
+    PURPOSE_INIT,
+    PURPOSE_OTHER
+} Purpose;
 
 /* What a Func has reached; once given, the verifier checks it at every later verification. */
 typedef enum FuncProperty {
     PROP_NO_GRAD_OPS = 1 << 0, /* differentiated: no `grad` op anywhere */
-    PROP_FUSED = 1 << 1,       /* every op is a fusion, or one that lowers to a library call, loop or view */
+    PROP_FUSED =
+        1 << 1, /* every op is a fusion, or one that lowers to a library call, loop or view */
     PROP_PLACED = 1 << 2
 } FuncProperty;
 
@@ -104,8 +113,8 @@ struct Func {
     Module *module;
     const char *name; /* "digits.train"; interned */
     Purpose purpose;
-    Block *body;      /* arguments are the Func's; its yield gives the results */
-    FuncArg *args;    /* body->n_args of them */
+    Block *body;   /* arguments are the Func's; its yield gives the results */
+    FuncArg *args; /* body->n_args of them */
     FuncResult *results;
     int32_t n_results;
     unsigned properties;
@@ -116,8 +125,8 @@ struct Func {
 
 struct Module {
     Context *context;
-    Arena arena; /* IR and attributes */
-    Arena scratch; /* of the pass that runs, cleared after it */
+    Arena arena;      /* IR and attributes */
+    Arena scratch;    /* of the pass that runs, cleared after it */
     const char *name; /* of the model */
     const Dim **dims; /* by id */
     int32_t n_dims;
@@ -167,7 +176,8 @@ void op_set_ints(Func *func, Op *op, const char *name, const int64_t *ints, int3
 void op_set_sizes(Func *func, Op *op, const char *name, const Size *const *sizes, int32_t count);
 /* Whether a DATA attribute of the op holds doubles (its dtype is a float type), else int64_t. */
 bool op_data_is_float(const Op *op);
-AttrValue attr_ints(Func *func, const int64_t *ints, int32_t count);   /* copies into the module arena */
+AttrValue attr_ints(Func *func, const int64_t *ints,
+                    int32_t count); /* copies into the module arena */
 AttrValue attr_sizes(Func *func, const Size *const *sizes, int32_t count);
 /* Infers the result types with the op's shape rule. */
 bool op_infer(Context *context, Op *op, OpProblem *problem);
@@ -176,20 +186,22 @@ bool op_attrs_equal(const Op *a, const Op *b);
 uint64_t op_attrs_hash(const Op *op);
 
 #define BLOCK_EACH_OP(block, op) for (Op *op = (block)->first; op; op = op->next)
-/* Calls visit for every op of the Func, blocks included, in program order (an op before its blocks). */
+/* Calls visit for every op of the Func, blocks included, in program order (an op before its
+ * blocks). */
 void func_each_op(Func *func, void (*visit)(Op *op, void *user), void *user);
 /* Dense ids for values and ops in program order. */
 void func_renumber(Func *func);
 /* Uses per value id (call func_renumber first): arrays of n_values in `arena`. */
 int32_t *func_use_counts(const Func *func, Arena *arena);
 /* Replaces, everywhere in the Func, values v by map[v->id] where that is not NULL (chains are
- * followed). Call func_renumber, then allocate the map with n_values entries; values made since then
- * are never looked up. */
+ * followed). Call func_renumber, then allocate the map with n_values entries; values made since
+ * then are never looked up. */
 void func_replace_values(Func *func, Value **map);
 /* A deep copy of the Func into the same module under a new name (NULL: same name, not linked). */
 Func *func_clone(Func *func, const char *name);
-/* Copies ops of `block` (without its yield) before `position` in another block; map (by value id, at least
- * n_values entries) gives replacements for arguments and outer values and receives the copies. */
+/* Copies ops of `block` (without its yield) before `position` in another block; map (by value id,
+ * at least n_values entries) gives replacements for arguments and outer values and receives the
+ * copies. */
 void block_clone_ops(Func *func, const Block *block, Op *position, Block *append_to, Value **map);
 
 /* -- text form: print.c, parse.c */

@@ -50,7 +50,7 @@ typedef enum AttrKind {
     ATTR_SIZE,  /* const Size * */
     ATTR_FLOAT, /* double */
     ATTR_BOOL,
-    ATTR_TEXT,  /* interned */
+    ATTR_TEXT, /* interned */
     ATTR_DTYPE,
     ATTR_INTS,
     ATTR_SIZES,
@@ -64,7 +64,13 @@ typedef struct AttrDesc {
     AttrKind kind;
 } AttrDesc;
 
-typedef enum ScalarClass { CLASS_FLOAT, CLASS_NUMBER, CLASS_INTEGER, CLASS_BOOL, CLASS_ANY } ScalarClass;
+typedef enum ScalarClass {
+    CLASS_FLOAT,
+    CLASS_NUMBER,
+    CLASS_INTEGER,
+    CLASS_BOOL,
+    CLASS_ANY
+} ScalarClass;
 typedef enum ScalarResult { RESULT_SAME, RESULT_BOOL } ScalarResult;
 
 typedef struct Op Op;
@@ -99,8 +105,9 @@ typedef struct OpInfo {
     ScalarResult scalar_result;
     int scalar_cost;
     const char *scalar_c;
-    /* Sets the types of op->results (already allocated, n_results known) from operands, attributes and
-     * blocks. On failure sets problem->text and returns false. Checks everything the op demands. */
+    /* Sets the types of op->results (already allocated, n_results known) from operands, attributes
+     * and blocks. On failure sets problem->text and returns false. Checks everything the op
+     * demands. */
     bool (*shape)(Context *context, Op *op, OpProblem *problem);
     /* Adds, for each operand i with wanted[i], its cotangent to out[i] (NULL: zero), given the
      * cotangents of the results (NULL entries: zero). Built with the builder, so differentiable

@@ -26,7 +26,8 @@ int dtype_bytes(DType dtype);
 bool dtype_is_float(DType dtype);
 bool dtype_is_integer(DType dtype); /* i64 i32 i8 u8; not bool */
 
-/* A size known only when the plan runs. Owned by the module; `id` is its slot among the bound dims. */
+/* A size known only when the plan runs. Owned by the module; `id` is its slot among the bound dims.
+ */
 typedef struct Dim {
     const char *name; /* interned */
     int32_t id;

@@ -46,7 +46,8 @@ int main(int argc, char **argv) {
     }
     fprintf(out, "\nconst StdFile STD_FILES[] = {\n");
     for (int i = 2; i < argc; i++) {
-        fprintf(out, "    {\"std/%s\", text_%d, %ld},\n", base_name(argv[i]), i - 2, lengths[i - 2]);
+        fprintf(out, "    {\"std/%s\", text_%d, %ld},\n", base_name(argv[i]), i - 2,
+                lengths[i - 2]);
     }
     fprintf(out, "};\nconst size_t STD_FILE_COUNT = %d;\n", argc - 2);
     return fclose(out) != 0;

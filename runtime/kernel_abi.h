@@ -15,14 +15,15 @@ typedef struct KernelFault {
 } KernelFault;
 
 typedef struct KernelArgs {
-    void *const *buffers;  /* addresses, in the kernel's own order; 64-byte aligned bases, plus element offsets */
-    const int64_t *sizes;  /* the kernel's size parameters, in its own order */
-    uint8_t *scratch;      /* this worker's scratch, 64-byte aligned, of the kernel's scratch_bytes */
-    KernelFault *fault;    /* this worker's own; the executor keeps the first by tile order */
+    void *const *buffers; /* addresses, in the kernel's own order; 64-byte aligned bases, plus
+                             element offsets */
+    const int64_t *sizes; /* the kernel's size parameters, in its own order */
+    uint8_t *scratch;   /* this worker's scratch, 64-byte aligned, of the kernel's scratch_bytes */
+    KernelFault *fault; /* this worker's own; the executor keeps the first by tile order */
 } KernelArgs;
 
-/* Does tiles [first, last) of the kernel's flat grid. Never starts threads, never allocates. Splitting
- * the grid differently gives the same bits. */
+/* Does tiles [first, last) of the kernel's flat grid. Never starts threads, never allocates.
+ * Splitting the grid differently gives the same bits. */
 typedef void (*KernelFunction)(const KernelArgs *args, int64_t first, int64_t last);
 
 #endif

@@ -22,8 +22,8 @@ static const char *const pass_list =
 static pthread_once_t llvm_once = PTHREAD_ONCE_INIT;
 
 static void llvm_start(void) {
-    /* Loop strength reduction costs half of code generation and gives kernels nothing: their inner loops
-     * advance by one already. There is no other way to leave it out through the C API. */
+    /* Loop strength reduction costs half of code generation and gives kernels nothing: their inner
+     * loops advance by one already. There is no other way to leave it out through the C API. */
     static const char *const options[] = {"dlc", "-disable-lsr"};
     LLVMParseCommandLineOptions(2, options, "");
     LLVMInitializeX86TargetInfo();

@@ -177,8 +177,8 @@ static LLVMValueRef emit_load(Emit *e, DType dtype, LLVMValueRef base, const KEx
 
 static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
     LLVMValueRef args[5] = {emit_expr(e, expr->a[0]), emit_expr(e, expr->a[1]),
-                            e->sizes[expr->index],
-                            emit_expr(e, expr->a[2]), emit_expr(e, expr->a[3])};
+                            e->sizes[expr->index], emit_expr(e, expr->a[2]),
+                            emit_expr(e, expr->a[3])};
     if (expr->a[2]->dtype != DT_I64) {
         args[3] = LLVMBuildSExt(e->builder, args[3], e->i64, "");
     }

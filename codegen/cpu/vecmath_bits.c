@@ -49,7 +49,8 @@ double dlc_uniform_f64(int64_t seed, int64_t step, int64_t site, int64_t iterati
     Words words = philox(seed, step, site, iteration, flat >> 1);
     uint32_t high = flat & 1 ? words.w[2] : words.w[0];
     uint32_t low = flat & 1 ? words.w[3] : words.w[1];
-    double top = (double)(int32_t)(high >> 5), rest = (double)(int32_t)((high & 31) << 21 | low >> 11);
+    double top = (double)(int32_t)(high >> 5),
+           rest = (double)(int32_t)((high & 31) << 21 | low >> 11);
     return top * 0x1p-27 + rest * 0x1p-53;
 }
 
@@ -62,8 +63,8 @@ float dlc_f16_to_f32(uint16_t h) {
     return float_of(bits | sign);
 }
 
-/* Round to nearest, ties to even. Normal results add half of the last place to the bits; subnormal ones
- * let an addition of 0.5 align and round them. */
+/* Round to nearest, ties to even. Normal results add half of the last place to the bits; subnormal
+ * ones let an addition of 0.5 align and round them. */
 uint16_t dlc_f32_to_f16(float x) {
     int32_t bits = bits32(x), a = bits & 0x7fffffff;
     int32_t normal = (a - (112 << 23) + 0xfff + ((a >> 13) & 1)) >> 13;

@@ -1,5 +1,5 @@
-/* Transcendental functions in f32. Polynomials: Cephes (S. Moshier) for log, sin, cos, asin, atan; erf
- * after N. Juffa; exp by a Taylor series on [-ln2/2, ln2/2]. */
+/* Transcendental functions in f32. Polynomials: Cephes (S. Moshier) for log, sin, cos, asin, atan;
+ * erf after N. Juffa; exp by a Taylor series on [-ln2/2, ln2/2]. */
 #include "codegen/cpu/vecmath.h"
 
 #define INF  __builtin_inff()
@@ -9,7 +9,8 @@ INLINE float keep_sign(float magnitude, float sign) {
     return float_of((bits32(magnitude) & 0x7fffffff) | (bits32(sign) & (int32_t)0x80000000));
 }
 
-/* x = n ln 2 + r. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits; a nan passes. */
+/* x = n ln 2 + r. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits; a nan
+ * passes. */
 INLINE float reduce_exp(float x, float *r, int32_t *n) {
     float t = x * 1.44269504f + 12582912.0f;
     *n = bits32(t) - bits32(12582912.0f);

@@ -1,9 +1,10 @@
-/* Transcendental functions in f64, and pow in both types. log, log1p, sin, cos, asin, atan and erf use
- * the polynomials of FDLIBM (Sun Microsystems, 1993); pow keeps its logarithm in two doubles. */
+/* Transcendental functions in f64, and pow in both types. log, log1p, sin, cos, asin, atan and erf
+ * use the polynomials of FDLIBM (Sun Microsystems, 1993); pow keeps its logarithm in two doubles.
+ */
 #include "codegen/cpu/vecmath.h"
 
-#define INF  __builtin_inf()
-#define NAN_ __builtin_nan("")
+#define INF      __builtin_inf()
+#define NAN_     __builtin_nan("")
 #define LN2_HIGH 6.93147180369123816490e-01 /* 33 bits */
 #define LN2_LOW  1.90821492927058770002e-10
 
@@ -11,7 +12,8 @@ INLINE double keep_sign(double magnitude, double sign) {
     return double_of((bits64(magnitude) & INT64_MAX) | (bits64(sign) & INT64_MIN));
 }
 
-/* x = n ln 2 + r. Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits; a nan passes. */
+/* x = n ln 2 + r. Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits; a nan
+ * passes. */
 INLINE double reduce_exp(double x, int64_t *n) {
     double t = x * 1.44269504088896338700 + 6755399441055744.0;
     *n = bits64(t) - bits64(6755399441055744.0);
@@ -92,8 +94,8 @@ INLINE double log_series(double z) {
     return p * z;
 }
 
-/* positive finite x = m 2^e with m in [sqrt(1/2), sqrt(2)). The exponent is turned to a double by its
- * bits: there is no vector instruction for it before AVX-512. */
+/* positive finite x = m 2^e with m in [sqrt(1/2), sqrt(2)). The exponent is turned to a double by
+ * its bits: there is no vector instruction for it before AVX-512. */
 INLINE double split_exponent(double x, double *e) {
     int tiny = x < 2.2250738585072014e-308;
     double y = pick64(tiny, x * 18014398509481984.0, x);
@@ -243,9 +245,11 @@ INLINE double atan_core(double a) {
     top = pick64(i3, -1.0, pick64(i2, a - 1.5, top));
     double bottom = pick64(i1, a + 1.0, pick64(i0, 2.0 + a, 1.0));
     bottom = pick64(i3, a, pick64(i2, 1.0 + 1.5 * a, bottom));
-    double high = pick64(i1, 7.85398163397448278999e-01, pick64(i0, 4.63647609000806093515e-01, 0.0));
+    double high =
+        pick64(i1, 7.85398163397448278999e-01, pick64(i0, 4.63647609000806093515e-01, 0.0));
     high = pick64(i3, 1.57079632679489655800e+00, pick64(i2, 9.82793723247329054082e-01, high));
-    double low = pick64(i1, 3.06161699786838301793e-17, pick64(i0, 2.26987774529616870924e-17, 0.0));
+    double low =
+        pick64(i1, 3.06161699786838301793e-17, pick64(i0, 2.26987774529616870924e-17, 0.0));
     low = pick64(i3, 6.12323399573676603587e-17, pick64(i2, 1.39033110312309984516e-17, low));
     double t = top / bottom, z = t * t;
     double p = 1.62858201153657823623e-02;

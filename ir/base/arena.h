@@ -40,8 +40,8 @@ char *arena_strdup(Arena *arena, const char *text);
 char *arena_format(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vformat(Arena *arena, const char *format, va_list args);
 
-/* Hooks that allocate in the arena (and jump like it) and free nothing, for a Str on the compile side
- * that must not leak over a jump. */
+/* Hooks that allocate in the arena (and jump like it) and free nothing, for a Str on the compile
+ * side that must not leak over a jump. */
 dlc_allocator arena_hooks(Arena *arena);
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))

@@ -12,11 +12,11 @@ typedef struct Context {
     const dlc_allocator *allocator;
     Boundary *boundary;
     Arena arena;
-    Map strings;        /* interned text -> itself */
+    Map strings; /* interned text -> itself */
     DiagList diags;
-    struct SizePool *sizes; /* ir/size.c */
+    struct SizePool *sizes;   /* ir/size.c */
     struct OwnedArena *owned; /* further arenas that die with the context */
-    int32_t default_float;  /* a DType: DT_F32, or DT_F64 under --float=f64 */
+    int32_t default_float;    /* a DType: DT_F32, or DT_F64 under --float=f64 */
 } Context;
 
 void context_init(Context *context, const dlc_allocator *allocator, Boundary *boundary);

@@ -39,7 +39,8 @@ typedef struct JsonDoc {
 } JsonDoc;
 
 /* Parses `length` bytes (no NUL needed). Depth is limited to 64; duplicate keys are an error;
- * control characters and bad UTF-8 in strings are errors. DLC_ERROR_FORMAT: see error, error_offset. */
+ * control characters and bad UTF-8 in strings are errors. DLC_ERROR_FORMAT: see error,
+ * error_offset. */
 dlc_status json_parse(const char *text, size_t length, const dlc_allocator *allocator,
                       JsonDoc *out);
 void json_free(JsonDoc *doc);

@@ -11,9 +11,9 @@
 enum { PACK_ALIGNMENT = 64 };
 
 typedef struct PackItem {
-    int64_t bytes;       /* >= 0; rounded up to PACK_ALIGNMENT by the packer */
+    int64_t bytes;        /* >= 0; rounded up to PACK_ALIGNMENT by the packer */
     int64_t birth, death; /* first and last command that needs it, both included */
-    int64_t offset;      /* out */
+    int64_t offset;       /* out */
 } PackItem;
 
 /* Sets every offset; *out_peak is the arena's size in bytes. Errors: out of memory, overflow. */

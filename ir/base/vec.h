@@ -18,8 +18,8 @@
 #define VEC_PUSH(arena, vec, value)                                                                \
     do {                                                                                           \
         if ((vec)->count == (vec)->capacity) {                                                     \
-            (vec)->items = vec_grow((arena), (vec)->items, &(vec)->capacity,                       \
-                                    sizeof((vec)->items[0]));                                      \
+            (vec)->items =                                                                         \
+                vec_grow((arena), (vec)->items, &(vec)->capacity, sizeof((vec)->items[0]));        \
         }                                                                                          \
         (vec)->items[(vec)->count++] = (value);                                                    \
     } while (0)

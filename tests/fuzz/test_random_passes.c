@@ -1,5 +1,5 @@
-/* The passes keep the meaning of random graphs: after the whole pipeline, fusion included, the interpreter
- * gives what it gave before. DLC_RANDOM_GRAPHS sets the number of graphs. */
+/* The passes keep the meaning of random graphs: after the whole pipeline, fusion included, the
+ * interpreter gives what it gave before. DLC_RANDOM_GRAPHS sets the number of graphs. */
 #include "tests/fuzz/random_graph.h"
 #include "tests/ops/harness.h"
 
@@ -49,8 +49,8 @@ static void check_seed(Harness *h, uint64_t seed) {
     for (int32_t i = 0; good && i < func->n_results; i++) {
         int64_t at = 0;
         if (!random_close(&wide[i], &declared[i], &after[i], coarsest, &at)) {
-            snprintf(h->message, sizeof h->message, "result %d, element %lld: %.9g, but %.9g before",
-                     (int)i, (long long)at,
+            snprintf(h->message, sizeof h->message,
+                     "result %d, element %lld: %.9g, but %.9g before", (int)i, (long long)at,
                      after[i].f ? after[i].f[at] : (double)after[i].i[at],
                      after[i].f ? wide[i].f[at] : (double)declared[i].i[at]);
             good = false;
@@ -73,7 +73,8 @@ static void test_passes(void **state) {
     const char *first = getenv("DLC_RANDOM_FIRST");
     uint64_t start = first ? strtoull(first, NULL, 10) : 0;
     uint64_t count = text ? strtoull(text, NULL, 10) : 1000;
-    for (volatile uint64_t seed = start; seed < start + count; seed++) { /* volatile: read after a jump */
+    for (volatile uint64_t seed = start; seed < start + count;
+         seed++) { /* volatile: read after a jump */
         Harness *h = calloc(1, sizeof *h);
         harness_init(h);
         if (setjmp(h->boundary.jump)) {

@@ -47,7 +47,7 @@ static Type type_of(Context *context, DType dtype, int32_t rank, const Size *a, 
 }
 
 /* loss = sum((x @ w)²); w <- w - 0.1 x; a scan over the rows keeps a running sum. */
-static Module *sample_module(Context *context) {
+static inline Module *sample_module(Context *context) {
     Module *module = module_create(context, "sample");
     const Dim *dim = module_add_dim(module, "B", 1, INT64_MAX, 1, 64, (Place){0});
     module_add_dim(module, "H", 8, 512, 8, 0, (Place){0});
@@ -94,7 +94,7 @@ static Module *sample_module(Context *context) {
     return module;
 }
 
-static Op *find_op(Module *module, OpCode code) {
+static inline Op *find_op(Module *module, OpCode code) {
     BLOCK_EACH_OP (module->first->body, op) {
         if (op->code == code) {
             return op;
