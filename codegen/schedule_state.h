@@ -16,7 +16,7 @@ typedef struct Memory {
     int64_t birth, death;
     int32_t depth;
     int32_t partner; /* union-find: buffers that swap have one lifetime; itself when alone */
-    bool keep;       /* must not be overwritten in place for now (a while condition's carries) */
+    bool keep;       /* must not be overwritten in place while set (a while condition's carries) */
 } Memory;
 
 /* Where a value lies: buffer, plus bytes, plus a stride for each loop index it depends on. */

@@ -186,8 +186,9 @@ static void report(uint64_t seed, const Variant *variant, Board *board, int *sho
     fflush(stdout);
 }
 
-/* Open faults: second derivatives of graphs whose fused f64 gradient differs in a few elements from the interpreter (without
- * fuse they agree). They are printed like any failure and do not fail the test; remove a seed once it is mended. */
+/* Open faults: second derivatives of graphs whose fused f64 gradient differs in a few elements from
+ * the interpreter (without fuse they agree). They are printed like any failure and do not fail the
+ * test; remove a seed once it is mended. */
 static const uint64_t known_failures[] = {4671, 6015};
 
 static bool is_known(uint64_t seed) {
