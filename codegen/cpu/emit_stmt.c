@@ -56,12 +56,18 @@ static void emit_set(Emit *e, const KStmt *stmt) {
     LLVMBuildStore(e->builder, value, variable_slot(e, stmt->var));
 }
 
+/* What the vectoriser is told of a loop. An offered loop is left to its own judgement: forced, LLVM
+ * 19 vectorises a loop of too many pointer pairs for run-time checks without any check at all
+ * (LoopVectorize.cpp: GeneratedRTChecks::create gives up early, and only unforced loops then ask
+ * areRuntimeChecksProfitable). A forced loop therefore always brings its access group. */
+typedef enum VectorHint { HINT_NEVER, HINT_OFFERED, HINT_FORCED } VectorHint;
+
 /* llvm.loop: a node that is its own first operand, made through a temporary. */
-static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, bool reduces,
+static void mark_loop(Emit *e, LLVMValueRef branch, VectorHint hint, bool reduces,
                       LLVMValueRef group) {
     LLVMContextRef c = e->context;
     LLVMMetadataRef enable[2] = {LLVMMDStringInContext2(c, "llvm.loop.vectorize.enable", 26),
-                                 LLVMValueAsMetadata(LLVMConstInt(e->i1, vectorize, 0))};
+                                 LLVMValueAsMetadata(LLVMConstInt(e->i1, hint == HINT_FORCED, 0))};
     LLVMMetadataRef progress = LLVMMDStringInContext2(c, "llvm.loop.mustprogress", 22);
     LLVMMetadataRef single[2] = {LLVMMDStringInContext2(c, "llvm.loop.interleave.count", 26),
                                  LLVMValueAsMetadata(LLVMConstInt(e->i32, 1, 0))};
@@ -70,8 +76,10 @@ static void mark_loop(Emit *e, LLVMValueRef branch, bool vectorize, bool reduces
     LLVMMetadataRef temporary = LLVMTemporaryMDNode(c, NULL, 0);
     items[count++] = temporary;
     items[count++] = LLVMMDNodeInContext2(c, &progress, 1);
-    items[count++] = LLVMMDNodeInContext2(c, enable, 2);
-    if (vectorize && !reduces) {
+    if (hint != HINT_OFFERED) {
+        items[count++] = LLVMMDNodeInContext2(c, enable, 2);
+    }
+    if (hint != HINT_NEVER && !reduces) {
         /* Only sums gain from several vectors in flight; elsewhere they are code to compile. */
         items[count++] = LLVMMDNodeInContext2(c, single, 2);
     }
@@ -101,14 +109,15 @@ static LoopFrame open_loop(Emit *e, LLVMValueRef begin, LLVMValueRef end) {
     return loop;
 }
 
-static void close_loop(Emit *e, LoopFrame *loop, bool vectorize, bool reduces, LLVMValueRef group) {
+static void close_loop(Emit *e, LoopFrame *loop, VectorHint hint, bool reduces,
+                       LLVMValueRef group) {
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->builder);
     LLVMValueRef next = LLVMBuildNSWAdd(e->builder, loop->index, constant_i64(e, 1), "");
     LLVMSetNUW(next, 0);
     LLVMAddIncoming(loop->index, &next, &latch, 1);
     LLVMValueRef more = LLVMBuildICmp(e->builder, LLVMIntSLT, next, loop->end, "");
     LLVMValueRef branch = LLVMBuildCondBr(e->builder, more, loop->body, loop->exit);
-    mark_loop(e, branch, vectorize, reduces, group);
+    mark_loop(e, branch, hint, reduces, group);
     LLVMPositionBuilderAtEnd(e->builder, loop->exit);
 }
 
@@ -176,7 +185,8 @@ static void emit_for(Emit *e, const KStmt *stmt) {
         e->depth--;
     }
     bool reduces = sets_variable(stmt->body);
-    close_loop(e, &loop, vectorize || e->offer_vector, reduces, vectorize ? group : NULL);
+    VectorHint hint = vectorize ? HINT_FORCED : e->offer_vector ? HINT_OFFERED : HINT_NEVER;
+    close_loop(e, &loop, hint, reduces, vectorize ? group : NULL);
     e->offer_vector = false;
 }
 
@@ -296,5 +306,5 @@ void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last) {
         e->positive[levels[i]->var->id] = true;
     }
     emit_stmts(e, stmt);
-    close_loop(e, &loop, false, false, NULL);
+    close_loop(e, &loop, HINT_NEVER, false, NULL);
 }

@@ -186,21 +186,6 @@ static void report(uint64_t seed, const Variant *variant, Board *board, int *sho
     fflush(stdout);
 }
 
-/* Open faults: second derivatives of graphs whose fused f64 gradient differs in a few elements from
- * the interpreter (without fuse they agree). They are printed like any failure and do not fail the
- * test; remove a seed once it is mended. */
-static const uint64_t known_failures[] = {4671, 6015};
-
-static bool is_known(uint64_t seed) {
-    for (size_t i = 0; i < sizeof known_failures / sizeof known_failures[0]; i++) {
-        if (known_failures[i] == seed) {
-            printf("seed %llu is a known failure\n", (unsigned long long)seed);
-            return true;
-        }
-    }
-    return false;
-}
-
 /* One plan of graphs; failures are tried again each alone. Returns how many graphs failed. */
 static int run_batch(uint64_t first, int32_t count, const Variant *variant, Board *board,
                      int *shown) {
@@ -209,7 +194,7 @@ static int run_batch(uint64_t first, int32_t count, const Variant *variant, Boar
         return 0;
     }
     bool *suspect = calloc((size_t)count, sizeof *suspect);
-    int failed = 0, alone = 0, known = 0;
+    int failed = 0, alone = 0;
     for (int32_t i = 0; suspect && i < count; i++) {
         suspect[i] = board->outcomes[i].verdict != VERDICT_GOOD;
         failed += suspect[i];
@@ -221,7 +206,6 @@ static int run_batch(uint64_t first, int32_t count, const Variant *variant, Boar
         if (suspect[i] && !job_good(&single, board)) {
             report(single.first, variant, board, shown);
             alone++;
-            known += is_known(single.first);
         }
     }
     if (alone == 0) {
@@ -237,7 +221,7 @@ static int run_batch(uint64_t first, int32_t count, const Variant *variant, Boar
         alone = failed > 0 ? failed : 1;
     }
     free(suspect);
-    return alone - known;
+    return alone;
 }
 
 static int run_one(uint64_t seed, Board *board) {
