@@ -7,7 +7,14 @@
  * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values
  * are scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round).
  * Bools are i1 in expressions and bytes 0/1 in memory. Integer scalar ops use scalar.def's rules
- * (floor conventions). */
+ * (floor conventions).
+ *
+ * A tile is run by one worker in order (Machine.threads 1: the CPU), or by a block of that many
+ * threads together: then a backend spreads the iterations of KL_VECTOR and KL_INDEPENDENT loops over
+ * the threads, runs everything else once (computed by all, stored by one), keeps locals in memory
+ * that the block shares, and puts barriers where one thread reads what another wrote. So nothing in
+ * a kernel may depend on which thread runs what, and both readings give the same bits but for the
+ * order in which a KL_VECTOR loop's reductions are combined. */
 #ifndef DLC_CODEGEN_KERNEL_H
 #define DLC_CODEGEN_KERNEL_H
 
@@ -80,6 +87,9 @@ typedef enum KStmtKind {
 typedef enum KLoopKind {
     KL_GRID, /* only outermost, perfectly nested, begin 0: together they are the tile grid */
     KL_SERIAL,
+    /* As KL_SERIAL, but iterations neither read what another one writes nor set variables or locals
+     * that outlive an iteration (a local may be each iteration's own scratch). Holds anything. */
+    KL_INDEPENDENT,
     /* Iterations are independent but for reductions: a KS_SET of a variable declared outside the
      * loop has the form v = op(v, x) with op of add, mul, max, min, and, or, and x free of v; the
      * backend chooses the order of combination (fixed by the kernel). Holds no other loop but
@@ -101,7 +111,10 @@ struct KStmt {
     /* KS_CONTRACT: c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for
      * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c
      * in local `local` at offset `value`, its rows `c_stride` apart. rows x columns is the
-     * machine's register tile for the dtype. `accumulate`: add to c, else overwrite. */
+     * machine's register tile for the dtype. `accumulate`: add to c, else overwrite. Of a block of
+     * threads it is the block's tile: a, b may be f16 or bf16 locals (products and sums in f32), and
+     * when it is the only statement that writes c inside a loop, sums stay in registers over that
+     * loop. */
     const KLocal *a_local, *b_local;
     const KExpr *depth, *c_stride;
     bool accumulate;

@@ -57,7 +57,7 @@ static void print_expr(Str *out, const KExpr *e) {
 static void print_stmts(Str *out, const KStmt *stmt, int indent);
 
 static void print_for(Str *out, const KStmt *stmt, int indent) {
-    static const char *const kinds[] = {"grid", "for", "vector", "unroll"};
+    static const char *const kinds[] = {"grid", "for", "each", "vector", "unroll"};
     str_addf(out, "%s %%%d in ", kinds[stmt->loop], stmt->var->id);
     print_expr(out, stmt->begin);
     str_add(out, "..");

@@ -15,6 +15,13 @@ typedef struct Machine {
     int32_t tile_rows_f32, tile_columns_f32;
     int32_t tile_rows_f64, tile_columns_f64;
     int64_t l1_bytes, l2_bytes;
+    /* Threads that run one tile together (codegen/kernel.h), in groups of `lanes` that exchange
+     * values cheaply; 1 and 1: a tile has one worker. */
+    int32_t threads, lanes;
+    int64_t shared_bytes;  /* room for a tile's locals, when threads share them; 0: no bound */
+    int32_t processors;    /* tiles that run at once, about; 0: few */
+    int32_t architecture;  /* cuda: 90 for sm_90; else 0 */
+    bool has_bf16;         /* contraction tiles of bf16 operands (and f16) beside f32 ones */
     double flops_per_second, bytes_per_second; /* nominal, for the cost model */
 } Machine;
 

@@ -115,5 +115,6 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->l1_bytes = 32 * 1024;
     out->l2_bytes = 512 * 1024;
     out->bytes_per_second = 2e10;
+    out->threads = out->lanes = 1;
     return DLC_OK;
 }

@@ -14,6 +14,7 @@ allowed() {
         passes/*) echo "dlc/ ir/ passes/" ;;
         codegen/compile*|codegen/entry*|codegen/driver*) echo "dlc/ ir/ passes/ codegen/ frontend/ lang/ runtime/plan.h runtime/kernel_abi.h runtime/compile_abi.h" ;;
         codegen/cpu/*) echo "dlc/ ir/ codegen/cpu/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h" ;;
+        codegen/cuda/*) echo "dlc/ ir/ codegen/cuda/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h runtime/cuda_image.h" ;;
         codegen/null/*) echo "dlc/ ir/ codegen/null/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h" ;;
         codegen/*) echo "dlc/ ir/ codegen/ passes/machine.h runtime/plan.h runtime/kernel_abi.h" ;;
         runtime/*) echo "dlc/ ir/base/ runtime/" ;;
