@@ -30,6 +30,7 @@ typedef struct Driver {
     Str plan; /* the finished bytes */
     Str text; /* for on_text */
     TargetImage images[MAX_TARGETS];
+    Str troubled; /* kernels that do not fit their registers, over all targets */
     FileView imports[64];
     int n_imports;
     bool done; /* an emit stage was reached: stop without a plan */
@@ -216,16 +217,108 @@ static int thread_count(const Driver *d) {
     return d->options->threads > 0 ? d->options->threads : cores > 0 ? (int)cores : 1;
 }
 
+/* The text of the line at "name:line:column", where the program's own text has it. */
+static void show_place(Driver *d, const char *place) {
+    const CompileCall *call = d->call;
+    const char *colon = strrchr(place, ':');
+    const char *before = colon;
+    while (before && before > place && before[-1] != ':') {
+        before--;
+    }
+    str_addf(&d->text, "// %s", place);
+    size_t n_name = before && before > place ? (size_t)(before - 1 - place) : 0;
+    if (n_name > 0 && strlen(call->name) == n_name && memcmp(call->name, place, n_name) == 0) {
+        const char *at = call->text, *end = call->text + call->length;
+        for (long line = strtol(before, NULL, 10); at && line > 1; line--) {
+            at = memchr(at, '\n', (size_t)(end - at));
+            at = at ? at + 1 : NULL;
+        }
+        while (at && at < end && *at == ' ') {
+            at++;
+        }
+        const char *stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+        stop = stop ? stop : end;
+        if (at) {
+            str_addf(&d->text, ": %.*s", (int)(stop - at), at);
+        }
+    }
+    str_add(&d->text, "\n");
+}
+
+/* The places in the program that launch the kernel, each once, in order of the schedule. */
+static void show_places(Driver *d, const PlanWriter *writer, const TargetTables *tables,
+                        int32_t kernel) {
+    enum { MOST = 8 };
+    uint32_t shown[MOST];
+    int n = 0;
+    for (size_t i = 0; i < tables->commands.count && n < MOST; i++) {
+        const PlanCommand *command = &tables->commands.items[i];
+        if (command->kind != PLAN_LAUNCH || command->kernel != kernel) {
+            continue;
+        }
+        bool known = writer->strings.items[command->place] == '\0';
+        for (int k = 0; k < n; k++) {
+            known = known || shown[k] == command->place;
+        }
+        if (!known) {
+            shown[n++] = command->place;
+            show_place(d, writer->strings.items + command->place);
+        }
+    }
+}
+
 static void show_kernels(Driver *d, const Target *target, const Machine *machine,
+                         const PlanWriter *writer, const TargetTables *tables,
                          const KernelPool *pool) {
+    bool explain = (d->options->flags & DLC_COMPILE_EXPLAIN) != 0;
     for (size_t i = 0; i < pool->kernels.count; i++) {
-        kernel_print(pool->kernels.items[i], &d->text);
-        if (target->show && d->options->flags & DLC_COMPILE_EXPLAIN) {
-            (void)target->show(machine, pool->kernels.items[i], &d->text);
+        const Kernel *kernel = pool->kernels.items[i];
+        if (target->shows_text) {
+            show_places(d, writer, tables, (int32_t)i);
+        }
+        if (!target->shows_text || explain) {
+            kernel_print(kernel, &d->text);
+        }
+        if (target->show && (target->shows_text || explain)) {
+            (void)target->show(machine, kernel, &d->text);
         }
         str_add(&d->text, "\n");
     }
     give_text(d, "kernels");
+}
+
+/* The targets to compile for, each once: what the user names may stand for several. */
+static size_t targets_expand(Driver *d, const char *out[MAX_TARGETS]) {
+    static const char *const native[] = {"cpu:native"};
+    const char *const *given = d->options->n_targets ? d->options->targets : native;
+    size_t n_given = d->options->n_targets ? d->options->n_targets : 1;
+    size_t n = 0;
+    for (size_t t = 0; t < n_given; t++) {
+        const char *colon = strchr(given[t], ':');
+        size_t length = colon ? (size_t)(colon - given[t]) : strlen(given[t]);
+        const char *name = arena_strndup(&d->scratch, given[t], length);
+        const Target *target = target_find(name);
+        const char *options[MAX_TARGETS] = {NULL};
+        int32_t count = 1;
+        if (target && target->expand) {
+            count = target->expand(colon ? colon + 1 : NULL, options, MAX_TARGETS);
+        }
+        for (int32_t i = 0; i < count; i++) {
+            const char *full =
+                options[i] ? arena_format(&d->scratch, "%s:%s", name, options[i]) : given[t];
+            bool known = false;
+            for (size_t k = 0; k < n; k++) {
+                known = known || strcmp(out[k], full) == 0;
+            }
+            if (!known && n == MAX_TARGETS) {
+                leave(d, DLC_ERROR_LIMIT, "too many targets");
+            }
+            if (!known) {
+                out[n++] = full;
+            }
+        }
+    }
+    return n;
 }
 
 /* "cpu:x86-64-v3" -> target and machine. */
@@ -249,6 +342,43 @@ static const Target *target_describe(Driver *d, const char *text, Machine *machi
     return target;
 }
 
+/* What the target's compiler made of each kernel: into the manifest, into --explain, and a warning
+ * for what it had to move out of registers. */
+static void tell_figures(Driver *d, const Target *target, const Machine *machine,
+                         TargetTables *tables, const TargetImage *image) {
+    bool explain = (d->options->flags & DLC_COMPILE_EXPLAIN) != 0;
+    if (explain) {
+        str_addf(&d->text, "kernels for %s:%s\n  %9s %12s %9s %9s  %s\n", machine->target,
+                 machine->name, "registers", "shared bytes", "stack", "spilled", "name");
+    }
+    for (int32_t i = 0; i < image->n_entries; i++) {
+        TargetFigures figures;
+        if (!target->figures(image, i, &figures)) {
+            continue;
+        }
+        tables->kernels.items[i].scratch_bytes = figures.scratch_bytes;
+        ManifestFigures row = {.name = arena_strdup(&d->scratch, figures.name),
+                               .registers = figures.registers,
+                               .shared_bytes = figures.shared_bytes,
+                               .stack_bytes = figures.stack_bytes,
+                               .spill_bytes = figures.spill_bytes,
+                               .scratch_bytes = figures.scratch_bytes};
+        VEC_PUSH(&d->scratch, &tables->figures, row);
+        if (explain) {
+            str_addf(&d->text, "  %9d %12d %9d %9d  %s\n", figures.registers, figures.shared_bytes,
+                     figures.stack_bytes, figures.spill_bytes, figures.name);
+        }
+        if (figures.stack_bytes > 0 || figures.spill_bytes > 0) {
+            str_addf(&d->troubled, "%s%s for %s (%d bytes of stack, %d spilled)",
+                     d->troubled.length ? ", " : "", figures.name, machine->name,
+                     figures.stack_bytes, figures.spill_bytes);
+        }
+    }
+    if (explain) {
+        give_text(d, "explain");
+    }
+}
+
 static void make_code(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
                       int number) {
     TargetTables *tables = plan_writer_target(writer);
@@ -260,7 +390,7 @@ static void make_code(Driver *d, PlanWriter *writer, const Target *target, const
     kernel_pool_init(&pool, &d->scratch);
     schedule_module(d->module, machine, writer, tables, &pool);
     if (emit_is(d, "kernels")) {
-        show_kernels(d, target, machine, &pool);
+        show_kernels(d, target, machine, writer, tables, &pool);
         d->done = true;
         return;
     }
@@ -277,6 +407,13 @@ static void make_code(Driver *d, PlanWriter *writer, const Target *target, const
     }
     tables->image = image->bytes;
     tables->n_image = image->n_bytes;
+    bool told = number > 0 && strcmp(d->images[number - 1].note, image->note) == 0;
+    if (image->note[0] && !told) {
+        diag_report(&d->context.diags, DIAG_TARGET_NOTE, (Place){0}, image->note);
+    }
+    if (target->figures) {
+        tell_figures(d, target, machine, tables, image);
+    }
 }
 
 /* The IR that a plan carries: as the front end made it, before anything machine-dependent. */
@@ -336,12 +473,8 @@ static void drive(Driver *d) {
             d, DLC_ERROR_INVALID_ARGUMENT,
             "unknown stage to emit; there are ast, ir, grad, every pass, kernels, schedule, plan");
     }
-    static const char *const native[] = {"cpu:native"};
-    const char *const *targets = d->options->n_targets ? d->options->targets : native;
-    size_t n_targets = d->options->n_targets ? d->options->n_targets : 1;
-    if (n_targets > MAX_TARGETS) {
-        leave(d, DLC_ERROR_LIMIT, "too many targets");
-    }
+    const char *targets[MAX_TARGETS];
+    size_t n_targets = targets_expand(d, targets);
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);
@@ -373,6 +506,9 @@ static void drive(Driver *d) {
         if (d->done) {
             return;
         }
+    }
+    if (d->troubled.length > 0) {
+        diag_report(&d->context.diags, DIAG_KERNEL_SPILLS, (Place){0}, str_text(&d->troubled));
     }
     writer.manifest = manifest_text(&writer, d->module, &d->text);
     stage(d, "writing the plan", 0.95);
@@ -419,6 +555,7 @@ static void driver_init(Driver *d, CompileCall *call) {
     d->options = call->options;
     str_init(&d->plan, call->allocator);
     str_init(&d->text, call->allocator);
+    str_init(&d->troubled, call->allocator);
 }
 
 static void driver_finish(Driver *d) {
@@ -433,6 +570,7 @@ static void driver_finish(Driver *d) {
     context_finish(&d->context);
     str_finish(&d->plan);
     str_finish(&d->text);
+    str_finish(&d->troubled);
 }
 
 /* Runs `work` inside a boundary and frees everything afterwards. */

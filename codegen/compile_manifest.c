@@ -49,6 +49,20 @@ static void add_entry(const PlanWriter *writer, const TargetTables *tables, cons
     str_add(out, "]}");
 }
 
+static void add_figures(const TargetTables *tables, Str *out) {
+    for (size_t i = 0; i < tables->figures.count; i++) {
+        const ManifestFigures *row = &tables->figures.items[i];
+        str_add(out, i ? ",\n      {" : ", \"resources\": [\n      {");
+        add_member(out, "kernel", row->name, true);
+        str_addf(out,
+                 ", \"registers\": %d, \"shared_bytes\": %d, \"stack_bytes\": %d, "
+                 "\"spill_bytes\": %d, \"scratch_bytes\": %" PRId64 "}",
+                 row->registers, row->shared_bytes, row->stack_bytes, row->spill_bytes,
+                 row->scratch_bytes);
+    }
+    str_add(out, tables->figures.count > 0 ? "]" : "");
+}
+
 const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
     str_addf(out, "{\n  \"format\": %d,\n  \"dlc\": \"%d.%d.%d\",\n  \"model\": ", PLAN_VERSION,
              DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
@@ -80,8 +94,10 @@ const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
         add_member(out, "device", writer_text(writer, tables->target.device), true);
         add_member(out, "machine", writer_text(writer, tables->target.machine), false);
         add_member(out, "features", writer_text(writer, tables->target.features), false);
-        str_addf(out, ", \"kernels\": %zu, \"code_bytes\": %zu}", tables->kernels.count,
+        str_addf(out, ", \"kernels\": %zu, \"code_bytes\": %zu", tables->kernels.count,
                  tables->n_image);
+        add_figures(tables, out);
+        str_add(out, "}");
     }
     str_add(out, "],\n  \"entries\": [");
     if (writer->targets.count > 0) {

@@ -7,6 +7,13 @@
 #include "ir/ir.h"
 #include "runtime/plan.h"
 
+/* What a target's compiler said of a kernel, for the manifest; -1: unknown. */
+typedef struct ManifestFigures {
+    const char *name;
+    int32_t registers, shared_bytes, stack_bytes, spill_bytes;
+    int64_t scratch_bytes;
+} ManifestFigures;
+
 /* The tables of one target; see runtime/plan.h. */
 typedef struct TargetTables {
     PlanTarget target;
@@ -21,6 +28,7 @@ typedef struct TargetTables {
     VEC(PlanCommand) commands;
     VEC(PlanRef) refs;
     VEC(PlanSwap) swaps;
+    VEC(ManifestFigures) figures; /* one a kernel, or none */
 } TargetTables;
 
 typedef struct PlanWriter {

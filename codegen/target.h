@@ -13,15 +13,28 @@ typedef struct TargetImage {
     size_t n_bytes;
     int64_t *entries; /* offset of each kernel's function in the image */
     int32_t n_entries;
+    char note[512]; /* something the user should know of it; "": nothing */
 } TargetImage;
 void target_image_finish(TargetImage *image, const dlc_allocator *allocator);
 
+/* What the target's compiler said of one kernel of an image; -1: unknown. */
+typedef struct TargetFigures {
+    const char *name; /* in the image */
+    int32_t registers, shared_bytes, stack_bytes, spill_bytes, threads;
+    int64_t scratch_bytes; /* of a worker's memory outside the processor; into PlanKernel */
+} TargetFigures;
+
 typedef struct Target {
     const char *name, *doc;
+    /* --emit=kernels prints `show` instead of the loop IR. */
+    bool shows_text;
     /* Fills `out` from the option text after "name:" ("x86-64-v3"; NULL or "" is this host,
      * "native"). Unknown: DLC_ERROR_UNSUPPORTED, with the accepted names in message (512 bytes).
      * Strings live in arena. */
     dlc_status (*describe)(const char *option, Arena *arena, Machine *out, char *message);
+    /* The option texts that one target given by the user stands for ("" may mean several devices),
+     * at most `capacity`; returns how many. NULL: itself. */
+    int32_t (*expand)(const char *option, const char **out, int32_t capacity);
     /* Kernels to an image. Threads: may use up to n_threads of its own during the call. */
     dlc_status (*emit)(const Machine *machine, Kernel *const *kernels, int32_t n_kernels,
                        int32_t n_threads, const dlc_allocator *allocator, TargetImage *out,
@@ -29,6 +42,8 @@ typedef struct Target {
     /* The backend's own text of one kernel (LLVM IR, CUDA C, assembly) for --emit=kernels;
      * optional. */
     dlc_status (*show)(const Machine *machine, const Kernel *kernel, Str *out);
+    /* False: nothing is known. Optional. */
+    bool (*figures)(const TargetImage *image, int32_t kernel, TargetFigures *out);
 } Target;
 
 const Target *target_find(const char *name); /* NULL: unknown */

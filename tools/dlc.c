@@ -83,6 +83,15 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     }
 }
 
+/* The "targets" member of the manifest: each target's kernels with what its compiler said of them. */
+static void print_targets_json(const char *manifest) {
+    const char *from = strstr(manifest, "\n  \"targets\": [");
+    const char *to = from ? strstr(from, "],\n  \"entries\": [") : NULL;
+    if (to) {
+        printf(", %.*s]", (int)(to - from - 3), from + 3);
+    }
+}
+
 static void print_summary_json(dlc_plan *plan, const char *output, double seconds) {
     printf("{\"plan\": \"%s\", \"parameters\": \"%s\", \"kernels\": %zu, \"seconds\": %.6f, "
            "\"entries\": [",
@@ -103,7 +112,9 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
                (long long)s.commands, (long long)s.kernels);
         first = false;
     }
-    puts("]}");
+    printf("]");
+    print_targets_json(dlc_plan_manifest(plan));
+    puts("}");
 }
 
 /* "name=value" texts as defines; names live in `storage`. */
@@ -309,7 +320,7 @@ int main(int argc, char **argv) {
         {"--define", "-D", CLI_LIST, &options.defines, 0, "NAME=VALUE",
          "set a const, or fix a dim"},
         {"--target", NULL, CLI_LIST, &options.targets, 0, "TARGET",
-         "cpu, cpu:x86-64-v3, …; may be given again"},
+         "cpu, cpu:x86-64-v3, cuda, cuda:sm_90, …; may be given again"},
         {"--emit", NULL, CLI_TEXT, &options.emit, 0, "STAGE",
          "print ast, ir, a pass, kernels, schedule or plan instead"},
         {"--print-after", NULL, CLI_TEXT, &options.print_after, 0, "PASS",
