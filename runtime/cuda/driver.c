@@ -1,0 +1,177 @@
+/* See driver.h. */
+#include "runtime/cuda/driver.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+enum { DRIVER_OLDEST = 11040, UUID_TEXT_BYTES = 41 };
+
+#define DRIVER_LIBRARY "libcuda.so.1"
+#define OFFER_CPU      "; --device cpu runs on the CPU"
+
+void cuda_error_text(const CudaDriver *driver, CudaResult result, char *out, size_t n_out) {
+    const char *name = NULL, *text = NULL;
+    if (driver->error_name(result, &name) != CUDA_SUCCESS || !name) {
+        name = "CUDA error";
+    }
+    if (driver->error_text(result, &text) != CUDA_SUCCESS || !text) {
+        text = "unknown to this driver";
+    }
+    snprintf(out, n_out, "%s (%d): %s", name, result, text);
+}
+
+/* What cuInit's error means for whoever has to mend it. */
+static void init_message(const CudaDriver *driver, CudaResult result, char *out, size_t n_out) {
+    char text[256];
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    cuda_error_text(driver, result, text, sizeof(text));
+    switch (result) {
+    case CUDA_NO_DEVICE:
+        snprintf(out, n_out, "the CUDA driver finds no GPU%s%s%s" OFFER_CPU,
+                 visible ? " (CUDA_VISIBLE_DEVICES is \"" : "", visible ? visible : "",
+                 visible ? "\")" : "");
+        break;
+    case CUDA_STUB_LIBRARY:
+        snprintf(out, n_out,
+                 DRIVER_LIBRARY " is the toolkit's stand-in for linking, not a driver; install "
+                                "NVIDIA's driver" OFFER_CPU);
+        break;
+    case CUDA_SYSTEM_DRIVER_MISMATCH:
+        snprintf(out, n_out,
+                 DRIVER_LIBRARY " and the kernel's NVIDIA module are of different versions; "
+                                "restart the machine, or install both alike" OFFER_CPU);
+        break;
+    default:
+        snprintf(out, n_out, "the CUDA driver does not start: cuInit: %s" OFFER_CPU, text);
+        break;
+    }
+}
+
+bool cuda_driver_open(CudaDriver *driver, char *message, size_t n_message) {
+    static const CudaSymbol symbols[] = {
+#define X(symbol, member, parameters) {symbol, offsetof(CudaDriver, member)},
+#include "runtime/cuda/driver.def"
+#undef X
+    };
+    char reason[384];
+    CudaResult result;
+    *driver = (CudaDriver){0};
+    driver->library = cuda_library_open(DRIVER_LIBRARY, true, reason, sizeof(reason));
+    if (!driver->library) {
+        snprintf(message, n_message, "no CUDA driver: %s" OFFER_CPU, reason);
+        return false;
+    }
+    if (!cuda_library_symbols(driver->library, DRIVER_LIBRARY, symbols,
+                              sizeof(symbols) / sizeof(symbols[0]), driver, reason,
+                              sizeof(reason))) {
+        snprintf(message, n_message, "the CUDA driver cannot be used: %s" OFFER_CPU, reason);
+        goto fail;
+    }
+    result = driver->init(0);
+    if (result != CUDA_SUCCESS) {
+        init_message(driver, result, message, n_message);
+        goto fail;
+    }
+    result = driver->driver_version(&driver->version);
+    if (result != CUDA_SUCCESS) {
+        cuda_error_text(driver, result, reason, sizeof(reason));
+        snprintf(message, n_message, "cuDriverGetVersion: %s", reason);
+        goto fail;
+    }
+    if (driver->version < DRIVER_OLDEST) {
+        snprintf(message, n_message,
+                 "the CUDA driver serves CUDA %d.%d, at least 11.4 is needed: install a newer "
+                 "NVIDIA driver" OFFER_CPU,
+                 driver->version / 1000, driver->version % 1000 / 10);
+        goto fail;
+    }
+    return true;
+fail:
+    cuda_driver_close(driver);
+    return false;
+}
+
+void cuda_driver_close(CudaDriver *driver) {
+    cuda_library_close(driver->library);
+    *driver = (CudaDriver){0};
+}
+
+/* "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6" */
+static void uuid_text(const CudaUuid *uuid, char out[UUID_TEXT_BYTES]) {
+    size_t at = (size_t)snprintf(out, UUID_TEXT_BYTES, "GPU");
+    for (int i = 0; i < 16; i++) {
+        bool dash = i == 0 || i == 4 || i == 6 || i == 8 || i == 10;
+        at += (size_t)snprintf(out + at, UUID_TEXT_BYTES - at, "%s%02x", dash ? "-" : "",
+                               uuid->bytes[i]);
+    }
+}
+
+static bool call_failed(const CudaDriver *driver, const char *call, CudaResult result,
+                        char *message, size_t n_message) {
+    if (result == CUDA_SUCCESS) {
+        return false;
+    }
+    char text[256];
+    cuda_error_text(driver, result, text, sizeof(text));
+    snprintf(message, n_message, "%s: %s", call, text);
+    return true;
+}
+
+static bool pick_uuid(const CudaDriver *driver, const char *which, int count, CudaDeviceId *out,
+                      char *message, size_t n_message) {
+    int matches = 0;
+    for (int i = 0; i < count; i++) {
+        CudaDeviceId device;
+        CudaUuid uuid;
+        char text[UUID_TEXT_BYTES];
+        if (call_failed(driver, "cuDeviceGet", driver->device_get(&device, i), message,
+                        n_message) ||
+            call_failed(driver, "cuDeviceGetUuid", driver->device_uuid(&uuid, device), message,
+                        n_message)) {
+            return false;
+        }
+        uuid_text(&uuid, text);
+        /* The parts of a divided GPU are named MIG-…, with the same digits behind. */
+        if (strncasecmp(text + 3, which + 3, strlen(which + 3)) == 0) {
+            *out = device;
+            matches++;
+        }
+    }
+    if (matches != 1) {
+        snprintf(message, n_message, "%s GPU's UUID begins with \"%s\"; nvidia-smi -L lists them",
+                 matches ? "more than one" : "no", which);
+    }
+    return matches == 1;
+}
+
+bool cuda_driver_pick(const CudaDriver *driver, const char *which, CudaDeviceId *out, char *message,
+                      size_t n_message) {
+    int count = 0;
+    if (call_failed(driver, "cuDeviceGetCount", driver->device_count(&count), message, n_message)) {
+        return false;
+    }
+    if (count == 0) {
+        init_message(driver, CUDA_NO_DEVICE, message, n_message);
+        return false;
+    }
+    if (strncasecmp(which, "GPU-", 4) == 0 || strncasecmp(which, "MIG-", 4) == 0) {
+        return pick_uuid(driver, which, count, out, message, n_message);
+    }
+    size_t length = strlen(which);
+    if (strspn(which, "0123456789") != length || length > 4) {
+        snprintf(message, n_message,
+                 "\"%s\" names no GPU: an index (cuda:0) or the beginning of a UUID "
+                 "(cuda:GPU-…) is wanted",
+                 which);
+        return false;
+    }
+    int index = length ? atoi(which) : 0;
+    if (index >= count) {
+        snprintf(message, n_message, "there is no GPU %d: this machine shows %d (cuda:0%s%.0d)",
+                 index, count, count > 1 ? " to cuda:" : "", count > 1 ? count - 1 : 0);
+        return false;
+    }
+    return !call_failed(driver, "cuDeviceGet", driver->device_get(out, index), message, n_message);
+}

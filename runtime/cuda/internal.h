@@ -1,0 +1,105 @@
+/* What the files of the CUDA device share: the opened device, and the rules of calling the driver.
+ *
+ * Every call into the driver happens between cuda_enter and cuda_leave, which make the device's
+ * context current and give back what was current before, so that a host program's own use of CUDA
+ * is not disturbed. Every result goes through cuda_check. After an error that ends the context
+ * (an illegal address …) the device is lost: each later call fails with the same reason. */
+#ifndef DLC_RUNTIME_CUDA_INTERNAL_H
+#define DLC_RUNTIME_CUDA_INTERNAL_H
+
+#include "runtime/cuda/driver.h"
+#include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda_image.h"
+#include "runtime/device.h"
+
+enum {
+    CUDA_SLOTS = 4,            /* of staging for writes */
+    CUDA_HALVES = 2,           /* of staging for reads */
+    CUDA_SLOT_BYTES = 1 << 20, /* one slot or half */
+    CUDA_GPU_NAME_BYTES = 128,
+    CUDA_NOTE_BYTES = 192,
+    CUDA_DEFAULT_TOOLKIT = 13000, /* what plans are made with unless they say otherwise */
+};
+
+typedef struct CudaAllocation {
+    struct CudaAllocation *next;
+    CudaAddress address;
+    size_t bytes;
+} CudaAllocation;
+
+/* Pinned host memory through which bytes go to and from the device. */
+typedef struct CudaStaging {
+    uint8_t *memory; /* slots, halves, then the fault word's host copy */
+    CudaEvent written[CUDA_SLOTS], read[CUDA_HALVES];
+    bool pending[CUDA_SLOTS]; /* `written` was recorded since the slot was last free */
+    int slot;
+    size_t used; /* of the slot */
+} CudaStaging;
+
+typedef struct CudaDevice {
+    Device base;
+    CudaDriver driver;
+    Nvrtc nvrtc; /* opened by the first image that needs it */
+    CudaDeviceId id;
+    CudaContext context; /* the primary one; NULL: not retained */
+    CudaStream stream;
+    int sm, processors, shared_limit;
+    char name[CUDA_GPU_NAME_BYTES], note[CUDA_NOTE_BYTES];
+    char lost_text[DEVICE_MESSAGE_BYTES];
+    bool lost, recording, guarded;
+
+    CudaStaging staging;
+    CudaAddress fault; /* KernelFault on the device */
+    CudaAllocation *allocations;
+    int64_t allocated_bytes;
+
+    /* Global scratch of kernels. Graphs hold its address: while one lives, outgrown scratch is
+     * kept. */
+    CudaAddress scratch;
+    int64_t scratch_bytes, scratch_unit; /* in all; the largest need of one block */
+    CudaAllocation *outgrown;
+    int n_graphs;
+
+    CudaModule builtins;
+    CudaFunction copy_if;
+} CudaDevice;
+
+/* cuda_device.c */
+dlc_status cuda_fail(CudaDevice *device, dlc_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* DLC_OK, or the call's error as a status with device.error set. */
+dlc_status cuda_check(CudaDevice *device, CudaResult result, const char *call);
+dlc_status cuda_enter(CudaDevice *device);
+/* `status`, or the failure to leave. */
+dlc_status cuda_leave(CudaDevice *device, dlc_status status);
+
+/* memory.c; the ones below are called inside enter and leave */
+dlc_status cuda_memory_open(CudaDevice *device);
+void cuda_memory_close(CudaDevice *device);
+dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes);
+void cuda_memory_trim(CudaDevice *device); /* frees outgrown scratch if no graph lives */
+KernelFault *cuda_fault_copy(const CudaDevice *device); /* pinned */
+
+void *cuda_alloc(Device *base, size_t bytes);
+void cuda_free(Device *base, void *memory);
+dlc_status cuda_write(Device *base, void *to, const void *from, size_t bytes);
+dlc_status cuda_read(Device *base, void *to, const void *from, size_t bytes);
+dlc_status cuda_copy(Device *base, void *to, const void *from, size_t bytes, const uint8_t *if_set);
+dlc_status cuda_fill(Device *base, void *to, int byte, size_t bytes);
+dlc_status cuda_set_i32(Device *base, int32_t *to, int32_t value);
+int64_t cuda_overhead_bytes(Device *base);
+
+/* module.c */
+dlc_status cuda_load(Device *base, const uint8_t *image, size_t n_image, DeviceModule **out);
+void cuda_unload(Device *base, DeviceModule *module);
+dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *launch);
+/* Inside enter and leave: loads the run side's own kernels. */
+dlc_status cuda_builtins_load(CudaDevice *device);
+
+/* graph.c */
+dlc_status cuda_record(Device *base);
+dlc_status cuda_record_end(Device *base, DeviceGraph **out);
+dlc_status cuda_replay(Device *base, DeviceGraph *graph);
+void cuda_graph_free(Device *base, DeviceGraph *graph);
+
+#endif

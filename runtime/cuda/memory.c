@@ -1,0 +1,449 @@
+/* Memory of the CUDA device: allocations, bytes to and from the host through pinned staging, copies
+ * and fills, kernels' scratch. */
+#include "runtime/cuda/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    COPY_THREADS = 256,
+    COPY_BLOCKS_A_PROCESSOR = 8,
+    SCRATCH_BLOCKS_A_PROCESSOR = 4,
+    SCRATCH_SHARE = 8 /* scratch takes at most 1/8 of what is free */
+};
+
+#define MAX_SCRATCH_UNIT ((int64_t)1 << 46)
+
+#define STAGING_BYTES ((size_t)(CUDA_SLOTS + CUDA_HALVES) * CUDA_SLOT_BYTES + 64)
+
+static uint8_t *slot_memory(const CudaDevice *device, int slot) {
+    return device->staging.memory + (size_t)slot * CUDA_SLOT_BYTES;
+}
+
+KernelFault *cuda_fault_copy(const CudaDevice *device) {
+    return (KernelFault *)(void *)slot_memory(device, CUDA_SLOTS + CUDA_HALVES);
+}
+
+static CudaAddress address_of(const void *memory) {
+    return (CudaAddress)(uintptr_t)memory;
+}
+
+static void size_text(double bytes, char *out, size_t n_out) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 4) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(out, n_out, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+}
+
+/* Says how much was asked, what there is, and what helps. */
+static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t bytes) {
+    char asked[32], free_text[32] = "?", total_text[32] = "?", ours[32];
+    size_t free_bytes = 0, total_bytes = 0;
+    if (device->driver.memory_info(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
+        size_text((double)free_bytes, free_text, sizeof(free_text));
+        size_text((double)total_bytes, total_text, sizeof(total_text));
+    }
+    size_text((double)bytes, asked, sizeof(asked));
+    size_text((double)device->allocated_bytes, ours, sizeof(ours));
+    return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY,
+                     "out of GPU memory: %s of %s more are needed, %s of %s's %s are free and %s "
+                     "are in use here; a smaller batch or a shorter type (precision bf16) needs "
+                     "less, and so does ending what else runs on this GPU",
+                     asked, what, free_text, device->name, total_text, ours);
+}
+
+static dlc_status memory_take(CudaDevice *device, const char *what, size_t bytes,
+                              CudaAddress *out) {
+    CudaResult result = device->driver.memory_alloc(out, bytes);
+    if (result == CUDA_OUT_OF_MEMORY) {
+        *out = 0;
+        return memory_fail(device, what, (int64_t)bytes);
+    }
+    dlc_status status = cuda_check(device, result, "cuMemAlloc");
+    if (status != DLC_OK) {
+        *out = 0;
+    }
+    return status;
+}
+
+dlc_status cuda_memory_open(CudaDevice *device) {
+    const CudaDriver *driver = &device->driver;
+    CudaStaging *staging = &device->staging;
+    void *memory = NULL;
+    dlc_status status =
+        cuda_check(device, driver->host_alloc(&memory, STAGING_BYTES, 0), "cuMemHostAlloc");
+    if (status != DLC_OK) {
+        return status;
+    }
+    staging->memory = memory;
+    for (int i = 0; i < CUDA_SLOTS && status == DLC_OK; i++) {
+        status =
+            cuda_check(device, driver->event_create(&staging->written[i], CUDA_EVENT_NO_TIMING),
+                       "cuEventCreate");
+    }
+    for (int i = 0; i < CUDA_HALVES && status == DLC_OK; i++) {
+        status = cuda_check(device, driver->event_create(&staging->read[i], CUDA_EVENT_NO_TIMING),
+                            "cuEventCreate");
+    }
+    if (status == DLC_OK) {
+        status = memory_take(device, "the fault word", sizeof(KernelFault), &device->fault);
+    }
+    if (status == DLC_OK) {
+        status = cuda_check(
+            device, driver->set_bytes(device->fault, 0, sizeof(KernelFault), device->stream),
+            "cuMemsetD8Async");
+    }
+    return status;
+}
+
+static void list_free(CudaDevice *device, CudaAllocation **list) {
+    while (*list) {
+        CudaAllocation *next = (*list)->next;
+        device->driver.memory_free((*list)->address);
+        memory_free(&device->base.allocator, *list);
+        *list = next;
+    }
+}
+
+void cuda_memory_close(CudaDevice *device) {
+    const CudaDriver *driver = &device->driver;
+    CudaStaging *staging = &device->staging;
+    list_free(device, &device->allocations);
+    list_free(device, &device->outgrown);
+    if (device->scratch) {
+        driver->memory_free(device->scratch);
+    }
+    if (device->fault) {
+        driver->memory_free(device->fault);
+    }
+    for (int i = 0; i < CUDA_SLOTS; i++) {
+        if (staging->written[i]) {
+            driver->event_destroy(staging->written[i]);
+        }
+    }
+    for (int i = 0; i < CUDA_HALVES; i++) {
+        if (staging->read[i]) {
+            driver->event_destroy(staging->read[i]);
+        }
+    }
+    if (staging->memory) {
+        driver->host_free(staging->memory);
+    }
+    *staging = (CudaStaging){0};
+    device->scratch = device->fault = 0;
+    device->scratch_bytes = device->scratch_unit = device->allocated_bytes = 0;
+}
+
+void *cuda_alloc(Device *base, size_t bytes) {
+    CudaDevice *device = (CudaDevice *)base;
+    CudaAllocation *record = memory_new(&base->allocator, 1, sizeof(*record));
+    if (!record) {
+        cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        return NULL;
+    }
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        record->bytes = bytes ? bytes : 1;
+        status = memory_take(device, "device memory", record->bytes, &record->address);
+        status = cuda_leave(device, status);
+    }
+    if (status != DLC_OK && !record->address) {
+        memory_free(&base->allocator, record);
+        return NULL;
+    }
+    record->next = device->allocations;
+    device->allocations = record;
+    device->allocated_bytes += (int64_t)record->bytes;
+    if (status != DLC_OK) {
+        cuda_free(base, (void *)(uintptr_t)record->address);
+        return NULL;
+    }
+    return (void *)(uintptr_t)record->address;
+}
+
+void cuda_free(Device *base, void *memory) {
+    CudaDevice *device = (CudaDevice *)base;
+    CudaAllocation **at = &device->allocations;
+    while (*at && (*at)->address != address_of(memory)) {
+        at = &(*at)->next;
+    }
+    if (!*at || (cuda_enter(device) != DLC_OK && !device->lost)) {
+        return; /* kept in the list: closing frees it */
+    }
+    CudaAllocation *record = *at;
+    *at = record->next;
+    device->allocated_bytes -= (int64_t)record->bytes;
+    if (!device->lost) {
+        /* Queued work may still use it. */
+        device->driver.stream_wait(device->stream);
+        device->driver.memory_free(record->address);
+        cuda_leave(device, DLC_OK);
+    }
+    memory_free(&base->allocator, record);
+}
+
+/* Closes the slot in use and makes the next one free. */
+static dlc_status slot_next(CudaDevice *device) {
+    CudaStaging *staging = &device->staging;
+    dlc_status status = cuda_check(
+        device, device->driver.event_record(staging->written[staging->slot], device->stream),
+        "cuEventRecord");
+    if (status != DLC_OK) {
+        return status;
+    }
+    staging->pending[staging->slot] = true;
+    staging->slot = (staging->slot + 1) % CUDA_SLOTS;
+    staging->used = 0;
+    if (staging->pending[staging->slot]) {
+        status = cuda_check(device, device->driver.event_wait(staging->written[staging->slot]),
+                            "cuEventSynchronize");
+        if (status == DLC_OK) {
+            staging->pending[staging->slot] = false;
+        } else {
+            staging->used = CUDA_SLOT_BYTES; /* not free: the next write tries again */
+        }
+    }
+    return status;
+}
+
+static dlc_status write_bytes(CudaDevice *device, CudaAddress to, const uint8_t *from,
+                              size_t bytes) {
+    CudaStaging *staging = &device->staging;
+    while (bytes > 0) {
+        size_t room = CUDA_SLOT_BYTES - staging->used;
+        if (room == 0 || (bytes > room && bytes <= CUDA_SLOT_BYTES)) {
+            dlc_status status = slot_next(device);
+            if (status != DLC_OK) {
+                return status;
+            }
+            room = CUDA_SLOT_BYTES;
+        }
+        size_t n = bytes < room ? bytes : room;
+        uint8_t *stage = slot_memory(device, staging->slot) + staging->used;
+        memcpy(stage, from, n);
+        dlc_status status =
+            cuda_check(device, device->driver.copy_to_device(to, stage, n, device->stream),
+                       "cuMemcpyHtoDAsync");
+        if (status != DLC_OK) {
+            return status;
+        }
+        staging->used += (n + 63) & ~(size_t)63;
+        to += n;
+        from += n;
+        bytes -= n;
+    }
+    return DLC_OK;
+}
+
+static dlc_status not_recorded(CudaDevice *device, const char *what) {
+    return cuda_fail(device, DLC_ERROR_INTERNAL, "%s cannot be recorded", what);
+}
+
+dlc_status cuda_write(Device *base, void *to, const void *from, size_t bytes) {
+    CudaDevice *device = (CudaDevice *)base;
+    if (device->recording) {
+        return not_recorded(device, "a write from the host");
+    }
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_leave(device, write_bytes(device, address_of(to), from, bytes));
+    }
+    return status;
+}
+
+/* Queues the copy of one piece into a half of the staging. */
+static dlc_status read_begin(CudaDevice *device, int half, CudaAddress from, size_t bytes) {
+    dlc_status status =
+        cuda_check(device,
+                   device->driver.copy_to_host(slot_memory(device, CUDA_SLOTS + half), from, bytes,
+                                               device->stream),
+                   "cuMemcpyDtoHAsync");
+    if (status == DLC_OK) {
+        status = cuda_check(device,
+                            device->driver.event_record(device->staging.read[half], device->stream),
+                            "cuEventRecord");
+    }
+    return status;
+}
+
+static size_t piece_bytes(size_t at, size_t bytes) {
+    return bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
+}
+
+/* One piece is copied out while the next one is on its way. */
+static dlc_status read_bytes(CudaDevice *device, uint8_t *to, CudaAddress from, size_t bytes) {
+    int half = 0;
+    dlc_status status = DLC_OK;
+    if (bytes > 0) {
+        status = read_begin(device, half, from, piece_bytes(0, bytes));
+    }
+    for (size_t at = 0; at < bytes && status == DLC_OK; half = !half) {
+        size_t n = piece_bytes(at, bytes);
+        if (at + n < bytes) {
+            status = read_begin(device, !half, from + at + n, piece_bytes(at + n, bytes));
+        }
+        if (status == DLC_OK) {
+            status = cuda_check(device, device->driver.event_wait(device->staging.read[half]),
+                                "cuEventSynchronize");
+        }
+        if (status == DLC_OK) {
+            memcpy(to + at, slot_memory(device, CUDA_SLOTS + half), n);
+        }
+        at += n;
+    }
+    return status;
+}
+
+dlc_status cuda_read(Device *base, void *to, const void *from, size_t bytes) {
+    CudaDevice *device = (CudaDevice *)base;
+    if (device->recording) {
+        return not_recorded(device, "a read by the host");
+    }
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_leave(device, read_bytes(device, to, address_of(from), bytes));
+    }
+    return status;
+}
+
+static dlc_status copy_if(CudaDevice *device, CudaAddress to, CudaAddress from, size_t bytes,
+                          CudaAddress flag) {
+    dlc_status status = cuda_builtins_load(device);
+    if (status != DLC_OK) {
+        return status;
+    }
+    bool wide = (to % 16 == 0) && (from % 16 == 0);
+    long long n = wide ? (long long)(bytes / 16) : 0;
+    long long rest = (long long)bytes - 16 * n;
+    CudaAddress to_rest = to + (CudaAddress)(16 * n), from_rest = from + (CudaAddress)(16 * n);
+    void *parameters[] = {&n, &to, &from, &rest, &to_rest, &from_rest, &flag};
+    long long blocks = ((n > rest ? n : rest) + COPY_THREADS - 1) / COPY_THREADS;
+    long long most = (long long)COPY_BLOCKS_A_PROCESSOR * device->processors;
+    unsigned int grid = (unsigned int)(blocks < most ? blocks : most);
+    return cuda_check(device,
+                      device->driver.launch(device->copy_if, grid, 1, 1, COPY_THREADS, 1, 1, 0,
+                                            device->stream, parameters, NULL),
+                      "cuLaunchKernel (copy)");
+}
+
+dlc_status cuda_copy(Device *base, void *to, const void *from, size_t bytes,
+                     const uint8_t *if_set) {
+    CudaDevice *device = (CudaDevice *)base;
+    if (bytes == 0 || to == from) {
+        return DLC_OK;
+    }
+    dlc_status status = cuda_enter(device);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (if_set) {
+        status = copy_if(device, address_of(to), address_of(from), bytes, address_of(if_set));
+    } else {
+        status = cuda_check(
+            device,
+            device->driver.copy_on_device(address_of(to), address_of(from), bytes, device->stream),
+            "cuMemcpyDtoDAsync");
+    }
+    return cuda_leave(device, status);
+}
+
+dlc_status cuda_fill(Device *base, void *to, int byte, size_t bytes) {
+    CudaDevice *device = (CudaDevice *)base;
+    if (bytes == 0) {
+        return DLC_OK;
+    }
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_check(
+            device,
+            device->driver.set_bytes(address_of(to), (unsigned char)byte, bytes, device->stream),
+            "cuMemsetD8Async");
+        status = cuda_leave(device, status);
+    }
+    return status;
+}
+
+dlc_status cuda_set_i32(Device *base, int32_t *to, int32_t value) {
+    CudaDevice *device = (CudaDevice *)base;
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_check(
+            device,
+            device->driver.set_words(address_of(to), (unsigned int)value, 1, device->stream),
+            "cuMemsetD32Async");
+        status = cuda_leave(device, status);
+    }
+    return status;
+}
+
+/* Frees scratch that was outgrown, once no graph can use it any more. */
+void cuda_memory_trim(CudaDevice *device) {
+    if (device->n_graphs == 0 && !device->recording && device->outgrown) {
+        device->driver.stream_wait(device->stream);
+        list_free(device, &device->outgrown);
+    }
+}
+
+dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
+    size_t free_bytes = 0, total_bytes = 0;
+    if (bytes <= device->scratch_unit) {
+        return DLC_OK;
+    }
+    if (bytes > MAX_SCRATCH_UNIT) {
+        return memory_fail(device, "kernels' scratch", bytes);
+    }
+    if (device->recording) {
+        return not_recorded(device, "making room for scratch");
+    }
+    dlc_status status =
+        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    if (status != DLC_OK) {
+        return status;
+    }
+    /* Enough blocks to fill the machine, as far as memory allows, but at least one. */
+    int64_t blocks = (int64_t)SCRATCH_BLOCKS_A_PROCESSOR * device->processors;
+    int64_t most = (int64_t)(free_bytes / SCRATCH_SHARE) / bytes;
+    blocks = most < blocks ? most : blocks;
+    blocks = blocks > 1 ? blocks : 1;
+    CudaAddress scratch;
+    CudaAllocation *record = NULL;
+    if (device->scratch) {
+        record = memory_new(&device->base.allocator, 1, sizeof(*record));
+        if (!record) {
+            return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        }
+        *record =
+            (CudaAllocation){device->outgrown, device->scratch, (size_t)device->scratch_bytes};
+    }
+    status = memory_take(device, "kernels' scratch", (size_t)(bytes * blocks), &scratch);
+    if (status != DLC_OK) {
+        memory_free(&device->base.allocator, record);
+        return status;
+    }
+    if (record) {
+        device->outgrown = record;
+    }
+    device->scratch = scratch;
+    device->scratch_bytes = bytes * blocks;
+    device->scratch_unit = bytes;
+    cuda_memory_trim(device);
+    return DLC_OK;
+}
+
+int64_t cuda_overhead_bytes(Device *base) {
+    CudaDevice *device = (CudaDevice *)base;
+    size_t free_bytes = 0, total_bytes = 0;
+    if (cuda_enter(device) != DLC_OK) {
+        return -1;
+    }
+    dlc_status status =
+        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    if (cuda_leave(device, status) != DLC_OK) {
+        return -1;
+    }
+    int64_t used = (int64_t)(total_bytes - free_bytes);
+    return used > device->allocated_bytes ? used - device->allocated_bytes : 0;
+}
