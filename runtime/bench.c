@@ -1,5 +1,4 @@
 /* Times an entry on inputs that are made up where none are set. */
-#include "runtime/cpu/cpu_device.h"
 #include "runtime/session.h"
 
 #include <stdlib.h>
@@ -31,7 +30,7 @@ static dlc_status inputs_make(dlc_session *session, EntryState *entry) {
         }
         int64_t dims[PLAN_MAX_RANK], bytes;
         void *to;
-        if (!plan_shape(session->file, arg->type, entry->layouts[0]->vars, dims, &bytes)) {
+        if (!plan_shape(session->file, arg->type, entry->slots[0].layout->vars, dims, &bytes)) {
             return context_fail(session->context, DLC_ERROR_MISMATCH, "an input has no shape");
         }
         dlc_status status = session_input(session, entry, i, arg->type.rank, dims, &to);
@@ -39,6 +38,10 @@ static dlc_status inputs_make(dlc_session *session, EntryState *entry) {
             return status;
         }
         fill_input(to, arg->type.dtype, bytes);
+        status = session_input_done(session, entry, i);
+        if (status != DLC_OK) {
+            return status;
+        }
     }
     return DLC_OK;
 }
@@ -50,12 +53,17 @@ static int double_compare(const void *a, const void *b) {
 
 enum { MAX_REPEATS = 100000 };
 
+static dlc_status run_whole(dlc_session *session, EntryState *entry) {
+    dlc_status status = session_run(session, entry);
+    return status == DLC_OK && !session->ops->is_host ? session_finish(session) : status;
+}
+
 static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_bench_options *options,
                           double *times, int64_t *out_n) {
     int64_t warmup = options->warmup > 0 ? options->warmup : 3;
     double limit = options->seconds > 0 ? options->seconds : 2;
     for (int64_t i = 0; i < warmup; i++) {
-        dlc_status status = session_run(session, entry);
+        dlc_status status = run_whole(session, entry);
         if (status != DLC_OK) {
             return status;
         }
@@ -70,7 +78,7 @@ static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_ben
             return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
         }
         double start = clock_seconds();
-        dlc_status status = session_run(session, entry);
+        dlc_status status = run_whole(session, entry);
         if (status != DLC_OK) {
             return status;
         }
@@ -109,6 +117,10 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
     if (status == DLC_OK) {
         qsort(times, (size_t)n, sizeof(*times), double_compare);
         int32_t batch = plan_batch_dim(session->file, session->tables);
+        double peak_flops = 0, peak_bytes = 0;
+        if (session->ops->peak) {
+            session->ops->peak(session->device, &peak_flops, &peak_bytes);
+        }
         *out = (dlc_bench_result){
             .struct_size = sizeof(*out),
             .repeats = n,
@@ -118,8 +130,8 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
             .rows = batch >= 0 ? entry->layout->vars[batch] : 0,
             .flops = entry->layout->flops,
             .bytes = entry->layout->bytes,
-            .peak_flops = cpu_peak_flops(session->threads),
-            .peak_bytes = cpu_peak_bytes(&session->context->allocator, session->threads),
+            .peak_flops = peak_flops,
+            .peak_bytes = peak_bytes,
         };
     }
     memory_free(&session->context->allocator, times);

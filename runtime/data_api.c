@@ -216,6 +216,10 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
         if (status != DLC_OK) {
             return context_fail(session->context, status, "%s", message);
         }
+        status = session_input_done(session, entry, i);
+        if (status != DLC_OK) {
+            return status;
+        }
     }
     return DLC_OK;
 }

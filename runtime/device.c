@@ -2,13 +2,19 @@
 #include "runtime/device.h"
 
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/cuda/cuda_device.h"
 #include "runtime/null/null_device.h"
 
+const DeviceOps *device_at(int index) {
+    static const DeviceOps *const devices[] = {&device_cuda, &device_cpu, &device_null};
+    int count = (int)(sizeof(devices) / sizeof(devices[0]));
+    return index >= 0 && index < count ? devices[index] : NULL;
+}
+
 const DeviceOps *device_find(const char *name) {
-    static const DeviceOps *const devices[] = {&device_cpu, &device_null};
-    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
-        if (strcmp(devices[i]->name, name) == 0) {
-            return devices[i];
+    for (int i = 0; device_at(i); i++) {
+        if (strcmp(device_at(i)->name, name) == 0) {
+            return device_at(i);
         }
     }
     return NULL;

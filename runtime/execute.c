@@ -1,5 +1,7 @@
 /* Walks a schedule. Nothing is allocated and no size computed here but addresses that depend on
- * loop indices; the only parallelism is inside a launch. */
+ * loop indices; the only parallelism is inside a launch. Work is queued on the device; the walk
+ * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
+ * happened before something is stored, and the run's numbers at its end. */
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
@@ -26,30 +28,34 @@ static int poison_byte(const dlc_session *session) {
     return session->poison == 1 ? 0xff : 0x41;
 }
 
-static void poison_fill(Walk *walk, int32_t buffer) {
-    const dlc_session *session = walk->session;
-    session->device->fill(session->bases[buffer], poison_byte(session),
-                          (size_t)walk->layout->buffer_bytes[buffer]);
+static dlc_status poison_fill(Walk *walk, int32_t buffer) {
+    dlc_session *session = walk->session;
+    return session_fill(session, session->bases[buffer], poison_byte(session),
+                        walk->layout->buffer_bytes[buffer]);
 }
 
-static void poison_births(Walk *walk, int32_t at) {
+static dlc_status poison_births(Walk *walk, int32_t at) {
     const PlanEntry *entry = walk->layout->entry;
     const PlanBuffer *buffers = walk->layout->tables->buffers + entry->first_buffer;
-    for (int32_t i = 0; i < entry->n_buffers; i++) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; status == DLC_OK && i < entry->n_buffers; i++) {
         if (buffers[i].kind == PLAN_BUFFER_ARENA && buffers[i].birth == at) {
-            poison_fill(walk, i);
+            status = poison_fill(walk, i);
         }
     }
+    return status;
 }
 
-static void poison_deaths(Walk *walk, int32_t at) {
+static dlc_status poison_deaths(Walk *walk, int32_t at) {
     const PlanEntry *entry = walk->layout->entry;
     const PlanBuffer *buffers = walk->layout->tables->buffers + entry->first_buffer;
-    for (int32_t i = 0; i < entry->n_buffers; i++) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; status == DLC_OK && i < entry->n_buffers; i++) {
         if (buffers[i].kind == PLAN_BUFFER_ARENA && buffers[i].death == at) {
-            poison_fill(walk, i);
+            status = poison_fill(walk, i);
         }
     }
+    return status;
 }
 
 static void bases_set(dlc_session *session, const EntryState *entry) {
@@ -60,17 +66,19 @@ static void bases_set(dlc_session *session, const EntryState *entry) {
         const PlanBuffer *buffer = &buffers[i];
         switch (buffer->kind) {
         case PLAN_BUFFER_ARENA:
-            session->bases[i] = session->arena + layout->buffer_offset[i];
+            session->bases[i] =
+                session->guarded ? session->apart[i] : session->arena + layout->buffer_offset[i];
             break;
         case PLAN_BUFFER_CONSTANT:
-            session->bases[i] = (uint8_t *)(uintptr_t)session->file->constants + buffer->offset;
+            session->bases[i] = (uint8_t *)(uintptr_t)session->constants + buffer->offset;
             break;
         default: {
             const PlanArg *arg = &session->tables->args[record->first_arg + buffer->index];
             if (arg->role == PLAN_ARG_INPUT) {
                 session->bases[i] = entry->inputs[buffer->index].data;
             } else if (arg->role == PLAN_ARG_SCALAR) {
-                session->bases[i] = (uint8_t *)&session->scalar_memory[8 * buffer->index];
+                session->bases[i] =
+                    session->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
             } else {
                 session->bases[i] = session->variables[arg->variable].data;
             }
@@ -80,7 +88,7 @@ static void bases_set(dlc_session *session, const EntryState *entry) {
     }
 }
 
-static void scalars_write(dlc_session *session, const EntryState *entry) {
+static dlc_status scalars_write(dlc_session *session, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (arg->role != PLAN_ARG_SCALAR) {
@@ -91,7 +99,7 @@ static void scalars_write(dlc_session *session, const EntryState *entry) {
         int64_t integer = !scalar              ? 0
                           : scalar->is_integer ? scalar->integer
                                                : (int64_t)scalar->real;
-        void *to = &session->scalar_memory[8 * i];
+        void *to = session->scalar_host + SCALAR_STRIDE * entry->inputs[i].scalar;
         float single = (float)real;
         int32_t narrow = (int32_t)integer;
         switch (arg->type.dtype) {
@@ -109,6 +117,11 @@ static void scalars_write(dlc_session *session, const EntryState *entry) {
             break;
         }
     }
+    if (entry->n_scalars == 0) {
+        return DLC_OK;
+    }
+    return session_write(session, session->scalar_memory, session->scalar_host,
+                         (int64_t)entry->n_scalars * SCALAR_STRIDE);
 }
 
 /* The address of ref `r` of command `i`; NULL when a loop-dependent offset leaves the buffer. */
@@ -127,10 +140,29 @@ static uint8_t *ref_address(Walk *walk, int32_t i, int32_t r, int64_t bytes) {
     return walk->session->bases[ref->buffer] + offset;
 }
 
-static void fault_set(dlc_session *session, int32_t site, int64_t value, int64_t bound) {
+dlc_status session_faults(dlc_session *session) {
+    if (!session->may_fault) {
+        return DLC_OK;
+    }
+    KernelFault fault = {0};
+    session->may_fault = false;
+    dlc_status status = session->ops->finish(session->device, &fault);
+    if (status != DLC_OK) {
+        return session_device_fail(session, status);
+    }
+    if (session->fault.site == 0) {
+        session->fault = fault;
+    }
+    return DLC_OK;
+}
+
+/* What a kernel did wrong before comes first. */
+static dlc_status fault_set(dlc_session *session, int32_t site, int64_t value, int64_t bound) {
+    dlc_status status = session_faults(session);
     if (session->fault.site == 0) {
         session->fault = (KernelFault){site + 1, value, bound};
     }
+    return status;
 }
 
 static void replay_note(Walk *walk, int32_t i, double value) {
@@ -141,7 +173,7 @@ static void replay_note(Walk *walk, int32_t i, double value) {
 }
 
 /* Looks through the float results that launch `i` wrote. */
-static void replay_check(Walk *walk, int32_t i) {
+static dlc_status replay_check(Walk *walk, int32_t i) {
     const Layout *layout = walk->layout;
     const PlanCommand *command = &walk->commands[i];
     for (int32_t r = 0; r < command->n_refs; r++) {
@@ -153,11 +185,22 @@ static void replay_check(Walk *walk, int32_t i) {
             continue;
         }
         const uint8_t *at = ref_address(walk, i, r, bytes);
+        const void *values = NULL;
+        dlc_status status = at ? session_host(walk->session, at, bytes, &values) : DLC_OK;
+        if (status != DLC_OK) {
+            return status;
+        }
         int width = plan_dtype_bytes(dtype);
-        for (int64_t e = 0; at && e < bytes / width; e++) {
-            replay_note(walk, i, element_double(at + e * width, dtype));
+        for (int64_t e = 0; values && e < bytes / width; e++) {
+            replay_note(walk, i, element_double((const uint8_t *)values + e * width, dtype));
         }
     }
+    return DLC_OK;
+}
+
+static dlc_status outside(const dlc_session *session) {
+    return context_fail(session->context, DLC_ERROR_FORMAT, "%s: a command leaves its buffer",
+                        session->file->name);
 }
 
 static dlc_status launch_run(Walk *walk, int32_t i) {
@@ -168,83 +211,90 @@ static dlc_status launch_run(Walk *walk, int32_t i) {
     for (int32_t r = 0; r < command->n_refs; r++) {
         session->launch_buffers[r] = ref_address(walk, i, r, 0);
         if (!session->launch_buffers[r]) {
-            return DLC_ERROR_FORMAT;
+            return outside(session);
         }
     }
     DeviceLaunch launch = {.entry = kernel->entry,
                            .buffers = session->launch_buffers,
                            .sizes = layout->sizes + layout->first_size[i],
+                           .n_buffers = command->n_refs,
+                           .n_sizes = command->n_sizes,
                            .tiles = layout->extent[i],
                            .work = layout->work[i]};
-    session->device->launch(session->module, &launch, &session->workers);
-    for (int t = 0; kernel->has_faults && t < session->workers.threads; t++) {
-        KernelFault *fault = &session->workers.faults[t];
-        if (fault->site != 0 && session->fault.site == 0) {
-            session->fault = *fault;
-        }
-        *fault = (KernelFault){0};
+    session->may_fault = session->may_fault || kernel->has_faults;
+    dlc_status status = session->ops->launch(session->device, session->module, &launch);
+    if (status != DLC_OK) {
+        return session_device_fail(session, status);
     }
-    if (session->replaying) {
-        replay_check(walk, i);
-    }
-    return DLC_OK;
+    return session->replaying ? replay_check(walk, i) : DLC_OK;
 }
 
-static void show_run(Walk *walk, int32_t i, const uint8_t *data) {
+static dlc_status show_run(Walk *walk, int32_t i, const uint8_t *data) {
+    enum { SHOWN = 8 };
     const PlanCommand *command = &walk->commands[i];
     const Layout *layout = walk->layout;
     dlc_context *context = walk->session->context;
     int64_t dims[PLAN_MAX_RANK], bytes;
     if (!context->log || walk->session->replaying ||
         !plan_shape(layout->file, command->type, layout->vars, dims, &bytes)) {
-        return;
+        return DLC_OK;
     }
     char shape[256], values[512] = "";
     shape_text(dims, command->type.rank, shape, sizeof(shape));
     int width = plan_dtype_bytes(command->type.dtype);
-    int64_t n = bytes / width, shown = n < 8 ? n : 8;
+    int64_t n = bytes / width, shown = n < SHOWN ? n : SHOWN;
+    uint8_t first[SHOWN * 8];
+    dlc_status status = session_read(walk->session, first, data, shown * width);
+    if (status != DLC_OK) {
+        return status;
+    }
     size_t at = 0;
     for (int64_t e = 0; e < shown && at < sizeof(values); e++) {
         int used = snprintf(values + at, sizeof(values) - at, "%s%g", e ? ", " : "",
-                            element_double(data + e * width, command->type.dtype));
+                            element_double(first + e * width, command->type.dtype));
         at += used > 0 ? (size_t)used : 0;
     }
     context_log(context, DLC_LOG_SHOW, "%s: %s%s = %s%s", plan_text(layout->file, command->text),
                 plan_dtype_name(command->type.dtype), shape, values, shown < n ? ", …" : "");
+    return DLC_OK;
 }
 
-static void index_write(Walk *walk, int32_t start) {
+static dlc_status index_write(Walk *walk, int32_t start) {
+    dlc_session *session = walk->session;
     const PlanCommand *command = &walk->commands[start];
     RunLoop *loop = &walk->loops[command->depth];
     int64_t index =
         command->flags & PLAN_COMMAND_REVERSE ? loop->count - 1 - loop->done : loop->done;
     walk->layout->vars[walk->layout->file->n_dims + command->depth] = index;
-    if (command->n_refs > 0) {
-        int32_t narrow = (int32_t)index;
-        uint8_t *to = ref_address(walk, start, 0, 4);
-        if (to) {
-            walk->session->device->copy(to, &narrow, sizeof(narrow));
-        }
+    if (command->n_refs == 0) {
+        return DLC_OK;
     }
+    uint8_t *to = ref_address(walk, start, 0, 4);
+    if (!to) {
+        return outside(session);
+    }
+    dlc_status status =
+        session->ops->set_i32(session->device, (int32_t *)(void *)to, (int32_t)index);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
 }
 
-/* Returns the next command. */
-static int32_t loop_begin(Walk *walk, int32_t i) {
-    const PlanCommand *command = &walk->commands[i];
+/* Moves *i on to the next command. */
+static dlc_status loop_begin(Walk *walk, int32_t *i) {
+    const PlanCommand *command = &walk->commands[*i];
     bool counted = !(command->flags & PLAN_COMMAND_WHILE);
     RunLoop *loop = &walk->loops[walk->depth];
-    *loop = (RunLoop){.start = i, .count = counted ? walk->layout->extent[i] : -1};
+    *loop = (RunLoop){.start = *i, .count = counted ? walk->layout->extent[*i] : -1};
     if (counted && loop->count == 0) {
-        return command->match + 1;
+        *i = command->match + 1;
+        return DLC_OK;
     }
     walk->depth++;
-    index_write(walk, i);
-    return i + 1;
+    return index_write(walk, (*i)++);
 }
 
-static int32_t loop_end(Walk *walk, int32_t i) {
+static dlc_status loop_end(Walk *walk, int32_t *i) {
     dlc_session *session = walk->session;
-    const PlanCommand *command = &walk->commands[i];
+    const PlanCommand *command = &walk->commands[*i];
     const PlanCommand *start = &walk->commands[command->match];
     RunLoop *loop = &walk->loops[walk->depth - 1];
     for (int32_t s = 0; s < command->n_swaps; s++) {
@@ -255,17 +305,23 @@ static int32_t loop_end(Walk *walk, int32_t i) {
     }
     loop->done++;
     bool again = loop->count < 0 || loop->done < loop->count;
-    if (loop->count < 0 && start->limit > 0 && loop->done > start->limit) {
-        fault_set(session, start->site, loop->done, start->limit);
+    /* A fault may have broken the condition of a while; a counted loop ends anyway. */
+    if (loop->count < 0) {
+        dlc_status status = session_faults(session);
+        if (status == DLC_OK && start->limit > 0 && loop->done > start->limit) {
+            status = fault_set(session, start->site, loop->done, start->limit);
+        }
+        if (status != DLC_OK) {
+            return status;
+        }
     }
-    /* A fault may have broken the condition of a while. */
-    again = again && session->fault.site == 0;
-    if (again) {
-        index_write(walk, command->match);
-        return command->match + 1;
+    if (again && session->fault.site == 0) {
+        *i = command->match + 1;
+        return index_write(walk, command->match);
     }
     walk->depth--;
-    return i + 1;
+    ++*i;
+    return DLC_OK;
 }
 
 static dlc_status fault_report(dlc_session *session) {
@@ -288,131 +344,198 @@ static dlc_status fault_report(dlc_session *session) {
                         colon, text, fault->value, fault->bound);
 }
 
-static bool read_bool(const uint8_t *at) {
-    return at && *at != 0;
+/* The bool at ref 0 of command `i`; false when the ref leaves its buffer. */
+static dlc_status flag_read(Walk *walk, int32_t i, bool *out) {
+    const uint8_t *at = ref_address(walk, i, 0, 1);
+    uint8_t flag = 0;
+    dlc_status status = at ? session_read(walk->session, &flag, at, 1) : DLC_OK;
+    *out = flag != 0;
+    return status;
+}
+
+/* COPY, STORE and FILL. */
+static dlc_status move_run(Walk *walk, int32_t i) {
+    dlc_session *session = walk->session;
+    const PlanCommand *command = &walk->commands[i];
+    int64_t extent = walk->layout->extent[i];
+    uint8_t *to = ref_address(walk, i, 0, extent), *from = to, *if_set = NULL;
+    if (command->kind != PLAN_FILL) {
+        from = ref_address(walk, i, 1, extent);
+    }
+    bool conditional = command->kind == PLAN_STORE && command->n_refs == 3;
+    if (conditional) {
+        if_set = ref_address(walk, i, 2, 1);
+    }
+    if (!to || !from || (conditional && !if_set)) {
+        return outside(session);
+    }
+    dlc_status status = command->kind == PLAN_FILL
+                            ? session->ops->fill(session->device, to, 0, (size_t)extent)
+                            : session->ops->copy(session->device, to, from, (size_t)extent, if_set);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
 }
 
 /* Runs command *i and moves *i on. */
 static dlc_status command_run(Walk *walk, int32_t *i) {
     dlc_session *session = walk->session;
-    const Layout *layout = walk->layout;
     const PlanCommand *command = &walk->commands[*i];
-    int64_t extent = layout->extent[*i];
-    uint8_t *a = NULL, *b = NULL;
-    dlc_status status;
+    dlc_status status = DLC_OK;
+    bool flag;
+    const uint8_t *at;
     switch (command->kind) {
     case PLAN_LAUNCH:
         status = launch_run(walk, *i);
-        if (status != DLC_OK) {
-            goto outside;
-        }
         break;
-    case PLAN_STORE:
-        if (command->n_refs == 3 && !read_bool(ref_address(walk, *i, 2, 1))) {
-            break;
-        }
-        /* fall through */
     case PLAN_COPY:
-        a = ref_address(walk, *i, 0, extent);
-        b = ref_address(walk, *i, 1, extent);
-        if (!a || !b) {
-            goto outside;
-        }
-        session->device->copy(a, b, (size_t)extent);
-        break;
+    case PLAN_STORE:
     case PLAN_FILL:
-        a = ref_address(walk, *i, 0, extent);
-        if (!a) {
-            goto outside;
-        }
-        session->device->fill(a, 0, (size_t)extent);
+        status = move_run(walk, *i);
         break;
     case PLAN_LOOP:
-        *i = loop_begin(walk, *i);
-        return DLC_OK;
+        return loop_begin(walk, i);
     case PLAN_TEST:
-        if (!read_bool(ref_address(walk, *i, 0, 1))) {
+        status = flag_read(walk, *i, &flag);
+        if (status == DLC_OK && !flag) {
             walk->depth--;
             *i = command->match + 1;
             return DLC_OK;
         }
         break;
     case PLAN_LOOP_END:
-        *i = loop_end(walk, *i);
-        return DLC_OK;
+        return loop_end(walk, i);
     case PLAN_SHOW:
-        a = ref_address(walk, *i, 0, extent);
-        if (!a) {
-            goto outside;
-        }
-        show_run(walk, *i, a);
+        at = ref_address(walk, *i, 0, walk->layout->extent[*i]);
+        status = at ? show_run(walk, *i, at) : outside(session);
         break;
     case PLAN_CHECK:
-        if (!read_bool(ref_address(walk, *i, 0, 1))) {
-            fault_set(session, command->site, 0, INT64_MIN);
+        status = flag_read(walk, *i, &flag);
+        if (status == DLC_OK && !flag) {
+            status = fault_set(session, command->site, 0, INT64_MIN);
         }
         break;
     case PLAN_BARRIER:
-        if (session->fault.site != 0) {
-            return fault_report(session);
+        status = session_faults(session);
+        if (status == DLC_OK && session->fault.site != 0) {
+            status = fault_report(session);
         }
         break;
     default: /* size checks were done when the dims were bound */
         break;
     }
     ++*i;
+    return status;
+}
+
+dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first, int32_t last) {
+    Walk walk = {.session = session,
+                 .layout = entry->layout,
+                 .commands = session->tables->commands + entry->record->first_command,
+                 .n_commands = entry->record->n_commands};
+    for (int32_t i = first; i < last;) {
+        int32_t now = i;
+        dlc_status status = DLC_OK;
+        if (session->poison && walk.commands[now].kind != PLAN_LOOP_END) {
+            status = poison_births(&walk, now);
+        }
+        if (status == DLC_OK) {
+            status = command_run(&walk, &i);
+        }
+        if (status == DLC_OK && session->poison) {
+            /* What lives to a loop's end dies when the loop is left. */
+            bool left_loop =
+                walk.commands[now].kind == PLAN_LOOP || walk.commands[now].kind == PLAN_TEST;
+            if (left_loop && i > now + 1) {
+                status = poison_deaths(&walk, i - 1);
+            } else if (walk.commands[now].kind != PLAN_LOOP_END || i == now + 1) {
+                status = poison_deaths(&walk, now);
+            }
+        }
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
     return DLC_OK;
-outside:
-    return context_fail(session->context, DLC_ERROR_FORMAT, "%s: a command leaves its buffer",
-                        session->file->name);
+}
+
+dlc_status session_numbers_gather(dlc_session *session, const EntryState *entry) {
+    const PlanResult *results = session->tables->results + entry->record->first_result;
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; !session->ops->is_host && status == DLC_OK && i < entry->record->n_results;
+         i++) {
+        if (entry->numbers[i] >= 0) {
+            status = session->ops->copy(session->device,
+                                        session->number_memory + NUMBER_STRIDE * entry->numbers[i],
+                                        session_result(session, entry, i),
+                                        (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
+        }
+    }
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+static dlc_status numbers_read(dlc_session *session, const EntryState *entry) {
+    if (session->ops->is_host || entry->n_numbers == 0) {
+        return DLC_OK;
+    }
+    return session_read(session, session->number_host, session->number_memory,
+                        (int64_t)entry->n_numbers * NUMBER_STRIDE);
+}
+
+static const uint8_t *number_at(const dlc_session *session, const EntryState *entry, int32_t i) {
+    return session->ops->is_host ? session_result(session, entry, i)
+                                 : session->number_host + NUMBER_STRIDE * entry->numbers[i];
 }
 
 static bool run_ok(const dlc_session *session, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_results; i++) {
         const PlanResult *result = &session->tables->results[entry->record->first_result + i];
         if (result->role == PLAN_RESULT_OK) {
-            return read_bool(session_result(session, entry, i));
+            return *number_at(session, entry, i) != 0;
         }
     }
     return true;
 }
 
 dlc_status session_execute(dlc_session *session, EntryState *entry) {
-    const Layout *layout = entry->layout;
-    Walk walk = {.session = session,
-                 .layout = layout,
-                 .commands = session->tables->commands + entry->record->first_command,
-                 .n_commands = entry->record->n_commands};
     session->last = NULL;
+    dlc_status status = session_faults(session); /* of a run that failed otherwise */
     session->fault = (KernelFault){0};
-    scalars_write(session, entry);
+    if (status == DLC_OK) {
+        status = scalars_write(session, entry);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
     bases_set(session, entry);
-    for (int32_t i = 0; i < walk.n_commands;) {
-        int32_t now = i;
-        if (session->poison && !(walk.commands[i].kind == PLAN_LOOP_END)) {
-            poison_births(&walk, now);
-        }
-        dlc_status status = command_run(&walk, &i);
-        if (status != DLC_OK) {
-            return status;
-        }
-        if (session->poison) {
-            /* What lives to a loop's end dies when the loop is left. */
-            bool left_loop =
-                walk.commands[now].kind == PLAN_LOOP || walk.commands[now].kind == PLAN_TEST;
-            if (left_loop && i > now + 1) {
-                poison_deaths(&walk, i - 1);
-            } else if (walk.commands[now].kind != PLAN_LOOP_END || i == now + 1) {
-                poison_deaths(&walk, now);
-            }
+    bool done = false;
+    if (!session->no_recording && !session->poison && !session->replaying) {
+        status = recording_run(session, entry, &done);
+    }
+    if (status == DLC_OK && !done) {
+        status = session_range(session, entry, 0, entry->record->n_commands);
+        if (status == DLC_OK) {
+            status = session_numbers_gather(session, entry);
         }
     }
-    if (session->fault.site != 0) {
-        return fault_report(session);
+    if (status == DLC_OK) {
+        status = session_faults(session);
+    }
+    if (status == DLC_OK && session->fault.site != 0) {
+        status = fault_report(session);
+    }
+    if (status == DLC_OK) {
+        status = numbers_read(session, entry);
+    }
+    if (status != DLC_OK) {
+        return status;
     }
     session->last = entry;
     session->last_ok = run_ok(session, entry);
     return DLC_OK;
+}
+
+dlc_status session_finish(dlc_session *session) {
+    session->may_fault = true;
+    return session_faults(session);
 }
 
 static void command_describe(const dlc_session *session, const EntryState *entry, int32_t number,
@@ -447,13 +570,18 @@ const uint8_t *session_result(const dlc_session *session, const EntryState *entr
     return session->bases[result->ref.buffer] + entry->layout->result_offset[i];
 }
 
+double session_number(const dlc_session *session, const EntryState *entry, int32_t i) {
+    const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+    return element_double(number_at(session, entry, i), result->type.dtype);
+}
+
 double session_loss(const dlc_session *session, const EntryState *entry) {
     double total = 0;
     bool any = false;
     for (int32_t i = 0; i < entry->record->n_results; i++) {
         const PlanResult *result = &session->tables->results[entry->record->first_result + i];
         if (result->role == PLAN_RESULT_LOSS) {
-            total += element_double(session_result(session, entry, i), result->type.dtype);
+            total += session_number(session, entry, i);
             any = true;
         }
     }
@@ -465,7 +593,7 @@ double session_info(const dlc_session *session, const EntryState *entry, const c
         const PlanResult *result = &session->tables->results[entry->record->first_result + i];
         if (result->role == PLAN_RESULT_INFO &&
             strcmp(plan_text(session->file, result->name), name) == 0) {
-            return element_double(session_result(session, entry, i), result->type.dtype);
+            return session_number(session, entry, i);
         }
     }
     return NAN;

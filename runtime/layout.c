@@ -336,6 +336,10 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
         status = context_out_of_memory(context);
         goto fail;
     }
+    layout->table_bytes =
+        (int64_t)(sizeof(*layout) + 8 * ((size_t)file->n_dims + PLAN_MAX_LOOP_DEPTH) +
+                  16 * n_buffers + (8 + sizeof(double) + 8) * n_commands + 8 * n_sizes_total +
+                  9 * n_refs_total + 8 * (size_t)entry->n_results);
     memcpy(layout->vars, dims, (size_t)file->n_dims * sizeof(*dims));
     status = buffers_lay_out(context, layout);
     int32_t n_sizes = 0, n_refs = 0;

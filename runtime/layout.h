@@ -22,6 +22,7 @@ typedef struct Layout {
     int64_t *result_offset; /* [n_results] */
     int32_t max_refs;       /* of one command */
     int64_t arena_bytes, input_bytes, persistent_bytes, scratch_bytes;
+    int64_t table_bytes; /* of this struct and all its arrays */
     int64_t n_counted;   /* launches, copies and fills */
     int64_t n_kernels;   /* different ones */
     double flops, bytes; /* of one run; `while` bodies once */

@@ -9,20 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* The first image that this machine can run; -1: none. */
-static int32_t target_choose(const PlanFile *file, char *message) {
-    const DeviceOps *cpu = device_find("cpu");
-    for (int32_t t = 0; t < file->n_targets; t++) {
-        const PlanTarget *target = file->targets[t].target;
-        if (strcmp(plan_text(file, target->device), "cpu") == 0 &&
-            target->abi == KERNEL_ABI_VERSION &&
-            cpu->supports(plan_text(file, target->features), message)) {
-            return t;
-        }
-    }
-    return -1;
-}
-
 /* Elements of all parameters: the constant part, then one term a product of dims. */
 static dlc_status parameters_count(dlc_plan *plan) {
     const PlanFile *file = &plan->file;
@@ -65,7 +51,17 @@ static dlc_status parameters_count(dlc_plan *plan) {
     return plan->parameter_text ? DLC_OK : context_out_of_memory(plan->context);
 }
 
-/* The plan of the file; compiled anew when the file has no code for this machine. */
+static bool only_cpu(const PlanFile *file) {
+    for (int32_t t = 0; t < file->n_targets; t++) {
+        if (strcmp(plan_text(file, file->targets[t].target->device), "cpu") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The plan of the file; compiled anew when its code is for other processors only. Where there is
+ * code for other devices, the session decides. */
 static dlc_status plan_open(dlc_context *context, const char *name, const void *bytes,
                             size_t n_bytes, unsigned flags, dlc_plan **out) {
     dlc_plan *plan = memory_new(&context->allocator, 1, sizeof(*plan));
@@ -79,18 +75,16 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
         memory_free(&context->allocator, plan);
         return status;
     }
-    char message[DEVICE_MESSAGE_BYTES] = "its code was made for another machine";
-    plan->target = flags & DLC_PLAN_NO_NATIVE ? -1 : target_choose(&plan->file, message);
-    bool only_null =
-        plan->file.n_targets > 0 &&
-        strcmp(plan_text(&plan->file, plan->file.targets[0].target->device), "null") == 0;
-    if (plan->target < 0 && !only_null && !(flags & PLAN_KEEP)) {
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
+    plan->target = unwanted ? -1 : plan_target_for(&plan->file, device_find("cpu"), "", message);
+    bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
+    if (anew && !(flags & PLAN_KEEP)) {
         dlc_plan *renewed = NULL;
-        status = plan_retarget(context, plan->file.ir, &renewed);
+        status = plan_retarget(context, plan->file.ir, "cpu:native", &renewed);
         if (status == DLC_OK) {
             context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s",
-                        plan->file.name,
-                        flags & DLC_PLAN_NO_NATIVE ? "its code was not wanted" : message);
+                        plan->file.name, unwanted ? "its code was not wanted" : message);
         } else {
             context_fail(context, status, "%s: %s, and compiling anew failed: %s", plan->file.name,
                          message, context->error);

@@ -103,7 +103,12 @@ dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const c
     if (!plan_shape(session->file, result->type, entry->layout->vars, session->lent_dims, &bytes)) {
         return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
     }
-    session->lent = (DLTensor){.data = (void *)(uintptr_t)session_result(session, entry, number),
+    const void *data;
+    status = session_host(session, session_result(session, entry, number), bytes, &data);
+    if (status != DLC_OK) {
+        return status;
+    }
+    session->lent = (DLTensor){.data = (void *)(uintptr_t)data,
                                .device = {kDLCPU, 0},
                                .ndim = result->type.rank,
                                .dtype = dl_dtype(result->type.dtype),
@@ -155,11 +160,11 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
         } else {
             continue;
         }
-        double value = element_double(session_result(session, entry, i), results[i].type.dtype);
+        double value = session_number(session, entry, i);
         for (int32_t k = 0; k < entry->record->n_results; k++) {
             if (results[k].role == PLAN_RESULT_METRIC_OVER && role == DLC_ROLE_METRIC &&
                 results[k].name == results[i].name) {
-                value /= element_double(session_result(session, entry, k), results[k].type.dtype);
+                value /= session_number(session, entry, k);
             }
         }
         if (n < capacity) {
@@ -189,7 +194,12 @@ dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTen
     if (status != DLC_OK) {
         return status;
     }
-    session->lent = (DLTensor){.data = variable->data,
+    const void *data;
+    status = session_host(session, variable->data, variable->bytes, &data);
+    if (status != DLC_OK) {
+        return status;
+    }
+    session->lent = (DLTensor){.data = (void *)(uintptr_t)data,
                                .device = {kDLCPU, 0},
                                .ndim = variable->record->type.rank,
                                .dtype = dl_dtype(variable->record->type.dtype),
@@ -221,24 +231,38 @@ dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTens
             status = session_bind_number(session, d, dims[d]);
         }
     }
-    const DLTensor *own;
-    if (status == DLC_OK) {
-        status = dlc_view_variable(session, name, &own);
+    if (status == DLC_OK && !variable->data) {
+        status = session_allocate(session, NULL);
     }
-    if (status == DLC_OK) {
-        tensor_copy_out(value, own->data);
+    if (status != DLC_OK) {
+        return status;
     }
-    return status;
+    if (session->ops->is_host) {
+        tensor_copy_out(value, variable->data);
+        return DLC_OK;
+    }
+    void *staging;
+    status = session_staging(session, variable->bytes, &staging);
+    if (status != DLC_OK) {
+        return status;
+    }
+    tensor_copy_out(value, staging);
+    return session_write(session, variable->data, staging, variable->bytes);
+}
+
+static dlc_status variable_zero(dlc_session *session, const Variable *variable) {
+    return session_fill(session, variable->data, 0, variable->bytes);
 }
 
 dlc_status dlc_reset_caches(dlc_session *session) {
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        Variable *variable = &session->variables[i];
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
+        const Variable *variable = &session->variables[i];
         if (variable->data && variable->record->role == PLAN_ARG_CACHE) {
-            memset(variable->data, 0, (size_t)variable->bytes);
+            status = variable_zero(session, variable);
         }
     }
-    return DLC_OK;
+    return status;
 }
 
 dlc_status dlc_init_weights(dlc_session *session) {
@@ -246,8 +270,8 @@ dlc_status dlc_init_weights(dlc_session *session) {
     if (status != DLC_OK) {
         return status;
     }
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        memset(session->variables[i].data, 0, (size_t)session->variables[i].bytes);
+    for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
+        status = variable_zero(session, &session->variables[i]);
     }
     for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
         EntryState *entry = &session->entries[i];

@@ -51,12 +51,12 @@ static void sums_add(const dlc_session *session, const EntryState *entry, int64_
         if (!metric && results[i].role != PLAN_RESULT_LOSS) {
             continue;
         }
-        double value = element_double(session_result(session, entry, i), results[i].type.dtype);
+        double value = session_number(session, entry, i);
         double over = 0;
         bool has_over = false;
         for (int32_t k = 0; metric && k < entry->record->n_results; k++) {
             if (results[k].role == PLAN_RESULT_METRIC_OVER && results[k].name == results[i].name) {
-                over = element_double(session_result(session, entry, k), results[k].type.dtype);
+                over = session_number(session, entry, k);
                 has_over = true;
             }
         }

@@ -19,6 +19,19 @@ static const char *variable_name(const dlc_session *session, const Variable *var
 
 /* -- Writing -- */
 
+/* The variable's value as host memory; *copy is for the caller to free. */
+static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
+                                 const void **out) {
+    if (session->ops->is_host) {
+        *out = variable->data;
+        return DLC_OK;
+    }
+    *copy = memory_new(&session->context->allocator, (size_t)variable->bytes, 1);
+    *out = *copy;
+    return *copy ? session_read(session, *copy, variable->data, variable->bytes)
+                 : context_out_of_memory(session->context);
+}
+
 static dlc_status write_file(dlc_session *session, const char *path, bool everything) {
     dlc_context *context = session->context;
     dlc_status status = session_allocate(session, NULL);
@@ -27,8 +40,10 @@ static dlc_status write_file(dlc_session *session, const char *path, bool everyt
     }
     SafetensorsEntry *entries =
         memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*entries));
-    if (!entries) {
-        return context_out_of_memory(context);
+    void **copies = memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*copies));
+    if (!entries || !copies) {
+        status = context_out_of_memory(context);
+        goto done;
     }
     int32_t n = 0;
     for (int64_t i = 0; i < session->n_variables; i++) {
@@ -36,13 +51,18 @@ static dlc_status write_file(dlc_session *session, const char *path, bool everyt
         if (!everything && !is_weight(variable)) {
             continue;
         }
+        const void *value;
+        status = variable_value(session, variable, &copies[i], &value);
+        if (status != DLC_OK) {
+            goto done;
+        }
         int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &entries[n++];
         *entry = (SafetensorsEntry){.name = variable_name(session, variable),
                                     .type = (DataType)variable->record->type.dtype,
                                     .rank = variable->record->type.rank,
                                     .n_elements = variable->bytes / width,
-                                    .data = variable->data,
+                                    .data = value,
                                     .bytes = (size_t)variable->bytes};
         memcpy(entry->dims, variable->dims, (size_t)entry->rank * sizeof(*entry->dims));
     }
@@ -59,8 +79,16 @@ static dlc_status write_file(dlc_session *session, const char *path, bool everyt
     char message[SAFETENSORS_MESSAGE_BYTES] = "";
     status =
         safetensors_write(path, entries, n, metadata, n_metadata, &context->allocator, message);
+    if (status != DLC_OK) {
+        context_fail(context, status, "%s", message);
+    }
+done:
+    for (int64_t i = 0; copies && i < session->n_variables; i++) {
+        memory_free(&context->allocator, copies[i]);
+    }
+    memory_free(&context->allocator, copies);
     memory_free(&context->allocator, entries);
-    return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
+    return status;
 }
 
 dlc_status dlc_weights_save(dlc_session *session, const char *path) {
@@ -200,14 +228,25 @@ static dlc_status load_copy(const Loading *loading, const char *path) {
             continue;
         }
         int64_t bad;
-        if ((int32_t)entry->type == variable->record->type.dtype) {
-            memcpy(variable->data, entry->data, (size_t)variable->bytes);
-        } else if (data_convert(entry->data, entry->type, variable->data,
-                                (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
-                                &bad) != CONVERT_OK) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable->record->type.text));
+        const void *value = entry->data;
+        if ((int32_t)entry->type != variable->record->type.dtype) {
+            void *converted;
+            dlc_status status = session_staging(session, variable->bytes, &converted);
+            if (status != DLC_OK) {
+                return status;
+            }
+            if (data_convert(entry->data, entry->type, converted,
+                             (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
+                             &bad) != CONVERT_OK) {
+                return context_fail(session->context, DLC_ERROR_MISMATCH,
+                                    "%s: element %" PRId64 " of '%s' does not fit %s", path, bad,
+                                    name, plan_text(session->file, variable->record->type.text));
+            }
+            value = converted;
+        }
+        dlc_status status = session_write(session, variable->data, value, variable->bytes);
+        if (status != DLC_OK) {
+            return status;
         }
     }
     return DLC_OK;

@@ -294,13 +294,17 @@ typedef struct dlc_session_options {
     size_t struct_size;
     const dlc_binding *bindings; /* dims; what is not bound here is bound by inputs and weights */
     size_t n_bindings;
-    const char *device; /* "cpu" (default), or "null": counts, computes nothing, for tests */
+    /* "cpu"; "cuda" or "cuda:0"; "null": computes nothing, for tests. NULL or "auto": the fastest
+     * that the plan has code for and this machine can run. On a device that the plan has no code
+     * for it is compiled anew from its portable part, and a note is logged. */
+    const char *device;
     int threads;        /* 0: as many as cores. Results do not depend on it. */
     int has_seed;       /* non-zero: `seed` replaces the train block's */
     int64_t seed;
     /* Fill every value at its birth and death with one of two patterns (1 or 2); 0: no. Results
      * must not change; slow. */
     int poison;
+    int guarded; /* non-zero: every value in memory of its own, for memory checkers; slow */
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
@@ -313,7 +317,12 @@ DLC_API void dlc_session_destroy(dlc_session *session);
  * bounds. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_bind(dlc_session *session, const char *dim,
                                                  int64_t value);
+/* The session's plan: the one it was made of, or what that was compiled anew to. */
 DLC_API const dlc_plan *dlc_session_plan(const dlc_session *session);
+/* One line: the device, the code that runs on it, and why a faster device that the plan has code
+ * for was not taken. "cpu (2 threads), code for x86-64-v3; not cuda: no driver". Lives as long as
+ * the session. */
+DLC_API const char *dlc_session_describe(const dlc_session *session);
 
 /* -- Weights -- */
 
@@ -373,6 +382,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_take_output(dlc_session *session, const char
  * ran. */
 typedef struct dlc_memory {
     int64_t persistent_bytes, input_bytes, arena_bytes, peak_bytes; /* peak: the sum */
+    /* Beside tensors, for the whole session: its tables, kernels' scratch, constants that had to be
+     * copied to the device, and what the device takes for itself, as far as it can be told. */
+    int64_t overhead_bytes;
 } dlc_memory;
 DLC_API DLC_MUST_USE dlc_status dlc_session_memory(dlc_session *session, const char *entry,
                                                    dlc_memory *out);

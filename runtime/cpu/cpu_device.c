@@ -1,9 +1,19 @@
-/* Loads native code and launches it, small launches on the calling thread, others on the pool. */
+/* Loads native code and launches it, small launches on the calling thread, others on the pool.
+ * Everything is done when a call returns. */
 #include "runtime/cpu/cpu_device.h"
 #include "runtime/cpu/pool.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct CpuDevice {
+    Device base;
+    CpuWorkers workers;
+    int64_t scratch_bytes; /* of one worker */
+    KernelFault fault;     /* the first since the last finish */
+    bool guarded;
+} CpuDevice;
 
 struct DeviceModule {
     uint8_t *code;
@@ -48,7 +58,14 @@ static bool host_has(const char *feature, size_t length) {
     return false;
 }
 
-static bool cpu_supports(const char *features, char *message) {
+static bool cpu_supports(const char *machine, const char *features, const char *which,
+                         char *message) {
+    (void)machine;
+    if (*which) {
+        snprintf(message, DEVICE_MESSAGE_BYTES,
+                 "the processor is one device, 'cpu'; its threads are chosen apart");
+        return false;
+    }
     for (const char *at = features; *at;) {
         const char *end = strchr(at, ',');
         size_t length = end ? (size_t)(end - at) : strlen(at);
@@ -63,9 +80,169 @@ static bool cpu_supports(const char *features, char *message) {
     return true;
 }
 
-static dlc_status cpu_load(const dlc_allocator *allocator, const uint8_t *image, size_t n_image,
-                           DeviceModule **out, char *message) {
-    DeviceModule *module = memory_new(allocator, 1, sizeof(*module));
+/* -- Opening -- */
+
+static void workers_free(CpuDevice *cpu) {
+    const dlc_allocator *allocator = &cpu->base.allocator;
+    cpu_pool_destroy(cpu->workers.pool);
+    for (int t = 0; cpu->workers.scratch && t < cpu->workers.threads; t++) {
+        memory_free_aligned(allocator, cpu->workers.scratch[t]);
+    }
+    memory_free(allocator, cpu->workers.scratch);
+    memory_free(allocator, cpu->workers.faults);
+}
+
+static void cpu_close(Device *device) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    if (cpu) {
+        dlc_allocator allocator = cpu->base.allocator;
+        workers_free(cpu);
+        memory_free(&allocator, cpu);
+    }
+}
+
+static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *options,
+                           Device **out, char *message) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = options->threads > 0 ? options->threads : cores > 0 ? (int)cores : 1;
+    CpuDevice *cpu = memory_new(allocator, 1, sizeof(*cpu));
+    if (!cpu) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    *cpu = (CpuDevice){.base = {.ops = &device_cpu, .allocator = *allocator},
+                       .guarded = options->guarded};
+    CpuWorkers *workers = &cpu->workers;
+    workers->threads = threads > 1024 ? 1024 : threads;
+    workers->scratch = memory_new(allocator, (size_t)workers->threads, sizeof(uint8_t *));
+    workers->faults = memory_new(allocator, (size_t)workers->threads, sizeof(KernelFault));
+    dlc_status status = workers->scratch && workers->faults ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+    if (status == DLC_OK && workers->threads > 1) {
+        status = cpu_pool_create(&cpu->base.allocator, workers->threads, &workers->pool);
+        if (status != DLC_OK) {
+            snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", workers->threads,
+                     dlc_status_text(status));
+        }
+    }
+    if (status != DLC_OK) {
+        cpu_close(&cpu->base);
+        return status;
+    }
+    *out = &cpu->base;
+    return DLC_OK;
+}
+
+static void cpu_describe(Device *device, char *out, size_t n_out) {
+    int threads = ((CpuDevice *)device)->workers.threads;
+    snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
+}
+
+static int64_t cpu_overhead_bytes(Device *device) {
+    const CpuDevice *cpu = (const CpuDevice *)device;
+    int64_t each = (int64_t)(sizeof(uint8_t *) + sizeof(KernelFault)) + cpu->scratch_bytes;
+    return (int64_t)sizeof(*cpu) + each * cpu->workers.threads +
+           (cpu->workers.pool ? cpu_pool_bytes(cpu->workers.pool) : 0);
+}
+
+static void cpu_peak(Device *device, double *out_flops, double *out_bytes) {
+    int threads = ((CpuDevice *)device)->workers.threads;
+    *out_flops = cpu_peak_flops(threads);
+    *out_bytes = cpu_peak_bytes(&device->allocator, threads);
+}
+
+/* -- Memory -- */
+
+/* Guarded: ends at a page that nobody may touch; the page before it says how long the mapping is.
+ */
+static void *guarded_alloc(size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t whole = (bytes + 63) & ~(size_t)63;
+    size_t total = page + (whole + page - 1) / page * page + page;
+    uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    memcpy(map, &total, sizeof(total));
+    if (mprotect(map + total - page, page, PROT_NONE) != 0) {
+        munmap(map, total);
+        return NULL;
+    }
+    return map + total - page - whole;
+}
+
+static void guarded_free(void *memory) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), total;
+    uint8_t *at = memory;
+    /* An empty block is the guard page itself. */
+    uint8_t *map = at - (uintptr_t)at % page - page;
+    memcpy(&total, map, sizeof(total));
+    munmap(map, total);
+}
+
+static void *cpu_alloc(Device *device, size_t bytes) {
+    if (((CpuDevice *)device)->guarded) {
+        return guarded_alloc(bytes);
+    }
+    return memory_new_aligned(&device->allocator, bytes);
+}
+
+static void cpu_free(Device *device, void *memory) {
+    if (memory && ((CpuDevice *)device)->guarded) {
+        guarded_free(memory);
+    } else {
+        memory_free_aligned(&device->allocator, memory);
+    }
+}
+
+static dlc_status cpu_move(Device *device, void *to, const void *from, size_t bytes) {
+    (void)device;
+    memmove(to, from, bytes);
+    return DLC_OK;
+}
+
+static dlc_status cpu_copy(Device *device, void *to, const void *from, size_t bytes,
+                           const uint8_t *if_set) {
+    (void)device;
+    if (!if_set || *if_set) {
+        memmove(to, from, bytes);
+    }
+    return DLC_OK;
+}
+
+static dlc_status cpu_fill(Device *device, void *to, int byte, size_t bytes) {
+    (void)device;
+    memset(to, byte, bytes);
+    return DLC_OK;
+}
+
+static dlc_status cpu_set_i32(Device *device, int32_t *to, int32_t value) {
+    (void)device;
+    memcpy(to, &value, sizeof(value));
+    return DLC_OK;
+}
+
+static dlc_status cpu_reserve(Device *device, int64_t bytes) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    CpuWorkers *workers = &cpu->workers;
+    if (bytes <= cpu->scratch_bytes && workers->scratch[workers->threads - 1]) {
+        return DLC_OK;
+    }
+    for (int t = 0; t < workers->threads; t++) {
+        void *scratch = memory_new_aligned(&device->allocator, (size_t)bytes + 64);
+        if (!scratch) {
+            return DLC_ERROR_OUT_OF_MEMORY;
+        }
+        memory_free_aligned(&device->allocator, workers->scratch[t]);
+        workers->scratch[t] = scratch;
+    }
+    cpu->scratch_bytes = bytes;
+    return DLC_OK;
+}
+
+/* -- Code -- */
+
+static dlc_status cpu_load(Device *device, const uint8_t *image, size_t n_image,
+                           DeviceModule **out) {
+    DeviceModule *module = memory_new(&device->allocator, 1, sizeof(*module));
     if (!module) {
         return DLC_ERROR_OUT_OF_MEMORY;
     }
@@ -73,14 +250,15 @@ static dlc_status cpu_load(const dlc_allocator *allocator, const uint8_t *image,
     void *code =
         mmap(NULL, module->n_code, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (code == MAP_FAILED) {
-        memory_free(allocator, module);
+        memory_free(&device->allocator, module);
         return DLC_ERROR_OUT_OF_MEMORY;
     }
     memcpy(code, image, n_image);
     if (mprotect(code, module->n_code, PROT_READ | PROT_EXEC) != 0) {
         munmap(code, module->n_code);
-        memory_free(allocator, module);
-        snprintf(message, DEVICE_MESSAGE_BYTES, "this system refuses to make code executable");
+        memory_free(&device->allocator, module);
+        snprintf(device->error, sizeof(device->error),
+                 "this system refuses to make code executable");
         return DLC_ERROR_UNSUPPORTED;
     }
     module->code = code;
@@ -88,62 +266,66 @@ static dlc_status cpu_load(const dlc_allocator *allocator, const uint8_t *image,
     return DLC_OK;
 }
 
-static void cpu_unload(const dlc_allocator *allocator, DeviceModule *module) {
+static void cpu_unload(Device *device, DeviceModule *module) {
     if (module) {
         munmap(module->code, module->n_code);
-        memory_free(allocator, module);
+        memory_free(&device->allocator, module);
     }
 }
 
 /* Below this much work waking threads costs more than it brings. */
 enum { INLINE_WORK = 50000 };
 
-static void cpu_launch(DeviceModule *module, const DeviceLaunch *launch,
-                       const DeviceWorkers *workers) {
+static dlc_status cpu_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    const CpuWorkers *workers = &cpu->workers;
     KernelFunction function;
     void *address = module->code + launch->entry;
     memcpy(&function, &address, sizeof(function));
     if (launch->tiles <= 0) {
-        return;
-    }
-    if (!workers->pool || launch->tiles == 1 || launch->work < INLINE_WORK) {
-        KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[0],
-                           &workers->faults[0]};
-        function(&args, 0, launch->tiles);
-        return;
-    }
-    cpu_pool_run(workers->pool, function, launch, workers);
-}
-
-static dlc_status cpu_start(const dlc_allocator *allocator, DeviceWorkers *workers) {
-    if (workers->threads == 1) {
         return DLC_OK;
     }
-    return cpu_pool_create(allocator, workers->threads, &workers->pool);
+    KernelFault *fault = &workers->faults[0];
+    if (!workers->pool || launch->tiles == 1 || launch->work < INLINE_WORK) {
+        KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[0], fault};
+        function(&args, 0, launch->tiles);
+    } else {
+        cpu_pool_run(workers->pool, function, launch, workers);
+    }
+    if (fault->site != 0) {
+        cpu->fault = cpu->fault.site ? cpu->fault : *fault;
+        *fault = (KernelFault){0};
+    }
+    return DLC_OK;
 }
 
-static void cpu_stop(DeviceWorkers *workers) {
-    cpu_pool_destroy(workers->pool);
-    workers->pool = NULL;
-}
-
-static void cpu_copy(void *to, const void *from, size_t bytes) {
-    memmove(to, from, bytes);
-}
-
-static void cpu_fill(void *to, int byte, size_t bytes) {
-    memset(to, byte, bytes);
+static dlc_status cpu_finish(Device *device, KernelFault *fault) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    *fault = cpu->fault;
+    cpu->fault = (KernelFault){0};
+    return DLC_OK;
 }
 
 const DeviceOps device_cpu = {
     .name = "cpu",
     .doc = "this machine's processor",
+    .is_host = true,
     .supports = cpu_supports,
-    .start = cpu_start,
-    .stop = cpu_stop,
-    .load = cpu_load,
-    .unload = cpu_unload,
-    .launch = cpu_launch,
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_move,
+    .read = cpu_move,
     .copy = cpu_copy,
     .fill = cpu_fill,
+    .set_i32 = cpu_set_i32,
+    .load = cpu_load,
+    .unload = cpu_unload,
+    .reserve = cpu_reserve,
+    .launch = cpu_launch,
+    .finish = cpu_finish,
+    .overhead_bytes = cpu_overhead_bytes,
+    .peak = cpu_peak,
 };

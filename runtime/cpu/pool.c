@@ -26,7 +26,7 @@ struct CpuPool {
     /* The launch: written before the word, read after it. */
     _Atomic(KernelFunction) function;
     _Atomic(const DeviceLaunch *) launch;
-    _Atomic(const DeviceWorkers *) resources;
+    _Atomic(const CpuWorkers *) resources;
     _Atomic uint32_t n_chunks;
     atomic_int n_asleep;
     atomic_bool caller_asleep, stop;
@@ -42,7 +42,7 @@ static void pause_briefly(void) {
 
 static void chunk_run(CpuPool *pool, Worker *worker, uint32_t remaining) {
     const DeviceLaunch *launch = atomic_load_explicit(&pool->launch, memory_order_relaxed);
-    const DeviceWorkers *resources = atomic_load_explicit(&pool->resources, memory_order_relaxed);
+    const CpuWorkers *resources = atomic_load_explicit(&pool->resources, memory_order_relaxed);
     KernelFunction function = atomic_load_explicit(&pool->function, memory_order_relaxed);
     int64_t n = atomic_load_explicit(&pool->n_chunks, memory_order_relaxed);
     int64_t chunk = n - remaining;
@@ -155,6 +155,10 @@ void cpu_pool_destroy(CpuPool *pool) {
     memory_free(pool->allocator, pool);
 }
 
+int64_t cpu_pool_bytes(const CpuPool *pool) {
+    return (int64_t)(sizeof(*pool) + (size_t)pool->n * sizeof(Worker));
+}
+
 static void wait_done(CpuPool *pool, uint32_t n_chunks) {
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load_explicit(&pool->n_done, memory_order_acquire) == n_chunks) {
@@ -173,7 +177,7 @@ static void wait_done(CpuPool *pool, uint32_t n_chunks) {
 
 /* The lowest faulting chunk's fault goes to faults[0]: a worker takes chunks in increasing order
  * and keeps its first fault, so the lowest one of all is among those kept. */
-static void faults_merge(CpuPool *pool, const DeviceWorkers *resources) {
+static void faults_merge(CpuPool *pool, const CpuWorkers *resources) {
     int best = -1;
     for (int i = 0; i < pool->n; i++) {
         if (resources->faults[i].site != 0 &&
@@ -192,7 +196,7 @@ static void faults_merge(CpuPool *pool, const DeviceWorkers *resources) {
 }
 
 void cpu_pool_run(CpuPool *pool, KernelFunction function, const DeviceLaunch *launch,
-                  const DeviceWorkers *workers) {
+                  const CpuWorkers *workers) {
     int64_t most = (int64_t)pool->n * CHUNKS_PER_WORKER;
     uint32_t n_chunks = (uint32_t)(launch->tiles < most ? launch->tiles : most);
     atomic_store_explicit(&pool->function, function, memory_order_relaxed);

@@ -9,14 +9,23 @@
 
 typedef struct CpuPool CpuPool;
 
+/* What each of `threads` workers has of its own. */
+typedef struct CpuWorkers {
+    int threads;
+    uint8_t **scratch;   /* [threads], 64-byte aligned, large enough for every kernel of the plan */
+    KernelFault *faults; /* [threads], zero before a launch */
+    CpuPool *pool;       /* NULL for one thread */
+} CpuWorkers;
+
 /* `threads` workers in all, threads - 1 of them new. DLC_ERROR_UNSUPPORTED: the system gives no
  * more threads. */
 dlc_status cpu_pool_create(const dlc_allocator *allocator, int threads, CpuPool **out);
 void cpu_pool_destroy(CpuPool *pool); /* accepts NULL */
+int64_t cpu_pool_bytes(const CpuPool *pool);
 
 /* Does tiles [0, tiles) and waits. Worker w uses scratch[w]; afterwards faults[0] is that of the
  * lowest faulting chunk, the others are zero. One call at a time. */
 void cpu_pool_run(CpuPool *pool, KernelFunction function, const DeviceLaunch *launch,
-                  const DeviceWorkers *workers);
+                  const CpuWorkers *workers);
 
 #endif

@@ -1,0 +1,316 @@
+/* What a session holds on its device, and the ways there and back: variables, inputs, the arena,
+ * host memory for what is on its way. */
+#include "runtime/session.h"
+
+#include "ir/base/checked.h"
+#include "runtime/tensor.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* -- Between host and device -- */
+
+dlc_status session_device_fail(dlc_session *session, dlc_status status) {
+    const char *why = session->device->error;
+    return context_fail(session->context, status, "%s: %s", session->ops->name,
+                        *why ? why : dlc_status_text(status));
+}
+
+dlc_status session_read(dlc_session *session, void *to, const void *from, int64_t bytes) {
+    dlc_status status = session->ops->read(session->device, to, from, (size_t)bytes);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status session_write(dlc_session *session, void *to, const void *from, int64_t bytes) {
+    dlc_status status = session->ops->write(session->device, to, from, (size_t)bytes);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status session_fill(dlc_session *session, void *to, int byte, int64_t bytes) {
+    dlc_status status = session->ops->fill(session->device, to, byte, (size_t)bytes);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status session_staging(dlc_session *session, int64_t bytes, void **out) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    if (bytes > session->staging_bytes || !session->staging) {
+        memory_free_aligned(allocator, session->staging);
+        session->staging_bytes = 0;
+        session->staging = memory_new_aligned(allocator, (size_t)bytes);
+        if (!session->staging) {
+            return context_out_of_memory(session->context);
+        }
+        session->staging_bytes = bytes;
+    }
+    *out = session->staging;
+    return DLC_OK;
+}
+
+dlc_status session_host(dlc_session *session, const void *at, int64_t bytes, const void **out) {
+    if (session->ops->is_host) {
+        *out = at;
+        return DLC_OK;
+    }
+    void *staging;
+    dlc_status status = session_staging(session, bytes, &staging);
+    *out = staging;
+    return status == DLC_OK ? session_read(session, staging, at, bytes) : status;
+}
+
+static dlc_status no_memory(dlc_session *session, const char *what, int64_t bytes) {
+    const char *why = session->device->error;
+    return context_fail(session->context, DLC_ERROR_OUT_OF_MEMORY,
+                        "out of memory: %s needs %" PRId64 " bytes on %s%s%s", what, bytes,
+                        session->ops->name, *why ? ": " : "", why);
+}
+
+/* -- Variables and inputs -- */
+
+static dlc_status variable_allocate(dlc_session *session, Variable *variable) {
+    const PlanFile *file = session->file;
+    const PlanVariable *record = variable->record;
+    if (variable->data) {
+        return DLC_OK;
+    }
+    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    for (int32_t a = 0; a < record->type.rank; a++) {
+        if (!program_bound(file, file->sizes[record->type.first_size + a], session->dims)) {
+            return context_fail(session->context, DLC_ERROR_MISMATCH,
+                                "'%s' is %s: its sizes are not known before weights, data or "
+                                "an input say them",
+                                plan_text(file, record->name), plan_text(file, record->type.text));
+        }
+    }
+    memcpy(vars, session->dims, (size_t)file->n_dims * sizeof(*vars));
+    int64_t bytes, declared;
+    if (!plan_shape(file, record->type, vars, variable->dims, &bytes) ||
+        !plan_eval(file, record->bytes, vars, &declared) || declared != bytes) {
+        return context_fail(session->context, DLC_ERROR_FORMAT, "%s: the size of '%s' is malformed",
+                            file->name, plan_text(file, record->name));
+    }
+    void *data = session->ops->alloc(session->device, (size_t)layout_round(bytes));
+    if (!data) {
+        return no_memory(session, plan_text(file, record->name), bytes);
+    }
+    dlc_status status = session_fill(session, data, 0, layout_round(bytes));
+    if (status != DLC_OK) {
+        session->ops->free(session->device, data);
+        return status;
+    }
+    variable->data = data;
+    variable->bytes = bytes;
+    return DLC_OK;
+}
+
+dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
+    dlc_status status = DLC_OK;
+    if (!entry) {
+        for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
+            status = variable_allocate(session, &session->variables[i]);
+        }
+        return status;
+    }
+    for (int32_t i = 0; status == DLC_OK && i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        if (arg->variable >= 0) {
+            status = variable_allocate(session, &session->variables[arg->variable]);
+        }
+    }
+    return status;
+}
+
+dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number, int64_t rank,
+                         const int64_t *dims, void **out) {
+    const PlanFile *file = session->file;
+    const PlanArg *arg = &session->tables->args[entry->record->first_arg + number];
+    Input *input = &entry->inputs[number];
+    char what[320];
+    snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
+    if (rank != arg->type.rank) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH,
+                            "%s has %" PRId64 " axes; %s is wanted", what, rank,
+                            plan_text(file, arg->type.text));
+    }
+    int64_t bound[PLAN_MAX_DIMS];
+    memcpy(bound, session->dims, (size_t)file->n_dims * sizeof(*bound));
+    dlc_status status = shape_bind(session, what, arg->type, dims, (int32_t)rank, bound);
+    if (status != DLC_OK) {
+        return status;
+    }
+    int64_t bytes = plan_dtype_bytes(arg->type.dtype);
+    for (int32_t a = 0; a < rank; a++) {
+        if (!checked_mul(bytes, dims[a], &bytes)) {
+            return context_fail(session->context, DLC_ERROR_LIMIT, "%s is too large", what);
+        }
+    }
+    if (!input->data || bytes > input->capacity) {
+        void *data = session->ops->alloc(session->device, (size_t)layout_round(bytes));
+        if (!data) {
+            return no_memory(session, what, bytes);
+        }
+        session->ops->free(session->device, input->data);
+        input->data = data;
+        input->capacity = bytes;
+    }
+    memcpy(input->dims, dims, (size_t)rank * sizeof(*dims));
+    input->bytes = bytes;
+    input->is_set = true;
+    *out = input->data;
+    if (!session->ops->is_host) {
+        status = session_staging(session, bytes, out);
+        input->is_set = status == DLC_OK;
+    }
+    return status;
+}
+
+dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t number) {
+    Input *input = &entry->inputs[number];
+    dlc_status status = session->ops->is_host
+                            ? DLC_OK
+                            : session_write(session, input->data, session->staging, input->bytes);
+    input->is_set = status == DLC_OK;
+    return status;
+}
+
+dlc_status dlc_set_input(dlc_session *session, const char *entry_name, const char *name,
+                         const DLTensor *value) {
+    EntryState *entry = session_entry(session, entry_name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    int32_t number = name ? entry_input_find(session, entry, name) : -1;
+    if (number < 0) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND, "entry '%s' has no input '%s'",
+                            plan_text(session->file, entry->record->name), name ? name : "");
+    }
+    int32_t dtype;
+    dlc_status status = tensor_check(session->context, name, value, &dtype);
+    if (status != DLC_OK) {
+        return status;
+    }
+    const PlanArg *arg = &session->tables->args[entry->record->first_arg + number];
+    if (dtype != arg->type.dtype) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH, "input '%s' is %s; %s is wanted",
+                            name, plan_dtype_name(dtype), plan_text(session->file, arg->type.text));
+    }
+    void *data;
+    status = session_input(session, entry, number, value->ndim, value->shape, &data);
+    if (status != DLC_OK) {
+        return status;
+    }
+    tensor_copy_out(value, data);
+    return session_input_done(session, entry, number);
+}
+
+/* -- The arena -- */
+
+void session_arena_free(dlc_session *session) {
+    for (int32_t i = 0; session->apart && i < session->max_buffers; i++) {
+        if (session->apart[i]) {
+            session->ops->free(session->device, session->apart[i]);
+            session->apart[i] = NULL;
+        }
+    }
+    session->apart_layout = NULL;
+    if (session->arena) {
+        session->ops->free(session->device, session->arena);
+    }
+    session->arena = NULL;
+    session->arena_bytes = 0;
+    session->last = NULL;
+}
+
+/* Guarded: every buffer of the arena is a block of its own, made anew when the layout changes. */
+static dlc_status arena_apart(dlc_session *session, const Layout *layout) {
+    const PlanEntry *entry = layout->entry;
+    const PlanBuffer *buffers = layout->tables->buffers + entry->first_buffer;
+    if (session->apart_layout == layout) {
+        return DLC_OK;
+    }
+    session_arena_free(session);
+    for (int32_t i = 0; i < entry->n_buffers; i++) {
+        if (buffers[i].kind != PLAN_BUFFER_ARENA) {
+            continue;
+        }
+        session->apart[i] = session->ops->alloc(session->device, (size_t)layout->buffer_bytes[i]);
+        if (!session->apart[i]) {
+            session_arena_free(session);
+            return no_memory(session, plan_text(session->file, entry->name),
+                             layout->buffer_bytes[i]);
+        }
+        session->arena_bytes += layout_round(layout->buffer_bytes[i]);
+    }
+    session->apart_layout = layout;
+    return DLC_OK;
+}
+
+dlc_status session_arena(dlc_session *session, const Layout *layout) {
+    dlc_status status = session->ops->reserve(session->device, layout->scratch_bytes);
+    if (status != DLC_OK) {
+        return session_device_fail(session, status);
+    }
+    if (session->guarded) {
+        return arena_apart(session, layout);
+    }
+    if (layout->arena_bytes > session->arena_bytes || !session->arena) {
+        /* Nothing in it outlives a run, so the old one goes first. */
+        session_arena_free(session);
+        session->arena = session->ops->alloc(session->device, (size_t)layout->arena_bytes);
+        if (!session->arena) {
+            return no_memory(session, plan_text(session->file, layout->entry->name),
+                             layout->arena_bytes);
+        }
+        session->arena_bytes = layout->arena_bytes;
+    }
+    return DLC_OK;
+}
+
+/* -- What it comes to -- */
+
+int64_t session_table_bytes(const dlc_session *session) {
+    int64_t bytes = (int64_t)sizeof(*session) + session->staging_bytes;
+    bytes += session->n_variables * (int64_t)sizeof(Variable);
+    bytes += session->file->n_dims * (int64_t)(sizeof(int64_t) + sizeof(bool));
+    bytes += session->max_buffers * (int64_t)(sizeof(uint8_t *) * (session->guarded ? 2 : 1));
+    bytes += session->max_refs * (int64_t)sizeof(void *);
+    bytes += session->max_scalars * SCALAR_STRIDE + session->max_numbers * NUMBER_STRIDE;
+    for (int64_t i = 0; i < session->tables->n_entries; i++) {
+        const EntryState *entry = &session->entries[i];
+        bytes += (int64_t)sizeof(*entry) + entry->record->n_args * (int64_t)sizeof(Input) +
+                 entry->record->n_results * (int64_t)sizeof(int32_t);
+        for (int l = 0; l < SESSION_LAYOUTS && entry->slots[l].layout; l++) {
+            bytes += entry->slots[l].layout->table_bytes;
+            bytes += recording_bytes(entry->slots[l].recording);
+        }
+    }
+    return bytes;
+}
+
+dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory *out) {
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    *out = (dlc_memory){.arena_bytes = session->arena_bytes};
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        if (arg->variable >= 0) {
+            const Variable *variable = &session->variables[arg->variable];
+            out->persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
+        } else if (arg->role == PLAN_ARG_INPUT) {
+            const Input *input = &entry->inputs[i];
+            out->input_bytes += input->data ? layout_round(input->capacity) : 0;
+        } else {
+            out->input_bytes += PLAN_ALIGNMENT;
+        }
+    }
+    out->peak_bytes = out->persistent_bytes + out->input_bytes + out->arena_bytes;
+    out->overhead_bytes = session_table_bytes(session);
+    int64_t device =
+        session->ops->overhead_bytes ? session->ops->overhead_bytes(session->device) : -1;
+    out->overhead_bytes += device > 0 ? device : 0;
+    if (!session->ops->is_host) {
+        out->overhead_bytes += session->file->n_constants;
+    }
+    return DLC_OK;
+}
