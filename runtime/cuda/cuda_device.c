@@ -94,8 +94,14 @@ static bool device_capability(const CudaDriver *driver, CudaDeviceId id, int *sm
     return true;
 }
 
-/* Whether code for sm_`wanted`, made by `toolkit`, can be brought to run; see module.c for how. */
-static bool can_run(const CudaDriver *driver, int sm, int wanted, int toolkit, char *message) {
+/* Whether code for `machine`, made by `toolkit`, can be brought to run; see module.c for how. "":
+ * is there a device at all. */
+static bool can_run(const CudaDriver *driver, int sm, const char *machine, int toolkit,
+                    char *message) {
+    int wanted = machine_number(machine);
+    if (!*machine) {
+        return true;
+    }
     if (wanted <= 0) {
         snprintf(message, DEVICE_MESSAGE_BYTES, "the target names no sm_NN");
         return false;
@@ -140,7 +146,7 @@ static bool cuda_supports(const char *machine, const char *features, const char 
     }
     bool ok = cuda_driver_pick(&driver, which ? which : "", &id, message, DEVICE_MESSAGE_BYTES) &&
               device_capability(&driver, id, &sm, message) &&
-              can_run(&driver, sm, machine_number(machine), features_toolkit(features), message);
+              can_run(&driver, sm, machine ? machine : "", features_toolkit(features), message);
     cuda_driver_close(&driver);
     return ok;
 }

@@ -9,7 +9,6 @@
 enum { DRIVER_OLDEST = 11040, UUID_TEXT_BYTES = 41 };
 
 #define DRIVER_LIBRARY "libcuda.so.1"
-#define OFFER_CPU      "; --device cpu runs on the CPU"
 
 void cuda_error_text(const CudaDriver *driver, CudaResult result, char *out, size_t n_out) {
     const char *name = NULL, *text = NULL;
@@ -29,22 +28,22 @@ static void init_message(const CudaDriver *driver, CudaResult result, char *out,
     cuda_error_text(driver, result, text, sizeof(text));
     switch (result) {
     case CUDA_NO_DEVICE:
-        snprintf(out, n_out, "the CUDA driver finds no GPU%s%s%s" OFFER_CPU,
+        snprintf(out, n_out, "the CUDA driver finds no GPU%s%s%s",
                  visible ? " (CUDA_VISIBLE_DEVICES is \"" : "", visible ? visible : "",
                  visible ? "\")" : "");
         break;
     case CUDA_STUB_LIBRARY:
         snprintf(out, n_out,
                  DRIVER_LIBRARY " is the toolkit's stand-in for linking, not a driver; install "
-                                "NVIDIA's driver" OFFER_CPU);
+                                "NVIDIA's driver");
         break;
     case CUDA_SYSTEM_DRIVER_MISMATCH:
         snprintf(out, n_out,
                  DRIVER_LIBRARY " and the kernel's NVIDIA module are of different versions; "
-                                "restart the machine, or install both alike" OFFER_CPU);
+                                "restart the machine, or install both alike");
         break;
     default:
-        snprintf(out, n_out, "the CUDA driver does not start: cuInit: %s" OFFER_CPU, text);
+        snprintf(out, n_out, "the CUDA driver does not start: cuInit: %s", text);
         break;
     }
 }
@@ -60,13 +59,13 @@ bool cuda_driver_open(CudaDriver *driver, char *message, size_t n_message) {
     *driver = (CudaDriver){0};
     driver->library = cuda_library_open(DRIVER_LIBRARY, true, reason, sizeof(reason));
     if (!driver->library) {
-        snprintf(message, n_message, "no CUDA driver: %s" OFFER_CPU, reason);
+        snprintf(message, n_message, "no CUDA driver: %s", reason);
         return false;
     }
     if (!cuda_library_symbols(driver->library, DRIVER_LIBRARY, symbols,
                               sizeof(symbols) / sizeof(symbols[0]), driver, reason,
                               sizeof(reason))) {
-        snprintf(message, n_message, "the CUDA driver cannot be used: %s" OFFER_CPU, reason);
+        snprintf(message, n_message, "the CUDA driver cannot be used: %s", reason);
         goto fail;
     }
     result = driver->init(0);
@@ -83,7 +82,7 @@ bool cuda_driver_open(CudaDriver *driver, char *message, size_t n_message) {
     if (driver->version < DRIVER_OLDEST) {
         snprintf(message, n_message,
                  "the CUDA driver serves CUDA %d.%d, at least 11.4 is needed: install a newer "
-                 "NVIDIA driver" OFFER_CPU,
+                 "NVIDIA driver",
                  driver->version / 1000, driver->version % 1000 / 10);
         goto fail;
     }

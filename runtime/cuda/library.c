@@ -46,12 +46,14 @@ static void *open_pattern(Search *search, const char *pattern) {
     return library;
 }
 
-static void *open_listed(Search *search, const char *folders) {
+/* The folders of DLC_CUDA_PATH; *ends: an entry "-" was met, so nothing else is looked at. */
+static void *open_listed(Search *search, const char *folders, bool *ends) {
     void *library = NULL;
-    while (*folders && !library) {
+    while (*folders && !library && !*ends) {
         size_t length = strcspn(folders, ":");
         char folder[PATH_BYTES];
-        if (length > 0 && length < sizeof(folder)) {
+        *ends = length == 1 && *folders == '-';
+        if (length > 0 && length < sizeof(folder) && !*ends) {
             memcpy(folder, folders, length);
             folder[length] = '\0';
             library = open_pattern(search, folder);
@@ -90,6 +92,21 @@ static void *open_wheels(Search *search) {
     return library;
 }
 
+/* A toolkit that the environment names. */
+static void *open_toolkit(Search *search) {
+    static const char *const roots[] = {"CUDA_HOME", "CUDA_PATH"};
+    void *library = NULL;
+    for (size_t i = 0; i < 2 && !library; i++) {
+        const char *root = secure_getenv(roots[i]);
+        if (root && *root) {
+            char folder[PATH_BYTES];
+            snprintf(folder, sizeof(folder), "%s/lib64", root);
+            library = open_pattern(search, folder);
+        }
+    }
+    return library;
+}
+
 void *cuda_library_open(const char *name, bool keep, char *message, size_t n_message) {
     static const char *const places[] = {
         "/usr/local/cuda/lib64",
@@ -106,23 +123,27 @@ void *cuda_library_open(const char *name, bool keep, char *message, size_t n_mes
                      .n_message = n_message};
     message[0] = '\0';
     const char *listed = secure_getenv("DLC_CUDA_PATH");
-    void *library = listed ? open_listed(&search, listed) : NULL;
-    if (!library) {
+    bool ends = false;
+    void *library = listed ? open_listed(&search, listed, &ends) : NULL;
+    if (!library && !ends) {
         library = dlopen(name, search.flags);
         dlerror();
     }
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && !library; i++) {
+    if (!library && !ends) {
+        library = open_toolkit(&search);
+    }
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && !library && !ends; i++) {
         library = open_pattern(&search, places[i]);
     }
-    if (!library) {
+    if (!library && !ends) {
         library = open_wheels(&search);
     }
     if (!library && !search.found) {
         bool any = listed && *listed;
-        snprintf(message, n_message,
-                 "%s is not on this machine (looked in %s%s%sthe system's library folders, "
-                 "/usr/local/cuda*, NVIDIA's Python wheels)",
-                 name, any ? "DLC_CUDA_PATH=" : "", any ? listed : "", any ? ", " : "");
+        snprintf(message, n_message, "%s is not on this machine (looked in %s%s%s%s)", name,
+                 any ? "DLC_CUDA_PATH=" : "", any ? listed : "", any && !ends ? ", " : "",
+                 ends ? ""
+                      : "the system's library folders, /usr/local/cuda*, NVIDIA's Python wheels");
     }
     if (library) {
         message[0] = '\0';

@@ -11,10 +11,10 @@ typedef struct CudaSymbol {
     size_t offset;
 } CudaSymbol;
 
-/* Opens `name` ("libcuda.so.1"): in the folders of DLC_CUDA_PATH first, then where the system
- * looks, then in the usual places and the folders of NVIDIA's Python wheels. NULL: message says
- * where was looked, or why the file that was found does not open. `keep`: stays mapped when closed
- * (a driver has threads of its own). */
+/* Opens `name` ("libcuda.so.1"): in the folders of DLC_CUDA_PATH first (an entry "-" ends the
+ * search there), then where the system looks, then in the usual places and the folders of NVIDIA's
+ * Python wheels. NULL: message says where was looked, or why the file that was found does not open.
+ * `keep`: stays mapped when closed (a driver has threads of its own). */
 void *cuda_library_open(const char *name, bool keep, char *message, size_t n_message);
 /* Fills the function pointers of `table`; false: message names library and symbol. */
 bool cuda_library_symbols(void *library, const char *name, const CudaSymbol *symbols,

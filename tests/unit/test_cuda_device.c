@@ -271,6 +271,9 @@ static void test_library(void **state) {
     assert_null(cuda_library_open("libdlc-none.so.7", false, message, sizeof(message)));
     assert_non_null(strstr(message, path));
     unlink(path);
+    setenv("DLC_CUDA_PATH", "-", 1);
+    assert_null(cuda_library_open("libc.so.6", false, message, sizeof(message)));
+    setenv("DLC_CUDA_PATH", folder, 1);
     /* The system's own libraries are found by name; a missing symbol is named. */
     void *library = cuda_library_open("libc.so.6", false, message, sizeof(message));
     assert_non_null(library);
@@ -288,15 +291,9 @@ static void test_library(void **state) {
 static void test_no_driver(void **state) {
     (void)state;
     char message[DEVICE_MESSAGE_BYTES] = "";
-    unsetenv("DLC_CUDA_PATH");
-    void *driver = cuda_library_open("libcuda.so.1", true, message, sizeof(message));
-    if (driver) {
-        cuda_library_close(driver);
-        skip(); /* this machine has a driver */
-    }
+    setenv("DLC_CUDA_PATH", "-", 1);
     assert_false(device_cuda.supports("sm_90", "", "", message));
     assert_non_null(strstr(message, "libcuda.so.1"));
-    assert_non_null(strstr(message, "--device cpu"));
     assert_null(strchr(message, '\n'));
     Device *device = NULL;
     DeviceOptions options = {.which = "0"};
@@ -307,6 +304,7 @@ static void test_no_driver(void **state) {
     assert_null(device);
     assert_non_null(strstr(message, "libcuda.so.1"));
     assert_int_equal(live, 0);
+    unsetenv("DLC_CUDA_PATH");
 }
 
 /* builtin_text.h is made of builtin.cu. */
