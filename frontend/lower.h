@@ -558,6 +558,8 @@ const AstSetting *find_setting(const AstDecl *train, const char *word);
 Val setting_value(Lower *lw, const char *word);
 void check_settings(Lower *lw);
 void record_settings(Lower *lw);
+/* What `precision` asks of products: "bf16", "f16", "tf32"; NULL: nothing. */
+const char *compute_precision(Lower *lw);
 /* The dim that counts rows; NULL when no input has one or it is unclear. */
 const Dim *batch_dim(Lower *lw);
 

@@ -18,6 +18,7 @@ FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose) {
     lw->training = purpose == PURPOSE_TRAIN;
     lw->b = builder_at_end(fs->func, fs->func->body);
     lw->b.soft = true;
+    lw->b.precision = compute_precision(lw);
     return fs;
 }
 

@@ -117,14 +117,33 @@ static void check_number(Lower *lw, const AstSetting *setting, const SettingRow 
     }
 }
 
+static const char *const PRECISIONS[] = {"f32", "tf32", "bf16", "f16"};
+
+const char *compute_precision(Lower *lw) {
+    const AstSetting *setting = find_setting(lw->train, "precision");
+    const AstExpr *expr = setting ? value_expr(setting) : NULL;
+    for (int i = 1; i < 4 && expr && expr->kind == AST_NAME; i++) {
+        if (strcmp(expr->as.name, PRECISIONS[i]) == 0) {
+            return PRECISIONS[i];
+        }
+    }
+    return NULL;
+}
+
 static void check_precision(Lower *lw, const AstSetting *setting) {
     const AstExpr *expr = value_expr(setting);
-    bool name = expr && expr->kind == AST_NAME;
-    DType dtype = DT_F32;
-    if (!name || !dtype_from_name(expr->as.name, &dtype) || !dtype_is_float(dtype)) {
+    const char *precision = compute_precision(lw);
+    bool plain = expr && expr->kind == AST_NAME && setting->values.count == 1 &&
+                 strcmp(expr->as.name, PRECISIONS[0]) == 0;
+    if (!plain && (!precision || setting->values.count != 1)) {
         Diag *diag =
-            LW_REPORT(lw, SETTING_FORM, setting->place, "`precision` takes a float element type");
-        lower_help(lw, diag, "f32, bf16 or f16");
+            LW_REPORT(lw, SETTING_FORM, setting->place, "`precision` takes the type of products");
+        lower_help(lw, diag, "f32, tf32, bf16 or f16");
+    } else if (precision && lower_float(lw) != DT_F32) {
+        Diag *diag = LW_REPORT(lw, SETTING_FORM, setting->place,
+                               arena_format(lw->arena, "`precision %s` is of f32 programs, not %s",
+                                            precision, dtype_name(lower_float(lw))));
+        lower_help(lw, diag, "compile without --float, or leave the line out");
     }
 }
 

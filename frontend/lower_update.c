@@ -135,6 +135,7 @@ static Value *run_body(Lower *lw, OptimizerUse *use, Frame *frame, PersistUse *p
 Value *optimizer_apply(Lower *lw, OptimizerUse *use, PersistUse *param, Value *grad) {
     Frame *outer = lw->frame;
     Scope *scope = lw->scope;
+    const char *precision = lw->b.precision;
     Frame *frame = ARENA_NEW(lw->arena, Frame);
     *frame = (Frame){.caller = outer,
                      .fn_name = use->fn->name,
@@ -151,7 +152,9 @@ Value *optimizer_apply(Lower *lw, OptimizerUse *use, PersistUse *param, Value *g
     lw->frame = frame;
     lw->scope = NULL;
     frame->scope = scope_push(lw, true);
+    lw->b.precision = NULL; /* updates are in the parameters' own type */
     Value *next = run_body(lw, use, frame, param, grad);
+    lw->b.precision = precision;
     lw->frame = outer;
     lw->scope = scope;
     return next;

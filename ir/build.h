@@ -16,6 +16,7 @@ struct Builder {
     Place place;  /* given to new ops */
     const char *label;
     bool soft; /* problems are reported in `problem` instead of leaving */
+    const char *precision; /* given to contractions and convolutions that it fits; NULL: none */
     OpProblem problem;
 };
 

@@ -53,6 +53,15 @@ Value *b_sort(Builder *b, Value *x, int64_t axis, bool descending, Value **out_i
     return values;
 }
 
+/* The builder's precision, where the operands are such as it speaks of. */
+static void set_precision(Builder *b, Op *op) {
+    DType dtype = op->operands[0]->type.dtype;
+    bool is_short = dtype == DT_F16 || dtype == DT_BF16;
+    if (b->precision && (strcmp(b->precision, "f32") == 0 ? is_short : dtype == DT_F32)) {
+        op_set_text(op, "precision", context_intern(b->context, b->precision));
+    }
+}
+
 Value *b_contract(Builder *b, Value *x, Value *y, const ContractAxes *axes) {
     Value *operands[] = {x, y};
     Op *op = build_op(b, OP_contract, operands, 2, 1);
@@ -61,6 +70,7 @@ Value *b_contract(Builder *b, Value *x, Value *y, const ContractAxes *axes) {
         op_set_ints(b->func, op, "batch_b", axes->batch_b, axes->n_batch);
         op_set_ints(b->func, op, "contract_a", axes->contract_a, axes->n_contract);
         op_set_ints(b->func, op, "contract_b", axes->contract_b, axes->n_contract);
+        set_precision(b, op);
     }
     return b_op(b, op);
 }
@@ -73,6 +83,7 @@ static void set_conv_attrs(Builder *b, Op *op, const ConvAttrs *attrs) {
     op_set_ints(b->func, op, "low", attrs->low, attrs->n_spatial);
     op_set_ints(b->func, op, "high", attrs->high, attrs->n_spatial);
     op_set_int(op, "groups", attrs->groups);
+    set_precision(b, op);
 }
 
 Value *b_conv(Builder *b, Value *x, Value *w, const ConvAttrs *attrs) {

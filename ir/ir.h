@@ -94,7 +94,8 @@ typedef enum FuncProperty {
     PROP_NO_GRAD_OPS = 1 << 0, /* differentiated: no `grad` op anywhere */
     PROP_FUSED =
         1 << 1, /* every op is a fusion, or one that lowers to a library call, loop or view */
-    PROP_PLACED = 1 << 2
+    PROP_PLACED = 1 << 2,
+    PROP_SHORT = 1 << 3 /* has a precision of 16 bits: casts to it say what is stored so */
 } FuncProperty;
 
 typedef struct FuncArg {

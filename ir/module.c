@@ -204,7 +204,7 @@ Op *op_create(Func *func, OpCode code, Value *const *operands, int32_t n_operand
         op->blocks[i] = block_create(func, op);
     }
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_TEXT) {
+        if (info->attrs[i].kind == ATTR_TEXT || info->attrs[i].kind == ATTR_WORD) {
             op->attrs[i].text = op->label;
         }
     }

@@ -221,6 +221,7 @@ bool op_attrs_equal(const Op *a, const Op *b) {
             equal = memcmp(&x->f, &y->f, sizeof(x->f)) == 0;
             break;
         case ATTR_TEXT:
+        case ATTR_WORD:
             equal = text_equal(x->text, y->text);
             break;
         case ATTR_SIZE: /* interned */
@@ -263,6 +264,7 @@ uint64_t op_attrs_hash(const Op *op) {
             hash = hash_bytes(&attr->f, sizeof(attr->f), hash);
             break;
         case ATTR_TEXT:
+        case ATTR_WORD:
             if (attr->text != NULL) {
                 hash = hash_bytes(attr->text, strlen(attr->text), hash);
             }

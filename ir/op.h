@@ -51,13 +51,14 @@ typedef enum AttrKind {
     ATTR_FLOAT, /* double */
     ATTR_BOOL,
     ATTR_TEXT, /* interned */
+    ATTR_WORD, /* interned; last in the row, and left out of the text form where it is "" */
     ATTR_DTYPE,
     ATTR_INTS,
     ATTR_SIZES,
     ATTR_DATA /* doubles for float literals, int64_t for the others */
 } AttrKind;
 
-enum { OP_MAX_ATTRS = 6 };
+enum { OP_MAX_ATTRS = 7 };
 
 typedef struct AttrDesc {
     const char *name;

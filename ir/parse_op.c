@@ -109,6 +109,7 @@ static bool parse_attr_value(Parser *p, Op *op, AttrKind kind, AttrValue *out) {
         out->i = choice == 1;
         return choice >= 0;
     case ATTR_TEXT:
+    case ATTR_WORD:
         out->text = parse_string(p, "a string");
         return out->text != NULL;
     case ATTR_DTYPE:
@@ -137,6 +138,9 @@ static bool parse_attrs(Parser *p, Op *op) {
         return false;
     }
     for (int i = 0; i < info->n_attrs; i++) {
+        if (info->attrs[i].kind == ATTR_WORD && parse_at(p, "}")) {
+            break; /* empty, as op_create made it */
+        }
         if ((i > 0 && !parse_expect(p, ",")) || !parse_keyword(p, info->attrs[i].name) ||
             !parse_expect(p, "=") || !parse_attr_value(p, op, info->attrs[i].kind, &op->attrs[i])) {
             return false;

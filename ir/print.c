@@ -104,6 +104,7 @@ static void print_attr(const Op *op, int index, Str *out) {
         str_add(out, attr->i != 0 ? "true" : "false");
         break;
     case ATTR_TEXT:
+    case ATTR_WORD:
         print_quoted(attr->text, out);
         break;
     case ATTR_DTYPE:
@@ -138,6 +139,9 @@ void op_print(const Op *op, Str *out) {
         print_value(op->operands[i], out);
     }
     for (int i = 0; i < info->n_attrs; i++) {
+        if (info->attrs[i].kind == ATTR_WORD && op->attrs[i].text && !op->attrs[i].text[0]) {
+            continue;
+        }
         str_addf(out, "%s%s = ", i > 0 ? ", " : " {", info->attrs[i].name);
         print_attr(op, i, out);
     }

@@ -9,7 +9,7 @@ enum {
     N_ARG_ROLES = ARG_SCALAR + 1,
     N_RESULT_ROLES = RESULT_INFO + 1
 };
-enum { N_PROPERTIES = 3 };
+enum { N_PROPERTIES = 4 };
 
 static const char *const PURPOSE_WORDS[N_PURPOSES] = {
     [PURPOSE_INFER] = "infer", [PURPOSE_EVAL] = "eval",   [PURPOSE_TRAIN] = "train",
@@ -27,6 +27,6 @@ static const char *const RESULT_ROLE_WORDS[N_RESULT_ROLES] = {
     [RESULT_INFO] = "info",
 };
 
-static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed"};
+static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed", "short"};
 
 #endif

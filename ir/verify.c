@@ -120,6 +120,7 @@ static const char *attr_problem(AttrKind kind, const AttrValue *attr) {
                : size_is_error(attr->size) ? "is a size that left the 64-bit range"
                                            : NULL;
     case ATTR_TEXT:
+    case ATTR_WORD:
         return attr->text == NULL ? "is missing" : NULL;
     case ATTR_BOOL:
         return attr->i != 0 && attr->i != 1 ? "is neither true nor false" : NULL;

@@ -122,6 +122,7 @@ static void exchange(Func *func, Op *transpose, Op *contract) {
     *op_attr(swapped, "batch_b") = *op_attr(contract, "batch_a");
     *op_attr(swapped, "contract_a") = *op_attr(contract, "contract_b");
     *op_attr(swapped, "contract_b") = *op_attr(contract, "contract_a");
+    *op_attr(swapped, "precision") = *op_attr(contract, "precision");
     swapped->place = contract->place;
     swapped->label = contract->label;
     swapped->results[0]->type = transpose->results[0]->type;

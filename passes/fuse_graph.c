@@ -3,12 +3,20 @@
 
 enum { SMALL_LITERAL = 8, WINDOW_LIMIT = 64 };
 
+/* Casts to 16 bits say what is to be stored so: they are computed, where the value is. */
+static bool is_rounding(const Op *op) {
+    DType to = op->results[0]->type.dtype;
+    return (op->parent->func->properties & PROP_SHORT) && (to == DT_BF16 || to == DT_F16) &&
+           op->operands[0]->type.dtype != to;
+}
+
 bool fuse_op_is_free(const Op *op) {
     switch (op->code) {
+    case OP_cast:
+        return !is_rounding(op);
     case OP_constant:
     case OP_size:
     case OP_iota:
-    case OP_cast:
     case OP_broadcast:
     case OP_reshape:
     case OP_transpose:
@@ -267,6 +275,8 @@ static double unit_cost(const Op *op) {
     switch (op->code) {
     case OP_random_uniform:
         return 60;
+    case OP_cast:
+        return 0;
     case OP_fold:
         return size_is_const(op->operands[0]->type.dims[op_int(op, "axis") + 1], &extent)
                    ? (double)extent
@@ -311,7 +321,7 @@ static void set_reduction(Unit *unit) {
 /* Ops whose operands are read at the result's own index. */
 static bool reads_elementwise(const Unit *unit) {
     return op_is_scalar(unit->op->code) || unit->op->code == OP_stop_gradient ||
-           unit->kind == GROUP_REDUCE;
+           unit->op->code == OP_cast || unit->kind == GROUP_REDUCE;
 }
 
 static void collect_reads(Fuse *f, int32_t index) {

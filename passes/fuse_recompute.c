@@ -62,7 +62,8 @@ static bool grow(Fuse *f, Cone *cone, int32_t index) {
             return true;
         }
     }
-    if (cone->n_units == MAX_CONE || unit->kind != GROUP_LOOP || !op_is_scalar(unit->op->code)) {
+    bool is_map = op_is_scalar(unit->op->code) || unit->op->code == OP_cast;
+    if (cone->n_units == MAX_CONE || unit->kind != GROUP_LOOP || !is_map) {
         return false;
     }
     cone->units[cone->n_units++] = index;

@@ -155,6 +155,19 @@ static Value *simplify_reduce(Builder *b, Op *op) {
     return reduce_of_broadcast(b, op);
 }
 
+/* To the type that it has, or had before it was widened from 16 bits. */
+static Value *simplify_cast(const Op *op) {
+    Value *x = op->operands[0];
+    DType to = op->results[0]->type.dtype;
+    if (x->type.dtype == to) {
+        return x;
+    }
+    bool is_short = to == DT_BF16 || to == DT_F16;
+    bool widens = is_short && x->op && x->op->code == OP_cast && dtype_is_float(x->type.dtype) &&
+                  dtype_bytes(x->type.dtype) > 2;
+    return widens && x->op->operands[0]->type.dtype == to ? x->op->operands[0] : NULL;
+}
+
 Value *simplify_movement(Rewriter *rewriter, Builder *b, Op *op) {
     switch (op->code) {
     case OP_reshape:
@@ -170,7 +183,7 @@ Value *simplify_movement(Rewriter *rewriter, Builder *b, Op *op) {
     case OP_concat:
         return op->n_operands == 1 ? op->operands[0] : NULL;
     case OP_cast:
-        return op->operands[0]->type.dtype == op->results[0]->type.dtype ? op->operands[0] : NULL;
+        return simplify_cast(op);
     case OP_reduce_sum:
     case OP_reduce_prod:
     case OP_reduce_max:

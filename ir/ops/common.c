@@ -1,6 +1,8 @@
 /* Helpers shared by the op rules: see rule.h. */
 #include "ir/ops/rule.h"
 
+#include <string.h>
+
 enum { COST_NOMINAL = 64 }; /* stands for a dim without a nominal value */
 
 bool rule_axis(Context *context, const Op *op, int64_t axis, int32_t rank, OpProblem *problem) {
@@ -202,4 +204,42 @@ Value *transpose_by(Builder *b, Value *x, const int64_t *permutation) {
         identity = identity && permutation[i] == i;
     }
     return identity ? x : b_transpose(b, x, permutation);
+}
+
+/* -- the precision of contractions and convolutions */
+
+bool rule_precision(Context *context, const Op *op, DType dtype, DType *out, OpProblem *problem) {
+    static const char *const LOWER[] = {"tf32", "bf16", "f16"};
+    const char *precision = op_text(op, "precision");
+    bool is_short = dtype == DT_F16 || dtype == DT_BF16;
+    *out = dtype;
+    if (precision[0] == '\0') {
+        return true;
+    }
+    if (strcmp(precision, "f32") == 0) {
+        *out = DT_F32;
+        return is_short || op_problem(context, problem,
+                                      "%s: precision \"f32\" is of f16 or bf16 operands, not %s",
+                                      op_name(op), dtype_name(dtype));
+    }
+    for (int32_t i = 0; i < 3; i++) {
+        if (strcmp(precision, LOWER[i]) == 0) {
+            return dtype == DT_F32 ||
+                   op_problem(context, problem, "%s: precision \"%s\" is of f32 operands, not %s",
+                              op_name(op), precision, dtype_name(dtype));
+        }
+    }
+    return op_problem(context, problem, "%s: there is no precision \"%s\"", op_name(op), precision);
+}
+
+const char *precision_enter(Builder *b, const Op *op, Value **cotangent) {
+    const char *saved = b->precision, *precision = op_text(op, "precision");
+    b->precision = precision[0] ? precision : NULL;
+    *cotangent = b_cast(b, *cotangent, operand_type(op, 0).dtype);
+    return saved;
+}
+
+Value *precision_leave(Builder *b, const Op *op, int32_t side, Value *gradient, const char *saved) {
+    b->precision = saved;
+    return gradient ? b_cast(b, gradient, operand_type(op, side).dtype) : NULL;
 }

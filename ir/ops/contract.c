@@ -118,7 +118,9 @@ bool shape_contract(Context *context, Op *op, OpProblem *problem) {
     for (int32_t i = 0; i < plan.n_free_b; i++) {
         dims[rank++] = b.dims[plan.free_b[i]];
     }
-    return rule_result(context, op, 0, a.dtype, rank, dims, problem);
+    DType dtype = a.dtype;
+    return rule_precision(context, op, a.dtype, &dtype, problem) &&
+           rule_result(context, op, 0, dtype, rank, dims, problem);
 }
 
 OpCost cost_contract(const Op *op) {
@@ -231,7 +233,9 @@ Value *contract_operand_grad(Builder *b, const Op *op, int32_t side, Value *g, V
         back.contract_a[i + shift] = other_first + i + shift;
         back.contract_b[i + shift] = other_free[i] + shift;
     }
+    const char *saved = precision_enter(b, op, &g);
     Value *product = b_contract(b, g, other, &back);
+    product = precision_leave(b, op, side, product, saved);
     int64_t permutation[TYPE_MAX_RANK];
     for (int32_t axis = 0; axis < product->type.rank; axis++) {
         int32_t at = find_axis(own_batch, axes->n_batch, axis);

@@ -101,7 +101,9 @@ bool shape_conv(Context *context, Op *op, OpProblem *problem) {
     for (int32_t i = 0; i < attrs.n_spatial; i++) {
         dims[2 + i] = conv_out(context, &attrs, i, x.dims[2 + i], w.dims[2 + i]);
     }
-    return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
+    DType dtype = x.dtype;
+    return rule_precision(context, op, x.dtype, &dtype, problem) &&
+           rule_result(context, op, 0, dtype, x.rank, dims, problem);
 }
 
 bool shape_conv_input_grad(Context *context, Op *op, OpProblem *problem) {
@@ -124,7 +126,9 @@ bool shape_conv_input_grad(Context *context, Op *op, OpProblem *problem) {
     for (int32_t i = 0; i < count; i++) {
         dims[2 + i] = spatial[i];
     }
-    return rule_result(context, op, 0, dy.dtype, dy.rank, dims, problem);
+    DType dtype = dy.dtype;
+    return rule_precision(context, op, dy.dtype, &dtype, problem) &&
+           rule_result(context, op, 0, dtype, dy.rank, dims, problem);
 }
 
 bool shape_conv_weight_grad(Context *context, Op *op, OpProblem *problem) {
@@ -147,7 +151,9 @@ bool shape_conv_weight_grad(Context *context, Op *op, OpProblem *problem) {
     for (int32_t i = 0; i < count; i++) {
         dims[2 + i] = kernel[i];
     }
-    return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
+    DType dtype = x.dtype;
+    return rule_precision(context, op, x.dtype, &dtype, problem) &&
+           rule_result(context, op, 0, dtype, x.rank, dims, problem);
 }
 
 /* 2 flops for every (output element, weight of its group). */
@@ -259,12 +265,17 @@ void grad_conv(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
         return;
     }
     ConvAttrs attrs = conv_attrs_of(op);
+    Value *g = cotangents[0];
+    const char *saved = precision_enter(b, op, &g);
     Value *x = op->operands[0], *w = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, cotangents[0], w, x->type.dims + 2, &attrs);
+        out[0] = b_conv_input_grad(b, g, w, x->type.dims + 2, &attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, x, cotangents[0], w->type.dims + 2, &attrs);
+        out[1] = b_conv_weight_grad(b, x, g, w->type.dims + 2, &attrs);
+    }
+    for (int32_t side = 0; side < 2; side++) {
+        out[side] = precision_leave(b, op, side, out[side], saved);
     }
 }
 
@@ -274,12 +285,17 @@ void grad_conv_input_grad(Builder *b, Op *op, Value *const *cotangents, const bo
         return;
     }
     ConvAttrs attrs = conv_attrs_of(op);
+    Value *g = cotangents[0];
+    const char *saved = precision_enter(b, op, &g);
     Value *dy = op->operands[0], *w = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv(b, cotangents[0], w, &attrs);
+        out[0] = b_conv(b, g, w, &attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, cotangents[0], dy, w->type.dims + 2, &attrs);
+        out[1] = b_conv_weight_grad(b, g, dy, w->type.dims + 2, &attrs);
+    }
+    for (int32_t side = 0; side < 2; side++) {
+        out[side] = precision_leave(b, op, side, out[side], saved);
     }
 }
 
@@ -289,11 +305,16 @@ void grad_conv_weight_grad(Builder *b, Op *op, Value *const *cotangents, const b
         return;
     }
     ConvAttrs attrs = conv_attrs_of(op);
+    Value *g = cotangents[0];
+    const char *saved = precision_enter(b, op, &g);
     Value *x = op->operands[0], *dy = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, dy, cotangents[0], x->type.dims + 2, &attrs);
+        out[0] = b_conv_input_grad(b, dy, g, x->type.dims + 2, &attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv(b, x, cotangents[0], &attrs);
+        out[1] = b_conv(b, x, g, &attrs);
+    }
+    for (int32_t side = 0; side < 2; side++) {
+        out[side] = precision_leave(b, op, side, out[side], saved);
     }
 }

@@ -34,6 +34,13 @@ bool rule_scalar_operand(Context *context, const Op *op, int32_t index, DType dt
 /* Operand `index` is i32 or i64. */
 bool rule_index_operand(Context *context, const Op *op, int32_t index, OpProblem *problem);
 bool rule_number_operand(Context *context, const Op *op, int32_t index, OpProblem *problem);
+/* The result's element type by the op's `precision`, of operands of element type `dtype`. */
+bool rule_precision(Context *context, const Op *op, DType dtype, DType *out, OpProblem *problem);
+/* For gradients by operand `side` from `cotangent`: brings it to the type of the other operand and
+ * sets the builder's precision, which is returned as it was. */
+const char *precision_enter(Builder *b, const Op *op, Value **cotangent);
+/* Restores it, and brings the gradient to the operand's type. */
+Value *precision_leave(Builder *b, const Op *op, int32_t side, Value *gradient, const char *saved);
 bool rule_min_operands(Context *context, const Op *op, int32_t count, OpProblem *problem);
 /* Sets the type of result `index` after rule_shape. */
 bool rule_result(Context *context, Op *op, int32_t index, DType dtype, int32_t rank,
