@@ -112,7 +112,9 @@ struct KStmt {
      * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c
      * in local `local` at offset `value`, its rows `c_stride` apart. rows x columns is the
      * machine's register tile for the dtype. `accumulate`: add to c, else overwrite. Of a block of
-     * threads it is the block's tile: a, b may be f16 or bf16 locals (products and sums in f32), and
+     * threads it is the block's tile: columns is c_stride (a constant) and rows the count of c over
+     * it, powers of two from 32 up to the machine's tile; the offsets are 0, depth is a constant
+     * multiple of 8 (of 16 if a, b are f16 or bf16 locals; then products and sums are in f32), and
      * when it is the only statement that writes c inside a loop, sums stay in registers over that
      * loop. */
     const KLocal *a_local, *b_local;

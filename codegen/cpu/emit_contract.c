@@ -116,6 +116,69 @@ static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef
     }
 }
 
+/* A scalar loop [0, end) around what the caller emits until close_scalar_loop. */
+typedef struct ScalarLoop {
+    LLVMValueRef index;
+    LLVMBasicBlockRef exit;
+    LLVMValueRef end;
+} ScalarLoop;
+
+static ScalarLoop open_scalar_loop(Emit *e, LLVMValueRef end) {
+    ScalarLoop loop = {.end = end};
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->builder);
+    LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(e->context, e->function, "");
+    loop.exit = LLVMAppendBasicBlockInContext(e->context, e->function, "");
+    LLVMValueRef zero = LLVMConstInt(e->i64, 0, 0);
+    LLVMValueRef any = LLVMBuildICmp(e->builder, LLVMIntSGT, end, zero, "");
+    LLVMBuildCondBr(e->builder, any, body, loop.exit);
+    LLVMPositionBuilderAtEnd(e->builder, body);
+    loop.index = LLVMBuildPhi(e->builder, e->i64, "");
+    LLVMAddIncoming(loop.index, &zero, &before, 1);
+    return loop;
+}
+
+static void close_scalar_loop(Emit *e, const ScalarLoop *loop) {
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->builder);
+    LLVMBasicBlockRef body = LLVMGetInstructionParent(loop->index);
+    LLVMValueRef next = LLVMBuildAdd(e->builder, loop->index, LLVMConstInt(e->i64, 1, 0), "");
+    LLVMAddIncoming(loop->index, &next, &latch, 1);
+    LLVMValueRef more = LLVMBuildICmp(e->builder, LLVMIntSLT, next, loop->end, "");
+    LLVMBuildCondBr(e->builder, more, body, loop->exit);
+    LLVMPositionBuilderAtEnd(e->builder, loop->exit);
+}
+
+static LLVMValueRef element(Emit *e, const Tile *tile, LLVMValueRef base, LLVMValueRef row,
+                            LLVMValueRef stride, LLVMValueRef column) {
+    LLVMValueRef index = LLVMBuildMul(e->builder, row, stride, "");
+    return offset_address(e, tile, base, LLVMBuildAdd(e->builder, index, column, ""));
+}
+
+/* The tile of a block of threads, in order: the loop IR has one meaning, so what is lowered for
+ * blocks can be checked here. */
+static void emit_block_contract(Emit *e, const KStmt *stmt, const Tile *tile, LLVMValueRef a,
+                                LLVMValueRef b, LLVMValueRef c) {
+    LLVMBuilderRef builder = e->builder;
+    int64_t stride = stmt->c_stride->integer;
+    LLVMValueRef columns = LLVMConstInt(e->i64, (unsigned long long)stride, 0);
+    LLVMValueRef rows = LLVMConstInt(e->i64, (unsigned long long)(stmt->local->count / stride), 0);
+    ScalarLoop i = open_scalar_loop(e, rows);
+    ScalarLoop j = open_scalar_loop(e, columns);
+    LLVMValueRef at = element(e, tile, c, i.index, columns, j.index);
+    if (!stmt->accumulate) {
+        LLVMBuildStore(builder, LLVMConstNull(tile->scalar), at);
+    }
+    ScalarLoop k = open_scalar_loop(e, emit_expr(e, stmt->depth));
+    LLVMValueRef x =
+        LLVMBuildLoad2(builder, tile->scalar, element(e, tile, a, k.index, rows, i.index), "");
+    LLVMValueRef y =
+        LLVMBuildLoad2(builder, tile->scalar, element(e, tile, b, k.index, columns, j.index), "");
+    LLVMValueRef sum = LLVMBuildLoad2(builder, tile->scalar, at, "");
+    LLVMBuildStore(builder, fused(e, tile, x, y, sum), at);
+    close_scalar_loop(e, &k);
+    close_scalar_loop(e, &j);
+    close_scalar_loop(e, &i);
+}
+
 void emit_contract(Emit *e, const KStmt *stmt) {
     DType dtype = stmt->local->dtype;
     const Machine *machine = e->machine;
@@ -133,6 +196,11 @@ void emit_contract(Emit *e, const KStmt *stmt) {
         offset_address(e, &tile, e->locals[stmt->b_local->id], emit_expr(e, stmt->end));
     LLVMValueRef c =
         offset_address(e, &tile, e->locals[stmt->local->id], emit_expr(e, stmt->value));
+    if (machine->threads > 1) {
+        tile.vector = tile.scalar;
+        emit_block_contract(e, stmt, &tile, a, b, c);
+        return;
+    }
     LLVMValueRef stride = emit_expr(e, stmt->c_stride);
     for (int32_t r = 0; r < tile.rows; r++) {
         for (int32_t v = 0; v < tile.vectors; v++) {

@@ -11,8 +11,10 @@ static void build_base(KBuild *k, void *user) {
     const Base *base = user;
     Type type = base->x->type;
     LoopPiece pieces[MAX_PIECES];
-    int32_t count = kb_pieces(k, 1, type_elements(kb_context(k), type), pieces);
-    Nest nest = nest_open_tiled(k, pieces, count, tile_elements(2.0 * dtype_bytes(type.dtype)));
+    const Size *total = type_elements(kb_context(k), type);
+    int32_t count = kb_pieces(k, 1, total, pieces);
+    int64_t target = tile_elements(k, total, 2.0 * dtype_bytes(type.dtype));
+    Nest nest = nest_open_tiled(k, pieces, count, target);
     const KExpr *flat = kb_pieces_flat(k, pieces, count), *index[TYPE_MAX_RANK];
     k_unflat(k, type, flat, index);
     const KExpr *value = elemental_value(k, base->x, index);

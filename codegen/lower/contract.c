@@ -133,6 +133,7 @@ void lower_contract(KBuild *k) {
     gemm.n = type_elements(context, p.row_type[1]);
     gemm.depth = type_elements(context, p.depth_type);
     gemm.dtype = dtype_in_register(op->results[0]->type.dtype);
+    gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : gemm.dtype;
     gemm.a = (GemmSide){.element = element_a, .order = order_of(&p, 0)};
     gemm.b = (GemmSide){.element = element_b, .order = order_of(&p, 1)};
     p.path = root_path(k, op);

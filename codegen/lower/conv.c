@@ -1,9 +1,11 @@
 /* Form "conv": a convolution or one of its two gradients as a matrix product that never builds the
  * unfolded image: the operand seen through the window comes in lines, whose runs inside the image
- * are found once per row of pixels, so that the copying loops hold no guards. conv y[o, p]      =
+ * are found once per row of pixels, so that the copying loops hold no guards. (For a block of
+ * threads it comes element by element, each thread finding its own.) conv y[o, p]      =
  * sum over (c, j) of w[o, (c, j)]  * x[c, p s + j d - low] conv_input_grad   dx[c, q]     = sum
  * over (o, j) of w[(o, j), c]  * dy[o, (q + low - j d) / s] conv_weight_grad  dw[o, (c,j)] = sum
  * over (n, p) of dy[o, (n, p)] * x[c, n, p s + j d - low] */
+#include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
 #include "codegen/lower/root.h"
@@ -213,12 +215,72 @@ static void dy_line(KBuild *k, const Gemm *gemm, const GemmLine *line) {
     kb_loop_end(k);
 }
 
+/* -- elements, for blocks of threads: rows or depth run over (image, place) */
+static void split_place(KBuild *k, const Conv *conv, const KExpr *flat, const KExpr **image,
+                        const KExpr **places) {
+    const KExpr *rest;
+    k_divmod(k, flat, type_elements(kb_context(k), conv->space), image, &rest);
+    k_unflat(k, conv->space, rest, places);
+}
+
+/* Source place of a window's place and tap along a spatial axis; narrows `inside` to where it is in
+ * the image. */
+static const KExpr *source_place(KBuild *k, const Conv *conv, int32_t axis, const KExpr *place,
+                                 const KExpr *tap, const KExpr **inside) {
+    const ConvAttrs *attrs = &conv->attrs;
+    const KExpr *reach = k_scale_int(k, tap, attrs->dilation[axis]), *at, *rest;
+    if (!conv->transposed) {
+        at = k_add(k, k_scale_int(k, place, attrs->stride[axis]), reach);
+        at = k_sub(k, at, k_int(k, attrs->low[axis]));
+    } else {
+        at = k_sub(k, k_add(k, place, k_int(k, attrs->low[axis])), reach);
+        k_divmod(k, at, size_const(kb_context(k), attrs->stride[axis]), &at, &rest);
+        *inside = k_and(k, *inside, k_le(k, rest, k_int(k, 0)));
+    }
+    *inside = both(k, *inside, at, conv->source->type.dims[2 + axis]);
+    return at;
+}
+
+static const KExpr *window_value(KBuild *k, const Conv *conv, const KExpr *group,
+                                 const KExpr *window, const KExpr *flat) {
+    const KExpr *taps[TYPE_MAX_RANK], *places[TYPE_MAX_RANK], *index[TYPE_MAX_RANK];
+    const KExpr *inside = k_integer(k, DT_BOOL, 1);
+    k_unflat(k, conv->window, window, taps);
+    split_place(k, conv, flat, &index[0], places);
+    index[1] = k_add(k, k_scale(k, group, conv->window.dims[0]), taps[0]);
+    for (int32_t i = 0; i < conv->attrs.n_spatial; i++) {
+        index[2 + i] = source_place(k, conv, i, places[i], taps[1 + i], &inside);
+    }
+    const KExpr *zero = k_constant(k, conv->source->type.dtype, 0);
+    return elemental_guarded(k, inside, conv->source, index, zero);
+}
+
+static const KExpr *window_by_place(KBuild *k, const Gemm *gemm, const KExpr *batch,
+                                    const KExpr *row, const KExpr *depth) {
+    return window_value(k, gemm->user, batch, depth, row);
+}
+
+static const KExpr *window_by_tap(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
+                                  const KExpr *depth) {
+    return window_value(k, gemm->user, batch, row, depth);
+}
+
+static const KExpr *dy_element(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
+                               const KExpr *depth) {
+    const Conv *conv = gemm->user;
+    const KExpr *index[TYPE_MAX_RANK];
+    split_place(k, conv, depth, &index[0], index + 2);
+    index[1] = k_add(k, k_scale(k, batch, conv->per_out), row);
+    return elemental_value(k, conv->other, index);
+}
+
 /* -- elements */
 static const KExpr *weight_element(KBuild *k, const Gemm *gemm, const KExpr *batch,
                                    const KExpr *row, const KExpr *depth) {
     const Conv *conv = gemm->user;
     const KExpr *index[TYPE_MAX_RANK], *image, *group, *taps[TYPE_MAX_RANK];
     k_divmod(k, batch, size_const(kb_context(k), conv->attrs.groups), &image, &group);
+    group = conv->has_images ? batch : group;
     k_unflat(k, conv->window, depth, taps);
     const KExpr *out = conv->transposed ? taps[0] : row;
     index[0] = k_add(k, k_scale(k, group, conv->per_out), out);
@@ -247,6 +309,15 @@ static void finish_image(KBuild *k, const Gemm *gemm, const KExpr *batch, const 
     k_divmod(k, batch, size_const(kb_context(k), conv->attrs.groups), &index[0], &group);
     index[1] = k_add(k, k_scale(k, group, gemm->m), m);
     k_unflat(k, conv->space, n, index + 2);
+    root_finish(k, &conv->path, index, value);
+}
+
+static void finish_images(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *m,
+                          const KExpr *n, const KExpr *value) {
+    const Conv *conv = gemm->user;
+    const KExpr *index[TYPE_MAX_RANK];
+    split_place(k, conv, n, &index[0], index + 2);
+    index[1] = k_add(k, k_scale(k, batch, gemm->m), m);
     root_finish(k, &conv->path, index, value);
 }
 
@@ -290,6 +361,19 @@ static void plan_image(KBuild *k, Conv *conv) {
     gemm->finish = finish_image;
 }
 
+/* The same for a block of threads: one product per group, all images side by side. */
+static void plan_images(KBuild *k, Conv *conv) {
+    plan_image(k, conv);
+    Context *context = kb_context(k);
+    Gemm *gemm = &conv->gemm;
+    conv->has_images = true;
+    gemm->batch = size_const(context, conv->attrs.groups);
+    gemm->n = size_mul(context, conv->x.dims[0], type_elements(context, conv->space));
+    gemm->b = (GemmSide){.order = GEMM_BY_ROW, .element = window_by_place};
+    gemm->a.order = conv->transposed && is_pointwise(conv) ? GEMM_BY_ROW : GEMM_BY_DEPTH;
+    gemm->finish = finish_images;
+}
+
 /* conv_weight_grad: one product per group, summed over all images and places. */
 static void plan_weight(KBuild *k, Conv *conv) {
     Context *context = kb_context(k);
@@ -303,6 +387,10 @@ static void plan_weight(KBuild *k, Conv *conv) {
     gemm->depth = size_mul(context, conv->x.dims[0], type_elements(context, conv->space));
     gemm->a = (GemmSide){.order = GEMM_BY_DEPTH, .line = dy_line};
     gemm->b = (GemmSide){.order = GEMM_BY_DEPTH, .line = window_line};
+    if (kb_is_block(k)) {
+        gemm->a = (GemmSide){.order = GEMM_BY_DEPTH, .element = dy_element};
+        gemm->b = (GemmSide){.order = GEMM_BY_DEPTH, .element = window_by_tap};
+    }
     gemm->finish = finish_weight;
 }
 
@@ -323,8 +411,11 @@ void lower_conv(KBuild *k) {
     conv.per_in = conv.w.dims[1];
     conv.gemm = (Gemm){.name = root_name(k, op), .user = &conv};
     conv.gemm.dtype = dtype_in_register(result.dtype);
+    conv.gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : conv.gemm.dtype;
     if (op->code == OP_conv_weight_grad) {
         plan_weight(k, &conv);
+    } else if (kb_is_block(k)) {
+        plan_images(k, &conv);
     } else {
         plan_image(k, &conv);
     }

@@ -45,8 +45,8 @@ SumLoop sum_loop_begin(KBuild *k, OpCode code, DType dtype) {
 
 const KExpr *sum_loop_axis(KBuild *k, SumLoop *loop, const Size *extent, bool is_innermost) {
     loop->depth++;
-    return kb_loop(k, is_innermost ? KL_VECTOR : KL_SERIAL, k_int(k, 0), k_size(k, extent), extent,
-                   "k");
+    return kb_loop(k, is_innermost ? kb_reducing(k) : KL_SERIAL, k_int(k, 0), k_size(k, extent),
+                   extent, "k");
 }
 
 void sum_loop_add(KBuild *k, SumLoop *loop, const KExpr *value) {
@@ -203,7 +203,7 @@ static RowLoops open_row(KBuild *k, const Op *op) {
         int32_t count = kb_pieces(k, key + i, type_elements(k->context, group), pieces);
         for (int32_t p = 0; p < count; p++) {
             bool innermost = end == n_axes && p + 1 == count;
-            kb_piece_loop(k, innermost ? KL_VECTOR : KL_SERIAL, &pieces[p], k_int(k, 0),
+            kb_piece_loop(k, innermost ? kb_reducing(k) : KL_SERIAL, &pieces[p], k_int(k, 0),
                           k_size(k, pieces[p].extent));
             row.n_open++;
         }
@@ -308,7 +308,7 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
 
     const KVar *first = kb_var(k, DT_I64, "first");
     kb_set(k, first, k_size(k, extent));
-    inner[axis] = kb_loop(k, KL_VECTOR, k_int(k, 0), k_size(k, extent), extent, "k");
+    inner[axis] = kb_loop(k, kb_reducing(k), k_int(k, 0), k_size(k, extent), extent, "k");
     const KExpr *value = elemental_value(k, x, inner);
     const KExpr *here = k_binary(k, OP_eq, value, best);
     if (dtype_is_float(value->dtype)) {

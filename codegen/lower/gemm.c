@@ -262,6 +262,10 @@ static void build_sum(KBuild *k, void *user) {
 }
 
 void gemm_lower(KBuild *k, const Gemm *gemm) {
+    if (kb_is_block(k)) {
+        gemm_lower_block(k, gemm);
+        return;
+    }
     GemmPlan plan = choose(k, gemm);
     kb_kernel(k, gemm->name, build_product, &plan);
     if (plan.chunk > 0) {

@@ -36,6 +36,7 @@ struct Gemm {
     const char *name;
     const Size *batch, *m, *n, *depth;
     DType dtype; /* of the sum */
+    DType panel; /* what both operands are stored as: f16 or bf16 let a block multiply those */
     GemmSide a, b;
     /* The finished element; called inside loops over all of them. */
     void (*finish)(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *m, const KExpr *n,
@@ -45,6 +46,8 @@ struct Gemm {
 
 /* Appends the kernels that compute the product. */
 void gemm_lower(KBuild *k, const Gemm *gemm);
+void gemm_lower_block(KBuild *k,
+                      const Gemm *gemm); /* gemm_block.c; sides have elements, no lines */
 
 /* -- gemm_tile.c: the inside of one tile */
 typedef enum GemmKind {

@@ -51,6 +51,7 @@ KBuild *kb_create(LowerContext *lower, const Op *fusion) {
     k->arena = lower->arena;
     k->fusion = fusion;
     k->body = fusion->blocks[0];
+    k->reduce_in_threads = lower->machine->threads > 1;
     k->inplace = ARENA_ARRAY(lower->arena, int32_t, fusion->n_results + 1);
     for (int32_t i = 0; i < fusion->n_results; i++) {
         k->inplace[i] = -1;
@@ -76,6 +77,30 @@ Arena *kb_arena(KBuild *k) {
 
 const Machine *kb_machine(KBuild *k) {
     return k->lower->machine;
+}
+
+bool kb_is_block(KBuild *k) {
+    return k->lower->machine->threads > 1;
+}
+
+KLoopKind kb_each(KBuild *k, KLoopKind otherwise) {
+    return kb_is_block(k) ? KL_INDEPENDENT : otherwise;
+}
+
+void kb_reduce_serially(KBuild *k, bool serially) {
+    k->reduce_in_threads = serially;
+}
+
+/* Outside all independent loops there are no results to share out: the block works together. */
+KLoopKind kb_reducing(KBuild *k) {
+    for (const Scope *scope = k->scope; scope && k->reduce_in_threads; scope = scope->parent) {
+        const KStmt *stmt = scope->stmt;
+        if (stmt && stmt->kind == KS_FOR &&
+            (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR)) {
+            return KL_SERIAL;
+        }
+    }
+    return KL_VECTOR;
 }
 
 const Op *kb_fusion(KBuild *k) {

@@ -22,6 +22,16 @@ void kb_finish(KBuild *k, LoweredOp *out);
 Context *kb_context(KBuild *k);
 Arena *kb_arena(KBuild *k);
 const Machine *kb_machine(KBuild *k);
+/* A block of threads runs a tile together, so that loops are to be marked and tiles to be cut for
+ * it; else one worker runs it. */
+bool kb_is_block(KBuild *k);
+/* The kind of a loop whose iterations are independent (kernel.h: KL_INDEPENDENT): that for a block,
+ * where a loop that holds no other one becomes KL_VECTOR; `otherwise` for a worker. */
+KLoopKind kb_each(KBuild *k, KLoopKind otherwise);
+/* What the innermost loop of a reduction is. A block's threads share a reduction (KL_VECTOR) unless
+ * the kernel gives each thread its own results: `serially`, until called again. */
+void kb_reduce_serially(KBuild *k, bool serially);
+KLoopKind kb_reducing(KBuild *k);
 const Op *kb_fusion(KBuild *k);
 Value *kb_result_value(KBuild *k, int32_t result);    /* what the body's yield gives */
 bool kb_is_body_arg(const KBuild *k, const Value *v); /* an operand of the fusion */

@@ -108,7 +108,8 @@ struct KBuild {
     /* The kernel being built. */
     bool is_last_attempt; /* splits are no longer granted */
     VEC(Plan) plans;
-    bool replan; /* a split was added: build again */
+    bool replan;            /* a split was added: build again */
+    bool reduce_in_threads; /* kb_reduce_serially */
     VEC(Bind) binds;
     VEC(KBuffer) buffers;
     VEC(const Size *) grid;

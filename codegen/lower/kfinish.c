@@ -1,5 +1,6 @@
 /* From the builder's pool to a finished Kernel: dead lets and empty loops dropped, sizes, variables
- * and locals numbered in order of appearance, vector loops that hold loops made serial. */
+ * and locals numbered in order of appearance, vector loops that hold loops made serial,
+ * independent ones that hold none made vector loops. */
 #include "codegen/lower/kbuild_impl.h"
 #include <string.h>
 
@@ -166,6 +167,9 @@ static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
         copy->b_local = copy_local(f, stmt->b_local);
         if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR && holds_loop(stmt->body)) {
             copy->loop = KL_SERIAL;
+        } else if (stmt->kind == KS_FOR && stmt->loop == KL_INDEPENDENT &&
+                   !holds_loop(stmt->body)) {
+            copy->loop = KL_VECTOR;
         }
         copy->body = copy_stmts(f, stmt->body);
         copy->otherwise = copy_stmts(f, stmt->otherwise);

@@ -69,7 +69,7 @@ static void build_loop(KBuild *k, void *user) {
 void lower_loop(KBuild *k) {
     const Op *fusion = kb_fusion(k);
     LoopBuild build = {.type = kb_result_value(k, 0)->type};
-    build.target = tile_elements(fusion_traffic(k));
+    build.target = tile_elements(k, type_elements(kb_context(k), build.type), fusion_traffic(k));
     build.inplace = ARENA_ARRAY(kb_arena(k), int32_t, fusion->n_results);
     kb_kernel(k, "loop", build_loop, &build);
     for (int32_t r = 0; r < fusion->n_results; r++) {

@@ -34,11 +34,16 @@ typedef struct Nest {
  * tile has about `target` elements, the rest serial, the last a vector loop. A result below one
  * target is a single chunk. The first `n_open` scopes are closed by nest_close. */
 Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target);
-/* Whole pieces: serial loops, the last one of kind `last`. */
+/* Whole pieces: serial loops, the last one of kind `last`; all of them KL_INDEPENDENT if it is
+ * that.
+ */
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last);
 void nest_close(KBuild *k, Nest *nest);
-/* Elements of a tile for `bytes` of traffic per element: a power of two, at least 64. */
-int64_t tile_elements(double bytes);
+/* Elements of a tile for `bytes` of traffic per element: a power of two, at least 64. Of a block: a
+ * few for each thread, fewer where `total` elements would not give every processor its tiles. */
+int64_t tile_elements(KBuild *k, const Size *total, double bytes);
+/* Whether `tiles` tiles leave processors of the machine idle. */
+bool tiles_are_few(KBuild *k, double tiles);
 /* Bytes read and written per element of result 0, roughly. */
 double fusion_traffic(KBuild *k);
 

@@ -58,11 +58,129 @@ static void build_prefix(KBuild *k, void *user) {
     kb_loop_end(k);
 }
 
+/* -- blocks of threads */
+/* What of the value at a step of its line is stored where. */
+static const KExpr *prefix_step(KBuild *k, const Prefix *prefix, const KExpr **index,
+                                const KExpr *step, const KVar *sum) {
+    const Op *op = prefix->op;
+    Type x = op->operands[0]->type;
+    int32_t axis = (int32_t)op_int(op, "axis");
+    const KExpr *last = k_sub(k, k_size(k, x.dims[axis]), k_int(k, 1));
+    index[axis] = op_bool(op, "reverse") ? k_sub(k, last, step) : step;
+    const KExpr *value = elemental_value(k, op->operands[0], index);
+    const KExpr *before = kb_let(k, k_get(k, sum), "before");
+    const KExpr *after = kb_let(k, k_binary(k, OP_add, before, value), "after");
+    kb_set(k, sum, after);
+    return op_bool(op, "exclusive") ? before : after;
+}
+
+/* Short lines, many lines, or neighbouring ones: a thread's each. */
+static void build_prefix_threads(KBuild *k, void *user) {
+    const Prefix *prefix = user;
+    Context *context = kb_context(k);
+    Type x = prefix->op->operands[0]->type;
+    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    const Size *one = size_const(context, 1), *length = x.dims[axis];
+    LoopPiece pieces[2] = {{.extent = type_elements(context, lead), .stride = one, .key = 1},
+                           {.extent = type_elements(context, tail), .stride = one, .key = 2}};
+    const KExpr *index[TYPE_MAX_RANK];
+    Nest nest = nest_open_tiled(k, pieces, 2, kb_machine(k)->lanes);
+    k_unflat(k, lead, pieces[0].var, index);
+    k_unflat(k, tail, pieces[1].var, index + axis + 1);
+    const KVar *sum = kb_var(k, x.dtype, "sum");
+    kb_set(k, sum, k_constant(k, x.dtype, 0));
+    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, length), length, "step");
+    const KExpr *value = prefix_step(k, prefix, index, step, sum);
+    kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index), value);
+    kb_loop_end(k);
+    nest_close(k, &nest);
+}
+
+typedef struct Segment {
+    const KExpr *number, *from, *until;
+} Segment;
+
+/* As many segments of a line as there are threads. */
+static Segment open_segment(KBuild *k, const Size *length) {
+    Context *context = kb_context(k);
+    const Size *threads = size_const(context, kb_machine(k)->threads);
+    const Size *each = size_cdiv(context, length, threads);
+    Segment segment;
+    segment.number =
+        kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, threads), threads, "segment");
+    segment.from = k_scale(k, segment.number, each);
+    segment.until = k_min(k, k_add(k, segment.from, k_size(k, each)), k_size(k, length));
+    return segment;
+}
+
+/* Few long lines: each thread sums a segment, the sums are added up, and each thread goes through
+ * its segment again from where the ones before it ended. */
+static void build_prefix_segments(KBuild *k, void *user) {
+    const Prefix *prefix = user;
+    Context *context = kb_context(k);
+    Type x = prefix->op->operands[0]->type;
+    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    const Size *length = x.dims[axis];
+    DType dtype = dtype_in_register(x.dtype);
+    int64_t threads = kb_machine(k)->threads;
+    const KExpr *index[TYPE_MAX_RANK];
+    k_unflat(k, lead, kb_grid(k, type_elements(context, lead), "lead"), index);
+    k_unflat(k, tail, kb_grid(k, type_elements(context, tail), "tail"), index + axis + 1);
+    const KLocal *sums = kb_local(k, dtype, threads, "sums");
+    const KLocal *starts = kb_local(k, dtype, threads, "starts");
+
+    Segment segment = open_segment(k, length);
+    const KVar *sum = kb_var(k, dtype, "sum");
+    kb_set(k, sum, k_constant(k, dtype, 0));
+    const KExpr *step = kb_loop(k, KL_SERIAL, segment.from, segment.until, length, "step");
+    prefix_step(k, prefix, index, step, sum);
+    kb_loop_end(k);
+    kb_local_store(k, sums, segment.number, k_get(k, sum));
+    kb_loop_end(k);
+
+    const KVar *total = kb_var(k, dtype, "total");
+    kb_set(k, total, k_constant(k, dtype, 0));
+    const Size *count = size_const(context, threads);
+    const KExpr *i = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "i");
+    kb_local_store(k, starts, i, k_get(k, total));
+    kb_set(k, total, k_binary(k, OP_add, k_get(k, total), k_local(k, sums, i)));
+    kb_loop_end(k);
+
+    segment = open_segment(k, length);
+    const KVar *running = kb_var(k, dtype, "running");
+    kb_set(k, running, k_local(k, starts, segment.number));
+    step = kb_loop(k, KL_SERIAL, segment.from, segment.until, length, "step");
+    const KExpr *value = prefix_step(k, prefix, index, step, running);
+    kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index), value);
+    kb_loop_end(k);
+    kb_loop_end(k);
+    kb_loop_end(k);
+    kb_loop_end(k);
+}
+
+static void lower_prefix_block(KBuild *k, Prefix *prefix) {
+    Type x = prefix->op->operands[0]->type;
+    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    double lines = 1, threads = kb_machine(k)->threads;
+    double length = (double)size_nominal(x.dims[axis], UNKNOWN_SIZE);
+    for (int32_t i = 0; i < x.rank; i++) {
+        lines *= i == axis ? 1 : (double)size_nominal(x.dims[i], UNKNOWN_SIZE);
+    }
+    bool segments = length >= 4 * threads && lines * 8 < length * kb_machine(k)->processors;
+    kb_kernel(k, "cumsum", segments ? build_prefix_segments : build_prefix_threads, prefix);
+}
+
 void lower_prefix(KBuild *k) {
     Prefix prefix = {0};
     BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
         prefix.op = op->code == OP_cumsum ? op : prefix.op;
     }
     prefix.result = lower_root_result(k, prefix.op->results[0]);
+    if (kb_is_block(k)) {
+        lower_prefix_block(k, &prefix);
+        return;
+    }
     kb_kernel(k, "cumsum", build_prefix, &prefix);
 }

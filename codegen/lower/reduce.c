@@ -3,29 +3,19 @@
  * they are few and long; by columns when the last axis is kept, a tile of columns accumulating in a
  * local array. Chunks are constants of the plan, so the order of summation never depends on
  * threads. */
+#include "codegen/lower/reduce.h"
 #include "codegen/lower/kbuild_impl.h"
-#include "codegen/lower/lower.h"
 
 enum {
-    MAX_ROOTS = 16,
     CHUNK = 16384, /* elements of one partial result */
     FEW_ROWS = 16,
     LONG_ROW = 32768,
     COLUMN_TILE = 256,
     COLUMN_WORK = 65536, /* elements below which columns are not cut into stages */
     FEW_TILES = 16,
-    KEPT_KEY = 1 << 20,
-    REDUCED_KEY = 1 << 21
+    BLOCK_CHUNK = 2048, /* least and most elements of one, for a block of threads */
+    BLOCK_CHUNK_MOST = 65536
 };
-
-typedef struct Reduce {
-    ReduceSpace space;
-    const Op *roots[MAX_ROOTS];
-    int32_t n_roots;
-    int32_t temps[MAX_ROOTS]; /* partial results: [part, kept] or [kept, part] */
-    const Size *parts;        /* partial results per kept element, set by the first stage */
-    bool staged;
-} Reduce;
 
 static bool same_reduction(KBuild *k, const ReduceSpace *space, const Op *op) {
     if (op_info(op->code)->kind != KIND_REDUCTION || op->code == OP_argmax ||
@@ -45,18 +35,18 @@ static bool same_reduction(KBuild *k, const ReduceSpace *space, const Op *op) {
     return true;
 }
 
-static DType root_dtype(const Op *root) {
+DType reduce_root_dtype(const Op *root) {
     return dtype_in_register(root->results[0]->type.dtype);
 }
 
 /* -- one element of a partial result */
-static const KExpr *kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full) {
+const KExpr *reduce_kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full) {
     const KExpr *kept[TYPE_MAX_RANK];
     space_kept_index(&r->space, full, kept);
     return k_flat(k, r->space.kept, kept);
 }
 
-static void set_temp_size(KBuild *k, Reduce *r, const Size *parts) {
+void reduce_set_parts(KBuild *k, Reduce *r, const Size *parts) {
     r->parts = parts;
     const Size *kept = type_elements(k->context, r->space.kept);
     for (int32_t i = 0; i < r->n_roots; i++) {
@@ -64,8 +54,7 @@ static void set_temp_size(KBuild *k, Reduce *r, const Size *parts) {
     }
 }
 
-/* Binds the roots at the kept element `flat` and stores every result there. */
-static void finish_element(KBuild *k, const Reduce *r, const KExpr *flat,
+void reduce_finish_element(KBuild *k, const Reduce *r, const KExpr *flat,
                            const KExpr *const *values) {
     const KExpr *index[TYPE_MAX_RANK];
     k_unflat(k, r->space.kept, flat, index);
@@ -89,12 +78,12 @@ static void build_row_chunks(KBuild *k, void *user) {
     double work = 1;
     for (; cut > 0; cut--) {
         double extent = (double)size_nominal(reduced.pieces[cut].extent, UNKNOWN_SIZE);
-        if (work * extent >= CHUNK) {
+        if (work * extent >= r->chunk) {
             break;
         }
         work *= extent > 1 ? extent : 1;
     }
-    int64_t chunk = (int64_t)(CHUNK / work) < 1 ? 1 : (int64_t)(CHUNK / work);
+    int64_t chunk = (int64_t)(r->chunk / work) < 1 ? 1 : (int64_t)(r->chunk / work);
     LoopPiece *piece = &reduced.pieces[cut];
     const Size *parts = size_cdiv(k->context, piece->extent, size_const(k->context, chunk));
     const Size *total = parts;
@@ -107,12 +96,13 @@ static void build_row_chunks(KBuild *k, void *user) {
     }
     const KExpr *tile = kb_grid(k, parts, "chunk");
     part = k_add(k, k_scale(k, part, parts), tile);
-    set_temp_size(k, r, total);
+    reduce_set_parts(k, r, total);
 
     const KVar *accs[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
-        accs[i] = kb_var(k, root_dtype(r->roots[i]), "acc");
-        kb_set(k, accs[i], reduction_identity(k, r->roots[i]->code, root_dtype(r->roots[i])));
+        accs[i] = kb_var(k, reduce_root_dtype(r->roots[i]), "acc");
+        kb_set(k, accs[i],
+               reduction_identity(k, r->roots[i]->code, reduce_root_dtype(r->roots[i])));
     }
     const KExpr *begin = k_scale_int(k, tile, chunk);
     const KExpr *end = k_min(k, k_add(k, begin, k_int(k, chunk)), k_size(k, piece->extent));
@@ -126,7 +116,7 @@ static void build_row_chunks(KBuild *k, void *user) {
     }
     nest_close(k, &inner);
     kb_loop_end(k);
-    const KExpr *at = k_add(k, k_scale(k, kept_flat(k, r, full), total), part);
+    const KExpr *at = k_add(k, k_scale(k, reduce_kept_flat(k, r, full), total), part);
     for (int32_t i = 0; i < r->n_roots; i++) {
         kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, k_get(k, accs[i]));
     }
@@ -140,13 +130,16 @@ static void build_row_join(KBuild *k, void *user) {
     Reduce *r = user;
     LoopPiece pieces[MAX_PIECES];
     int32_t count = kb_pieces(k, KEPT_KEY, type_elements(k->context, r->space.kept), pieces);
-    Nest rows = nest_open_tiled(k, pieces, count, 64);
+    const Machine *machine = kb_machine(k);
+    int64_t target = kb_is_block(k) ? machine->threads / machine->lanes : 64;
+    Nest rows = nest_open_tiled(k, pieces, count, target);
     const KExpr *flat = kb_pieces_flat(k, pieces, count);
     const KVar *accs[MAX_ROOTS];
     const KExpr *values[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
-        accs[i] = kb_var(k, root_dtype(r->roots[i]), "acc");
-        kb_set(k, accs[i], reduction_identity(k, r->roots[i]->code, root_dtype(r->roots[i])));
+        accs[i] = kb_var(k, reduce_root_dtype(r->roots[i]), "acc");
+        kb_set(k, accs[i],
+               reduction_identity(k, r->roots[i]->code, reduce_root_dtype(r->roots[i])));
     }
     const KExpr *part = kb_loop(k, KL_VECTOR, k_int(k, 0), k_size(k, r->parts), r->parts, "part");
     const KExpr *at = k_add(k, k_scale(k, flat, r->parts), part);
@@ -158,13 +151,12 @@ static void build_row_join(KBuild *k, void *user) {
     for (int32_t i = 0; i < r->n_roots; i++) {
         values[i] = kb_let(k, k_get(k, accs[i]), "sum");
     }
-    finish_element(k, r, flat, values);
+    reduce_finish_element(k, r, flat, values);
     nest_close(k, &rows);
 }
 
 /* -- columns */
-/* The kept axes behind the last reduced one. */
-static int32_t column_axes(const ReduceSpace *space) {
+int32_t reduce_column_axes(const ReduceSpace *space) {
     int32_t from = space->full.rank;
     while (from > 0 && !space->is_reduced[from - 1]) {
         from--;
@@ -205,7 +197,7 @@ static void tile_columns(KBuild *k, Columns *c, int32_t *n_open) {
     c->begin = k_scale_int(k, tile, width);
     c->end = k_min(k, k_add(k, c->begin, k_int(k, width)), k_size(k, last->extent));
     for (int32_t i = 0; i < c->r->n_roots; i++) {
-        c->locals[i] = kb_local(k, root_dtype(c->r->roots[i]), width, "sums");
+        c->locals[i] = kb_local(k, reduce_root_dtype(c->r->roots[i]), width, "sums");
     }
 }
 
@@ -213,7 +205,8 @@ static void clear_columns(KBuild *k, Columns *c) {
     const KExpr *place = open_columns(k, c);
     for (int32_t i = 0; i < c->r->n_roots; i++) {
         const Op *root = c->r->roots[i];
-        kb_local_store(k, c->locals[i], place, reduction_identity(k, root->code, root_dtype(root)));
+        kb_local_store(k, c->locals[i], place,
+                       reduction_identity(k, root->code, reduce_root_dtype(root)));
     }
     kb_loop_end(k);
 }
@@ -227,7 +220,7 @@ static void add_column(KBuild *k, Columns *c, int32_t i, const KExpr *place, con
 static void build_columns(KBuild *k, void *user) {
     Reduce *r = user;
     const ReduceSpace *space = &r->space;
-    int32_t from = column_axes(space), n_open = 0;
+    int32_t from = reduce_column_axes(space), n_open = 0;
     ReduceSpace outer = *space; /* without the columns */
     outer.full.rank = from;
     SpacePieces kept, reduced;
@@ -256,7 +249,7 @@ static void build_columns(KBuild *k, void *user) {
         n_open++;
         begin = k_scale_int(k, part, chunk);
         end = k_min(k, k_add(k, begin, k_int(k, chunk)), end);
-        set_temp_size(k, r, parts);
+        reduce_set_parts(k, r, parts);
     }
     clear_columns(k, &c);
     kb_piece_loop(k, KL_SERIAL, first, begin, end);
@@ -273,7 +266,7 @@ static void build_columns(KBuild *k, void *user) {
 
     place = open_columns(k, &c);
     k_unflat(k, columns, kb_pieces_flat(k, c.pieces, c.n_pieces), full + from);
-    const KExpr *flat = kept_flat(k, r, full), *values[MAX_ROOTS];
+    const KExpr *flat = reduce_kept_flat(k, r, full), *values[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
         values[i] = k_local(k, c.locals[i], place);
         if (r->staged) {
@@ -283,7 +276,7 @@ static void build_columns(KBuild *k, void *user) {
         }
     }
     if (!r->staged) {
-        finish_element(k, r, flat, values);
+        reduce_finish_element(k, r, flat, values);
     }
     kb_loop_end(k);
     for (; n_open > 0; n_open--) {
@@ -316,17 +309,17 @@ static void build_columns_join(KBuild *k, void *user) {
     for (int32_t i = 0; i < r->n_roots; i++) {
         values[i] = k_local(k, c.locals[i], place);
     }
-    finish_element(k, r, kb_pieces_flat(k, c.pieces, c.n_pieces), values);
+    reduce_finish_element(k, r, kb_pieces_flat(k, c.pieces, c.n_pieces), values);
     kb_loop_end(k);
     for (; n_open > 0; n_open--) {
         kb_loop_end(k);
     }
 }
 
-static void make_temps(KBuild *k, Reduce *r) {
+void reduce_make_temps(KBuild *k, Reduce *r) {
     const Size *one = size_const(kb_context(k), 1);
     for (int32_t i = 0; i < r->n_roots; i++) {
-        r->temps[i] = kb_temp(k, root_dtype(r->roots[i]), one);
+        r->temps[i] = kb_temp(k, reduce_root_dtype(r->roots[i]), one);
     }
 }
 
@@ -346,35 +339,60 @@ static bool collect_roots(KBuild *k, Reduce *r) {
     return r->n_roots > 0;
 }
 
+/* For a block of threads: results a thread each where there is little to sum, else by columns, or
+ * few rows in as many chunks as keep the machine busy. */
+static void lower_reduce_block(KBuild *k, Reduce *r, double columns) {
+    const ReduceSpace *space = &r->space;
+    const Machine *machine = kb_machine(k);
+    if (columns > 1 && space->n_reduced > machine->lanes) {
+        reduce_columns_block(k, r);
+        return;
+    }
+    if (columns > 1 || !tiles_are_few(k, space->n_kept) || space->n_reduced < 4 * BLOCK_CHUNK) {
+        lower_row(k);
+        return;
+    }
+    double each = space->n_kept * space->n_reduced / (2.0 * machine->processors);
+    r->chunk = BLOCK_CHUNK;
+    while (r->chunk < each && r->chunk < BLOCK_CHUNK_MOST) {
+        r->chunk *= 2;
+    }
+    reduce_make_temps(k, r);
+    kb_kernel(k, "chunks", build_row_chunks, r);
+    kb_kernel(k, "chunks_join", build_row_join, r);
+}
+
 void lower_reduce(KBuild *k) {
     const Op *anchor = reduce_anchor(k);
     if (!anchor) {
         lower_loop(k);
         return;
     }
-    Reduce r = {.space = reduce_space(k, anchor)};
+    Reduce r = {.space = reduce_space(k, anchor), .chunk = CHUNK};
     if (!collect_roots(k, &r)) {
         lower_row(k);
         return;
     }
     const ReduceSpace *space = &r.space;
-    int32_t from = column_axes(space);
+    int32_t from = reduce_column_axes(space);
     double columns = 1;
     for (int32_t i = from; i < space->full.rank; i++) {
         columns *= (double)size_nominal(space->full.dims[i], UNKNOWN_SIZE);
     }
-    if (columns > 1) {
+    if (kb_is_block(k)) {
+        lower_reduce_block(k, &r, columns);
+    } else if (columns > 1) {
         double tiles = space->n_kept / columns * ((columns + COLUMN_TILE - 1) / COLUMN_TILE);
         r.staged = tiles < FEW_TILES && columns * space->n_reduced >= COLUMN_WORK;
         if (r.staged) {
-            make_temps(k, &r);
+            reduce_make_temps(k, &r);
         }
         kb_kernel(k, "columns", build_columns, &r);
         if (r.staged) {
             kb_kernel(k, "columns_join", build_columns_join, &r);
         }
     } else if (space->n_kept < FEW_ROWS && space->n_reduced > LONG_ROW) {
-        make_temps(k, &r);
+        reduce_make_temps(k, &r);
         kb_kernel(k, "chunks", build_row_chunks, &r);
         kb_kernel(k, "chunks_join", build_row_join, &r);
     } else {

@@ -154,8 +154,9 @@ static void build_rest(KBuild *k, void *user) {
     const RestBuild *build = user;
     const Value *v = kb_result_value(k, build->result);
     LoopPiece pieces[MAX_PIECES];
-    int32_t count = kb_pieces(k, 1, type_elements(kb_context(k), v->type), pieces);
-    Nest nest = nest_open_tiled(k, pieces, count, tile_elements(8));
+    const Size *total = type_elements(kb_context(k), v->type);
+    int32_t count = kb_pieces(k, 1, total, pieces);
+    Nest nest = nest_open_tiled(k, pieces, count, tile_elements(k, total, 8));
     const KExpr *index[TYPE_MAX_RANK];
     k_unflat(k, v->type, kb_pieces_flat(k, pieces, count), index);
     elemental_store_result(k, build->result, index);

@@ -5,7 +5,14 @@
 #include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/lower.h"
 
-enum { COLUMN_TILE = 256, ENOUGH_TILES = 8, ROW_BLOCKS = 8, MIN_BLOCK = 16 };
+enum {
+    COLUMN_TILE = 256,
+    ENOUGH_TILES = 8,
+    ROW_BLOCKS = 8,
+    MIN_BLOCK = 16,
+    MOST_BLOCKS = 1024, /* of rows, for blocks of threads */
+    LEAST_ROWS = 4      /* of such a block */
+};
 
 typedef struct Scatter {
     const Op *op;
@@ -13,7 +20,8 @@ typedef struct Scatter {
     int64_t axis;
     Type lead, tail; /* axes of x before and behind the indexed one */
     const Size *bound;
-    bool blocked; /* tiles are blocks of the indexed axis too */
+    bool blocked;          /* tiles are blocks of the indexed axis too */
+    int64_t blocks, lines; /* how many of those; lines of a tile of scatter_add */
 } Scatter;
 
 /* The rows this tile owns, as a condition on an index; NULL: all. */
@@ -23,7 +31,7 @@ static const KExpr *owned_rows(KBuild *k, const Scatter *s, const KExpr *block, 
     if (!block) {
         return inside;
     }
-    const Size *rows = size_cdiv(kb_context(k), s->bound, size_const(kb_context(k), ROW_BLOCKS));
+    const Size *rows = size_cdiv(kb_context(k), s->bound, size_const(kb_context(k), s->blocks));
     const KExpr *from = k_scale(k, block, rows);
     const KExpr *until = k_add(k, from, k_size(k, rows));
     inside = k_and(k, inside, k_binary(k, OP_le, from, id));
@@ -54,7 +62,7 @@ static void build_take_add(KBuild *k, void *user) {
     const Size *n_lead = type_elements(context, s->lead), *n_tail = type_elements(context, s->tail);
     const KExpr *lead = kb_grid(k, n_lead, "lead");
     if (s->blocked) {
-        block = kb_grid(k, size_const(context, ROW_BLOCKS), "rows");
+        block = kb_grid(k, size_const(context, s->blocks), "rows");
     }
     const Size *tiles = size_cdiv(context, n_tail, size_const(context, COLUMN_TILE));
     const KExpr *tile = kb_grid(k, tiles, "columns");
@@ -85,6 +93,74 @@ static void build_take_add(KBuild *k, void *user) {
     }
 }
 
+/* The same for a block of threads: as many indices at a time as there are threads; those of this
+ * tile are counted, then found one after the other in order, and each moves its tail. */
+static void build_take_add_block(KBuild *k, void *user) {
+    const Scatter *s = user;
+    Context *context = kb_context(k);
+    const Value *ids = s->op->operands[1], *u = s->op->operands[2];
+    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL, *found[TYPE_MAX_RANK];
+    int32_t axis = (int32_t)s->axis, n_ids = ids->type.rank;
+    const Size *n_tail = type_elements(context, s->tail);
+    const Size *count = type_elements(context, ids->type);
+    const KExpr *lead = kb_grid(k, type_elements(context, s->lead), "lead");
+    if (s->blocked) {
+        block = kb_grid(k, size_const(context, s->blocks), "rows");
+    }
+    const Size *tiles = size_cdiv(context, n_tail, size_const(context, COLUMN_TILE));
+    const KExpr *tile = kb_grid(k, tiles, "columns");
+    k_unflat(k, s->lead, lead, place);
+
+    int64_t threads = kb_machine(k)->threads;
+    const Size *chunks = size_cdiv(context, count, size_const(context, threads));
+    const KExpr *chunk = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, chunks), chunks, "chunk");
+    const KExpr *begin = k_scale_int(k, chunk, threads);
+    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, threads)), k_size(k, count));
+    const KVar *n = kb_var(k, DT_I64, "n"), *last = kb_var(k, DT_I64, "last");
+    kb_set(k, n, k_int(k, 0));
+    const KExpr *m = kb_loop(k, KL_VECTOR, begin, end, count, "m");
+    k_unflat(k, ids->type, m, at);
+    const KExpr *owned = owned_rows(k, s, block, checked_id(k, s, at));
+    const KExpr *one = k_select(k, owned, k_int(k, 1), k_int(k, 0));
+    kb_set(k, n, k_binary(k, OP_add, k_get(k, n), one));
+    kb_loop_end(k);
+    const KExpr *matches = kb_let(k, k_get(k, n), "matches");
+    kb_set(k, last, k_int(k, -1));
+    kb_loop(k, KL_SERIAL, k_int(k, 0), matches, NULL, "match");
+    const KVar *next = kb_var(k, DT_I64, "next");
+    const KExpr *before = kb_let(k, k_get(k, last), "before");
+    kb_set(k, next, k_sub(k, k_size(k, count), k_int(k, 1)));
+    m = kb_loop(k, KL_VECTOR, begin, end, count, "m");
+    k_unflat(k, ids->type, m, at);
+    owned = owned_rows(k, s, block, checked_id(k, s, at));
+    owned = k_binary(k, OP_and, owned, k_binary(k, OP_lt, before, m));
+    const KExpr *here = k_select(k, owned, m, k_sub(k, k_size(k, count), k_int(k, 1)));
+    kb_set(k, next, k_binary(k, OP_min, k_get(k, next), here));
+    kb_loop_end(k);
+    const KExpr *match = kb_let(k, k_get(k, next), "match");
+    kb_set(k, last, match);
+    k_unflat(k, ids->type, match, found);
+    for (int32_t i = 0; i < axis; i++) {
+        at[i] = place[i];
+    }
+    for (int32_t i = 0; i < n_ids; i++) {
+        at[axis + i] = found[i];
+    }
+    const KExpr *id = kb_let(k, k_cast(k, elemental_value(k, ids, found), DT_I64), "id");
+    const KExpr *first = k_scale_int(k, tile, COLUMN_TILE);
+    const KExpr *beyond = k_min(k, k_add(k, first, k_int(k, COLUMN_TILE)), k_size(k, n_tail));
+    const KExpr *j = kb_loop(k, KL_INDEPENDENT, first, beyond, n_tail, "j");
+    k_unflat(k, s->tail, j, place + axis + 1);
+    for (int32_t i = 0; i < s->tail.rank; i++) {
+        at[axis + n_ids + i] = place[axis + 1 + i];
+    }
+    place[axis] = id;
+    add_at(k, s, place, elemental_value(k, u, at));
+    for (int32_t i = 0; i < 3 + 2 + s->blocked; i++) {
+        kb_loop_end(k);
+    }
+}
+
 /* scatter_add: every element has its own index; tiles own whole lines along the axis. */
 static void build_scatter_add(KBuild *k, void *user) {
     const Scatter *s = user;
@@ -93,12 +169,12 @@ static void build_scatter_add(KBuild *k, void *user) {
     const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL;
     int32_t axis = (int32_t)s->axis;
     if (s->blocked) {
-        block = kb_grid(k, size_const(context, ROW_BLOCKS), "rows");
+        block = kb_grid(k, size_const(context, s->blocks), "rows");
     }
     LoopPiece pieces[2] = {
         {.extent = type_elements(context, s->lead), .stride = size_const(context, 1), .key = 1},
         {.extent = type_elements(context, s->tail), .stride = size_const(context, 1), .key = 2}};
-    Nest nest = nest_open_tiled(k, pieces, 2, 16);
+    Nest nest = nest_open_tiled(k, pieces, 2, s->lines);
     k_unflat(k, s->lead, pieces[0].var, at);
     k_unflat(k, s->tail, pieces[1].var, at + axis + 1);
     const Size *count = ids->type.dims[axis];
@@ -115,6 +191,24 @@ static void build_scatter_add(KBuild *k, void *user) {
     if (s->blocked) {
         kb_loop_end(k);
     }
+}
+
+/* As many blocks of rows as give every processor its tiles. */
+static void choose_blocks(KBuild *k, Scatter *s, double lead, double tail, bool is_take) {
+    int64_t threads = kb_machine(k)->threads, rows = size_nominal(s->bound, UNKNOWN_SIZE);
+    s->lines = threads;
+    while (!is_take && s->lines > kb_machine(k)->lanes &&
+           tiles_are_few(k, lead * tail / (double)s->lines)) {
+        s->lines /= 2;
+    }
+    double tiles = is_take ? lead * ((tail + COLUMN_TILE - 1) / COLUMN_TILE)
+                           : (lead * tail + (double)s->lines - 1) / (double)s->lines;
+    s->blocks = 1;
+    while (tiles_are_few(k, tiles * (double)s->blocks / 2) && s->blocks < MOST_BLOCKS &&
+           s->blocks * 2 * LEAST_ROWS <= rows) {
+        s->blocks *= 2;
+    }
+    s->blocked = s->blocks > 1;
 }
 
 void lower_scatter(KBuild *k) {
@@ -135,7 +229,12 @@ void lower_scatter(KBuild *k) {
     double tiles = lead * (is_take ? (tail + COLUMN_TILE - 1) / COLUMN_TILE : tail / 16);
     s.blocked =
         tiles < ENOUGH_TILES && size_nominal(s.bound, UNKNOWN_SIZE) >= MIN_BLOCK * ROW_BLOCKS;
+    s.blocks = ROW_BLOCKS;
+    s.lines = 16;
+    if (kb_is_block(k)) {
+        choose_blocks(k, &s, lead, tail, is_take);
+    }
     lower_base(k, s.op->operands[0], s.result);
-    kb_kernel(k, is_take ? "take_add" : "scatter_add", is_take ? build_take_add : build_scatter_add,
-              &s);
+    void (*take)(KBuild *, void *) = kb_is_block(k) ? build_take_add_block : build_take_add;
+    kb_kernel(k, is_take ? "take_add" : "scatter_add", is_take ? take : build_scatter_add, &s);
 }

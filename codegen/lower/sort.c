@@ -119,6 +119,82 @@ static void sort_line(KBuild *k, const Line *line, const Size *length) {
     kb_loop_end(k);
 }
 
+/* -- blocks of threads: all elements of a pass at once, each finding its place in the merged run by
+ * a binary search in the other run of its pair */
+/* How many of the other run's elements [low, low + count) stand before `ours`: on the left, ties
+ * do; on the right they do not. */
+static const KExpr *count_before(KBuild *k, const Sort *s, int32_t from, const KExpr *base,
+                                 const KExpr *low, const KExpr *high, const KExpr *ours,
+                                 const KExpr *is_left) {
+    const KVar *a = kb_var(k, DT_I64, "a"), *b = kb_var(k, DT_I64, "b");
+    kb_set(k, a, low);
+    kb_set(k, b, high);
+    kb_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, MAX_PASSES), NULL, "halving");
+    kb_if(k, k_binary(k, OP_lt, k_get(k, a), k_get(k, b)));
+    const KExpr *sum = k_add(k, k_get(k, a), k_get(k, b));
+    const KExpr *middle = kb_let(k, k_binary(k, OP_floordiv, sum, k_int(k, 2)), "middle");
+    const KExpr *theirs =
+        k_load_here(k, kb_temp_buffer(k, s->values[from], true), k_add(k, base, middle));
+    theirs = kb_let(k, theirs, "theirs");
+    const KExpr *after = stands_before(k, s, ours, theirs);
+    const KExpr *ties = k_scalar(k, OP_not, &after, 1);
+    const KExpr *before = k_select(k, is_left, stands_before(k, s, theirs, ours), ties);
+    kb_if(k, before);
+    kb_set(k, a, k_add(k, middle, k_int(k, 1)));
+    kb_else(k);
+    kb_set(k, b, middle);
+    kb_if_end(k);
+    kb_if_end(k);
+    kb_loop_end(k);
+    return k_sub(k, k_get(k, a), low);
+}
+
+/* Merges all pairs of runs of `width` from one pair of temps into the other. */
+static void merge_pass(KBuild *k, const Line *line, const Size *length, const KExpr *width,
+                       int32_t from) {
+    const Sort *s = line->s;
+    const KExpr *t = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), line->length, length, "t");
+    const KExpr *pair = kb_let(k, k_binary(k, OP_mul, width, k_int(k, 2)), "pair");
+    const KExpr *start = k_binary(k, OP_mul, k_binary(k, OP_floordiv, t, pair), pair);
+    start = kb_let(k, start, "start");
+    const KExpr *middle = kb_let(k, k_min(k, k_add(k, start, width), line->length), "middle");
+    const KExpr *end = kb_let(k, k_min(k, k_add(k, middle, width), line->length), "end");
+    const KExpr *is_left = kb_let(k, k_binary(k, OP_lt, t, middle), "is_left");
+    const KExpr *at = k_add(k, line->base, t);
+    const KExpr *ours = k_load_here(k, kb_temp_buffer(k, s->values[from], true), at);
+    ours = kb_let(k, ours, "ours");
+    const KExpr *place = k_load_here(k, kb_temp_buffer(k, s->places[from], true), at);
+    place = kb_let(k, place, "place");
+    const KExpr *low = kb_let(k, k_select(k, is_left, middle, start), "low");
+    const KExpr *high = kb_let(k, k_select(k, is_left, end, middle), "high");
+    const KExpr *others = count_before(k, s, from, line->base, low, high, ours, is_left);
+    const KExpr *own = k_sub(k, t, k_select(k, is_left, k_int(k, 0), k_sub(k, middle, start)));
+    const KExpr *to = kb_let(k, k_add(k, k_add(k, line->base, own), others), "to");
+    kb_store(k, kb_temp_buffer(k, s->values[1 - from], true), to, ours);
+    kb_store(k, kb_temp_buffer(k, s->places[1 - from], true), to, place);
+    kb_loop_end(k);
+}
+
+/* Two passes at a time, so that the sorted line is where it began. */
+static void sort_line_block(KBuild *k, const Line *line, const Size *length) {
+    int64_t n, passes = MAX_PASSES;
+    if (size_is_const(length, &n)) {
+        for (passes = 0; ((int64_t)1 << passes) < n; passes++) {
+        }
+    }
+    const KVar *run = kb_var(k, DT_I64, "run");
+    kb_set(k, run, k_int(k, 1));
+    kb_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, (passes + 1) / 2), NULL, "pass");
+    const KExpr *width = kb_let(k, k_get(k, run), "width");
+    kb_if(k, k_binary(k, OP_lt, width, line->length));
+    merge_pass(k, line, length, width, 0);
+    const KExpr *wide = kb_let(k, k_binary(k, OP_mul, width, k_int(k, 2)), "wide");
+    merge_pass(k, line, length, wide, 1);
+    kb_set(k, run, k_binary(k, OP_mul, width, k_int(k, 4)));
+    kb_if_end(k);
+    kb_loop_end(k);
+}
+
 static void store_line(KBuild *k, const Line *line, const KExpr **index, int32_t axis) {
     const Sort *s = line->s;
     Type type = s->op->operands[0]->type;
@@ -150,7 +226,11 @@ static void build_sort(KBuild *k, void *user) {
     const KExpr *row = k_add(k, k_scale(k, a, type_elements(context, tail)), b);
     line.base = k_scale(k, row, x.dims[axis]);
     load_line(k, &line, index, axis);
-    sort_line(k, &line, x.dims[axis]);
+    if (kb_is_block(k)) {
+        sort_line_block(k, &line, x.dims[axis]);
+    } else {
+        sort_line(k, &line, x.dims[axis]);
+    }
     store_line(k, &line, index, axis);
     kb_loop_end(k);
     kb_loop_end(k);

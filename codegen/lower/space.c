@@ -2,6 +2,8 @@
  * reduction. */
 #include "codegen/lower/lower.h"
 
+enum { EACH_THREAD = 8, TILES_EACH = 2 };
+
 static bool trivial(const LoopPiece *piece) {
     return size_is_one(piece->extent);
 }
@@ -18,7 +20,8 @@ static void open_whole(KBuild *k, LoopPiece *piece, KLoopKind kind, Nest *nest) 
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last) {
     Nest nest = {0};
     for (int32_t i = 0; i < count; i++) {
-        open_whole(k, &pieces[i], i + 1 == count ? last : KL_SERIAL, &nest);
+        bool is_last = i + 1 == count || last == KL_INDEPENDENT;
+        open_whole(k, &pieces[i], is_last ? last : KL_SERIAL, &nest);
     }
     return nest;
 }
@@ -29,8 +32,20 @@ void nest_close(KBuild *k, Nest *nest) {
     }
 }
 
-int64_t tile_elements(double bytes) {
+bool tiles_are_few(KBuild *k, double tiles) {
+    return tiles < TILES_EACH * (double)kb_machine(k)->processors;
+}
+
+int64_t tile_elements(KBuild *k, const Size *total, double bytes) {
     int64_t elements = 64;
+    if (kb_is_block(k)) {
+        double n = (double)size_nominal(total, UNKNOWN_SIZE);
+        elements = kb_machine(k)->threads * EACH_THREAD;
+        while (elements > kb_machine(k)->threads && tiles_are_few(k, n / (double)elements)) {
+            elements /= 2;
+        }
+        return elements;
+    }
     while ((double)elements * 2 * bytes <= TILE_BYTES) {
         elements *= 2;
     }
@@ -68,7 +83,7 @@ Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target
     }
     bool whole = size_is_const(piece->extent, &extent) && extent <= chunk + chunk / 2;
     const KExpr *begin = k_int(k, 0), *end = k_size(k, piece->extent);
-    KLoopKind kind = cut + 1 == count ? KL_VECTOR : KL_SERIAL;
+    KLoopKind kind = kb_each(k, cut + 1 == count ? KL_VECTOR : KL_SERIAL);
     if (!whole && chunk == 1) {
         open_whole(k, piece, KL_GRID, &nest);
     } else {
@@ -87,7 +102,7 @@ Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target
             nest.n_open++;
         }
     }
-    Nest rest = nest_open(k, pieces + cut + 1, count - cut - 1, KL_VECTOR);
+    Nest rest = nest_open(k, pieces + cut + 1, count - cut - 1, kb_each(k, KL_VECTOR));
     nest.n_open += rest.n_open;
     return nest;
 }

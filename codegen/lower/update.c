@@ -13,8 +13,10 @@ static void build_update(KBuild *k, void *user) {
     const Op *op = update->op;
     const Value *x = op->operands[0], *v = op->operands[1];
     LoopPiece pieces[MAX_PIECES];
-    int32_t count = kb_pieces(k, 1, type_elements(kb_context(k), v->type), pieces);
-    Nest nest = nest_open_tiled(k, pieces, count, tile_elements(2.0 * dtype_bytes(v->type.dtype)));
+    const Size *total = type_elements(kb_context(k), v->type);
+    int32_t count = kb_pieces(k, 1, total, pieces);
+    int64_t target = tile_elements(k, total, 2.0 * dtype_bytes(v->type.dtype));
+    Nest nest = nest_open_tiled(k, pieces, count, target);
     const KExpr *flat = kb_pieces_flat(k, pieces, count);
     const KExpr *index[TYPE_MAX_RANK], *at[TYPE_MAX_RANK];
     k_unflat(k, v->type, flat, index);

@@ -80,6 +80,11 @@ static bool run_kernel(Run *r, const LoweredKernel *lowered, const Raw *operands
         str_finish(&text);
     }
     exec->n_kernels++;
+    char why[256];
+    if (exec->check && !exec->check(kernel, exec->machine, why, sizeof why)) {
+        run_fail(r, "kernel %s: %s", kernel->name, why);
+        return false;
+    }
     KernelFault fault = {0};
     if (!exec->compiled) {
         KernelRun run = {.kernel = kernel,

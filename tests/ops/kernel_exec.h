@@ -16,6 +16,8 @@ typedef struct KernelExec {
     bool backwards;    /* tiles in reverse order */
     bool verbose;      /* print kernels */
     int32_t n_kernels; /* counted */
+    /* Called for every kernel; may be NULL. False: see message. */
+    bool (*check)(const Kernel *kernel, const Machine *machine, char *message, size_t n_message);
     Arena arena;
     LowerContext lower;
     char message[512];

@@ -200,6 +200,20 @@ static Val eval(State *s, const KExpr *e) {
 /* -- statements */
 static void run_stmts(State *s, const KStmt *stmt);
 
+/* Iterations of a block's threads have no order, and none sees what another one set. */
+static void run_shuffled(State *s, const KStmt *stmt, int64_t begin, int64_t end) {
+    int32_t n_vars = s->run->kernel->n_vars;
+    bool *before = malloc((size_t)n_vars + 1);
+    memcpy(before, s->defined, (size_t)n_vars);
+    for (int64_t i = begin; i < end && !s->failed; i++) {
+        s->vars[stmt->var->id] = (Val){0, s->run->backwards ? begin + end - 1 - i : i};
+        s->defined[stmt->var->id] = true;
+        run_stmts(s, stmt->body);
+        memcpy(s->defined, before, (size_t)n_vars);
+    }
+    free(before);
+}
+
 static void run_for(State *s, const KStmt *stmt) {
     if (stmt->loop == KL_GRID) {
         s->vars[stmt->var->id] = (Val){0, s->grid[s->grid_depth++]};
@@ -209,6 +223,10 @@ static void run_for(State *s, const KStmt *stmt) {
         return;
     }
     int64_t begin = eval(s, stmt->begin).i, end = eval(s, stmt->end).i;
+    if (s->run->machine->threads > 1 && (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR)) {
+        run_shuffled(s, stmt, begin, end);
+        return;
+    }
     for (int64_t i = begin; i < end && !s->failed; i++) {
         s->vars[stmt->var->id] = (Val){0, i};
         s->defined[stmt->var->id] = true;
@@ -221,6 +239,10 @@ static void run_contract(State *s, const KStmt *stmt) {
     const Machine *machine = s->run->machine;
     int32_t rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
     int32_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    if (machine->threads > 1) {
+        columns = (int32_t)eval(s, stmt->c_stride).i;
+        rows = (int32_t)(stmt->local->count / columns);
+    }
     int64_t a = eval(s, stmt->begin).i, b = eval(s, stmt->end).i, c = eval(s, stmt->value).i;
     int64_t depth = eval(s, stmt->depth).i, stride = eval(s, stmt->c_stride).i;
     int64_t last_c = c + (rows - 1) * stride + columns - 1;

@@ -12,7 +12,8 @@ typedef struct KernelRun {
     void *const *buffers;
     const int64_t *elements; /* of each buffer */
     const int64_t *sizes;
-    bool backwards; /* tiles in reverse order: they are independent */
+    bool backwards; /* tiles in reverse order: they are independent; so are iterations that a
+                       block's threads share */
     KernelFault fault;
     char message[256]; /* why it stopped */
 } KernelRun;

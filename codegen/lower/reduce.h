@@ -1,0 +1,36 @@
+/* Inside the lowering of reductions: what its kernels share. */
+#ifndef DLC_CODEGEN_LOWER_REDUCE_H
+#define DLC_CODEGEN_LOWER_REDUCE_H
+
+#include "codegen/lower/lower.h"
+
+enum { MAX_ROOTS = 16, KEPT_KEY = 1 << 20, REDUCED_KEY = 1 << 21 };
+
+typedef struct Reduce {
+    ReduceSpace space;
+    const Op *roots[MAX_ROOTS];
+    int32_t n_roots;
+    int32_t temps[MAX_ROOTS]; /* partial results: [part, kept] or [kept, part] */
+    const Size *parts;        /* partial results per kept element, set by the first stage */
+    bool staged;
+    double chunk; /* elements of one partial result */
+    /* Blocks of threads by columns: a tile has `width` columns and `groups` threads each, for runs
+     * of `rows` rows of the first reduced piece. */
+    int64_t width, groups, rows;
+} Reduce;
+
+DType reduce_root_dtype(const Op *root);
+/* Flat index of the kept entries of a full one. */
+const KExpr *reduce_kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full);
+void reduce_set_parts(KBuild *k, Reduce *r, const Size *parts);
+/* Binds the roots at the kept element `flat` and stores every result there. */
+void reduce_finish_element(KBuild *k, const Reduce *r, const KExpr *flat,
+                           const KExpr *const *values);
+void reduce_make_temps(KBuild *k, Reduce *r);
+/* The kept axes behind the last reduced one begin here. */
+int32_t reduce_column_axes(const ReduceSpace *space);
+
+/* reduce_block.c: by columns, for blocks of threads. */
+void reduce_columns_block(KBuild *k, Reduce *r);
+
+#endif
