@@ -1,0 +1,482 @@
+/* A device under sessions: what a program does there is what it does on the CPU. */
+#include "far_device.h"
+#include "suite.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct Run {
+    dlc_context *context;
+    dlc_plan *plan;
+    dlc_session *session;
+    char log[2048];
+} Run;
+
+static void keep_log(void *user, dlc_log_level level, const char *text) {
+    Run *run = user;
+    size_t at = strlen(run->log);
+    snprintf(run->log + at, sizeof run->log - at, "%d %s\n", (int)level, text);
+}
+
+static const char *error_of(const Run *run) {
+    return dlc_last_error(run->context);
+}
+
+#define OK(run, call) CHECK_ABOUT((call) == DLC_OK, error_of(run))
+
+static void compile(Run *run, const char *path, const char *target) {
+    const char *root = getenv("DLC_SOURCE_ROOT");
+    char full[1024];
+    snprintf(full, sizeof full, "%s/%s", root ? root : ".", path);
+    dlc_context_options context_options = {
+        .struct_size = sizeof context_options, .log = keep_log, .user = run};
+    dlc_compile_options options = {
+        .struct_size = sizeof options, .targets = &target, .n_targets = 1};
+    CHECK(dlc_context_create(&context_options, &run->context) == DLC_OK);
+    dlc_status status = dlc_compile_file(run->context, full, &options, &run->plan);
+    CHECK_ABOUT(status == DLC_OK, dlc_diagnostics_text(run->context, 0));
+    CHECK_ABOUT(status == DLC_OK, error_of(run));
+}
+
+/* On the device under test, or on the CPU. */
+static void begin(Run *run, const char *path, bool tested, const dlc_session_options *given) {
+    dlc_session_options options = {.struct_size = sizeof options, .threads = 2};
+    *run = (Run){.context = NULL};
+    if (given) {
+        options = *given;
+        options.struct_size = sizeof options;
+    }
+    compile(run, path, tested ? subject->target : "cpu:native");
+    OK(run, session_create_on(run->plan, &options, tested ? subject->ops : device_find("cpu"),
+                              &run->session));
+    CHECK(dlc_session_describe(run->session)[0]);
+    OK(run, dlc_set_counter(run->session, "steps", 100));
+}
+
+static void end(Run *run) {
+    dlc_session_destroy(run->session);
+    dlc_plan_destroy(run->plan);
+    dlc_context_destroy(run->context);
+    *run = (Run){.context = NULL};
+}
+
+static const char every[] = "tests/device/every.dl";
+
+static void set(Run *run, const char *entry, const char *name, const DLTensor *tensor) {
+    OK(run, dlc_set_input(run->session, entry, name, tensor));
+}
+
+static void set_every(Run *run, const char *entry, int64_t rows, int64_t times, int32_t odd_label) {
+    float x[16 * 16 * 3];
+    int32_t label[16];
+    int64_t x_shape[3] = {rows, times, 3}, label_shape[1] = {rows};
+    unsigned state = 99;
+    for (int64_t i = 0; i < rows * times * 3; i++) {
+        state = state * 1103515245u + 12345u;
+        x[i] = (float)(state >> 16 & 0x7fff) / 16384.0f - 1;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        label[i] = (int32_t)(i % 4);
+    }
+    label[rows - 1] = odd_label;
+    DLTensor tensor = {
+        .data = x, .device = {kDLCPU, 0}, .ndim = 3, .dtype = {kDLFloat, 32, 1}, .shape = x_shape};
+    set(run, entry, "x", &tensor);
+    if (strcmp(entry, "infer") != 0) {
+        tensor = (DLTensor){.data = label,
+                            .device = {kDLCPU, 0},
+                            .ndim = 1,
+                            .dtype = {kDLInt, 32, 1},
+                            .shape = label_shape};
+        set(run, entry, "label", &tensor);
+    }
+}
+
+static int64_t tensor_bytes(const DLTensor *tensor) {
+    int64_t bytes = tensor->dtype.bits / 8;
+    for (int32_t i = 0; i < tensor->ndim; i++) {
+        bytes *= tensor->shape[i];
+    }
+    return bytes;
+}
+
+/* Equal to the bit, or for f32 nearly. */
+static void same_values(const void *a, const void *b, int64_t bytes, DLDataType dtype, bool exact,
+                        const char *name) {
+    if (exact || dtype.code != kDLFloat || dtype.bits != 32) {
+        CHECK_ABOUT(memcmp(a, b, (size_t)bytes) == 0, name);
+        return;
+    }
+    const float *x = a, *y = b;
+    for (int64_t i = 0; i < bytes / 4; i++) {
+        CHECK_ABOUT(fabsf(x[i] - y[i]) <= 2e-4f * (1 + fabsf(x[i])), name);
+    }
+}
+
+/* All variables of two sessions of one program. */
+static void same_variables(Run *a, Run *b, bool exact) {
+    for (size_t i = 0; i < dlc_plan_variable_count(a->plan); i++) {
+        dlc_tensor_info info;
+        const DLTensor *x, *y;
+        CHECK(dlc_plan_variable(a->plan, i, &info) == DLC_OK);
+        OK(a, dlc_view_variable(a->session, info.name, &x));
+        OK(b, dlc_view_variable(b->session, info.name, &y));
+        CHECK(tensor_bytes(x) == tensor_bytes(y));
+        same_values(x->data, y->data, tensor_bytes(x), x->dtype, exact, info.name);
+    }
+}
+
+static double train(Run *run, int steps) {
+    dlc_step_info info = {.struct_size = sizeof info};
+    for (int i = 0; i < steps; i++) {
+        OK(run, dlc_train_step(run->session, &info));
+    }
+    return info.loss;
+}
+
+static void near(double a, double b, bool exact) {
+    char text[128];
+    snprintf(text, sizeof text, "%.9g and %.9g", a, b);
+    CHECK_ABOUT(exact ? a == b : fabs(a - b) <= 1e-4 * (1 + fabs(a)), text);
+}
+
+static void same_run(Run *a, Run *b, const char *entry, bool exact) {
+    set_every(a, entry, 5, 7, 1);
+    set_every(b, entry, 5, 7, 1);
+    OK(a, dlc_run(a->session, entry));
+    OK(b, dlc_run(b->session, entry));
+    static const char *const outputs[] = {"logits", "all"};
+    for (int i = 0; i < 2; i++) {
+        const DLTensor *x, *y;
+        DLManagedTensorVersioned *kept;
+        OK(a, dlc_view_output(a->session, entry, outputs[i], &x));
+        OK(b, dlc_view_output(b->session, entry, outputs[i], &y));
+        same_values(x->data, y->data, tensor_bytes(x), x->dtype, exact, outputs[i]);
+        OK(b, dlc_take_output(b->session, entry, outputs[i], &kept));
+        OK(b, dlc_view_output(b->session, entry, outputs[i], &y));
+        same_values(kept->dl_tensor.data, y->data, tensor_bytes(y), y->dtype, true, outputs[i]);
+        kept->deleter(kept);
+    }
+}
+
+static void same_metrics(Run *a, Run *b, bool exact) {
+    dlc_metric x[8], y[8];
+    size_t n_x = 0, n_y = 0;
+    OK(a, dlc_metrics(a->session, "eval", x, 8, &n_x));
+    OK(b, dlc_metrics(b->session, "eval", y, 8, &n_y));
+    CHECK(n_x == n_y && n_x >= 3);
+    for (size_t i = 0; i < n_x; i++) {
+        near(x[i].value, y[i].value, exact);
+    }
+}
+
+void test_training(void) {
+    Run cpu, run;
+    begin(&cpu, every, false, NULL);
+    begin(&run, every, true, NULL);
+    set_every(&cpu, "train", 4, 6, 2);
+    set_every(&run, "train", 4, 6, 2);
+    OK(&cpu, dlc_init_weights(cpu.session));
+    OK(&run, dlc_init_weights(run.session));
+    if (!subject->computes) {
+        dlc_status status = dlc_run(run.session, "train"); /* whatever it says, it ends */
+        CHECK(status != DLC_ERROR_INTERNAL);
+        end(&cpu);
+        end(&run);
+        return;
+    }
+    same_variables(&cpu, &run, subject->exact);
+    double loss = train(&cpu, 6);
+    near(loss, train(&run, 6), subject->exact);
+    same_variables(&cpu, &run, subject->exact);
+    same_run(&cpu, &run, "eval", subject->exact);
+    same_metrics(&cpu, &run, subject->exact);
+    CHECK_ABOUT(strstr(run.log, "rest: f32[5, 8] = ") != NULL, run.log);
+    CHECK(!subject->exact || strcmp(cpu.log, run.log) == 0);
+    same_run(&cpu, &run, "infer", subject->exact);
+    near(train(&cpu, 2), train(&run, 2), subject->exact);
+    end(&cpu);
+    end(&run);
+}
+
+/* Eager and recorded steps give the same bits: the first run of a layout is eager, guarded sessions
+ * never record. */
+void test_recorded_steps(void) {
+    Run eager, run;
+    dlc_session_options guarded = {.guarded = 1};
+    if (!subject->computes) {
+        return;
+    }
+    begin(&eager, every, true, &guarded);
+    begin(&run, every, true, NULL);
+    CHECK(eager.session->no_recording);
+    set_every(&eager, "train", 4, 6, 2);
+    set_every(&run, "train", 4, 6, 2);
+    OK(&eager, dlc_init_weights(eager.session));
+    OK(&run, dlc_init_weights(run.session));
+    for (int step = 0; step < 4; step++) {
+        near(train(&eager, 1), train(&run, 1), true);
+        same_variables(&eager, &run, true);
+    }
+    CHECK((run.session->ops->record != NULL) == !run.session->no_recording);
+    const EntryState *entry = session_entry(run.session, "train");
+    CHECK(!entry || run.session->no_recording || entry->slots[0].recording);
+    /* Another address of an input, another size of the arena. */
+    for (int64_t times = 9; times > 4; times -= 2) {
+        set_every(&eager, "train", 5, times, 3);
+        set_every(&run, "train", 5, times, 3);
+        near(train(&eager, 3), train(&run, 3), true);
+        set_every(&eager, "train", 4, 6, 2);
+        set_every(&run, "train", 4, 6, 2);
+        near(train(&eager, 3), train(&run, 3), true);
+        same_run(&eager, &run, "eval", true);
+        same_run(&eager, &run, "eval", true);
+        same_metrics(&eager, &run, true);
+    }
+    same_variables(&eager, &run, true);
+    end(&eager);
+    end(&run);
+}
+
+void test_poison_and_guarded(void) {
+    Run plain;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&plain, every, true, NULL);
+    set_every(&plain, "train", 3, 5, 0);
+    OK(&plain, dlc_init_weights(plain.session));
+    double loss = train(&plain, 3);
+    same_run(&plain, &plain, "eval", true);
+    for (int way = 1; way < 6; way++) {
+        Run run;
+        dlc_session_options options = {.poison = way % 3, .guarded = way / 3, .threads = 1};
+        begin(&run, every, true, &options);
+        set_every(&run, "train", 3, 5, 0);
+        OK(&run, dlc_init_weights(run.session));
+        near(loss, train(&run, 3), true);
+        same_variables(&plain, &run, true);
+        same_run(&plain, &run, "eval", true);
+        same_metrics(&plain, &run, true);
+        end(&run);
+    }
+    end(&plain);
+}
+
+static void temporary(char *path, size_t n, const char *name) {
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, n, "%s/dlc-device-%d-%s", folder ? folder : "/tmp", (int)getpid(), name);
+}
+
+/* Written on the device and on the CPU, read on the other: the same steps follow. */
+void test_checkpoints(void) {
+    Run cpu, run, again;
+    char a[512], b[512];
+    if (!subject->computes) {
+        return;
+    }
+    temporary(a, sizeof a, "a.safetensors");
+    temporary(b, sizeof b, "b.safetensors");
+    begin(&cpu, every, false, NULL);
+    begin(&run, every, true, NULL);
+    begin(&again, every, true, NULL);
+    set_every(&cpu, "train", 4, 6, 2);
+    set_every(&run, "train", 4, 6, 2);
+    set_every(&again, "train", 4, 6, 2);
+    OK(&run, dlc_init_weights(run.session));
+    train(&run, 3);
+    OK(&run, dlc_checkpoint_save(run.session, a));
+    OK(&cpu, dlc_checkpoint_load(cpu.session, a));
+    same_variables(&cpu, &run, true);
+    OK(&cpu, dlc_checkpoint_save(cpu.session, b));
+    OK(&again, dlc_checkpoint_load(again.session, b));
+    same_variables(&again, &run, true);
+    double loss = train(&run, 3);
+    near(loss, train(&again, 3), true);
+    same_variables(&again, &run, true);
+    near(loss, train(&cpu, 3), subject->exact);
+    OK(&run, dlc_weights_save(run.session, a));
+    OK(&cpu, dlc_weights_load(cpu.session, a, NULL));
+    /* One variable by hand, from strides. */
+    float values[2 * 8 * 3];
+    int64_t shape[2] = {8, 3}, strides[2] = {6, 2};
+    for (int i = 0; i < 48; i++) {
+        values[i] = (float)i;
+    }
+    DLTensor tensor = {.data = values,
+                       .device = {kDLCPU, 0},
+                       .ndim = 2,
+                       .dtype = {kDLFloat, 32, 1},
+                       .shape = shape,
+                       .strides = strides};
+    const DLTensor *got;
+    OK(&run, dlc_set_variable(run.session, "first.weight", &tensor));
+    OK(&run, dlc_view_variable(run.session, "first.weight", &got));
+    CHECK(((const float *)got->data)[0] == 0 && ((const float *)got->data)[5] == 10);
+    OK(&run, dlc_reset_caches(run.session));
+    unlink(a);
+    unlink(b);
+    end(&cpu);
+    end(&run);
+    end(&again);
+}
+
+/* Nothing is stored by a step that faults, recorded or not, and the next one works. */
+void test_faults(void) {
+    Run run, plain;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&run, every, true, NULL);
+    begin(&plain, every, true, NULL);
+    set_every(&plain, "train", 4, 6, 2);
+    set_every(&run, "train", 4, 6, 2);
+    OK(&run, dlc_init_weights(run.session));
+    OK(&plain, dlc_init_weights(plain.session));
+    for (int step = 0; step < 3; step++) {
+        dlc_step_info info = {.struct_size = sizeof info};
+        set_every(&run, "train", 4, 6, 77);
+        CHECK(dlc_train_step(run.session, &info) == DLC_ERROR_FAULT);
+        CHECK_ABOUT(strstr(error_of(&run), "77 is not in 0..4; nothing was stored"),
+                    error_of(&run));
+        CHECK_ABOUT(strstr(error_of(&run), "every.dl:"), error_of(&run));
+        same_variables(&run, &plain, true);
+        set_every(&run, "train", 4, 6, 2);
+        near(train(&run, 1), train(&plain, 1), true);
+    }
+    float huge[6] = {1, 2, 3, 4, 1000, 6};
+    int64_t shape[3] = {1, 2, 3};
+    DLTensor tensor = {
+        .data = huge, .device = {kDLCPU, 0}, .ndim = 3, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+    set(&run, "infer", "x", &tensor);
+    for (int i = 0; i < 3; i++) {
+        CHECK(dlc_run(run.session, "infer") == DLC_ERROR_FAULT);
+        CHECK_ABOUT(strstr(error_of(&run), "x is too large"), error_of(&run));
+    }
+    same_run(&plain, &run, "infer", true);
+    same_variables(&run, &plain, true);
+    end(&run);
+    end(&plain);
+}
+
+void test_non_finite(void) {
+    Run run, plain;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&run, every, true, NULL);
+    begin(&plain, every, true, NULL);
+    set_every(&run, "train", 4, 6, 2);
+    set_every(&plain, "train", 4, 6, 2);
+    OK(&run, dlc_init_weights(run.session));
+    OK(&plain, dlc_init_weights(plain.session));
+    train(&run, 3);
+    train(&plain, 3);
+    float x[4 * 6 * 3] = {[7] = NAN};
+    int64_t shape[3] = {4, 6, 3};
+    DLTensor tensor = {
+        .data = x, .device = {kDLCPU, 0}, .ndim = 3, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+    set(&run, "train", "x", &tensor);
+    dlc_step_info info = {.struct_size = sizeof info};
+    dlc_status status = dlc_train_step(run.session, &info);
+    /* The check on x may take nan for too large. */
+    CHECK_ABOUT(status == DLC_ERROR_NON_FINITE || status == DLC_ERROR_FAULT, error_of(&run));
+    CHECK_ABOUT(status == DLC_ERROR_FAULT || strstr(error_of(&run), "the first nan comes from"),
+                error_of(&run));
+    same_variables(&run, &plain, true);
+    set_every(&run, "train", 4, 6, 2);
+    near(train(&run, 2), train(&plain, 2), true);
+    end(&run);
+    end(&plain);
+}
+
+/* More shapes than a session keeps layouts for, in and out of turn. */
+void test_many_layouts(void) {
+    Run cpu, run;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&cpu, every, false, NULL);
+    begin(&run, every, true, NULL);
+    OK(&cpu, dlc_init_weights(cpu.session));
+    OK(&run, dlc_init_weights(run.session));
+    for (int turn = 0; turn < 3; turn++) {
+        for (int64_t rows = 1; rows < 13; rows++) {
+            int64_t times = 1 + (rows * 5 + turn) % 9;
+            set_every(&cpu, "train", rows, times, 0);
+            set_every(&run, "train", rows, times, 0);
+            near(train(&cpu, 2), train(&run, 2), subject->exact);
+        }
+    }
+    same_variables(&cpu, &run, subject->exact);
+    end(&cpu);
+    end(&run);
+}
+
+void test_memory_figures(void) {
+    Run run;
+    dlc_memory memory;
+    dlc_entry_summary summary;
+    dlc_binding dims[2] = {{"B", 4}, {"T", 6}};
+    begin(&run, every, true, NULL);
+    set_every(&run, "train", 4, 6, 2);
+    OK(&run, dlc_init_weights(run.session));
+    CHECK(dlc_run(run.session, "train") != DLC_ERROR_OUT_OF_MEMORY);
+    OK(&run, dlc_session_memory(run.session, "train", &memory));
+    OK(&run, dlc_plan_summarize(run.plan, "train", dims, 2, &summary));
+    CHECK(memory.persistent_bytes == summary.persistent_bytes);
+    CHECK(memory.input_bytes == summary.input_bytes);
+    CHECK(memory.arena_bytes >= summary.arena_bytes && memory.overhead_bytes > 0);
+    CHECK(memory.peak_bytes == memory.persistent_bytes + memory.input_bytes + memory.arena_bytes);
+    end(&run);
+}
+
+static void set_digits(Run *run) {
+    enum { ROWS = 4 };
+    static float image[ROWS * 64];
+    int32_t label[ROWS] = {3, 1, 4, 1};
+    int64_t image_shape[4] = {ROWS, 1, 8, 8}, label_shape[1] = {ROWS};
+    for (int i = 0; i < ROWS * 64; i++) {
+        image[i] = (float)(i * 37 % 17) / 16;
+    }
+    DLTensor tensor = {.data = image,
+                       .device = {kDLCPU, 0},
+                       .ndim = 4,
+                       .dtype = {kDLFloat, 32, 1},
+                       .shape = image_shape};
+    set(run, "train", "image", &tensor);
+    tensor = (DLTensor){.data = label,
+                        .device = {kDLCPU, 0},
+                        .ndim = 1,
+                        .dtype = {kDLInt, 32, 1},
+                        .shape = label_shape};
+    set(run, "train", "label", &tensor);
+}
+
+void test_digits(void) {
+    Run cpu, run;
+    if (!subject->computes || !subject->digits) {
+        return;
+    }
+    begin(&cpu, "examples/digits.dl", false, NULL);
+    begin(&run, "examples/digits.dl", true, NULL);
+    set_digits(&cpu);
+    set_digits(&run);
+    OK(&cpu, dlc_init_weights(cpu.session));
+    OK(&run, dlc_init_weights(run.session));
+    near(train(&cpu, 3), train(&run, 3), subject->exact);
+    same_variables(&cpu, &run, subject->exact);
+    if (subject->ops == &device_far) {
+        /* A step is the scalars, recordings up to and after the barrier, its fault, the numbers. */
+        FarCounts before = far_counts(run.session->device);
+        train(&run, 1);
+        FarCounts after = far_counts(run.session->device);
+        CHECK(after.launches == before.launches && after.records == before.records);
+        CHECK(after.replays - before.replays == 2 && after.writes - before.writes == 1);
+        CHECK(after.reads - before.reads == 1 && after.finishes - before.finishes <= 2);
+    }
+    end(&cpu);
+    end(&run);
+}
