@@ -490,6 +490,7 @@ Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what
 /* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there.
  */
 void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of);
+void persist_init_number(Lower *lw, Persist *persist, double number);
 /* Declares `path` in the current Func, making or finding its Persist. */
 PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type type,
                             const AstExpr *init, Place place);

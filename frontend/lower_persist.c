@@ -164,6 +164,23 @@ Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what
     return lower_expand(lw, tensor, type.dims, type.rank, expr->place);
 }
 
+/* Makes the initial value of `persist` the one given, in the init Func. */
+static void init_with(Lower *lw, const Persist *persist, Value *value) {
+    if (value) {
+        const Value *target = func_add_arg(lw->init, kind_role(persist->kind), persist->path,
+                                           persist->type, persist->place);
+        FuncResult result = {.role = RESULT_STORE, .name = persist->path, .arg = target->index};
+        VEC_PUSH(lw->arena, &lw->init_results, result);
+        VEC_PUSH(lw->arena, &lw->init_values, value);
+    }
+}
+
+void persist_init_number(Lower *lw, Persist *persist, double number) {
+    Builder b = builder_at_end(lw->init, lw->init->body);
+    b.soft = true;
+    init_with(lw, persist, b_constant(&b, number, persist->type));
+}
+
 void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of) {
     Builder outside = lw->b;
     const char *outer_path = lw->init_path;
@@ -182,13 +199,7 @@ void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *
     }
     lw->init_path = outer_path;
     lw->b = outside;
-    if (value) {
-        const Value *target = func_add_arg(lw->init, kind_role(persist->kind), persist->path,
-                                           persist->type, persist->place);
-        FuncResult result = {.role = RESULT_STORE, .name = persist->path, .arg = target->index};
-        VEC_PUSH(lw->arena, &lw->init_results, result);
-        VEC_PUSH(lw->arena, &lw->init_values, value);
-    }
+    init_with(lw, persist, value);
 }
 
 /* -- declaring */

@@ -125,11 +125,14 @@ static bool run_objective(Train *t, int32_t index) {
     const Objective *objective = &t->objectives[index];
     bool good = t->accumulate > 1 ? train_micro_batches(t, objective)
                                   : train_forward(t, objective, t->fs->inputs);
-    if (!good || !clip_gradients(t)) {
+    if (!good || !scaling_of_gradients(t) || !clip_gradients(t)) {
         return false;
     }
-    Value *fine = train_binary(t, OP_and, train_unary(t, OP_isfinite, t->loss),
-                               train_unary(t, OP_isfinite, t->norm2));
+    Value *loss_fine = train_unary(t, OP_isfinite, t->loss);
+    Value *fine = train_binary(t, OP_and, loss_fine, train_unary(t, OP_isfinite, t->norm2));
+    if (t->scale) {
+        t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, loss_fine) : loss_fine;
+    }
     t->ok = t->ok ? train_binary(t, OP_and, t->ok, fine) : fine;
     t->total_norm2 = t->total_norm2 ? train_binary(t, OP_add, t->total_norm2, t->norm2) : t->norm2;
     return update_params(t, objective);
@@ -167,7 +170,10 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
         }
     }
     Value *norm = train_unary(t, OP_sqrt, t->total_norm2);
-    result_add(lw, vec, RESULT_OK, "ok", -1, t->ok);
+    result_add(lw, vec, RESULT_OK, "ok", -1, t->run_ok ? t->run_ok : t->ok);
+    if (t->scale) {
+        result_add(lw, vec, RESULT_INFO, "loss_scale", -1, t->scale->arg);
+    }
     for (int32_t i = 0; i < t->objectives[0].n_optimizers; i++) {
         if (t->objectives[0].optimizers[i].lr) {
             result_add(lw, vec, RESULT_INFO, "lr", -1, t->objectives[0].optimizers[i].lr);
@@ -177,7 +183,17 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
     result_add(lw, vec, RESULT_INFO, "grad_norm", -1, norm);
 }
 
-/* new = ok ? new : old, for everything that is stored. */
+/* test ? new : old */
+static Value *guarded(Train *t, Value *test, Value *next, Value *old) {
+    Lower *lw = t->lw;
+    lower_at(lw, t->place);
+    Value *wide = lower_expand(lw, test, old->type.dims, old->type.rank, t->place);
+    lower_at(lw, t->place);
+    return wide ? lower_made(lw, b_select(&lw->b, wide, next, old), t->place) : NULL;
+}
+
+/* new = ok ? new : old, for everything that is stored but the scale of the loss. Both conditions of
+ * f16 stand at the store: what the run is told shows the scheduler that it is guarded. */
 static void train_stores(Train *t, ResultVec *vec) {
     Lower *lw = t->lw;
     for (size_t i = 0; i < t->fs->uses.count; i++) {
@@ -185,11 +201,13 @@ static void train_stores(Train *t, ResultVec *vec) {
         if (!use->written || use->arg == NULL || use->value == use->arg) {
             continue;
         }
-        lower_at(lw, t->place);
-        Value *test = lower_expand(lw, t->ok, use->arg->type.dims, use->arg->type.rank, t->place);
-        lower_at(lw, t->place);
-        Value *next =
-            test ? lower_made(lw, b_select(&lw->b, test, use->value, use->arg), t->place) : NULL;
+        Value *next = use->value;
+        if (!scaling_owns(t, use)) {
+            next = guarded(t, t->ok, next, use->arg);
+        }
+        if (next && t->run_ok) {
+            next = guarded(t, t->run_ok, next, use->arg);
+        }
         if (next) {
             result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
         }
@@ -218,7 +236,7 @@ void lower_train_func(Lower *lw) {
     map_init(frame->labels, lw->arena);
     lw->frame = frame;
     lw->scope = NULL;
-    if (!train_read_objectives(t)) {
+    if (!train_read_objectives(t) || !scaling_begin(t)) {
         lower_diag_close(lw);
         return;
     }
@@ -250,6 +268,10 @@ void lower_train_func(Lower *lw) {
         if (freeze) {
             train_warn_unmatched(t, &settings->items[i].values);
         }
+    }
+    if (!scaling_finish(t)) {
+        lower_diag_close(lw);
+        return;
     }
     train_results(t, &losses, &metrics, &vec);
     train_stores(t, &vec);

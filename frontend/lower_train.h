@@ -28,6 +28,10 @@ typedef struct Train {
     bool *moved;         /* by index into fs->uses: has a next value */
     Value *loss, *norm2; /* of the objective at hand */
     Value *ok;           /* of all so far */
+    Value *loss_ok;      /* the losses are finite; f16 only */
+    Value *run_ok; /* what the run is told; f16: an overflow that the scale answers is no failure */
+    bool is_short; /* products are in bf16 or f16 */
+    PersistUse *scale, *good_steps; /* f16 only */
     Value *total_norm2;
 } Train;
 
@@ -37,6 +41,13 @@ Value *train_unary(Train *t, OpCode code, Value *x);
 Value *train_number(Train *t, double value, Type type);
 /* A rank-0 value to the element type and shape of `like`. */
 Value *train_spread(Train *t, Value *x, Value *like);
+
+/* lower_scaling.c: f16's scale of the loss; in other precisions these do nothing */
+bool scaling_begin(Train *t);
+Value *scaling_of_loss(Train *t, Value *loss);
+bool scaling_of_gradients(Train *t);
+bool scaling_finish(Train *t);
+bool scaling_owns(const Train *t, const PersistUse *use);
 
 /* lower_train_forward.c: which parameters are trained on what, and their gradients */
 bool train_matches(Lower *lw, const AstExprs *globs, const char *path);

@@ -166,7 +166,9 @@ static bool gradients(Train *t, Value *loss) {
         xs[i] = t->params[i]->value;
     }
     lower_at(lw, t->place);
-    if (t->n_params > 0) {
+    loss = scaling_of_loss(t, loss);
+    lower_at(lw, t->place);
+    if (t->n_params > 0 && loss) {
         b_grad(&lw->b, loss, xs, t->n_params, t->grads);
     }
     return !lower_building_failed(lw, t->place);

@@ -79,7 +79,10 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     }
     const char *precision = dlc_plan_setting(plan, "precision");
     if (precision && strcmp(precision, "f32") != 0) {
-        printf("  precision %s: computed in f32 on this target\n", precision);
+        printf("  precision %s: %s\n", precision,
+               strcmp(precision, "tf32") == 0
+                   ? "products, where the device has it; all else in f32"
+                   : "products and what is stored between them; sums and updates in f32");
     }
 }
 

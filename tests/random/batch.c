@@ -9,9 +9,11 @@
 #include <string.h>
 
 const Variant VARIANTS[N_VARIANTS] = {
-    {"all passes", NULL},
-    {"without fuse", "fuse"},
-    {"without fold, simplify, cse, dce", "fold,simplify,cse,dce"},
+    {"all passes", NULL, NULL},
+    {"without fuse", "fuse", NULL},
+    {"without fold, simplify, cse, dce", "fold,simplify,cse,dce", NULL},
+    {"precision bf16", NULL, "bf16"},
+    {"precision bf16 without fuse", "fuse", "bf16"},
 };
 
 void batch_init(Batch *batch) {
@@ -90,6 +92,21 @@ static void differentiate_loss(Batch *batch, Func *func, bool twice) {
     func_set_results(func, results, values, count);
 }
 
+static void mark_product(Op *op, void *user) {
+    AttrValue *precision = op_attr(op, "precision");
+    if (precision && op->operands[0]->type.dtype == DT_F32) {
+        precision->text = user;
+    }
+}
+
+/* Products of the batch's precision; the interpreter judges what the precision pass made. */
+static void lower_precision(Batch *batch, Func *func) {
+    char *precision = (char *)context_intern(&batch->context, batch->precision);
+    PassContext pass = {.context = &batch->context, .scratch = &batch->scratch};
+    func_each_op(func, mark_product, precision);
+    pass_precision(&pass, func);
+}
+
 Graph *batch_add(Batch *batch, uint64_t seed) {
     Graph *graph = calloc(1, sizeof *graph);
     if (!graph || batch->n_graphs == BATCH_MAX) {
@@ -97,13 +114,19 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     }
     batch->graphs[batch->n_graphs++] = graph;
     graph->seed = seed;
-    graph->has_grad = seed % 8 == 7;
+    graph->has_grad = seed % 8 == 7 && !batch->precision;
     RandomGraphOptions smooth = {.n_ops = 12, .smooth = true};
     RandomGraphOptions plain = {
         .n_ops = seed % 4 == 0 ? 24 : 8}; /* mostly small: compiling takes the time */
+    if (batch->precision) {
+        plain = (RandomGraphOptions){.n_ops = 24, .dtypes = 1u << DT_F32};
+    }
     graph->func = random_graph(batch->module, seed, graph->has_grad ? &smooth : &plain);
     if (graph->has_grad) {
         differentiate_loss(batch, graph->func, seed % 16 == 15);
+    }
+    if (batch->precision) {
+        lower_precision(batch, graph->func);
     }
     random_dims(seed, graph->dims);
     return graph;

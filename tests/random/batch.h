@@ -38,13 +38,14 @@ typedef struct Batch {
     Graph *graphs[BATCH_MAX];
     int32_t n_graphs;
     Str text;
+    const char *precision; /* of the products of every graph added; NULL: their own */
 } Batch;
 
-/* A way to compile: its name for messages, and the passes left out. */
+/* A way to compile: its name for messages, the passes left out, and the precision of products. */
 typedef struct Variant {
-    const char *name, *skip;
+    const char *name, *skip, *precision;
 } Variant;
-enum { N_VARIANTS = 3 };
+enum { N_VARIANTS = 5 };
 extern const Variant VARIANTS[N_VARIANTS];
 
 /* Zeroes and sets up; then the caller sets the boundary: if (setjmp(batch->boundary.jump)) … */

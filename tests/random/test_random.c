@@ -1,5 +1,6 @@
 /* Random graphs, compiled through the public API, against the interpreter.
  *   test_random --count N [--seed S] [--variants all]   N graphs from seed S on
+ *   test_random --count N --precision                   products in bf16 only
  *   test_random --one SEED                              one graph in every variant, its IR printed
  * Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is one
  * failed graph and not the end of the test. */
@@ -63,6 +64,7 @@ static void work(const Job *job, Board *board) {
         return;
     }
     batch->module = module_create(&batch->context, "random");
+    batch->precision = job->variant->precision;
     for (int32_t i = 0; i < job->count; i++) {
         Graph *graph = batch_add(batch, job->first + (uint64_t)i);
         if (job->only != NO_VALUE && !graph_only(graph, job->only)) {
@@ -243,7 +245,7 @@ static int run_one(uint64_t seed, Board *board) {
 
 int main(int argc, char **argv) {
     uint64_t seed = 0, count = 200, one = 0;
-    bool has_one = false, all = false;
+    bool has_one = false, all = false, precise = false;
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
         if (!strcmp(argv[i], "--count") && more) {
@@ -255,9 +257,12 @@ int main(int argc, char **argv) {
             has_one = true;
         } else if (!strcmp(argv[i], "--variants") && more) {
             all = !strcmp(argv[++i], "all");
+        } else if (!strcmp(argv[i], "--precision")) {
+            precise = true;
         } else {
             fprintf(stderr,
-                    "usage: test_random [--count N] [--seed S] [--variants all] [--one SEED]\n");
+                    "usage: test_random [--count N] [--seed S] [--variants all] [--one SEED] "
+                    "[--precision]\n");
             return 2;
         }
     }
@@ -275,7 +280,9 @@ int main(int argc, char **argv) {
         int32_t n = (int32_t)(count - done < PER_BATCH ? count - done : PER_BATCH);
         /* Every graph with all passes on; a third of the plans also in one of the other ways. */
         for (uint64_t v = 0; v < N_VARIANTS; v++) {
-            if (all || v == 0 || batch % 6 == v) {
+            bool wanted = precise ? VARIANTS[v].precision && !VARIANTS[v].skip
+                                  : all || v == 0 || batch % 6 == v;
+            if (wanted) {
                 failed += run_batch(seed + done, n, &VARIANTS[v], board, &shown);
             }
         }
