@@ -148,6 +148,66 @@ DLC_INLINE bool dlc_isfinite_f64(double x) {
     return (dlc_bits_f64(x) & 0x7ff0000000000000ll) != 0x7ff0000000000000ll;
 }
 
+/* ---- reductions in a fixed order: over the lanes of a warp, then over the warps of a block */
+
+/* [warp] dlc_warp_*: the combination of the 32 values, the same bits in every lane. The block's: each
+ * warp leaves its own in a slot (8 bytes a warp of memory the block shares) by dlc_slot_put_*, and
+ * after a barrier dlc_slot_* combines them. */
+#define DLC_ADD(x, y)  ((x) + (y))
+#define DLC_MUL(x, y)  ((x) * (y))
+#define DLC_OR(x, y)   ((x) || (y))
+#define DLC_AND(x, y)  ((x) && (y))
+#define DLC_REDUCTION(op, type, name, combine)                                                     \
+    DLC_INLINE type dlc_warp_##op##_##name(type value) {                                           \
+        for (int mask = 16; mask > 0; mask >>= 1) {                                                \
+            type other = dlc_xor_##name(value, mask);                                              \
+            value = combine(value, other);                                                         \
+        }                                                                                          \
+        return dlc_broadcast_##name(value, 0);                                                     \
+    }                                                                                              \
+    DLC_INLINE type dlc_slot_##op##_##name(const unsigned char *slot, int warps) {                 \
+        type value = ((const type *)slot)[0];                                                      \
+        for (int warp = 1; warp < warps; warp++) {                                                 \
+            value = combine(value, ((const type *)slot)[warp]);                                    \
+        }                                                                                          \
+        return value;                                                                              \
+    }
+#define DLC_SLOT_PUT(type, name)                                                                   \
+    DLC_INLINE void dlc_slot_put_##name(unsigned char *slot, type value) {                         \
+        if ((dlc_thread() & 31) == 0) {                                                            \
+            ((type *)slot)[dlc_thread() >> 5] = value;                                             \
+        }                                                                                          \
+    }
+DLC_REDUCTION(add, float, f32, DLC_ADD)
+DLC_REDUCTION(mul, float, f32, DLC_MUL)
+DLC_REDUCTION(max, float, f32, dlc_max_f32)
+DLC_REDUCTION(min, float, f32, dlc_min_f32)
+DLC_SLOT_PUT(float, f32)
+DLC_REDUCTION(add, double, f64, DLC_ADD)
+DLC_REDUCTION(mul, double, f64, DLC_MUL)
+DLC_REDUCTION(max, double, f64, dlc_max_f64)
+DLC_REDUCTION(min, double, f64, dlc_min_f64)
+DLC_SLOT_PUT(double, f64)
+DLC_REDUCTION(add, int, i32, dlc_add_i32)
+DLC_REDUCTION(mul, int, i32, dlc_mul_i32)
+DLC_REDUCTION(max, int, i32, dlc_max_i32)
+DLC_REDUCTION(min, int, i32, dlc_min_i32)
+DLC_SLOT_PUT(int, i32)
+DLC_REDUCTION(add, long long, i64, dlc_add_i64)
+DLC_REDUCTION(mul, long long, i64, dlc_mul_i64)
+DLC_REDUCTION(max, long long, i64, dlc_max_i64)
+DLC_REDUCTION(min, long long, i64, dlc_min_i64)
+DLC_SLOT_PUT(long long, i64)
+DLC_REDUCTION(any, bool, bool, DLC_OR)
+DLC_REDUCTION(all, bool, bool, DLC_AND)
+DLC_SLOT_PUT(bool, bool)
+#undef DLC_REDUCTION
+#undef DLC_SLOT_PUT
+#undef DLC_ADD
+#undef DLC_MUL
+#undef DLC_OR
+#undef DLC_AND
+
 /* ---- casts of floats to integers: towards zero, at the ends of the range, 0 of a nan */
 
 DLC_INLINE int dlc_f64_to_i32(double x) {
@@ -181,4 +241,14 @@ DLC_INLINE unsigned char dlc_f64_to_u8(double x) {
 }
 DLC_INLINE unsigned char dlc_f32_to_u8(float x) {
     return dlc_f64_to_u8((double)x);
+}
+
+/* ---- panels of contractions */
+
+/* Where element `index` of a panel with rows of `width` is kept: groups of `unit` elements (16 bytes) are
+ * exchanged within a row by a pattern of its own, of `groups` rows, so that a column meets different
+ * banks. All are powers of two. */
+DLC_INLINE long long dlc_exchange(long long index, int width, int unit, int groups) {
+    int at = (int)index, row = (int)((unsigned)at / (unsigned)width);
+    return (long long)(at ^ ((row & (groups - 1)) * unit));
 }

@@ -1,5 +1,5 @@
-/* One kernel of the loop IR as CUDA C text, and the prelude that the text includes. Pure: same kernel
- * and machine, same text. */
+/* One kernel of the loop IR as CUDA C text, and the prelude that the text includes. Pure: same
+ * kernel and machine, same text. */
 #ifndef DLC_CODEGEN_CUDA_TEXT_H
 #define DLC_CODEGEN_CUDA_TEXT_H
 
