@@ -1,0 +1,699 @@
+/* Device memory of all simulated devices in one range of addresses, with its shadow: what is
+ * allocated, what was written, and who touched each granule of 4 bytes last. The compiler's thread
+ * sanitizer instrumentation of the kernels calls the __tsan_ functions here, which check bounds,
+ * unwritten reads, alignment and accesses that no barrier orders. */
+#include "tests/cudasim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { GRANULE = 4, FAR = 1 << 16 };
+static const size_t DEVICE_SPAN = (size_t)32 << 30; /* addresses, not memory */
+
+Hot hot;
+static Allocation *allocations; /* ordered by address; device memory and pinned host memory */
+static size_t n_allocations, cap_allocations;
+static uintptr_t cursor[MAX_DEVICES];
+static size_t used[MAX_DEVICES];
+static int64_t next_number;
+static size_t shared_now;
+
+/* Readers that a newer reader's mark replaced without being ordered after them (of other streams).
+ */
+typedef struct Extra {
+    size_t granule;
+    uint32_t epoch;
+} Extra;
+static Extra *extras;
+static size_t n_extras, cap_extras;
+
+static void *reserve(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    madvise(p, bytes, MADV_DONTDUMP);
+    return p;
+}
+
+bool memory_init(void) {
+    if (hot.base) {
+        return true;
+    }
+    int devices = settings.devices > 0 ? settings.devices : 1;
+    size_t span = SHARED_SPAN + (size_t)devices * DEVICE_SPAN;
+    unsigned char *data = reserve(span);
+    hot.state = reserve(span);
+    hot.cells = reserve(span * 4);
+    hot.bytes = reserve(span * 16);
+    if (!data || !hot.state || !hot.cells || !hot.bytes) {
+        report("cannot reserve addresses for %d devices", devices);
+        return false;
+    }
+    hot.base = (uintptr_t)data;
+    hot.span = span;
+    hot.epoch = 1;
+    for (int d = 0; d < devices; d++) {
+        cursor[d] = hot.base + SHARED_SPAN + (size_t)d * DEVICE_SPAN;
+    }
+    return true;
+}
+
+uint32_t next_epoch(void) {
+    return ++hot.epoch;
+}
+
+/* -- Allocations. */
+
+static size_t position(uintptr_t address) { /* the first that begins behind address */
+    size_t low = 0, high = n_allocations;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (allocations[middle].address <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+const Allocation *memory_find(uintptr_t address) {
+    size_t at = position(address);
+    return at > 0 ? &allocations[at - 1] : NULL;
+}
+
+static bool insert(Allocation allocation) {
+    if (n_allocations == cap_allocations) {
+        size_t cap = cap_allocations ? cap_allocations * 2 : 64;
+        Allocation *grown = realloc(allocations, cap * sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        allocations = grown;
+        cap_allocations = cap;
+    }
+    size_t at = position(allocation.address);
+    memmove(allocations + at + 1, allocations + at, (n_allocations - at) * sizeof *allocations);
+    allocation.number = next_number++;
+    allocations[at] = allocation;
+    n_allocations++;
+    return true;
+}
+
+/* Forgets what the shadow knew of [from, from + bytes), whole granules. */
+static void shadow_clear(uintptr_t from, size_t bytes, uint8_t state) {
+    size_t offset = from - hot.base;
+    memset(hot.state + offset, state, bytes);
+    unsigned char *parts[2] = {(unsigned char *)hot.cells + offset * 4,
+                               (unsigned char *)hot.bytes + offset * 16};
+    size_t sizes[2] = {bytes * 4, bytes * 16};
+    for (int i = 0; i < 2; i++) {
+        uintptr_t begin = ((uintptr_t)parts[i] + 4095) & ~(uintptr_t)4095;
+        uintptr_t end = ((uintptr_t)parts[i] + sizes[i]) & ~(uintptr_t)4095;
+        if (begin < end) {
+            madvise((void *)begin, end - begin, MADV_DONTNEED);
+            memset(parts[i], 0, begin - (uintptr_t)parts[i]);
+            memset((void *)end, 0, (uintptr_t)parts[i] + sizes[i] - end);
+        } else {
+            memset(parts[i], 0, sizes[i]);
+        }
+    }
+}
+
+static size_t padded(size_t bytes) {
+    return ((bytes + 255) & ~(size_t)255) + RED_ZONE;
+}
+
+void *memory_alloc(int device, size_t bytes) {
+    if (bytes == 0 || bytes > settings.memory || used[device] + bytes > settings.memory) {
+        return NULL;
+    }
+    uintptr_t low = hot.base + SHARED_SPAN + (size_t)device * DEVICE_SPAN;
+    uintptr_t high = low + DEVICE_SPAN - FAR, at = cursor[device];
+    size_t need = padded(bytes);
+    if (at + need >
+        high) { /* addresses are used again only now: the first gap that is large enough */
+        at = low;
+        for (size_t i = position(low - 1); i < n_allocations; i++) {
+            if (allocations[i].address >= at + need || allocations[i].address >= high) {
+                break;
+            }
+            at = allocations[i].address + padded(allocations[i].bytes);
+        }
+        if (at + need > high) {
+            return NULL;
+        }
+    }
+    if (!insert((Allocation){.address = at, .bytes = bytes, .device = device})) {
+        return NULL;
+    }
+    cursor[device] = at + need;
+    used[device] += bytes;
+    shadow_clear(at, need, STATE_NONE);
+    memset(hot.state + (at - hot.base), STATE_UNWRITTEN, bytes);
+    /* Garbage that looks like nothing: a quiet nan in every float type. */
+    memset((void *)at, 0xff, bytes < 4096 ? bytes : 4096);
+    return (void *)at;
+}
+
+bool memory_free(int device, void *memory) {
+    size_t at = position((uintptr_t)memory);
+    if (at == 0 || allocations[at - 1].address != (uintptr_t)memory ||
+        allocations[at - 1].is_host || allocations[at - 1].device != device) {
+        return false;
+    }
+    Allocation gone = allocations[at - 1];
+    memmove(allocations + at - 1, allocations + at, (n_allocations - at) * sizeof *allocations);
+    n_allocations--;
+    used[device] -= gone.bytes;
+    shadow_clear(gone.address, padded(gone.bytes), STATE_FREED);
+    uintptr_t begin = (gone.address + 4095) & ~(uintptr_t)4095;
+    uintptr_t end = (gone.address + gone.bytes) & ~(uintptr_t)4095;
+    if (begin < end) {
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+    }
+    return true;
+}
+
+bool memory_host_add(void *memory, size_t bytes) {
+    return insert(
+        (Allocation){.address = (uintptr_t)memory, .bytes = bytes, .device = -1, .is_host = true});
+}
+
+bool memory_host_remove(void *memory) {
+    size_t at = position((uintptr_t)memory);
+    if (at == 0 || allocations[at - 1].address != (uintptr_t)memory ||
+        !allocations[at - 1].is_host) {
+        return false;
+    }
+    memmove(allocations + at - 1, allocations + at, (n_allocations - at) * sizeof *allocations);
+    n_allocations--;
+    return true;
+}
+
+size_t memory_used(int device) {
+    return used[device];
+}
+
+int64_t memory_live(void) {
+    return (int64_t)n_allocations;
+}
+
+void memory_live_print(void) {
+    for (size_t i = 0; i < n_allocations && i < 10; i++) {
+        report_more("%zu bytes, allocation %lld, %s", allocations[i].bytes,
+                    (long long)allocations[i].number, allocations[i].is_host ? "pinned" : "device");
+    }
+}
+
+void memory_shared_reset(size_t bytes, size_t before) {
+    size_t most = bytes > before ? bytes : before;
+    memset(hot.state + FAR, STATE_NONE, most + RED_ZONE);
+    memset(hot.state + FAR, STATE_UNWRITTEN, bytes);
+    shared_now = bytes;
+}
+
+unsigned char *memory_shared(void) {
+    return (unsigned char *)hot.base + FAR; /* room below, for indices under 0 */
+}
+
+/* -- Faults of accesses. */
+
+static void describe_buffer(uintptr_t address, char *out, size_t n_out) {
+    size_t offset = address - hot.base;
+    if (hot.base && offset < SHARED_SPAN) {
+        snprintf(out, n_out, "shared memory at byte %lld of %zu",
+                 (long long)offset - (long long)FAR, shared_now);
+        return;
+    }
+    const Allocation *a = memory_find(address);
+    if (!a || address > a->address + a->bytes + FAR) {
+        snprintf(out, n_out, "%p, no memory of the device's", (void *)address);
+        return;
+    }
+    int used_n = snprintf(out, n_out, "byte %zu of allocation %lld of %zu bytes",
+                          (size_t)(address - a->address), (long long)a->number, a->bytes);
+    const Launch *launch = launch_now();
+    int best = -1;
+    uintptr_t best_at = 0;
+    for (int i = 0; launch && launch->arguments && launch->arguments[i]; i++) {
+        uintptr_t value;
+        memcpy(&value, launch->arguments[i], sizeof value);
+        if (value >= a->address && value <= address && value >= best_at) {
+            best = i;
+            best_at = value;
+        }
+    }
+    if (best >= 0 && used_n > 0 && (size_t)used_n < n_out) {
+        snprintf(out + used_n, n_out - (size_t)used_n, " (argument %d + %zu)", best,
+                 (size_t)(address - best_at));
+    }
+}
+
+static void describe_who(char *out, size_t n_out) {
+    const Launch *launch = launch_now();
+    if (launch && hot.in_kernel) {
+        snprintf(out, n_out, "kernel %s, block %u, thread %u", launch->function->kernel->name,
+                 launch_block(), (unsigned)(hot.me & MARK_TID));
+    } else {
+        const Op *op = queue_running();
+        snprintf(out, n_out, "%s", op ? op->label : "a copy");
+    }
+}
+
+static void fault(uintptr_t address, size_t size, bool write, uintptr_t code, const char *what) {
+    char buffer[256], who[256], line[400] = "";
+    describe_buffer(address, buffer, sizeof buffer);
+    describe_who(who, sizeof who);
+    report("%s: %s of %zu bytes, %s: %s", who, write ? "write" : "read", size, what, buffer);
+    const Module *module = hot.in_kernel ? module_at(code) : NULL;
+    if (module) {
+        module_line(module, code, line, sizeof line);
+        if (line[0]) {
+            report_more("%s", line);
+        }
+    }
+    launch_stop();
+}
+
+static __attribute__((noinline)) void fault_state(uintptr_t address, size_t size, bool write,
+                                                  uintptr_t code) {
+    size_t offset = address - hot.base;
+    for (size_t i = 0; i < size; i++) {
+        int state = hot.state[offset + i] & ~STATE_SPLIT;
+        const char *what = state == STATE_NONE                  ? "out of bounds"
+                           : state == STATE_FREED               ? "of freed memory"
+                           : state == STATE_PENDING             ? "before its copy was waited for"
+                           : state == STATE_UNWRITTEN && !write ? "never written"
+                                                                : NULL;
+        if (what) {
+            fault(address + i, size, write, code, what);
+            return;
+        }
+    }
+}
+
+static __attribute__((noinline)) void fault_race(uintptr_t address, size_t size, bool write,
+                                                 uintptr_t code, Mark other, bool other_wrote) {
+    char what[300];
+    uint32_t epoch = (uint32_t)(other >> MARK_EPOCH_SHIFT);
+    const char *did = other_wrote ? "wrote" : "read";
+    if (epoch == hot.epoch) {
+        snprintf(what, sizeof what, "that thread %u%s %s with no barrier between",
+                 (unsigned)(other & MARK_TID), other & (MARK_MANY | MARK_WARP) ? " and others" : "",
+                 did);
+    } else if (epoch >= hot.launch_first) {
+        snprintf(what, sizeof what, "that another block of this launch %s (its thread %u)", did,
+                 (unsigned)(other & MARK_TID));
+    } else {
+        const Op *op = queue_op_of_epoch(epoch);
+        snprintf(what, sizeof what, "that %s %s, which no event or stream order puts before",
+                 op ? op->label : "an earlier operation", did);
+    }
+    fault(address, size, write, code, what);
+}
+
+/* -- Marks. */
+
+static inline bool is_before(Mark mark) { /* of this epoch: before the running thread's now */
+    if (mark & MARK_MANY) {
+        return false;
+    }
+    Mark me = hot.me;
+    if (((mark ^ me) & (MARK_TID | MARK_WARP)) == 0) {
+        return true;
+    }
+    return (mark & MARK_TID) / WARP == (me & MARK_TID) / WARP &&
+           (mark & MARK_WARP_EPOCH) < (me & MARK_WARP_EPOCH);
+}
+
+static void extra_reader(const Mark *cell, Mark mark) {
+    if (n_extras == cap_extras) {
+        size_t cap = cap_extras ? cap_extras * 2 : 256;
+        Extra *grown = realloc(extras, cap * sizeof *grown);
+        if (!grown) {
+            return;
+        }
+        extras = grown;
+        cap_extras = cap;
+    }
+    extras[n_extras++] =
+        (Extra){.granule = (size_t)cell, .epoch = (uint32_t)(mark >> MARK_EPOCH_SHIFT)};
+}
+
+void memory_forget_readers(void) {
+    n_extras = 0;
+}
+
+/* Whether the mark is of an operation (not this one) that does not happen before this one. */
+static inline bool is_unordered(Mark mark, uint32_t epoch) {
+    (void)mark;
+    return epoch >= hot.ordered && epoch < hot.launch_first && epoch != 0 &&
+           !queue_happens_before(epoch);
+}
+
+typedef struct Verdict {
+    Mark other;
+    bool bad, wrote;
+} Verdict;
+
+static inline bool writer_conflicts(Mark writer, bool shared) {
+    uint32_t epoch = (uint32_t)(writer >> MARK_EPOCH_SHIFT);
+    if (epoch == hot.epoch) {
+        return !is_before(writer);
+    }
+    if (shared || epoch >= hot.block_first) {
+        return false;
+    }
+    return epoch >= hot.launch_first || is_unordered(writer, epoch);
+}
+
+static inline bool cell_read(Mark *cell, bool shared, Verdict *verdict) {
+    Mark me = hot.me, writer = cell[0];
+    if (writer != me && writer_conflicts(writer, shared)) {
+        *verdict = (Verdict){.other = writer, .bad = true, .wrote = true};
+        return false;
+    }
+    Mark reader = cell[1];
+    if (reader == me) {
+        return true;
+    }
+    Mark now = me;
+    uint32_t epoch = (uint32_t)(reader >> MARK_EPOCH_SHIFT);
+    if (epoch == hot.epoch) {
+        if (!is_before(reader)) {
+            now |= (reader & MARK_MANY) || (reader & MARK_TID) / WARP != (me & MARK_TID) / WARP
+                       ? MARK_MANY
+                       : MARK_WARP;
+        }
+        now |= reader & MARK_OTHER;
+    } else if (!shared) {
+        if (epoch >= hot.block_first) {
+            now |= reader & MARK_OTHER;
+        } else if (epoch >= hot.launch_first) {
+            now |= MARK_OTHER;
+        } else if (is_unordered(reader, epoch)) {
+            extra_reader(cell, reader);
+        }
+    }
+    cell[1] = now;
+    return true;
+}
+
+static inline bool cell_write(Mark *cell, bool shared, Verdict *verdict) {
+    Mark me = hot.me, writer = cell[0];
+    if (writer != me) {
+        if (writer_conflicts(writer, shared)) {
+            *verdict = (Verdict){.other = writer, .bad = true, .wrote = true};
+            return false;
+        }
+    }
+    Mark reader = cell[1];
+    if (reader != me && reader) {
+        uint32_t epoch = (uint32_t)(reader >> MARK_EPOCH_SHIFT);
+        bool bad = epoch == hot.epoch && !is_before(reader);
+        if (!shared && !bad && epoch >= hot.launch_first) {
+            bad = epoch < hot.block_first || (reader & MARK_OTHER);
+        } else if (!shared && !bad) {
+            bad = is_unordered(reader, epoch);
+        }
+        if (bad) {
+            *verdict = (Verdict){.other = reader, .bad = true, .wrote = false};
+            return false;
+        }
+    }
+    if (n_extras && !shared) {
+        for (size_t i = 0; i < n_extras; i++) {
+            if (extras[i].granule == (size_t)cell && is_unordered(0, extras[i].epoch)) {
+                *verdict = (Verdict){.other = (Mark)extras[i].epoch << MARK_EPOCH_SHIFT,
+                                     .bad = true,
+                                     .wrote = false};
+                return false;
+            }
+        }
+    }
+    cell[0] = me;
+    return true;
+}
+
+/* Bytes [offset, offset + size) inside one granule, kept byte by byte from now on. */
+static __attribute__((noinline)) bool bytes_touch(size_t offset, size_t size, bool write,
+                                                  Verdict *verdict) {
+    size_t granule = offset & ~(size_t)(GRANULE - 1);
+    bool shared = offset < SHARED_SPAN;
+    if (!(hot.state[granule] & STATE_SPLIT)) {
+        const Mark *cell = hot.cells + granule / GRANULE * 2;
+        for (size_t i = 0; i < GRANULE; i++) {
+            hot.bytes[(granule + i) * 2] = cell[0];
+            hot.bytes[(granule + i) * 2 + 1] = cell[1];
+            hot.state[granule + i] |= STATE_SPLIT;
+        }
+    }
+    for (size_t i = 0; i < size; i++) {
+        Mark *cell = hot.bytes + (offset + i) * 2;
+        if (!(write ? cell_write(cell, shared, verdict) : cell_read(cell, shared, verdict))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline bool granule_touch(size_t offset, bool write, Verdict *verdict) {
+    if (hot.state[offset] & STATE_SPLIT) {
+        return bytes_touch(offset, GRANULE, write, verdict);
+    }
+    Mark *cell = hot.cells + offset / GRANULE * 2;
+    bool shared = offset < SHARED_SPAN;
+    return write ? cell_write(cell, shared, verdict) : cell_read(cell, shared, verdict);
+}
+
+/* -- Accesses of kernels. */
+
+static __attribute__((noinline)) void touch_other(uintptr_t address, size_t size, bool write,
+                                                  uintptr_t code) {
+    if (address - hot.stack < hot.stack_end - hot.stack || !hot.in_kernel) {
+        return;
+    }
+    const Launch *launch = launch_now();
+    const Module *module = launch ? launch->function->module : NULL;
+    if (module && address >= module->begin && address + size <= module->end && !write) {
+        return;
+    }
+    const Allocation *a = memory_find(address);
+    if (a && a->is_host && address + size <= a->address + a->bytes) {
+        return;
+    }
+    fault(address, size, write, code,
+          module && address >= module->begin && address < module->end ? "of a constant"
+                                                                      : "out of bounds");
+}
+
+static __attribute__((noinline)) void touch_slow(size_t offset, size_t size, bool write,
+                                                 uintptr_t code) {
+    uintptr_t address = hot.base + offset;
+    for (size_t i = 0; i < size; i++) {
+        int state = hot.state[offset + i] & ~STATE_SPLIT;
+        if (state != STATE_WRITTEN && !(write && state == STATE_UNWRITTEN)) {
+            fault_state(address, size, write, code);
+            return;
+        }
+    }
+    if (offset % size != 0) {
+        fault(address, size, write, code, "not aligned to its size");
+        return;
+    }
+    Verdict verdict = {0};
+    if (size < GRANULE) {
+        if (!bytes_touch(offset, size, write, &verdict)) {
+            fault_race(address, size, write, code, verdict.other, verdict.wrote);
+            return;
+        }
+    } else {
+        for (size_t i = 0; i < size; i += GRANULE) {
+            if (!granule_touch(offset + i, write, &verdict)) {
+                fault_race(address + i, size, write, code, verdict.other, verdict.wrote);
+                return;
+            }
+        }
+    }
+    if (write) {
+        for (size_t i = 0; i < size; i++) {
+            hot.state[offset + i] =
+                (uint8_t)(STATE_WRITTEN | (hot.state[offset + i] & STATE_SPLIT));
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void touch(const void *p, size_t size, bool write,
+                                                        uintptr_t code) {
+    uintptr_t address = (uintptr_t)p;
+    size_t offset = address - hot.base;
+    if (__builtin_expect(offset >= hot.span, 0)) {
+        if (address - hot.stack >= hot.stack_end - hot.stack) {
+            touch_other(address, size, write, code);
+        }
+        return;
+    }
+    const uint32_t ALL = 0x01010101u * STATE_WRITTEN;
+    bool fast = size >= GRANULE && offset % size == 0;
+    for (size_t i = 0; fast && i < size; i += GRANULE) {
+        uint32_t state;
+        memcpy(&state, hot.state + offset + i, sizeof state);
+        fast = state == ALL;
+    }
+    if (!fast) {
+        touch_slow(offset, size, write, code);
+    } else {
+        Mark *cell = hot.cells + offset / GRANULE * 2;
+        bool shared = offset < SHARED_SPAN;
+        Verdict verdict;
+        for (size_t i = 0; i < size / GRANULE; i++) {
+            if (!(write ? cell_write(cell + i * 2, shared, &verdict)
+                        : cell_read(cell + i * 2, shared, &verdict))) {
+                fault_race(address + i * GRANULE, size, write, code, verdict.other, verdict.wrote);
+                return;
+            }
+        }
+    }
+    if (__builtin_expect(settings.switch_every != 0, 0) && offset < SHARED_SPAN) {
+        fiber_maybe_switch();
+    }
+}
+
+#define CODE ((uintptr_t)__builtin_return_address(0))
+#define TSAN(SIZE)                                                                                 \
+    EXPORT void __tsan_read##SIZE(void *p);                                                        \
+    EXPORT void __tsan_write##SIZE(void *p);                                                       \
+    EXPORT void __tsan_unaligned_read##SIZE(void *p);                                              \
+    EXPORT void __tsan_unaligned_write##SIZE(void *p);                                             \
+    EXPORT void __tsan_volatile_read##SIZE(void *p);                                               \
+    EXPORT void __tsan_volatile_write##SIZE(void *p);                                              \
+    void __tsan_read##SIZE(void *p) {                                                              \
+        touch(p, SIZE, false, CODE);                                                               \
+    }                                                                                              \
+    void __tsan_write##SIZE(void *p) {                                                             \
+        touch(p, SIZE, true, CODE);                                                                \
+    }                                                                                              \
+    void __tsan_unaligned_read##SIZE(void *p) {                                                    \
+        touch(p, SIZE, false, CODE);                                                               \
+    }                                                                                              \
+    void __tsan_unaligned_write##SIZE(void *p) {                                                   \
+        touch(p, SIZE, true, CODE);                                                                \
+    }                                                                                              \
+    void __tsan_volatile_read##SIZE(void *p) {                                                     \
+        touch(p, SIZE, false, CODE);                                                               \
+    }                                                                                              \
+    void __tsan_volatile_write##SIZE(void *p) {                                                    \
+        touch(p, SIZE, true, CODE);                                                                \
+    }
+TSAN(1)
+TSAN(2)
+TSAN(4)
+TSAN(8)
+TSAN(16)
+
+/* A structure copied as a whole: in pieces of the widest access that its address allows. */
+static void touch_range(void *p, long size, bool write, uintptr_t code) {
+    unsigned char *at = p;
+    while (size > 0) {
+        size_t step = (uintptr_t)at % 4 == 0 && size >= 4 ? 4 : 1;
+        touch(at, step, write, code);
+        at += step;
+        size -= (long)step;
+    }
+}
+EXPORT void __tsan_read_range(void *p, long size);
+EXPORT void __tsan_write_range(void *p, long size);
+void __tsan_read_range(void *p, long size) {
+    touch_range(p, size, false, CODE);
+}
+void __tsan_write_range(void *p, long size) {
+    touch_range(p, size, true, CODE);
+}
+EXPORT void __tsan_init(void);
+EXPORT void __tsan_func_entry(void *code);
+EXPORT void __tsan_func_exit(void);
+void __tsan_init(void) {
+}
+void __tsan_func_entry(void *code) {
+    (void)code;
+}
+void __tsan_func_exit(void) {
+}
+
+/* For the prelude: an access of its own, e.g. of an asynchronous copy. */
+EXPORT void dlcsim_touch(const void *p, unsigned size, int write);
+void dlcsim_touch(const void *p, unsigned size, int write) {
+    touch(p, size, write != 0, CODE);
+}
+/* An access that other threads may make at the same time: bounds only. */
+EXPORT void dlcsim_atomic(void *p, unsigned size);
+void dlcsim_atomic(void *p, unsigned size) {
+    size_t offset = (uintptr_t)p - hot.base;
+    if (offset >= hot.span) {
+        fault((uintptr_t)p, size, true, CODE, "out of bounds");
+        return;
+    }
+    fault_state((uintptr_t)p, size, true, CODE);
+    for (unsigned i = 0; i < size; i++) {
+        hot.state[offset + i] = (uint8_t)(STATE_WRITTEN | (hot.state[offset + i] & STATE_SPLIT));
+    }
+}
+/* The destination of an asynchronous copy: written later, unreadable till then. */
+EXPORT void dlcsim_pending(void *p, unsigned size, int pending);
+void dlcsim_pending(void *p, unsigned size, int pending) {
+    size_t offset = (uintptr_t)p - hot.base;
+    if (offset >= hot.span) {
+        return;
+    }
+    for (unsigned i = 0; i < size; i++) {
+        uint8_t split = hot.state[offset + i] & STATE_SPLIT;
+        hot.state[offset + i] = (uint8_t)((pending ? STATE_PENDING : STATE_UNWRITTEN) | split);
+    }
+}
+
+/* -- Accesses of the host's copies and fills. */
+
+static bool range(uintptr_t address, size_t bytes, bool write) {
+    size_t offset = address - hot.base;
+    int64_t before = report_count();
+    for (size_t i = 0; i < bytes;) {
+        Verdict verdict = {0};
+        bool whole = (offset + i) % GRANULE == 0 && bytes - i >= GRANULE;
+        size_t step = whole ? GRANULE : 1;
+        for (size_t j = 0; j < step; j++) {
+            int state = hot.state[offset + i + j] & ~STATE_SPLIT;
+            if (state != STATE_WRITTEN && !(write && state == STATE_UNWRITTEN)) {
+                fault_state(address + i, step, write, 0);
+                return false;
+            }
+        }
+        if (!(whole ? granule_touch(offset + i, write, &verdict)
+                    : bytes_touch(offset + i, 1, write, &verdict))) {
+            fault_race(address + i, step, write, 0, verdict.other, verdict.wrote);
+            return false;
+        }
+        i += step;
+    }
+    return report_count() == before;
+}
+
+bool memory_range_read(uintptr_t address, size_t bytes) {
+    return range(address, bytes, false);
+}
+
+bool memory_range_write(uintptr_t address, size_t bytes) {
+    return range(address, bytes, true);
+}
+
+void memory_range_state(uintptr_t to, uintptr_t from, size_t bytes) {
+    size_t offset = to - hot.base;
+    for (size_t i = 0; i < bytes; i++) {
+        int state = from ? hot.state[from - hot.base + i] & ~STATE_SPLIT : STATE_WRITTEN;
+        hot.state[offset + i] = (uint8_t)(state | (hot.state[offset + i] & STATE_SPLIT));
+    }
+}

@@ -1,0 +1,79 @@
+/* Settings from the environment, the seeded generator, and the report of faults. */
+#include "tests/cudasim/sim.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+Settings settings;
+static int64_t n_reports;
+static uint64_t random_state;
+
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    return text && text[0] ? strtoll(text, NULL, 10) : otherwise;
+}
+
+void settings_read(void) {
+    settings.devices = (int)setting("DLC_CUDASIM_DEVICES", 1);
+    settings.devices = settings.devices < 0             ? 0
+                       : settings.devices > MAX_DEVICES ? MAX_DEVICES
+                                                        : settings.devices;
+    settings.arch = (int)setting("DLC_CUDASIM_ARCH", 90);
+    settings.driver = (int)setting("DLC_CUDASIM_DRIVER", 13000);
+    settings.memory = (uint64_t)setting("DLC_CUDASIM_MEMORY", 4096) << 20;
+    settings.seed = (uint64_t)setting("DLC_CUDASIM_SEED", 1);
+    settings.switch_every = (int)setting("DLC_CUDASIM_SWITCH", 0);
+    settings.fail_call = setting("DLC_CUDASIM_FAIL_CALL", 0);
+    settings.report = getenv("DLC_CUDASIM_REPORT");
+    settings.trace = setting("DLC_CUDASIM_TRACE", 0) != 0;
+    const char *order = getenv("DLC_CUDASIM_ORDER");
+    settings.order = order && !strcmp(order, "latest")     ? ORDER_LATEST
+                     : order && !strcmp(order, "earliest") ? ORDER_EARLIEST
+                                                           : ORDER_RANDOM;
+    random_state = settings.seed * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u;
+}
+
+/* splitmix64 */
+uint64_t sim_random(uint64_t below) {
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t z = random_state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return below ? (uint64_t)(((unsigned __int128)z * below) >> 64) : z;
+}
+
+static void print(const char *before, const char *format, va_list list) {
+    FILE *file = settings.report && settings.report[0] ? fopen(settings.report, "a") : stderr;
+    if (!file) {
+        file = stderr;
+    }
+    fputs(before, file);
+    vfprintf(file, format, list);
+    fputc('\n', file);
+    if (file != stderr) {
+        fclose(file);
+    }
+}
+
+void report(const char *format, ...) {
+    n_reports++;
+    va_list list;
+    va_start(list, format);
+    print("cudasim: ", format, list);
+    va_end(list);
+}
+
+void report_more(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    print("cudasim:   ", format, list);
+    va_end(list);
+}
+
+int64_t report_count(void) {
+    return n_reports;
+}
