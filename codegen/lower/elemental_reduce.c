@@ -2,6 +2,7 @@
  * the last axes becomes one pass per row, outside the loop over the row's elements. Reductions of
  * one shape that are ready together share their loop. */
 #include "codegen/lower/elemental_impl.h"
+#include "codegen/lower/lower.h"
 #include <math.h>
 
 enum { UNROLL_LIMIT = 16, MAX_SHARED = 8, CONE_LIMIT = 256 };
@@ -182,7 +183,7 @@ static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total
 }
 
 typedef struct RowLoops {
-    int32_t n_open;
+    Nest nest;
     const KExpr *reduced[TYPE_MAX_RANK];
 } RowLoops;
 
@@ -190,25 +191,33 @@ typedef struct RowLoops {
 static RowLoops open_row(KBuild *k, const Op *op) {
     RowLoops row = {0};
     Type x = op->operands[0]->type;
-    int32_t n_axes;
+    int32_t n_axes, n_groups = 0, total = 0;
     const int64_t *axes = op_ints(op, "axes", &n_axes);
     int64_t key = elemental_ordinal(k, op) * 32;
-    for (int32_t i = 0; i < n_axes;) {
+    LoopPiece pieces[TYPE_MAX_RANK * MAX_PIECES];
+    int32_t ends[TYPE_MAX_RANK], counts[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < n_axes; i = ends[n_groups++]) {
         int32_t end = i + 1;
         while (end < n_axes && axes[end] == axes[end - 1] + 1) {
             end++;
         }
-        Type group = {x.dtype, end - i, x.dims + axes[i]};
-        LoopPiece pieces[MAX_PIECES];
-        int32_t count = kb_pieces(k, key + i, type_elements(k->context, group), pieces);
-        for (int32_t p = 0; p < count; p++) {
-            bool innermost = end == n_axes && p + 1 == count;
-            kb_piece_loop(k, innermost ? kb_reducing(k) : KL_SERIAL, &pieces[p], k_int(k, 0),
-                          k_size(k, pieces[p].extent));
-            row.n_open++;
-        }
-        k_unflat(k, group, kb_pieces_flat(k, pieces, count), &row.reduced[i]);
-        i = end;
+        const Size *extent =
+            size_product(k->context, x.dims, (int32_t)axes[i], (int32_t)axes[i] + end - i);
+        ends[n_groups] = end;
+        counts[n_groups] = kb_pieces(k, key + i, extent, pieces + total);
+        total += counts[n_groups];
+    }
+    KLoopKind kind = kb_reducing(k);
+    if (kind == KL_VECTOR && total > 0) {
+        row.nest = nest_open_reducing(k, pieces, total, k_int(k, 0), k_size(k, pieces[0].extent));
+    }
+    for (int32_t p = 0; p < total && kind != KL_VECTOR; p++) {
+        kb_piece_loop(k, kind, &pieces[p], k_int(k, 0), k_size(k, pieces[p].extent));
+        row.nest.n_open++;
+    }
+    for (int32_t g = 0, i = 0, p = 0; g < n_groups; p += counts[g], i = ends[g++]) {
+        Type group = {x.dtype, ends[g] - i, x.dims + axes[i]};
+        k_unflat(k, group, kb_pieces_flat(k, pieces + p, counts[g]), &row.reduced[i]);
     }
     return row;
 }
@@ -240,9 +249,7 @@ const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
         const KExpr *value = elemental_value(k, ops[i]->operands[0], inner);
         kb_set(k, accs[i], reduction_combine(k, ops[i]->code, k_get(k, accs[i]), value));
     }
-    for (int32_t i = 0; i < row.n_open; i++) {
-        kb_loop_end(k);
-    }
+    nest_close(k, &row.nest);
     const KExpr *result = NULL;
     for (int32_t i = 0; i < count; i++) {
         const KExpr *value = kb_let(k, k_get(k, accs[i]), "reduced");

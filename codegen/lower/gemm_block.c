@@ -138,7 +138,7 @@ static void choose_split(KBuild *k, BlockGemm *b) {
         return;
     }
     double want = 2 * processors / tiles;
-    int64_t chunk = (int64_t)((double)depth / want);
+    int64_t chunk = (int64_t)((double)nominal(gemm->depth) / want);
     chunk = chunk > LEAST_CHUNK ? chunk : LEAST_CHUNK;
     plan->chunk = round_up(chunk, plan->block_k);
     plan->chunks = size_cdiv(context, gemm->depth, size_const(context, plan->chunk));

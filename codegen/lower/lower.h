@@ -38,6 +38,11 @@ Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target
  * that.
  */
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last);
+/* Loops of a reduction over [begin, end) of the first piece and all of the others, the last one a
+ * vector loop. For a block of threads they are one loop where the others' extents are constant, so
+ * that its threads combine their sums once. */
+Nest nest_open_reducing(KBuild *k, LoopPiece *pieces, int32_t count, const KExpr *begin,
+                        const KExpr *end);
 void nest_close(KBuild *k, Nest *nest);
 /* Elements of a tile for `bytes` of traffic per element: a power of two, at least 64. Of a block: a
  * few for each thread, fewer where `total` elements would not give every processor its tiles. */

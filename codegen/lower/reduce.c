@@ -12,12 +12,10 @@ enum {
     LONG_ROW = 32768,
     COLUMN_TILE = 256,
     COLUMN_WORK = 65536, /* elements below which columns are not cut into stages */
-    FEW_TILES = 16,
-    BLOCK_CHUNK = 2048, /* least and most elements of one, for a block of threads */
-    BLOCK_CHUNK_MOST = 65536
+    FEW_TILES = 16
 };
 
-static bool same_reduction(KBuild *k, const ReduceSpace *space, const Op *op) {
+bool reduce_same_space(KBuild *k, const ReduceSpace *space, const Op *op) {
     if (op_info(op->code)->kind != KIND_REDUCTION || op->code == OP_argmax ||
         op->code == OP_argmin) {
         return false;
@@ -64,8 +62,21 @@ void reduce_finish_element(KBuild *k, const Reduce *r, const KExpr *flat,
     space_store(k, &r->space, false, index);
 }
 
+void reduce_bind_done(KBuild *k, const Reduce *r, const KExpr *const *full) {
+    const KExpr *kept[TYPE_MAX_RANK];
+    space_kept_index(&r->space, full, kept);
+    const KExpr *flat = k_flat(k, r->space.kept, kept);
+    /* Where all that is made of a row's values can see them. */
+    Scope *saved = scope_enter(k, index_depth(kept, r->space.kept.rank));
+    for (int32_t i = 0; i < r->n_done; i++) {
+        const KExpr *value = k_load(k, kb_temp_buffer(k, r->done_temps[i], false), flat);
+        elemental_bind(k, r->done[i]->results[0], kept, value);
+    }
+    scope_restore(k, saved);
+}
+
 /* -- few long rows: partial results of chunks */
-static void build_row_chunks(KBuild *k, void *user) {
+void reduce_build_chunks(KBuild *k, void *user) {
     Reduce *r = user;
     SpacePieces kept, reduced;
     const KExpr *full[TYPE_MAX_RANK];
@@ -98,6 +109,7 @@ static void build_row_chunks(KBuild *k, void *user) {
     part = k_add(k, k_scale(k, part, parts), tile);
     reduce_set_parts(k, r, total);
 
+    reduce_bind_done(k, r, full);
     const KVar *accs[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
         accs[i] = kb_var(k, reduce_root_dtype(r->roots[i]), "acc");
@@ -106,16 +118,13 @@ static void build_row_chunks(KBuild *k, void *user) {
     }
     const KExpr *begin = k_scale_int(k, tile, chunk);
     const KExpr *end = k_min(k, k_add(k, begin, k_int(k, chunk)), k_size(k, piece->extent));
-    bool last = cut + 1 == reduced.n_pieces;
-    kb_piece_loop(k, last ? KL_VECTOR : KL_SERIAL, piece, begin, end);
-    Nest inner = nest_open(k, piece + 1, reduced.n_pieces - cut - 1, KL_VECTOR);
+    Nest inner = nest_open_reducing(k, piece, reduced.n_pieces - cut, begin, end);
     space_index(k, &r->space, &reduced, full);
     for (int32_t i = 0; i < r->n_roots; i++) {
         const KExpr *value = elemental_value(k, r->roots[i]->operands[0], full);
         kb_set(k, accs[i], reduction_combine(k, r->roots[i]->code, k_get(k, accs[i]), value));
     }
     nest_close(k, &inner);
-    kb_loop_end(k);
     const KExpr *at = k_add(k, k_scale(k, reduce_kept_flat(k, r, full), total), part);
     for (int32_t i = 0; i < r->n_roots; i++) {
         kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, k_get(k, accs[i]));
@@ -126,7 +135,7 @@ static void build_row_chunks(KBuild *k, void *user) {
     nest_close(k, &rows);
 }
 
-static void build_row_join(KBuild *k, void *user) {
+void reduce_build_join(KBuild *k, void *user) {
     Reduce *r = user;
     LoopPiece pieces[MAX_PIECES];
     int32_t count = kb_pieces(k, KEPT_KEY, type_elements(k->context, r->space.kept), pieces);
@@ -150,8 +159,13 @@ static void build_row_join(KBuild *k, void *user) {
     kb_loop_end(k);
     for (int32_t i = 0; i < r->n_roots; i++) {
         values[i] = kb_let(k, k_get(k, accs[i]), "sum");
+        if (r->values_only) {
+            kb_store(k, kb_temp_buffer(k, r->done_temps[r->n_done + i], true), flat, values[i]);
+        }
     }
-    reduce_finish_element(k, r, flat, values);
+    if (!r->values_only) {
+        reduce_finish_element(k, r, flat, values);
+    }
     nest_close(k, &rows);
 }
 
@@ -327,7 +341,7 @@ void reduce_make_temps(KBuild *k, Reduce *r) {
  * way. */
 static bool collect_roots(KBuild *k, Reduce *r) {
     BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
-        if (same_reduction(k, &r->space, op) && r->n_roots < MAX_ROOTS) {
+        if (reduce_same_space(k, &r->space, op) && r->n_roots < MAX_ROOTS) {
             r->roots[r->n_roots++] = op;
         }
     }
@@ -337,6 +351,15 @@ static bool collect_roots(KBuild *k, Reduce *r) {
         }
     }
     return r->n_roots > 0;
+}
+
+double reduce_block_chunk(KBuild *k, const ReduceSpace *space) {
+    double each = space->n_kept * space->n_reduced / (2.0 * kb_machine(k)->processors);
+    double chunk = BLOCK_CHUNK;
+    while (chunk < each && chunk < BLOCK_CHUNK_MOST) {
+        chunk *= 2;
+    }
+    return chunk;
 }
 
 /* For a block of threads: results a thread each where there is little to sum, else by columns, or
@@ -352,14 +375,10 @@ static void lower_reduce_block(KBuild *k, Reduce *r, double columns) {
         lower_row(k);
         return;
     }
-    double each = space->n_kept * space->n_reduced / (2.0 * machine->processors);
-    r->chunk = BLOCK_CHUNK;
-    while (r->chunk < each && r->chunk < BLOCK_CHUNK_MOST) {
-        r->chunk *= 2;
-    }
+    r->chunk = reduce_block_chunk(k, space);
     reduce_make_temps(k, r);
-    kb_kernel(k, "chunks", build_row_chunks, r);
-    kb_kernel(k, "chunks_join", build_row_join, r);
+    kb_kernel(k, "chunks", reduce_build_chunks, r);
+    kb_kernel(k, "chunks_join", reduce_build_join, r);
 }
 
 void lower_reduce(KBuild *k) {
@@ -393,8 +412,8 @@ void lower_reduce(KBuild *k) {
         }
     } else if (space->n_kept < FEW_ROWS && space->n_reduced > LONG_ROW) {
         reduce_make_temps(k, &r);
-        kb_kernel(k, "chunks", build_row_chunks, &r);
-        kb_kernel(k, "chunks_join", build_row_join, &r);
+        kb_kernel(k, "chunks", reduce_build_chunks, &r);
+        kb_kernel(k, "chunks_join", reduce_build_join, &r);
     } else {
         lower_row(k);
     }

@@ -4,7 +4,13 @@
 
 #include "codegen/lower/lower.h"
 
-enum { MAX_ROOTS = 16, KEPT_KEY = 1 << 20, REDUCED_KEY = 1 << 21 };
+enum {
+    MAX_ROOTS = 16,
+    KEPT_KEY = 1 << 20,
+    REDUCED_KEY = 1 << 21,
+    BLOCK_CHUNK = 2048, /* least and most elements of a partial result, for a block of threads */
+    BLOCK_CHUNK_MOST = 65536
+};
 
 typedef struct Reduce {
     ReduceSpace space;
@@ -14,8 +20,14 @@ typedef struct Reduce {
     const Size *parts;        /* partial results per kept element, set by the first stage */
     bool staged;
     double chunk; /* elements of one partial result */
-    /* Blocks of threads by columns: a tile has `width` columns and `groups` threads each, for runs
-     * of `rows` rows of the first reduced piece. */
+    /* Reductions that are finished: values of the kept elements, in temps. `values_only`: so are
+     * these roots' values to be kept, instead of stored results. */
+    const Op *done[MAX_ROOTS];
+    int32_t done_temps[MAX_ROOTS];
+    int32_t n_done;
+    bool values_only;
+    /* Blocks of threads by columns: a tile has `width` columns and `groups` threads each, over
+     * about `rows` rows. */
     int64_t width, groups, rows;
 } Reduce;
 
@@ -30,7 +42,17 @@ void reduce_make_temps(KBuild *k, Reduce *r);
 /* The kept axes behind the last reduced one begin here. */
 int32_t reduce_column_axes(const ReduceSpace *space);
 
+/* Kernels over the roots: chunks of the rows, then their partial results. */
+void reduce_build_chunks(KBuild *k, void *user);
+void reduce_build_join(KBuild *k, void *user);
+bool reduce_same_space(KBuild *k, const ReduceSpace *space, const Op *op);
+double reduce_block_chunk(KBuild *k, const ReduceSpace *space); /* elements of a partial result */
+/* Binds what is done at the kept entries of a full index. */
+void reduce_bind_done(KBuild *k, const Reduce *r, const KExpr *const *full);
+
 /* reduce_block.c: by columns, for blocks of threads. */
 void reduce_columns_block(KBuild *k, Reduce *r);
+/* row_block.c: few long rows in stages, for blocks of threads; false: not a case for that. */
+bool lower_row_block(KBuild *k, const ReduceSpace *space);
 
 #endif

@@ -139,14 +139,20 @@ static void build_columns(KBuild *k, void *user) {
     const KExpr *number = kb_grid(k, size_cdiv(k->context, tile.n_columns, width), "columns");
     tile.first = k_scale_int(k, number, r->width);
     const Size *extent = reduced.pieces[0].extent;
+    double inner = 1; /* rows for each place of the first piece */
+    for (int32_t i = 1; i < reduced.n_pieces; i++) {
+        inner *= (double)size_nominal(reduced.pieces[i].extent, UNKNOWN_SIZE);
+    }
+    int64_t chunk = (int64_t)((double)r->rows / (inner > 1 ? inner : 1));
+    chunk = chunk > 1 ? chunk : 1;
     tile.begin = k_int(k, 0);
     tile.end = k_size(k, extent);
     if (r->staged) {
-        const Size *parts = size_cdiv(k->context, extent, size_const(k->context, r->rows));
+        const Size *parts = size_cdiv(k->context, extent, size_const(k->context, chunk));
         tile.part = kb_grid(k, parts, "part");
         n_open++;
-        tile.begin = k_scale_int(k, tile.part, r->rows);
-        tile.end = k_min(k, k_add(k, tile.begin, k_int(k, r->rows)), tile.end);
+        tile.begin = k_scale_int(k, tile.part, chunk);
+        tile.end = k_min(k, k_add(k, tile.begin, k_int(k, chunk)), tile.end);
         tile.end = kb_let(k, tile.end, "end");
         reduce_set_parts(k, r, parts);
     }

@@ -1,7 +1,7 @@
 /* Form "row": reductions that share their kept axes, each followed by maps. A tile does some rows,
  * one after the other: the reductions' loops (placed by elemental_value, scalars in registers),
  * then the loop that writes the results that range over the whole row. */
-#include "codegen/lower/lower.h"
+#include "codegen/lower/reduce.h"
 
 typedef struct RowBuild {
     ReduceSpace space;
@@ -11,8 +11,6 @@ typedef struct RowBuild {
 } RowBuild;
 
 enum {
-    KEPT_KEY = 1 << 20,
-    REDUCED_KEY = 1 << 21,
     LONG_ROW = 4096 /* elements that keep a whole block busy */
 };
 
@@ -75,6 +73,9 @@ void lower_row(KBuild *k) {
     double rows = TILE_BYTES / (8 * length);
     build.rows = rows < 1 ? 1 : (int64_t)rows;
     if (kb_is_block(k)) {
+        if (lower_row_block(k, &build.space)) {
+            return;
+        }
         build.rows = block_rows(k, &build);
         kb_reduce_serially(k, build.in_threads);
     }

@@ -26,6 +26,37 @@ Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last) {
     return nest;
 }
 
+/* One loop over all pieces, their places taken from its variable. */
+static bool open_flat(KBuild *k, LoopPiece *pieces, int32_t count, const KExpr *begin,
+                      const KExpr *end) {
+    Context *context = kb_context(k);
+    const Size *inner = size_const(context, 1);
+    for (int32_t i = 1; i < count; i++) {
+        inner = size_mul(context, inner, pieces[i].extent);
+    }
+    if (count < 2 || !size_is_const(inner, NULL)) {
+        return false;
+    }
+    const KExpr *rest = kb_loop(k, KL_VECTOR, k_scale(k, begin, inner), k_scale(k, end, inner),
+                                size_mul(context, pieces[0].extent, inner), "q");
+    for (int32_t i = count - 1; i > 0; i--) {
+        k_divmod(k, rest, pieces[i].extent, &rest, &pieces[i].var);
+    }
+    pieces[0].var = rest;
+    return true;
+}
+
+Nest nest_open_reducing(KBuild *k, LoopPiece *pieces, int32_t count, const KExpr *begin,
+                        const KExpr *end) {
+    if (kb_is_block(k) && open_flat(k, pieces, count, begin, end)) {
+        return (Nest){1};
+    }
+    kb_piece_loop(k, count == 1 ? KL_VECTOR : KL_SERIAL, pieces, begin, end);
+    Nest nest = nest_open(k, pieces + 1, count - 1, KL_VECTOR);
+    nest.n_open++;
+    return nest;
+}
+
 void nest_close(KBuild *k, Nest *nest) {
     for (; nest->n_open > 0; nest->n_open--) {
         kb_loop_end(k);
