@@ -128,8 +128,9 @@ static bool run_objective(Train *t, int32_t index) {
     if (!good || !scaling_of_gradients(t) || !clip_gradients(t)) {
         return false;
     }
+    Value *norm_fine = train_unary(t, OP_isfinite, t->norm2);
     Value *loss_fine = train_unary(t, OP_isfinite, t->loss);
-    Value *fine = train_binary(t, OP_and, loss_fine, train_unary(t, OP_isfinite, t->norm2));
+    Value *fine = train_binary(t, OP_and, loss_fine, norm_fine);
     if (t->scale) {
         t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, loss_fine) : loss_fine;
     }
