@@ -180,6 +180,39 @@ static dlc_status no_such(const dlc_plan *plan, const char *what, size_t index) 
                         index);
 }
 
+size_t dlc_plan_target_count(const dlc_plan *plan) {
+    return (size_t)plan->file.n_targets;
+}
+
+dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out) {
+    if (index >= (size_t)plan->file.n_targets) {
+        return no_such(plan, "target", index);
+    }
+    const PlanTables *tables = &plan->file.targets[index];
+    *out = (dlc_target_info){plan_text(&plan->file, tables->target->device),
+                             plan_text(&plan->file, tables->target->machine),
+                             (size_t)tables->n_kernels, (size_t)tables->n_image};
+    return DLC_OK;
+}
+
+dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
+    if (index >= (size_t)plan->file.n_targets) {
+        return no_such(plan, "target", index);
+    }
+    const PlanTarget *target = plan->file.targets[index].target;
+    const DeviceOps *ops = device_find(plan_text(&plan->file, target->device));
+    char message[DEVICE_MESSAGE_BYTES] = "this library knows no such device";
+    if (ops && target->abi == KERNEL_ABI_VERSION &&
+        ops->supports(plan_text(&plan->file, target->machine),
+                      plan_text(&plan->file, target->features), "", message)) {
+        return DLC_OK;
+    }
+    return context_fail(plan->context, DLC_ERROR_UNSUPPORTED, "%s",
+                        ops && target->abi != KERNEL_ABI_VERSION
+                            ? "its code is of another version than this library"
+                            : message);
+}
+
 dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
     if (index >= (size_t)plan->file.n_dims) {
         return no_such(plan, "dim", index);

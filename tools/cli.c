@@ -250,3 +250,18 @@ void cli_log(void *user, dlc_log_level level, const char *text) {
     (void)user;
     fprintf(stderr, "%s%s\n", level == DLC_LOG_WARNING ? "warning: " : "", text);
 }
+
+void cli_json_text(const char *text, FILE *to) {
+    putc('"', to);
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            fprintf(to, "\\%c", c);
+        } else if (c < 0x20) {
+            fprintf(to, "\\u%04x", c);
+        } else {
+            putc(c, to);
+        }
+    }
+    putc('"', to);
+}

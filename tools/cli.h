@@ -66,6 +66,8 @@ int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status
 const char *cli_amount(double value, const char *unit, char *text);
 const char *cli_bytes(double value, char *text);      /* KiB, MiB, GiB */
 const char *cli_duration(double seconds, char *text); /* "1:02:03", "4.2 s" */
+/* Quoted and escaped as JSON wants it. */
+void cli_json_text(const char *text, FILE *to);
 /* A log hook that writes to standard error. */
 void cli_log(void *user, dlc_log_level level, const char *text);
 

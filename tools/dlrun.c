@@ -1,41 +1,21 @@
 /* dlrun: trains, evaluates, runs, times and inspects plans. This file chooses the command and opens
- * plans; the commands are in dlrun_train.c and dlrun_run.c. */
+ * plans; the commands are in dlrun_train.c, dlrun_run.c and dlrun_inspect.c. */
 #include "tools/dlrun.h"
 #include <string.h>
 
-int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
-                const RunOptions *run, int (*cancel)(void *user)) {
+int plan_parse(const CliCommand *command, int argc, char **argv, const char **out_plan) {
+    size_t count = 0;
+    int status = cli_parse(command, argc, argv, out_plan, 1, &count);
+    return status < 0 && count == 0 ? cli_wrong(command, "no plan given") : status;
+}
+
+static int context_open(Opened *opened, const CliCommand *command, const char *plan_path,
+                        unsigned flags, int (*cancel)(void *user)) {
+    dlc_context_options options = {.struct_size = sizeof options, .log = cli_log, .cancel = cancel};
     *opened = (Opened){0};
-    CliBindings bindings;
-    if (!cli_bindings(command, &run->bindings, &bindings)) {
-        return 2;
-    }
-    int poison = 0;
-    if (run->poison) {
-        if (strcmp(run->poison, "A") != 0 && strcmp(run->poison, "B") != 0) {
-            return cli_wrong(command, "--poison takes A or B, not '%s'", run->poison);
-        }
-        poison = run->poison[0] == 'A' ? 1 : 2;
-    }
-    dlc_context_options context_options = {
-        .struct_size = sizeof context_options, .log = cli_log, .cancel = cancel};
-    dlc_status status = dlc_context_create(&context_options, &opened->context);
+    dlc_status status = dlc_context_create(&options, &opened->context);
     if (status == DLC_OK) {
-        status = dlc_plan_load(opened->context, plan_path,
-                               run->no_native ? (unsigned)DLC_PLAN_NO_NATIVE : 0, &opened->plan);
-    }
-    if (status == DLC_OK) {
-        dlc_session_options session_options = {
-            .struct_size = sizeof session_options,
-            .bindings = bindings.items,
-            .n_bindings = bindings.count,
-            .device = run->device,
-            .threads = (int)run->threads,
-            .has_seed = run->seed >= 0,
-            .seed = run->seed,
-            .poison = poison,
-        };
-        status = dlc_session_create(opened->plan, &session_options, &opened->session);
+        status = dlc_plan_load(opened->context, plan_path, flags, &opened->plan);
     }
     if (status != DLC_OK) {
         int code = cli_failed(command, opened->context, status);
@@ -45,11 +25,77 @@ int opened_open(Opened *opened, const CliCommand *command, const char *plan_path
     return 0;
 }
 
+int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path) {
+    return context_open(opened, command, plan_path, 0, NULL);
+}
+
+int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
+                const RunOptions *run, int (*cancel)(void *user)) {
+    CliBindings bindings;
+    if (!cli_bindings(command, &run->bindings, &bindings)) {
+        return 2;
+    }
+    if (run->poison && strcmp(run->poison, "A") != 0 && strcmp(run->poison, "B") != 0) {
+        return cli_wrong(command, "--poison takes A or B, not '%s'", run->poison);
+    }
+    bool guarded = run->arena && strcmp(run->arena, "guarded") == 0;
+    if (run->arena && !guarded && strcmp(run->arena, "packed") != 0) {
+        return cli_wrong(command, "--arena takes packed or guarded, not '%s'", run->arena);
+    }
+    int code = context_open(opened, command, plan_path,
+                            run->no_native ? (unsigned)DLC_PLAN_NO_NATIVE : 0, cancel);
+    if (code != 0) {
+        return code;
+    }
+    dlc_session_options options = {
+        .struct_size = sizeof options,
+        .bindings = bindings.items,
+        .n_bindings = bindings.count,
+        .device = run->device,
+        .threads = (int)run->threads,
+        .has_seed = run->seed >= 0,
+        .seed = run->seed,
+        .poison = !run->poison            ? 0
+                  : run->poison[0] == 'A' ? 1
+                                          : 2,
+        .guarded = guarded,
+    };
+    dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
+    if (status != DLC_OK) {
+        code = cli_failed(command, opened->context, status);
+        opened_close(opened);
+    }
+    return code;
+}
+
 void opened_close(Opened *opened) {
     dlc_session_destroy(opened->session);
     dlc_plan_destroy(opened->plan);
     dlc_context_destroy(opened->context);
     *opened = (Opened){0};
+}
+
+void device_note(const Opened *opened, const RunOptions *run) {
+    const char *device = dlc_session_describe(opened->session);
+    if (run->device || strncmp(device, "cpu ", 4) != 0 || strstr(device, "; not ")) {
+        fprintf(stderr, "note: device %s\n", device);
+    }
+}
+
+int plan_entry_index(const dlc_plan *plan, const char *name) {
+    static const char *const purposes[] = {"infer", "eval", "train", "init"};
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        dlc_entry_info info;
+        if (dlc_plan_entry(plan, i, &info) != DLC_OK) {
+            continue;
+        }
+        const char *dot = strrchr(info.name, '.');
+        if (!strcmp(info.name, name) || (dot && !strcmp(dot + 1, name)) ||
+            (info.purpose < 4 && !strcmp(purposes[info.purpose], name))) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 static const char help_text[] =

@@ -9,11 +9,10 @@ int dlrun_train(int argc, char **argv);
 int dlrun_eval(int argc, char **argv);
 int dlrun_infer(int argc, char **argv); /* also "dlrun PLAN" */
 int dlrun_bench(int argc, char **argv);
-int dlrun_inspect(int argc, char **argv);
 
 /* Options that every command which opens a session has. */
 typedef struct RunOptions {
-    const char *device, *poison;
+    const char *device, *poison, *arena;
     CliList bindings;
     int64_t threads, seed;
     bool no_native;
@@ -23,7 +22,13 @@ typedef struct RunOptions {
  * plan's own. */
 #define RUN_OPTION_ROWS(run)                                                                       \
     {"--define", "-D", CLI_LIST, &(run).bindings, 0, "DIM=N", "bind a free size"},                 \
-        {"--device", NULL, CLI_TEXT, &(run).device, 0, "DEVICE", "cpu"},                           \
+        {"--device",                                                                               \
+         NULL,                                                                                     \
+         CLI_TEXT,                                                                                 \
+         &(run).device,                                                                            \
+         0,                                                                                        \
+         "DEVICE",                                                                                 \
+         "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have)"},          \
         {"--threads",                                                                              \
          NULL,                                                                                     \
          CLI_INT,                                                                                  \
@@ -45,6 +50,13 @@ typedef struct RunOptions {
          0,                                                                                        \
          "A|B",                                                                                    \
          "fill dead memory with a pattern (for tests)"},                                           \
+        {"--arena",                                                                                \
+         NULL,                                                                                     \
+         CLI_TEXT,                                                                                 \
+         &(run).arena,                                                                             \
+         0,                                                                                        \
+         "packed|guarded",                                                                         \
+         "guarded: each value in memory of its own (for memory checkers)"},                        \
     {                                                                                              \
         "--no-native", NULL, CLI_FLAG, &(run).no_native, 0, NULL,                                  \
             "compile anew from the plan's portable part"                                           \
@@ -60,6 +72,16 @@ typedef struct Opened {
 /* 0, or the exit status after a message. `cancel` may be NULL. */
 int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
                 const RunOptions *run, int (*cancel)(void *user));
+/* Context and plan only. */
+int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path);
 void opened_close(Opened *opened);
+/* Parses a command line of one plan; -1: go on, else the exit status. */
+int plan_parse(const CliCommand *command, int argc, char **argv, const char **out_plan);
+/* Says on standard error which device runs the plan, where that is not plainly the CPU. */
+void device_note(const Opened *opened, const RunOptions *run);
+
+int dlrun_inspect(int argc, char **argv); /* dlrun_inspect.c */
+/* The index of the plan's entry by name or purpose; -1: none. */
+int plan_entry_index(const dlc_plan *plan, const char *name);
 
 #endif

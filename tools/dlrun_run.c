@@ -1,4 +1,4 @@
-/* dlrun eval, infer, bench and inspect. */
+/* dlrun eval, infer and bench. */
 #include "tools/dlrun.h"
 #include <math.h>
 #include <stdlib.h>
@@ -25,11 +25,15 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
     int code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
     for (size_t i = 0; code == 0 && i < count && i < 64; i++) {
         if (json) {
-            printf("%s\"%s\": %.9g%s", i ? ", " : "{", metrics[i].name, metrics[i].value,
-                   i + 1 == count ? "}\n" : "");
+            printf("%s\"%s\": %.9g", i ? ", " : "{", metrics[i].name, metrics[i].value);
         } else {
             printf("%s %.6g\n", metrics[i].name, metrics[i].value);
         }
+    }
+    if (code == 0 && json) {
+        fputs(count ? ", \"device\": " : "{\"device\": ", stdout);
+        cli_json_text(dlc_session_describe(opened->session), stdout);
+        puts("}");
     }
     dlc_dataset_destroy(data);
     return code;
@@ -58,20 +62,19 @@ int dlrun_eval(int argc, char **argv) {
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
-    size_t count = 0;
-    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
-    if (status >= 0) {
-        return status;
+    int code = plan_parse(&command, argc, argv, &plan);
+    if (code >= 0) {
+        return code;
     }
-    if (count == 0 || !weights || !data) {
-        return cli_wrong(&command, "%s is needed",
-                         count == 0 ? "a plan"
-                         : !weights ? "--weights W"
-                                    : "--data F");
+    if (!weights || !data) {
+        return cli_wrong(&command, "%s is needed", !weights ? "--weights W" : "--data F");
     }
     Opened opened;
-    int code = opened_open(&opened, &command, plan, &run, NULL);
+    code = opened_open(&opened, &command, plan, &run, NULL);
     if (code == 0) {
+        if (!json) {
+            device_note(&opened, &run);
+        }
         code = eval_opened(&command, &opened, weights, data, batch, &data_options, json);
         opened_close(&opened);
     }
@@ -147,25 +150,8 @@ static dlc_status write_outputs(Opened *opened, const char *entry, const CliList
     return status;
 }
 
-/* The index of the plan's entry by name or purpose; -1: none. */
-static int find_entry(dlc_plan *plan, const char *name) {
-    static const char *const purposes[] = {"infer", "eval", "train", "init"};
-    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        dlc_entry_info info;
-        if (dlc_plan_entry(plan, i, &info) != DLC_OK) {
-            continue;
-        }
-        const char *dot = strrchr(info.name, '.');
-        if (!strcmp(info.name, name) || (dot && !strcmp(dot + 1, name)) ||
-            (info.purpose < 4 && !strcmp(purposes[info.purpose], name))) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
 static void print_outputs(Opened *opened, const char *entry) {
-    int at = find_entry(opened->plan, entry);
+    int at = plan_entry_index(opened->plan, entry);
     dlc_entry_info info;
     if (at < 0 || dlc_plan_entry(opened->plan, (size_t)at, &info) != DLC_OK) {
         return;
@@ -227,17 +213,14 @@ int dlrun_infer(int argc, char **argv) {
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
-    size_t count = 0;
-    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
-    if (status >= 0) {
-        return status;
-    }
-    if (count == 0) {
-        return cli_wrong(&command, "no plan given");
+    int code = plan_parse(&command, argc, argv, &plan);
+    if (code >= 0) {
+        return code;
     }
     Opened opened;
-    int code = opened_open(&opened, &command, plan, &run, NULL);
+    code = opened_open(&opened, &command, plan, &run, NULL);
     if (code == 0) {
+        device_note(&opened, &run);
         code = infer_opened(&command, &opened, entry, weights, &inputs, &outputs);
         opened_close(&opened);
     }
@@ -246,27 +229,39 @@ int dlrun_infer(int argc, char **argv) {
 
 /* -- bench -- */
 
-static void print_bench(const char *entry, const dlc_bench_result *r, bool json) {
+static void print_rate(const char *what, double rate, double peak, const char *unit) {
+    char a[32], b[32];
+    printf("  %s %s", what, cli_amount(rate, unit, a));
+    if (peak > 0) {
+        printf(", %.1f %% of this machine's %s", 100 * rate / peak, cli_amount(peak, unit, b));
+    }
+    putchar('\n');
+}
+
+static void print_bench(const char *entry, const dlc_bench_result *r, const char *device,
+                        bool json) {
     double flops = r->flops / r->median, bytes = r->bytes / r->median;
     double items = (double)r->rows / r->median;
     if (json) {
         printf("{\"entry\": \"%s\", \"repeats\": %lld, \"median_s\": %.9g, \"p10_s\": %.9g, "
                "\"p90_s\": %.9g, \"rows\": %lld, \"rows_per_s\": %.6g, \"flops_per_s\": %.6g, "
-               "\"bytes_per_s\": %.6g, \"peak_flops_per_s\": %.6g, \"peak_bytes_per_s\": %.6g}\n",
+               "\"bytes_per_s\": %.6g, \"peak_flops_per_s\": %.6g, \"peak_bytes_per_s\": %.6g, "
+               "\"device\": ",
                entry, (long long)r->repeats, r->median, r->p10, r->p90, (long long)r->rows, items,
                flops, bytes, r->peak_flops, r->peak_bytes);
+        cli_json_text(device, stdout);
+        puts("}");
         return;
     }
     char a[32], b[32], c[32];
     printf("%s: median %s, p10 %s, p90 %s over %lld runs\n", entry, cli_duration(r->median, a),
            cli_duration(r->p10, b), cli_duration(r->p90, c), (long long)r->repeats);
+    printf("  device     %s\n", device);
     if (r->rows > 0) {
         printf("  %s of batch %lld\n", cli_amount(items, "items/s", a), (long long)r->rows);
     }
-    printf("  arithmetic %s, %.1f %% of this machine's %s\n", cli_amount(flops, "FLOP/s", a),
-           100 * flops / r->peak_flops, cli_amount(r->peak_flops, "FLOP/s", b));
-    printf("  memory     %s, %.1f %% of this machine's %s\n", cli_amount(bytes, "B/s", a),
-           100 * bytes / r->peak_bytes, cli_amount(r->peak_bytes, "B/s", b));
+    print_rate("arithmetic", flops, r->peak_flops, "FLOP/s");
+    print_rate("memory    ", bytes, r->peak_bytes, "B/s");
 }
 
 int dlrun_bench(int argc, char **argv) {
@@ -289,153 +284,25 @@ int dlrun_bench(int argc, char **argv) {
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
-    size_t count = 0;
-    int status = cli_parse(&command, argc, argv, &plan, 1, &count);
-    if (status >= 0) {
-        return status;
-    }
-    if (count == 0) {
-        return cli_wrong(&command, "no plan given");
+    int code = plan_parse(&command, argc, argv, &plan);
+    if (code >= 0) {
+        return code;
     }
     Opened opened;
-    int code = opened_open(&opened, &command, plan, &run, NULL);
+    code = opened_open(&opened, &command, plan, &run, NULL);
     if (code != 0) {
         return code;
     }
     if (!entry) {
-        entry = find_entry(opened.plan, "train") >= 0 ? "train" : "infer";
+        entry = plan_entry_index(opened.plan, "train") >= 0 ? "train" : "infer";
     }
     dlc_bench_result result = {.struct_size = sizeof result};
     dlc_status bench = dlc_bench(opened.session, entry, &options, &result);
     if (bench == DLC_OK) {
-        print_bench(entry, &result, json);
+        print_bench(entry, &result, dlc_session_describe(opened.session), json);
     } else {
         code = cli_failed(&command, opened.context, bench);
     }
     opened_close(&opened);
-    return code;
-}
-
-/* -- inspect -- */
-
-static const char *role_text(dlc_tensor_role role) {
-    static const char *const names[] = {"input",  "param",  "state", "cache", "slot",
-                                        "output", "metric", "loss",  "info"};
-    return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "?";
-}
-
-static void inspect_entry(dlc_plan *plan, size_t index, const CliBindings *bindings) {
-    dlc_entry_info info;
-    dlc_entry_summary s;
-    char a[32], b[32];
-    if (dlc_plan_entry(plan, index, &info) != DLC_OK) {
-        return;
-    }
-    printf("entry %s\n", info.name);
-    if (dlc_plan_summarize(plan, info.name, bindings->items, bindings->count, &s) == DLC_OK) {
-        printf("  %s, peak memory %s, %lld launches of %lld kernels\n",
-               cli_amount(s.flops, "FLOP", a), cli_bytes((double)s.peak_bytes, b),
-               (long long)s.commands, (long long)s.kernels);
-    }
-    for (size_t i = 0; i < info.n_tensors; i++) {
-        dlc_tensor_info tensor;
-        if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&
-            tensor.role != DLC_ROLE_PARAM && tensor.role != DLC_ROLE_SLOT &&
-            tensor.role != DLC_ROLE_STATE) {
-            printf("  %-7s %-20s %s\n", role_text(tensor.role), tensor.name, tensor.type);
-        }
-    }
-}
-
-static void inspect_plan(dlc_plan *plan, const CliBindings *bindings) {
-    static const char *const settings[] = {"batch",     "epochs",    "steps",      "seed",
-                                           "optimizer", "precision", "accumulate", "mesh"};
-    printf("model %s: %s parameters, %zu kernels\n", dlc_plan_model(plan),
-           dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan));
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        const char *text = dlc_plan_setting(plan, settings[i]);
-        if (text) {
-            printf("  %-10s %s\n", settings[i], text);
-        }
-    }
-    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
-        dlc_dim_info dim;
-        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
-            printf("dim %s: from %lld", dim.name, (long long)dim.low);
-            if (dim.high != INT64_MAX) {
-                printf(" to %lld", (long long)dim.high);
-            }
-            if (dim.divisor > 1) {
-                printf(", a multiple of %lld", (long long)dim.divisor);
-            }
-            putchar('\n');
-        }
-    }
-    for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
-        dlc_tensor_info tensor;
-        if (dlc_plan_variable(plan, i, &tensor) == DLC_OK && tensor.role != DLC_ROLE_SLOT) {
-            printf("%-7s %-32s %s\n", role_text(tensor.role), tensor.name, tensor.type);
-        }
-    }
-    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        inspect_entry(plan, i, bindings);
-    }
-}
-
-int dlrun_inspect(int argc, char **argv) {
-    const char *path = NULL;
-    bool manifest = false, commands = false, ir = false;
-    CliList list = {.count = 0};
-    const CliOption table[] = {
-        {"--define", "-D", CLI_LIST, &list, 0, "DIM=N", "free sizes, for memory and arithmetic"},
-        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest"},
-        {"--commands", NULL, CLI_FLAG, &commands, 0, NULL,
-         "the schedule: commands, buffers, kernels"},
-        {"--ir", NULL, CLI_FLAG, &ir, 0, NULL, "the portable IR"},
-    };
-    const CliCommand command = {
-        .program = "dlrun inspect",
-        .usage = "dlrun inspect PLAN [options]",
-        .about = "Says what a plan holds.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
-    };
-    size_t count = 0;
-    int status = cli_parse(&command, argc, argv, &path, 1, &count);
-    if (status >= 0) {
-        return status;
-    }
-    CliBindings bindings;
-    if (count == 0) {
-        return cli_wrong(&command, "no plan given");
-    }
-    if (!cli_bindings(&command, &list, &bindings)) {
-        return 2;
-    }
-    dlc_context_options context_options = {.struct_size = sizeof context_options, .log = cli_log};
-    dlc_context *context = NULL;
-    dlc_plan *plan = NULL;
-    dlc_status loaded = dlc_context_create(&context_options, &context);
-    if (loaded == DLC_OK) {
-        loaded = dlc_plan_load(context, path, 0, &plan);
-    }
-    int code = 0;
-    char *text = NULL;
-    if (loaded != DLC_OK) {
-        code = cli_failed(&command, context, loaded);
-    } else if (manifest) {
-        puts(dlc_plan_manifest(plan));
-    } else if (ir) {
-        fputs(dlc_plan_ir(plan), stdout);
-    } else if (commands) {
-        loaded = dlc_plan_describe(plan, &text);
-        code = loaded == DLC_OK ? 0 : cli_failed(&command, context, loaded);
-        fputs(text ? text : "", stdout);
-        dlc_text_free(context, text);
-    } else {
-        inspect_plan(plan, &bindings);
-    }
-    dlc_plan_destroy(plan);
-    dlc_context_destroy(context);
     return code;
 }

@@ -183,10 +183,10 @@ static void say_end(const TrainOptions *options, const dlc_train_result *result,
                (long long)result->steps_done, (long long)result->steps, result->last_loss,
                cli_duration(result->seconds, time));
     }
-    if (options->save) {
+    if (options->save && !options->quiet) {
         printf("weights: %s\n", options->save);
     }
-    if (!result->finished) {
+    if (!result->finished && (!options->quiet || cancelled)) {
         if (options->checkpoint) {
             printf("to go on: the same command with --resume%s\n",
                    options->stop_after ? " and without --stop-after" : "");
@@ -274,6 +274,18 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     return code;
 }
 
+static void say_device(const Opened *opened, const Progress *progress) {
+    const char *device = dlc_session_describe(opened->session);
+    if (!progress->quiet) {
+        printf("device: %s\n", device);
+    }
+    if (progress->log) {
+        fputs("{\"kind\": \"start\", \"device\": ", progress->log);
+        cli_json_text(device, progress->log);
+        fputs("}\n", progress->log);
+    }
+}
+
 static int train_plan(const CliCommand *command, const TrainOptions *options) {
     Progress progress = {.terminal = isatty(STDOUT_FILENO), .quiet = options->quiet};
     if (options->resume && !options->checkpoint) {
@@ -293,6 +305,7 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
     Opened opened;
     int code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
     if (code == 0) {
+        say_device(&opened, &progress);
         code = train_with_data(command, options, &opened, &progress);
         opened_close(&opened);
     }
@@ -352,13 +365,6 @@ int dlrun_train(int argc, char **argv) {
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
-    size_t count = 0;
-    int status = cli_parse(&command, argc, argv, &options.plan, 1, &count);
-    if (status >= 0) {
-        return status;
-    }
-    if (count == 0) {
-        return cli_wrong(&command, "no plan given");
-    }
-    return train_plan(&command, &options);
+    int status = plan_parse(&command, argc, argv, &options.plan);
+    return status >= 0 ? status : train_plan(&command, &options);
 }

@@ -204,6 +204,17 @@ DLC_API const char *dlc_plan_setting(const dlc_plan *plan, const char *name);
 /* The portable IR text; lent by the plan. */
 DLC_API const char *dlc_plan_ir(const dlc_plan *plan);
 
+/* An image in the plan: the whole program for one kind of machine. */
+typedef struct dlc_target_info {
+    const char *device, *machine; /* "cpu" and "x86-64-v3"; live as long as the plan */
+    size_t n_kernels;
+    size_t image_bytes;
+} dlc_target_info;
+DLC_API size_t dlc_plan_target_count(const dlc_plan *plan);
+DLC_API dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out);
+/* Whether this machine can run it: DLC_ERROR_UNSUPPORTED, and the error says what is missing. */
+DLC_API DLC_MUST_USE dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index);
+
 /* A size known only at run time. */
 typedef struct dlc_dim_info {
     const char *name;

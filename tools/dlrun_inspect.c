@@ -1,0 +1,131 @@
+/* dlrun inspect: what a plan holds. */
+#include "tools/dlrun.h"
+
+static const char *role_text(dlc_tensor_role role) {
+    static const char *const names[] = {"input",  "param",  "state", "cache", "slot",
+                                        "output", "metric", "loss",  "info"};
+    return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "?";
+}
+
+static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings *bindings) {
+    dlc_entry_info info;
+    dlc_entry_summary s;
+    char a[32], b[32];
+    if (dlc_plan_entry(plan, index, &info) != DLC_OK) {
+        return;
+    }
+    printf("entry %s\n", info.name);
+    if (dlc_plan_summarize(plan, info.name, bindings->items, bindings->count, &s) == DLC_OK) {
+        printf("  %s, peak memory %s, %lld launches of %lld kernels\n",
+               cli_amount(s.flops, "FLOP", a), cli_bytes((double)s.peak_bytes, b),
+               (long long)s.commands, (long long)s.kernels);
+    }
+    for (size_t i = 0; i < info.n_tensors; i++) {
+        dlc_tensor_info tensor;
+        if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&
+            tensor.role != DLC_ROLE_PARAM && tensor.role != DLC_ROLE_SLOT &&
+            tensor.role != DLC_ROLE_STATE) {
+            printf("  %-7s %-20s %s\n", role_text(tensor.role), tensor.name, tensor.type);
+        }
+    }
+}
+
+/* Each image, and whether this machine can run it. */
+static void inspect_targets(const Opened *opened) {
+    dlc_target_info info;
+    char size[32];
+    for (size_t i = 0; i < dlc_plan_target_count(opened->plan); i++) {
+        if (dlc_plan_target(opened->plan, i, &info) != DLC_OK) {
+            continue;
+        }
+        bool runs = dlc_plan_target_check(opened->plan, i) == DLC_OK;
+        printf("target %s:%s: %zu kernels, %s%s%s\n", info.device, info.machine, info.n_kernels,
+               cli_bytes((double)info.image_bytes, size),
+               runs ? "" : "; not here: ", runs ? "" : dlc_last_error(opened->context));
+    }
+}
+
+static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
+    const dlc_plan *plan = opened->plan;
+    static const char *const settings[] = {"batch",     "epochs",    "steps",      "seed",
+                                           "optimizer", "precision", "accumulate", "mesh"};
+    printf("model %s: %s parameters, %zu kernels\n", dlc_plan_model(plan),
+           dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan));
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        const char *text = dlc_plan_setting(plan, settings[i]);
+        if (text) {
+            printf("  %-10s %s\n", settings[i], text);
+        }
+    }
+    inspect_targets(opened);
+    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
+        dlc_dim_info dim;
+        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
+            printf("dim %s: from %lld", dim.name, (long long)dim.low);
+            if (dim.high != INT64_MAX) {
+                printf(" to %lld", (long long)dim.high);
+            }
+            if (dim.divisor > 1) {
+                printf(", a multiple of %lld", (long long)dim.divisor);
+            }
+            putchar('\n');
+        }
+    }
+    for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
+        dlc_tensor_info tensor;
+        if (dlc_plan_variable(plan, i, &tensor) == DLC_OK && tensor.role != DLC_ROLE_SLOT) {
+            printf("%-7s %-32s %s\n", role_text(tensor.role), tensor.name, tensor.type);
+        }
+    }
+    for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
+        inspect_entry(plan, i, bindings);
+    }
+}
+
+int dlrun_inspect(int argc, char **argv) {
+    const char *path = NULL;
+    bool manifest = false, commands = false, ir = false;
+    CliList list = {.count = 0};
+    const CliOption table[] = {
+        {"--define", "-D", CLI_LIST, &list, 0, "DIM=N", "free sizes, for memory and arithmetic"},
+        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest"},
+        {"--commands", NULL, CLI_FLAG, &commands, 0, NULL,
+         "the schedule: commands, buffers, kernels"},
+        {"--ir", NULL, CLI_FLAG, &ir, 0, NULL, "the portable IR"},
+    };
+    const CliCommand command = {
+        .program = "dlrun inspect",
+        .usage = "dlrun inspect PLAN [options]",
+        .about = "Says what a plan holds.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+    };
+    int code = plan_parse(&command, argc, argv, &path);
+    CliBindings bindings;
+    if (code >= 0) {
+        return code;
+    }
+    if (!cli_bindings(&command, &list, &bindings)) {
+        return 2;
+    }
+    Opened opened;
+    code = opened_plan(&opened, &command, path);
+    if (code != 0) {
+        return code;
+    }
+    char *text = NULL;
+    if (manifest) {
+        puts(dlc_plan_manifest(opened.plan));
+    } else if (ir) {
+        fputs(dlc_plan_ir(opened.plan), stdout);
+    } else if (commands) {
+        dlc_status status = dlc_plan_describe(opened.plan, &text);
+        code = status == DLC_OK ? 0 : cli_failed(&command, opened.context, status);
+        fputs(text ? text : "", stdout);
+        dlc_text_free(opened.context, text);
+    } else {
+        inspect_plan(&opened, &bindings);
+    }
+    opened_close(&opened);
+    return code;
+}
