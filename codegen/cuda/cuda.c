@@ -14,6 +14,8 @@
 /* A unit costs the compiler about as much to begin as a small kernel, reading the prelude above
  * all; large units keep threads waiting for the last one. */
 enum { UNIT_KERNELS = 16, UNIT_BYTES = 24 * 1024, MAX_THREADS = 64, LOG_SHOWN = 300 };
+/* Kernel arguments are 4 KiB at most, on any card. */
+enum { MAX_ARGUMENTS = 500 };
 
 #define UNIT_HEAD "#include \"dlc_prelude.cuh\"\n"
 
@@ -105,6 +107,14 @@ static dlc_status write_texts(EmitJob *job, char *message) {
                      "choose precision f16 or f32",
                      machine->name, job->kernels[i]->name);
             status = DLC_ERROR_UNSUPPORTED;
+            break;
+        }
+        if (job->kernels[i]->n_buffers + job->kernels[i]->n_sizes > MAX_ARGUMENTS) {
+            snprintf(message, CUDA_MESSAGE_BYTES,
+                     "internal error: kernel '%.64s' has %d arguments, a GPU takes %d",
+                     job->kernels[i]->name,
+                     (int)(job->kernels[i]->n_buffers + job->kernels[i]->n_sizes), MAX_ARGUMENTS);
+            status = DLC_ERROR_INTERNAL;
             break;
         }
         CudaTextInfo info = {0};

@@ -69,6 +69,13 @@ DLC_INLINE long long dlc_index_div(long long x, long long y) {
 DLC_INLINE long long dlc_index_mod(long long x, long long y) {
     return (long long)((unsigned long long)x % (unsigned long long)y);
 }
+/* The same where both fit into 31 bits. */
+DLC_INLINE long long dlc_small_div(long long x, long long y) {
+    return (long long)((unsigned)x / (unsigned)y);
+}
+DLC_INLINE long long dlc_small_mod(long long x, long long y) {
+    return (long long)((unsigned)x % (unsigned)y);
+}
 
 /* ---- scalar operations */
 

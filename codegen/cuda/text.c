@@ -80,7 +80,9 @@ static const KStmt *grid_indices(Text *t) {
     }
     for (int32_t i = n - 1; i >= 0; i--) {
         const KVar *var = levels[i]->var;
+        int64_t high = text_high(t, levels[i]->end);
         t->positive[var->id] = true;
+        t->high[var->id] = high == INT64_MAX ? high : high - 1;
         const char *rest = i == n - 1 ? "tile" : "rest";
         text_begin(t);
         str_add(t->out, "const long long ");
@@ -132,9 +134,13 @@ static bool text_open(Text *t) {
     t->is_fixed = calloc(n, sizeof(bool));
     t->alias = calloc(n, sizeof(*t->alias));
     t->let_stmt = calloc(n, sizeof(int32_t));
+    t->high = calloc(n, sizeof(int64_t));
+    for (size_t i = 0; t->high && i < n; i++) {
+        t->high[i] = INT64_MAX;
+    }
     t->locals = calloc((size_t)kernel->n_locals + 1, sizeof(LocalInfo));
     return t->var_list && t->declared && t->positive && t->tainted && t->is_fixed && t->alias &&
-           t->let_stmt && t->locals;
+           t->let_stmt && t->high && t->locals;
 }
 
 static void text_close(Text *t) {
@@ -145,6 +151,7 @@ static void text_close(Text *t) {
     free(t->is_fixed);
     free(t->alias);
     free(t->let_stmt);
+    free(t->high);
     free(t->locals);
     free(t->accesses);
     free(t->stmts);

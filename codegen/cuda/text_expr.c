@@ -101,6 +101,71 @@ bool text_positive(const Text *t, const KExpr *expr) {
     }
 }
 
+static int64_t high_sum(int64_t x, int64_t y) {
+    int64_t sum;
+    return x == INT64_MAX || y == INT64_MAX || __builtin_add_overflow(x, y, &sum) ? INT64_MAX : sum;
+}
+
+static int64_t high_product(const Text *t, const KExpr *expr, int64_t x, int64_t y) {
+    int64_t product;
+    bool positive[2] = {text_positive(t, expr->a[0]), text_positive(t, expr->a[1])};
+    if ((positive[0] && y <= 0) || (positive[1] && x <= 0)) {
+        return 0;
+    }
+    bool known = positive[0] && positive[1] && x != INT64_MAX && y != INT64_MAX &&
+                 !__builtin_mul_overflow(x, y, &product);
+    return known ? product : INT64_MAX;
+}
+
+/* What an index never exceeds; INT64_MAX: unknown. */
+int64_t text_high(const Text *t, const KExpr *expr) {
+    int64_t low, x, y;
+    if (expr->kind == KE_INT) {
+        return expr->integer;
+    }
+    if (expr->kind == KE_VAR) {
+        return t->high[expr->var->id];
+    }
+    if (expr->kind == KE_SIZE) {
+        size_range(t->kernel->sizes[expr->index], &low, &x);
+        return x;
+    }
+    if (expr->kind != KE_SCALAR || expr->n != 2 || expr->dtype != DT_I64) {
+        return INT64_MAX;
+    }
+    x = text_high(t, expr->a[0]);
+    y = text_high(t, expr->a[1]);
+    switch (expr->op) {
+    case OP_add:
+        return high_sum(x, y);
+    case OP_sub:
+        return text_positive(t, expr->a[1]) ? x : INT64_MAX;
+    case OP_mul:
+        return high_product(t, expr, x, y);
+    case OP_min:
+        return x < y ? x : y;
+    case OP_max:
+        return x > y ? x : y;
+    case OP_floordiv:
+        if (!text_positive(t, expr->a[0]) || !text_positive(t, expr->a[1])) {
+            return INT64_MAX;
+        }
+        return expr->a[1]->kind == KE_INT && y > 0 ? x / y : x;
+    case OP_mod:
+        if (!text_positive(t, expr->a[1])) {
+            return INT64_MAX;
+        }
+        y = y == INT64_MAX || y <= 0 ? y : y - 1;
+        return text_positive(t, expr->a[0]) && x < y ? x : y;
+    default:
+        return INT64_MAX;
+    }
+}
+
+static bool is_small(const Text *t, const KExpr *expr) {
+    return text_high(t, expr) <= INT32_MAX;
+}
+
 /* Whether an i64 may be a value of the program rather than an index: its sums are then written so
  * that they wrap, while those of indices never leave the range. */
 bool text_tainted(const Text *t, const KExpr *expr) {
@@ -277,7 +342,9 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
     case OP_mod:
         if (dtype == DT_I64 && text_positive(t, expr->a[0]) && text_positive(t, expr->a[1]) &&
             !(expr->a[1]->kind == KE_INT && expr->a[1]->integer == 0) && is_index) {
-            str_addf(t->out, "dlc_index_%s(", expr->op == OP_mod ? "mod" : "div");
+            bool small = is_small(t, expr->a[0]) && is_small(t, expr->a[1]);
+            str_addf(t->out, "dlc_%s_%s(", small ? "small" : "index",
+                     expr->op == OP_mod ? "mod" : "div");
             text_expr(t, expr->a[0]);
             str_add(t->out, ", ");
             text_expr(t, expr->a[1]);

@@ -78,6 +78,7 @@ typedef struct Text {
     /* by KVar id */
     const KStmt **var_list; /* the list that a mutable variable is declared in */
     bool *declared, *positive, *tainted;
+    int64_t *high;      /* of an index; INT64_MAX: unknown */
     bool *is_fixed;     /* known for the whole tile */
     const char **alias; /* of a mutable variable inside a reducing loop: "_part" */
     int32_t *let_stmt;  /* number of the statement that defines it, or -1 */
@@ -127,6 +128,7 @@ const char *text_suffix(DType dtype); /* f32, f64, i32, i64, bool: the type of p
 void text_expr(Text *t, const KExpr *expr);
 void text_var(Text *t, const KVar *var);
 bool text_positive(const Text *t, const KExpr *expr);
+int64_t text_high(const Text *t, const KExpr *expr);
 bool text_tainted(const Text *t, const KExpr *expr);
 /* local[index], as an lvalue. */
 void text_local_at(Text *t, const KLocal *local, const KExpr *index);

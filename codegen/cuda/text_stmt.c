@@ -59,6 +59,7 @@ static void assign(Text *t, const KVar *var, const KExpr *value) {
 
 static void let(Text *t, const KStmt *stmt) {
     t->positive[stmt->var->id] = stmt->var->dtype == DT_I64 && text_positive(t, stmt->value);
+    t->high[stmt->var->id] = stmt->var->dtype == DT_I64 ? text_high(t, stmt->value) : INT64_MAX;
     t->tainted[stmt->var->id] = stmt->var->dtype == DT_I64 && text_tainted(t, stmt->value);
     text_begin(t);
     str_addf(t->out, "const %s ", text_value_type(stmt->var->dtype));
@@ -140,7 +141,9 @@ static void hoisted(Text *t, const char *name, const KVar *var, const KExpr *val
 }
 
 static void enter_loop(Text *t, const KStmt *loop) {
+    int64_t high = text_high(t, loop->end);
     t->positive[loop->var->id] = text_positive(t, loop->begin);
+    t->high[loop->var->id] = high == INT64_MAX ? high : high - 1;
 }
 
 static bool is_zero(const KExpr *expr) {
@@ -197,34 +200,53 @@ static void serial_loop(Text *t, const KStmt *stmt, Team team) {
     }
 }
 
-static bool constant_count(const KStmt *const *chain, int32_t n, int64_t *out) {
-    int64_t count = 1;
-    for (int32_t i = 0; i < n; i++) {
-        if (chain[i]->begin->kind != KE_INT || chain[i]->end->kind != KE_INT) {
-            return false;
-        }
-        int64_t extent = chain[i]->end->integer - chain[i]->begin->integer;
-        extent = extent > 0 ? extent : 0;
-        if (extent > 0 && count > INT32_MAX / 4 / extent) {
-            return false;
-        }
-        count *= extent;
+/* The extent of a loop of constant bounds; -1: they are not. */
+static int64_t constant_extent(const KStmt *loop) {
+    if (loop->begin->kind != KE_INT || loop->end->kind != KE_INT) {
+        return -1;
     }
-    *out = count;
-    return true;
+    int64_t extent = loop->end->integer - loop->begin->integer;
+    return extent > 0 ? extent : 0;
 }
 
-static void add_extent(Text *t, const KStmt *loop, bool is_constant) {
-    if (is_constant) {
-        str_addf(t->out, "%lld", (long long)(loop->end->integer - loop->begin->integer));
+/* Most iterations that the loops of a chain have together; INT64_MAX: unknown. */
+static int64_t most_items(const Text *t, const KStmt *const *chain, int32_t n) {
+    int64_t count = 1;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t extent = constant_extent(chain[i]);
+        if (extent < 0) {
+            extent = text_positive(t, chain[i]->begin) ? text_high(t, chain[i]->end) : INT64_MAX;
+            extent = extent < 0 ? 0 : extent;
+        }
+        if (extent == INT64_MAX || __builtin_mul_overflow(count, extent, &count)) {
+            return INT64_MAX;
+        }
+    }
+    return count;
+}
+
+static void add_extent(Text *t, const KStmt *loop) {
+    int64_t extent = constant_extent(loop);
+    if (extent >= 0) {
+        str_addf(t->out, extent > INT32_MAX ? "%lldll" : "%lld", (long long)extent);
     } else {
         str_addf(t->out, "extent_%d", loop->var->id);
+    }
+}
+
+static void add_extents(Text *t, const KStmt *const *chain, int32_t from, int32_t n) {
+    for (int32_t i = from; i < n; i++) {
+        str_add(t->out, i > from ? " * " : "");
+        add_extent(t, chain[i]);
     }
 }
 
 static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         hoist_bounds(t, chain[i]);
+        if (constant_extent(chain[i]) >= 0) {
+            continue;
+        }
         text_begin(t);
         str_addf(t->out, "const long long extent_%d = dlc_max_i64(0, ", chain[i]->var->id);
         hoisted(t, "end", chain[i]->var, chain[i]->end);
@@ -237,8 +259,9 @@ static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
 }
 
 /* The index of one loop of a chain, out of the flat number of the iteration. */
-static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i,
-                        bool is_constant) {
+static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i, bool small) {
+    const char *kind = small ? "small" : "index";
+    int32_t item = chain[0]->var->id;
     enter_loop(t, chain[i]);
     text_begin(t);
     str_add(t->out, "const long long ");
@@ -248,28 +271,22 @@ static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i
         hoisted(t, "begin", chain[i]->var, chain[i]->begin);
         str_add(t->out, " + ");
     }
-    const char *end = "";
     if (i > 0) {
-        str_add(t->out, is_constant ? "(" : "dlc_index_mod(");
-        end = ")";
+        str_addf(t->out, "dlc_%s_mod(", kind);
     }
-    int32_t item = chain[0]->var->id;
-    bool inner = i + 1 < n;
-    if (inner) {
-        str_addf(t->out, is_constant ? "item_%d / (" : "dlc_index_div(item_%d, ", item);
-        for (int32_t j = i + 1; j < n; j++) {
-            str_add(t->out, j > i + 1 ? " * " : "");
-            add_extent(t, chain[j], is_constant);
-        }
+    if (i + 1 < n) {
+        str_addf(t->out, "dlc_%s_div(item_%d, ", kind, item);
+        add_extents(t, chain, i + 1, n);
         str_add(t->out, ")");
     } else {
         str_addf(t->out, "item_%d", item);
     }
     if (i > 0) {
-        str_add(t->out, is_constant ? " % " : ", ");
-        add_extent(t, chain[i], is_constant);
+        str_add(t->out, ", ");
+        add_extent(t, chain[i]);
+        str_add(t->out, ")");
     }
-    str_addf(t->out, "%s;\n", end);
+    str_add(t->out, ";\n");
 }
 
 /* Iterations of a chain from `first` in steps; the caller writes the body and closes. Lets between
@@ -282,23 +299,17 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
         open_for(t, stmt, first, step);
         return;
     }
-    int64_t count = 0;
-    bool is_constant = constant_count(chain, n, &count);
-    if (!is_constant) {
-        declare_extents(t, chain, n);
-    }
+    bool small = most_items(t, chain, n) < INT32_MAX / 4;
+    declare_extents(t, chain, n);
     text_begin(t);
     int32_t item = stmt->var->id;
-    str_addf(t->out, "for (%s item_%d = %s; item_%d < ", is_constant ? "int" : "long long", item,
-             first, item);
-    for (int32_t i = 0; i < n; i++) {
-        str_add(t->out, i ? " * " : "");
-        add_extent(t, chain[i], is_constant);
-    }
+    str_addf(t->out, "for (%s item_%d = %s; item_%d < ", small ? "int" : "long long", item, first,
+             item);
+    add_extents(t, chain, 0, n);
     str_addf(t->out, "; item_%d += %d) {\n", item, step);
     t->indent++;
     for (int32_t i = 0; i < n; i++) {
-        chain_index(t, chain, n, i, is_constant);
+        chain_index(t, chain, n, i, small);
         for (const KStmt *inner = chain[i]->body; i + 1 < n && inner->kind == KS_LET;
              inner = inner->next) {
             t->at = text_number(t, inner);
