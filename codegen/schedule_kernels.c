@@ -152,6 +152,19 @@ static const Size *op_flops(Schedule *s, const Op *op) {
         }
         return size_mul(context, size_const(context, 2), work);
     }
+    case OP_attention:
+    case OP_attention_grad: {
+        /* scores and mixing; the backward op makes the scores again and four products more; half
+         * the keys count for a query on average if later ones do not */
+        Type q = op->operands[0]->type, v = op->operands[2]->type;
+        work = size_mul(context, type_elements(context, q), v.dims[v.rank - 2]);
+        const Size *more = size_mul(context, type_elements(context, v), q.dims[q.rank - 2]);
+        int64_t products = op->code == OP_attention ? 2 : 5;
+        int64_t each = op_bool(op, "causal") ? 1 : 2;
+        work = size_mul(context, size_const(context, each * (products - products / 2)), work);
+        return size_add(context, work,
+                        size_mul(context, size_const(context, each * (products / 2)), more));
+    }
     case OP_reduce_sum:
     case OP_reduce_prod:
     case OP_reduce_max:

@@ -113,6 +113,9 @@ static const char *root_form(OpCode code) {
         return "sort";
     case OP_cumsum:
         return "prefix";
+    case OP_attention:
+    case OP_attention_grad:
+        return "attention";
     default:
         return "update";
     }

@@ -246,6 +246,9 @@ static GroupKind unit_kind(const Op *op) {
     if (fuse_op_is_barrier(op)) {
         return GROUP_BARRIER;
     }
+    if (op->code == OP_attention || op->code == OP_attention_grad) {
+        return GROUP_ROOT;
+    }
     switch (op_info(op->code)->kind) {
     case KIND_CONTRACTION:
         return GROUP_CONTRACT;

@@ -14,6 +14,7 @@ void lower_scatter(KBuild *k);
 void lower_sort(KBuild *k);
 void lower_prefix(KBuild *k);
 void lower_update(KBuild *k);
+void lower_attention(KBuild *k);
 
 /* base.c: the kernel that makes `result` start as `x`: a copy, skipped when they share a buffer, or
  * a fill. */

@@ -1,0 +1,406 @@
+/* Form "attention": the forward op as one kernel that holds the scores of one block of queries and
+ * keys at a time, with a running maximum and sum of every softmax (Dao, "FlashAttention-2", 2023).
+ * Tiles lie key-major, so that the softmax of a block of queries runs along vectors. */
+#include "codegen/lower/attention.h"
+#include <math.h>
+
+enum { BLOCK_QUERIES = 128, BLOCK_KEYS = 256, NOMINAL_LENGTH = 1024 };
+
+static int64_t round_up(int64_t value, int64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+static int64_t tile_rows(KBuild *k, DType dtype) {
+    const Machine *machine = kb_machine(k);
+    return dtype == DT_F64 ? machine->tile_rows_f64 : machine->tile_rows_f32;
+}
+
+static int64_t tile_columns(KBuild *k, DType dtype) {
+    const Machine *machine = kb_machine(k);
+    return dtype == DT_F64 ? machine->tile_columns_f64 : machine->tile_columns_f32;
+}
+
+int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows) {
+    return round_up(rows, tile_rows(k, at->dtype));
+}
+
+int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns) {
+    return round_up(columns, tile_columns(k, at->dtype));
+}
+
+/* -- products */
+void attention_index(KBuild *k, const Attention *at, const KExpr *batch, const KExpr *row,
+                     const KExpr *column, const KExpr **out) {
+    k_unflat(k, at->batch, batch, out);
+    int32_t next = at->batch.rank;
+    if (row) {
+        out[next++] = row;
+    }
+    if (column) {
+        out[next++] = column;
+    }
+}
+
+static const KExpr *factor_element(KBuild *k, const Product *p, const Factor *f, const KExpr *batch,
+                                   const KExpr *row, const KExpr *depth) {
+    const KExpr *index[TYPE_MAX_RANK];
+    if (f->operand >= 0) {
+        attention_index(k, p->pair->at, batch, f->width_is_row ? depth : row,
+                        f->width_is_row ? row : depth, index);
+        return elemental_value(k, p->pair->at->op->operands[f->operand], index);
+    }
+    const KExpr *i = k_sub(k, row, f->first_row), *d = k_sub(k, depth, f->first_depth);
+    const KExpr *outer = f->inner_is_row ? d : i, *inner = f->inner_is_row ? i : d;
+    return k_local(k, f->local, k_add(k, k_scale_int(k, outer, f->stride), inner));
+}
+
+static const KExpr *element_a(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
+                              const KExpr *depth) {
+    const Product *p = gemm->user;
+    return factor_element(k, p, &p->a, batch, row, depth);
+}
+
+static const KExpr *element_b(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
+                              const KExpr *depth) {
+    const Product *p = gemm->user;
+    return factor_element(k, p, &p->b, batch, row, depth);
+}
+
+static GemmOrder order_of(const Factor *f) {
+    bool row = f->operand >= 0 ? f->width_is_row : f->inner_is_row;
+    return row ? GEMM_BY_ROW : GEMM_BY_DEPTH;
+}
+
+void attention_product(KBuild *k, const Product *product) {
+    const Attention *at = product->pair->at;
+    Product copy = *product;
+    Gemm gemm = {.name = "attention",
+                 .batch = at->n_batch,
+                 .m = product->m,
+                 .n = product->n,
+                 .depth = product->depth,
+                 .dtype = at->dtype,
+                 .a = {.order = order_of(&product->a), .element = element_a},
+                 .b = {.order = order_of(&product->b), .element = element_b},
+                 .user = &copy};
+    GemmPlan plan = {.gemm = &gemm,
+                     .kind = GEMM_PACKED,
+                     .tile_m = (int32_t)tile_rows(k, at->dtype),
+                     .tile_n = (int32_t)tile_columns(k, at->dtype),
+                     .block_m = product->most_m,
+                     .block_n = product->most_n,
+                     .block_k = round_up(product->most_depth, 8)};
+    GemmTile tile = {.c = product->c,
+                     .batch = product->pair->batch,
+                     .m0 = product->m0,
+                     .n0 = product->n0,
+                     .rows = product->rows,
+                     .columns = product->columns,
+                     .depth0 = product->depth0,
+                     .depth = product->length,
+                     .most = size_const(kb_context(k), product->most_depth)};
+    gemm_tile(k, &plan, &tile);
+}
+
+/* -- small things */
+const KExpr *attention_mask(KBuild *k, const Pair *pair, const KExpr *query, const KExpr *key) {
+    const Attention *at = pair->at;
+    const KExpr *all = NULL, *index[TYPE_MAX_RANK];
+    attention_index(k, at, pair->batch, query, key, index);
+    for (int32_t i = at->n_plain; i < at->op->n_operands; i++) {
+        const KExpr *mask = elemental_value(k, at->op->operands[i], index);
+        all = all ? k_binary(k, OP_and, all, mask) : mask;
+    }
+    return all;
+}
+
+void attention_store(KBuild *k, const Attention *at, int32_t result, const KExpr *const *index,
+                     const KExpr *value) {
+    const Value *v = at->op->results[result];
+    const KExpr *flat = k_flat(k, v->type, index);
+    int32_t buffer = kb_result_buffer(k, at->results[result]);
+    kb_store(k, buffer, flat, k_cast(k, value, v->type.dtype));
+}
+
+const KExpr *attention_grid(KBuild *k, const Size *extent, const char *hint, int32_t *depth) {
+    if (size_is_one(extent)) {
+        return k_int(k, 0);
+    }
+    (*depth)++;
+    return kb_grid(k, extent, hint);
+}
+
+const KExpr *attention_rest(KBuild *k, const Size *size, const KExpr *first, int64_t block) {
+    const KExpr *rest = k_sub(k, k_size(k, size), first);
+    return kb_let(k, k_min(k, k_int(k, block), rest), "rest");
+}
+
+const KExpr *attention_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr *end,
+                            int64_t extent, const char *hint) {
+    return kb_loop(k, kind, begin, end, size_const(kb_context(k), extent), hint);
+}
+
+void attention_fill(KBuild *k, const KLocal *local, int64_t count, double value) {
+    const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, count), count, "i");
+    kb_local_store(k, local, i, k_constant(k, local->dtype, value));
+    kb_loop_end(k);
+}
+
+/* -- forward */
+typedef struct Forward {
+    Pair pair;
+    const KLocal *p, *part, *y;   /* [key][query], [value][query] twice */
+    const KLocal *top, *sum;      /* [query]: so far */
+    const KLocal *shift, *factor; /* [query]: of this step */
+    int64_t stride;               /* of the tiles: queries */
+} Forward;
+
+/* scores = k qᵀ, [key][query]. */
+static void make_scores(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    Product product = {.pair = &f->pair,
+                       .a = {.operand = 1},
+                       .b = {.operand = 0},
+                       .m = at->keys,
+                       .n = at->queries,
+                       .depth = size_const(kb_context(k), at->width),
+                       .m0 = f->pair.k0,
+                       .rows = f->pair.count,
+                       .n0 = f->pair.q0,
+                       .columns = f->pair.rows,
+                       .depth0 = k_int(k, 0),
+                       .length = k_int(k, at->width),
+                       .most_m = at->block_k,
+                       .most_n = at->block_q,
+                       .most_depth = at->width,
+                       .c = f->p};
+    attention_product(k, &product);
+}
+
+/* part = vᵀ p, [value][query]. */
+static void mix_values(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    Product product = {.pair = &f->pair,
+                       .a = {.operand = 2, .width_is_row = true},
+                       .b = {.operand = -1,
+                             .local = f->p,
+                             .stride = f->stride,
+                             .inner_is_row = true,
+                             .first_row = k_int(k, 0),
+                             .first_depth = f->pair.k0},
+                       .m = size_const(kb_context(k), at->values),
+                       .n = at->queries,
+                       .depth = at->keys,
+                       .m0 = k_int(k, 0),
+                       .rows = k_int(k, at->values),
+                       .n0 = k_int(k, 0),
+                       .columns = f->pair.rows,
+                       .depth0 = f->pair.k0,
+                       .length = f->pair.count,
+                       .most_m = attention_rows(k, at, at->values),
+                       .most_n = at->block_q,
+                       .most_depth = at->block_k,
+                       .c = f->part};
+    attention_product(k, &product);
+}
+
+/* The queries of the block from which on key k0 + j counts. */
+static const KExpr *first_query(KBuild *k, const Forward *f, const KExpr *j) {
+    const Attention *at = f->pair.at;
+    if (!at->attrs.causal) {
+        return k_int(k, 0);
+    }
+    const KExpr *key = k_add(k, f->pair.k0, j);
+    const KExpr *from = k_sub(k, key, k_add(k, f->pair.q0, k_size(k, at->attrs.offset)));
+    from = k_min(k, k_max(k, from, k_int(k, 0)), f->pair.rows);
+    return kb_let(k, from, "from");
+}
+
+static const KExpr *over_queries(KBuild *k, const Forward *f, const KExpr *begin) {
+    return attention_loop(k, KL_VECTOR, begin, f->pair.rows, f->pair.at->block_q, "i");
+}
+
+static const KExpr *tile_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
+    return k_add(k, k_scale_int(k, outer, stride), inner);
+}
+
+/* Scales and masks the scores; shift becomes the maximum of them and of what came before. */
+static void find_top(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    const KExpr *i = over_queries(k, f, k_int(k, 0));
+    kb_local_store(k, f->shift, i, k_local(k, f->top, i));
+    kb_loop_end(k);
+    const KExpr *j = attention_loop(k, KL_SERIAL, k_int(k, 0), f->pair.count, at->block_k, "j");
+    const KExpr *from = first_query(k, f, j);
+    i = over_queries(k, f, from);
+    const KExpr *x = k_local(k, f->p, tile_at(k, f->stride, j, i));
+    x = k_binary(k, OP_mul, x, k_constant(k, at->dtype, at->attrs.scale));
+    const KExpr *query = k_add(k, f->pair.q0, i), *key = k_add(k, f->pair.k0, j);
+    const KExpr *mask = attention_mask(k, &f->pair, query, key);
+    x = mask ? k_select(k, mask, x, k_constant(k, at->dtype, -INFINITY)) : x;
+    x = kb_let(k, x, "score");
+    kb_local_store(k, f->p, tile_at(k, f->stride, j, i), x);
+    kb_local_store(k, f->shift, i, k_binary(k, OP_max, k_local(k, f->shift, i), x));
+    kb_loop_end(k);
+    kb_loop_end(k);
+}
+
+/* What the sums and values so far are worth under the new maximum. A query without any key yet
+ * shifts by 0. */
+static void move_top(KBuild *k, const Forward *f) {
+    DType dtype = f->pair.at->dtype;
+    const KExpr *i = over_queries(k, f, k_int(k, 0));
+    const KExpr *top = kb_let(k, k_local(k, f->shift, i), "top");
+    const KExpr *none = k_binary(k, OP_eq, top, k_constant(k, dtype, -INFINITY));
+    const KExpr *shift = kb_let(k, k_select(k, none, k_constant(k, dtype, 0), top), "shift");
+    const KExpr *moved = k_binary(k, OP_sub, k_local(k, f->top, i), shift);
+    const KExpr *factor = kb_let(k, k_scalar(k, OP_exp, &moved, 1), "factor");
+    const KExpr *sum = kb_let(k, k_binary(k, OP_mul, k_local(k, f->sum, i), factor), "sum");
+    kb_local_store(k, f->factor, i, factor);
+    kb_local_store(k, f->sum, i, sum);
+    kb_local_store(k, f->shift, i, shift);
+    kb_local_store(k, f->top, i, top);
+    kb_loop_end(k);
+}
+
+/* p = exp(score - shift), 0 where the key does not count; adds to the sums. */
+static void exponentiate(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    const KExpr *j = attention_loop(k, KL_SERIAL, k_int(k, 0), f->pair.count, at->block_k, "j");
+    const KExpr *from = first_query(k, f, j), *i;
+    if (at->attrs.causal) {
+        i = attention_loop(k, KL_VECTOR, k_int(k, 0), from, at->block_q, "i");
+        kb_local_store(k, f->p, tile_at(k, f->stride, j, i), k_constant(k, at->dtype, 0));
+        kb_loop_end(k);
+    }
+    i = over_queries(k, f, from);
+    const KExpr *x = k_local(k, f->p, tile_at(k, f->stride, j, i));
+    x = k_binary(k, OP_sub, x, k_local(k, f->shift, i));
+    x = kb_let(k, k_scalar(k, OP_exp, &x, 1), "p");
+    kb_local_store(k, f->p, tile_at(k, f->stride, j, i), x);
+    kb_local_store(k, f->sum, i, k_binary(k, OP_add, k_local(k, f->sum, i), x));
+    kb_loop_end(k);
+    kb_loop_end(k);
+}
+
+static void add_part(KBuild *k, const Forward *f) {
+    int64_t values = f->pair.at->values;
+    const KExpr *e = attention_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, values), values, "e");
+    const KExpr *i = over_queries(k, f, k_int(k, 0)), *at = tile_at(k, f->stride, e, i);
+    const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), k_local(k, f->factor, i));
+    kb_local_store(k, f->y, at, k_binary(k, OP_add, old, k_local(k, f->part, at)));
+    kb_loop_end(k);
+    kb_loop_end(k);
+}
+
+static void store_forward(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    const KExpr *index[TYPE_MAX_RANK];
+    if (at->results[1] >= 0) {
+        const KExpr *i = over_queries(k, f, k_int(k, 0)), *sum = k_local(k, f->sum, i);
+        const KExpr *lse = k_scalar(k, OP_log, &sum, 1);
+        lse = k_binary(k, OP_add, lse, k_local(k, f->top, i));
+        attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), NULL, index);
+        attention_store(k, at, 1, index, lse);
+        kb_loop_end(k);
+    }
+    if (at->results[0] >= 0) {
+        const KExpr *i = attention_loop(k, KL_SERIAL, k_int(k, 0), f->pair.rows, at->block_q, "i");
+        const KExpr *sum = kb_let(k, k_local(k, f->sum, i), "sum");
+        const KExpr *e =
+            attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
+        const KExpr *y = k_local(k, f->y, tile_at(k, f->stride, e, i));
+        attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
+        attention_store(k, at, 0, index, k_binary(k, OP_div, y, sum));
+        kb_loop_end(k);
+        kb_loop_end(k);
+    }
+}
+
+/* Blocks of keys that count for any of these queries. */
+static const KExpr *key_steps(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    const KExpr *end = k_size(k, at->keys), *steps, *unused;
+    if (at->attrs.causal) {
+        const KExpr *last = k_add(k, f->pair.q0, f->pair.rows);
+        last = k_add(k, last, k_size(k, at->attrs.offset));
+        end = kb_let(k, k_max(k, k_min(k, end, last), k_int(k, 0)), "end");
+    }
+    const Size *block = size_const(kb_context(k), at->block_k);
+    k_divmod(k, k_add(k, end, k_int(k, at->block_k - 1)), block, &steps, &unused);
+    return kb_let(k, steps, "steps");
+}
+
+static void build_forward(KBuild *k, void *user) {
+    const Attention *at = user;
+    Context *context = kb_context(k);
+    Forward f = {.pair = {.at = at}, .stride = at->block_q};
+    int32_t depth = 0;
+    f.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
+    const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
+    const KExpr *block = attention_grid(k, blocks, "block", &depth);
+    f.pair.q0 = k_scale_int(k, block, at->block_q);
+    f.pair.rows = attention_rest(k, at->queries, f.pair.q0, at->block_q);
+    int64_t tall = attention_rows(k, at, at->values) * at->block_q;
+    f.p = kb_local(k, at->dtype, at->block_k * at->block_q, "p");
+    f.part = kb_local(k, at->dtype, tall, "part");
+    f.y = kb_local(k, at->dtype, tall, "y");
+    f.top = kb_local(k, at->dtype, at->block_q, "top");
+    f.sum = kb_local(k, at->dtype, at->block_q, "sum");
+    f.shift = kb_local(k, at->dtype, at->block_q, "shift");
+    f.factor = kb_local(k, at->dtype, at->block_q, "factor");
+    attention_fill(k, f.top, at->block_q, -INFINITY);
+    attention_fill(k, f.sum, at->block_q, 0);
+    attention_fill(k, f.y, tall, 0);
+    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
+    const KExpr *steps = key_steps(k, &f);
+    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
+    f.pair.k0 = k_scale_int(k, step, at->block_k);
+    f.pair.count = attention_rest(k, at->keys, f.pair.k0, at->block_k);
+    make_scores(k, &f);
+    find_top(k, &f);
+    move_top(k, &f);
+    exponentiate(k, &f);
+    mix_values(k, &f);
+    add_part(k, &f);
+    kb_loop_end(k);
+    store_forward(k, &f);
+    for (int32_t i = 0; i < depth; i++) {
+        kb_loop_end(k);
+    }
+}
+
+static int64_t cut(const Size *size, int64_t most, int64_t unit) {
+    int64_t n = size_nominal(size, NOMINAL_LENGTH);
+    n = n < 1 ? 1 : n > NOMINAL_LENGTH * NOMINAL_LENGTH ? NOMINAL_LENGTH * NOMINAL_LENGTH : n;
+    int64_t parts = (n + most - 1) / most;
+    return round_up((n + parts - 1) / parts, unit);
+}
+
+void lower_attention(KBuild *k) {
+    Attention at = {0};
+    BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
+        at.op = op->code == OP_attention || op->code == OP_attention_grad ? op : at.op;
+    }
+    bool forward = at.op->code == OP_attention;
+    Type q = at.op->operands[0]->type, v = at.op->operands[2]->type;
+    at.n_plain = forward ? ATTENTION_OPERANDS : ATTENTION_GRAD_OPERANDS;
+    at.attrs = attention_attrs(at.op);
+    at.dtype = dtype_in_register(q.dtype);
+    at.batch = (Type){q.dtype, q.rank - 2, q.dims};
+    at.n_batch = type_elements(kb_context(k), at.batch);
+    at.queries = q.dims[q.rank - 2];
+    at.keys = v.dims[q.rank - 2];
+    at.width = size_nominal(q.dims[q.rank - 1], 1);
+    at.values = size_nominal(v.dims[q.rank - 1], 1);
+    for (int32_t i = 0; i < at.op->n_results; i++) {
+        at.results[i] = lower_root_result(k, at.op->results[i]);
+    }
+    if (forward) {
+        at.block_q = cut(at.queries, BLOCK_QUERIES, tile_columns(k, at.dtype));
+        at.block_k = cut(at.keys, BLOCK_KEYS, tile_rows(k, at.dtype));
+        kb_kernel(k, "attention", build_forward, &at);
+    } else {
+        attention_backward(k, &at);
+    }
+}

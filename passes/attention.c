@@ -1,0 +1,419 @@
+/* Attention out of its parts: contract, scale, masks, softmax, contract becomes one op whose kernel
+ * never holds the scores. Stands before differentiate, so that the gradient is one op as well. What
+ * does not fit (dropout between softmax and values, scores that somebody else reads, short rows)
+ * stays as it is. */
+#include "ir/ops/attention.h"
+#include "passes/rewrite.h"
+#include <math.h>
+
+enum {
+    MOST_WIDTH = 256, /* of q, k and v: a row of them stays in a kernel's tile */
+    UNKNOWN = 1024    /* stands for a length that nobody bounds */
+};
+/* Scores of one head below this are as well held: 128 x 128. */
+static const double WORTH_FUSING = 16384;
+
+typedef struct Match {
+    PassContext *pass;
+    const int32_t *uses; /* by value id */
+    int32_t n_uses;
+    Op *scores, *mix; /* the contractions */
+    Value *masks[ATTENTION_MASKS];
+    int32_t n_masks;
+    AttentionAttrs attrs;
+    bool values_first; /* mix is contract(v, p) */
+} Match;
+
+static int32_t uses_of(const Match *m, const Value *v) {
+    return v->id < m->n_uses ? m->uses[v->id] : 2;
+}
+
+/* -- causal masks: comparisons of sums of iotas */
+typedef struct Affine {
+    bool known;
+    int64_t factor[TYPE_MAX_RANK]; /* of the index along each axis of the value */
+    const Size *constant;
+} Affine;
+
+static Affine affine_of(Context *context, const Value *v, int32_t fuel);
+
+/* Through a reshape that only adds or drops axes of one. */
+static Affine affine_reshape(Context *context, const Op *op, int32_t fuel) {
+    Type x = op->operands[0]->type, y = op->results[0]->type;
+    Affine inner = affine_of(context, op->operands[0], fuel), out = {.constant = inner.constant};
+    int32_t i = 0;
+    for (int32_t j = 0; inner.known && j <= y.rank; j++) {
+        if (j < y.rank && size_is_one(y.dims[j])) {
+            continue;
+        }
+        while (i < x.rank && size_is_one(x.dims[i])) {
+            i++;
+        }
+        if (j == y.rank) {
+            out.known = i == x.rank;
+        } else if (i == x.rank || x.dims[i] != y.dims[j]) {
+            return out;
+        } else {
+            out.factor[j] = inner.factor[i++];
+        }
+    }
+    return out;
+}
+
+static Affine affine_binary(Context *context, const Op *op, int32_t fuel) {
+    Affine x = affine_of(context, op->operands[0], fuel);
+    Affine y = affine_of(context, op->operands[1], fuel);
+    int64_t sign = op->code == OP_add ? 1 : -1;
+    Affine out = {.known = x.known && y.known};
+    for (int32_t i = 0; out.known && i < op->results[0]->type.rank; i++) {
+        out.factor[i] = x.factor[i] + sign * y.factor[i];
+    }
+    if (out.known) {
+        out.constant = op->code == OP_add ? size_add(context, x.constant, y.constant)
+                                          : size_sub(context, x.constant, y.constant);
+    }
+    return out;
+}
+
+static Affine affine_of(Context *context, const Value *v, int32_t fuel) {
+    Affine out = {.constant = size_const(context, 0)};
+    const Op *op = v->op;
+    if (!op || fuel == 0 || !dtype_is_integer(v->type.dtype)) {
+        return out;
+    }
+    switch (op->code) {
+    case OP_constant: {
+        double value = op_float(op, "value");
+        out.known = value == floor(value) && fabs(value) < 1e9;
+        out.constant = out.known ? size_const(context, (int64_t)value) : out.constant;
+        return out;
+    }
+    case OP_size:
+        out.known = true;
+        out.constant = op_size(op, "value");
+        return out;
+    case OP_iota:
+        out.known = true;
+        out.factor[op_int(op, "axis")] = 1;
+        return out;
+    case OP_cast:
+        return affine_of(context, op->operands[0], fuel - 1);
+    case OP_broadcast: {
+        Affine inner = affine_of(context, op->operands[0], fuel - 1);
+        const int64_t *axes = op_ints(op, "axes", NULL);
+        for (int32_t i = 0; inner.known && i < op->operands[0]->type.rank; i++) {
+            out.factor[axes[i]] = inner.factor[i];
+        }
+        out.known = inner.known;
+        out.constant = inner.constant;
+        return out;
+    }
+    case OP_reshape:
+        return affine_reshape(context, op, fuel - 1);
+    case OP_add:
+    case OP_sub:
+        return affine_binary(context, op, fuel - 1);
+    default:
+        return out;
+    }
+}
+
+/* Walks to the comparison behind broadcasts; the axes of `v` that its axes are. */
+static const Op *comparison_of(const Value *v, int32_t *axes) {
+    for (int32_t i = 0; i < v->type.rank; i++) {
+        axes[i] = i;
+    }
+    while (v->op && v->op->code == OP_broadcast) {
+        const int64_t *map = op_ints(v->op, "axes", NULL);
+        v = v->op->operands[0];
+        for (int32_t i = 0; i < v->type.rank; i++) {
+            axes[i] = axes[map[i]];
+        }
+    }
+    const Op *op = v->op;
+    bool compares =
+        op && (op->code == OP_le || op->code == OP_lt || op->code == OP_ge || op->code == OP_gt);
+    return compares ? op : NULL;
+}
+
+/* Whether the mask [batch…, T, S] says s <= t + offset. */
+static bool is_causal(Context *context, const Value *mask, const Size **out_offset) {
+    int32_t axes[TYPE_MAX_RANK], rank = mask->type.rank;
+    const Op *op = comparison_of(mask, axes);
+    if (!op) {
+        return false;
+    }
+    bool flipped = op->code == OP_ge || op->code == OP_gt;
+    Affine low = affine_of(context, op->operands[flipped ? 1 : 0], 32);
+    Affine high = affine_of(context, op->operands[flipped ? 0 : 1], 32);
+    if (!low.known || !high.known) {
+        return false;
+    }
+    int64_t row = 0, column = 0;
+    for (int32_t i = 0; i < op->operands[0]->type.rank; i++) {
+        int64_t factor = high.factor[i] - low.factor[i];
+        if (axes[i] == rank - 2) {
+            row = factor;
+        } else if (axes[i] == rank - 1) {
+            column = factor;
+        } else if (factor != 0) {
+            return false;
+        }
+    }
+    const Size *offset = size_sub(context, high.constant, low.constant);
+    if (op->code == OP_lt || op->code == OP_gt) {
+        offset = size_sub(context, offset, size_const(context, 1));
+    }
+    *out_offset = offset;
+    return row == 1 && column == -1 && !size_is_error(offset);
+}
+
+/* -- softmax */
+/* The op behind stop_gradient, and behind reshapes that end where they began. */
+static const Op *behind_views(const Value *v) {
+    Type type = v->type;
+    const Value *at = v;
+    while (at->op && (at->op->code == OP_reshape || at->op->code == OP_stop_gradient)) {
+        at = at->op->operands[0];
+    }
+    return type_equal(at->type, type) ? at->op : NULL;
+}
+
+/* Whether v repeats the reduction of x over its last axis along that axis. */
+static bool repeats_reduction(const Value *v, OpCode code, const Value *x) {
+    const Op *repeat = v->op;
+    int32_t rank = x->type.rank, n;
+    if (!repeat || repeat->code != OP_broadcast || !type_equal(v->type, x->type) ||
+        repeat->operands[0]->type.rank != rank - 1) {
+        return false;
+    }
+    const int64_t *axes = op_ints(repeat, "axes", NULL);
+    for (int32_t i = 0; i < rank - 1; i++) {
+        if (axes[i] != i) {
+            return false;
+        }
+    }
+    const Op *reduce = behind_views(repeat->operands[0]);
+    if (!reduce || reduce->code != code || reduce->operands[0] != x) {
+        return false;
+    }
+    axes = op_ints(reduce, "axes", &n);
+    return n == 1 && axes[0] == rank - 1;
+}
+
+/* Scores that go into a softmax over the last axis; NULL: p is no such softmax, or its parts are
+ * read by others. */
+static Value *softmax_of(const Match *m, const Value *p) {
+    const Op *quotient = p->op;
+    if (!quotient || quotient->code != OP_div || uses_of(m, p) != 1) {
+        return NULL;
+    }
+    const Value *e = quotient->operands[0];
+    if (!e->op || e->op->code != OP_exp || uses_of(m, e) != 2 ||
+        !repeats_reduction(quotient->operands[1], OP_reduce_sum, e)) {
+        return NULL;
+    }
+    const Value *shifted = e->op->operands[0];
+    if (!shifted->op || shifted->op->code != OP_sub || uses_of(m, shifted) != 1) {
+        return NULL;
+    }
+    Value *s = shifted->op->operands[0];
+    bool fits = uses_of(m, s) == 2 && repeats_reduction(shifted->op->operands[1], OP_reduce_max, s);
+    return fits ? s : NULL;
+}
+
+/* -- scores */
+static bool add_mask(Match *m, Value *mask) {
+    const Size *offset;
+    if (!m->attrs.causal && is_causal(m->pass->context, mask, &offset)) {
+        m->attrs.causal = true;
+        m->attrs.offset = offset;
+        return true;
+    }
+    if (m->n_masks == ATTENTION_MASKS) {
+        return false;
+    }
+    m->masks[m->n_masks++] = mask;
+    return true;
+}
+
+/* From the softmax's operand back to the contraction, by scales and masks. */
+static bool match_scores(Match *m, Value *s) {
+    m->attrs = (AttentionAttrs){.scale = 1, .offset = size_const(m->pass->context, 0)};
+    for (Value *at = s;; s = at) {
+        Op *op = at->op;
+        if (!op || (at != s && uses_of(m, at) != 1)) {
+            return false;
+        }
+        double constant;
+        if (op->code == OP_contract) {
+            m->scores = op;
+            return m->attrs.scale > 0 && isfinite(m->attrs.scale);
+        }
+        if (op->code == OP_select && value_is_constant(op->operands[2], &constant) &&
+            isinf(constant) && constant < 0) {
+            at = op->operands[1];
+            if (!add_mask(m, op->operands[0])) {
+                return false;
+            }
+        } else if ((op->code == OP_mul || op->code == OP_div) &&
+                   value_is_constant(op->operands[1], &constant) && constant > 0) {
+            m->attrs.scale =
+                op->code == OP_mul ? m->attrs.scale * constant : m->attrs.scale / constant;
+            at = op->operands[0];
+        } else if (op->code == OP_mul && value_is_constant(op->operands[0], &constant) &&
+                   constant > 0) {
+            m->attrs.scale *= constant;
+            at = op->operands[1];
+        } else {
+            return false;
+        }
+        if (uses_of(m, at) != 1) {
+            return false;
+        }
+    }
+}
+
+/* -- operands */
+typedef struct Sides {
+    int32_t n_batch, n_sum;
+    const int64_t *batch[2], *sum[2];
+    int32_t n_free[2];
+    int64_t free_axis[2]; /* the first */
+} Sides;
+
+static Sides sides_of(const Op *op) {
+    Sides s = {0};
+    s.batch[0] = op_ints(op, "batch_a", &s.n_batch);
+    s.batch[1] = op_ints(op, "batch_b", NULL);
+    s.sum[0] = op_ints(op, "contract_a", &s.n_sum);
+    s.sum[1] = op_ints(op, "contract_b", NULL);
+    for (int side = 0; side < 2; side++) {
+        for (int64_t axis = op->operands[side]->type.rank - 1; axis >= 0; axis--) {
+            bool used = false;
+            for (int32_t i = 0; i < s.n_batch; i++) {
+                used = used || s.batch[side][i] == axis;
+            }
+            for (int32_t i = 0; i < s.n_sum; i++) {
+                used = used || s.sum[side][i] == axis;
+            }
+            if (!used) {
+                s.n_free[side]++;
+                s.free_axis[side] = axis;
+            }
+        }
+    }
+    return s;
+}
+
+static bool is_short(const Size *size) {
+    int64_t value;
+    return size_is_const(size, &value) && value >= 1 && value <= MOST_WIDTH;
+}
+
+static double length_of(const Size *size) {
+    return (double)size_nominal(size, UNKNOWN);
+}
+
+/* Whether the two contractions have the axes of attention. */
+static bool axes_fit(const Match *m) {
+    Sides s = sides_of(m->scores), o = sides_of(m->mix);
+    int p = m->values_first ? 1 : 0, v = 1 - p;
+    int32_t rank = s.n_batch + 2;
+    if (s.n_sum != 1 || s.n_free[0] != 1 || s.n_free[1] != 1 || o.n_sum != 1 ||
+        o.n_batch != s.n_batch || o.n_free[0] != 1 || o.n_free[1] != 1 || o.sum[p][0] != rank - 1 ||
+        o.free_axis[p] != rank - 2) {
+        return false;
+    }
+    Type q = m->scores->operands[0]->type, values = m->mix->operands[v]->type;
+    const Value *scores = m->scores->results[0];
+    double elements =
+        length_of(scores->type.dims[rank - 2]) * length_of(scores->type.dims[rank - 1]);
+    return dtype_is_float(q.dtype) && is_short(q.dims[s.sum[0][0]]) &&
+           is_short(values.dims[o.free_axis[v]]) && elements >= WORTH_FUSING;
+}
+
+/* The operands with the scores' batch axes first, then rows, then the width. */
+static Value *laid_out(Builder *b, Value *x, const int64_t *batch, int32_t n_batch, int64_t row,
+                       int64_t width) {
+    int64_t permutation[TYPE_MAX_RANK];
+    bool same = true;
+    for (int32_t i = 0; i < n_batch; i++) {
+        permutation[i] = batch[i];
+    }
+    permutation[n_batch] = row;
+    permutation[n_batch + 1] = width;
+    for (int32_t i = 0; i < n_batch + 2; i++) {
+        same = same && permutation[i] == i;
+    }
+    return same ? x : b_transpose(b, x, permutation);
+}
+
+static Value *build(Match *m, Builder *b) {
+    Sides s = sides_of(m->scores), o = sides_of(m->mix);
+    int p = m->values_first ? 1 : 0, v = 1 - p;
+    int32_t n = s.n_batch;
+    int64_t batch[TYPE_MAX_RANK], back[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < n; i++) {
+        batch[o.batch[p][i]] = o.batch[v][i];
+        back[i] = o.batch[p][i];
+    }
+    back[n] = m->values_first ? n + 1 : n;
+    back[n + 1] = m->values_first ? n : n + 1;
+    Value *qkv[3];
+    for (int side = 0; side < 2; side++) {
+        qkv[side] = laid_out(b, m->scores->operands[side], s.batch[side], n, s.free_axis[side],
+                             s.sum[side][0]);
+    }
+    qkv[2] = laid_out(b, m->mix->operands[v], batch, n, o.sum[v][0], o.free_axis[v]);
+    Value *y = b_attention(b, qkv, m->masks, m->n_masks, &m->attrs, NULL);
+    return laid_out(b, y, back, n, back[n], back[n + 1]);
+}
+
+typedef struct Counts {
+    PassContext *pass;
+    int32_t *uses;
+    int32_t n_uses;
+} Counts;
+
+static void replace_in(const Counts *counts, Block *block, Value **map, bool *changed) {
+    BLOCK_EACH_OP (block, op) {
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            replace_in(counts, op->blocks[i], map, changed);
+        }
+        if (op->code != OP_contract || op->results[0]->id >= counts->n_uses) {
+            continue;
+        }
+        for (int side = 0; side < 2; side++) {
+            Match m = {.pass = counts->pass, .uses = counts->uses, .n_uses = counts->n_uses};
+            m.mix = op;
+            m.values_first = side == 1;
+            Value *s = softmax_of(&m, op->operands[side]);
+            if (s && match_scores(&m, s) && axes_fit(&m)) {
+                Builder b = builder_before(op);
+                b.place = op->place;
+                b.label = op->label;
+                map[op->results[0]->id] = build(&m, &b);
+                *changed = true;
+                break;
+            }
+        }
+    }
+}
+
+bool pass_attention(PassContext *pass, Func *func) {
+    if (pass->machine && pass->machine->threads > 1) {
+        return false; /* the kernels are for tiles of one worker */
+    }
+    func_renumber(func);
+    Counts counts = {.pass = pass, .n_uses = func->n_values};
+    counts.uses = func_use_counts(func, pass->scratch);
+    Value **map = ARENA_ARRAY(pass->scratch, Value *, func->n_values + 1);
+    bool changed = false;
+    replace_in(&counts, func->body, map, &changed);
+    if (changed) {
+        func_replace_values(func, map);
+        pass_dce(pass, func);
+    }
+    return changed;
+}

@@ -1,0 +1,430 @@
+/* Attention: the pass that finds it (with masks, lengths, heads of every kind, and what it must
+ * leave alone), its kernels against the reference interpreter, interpreted with every access
+ * checked and compiled, and its derivatives against finite differences. */
+#include "codegen/target.h"
+#include "ir/ops/attention.h"
+#include "passes/fuse.h"
+#include "tests/fuzz/random_graph.h"
+#include "tests/ops/harness.h"
+#include "tests/ops/kernel_check.h"
+#include "tests/ops/kernel_exec.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Softmax attention as programs write it. */
+typedef struct Form {
+    int64_t batch, heads, queries, keys, width, values;
+    DType dtype;
+    bool causal, strict, masked, swapped, short_heads; /* k, v as [batch, time, head, width] */
+    bool with_grad;
+    int64_t offset;
+    const Size *free_queries; /* in place of the number */
+} Form;
+
+static Harness *harness_new(void) {
+    Harness *h = calloc(1, sizeof *h);
+    harness_init(h);
+    return h;
+}
+
+static Value *row_softmax(Builder *b, Value *s) {
+    int64_t axis = s->type.rank - 1;
+    Value *top = b_reduce(b, OP_reduce_max, s, &axis, 1);
+    top = b_stop_gradient(b, top);
+    Value *wide = b_expand_axes(b, top, s->type, &axis, 1);
+    Value *e = b_unary(b, OP_exp, b_sub(b, s, wide));
+    Value *sum = b_reduce(b, OP_reduce_sum, e, &axis, 1);
+    return b_div(b, e, b_expand_axes(b, sum, e->type, &axis, 1));
+}
+
+static Value *below(Builder *b, const Form *form, Type type) {
+    const Size *rows = type.dims[type.rank - 2], *columns = type.dims[type.rank - 1];
+    const Size *square[2] = {rows, columns};
+    int64_t zero = 0, one = 1;
+    Value *row = b_iota(b, 0, type_make(b->context, DT_I32, 1, &rows));
+    Value *offset = b_constant_like(b, (double)form->offset, row);
+    row = b_add(b, row, offset);
+    Value *column = b_iota(b, 0, type_make(b->context, DT_I32, 1, &columns));
+    row = b_broadcast(b, row, 2, square, &zero);
+    column = b_broadcast(b, column, 2, square, &one);
+    Value *counts =
+        form->strict ? b_binary(b, OP_gt, row, column) : b_binary(b, OP_le, column, row);
+    int64_t axes[2] = {type.rank - 2, type.rank - 1};
+    return b_broadcast(b, counts, type.rank, type.dims, axes);
+}
+
+static const Size *fixed(Harness *h, int64_t n) {
+    return size_const(&h->context, n);
+}
+
+/* args: q, k, v, and the mask if masked. */
+static Value *build_form(Builder *b, const Form *form, Value *const *x) {
+    ContractAxes inner = {.n_batch = 2, .n_contract = 1};
+    inner.batch_a[1] = 1;
+    inner.batch_b[1] = form->short_heads ? 2 : 1;
+    inner.contract_a[0] = inner.contract_b[0] = 3;
+    Value *s = b_contract(b, x[0], x[1], &inner);
+    Value *scale = b_constant_like(b, sqrt((double)form->width), s);
+    s = b_div(b, s, scale);
+    Value *none = b_constant_like(b, -INFINITY, s);
+    if (form->causal) {
+        s = b_select(b, below(b, form, s->type), s, none);
+    }
+    if (form->masked) {
+        int64_t axes[2] = {0, 3};
+        Value *mask = b_broadcast(b, x[3], 4, s->type.dims, axes);
+        s = b_select(b, mask, s, none);
+    }
+    Value *p = row_softmax(b, s);
+    ContractAxes outer = {.n_batch = 2, .n_contract = 1};
+    int64_t time = form->short_heads ? 1 : 2, head = form->short_heads ? 2 : 1;
+    if (form->swapped) {
+        outer.batch_a[1] = head;
+        outer.batch_b[1] = 1;
+        outer.contract_a[0] = time;
+        outer.contract_b[0] = 3;
+        return b_contract(b, x[2], p, &outer);
+    }
+    outer.batch_a[1] = 1;
+    outer.batch_b[1] = head;
+    outer.contract_a[0] = 3;
+    outer.contract_b[0] = time;
+    return b_contract(b, p, x[2], &outer);
+}
+
+static Func *make_func(Harness *h, const Form *form) {
+    Func *func = func_create(h->module, "f", PURPOSE_OTHER);
+    const Size *queries = form->free_queries ? form->free_queries : fixed(h, form->queries);
+    const Size *q[4] = {fixed(h, form->batch), fixed(h, form->heads), queries,
+                        fixed(h, form->width)};
+    const Size *k[4] = {q[0], q[1], fixed(h, form->keys), q[3]};
+    const Size *v[4] = {q[0], q[1], k[2], fixed(h, form->values)};
+    const Size *mask[2] = {q[0], k[2]};
+    if (form->short_heads) {
+        k[1] = v[1] = fixed(h, form->keys);
+        k[2] = v[2] = q[1];
+    }
+    Value *x[4];
+    x[0] =
+        func_add_arg(func, ARG_INPUT, "q", type_make(&h->context, form->dtype, 4, q), (Place){0});
+    x[1] =
+        func_add_arg(func, ARG_INPUT, "k", type_make(&h->context, form->dtype, 4, k), (Place){0});
+    x[2] =
+        func_add_arg(func, ARG_INPUT, "v", type_make(&h->context, form->dtype, 4, v), (Place){0});
+    if (form->masked) {
+        x[3] = func_add_arg(func, ARG_INPUT, "m", type_make(&h->context, DT_BOOL, 2, mask),
+                            (Place){0});
+    }
+    Builder b = builder_at_end(func, func->body);
+    b.label = "";
+    Value *results[4];
+    FuncResult roles[4] = {0};
+    results[0] = build_form(&b, form, x);
+    int32_t n = 1;
+    if (form->with_grad) {
+        Value *loss = harness_loss(&b, results[0]);
+        b_grad(&b, loss, x, 3, results + 1);
+        n = 4;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        roles[i].name = "";
+    }
+    func_set_results(func, roles, results, n);
+    return func;
+}
+
+static int count_code(const Func *func, OpCode code) {
+    int count = 0;
+    BLOCK_EACH_OP (func->body, op) {
+        count += op->code == code;
+    }
+    return count;
+}
+
+static void find_attention(Harness *h, Func *func) {
+    PassContext pass = {.context = &h->context, .scratch = &h->scratch};
+    pass_attention(&pass, func);
+    assert_true(harness_verify(h, func));
+}
+
+/* -- the pass */
+static const Form plain = {.batch = 1,
+                           .heads = 2,
+                           .queries = 160,
+                           .keys = 160,
+                           .width = 8,
+                           .values = 8,
+                           .dtype = DT_F32,
+                           .causal = true};
+
+static void expect_found(Form form, int wanted, const char *offset, int n_masks) {
+    Harness *h = harness_new();
+    if (setjmp(h->boundary.jump)) {
+        fail_msg("left through the boundary");
+    }
+    Func *func = make_func(h, &form);
+    find_attention(h, func);
+    assert_int_equal(count_code(func, OP_attention), wanted);
+    BLOCK_EACH_OP (func->body, op) {
+        if (op->code == OP_attention) {
+            assert_int_equal(op_bool(op, "causal"), offset != NULL);
+            assert_int_equal(op->n_operands, ATTENTION_OPERANDS + n_masks);
+            if (offset) {
+                assert_string_equal(size_text(&h->context, op_size(op, "offset")), offset);
+            }
+        }
+    }
+    harness_finish(h);
+    free(h);
+}
+
+static void test_found(void **state) {
+    (void)state;
+    Form form = plain;
+    expect_found(form, 1, "0", 0);
+    form.strict = true;
+    form.offset = 7;
+    expect_found(form, 1, "6", 0);
+    form.masked = true;
+    expect_found(form, 1, "6", 1);
+    form.causal = false;
+    form.swapped = form.short_heads = true;
+    expect_found(form, 1, NULL, 1);
+    form.width = 300;
+    expect_found(form, 0, NULL, 0);
+    form = plain;
+    form.queries = form.keys = 20;
+    expect_found(form, 0, NULL, 0);
+}
+
+/* -- values */
+static uint64_t random_state = 5;
+static int64_t pick(int64_t low, int64_t high) {
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return low + (int64_t)((random_state >> 33) % (uint64_t)(high - low + 1));
+}
+
+static void fill_args(Harness *h, const Func *func, EvalTensor *args) {
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        Type type = func->body->args[i]->type;
+        int64_t dims[TYPE_MAX_RANK];
+        for (int32_t k = 0; k < type.rank; k++) {
+            assert_true(size_eval(type.dims[k], h->dim_values, 2, &dims[k]));
+        }
+        assert_int_equal(eval_tensor_init(&args[i], type.dtype, type.rank, dims, NULL), DLC_OK);
+        for (int64_t k = 0; k < args[i].n; k++) {
+            if (args[i].f) {
+                args[i].f[k] = round_to_dtype((double)pick(-200, 200) / 100.0, type.dtype);
+            } else {
+                /* The first key always counts, so that no softmax is empty. */
+                args[i].i[k] = k % dims[type.rank - 1] == 0 || pick(0, 3) > 0;
+            }
+        }
+    }
+}
+
+static const struct {
+    int32_t threads, lanes, rows, columns;
+    int64_t shared;
+    bool has_bf16;
+} machines[] = {
+    {1, 1, 0, 0, 0, false},
+};
+enum { N_MACHINES = sizeof machines / sizeof machines[0] };
+
+static void make_machine(Harness *h, int shape, Machine *machine) {
+    char message[512];
+    assert_int_equal(target_find("cpu")->describe(NULL, &h->context.arena, machine, message),
+                     DLC_OK);
+    if (machines[shape].threads > 1) {
+        machine->threads = machines[shape].threads;
+        machine->lanes = machines[shape].lanes;
+        machine->processors = 4;
+        machine->shared_bytes = machines[shape].shared;
+        machine->has_bf16 = machines[shape].has_bf16;
+        machine->tile_rows_f32 = machines[shape].rows;
+        machine->tile_columns_f32 = machines[shape].columns;
+        machine->tile_rows_f64 = machine->tile_columns_f64 = 32;
+    }
+}
+
+static bool compare(Harness *h, Func *func, const EvalTensor *wide, const EvalTensor *declared,
+                    const EvalTensor *got) {
+    for (int32_t i = 0; i < func->n_results; i++) {
+        int64_t at = 0;
+        if (!random_close(&wide[i], &declared[i], &got[i], random_coarsest(func), &at)) {
+            snprintf(h->message, sizeof h->message, "result %d, element %lld: %.9g, not %.9g",
+                     (int)i, (long long)at, got[i].f[at], wide[i].f[at]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The unfused program by the interpreter is what the fused one's kernels must give. */
+static bool run_form(Harness *h, const Form *form, int shape, bool compiled) {
+    Machine machine;
+    make_machine(h, shape, &machine);
+    Func *func = make_func(h, form), *plain_func = func_clone(func, "plain");
+    find_attention(h, func);
+    if (count_code(func, OP_attention) != 1 || !harness_differentiate(h, func) ||
+        !harness_differentiate(h, plain_func)) {
+        snprintf(h->message, sizeof h->message, "no attention");
+        return false;
+    }
+    EvalTensor args[4] = {0}, wide[4] = {0}, declared[4] = {0}, same[4] = {0}, got[4] = {0};
+    fill_args(h, func, args);
+    bool good = harness_run(h, plain_func, args, wide, true) &&
+                harness_run(h, plain_func, args, declared, false) &&
+                harness_run(h, func, args, same, true) && compare(h, func, wide, wide, same);
+    PassContext pass = {.context = &h->context, .scratch = &h->scratch, .machine = &machine};
+    pass_fuse(&pass, func);
+    good = good && harness_verify(h, func);
+    KernelExec exec = {.context = &h->context,
+                       .machine = &machine,
+                       .dim_values = h->dim_values,
+                       .n_dims = 2,
+                       .compiled = compiled,
+                       .inplace = true,
+                       .backwards = true,
+                       .check = machine.threads > 1 ? kernel_check : NULL};
+    if (good && !kernel_exec(&exec, func, args, got)) {
+        snprintf(h->message, sizeof h->message, "%s", exec.message);
+        good = false;
+    }
+    good = good && compare(h, func, wide, declared, got);
+    harness_free(args, 4);
+    harness_free(wide, 4);
+    harness_free(declared, 4);
+    harness_free(same, 4);
+    harness_free(got, 4);
+    return good;
+}
+
+static Form random_form(Harness *h, bool is_large) {
+    static const int64_t widths[] = {1, 3, 16, 24, 64};
+    Form form = {.batch = pick(1, 2), .heads = pick(1, 3), .dtype = pick(0, 2) ? DT_F32 : DT_F64};
+    form.width = widths[pick(0, 4)];
+    form.values = pick(0, 1) ? form.width : widths[pick(0, 4)];
+    form.queries = pick(1, is_large ? 450 : 200);
+    form.keys = 16384 / form.queries + pick(1, is_large ? 300 : 60);
+    form.causal = pick(0, 2) > 0;
+    form.offset = form.causal ? pick(0, 40) : 0;
+    form.strict = form.causal && form.offset > 0 && pick(0, 1);
+    form.masked = pick(0, 2) == 0;
+    form.swapped = pick(0, 1);
+    form.short_heads = pick(0, 1);
+    form.with_grad = true;
+    if (pick(0, 2) == 0) {
+        form.free_queries = size_mul(&h->context, fixed(h, 40), harness_size(h, "T"));
+        form.queries = 40 * HARNESS_T;
+        form.keys = form.keys > 110 ? form.keys : 110;
+    }
+    return form;
+}
+
+static void run_random(uint64_t seed, int shape, bool compiled) {
+    Harness *h = harness_new();
+    if (setjmp(h->boundary.jump)) {
+        const DiagList *diags = &h->context.diags;
+        fail_msg("seed %llu: left through the boundary: %s", (unsigned long long)seed,
+                 diags->count ? diags->items[diags->count - 1]->message : "no diagnostic");
+    }
+    random_state = seed;
+    Form form = random_form(h, compiled);
+    if (!run_form(h, &form, shape, compiled)) {
+        fail_msg("seed %llu, machine %d (%lld x %lld, q %lld, k %lld, width %lld, %lld%s%s%s): %s",
+                 (unsigned long long)seed, shape, (long long)form.batch, (long long)form.heads,
+                 (long long)form.queries, (long long)form.keys, (long long)form.width,
+                 (long long)form.values, form.causal ? ", causal" : "",
+                 form.masked ? ", masked" : "", form.swapped ? ", swapped" : "", h->message);
+    }
+    harness_finish(h);
+    free(h);
+}
+
+static uint64_t setting(const char *name, uint64_t otherwise) {
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void each_seed(uint64_t count, bool compiled) {
+    uint64_t first = setting("DLC_ATTENTION_FIRST", 1);
+    for (uint64_t i = 0; i < setting("DLC_ATTENTION_GRAPHS", count); i++) {
+        for (int shape = 0; shape < N_MACHINES; shape++) {
+            run_random(first + i, shape, compiled);
+        }
+    }
+}
+
+static void test_interpreted(void **state) {
+    (void)state;
+    each_seed(4, false);
+}
+
+static void test_compiled(void **state) {
+    (void)state;
+    each_seed(12, true);
+}
+
+/* -- derivatives of the op itself */
+static Value *op_case(Harness *h, Builder *b, Value **x, bool causal) {
+    AttentionAttrs attrs = {.scale = 0.7, .causal = causal, .offset = fixed(h, 1)};
+    Value *lse, *y = b_attention(b, x, x + 3, causal ? 0 : 1, &attrs, &lse);
+    int64_t axis = y->type.rank - 1;
+    Value *sums = b_reduce(b, OP_reduce_sum, y, &axis, 1);
+    return b_mul(b, sums, lse);
+}
+
+static Value *causal_case(Harness *h, Builder *b, Value **x) {
+    return op_case(h, b, x, true);
+}
+
+static Value *masked_case(Harness *h, Builder *b, Value **x) {
+    Value *zero = b_constant_like(b, 0, x[3]);
+    Value *masked[4] = {x[0], x[1], x[2], b_binary(b, OP_ge, x[3], zero)};
+    return op_case(h, b, masked, false);
+}
+
+static void test_derivatives(void **state) {
+    (void)state;
+    static const struct {
+        const char *spec;
+        HarnessBuild *build;
+    } cases[] = {
+        {"f64[2,3,2] f64[2,4,2] f64[2,4,3]", causal_case},
+        {"f64[B,2] f64[4,2] f64[4,1]", causal_case},
+        {"f64[2,2] f64[3,2] f64[3,2] i32[2,3]%3", masked_case},
+    };
+    for (volatile int i = 0; i < 3; i++) {
+        Harness *volatile h = harness_new();
+        if (setjmp(h->boundary.jump)) {
+            fail_msg("case %d: left through the boundary", i);
+        }
+        if (!harness_check_gradients(h, cases[i].spec, cases[i].build, 2)) {
+            fail_msg("case %d: %s", i, h->message);
+        }
+        harness_finish(h);
+        free(h);
+    }
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_found),
+        cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_interpreted),
+        cmocka_unit_test(test_compiled),
+    };
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
