@@ -1,6 +1,7 @@
 /* Training and evaluating over a dataset: the order of rows, the schedule's counters, checkpoints.
  * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
  * with the same bits. */
+#include "runtime/average.h"
 #include "runtime/data/shuffle.h"
 #include "runtime/data_api.h"
 #include "runtime/tensor.h"
@@ -105,6 +106,8 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
     Sum sums[MAX_METRICS] = {0};
     dlc_metric found[MAX_METRICS];
     size_t n = 0;
+    status = averages_swap(session);
+    bool swapped = status == DLC_OK;
     for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
         int64_t count = n_rows - first < batch ? n_rows - first : batch;
         if (count < batch && !is_free) {
@@ -124,6 +127,10 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
         if (status == DLC_OK) {
             sums_add(session, entry, count, sums, found, &n);
         }
+    }
+    if (swapped) {
+        dlc_status back = averages_swap(session);
+        status = status == DLC_OK ? back : status;
     }
     memory_free(&session->context->allocator, rows);
     if (status != DLC_OK) {

@@ -1,5 +1,6 @@
 /* Weights and checkpoints: safetensors files in and out. A checkpoint holds everything that decides
  * the following steps; a weights file only parameters and states. */
+#include "runtime/average.h"
 #include "runtime/safetensors.h"
 #include "runtime/session.h"
 #include "runtime/tensor.h"
@@ -52,7 +53,8 @@ static dlc_status write_file(dlc_session *session, const char *path, bool everyt
             continue;
         }
         const void *value;
-        status = variable_value(session, variable, &copies[i], &value);
+        const Variable *average = everything ? NULL : average_of(session, variable);
+        status = variable_value(session, average ? average : variable, &copies[i], &value);
         if (status != DLC_OK) {
             goto done;
         }
@@ -309,6 +311,9 @@ static dlc_status load_file(dlc_session *session, const char *path,
     }
     if (status == DLC_OK) {
         status = load_copy(&loading, path);
+    }
+    if (status == DLC_OK && !everything) {
+        status = averages_restart(session);
     }
     for (int32_t i = 0; everything && status == DLC_OK && i < file.n_metadata; i++) {
         const SafetensorsPair *pair = &file.metadata[i];

@@ -86,15 +86,19 @@ static dlc_plan *compile(Fixture *f, const char *settings) {
     return plan;
 }
 
-static void set_inputs(Fixture *f, dlc_session *session, const char *entry) {
-    static float x[ROWS * 36];
-    static int32_t y[ROWS];
+static void fill(float *x, int32_t *y) {
     for (int i = 0; i < ROWS; i++) {
         y[i] = i % 3;
         for (int k = 0; k < 36; k++) {
             x[i * 36 + k] = sinf((float)(i * 31 + k * 7)) + (k % 3 == y[i] ? 0.7f : 0.0f);
         }
     }
+}
+
+static void set_inputs(Fixture *f, dlc_session *session, const char *entry) {
+    static float x[ROWS * 36];
+    static int32_t y[ROWS];
+    fill(x, y);
     int64_t x_shape[] = {ROWS, 1, 6, 6}, y_shape[] = {ROWS};
     DLTensor xs = {
         .data = x, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLFloat, 32, 1}, .shape = x_shape};
@@ -392,6 +396,75 @@ static void test_resume(void **state) {
     }
 }
 
+/* -- Moving averages -- */
+
+static dlc_dataset *make_data(Fixture *f) {
+    static float x[ROWS * 36];
+    static int32_t y[ROWS];
+    fill(x, y);
+    int64_t x_shape[] = {ROWS, 1, 6, 6}, y_shape[] = {ROWS};
+    DLTensor xs = {
+        .data = x, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLFloat, 32, 1}, .shape = x_shape};
+    DLTensor ys = {
+        .data = y, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLInt, 32, 1}, .shape = y_shape};
+    const DLTensor *tensors[] = {&xs, &ys};
+    const char *names[] = {"x", "y"};
+    dlc_dataset *data = NULL;
+    OK(f, dlc_dataset_from_tensors(f->context, names, tensors, 2, &data));
+    return data;
+}
+
+static double evaluate(Fixture *f, dlc_session *session, dlc_dataset *data) {
+    dlc_metric metrics[4];
+    size_t count = 0;
+    OK(f, dlc_evaluate(session, data, ROWS, metrics, 4, &count));
+    assert_int_equal(count, 1);
+    return metrics[0].value;
+}
+
+/* The average is followed by hand; it is what is evaluated and saved, and steps do not see it. */
+static void test_average(void **state) {
+    Fixture *f = *state;
+    char path[] = "/tmp/average_XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    dlc_plan *plan = compile(f, "; precision bf16; ema 0.9");
+    dlc_session *session = start(f, plan, 1, 0), *plain = start(f, plan, 1, 0);
+    dlc_session *loaded = start(f, plan, 1, 0);
+    dlc_dataset *data = make_data(f);
+    float average[432], now[432], got[432];
+    copy_weights(f, session, "a.weight", average, 432);
+    double before = evaluate(f, session, data);
+    for (int i = 0; i < 5; i++) {
+        assert_true(step(f, session) == step(f, plain));
+        copy_weights(f, session, "a.weight", now, 432);
+        for (int k = 0; k < 432; k++) {
+            average[k] = 0.9f * average[k] + (float)(1.0 - 0.9) * now[k];
+        }
+        evaluate(f, session, data);
+    }
+    copy_weights(f, session, "a.weight#ema", got, 432);
+    for (int k = 0; k < 432; k++) {
+        assert_true(fabsf(got[k] - average[k]) <= 1e-6f);
+    }
+    assert_memory_not_equal(got, now, sizeof(now));
+    OK(f, dlc_weights_save(session, path));
+    OK(f, dlc_weights_load(loaded, path, NULL));
+    copy_weights(f, loaded, "a.weight", now, 432);
+    assert_memory_equal(got, now, sizeof(now));
+    copy_weights(f, loaded, "a.weight#ema", now, 432);
+    assert_memory_equal(got, now, sizeof(now));
+    double own = evaluate(f, session, data);
+    assert_true(own == evaluate(f, loaded, data));
+    assert_true(own != before);
+    dlc_dataset_destroy(data);
+    dlc_session_destroy(session);
+    dlc_session_destroy(plain);
+    dlc_session_destroy(loaded);
+    unlink(path);
+}
+
 /* A plan's variables are f32 whatever the precision. */
 static void test_variables_are_wide(void **state) {
     Fixture *f = *state;
@@ -426,6 +499,7 @@ int main(void) {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_hopeless),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_average),
         cmocka_unit_test(test_variables_are_wide),
         cmocka_unit_test(test_wide_programs_are_refused),
     };
