@@ -66,6 +66,19 @@ dlc_status cuda_leave(CudaDevice *device, dlc_status status) {
     return status != DLC_OK ? status : cuda_check(device, result, "cuCtxPopCurrent");
 }
 
+bool cuda_enter_to_free(CudaDevice *device) {
+    const CudaDriver *driver = &device->driver;
+    return !device->lost && (driver->context_push(device->context) == CUDA_SUCCESS ||
+                             driver->context_push(device->context) == CUDA_SUCCESS);
+}
+
+void cuda_leave_freed(CudaDevice *device) {
+    CudaContext popped;
+    if (device->driver.context_pop(&popped) != CUDA_SUCCESS) {
+        device->driver.context_pop(&popped);
+    }
+}
+
 /* "sm_90", "sm_90a": 90; 0: not one. */
 static int machine_number(const char *machine) {
     return strncmp(machine, "sm_", 3) == 0 ? atoi(machine + 3) : 0;
@@ -154,10 +167,12 @@ static bool cuda_supports(const char *machine, const char *features, const char 
 static void cuda_close(Device *base) {
     CudaDevice *device = (CudaDevice *)base;
     const CudaDriver *driver = &device->driver;
-    CudaContext popped;
     if (device->context) {
         /* After an error that ended the context these calls fail, and releasing it frees all. */
-        bool entered = driver->context_push(device->context) == CUDA_SUCCESS;
+        bool entered = cuda_enter_to_free(device);
+        if (device->recording) {
+            cuda_record_drop(device);
+        }
         if (device->stream) {
             driver->stream_wait(device->stream);
         }
@@ -169,7 +184,7 @@ static void cuda_close(Device *base) {
             driver->stream_destroy(device->stream);
         }
         if (entered) {
-            driver->context_pop(&popped);
+            cuda_leave_freed(device);
         }
         driver->context_release(device->id);
     }

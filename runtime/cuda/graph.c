@@ -5,6 +5,15 @@ struct DeviceGraph {
     CudaGraphExec exec;
 };
 
+/* Ends a recording that is not wanted, whatever comes of it. */
+void cuda_record_drop(CudaDevice *device) {
+    CudaGraph graph = NULL;
+    if (device->driver.capture_end(device->stream, &graph) == CUDA_SUCCESS && graph) {
+        device->driver.graph_destroy(graph);
+    }
+    device->recording = false;
+}
+
 dlc_status cuda_record(Device *base) {
     CudaDevice *device = (CudaDevice *)base;
     if (device->recording) {
@@ -22,7 +31,11 @@ dlc_status cuda_record(Device *base) {
                             "cuStreamBeginCapture");
         device->recording = status == DLC_OK;
     }
-    return cuda_leave(device, status);
+    status = cuda_leave(device, status);
+    if (status != DLC_OK && device->recording) {
+        cuda_record_drop(device);
+    }
+    return status;
 }
 
 /* Ends the capture and makes *exec of it, unless exec is NULL. */
@@ -52,7 +65,8 @@ dlc_status cuda_record_end(Device *base, DeviceGraph **out) {
     }
     dlc_status status = cuda_enter(device);
     if (status != DLC_OK) {
-        return status; /* still recording: closing ends it */
+        cuda_record_drop(device);
+        return status;
     }
     if (out) {
         graph = memory_new(&base->allocator, 1, sizeof(*graph));
@@ -96,12 +110,12 @@ void cuda_graph_free(Device *base, DeviceGraph *graph) {
     if (!graph) {
         return;
     }
-    if (!device->lost && cuda_enter(device) == DLC_OK) {
+    if (cuda_enter_to_free(device)) {
         device->driver.stream_wait(device->stream);
         device->driver.graph_exec_destroy(graph->exec);
         device->n_graphs--;
         cuda_memory_trim(device);
-        cuda_leave(device, DLC_OK);
+        cuda_leave_freed(device);
     }
     memory_free(&base->allocator, graph);
 }

@@ -70,6 +70,9 @@ dlc_status cuda_fail(CudaDevice *device, dlc_status status, const char *format, 
 /* DLC_OK, or the call's error as a status with device.error set. */
 dlc_status cuda_check(CudaDevice *device, CudaResult result, const char *call);
 dlc_status cuda_enter(CudaDevice *device);
+/* For freeing: tries once more, since what is not freed now never is; keeps device.error. */
+bool cuda_enter_to_free(CudaDevice *device);
+void cuda_leave_freed(CudaDevice *device);
 /* `status`, or the failure to leave. */
 dlc_status cuda_leave(CudaDevice *device, dlc_status status);
 
@@ -97,6 +100,7 @@ dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *l
 dlc_status cuda_builtins_load(CudaDevice *device);
 
 /* graph.c */
+void cuda_record_drop(CudaDevice *device);
 dlc_status cuda_record(Device *base);
 dlc_status cuda_record_end(Device *base, DeviceGraph **out);
 dlc_status cuda_replay(Device *base, DeviceGraph *graph);

@@ -157,7 +157,7 @@ void *cuda_alloc(Device *base, size_t bytes) {
     record->next = device->allocations;
     device->allocations = record;
     device->allocated_bytes += (int64_t)record->bytes;
-    if (status != DLC_OK) {
+    if (status != DLC_OK) { /* it could not leave; device.error says so */
         cuda_free(base, (void *)(uintptr_t)record->address);
         return NULL;
     }
@@ -170,17 +170,21 @@ void cuda_free(Device *base, void *memory) {
     while (*at && (*at)->address != address_of(memory)) {
         at = &(*at)->next;
     }
-    if (!*at || (cuda_enter(device) != DLC_OK && !device->lost)) {
+    if (!*at) {
+        return;
+    }
+    bool entered = cuda_enter_to_free(device);
+    if (!entered && !device->lost) {
         return; /* kept in the list: closing frees it */
     }
     CudaAllocation *record = *at;
     *at = record->next;
     device->allocated_bytes -= (int64_t)record->bytes;
-    if (!device->lost) {
+    if (entered) {
         /* Queued work may still use it. */
         device->driver.stream_wait(device->stream);
         device->driver.memory_free(record->address);
-        cuda_leave(device, DLC_OK);
+        cuda_leave_freed(device);
     }
     memory_free(&base->allocator, record);
 }

@@ -441,17 +441,14 @@ done:
 
 void cuda_unload(Device *base, DeviceModule *module) {
     CudaDevice *device = (CudaDevice *)base;
-    char error[DEVICE_MESSAGE_BYTES];
     if (!module) {
         return;
     }
-    memcpy(error, base->error, sizeof(error)); /* of the call that failed before */
-    if (!device->lost && cuda_enter(device) == DLC_OK) {
+    if (cuda_enter_to_free(device)) {
         device->driver.stream_wait(device->stream);
         units_unload(device, module);
-        cuda_leave(device, DLC_OK);
+        cuda_leave_freed(device);
     }
-    memcpy(base->error, error, sizeof(error));
     module_free(&base->allocator, module);
 }
 

@@ -1,0 +1,402 @@
+/* The CUDA device against a driver: a hand-made image of text is loaded, launched, recorded and
+ * replayed, and every call of the driver is made to fail in turn. Runs on the simulated driver that
+ * DLC_CUDA_PATH names, or, but for failing calls, on a real one. */
+#include "runtime/cuda/cuda_device.h"
+#include "runtime/cuda/library.h"
+#include "runtime/cuda_image.h"
+
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static int64_t live;
+
+static void *count_alloc(void *user, size_t bytes) {
+    (void)user;
+    live++;
+    return malloc(bytes);
+}
+
+static void count_free(void *user, void *memory) {
+    (void)user;
+    live--;
+    free(memory);
+}
+
+static const dlc_allocator allocator = {count_alloc, count_free, NULL};
+
+/* What the simulator tells beside the driver's own entry points; NULL on a real driver. */
+typedef struct Simulator {
+    void *library;
+    long long (*calls)(void);
+    long long (*live)(void);
+    long long (*faults)(void);
+    void (*again)(void);
+} Simulator;
+static Simulator simulator;
+
+static const char kernels_text[] =
+    "#include \"dlc_prelude.cuh\"\n"
+    "/* Tile t: to[t] = from[t] * s, through the block's scratch. */\n"
+    "extern \"C\" __global__ void scale(long long tiles, int *to, const int *from, long long s,\n"
+    "                                 DlcFault *fault, unsigned char *scratch) {\n"
+    "    int *mine = (int *)(scratch + 64 * blockIdx.x);\n"
+    "    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {\n"
+    "        if (threadIdx.x == 0) {\n"
+    "            mine[0] = from[t] * (int)s;\n"
+    "            to[t] = mine[0];\n"
+    "            if (mine[0] < 0) {\n"
+    "                dlc_fault_set(fault, 6, t, tiles);\n"
+    "            }\n"
+    "        }\n"
+    "    }\n"
+    "}\n"
+    "extern \"C\" __global__ void add_one(long long tiles, int *to) {\n"
+    "    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {\n"
+    "        if (threadIdx.x == 0) {\n"
+    "            to[t] += 1;\n"
+    "        }\n"
+    "    }\n"
+    "}\n";
+
+/* The text of struct and function that a real NVRTC needs of the prelude. */
+static const char prelude_text[] =
+    "struct DlcFault { long long site, value, bound; };\n"
+    "static __device__ void dlc_fault_set(DlcFault *f, long long s, long long v, long long b) {\n"
+    "    if (atomicCAS((unsigned long long *)&f->site, 0ull, (unsigned long long)s + 1) == 0) {\n"
+    "        f->value = v;\n"
+    "        f->bound = b;\n"
+    "    }\n"
+    "}\n";
+
+typedef struct TestImage {
+    CudaImageHeader header;
+    CudaUnit unit;
+    CudaKernel kernels[2];
+    char options[16], prelude[sizeof(prelude_text)], text[sizeof(kernels_text)];
+} TestImage;
+
+static void image_make(TestImage *image) {
+    memset(image, 0, sizeof(*image));
+    image->header =
+        (CudaImageHeader){.version = CUDA_IMAGE_VERSION,
+                          .n_units = 1,
+                          .n_kernels = 2,
+                          .sm = 75,
+                          .options = (int32_t)offsetof(TestImage, options),
+                          .units = offsetof(TestImage, unit),
+                          .kernels = offsetof(TestImage, kernels),
+                          .prelude = {offsetof(TestImage, prelude), sizeof(prelude_text) - 1}};
+    memcpy(image->header.magic, CUDA_IMAGE_MAGIC, 8);
+    image->unit.source = (CudaBlob){offsetof(TestImage, text), sizeof(kernels_text) - 1};
+    image->kernels[0] = (CudaKernel){.name = "scale",
+                                     .threads = 64,
+                                     .n_buffers = 2,
+                                     .n_sizes = 1,
+                                     .has_faults = 1,
+                                     .shared_bytes = 64 << 10,
+                                     .scratch_bytes = 64};
+    image->kernels[1] = (CudaKernel){.name = "add_one", .threads = 32, .n_buffers = 1};
+    strcpy(image->options, "--std=c++17");
+    strcpy(image->prelude, prelude_text);
+    strcpy(image->text, kernels_text);
+}
+
+enum { N = 40000, BYTES = N * (int)sizeof(int32_t), LARGE = 5 << 20 };
+
+/* One run of everything; the first status that is not DLC_OK, with its message. */
+typedef struct Run {
+    Device *device;
+    DeviceModule *module;
+    DeviceGraph *graph;
+    int32_t *a, *b;
+    uint8_t *flag;
+    int32_t *host;
+    char message[DEVICE_MESSAGE_BYTES];
+} Run;
+
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        status = (call);                                                                           \
+        if (status != DLC_OK) {                                                                    \
+            goto done;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+static dlc_status launch_scale(Run *run, int32_t *to, const int32_t *from, int64_t factor,
+                               int64_t tiles) {
+    void *buffers[] = {to, (void *)(uintptr_t)from};
+    int64_t sizes[] = {factor};
+    DeviceLaunch launch = {.entry = offsetof(TestImage, kernels),
+                           .buffers = buffers,
+                           .sizes = sizes,
+                           .n_buffers = 2,
+                           .n_sizes = 1,
+                           .tiles = tiles};
+    return device_cuda.launch(run->device, run->module, &launch);
+}
+
+static dlc_status launch_add(Run *run, int32_t *to, int64_t tiles) {
+    void *buffers[] = {to};
+    DeviceLaunch launch = {.entry = (int64_t)(offsetof(TestImage, kernels) + sizeof(CudaKernel)),
+                           .buffers = buffers,
+                           .n_buffers = 1,
+                           .tiles = tiles};
+    return device_cuda.launch(run->device, run->module, &launch);
+}
+
+static dlc_status take(Run *run, void *out, size_t bytes) {
+    void *memory = device_cuda.alloc(run->device, bytes);
+    memcpy(out, &memory, sizeof(memory));
+    return memory ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+}
+
+static dlc_status run_graph(Run *run) {
+    const DeviceOps *ops = &device_cuda;
+    int32_t first = 0;
+    KernelFault fault;
+    dlc_status status;
+    TRY(ops->fill(run->device, run->b, 0, BYTES));
+    TRY(ops->record(run->device));
+    status = ops->copy(run->device, run->a, run->b, BYTES, run->flag);
+    for (int i = 0; i < 3 && status == DLC_OK; i++) {
+        status = launch_add(run, run->a, N);
+    }
+    if (status == DLC_OK) {
+        status = ops->set_i32(run->device, run->a + 7, 70);
+    }
+    if (status == DLC_OK) {
+        status = ops->copy(run->device, run->b, run->a, BYTES, NULL);
+    }
+    dlc_status ended = ops->record_end(run->device, status == DLC_OK ? &run->graph : NULL);
+    status = status != DLC_OK ? status : ended;
+    for (int i = 0; i < 2 && status == DLC_OK; i++) {
+        status = ops->replay(run->device, run->graph);
+    }
+    if (status != DLC_OK) {
+        goto done;
+    }
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 0);
+    TRY(ops->read(run->device, run->host, run->a, BYTES));
+    assert_int_equal(run->host[0], 6);
+    assert_int_equal(run->host[7], 70);
+    assert_int_equal(run->host[N - 1], 6);
+    TRY(ops->read(run->device, &first, run->b, sizeof(first)));
+    assert_int_equal(first, 6);
+done:
+    return status;
+}
+
+static dlc_status run_all(Run *run) {
+    const DeviceOps *ops = &device_cuda;
+    DeviceOptions options = {.which = "0"};
+    TestImage *image = malloc(sizeof(*image));
+    uint8_t *large = malloc(LARGE), on = 1, off = 0;
+    KernelFault fault;
+    void *memory = NULL;
+    dlc_status status;
+    *run = (Run){.host = malloc(BYTES)};
+    image_make(image);
+    TRY(ops->open(&allocator, &options, &run->device, run->message));
+    TRY(ops->load(run->device, (const uint8_t *)image, sizeof(*image), &run->module));
+    TRY(ops->reserve(run->device, 128));
+    TRY(take(run, &run->a, BYTES));
+    TRY(take(run, &run->b, BYTES));
+    TRY(take(run, &run->flag, 1));
+    for (int32_t i = 0; i < N; i++) {
+        run->host[i] = i;
+    }
+    TRY(ops->write(run->device, run->a, run->host, BYTES));
+    memset(run->host, 0x55, BYTES); /* written when the call returned */
+    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
+    TRY(launch_scale(run, run->b, run->a, 3, N));
+    TRY(launch_scale(run, run->b, run->a, 9, 0)); /* no tiles: nothing */
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 0);
+    TRY(ops->read(run->device, run->host, run->b, BYTES));
+    for (int32_t i = 0; i < N; i++) {
+        assert_int_equal(run->host[i], 3 * i);
+    }
+    /* A fault is told once; later work runs. */
+    TRY(launch_scale(run, run->b, run->a + 1, -1, 4));
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 7);
+    assert_int_equal(fault.bound, 4);
+    assert_in_range(fault.value, 0, 3);
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 0);
+    /* Copies that a flag decides; addresses and sizes that are no multiples of 16. */
+    TRY(ops->write(run->device, run->flag, &off, 1));
+    TRY(ops->copy(run->device, run->b, run->a, BYTES, run->flag));
+    TRY(ops->write(run->device, run->flag, &on, 1));
+    TRY(ops->copy(run->device, run->b + 9, run->a + 8, 4 * 100 - 1, run->flag));
+    TRY(ops->copy(run->device, run->b + 400, run->a + 800, 4 * 100 + 1, run->flag));
+    TRY(ops->read(run->device, run->host, run->b, BYTES));
+    assert_int_equal(run->host[9], 8);
+    assert_int_equal(run->host[0], -1);
+    assert_int_equal(run->host[400], 800);
+    assert_int_equal(run->host[499], 899);
+    /* More bytes than the staging holds. */
+    TRY(take(run, &memory, LARGE));
+    for (int i = 0; i < LARGE; i++) {
+        large[i] = (uint8_t)(i ^ (i >> 11));
+    }
+    TRY(ops->write(run->device, memory, large, LARGE));
+    memset(large, 0, LARGE);
+    TRY(ops->read(run->device, large, memory, LARGE));
+    for (int i = 0; i < LARGE; i++) {
+        if (large[i] != (uint8_t)(i ^ (i >> 11))) {
+            fail_msg("byte %d", i);
+        }
+    }
+    ops->free(run->device, memory);
+    TRY(run_graph(run));
+    assert_true(ops->overhead_bytes(run->device) != 0);
+done:
+    if (run->device) {
+        if (status != DLC_OK && !*run->message) {
+            snprintf(run->message, sizeof(run->message), "%s", run->device->error);
+        }
+        if (run->graph) {
+            ops->graph_free(run->device, run->graph);
+        }
+        if (run->module) {
+            ops->unload(run->device, run->module);
+        }
+        ops->free(run->device, run->a); /* the others are left to close */
+        ops->close(run->device);
+    }
+    free(run->host);
+    free(large);
+    free(image);
+    return status;
+}
+
+static int setup(void **state) {
+    (void)state;
+    char message[512];
+    simulator.library = cuda_library_open("libcuda.so.1", true, message, sizeof(message));
+    if (simulator.library) {
+        *(void **)&simulator.calls = dlsym(simulator.library, "dlcsim_calls");
+        *(void **)&simulator.live = dlsym(simulator.library, "dlcsim_live");
+        *(void **)&simulator.faults = dlsym(simulator.library, "dlcsim_faults");
+        *(void **)&simulator.again = dlsym(simulator.library, "dlcsim_settings_again");
+    } else {
+        print_message("no driver: %s\n", message);
+    }
+    return 0;
+}
+
+static void need(bool simulated) {
+    if (!simulator.library || (simulated && !simulator.again)) {
+        skip();
+    }
+}
+
+static void test_run(void **state) {
+    (void)state;
+    Run run;
+    need(false);
+    live = 0;
+    dlc_status status = run_all(&run);
+    if (status != DLC_OK) {
+        fail_msg("%s", run.message);
+    }
+    assert_int_equal(live, 0);
+    if (simulator.again) {
+        assert_int_equal(simulator.live(), 0);
+        assert_int_equal(simulator.faults(), 0);
+    }
+}
+
+/* Every call fails once. */
+static void test_failing_calls(void **state) {
+    (void)state;
+    Run run;
+    need(true);
+    simulator.again();
+    assert_int_equal(run_all(&run), DLC_OK);
+    long long calls = simulator.calls(), failed = 0;
+    for (long long n = 1; n <= calls; n++) {
+        char number[32];
+        snprintf(number, sizeof(number), "%lld", n);
+        setenv("DLC_CUDASIM_FAIL_CALL", number, 1);
+        simulator.again();
+        live = 0;
+        dlc_status status = run_all(&run);
+        if (status != DLC_OK) {
+            failed++;
+            if (!*run.message) {
+                fail_msg("call %lld fails without a message", n);
+            }
+        }
+        if (live != 0 || simulator.live() != 0) {
+            fail_msg("call %lld leaks %lld blocks and %lld of the device's: %s", n, (long long)live,
+                     simulator.live(), run.message);
+        }
+    }
+    unsetenv("DLC_CUDASIM_FAIL_CALL");
+    simulator.again();
+    assert_int_equal(run_all(&run), DLC_OK);
+    print_message("%lld calls, %lld of them fail the run\n", calls, failed);
+    assert_true(failed > calls / 2);
+}
+
+static void test_cycles(void **state) {
+    (void)state;
+    need(true);
+    DeviceOptions options = {.which = ""};
+    live = 0;
+    for (int i = 0; i < 1000; i++) {
+        Device *device = NULL;
+        char message[DEVICE_MESSAGE_BYTES];
+        assert_int_equal(device_cuda.open(&allocator, &options, &device, message), DLC_OK);
+        void *memory = device_cuda.alloc(device, 1000);
+        assert_non_null(memory);
+        assert_int_equal(device_cuda.fill(device, memory, 1, 1000), DLC_OK);
+        device_cuda.close(device);
+        assert_int_equal(simulator.live(), 0);
+    }
+    assert_int_equal(live, 0);
+}
+
+static void test_names(void **state) {
+    (void)state;
+    char message[DEVICE_MESSAGE_BYTES] = "", text[256];
+    need(false);
+    assert_true(device_cuda.supports("", "", "", message));
+    assert_true(device_cuda.supports("sm_75", "", "0", message));
+    assert_false(device_cuda.supports("sm_999", "", "0", message));
+    assert_non_null(strstr(message, "sm_999"));
+    assert_false(device_cuda.supports("sm_75", "", "99", message));
+    assert_non_null(strstr(message, "no GPU 99"));
+    assert_false(device_cuda.supports("sm_75", "", "first", message));
+    assert_false(device_cuda.supports("sm_75", "", "GPU-zzz", message));
+    assert_non_null(strstr(message, "nvidia-smi -L"));
+    assert_true(device_cuda.supports("sm_75", "", "GPU-", message) ||
+                strstr(message, "more than one"));
+    Device *device = NULL;
+    DeviceOptions options = {.which = ""};
+    assert_int_equal(device_cuda.open(&allocator, &options, &device, message), DLC_OK);
+    device_cuda.describe(device, text, sizeof(text));
+    assert_non_null(strstr(text, "sm_"));
+    assert_null(device_cuda.alloc(device, (size_t)1 << 50));
+    assert_non_null(strstr(device->error, "1024.0 TiB"));
+    assert_non_null(strstr(device->error, "free"));
+    device_cuda.close(device);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cycles),
+        cmocka_unit_test(test_failing_calls),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
