@@ -144,9 +144,21 @@ static void add_local(Sync *s, const KLocal *local, int32_t at, int32_t by, bool
     }
 }
 
+/* A result may share its memory with an operand of as large elements (LoweredOp.inplace), so reading
+ * the one counts as reading the other. */
 static void add_buffer(Sync *s, int32_t buffer, int32_t by, bool is_write) {
-    if (s->t->kernel->buffers[buffer].is_written) {
-        add_object(s, 2 * s->t->kernel->n_locals + buffer, by, is_write);
+    const Kernel *kernel = s->t->kernel;
+    const KBuffer *own = &kernel->buffers[buffer];
+    int32_t first = 2 * kernel->n_locals;
+    if (own->is_written) {
+        add_object(s, first + buffer, by, is_write);
+        return;
+    }
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        const KBuffer *other = &kernel->buffers[i];
+        if (other->is_written && text_memory_bytes(other->dtype) == text_memory_bytes(own->dtype)) {
+            add_object(s, first + i, by, false);
+        }
     }
 }
 
