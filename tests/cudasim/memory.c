@@ -658,8 +658,9 @@ void dlcsim_pending(void *p, unsigned size, int pending) {
 
 /* -- Accesses of the host's copies and fills. */
 
+/* Copies may carry bytes that were never written (gaps between values), not only such. */
 static bool range(uintptr_t address, size_t bytes, bool write) {
-    size_t offset = address - hot.base;
+    size_t offset = address - hot.base, unwritten = 0;
     int64_t before = report_count();
     for (size_t i = 0; i < bytes;) {
         Verdict verdict = {0};
@@ -667,10 +668,11 @@ static bool range(uintptr_t address, size_t bytes, bool write) {
         size_t step = whole ? GRANULE : 1;
         for (size_t j = 0; j < step; j++) {
             int state = hot.state[offset + i + j] & ~STATE_SPLIT;
-            if (state != STATE_WRITTEN && !(write && state == STATE_UNWRITTEN)) {
+            if (state != STATE_WRITTEN && state != STATE_UNWRITTEN) {
                 fault_state(address + i, step, write, 0);
                 return false;
             }
+            unwritten += state == STATE_UNWRITTEN;
         }
         if (!(whole ? granule_touch(offset + i, write, &verdict)
                     : bytes_touch(offset + i, 1, write, &verdict))) {
@@ -678,6 +680,9 @@ static bool range(uintptr_t address, size_t bytes, bool write) {
             return false;
         }
         i += step;
+    }
+    if (!write && unwritten == bytes) {
+        fault_state(address, bytes, false, 0);
     }
     return report_count() == before;
 }
