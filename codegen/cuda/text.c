@@ -7,7 +7,8 @@
 static void signature(Text *t, const char *name) {
     const Kernel *kernel = t->kernel;
     str_addf(t->out, "/* %s */\n", kernel->name ? kernel->name : name);
-    str_addf(t->out, "extern \"C\" __global__ __launch_bounds__(%d) void %s(long long tiles",
+    /* Two blocks a processor: told nothing, ptxas spills a few bytes to fit three or more. */
+    str_addf(t->out, "extern \"C\" __global__ __launch_bounds__(%d, 2) void %s(long long tiles",
              t->threads, name);
     for (int32_t i = 0; i < kernel->n_buffers; i++) {
         str_addf(t->out, ", %s%s *b%d", kernel->buffers[i].is_written ? "" : "const ",
