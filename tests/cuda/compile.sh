@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Compiling for GPUs as a user meets it: targets and their names, what is printed, what happens without NVRTC.
+set -u
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+cd "$DLC_SOURCE_ROOT" || exit 1
+unset DLC_CUDA_PATH DLC_CUDA_CACHE
+failed=0
+fail() {
+    echo "compile.sh: $*"
+    failed=$((failed + 1))
+}
+
+cat > "$scratch/probe.dl" <<'PROGRAM'
+dim N
+
+model probe(x: f32[N, 64]) {
+    y = sigmoid(x) * 2.0
+    output softmax(y)
+}
+PROGRAM
+cat > "$scratch/bf16.dl" <<'PROGRAM'
+dim N
+
+model half(x: bf16[N, 64]) {
+    output x + x
+}
+PROGRAM
+probe=$scratch/probe.dl
+
+# Names.
+"$DLC" "$probe" --target cuda:sm_42 -o "$scratch/a.plan" > "$scratch/out" 2>&1 && fail "sm_42 was accepted"
+for name in sm_75 sm_80 sm_86 sm_89 sm_90 sm_100 sm_120; do
+    grep -q "$name" "$scratch/out" || fail "the message does not name $name: $(cat "$scratch/out")"
+done
+
+# Without NVRTC: text only, said once, and nothing fails.
+DLC_CUDA_PATH=- "$DLC" "$probe" --quiet --target cuda -o "$scratch/text.plan" > "$scratch/out" 2>&1 ||
+    fail "without NVRTC: $(cat "$scratch/out")"
+[ "$(grep -c 'as text only' "$scratch/out")" = 1 ] || fail "no single note without NVRTC: $(cat "$scratch/out")"
+# The default without a GPU is four architectures.
+DLC_CUDA_PATH=- "$DLC" "$probe" --emit plan --target cuda > "$scratch/out" 2> "$scratch/err"
+machines=$(grep -o '"machine": "sm_[0-9]*"' "$scratch/out" | grep -o 'sm_[0-9]*' | tr '\n' ' ')
+[ "$machines" = "sm_80 sm_90 sm_100 sm_120 " ] || fail "default targets: $machines"
+
+# bf16 has no hardware on sm_75.
+"$DLC" "$scratch/bf16.dl" --target cuda:sm_75 -o "$scratch/a.plan" > "$scratch/out" 2>&1 && fail "bf16 on sm_75"
+grep -q 'sm_75 has no bf16' "$scratch/out" || fail "bf16 on sm_75: $(cat "$scratch/out")"
+
+# The text, with the lines it came from.
+"$DLC" "$probe" --target cuda:sm_90 --emit kernels > "$scratch/out" 2>&1 || fail "--emit=kernels: $(cat "$scratch/out")"
+grep -q '__global__' "$scratch/out" || fail "--emit=kernels shows no CUDA C"
+grep -q 'probe.dl:[0-9]*:[0-9]*: .*softmax' "$scratch/out" || fail "--emit=kernels does not say where it comes from"
+"$DLC" "$probe" --target cpu --emit kernels | grep -q '__global__' && fail "the CPU's kernels are CUDA C"
+
+DLC_CUDA_PATH='' "$DLC" "$probe" --quiet --target cuda:sm_90 -o "$scratch/a.plan" > "$scratch/out" 2>&1 ||
+    fail "sm_90: $(cat "$scratch/out")"
+if grep -q 'as text only' "$scratch/out"; then
+    echo "no NVRTC here: the rest is left out"
+    [ "$failed" -eq 0 ] && exit 77
+    exit 1
+fi
+
+# Figures, same bytes, cache, several targets.
+"$DLC" "$probe" --explain --target cuda:sm_90 -o "$scratch/b.plan" | grep -q 'registers' || fail "--explain has no figures"
+"$DLC" "$probe" --json --target cuda:sm_90 -o "$scratch/b.plan" | grep -q '"registers": [1-9]' || fail "--json has no figures"
+cmp -s "$scratch/a.plan" "$scratch/b.plan" || fail "two compiles differ"
+mkdir "$scratch/cache" "$scratch/elsewhere"
+for i in 1 2; do
+    DLC_CUDA_CACHE=$scratch/cache "$DLC" "$probe" --quiet --target cuda:sm_90 -o "$scratch/c$i.plan" || fail "with a cache"
+    cmp -s "$scratch/a.plan" "$scratch/c$i.plan" || fail "with a cache the plan differs ($i)"
+done
+[ -n "$(ls -A "$scratch/cache")" ] || fail "the cache is empty"
+for unit in "$scratch"/cache/*; do
+    printf 'damaged' | dd of="$unit" bs=1 seek=100 conv=notrunc status=none
+done
+DLC_CUDA_CACHE=$scratch/cache "$DLC" "$probe" --quiet --target cuda:sm_90 -o "$scratch/c3.plan" || fail "with a damaged cache"
+cmp -s "$scratch/a.plan" "$scratch/c3.plan" || fail "with a damaged cache the plan differs"
+# Another folder for the program and the plan: only the name of the source may show, and it is the same here.
+(cd "$scratch" && "$DLC" probe.dl --quiet --target cuda:sm_90 -o elsewhere/a.plan && cp probe.dl elsewhere/ &&
+    cd elsewhere && "$DLC" probe.dl --quiet --target cuda:sm_90 -o b.plan && cmp -s a.plan b.plan) ||
+    fail "the plan depends on the folder it was made in"
+"$DLC" "$probe" --quiet --target cpu:x86-64-v3 --target cuda:sm_80 --target cuda:sm_90 -o "$scratch/two.plan" ||
+    fail "three targets"
+[ "$failed" -eq 0 ] && echo "compile.sh: passed"
+[ "$failed" -eq 0 ]
