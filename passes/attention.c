@@ -315,6 +315,27 @@ static double length_of(const Size *size) {
     return (double)size_nominal(size, UNKNOWN);
 }
 
+/* Whether a block of threads has room for the smallest tiles of these widths (the backward kernels:
+ * two tiles of scores, up to four of sums, panels). */
+static bool machine_fits(const Machine *machine, const Size *width, const Size *values,
+                         DType dtype) {
+    if (!machine || machine->threads <= 1) {
+        return true;
+    }
+    const int64_t least = 32;
+    int64_t tile = machine->tile_rows_f32 < machine->tile_columns_f32 ? machine->tile_rows_f32
+                                                                      : machine->tile_columns_f32;
+    int64_t x = size_nominal(width, 1), y = size_nominal(values, 1);
+    int64_t widest = x > y ? x : y, wide = least;
+    while (wide < widest) {
+        wide *= 2;
+    }
+    int64_t bytes = 4 * (2 * least * least + (x == y ? 3 : 4) * wide * least + 4 * least) +
+                    128 * (least + wide);
+    bool has_room = machine->shared_bytes <= 0 || bytes + 1024 <= machine->shared_bytes;
+    return dtype != DT_F64 && tile >= least && wide <= tile && has_room;
+}
+
 /* Whether the two contractions have the axes of attention. */
 static bool axes_fit(const Match *m) {
     Sides s = sides_of(m->scores), o = sides_of(m->mix);
@@ -330,7 +351,9 @@ static bool axes_fit(const Match *m) {
     double elements =
         length_of(scores->type.dims[rank - 2]) * length_of(scores->type.dims[rank - 1]);
     return dtype_is_float(q.dtype) && is_short(q.dims[s.sum[0][0]]) &&
-           is_short(values.dims[o.free_axis[v]]) && elements >= WORTH_FUSING;
+           is_short(values.dims[o.free_axis[v]]) && elements >= WORTH_FUSING &&
+           machine_fits(m->pass->machine, q.dims[s.sum[0][0]], values.dims[o.free_axis[v]],
+                        q.dtype);
 }
 
 /* The operands with the scores' batch axes first, then rows, then the width. */
@@ -402,9 +425,6 @@ static void replace_in(const Counts *counts, Block *block, Value **map, bool *ch
 }
 
 bool pass_attention(PassContext *pass, Func *func) {
-    if (pass->machine && pass->machine->threads > 1) {
-        return false; /* the kernels are for tiles of one worker */
-    }
     func_renumber(func);
     Counts counts = {.pass = pass, .n_uses = func->n_values};
     counts.uses = func_use_counts(func, pass->scratch);

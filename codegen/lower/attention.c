@@ -21,11 +21,12 @@ static int64_t tile_columns(KBuild *k, DType dtype) {
 }
 
 int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows) {
-    return round_up(rows, tile_rows(k, at->dtype));
+    return kb_is_block(k) ? attention_power(rows) : round_up(rows, tile_rows(k, at->dtype));
 }
 
 int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns) {
-    return round_up(columns, tile_columns(k, at->dtype));
+    return kb_is_block(k) ? attention_power(columns)
+                          : round_up(columns, tile_columns(k, at->dtype));
 }
 
 /* -- products */
@@ -41,8 +42,8 @@ void attention_index(KBuild *k, const Attention *at, const KExpr *batch, const K
     }
 }
 
-static const KExpr *factor_element(KBuild *k, const Product *p, const Factor *f, const KExpr *batch,
-                                   const KExpr *row, const KExpr *depth) {
+const KExpr *attention_element(KBuild *k, const Product *p, const Factor *f, const KExpr *batch,
+                               const KExpr *row, const KExpr *depth) {
     const KExpr *index[TYPE_MAX_RANK];
     if (f->operand >= 0) {
         attention_index(k, p->pair->at, batch, f->width_is_row ? depth : row,
@@ -57,13 +58,13 @@ static const KExpr *factor_element(KBuild *k, const Product *p, const Factor *f,
 static const KExpr *element_a(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
                               const KExpr *depth) {
     const Product *p = gemm->user;
-    return factor_element(k, p, &p->a, batch, row, depth);
+    return attention_element(k, p, &p->a, batch, row, depth);
 }
 
 static const KExpr *element_b(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
                               const KExpr *depth) {
     const Product *p = gemm->user;
-    return factor_element(k, p, &p->b, batch, row, depth);
+    return attention_element(k, p, &p->b, batch, row, depth);
 }
 
 static GemmOrder order_of(const Factor *f) {
@@ -73,6 +74,10 @@ static GemmOrder order_of(const Factor *f) {
 
 void attention_product(KBuild *k, const Product *product) {
     const Attention *at = product->pair->at;
+    if (kb_is_block(k)) {
+        attention_product_block(k, product);
+        return;
+    }
     Product copy = *product;
     Gemm gemm = {.name = "attention",
                  .batch = at->n_batch,
@@ -317,12 +322,11 @@ static void store_forward(KBuild *k, const Forward *f) {
     }
 }
 
-/* Blocks of keys that count for any of these queries. */
-static const KExpr *key_steps(KBuild *k, const Forward *f) {
-    const Attention *at = f->pair.at;
+const KExpr *attention_key_steps(KBuild *k, const Pair *pair) {
+    const Attention *at = pair->at;
     const KExpr *end = k_size(k, at->keys), *steps, *unused;
     if (at->attrs.causal) {
-        const KExpr *last = k_add(k, f->pair.q0, f->pair.rows);
+        const KExpr *last = k_add(k, pair->q0, pair->rows);
         last = k_add(k, last, k_size(k, at->attrs.offset));
         end = kb_let(k, k_max(k, k_min(k, end, last), k_int(k, 0)), "end");
     }
@@ -353,7 +357,7 @@ static void build_forward(KBuild *k, void *user) {
     attention_fill(k, f.sum, at->block_q, 0);
     attention_fill(k, f.y, tall, 0);
     const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
-    const KExpr *steps = key_steps(k, &f);
+    const KExpr *steps = attention_key_steps(k, &f.pair);
     const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
     f.pair.k0 = k_scale_int(k, step, at->block_k);
     f.pair.count = attention_rest(k, at->keys, f.pair.k0, at->block_k);
@@ -396,7 +400,12 @@ void lower_attention(KBuild *k) {
     for (int32_t i = 0; i < at.op->n_results; i++) {
         at.results[i] = lower_root_result(k, at.op->results[i]);
     }
-    if (forward) {
+    if (kb_is_block(k)) {
+        attention_choose_block(k, &at);
+    }
+    if (forward && kb_is_block(k)) {
+        kb_kernel(k, "attention", attention_build_block, &at);
+    } else if (forward) {
         at.block_q = cut(at.queries, BLOCK_QUERIES, tile_columns(k, at.dtype));
         at.block_k = cut(at.keys, BLOCK_KEYS, tile_rows(k, at.dtype));
         kb_kernel(k, "attention", build_forward, &at);

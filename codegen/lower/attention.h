@@ -19,12 +19,21 @@ typedef struct Attention {
     int32_t results[3]; /* of the fusion; -1: not asked for */
 } Attention;
 
+/* The panels of a kernel so far: products of the same shape share theirs. */
+enum { MOST_PANELS = 8 };
+typedef struct PanelSet {
+    int32_t count;
+    const KLocal *locals[MOST_PANELS];
+    bool is_a[MOST_PANELS];
+} PanelSet;
+
 /* One block of queries against one block of keys. */
 typedef struct Pair {
     const Attention *at;
     const KExpr *batch;
     const KExpr *q0, *rows;  /* the first query, how many */
     const KExpr *k0, *count; /* the first key, how many */
+    PanelSet *panels;        /* of a block of threads: what its products are packed into */
 } Pair;
 
 /* One side of a product: rows of an operand, or a local tile whose rows are `stride` apart. */
@@ -48,6 +57,8 @@ typedef struct Product {
 
 /* c = the product of the blocks. */
 void attention_product(KBuild *k, const Product *product);
+const KExpr *attention_element(KBuild *k, const Product *p, const Factor *f, const KExpr *batch,
+                               const KExpr *row, const KExpr *depth);
 /* Room for `rows` of a product's tile, up to whole register tiles. */
 int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows);
 int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns);
@@ -68,6 +79,15 @@ const KExpr *attention_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const
 /* Sets the elements [0, count) of the local. */
 void attention_fill(KBuild *k, const KLocal *local, int64_t count, double value);
 
+/* Blocks of keys that count for any of the pair's queries. */
+const KExpr *attention_key_steps(KBuild *k, const Pair *pair);
+
 void attention_backward(KBuild *k, Attention *at);
+
+/* -- attention_block.c: for blocks of threads */
+int64_t attention_power(int64_t value); /* the tile side that holds it */
+void attention_choose_block(KBuild *k, Attention *at);
+void attention_product_block(KBuild *k, const Product *product);
+void attention_build_block(KBuild *k, void *user);
 
 #endif

@@ -8,10 +8,11 @@ enum { BLOCK = 192, ENOUGH_TILES = 8, NOMINAL_LENGTH = 1024 };
 
 typedef struct Backward {
     Pair pair;
-    const KLocal *p, *ds;              /* [query][key] */
-    const KLocal *lse, *delta;         /* [query] */
-    const KLocal *dk, *dv, *dq, *part; /* [width][key], [value][key], [width][query] */
-    bool by_key, by_query;             /* what this kernel sums up */
+    const KLocal *p, *ds;        /* [query][key] */
+    const KLocal *lse, *delta;   /* [query] */
+    const KLocal *dk, *dv, *dq;  /* [width][key], [value][key], [width][query] */
+    const KLocal *part, *part_v; /* what is added to them; of dv */
+    bool by_key, by_query;       /* what this kernel sums up */
 } Backward;
 
 /* c = x(queries) y(keys)ᵀ over their last axis. */
@@ -39,7 +40,7 @@ static void pair_product(KBuild *k, const Backward *w, int32_t x, int32_t y, int
 
 /* part = x(queries)ᵀ tile, [width of x][key]. */
 static void sum_over_queries(KBuild *k, const Backward *w, int32_t x, int64_t width,
-                             const KLocal *tile) {
+                             const KLocal *tile, const KLocal *part) {
     const Attention *at = w->pair.at;
     Product product = {.pair = &w->pair,
                        .a = {.operand = x, .width_is_row = true},
@@ -61,7 +62,7 @@ static void sum_over_queries(KBuild *k, const Backward *w, int32_t x, int64_t wi
                        .most_m = attention_rows(k, at, width),
                        .most_n = at->block_k,
                        .most_depth = at->block_q,
-                       .c = w->part};
+                       .c = part};
     attention_product(k, &product);
 }
 
@@ -127,7 +128,8 @@ static void make_tiles(KBuild *k, const Backward *w) {
     DType dtype = at->dtype;
     pair_product(k, w, 0, 1, at->width, w->p);
     pair_product(k, w, 4, 2, at->values, w->ds);
-    const KExpr *i = attention_loop(k, KL_SERIAL, k_int(k, 0), w->pair.rows, at->block_q, "i");
+    const KExpr *i =
+        attention_loop(k, kb_each(k, KL_SERIAL), k_int(k, 0), w->pair.rows, at->block_q, "i");
     const KExpr *end = key_end(k, w, i);
     const KExpr *lse = kb_let(k, k_local(k, w->lse, i), "lse");
     const KExpr *delta = kb_let(k, k_local(k, w->delta, i), "delta");
@@ -157,14 +159,16 @@ static void make_tiles(KBuild *k, const Backward *w) {
 }
 
 /* sum += part over [width][count]. */
-static void add_part(KBuild *k, const Backward *w, const KLocal *sum, int64_t width, bool by_key) {
+static void add_part(KBuild *k, const Backward *w, const KLocal *sum, const KLocal *part,
+                     int64_t width, bool by_key) {
     const Attention *at = w->pair.at;
     int64_t stride = by_key ? at->block_k : attention_columns(k, at, at->block_q);
-    const KExpr *d = attention_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, width), width, "d");
+    const KExpr *d =
+        attention_loop(k, kb_each(k, KL_SERIAL), k_int(k, 0), k_int(k, width), width, "d");
     const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0),
                                     by_key ? w->pair.count : w->pair.rows, stride, "i");
     const KExpr *here = tile_at(k, stride, d, i);
-    const KExpr *total = k_binary(k, OP_add, k_local(k, sum, here), k_local(k, w->part, here));
+    const KExpr *total = k_binary(k, OP_add, k_local(k, sum, here), k_local(k, part, here));
     kb_local_store(k, sum, here, total);
     kb_loop_end(k);
     kb_loop_end(k);
@@ -180,7 +184,7 @@ static void store_rows(KBuild *k, const Backward *w, int32_t result, const KLoca
     }
     int64_t stride = by_key ? at->block_k : attention_columns(k, at, at->block_q);
     const KExpr *index[TYPE_MAX_RANK];
-    const KExpr *i = attention_loop(k, KL_SERIAL, k_int(k, 0),
+    const KExpr *i = attention_loop(k, kb_each(k, KL_SERIAL), k_int(k, 0),
                                     by_key ? w->pair.count : w->pair.rows, stride, "i");
     const KExpr *d = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, width), width, "d");
     const KExpr *row = k_add(k, by_key ? w->pair.k0 : w->pair.q0, i);
@@ -205,7 +209,8 @@ static void make_locals(KBuild *k, Backward *w) {
     w->ds = kb_local(k, at->dtype, at->block_q * at->block_k, "ds");
     w->lse = kb_local(k, at->dtype, at->block_q, "lse");
     w->delta = kb_local(k, at->dtype, at->block_q, "delta");
-    w->part = kb_local(k, at->dtype, (tall_k > tall_v ? tall_k : tall_v) * wide, "part");
+    w->part = kb_local(k, at->dtype, tall_k * wide, "part");
+    w->part_v = tall_v == tall_k ? w->part : kb_local(k, at->dtype, tall_v * wide, "part_v");
     if (w->by_key) {
         w->dk = kb_local(k, at->dtype, tall_k * at->block_k, "dk");
         w->dv = kb_local(k, at->dtype, tall_v * at->block_k, "dv");
@@ -240,10 +245,10 @@ static void key_block(KBuild *k, Backward *w, const KExpr *block) {
     w->pair.rows = attention_rest(k, at->queries, w->pair.q0, at->block_q);
     load_rows(k, w);
     make_tiles(k, w);
-    sum_over_queries(k, w, 4, at->values, w->p);
-    add_part(k, w, w->dv, at->values, true);
-    sum_over_queries(k, w, 0, at->width, w->ds);
-    add_part(k, w, w->dk, at->width, true);
+    sum_over_queries(k, w, 4, at->values, w->p, w->part_v);
+    add_part(k, w, w->dv, w->part_v, at->values, true);
+    sum_over_queries(k, w, 0, at->width, w->ds, w->part);
+    add_part(k, w, w->dk, w->part, at->width, true);
     if (w->by_query) {
         sum_over_keys(k, w);
         store_rows(k, w, 0, w->part, at->width, true);
@@ -287,7 +292,8 @@ static void build_head(KBuild *k, void *user) {
 static void build_keys(KBuild *k, void *user) {
     const Attention *at = user;
     Context *context = kb_context(k);
-    Backward w = {.pair = {.at = at}, .by_key = true};
+    PanelSet panels = {0};
+    Backward w = {.pair = {.at = at, .panels = &panels}, .by_key = true};
     int32_t depth = 0;
     w.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
     const Size *blocks = size_cdiv(context, at->keys, size_const(context, at->block_k));
@@ -299,24 +305,11 @@ static void build_keys(KBuild *k, void *user) {
     }
 }
 
-/* Blocks of keys that count for any of the block's queries. */
-static const KExpr *key_steps(KBuild *k, const Backward *w) {
-    const Attention *at = w->pair.at;
-    const KExpr *end = k_size(k, at->keys), *steps, *unused;
-    if (at->attrs.causal) {
-        const KExpr *last = k_add(k, w->pair.q0, w->pair.rows);
-        last = k_add(k, last, k_size(k, at->attrs.offset));
-        end = kb_let(k, k_max(k, k_min(k, end, last), k_int(k, 0)), "end");
-    }
-    const Size *block = size_const(kb_context(k), at->block_k);
-    k_divmod(k, k_add(k, end, k_int(k, at->block_k - 1)), block, &steps, &unused);
-    return kb_let(k, steps, "steps");
-}
-
 static void build_queries(KBuild *k, void *user) {
     const Attention *at = user;
     Context *context = kb_context(k);
-    Backward w = {.pair = {.at = at}, .by_query = true};
+    PanelSet panels = {0};
+    Backward w = {.pair = {.at = at, .panels = &panels}, .by_query = true};
     int32_t depth = 0;
     w.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
     const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
@@ -328,13 +321,13 @@ static void build_queries(KBuild *k, void *user) {
     int64_t queries = attention_columns(k, at, at->block_q);
     attention_fill(k, w.dq, attention_rows(k, at, at->width) * queries, 0);
     const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
-    const KExpr *steps = key_steps(k, &w);
+    const KExpr *steps = attention_key_steps(k, &w.pair);
     const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
     w.pair.k0 = k_scale_int(k, step, at->block_k);
     w.pair.count = attention_rest(k, at->keys, w.pair.k0, at->block_k);
     make_tiles(k, &w);
     sum_over_keys(k, &w);
-    add_part(k, &w, w.dq, at->width, false);
+    add_part(k, &w, w.dq, w.part, at->width, false);
     kb_loop_end(k);
     store_rows(k, &w, 0, w.dq, at->width, false);
     for (int32_t i = 0; i < depth; i++) {
@@ -350,11 +343,13 @@ static int64_t cut(const Size *size, int64_t most) {
 }
 
 void attention_backward(KBuild *k, Attention *at) {
-    at->block_q = attention_rows(k, at, cut(at->queries, BLOCK));
-    at->block_k = attention_columns(k, at, cut(at->keys, BLOCK));
+    if (!kb_is_block(k)) {
+        at->block_q = attention_rows(k, at, cut(at->queries, BLOCK));
+        at->block_k = attention_columns(k, at, cut(at->keys, BLOCK));
+    }
     DType dtype = at->op->results[0]->type.dtype;
-    bool whole_heads = kb_machine(k)->threads <= 1 && dtype == at->dtype &&
-                       size_nominal(at->n_batch, 1) >= ENOUGH_TILES;
+    bool whole_heads =
+        !kb_is_block(k) && dtype == at->dtype && size_nominal(at->n_batch, 1) >= ENOUGH_TILES;
     if (whole_heads) {
         kb_kernel(k, "attention_grad", build_head, at);
         return;

@@ -1,0 +1,321 @@
+/* Attention for machines whose tiles are run by a block of threads: products as contraction tiles
+ * whose panels the block packs together, and the forward kernel with tiles query-major, a group of
+ * threads to a query. */
+#include "codegen/lower/attention.h"
+#include <math.h>
+
+enum { STEP_BYTES = 64, LEAST_TILE = 32, GOOD_BLOCK = 64 };
+
+int64_t attention_power(int64_t value) {
+    int64_t power = LEAST_TILE;
+    while (power < value) {
+        power *= 2;
+    }
+    return power;
+}
+
+static DType panel_dtype(KBuild *k, const Attention *at) {
+    DType dtype = at->op->operands[0]->type.dtype;
+    return kb_machine(k)->has_bf16 ? dtype : at->dtype;
+}
+
+static int64_t deep_of(KBuild *k, const Attention *at) {
+    return STEP_BYTES / dtype_bytes(panel_dtype(k, at));
+}
+
+/* Of a kernel's locals. The backward ones hold two tiles of scores and those of sums. */
+static int64_t bytes_of(KBuild *k, const Attention *at, int64_t block) {
+    int64_t width = attention_power(at->width), values = attention_power(at->values);
+    int64_t wide = width > values ? width : values;
+    bool forward = at->op->code == OP_attention;
+    int64_t panels = 2 * deep_of(k, at) * (block + wide) * dtype_bytes(panel_dtype(k, at));
+    int64_t parts = width == values ? width : width + values;
+    int64_t sums = forward ? 2 * values : width + values + parts;
+    int64_t tiles = (forward ? 1 : 2) * block * block + sums * block + 4 * block;
+    return tiles * dtype_bytes(at->dtype) + panels + 1024;
+}
+
+void attention_choose_block(KBuild *k, Attention *at) {
+    const Machine *machine = kb_machine(k);
+    bool wide = at->dtype == DT_F64;
+    int64_t rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
+    int64_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    int64_t tile = rows < columns ? rows : columns;
+    at->block_q = tile < GOOD_BLOCK ? tile : GOOD_BLOCK;
+    while (at->block_q > LEAST_TILE && machine->shared_bytes > 0 &&
+           bytes_of(k, at, at->block_q) > machine->shared_bytes) {
+        at->block_q /= 2;
+    }
+    at->block_k = at->block_q;
+}
+
+static const KLocal *panel_of(KBuild *k, const Pair *pair, bool is_a, int64_t count) {
+    PanelSet *set = pair->panels;
+    for (int32_t i = 0; i < set->count; i++) {
+        if (set->is_a[i] == is_a && set->locals[i]->count == count) {
+            return set->locals[i];
+        }
+    }
+    const KLocal *local = kb_local(k, panel_dtype(k, pair->at), count, is_a ? "a" : "b");
+    if (set->count < MOST_PANELS) {
+        set->is_a[set->count] = is_a;
+        set->locals[set->count++] = local;
+    }
+    return local;
+}
+
+/* One panel: neighbouring threads take neighbours in memory; rows past the end repeat the last one,
+ * what lies past the depth is zero. */
+static void pack_panel(KBuild *k, const Product *p, bool is_a, const KLocal *local, int64_t deep,
+                       const KExpr *done) {
+    const Attention *at = p->pair->at;
+    Context *context = kb_context(k);
+    const Factor *factor = is_a ? &p->a : &p->b;
+    int64_t width = is_a ? p->most_m : p->most_n;
+    const KExpr *first = is_a ? p->m0 : p->n0, *rows = is_a ? p->rows : p->columns;
+    bool row_inner = factor->operand >= 0 ? factor->width_is_row : factor->inner_is_row;
+    const Size *count = size_const(context, width * deep);
+    const KExpr *q = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, count), count, "q");
+    const KExpr *outer, *inner;
+    k_divmod(k, q, size_const(context, row_inner ? width : deep), &outer, &inner);
+    const KExpr *i = row_inner ? inner : outer, *step = row_inner ? outer : inner;
+    const KExpr *row = kb_let(k, k_min(k, i, k_sub(k, rows, k_int(k, 1))), "row");
+    const KExpr *depth = k_add(k, done, step), *inside = k_lt(k, depth, p->length);
+    if (!k_is_true(inside)) {
+        depth = kb_let(k, k_min(k, depth, k_sub(k, p->length, k_int(k, 1))), "depth");
+    }
+    const KExpr *value = attention_element(k, p, factor, p->pair->batch, k_add(k, first, row),
+                                           k_add(k, p->depth0, depth));
+    value = k_cast(k, value, at->dtype);
+    value = k_select(k, inside, value, k_constant(k, at->dtype, 0));
+    kb_local_store(k, local, k_add(k, k_scale_int(k, step, width), i), value);
+    kb_loop_end(k);
+}
+
+void attention_product_block(KBuild *k, const Product *p) {
+    Context *context = kb_context(k);
+    int64_t deep = deep_of(k, p->pair->at);
+    bool once = p->most_depth <= deep;
+    const KLocal *a = panel_of(k, p->pair, true, p->most_m * deep);
+    const KLocal *b = panel_of(k, p->pair, false, p->most_n * deep);
+    const KExpr *done = k_int(k, 0);
+    if (!once) {
+        attention_fill(k, p->c, p->most_m * p->most_n, 0);
+        const KExpr *steps, *unused;
+        const Size *unit = size_const(context, deep);
+        k_divmod(k, k_add(k, p->length, k_int(k, deep - 1)), unit, &steps, &unused);
+        const Size *most = size_cdiv(context, size_const(context, p->most_depth), unit);
+        const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
+        done = k_scale_int(k, step, deep);
+    }
+    pack_panel(k, p, true, a, deep, done);
+    pack_panel(k, p, false, b, deep, done);
+    KBContract contract = {.a_local = a,
+                           .b_local = b,
+                           .c_local = p->c,
+                           .a_offset = k_int(k, 0),
+                           .b_offset = k_int(k, 0),
+                           .c_offset = k_int(k, 0),
+                           .depth = k_int(k, deep),
+                           .c_stride = k_int(k, p->most_n),
+                           .accumulate = !once};
+    kb_contract(k, &contract);
+    if (!once) {
+        kb_loop_end(k);
+    }
+}
+
+/* -- forward */
+typedef struct Forward {
+    Pair pair;
+    const KLocal *p, *part, *y;       /* [query][key], [query][value] twice */
+    const KLocal *top, *sum, *factor; /* [query] */
+    int64_t columns;                  /* of part and y */
+} Forward;
+
+static void make_scores(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    Product product = {.pair = &f->pair,
+                       .a = {.operand = 0},
+                       .b = {.operand = 1},
+                       .m0 = f->pair.q0,
+                       .rows = f->pair.rows,
+                       .n0 = f->pair.k0,
+                       .columns = f->pair.count,
+                       .depth0 = k_int(k, 0),
+                       .length = k_int(k, at->width),
+                       .most_m = at->block_q,
+                       .most_n = at->block_k,
+                       .most_depth = at->width,
+                       .c = f->p};
+    attention_product_block(k, &product);
+}
+
+static void mix_values(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    Product product = {.pair = &f->pair,
+                       .a = {.operand = -1,
+                             .local = f->p,
+                             .stride = at->block_k,
+                             .first_row = k_int(k, 0),
+                             .first_depth = f->pair.k0},
+                       .b = {.operand = 2, .width_is_row = true},
+                       .m0 = k_int(k, 0),
+                       .rows = f->pair.rows,
+                       .n0 = k_int(k, 0),
+                       .columns = k_int(k, at->values),
+                       .depth0 = f->pair.k0,
+                       .length = f->pair.count,
+                       .most_m = at->block_q,
+                       .most_n = f->columns,
+                       .most_depth = at->block_k,
+                       .c = f->part};
+    attention_product_block(k, &product);
+}
+
+static const KExpr *tile_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
+    return k_add(k, k_scale_int(k, outer, stride), inner);
+}
+
+/* How many keys of the block count for query q0 + i. */
+static const KExpr *key_end(KBuild *k, const Forward *f, const KExpr *i) {
+    const Attention *at = f->pair.at;
+    if (!at->attrs.causal) {
+        return f->pair.count;
+    }
+    const KExpr *end = k_add(k, k_add(k, f->pair.q0, i), k_size(k, at->attrs.offset));
+    end = k_sub(k, k_add(k, end, k_int(k, 1)), f->pair.k0);
+    end = k_min(k, k_max(k, end, k_int(k, 0)), f->pair.count);
+    return kb_let(k, end, "end");
+}
+
+/* Scales and masks the query's scores; their maximum with the one before. */
+static const KExpr *find_top(KBuild *k, const Forward *f, const KExpr *i, const KExpr *end) {
+    const Attention *at = f->pair.at;
+    const KVar *top = kb_var(k, at->dtype, "top");
+    kb_set(k, top, k_local(k, f->top, i));
+    const KExpr *j = attention_loop(k, KL_VECTOR, k_int(k, 0), end, at->block_k, "j");
+    const KExpr *x = k_local(k, f->p, tile_at(k, at->block_k, i, j));
+    x = k_binary(k, OP_mul, x, k_constant(k, at->dtype, at->attrs.scale));
+    const KExpr *query = k_add(k, f->pair.q0, i), *key = k_add(k, f->pair.k0, j);
+    const KExpr *mask = attention_mask(k, &f->pair, query, key);
+    x = mask ? k_select(k, mask, x, k_constant(k, at->dtype, -INFINITY)) : x;
+    x = kb_let(k, x, "score");
+    kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), x);
+    kb_set(k, top, k_binary(k, OP_max, k_get(k, top), x));
+    kb_loop_end(k);
+    return kb_let(k, k_get(k, top), "top");
+}
+
+/* p = exp(score - shift), 0 past the end; their sum. */
+static const KExpr *exponentiate(KBuild *k, const Forward *f, const KExpr *i, const KExpr *end,
+                                 const KExpr *shift) {
+    const Attention *at = f->pair.at;
+    const KVar *sum = kb_var(k, at->dtype, "sum");
+    kb_set(k, sum, k_constant(k, at->dtype, 0));
+    const KExpr *j = attention_loop(k, KL_VECTOR, k_int(k, 0), end, at->block_k, "j");
+    const KExpr *x = k_local(k, f->p, tile_at(k, at->block_k, i, j));
+    x = k_binary(k, OP_sub, x, shift);
+    x = kb_let(k, k_scalar(k, OP_exp, &x, 1), "p");
+    kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), x);
+    kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), x));
+    kb_loop_end(k);
+    if (at->attrs.causal) {
+        j = attention_loop(k, KL_VECTOR, end, f->pair.count, at->block_k, "j");
+        kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), k_constant(k, at->dtype, 0));
+        kb_loop_end(k);
+    }
+    return kb_let(k, k_get(k, sum), "sum");
+}
+
+static const KExpr *each_query(KBuild *k, const Forward *f) {
+    return attention_loop(k, KL_INDEPENDENT, k_int(k, 0), f->pair.rows, f->pair.at->block_q, "i");
+}
+
+static void soften(KBuild *k, const Forward *f) {
+    DType dtype = f->pair.at->dtype;
+    const KExpr *i = each_query(k, f), *end = key_end(k, f, i);
+    const KExpr *old = kb_let(k, k_local(k, f->top, i), "old");
+    const KExpr *top = find_top(k, f, i, end);
+    const KExpr *none = k_binary(k, OP_eq, top, k_constant(k, dtype, -INFINITY));
+    const KExpr *shift = kb_let(k, k_select(k, none, k_constant(k, dtype, 0), top), "shift");
+    const KExpr *moved = k_binary(k, OP_sub, old, shift);
+    const KExpr *factor = kb_let(k, k_scalar(k, OP_exp, &moved, 1), "factor");
+    const KExpr *before = kb_let(k, k_local(k, f->sum, i), "before");
+    const KExpr *sum = exponentiate(k, f, i, end, shift);
+    kb_local_store(k, f->top, i, top);
+    kb_local_store(k, f->factor, i, factor);
+    kb_local_store(k, f->sum, i, k_binary(k, OP_add, k_binary(k, OP_mul, before, factor), sum));
+    kb_loop_end(k);
+}
+
+static void add_part(KBuild *k, const Forward *f) {
+    int64_t values = f->pair.at->values;
+    const KExpr *i = each_query(k, f);
+    const KExpr *factor = kb_let(k, k_local(k, f->factor, i), "factor");
+    const KExpr *e = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, values), values, "e");
+    const KExpr *at = tile_at(k, f->columns, i, e);
+    const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), factor);
+    kb_local_store(k, f->y, at, k_binary(k, OP_add, old, k_local(k, f->part, at)));
+    kb_loop_end(k);
+    kb_loop_end(k);
+}
+
+static void store_forward(KBuild *k, const Forward *f) {
+    const Attention *at = f->pair.at;
+    const KExpr *index[TYPE_MAX_RANK];
+    if (at->results[1] >= 0) {
+        const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0), f->pair.rows, at->block_q, "i");
+        const KExpr *sum = k_local(k, f->sum, i), *lse = k_scalar(k, OP_log, &sum, 1);
+        lse = k_binary(k, OP_add, lse, k_local(k, f->top, i));
+        attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), NULL, index);
+        attention_store(k, at, 1, index, lse);
+        kb_loop_end(k);
+    }
+    if (at->results[0] >= 0) {
+        const KExpr *i = each_query(k, f), *sum = kb_let(k, k_local(k, f->sum, i), "sum");
+        const KExpr *e =
+            attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
+        const KExpr *y = k_local(k, f->y, tile_at(k, f->columns, i, e));
+        attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
+        attention_store(k, at, 0, index, k_binary(k, OP_div, y, sum));
+        kb_loop_end(k);
+        kb_loop_end(k);
+    }
+}
+
+void attention_build_block(KBuild *k, void *user) {
+    const Attention *at = user;
+    Context *context = kb_context(k);
+    PanelSet panels = {0};
+    Forward f = {.pair = {.at = at, .panels = &panels}, .columns = attention_power(at->values)};
+    int32_t depth = 0;
+    f.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
+    const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
+    const KExpr *block = attention_grid(k, blocks, "block", &depth);
+    f.pair.q0 = k_scale_int(k, block, at->block_q);
+    f.pair.rows = attention_rest(k, at->queries, f.pair.q0, at->block_q);
+    f.p = kb_local(k, at->dtype, at->block_q * at->block_k, "p");
+    f.part = kb_local(k, at->dtype, at->block_q * f.columns, "part");
+    f.y = kb_local(k, at->dtype, at->block_q * f.columns, "y");
+    f.top = kb_local(k, at->dtype, at->block_q, "top");
+    f.sum = kb_local(k, at->dtype, at->block_q, "sum");
+    f.factor = kb_local(k, at->dtype, at->block_q, "factor");
+    attention_fill(k, f.top, at->block_q, -INFINITY);
+    attention_fill(k, f.sum, at->block_q, 0);
+    attention_fill(k, f.y, at->block_q * f.columns, 0);
+    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
+    const KExpr *steps = attention_key_steps(k, &f.pair);
+    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
+    f.pair.k0 = k_scale_int(k, step, at->block_k);
+    f.pair.count = attention_rest(k, at->keys, f.pair.k0, at->block_k);
+    make_scores(k, &f);
+    soften(k, &f);
+    mix_values(k, &f);
+    add_part(k, &f);
+    kb_loop_end(k);
+    store_forward(k, &f);
+    for (int32_t i = 0; i < depth; i++) {
+        kb_loop_end(k);
+    }
+}
