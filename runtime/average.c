@@ -16,16 +16,14 @@ Variable *average_of(dlc_session *session, const Variable *variable) {
     return fits ? average : NULL;
 }
 
+/* Their memory changes hands: nothing is copied. */
 static dlc_status swap(dlc_session *session, Variable *a, Variable *b, uint8_t *room) {
-    uint8_t *other = room + a->bytes;
-    dlc_status status = session_read(session, room, a->data, a->bytes);
-    if (status == DLC_OK) {
-        status = session_read(session, other, b->data, b->bytes);
-    }
-    if (status == DLC_OK) {
-        status = session_write(session, a->data, other, a->bytes);
-    }
-    return status == DLC_OK ? session_write(session, b->data, room, b->bytes) : status;
+    (void)session;
+    (void)room;
+    void *keep = a->data;
+    a->data = b->data;
+    b->data = keep;
+    return DLC_OK;
 }
 
 /* Calls for each pair, with room on the host for both. */

@@ -140,6 +140,25 @@ static uint8_t *ref_address(Walk *walk, int32_t i, int32_t r, int64_t bytes) {
     return walk->session->bases[ref->buffer] + offset;
 }
 
+static dlc_status fault_report(const dlc_session *session, const KernelFault *fault) {
+    const PlanTables *tables = session->tables;
+    if (fault->site < 1 || fault->site > tables->n_sites) {
+        return context_fail(session->context, DLC_ERROR_FAULT,
+                            "a check failed at an unknown place");
+    }
+    const PlanSite *site = &tables->sites[fault->site - 1];
+    const char *place = plan_text(session->file, site->place);
+    const char *text = plan_text(session->file, site->text);
+    const char *colon = *place ? ": " : "";
+    if (fault->bound == INT64_MIN) {
+        return context_fail(session->context, DLC_ERROR_FAULT, "%s%s%s; nothing was stored", place,
+                            colon, text);
+    }
+    return context_fail(session->context, DLC_ERROR_FAULT,
+                        "%s%s%s: %" PRId64 " is not in 0..%" PRId64 "; nothing was stored", place,
+                        colon, text, fault->value, fault->bound);
+}
+
 dlc_status session_faults(dlc_session *session) {
     if (!session->may_fault) {
         return DLC_OK;
@@ -150,19 +169,14 @@ dlc_status session_faults(dlc_session *session) {
     if (status != DLC_OK) {
         return session_device_fail(session, status);
     }
-    if (session->fault.site == 0) {
-        session->fault = fault;
-    }
-    return DLC_OK;
+    return fault.site == 0 ? DLC_OK : fault_report(session, &fault);
 }
 
 /* What a kernel did wrong before comes first. */
-static dlc_status fault_set(dlc_session *session, int32_t site, int64_t value, int64_t bound) {
+static dlc_status fault_here(dlc_session *session, int32_t site, int64_t value, int64_t bound) {
     dlc_status status = session_faults(session);
-    if (session->fault.site == 0) {
-        session->fault = (KernelFault){site + 1, value, bound};
-    }
-    return status;
+    KernelFault fault = {site + 1, value, bound};
+    return status == DLC_OK ? fault_report(session, &fault) : status;
 }
 
 static void replay_note(Walk *walk, int32_t i, double value) {
@@ -309,39 +323,19 @@ static dlc_status loop_end(Walk *walk, int32_t *i) {
     if (loop->count < 0) {
         dlc_status status = session_faults(session);
         if (status == DLC_OK && start->limit > 0 && loop->done > start->limit) {
-            status = fault_set(session, start->site, loop->done, start->limit);
+            status = fault_here(session, start->site, loop->done, start->limit);
         }
         if (status != DLC_OK) {
             return status;
         }
     }
-    if (again && session->fault.site == 0) {
+    if (again) {
         *i = command->match + 1;
         return index_write(walk, command->match);
     }
     walk->depth--;
     ++*i;
     return DLC_OK;
-}
-
-static dlc_status fault_report(dlc_session *session) {
-    const KernelFault *fault = &session->fault;
-    const PlanTables *tables = session->tables;
-    if (fault->site < 1 || fault->site > tables->n_sites) {
-        return context_fail(session->context, DLC_ERROR_FAULT,
-                            "a check failed at an unknown place");
-    }
-    const PlanSite *site = &tables->sites[fault->site - 1];
-    const char *place = plan_text(session->file, site->place);
-    const char *text = plan_text(session->file, site->text);
-    const char *colon = *place ? ": " : "";
-    if (fault->bound == INT64_MIN) {
-        return context_fail(session->context, DLC_ERROR_FAULT, "%s%s%s; nothing was stored", place,
-                            colon, text);
-    }
-    return context_fail(session->context, DLC_ERROR_FAULT,
-                        "%s%s%s: %" PRId64 " is not in 0..%" PRId64 "; nothing was stored", place,
-                        colon, text, fault->value, fault->bound);
 }
 
 /* The bool at ref 0 of command `i`; false when the ref leaves its buffer. */
@@ -410,14 +404,11 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     case PLAN_CHECK:
         status = flag_read(walk, *i, &flag);
         if (status == DLC_OK && !flag) {
-            status = fault_set(session, command->site, 0, INT64_MIN);
+            status = fault_here(session, command->site, 0, INT64_MIN);
         }
         break;
     case PLAN_BARRIER:
         status = session_faults(session);
-        if (status == DLC_OK && session->fault.site != 0) {
-            status = fault_report(session);
-        }
         break;
     default: /* size checks were done when the dims were bound */
         break;
@@ -496,12 +487,14 @@ static bool run_ok(const dlc_session *session, const EntryState *entry) {
 }
 
 dlc_status session_execute(dlc_session *session, EntryState *entry) {
+    KernelFault old; /* of a run that failed otherwise */
+    dlc_status status = session->may_fault ? session->ops->finish(session->device, &old) : DLC_OK;
     session->last = NULL;
-    dlc_status status = session_faults(session); /* of a run that failed otherwise */
-    session->fault = (KernelFault){0};
-    if (status == DLC_OK) {
-        status = scalars_write(session, entry);
+    session->may_fault = false;
+    if (status != DLC_OK) {
+        return session_device_fail(session, status);
     }
+    status = scalars_write(session, entry);
     if (status != DLC_OK) {
         return status;
     }
@@ -518,9 +511,6 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
     }
     if (status == DLC_OK) {
         status = session_faults(session);
-    }
-    if (status == DLC_OK && session->fault.site != 0) {
-        status = fault_report(session);
     }
     if (status == DLC_OK) {
         status = numbers_read(session, entry);

@@ -99,10 +99,9 @@ struct dlc_session {
     int32_t max_buffers, max_refs, max_scalars, max_numbers;
     void *staging; /* host memory on the way to and from the device */
     int64_t staging_bytes;
-    EntryState *last; /* whose results the arena holds */
-    bool last_ok;     /* RESULT_OK of the last run */
-    bool may_fault;   /* a launch since the last look may have set the fault word */
-    KernelFault fault;
+    EntryState *last;             /* whose results the arena holds */
+    bool last_ok;                 /* RESULT_OK of the last run */
+    bool may_fault;               /* a launch since the last look may have set the fault word */
     bool replaying;               /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
     DLTensor lent;                /* what dlc_view_* hands out */
@@ -189,7 +188,8 @@ double session_info(const dlc_session *session, const EntryState *entry, const c
 dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first, int32_t last);
 /* Copies the entry's numbers to where they are read from; queued. */
 dlc_status session_numbers_gather(dlc_session *session, const EntryState *entry);
-/* What the launches since the last look did wrong goes to session->fault, unless it has one. */
+/* DLC_ERROR_FAULT, with the place in the program, when a launch since the last look did wrong; the
+ * run ends there: what would come may compute on what was never written. */
 dlc_status session_faults(dlc_session *session);
 /* Runs all commands of slots[0] by its recording, which is made when there is none or a base has
  * moved. Bases are set. *out_done false: nothing was run, run it command by command. */
