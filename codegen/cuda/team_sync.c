@@ -23,6 +23,7 @@ typedef struct Sync {
     int32_t n_accesses, capacity;
     char **formulas;
     int32_t n_formulas;
+    bool in_warps; /* following one warp */
     bool failed;
 } Sync;
 
@@ -139,13 +140,13 @@ static void add_object(Sync *s, int32_t object, int32_t by, bool is_write) {
 
 static void add_local(Sync *s, const KLocal *local, int32_t at, int32_t by, bool is_write) {
     Team owner = team_owner(s->t, local, at);
-    if (owner != TEAM_THREAD) {
+    if (owner == TEAM_BLOCK || (owner == TEAM_WARP && s->in_warps)) {
         add_object(s, 2 * local->id + (owner == TEAM_WARP), by, is_write);
     }
 }
 
-/* A result may share its memory with an operand of as large elements (LoweredOp.inplace), so reading
- * the one counts as reading the other. */
+/* A result may share its memory with an operand of as large elements (LoweredOp.inplace), so
+ * reading the one counts as reading the other. */
 static void add_buffer(Sync *s, int32_t buffer, int32_t by, bool is_write) {
     const Kernel *kernel = s->t->kernel;
     const KBuffer *own = &kernel->buffers[buffer];
@@ -288,8 +289,13 @@ static void follow_spread(Sync *s, const KStmt *stmt, int32_t at, State state) {
     meet(s, state, &info->barrier);
     if (info->plan == PLAN_WARPS) {
         State own = new_state(s);
+        for (int32_t i = 0; own && i < s->t->kernel->n_locals; i++) { /* as other loops left it */
+            own[2 * i + 1] = own[s->n_objects + 2 * i + 1] = BY_ANY;
+        }
         if (own) {
+            s->in_warps = true;
             follow_loop(s, team_chain_body(s->t, stmt), own, false, false);
+            s->in_warps = false;
         }
         free(own);
         return;
