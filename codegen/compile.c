@@ -187,6 +187,7 @@ static void run_passes(Driver *d, const Machine *machine) {
                                 .print_user = d,
                                 .verify_each = (options->flags & DLC_COMPILE_VERIFY_EACH) != 0,
                                 .time_passes = (options->flags & DLC_COMPILE_TIME_PASSES) != 0,
+                                .memory_limit = options->memory_limit,
                                 .skip = options->skip_passes};
     PipelineReport report = {0};
     bool ok = passes_run(d->module, machine, &pipeline, &report);
@@ -498,6 +499,12 @@ static void drive(Driver *d) {
         run_passes(d, &machines[t]);
         if (d->done) {
             return;
+        }
+        const char *remat = t == 0 ? map_get(&d->module->settings, "remat") : NULL;
+        if (remat) {
+            PlanSetting made = {plan_writer_string(&writer, "remat"),
+                                plan_writer_string(&writer, remat)};
+            VEC_PUSH(&d->scratch, &writer.settings, made);
         }
         if (d->options->flags & DLC_COMPILE_EXPLAIN) {
             explain_fusions(d);

@@ -11,6 +11,7 @@ typedef struct PassContext {
     Context *context;
     Arena *scratch; /* freed by the runner after each pass */
     const Machine *machine;
+    int64_t memory_limit; /* bytes, for remat; 0: none */
 } PassContext;
 
 #define PASS(name, ...) bool pass_##name(PassContext *pass, Func *func);
@@ -29,6 +30,7 @@ typedef struct PipelineOptions {
     void *print_user;
     bool verify_each; /* after every pass; otherwise at the end of the pipeline */
     bool time_passes;
+    int64_t memory_limit; /* bytes that a Func should run in at nominal dims; 0: no limit */
     const char *skip; /* comma-separated pass names not to run, or NULL (for tests: "fuse") */
 } PipelineOptions;
 

@@ -98,8 +98,10 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
         boundary_leave(run->module->context->boundary, DLC_ERROR_INTERNAL);
     }
     Arena *scratch = &run->module->scratch;
-    PassContext pass = {
-        .context = run->module->context, .scratch = scratch, .machine = run->machine};
+    PassContext pass = {.context = run->module->context,
+                        .scratch = scratch,
+                        .machine = run->machine,
+                        .memory_limit = run->options->memory_limit};
     func_renumber(func);
     int32_t ops_before = func->n_ops;
     double start = run->options->time_passes ? seconds_now() : 0;

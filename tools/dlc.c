@@ -10,7 +10,7 @@
 typedef struct Options {
     const char *output, *target, *emit, *print_after, *skip, *float_type;
     CliList defines, targets;
-    int64_t threads;
+    int64_t threads, memory_limit;
     bool time_passes, explain, quiet, json, verify_each, from_ir, write_in_place, check_format;
 } Options;
 
@@ -76,6 +76,10 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     const char *batch = dlc_plan_setting(plan, "batch");
     if (dlc_plan_dim_count(plan) > 0) {
         printf("; figures for batch %s\n", batch ? batch : "1");
+    }
+    const char *remat = dlc_plan_setting(plan, "remat");
+    if (remat) {
+        printf("  remat: %s\n", remat);
     }
     const char *precision = dlc_plan_setting(plan, "precision");
     if (precision && strcmp(precision, "f32") != 0) {
@@ -174,6 +178,7 @@ static int compile_file(const CliCommand *command, const Options *options, const
         .on_text = print_text,
         .user = (void *)(uintptr_t)options->emit,
         .threads = (int)options->threads,
+        .memory_limit = options->memory_limit,
     };
     double start = seconds_now();
     dlc_plan *plan = NULL;
@@ -332,6 +337,8 @@ int main(int argc, char **argv) {
         {"--float", NULL, CLI_TEXT, &options.float_type, 0, "TYPE",
          "what [shape] alone means: f32 or f64"},
         {"--threads", NULL, CLI_INT, &options.threads, 1, "N", "for code generation"},
+        {"--memory-limit", NULL, CLI_INT, &options.memory_limit, 1, "BYTES",
+         "compute again what would need more memory"},
         {"--time-passes", NULL, CLI_FLAG, &options.time_passes, 0, NULL,
          "say how long each pass took"},
         {"--explain", NULL, CLI_FLAG, &options.explain, 0, NULL,

@@ -154,6 +154,10 @@ typedef struct dlc_compile_options {
                          size_t *out_length);
     void *user;
     int threads; /* for code generation; 0: as many as cores */
+    /* Bytes that each entry should run in, at the sizes that dlc_plan_summarize assumes: values are
+     * computed again instead of kept, as far as that helps; results keep their bits. What it did is
+     * setting "remat". 0: no limit. */
+    int64_t memory_limit;
 } dlc_compile_options;
 
 /* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics;
