@@ -275,6 +275,7 @@ static void run_graph(dlc_context *context, dlc_plan *plan, const Graph *graph, 
     dlc_session_options options = {.struct_size = sizeof options,
                                    .bindings = bindings,
                                    .n_bindings = 2,
+                                   .device = getenv("RANDOM_DEVICE"),
                                    .threads = 1 + (int)(graph->seed / 3 % 2),
                                    .poison = (int)(graph->seed % 3)};
     dlc_session *session = NULL;
@@ -307,11 +308,14 @@ bool batch_run(Batch *batch, const Variant *variant, Outcome *outcomes, char *me
                size_t capacity) {
     dlc_context *context = NULL;
     dlc_plan *plan = NULL;
+    const char *target = getenv("RANDOM_TARGET");
     dlc_compile_options options = {.struct_size = sizeof options,
                                    .source_name = "random",
                                    .flags = DLC_COMPILE_INPUT_IR | DLC_COMPILE_VERIFY_EACH,
                                    .skip_passes = variant->skip,
-                                   .threads = 1};
+                                   .targets = &target,
+                                   .n_targets = target != NULL,
+                                   .threads = target ? 2 : 1};
     dlc_status status = dlc_context_create(NULL, &context);
     if (status == DLC_OK) {
         status = dlc_compile(context, str_text(&batch->text), batch->text.length, &options, &plan);
