@@ -286,6 +286,10 @@ static int setup(void **state) {
         *(void **)&simulator.live = dlsym(simulator.library, "dlcsim_live");
         *(void **)&simulator.faults = dlsym(simulator.library, "dlcsim_faults");
         *(void **)&simulator.again = dlsym(simulator.library, "dlcsim_settings_again");
+        if (simulator.again && system("command -v g++ >/dev/null") != 0) {
+            print_message("the simulator needs g++\n");
+            simulator.library = NULL;
+        }
     } else {
         print_message("no driver: %s\n", message);
     }
