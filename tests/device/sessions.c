@@ -26,18 +26,47 @@ static const char *error_of(const Run *run) {
 
 #define OK(run, call) CHECK_ABOUT((call) == DLC_OK, error_of(run))
 
-static void compile(Run *run, const char *path, const char *target) {
-    const char *root = getenv("DLC_SOURCE_ROOT");
+/* Plans compiled so far, as bytes. */
+typedef struct Compiled {
+    const char *path;
+    bool tested;
+    void *bytes;
+    size_t n_bytes;
+} Compiled;
+static Compiled compiled[8];
+
+static void context_new(Run *run) {
+    dlc_context_options options = {.struct_size = sizeof options, .log = keep_log, .user = run};
+    CHECK(dlc_context_create(&options, &run->context) == DLC_OK);
+}
+
+static Compiled *compile(const char *path, bool tested) {
+    size_t n = 0;
+    for (; n < 8 && compiled[n].path; n++) {
+        if (!strcmp(compiled[n].path, path) && compiled[n].tested == tested) {
+            return &compiled[n];
+        }
+    }
+    CHECK(n < 8);
+    const char *root = getenv("DLC_SOURCE_ROOT"), *target = tested ? subject->target : "cpu:native";
     char full[1024];
     snprintf(full, sizeof full, "%s/%s", root ? root : ".", path);
-    dlc_context_options context_options = {
-        .struct_size = sizeof context_options, .log = keep_log, .user = run};
     dlc_compile_options options = {
         .struct_size = sizeof options, .targets = &target, .n_targets = 1};
-    CHECK(dlc_context_create(&context_options, &run->context) == DLC_OK);
-    dlc_status status = dlc_compile_file(run->context, full, &options, &run->plan);
-    CHECK_ABOUT(status == DLC_OK, dlc_diagnostics_text(run->context, 0));
-    CHECK_ABOUT(status == DLC_OK, error_of(run));
+    Run run = {.context = NULL};
+    context_new(&run);
+    dlc_status status = dlc_compile_file(run.context, full, &options, &run.plan);
+    CHECK_ABOUT(status == DLC_OK, dlc_diagnostics_text(run.context, 0));
+    CHECK_ABOUT(status == DLC_OK, error_of(&run));
+    const void *bytes;
+    compiled[n] = (Compiled){.path = path, .tested = tested};
+    dlc_plan_bytes(run.plan, &bytes, &compiled[n].n_bytes);
+    compiled[n].bytes = malloc(compiled[n].n_bytes);
+    CHECK(compiled[n].bytes);
+    memcpy(compiled[n].bytes, bytes, compiled[n].n_bytes);
+    dlc_plan_destroy(run.plan);
+    dlc_context_destroy(run.context);
+    return &compiled[n];
 }
 
 /* On the device under test, or on the CPU. */
@@ -48,7 +77,9 @@ static void begin(Run *run, const char *path, bool tested, const dlc_session_opt
         options = *given;
         options.struct_size = sizeof options;
     }
-    compile(run, path, tested ? subject->target : "cpu:native");
+    const Compiled *found = compile(path, tested);
+    context_new(run);
+    OK(run, dlc_plan_load_memory(run->context, found->bytes, found->n_bytes, path, 0, &run->plan));
     OK(run, session_create_on(run->plan, &options, tested ? subject->ops : device_find("cpu"),
                               &run->session));
     CHECK(dlc_session_describe(run->session)[0]);
