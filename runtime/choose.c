@@ -168,7 +168,8 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
         int n = snprintf(reasons + at, sizeof(reasons) - at, "; not %s: %s", ops->name, why);
         at += n > 0 && (size_t)n < sizeof(reasons) - at ? (size_t)n : 0;
     }
-    const char *why = at > 0 ? reasons + 2 : "it has no code for a device of this build";
+    const char *why =
+        at > 0 ? reasons + strlen("; not ") : "it has no code for a device of this build";
     if (has_target(session->file, "cpu")) {
         const DeviceOps *cpu = device_find("cpu");
         char kept[sizeof(reasons)];

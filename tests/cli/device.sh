@@ -49,6 +49,21 @@ says err.txt "null.plan cannot run here" "--device cpu"
 train 0 null.plan --device cpu --save anew.safetensors --quiet
 says err.txt "compiled anew for cpu"
 same plain.safetensors anew.safetensors
+# Made for GPUs alone; where the toolkit is missing, so are these checks.
+if "$dlc" "$examples/tf_example.dl" -o gpu.plan --target cuda:sm_80 --quiet > /dev/null 2>&1; then
+    train 1 gpu.plan --save no.safetensors
+    says err.txt "gpu.plan cannot run here: cuda: " "--device cpu"
+    absent no.safetensors
+    expect 0 "$dlrun" inspect gpu.plan
+    says out.txt "target cuda:sm_80: " "; not here: "
+    train 0 gpu.plan --device cpu --save from_gpu.safetensors --quiet
+    says err.txt "gpu.plan: compiled anew for cpu"
+    same plain.safetensors from_gpu.safetensors
+    "$dlc" "$examples/tf_example.dl" -o mixed.plan --target cpu:x86-64-v3 --target cuda:sm_80 --quiet
+    train 0 mixed.plan --save mixed.safetensors
+    says out.txt "device: cpu (" "; not cuda: "
+    same plain.safetensors mixed.safetensors
+fi
 expect 0 "$dlrun" bench m.plan --device null --repeats 2
 says out.txt "device     null"
 expect 0 "$dlrun" bench m.plan --repeats 2 --json
