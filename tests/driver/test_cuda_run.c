@@ -351,6 +351,40 @@ static void test_failing_calls(void **state) {
     assert_true(failed > calls / 2);
 }
 
+/* A kernel that leaves its buffer ends the context: each later call says so, and closing works. */
+static void test_lost(void **state) {
+    (void)state;
+    need(true);
+    DeviceOptions options = {.which = "0"};
+    TestImage image;
+    KernelFault fault;
+    Run run = {0};
+    int32_t value = 0;
+    image_make(&image);
+    live = 0;
+    assert_int_equal(device_cuda.open(&allocator, &options, &run.device, run.message), DLC_OK);
+    assert_int_equal(
+        device_cuda.load(run.device, (const uint8_t *)&image, sizeof(image), &run.module), DLC_OK);
+    assert_int_equal(take(&run, &run.a, 64), DLC_OK);
+    assert_int_equal(device_cuda.fill(run.device, run.a, 0, 64), DLC_OK);
+    setenv("DLC_CUDASIM_REPORT", "/dev/null", 1);
+    simulator.again();
+    dlc_status status = launch_add(&run, run.a, 1000);
+    status = status == DLC_OK ? device_cuda.finish(run.device, &fault) : status;
+    assert_int_equal(status, DLC_ERROR_INTERNAL);
+    assert_non_null(strstr(run.device->error, "CUDA_ERROR"));
+    assert_int_equal(device_cuda.read(run.device, &value, run.a, 4), DLC_ERROR_INTERNAL);
+    assert_non_null(strstr(run.device->error, "no longer be used"));
+    assert_null(device_cuda.alloc(run.device, 64));
+    assert_int_equal(device_cuda.record(run.device), DLC_ERROR_INTERNAL);
+    device_cuda.unload(run.device, run.module);
+    device_cuda.free(run.device, run.a);
+    device_cuda.close(run.device);
+    assert_int_equal(live, 0);
+    unsetenv("DLC_CUDASIM_REPORT");
+    simulator.again();
+}
+
 static void test_cycles(void **state) {
     (void)state;
     need(true);
@@ -397,10 +431,9 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cycles),
-        cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_run),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cycles), cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_lost),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
