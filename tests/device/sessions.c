@@ -511,3 +511,64 @@ void test_digits(void) {
     end(&cpu);
     end(&run);
 }
+
+/* An allocator that gives `left` blocks more; -1: any number. */
+typedef struct Scarce {
+    int64_t left, live;
+} Scarce;
+
+static void *scarce_alloc(void *user, size_t bytes) {
+    Scarce *scarce = user;
+    if (scarce->left == 0) {
+        return NULL;
+    }
+    scarce->left -= scarce->left > 0;
+    scarce->live++;
+    return malloc(bytes);
+}
+
+static void scarce_free(void *user, void *memory) {
+    ((Scarce *)user)->live--;
+    free(memory);
+}
+
+/* Every allocation in turn fails: an error each time, and nothing is lost. */
+void test_out_of_memory(void) {
+    const Compiled *found = compile(every, true);
+    Scarce scarce = {.left = -1};
+    dlc_allocator allocator = {scarce_alloc, scarce_free, &scarce};
+    dlc_context_options options = {.struct_size = sizeof options, .allocator = &allocator};
+    dlc_session_options session_options = {.struct_size = sizeof session_options, .threads = 1};
+    Run run = {.context = NULL};
+    if (subject->computes && !subject->exact) {
+        return; /* slow; and a device's own calls have tests of their own */
+    }
+    CHECK(dlc_context_create(&options, &run.context) == DLC_OK);
+    OK(&run, dlc_plan_load_memory(run.context, found->bytes, found->n_bytes, every, 0, &run.plan));
+    int64_t before = scarce.live;
+    bool whole = false;
+    for (int64_t n = 0; !whole && n < 2000; n++) {
+        scarce.left = n;
+        dlc_status status =
+            session_create_on(run.plan, &session_options, subject->ops, &run.session);
+        if (status == DLC_OK) {
+            int64_t left = scarce.left;
+            scarce.left = -1;
+            set_every(&run, "train", 2, 3, 0);
+            scarce.left = left;
+            status = dlc_init_weights(run.session);
+            for (int step = 0; status == DLC_OK && subject->computes && step < 3; step++) {
+                status = dlc_train_step(run.session, NULL);
+            }
+        }
+        whole = status == DLC_OK;
+        CHECK_ABOUT(whole || status == DLC_ERROR_OUT_OF_MEMORY, error_of(&run));
+        scarce.left = -1;
+        dlc_session_destroy(run.session);
+        run.session = NULL;
+        CHECK(scarce.live == before);
+    }
+    CHECK(whole);
+    end(&run);
+    CHECK(scarce.live == 0);
+}

@@ -41,5 +41,6 @@ void test_non_finite(void);
 void test_many_layouts(void);
 void test_memory_figures(void);
 void test_digits(void);
+void test_out_of_memory(void);
 
 #endif

@@ -37,6 +37,7 @@ static const Test tests[] = {
     {"many layouts", test_many_layouts},
     {"memory figures", test_memory_figures},
     {"digits", test_digits},
+    {"out of memory", test_out_of_memory},
 };
 
 static bool wanted(const char *name, int argc, char **argv, int from) {
