@@ -4,7 +4,7 @@
  * kernel goes by blocks of keys and one by blocks of queries. */
 #include "codegen/lower/attention.h"
 
-enum { BLOCK = 192, ENOUGH_TILES = 8, NOMINAL_LENGTH = 1024 };
+enum { BLOCK = 192, ENOUGH_TILES = 8, UNKNOWN_BATCH = 8, NOMINAL_LENGTH = 1024 };
 
 typedef struct Backward {
     Pair pair;
@@ -348,8 +348,8 @@ void attention_backward(KBuild *k, Attention *at) {
         at->block_k = attention_columns(k, at, cut(at->keys, BLOCK));
     }
     DType dtype = at->op->results[0]->type.dtype;
-    bool whole_heads =
-        !kb_is_block(k) && dtype == at->dtype && size_nominal(at->n_batch, 1) >= ENOUGH_TILES;
+    bool whole_heads = !kb_is_block(k) && dtype == at->dtype &&
+                       size_nominal(at->n_batch, UNKNOWN_BATCH) >= ENOUGH_TILES;
     if (whole_heads) {
         kb_kernel(k, "attention_grad", build_head, at);
         return;

@@ -4,6 +4,7 @@
 #include "codegen/target.h"
 #include "ir/ops/attention.h"
 #include "passes/fuse.h"
+#include "passes/head.h"
 #include "tests/fuzz/random_graph.h"
 #include "tests/ops/harness.h"
 #include "tests/ops/kernel_check.h"
@@ -421,11 +422,100 @@ static void test_derivatives(void **state) {
     }
 }
 
+/* -- heads in chunks of rows */
+typedef struct HeadForm {
+    bool smooth, shown, swapped; /* the logits are a result too; weights [width, classes] */
+    bool free_time;
+} HeadForm;
+
+static Func *make_head(Harness *h, const HeadForm *form) {
+    Func *func = func_create(h->module, "head", PURPOSE_OTHER);
+    const Size *time = form->free_time ? harness_size(h, "T") : fixed(h, 8);
+    const Size *x[3] = {harness_size(h, "B"), time, fixed(h, 3)};
+    const Size *w[2] = {fixed(h, form->swapped ? 3 : 7), fixed(h, form->swapped ? 7 : 3)};
+    Value *args[3];
+    args[0] = func_add_arg(func, ARG_INPUT, "x", type_make(&h->context, DT_F64, 3, x), (Place){0});
+    args[1] = func_add_arg(func, ARG_INPUT, "w", type_make(&h->context, DT_F64, 2, w), (Place){0});
+    args[2] =
+        func_add_arg(func, ARG_INPUT, "labels", type_make(&h->context, DT_I32, 2, x), (Place){0});
+    Builder b = builder_at_end(func, func->body);
+    b.label = "";
+    ContractAxes axes = {.n_contract = 1, .contract_a = {2}, .contract_b = {form->swapped ? 0 : 1}};
+    Value *logits = b_contract(&b, args[0], args[1], &axes), *z = logits;
+    int64_t last = 2, all[2] = {0, 1};
+    Value *top = b_stop_gradient(&b, b_reduce(&b, OP_reduce_max, z, &last, 1));
+    z = b_sub(&b, z, b_expand_axes(&b, top, z->type, &last, 1));
+    Value *sum = b_reduce(&b, OP_reduce_sum, b_unary(&b, OP_exp, z), &last, 1);
+    Value *logp = b_sub(&b, z, b_expand_axes(&b, b_unary(&b, OP_log, sum), z->type, &last, 1));
+    const Size *column[3] = {x[0], x[1], fixed(h, 1)};
+    Value *ids = b_reshape(&b, args[2], 3, column);
+    Value *rows = b_reshape(&b, b_gather(&b, logp, ids, 2), 2, x);
+    if (form->smooth) {
+        Value *mean = b_reduce(&b, OP_reduce_sum, logp, &last, 1);
+        rows = b_add(&b, rows, b_mul(&b, mean, b_constant_like(&b, 0.1, mean)));
+    }
+    Value *zero = b_constant_like(&b, 0, args[2]), *none = b_constant_like(&b, 0, rows);
+    Value *valid = b_binary(&b, OP_ne, args[2], zero);
+    rows = b_select(&b, valid, rows, none);
+    Value *results[4] = {b_reduce(&b, OP_reduce_sum, rows, all, 2)};
+    b_grad(&b, results[0], args, 2, results + 1);
+    results[3] = logits;
+    FuncResult roles[4] = {{.name = ""}, {.name = ""}, {.name = ""}, {.name = ""}};
+    func_set_results(func, roles, results, form->shown ? 4 : 3);
+    return func;
+}
+
+static void run_head(const HeadForm *form, bool found, const char *length) {
+    Harness *h = harness_new();
+    if (setjmp(h->boundary.jump)) {
+        fail_msg("left through the boundary");
+    }
+    Func *func = make_head(h, form);
+    assert_true(harness_differentiate(h, func));
+    Func *chunks = func_clone(func, "chunks");
+    PassContext pass = {.context = &h->context, .scratch = &h->scratch};
+    HeadMeasures measures = {.worth = 50, .chunk = 30, .least_rows = 2};
+    pass_simplify(&pass, chunks);
+    pass_cse(&pass, chunks);
+    pass_dce(&pass, chunks);
+    assert_int_equal(head_in_chunks(&pass, chunks, &measures), found);
+    assert_true(harness_verify(h, chunks));
+    BLOCK_EACH_OP (chunks->body, op) {
+        if (op->code == OP_scan) {
+            assert_string_equal(size_text(&h->context, op_size(op, "length")), length);
+        }
+        if (found && op->code == OP_contract) {
+            fail_msg("a product outside the loop");
+        }
+    }
+    EvalTensor args[3] = {0}, plain_results[4] = {0}, results[4] = {0};
+    fill_args(h, func, args);
+    assert_true(harness_run(h, func, args, plain_results, true));
+    assert_true(harness_run(h, chunks, args, results, true));
+    for (int32_t i = 0; i < func->n_results; i++) {
+        for (int64_t k = 0; k < results[i].n; k++) {
+            assert_true(fabs(results[i].f[k] - plain_results[i].f[k]) < 1e-11);
+        }
+    }
+    harness_free(args, 3);
+    harness_free(plain_results, 4);
+    harness_free(results, 4);
+    harness_finish(h);
+    free(h);
+}
+
+static void test_heads(void **state) {
+    (void)state;
+    run_head(&(HeadForm){0}, true, "2*B");
+    run_head(&(HeadForm){.smooth = true, .swapped = true}, true, "2*B");
+    run_head(&(HeadForm){.free_time = true}, true, "B");
+    run_head(&(HeadForm){.shown = true}, false, "");
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_found),
-        cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_interpreted),
+        cmocka_unit_test(test_found),    cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_heads),    cmocka_unit_test(test_interpreted),
         cmocka_unit_test(test_compiled),
     };
     if (argc > 1) {
