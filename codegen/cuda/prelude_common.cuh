@@ -250,6 +250,13 @@ DLC_INLINE unsigned char dlc_f32_to_u8(float x) {
     return dlc_f64_to_u8((double)x);
 }
 
+/* ---- addresses */
+
+/* Whether sixteen bytes may be moved at once there. */
+DLC_INLINE bool dlc_is_aligned(const void *p) {
+    return ((unsigned long long)p & 15ull) == 0;
+}
+
 /* ---- panels of contractions */
 
 /* Where element `index` of a panel with rows of `width` is kept: groups of `unit` elements (16 bytes) are

@@ -479,8 +479,13 @@ bool team_plan(Text *t) {
     plan_list(t, body, TEAM_BLOCK);
     place_slots(t);
     for (int32_t i = 0; i < t->n_stmts; i++) {
-        if (t->stmts[i].stmt->kind == KS_CONTRACT) {
+        StmtInfo *info = &t->stmts[i];
+        Wide wide;
+        if (info->stmt->kind == KS_CONTRACT) {
             hold_sums(t, i);
+        } else if (info->stmt->kind == KS_FOR && info->team == TEAM_BLOCK &&
+                   info->plan == PLAN_SPREAD && info->chain == 1) {
+            info->is_wide = text_wide(t, info->stmt, &wide);
         }
     }
     return true;

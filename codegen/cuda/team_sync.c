@@ -282,7 +282,7 @@ static void follow_spread(Sync *s, const KStmt *stmt, int32_t at, State state) {
     add_expr(s, stmt->begin, at, &region);
     add_expr(s, stmt->end, at, &region);
     region.by = BY_ANY;
-    if (info->plan == PLAN_SPREAD) {
+    if (info->plan == PLAN_SPREAD && !info->is_wide) {
         region.n = team_chain(s->t, stmt, region.chain);
     }
     add_inside(s, at, &region);

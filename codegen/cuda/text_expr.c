@@ -282,7 +282,10 @@ static void add_load(Text *t, DType dtype, const KExpr *expr) {
         break;
     }
     str_add(t->out, before);
-    if (expr->kind == KE_LOAD) {
+    int32_t part = expr->kind == KE_LOAD ? text_wide_part(t, false, expr->index, expr->a[0]) : -1;
+    if (part >= 0) {
+        text_wide_element(t, part);
+    } else if (expr->kind == KE_LOAD) {
         str_addf(t->out, "b%d[", expr->index);
         text_expr(t, expr->a[0]);
         str_add(t->out, "]");

@@ -62,8 +62,21 @@ typedef struct StmtInfo {
     bool slots_barrier; /* before a block's reduction writes its slots */
     int32_t slots;      /* a reducing loop of a block: its first slot */
     const KStmt *held;  /* a loop: the contraction whose sums stay in registers over it */
+    bool is_wide;       /* a loop in sixteen-byte accesses */
     bool is_held;       /* a contraction: its sums are held by a loop around */
 } StmtInfo;
+
+/* What an elementwise loop moves sixteen bytes at a time (text_wide.c). */
+enum { TEXT_MAX_WIDE = 12 };
+typedef struct WidePart {
+    bool is_store;
+    int32_t buffer;
+    const KExpr *index; /* grows by one an iteration */
+} WidePart;
+typedef struct Wide {
+    WidePart parts[TEXT_MAX_WIDE];
+    int32_t n, lanes; /* iterations that a thread does at once */
+} Wide;
 
 typedef struct Text {
     const Machine *machine;
@@ -90,7 +103,8 @@ typedef struct Text {
     bool has_faults, uses_warp, uses_lane;
     /* while writing */
     int32_t indent;
-    int32_t at; /* number of the statement */
+    int32_t at;       /* number of the statement */
+    const Wide *wide; /* in the body of a wide loop */
 } Text;
 
 /* team.c */
@@ -142,6 +156,17 @@ void text_stored(Text *t, DType dtype, const KExpr *value);
 void text_line(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_begin(Text *t); /* the indentation of a line */
 void text_stmts(Text *t, const KStmt *stmt, Team team);
+
+/* A bound of a loop, evaluated before it. */
+void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value);
+
+/* text_wide.c */
+bool text_wide(Text *t, const KStmt *loop, Wide *out);
+/* The part that an access is moved with, or -1; its element of iteration `e`. */
+int32_t text_wide_part(const Text *t, bool is_store, int32_t buffer, const KExpr *index);
+void text_wide_element(Text *t, int32_t part);
+void text_wide_stop(Text *t, const KStmt *loop, const Wide *wide);
+void text_wide_loop(Text *t, const KStmt *loop, Wide *wide);
 
 /* text_contract.c */
 typedef struct TileShape {

@@ -77,7 +77,10 @@ static void store(Text *t, const KStmt *stmt) {
     DType dtype =
         stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
     text_begin(t);
-    if (stmt->kind == KS_STORE) {
+    int32_t part = stmt->kind == KS_STORE ? text_wide_part(t, true, stmt->index, stmt->begin) : -1;
+    if (part >= 0) {
+        text_wide_element(t, part);
+    } else if (stmt->kind == KS_STORE) {
         str_addf(t->out, "b%d[", stmt->index);
         text_expr(t, stmt->begin);
         str_add(t->out, "]");
@@ -132,7 +135,7 @@ static void hoist(Text *t, const char *name, const KVar *var, const KExpr *value
     }
 }
 
-static void hoisted(Text *t, const char *name, const KVar *var, const KExpr *value) {
+void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value) {
     if (is_simple(value)) {
         text_expr(t, value);
     } else {
@@ -158,14 +161,14 @@ static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step
     text_var(t, loop->var);
     str_add(t->out, " = ");
     if (!first || !is_zero(loop->begin)) {
-        hoisted(t, "begin", loop->var, loop->begin);
+        text_bound(t, "begin", loop->var, loop->begin);
         str_add(t->out, first ? " + " : "");
     }
     str_add(t->out, first ? first : "");
     str_add(t->out, "; ");
     text_var(t, loop->var);
     str_add(t->out, " < ");
-    hoisted(t, "end", loop->var, loop->end);
+    text_bound(t, "end", loop->var, loop->end);
     str_add(t->out, "; ");
     text_var(t, loop->var);
     if (step == 1) {
@@ -249,10 +252,10 @@ static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
         }
         text_begin(t);
         str_addf(t->out, "const long long extent_%d = dlc_max_i64(0, ", chain[i]->var->id);
-        hoisted(t, "end", chain[i]->var, chain[i]->end);
+        text_bound(t, "end", chain[i]->var, chain[i]->end);
         if (!is_zero(chain[i]->begin)) {
             str_add(t->out, " - ");
-            hoisted(t, "begin", chain[i]->var, chain[i]->begin);
+            text_bound(t, "begin", chain[i]->var, chain[i]->begin);
         }
         str_add(t->out, ");\n");
     }
@@ -268,7 +271,7 @@ static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i
     text_var(t, chain[i]->var);
     str_add(t->out, " = ");
     if (!is_zero(chain[i]->begin)) {
-        hoisted(t, "begin", chain[i]->var, chain[i]->begin);
+        text_bound(t, "begin", chain[i]->var, chain[i]->begin);
         str_add(t->out, " + ");
     }
     if (i > 0) {
@@ -470,10 +473,40 @@ static void spread_loop(Text *t, const KStmt *stmt, Team team) {
     }
 }
 
+/* Sixteen bytes at a time as far as that goes, then the rest. */
+static void wide_loop(Text *t, const KStmt *stmt) {
+    Wide wide;
+    if (!text_wide(t, stmt, &wide)) {
+        return; /* never: planned so */
+    }
+    hoist_bounds(t, stmt);
+    enter_loop(t, stmt);
+    text_wide_stop(t, stmt, &wide);
+    text_wide_loop(t, stmt, &wide);
+    text_begin(t);
+    int32_t id = stmt->var->id;
+    str_add(t->out, "for (long long ");
+    text_var(t, stmt->var);
+    str_addf(t->out, " = stop_%d + thread; ", id);
+    text_var(t, stmt->var);
+    str_add(t->out, " < ");
+    text_bound(t, "end", stmt->var, stmt->end);
+    str_add(t->out, "; ");
+    text_var(t, stmt->var);
+    str_addf(t->out, " += %d) {\n", t->threads);
+    t->indent++;
+    text_stmts(t, stmt->body, TEAM_THREAD);
+    close_brace(t);
+}
+
 static void for_stmt(Text *t, const KStmt *stmt, Team team) {
     switch (text_info(t, stmt)->plan) {
     case PLAN_SPREAD:
-        spread_loop(t, stmt, team);
+        if (text_info(t, stmt)->is_wide) {
+            wide_loop(t, stmt);
+        } else {
+            spread_loop(t, stmt, team);
+        }
         break;
     case PLAN_WARPS:
         warps_loop(t, stmt);

@@ -158,6 +158,35 @@ static void elementwise(void **state) {
     close_fixture(&f);
 }
 
+/* -- a long loop: sixteen bytes at a time where addresses allow, halves eight and floats twice four
+ */
+static void wide(void **state) {
+    (void)state;
+    Fixture f;
+    open_fixture(&f);
+    Arena *a = &f.arena;
+    Kernel *kernel = x_kernel(a, "wide", 3);
+    kernel->buffers[0] = (KBuffer){DT_BF16, false};
+    kernel->buffers[1] = (KBuffer){DT_F32, false};
+    kernel->buffers[2] = (KBuffer){DT_F32, true};
+    KVar *i = x_make_var(a, kernel, DT_I64, false), *x = x_make_var(a, kernel, DT_F32, false);
+    const KExpr *at = add(a, x_var(a, i), x_int(a, 8));
+    /* b1 is read at every other element: one by one */
+    const KExpr *apart = x_load(a, 1, DT_F32, times(a, x_var(a, i), 2));
+    KStmt *body = let_stmt(a, x, x_load(a, 0, DT_F32, at));
+    body->next = x_store(a, 2, x_var(a, i), add(a, x_var(a, x), apart));
+    kernel->body = x_for(a, KL_VECTOR, i, x_int(a, 5003), body);
+    const char *text = write_text(&f, kernel);
+    assert_has(text, "if (dlc_is_aligned(&b0[(v_0 + 8)]) && dlc_is_aligned(&b2[v_0])) {");
+    assert_has(text, "stop_0 += (5003 - v_0) / 8 * 8;");
+    assert_has(text, "w0[0] = dlc_load_u16x8(&b0[(v_0 + 8)]);");
+    assert_has(text, "dlc_bf16_to_f32(w0[e / 8].v[e % 8])");
+    assert_has(text, "+ b1[(v_0 * 2)]");
+    assert_has(text, "dlc_store_f32x4(&b2[v_0 + 4], w1[1]);");
+    assert_has(text, "for (long long v_0 = stop_0 + thread; v_0 < 5003; v_0 += 256) {");
+    close_fixture(&f);
+}
+
 /* -- rows: one to a warp; its cache of the row is the warp's own */
 static Kernel *make_rows(Arena *a, int64_t length, KLoopKind outer) {
     Kernel *kernel = x_kernel(a, "rows", 2);
@@ -455,10 +484,10 @@ static void operations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise), cmocka_unit_test(rows),       cmocka_unit_test(long_rows),
-        cmocka_unit_test(short_rows),  cmocka_unit_test(scratch),    cmocka_unit_test(contraction),
-        cmocka_unit_test(fragments),   cmocka_unit_test(scatter),    cmocka_unit_test(in_order),
-        cmocka_unit_test(faults),      cmocka_unit_test(operations),
+        cmocka_unit_test(elementwise), cmocka_unit_test(wide),       cmocka_unit_test(rows),
+        cmocka_unit_test(long_rows),   cmocka_unit_test(short_rows), cmocka_unit_test(scratch),
+        cmocka_unit_test(contraction), cmocka_unit_test(fragments),  cmocka_unit_test(scatter),
+        cmocka_unit_test(in_order),    cmocka_unit_test(faults),     cmocka_unit_test(operations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
