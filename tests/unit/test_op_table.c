@@ -72,15 +72,18 @@ static void test_attributes(void **state) {
             /* the parser must know the element type before it meets the data */
             assert_true(info->attrs[k].kind != ATTR_DATA || has_dtype);
             has_dtype = has_dtype || info->attrs[k].kind == ATTR_DTYPE;
+            /* what may be left out of the text stands last */
+            assert_true(info->attrs[k].kind != ATTR_WORD || k + 1 == info->n_attrs);
         }
         for (int k = info->n_attrs; k < OP_MAX_ATTRS; k++) {
             assert_null(info->attrs[k].name);
         }
     }
     const OpInfo *conv = op_info(OP_conv);
-    assert_int_equal(conv->n_attrs, 5);
+    assert_int_equal(conv->n_attrs, 6);
     assert_string_equal(conv->attrs[4].name, "groups");
     assert_int_equal(conv->attrs[4].kind, ATTR_INT);
+    assert_int_equal(conv->attrs[5].kind, ATTR_WORD);
     assert_int_equal(op_info(OP_yield)->n_attrs, 0);
 }
 
