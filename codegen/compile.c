@@ -448,6 +448,14 @@ static void explain_fusions(Driver *d) {
     give_text(d, "explain");
 }
 
+/* Whether the machine computes in what the program's `precision` names; elsewhere it is f32. */
+static bool has_precision(const Driver *d, const Machine *machine) {
+    const char *precision = map_get(&d->module->settings, "precision");
+    return !precision || (strcmp(precision, "bf16") == 0  ? machine->has_bf16
+                          : strcmp(precision, "f16") == 0 ? machine->has_f16
+                                                          : true);
+}
+
 static void drive(Driver *d) {
     stage(d, "reading the program", 0);
     d->module = front(d);
@@ -484,8 +492,16 @@ static void drive(Driver *d) {
     VEC_PUSH(&d->scratch, &writer.settings, model);
     plan_writer_module(&writer, d->module);
     Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
+    const char *plain = NULL;
     for (size_t t = 0; t < n_targets; t++) {
         const Target *target = target_describe(d, targets[t], &machines[t]);
+        if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
+            machines[t].has_bf16 = machines[t].has_f16 = true;
+        }
+        if (!has_precision(d, &machines[t])) {
+            plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
+                                 machines[t].target, machines[t].name);
+        }
         if (t > 0) {
             /* Passes are machine-dependent from fusion on: start again from the portable form. */
             const Source *source =
@@ -516,6 +532,11 @@ static void drive(Driver *d) {
     }
     if (d->troubled.length > 0) {
         diag_report(&d->context.diags, DIAG_KERNEL_SPILLS, (Place){0}, str_text(&d->troubled));
+    }
+    if (plain) {
+        PlanSetting where = {plan_writer_string(&writer, "computed_in_f32"),
+                             plan_writer_string(&writer, plain)};
+        VEC_PUSH(&d->scratch, &writer.settings, where);
     }
     writer.manifest = manifest_text(&writer, d->module, &d->text);
     stage(d, "writing the plan", 0.95);

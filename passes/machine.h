@@ -21,7 +21,9 @@ typedef struct Machine {
     int64_t shared_bytes;  /* room for a tile's locals, when threads share them; 0: no bound */
     int32_t processors;    /* tiles that run at once, about; 0: few */
     int32_t architecture;  /* cuda: 90 for sm_90; else 0 */
-    bool has_bf16;         /* contraction tiles of bf16 operands (and f16) beside f32 ones */
+    /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
+     * may choose. */
+    bool has_bf16, has_f16;
     double flops_per_second, bytes_per_second; /* nominal, for the cost model */
 } Machine;
 

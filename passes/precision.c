@@ -190,7 +190,9 @@ static void find_wanted(Op *op, void *user) {
 bool pass_precision(PassContext *pass, Func *func) {
     Wanted wanted = {0};
     func_each_op(func, find_wanted, &wanted);
-    if (!wanted.found) {
+    /* Elsewhere everything is computed in f32, marks or not. */
+    bool native = wanted.dtype == DT_BF16 ? pass->machine->has_bf16 : pass->machine->has_f16;
+    if (!wanted.found || !native) {
         return false;
     }
     func_renumber(func);

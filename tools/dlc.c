@@ -11,7 +11,8 @@ typedef struct Options {
     const char *output, *target, *emit, *print_after, *skip, *float_type;
     CliList defines, targets;
     int64_t threads, memory_limit;
-    bool time_passes, explain, quiet, json, verify_each, from_ir, write_in_place, check_format;
+    bool time_passes, explain, quiet, json, verify_each, emulate_precision, from_ir, write_in_place,
+        check_format;
 } Options;
 
 static double seconds_now(void) {
@@ -83,14 +84,19 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     }
     const char *precision = dlc_plan_setting(plan, "precision");
     if (precision && strcmp(precision, "f32") != 0) {
-        printf("  precision %s: %s\n", precision,
-               strcmp(precision, "tf32") == 0
+        const char *plain = dlc_plan_setting(plan, "computed_in_f32");
+        printf("  precision %s: %s%s\n", precision,
+               plain ? "computed in f32 on "
+               : strcmp(precision, "tf32") == 0
                    ? "products, where the device has it; all else in f32"
-                   : "products and what is stored between them; sums and updates in f32");
+                   : "products and what is stored between them; sums "
+                     "and updates in f32",
+               plain ? plain : "");
     }
 }
 
-/* The "targets" member of the manifest: each target's kernels with what its compiler said of them. */
+/* The "targets" member of the manifest: each target's kernels with what its compiler said of them.
+ */
 static void print_targets_json(const char *manifest) {
     const char *from = strstr(manifest, "\n  \"targets\": [");
     const char *to = from ? strstr(from, "],\n  \"entries\": [") : NULL;
@@ -171,7 +177,8 @@ static int compile_file(const CliCommand *command, const Options *options, const
                  (options->from_ir ? (unsigned)DLC_COMPILE_INPUT_IR : 0) |
                  (options->verify_each ? (unsigned)DLC_COMPILE_VERIFY_EACH : 0) |
                  (options->time_passes ? (unsigned)DLC_COMPILE_TIME_PASSES : 0) |
-                 (options->explain ? (unsigned)DLC_COMPILE_EXPLAIN : 0),
+                 (options->explain ? (unsigned)DLC_COMPILE_EXPLAIN : 0) |
+                 (options->emulate_precision ? (unsigned)DLC_COMPILE_EMULATE_PRECISION : 0),
         .emit = options->emit,
         .print_after = options->print_after,
         .skip_passes = options->skip,
@@ -345,6 +352,8 @@ int main(int argc, char **argv) {
          "say what was fused, and memory by buffer"},
         {"--verify-each", NULL, CLI_FLAG, &options.verify_each, 0, NULL,
          "verify the IR after every pass"},
+        {"--emulate-precision", NULL, CLI_FLAG, &options.emulate_precision, 0, NULL,
+         "precision bf16 and f16 on any target, as a GPU has it"},
         {"--from-ir", NULL, CLI_FLAG, &options.from_ir, 0, NULL, "the input is IR text"},
         {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no summary"},
         {"--json", NULL, CLI_FLAG, &options.json, 0, NULL, "diagnostics and summary as JSON"},

@@ -68,6 +68,7 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .processors = rows[row].processors,
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
+                     .has_f16 = true,
                      .flops_per_second = rows[row].flops,
                      .bytes_per_second = rows[row].bytes};
     return DLC_OK;

@@ -127,8 +127,11 @@ typedef enum dlc_compile_flag {
     DLC_COMPILE_INPUT_IR = 1 << 1, /* the text is IR, as `emit` prints it, instead of a program */
     DLC_COMPILE_VERIFY_EACH = 1 << 2, /* verify the IR after every pass */
     DLC_COMPILE_TIME_PASSES = 1 << 3, /* on_text gets stage "times" */
-    DLC_COMPILE_EXPLAIN =
-        1 << 4 /* on_text gets stage "explain": what was fused, and memory by buffer */
+    /* on_text gets stage "explain": what was fused, and memory by buffer */
+    DLC_COMPILE_EXPLAIN = 1 << 4,
+    /* `precision` bf16 and f16 also on targets without such arithmetic, which otherwise compute in
+     * f32: to see on a CPU how a model trains in it. */
+    DLC_COMPILE_EMULATE_PRECISION = 1 << 5
 } dlc_compile_flag;
 
 typedef struct dlc_compile_options {
@@ -313,8 +316,8 @@ typedef struct dlc_session_options {
      * that the plan has code for and this machine can run. On a device that the plan has no code
      * for it is compiled anew from its portable part, and a note is logged. */
     const char *device;
-    int threads;        /* 0: as many as cores. Results do not depend on it. */
-    int has_seed;       /* non-zero: `seed` replaces the train block's */
+    int threads;  /* 0: as many as cores. Results do not depend on it. */
+    int has_seed; /* non-zero: `seed` replaces the train block's */
     int64_t seed;
     /* Fill every value at its birth and death with one of two patterns (1 or 2); 0: no. Results
      * must not change; slow. */

@@ -102,7 +102,9 @@ static void mark_product(Op *op, void *user) {
 /* Products of the batch's precision; the interpreter judges what the precision pass made. */
 static void lower_precision(Batch *batch, Func *func) {
     char *precision = (char *)context_intern(&batch->context, batch->precision);
-    PassContext pass = {.context = &batch->context, .scratch = &batch->scratch};
+    const Machine machine = {.has_bf16 = true, .has_f16 = true};
+    PassContext pass = {
+        .context = &batch->context, .scratch = &batch->scratch, .machine = &machine};
     func_each_op(func, mark_product, precision);
     pass_precision(&pass, func);
 }

@@ -68,6 +68,10 @@ static int teardown(void **state) {
         }                                                                                          \
     } while (0)
 
+/* The CPU has no such arithmetic of its own. */
+static const dlc_compile_options emulating = {.struct_size = sizeof(emulating),
+                                              .flags = DLC_COMPILE_EMULATE_PRECISION};
+
 static dlc_plan *compile(Fixture *f, const char *settings) {
     for (int i = 0; i < f->n_plans; i++) {
         if (strcmp(f->settings[i], settings) == 0) {
@@ -78,7 +82,7 @@ static dlc_plan *compile(Fixture *f, const char *settings) {
     snprintf(text, sizeof(text), model, settings);
     dlc_plan *plan = NULL;
     assert_true(f->n_plans < MOST_PLANS);
-    if (dlc_compile(f->context, text, strlen(text), NULL, &plan) != DLC_OK) {
+    if (dlc_compile(f->context, text, strlen(text), &emulating, &plan) != DLC_OK) {
         fail_msg("%s\n%s", dlc_last_error(f->context), dlc_diagnostics_text(f->context, 0));
     }
     f->settings[f->n_plans] = strdup(settings);
@@ -193,7 +197,7 @@ static void test_gradients(void **state) {
         assert_non_null(at);
         memcpy(at, "sgd(lr=1.0)                 ", 28);
         dlc_plan *plan = NULL;
-        OK(f, dlc_compile(f->context, text, strlen(text), NULL, &plan));
+        OK(f, dlc_compile(f->context, text, strlen(text), &emulating, &plan));
         dlc_session *session = start(f, plan, 1, 0);
         static float before[8][512];
         for (int i = 0; i < 8; i++) {
