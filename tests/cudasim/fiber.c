@@ -37,7 +37,14 @@ static void *scheduler_stack;
 static const Launch *launch;
 static unsigned block_now, thread_now, n_threads;
 static uint32_t warp_epoch[WARPS];
-static uint32_t barrier_epoch;
+/* Lanes that stand at the whole warp's next meeting, all at the same one; lanes that have ended. */
+typedef struct Meeting {
+    uint32_t arrived;
+    int line;
+    const char *what;
+} Meeting;
+static Meeting meetings[WARPS];
+static uint32_t ended[WARPS];
 static uint16_t ready[MAX_THREADS];
 static unsigned n_ready, n_at_barrier, n_ended;
 static bool stopped;
@@ -152,6 +159,40 @@ static void warp_name(unsigned thread, const Fiber *me) {
            launch->function->kernel->name, block_now, thread, me->what, me->line, me->mask);
 }
 
+/* The general way: looks at every lane for who is there, missing, or elsewhere. */
+static void gather(uint32_t mask, const char *what, int line, void **values, bool *all,
+                   bool *whole) {
+    unsigned first = thread_now / WARP * WARP, lane = thread_now % WARP;
+    Fiber *me = &fibers[thread_now];
+    for (unsigned i = 0; i < WARP; i++) {
+        unsigned other = first + i;
+        Fiber *fiber = other < n_threads ? &fibers[other] : NULL;
+        if (!(mask >> i & 1)) {
+            *whole = *whole && (!fiber || fiber->status == ENDED);
+            continue;
+        }
+        if (!fiber || fiber->status == ENDED) {
+            warp_name(thread_now, me);
+            report_more("lane %u (thread %u) %s", i, other,
+                        fiber ? "has ended" : "is not in the block");
+            launch_stop();
+        }
+        if (i == lane) {
+            values[i] = me->value;
+        } else if (fiber->status == AT_WARP) {
+            if (fiber->mask != mask || fiber->line != line || strcmp(fiber->what, what) != 0) {
+                warp_name(thread_now, me);
+                report_more("lane %u (thread %u) stands elsewhere: %s of line %d with lanes %08x",
+                            i, other, fiber->what, fiber->line, fiber->mask);
+                launch_stop();
+            }
+            values[i] = fiber->value;
+        } else {
+            *all = false;
+        }
+    }
+}
+
 /* The lanes of `mask` meet; the last one there calls meet(their values, mask). */
 EXPORT void dlcsim_warp(unsigned mask, const char *what, int line, void *value,
                         void (*meet)(void *const *values, unsigned mask));
@@ -170,38 +211,23 @@ void dlcsim_warp(unsigned mask, const char *what, int line, void *value,
     }
     void *values[WARP] = {NULL};
     bool all = true, whole = true;
-    for (unsigned i = 0; i < WARP; i++) {
-        unsigned other = first + i;
-        Fiber *fiber = other < n_threads ? &fibers[other] : NULL;
-        if (!(mask >> i & 1)) {
-            whole = whole && (!fiber || fiber->status == ENDED);
-            continue;
+    Meeting *meeting = &meetings[thread_now / WARP];
+    if (mask == UINT32_MAX && first + WARP <= n_threads && !ended[thread_now / WARP] &&
+        (meeting->arrived == 0 || (meeting->line == line && meeting->what == what))) {
+        *meeting = (Meeting){meeting->arrived | 1u << lane, line, what};
+        all = meeting->arrived == UINT32_MAX;
+        for (unsigned i = 0; i < WARP && all; i++) {
+            values[i] = fibers[first + i].value;
         }
-        if (!fiber || fiber->status == ENDED) {
-            warp_name(thread_now, me);
-            report_more("lane %u (thread %u) %s", i, other,
-                        fiber ? "has ended" : "is not in the block");
-            launch_stop();
-        }
-        if (i == lane) {
-            values[i] = value;
-        } else if (fiber->status == AT_WARP) {
-            if (fiber->mask != mask || fiber->line != line || strcmp(fiber->what, what) != 0) {
-                warp_name(thread_now, me);
-                report_more("lane %u (thread %u) stands elsewhere: %s of line %d with lanes %08x",
-                            i, other, fiber->what, fiber->line, fiber->mask);
-                launch_stop();
-            }
-            values[i] = fiber->value;
-        } else {
-            all = false;
-        }
+    } else {
+        gather(mask, what, line, values, &all, &whole);
     }
     if (!all) {
         me->status = AT_WARP;
         to_scheduler();
         return;
     }
+    meeting->arrived = 0;
     if (meet) {
         meet(values, mask);
     }
@@ -351,7 +377,6 @@ static void release_barrier(void) {
         }
     }
     next_epoch();
-    barrier_epoch++;
     memset(warp_epoch, 0, sizeof warp_epoch);
     n_at_barrier = 0;
     for (unsigned t = 0; t < n_threads; t++) {
@@ -364,6 +389,8 @@ static bool run_block(void) {
     n_ready = n_at_barrier = n_ended = 0;
     stopped = false;
     memset(warp_epoch, 0, sizeof warp_epoch);
+    memset(meetings, 0, sizeof meetings);
+    memset(ended, 0, sizeof ended);
     hot.block_first = next_epoch();
     for (unsigned t = 0; t < n_threads; t++) {
         fiber_make(t);
@@ -389,6 +416,7 @@ static bool run_block(void) {
         cudasim_switch(&scheduler_stack, fibers[thread_now].stack_pointer);
         if (fibers[thread_now].status == ENDED) {
             n_ended++;
+            ended[thread_now / WARP] |= 1u << thread_now % WARP;
             if (fibers[thread_now].n_copies > 0 && !stopped) {
                 report(
                     "kernel %s, block %u, thread %u ended with asynchronous copies not waited for",
