@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds everything and runs every test; ends with the line "N passed, N failed". Works from a clean clone,
-# as root or with sudo, and again without harm. Usage: scripts/test.sh [--quick]
+# as root or with sudo, and again without harm. Usage: scripts/test.sh [--quick | --long]; --long adds what takes an hour.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . scripts/packages.sh
@@ -13,8 +13,10 @@ if [ ! -f "$build/build.ninja" ]; then
 fi
 ninja -C "$build" || exit 1
 
-suite=()
-if [ "${1:-}" = "--quick" ]; then
+suite=(--no-suite long)
+if [ "${1:-}" = "--long" ]; then
+    suite=()
+elif [ "${1:-}" = "--quick" ]; then
     suite=(--suite quick)
 fi
 log="$build/test-summary.txt"
