@@ -10,11 +10,11 @@
  * (floor conventions).
  *
  * A tile is run by one worker in order (Machine.threads 1: the CPU), or by a block of that many
- * threads together: then a backend spreads the iterations of KL_VECTOR and KL_INDEPENDENT loops over
- * the threads, runs everything else once (computed by all, stored by one), keeps locals in memory
- * that the block shares, and puts barriers where one thread reads what another wrote. So nothing in
- * a kernel may depend on which thread runs what, and both readings give the same bits but for the
- * order in which a KL_VECTOR loop's reductions are combined. */
+ * threads together: then a backend spreads the iterations of KL_VECTOR and KL_INDEPENDENT loops
+ * over the threads, runs everything else once (computed by all, stored by one), keeps locals in
+ * memory that the block shares, and puts barriers where one thread reads what another wrote. So
+ * nothing in a kernel may depend on which thread runs what, and both readings give the same bits
+ * but for the order in which a KL_VECTOR loop's reductions are combined. */
 #ifndef DLC_CODEGEN_KERNEL_H
 #define DLC_CODEGEN_KERNEL_H
 

@@ -15,7 +15,7 @@ struct Builder {
     Op *before;   /* … or inserted before this op, if not NULL */
     Place place;  /* given to new ops */
     const char *label;
-    bool soft; /* problems are reported in `problem` instead of leaving */
+    bool soft;             /* problems are reported in `problem` instead of leaving */
     const char *precision; /* given to contractions and convolutions that it fits; NULL: none */
     OpProblem problem;
 };

@@ -18,9 +18,9 @@ typedef struct Machine {
     /* Threads that run one tile together (codegen/kernel.h), in groups of `lanes` that exchange
      * values cheaply; 1 and 1: a tile has one worker. */
     int32_t threads, lanes;
-    int64_t shared_bytes;  /* room for a tile's locals, when threads share them; 0: no bound */
-    int32_t processors;    /* tiles that run at once, about; 0: few */
-    int32_t architecture;  /* cuda: 90 for sm_90; else 0 */
+    int64_t shared_bytes; /* room for a tile's locals, when threads share them; 0: no bound */
+    int32_t processors;   /* tiles that run at once, about; 0: few */
+    int32_t architecture; /* cuda: 90 for sm_90; else 0 */
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
      * may choose. */
     bool has_bf16, has_f16;

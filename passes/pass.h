@@ -31,7 +31,7 @@ typedef struct PipelineOptions {
     bool verify_each; /* after every pass; otherwise at the end of the pipeline */
     bool time_passes;
     int64_t memory_limit; /* bytes that a Func should run in at nominal dims; 0: no limit */
-    const char *skip; /* comma-separated pass names not to run, or NULL (for tests: "fuse") */
+    const char *skip;     /* comma-separated pass names not to run, or NULL (for tests: "fuse") */
 } PipelineOptions;
 
 typedef struct PassTime {

@@ -1,12 +1,13 @@
 /* The image of a cuda target, as bytes: stand-alone and versioned; written by codegen/cuda, read by
- * runtime/cuda. Little-endian. A header, then records and blobs at 8-byte multiples; every offset is
- * from the image's start. PlanKernel.entry of a kernel is the offset of its CudaKernel.
+ * runtime/cuda. Little-endian. A header, then records and blobs at 8-byte multiples; every offset
+ * is from the image's start. PlanKernel.entry of a kernel is the offset of its CudaKernel.
  *
  * A kernel is `extern "C" __global__ void NAME(long long tiles, T0 *b0, …, long long s0, …,
- * DlcFault *fault, unsigned char *scratch)`: tiles first, then its buffers, then its sizes, then the
- * fault word if has_faults, then global scratch if scratch_bytes is not 0 (blocks * scratch_bytes).
- * Blocks are one-dimensional, of `threads` threads; block x does tiles x, x + gridDim.x, …, so any
- * grid gives the same bits. Its shared memory is the one dynamic block of `shared_bytes`. */
+ * DlcFault *fault, unsigned char *scratch)`: tiles first, then its buffers, then its sizes, then
+ * the fault word if has_faults, then global scratch if scratch_bytes is not 0 (blocks *
+ * scratch_bytes). Blocks are one-dimensional, of `threads` threads; block x does tiles x, x +
+ * gridDim.x, …, so any grid gives the same bits. Its shared memory is the one dynamic block of
+ * `shared_bytes`. */
 #ifndef DLC_RUNTIME_CUDA_IMAGE_H
 #define DLC_RUNTIME_CUDA_IMAGE_H
 
@@ -38,10 +39,10 @@ typedef struct CudaUnit {
 typedef struct CudaKernel {
     char name[CUDA_NAME_BYTES];
     uint32_t unit;
-    int32_t threads;      /* of a block */
+    int32_t threads; /* of a block */
     int32_t n_buffers, n_sizes;
     int32_t has_faults;
-    int32_t shared_bytes; /* dynamic */
+    int32_t shared_bytes;  /* dynamic */
     int64_t scratch_bytes; /* global, a block */
     /* What ptxas said, for reports and for checking launches; -1: not compiled. */
     int32_t registers, stack_bytes, spill_bytes;

@@ -1,7 +1,7 @@
-/* The interface of a device on the run side: memory, loading an image, launching its kernels, moving
- * bytes. One constant DeviceOps a kind of device; device_find lists them. The executor validates
- * before it calls. Work is queued in order and may still be running when a call returns, except for
- * `read` and `finish`; a call that fails leaves its reason in device_error. */
+/* The interface of a device on the run side: memory, loading an image, launching its kernels,
+ * moving bytes. One constant DeviceOps a kind of device; device_find lists them. The executor
+ * validates before it calls. Work is queued in order and may still be running when a call returns,
+ * except for `read` and `finish`; a call that fails leaves its reason in device_error. */
 #ifndef DLC_RUNTIME_DEVICE_H
 #define DLC_RUNTIME_DEVICE_H
 
@@ -42,7 +42,8 @@ struct DeviceOps {
      * (queued work is then always done when a call returns). */
     bool is_host;
     /* Whether this machine can run code for `machine` ("sm_90") with `features`, on the device
-     * `which`; if not, message (DEVICE_MESSAGE_BYTES) says what is missing. Opens nothing for good. */
+     * `which`; if not, message (DEVICE_MESSAGE_BYTES) says what is missing. Opens nothing for good.
+     */
     bool (*supports)(const char *machine, const char *features, const char *which, char *message);
     dlc_status (*open)(const dlc_allocator *allocator, const DeviceOptions *options, Device **out,
                        char *message);
@@ -61,7 +62,8 @@ struct DeviceOps {
     dlc_status (*copy)(Device *device, void *to, const void *from, size_t bytes,
                        const uint8_t *if_set);
     dlc_status (*fill)(Device *device, void *to, int byte, size_t bytes);
-    dlc_status (*set_i32)(Device *device, int32_t *to, int32_t value); /* recordable, unlike write */
+    dlc_status (*set_i32)(Device *device, int32_t *to,
+                          int32_t value); /* recordable, unlike write */
 
     dlc_status (*load)(Device *device, const uint8_t *image, size_t n_image, DeviceModule **out);
     void (*unload)(Device *device, DeviceModule *module);

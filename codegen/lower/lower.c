@@ -8,9 +8,9 @@ typedef struct Form {
 } Form;
 
 static const Form forms[] = {
-    {"loop", lower_loop},       {"reduce", lower_reduce},     {"argreduce", lower_reduce},
-    {"row", lower_row},         {"contract", lower_contract}, {"conv", lower_conv},
-    {"scatter", lower_scatter}, {"sort", lower_sort},         {"prefix", lower_prefix},
+    {"loop", lower_loop},       {"reduce", lower_reduce},       {"argreduce", lower_reduce},
+    {"row", lower_row},         {"contract", lower_contract},   {"conv", lower_conv},
+    {"scatter", lower_scatter}, {"sort", lower_sort},           {"prefix", lower_prefix},
     {"update", lower_update},   {"attention", lower_attention},
 };
 

@@ -2,9 +2,9 @@
  *   test_random --count N [--seed S] [--variants all]   N graphs from seed S on
  *   test_random --count N --precision                   products in bf16 only
  *   test_random --one SEED                              one graph in every variant, its IR printed
- * The environment's RANDOM_TARGET and RANDOM_DEVICE compile for and run on another device than the CPU.
- * Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is one
- * failed graph and not the end of the test. */
+ * The environment's RANDOM_TARGET and RANDOM_DEVICE compile for and run on another device than the
+ * CPU. Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is
+ * one failed graph and not the end of the test. */
 #include "tests/random/batch.h"
 
 #include <signal.h>
