@@ -17,14 +17,6 @@ static uint64_t n_seeds(uint64_t otherwise) {
     return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void print_func(Func *func) {
-    Str text;
-    str_init(&text, NULL);
-    func_print(func, &text);
-    fprintf(stderr, "%s\n", str_text(&text));
-    str_finish(&text);
-}
-
 /* Printed, parsed and printed again gives the same text. */
 static bool round_trip(Harness *h) {
     Str first, second;
@@ -66,7 +58,7 @@ static void check_run(Harness *h, uint64_t seed, const RandomGraphOptions *optio
         good = false;
     }
     if (!good) {
-        print_func(func);
+        harness_print_func(func);
         fail_msg("seed %llu: %s", (unsigned long long)seed, h->message);
     }
     harness_free(args, func->body->n_args);
@@ -84,7 +76,7 @@ static void check_gradient(Harness *h, uint64_t seed, int order) {
         elements += args[i].n;
     }
     if (elements < 400 && good && !harness_check_func(h, func, args, order, 3e-6)) {
-        print_func(func);
+        harness_print_func(func);
         fail_msg("seed %llu: %s", (unsigned long long)seed, h->message);
     }
     harness_free(args, func->body->n_args);

@@ -24,14 +24,6 @@ static const Machine MACHINE = {.target = "cpu",
                                 .flops_per_second = 1e11,
                                 .bytes_per_second = 2e10};
 
-static void print_func(Func *func) {
-    Str text;
-    str_init(&text, NULL);
-    func_print(func, &text);
-    fprintf(stderr, "%s\n", str_text(&text));
-    str_finish(&text);
-}
-
 static void check_seed(Harness *h, uint64_t seed) {
     Func *before = random_graph(h->module, seed, NULL);
     EvalTensor args[64] = {0}, wide[16] = {0}, declared[16] = {0}, after[16] = {0};
@@ -57,8 +49,8 @@ static void check_seed(Harness *h, uint64_t seed) {
         }
     }
     if (!good) {
-        print_func(kept);
-        print_func(func);
+        harness_print_func(kept);
+        harness_print_func(func);
         fail_msg("seed %llu: %s", (unsigned long long)seed, h->message);
     }
     harness_free(args, func->body->n_args);

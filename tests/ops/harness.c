@@ -149,6 +149,14 @@ bool harness_verify(Harness *harness, Func *func) {
     return good;
 }
 
+void harness_print_func(Func *func) {
+    Str text;
+    str_init(&text, NULL);
+    func_print(func, &text);
+    fprintf(stderr, "%s\n", str_text(&text));
+    str_finish(&text);
+}
+
 bool harness_differentiate(Harness *harness, Func *func) {
     PassContext pass = {.context = &harness->context, .scratch = &harness->scratch};
     pass_differentiate(&pass, func);

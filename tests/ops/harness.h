@@ -38,6 +38,7 @@ bool harness_run(Harness *harness, Func *func, const EvalTensor *args, EvalTenso
                  bool wide);
 void harness_free(EvalTensor *tensors, int32_t count);
 bool harness_verify(Harness *harness, Func *func);
+void harness_print_func(Func *func); /* to stderr */
 bool harness_differentiate(Harness *harness, Func *func);
 
 /* A rank-0 value that depends on every element of y with its own weight. */

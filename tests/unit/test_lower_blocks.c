@@ -4,11 +4,9 @@
  * independent are also checked for what the mark promises. DLC_KERNEL_GRAPHS and DLC_KERNEL_FIRST
  * choose the seeds, DLC_KERNEL_VERBOSE prints what fails. */
 #include "codegen/target.h"
-#include "passes/fuse.h"
 #include "tests/fuzz/random_graph.h"
-#include "tests/ops/harness.h"
+#include "tests/ops/kernel_agree.h"
 #include "tests/ops/kernel_check.h"
-#include "tests/ops/kernel_exec.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,87 +47,6 @@ static void block_machine(Machine *machine, int shape) {
     machine->tile_rows_f64 = machine->tile_columns_f64 = 32;
 }
 
-typedef struct Mode {
-    const char *name;
-    bool trivial, compiled, inplace, backwards;
-} Mode;
-
-static const Mode modes[] = {
-    {"one op at a time, interpreted", true, false, false, false},
-    {"fused, interpreted", false, false, true, true},
-    {"fused, compiled", false, true, true, true},
-};
-enum { N_MODES = 3 };
-
-static void print_func(Func *func) {
-    Str text;
-    str_init(&text, NULL);
-    func_print(func, &text);
-    fprintf(stderr, "%s\n", str_text(&text));
-    str_finish(&text);
-}
-
-static bool check_mode(Harness *h, const Mode *mode, const Machine *machine, Func *func,
-                       const EvalTensor *args, const EvalTensor *wide, const EvalTensor *declared) {
-    Func *copy = func_clone(func, "fused");
-    PassContext pass = {.context = &h->context, .scratch = &h->scratch, .machine = machine};
-    if (mode->trivial) {
-        fuse_trivially(&pass, copy);
-    } else {
-        pass_fuse(&pass, copy);
-    }
-    bool good = harness_verify(h, copy);
-    EvalTensor got[HARNESS_MAX_RESULTS] = {0};
-    KernelExec exec = {.context = &h->context,
-                       .machine = machine,
-                       .dim_values = h->dim_values,
-                       .n_dims = 2,
-                       .compiled = mode->compiled,
-                       .inplace = mode->inplace,
-                       .backwards = mode->backwards,
-                       .check = kernel_check};
-    if (good && !kernel_exec(&exec, copy, args, got)) {
-        snprintf(h->message, sizeof h->message, "%s", exec.message);
-        good = false;
-    }
-    DType coarsest = random_coarsest(func);
-    for (int32_t i = 0; good && i < func->n_results; i++) {
-        int64_t at = 0;
-        if (!random_close(&wide[i], &declared[i], &got[i], coarsest, &at)) {
-            snprintf(h->message, sizeof h->message, "result %d, element %lld: %.9g, not %.9g",
-                     (int)i, (long long)at, got[i].f ? got[i].f[at] : (double)got[i].i[at],
-                     wide[i].f ? wide[i].f[at] : (double)wide[i].i[at]);
-            good = false;
-        }
-    }
-    harness_free(got, func->n_results);
-    if (!good && getenv("DLC_KERNEL_VERBOSE")) {
-        print_func(func);
-        print_func(copy);
-        exec.verbose = true;
-        EvalTensor again[HARNESS_MAX_RESULTS] = {0};
-        kernel_exec(&exec, copy, args, again);
-        harness_free(again, func->n_results);
-    }
-    func_remove(copy);
-    return good;
-}
-
-static bool check_args(Harness *h, const Machine *machine, Func *func, const EvalTensor *args,
-                       bool compiled) {
-    EvalTensor wide[HARNESS_MAX_RESULTS] = {0}, declared[HARNESS_MAX_RESULTS] = {0};
-    bool good =
-        harness_run(h, func, args, wide, true) && harness_run(h, func, args, declared, false);
-    for (int m = 0; m < N_MODES && good; m++) {
-        if (modes[m].compiled == compiled) {
-            good = check_mode(h, &modes[m], machine, func, args, wide, declared);
-        }
-    }
-    harness_free(wide, func->n_results);
-    harness_free(declared, func->n_results);
-    return good;
-}
-
 static void begin(Harness *h, Machine *machine, int shape) {
     char message[512];
     const Target *target = target_find("cpu");
@@ -150,7 +67,7 @@ static void check_seed(uint64_t seed, int shape, bool compiled) {
     random_dims(seed, h->dim_values);
     EvalTensor args[64] = {0};
     assert_true(random_args(func, seed, h->dim_values, 2, true, args));
-    if (!check_args(h, &machine, func, args, compiled)) {
+    if (!kernel_agree(h, &machine, func, args, compiled, kernel_check)) {
         fail_msg("seed %llu, machine %s: %s", (unsigned long long)seed, shapes[shape].name,
                  h->message);
     }
@@ -267,7 +184,7 @@ static void check_case(int number, int shape) {
     Value *y = cases[number].build(h, &b, func->body->args);
     FuncResult result = {.role = RESULT_OUTPUT, .name = "y"};
     func_set_results(func, &result, &y, 1);
-    if (!check_args(h, &machine, func, args, false)) {
+    if (!kernel_agree(h, &machine, func, args, false, kernel_check)) {
         print_error("case %s (%d), machine %s: %s\n", cases[number].name, number,
                     shapes[shape].name, h->message);
         failed_cases++;
