@@ -11,8 +11,9 @@
 enum { DEVICE_MESSAGE_BYTES = 512 };
 
 typedef struct DeviceOps DeviceOps;
-typedef struct DeviceModule DeviceModule; /* a loaded image; the device's own */
-typedef struct DeviceGraph DeviceGraph;   /* recorded work; the device's own */
+typedef struct DeviceModule DeviceModule;     /* a loaded image; the device's own */
+typedef struct DeviceGraph DeviceGraph;       /* recorded work; the device's own */
+typedef struct DeviceCallPlan DeviceCallPlan; /* a library's way to do a call; the device's own */
 
 /* One opened device; a backend's own struct begins with this. */
 typedef struct Device {
@@ -35,6 +36,16 @@ typedef struct DeviceLaunch {
     int64_t tiles;
     double work; /* rough operations and bytes, to decide whether threads are worth waking */
 } DeviceLaunch;
+
+/* A PlanLibrary with its sizes bound. */
+typedef struct DeviceCall {
+    int32_t kind, compute, epilogue; /* runtime/plan.h */
+    int32_t dtypes[5];               /* by PlanLibraryOperand */
+    bool present[5];
+    const int64_t *sizes;
+    int32_t n_sizes;
+    bool reproducible; /* the same bits from run to run are wanted */
+} DeviceCall;
 
 struct DeviceOps {
     const char *name, *doc;
@@ -70,6 +81,15 @@ struct DeviceOps {
     /* Makes room for kernels that need `bytes` of scratch (PlanKernel.scratch_bytes). */
     dlc_status (*reserve)(Device *device, int64_t bytes);
     dlc_status (*launch)(Device *device, DeviceModule *module, const DeviceLaunch *launch);
+    /* Asks the device's libraries for a way to do `call` (workspace and code included; nothing is
+     * run). DLC_ERROR_UNSUPPORTED, reason in device_error: the kernel must do it. NULL: there are
+     * no libraries. */
+    dlc_status (*call_prepare)(Device *device, const DeviceCall *call, DeviceCallPlan **out);
+    /* Queued like a launch, recordable; buffers by PlanLibraryOperand. */
+    dlc_status (*call)(Device *device, DeviceCallPlan *plan, void *const *buffers);
+    void (*call_free)(Device *device, DeviceCallPlan *plan);
+    /* Which library does it, for people: "cuBLASLt 13.0, algorithm 21". */
+    void (*call_describe)(Device *device, const DeviceCallPlan *plan, char *out, size_t n_out);
     /* Waits for all work; gives the first fault by order of launch and tile since the last finish
      * (site 0: none) and clears it. */
     dlc_status (*finish)(Device *device, KernelFault *fault);

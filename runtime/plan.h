@@ -254,6 +254,53 @@ typedef struct PlanCommand {
     PlanType type;  /* SHOW */
 } PlanCommand;
 
+/* What a vendor's library may be asked to do instead of the kernel of a launch
+ * (PlanCommand.library): the same refs, the same result up to the order of sums. The kernel always
+ * exists; which of them runs is decided on the machine. */
+typedef enum PlanLibraryKind {
+    PLAN_LIBRARY_MATMUL = 0,           /* d = epilogue(alpha a b + beta c), batched */
+    PLAN_LIBRARY_CONV = 1,             /* y from x (A) and w (B), NC… and OI… */
+    PLAN_LIBRARY_CONV_INPUT_GRAD = 2,  /* dx from dy (A) and w (B) */
+    PLAN_LIBRARY_CONV_FILTER_GRAD = 3, /* dw from dy (A) and x (B) */
+    PLAN_N_LIBRARY_KINDS = 4
+} PlanLibraryKind;
+
+typedef enum PlanLibraryOperand {
+    PLAN_OPERAND_A = 0,
+    PLAN_OPERAND_B = 1,
+    PLAN_OPERAND_C = 2,    /* added before the epilogue; shape and dtype of its own row */
+    PLAN_OPERAND_BIAS = 3, /* one value a column (matmul) or channel (convolution) */
+    PLAN_OPERAND_D = 4,    /* the result */
+    PLAN_N_OPERANDS = 5
+} PlanLibraryOperand;
+
+typedef enum PlanCompute { /* what products are summed in; f32 is IEEE f32 */
+                           PLAN_COMPUTE_F32 = 0,
+                           PLAN_COMPUTE_TF32 = 1,
+                           PLAN_COMPUTE_F64 = 2,
+                           PLAN_N_COMPUTES = 3
+} PlanCompute;
+
+typedef enum PlanEpilogue {
+    PLAN_EPILOGUE_NONE = 0,
+    PLAN_EPILOGUE_RELU = 1,
+    PLAN_EPILOGUE_GELU_TANH = 2, /* never the erf form */
+    PLAN_N_EPILOGUES = 3
+} PlanEpilogue;
+
+/* Sizes, all in elements, in this order.
+ * MATMUL: m, n, k, batch; then for A, B, C, D each: row stride, column stride, batch stride (one of
+ * the first two is 1; 0 where an operand is absent). A is m x k, B is k x n, C and D are m x n, the
+ * bias has n.
+ * CONV*: spatial rank r, groups; then r each of stride, dilation, low padding, high padding; then
+ * the dims of x [2 + r], w [2 + r], y [2 + r]; then strides of x, w, y in the same way. */
+typedef struct PlanLibrary {
+    int32_t kind, compute, epilogue, reserved;
+    int32_t refs[PLAN_N_OPERANDS];   /* among the command's refs; -1: absent */
+    int32_t dtypes[PLAN_N_OPERANDS]; /* PlanDType */
+    int32_t first_size, n_sizes;     /* in PLAN_SIZES */
+} PlanLibrary;
+
 /* Buffers a and b of the entry exchange their memory. */
 typedef struct PlanSwap {
     int32_t a, b;
