@@ -18,6 +18,7 @@ enum {
     CUDA_SLOT_BYTES = 1 << 20, /* one slot or half */
     CUDA_GPU_NAME_BYTES = 128,
     CUDA_NOTE_BYTES = 192,
+    CUDA_WORKSPACE_BYTES = 32 << 20, /* what a library may always have */
     CUDA_DEFAULT_TOOLKIT = 13000, /* what plans are made with unless they say otherwise */
 };
 
@@ -59,6 +60,9 @@ typedef struct CudaDevice {
     int64_t scratch_bytes, scratch_unit; /* in all; the largest need of one block */
     CudaAllocation *outgrown;
     int n_graphs;
+    /* Memory that calls of vendor libraries use in turn; outgrown like scratch. */
+    CudaAddress workspace;
+    int64_t workspace_bytes;
 
     CudaModule builtins;
     CudaFunction copy_if;
@@ -80,6 +84,8 @@ dlc_status cuda_leave(CudaDevice *device, dlc_status status);
 dlc_status cuda_memory_open(CudaDevice *device);
 void cuda_memory_close(CudaDevice *device);
 dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes);
+/* Makes device->workspace at least `bytes` large; not while recording. */
+dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes);
 void cuda_memory_trim(CudaDevice *device); /* frees outgrown scratch if no graph lives */
 KernelFault *cuda_fault_copy(const CudaDevice *device); /* pinned */
 

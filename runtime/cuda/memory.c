@@ -116,6 +116,9 @@ void cuda_memory_close(CudaDevice *device) {
     if (device->scratch) {
         driver->memory_free(device->scratch);
     }
+    if (device->workspace) {
+        driver->memory_free(device->workspace);
+    }
     if (device->fault) {
         driver->memory_free(device->fault);
     }
@@ -133,7 +136,8 @@ void cuda_memory_close(CudaDevice *device) {
         driver->host_free(staging->memory);
     }
     *staging = (CudaStaging){0};
-    device->scratch = device->fault = 0;
+    device->scratch = device->workspace = device->fault = 0;
+    device->workspace_bytes = 0;
     device->scratch_bytes = device->scratch_unit = device->allocated_bytes = 0;
 }
 
@@ -391,6 +395,32 @@ void cuda_memory_trim(CudaDevice *device) {
     }
 }
 
+/* Puts `bytes` of new memory in the place of *address, which graphs may still use. */
+static dlc_status memory_grow(CudaDevice *device, const char *what, int64_t bytes,
+                              CudaAddress *address, int64_t *now) {
+    CudaAddress memory;
+    CudaAllocation *record = NULL;
+    if (*address) {
+        record = memory_new(&device->base.allocator, 1, sizeof(*record));
+        if (!record) {
+            return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        }
+        *record = (CudaAllocation){device->outgrown, *address, (size_t)*now};
+    }
+    dlc_status status = memory_take(device, what, (size_t)bytes, &memory);
+    if (status != DLC_OK) {
+        memory_free(&device->base.allocator, record);
+        return status;
+    }
+    if (record) {
+        device->outgrown = record;
+    }
+    *address = memory;
+    *now = bytes;
+    cuda_memory_trim(device);
+    return DLC_OK;
+}
+
 dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     size_t free_bytes = 0, total_bytes = 0;
     if (bytes <= device->scratch_unit) {
@@ -412,29 +442,23 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     int64_t most = (int64_t)(free_bytes / SCRATCH_SHARE) / bytes;
     blocks = most < blocks ? most : blocks;
     blocks = blocks > 1 ? blocks : 1;
-    CudaAddress scratch;
-    CudaAllocation *record = NULL;
-    if (device->scratch) {
-        record = memory_new(&device->base.allocator, 1, sizeof(*record));
-        if (!record) {
-            return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
-        }
-        *record =
-            (CudaAllocation){device->outgrown, device->scratch, (size_t)device->scratch_bytes};
+    status = memory_grow(device, "kernels' scratch", bytes * blocks, &device->scratch,
+                         &device->scratch_bytes);
+    if (status == DLC_OK) {
+        device->scratch_unit = bytes;
     }
-    status = memory_take(device, "kernels' scratch", (size_t)(bytes * blocks), &scratch);
-    if (status != DLC_OK) {
-        memory_free(&device->base.allocator, record);
-        return status;
+    return status;
+}
+
+dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
+    if (bytes <= device->workspace_bytes) {
+        return DLC_OK;
     }
-    if (record) {
-        device->outgrown = record;
+    if (device->recording) {
+        return not_recorded(device, "making room for a workspace");
     }
-    device->scratch = scratch;
-    device->scratch_bytes = bytes * blocks;
-    device->scratch_unit = bytes;
-    cuda_memory_trim(device);
-    return DLC_OK;
+    return memory_grow(device, "the libraries' workspace", bytes, &device->workspace,
+                       &device->workspace_bytes);
 }
 
 int64_t cuda_overhead_bytes(Device *base) {

@@ -896,3 +896,26 @@ static __attribute__((destructor)) void at_exit(void) {
                 (long long)module_live());
     memory_live_print();
 }
+
+/* -- For the stand-ins of vendor libraries. */
+
+EXPORT int cudasimCall(void);
+int cudasimCall(void) {
+    ENTER();
+    return leave(SIM_SUCCESS);
+}
+
+EXPORT int cudasimOperation(void *stream, const SimOperation *operation);
+int cudasimOperation(void *stream, const SimOperation *operation) {
+    ENTER();
+    Work work = {.kind = OP_LIBRARY, .operation = operation_copy(operation)};
+    return leave(queue_add(stream_of(stream), &work));
+}
+
+EXPORT bool cudasimIsCapturing(void *stream);
+bool cudasimIsCapturing(void *stream) {
+    pthread_mutex_lock(&lock);
+    bool capturing = current() && stream_of(stream)->capture;
+    pthread_mutex_unlock(&lock);
+    return capturing;
+}

@@ -22,6 +22,7 @@ static Ctx *contexts_seen[MAX_DEVICES]; /* to clear their streams' and events' r
 void work_free(Work *work) {
     free(work->values);
     free(work->snapshot);
+    free(work->operation);
     *work = (Work){0};
 }
 
@@ -36,6 +37,9 @@ Work work_copy(const Work *work) {
     if (work->snapshot) {
         copy.snapshot = malloc(work->bytes + 1);
         memcpy(copy.snapshot, work->snapshot, work->bytes);
+    }
+    if (work->operation) {
+        copy.operation = operation_copy(work->operation);
     }
     return copy;
 }
@@ -222,6 +226,9 @@ static void run(Op *op) {
         case OP_FILL:
             good = run_fill(&op->work);
             break;
+        case OP_LIBRARY:
+            good = operation_run(op->work.operation);
+            break;
         case OP_MARK:
             break;
         }
@@ -319,12 +326,15 @@ static void run_until(Op *op) {
 /* -- Queueing. */
 
 static void label(Op *op) {
-    static const char *const names[] = {"kernel", "copy", "fill", "mark"};
+    static const char *const names[] = {"kernel", "copy", "fill", "mark", "library"};
     int used = snprintf(op->label, sizeof op->label, "operation %lld (%s", (long long)op->number,
                         names[op->work.kind]);
     if (used > 0 && op->work.kind == OP_LAUNCH) {
         snprintf(op->label + used, sizeof op->label - (size_t)used, " %.90s, stream %lld)",
                  op->work.function->kernel->name, (long long)op->stream->number);
+    } else if (used > 0 && op->work.kind == OP_LIBRARY) {
+        snprintf(op->label + used, sizeof op->label - (size_t)used, " %.90s, stream %lld)",
+                 op->work.operation->name, (long long)op->stream->number);
     } else if (used > 0) {
         snprintf(op->label + used, sizeof op->label - (size_t)used, " of %zu bytes, stream %lld)",
                  op->work.bytes, (long long)op->stream->number);

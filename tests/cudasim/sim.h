@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "tests/cudasim/container.h"
+#include "tests/cudasim/library.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -163,7 +164,7 @@ void module_line(const Module *module, uintptr_t code, char *out, size_t n_out);
 int64_t module_live(void);
 
 /* -- queue.c: operations in streams */
-typedef enum OpKind { OP_LAUNCH, OP_COPY, OP_FILL, OP_MARK } OpKind;
+typedef enum OpKind { OP_LAUNCH, OP_COPY, OP_FILL, OP_MARK, OP_LIBRARY } OpKind;
 typedef struct Work { /* what an operation does: also a graph's node */
     OpKind kind;
     /* launch */
@@ -179,6 +180,7 @@ typedef struct Work { /* what an operation does: also a graph's node */
     size_t bytes;
     uint32_t value; /* of `width` bytes */
     int width;
+    SimOperation *operation; /* library */
 } Work;
 void work_free(Work *work);
 Work work_copy(const Work *work);
@@ -253,6 +255,10 @@ const Op *queue_running(void);
 const Op *queue_op_of_epoch(uint32_t epoch);
 /* Whether the operation of that epoch happens before the running one. */
 bool queue_happens_before(uint32_t epoch);
+/* -- library.c: work of the stand-ins for vendor libraries */
+SimOperation *operation_copy(const SimOperation *operation); /* one block of memory; for free */
+bool operation_run(const SimOperation *operation);           /* false: a fault was reported */
+
 /* -- compile.c */
 typedef struct Compiled {
     unsigned char *container; /* malloc; NULL: it failed, log says why */
