@@ -306,6 +306,20 @@ static bool bind_sizes(Lower *lw, const AstType *type, const char *name, Val val
     return true;
 }
 
+/* Numbers and lists of them become weakly typed tensors; other values stay. */
+static bool number_as_tensor(Lower *lw, Val *value, const char *name, Place place) {
+    if (!val_is_number(*value) && value->kind != VAL_BOOL && value->kind != VAL_LIST) {
+        return true;
+    }
+    DType dtype = DT_F32;
+    bool weak = false;
+    if (!common_dtype(lw, value, 1, USE_SELECT, name, place, &dtype, &weak)) {
+        return false;
+    }
+    *value = val_tensor(lower_as(lw, *value, dtype, place), true, place);
+    return true;
+}
+
 Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared, Val value,
                Place place, const AstParams *params) {
     (void)declared;
@@ -334,14 +348,8 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     if (element == ELEMENT_BAD) {
         return val_error();
     }
-    bool number = val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST;
-    if (number) {
-        DType dtype = DT_F32;
-        bool weak = false;
-        if (!common_dtype(lw, &value, 1, USE_SELECT, name, place, &dtype, &weak)) {
-            return val_error();
-        }
-        value = val_tensor(lower_as(lw, value, dtype, place), true, place);
+    if (!number_as_tensor(lw, &value, name, place)) {
+        return val_error();
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
@@ -439,13 +447,8 @@ static Val check_one_result(Lower *lw, const AstType *type, Val value, const cha
     if (element == ELEMENT_BAD) {
         return val_error();
     }
-    if (val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST) {
-        DType dtype = DT_F32;
-        bool weak = false;
-        if (!common_dtype(lw, &value, 1, USE_SELECT, name, place, &dtype, &weak)) {
-            return val_error();
-        }
-        value = val_tensor(lower_as(lw, value, dtype, place), true, place);
+    if (!number_as_tensor(lw, &value, name, place)) {
+        return val_error();
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {

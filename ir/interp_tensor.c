@@ -1,24 +1,16 @@
 /* Tensors of the reference interpreter. */
 #include "ir/base/checked.h"
+#include "ir/base/memory.h"
 #include "ir/interp.h"
-#include <stdlib.h>
 #include <string.h>
 
 static void *take_memory(const dlc_allocator *allocator, size_t bytes) {
     bytes = bytes ? bytes : 1;
-    void *memory = allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
+    void *memory = raw_alloc(allocator, bytes);
     if (memory) {
         memset(memory, 0, bytes);
     }
     return memory;
-}
-
-static void give_memory(const dlc_allocator *allocator, void *memory) {
-    if (memory && allocator) {
-        allocator->free(allocator->user, memory);
-    } else {
-        free(memory);
-    }
 }
 
 dlc_status eval_tensor_init(EvalTensor *tensor, DType dtype, int32_t rank, const int64_t *dims,
@@ -49,8 +41,8 @@ dlc_status eval_tensor_init(EvalTensor *tensor, DType dtype, int32_t rank, const
 }
 
 void eval_tensor_finish(EvalTensor *tensor, const dlc_allocator *allocator) {
-    give_memory(allocator, tensor->f);
-    give_memory(allocator, tensor->i);
+    raw_free(allocator, tensor->f);
+    raw_free(allocator, tensor->i);
     *tensor = (EvalTensor){0};
 }
 
@@ -63,5 +55,5 @@ void *interp_alloc(Interp *interp, size_t bytes) {
 }
 
 void interp_free(Interp *interp, void *memory) {
-    give_memory(interp->allocator, memory);
+    raw_free(interp->allocator, memory);
 }

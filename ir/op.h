@@ -121,6 +121,8 @@ typedef struct OpInfo {
 
 const OpInfo *op_info(OpCode code);
 bool op_code_from_name(const char *name, OpCode *out);
+/* Every element of the result is one element of operand 0, or operand 1 (padding). */
+bool op_is_view(OpCode code);
 static inline bool op_is_scalar(OpCode code) {
     return (int)code < (int)OP_N_SCALAR;
 }

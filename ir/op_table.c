@@ -76,6 +76,21 @@ bool op_code_from_name(const char *name, OpCode *out) {
     return false;
 }
 
+bool op_is_view(OpCode code) {
+    switch (code) {
+    case OP_broadcast:
+    case OP_reshape:
+    case OP_transpose:
+    case OP_slice:
+    case OP_pad:
+    case OP_reverse:
+    case OP_unfold:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool op_problem(Context *context, OpProblem *problem, const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -51,22 +51,6 @@ static void table_set(Arena *arena, ValueTable *table, const Value *key, Value *
 
 /* -- activity */
 
-static bool block_uses_active(const ValueFlags *active, const Block *block) {
-    BLOCK_EACH_OP (block, op) {
-        for (int32_t i = 0; i < op->n_operands; i++) {
-            if (value_flag(active, op->operands[i])) {
-                return true;
-            }
-        }
-        for (int32_t i = 0; i < op->n_blocks; i++) {
-            if (block_uses_active(active, op->blocks[i])) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static bool op_uses_active(const ValueFlags *active, const Op *op) {
     for (int32_t i = 0; i < op->n_operands; i++) {
         if (value_flag(active, op->operands[i])) {
@@ -74,8 +58,10 @@ static bool op_uses_active(const ValueFlags *active, const Op *op) {
         }
     }
     for (int32_t i = 0; i < op->n_blocks; i++) {
-        if (block_uses_active(active, op->blocks[i])) {
-            return true;
+        BLOCK_EACH_OP (op->blocks[i], inner) {
+            if (op_uses_active(active, inner)) {
+                return true;
+            }
         }
     }
     return false;

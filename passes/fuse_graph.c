@@ -17,13 +17,6 @@ bool fuse_op_is_free(const Op *op) {
     case OP_constant:
     case OP_size:
     case OP_iota:
-    case OP_broadcast:
-    case OP_reshape:
-    case OP_transpose:
-    case OP_slice:
-    case OP_pad:
-    case OP_reverse:
-    case OP_unfold:
         return true;
     case OP_literal: {
         int64_t n;
@@ -32,7 +25,7 @@ bool fuse_op_is_free(const Op *op) {
                n <= SMALL_LITERAL;
     }
     default:
-        return false;
+        return op_is_view(op->code);
     }
 }
 

@@ -43,7 +43,7 @@ static Value *low_of(Precision *p, Value *v) {
         return p->lows[v->id];
     }
     Value *low = NULL;
-    if (op && precision_is_view(op)) {
+    if (op && op_is_view(op->code)) {
         low = low_view(p, v);
     } else {
         Builder b = builder_after(v, p->func);

@@ -34,8 +34,6 @@ typedef struct Precision {
 bool precision_is_product(const Precision *p, const Op *op);
 /* Whether operand i of such a product is one of the multiplied ones. */
 bool precision_is_factor(const Op *op, int32_t operand);
-/* Every element is one element of operand 0, or a constant. */
-bool precision_is_view(const Op *op);
 bool precision_fact(const Precision *p, const Value *v, unsigned facts);
 /* Fills facts and uses; precision_facts.c. */
 void precision_analyse(Precision *p);

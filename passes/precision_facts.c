@@ -22,7 +22,7 @@ static bool is_pooling(const Op *op) {
         if (at->code == OP_unfold) {
             return true;
         }
-        if (!precision_is_view(at) && at->code != OP_cast) {
+        if (!op_is_view(at->code) && at->code != OP_cast) {
             return false;
         }
     }
@@ -83,21 +83,6 @@ bool precision_is_factor(const Op *op, int32_t operand) {
     }
     /* attention_grad: q, k, v, the logarithms, dy, and the row sums */
     return strcmp(op_info(op->code)->name, "attention_grad") != 0 || operand < 3 || operand == 4;
-}
-
-bool precision_is_view(const Op *op) {
-    switch (op->code) {
-    case OP_broadcast:
-    case OP_reshape:
-    case OP_transpose:
-    case OP_slice:
-    case OP_pad:
-    case OP_reverse:
-    case OP_unfold:
-        return true;
-    default:
-        return false;
-    }
 }
 
 bool precision_fact(const Precision *p, const Value *v, unsigned facts) {
@@ -167,7 +152,7 @@ static void forward_while(Precision *p, const Op *op) {
 
 static void forward_op(Precision *p, const Op *op) {
     OpClass class = op_class(p, op);
-    bool is_map = op_is_scalar(op->code) || precision_is_view(op) || op->code == OP_cast ||
+    bool is_map = op_is_scalar(op->code) || op_is_view(op->code) || op->code == OP_cast ||
                   op->code == OP_stop_gradient;
     bool reduces = op_info(op->code)->kind == KIND_REDUCTION && class != CLASS_MAP;
     bool active = class == CLASS_PRODUCT;

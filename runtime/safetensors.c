@@ -2,6 +2,7 @@
 #include "runtime/safetensors.h"
 #include "ir/base/checked.h"
 #include "ir/base/json.h"
+#include "ir/base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,19 +30,6 @@ typedef struct Parse {
     JsonDoc json;
     char *text_end; /* in file->texts */
 } Parse;
-
-static void *take(const dlc_allocator *allocator, size_t bytes) {
-    bytes = bytes ? bytes : 1;
-    return allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
-}
-
-static void give(const dlc_allocator *allocator, void *memory) {
-    if (memory && allocator) {
-        allocator->free(allocator->user, memory);
-    } else {
-        free(memory);
-    }
-}
 
 __attribute__((format(printf, 3, 4))) static dlc_status
 parse_fail(const Parse *parse, size_t offset, const char *format, ...) {
@@ -160,7 +148,7 @@ static dlc_status read_metadata(Parse *parse, const JsonNode *node) {
         return parse_fail(parse, 8, "expected __metadata__ to be an object of texts");
     }
     Safetensors *file = parse->file;
-    file->metadata = take(file->allocator, (size_t)node->n_children * sizeof(*file->metadata));
+    file->metadata = raw_alloc(file->allocator, (size_t)node->n_children * sizeof(*file->metadata));
     if (!file->metadata) {
         return no_memory(parse->path, parse->message);
     }
@@ -233,9 +221,10 @@ static dlc_status read_header(Parse *parse) {
     }
     const JsonNode *root = &parse->json.nodes[0];
     size_t n_children = (size_t)root->n_children;
-    file->entries = take(file->allocator, n_children * sizeof(*file->entries));
-    file->by_name = take(file->allocator, n_children * sizeof(*file->by_name));
-    file->texts = take(file->allocator, length + 1); /* texts are shorter than in their quotes */
+    file->entries = raw_alloc(file->allocator, n_children * sizeof(*file->entries));
+    file->by_name = raw_alloc(file->allocator, n_children * sizeof(*file->by_name));
+    file->texts =
+        raw_alloc(file->allocator, length + 1); /* texts are shorter than in their quotes */
     if (!file->entries || !file->by_name || !file->texts) {
         return no_memory(parse->path, parse->message);
     }
@@ -304,10 +293,10 @@ dlc_status safetensors_open(Safetensors *out, const char *path, const dlc_alloca
 }
 
 void safetensors_close(Safetensors *file) {
-    give(file->allocator, file->entries);
-    give(file->allocator, file->by_name);
-    give(file->allocator, file->metadata);
-    give(file->allocator, file->texts);
+    raw_free(file->allocator, file->entries);
+    raw_free(file->allocator, file->by_name);
+    raw_free(file->allocator, file->metadata);
+    raw_free(file->allocator, file->texts);
     file_view_close(&file->view);
     *file = (Safetensors){.allocator = file->allocator};
 }
@@ -404,8 +393,8 @@ dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, 
     size_t n_parts = (size_t)n_entries + 2;
     Str header;
     str_init(&header, allocator);
-    const void **parts = take(allocator, n_parts * sizeof(*parts));
-    size_t *sizes = take(allocator, n_parts * sizeof(*sizes));
+    const void **parts = raw_alloc(allocator, n_parts * sizeof(*parts));
+    size_t *sizes = raw_alloc(allocator, n_parts * sizeof(*sizes));
     dlc_status status = DLC_ERROR_OUT_OF_MEMORY;
     if (!parts || !sizes) {
         status = no_memory(path, message);
@@ -434,8 +423,8 @@ dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, 
     }
     status = file_write_atomic(path, parts, sizes, (int)n_parts, message);
 done:
-    give(allocator, parts);
-    give(allocator, sizes);
+    raw_free(allocator, parts);
+    raw_free(allocator, sizes);
     str_finish(&header);
     return status;
 }

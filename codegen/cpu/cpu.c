@@ -3,6 +3,7 @@
  * threads. */
 #include "codegen/cpu/cpu.h"
 #include "codegen/cpu/emit.h"
+#include "ir/base/memory.h"
 #include <llvm-c/Core.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -158,9 +159,9 @@ static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32
     }
     snprintf(message, CPU_MESSAGE_BYTES, "%s", job.message);
     for (int32_t i = 0; i < n_kernels; i++) {
-        cpu_free(allocator, job.slices[i].bytes);
+        raw_free(allocator, job.slices[i].bytes);
     }
-    cpu_free(allocator, job.slices);
+    raw_free(allocator, job.slices);
     return status;
 }
 

@@ -100,6 +100,5 @@ dlc_status cpu_image(const void *object, size_t n_object, const dlc_allocator *a
                      uint8_t **out_bytes, size_t *out_n, int64_t *out_entry, char *message);
 
 void *cpu_alloc(const dlc_allocator *allocator, size_t bytes); /* zeroed; NULL: out of memory */
-void cpu_free(const dlc_allocator *allocator, void *memory);
 
 #endif

@@ -2,9 +2,9 @@
  * image and PC-relative relocations resolved. Anything else (an undefined symbol, an absolute
  * relocation, writable data) is a mistake of ours: kernels call nothing and own no variables. */
 #include "codegen/cpu/emit.h"
+#include "ir/base/memory.h"
 #include <elf.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct ElfObject {
@@ -20,23 +20,11 @@ typedef struct ElfObject {
 } ElfObject;
 
 void *cpu_alloc(const dlc_allocator *allocator, size_t bytes) {
-    void *memory = allocator ? allocator->alloc(allocator->user, bytes ? bytes : 1)
-                             : malloc(bytes ? bytes : 1);
+    void *memory = raw_alloc(allocator, bytes);
     if (memory) {
         memset(memory, 0, bytes ? bytes : 1);
     }
     return memory;
-}
-
-void cpu_free(const dlc_allocator *allocator, void *memory) {
-    if (!memory) {
-        return;
-    }
-    if (allocator) {
-        allocator->free(allocator->user, memory);
-    } else {
-        free(memory);
-    }
 }
 
 static bool elf_open(ElfObject *elf, const void *object, size_t n_object) {
@@ -182,7 +170,7 @@ dlc_status cpu_image(const void *object, size_t n_object, const dlc_allocator *a
     image = NULL;
     status = DLC_OK;
 done:
-    cpu_free(allocator, elf.place);
-    cpu_free(allocator, image);
+    raw_free(allocator, elf.place);
+    raw_free(allocator, image);
     return status;
 }

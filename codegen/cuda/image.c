@@ -1,7 +1,7 @@
 /* Lays out a cuda image (runtime/cuda_image.h): the same parts in the same order give the same
  * bytes. */
 #include "codegen/cuda/compile.h"
-#include <stdlib.h>
+#include "ir/base/memory.h"
 #include <string.h>
 
 typedef struct Layout {
@@ -63,8 +63,8 @@ dlc_status cudac_image(int32_t sm, int32_t toolkit, const char *prelude, const C
     size_t n_entries = sizeof(int64_t) * (size_t)(n_kernels + 1);
     out->n_bytes = fill(NULL, header, prelude, units, kernels);
     out->n_entries = n_kernels;
-    out->bytes = allocator ? allocator->alloc(allocator->user, out->n_bytes) : malloc(out->n_bytes);
-    out->entries = allocator ? allocator->alloc(allocator->user, n_entries) : malloc(n_entries);
+    out->bytes = raw_alloc(allocator, out->n_bytes);
+    out->entries = raw_alloc(allocator, n_entries);
     if (!out->bytes || !out->entries) {
         target_image_finish(out, allocator);
         return DLC_ERROR_OUT_OF_MEMORY;

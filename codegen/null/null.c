@@ -2,8 +2,8 @@
  * a backend must provide and is what a new one is copied from; its plans can be inspected, not run.
  */
 #include "codegen/null/null.h"
+#include "ir/base/memory.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { NULL_MESSAGE_BYTES = 512 };
@@ -31,10 +31,6 @@ static dlc_status null_describe(const char *option, Arena *arena, Machine *out, 
     return DLC_OK;
 }
 
-static void *null_alloc(const dlc_allocator *allocator, size_t bytes) {
-    return allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
-}
-
 static dlc_status null_emit(const Machine *machine, Kernel *const *kernels, int32_t n_kernels,
                             int32_t n_threads, const dlc_allocator *allocator, TargetImage *out,
                             char *message) {
@@ -42,8 +38,8 @@ static dlc_status null_emit(const Machine *machine, Kernel *const *kernels, int3
     (void)n_threads;
     size_t n_bytes = sizeof(uint64_t) * (size_t)(n_kernels + 1);
     memset(out, 0, sizeof(*out));
-    out->bytes = null_alloc(allocator, n_bytes);
-    out->entries = null_alloc(allocator, sizeof(int64_t) * (size_t)(n_kernels + 1));
+    out->bytes = raw_alloc(allocator, n_bytes);
+    out->entries = raw_alloc(allocator, sizeof(int64_t) * (size_t)(n_kernels + 1));
     if (!out->bytes || !out->entries) {
         target_image_finish(out, allocator);
         snprintf(message, NULL_MESSAGE_BYTES, "out of memory");

@@ -1,10 +1,10 @@
 /* Arenas: bump allocation in blocks that grow with use, freed together (arena.h). */
 #include "ir/base/arena.h"
 #include "ir/base/checked.h"
+#include "ir/base/memory.h"
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { ARENA_ALIGNMENT = 16, ARENA_FIRST_BLOCK = 16 * 1024, ARENA_LAST_BLOCK = 1024 * 1024 };
@@ -36,11 +36,7 @@ void arena_clear(Arena *arena) {
     ArenaBlock *block = arena->blocks;
     while (block) {
         ArenaBlock *next = block->next;
-        if (arena->allocator) {
-            arena->allocator->free(arena->allocator->user, block);
-        } else {
-            free(block);
-        }
+        raw_free(arena->allocator, block);
         block = next;
     }
     arena->blocks = NULL;
@@ -66,8 +62,7 @@ static char *block_take(Arena *arena, size_t payload) {
     if (arena->limit && (bytes > arena->limit || arena->total > arena->limit - bytes)) {
         boundary_leave(arena->boundary, DLC_ERROR_LIMIT);
     }
-    ArenaBlock *block =
-        arena->allocator ? arena->allocator->alloc(arena->allocator->user, bytes) : malloc(bytes);
+    ArenaBlock *block = raw_alloc(arena->allocator, bytes);
     if (!block) {
         boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
     }

@@ -1,6 +1,7 @@
 /* JSON: the writer, and a strict recursive-descent reader into one array of nodes (json.h, RFC
  * 8259). */
 #include "ir/base/json.h"
+#include "ir/base/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -45,21 +46,6 @@ typedef struct Reader {
     dlc_status status;
 } Reader;
 
-static void *doc_alloc(const JsonDoc *doc, size_t bytes) {
-    return doc->allocator ? doc->allocator->alloc(doc->allocator->user, bytes) : malloc(bytes);
-}
-
-static void doc_free(const JsonDoc *doc, void *memory) {
-    if (!memory) {
-        return;
-    }
-    if (doc->allocator) {
-        doc->allocator->free(doc->allocator->user, memory);
-    } else {
-        free(memory);
-    }
-}
-
 static bool reader_fail(Reader *reader, const char *at, const char *expected) {
     if (reader->status == DLC_OK) {
         reader->status = DLC_ERROR_FORMAT;
@@ -83,7 +69,7 @@ static int32_t node_add(Reader *reader, JsonKind kind, const char *key) {
             return -1;
         }
         int32_t grown = reader->capacity ? reader->capacity * 2 : 32;
-        JsonNode *nodes = doc_alloc(doc, (size_t)grown * sizeof(*nodes));
+        JsonNode *nodes = raw_alloc(doc->allocator, (size_t)grown * sizeof(*nodes));
         if (!nodes) {
             reader_no_memory(reader);
             return -1;
@@ -91,7 +77,7 @@ static int32_t node_add(Reader *reader, JsonKind kind, const char *key) {
         if (doc->n_nodes) {
             memcpy(nodes, doc->nodes, (size_t)doc->n_nodes * sizeof(*nodes));
         }
-        doc_free(doc, doc->nodes);
+        raw_free(doc->allocator, doc->nodes);
         doc->nodes = nodes;
         reader->capacity = grown;
     }
@@ -318,7 +304,7 @@ static bool keys_unique(Reader *reader, const JsonNode *object, const char *at) 
         return true;
     }
     const JsonDoc *doc = reader->doc;
-    const char **keys = doc_alloc(doc, (size_t)object->n_children * sizeof(*keys));
+    const char **keys = raw_alloc(doc->allocator, (size_t)object->n_children * sizeof(*keys));
     if (!keys) {
         return reader_no_memory(reader);
     }
@@ -331,7 +317,7 @@ static bool keys_unique(Reader *reader, const JsonNode *object, const char *at) 
     for (int32_t i = 1; i < n_keys && unique; i++) {
         unique = strcmp(keys[i - 1], keys[i]) != 0;
     }
-    doc_free(doc, keys);
+    raw_free(doc->allocator, keys);
     return unique || reader_fail(reader, at, "each key only once in an object");
 }
 
@@ -425,7 +411,7 @@ dlc_status json_parse(const char *text, size_t length, const dlc_allocator *allo
                       JsonDoc *out) {
     *out = (JsonDoc){.allocator = allocator};
     Reader reader = {.doc = out, .start = text, .at = text, .end = text + length};
-    out->strings = doc_alloc(out, length + 1);
+    out->strings = raw_alloc(out->allocator, length + 1);
     if (!out->strings) {
         return DLC_ERROR_OUT_OF_MEMORY;
     }
@@ -447,8 +433,8 @@ dlc_status json_parse(const char *text, size_t length, const dlc_allocator *allo
 }
 
 void json_free(JsonDoc *doc) {
-    doc_free(doc, doc->nodes);
-    doc_free(doc, doc->strings);
+    raw_free(doc->allocator, doc->nodes);
+    raw_free(doc->allocator, doc->strings);
     *doc = (JsonDoc){.allocator = doc->allocator};
 }
 

@@ -2,6 +2,7 @@
  * its whole lifetime. Ties go by birth, then by index, so the result depends on the input alone. */
 #include "ir/base/pack.h"
 #include "ir/base/checked.h"
+#include "ir/base/memory.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ dlc_status pack_items(PackItem *items, int64_t n_items, const dlc_allocator *all
     if (!checked_mul_size((size_t)n_items, sizeof(PackEntry) + 2 * sizeof(int64_t), &bytes)) {
         return DLC_ERROR_OUT_OF_MEMORY;
     }
-    PackEntry *entries = allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
+    PackEntry *entries = raw_alloc(allocator, bytes);
     if (!entries) {
         return DLC_ERROR_OUT_OF_MEMORY;
     }
@@ -99,10 +100,6 @@ dlc_status pack_items(PackItem *items, int64_t n_items, const dlc_allocator *all
     }
     *out_peak = peak;
 done:
-    if (allocator) {
-        allocator->free(allocator->user, entries);
-    } else {
-        free(entries);
-    }
+    raw_free(allocator, entries);
     return status;
 }

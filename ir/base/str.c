@@ -1,6 +1,7 @@
 /* Text buffers with a sticky failure flag, number text independent of the locale, and the stable
  * hash (str.h). */
 #include "ir/base/str.h"
+#include "ir/base/memory.h"
 
 #include <locale.h>
 #include <math.h>
@@ -8,27 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *str_alloc(const Str *str, size_t bytes) {
-    return str->allocator ? str->allocator->alloc(str->allocator->user, bytes) : malloc(bytes);
-}
-
-static void str_free(const Str *str, void *memory) {
-    if (!memory) {
-        return;
-    }
-    if (str->allocator) {
-        str->allocator->free(str->allocator->user, memory);
-    } else {
-        free(memory);
-    }
-}
-
 void str_init(Str *str, const dlc_allocator *allocator) {
     *str = (Str){.allocator = allocator};
 }
 
 void str_finish(Str *str) {
-    str_free(str, str->text);
+    raw_free(str->allocator, str->text);
     str_init(str, str->allocator);
 }
 
@@ -57,7 +43,7 @@ static bool str_reserve(Str *str, size_t extra) {
     while (capacity < needed) {
         capacity *= 2;
     }
-    char *text = str_alloc(str, capacity);
+    char *text = raw_alloc(str->allocator, capacity);
     if (!text) {
         str->failed = true;
         return false;
@@ -66,7 +52,7 @@ static bool str_reserve(Str *str, size_t extra) {
         memcpy(text, str->text, str->length);
     }
     text[str->length] = '\0';
-    str_free(str, str->text);
+    raw_free(str->allocator, str->text);
     str->text = text;
     str->capacity = capacity;
     return true;

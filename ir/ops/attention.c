@@ -174,6 +174,16 @@ static dlc_status read_sizes(Interp *interp, const Op *op, Sizes *out) {
     return interp_size(interp, op_size(op, "offset"), &out->offset);
 }
 
+/* Sizes, and room for the scores of one query; the caller frees it. */
+static dlc_status begin_rows(Interp *interp, const Op *op, Sizes *n, double **out) {
+    dlc_status status = read_sizes(interp, op, n);
+    if (status != DLC_OK) {
+        return status;
+    }
+    *out = interp_alloc(interp, (size_t)(n->keys + 1) * sizeof **out);
+    return *out ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+}
+
 static double dot(const double *x, const double *y, int64_t n) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -214,11 +224,10 @@ static void mix_row(const EvalTensor *v, const Sizes *n, int64_t row, const doub
 dlc_status eval_attention(Interp *interp, const Op *op) {
     EvalTensor *y = interp_result(interp, op, 0), *lse = interp_result(interp, op, 1);
     Sizes n;
-    dlc_status status = read_sizes(interp, op, &n);
-    double *p = interp_alloc(interp, (size_t)(n.keys + 1) * sizeof *p);
-    if (!p || status != DLC_OK) {
-        interp_free(interp, p);
-        return status != DLC_OK ? status : DLC_ERROR_OUT_OF_MEMORY;
+    double *p = NULL;
+    dlc_status status = begin_rows(interp, op, &n, &p);
+    if (status != DLC_OK) {
+        return status;
     }
     for (int64_t row = 0; row < n.batch * n.queries; row++) {
         score_row(interp, op, &n, ATTENTION_OPERANDS, row, p);
@@ -261,11 +270,10 @@ static void grad_row(Interp *interp, const Op *op, const Sizes *n, int64_t row, 
 
 dlc_status eval_attention_grad(Interp *interp, const Op *op) {
     Sizes n;
-    dlc_status status = read_sizes(interp, op, &n);
-    double *p = interp_alloc(interp, (size_t)(n.keys + 1) * sizeof *p);
-    if (!p || status != DLC_OK) {
-        interp_free(interp, p);
-        return status != DLC_OK ? status : DLC_ERROR_OUT_OF_MEMORY;
+    double *p = NULL;
+    dlc_status status = begin_rows(interp, op, &n, &p);
+    if (status != DLC_OK) {
+        return status;
     }
     for (int32_t i = 0; i < 3; i++) {
         EvalTensor *out = interp_result(interp, op, i);

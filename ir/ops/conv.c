@@ -260,23 +260,37 @@ dlc_status eval_conv_weight_grad(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+/* What the three gradients do alike: the cotangent in the precision of the op, and back. */
+typedef struct GradScope {
+    ConvAttrs attrs;
+    const char *saved;
+} GradScope;
+
+static GradScope grad_enter(Builder *b, Op *op, Value **cotangent) {
+    return (GradScope){.attrs = conv_attrs_of(op), .saved = precision_enter(b, op, cotangent)};
+}
+
+static void grad_leave(Builder *b, const Op *op, const GradScope *scope, Value **out) {
+    for (int32_t side = 0; side < 2; side++) {
+        out[side] = precision_leave(b, op, side, out[side], scope->saved);
+    }
+}
+
 void grad_conv(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!cotangents[0]) {
         return;
     }
-    ConvAttrs attrs = conv_attrs_of(op);
     Value *g = cotangents[0];
-    const char *saved = precision_enter(b, op, &g);
+    GradScope scope = grad_enter(b, op, &g);
+    const ConvAttrs *attrs = &scope.attrs;
     Value *x = op->operands[0], *w = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, g, w, x->type.dims + 2, &attrs);
+        out[0] = b_conv_input_grad(b, g, w, x->type.dims + 2, attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, x, g, w->type.dims + 2, &attrs);
+        out[1] = b_conv_weight_grad(b, x, g, w->type.dims + 2, attrs);
     }
-    for (int32_t side = 0; side < 2; side++) {
-        out[side] = precision_leave(b, op, side, out[side], saved);
-    }
+    grad_leave(b, op, &scope, out);
 }
 
 void grad_conv_input_grad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
@@ -284,19 +298,17 @@ void grad_conv_input_grad(Builder *b, Op *op, Value *const *cotangents, const bo
     if (!cotangents[0]) {
         return;
     }
-    ConvAttrs attrs = conv_attrs_of(op);
     Value *g = cotangents[0];
-    const char *saved = precision_enter(b, op, &g);
+    GradScope scope = grad_enter(b, op, &g);
+    const ConvAttrs *attrs = &scope.attrs;
     Value *dy = op->operands[0], *w = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv(b, g, w, &attrs);
+        out[0] = b_conv(b, g, w, attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, g, dy, w->type.dims + 2, &attrs);
+        out[1] = b_conv_weight_grad(b, g, dy, w->type.dims + 2, attrs);
     }
-    for (int32_t side = 0; side < 2; side++) {
-        out[side] = precision_leave(b, op, side, out[side], saved);
-    }
+    grad_leave(b, op, &scope, out);
 }
 
 void grad_conv_weight_grad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
@@ -304,17 +316,15 @@ void grad_conv_weight_grad(Builder *b, Op *op, Value *const *cotangents, const b
     if (!cotangents[0]) {
         return;
     }
-    ConvAttrs attrs = conv_attrs_of(op);
     Value *g = cotangents[0];
-    const char *saved = precision_enter(b, op, &g);
+    GradScope scope = grad_enter(b, op, &g);
+    const ConvAttrs *attrs = &scope.attrs;
     Value *x = op->operands[0], *dy = op->operands[1];
     if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, dy, g, x->type.dims + 2, &attrs);
+        out[0] = b_conv_input_grad(b, dy, g, x->type.dims + 2, attrs);
     }
     if (wanted[1]) {
-        out[1] = b_conv(b, x, g, &attrs);
+        out[1] = b_conv(b, x, g, attrs);
     }
-    for (int32_t side = 0; side < 2; side++) {
-        out[side] = precision_leave(b, op, side, out[side], saved);
-    }
+    grad_leave(b, op, &scope, out);
 }

@@ -67,16 +67,21 @@ static Value *expand_back(Builder *b, const Collapsed *c, Value *value) {
     return transpose_by(b, split, c->inverse);
 }
 
-/* The cotangent goes to the first element that attains the extreme. */
-static void grad_reduce_extreme(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
-                                Value **out, bool greatest) {
+/* Whether there is anything to derive; a reduction over no axis passes its cotangent on. */
+static bool reduces(const Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!wanted[0] || !cotangents[0]) {
-        return;
+        return false;
     }
     int32_t count = 0;
     op_ints(op, "axes", &count);
-    if (count == 0) {
-        out[0] = cotangents[0];
+    out[0] = count == 0 ? cotangents[0] : NULL;
+    return count > 0;
+}
+
+/* The cotangent goes to the first element that attains the extreme. */
+static void grad_reduce_extreme(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
+                                Value **out, bool greatest) {
+    if (!reduces(op, cotangents, wanted, out)) {
         return;
     }
     Collapsed c = collapse(b, op);
@@ -145,13 +150,7 @@ static Value *others_by_division(Builder *b, const Collapsed *c) {
 
 void grad_reduce_prod(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                       Value **out) {
-    if (!wanted[0] || !cotangents[0]) {
-        return;
-    }
-    int32_t count = 0;
-    op_ints(op, "axes", &count);
-    if (count == 0) {
-        out[0] = cotangents[0];
+    if (!reduces(op, cotangents, wanted, out)) {
         return;
     }
     Collapsed c = collapse(b, op);

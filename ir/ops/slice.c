@@ -42,6 +42,12 @@ OpCost cost_slice(const Op *op) {
     return cost_per_result(op, 0);
 }
 
+static dlc_status two_sizes(Interp *interp, const Size *a, const Size *b, int64_t *out_a,
+                            int64_t *out_b) {
+    dlc_status status = interp_size(interp, a, out_a);
+    return status != DLC_OK ? status : interp_size(interp, b, out_b);
+}
+
 dlc_status eval_slice(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -53,10 +59,7 @@ dlc_status eval_slice(Interp *interp, const Op *op) {
     nd_strides(x->dims, x->rank, strides);
     for (int32_t i = 0; i < count; i++) {
         int64_t from = 0, to = 0;
-        dlc_status status = interp_size(interp, start[i], &from);
-        if (!status) {
-            status = interp_size(interp, limit[i], &to);
-        }
+        dlc_status status = two_sizes(interp, start[i], limit[i], &from, &to);
         if (status) {
             return status;
         }
@@ -153,10 +156,7 @@ dlc_status eval_pad(Interp *interp, const Op *op) {
     nd_strides(out->dims, out->rank, strides);
     for (int32_t i = 0; i < count; i++) {
         int64_t before = 0, after = 0;
-        dlc_status status = interp_size(interp, low[i], &before);
-        if (!status) {
-            status = interp_size(interp, high[i], &after);
-        }
+        dlc_status status = two_sizes(interp, low[i], high[i], &before, &after);
         if (status) {
             return status;
         }

@@ -60,6 +60,17 @@ static int64_t window_source(int64_t o, int64_t k, int64_t stride, int64_t dilat
     return at >= 0 && at < n ? at : -1;
 }
 
+/* The flat element behind element i of the windowed form (windowed[0] windows of windowed[1]
+ * places), or -1 outside. */
+static int64_t window_element(const Op *op, const AxisView *view, const int64_t *windowed,
+                              int64_t low, int64_t i) {
+    int64_t inner = i % view->inner, k = i / view->inner % windowed[1];
+    int64_t o = i / view->inner / windowed[1] % windowed[0];
+    int64_t outer = i / view->inner / windowed[1] / windowed[0];
+    int64_t at = window_source(o, k, op_int(op, "stride"), op_int(op, "dilation"), low, view->n);
+    return at < 0 ? -1 : (outer * view->n + at) * view->inner + inner;
+}
+
 dlc_status eval_unfold(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *value = interp_operand(interp, op, 1);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -69,16 +80,13 @@ dlc_status eval_unfold(Interp *interp, const Op *op) {
         return status;
     }
     AxisView view = axis_view(x, axis);
-    int64_t n_window = out->dims[axis + 1], n_out = out->dims[axis];
+    const int64_t *windowed = out->dims + axis;
     for (int64_t i = 0; i < out->n; i++) {
-        int64_t inner = i % view.inner, k = i / view.inner % n_window;
-        int64_t o = i / view.inner / n_window % n_out;
-        int64_t outer = i / view.inner / n_window / n_out;
-        int64_t at = window_source(o, k, op_int(op, "stride"), op_int(op, "dilation"), low, view.n);
+        int64_t at = window_element(op, &view, windowed, low, i);
         if (at < 0) {
             tensor_copy_element(out, i, value, 0);
         } else {
-            tensor_copy_element(out, i, x, (outer * view.n + at) * view.inner + inner);
+            tensor_copy_element(out, i, x, at);
         }
     }
     return DLC_OK;
@@ -136,20 +144,16 @@ dlc_status eval_fold(Interp *interp, const Op *op) {
         return status;
     }
     AxisView view = axis_view(out, axis);
-    int64_t n_window = x->dims[axis + 1], n_out = x->dims[axis];
+    const int64_t *windowed = x->dims + axis;
     for (int64_t i = 0; i < x->n; i++) {
-        int64_t inner = i % view.inner, k = i / view.inner % n_window;
-        int64_t o = i / view.inner / n_window % n_out;
-        int64_t outer = i / view.inner / n_window / n_out;
-        int64_t at = window_source(o, k, op_int(op, "stride"), op_int(op, "dilation"), low, view.n);
+        int64_t at = window_element(op, &view, windowed, low, i);
         if (at < 0) {
             continue;
         }
-        int64_t to = (outer * view.n + at) * view.inner + inner;
         if (out->f) {
-            out->f[to] += x->f[i];
+            out->f[at] += x->f[i];
         } else {
-            out->i[to] = (int64_t)((uint64_t)out->i[to] + (uint64_t)x->i[i]);
+            out->i[at] = (int64_t)((uint64_t)out->i[at] + (uint64_t)x->i[i]);
         }
     }
     return DLC_OK;

@@ -1,6 +1,7 @@
 /* Arrays of a data file: their memory, messages, and which reader a file goes to (arrays.h). */
 #include "runtime/data/arrays.h"
 #include "ir/base/checked.h"
+#include "ir/base/memory.h"
 #include "runtime/safetensors.h"
 
 #include <stdarg.h>
@@ -8,29 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *take(const dlc_allocator *allocator, size_t bytes) {
-    bytes = bytes ? bytes : 1;
-    return allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
-}
-
-static void give(const dlc_allocator *allocator, void *memory) {
-    if (memory && allocator) {
-        allocator->free(allocator->user, memory);
-    } else {
-        free(memory);
-    }
-}
-
 void data_arrays_init(DataArrays *arrays, const dlc_allocator *allocator) {
     *arrays = (DataArrays){.allocator = allocator};
 }
 
 void data_arrays_finish(DataArrays *arrays) {
     for (int32_t i = 0; i < arrays->n_owned; i++) {
-        give(arrays->allocator, arrays->owned[i]);
+        raw_free(arrays->allocator, arrays->owned[i]);
     }
-    give(arrays->allocator, arrays->owned);
-    give(arrays->allocator, arrays->items);
+    raw_free(arrays->allocator, arrays->owned);
+    raw_free(arrays->allocator, arrays->items);
     file_view_close(&arrays->view);
     data_arrays_init(arrays, arrays->allocator);
 }
@@ -92,14 +80,14 @@ static bool grow(const dlc_allocator *allocator, void **items, int32_t *capacity
         return false;
     }
     int32_t more = *capacity ? *capacity * 2 : 8;
-    void *copy = take(allocator, (size_t)more * size);
+    void *copy = raw_alloc(allocator, (size_t)more * size);
     if (!copy) {
         return false;
     }
     if (*capacity) {
         memcpy(copy, *items, (size_t)*capacity * size);
     }
-    give(allocator, *items);
+    raw_free(allocator, *items);
     *items = copy;
     *capacity = more;
     return true;
@@ -113,7 +101,7 @@ void *data_own(DataArrays *arrays, size_t bytes) {
         }
         arrays->owned = items;
     }
-    void *memory = take(arrays->allocator, bytes);
+    void *memory = raw_alloc(arrays->allocator, bytes);
     if (memory) {
         arrays->owned[arrays->n_owned++] = memory;
     }

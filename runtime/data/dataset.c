@@ -1,24 +1,11 @@
 /* Datasets over the arrays of one or several files (dataset.h). */
 #include "runtime/data/dataset.h"
+#include "ir/base/memory.h"
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void *take(const dlc_allocator *allocator, size_t bytes) {
-    bytes = bytes ? bytes : 1;
-    return allocator ? allocator->alloc(allocator->user, bytes) : malloc(bytes);
-}
-
-static void give(const dlc_allocator *allocator, void *memory) {
-    if (memory && allocator) {
-        allocator->free(allocator->user, memory);
-    } else {
-        free(memory);
-    }
-}
 
 static dlc_status no_memory(const char *path, char *message) {
     snprintf(message, DATA_MESSAGE_BYTES, "%.400s: out of memory", path);
@@ -33,8 +20,8 @@ void dataset_close(Dataset *dataset) {
     for (int32_t i = 0; i < dataset->n_files; i++) {
         data_arrays_finish(&dataset->files[i]);
     }
-    give(dataset->allocator, dataset->files);
-    give(dataset->allocator, dataset->fields);
+    raw_free(dataset->allocator, dataset->files);
+    raw_free(dataset->allocator, dataset->fields);
     dataset_init(dataset, dataset->allocator);
 }
 
@@ -68,14 +55,14 @@ static dlc_status add_field(Dataset *dataset, const DataField *field, char *mess
     }
     if (dataset->n_fields == dataset->capacity) {
         int32_t more = dataset->capacity ? dataset->capacity * 2 : 8;
-        DataField *fields = take(dataset->allocator, (size_t)more * sizeof(*fields));
+        DataField *fields = raw_alloc(dataset->allocator, (size_t)more * sizeof(*fields));
         if (!fields) {
             return no_memory(field->path, message);
         }
         if (dataset->n_fields) {
             memcpy(fields, dataset->fields, (size_t)dataset->n_fields * sizeof(*fields));
         }
-        give(dataset->allocator, dataset->fields);
+        raw_free(dataset->allocator, dataset->fields);
         dataset->fields = fields;
         dataset->capacity = more;
     }
@@ -155,7 +142,7 @@ dlc_status dataset_add(Dataset *dataset, const char *name, PlanDType dtype, int3
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (dataset->n_files == 0) {
-        dataset->files = take(dataset->allocator, sizeof(*dataset->files));
+        dataset->files = raw_alloc(dataset->allocator, sizeof(*dataset->files));
         if (!dataset->files) {
             return no_memory(name, message);
         }
@@ -278,8 +265,8 @@ dlc_status dataset_open(Dataset *out, const char *path, const DataOptions *optio
     for (const char *c = path; *c && !whole; c++) {
         n_parts += *c == ',';
     }
-    char *copy = take(allocator, strlen(path) + 1);
-    out->files = take(allocator, n_parts * sizeof(*out->files));
+    char *copy = raw_alloc(allocator, strlen(path) + 1);
+    out->files = raw_alloc(allocator, n_parts * sizeof(*out->files));
     dlc_status status = copy && out->files ? DLC_OK : no_memory(path, message);
     if (status == DLC_OK) {
         memcpy(copy, path, strlen(path) + 1);
@@ -293,7 +280,7 @@ dlc_status dataset_open(Dataset *out, const char *path, const DataOptions *optio
         status = open_part(out, part, options, message);
         part = comma ? comma + 1 : NULL;
     }
-    give(allocator, copy);
+    raw_free(allocator, copy);
     if (status != DLC_OK) {
         dataset_close(out);
     }

@@ -1,11 +1,11 @@
 /* NumPy's .npy: versions 1, 2 and 3, either byte order, C or Fortran order; and the writer.
  * Format: numpy.lib.format. The header is a Python dict literal with exactly the keys descr,
  * fortran_order and shape. */
+#include "ir/base/memory.h"
 #include "ir/base/str.h"
 #include "runtime/data/arrays.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct NpyHeader {
@@ -331,7 +331,7 @@ dlc_status npy_write(const char *path, PlanDType type, int32_t rank, const int64
     if (type == PLAN_BF16) {
         int64_t bad;
         bytes *= 2;
-        wide = allocator ? allocator->alloc(allocator->user, bytes + 1) : malloc(bytes + 1);
+        wide = raw_alloc(allocator, bytes + 1);
         if (!wide) {
             goto done;
         }
@@ -346,11 +346,7 @@ dlc_status npy_write(const char *path, PlanDType type, int32_t rank, const int64
         status = file_write_atomic(path, parts, lengths, 3, message);
     }
 done:
-    if (wide && allocator) {
-        allocator->free(allocator->user, wide);
-    } else {
-        free(wide);
-    }
+    raw_free(allocator, wide);
     str_finish(&header);
     return status;
 }
