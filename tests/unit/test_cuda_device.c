@@ -6,8 +6,10 @@
 #include "runtime/cuda/image.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
+#include "tests/unit/meter.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,21 +18,8 @@
 
 #include <cmocka.h>
 
-static int64_t live; /* blocks from the allocator below */
-
-static void *count_alloc(void *user, size_t bytes) {
-    (void)user;
-    live++;
-    return malloc(bytes);
-}
-
-static void count_free(void *user, void *memory) {
-    (void)user;
-    live--;
-    free(memory);
-}
-
-static const dlc_allocator allocator = {count_alloc, count_free, NULL};
+static Meter meter = {.left = LONG_MAX};
+static const dlc_allocator allocator = {meter_alloc, meter_free, &meter};
 
 enum { IMAGE_BYTES = 4096 };
 
@@ -115,7 +104,7 @@ static void test_image(void **state) {
     uint8_t bytes[IMAGE_BYTES];
     size_t n = image_make(bytes);
     CudaImage image;
-    live = 0;
+    meter.alive = 0;
     assert_int_equal(image_try(bytes, n, &image), DLC_OK);
     assert_int_equal(image.header.n_kernels, 3);
     assert_string_equal(image.options, "--std=c++17 --gpu-architecture=sm_90a");
@@ -129,7 +118,7 @@ static void test_image(void **state) {
     assert_int_equal(cuda_image_kernel(&image.header, first - (int64_t)sizeof(CudaKernel)), -1);
     image_touch(&image);
     cuda_image_finish(&image, &allocator);
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
 }
 
 /* A copy in memory of its exact size, so that a checker sees every byte read behind its end. */
@@ -144,7 +133,7 @@ static dlc_status damaged(const uint8_t *bytes, size_t n) {
         cuda_image_finish(&image, &allocator);
     }
     free(copy);
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     return status;
 }
 
@@ -152,7 +141,7 @@ static void test_image_damaged(void **state) {
     (void)state;
     uint8_t bytes[IMAGE_BYTES];
     size_t n = image_make(bytes);
-    live = 0;
+    meter.alive = 0;
     for (size_t cut = 0; cut < n; cut++) {
         assert_int_equal(damaged(bytes, cut), DLC_ERROR_FORMAT);
     }
@@ -188,7 +177,7 @@ static void test_image_values(void **state) {
     size_t n = image_make(bytes);
     CudaImageHeader *header = (CudaImageHeader *)(void *)bytes;
     CudaKernel *kernel = (CudaKernel *)(void *)(bytes + header->kernels);
-    live = 0;
+    meter.alive = 0;
 #define REFUSED(place, value)                                                                      \
     do {                                                                                           \
         __typeof__(place) keep = place;                                                            \
@@ -218,36 +207,26 @@ static void test_image_values(void **state) {
 }
 
 /* Loading is tried at every allocation failing. */
-static int64_t allocations_left;
-static void *failing_alloc(void *user, size_t bytes) {
-    (void)user;
-    if (allocations_left-- <= 0) {
-        return NULL;
-    }
-    live++;
-    return malloc(bytes);
-}
-
 static void test_image_out_of_memory(void **state) {
     (void)state;
-    static const dlc_allocator failing = {failing_alloc, count_free, NULL};
     uint8_t bytes[IMAGE_BYTES];
     size_t n = image_make(bytes);
-    live = 0;
+    meter.alive = 0;
     for (int64_t most = 0;; most++) {
         CudaImage image;
         char message[512] = "";
-        allocations_left = most;
-        dlc_status status = cuda_image_read(&image, &failing, bytes, n, message, sizeof(message));
+        meter.left = most;
+        dlc_status status = cuda_image_read(&image, &allocator, bytes, n, message, sizeof(message));
         if (status == DLC_OK) {
-            cuda_image_finish(&image, &failing);
+            cuda_image_finish(&image, &allocator);
             assert_true(most > 0);
             break;
         }
         assert_int_equal(status, DLC_ERROR_OUT_OF_MEMORY);
-        assert_int_equal(live, 0);
+        assert_int_equal(meter.alive, 0);
     }
-    assert_int_equal(live, 0);
+    meter.left = LONG_MAX;
+    assert_int_equal(meter.alive, 0);
 }
 
 static void file_write(const char *path, const char *text) {
@@ -297,13 +276,13 @@ static void test_no_driver(void **state) {
     assert_null(strchr(message, '\n'));
     Device *device = NULL;
     DeviceOptions options = {.which = "0"};
-    live = 0;
+    meter.alive = 0;
     message[0] = '\0';
     assert_int_equal(device_cuda.open(&allocator, &options, &device, message),
                      DLC_ERROR_UNSUPPORTED);
     assert_null(device);
     assert_non_null(strstr(message, "libcuda.so.1"));
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     unsetenv("DLC_CUDA_PATH");
 }
 
