@@ -190,6 +190,7 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
         PART_VEC(PLAN_COMMANDS, t, tables->commands);
         PART_VEC(PLAN_REFS, t, tables->refs);
         PART_VEC(PLAN_SWAPS, t, tables->swaps);
+        PART_VEC(PLAN_LIBRARIES, t, tables->libraries);
     }
 }
 

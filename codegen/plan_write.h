@@ -28,6 +28,7 @@ typedef struct TargetTables {
     VEC(PlanCommand) commands;
     VEC(PlanRef) refs;
     VEC(PlanSwap) swaps;
+    VEC(PlanLibrary) libraries;
     VEC(ManifestFigures) figures; /* one a kernel, or none */
 } TargetTables;
 

@@ -272,7 +272,8 @@ static void schedule_fusion(Schedule *s, const Op *op) {
         temps[t] =
             memory_add(s, PLAN_BUFFER_ARENA, size_mul(s->context, temp->elements, width), "temp");
     }
-    bool first = true;
+    int32_t *launched = ARENA_ARRAY(s->arena, int32_t, lowered->n_kernels + 1);
+    int32_t n = 0;
     for (int32_t k = 0; k < lowered->n_kernels; k++) {
         const LoweredKernel *kernel = &lowered->kernels[k];
         if (kernel->copy_of >= 0 && kernel->copy_to >= 0 &&
@@ -280,9 +281,10 @@ static void schedule_fusion(Schedule *s, const Op *op) {
                 results[kernel->copy_to].memory) {
             continue;
         }
-        emit_launch(s, op, kernel, results, temps, first);
-        first = false;
+        emit_launch(s, op, kernel, results, temps, n == 0);
+        launched[n++] = k;
     }
+    schedule_library(s, op, lowered, results, launched, n);
     for (int32_t r = 0; r < op->n_results; r++) {
         s->spots[op->results[r]->id] = results[r];
         memory_touch_last(s, results[r].memory);

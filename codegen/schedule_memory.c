@@ -69,7 +69,8 @@ PlanCommand *command_add(Schedule *s, PlanCommandKind kind) {
                            .first_size = (int32_t)s->writer->sizes.count,
                            .match = -1,
                            .site = -1,
-                           .first_swap = (int32_t)s->tables->swaps.count};
+                           .first_swap = (int32_t)s->tables->swaps.count,
+                           .library = -1};
     VEC_PUSH(s->arena, &s->tables->commands, command);
     return &s->tables->commands.items[s->tables->commands.count - 1];
 }

@@ -99,6 +99,11 @@ int32_t kernel_number(Schedule *s, Kernel *kernel);
 void fusion_cost(Schedule *s, const Op *fusion, const Size **flops, const Size **bytes);
 bool op_may_fault(Schedule *s, const Op *op);
 
+/* -- schedule_library.c: the newest commands launch kernels `launched` of the fusion; if a library
+ * could do the same, the first of them says so. */
+void schedule_library(Schedule *s, const Op *fusion, const LoweredOp *lowered, const Spot *results,
+                      const int32_t *launched, int32_t n);
+
 /* -- schedule_loop.c, schedule_block.c */
 void schedule_loop_op(Schedule *s, Op *op);
 void schedule_block(Schedule *s, Block *block);

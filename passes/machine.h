@@ -24,6 +24,7 @@ typedef struct Machine {
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
      * may choose. */
     bool has_bf16, has_f16;
+    bool has_libraries; /* a vendor's library may do what one call of it can say */
     double flops_per_second, bytes_per_second; /* nominal, for the cost model */
 } Machine;
 

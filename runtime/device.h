@@ -41,6 +41,7 @@ typedef struct DeviceLaunch {
 typedef struct DeviceCall {
     int32_t kind, compute, epilogue; /* runtime/plan.h */
     int32_t dtypes[5];               /* by PlanLibraryOperand */
+    int32_t alignment[5];            /* of addresses, in bytes: a power of two up to 256 */
     bool present[5];
     const int64_t *sizes;
     int32_t n_sizes;

@@ -18,6 +18,7 @@ typedef struct RunLoop {
 typedef struct Walk {
     dlc_session *session;
     const Layout *layout;
+    const Calls *calls; /* NULL: kernels do all launches */
     const PlanCommand *commands;
     int32_t n_commands;
     RunLoop loops[PLAN_MAX_LOOP_DEPTH];
@@ -217,10 +218,37 @@ static dlc_status outside(const dlc_session *session) {
                         session->file->name);
 }
 
+/* The launch, and those after it that the call stands for, by a library. */
+static dlc_status call_run(Walk *walk, int32_t i) {
+    const PlanCommand *command = &walk->commands[i];
+    const PlanLibrary *library = &walk->layout->tables->libraries[command->library];
+    void *buffers[PLAN_N_OPERANDS] = {NULL};
+    for (int32_t o = 0; o < PLAN_N_OPERANDS; o++) {
+        if (library->refs[o] < 0) {
+            continue;
+        }
+        buffers[o] = ref_address(walk, i, library->refs[o], calls_operand_bytes(walk->calls, i, o));
+        if (!buffers[o]) {
+            return outside(walk->session);
+        }
+    }
+    dlc_status status = calls_run(walk->session, walk->calls, i, buffers);
+    for (int32_t k = 0; status == DLC_OK && walk->session->replaying && k <= library->more; k++) {
+        status = replay_check(walk, i + k);
+    }
+    return status;
+}
+
 static dlc_status launch_run(Walk *walk, int32_t i) {
     dlc_session *session = walk->session;
     const Layout *layout = walk->layout;
     const PlanCommand *command = &walk->commands[i];
+    if (calls_cover(walk->calls, i)) {
+        return DLC_OK;
+    }
+    if (calls_have(walk->calls, i)) {
+        return call_run(walk, i);
+    }
     const PlanKernel *kernel = &layout->tables->kernels[command->kernel];
     for (int32_t r = 0; r < command->n_refs; r++) {
         session->launch_buffers[r] = ref_address(walk, i, r, 0);
@@ -420,6 +448,7 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
 dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first, int32_t last) {
     Walk walk = {.session = session,
                  .layout = entry->layout,
+                 .calls = entry->slots[0].calls,
                  .commands = session->tables->commands + entry->record->first_command,
                  .n_commands = entry->record->n_commands};
     for (int32_t i = first; i < last;) {

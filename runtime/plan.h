@@ -13,7 +13,7 @@
 #define PLAN_MAGIC "DLCPLAN\n"
 
 enum {
-    PLAN_VERSION = 1,
+    PLAN_VERSION = 2,
     PLAN_ALIGNMENT = 64,
     PLAN_MAX_SECTIONS = 4096,
     PLAN_MAX_TARGETS = 64,
@@ -42,18 +42,19 @@ typedef enum PlanSectionKind {
     PLAN_SETTINGS = 8,  /* PlanSetting */
     PLAN_CONSTANTS = 9, /* bytes; constants start at multiples of PLAN_ALIGNMENT */
     /* one of each for every target */
-    PLAN_TARGET = 16,   /* one PlanTarget */
-    PLAN_IMAGE = 17,    /* position-independent code */
-    PLAN_KERNELS = 18,  /* PlanKernel */
-    PLAN_SITES = 19,    /* PlanSite */
-    PLAN_ENTRIES = 20,  /* PlanEntry */
-    PLAN_ARGS = 21,     /* PlanArg */
-    PLAN_RESULTS = 22,  /* PlanResult */
-    PLAN_BUFFERS = 23,  /* PlanBuffer */
-    PLAN_COMMANDS = 24, /* PlanCommand */
-    PLAN_REFS = 25,     /* PlanRef */
-    PLAN_SWAPS = 26,    /* PlanSwap */
-    PLAN_SECTION_END = 27
+    PLAN_TARGET = 16,    /* one PlanTarget */
+    PLAN_IMAGE = 17,     /* position-independent code */
+    PLAN_KERNELS = 18,   /* PlanKernel */
+    PLAN_SITES = 19,     /* PlanSite */
+    PLAN_ENTRIES = 20,   /* PlanEntry */
+    PLAN_ARGS = 21,      /* PlanArg */
+    PLAN_RESULTS = 22,   /* PlanResult */
+    PLAN_BUFFERS = 23,   /* PlanBuffer */
+    PLAN_COMMANDS = 24,  /* PlanCommand */
+    PLAN_REFS = 25,      /* PlanRef */
+    PLAN_SWAPS = 26,     /* PlanSwap */
+    PLAN_LIBRARIES = 27, /* PlanLibrary */
+    PLAN_SECTION_END = 28
 } PlanSectionKind;
 
 typedef struct PlanSection {
@@ -246,6 +247,7 @@ typedef struct PlanCommand {
     int32_t depth;               /* LOOP: number of its index variable, after the dims */
     int32_t site;                /* in PLAN_SITES, or -1 */
     int32_t first_swap, n_swaps;
+    int32_t library, reserved; /* LAUNCH: in PLAN_LIBRARIES; -1: none */
     PlanProgram extent, other;
     PlanProgram flops, bytes; /* work of the op, on its first launch; count 0: none */
     int64_t limit;
@@ -255,8 +257,8 @@ typedef struct PlanCommand {
 } PlanCommand;
 
 /* What a vendor's library may be asked to do instead of the kernel of a launch
- * (PlanCommand.library): the same refs, the same result up to the order of sums. The kernel always
- * exists; which of them runs is decided on the machine. */
+ * (PlanCommand.library) and of the `more` launches that follow it: the same result up to the order
+ * of sums. The kernels always exist; which of them runs is decided on the machine. */
 typedef enum PlanLibraryKind {
     PLAN_LIBRARY_MATMUL = 0,           /* d = epilogue(alpha a b + beta c), batched */
     PLAN_LIBRARY_CONV = 1,             /* y from x (A) and w (B), NC… and OI… */
@@ -294,9 +296,14 @@ typedef enum PlanEpilogue {
  * bias has n.
  * CONV*: spatial rank r, groups; then r each of stride, dilation, low padding, high padding; then
  * the dims of x [2 + r], w [2 + r], y [2 + r]; then strides of x, w, y in the same way. */
+#define PLAN_MATMUL_SIZES     16
+#define PLAN_CONV_SIZES(rank) (2 + 4 * (rank) + 6 * (2 + (rank)))
+
 typedef struct PlanLibrary {
-    int32_t kind, compute, epilogue, reserved;
-    int32_t refs[PLAN_N_OPERANDS];   /* among the command's refs; -1: absent */
+    int32_t kind, compute, epilogue;
+    int32_t more;                    /* launches right behind the command that it stands for too */
+    int32_t refs[PLAN_N_OPERANDS];   /* counted from the command's first, through all of theirs,
+                                        which follow one another; -1: absent */
     int32_t dtypes[PLAN_N_OPERANDS]; /* PlanDType */
     int32_t first_size, n_sizes;     /* in PLAN_SIZES */
 } PlanLibrary;

@@ -125,6 +125,65 @@ static int32_t refs_needed(const PlanCommand *command, const PlanTables *tables)
     }
 }
 
+static bool library_kind_ok(const PlanLibrary *library) {
+    enum { MOST_SPATIAL = 3 };
+    if (library->kind == PLAN_LIBRARY_MATMUL) {
+        return library->n_sizes == PLAN_MATMUL_SIZES;
+    }
+    for (int32_t r = 1; r <= MOST_SPATIAL; r++) {
+        if (library->n_sizes == PLAN_CONV_SIZES(r)) {
+            return library->kind > 0 && library->kind < PLAN_N_LIBRARY_KINDS;
+        }
+    }
+    return false;
+}
+
+static bool library_ok(Check *c, const PlanLibrary *library) {
+    bool ok = library_kind_ok(library) && library->compute >= 0 &&
+              library->compute < PLAN_N_COMPUTES && library->epilogue >= 0 &&
+              library->epilogue < PLAN_N_EPILOGUES && library->more >= 0;
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        bool needed = i == PLAN_OPERAND_A || i == PLAN_OPERAND_B || i == PLAN_OPERAND_D;
+        ok = ok && library->refs[i] >= (needed ? 0 : -1) && library->dtypes[i] >= 0 &&
+             library->dtypes[i] < PLAN_N_DTYPES;
+    }
+    return (ok || fail(c, library, "a library call is malformed")) &&
+           sizes_ok(c, library, library->first_size, library->n_sizes);
+}
+
+/* The launches that a call stands for follow its command and are launches only, their refs one
+ * after another. */
+static bool library_use_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    const PlanTables *tables = c->tables;
+    if (command->library < -1 || command->library >= tables->n_libraries ||
+        (command->library >= 0 && command->kind != PLAN_LAUNCH)) {
+        return fail(c, command, "a command of no library call");
+    }
+    if (command->library < 0) {
+        return true;
+    }
+    const PlanLibrary *library = &tables->libraries[command->library];
+    const PlanCommand *end = tables->commands + entry->first_command + entry->n_commands;
+    if (library->more >= end - command) {
+        return fail(c, command, "a library call goes past the entry");
+    }
+    int64_t n_refs = command->n_refs;
+    for (int32_t i = 1; i <= library->more; i++) {
+        const PlanCommand *next = &command[i];
+        if (next->kind != PLAN_LAUNCH || next->library != -1 ||
+            next->first_ref != command->first_ref + n_refs) {
+            return fail(c, command, "a library call stands for what is no launch");
+        }
+        n_refs += next->n_refs;
+    }
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        if (library->refs[i] >= n_refs) {
+            return fail(c, command, "a library call refers to no buffer");
+        }
+    }
+    return true;
+}
+
 static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
     const PlanTables *tables = c->tables;
     if (command->kind < 0 || command->kind >= PLAN_N_COMMAND_KINDS) {
@@ -162,6 +221,9 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
                        (command->kind == PLAN_LOOP && (command->flags & PLAN_COMMAND_WHILE));
     if (command->site < (site_needed ? 0 : -1) || command->site >= tables->n_sites) {
         return fail(c, command, "a check without a place");
+    }
+    if (!library_use_ok(c, entry, command)) {
+        return false;
     }
     if (command->flags < 0 || command->flags > 3) {
         return fail(c, command, "a command is malformed");
@@ -305,6 +367,11 @@ static bool target_ok(Check *c) {
     for (int64_t i = 0; i < tables->n_sites; i++) {
         if (!text_ok(c, &tables->sites[i], tables->sites[i].place) ||
             !text_ok(c, &tables->sites[i], tables->sites[i].text)) {
+            return false;
+        }
+    }
+    for (int64_t i = 0; i < tables->n_libraries; i++) {
+        if (!library_ok(c, &tables->libraries[i])) {
             return false;
         }
     }

@@ -85,12 +85,18 @@ static const Slot file_slots[] = {
     FILE_SLOT(PLAN_CONSTANTS, constants, uint8_t),
 };
 static const Slot table_slots[] = {
-    TABLE_SLOT(PLAN_TARGET, target, PlanTarget),      TABLE_SLOT(PLAN_IMAGE, image, uint8_t),
-    TABLE_SLOT(PLAN_KERNELS, kernels, PlanKernel),    TABLE_SLOT(PLAN_SITES, sites, PlanSite),
-    TABLE_SLOT(PLAN_ENTRIES, entries, PlanEntry),     TABLE_SLOT(PLAN_ARGS, args, PlanArg),
-    TABLE_SLOT(PLAN_RESULTS, results, PlanResult),    TABLE_SLOT(PLAN_BUFFERS, buffers, PlanBuffer),
-    TABLE_SLOT(PLAN_COMMANDS, commands, PlanCommand), TABLE_SLOT(PLAN_REFS, refs, PlanRef),
+    TABLE_SLOT(PLAN_TARGET, target, PlanTarget),
+    TABLE_SLOT(PLAN_IMAGE, image, uint8_t),
+    TABLE_SLOT(PLAN_KERNELS, kernels, PlanKernel),
+    TABLE_SLOT(PLAN_SITES, sites, PlanSite),
+    TABLE_SLOT(PLAN_ENTRIES, entries, PlanEntry),
+    TABLE_SLOT(PLAN_ARGS, args, PlanArg),
+    TABLE_SLOT(PLAN_RESULTS, results, PlanResult),
+    TABLE_SLOT(PLAN_BUFFERS, buffers, PlanBuffer),
+    TABLE_SLOT(PLAN_COMMANDS, commands, PlanCommand),
+    TABLE_SLOT(PLAN_REFS, refs, PlanRef),
     TABLE_SLOT(PLAN_SWAPS, swaps, PlanSwap),
+    TABLE_SLOT(PLAN_LIBRARIES, libraries, PlanLibrary),
 };
 
 static const Slot *slot_find(uint32_t kind, bool *of_target) {

@@ -20,8 +20,9 @@ typedef struct PlanTables {
     const PlanCommand *commands;
     const PlanRef *refs;
     const PlanSwap *swaps;
+    const PlanLibrary *libraries;
     int64_t n_target, n_kernels, n_sites, n_entries, n_args, n_results, n_buffers, n_commands,
-        n_refs, n_swaps;
+        n_refs, n_swaps, n_libraries;
 } PlanTables;
 
 typedef struct PlanFile {

@@ -33,6 +33,32 @@ static void add_ref(const PlanFile *file, const PlanRef *ref, Str *out) {
     }
 }
 
+static void add_library(const PlanFile *file, const PlanTables *tables, const PlanCommand *command,
+                        Str *out) {
+    static const char *const kinds[PLAN_N_LIBRARY_KINDS] = {"matmul", "conv", "conv_input_grad",
+                                                            "conv_filter_grad"};
+    static const char *const computes[PLAN_N_COMPUTES] = {"f32", "tf32", "f64"};
+    static const char *const epilogues[PLAN_N_EPILOGUES] = {"", " relu", " gelu_tanh"};
+    static const char *const operands[PLAN_N_OPERANDS] = {"a", "b", "c", "bias", "d"};
+    const PlanLibrary *library = &tables->libraries[command->library];
+    str_addf(out, " or %s %s%s", kinds[library->kind], computes[library->compute],
+             epilogues[library->epilogue]);
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        if (library->refs[i] >= 0) {
+            str_addf(out, " %s %s", operands[i], plan_dtype_name(library->dtypes[i]));
+            add_ref(file, &tables->refs[command->first_ref + library->refs[i]], out);
+        }
+    }
+    str_add(out, " sizes");
+    for (int32_t i = 0; i < library->n_sizes; i++) {
+        str_add(out, i ? ", " : " ");
+        add_program(file, file->sizes[library->first_size + i], out);
+    }
+    if (library->more > 0) {
+        str_addf(out, " with the next %d", library->more);
+    }
+}
+
 static void add_command(const PlanFile *file, const PlanTables *tables, const PlanCommand *command,
                         int32_t number, int32_t depth, Str *out) {
     static const char *const names[PLAN_N_COMMAND_KINDS] = {
@@ -59,6 +85,9 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
             "tiles", "bytes", "bytes", "times", "", "", "", "", "equal", "", "bytes"};
         str_addf(out, " %s ", words[command->kind]);
         add_program(file, command->extent, out);
+    }
+    if (command->library >= 0) {
+        add_library(file, tables, command, out);
     }
     if (command->kind == PLAN_SIZE_CHECK) {
         str_add(out, ", ");

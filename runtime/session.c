@@ -300,7 +300,11 @@ static dlc_status slot_find(dlc_session *session, EntryState *entry, const int64
     } else {
         dlc_status status = layout_create(session->context, session->file, session->tables,
                                           entry->record, dims, &slot.layout);
+        if (status == DLC_OK) {
+            status = calls_create(session, slot.layout, &slot.calls);
+        }
         if (status != DLC_OK) {
+            layout_destroy(session->context, slot.layout);
             return status;
         }
         found = SESSION_LAYOUTS - 1;
@@ -313,6 +317,7 @@ static dlc_status slot_find(dlc_session *session, EntryState *entry, const int64
             session_arena_free(session);
         }
         recording_destroy(session, oldest->recording);
+        calls_destroy(session, oldest->calls);
         layout_destroy(session->context, oldest->layout);
     }
     for (int i = found; i > 0; i--) {

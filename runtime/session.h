@@ -11,6 +11,7 @@
 enum {
     SESSION_LAYOUTS = 8,
     SESSION_SCALARS = 32,
+    SESSION_REASONS = 32, /* why kernels do what libraries might, said so far */
     SCALAR_NAME_BYTES = 64,
     SCALAR_STRIDE = 64, /* bytes from one scalar to the next on the device */
     NUMBER_STRIDE = 8,  /* the same for numbers that a run gives */
@@ -43,10 +44,12 @@ typedef struct Input {
 } Input;
 
 typedef struct Recording Recording; /* record.c */
+typedef struct Calls Calls;         /* calls.c */
 
 typedef struct LayoutSlot {
     Layout *layout;
     Recording *recording; /* NULL: none */
+    Calls *calls;         /* NULL: none */
     bool has_run;
 } LayoutSlot;
 
@@ -77,7 +80,11 @@ struct dlc_session {
     char description[SESSION_DESCRIPTION_BYTES];
     int poison; /* 0, or the number of a pattern */
     bool guarded;
-    bool no_recording;   /* the device cannot, or was told not to */
+    bool no_recording; /* the device cannot, or was told not to */
+    bool no_libraries; /* generated kernels alone */
+    bool said_library;
+    uint64_t said[SESSION_REASONS]; /* hashes of what the log was told */
+    int32_t n_said;
     int64_t *dims;       /* bound for good; -1: not yet */
     bool *dim_is_shared; /* appears in some variable's shape */
     Variable *variables;
@@ -181,6 +188,21 @@ double session_number(const dlc_session *session, const EntryState *entry, int32
 /* Sum of the losses of the last run, and INFO `name` (nan: none). */
 double session_loss(const dlc_session *session, const EntryState *entry);
 double session_info(const dlc_session *session, const EntryState *entry, const char *name);
+
+/* -- calls.c: launches that the device's libraries do -- */
+
+/* Asks the device for each call of the layout, now that its dims are bound. *out NULL: no calls. */
+dlc_status calls_create(dlc_session *session, const Layout *layout, Calls **out);
+void calls_destroy(dlc_session *session, Calls *calls);
+int64_t calls_bytes(const Calls *calls);
+/* Whether a library does the command; whether a call before stands for it too. */
+bool calls_have(const Calls *calls, int32_t command);
+bool calls_cover(const Calls *calls, int32_t command);
+/* From an operand's first element to the end of its last. */
+int64_t calls_operand_bytes(const Calls *calls, int32_t command, int32_t operand);
+/* Queues it; buffers by PlanLibraryOperand, NULL where absent. */
+dlc_status calls_run(dlc_session *session, const Calls *calls, int32_t command,
+                     void *const *buffers);
 
 /* -- Between execute.c and record.c -- */
 

@@ -281,6 +281,7 @@ int64_t session_table_bytes(const dlc_session *session) {
         for (int l = 0; l < SESSION_LAYOUTS && entry->slots[l].layout; l++) {
             bytes += entry->slots[l].layout->table_bytes;
             bytes += recording_bytes(entry->slots[l].recording);
+            bytes += calls_bytes(entry->slots[l].calls);
         }
     }
     return bytes;

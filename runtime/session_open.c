@@ -190,6 +190,7 @@ static void entry_destroy(dlc_session *session, EntryState *entry) {
     memory_free(&session->context->allocator, entry->numbers);
     for (int i = 0; i < SESSION_LAYOUTS; i++) {
         recording_destroy(session, entry->slots[i].recording);
+        calls_destroy(session, entry->slots[i].calls);
         layout_destroy(session->context, entry->slots[i].layout);
     }
 }

@@ -15,7 +15,8 @@ static inline PlanCommand *sample_command(PlanWriter *w, TargetTables *t, PlanCo
                            .first_ref = (int32_t)t->refs.count,
                            .n_refs = n,
                            .match = -1,
-                           .site = -1};
+                           .site = -1,
+                           .library = -1};
     for (int32_t i = 0; i < n; i++) {
         PlanRef ref = {.buffer = buffers[i]};
         VEC_PUSH(w->arena, &t->refs, ref);
@@ -64,6 +65,17 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
     launch->first_size = plan_writer_sizes(w, shape, 1);
     launch->n_sizes = 1;
     launch->extent = plan_writer_size(w, rows);
+    launch->library = 0;
+    const Size *one = size_const(context, 1), *matmul[PLAN_MATMUL_SIZES];
+    for (int i = 0; i < PLAN_MATMUL_SIZES; i++) {
+        matmul[i] = one;
+    }
+    PlanLibrary library = {.kind = PLAN_LIBRARY_MATMUL,
+                           .refs = {1, 1, -1, -1, 0},
+                           .dtypes = {PLAN_F32, PLAN_F32, PLAN_F32, PLAN_F32, PLAN_F32},
+                           .first_size = plan_writer_sizes(w, matmul, PLAN_MATMUL_SIZES),
+                           .n_sizes = PLAN_MATMUL_SIZES};
+    VEC_PUSH(w->arena, &t->libraries, library);
     PlanCommand *end = sample_command(w, t, PLAN_LOOP_END, NULL, 0);
     end->match = 2;
     end->n_swaps = 1;

@@ -73,6 +73,7 @@ static void test_round_trip(void **state) {
     char *text;
     assert_int_equal(dlc_plan_describe(plan, &text), DLC_OK);
     assert_non_null(strstr(text, "loop %5 times B"));
+    assert_non_null(strstr(text, "or matmul f32 a f32%3 b f32%3 d f32%4 sizes 1, 1"));
     dlc_text_free(f->context, text);
     dlc_plan_destroy(plan);
 }
@@ -263,6 +264,57 @@ static void test_lying(void **state) {
     free(copy);
 }
 
+static PlanSection *section_of(uint8_t *bytes, uint32_t kind) {
+    PlanSection *sections = (PlanSection *)(bytes + sizeof(PlanHeader));
+    while (sections->kind != kind) {
+        sections++;
+    }
+    return sections;
+}
+
+/* Every field of a library call, and of the command that names it. */
+static void test_lying_libraries(void **state) {
+    Fixture *f = *state;
+    static const struct {
+        size_t at; /* in PlanLibrary, or past it: in the launch */
+        int32_t value;
+        const char *what;
+    } lies[] = {
+        {offsetof(PlanLibrary, kind), PLAN_N_LIBRARY_KINDS, "a kind of no library"},
+        {offsetof(PlanLibrary, kind), PLAN_LIBRARY_CONV, "a convolution with a matmul's sizes"},
+        {offsetof(PlanLibrary, compute), -1, "no such type of sums"},
+        {offsetof(PlanLibrary, epilogue), PLAN_N_EPILOGUES, "no such epilogue"},
+        {offsetof(PlanLibrary, more), 1, "a call that stands for the end of a loop"},
+        {offsetof(PlanLibrary, more), 1000, "a call that leaves the entry"},
+        {offsetof(PlanLibrary, more), -1, "a call that stands for fewer than one"},
+        {offsetof(PlanLibrary, refs), -1, "no operand a"},
+        {offsetof(PlanLibrary, refs), 2, "an operand past the launch's"},
+        {offsetof(PlanLibrary, dtypes), PLAN_N_DTYPES, "no such dtype"},
+        {offsetof(PlanLibrary, first_size), INT32_MAX, "sizes outside their section"},
+        {offsetof(PlanLibrary, n_sizes), 15, "a size too few"},
+        {sizeof(PlanLibrary), 1, "a call outside its section"},
+        {sizeof(PlanLibrary), -2, "a negative call"},
+    };
+    uint8_t *copy = malloc(f->n_bytes);
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        memcpy(copy, f->bytes, f->n_bytes);
+        PlanCommand *launch = (PlanCommand *)(copy + section_of(copy, PLAN_COMMANDS)->offset) + 4;
+        assert_int_equal(launch->kind, PLAN_LAUNCH);
+        uint8_t *at = lies[i].at == sizeof(PlanLibrary)
+                          ? (uint8_t *)&launch->library
+                          : copy + section_of(copy, PLAN_LIBRARIES)->offset + lies[i].at;
+        memcpy(at, &lies[i].value, sizeof(lies[i].value));
+        reseal(copy);
+        expect_refused(f, copy, f->n_bytes, lies[i].what);
+    }
+    memcpy(copy, f->bytes, f->n_bytes);
+    PlanCommand *commands = (PlanCommand *)(copy + section_of(copy, PLAN_COMMANDS)->offset);
+    commands[0].library = 0;
+    reseal(copy);
+    expect_refused(f, copy, f->n_bytes, "a copy by a library");
+    free(copy);
+}
+
 static void test_lying_table(void **state) {
     Fixture *f = *state;
     uint8_t *copy = malloc(f->n_bytes);
@@ -300,6 +352,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lying_libraries, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying_table, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
