@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { REASONS = 16, REASON_BYTES = 256, BASE_ALIGNMENT = 64, LIBRARY_BYTES = 96 };
+enum { REASONS = 16, REASON_BYTES = DEVICE_MESSAGE_BYTES, BASE_ALIGNMENT = 64, LIBRARY_BYTES = 96 };
 
 /* One command's call. */
 typedef struct Call {
