@@ -1,6 +1,7 @@
 /* The CUDA device: finding, opening and closing a GPU, errors, waiting. See internal.h. */
 #include "runtime/cuda/cuda_device.h"
 
+#include "runtime/cuda/call.h"
 #include "runtime/cuda/internal.h"
 
 #include <stdarg.h>
@@ -179,6 +180,7 @@ static void cuda_close(Device *base) {
         if (device->builtins) {
             driver->module_unload(device->builtins);
         }
+        cuda_calls_close(device);
         cuda_memory_close(device);
         if (device->stream) {
             driver->stream_destroy(device->stream);
@@ -366,6 +368,10 @@ const DeviceOps device_cuda = {
     .unload = cuda_unload,
     .reserve = cuda_reserve,
     .launch = cuda_launch,
+    .call_prepare = cuda_call_prepare,
+    .call = cuda_call,
+    .call_free = cuda_call_free,
+    .call_describe = cuda_call_describe,
     .finish = cuda_finish,
     .record = cuda_record,
     .record_end = cuda_record_end,

@@ -37,6 +37,8 @@ typedef struct CudaStaging {
     size_t used; /* of the slot */
 } CudaStaging;
 
+typedef struct CudaCudnn CudaCudnn; /* cudnn_call.c */
+
 typedef struct CudaDevice {
     Device base;
     CudaDriver driver;
@@ -63,6 +65,7 @@ typedef struct CudaDevice {
     /* Memory that calls of vendor libraries use in turn; outgrown like scratch. */
     CudaAddress workspace;
     int64_t workspace_bytes;
+    CudaCudnn *cudnn; /* NULL: not asked for yet */
 
     CudaModule builtins;
     CudaFunction copy_if;

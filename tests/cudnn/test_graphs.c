@@ -5,7 +5,6 @@
 #include "runtime/plan.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 /* What cuDNN writes of an H100, without what names one machine. */
 static const char h100[] =
@@ -69,10 +68,10 @@ static void sizes_fill(const Case *at, int64_t *sizes) {
 typedef struct Test {
     Cudnn cudnn;
     CudnnDescriptor device;
-    int failed, planned, unplanned;
+    int failed, planned;
 } Test;
 
-static void one(Test *test, const Case *at, int kind, int dtype, bool epilogue, bool must_plan) {
+static void one(Test *test, const Case *at, int kind, int dtype, bool epilogue) {
     static const char *const kinds[] = {"", "forward", "input gradient", "filter gradient"};
     static const char *const dtypes[] = {"f64", "f32", "f16", "bf16"};
     int64_t sizes[PLAN_CONV_SIZES(3)];
@@ -94,8 +93,8 @@ static void one(Test *test, const Case *at, int kind, int dtype, bool epilogue, 
     CudnnWish wish = {
         .device = test->device, .most_workspace = (int64_t)1 << 30, .reproducible = true};
     bool built = cudnn_graph_build(&test->cudnn, NULL, &call, &graph, message, sizeof(message));
-    bool planned = built && test->device &&
-                   cudnn_graph_choose(&graph, &wish, message, sizeof(message));
+    bool planned =
+        built && test->device && cudnn_graph_choose(&graph, &wish, message, sizeof(message));
     printf("%-20s %-16s %-5s%s: ", at->name, kinds[kind], dtypes[dtype],
            epilogue ? " bias, relu" : "");
     if (planned) {
@@ -104,9 +103,8 @@ static void one(Test *test, const Case *at, int kind, int dtype, bool epilogue, 
     } else {
         printf("%s%s\n", built ? "graph; " : "NO GRAPH: ", message);
     }
-    test->failed += !built || (must_plan && test->device && !planned);
+    test->failed += !built || (test->device && !planned);
     test->planned += planned;
-    test->unplanned += built && !planned;
     cudnn_graph_finish(&graph);
 }
 
@@ -124,21 +122,16 @@ int main(void) {
     if (!test.device) {
         printf("without plans: %s\n", message);
     }
-    bool all = getenv("CUDNN_GRAPHS_ALL") != NULL;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (int kind = PLAN_LIBRARY_CONV; kind <= PLAN_LIBRARY_CONV_FILTER_GRAD; kind++) {
             for (int dtype = PLAN_F64; dtype <= PLAN_BF16; dtype++) {
-                one(&test, &cases[i], kind, dtype, false, false);
+                one(&test, &cases[i], kind, dtype, false);
             }
         }
-        one(&test, &cases[i], PLAN_LIBRARY_CONV, PLAN_BF16, true, false);
-        one(&test, &cases[i], PLAN_LIBRARY_CONV, PLAN_F32, true, false);
-        if (!all && i >= 64) {
-            break;
-        }
+        one(&test, &cases[i], PLAN_LIBRARY_CONV, PLAN_BF16, true);
+        one(&test, &cases[i], PLAN_LIBRARY_CONV, PLAN_F32, true);
     }
-    printf("%d plans, %d graphs without one, %d failures\n", test.planned, test.unplanned,
-           test.failed);
+    printf("%d plans, %d failures\n", test.planned, test.failed);
     if (test.device) {
         test.cudnn.unmake(test.device);
     }
