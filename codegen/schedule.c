@@ -223,6 +223,9 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
                              .arena = writer->arena};
         schedule_func(&schedule);
     }
+    if (machine->merges_kernels) {
+        schedule_merge(writer, tables, pool);
+    }
     if (blocks) {
         nominals_restore(module, saved);
     }

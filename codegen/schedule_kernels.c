@@ -38,6 +38,26 @@ static bool stmts_may_fault(const KStmt *stmt) {
     return false;
 }
 
+/* Code may rely on the ranges of size parameters: those of the kernel that stands for all are the
+ * widest, and kernels are different where one may be negative and another may not. */
+const Size *size_wider(const Size *a, const Size *b) {
+    int64_t low, high_a, high_b;
+    size_range(a, &low, &high_a);
+    size_range(b, &low, &high_b);
+    return high_b > high_a ? b : a;
+}
+
+static const char *sizes_signs(Schedule *s, const Kernel *kernel) {
+    char *signs = arena_alloc(s->arena, (size_t)kernel->n_sizes + 1);
+    for (int32_t i = 0; i < kernel->n_sizes; i++) {
+        int64_t low, high;
+        size_range(kernel->sizes[i], &low, &high);
+        signs[i] = low < 0 ? '-' : '+';
+    }
+    signs[kernel->n_sizes] = '\0';
+    return signs;
+}
+
 int32_t kernel_number(Schedule *s, Kernel *kernel) {
     Str text;
     str_init(&text, s->context->allocator);
@@ -56,8 +76,15 @@ int32_t kernel_number(Schedule *s, Kernel *kernel) {
     if (name && n_name > 0 && newline && name < newline) {
         key = arena_format(s->arena, "%.*s%s", (int)(name - body), body, name + n_name);
     }
+    if (s->machine->merges_kernels) {
+        key = arena_format(s->arena, "%s%s", sizes_signs(s, kernel), key);
+    }
     void *known = map_get(&s->pool->by_text, key);
     if (known) {
+        Kernel *first = s->pool->kernels.items[(uintptr_t)known - 1];
+        for (int32_t i = 0; s->machine->merges_kernels && i < kernel->n_sizes; i++) {
+            first->sizes[i] = size_wider(first->sizes[i], kernel->sizes[i]);
+        }
         return (int32_t)((uintptr_t)known - 1);
     }
     VEC_PUSH(s->pool->arena, &s->pool->kernels, kernel);

@@ -96,6 +96,8 @@ int64_t site_number(void *user, Place place, const char *text); /* user: a Sched
 void lower_all(Schedule *s);
 /* The kernel's number in the plan, made at first sight. */
 int32_t kernel_number(Schedule *s, Kernel *kernel);
+/* The one that reaches higher; their signs are alike. */
+const Size *size_wider(const Size *a, const Size *b);
 void fusion_cost(Schedule *s, const Op *fusion, const Size **flops, const Size **bytes);
 bool op_may_fault(Schedule *s, const Op *op);
 
@@ -113,5 +115,9 @@ int32_t carry_next(Schedule *s, int32_t carry);
 void schedule_barrier(Schedule *s);
 _Noreturn void schedule_refuse(Schedule *s, const Op *op, const char *why);
 void schedule_analyse(Schedule *s);
+
+/* -- schedule_merge.c, schedule_group.c: over all entries, when their commands are written. */
+/* One kernel for those that differ in lengths and strides alone. */
+void schedule_merge(PlanWriter *writer, TargetTables *tables, KernelPool *pool);
 
 #endif

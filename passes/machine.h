@@ -24,6 +24,11 @@ typedef struct Machine {
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
      * may choose. */
     bool has_bf16, has_f16;
+    /* A kernel is dear to compile: those that differ in lengths alone are to be one, which gets the
+     * lengths as size parameters. Launches that depend on nothing of each other may be done as one,
+     * with a table of this many words; 0: they may not. */
+    bool merges_kernels;
+    int32_t group_words;
     bool has_libraries; /* a vendor's library may do what one call of it can say */
     double flops_per_second, bytes_per_second; /* nominal, for the cost model */
 } Machine;

@@ -7,6 +7,8 @@
 #include "runtime/cuda_image.h"
 
 enum { CUDA_MESSAGE_BYTES = 512 };
+/* Words of the table of a group's members: arguments of a kernel are 4 KiB at most, on any card. */
+enum { CUDA_GROUP_WORDS = 448 };
 
 /* machine.c */
 dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *message);

@@ -399,9 +399,13 @@ const KExpr *kb_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr 
     return open_loop(k, kind, begin, end, like, hint);
 }
 
-const KExpr *kb_grid(KBuild *k, const Size *extent, const char *hint) {
+const KExpr *kb_grid_to(KBuild *k, const Size *extent, const KExpr *end, const char *hint) {
     VEC_PUSH(k->arena, &k->grid, extent);
-    return kb_loop(k, KL_GRID, k_int(k, 0), k_size(k, extent), extent, hint);
+    return kb_loop(k, KL_GRID, k_int(k, 0), end, extent, hint);
+}
+
+const KExpr *kb_grid(KBuild *k, const Size *extent, const char *hint) {
+    return kb_grid_to(k, extent, k_size(k, extent), hint);
 }
 
 void kb_loop_end(KBuild *k) {

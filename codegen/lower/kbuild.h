@@ -56,6 +56,8 @@ DType dtype_in_register(DType dtype);
 /* -- i64 index arithmetic, normalised. n of div and mod: a size taken as > 0. */
 const KExpr *k_int(KBuild *k, int64_t value);
 const KExpr *k_size(KBuild *k, const Size *size);
+/* The constant (>= 0) as a size parameter: kernels that differ in it alone are one. */
+const KExpr *k_parameter(KBuild *k, int64_t value);
 const KExpr *k_add(KBuild *k, const KExpr *a, const KExpr *b);
 const KExpr *k_sub(KBuild *k, const KExpr *a, const KExpr *b);
 const KExpr *k_scale(KBuild *k, const KExpr *a, const Size *factor);
@@ -105,6 +107,8 @@ void kb_local_store(KBuild *k, const KLocal *local, const KExpr *index, const KE
 const KExpr *kb_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr *end,
                      const Size *extent, const char *hint);
 const KExpr *kb_grid(KBuild *k, const Size *extent, const char *hint); /* before anything else */
+/* The same, its end written as `end`, which is the extent. */
+const KExpr *kb_grid_to(KBuild *k, const Size *extent, const KExpr *end, const char *hint);
 void kb_loop_end(KBuild *k);
 void kb_if(KBuild *k, const KExpr *condition);
 void kb_else(KBuild *k);

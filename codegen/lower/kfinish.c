@@ -130,7 +130,10 @@ static const KExpr *copy_expr(Finish *f, const KExpr *expr) {
     copy->var = copy_var(f, expr->var);
     copy->local = copy_local(f, expr->local);
     if (expr->kind == KE_SIZE) {
-        copy->index = size_number(f, node->constant);
+        bool is_parameter = node->n_terms > 0; /* k_parameter */
+        copy->index = size_number(f, is_parameter ? size_const(f->k->context, expr->integer)
+                                                  : node->constant);
+        copy->integer = 0;
     }
     if (expr->kind == KE_UNIFORM) {
         copy->index = size_number(f, size_const(f->k->context, expr->integer));

@@ -210,6 +210,14 @@ const KExpr *k_size(KBuild *k, const Size *size) {
     return sum_intern(k, &sum);
 }
 
+/* An atom, so that it stays where a constant would be folded; what is provable of it is known. */
+const KExpr *k_parameter(KBuild *k, int64_t value) {
+    Node node = {.e = {.kind = KE_SIZE, .dtype = DT_I64, .integer = value}};
+    node.is_natural = true;
+    node.last = size_const(k->context, value);
+    return index_atom(k, &node);
+}
+
 const KExpr *k_int(KBuild *k, int64_t value) {
     return k_size(k, size_const(k->context, value));
 }

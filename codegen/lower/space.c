@@ -100,10 +100,37 @@ static int32_t piece_to_cut(const LoopPiece *pieces, int32_t count, int64_t targ
     return cut;
 }
 
+/* Whether the nest is one over a flat range whose constant length is to be a parameter. */
+static bool length_is_parameter(KBuild *k, const LoopPiece *pieces, int32_t count) {
+    int64_t length;
+    return kb_machine(k)->merges_kernels && kb_is_block(k) && count == 1 &&
+           size_is_const(pieces->extent, &length) && length > 1;
+}
+
+/* Tiles of one length, the last one shorter: the text is the same for every length. Tiles are of
+ * two kinds, neither too short for sixteen-byte accesses. */
+static Nest open_parameter(KBuild *k, LoopPiece *piece) {
+    int64_t length = 0, chunk = kb_machine(k)->threads * EACH_THREAD;
+    (void)size_is_const(piece->extent, &length);
+    chunk = tiles_are_few(k, (double)length / (double)chunk) ? chunk / 2 : chunk;
+    const KExpr *end = k_parameter(k, length), *tiles, *rest;
+    const Size *size = size_const(kb_context(k), chunk);
+    k_divmod(k, k_add(k, end, k_int(k, chunk - 1)), size, &tiles, &rest);
+    const Size *count = size_cdiv(kb_context(k), piece->extent, size);
+    const KExpr *tile = kb_grid_to(k, count, tiles, "tile");
+    const KExpr *begin = k_scale_int(k, tile, chunk);
+    end = k_min(k, k_add(k, begin, k_int(k, chunk)), end);
+    kb_piece_loop(k, kb_each(k, KL_VECTOR), piece, begin, end);
+    return (Nest){2};
+}
+
 Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target) {
     Nest nest = {0};
     if (count == 0) {
         return nest;
+    }
+    if (length_is_parameter(k, pieces, count)) {
+        return open_parameter(k, pieces);
     }
     int64_t chunk, extent;
     int32_t cut = piece_to_cut(pieces, count, target, &chunk);
