@@ -1,8 +1,10 @@
-/* Every example program, at a small size, trained for some steps on the CPU and on the simulated
- * GPU: the same losses and variables within a tolerance, and on the GPU the same bits whatever dead
- * memory holds, with every value in memory of its own, and with recorded steps or without.
- * test_examples [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
+/* Every example program, at a small size, trained for some steps by the interpreter, on the CPU and
+ * on the simulated GPU: the same losses and variables within a tolerance, and on the GPU the same
+ * bits whatever dead memory holds, with every value in memory of its own, and with recorded steps
+ * or without. test_examples [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
 #include "dlc/dlc.h"
+#include "tests/models/interpreted.h"
+#include "tests/random/bytes.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -53,7 +55,7 @@ static const Program PROGRAMS[] = {
 enum { N_PROGRAMS = sizeof PROGRAMS / sizeof PROGRAMS[0] };
 
 typedef struct Way {
-    const char *name, *device;
+    const char *name, *device; /* NULL device: the interpreter */
     int poison, guarded;
 } Way;
 static const Way WAYS[] = {
@@ -62,6 +64,7 @@ static const Way WAYS[] = {
     {"cuda, poison A", "cuda:0", 1, 0},
     {"cuda, poison B", "cuda:0", 2, 0},
     {"cuda, guarded", "cuda:0", 0, 1},
+    {"interpreter", NULL, 0, 0},
 };
 enum { N_WAYS = sizeof WAYS / sizeof WAYS[0] };
 
@@ -83,7 +86,10 @@ typedef struct Run {
     dlc_context *context;
     dlc_plan *plan;
     dlc_session *session;
+    Interpreted *interpreted; /* instead of the session */
+    char *ir;                 /* differentiated */
     size_t n_dims;
+    double seed; /* the program's, as the first session tells */
     char error[1024];
 } Run;
 
@@ -116,6 +122,14 @@ static char *text_read(const Program *program) {
     return text;
 }
 
+static void keep_ir(void *user, const char *stage, const char *text) {
+    Run *run = user;
+    if (!strcmp(stage, "grad")) {
+        free(run->ir);
+        run->ir = strdup(text);
+    }
+}
+
 static bool compile(Run *run) {
     static const char *const targets[] = {"cpu", "cuda:sm_90"};
     char *text = text_read(run->program);
@@ -124,6 +138,8 @@ static bool compile(Run *run) {
                                    .defines = run->program->defines,
                                    .targets = targets,
                                    .n_targets = 2,
+                                   .on_text = keep_ir,
+                                   .user = run,
                                    .threads = 2};
     while (options.n_defines < 8 && run->program->defines[options.n_defines].name) {
         options.n_defines++;
@@ -132,6 +148,9 @@ static bool compile(Run *run) {
         run->n_dims++;
     }
     bool good = dlc_compile(run->context, text, strlen(text), &options, &run->plan) == DLC_OK;
+    dlc_plan *none = NULL;
+    options.emit = "grad";
+    good = good && dlc_compile(run->context, text, strlen(text), &options, &none) == DLC_OK;
     free(text);
     return good || fail(run, "compile");
 }
@@ -180,9 +199,12 @@ static bool set_input(Run *run, const dlc_tensor_info *info) {
                        .dtype = info->dtype,
                        .shape = shape};
     fill(tensor.data, info->dtype, n);
-    dlc_status status = dlc_set_input(run->session, "train", info->name, &tensor);
+    bool good = run->interpreted
+                    ? interpreted_input(run->interpreted, info->name, &tensor)
+                    : dlc_set_input(run->session, "train", info->name, &tensor) == DLC_OK ||
+                          fail(run, info->name);
     free(tensor.data);
-    return status == DLC_OK || fail(run, info->name);
+    return good;
 }
 
 static bool set_inputs(Run *run) {
@@ -243,6 +265,11 @@ static bool train(Run *run, const Way *way, Result *result) {
         dlc_init_weights(run->session) != DLC_OK) {
         return run->error[0] ? false : fail(run, "init");
     }
+    int64_t seed = 0;
+    if (dlc_get_counter(run->session, "seed", &seed) != DLC_OK) {
+        return fail(run, "seed");
+    }
+    run->seed = (double)seed;
     for (int step = 0; step < STEPS; step++) {
         dlc_step_info info = {.struct_size = sizeof info};
         if (dlc_train_step(run->session, &info) != DLC_OK) {
@@ -251,6 +278,54 @@ static bool train(Run *run, const Way *way, Result *result) {
         result->losses[step] = info.loss;
     }
     return variables_read(run, result);
+}
+
+static bool interpreted_read(Run *run, Result *result) {
+    for (size_t i = 0; i < dlc_plan_variable_count(run->plan) && i < MAX_VARIABLES; i++) {
+        dlc_tensor_info info;
+        if (dlc_plan_variable(run->plan, i, &info) != DLC_OK) {
+            return fail(run, "variable");
+        }
+        Variable *variable = &result->variables[result->n++];
+        snprintf(variable->name, sizeof variable->name, "%s", info.name);
+        const EvalTensor *tensor = interpreted_variable(run->interpreted, info.name);
+        if (!tensor) {
+            return fail(run, info.name);
+        }
+        variable->dtype = bytes_dtype(tensor->dtype);
+        variable->bytes = (size_t)tensor->n * variable->dtype.bits / 8;
+        variable->data = bytes_of(tensor);
+        if (!variable->data) {
+            return fail(run, "memory");
+        }
+    }
+    return true;
+}
+
+/* As train() does, but by what the program means. */
+static bool interpret(Run *run, Result *result) {
+    static const struct {
+        const char *name;
+        double value;
+    } NUMBERS[] = {{"steps", 100}, {"steps_per_epoch", 1}, {"lr", NAN}};
+    run->interpreted = interpreted_create(run->ir, run->program->dims, run->n_dims, run->error);
+    if (!run->interpreted || !set_inputs(run)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof NUMBERS[0]; i++) {
+        interpreted_scalar(run->interpreted, NUMBERS[i].name, NUMBERS[i].value);
+    }
+    interpreted_scalar(run->interpreted, "seed", run->seed);
+    if (!interpreted_init(run->interpreted)) {
+        return false;
+    }
+    for (int step = 0; step < STEPS; step++) {
+        interpreted_scalar(run->interpreted, "step", step);
+        if (!interpreted_step(run->interpreted, &result->losses[step])) {
+            return false;
+        }
+    }
+    return interpreted_read(run, result);
 }
 
 static double element(const Variable *variable, size_t i) {
@@ -343,15 +418,19 @@ static int check_program(const Program *program) {
     for (int w = 0; w < N_WAYS && good; w++) {
         results[w] = calloc(1, sizeof *results[w]);
         run.error[0] = 0;
-        bool right = results[w] && train(&run, &WAYS[w], results[w]);
+        bool is_interpreted = !WAYS[w].device;
+        bool right = results[w] && (is_interpreted ? interpret(&run, results[w])
+                                                   : train(&run, &WAYS[w], results[w]));
         right = right && (w == 0 || compare_cpu(&run, results[0], results[w], &worst));
-        right = right && (w <= 1 || compare_bits(&run, results[1], results[w]));
+        right = right && (w <= 1 || is_interpreted || compare_bits(&run, results[1], results[w]));
         if (!right) {
             printf("FAILED %s, %s: %s\n", program->name, WAYS[w].name, run.error);
             failed++;
         }
         dlc_session_destroy(run.session);
         run.session = NULL;
+        interpreted_destroy(run.interpreted);
+        run.interpreted = NULL;
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
     printf("%s: loss %.7g to %.7g, %.2g from the CPU's, %.1f s, %d failed\n", program->name,
@@ -365,6 +444,7 @@ static int check_program(const Program *program) {
             result_free(results[w]);
         }
     }
+    free(run.ir);
     dlc_plan_destroy(run.plan);
     dlc_context_destroy(run.context);
     return failed;
