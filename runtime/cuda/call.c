@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 static const CudaLibrary *const libraries[PLAN_N_LIBRARY_KINDS] = {
+    [PLAN_LIBRARY_MATMUL] = &cuda_cublaslt,
     [PLAN_LIBRARY_CONV] = &cuda_cudnn,
     [PLAN_LIBRARY_CONV_INPUT_GRAD] = &cuda_cudnn,
     [PLAN_LIBRARY_CONV_FILTER_GRAD] = &cuda_cudnn,

@@ -20,7 +20,8 @@ struct DeviceCallPlan {
     const CudaLibrary *library;
 };
 
-extern const CudaLibrary cuda_cudnn; /* cudnn_call.c */
+extern const CudaLibrary cuda_cudnn;    /* cudnn_call.c */
+extern const CudaLibrary cuda_cublaslt; /* cublaslt.c */
 
 dlc_status cuda_call_prepare(Device *base, const DeviceCall *call, DeviceCallPlan **out);
 dlc_status cuda_call(Device *base, DeviceCallPlan *plan, void *const *buffers);

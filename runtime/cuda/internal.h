@@ -19,7 +19,7 @@ enum {
     CUDA_GPU_NAME_BYTES = 128,
     CUDA_NOTE_BYTES = 192,
     CUDA_WORKSPACE_BYTES = 32 << 20, /* what a library may always have */
-    CUDA_DEFAULT_TOOLKIT = 13000, /* what plans are made with unless they say otherwise */
+    CUDA_DEFAULT_TOOLKIT = 13000,    /* what plans are made with unless they say otherwise */
 };
 
 typedef struct CudaAllocation {
@@ -38,6 +38,7 @@ typedef struct CudaStaging {
 } CudaStaging;
 
 typedef struct CudaCudnn CudaCudnn; /* cudnn_call.c */
+typedef struct Cublaslt Cublaslt;   /* cublaslt.h */
 
 typedef struct CudaDevice {
     Device base;
@@ -65,7 +66,8 @@ typedef struct CudaDevice {
     /* Memory that calls of vendor libraries use in turn; outgrown like scratch. */
     CudaAddress workspace;
     int64_t workspace_bytes;
-    CudaCudnn *cudnn; /* NULL: not asked for yet */
+    CudaCudnn *cudnn;   /* NULL: not asked for yet */
+    Cublaslt *cublaslt; /* the same */
 
     CudaModule builtins;
     CudaFunction copy_if;
