@@ -456,6 +456,18 @@ static bool has_precision(const Driver *d, const Machine *machine) {
                                                           : true);
 }
 
+/* A GPU is asked for its speed: one that lacks the type is no place for the program. */
+static void refuse_precision(Driver *d, const Machine *machine) {
+    if (machine->architecture != 0) {
+        leave(d, DLC_ERROR_UNSUPPORTED,
+              arena_format(&d->scratch,
+                           "%s:%s has no %s, which the program's `precision` asks for: compile for "
+                           "cuda:sm_80 or later, or say `precision f16` or `precision f32`",
+                           machine->target, machine->name,
+                           (const char *)map_get(&d->module->settings, "precision")));
+    }
+}
+
 static void drive(Driver *d) {
     stage(d, "reading the program", 0);
     d->module = front(d);
@@ -499,6 +511,7 @@ static void drive(Driver *d) {
             machines[t].has_bf16 = machines[t].has_f16 = true;
         }
         if (!has_precision(d, &machines[t])) {
+            refuse_precision(d, &machines[t]);
             plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
                                  machines[t].target, machines[t].name);
         }
