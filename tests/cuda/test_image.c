@@ -1,7 +1,7 @@
 /* Random graphs for GPUs, through NVRTC: every plan compiles, and its image is what the run side
  * reads and what its parts say of each other.
- *   test_cuda_image [COUNT [ARCHITECTURE…]]   default: 12 graphs for sm_90; the
- *   architectures take turns, forty graphs each
+ *   test_cuda_image [--each] [COUNT [ARCHITECTURE…]]   default: 12 graphs for sm_90; the
+ *   architectures take turns, forty graphs each, or with --each all do all graphs
  * Without NVRTC: status 77. */
 #include "codegen/compile.h"
 #include "runtime/cuda/image.h"
@@ -159,29 +159,47 @@ static void compile_graphs(Tally *tally, Batch *batch, uint64_t seed, const char
     }
 }
 
+/* Graphs [first, last) for `target`. */
+static bool check_graphs(Tally *tally, int first, int last, const char *architecture) {
+    Batch *batch = malloc(sizeof *batch);
+    batch_init(batch);
+    if (setjmp(batch->boundary.jump)) {
+        printf("the test's own graphs: boundary left\n");
+        return false;
+    }
+    batch->module = module_create(&batch->context, "random");
+    if (!strcmp(architecture, "sm_75")) { /* it has no bf16 */
+        batch->dtypes = ((1u << DT_COUNT) - 1) & ~(1u << DT_BF16);
+    }
+    for (int i = first; i < last; i++) {
+        batch_add(batch, (uint64_t)i);
+    }
+    module_print(batch->module, &batch->text);
+    char target[32];
+    snprintf(target, sizeof target, "cuda:%s", architecture);
+    compile_graphs(tally, batch, (uint64_t)first, target);
+    batch_finish(batch);
+    free(batch);
+    return true;
+}
+
 int main(int argc, char **argv) {
-    static const char *const usual[] = {"sm_90"};
+    static char usual[] = "sm_90", *only[] = {usual};
+    bool each = argc > 1 && strcmp(argv[1], "--each") == 0;
+    argv += each;
+    argc -= each;
     int count = argc > 1 ? atoi(argv[1]) : 12;
     int n_targets = argc > 2 ? argc - 2 : 1;
+    char **targets = argc > 2 ? argv + 2 : only;
     Tally tally = {0};
-    for (int first = 0; first < count && !tally.no_compiler; first += PER_PLAN) {
-        Batch *batch = malloc(sizeof *batch);
-        batch_init(batch);
-        if (setjmp(batch->boundary.jump)) {
-            printf("the test's own graphs: boundary left\n");
-            return 1;
+    for (int first = 0; first < count; first += PER_PLAN) {
+        int last = first + PER_PLAN < count ? first + PER_PLAN : count;
+        for (int t = 0; t < n_targets && !tally.no_compiler; t++) {
+            bool turn = each || first / PER_PLAN % n_targets == t;
+            if (turn && !check_graphs(&tally, first, last, targets[t])) {
+                return 1;
+            }
         }
-        batch->module = module_create(&batch->context, "random");
-        for (int i = first; i < count && i < first + PER_PLAN; i++) {
-            batch_add(batch, (uint64_t)i);
-        }
-        module_print(batch->module, &batch->text);
-        char target[32];
-        int turn = first / PER_PLAN % n_targets;
-        snprintf(target, sizeof target, "cuda:%s", argc > 2 ? argv[2 + turn] : usual[turn]);
-        compile_graphs(&tally, batch, (uint64_t)first, target);
-        batch_finish(batch);
-        free(batch);
     }
     if (tally.no_compiler) {
         printf("skipped: no NVRTC here\n");

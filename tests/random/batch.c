@@ -117,9 +117,9 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     batch->graphs[batch->n_graphs++] = graph;
     graph->seed = seed;
     graph->has_grad = seed % 8 == 7 && !batch->precision;
-    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true};
-    RandomGraphOptions plain = {
-        .n_ops = seed % 4 == 0 ? 24 : 8}; /* mostly small: compiling takes the time */
+    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true, .dtypes = batch->dtypes};
+    RandomGraphOptions plain = {.n_ops = seed % 4 == 0 ? 24 : 8, /* compiling takes the time */
+                                .dtypes = batch->dtypes};
     if (batch->precision) {
         plain = (RandomGraphOptions){.n_ops = 24, .dtypes = 1u << DT_F32};
     }

@@ -39,6 +39,7 @@ typedef struct Batch {
     int32_t n_graphs;
     Str text;
     const char *precision; /* of the products of every graph added; NULL: their own */
+    unsigned dtypes;       /* of the graphs, a bit each; 0: all */
 } Batch;
 
 /* A way to compile: its name for messages, the passes left out, and the precision of products. */
