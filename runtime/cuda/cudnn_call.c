@@ -9,7 +9,7 @@
 /* cuDNN's fast engines work on channels-last tensors in groups of eight channels and copy ours into
  * the workspace: it may hold such a copy of each operand, but never more than this share of the
  * memory that is free. */
-enum { CHANNEL_GROUP = 8, WORKSPACE_SHARE = 8 };
+enum { CHANNEL_GROUP = 8, WORKSPACE_SHARE = 8, WORKSPACE_STEP = 1 << 20 };
 
 struct CudaCudnn {
     Cudnn cudnn;
@@ -128,8 +128,8 @@ static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, Devic
         !cudnn_graph_choose(&plan->graph, &wish, reason, sizeof(reason))) {
         status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", reason);
     } else {
-        int64_t bytes = plan->graph.workspace;
-        bytes = bytes > CUDA_WORKSPACE_BYTES ? bytes : bytes > 0 ? CUDA_WORKSPACE_BYTES : 0;
+        int64_t bytes = (plan->graph.workspace + WORKSPACE_STEP - 1) / WORKSPACE_STEP;
+        bytes *= WORKSPACE_STEP;
         status = cuda_workspace_reserve(device, bytes);
         if (status == DLC_ERROR_OUT_OF_MEMORY) {
             status = DLC_ERROR_UNSUPPORTED; /* the kernel needs no workspace */

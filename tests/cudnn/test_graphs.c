@@ -2,7 +2,7 @@
  * plan is chosen for each from the properties of an H100. Skipped (77) where there is no cuDNN, or
  * one that knows no device properties (before 9.8). */
 #include "runtime/cuda/cudnn.h"
-#include "runtime/plan.h"
+#include "tests/cudnn/cases.h"
 
 #include <stdio.h>
 
@@ -17,12 +17,6 @@ static const char h100[] =
     "\"memClockRateKHz\":2619000,\"l2CacheSize\":52428800,\"cudaDeviceId\":0,\"deviceVer\":900,"
     "\"driverVer\":13000,\"deviceName\":\"NVIDIA H100 80GB HBM3\",\"cudnnVersion\":%d,"
     "\"schemaVersion\":%d}";
-
-typedef struct Case {
-    const char *name;
-    int rank;
-    int64_t n, c, o, size, window, stride, dilation, low, high, groups;
-} Case;
 
 static const Case cases[] = {
     {"resnet 7x7", 2, 32, 3, 64, 224, 7, 2, 1, 3, 3, 1},
@@ -39,31 +33,6 @@ static const Case cases[] = {
     {"one axis", 1, 16, 64, 64, 256, 5, 1, 1, 2, 2, 1},
     {"three axes", 3, 2, 16, 32, 16, 3, 1, 1, 1, 1, 1},
 };
-
-static void sizes_fill(const Case *at, int64_t *sizes) {
-    int r = at->rank, n = 0;
-    sizes[n++] = r;
-    sizes[n++] = at->groups;
-    const int64_t each[4] = {at->stride, at->dilation, at->low, at->high};
-    for (int i = 0; i < 4; i++) {
-        for (int a = 0; a < r; a++) {
-            sizes[n++] = each[i];
-        }
-    }
-    int64_t out =
-        (at->size + at->low + at->high - at->dilation * (at->window - 1) - 1) / at->stride + 1;
-    const int64_t heads[3][3] = {
-        {at->n, at->c, at->size}, {at->o, at->c / at->groups, at->window}, {at->n, at->o, out}};
-    int64_t *dims = sizes + n, *strides = dims + 3 * (2 + r);
-    for (int t = 0; t < 3; t++) {
-        int64_t step = 1;
-        for (int a = 1 + r; a >= 0; a--) {
-            dims[t * (2 + r) + a] = heads[t][a < 2 ? a : 2];
-            strides[t * (2 + r) + a] = step;
-            step *= heads[t][a < 2 ? a : 2];
-        }
-    }
-}
 
 typedef struct Test {
     Cudnn cudnn;
