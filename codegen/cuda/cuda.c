@@ -14,6 +14,14 @@
 /* A unit costs the compiler about as much to begin as a small kernel, reading the prelude above
  * all; large units keep threads waiting for the last one. */
 enum { UNIT_KERNELS = 16, UNIT_BYTES = 24 * 1024, MAX_THREADS = 64, LOG_SHOWN = 300 };
+
+/* DLC_CUDA_UNIT=N asks for N kernels a unit, whatever their length: for compilers that take long to
+ * begin, as the simulated device's does. */
+static int32_t unit_kernels(void) {
+    const char *text = getenv("DLC_CUDA_UNIT");
+    long n = text ? strtol(text, NULL, 10) : 0;
+    return n > 0 && n < INT32_MAX ? (int32_t)n : 0;
+}
 /* Kernel arguments are 4 KiB at most, on any card. */
 enum { MAX_ARGUMENTS = 500 };
 
@@ -99,7 +107,7 @@ static dlc_status write_texts(EmitJob *job, char *message) {
     str_init(&unit, NULL);
     str_init(&one, NULL);
     dlc_status status = DLC_OK;
-    int32_t first = 0;
+    int32_t first = 0, asked = unit_kernels();
     for (int32_t i = 0; i < job->n_kernels && status == DLC_OK; i++) {
         if (!machine->has_bf16 && has_bf16(job->kernels[i])) {
             snprintf(message, CUDA_MESSAGE_BYTES,
@@ -122,7 +130,8 @@ static dlc_status write_texts(EmitJob *job, char *message) {
         str_clear(&one);
         cuda_text_kernel(machine, job->kernels[i], job->records[i].name, &one, &info);
         record_kernel(job, i, &info);
-        bool full = i - first >= UNIT_KERNELS || unit.length + one.length > UNIT_BYTES;
+        bool full = asked > 0 ? i - first >= asked
+                              : i - first >= UNIT_KERNELS || unit.length + one.length > UNIT_BYTES;
         if (full && !unit_close(job, &unit, first, i)) {
             status = DLC_ERROR_OUT_OF_MEMORY;
         }

@@ -177,7 +177,6 @@ static bool run_compiler(const char *folder, int arch, const char *log_path) {
     static const char *const fixed[] = {"-x",
                                         "c++",
                                         "-std=c++17",
-                                        "-O1",
                                         "-fsanitize=thread",
                                         "-ffp-contract=off",
                                         "-fno-strict-aliasing",
@@ -198,6 +197,8 @@ static bool run_compiler(const char *folder, int arch, const char *log_path) {
         arguments[n++] = "-mfma"; /* fma as one instruction instead of a call: the same bits */
     }
 #endif
+    const char *level = getenv("DLC_CUDASIM_LEVEL");
+    arguments[n++] = level && level[0] ? level : "-Og";
     arguments[n++] = define;
     arguments[n++] = source;
     arguments[n++] = "-o";

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { STACK_BYTES = 256 * 1024 };
+/* The odd number of cache lines keeps the threads' innermost frames out of each other's cache sets.
+ */
+enum { STACK_BYTES = 256 * 1024 + 11 * 64 };
 
 typedef enum Status { READY, AT_BARRIER, AT_WARP, ENDED } Status;
 
@@ -89,10 +91,47 @@ static void to_scheduler(void) {
     cudasim_switch(&fibers[thread_now].stack_pointer, scheduler_stack);
 }
 
+static void set_me(void) {
+    hot.me = (Mark)hot.epoch << MARK_EPOCH_SHIFT |
+             ((Mark)warp_epoch[thread_now / WARP] << MARK_WARP_EPOCH_SHIFT & MARK_WARP_EPOCH) |
+             thread_now;
+}
+
+/* The thread to run next: any that can. */
+static void choose(void) {
+    unsigned pick = (unsigned)sim_random(n_ready);
+    thread_now = ready[pick];
+    ready[pick] = ready[--n_ready];
+    hot.stack = (uintptr_t)stacks + (size_t)thread_now * STACK_BYTES;
+    hot.stack_end = hot.stack + STACK_BYTES;
+    set_me();
+}
+
+/* Leaves the running thread, for one that can run or else for the scheduler. */
+static void to_next(void) {
+    unsigned from = thread_now;
+    if (n_ready == 0 || stopped) {
+        to_scheduler();
+        return;
+    }
+    choose();
+    if (thread_now != from) {
+        cudasim_switch(&fibers[from].stack_pointer, fibers[thread_now].stack_pointer);
+    }
+}
+
 static void fiber_entry(void) {
     launch->function->call(launch->arguments);
-    fibers[thread_now].status = ENDED;
-    to_scheduler();
+    Fiber *me = &fibers[thread_now];
+    me->status = ENDED;
+    n_ended++;
+    ended[thread_now / WARP] |= 1u << thread_now % WARP;
+    if (me->n_copies > 0) {
+        report("kernel %s, block %u, thread %u ended with asynchronous copies not waited for",
+               launch->function->kernel->name, block_now, thread_now);
+        stopped = true;
+    }
+    to_next();
     abort(); /* never resumed */
 }
 
@@ -109,12 +148,6 @@ void launch_stop(void) {
         stopped = true;
         to_scheduler();
     }
-}
-
-static void set_me(void) {
-    hot.me = (Mark)hot.epoch << MARK_EPOCH_SHIFT |
-             ((Mark)warp_epoch[thread_now / WARP] << MARK_WARP_EPOCH_SHIFT & MARK_WARP_EPOCH) |
-             thread_now;
 }
 
 static void make_ready(unsigned thread) {
@@ -151,7 +184,7 @@ void dlcsim_barrier(int line) {
     me->status = AT_BARRIER;
     me->line = line;
     n_at_barrier++;
-    to_scheduler();
+    to_next();
 }
 
 static void warp_name(unsigned thread, const Fiber *me) {
@@ -209,9 +242,9 @@ void dlcsim_warp(unsigned mask, const char *what, int line, void *value,
         report_more("its own lane %u is not among them", lane);
         launch_stop();
     }
-    void *values[WARP] = {NULL};
-    bool all = true, whole = true;
     Meeting *meeting = &meetings[thread_now / WARP];
+    void *values[WARP];
+    bool all = true, whole = true;
     if (mask == UINT32_MAX && first + WARP <= n_threads && !ended[thread_now / WARP] &&
         (meeting->arrived == 0 || (meeting->line == line && meeting->what == what))) {
         *meeting = (Meeting){meeting->arrived | 1u << lane, line, what};
@@ -220,11 +253,12 @@ void dlcsim_warp(unsigned mask, const char *what, int line, void *value,
             values[i] = fibers[first + i].value;
         }
     } else {
+        memset(values, 0, sizeof values);
         gather(mask, what, line, values, &all, &whole);
     }
     if (!all) {
         me->status = AT_WARP;
-        to_scheduler();
+        to_next();
         return;
     }
     meeting->arrived = 0;
@@ -240,14 +274,14 @@ void dlcsim_warp(unsigned mask, const char *what, int line, void *value,
         }
     }
     make_ready(thread_now); /* nobody goes on in lockstep, the last one neither */
-    to_scheduler();
+    to_next();
 }
 
 EXPORT void dlcsim_yield(void);
 void dlcsim_yield(void) {
     if (hot.in_kernel) {
         make_ready(thread_now);
-        to_scheduler();
+        to_next();
     }
 }
 
@@ -407,23 +441,8 @@ static bool run_block(void) {
             }
             continue;
         }
-        unsigned pick = (unsigned)sim_random(n_ready);
-        thread_now = ready[pick];
-        ready[pick] = ready[--n_ready];
-        hot.stack = (uintptr_t)stacks + (size_t)thread_now * STACK_BYTES;
-        hot.stack_end = hot.stack + STACK_BYTES;
-        set_me();
+        choose();
         cudasim_switch(&scheduler_stack, fibers[thread_now].stack_pointer);
-        if (fibers[thread_now].status == ENDED) {
-            n_ended++;
-            ended[thread_now / WARP] |= 1u << thread_now % WARP;
-            if (fibers[thread_now].n_copies > 0 && !stopped) {
-                report(
-                    "kernel %s, block %u, thread %u ended with asynchronous copies not waited for",
-                    launch->function->kernel->name, block_now, thread_now);
-                stopped = true;
-            }
-        }
     }
     hot.in_kernel = false;
     hot.stack = hot.stack_end = 0;

@@ -24,7 +24,7 @@ static int ptx_check(const char *text, int arch, Compiled *compiled) {
     if (made_for > arch) {
         return SIM_INVALID_PTX;
     }
-    sim_compile(strchr(text, '\n') + 1, arch, settings.driver, NULL, compiled);
+    keep_compile(strchr(text, '\n') + 1, arch, settings.driver, compiled);
     if (!compiled->container) {
         report("PTX cannot be compiled: %s", compiled->log ? compiled->log : "");
         return SIM_INVALID_PTX;

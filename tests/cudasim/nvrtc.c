@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 #include <glob.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,51 +147,6 @@ static int real_compile(const Program *program, int n_options, const char *const
     return result;
 }
 
-/* Short texts that were compiled before in this process: the run side's own kernels, which every
- * session compiles. */
-typedef struct Known {
-    char *source;
-    int arch;
-    unsigned char *container;
-    size_t bytes;
-} Known;
-enum { KNOWN = 16, KNOWN_BYTES = 4096 };
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static Known known[KNOWN];
-
-static bool known_find(const char *source, int arch, Compiled *out) {
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < KNOWN && !out->container; i++) {
-        if (known[i].source && known[i].arch == arch && !strcmp(known[i].source, source)) {
-            out->container = malloc(known[i].bytes);
-            out->bytes = known[i].bytes;
-            if (out->container) {
-                memcpy(out->container, known[i].container, out->bytes);
-            }
-        }
-    }
-    pthread_mutex_unlock(&lock);
-    return out->container != NULL;
-}
-
-static void known_add(const char *source, int arch, const Compiled *compiled) {
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < KNOWN && strlen(source) < KNOWN_BYTES; i++) {
-        if (!known[i].source) {
-            known[i] = (Known){.source = strdup(source),
-                               .arch = arch,
-                               .container = malloc(compiled->bytes),
-                               .bytes = compiled->bytes};
-            if (!known[i].source || !known[i].container) {
-                abort();
-            }
-            memcpy(known[i].container, compiled->container, compiled->bytes);
-            break;
-        }
-    }
-    pthread_mutex_unlock(&lock);
-}
-
 EXPORT int nvrtcCompileProgram(Program *program, int n_options, const char *const *options);
 int nvrtcCompileProgram(Program *program, int n_options, const char *const *options) {
     int arch = 75;
@@ -212,11 +166,10 @@ int nvrtcCompileProgram(Program *program, int n_options, const char *const *opti
             return result;
         }
     }
-    if (!known_find(program->source, arch, &program->compiled)) {
+    if (program->log) {
         sim_compile(program->source, arch, toolkit(), program->log, &program->compiled);
-        if (program->compiled.container) {
-            known_add(program->source, arch, &program->compiled);
-        }
+    } else {
+        keep_compile(program->source, arch, toolkit(), &program->compiled);
     }
     if (!program->compiled.container) {
         free(program->log);

@@ -267,5 +267,7 @@ typedef struct Compiled {
 } Compiled;
 /* `real` (or NULL): the real compiler's report on the same text, for the figures. */
 void sim_compile(const char *source, int arch, int version, const char *real, Compiled *out);
+/* -- keep.c: the same without figures, and short texts are compiled once. */
+void keep_compile(const char *source, int arch, int version, Compiled *out);
 
 #endif

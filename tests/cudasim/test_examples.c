@@ -41,7 +41,7 @@ static const Program PROGRAMS[] = {
      .dims = {{"B", 2}},
      .loss_tolerance = 2e-4,
      .variable_tolerance = 1e-2,
-     .replace = {{"224, 224", "40, 40"},
+     .replace = {{"224, 224", "34, 34"},
                  {"conv2d(64", "conv2d(4"},
                  {"64 * 2 **", "4 * 2 **"},
                  {"linear(1000)", "linear(20)"}}},
