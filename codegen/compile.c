@@ -8,6 +8,7 @@
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
 #include "ir/base/file.h"
+#include "passes/accumulate.h"
 #include "passes/pass.h"
 #include "runtime/kernel_abi.h"
 
@@ -159,6 +160,18 @@ static void verify(Driver *d, const char *after) {
 }
 
 /* -- Passes -- */
+
+/* Makes the training step one of parts; see passes/accumulate.h. */
+static void cut_training(Driver *d) {
+    const char *problem = accumulate_module(&d->context, d->module);
+    if (problem) {
+        leave(d, DLC_ERROR_UNSUPPORTED,
+              arena_format(&d->scratch,
+                           "a training step of this program cannot be computed in parts: %s",
+                           problem));
+    }
+    verify(d, "cutting the batch");
+}
 
 static bool pass_known(const char *name) {
     for (int i = 0; pass_name(i); i++) {
@@ -478,6 +491,9 @@ static void drive(Driver *d) {
         leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
     verify(d, "the front end");
+    if (d->options->flags & DLC_COMPILE_ACCUMULATE) {
+        cut_training(d);
+    }
     if (emit_is(d, "ir")) {
         module_print(d->module, &d->text);
         give_text(d, "ir");

@@ -131,7 +131,11 @@ typedef enum dlc_compile_flag {
     DLC_COMPILE_EXPLAIN = 1 << 4,
     /* `precision` bf16 and f16 also on targets without such arithmetic, which otherwise compute in
      * f32: to see on a CPU how a model trains in it. */
-    DLC_COMPILE_EMULATE_PRECISION = 1 << 5
+    DLC_COMPILE_EMULATE_PRECISION = 1 << 5,
+    /* The training step goes through its batch in `accumulate` equal parts, a dim of the plan that
+     * is 1 unless bound (dlc_session_bind, dlc_session_fit): less memory, the same step but for
+     * rounding where the loss is a mean over the rows. DLC_ERROR_UNSUPPORTED says why not. */
+    DLC_COMPILE_ACCUMULATE = 1 << 6
 } dlc_compile_flag;
 
 typedef struct dlc_compile_options {
