@@ -97,7 +97,7 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const cha
     dlc_context *context = session->context;
     dlc_plan *renewed = NULL;
     const char *target = strcmp(ops->name, "cpu") == 0 ? "cpu:native" : ops->name;
-    dlc_status status = plan_retarget(context, session->file->ir, target, &renewed);
+    dlc_status status = plan_retarget(context, session->file->ir, target, 0, &renewed);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
                             session->file->name, why, ops->name, context->error);
@@ -183,8 +183,8 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
                         session->file->name, why);
 }
 
-dlc_status session_device_open(dlc_session *session, const dlc_session_options *options,
-                               const DeviceOps *ops) {
+static dlc_status device_open(dlc_session *session, const dlc_session_options *options,
+                              const DeviceOps *ops) {
     const char *name = options->device ? options->device : "auto";
     if (ops) {
         return open_named(session, ops, "", options);
@@ -207,4 +207,40 @@ dlc_status session_device_open(dlc_session *session, const dlc_session_options *
     }
     return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
                         "unknown device '%s'; there are %s", name, known);
+}
+
+/* Replaces the session's plan by the same with training in parts, for the device that it is on. */
+static dlc_status parts_compile(dlc_session *session) {
+    dlc_context *context = session->context;
+    const PlanTarget *target = session->tables->target;
+    char name[SESSION_DESCRIPTION_BYTES];
+    dlc_plan *renewed = NULL;
+    snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
+             plan_text(session->file, target->machine));
+    dlc_status status =
+        plan_retarget(context, session->file->ir, name, DLC_COMPILE_ACCUMULATE, &renewed);
+    if (status != DLC_OK) {
+        return status;
+    }
+    context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: its training step in parts",
+                session->file->name, name);
+    session->ops->unload(session->device, session->module);
+    session->ops->close(session->device);
+    session->module = NULL;
+    session->device = NULL;
+    session->ops = NULL;
+    dlc_plan_destroy(session->plan);
+    session->plan = renewed;
+    session->file = &renewed->file;
+    return DLC_OK;
+}
+
+dlc_status session_device_open(dlc_session *session, const dlc_session_options *options,
+                               const DeviceOps *ops) {
+    dlc_status status = device_open(session, options, ops);
+    if (status != DLC_OK || !options->accumulate || plan_setting(session->file, "parts_dim")) {
+        return status;
+    }
+    status = parts_compile(session);
+    return status == DLC_OK ? device_open(session, options, ops) : status;
 }

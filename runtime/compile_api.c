@@ -168,12 +168,13 @@ dlc_status dlc_compile_file(dlc_context *context, const char *path,
     return status;
 }
 
-dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, dlc_plan **out) {
+dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, unsigned flags,
+                         dlc_plan **out) {
     dlc_compile_options options = {.struct_size = sizeof(options),
                                    .source_name = "the plan's IR",
                                    .targets = &target,
                                    .n_targets = 1,
-                                   .flags = DLC_COMPILE_INPUT_IR};
+                                   .flags = DLC_COMPILE_INPUT_IR | flags};
     return dlc_compile(context, ir, strlen(ir), &options, out);
 }
 

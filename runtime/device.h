@@ -102,6 +102,8 @@ struct DeviceOps {
     dlc_status (*replay)(Device *device, DeviceGraph *graph);
     void (*graph_free)(Device *device, DeviceGraph *graph);
 
+    /* Bytes that could still be allocated; -1: unknown. NULL: unknown. */
+    int64_t (*free_bytes)(Device *device);
     /* Device memory in use beside `alloc`s (context, code, workspaces), measured; -1: unknown. */
     int64_t (*overhead_bytes)(Device *device);
     /* What the device can do, for comparison: fused multiply-adds (two operations each) and bytes

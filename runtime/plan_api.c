@@ -81,7 +81,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
     bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
     if (anew && !(flags & PLAN_KEEP)) {
         dlc_plan *renewed = NULL;
-        status = plan_retarget(context, plan->file.ir, "cpu:native", &renewed);
+        status = plan_retarget(context, plan->file.ir, "cpu:native", 0, &renewed);
         if (status == DLC_OK) {
             context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s",
                         plan->file.name, unwanted ? "its code was not wanted" : message);

@@ -10,10 +10,52 @@
 
 /* -- Between host and device -- */
 
+static void amount(int64_t bytes, char out[32]) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int unit = 0;
+    while (value >= 1024 && unit < 4) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+/* "(parameters 1.2 GiB, …); what helps": for messages when memory runs out. */
+static void memory_help(const dlc_session *session, char *out, size_t n_out) {
+    int64_t parameters = 0, slots = 0, inputs = 0;
+    char a[32], b[32], c[32], d[32];
+    for (int64_t i = 0; session->variables && i < session->n_variables; i++) {
+        const Variable *variable = &session->variables[i];
+        int64_t bytes = variable->data ? layout_round(variable->bytes) : 0;
+        *(variable->record->role == PLAN_ARG_SLOT ? &slots : &parameters) += bytes;
+    }
+    for (int64_t e = 0; session->entries && e < session->tables->n_entries; e++) {
+        const EntryState *entry = &session->entries[e];
+        for (int32_t i = 0; entry->inputs && i < entry->record->n_args; i++) {
+            inputs += entry->inputs[i].data ? layout_round(entry->inputs[i].capacity) : 0;
+        }
+    }
+    amount(parameters, a);
+    amount(slots, b);
+    amount(inputs, c);
+    amount(session->arena_bytes, d);
+    snprintf(out, n_out,
+             " (held: parameters %s, optimiser state %s, inputs %s, arena %s); dlrun train --batch "
+             "auto computes a step in parts that fit, dlc --memory-limit BYTES keeps less, "
+             "precision bf16 makes values shorter, a smaller batch needs less, and so does "
+             "ending what else runs there",
+             a, b, c, d);
+}
+
 dlc_status session_device_fail(dlc_session *session, dlc_status status) {
     const char *why = session->device->error;
-    return context_fail(session->context, status, "%s: %s", session->ops->name,
-                        *why ? why : dlc_status_text(status));
+    char help[512] = "";
+    if (status == DLC_ERROR_OUT_OF_MEMORY) {
+        memory_help(session, help, sizeof(help));
+    }
+    return context_fail(session->context, status, "%s: %s%s", session->ops->name,
+                        *why ? why : dlc_status_text(status), help);
 }
 
 dlc_status session_read(dlc_session *session, void *to, const void *from, int64_t bytes) {
@@ -59,9 +101,12 @@ dlc_status session_host(dlc_session *session, const void *at, int64_t bytes, con
 
 static dlc_status no_memory(dlc_session *session, const char *what, int64_t bytes) {
     const char *why = session->device->error;
+    char needed[32], help[512];
+    amount(bytes, needed);
+    memory_help(session, help, sizeof(help));
     return context_fail(session->context, DLC_ERROR_OUT_OF_MEMORY,
-                        "out of memory: %s needs %" PRId64 " bytes on %s%s%s", what, bytes,
-                        session->ops->name, *why ? ": " : "", why);
+                        "out of memory: %s needs %s on %s%s%s%s", what, needed, session->ops->name,
+                        *why ? ": " : "", why, help);
 }
 
 /* -- Variables and inputs -- */
@@ -90,7 +135,11 @@ static dlc_status variable_allocate(dlc_session *session, Variable *variable) {
     }
     void *data = session->ops->alloc(session->device, (size_t)layout_round(bytes));
     if (!data) {
-        return no_memory(session, plan_text(file, record->name), bytes);
+        char what[320];
+        snprintf(what, sizeof(what), "%s '%s'",
+                 record->role == PLAN_ARG_SLOT ? "optimiser state" : "parameter",
+                 plan_text(file, record->name));
+        return no_memory(session, what, bytes);
     }
     dlc_status status = session_fill(session, data, 0, layout_round(bytes));
     if (status != DLC_OK) {
@@ -220,6 +269,18 @@ void session_arena_free(dlc_session *session) {
     session->last = NULL;
 }
 
+static dlc_status arena_missing(dlc_session *session, const Layout *layout, int64_t bytes) {
+    char what[384];
+    int n = snprintf(what, sizeof(what), "the arena of '%s'",
+                     plan_text(session->file, layout->entry->name));
+    int32_t batch = plan_batch_dim(session->file, session->tables);
+    if (batch >= 0 && n > 0 && (size_t)n < sizeof(what)) {
+        snprintf(what + n, sizeof(what) - (size_t)n, " for %s = %" PRId64,
+                 plan_text(session->file, session->file->dims[batch].name), layout->vars[batch]);
+    }
+    return no_memory(session, what, bytes);
+}
+
 /* Guarded: every buffer of the arena is a block of its own, made anew when the layout changes. */
 static dlc_status arena_apart(dlc_session *session, const Layout *layout) {
     const PlanEntry *entry = layout->entry;
@@ -235,8 +296,7 @@ static dlc_status arena_apart(dlc_session *session, const Layout *layout) {
         session->apart[i] = session->ops->alloc(session->device, (size_t)layout->buffer_bytes[i]);
         if (!session->apart[i]) {
             session_arena_free(session);
-            return no_memory(session, plan_text(session->file, entry->name),
-                             layout->buffer_bytes[i]);
+            return arena_missing(session, layout, layout->buffer_bytes[i]);
         }
         session->arena_bytes += layout_round(layout->buffer_bytes[i]);
     }
@@ -257,8 +317,7 @@ dlc_status session_arena(dlc_session *session, const Layout *layout) {
         session_arena_free(session);
         session->arena = session->ops->alloc(session->device, (size_t)layout->arena_bytes);
         if (!session->arena) {
-            return no_memory(session, plan_text(session->file, layout->entry->name),
-                             layout->arena_bytes);
+            return arena_missing(session, layout, layout->arena_bytes);
         }
         session->arena_bytes = layout->arena_bytes;
     }

@@ -29,8 +29,7 @@ int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path
     return context_open(opened, command, plan_path, 0, NULL);
 }
 
-int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
-                const RunOptions *run, int (*cancel)(void *user)) {
+int opened_session(Opened *opened, const CliCommand *command, const RunOptions *run) {
     CliBindings bindings;
     if (!cli_bindings(command, &run->bindings, &bindings)) {
         return 2;
@@ -42,11 +41,8 @@ int opened_open(Opened *opened, const CliCommand *command, const char *plan_path
     if (run->arena && !guarded && strcmp(run->arena, "packed") != 0) {
         return cli_wrong(command, "--arena takes packed or guarded, not '%s'", run->arena);
     }
-    int code = context_open(opened, command, plan_path,
-                            run->no_native ? (unsigned)DLC_PLAN_NO_NATIVE : 0, cancel);
-    if (code != 0) {
-        return code;
-    }
+    dlc_session_destroy(opened->session);
+    opened->session = NULL;
     dlc_session_options options = {
         .struct_size = sizeof options,
         .bindings = bindings.items,
@@ -59,10 +55,21 @@ int opened_open(Opened *opened, const CliCommand *command, const char *plan_path
                   : run->poison[0] == 'A' ? 1
                                           : 2,
         .guarded = guarded,
+        .accumulate = run->accumulate,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
-    if (status != DLC_OK) {
-        code = cli_failed(command, opened->context, status);
+    return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
+}
+
+int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
+                const RunOptions *run, int (*cancel)(void *user)) {
+    int code = context_open(opened, command, plan_path,
+                            run->no_native ? (unsigned)DLC_PLAN_NO_NATIVE : 0, cancel);
+    if (code != 0) {
+        return code;
+    }
+    code = opened_session(opened, command, run);
+    if (code != 0) {
         opened_close(opened);
     }
     return code;

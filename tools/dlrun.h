@@ -15,7 +15,7 @@ typedef struct RunOptions {
     const char *device, *poison, *arena;
     CliList bindings;
     int64_t threads, seed;
-    bool no_native;
+    bool no_native, accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
 
 /* The rows of a command's option table for RunOptions; seed starts at -1, which stands for the
@@ -72,6 +72,8 @@ typedef struct Opened {
 /* 0, or the exit status after a message. `cancel` may be NULL. */
 int opened_open(Opened *opened, const CliCommand *command, const char *plan_path,
                 const RunOptions *run, int (*cancel)(void *user));
+/* Ends the session if there is one and makes one by the options. */
+int opened_session(Opened *opened, const CliCommand *command, const RunOptions *run);
 /* Context and plan only. */
 int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path);
 void opened_close(Opened *opened);

@@ -29,7 +29,9 @@ static int was_interrupted(void *user) {
 typedef struct TrainOptions {
     RunOptions run;
     CliList data, settings;
-    const char *save, *checkpoint, *log, *plot, *weights, *plan;
+    const char *save, *checkpoint, *log, *plot, *weights, *plan, *batch_text, *memory_text;
+    int64_t memory; /* bytes that a step may take; 0: what the device has */
+    bool batch_auto;
     int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
         stride;
     double lr;
@@ -196,6 +198,82 @@ static void say_end(const TrainOptions *options, const dlc_train_result *result,
     }
 }
 
+/* "64", "auto", "auto:64". */
+static bool parse_batch(TrainOptions *options) {
+    const char *text = options->batch_text;
+    if (!text) {
+        return true;
+    }
+    options->batch_auto = strncmp(text, "auto", 4) == 0 && (text[4] == '\0' || text[4] == ':');
+    if (options->batch_auto && text[4] == '\0') {
+        return true;
+    }
+    char *end = NULL;
+    const char *digits = options->batch_auto ? text + 5 : text;
+    errno = 0;
+    options->batch = strtoll(digits, &end, 10);
+    return !errno && end != digits && !*end && options->batch >= 1;
+}
+
+/* "2000000", "512MiB", "1.5G". */
+static bool parse_memory(TrainOptions *options) {
+    static const char units[] = "KMGT";
+    const char *text = options->memory_text;
+    if (!text) {
+        return true;
+    }
+    char *end = NULL;
+    double bytes = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    for (const char *u = units; unit && u <= unit; u++) {
+        bytes *= 1024;
+    }
+    end += unit ? 1 : 0;
+    end += unit && end[0] == 'i' ? 1 : 0;
+    end += end[0] == 'B' ? 1 : 0;
+    options->memory = bytes >= 1 && bytes < 1e18 ? (int64_t)bytes : 0;
+    return options->batch_auto && end != text && !*end && options->memory > 0;
+}
+
+/* --batch auto: finds the parts of a step, in a plan that has them if need be. */
+static int fit_batch(const CliCommand *command, TrainOptions *options, Opened *opened,
+                     const dlc_dataset *data) {
+    dlc_fit fit = {.struct_size = sizeof fit};
+    dlc_status status = DLC_OK;
+    for (int turn = 0; turn < 2; turn++) {
+        status = dlc_session_bind_data(opened->session, "train", data);
+        if (status == DLC_OK) {
+            status = dlc_session_fit(opened->session, options->batch, options->memory, &fit);
+        }
+        if (status != DLC_ERROR_UNSUPPORTED || options->run.accumulate) {
+            break;
+        }
+        options->run.accumulate = true;
+        int code = opened_session(opened, command, &options->run);
+        if (code != 0) {
+            return code;
+        }
+    }
+    if (status != DLC_OK) {
+        return cli_failed(command, opened->context, status);
+    }
+    options->batch = fit.batch;
+    if (!options->eval_batch) {
+        options->eval_batch = fit.batch / fit.parts;
+    }
+    if (!options->quiet) {
+        char needed[32], limit[32], parts[64] = "";
+        if (fit.parts > 1) {
+            snprintf(parts, sizeof parts, " = %lld x %lld", (long long)fit.parts,
+                     (long long)(fit.batch / fit.parts));
+        }
+        printf("batch: %lld%s, %s of %s\n", (long long)fit.batch, parts,
+               cli_bytes((double)fit.needed_bytes, needed),
+               cli_bytes((double)fit.limit_bytes, limit));
+    }
+    return 0;
+}
+
 static int train_opened(const CliCommand *command, const TrainOptions *options, Opened *opened,
                         dlc_dataset *data, dlc_dataset *eval_data, Progress *progress) {
     int code = apply_settings(command, opened, &options->settings);
@@ -267,8 +345,14 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     if (status == DLC_OK && eval_path[0]) {
         status = dlc_dataset_open(opened->context, eval_path, &dataset_options, &eval_data);
     }
-    code = status == DLC_OK ? train_opened(command, options, opened, data, eval_data, progress)
-                            : cli_failed(command, opened->context, status);
+    code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
+    TrainOptions chosen = *options;
+    if (code == 0 && options->batch_auto) {
+        code = fit_batch(command, &chosen, opened, data);
+    }
+    if (code == 0) {
+        code = train_opened(command, &chosen, opened, data, eval_data, progress);
+    }
     dlc_dataset_destroy(eval_data);
     dlc_dataset_destroy(data);
     return code;
@@ -335,7 +419,10 @@ int dlrun_train(int argc, char **argv) {
          "text: distance between windows (default: the window)"},
         {"--epochs", NULL, CLI_INT, &options.epochs, 1, "N", "planned length in epochs"},
         {"--steps", NULL, CLI_INT, &options.steps, 1, "N", "planned length in steps"},
-        {"--batch", NULL, CLI_INT, &options.batch, 1, "N", "rows of a step"},
+        {"--batch", NULL, CLI_TEXT, &options.batch_text, 0, "N|auto|auto:N",
+         "rows of a step; auto: computed in parts where it does not fit"},
+        {"--memory", NULL, CLI_TEXT, &options.memory_text, 0, "BYTES",
+         "with --batch auto: what a step may take, such as 2GiB (default: what is free)"},
         {"--eval-batch", NULL, CLI_INT, &options.eval_batch, 1, "N", "rows of an evaluation step"},
         {"--eval-every", NULL, CLI_INT, &options.eval_every, 1, "STEPS",
          "evaluate this often (default: every epoch)"},
@@ -366,5 +453,17 @@ int dlrun_train(int argc, char **argv) {
         .n_options = sizeof table / sizeof table[0],
     };
     int status = plan_parse(&command, argc, argv, &options.plan);
+    if (status < 0 && !parse_batch(&options)) {
+        return cli_wrong(&command,
+                         "--batch takes a whole number of at least 1, auto or auto:N, "
+                         "not '%s'",
+                         options.batch_text);
+    }
+    if (status < 0 && !parse_memory(&options)) {
+        return cli_wrong(&command,
+                         "--memory takes a number of bytes such as 2000000 or 2GiB, "
+                         "with --batch auto, not '%s'",
+                         options.memory_text);
+    }
     return status >= 0 ? status : train_plan(&command, &options);
 }

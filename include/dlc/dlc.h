@@ -327,6 +327,9 @@ typedef struct dlc_session_options {
      * must not change; slow. */
     int poison;
     int guarded; /* non-zero: every value in memory of its own, for memory checkers; slow */
+    /* Non-zero: the plan's training step is to go in parts (DLC_COMPILE_ACCUMULATE); a plan that
+     * was not compiled so is compiled anew from its portable part, and a note is logged. */
+    int accumulate;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
@@ -517,6 +520,22 @@ typedef struct dlc_train_options {
     int (*on_eval)(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count);
     void *user;
 } dlc_train_options;
+
+/* What a training step takes, and has. */
+typedef struct dlc_fit {
+    size_t struct_size; /* set by the caller */
+    int64_t batch;      /* rows of a step … */
+    int64_t parts;      /* … computed in so many equal parts, whose gradients are added up */
+    int64_t needed_bytes; /* parameters, optimiser state, inputs, the arena and scratch */
+    int64_t limit_bytes;  /* what was given, else what the device has left, less a reserve */
+} dlc_fit;
+/* Finds the fewest equal parts in which a training step of `batch` rows (0: the train block's, else
+ * 32) fits `limit_bytes` (0: what is free on the device), and binds them for good. The dims of the
+ * data must be bound (dlc_session_bind_data). DLC_ERROR_UNSUPPORTED: parts are needed and the plan
+ * has none: see dlc_session_options.accumulate. DLC_ERROR_LIMIT: not even row by row; *out is
+ * filled in both cases, with what one part takes. */
+DLC_API DLC_MUST_USE dlc_status dlc_session_fit(dlc_session *session, int64_t batch,
+                                                int64_t limit_bytes, dlc_fit *out);
 
 typedef struct dlc_train_result {
     size_t struct_size; /* set by the caller */

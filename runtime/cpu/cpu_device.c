@@ -136,6 +136,34 @@ static void cpu_describe(Device *device, char *out, size_t n_out) {
     snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
 }
 
+/* The number in a file of one line, or after `name` in one of many; -1: none. */
+static int64_t file_number(const char *path, const char *name) {
+    FILE *file = fopen(path, "r");
+    char line[256];
+    long long number = -1;
+    while (file && number < 0 && fgets(line, sizeof(line), file)) {
+        size_t n = strlen(name);
+        if (strncmp(line, name, n) != 0 || sscanf(line + n, "%lld", &number) != 1) {
+            number = -1;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return number;
+}
+
+/* What the system says is available, and what the container may still take. */
+static int64_t cpu_free_bytes(Device *device) {
+    (void)device;
+    int64_t available = file_number("/proc/meminfo", "MemAvailable:");
+    int64_t most = file_number("/sys/fs/cgroup/memory.max", "");
+    int64_t used = file_number("/sys/fs/cgroup/memory.current", "");
+    available = available >= 0 ? 1024 * available : -1;
+    int64_t room = most >= 0 && used >= 0 ? (most > used ? most - used : 0) : available;
+    return room < available || available < 0 ? room : available;
+}
+
 static int64_t cpu_overhead_bytes(Device *device) {
     const CpuDevice *cpu = (const CpuDevice *)device;
     int64_t each = (int64_t)(sizeof(uint8_t *) + sizeof(KernelFault)) + cpu->scratch_bytes;
@@ -326,6 +354,7 @@ const DeviceOps device_cpu = {
     .reserve = cpu_reserve,
     .launch = cpu_launch,
     .finish = cpu_finish,
+    .free_bytes = cpu_free_bytes,
     .overhead_bytes = cpu_overhead_bytes,
     .peak = cpu_peak,
 };

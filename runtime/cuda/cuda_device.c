@@ -377,6 +377,7 @@ const DeviceOps device_cuda = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .graph_free = cuda_graph_free,
+    .free_bytes = cuda_free_bytes,
     .overhead_bytes = cuda_overhead_bytes,
     .peak = cuda_peak,
 };

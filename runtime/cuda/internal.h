@@ -101,6 +101,7 @@ dlc_status cuda_read(Device *base, void *to, const void *from, size_t bytes);
 dlc_status cuda_copy(Device *base, void *to, const void *from, size_t bytes, const uint8_t *if_set);
 dlc_status cuda_fill(Device *base, void *to, int byte, size_t bytes);
 dlc_status cuda_set_i32(Device *base, int32_t *to, int32_t value);
+int64_t cuda_free_bytes(Device *base);
 int64_t cuda_overhead_bytes(Device *base);
 
 /* module.c */

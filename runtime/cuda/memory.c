@@ -38,7 +38,7 @@ static void size_text(double bytes, char *out, size_t n_out) {
     snprintf(out, n_out, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
 }
 
-/* Says how much was asked, what there is, and what helps. */
+/* Says how much was asked and what there is; the session adds what helps. */
 static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t bytes) {
     char asked[32], free_text[32] = "?", total_text[32] = "?", ours[32];
     size_t free_bytes = 0, total_bytes = 0;
@@ -49,9 +49,8 @@ static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t byte
     size_text((double)bytes, asked, sizeof(asked));
     size_text((double)device->allocated_bytes, ours, sizeof(ours));
     return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY,
-                     "out of GPU memory: %s of %s more are needed, %s of %s's %s are free and %s "
-                     "are in use here; a smaller batch or a shorter type (precision bf16) needs "
-                     "less, and so does ending what else runs on this GPU",
+                     "out of GPU memory: %s more are asked for%s; %s of %s's %s are free and %s "
+                     "are in use here",
                      asked, what, free_text, device->name, total_text, ours);
 }
 
@@ -89,7 +88,7 @@ dlc_status cuda_memory_open(CudaDevice *device) {
                             "cuEventCreate");
     }
     if (status == DLC_OK) {
-        status = memory_take(device, "the fault word", sizeof(KernelFault), &device->fault);
+        status = memory_take(device, " for the fault word", sizeof(KernelFault), &device->fault);
     }
     if (status == DLC_OK) {
         status = cuda_check(
@@ -151,7 +150,7 @@ void *cuda_alloc(Device *base, size_t bytes) {
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
         record->bytes = bytes ? bytes : 1;
-        status = memory_take(device, "device memory", record->bytes, &record->address);
+        status = memory_take(device, "", record->bytes, &record->address);
         status = cuda_leave(device, status);
     }
     if (status != DLC_OK && !record->address) {
@@ -427,7 +426,7 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
         return DLC_OK;
     }
     if (bytes > MAX_SCRATCH_UNIT) {
-        return memory_fail(device, "kernels' scratch", bytes);
+        return memory_fail(device, " for kernels' scratch", bytes);
     }
     if (device->recording) {
         return not_recorded(device, "making room for scratch");
@@ -442,7 +441,7 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     int64_t most = (int64_t)(free_bytes / SCRATCH_SHARE) / bytes;
     blocks = most < blocks ? most : blocks;
     blocks = blocks > 1 ? blocks : 1;
-    status = memory_grow(device, "kernels' scratch", bytes * blocks, &device->scratch,
+    status = memory_grow(device, " for kernels' scratch", bytes * blocks, &device->scratch,
                          &device->scratch_bytes);
     if (status == DLC_OK) {
         device->scratch_unit = bytes;
@@ -459,6 +458,17 @@ dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
     }
     return memory_grow(device, "the libraries' workspace", bytes, &device->workspace,
                        &device->workspace_bytes);
+}
+
+int64_t cuda_free_bytes(Device *base) {
+    CudaDevice *device = (CudaDevice *)base;
+    size_t free_bytes = 0, total_bytes = 0;
+    if (cuda_enter(device) != DLC_OK) {
+        return -1;
+    }
+    dlc_status status =
+        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    return cuda_leave(device, status) == DLC_OK ? (int64_t)free_bytes : -1;
 }
 
 int64_t cuda_overhead_bytes(Device *base) {

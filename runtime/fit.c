@@ -1,0 +1,132 @@
+/* How large a piece of a training step fits the device's memory: lays the step out for ever more
+ * parts until one fits, by the routine that lays it out when it runs. */
+#include "runtime/data_api.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Kept free of what the device has: recorded steps, kernels' scratch for more blocks, fragments. */
+enum { RESERVE_SHARE = 32 };
+
+static void amount(double bytes, char out[32]) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 4) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, units[unit]);
+}
+
+static int32_t parts_dim(const dlc_session *session) {
+    const char *name = plan_setting(session->file, "parts_dim");
+    for (int32_t d = 0; name && d < session->file->n_dims; d++) {
+        if (strcmp(plan_text(session->file, session->file->dims[d].name), name) == 0) {
+            return d;
+        }
+    }
+    return -1;
+}
+
+/* Device memory that the session has taken already. */
+static int64_t held_bytes(const dlc_session *session) {
+    int64_t bytes = session->arena_bytes;
+    for (int64_t i = 0; i < session->n_variables; i++) {
+        bytes += session->variables[i].data ? layout_round(session->variables[i].bytes) : 0;
+    }
+    for (int64_t e = 0; e < session->tables->n_entries; e++) {
+        const EntryState *entry = &session->entries[e];
+        for (int32_t a = 0; a < entry->record->n_args; a++) {
+            bytes += entry->inputs[a].data ? layout_round(entry->inputs[a].capacity) : 0;
+        }
+    }
+    return bytes;
+}
+
+static int64_t limit_of(dlc_session *session, int64_t asked) {
+    if (asked > 0) {
+        return asked;
+    }
+    int64_t left = session->ops->free_bytes ? session->ops->free_bytes(session->device) : -1;
+    return left < 0 ? INT64_MAX : left - left / RESERVE_SHARE + held_bytes(session);
+}
+
+/* Of the step with the dims bound so far and these; the others take their defaults. */
+static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int32_t batch_dim,
+                             int64_t batch, int32_t parts_at, int64_t parts, int64_t *out) {
+    int64_t dims[PLAN_MAX_DIMS];
+    memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
+    if (batch_dim >= 0) {
+        dims[batch_dim] = batch;
+    }
+    if (parts_at >= 0) {
+        dims[parts_at] = parts;
+    }
+    dims_default(session->file, dims);
+    Layout *layout;
+    dlc_status status = layout_create(session->context, session->file, session->tables,
+                                      entry->record, dims, &layout);
+    if (status == DLC_OK) {
+        *out = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes +
+               layout->scratch_bytes;
+        layout_destroy(session->context, layout);
+    }
+    return status;
+}
+
+static dlc_status too_large(dlc_session *session, const dlc_fit *fit, int32_t parts_at) {
+    char needed[32], limit[32];
+    amount((double)fit->needed_bytes, needed);
+    amount((double)fit->limit_bytes, limit);
+    if (parts_at < 0) {
+        return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
+                            "a step of %" PRId64 " rows needs %s of %s, and this plan cannot "
+                            "compute it in parts: compile with dlc --accumulate",
+                            fit->batch, needed, limit);
+    }
+    return context_fail(session->context, DLC_ERROR_LIMIT,
+                        "a step of %" PRId64 " rows in %" PRId64 " parts still needs %s of %s; "
+                        "smaller rows, a shorter type (precision bf16) or dlc --memory-limit "
+                        "BYTES may help",
+                        fit->batch, fit->parts, needed, limit);
+}
+
+dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_bytes, dlc_fit *out) {
+    EntryState *entry = session_entry(session, "train");
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (!out || out->struct_size != sizeof(*out) || batch < 0 || limit_bytes < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument");
+    }
+    dlc_fit fit = {.struct_size = sizeof(fit), .limit_bytes = limit_of(session, limit_bytes)};
+    dlc_status status = data_batch(session, entry, batch, &fit.batch);
+    if (status != DLC_OK) {
+        return status;
+    }
+    int32_t parts_at = parts_dim(session);
+    int32_t batch_dim = plan_batch_dim(session->file, session->tables);
+    bool fits = false;
+    for (int64_t parts = 1; parts <= fit.batch && !fits; parts++) {
+        bool other = parts_at >= 0 && session->dims[parts_at] > 0 &&
+                     session->dims[parts_at] != parts; /* bound before */
+        if (fit.batch % parts != 0 || other) {
+            continue;
+        }
+        if (parts > 1 && parts_at < 0) {
+            break;
+        }
+        fit.parts = parts;
+        status =
+            step_bytes(session, entry, batch_dim, fit.batch, parts_at, parts, &fit.needed_bytes);
+        if (status != DLC_OK) {
+            return status;
+        }
+        fits = fit.needed_bytes <= fit.limit_bytes;
+    }
+    *out = fit;
+    if (!fits) {
+        return too_large(session, &fit, parts_at);
+    }
+    return parts_at < 0 ? DLC_OK : session_bind_number(session, parts_at, fit.parts);
+}
