@@ -84,9 +84,10 @@ static void print_contract(Str *out, const KStmt *stmt) {
     print_expr(out, stmt->value);
     str_add(out, " by ");
     print_expr(out, stmt->c_stride);
-    str_addf(out, "] %s l%d[", stmt->accumulate ? "+=" : "=", stmt->a_local->id);
+    str_addf(out, "] %s l%d%s[", stmt->accumulate ? "+=" : "=", stmt->a_local->id,
+             stmt->a_deep ? " deep" : "");
     print_expr(out, stmt->begin);
-    str_addf(out, "] * l%d[", stmt->b_local->id);
+    str_addf(out, "] * l%d%s[", stmt->b_local->id, stmt->b_deep ? " deep" : "");
     print_expr(out, stmt->end);
     str_add(out, "] depth ");
     print_expr(out, stmt->depth);

@@ -214,6 +214,11 @@ DLC_INLINE void dlc_store_u8x16(unsigned char *p, dlc_u8x16 value) {
     *(dlc_u8x16 *)p = value;
 }
 
+/* Two neighbours at a multiple of eight bytes. */
+DLC_INLINE void dlc_put_pair_f32(float *p, float x, float y) {
+    *(float2 *)p = make_float2(x, y);
+}
+
 /* ---- copies from global to shared memory that finish later */
 
 /* The copied bytes may be read by this thread after dlc_copy_wait_*, by others after a barrier behind
@@ -232,6 +237,28 @@ DLC_INLINE void dlc_copy4_async(void *shared, const void *global) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(global) : "memory");
 #else
     *(int *)shared = *(const int *)global;
+#endif
+}
+/* The same, but zeros where `inside` is false; `global` is a place that may be read all the same. */
+DLC_INLINE void dlc_copy16_async_if(void *shared, const void *global, bool inside) {
+#if __CUDA_ARCH__ >= 800
+    unsigned at = (unsigned)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(global),
+                 "r"(inside ? 16 : 0)
+                 : "memory");
+#else
+    const dlc_i32x4 zero = {{0, 0, 0, 0}};
+    *(dlc_i32x4 *)shared = inside ? *(const dlc_i32x4 *)global : zero;
+#endif
+}
+DLC_INLINE void dlc_copy4_async_if(void *shared, const void *global, bool inside) {
+#if __CUDA_ARCH__ >= 800
+    unsigned at = (unsigned)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(global),
+                 "r"(inside ? 4 : 0)
+                 : "memory");
+#else
+    *(int *)shared = inside ? *(const int *)global : 0;
 #endif
 }
 /* Closes the group of this thread's copies since the last commit. */

@@ -262,7 +262,7 @@ DLC_INLINE bool dlc_is_aligned(const void *p) {
 /* Where element `index` of a panel with rows of `width` is kept: groups of `unit` elements (16 bytes) are
  * exchanged within a row by a pattern of its own, of `groups` rows, so that a column meets different
  * banks. All are powers of two. */
-DLC_INLINE long long dlc_exchange(long long index, int width, int unit, int groups) {
+DLC_INLINE int dlc_exchange(long long index, int width, int unit, int groups) {
     int at = (int)index, row = (int)((unsigned)at / (unsigned)width);
-    return (long long)(at ^ ((row & (groups - 1)) * unit));
+    return at ^ ((row & (groups - 1)) * unit);
 }

@@ -5,7 +5,7 @@
 #include "codegen/cuda/text_state.h"
 #include <stdlib.h>
 
-enum { LOCAL_ALIGN = 128, MOST_REGISTERS = 32, LEAST_SHARED = 48 * 1024 };
+enum { LOCAL_ALIGN = 128, MOST_REGISTERS = 32, LEAST_SHARED = 48 * 1024, BANK_BYTES = 128 };
 
 int text_memory_bytes(DType dtype) {
     return dtype_bytes(dtype);
@@ -132,13 +132,57 @@ static bool in_registers(const Text *t, const KLocal *local) {
     return true;
 }
 
-static int64_t place_bytes(const KLocal *local, const LocalPlace *place) {
+static int64_t place_bytes(const Text *t, const KLocal *local, const LocalPlace *place) {
     int64_t bytes = local->count * text_memory_bytes(local->dtype) * place->copies;
-    return (bytes + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN;
+    return (bytes + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN * t->locals[local->id].stages;
+}
+
+/* The panels that lie where `local` will. */
+static int64_t overlaid_bytes(const Text *t, const KLocal *local) {
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
+        const KLocal *panel = t->kernel->locals[i];
+        const LocalInfo *info = &t->locals[panel->id];
+        if (info->overlaid == local) {
+            bytes += place_bytes(t, panel, &info->by_team[TEAM_BLOCK]);
+        }
+    }
+    return bytes;
+}
+
+/* What a place takes of shared memory or scratch. */
+static int64_t room_of(const Text *t, const KLocal *local, const LocalPlace *place) {
+    if (t->locals[local->id].overlaid) {
+        return 0;
+    }
+    int64_t own = place_bytes(t, local, place), panels = overlaid_bytes(t, local);
+    return own > panels ? own : panels;
+}
+
+int64_t local_shared_bytes(const Text *t) {
+    int64_t slots = (int64_t)t->n_slots * t->warps * SLOT_BYTES;
+    int64_t total = (slots + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN;
+    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
+        const KLocal *local = t->kernel->locals[i];
+        for (int team = 0; team < 3; team++) {
+            const LocalPlace *place = &t->locals[local->id].by_team[team];
+            total += place->placement == PLACE_SHARED ? room_of(t, local, place) : 0;
+        }
+    }
+    return total;
 }
 
 static bool is_power(int64_t value) {
     return value > 0 && (value & (value - 1)) == 0;
+}
+
+static void set_exchange(Text *t, const KLocal *local, int64_t width, int32_t unit, int32_t most) {
+    LocalInfo *info = &t->locals[local->id];
+    int32_t line = BANK_BYTES / text_memory_bytes(local->dtype);
+    info->width = (int32_t)width;
+    info->line = width > line ? (int32_t)width : line;
+    info->unit = unit;
+    info->groups = width / unit < most ? (int32_t)(width / unit) : most;
 }
 
 /* Rows of a panel are exchanged where all its contractions see it as whole rows of one width. */
@@ -152,14 +196,38 @@ static void choose_width(Text *t, const KLocal *local) {
             continue;
         }
         TileShape shape = text_tile_shape(t, stmt);
-        const KExpr *offset = stmt->a_local == local ? stmt->begin : stmt->end;
-        int64_t own = stmt->a_local == local ? shape.rows : shape.columns;
+        bool is_a = stmt->a_local == local, deep = is_a ? stmt->a_deep : stmt->b_deep;
+        const KExpr *offset = is_a ? stmt->begin : stmt->end;
+        int64_t own = deep ? shape.depth : is_a ? shape.rows : shape.columns;
         fits = shape.is_block && (width == 0 || own == width) && is_power(own) &&
                offset->kind == KE_INT && offset->integer % (8 * own) == 0;
         width = own;
     }
-    bool worth = width * text_memory_bytes(local->dtype) >= 2 * 16;
-    t->locals[local->id].width = fits && width > 0 && worth ? (int32_t)width : 0;
+    int32_t unit = 16 / text_memory_bytes(local->dtype);
+    if (fits && width >= 2 * unit) {
+        set_exchange(t, local, width, unit, 8);
+    }
+}
+
+/* So are those of a result, by pairs of which fragments are made: eight columns at a time. */
+static void choose_result_width(Text *t, const KLocal *local) {
+    int64_t width = 0;
+    bool fits = t->locals[local->id].by_team[TEAM_BLOCK].placement == PLACE_SHARED;
+    for (int32_t i = 0; i < t->n_stmts && fits; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        if (stmt->kind == KS_CONTRACT && (stmt->a_local == local || stmt->b_local == local)) {
+            fits = false;
+        } else if (stmt->kind == KS_CONTRACT && stmt->local == local) {
+            TileShape shape = text_tile_shape(t, stmt);
+            int64_t own = stmt->c_stride->kind == KE_INT ? stmt->c_stride->integer : 0;
+            fits = shape.by_mma && own >= 32 && is_power(own) && (width == 0 || own == width) &&
+                   stmt->value->kind == KE_INT && stmt->value->integer == 0;
+            width = own;
+        }
+    }
+    if (fits && width > 0) {
+        set_exchange(t, local, width, 8, 4);
+    }
 }
 
 static void find_owners(Text *t) {
@@ -185,8 +253,10 @@ static LocalPlace *largest_place(Text *t, const KLocal **out_local) {
         const KLocal *local = t->kernel->locals[i];
         for (int team = 0; team < 3; team++) {
             LocalPlace *place = &t->locals[local->id].by_team[team];
-            int64_t bytes = place_bytes(local, place);
-            if (place->placement == PLACE_SHARED && bytes > most) {
+            const LocalInfo *info = &t->locals[local->id];
+            int64_t bytes = place_bytes(t, local, place);
+            bool fixed = info->overlaid || info->stages > 1 || overlaid_bytes(t, local) > 0;
+            if (place->placement == PLACE_SHARED && !fixed && bytes > most) {
                 most = bytes;
                 largest = place;
                 *out_local = local;
@@ -194,6 +264,17 @@ static LocalPlace *largest_place(Text *t, const KLocal **out_local) {
         }
     }
     return largest;
+}
+
+static void place_overlaid(Text *t, const KLocal *local, int64_t offset) {
+    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
+        const KLocal *panel = t->kernel->locals[i];
+        if (t->locals[panel->id].overlaid == local) {
+            LocalPlace *place = &t->locals[panel->id].by_team[TEAM_BLOCK];
+            place->offset = offset;
+            offset += place_bytes(t, panel, place);
+        }
+    }
 }
 
 static void set_offsets(Text *t) {
@@ -204,9 +285,10 @@ static void set_offsets(Text *t) {
             int64_t *end = place->placement == PLACE_SHARED   ? &t->shared_bytes
                            : place->placement == PLACE_GLOBAL ? &t->scratch_bytes
                                                               : NULL;
-            if (end) {
+            if (end && !t->locals[local->id].overlaid) {
                 place->offset = *end;
-                *end += place_bytes(local, place);
+                *end += room_of(t, local, place);
+                place_overlaid(t, local, place->offset);
             }
         }
     }
@@ -219,18 +301,15 @@ bool team_place_locals(Text *t) {
         return false;
     }
     add_accesses(t);
+    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
+        t->locals[i].stages = 1;
+    }
     find_owners(t);
     int64_t room = t->machine->shared_bytes > 0 ? t->machine->shared_bytes : LEAST_SHARED;
     int64_t slots = (int64_t)t->n_slots * t->warps * SLOT_BYTES;
     t->shared_bytes = (slots + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN;
-    int64_t total = t->shared_bytes;
-    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
-        const KLocal *local = t->kernel->locals[i];
-        for (int team = 0; team < 3; team++) {
-            const LocalPlace *place = &t->locals[local->id].by_team[team];
-            total += place->placement == PLACE_SHARED ? place_bytes(local, place) : 0;
-        }
-    }
+    pipe_plan(t, room);
+    int64_t total = local_shared_bytes(t);
     while (total > room) {
         const KLocal *local = NULL;
         LocalPlace *place = largest_place(t, &local);
@@ -238,11 +317,14 @@ bool team_place_locals(Text *t) {
             break;
         }
         place->placement = PLACE_GLOBAL;
-        total -= place_bytes(local, place);
+        total -= place_bytes(t, local, place);
     }
     set_offsets(t);
     for (int32_t i = 0; i < t->kernel->n_locals; i++) {
         choose_width(t, t->kernel->locals[i]);
+    }
+    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
+        choose_result_width(t, t->kernel->locals[i]);
     }
     return true;
 }

@@ -140,6 +140,8 @@ static void add_object(Sync *s, int32_t object, int32_t by, bool is_write) {
 
 static void add_local(Sync *s, const KLocal *local, int32_t at, int32_t by, bool is_write) {
     Team owner = team_owner(s->t, local, at);
+    const KLocal *overlaid = s->t->locals[local->id].overlaid;
+    local = overlaid ? overlaid : local; /* one memory */
     if (owner == TEAM_BLOCK || (owner == TEAM_WARP && s->in_warps)) {
         add_object(s, 2 * local->id + (owner == TEAM_WARP), by, is_write);
     }
@@ -331,8 +333,30 @@ static void follow_serial(Sync *s, const KStmt *stmt, int32_t at, State state) {
     }
 }
 
+/* A pipe keeps order inside by itself. */
+static void follow_pipe(Sync *s, const KStmt *stmt, int32_t at, State state) {
+    StmtInfo *info = &s->t->stmts[at];
+    Region any = {.by = BY_ANY};
+    add_expr(s, stmt->begin, at, &any);
+    add_expr(s, stmt->end, at, &any);
+    add_inside(s, at, &any);
+    if (!s->t->stmts[text_number(s->t, info->held)].from_zero) {
+        add_local(s, info->held->local, at, BY_ANY, false);
+    }
+    add_local(s, info->held->local, at, BY_ANY, true);
+    meet(s, state, &info->barrier);
+    add_local(s, info->held->local, at, BY_ANY, true);
+    int32_t object = s->accesses[s->n_accesses - 1].object;
+    s->n_accesses = 0;
+    state[s->n_objects + object] = BY_ANY;
+}
+
 static void follow_for(Sync *s, const KStmt *stmt, int32_t at, State state) {
     StmtInfo *info = &s->t->stmts[at];
+    if (info->is_pipe) {
+        follow_pipe(s, stmt, at, state);
+        return;
+    }
     if (info->plan == PLAN_SPREAD || info->plan == PLAN_WARPS) {
         follow_spread(s, stmt, at, state);
     } else if (info->plan == PLAN_SOLO) {
@@ -365,6 +389,9 @@ static void follow(Sync *s, const KStmt *stmt, State state) {
         StmtInfo *info = &s->t->stmts[at];
         bool one = stmt->kind == KS_STORE || stmt->kind == KS_LOCAL_STORE;
         Region region = {.by = one ? BY_ONE : BY_ALL};
+        if (info->is_elided) {
+            continue;
+        }
         if (info->barrier) {
             memset(state, 0, state_bytes(s));
         }

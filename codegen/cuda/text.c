@@ -38,6 +38,7 @@ static void declare_place(Text *t, const KLocal *local, Team team) {
     }
     str_addf(t->out, "%s *const ", type);
     text_local_name(t, local);
+    str_add(t->out, t->locals[local->id].stages > 1 ? "_stages" : "");
     bool is_shared = place->placement == PLACE_SHARED;
     str_addf(t->out, "%s = (%s *)(%s", own, type, is_shared ? "dlc_shared()" : "scratch");
     if (!is_shared) {
@@ -68,6 +69,7 @@ static void frame(Text *t) {
             declare_place(t, t->kernel->locals[i], (Team)team);
         }
     }
+    str_add(t->out, str_text(&t->conditions));
 }
 
 /* Tile number t of the grid is ((g0 * n1) + g1) * n2 + g2 …. */
@@ -162,18 +164,20 @@ static void text_close(Text *t) {
 void cuda_text_kernel(const Machine *machine, const Kernel *kernel, const char *name, Str *out,
                       CudaTextInfo *info) {
     Text t = {.machine = machine, .kernel = kernel, .out = out};
+    str_init(&t.conditions, out->allocator);
     t.threads = machine->threads >= WARP_LANES ? machine->threads : 8 * WARP_LANES;
     t.warps = t.threads / WARP_LANES;
     bool fine = text_open(&t) && team_plan(&t) && team_place_locals(&t) && team_place_barriers(&t);
     if (fine) {
         signature(&t, name);
         body(&t);
-        fine = !t.failed;
+        fine = !t.failed && !t.conditions.failed;
     }
     *info = (CudaTextInfo){.threads = t.threads,
                            .shared_bytes = (int32_t)t.shared_bytes,
                            .scratch_bytes = t.scratch_bytes,
                            .has_faults = t.has_faults};
     out->failed = out->failed || !fine;
+    str_finish(&t.conditions);
     text_close(&t);
 }

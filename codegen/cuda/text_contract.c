@@ -20,6 +20,10 @@ typedef struct Warps {
     bool fits;
 } Warps;
 
+static bool is_power(int32_t value) {
+    return value > 0 && (value & (value - 1)) == 0;
+}
+
 static int32_t group_of(int32_t n, DType dtype) {
     int32_t most = 16 / text_memory_bytes(dtype);
     most = most > 4 ? 4 : most;
@@ -92,9 +96,13 @@ TileShape text_tile_shape(const Text *t, const KStmt *stmt) {
     shape.is_block = types && in_block && choose_micro(t, &shape).fits;
     const LocalInfo *a = &t->locals[stmt->a_local->id], *b = &t->locals[stmt->b_local->id];
     int32_t needed = shape.operand == DT_BF16 ? 80 : 75;
-    shape.by_mma = shape.is_block && half && a->width == shape.rows && b->width == shape.columns &&
+    int32_t a_width = stmt->a_deep ? shape.depth : shape.rows;
+    int32_t b_width = stmt->b_deep ? shape.depth : shape.columns;
+    bool starts = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
+                  stmt->end->kind == KE_INT && stmt->end->integer == 0;
+    shape.by_mma = shape.is_block && starts && half && a->width == a_width && b->width == b_width &&
                    shape.rows % FRAGMENT == 0 && shape.columns % FRAGMENT == 0 &&
-                   shape.depth % FRAGMENT == 0 && shape.depth > 0 &&
+                   is_power(shape.depth) && shape.depth % FRAGMENT == 0 &&
                    t->machine->architecture >= needed && choose_warps(t, &shape).fits;
     return shape;
 }
@@ -173,10 +181,33 @@ static bool open_guard(Text *t, const TileShape *shape) {
     return true;
 }
 
+/* Fragments hold neighbours in pairs, which the result's layout keeps together. */
+static void put_pairs(Text *t, const KStmt *stmt, const TileShape *shape) {
+    Warps warps = choose_warps(t, shape);
+    int32_t number = text_number(t, stmt);
+    open_unrolled(t, "i", warps.rows);
+    open_unrolled(t, "j", 2 * warps.columns);
+    open_unrolled(t, "r", 2);
+    text_begin(t);
+    str_add(t->out, "dlc_put_pair_f32(&");
+    text_local_open(t, stmt->local);
+    str_addf(t->out,
+             "(row_%d + i * 16 + lane / 4 + r * 8) * %lld + column_%d + j * 8 + lane %% 4 * 2",
+             number, (long long)stmt->c_stride->integer, number);
+    text_local_close(t, stmt->local);
+    str_addf(t->out, ", sum_%d[i][j][r * 2], sum_%d[i][j][r * 2 + 1]);\n", number, number);
+    close_loops(t, 3);
+}
+
 static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool fetch) {
     int32_t number = text_number(t, stmt);
     t->at = number;
     bool guarded = open_guard(t, shape);
+    if (!fetch && shape->by_mma && t->locals[stmt->local->id].width > 0) {
+        put_pairs(t, stmt, shape);
+        close_loops(t, guarded ? 1 : 0);
+        return;
+    }
     int32_t loops = open_sums(t, shape);
     const char *r = shape->by_mma ? "[r]" : "";
     text_begin(t);
@@ -185,7 +216,7 @@ static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool f
         str_addf(t->out, " = sum_%d[i][j]%s;\n", number, r);
     } else {
         str_addf(t->out, "sum_%d[i][j]%s = ", number, r);
-        if (stmt->accumulate) {
+        if (stmt->accumulate && !text_info(t, stmt)->from_zero) {
             c_element(t, stmt, shape, number);
             str_add(t->out, ";\n");
         } else {
@@ -230,7 +261,8 @@ static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool 
     int32_t group = is_a ? micro.row_group : micro.column_group;
     int32_t side = is_a ? shape->rows : shape->columns, number = text_number(t, stmt);
     const char *name = is_a ? "x" : "y", *index = is_a ? "i" : "j";
-    bool wide = info->width > 0 && panel->dtype == shape->sum &&
+    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
+    bool wide = info->width > 0 && panel->dtype == shape->sum && !deep &&
                 group * text_memory_bytes(panel->dtype) == 16;
     open_unrolled(t, index, wide ? count / group : count);
     text_begin(t);
@@ -245,8 +277,17 @@ static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool 
     }
     text_local_open(t, panel);
     text_expr(t, is_a ? stmt->begin : stmt->end);
-    str_addf(t->out, " + k * %d + ", side);
     const char *base = is_a ? "row" : "column";
+    if (deep) {
+        str_add(t->out, " + k + (");
+        share_index(t, base, number, index, count, group, side);
+        str_addf(t->out, ") * %d", shape->depth);
+        text_local_close(t, panel);
+        str_add(t->out, ");\n");
+        close_loops(t, 1);
+        return;
+    }
+    str_addf(t->out, " + k * %d + ", side);
     if (wide) {
         str_addf(t->out, "%s_%d + %s * %d", base, number, index, side / (count / group));
     } else {
@@ -284,27 +325,53 @@ static void multiply_micro(Text *t, const KStmt *stmt, const TileShape *shape) {
 }
 
 /* -- fragments */
+/* Where a lane's row of the first fragment lies in each panel. The others' follow by an exclusive
+ * or: a warp's share begins at a multiple of its length, and the exchange of groups is one too. */
+static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
+    const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
+    const LocalInfo *info = &t->locals[panel->id];
+    /* Matrices of a: rows 0-7 and 8-15 of depths 0-7, then of depths 8-15; of b: depths first. */
+    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
+    const char *row = is_a ? "8 % 2" : "16", *depth = is_a ? "16" : "8 % 2";
+    const char *base = is_a ? "row" : "column";
+    int32_t number = text_number(t, stmt);
+    text_begin(t);
+    str_addf(t->out, "const int %s = dlc_exchange(", is_a ? "at_x" : "at_y");
+    if (deep) {
+        str_addf(t->out, "(%s_%d + lane %% 8 + lane / %s * 8) * %d + lane / %s * 8", base, number,
+                 row, shape->depth, depth);
+    } else {
+        str_addf(t->out, "(lane %% 8 + lane / %s * 8) * %d + %s_%d + lane / %s * 8", depth,
+                 is_a ? shape->rows : shape->columns, base, number, row);
+    }
+    str_addf(t->out, ", %d, %d, %d);\n", info->line, info->unit, info->groups);
+}
+
 static void load_fragments(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
     Warps warps = choose_warps(t, shape);
     const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
     int32_t count = is_a ? warps.rows : warps.columns;
     const char *index = is_a ? "i" : "j", *name = is_a ? "x" : "y";
+    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
     open_unrolled(t, index, count);
     text_begin(t);
-    str_addf(t->out, "dlc_ldmatrix_x4_trans(%s[%s], &", name, index);
-    text_local_open(t, panel);
-    text_expr(t, is_a ? stmt->begin : stmt->end);
-    str_addf(t->out, " + (k + lane %% 8 + lane / %s * 8) * %d + %s_%d + %s * 16 + lane / %s * 8",
-             is_a ? "16" : "8 % 2", is_a ? shape->rows : shape->columns, is_a ? "row" : "column",
-             text_number(t, stmt), index, is_a ? "8 % 2" : "16");
-    text_local_close(t, panel);
-    str_add(t->out, ");\n");
+    str_addf(t->out, "dlc_ldmatrix_x4%s(%s[%s], &", deep ? "" : "_trans", name, index);
+    text_local_name(t, panel);
+    if (deep) {
+        str_addf(t->out, "[(at_%s ^ k) + %s * %d]);\n", name, index, 16 * shape->depth);
+    } else {
+        str_addf(t->out, "[(at_%s ^ (%s * 16)) + k * %d]);\n", name, index,
+                 is_a ? shape->rows : shape->columns);
+    }
     close_loops(t, 1);
 }
 
 static void multiply_fragments(Text *t, const KStmt *stmt, const TileShape *shape) {
     Warps warps = choose_warps(t, shape);
     int32_t number = text_number(t, stmt);
+    declare_fragment(t, stmt, shape, true);
+    declare_fragment(t, stmt, shape, false);
+    text_line(t, "#pragma unroll");
     text_line(t, "for (int k = 0; k < %d; k += 16) {", shape->depth);
     t->indent++;
     text_line(t, "unsigned x[%d][4], y[%d][4];", warps.rows, warps.columns);
@@ -318,7 +385,7 @@ static void multiply_fragments(Text *t, const KStmt *stmt, const TileShape *shap
 }
 
 /* -- plain loops */
-static void element(Text *t, const KLocal *panel, const KExpr *offset, int32_t side,
+static void element(Text *t, const KLocal *panel, const KExpr *offset, int32_t side, bool deep,
                     const char *index) {
     const char *convert = panel->dtype == DT_BF16  ? "dlc_bf16_to_f32("
                           : panel->dtype == DT_F16 ? "dlc_f16_to_f32("
@@ -326,7 +393,11 @@ static void element(Text *t, const KLocal *panel, const KExpr *offset, int32_t s
     str_add(t->out, convert);
     text_local_open(t, panel);
     text_expr(t, offset);
-    str_addf(t->out, " + k * %d + %s", side, index);
+    if (deep) {
+        str_addf(t->out, " + %s * depth + k", index);
+    } else {
+        str_addf(t->out, " + k * %d + %s", side, index);
+    }
     text_local_close(t, panel);
     str_add(t->out, ")");
 }
@@ -364,9 +435,9 @@ static void plain_contract(Text *t, const KStmt *stmt, const TileShape *shape, T
     text_begin(t);
     str_addf(t->out, is_float ? "sum = dlc_fma_%s(" : "sum = dlc_add_%s(sum, dlc_mul_%s(",
              text_suffix(shape->sum), text_suffix(shape->sum));
-    element(t, stmt->a_local, stmt->begin, shape->rows, "i");
+    element(t, stmt->a_local, stmt->begin, shape->rows, stmt->a_deep, "i");
     str_add(t->out, ", ");
-    element(t, stmt->b_local, stmt->end, shape->columns, "j");
+    element(t, stmt->b_local, stmt->end, shape->columns, stmt->b_deep, "j");
     str_add(t->out, is_float ? ", sum);\n" : "));\n");
     close_loops(t, 1);
     text_begin(t);

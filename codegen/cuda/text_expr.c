@@ -248,9 +248,7 @@ void text_local_close(Text *t, const KLocal *local) {
     const LocalInfo *info = &t->locals[local->id];
     Team owner = team_owner(t, local, t->at);
     if (info->width > 0) {
-        int32_t unit = 16 / text_memory_bytes(local->dtype);
-        int32_t groups = info->width / unit < 8 ? info->width / unit : 8;
-        str_addf(t->out, ", %d, %d, %d)", info->width, unit, groups);
+        str_addf(t->out, ", %d, %d, %d)", info->line, info->unit, info->groups);
     } else if (owner == TEAM_THREAD && info->by_team[owner].placement != PLACE_REGISTERS) {
         str_addf(t->out, ") * %d", t->threads);
     }
@@ -282,7 +280,9 @@ static void add_load(Text *t, DType dtype, const KExpr *expr) {
         break;
     }
     str_add(t->out, before);
-    int32_t part = expr->kind == KE_LOAD ? text_wide_part(t, false, expr->index, expr->a[0]) : -1;
+    bool is_load = expr->kind == KE_LOAD;
+    int32_t part = text_wide_part(t, false, is_load ? expr->index : -1,
+                                  is_load ? NULL : expr->local, expr->a[0]);
     if (part >= 0) {
         text_wide_element(t, part);
     } else if (expr->kind == KE_LOAD) {

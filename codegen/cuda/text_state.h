@@ -46,8 +46,11 @@ typedef struct LocalPlace {
 typedef struct LocalInfo {
     LocalPlace by_team[3]; /* by the team whose own copy it is */
     /* Panels of contractions are stored with 16-byte groups exchanged within a row of `width`, so
-     * that accesses down a column meet different banks; 0: plain. */
-    int32_t width;
+     * that accesses down a column meet different banks; so is their result (dlc_exchange: a row or
+     * several of them every `line` elements, `groups` of `unit`); 0: plain. */
+    int32_t width, line, unit, groups;
+    int32_t stages;         /* copies of a panel that is filled ahead of its use */
+    const KLocal *overlaid; /* lies where these, which are dead by then, begin (text_pipe.c) */
 } LocalInfo;
 
 typedef struct StmtInfo {
@@ -64,14 +67,19 @@ typedef struct StmtInfo {
     const KStmt *held;  /* a loop: the contraction whose sums stay in registers over it */
     bool is_wide;       /* a loop in sixteen-byte accesses */
     bool is_held;       /* a contraction: its sums are held by a loop around */
+    bool is_pipe;       /* a loop that holds sums: its panels are filled ahead (text_pipe.c) */
+    bool is_elided;     /* fills with zeros what a pipe's sums begin from: left out */
+    bool from_zero;     /* a pipe's contraction: zeros were left out */
 } StmtInfo;
 
-/* What an elementwise loop moves sixteen bytes at a time (text_wide.c). */
+/* What an elementwise loop or an unrolled group moves sixteen bytes at a time (text_wide.c,
+ * text_group.c). */
 enum { TEXT_MAX_WIDE = 12 };
 typedef struct WidePart {
     bool is_store;
-    int32_t buffer;
-    const KExpr *index; /* grows by one an iteration */
+    int32_t buffer;      /* -1: the local */
+    const KLocal *local; /* groups only */
+    const KExpr *index;  /* grows by one an iteration */
 } WidePart;
 typedef struct Wide {
     WidePart parts[TEXT_MAX_WIDE];
@@ -105,6 +113,9 @@ typedef struct Text {
     int32_t indent;
     int32_t at;       /* number of the statement */
     const Wide *wide; /* in the body of a wide loop */
+    Str conditions;   /* declarations of the groups' conditions */
+    int32_t n_conditions;
+    int32_t group; /* condition that is known here: its number if true, minus that if false */
 } Text;
 
 /* team.c */
@@ -131,6 +142,7 @@ bool team_place_locals(Text *t);
 /* The team whose own copy of the local statement `at` means. */
 Team team_owner(const Text *t, const KLocal *local, int32_t at);
 int text_memory_bytes(DType dtype);
+int64_t local_shared_bytes(const Text *t); /* of a block, as places are now */
 
 /* team_sync.c */
 bool team_place_barriers(Text *t);
@@ -159,14 +171,31 @@ void text_stmts(Text *t, const KStmt *stmt, Team team);
 
 /* A bound of a loop, evaluated before it. */
 void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value);
+void text_loop_bounds(Text *t, const KStmt *loop); /* and knows the range of its variable */
 
 /* text_wide.c */
 bool text_wide(Text *t, const KStmt *loop, Wide *out);
 /* The part that an access is moved with, or -1; its element of iteration `e`. */
-int32_t text_wide_part(const Text *t, bool is_store, int32_t buffer, const KExpr *index);
+int32_t text_wide_part(const Text *t, bool is_store, int32_t buffer, const KLocal *local,
+                       const KExpr *index);
+bool text_wide_add(Text *t, Wide *wide, const WidePart *part);
+const char *text_vector_name(DType dtype);
+int text_slope(const Text *t, const KExpr *expr, const KStmt *loop);
 void text_wide_element(Text *t, int32_t part);
 void text_wide_stop(Text *t, const KStmt *loop, const Wide *wide);
 void text_wide_loop(Text *t, const KStmt *loop, Wide *wide);
+
+/* text_group.c */
+bool text_group(Text *t, const KStmt *loop, Team team);
+/* The condition of the group that a body shared out over threads ends in; 0: none. */
+int32_t text_group_condition(Text *t, const KStmt *body);
+bool text_group_copies(Text *t, const KStmt *body); /* it is one copy */
+/* A panel's element as a copy that finishes later; false: nothing was written. */
+bool text_copy_element(Text *t, const KStmt *store);
+
+/* text_pipe.c */
+void pipe_plan(Text *t, int64_t room); /* once accesses and owners of locals are known */
+void pipe_loop(Text *t, const KStmt *loop);
 
 /* text_contract.c */
 typedef struct TileShape {

@@ -3,6 +3,8 @@
  * wants. */
 #include "codegen/cuda/text_state.h"
 
+enum { MOST_TURNS = 4 }; /* of a loop of groups that is unrolled */
+
 void text_begin(Text *t) {
     for (int32_t i = 0; i < t->indent; i++) {
         str_add(t->out, "    ");
@@ -76,8 +78,12 @@ static void set(Text *t, const KStmt *stmt) {
 static void store(Text *t, const KStmt *stmt) {
     DType dtype =
         stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
+    if (stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
+        return;
+    }
     text_begin(t);
-    int32_t part = stmt->kind == KS_STORE ? text_wide_part(t, true, stmt->index, stmt->begin) : -1;
+    int32_t part = text_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
+                                  stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
     if (part >= 0) {
         text_wide_element(t, part);
     } else if (stmt->kind == KS_STORE) {
@@ -153,9 +159,17 @@ static bool is_zero(const KExpr *expr) {
     return expr->kind == KE_INT && expr->integer == 0;
 }
 
+/* What runs where a group's condition is false is kept short. */
+static void rarely(Text *t) {
+    if (t->group < 0) {
+        text_line(t, "#pragma unroll 1");
+    }
+}
+
 /* for (VAR = begin + first; VAR < end; VAR += step) { */
 static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step) {
     enter_loop(t, loop);
+    rarely(t);
     text_begin(t);
     str_add(t->out, "for (long long ");
     text_var(t, loop->var);
@@ -182,6 +196,11 @@ static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step
 static void hoist_bounds(Text *t, const KStmt *loop) {
     hoist(t, "begin", loop->var, loop->begin);
     hoist(t, "end", loop->var, loop->end);
+}
+
+void text_loop_bounds(Text *t, const KStmt *loop) {
+    hoist_bounds(t, loop);
+    enter_loop(t, loop);
 }
 
 static void serial_loop(Text *t, const KStmt *stmt, Team team) {
@@ -297,6 +316,19 @@ static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i
 static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t step) {
     const KStmt *chain[TEXT_MAX_CHAIN];
     int32_t n = team_chain(t, stmt, chain);
+    int64_t extent = constant_extent(stmt), turns = extent / step;
+    if (n == 1 && t->group > 0 && is_zero(stmt->begin) && extent > 0 && extent % step == 0 &&
+        turns <= MOST_TURNS) {
+        enter_loop(t, stmt);
+        text_line(t, text_group_copies(t, stmt->body) ? "#pragma unroll" : "#pragma unroll 1");
+        text_line(t, "for (int turn = 0; turn < %d; turn++) {", (int)turns);
+        t->indent++;
+        text_begin(t);
+        str_add(t->out, "const long long ");
+        text_var(t, stmt->var);
+        str_addf(t->out, " = %s + turn * %d;\n", first, step);
+        return;
+    }
     if (n == 1) {
         hoist_bounds(t, stmt);
         open_for(t, stmt, first, step);
@@ -304,6 +336,7 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
     }
     bool small = most_items(t, chain, n) < INT32_MAX / 4;
     declare_extents(t, chain, n);
+    rarely(t);
     text_begin(t);
     int32_t item = stmt->var->id;
     str_addf(t->out, "for (%s item_%d = %s; item_%d < ", small ? "int" : "long long", item, first,
@@ -459,15 +492,29 @@ static void spread_loop(Text *t, const KStmt *stmt, Team team) {
     }
     bool is_block = team == TEAM_BLOCK;
     t->uses_lane = t->uses_lane || !is_block;
-    open_chain(t, stmt, is_block ? "thread" : "lane", is_block ? t->threads : WARP_LANES);
-    for (int32_t i = 0; i < n; i++) {
-        t->alias[vars[i]->id] = "_part";
+    int32_t group = n == 0 ? text_group_condition(t, team_chain_body(t, stmt)) : 0;
+    for (int32_t pass = 0; pass < (group > 0 ? 2 : 1); pass++) {
+        if (group > 0) {
+            text_begin(t);
+            str_addf(t->out, pass == 0 ? "if (group_%d) {\n" : "} else {\n", group);
+            t->indent++;
+            t->group = pass == 0 ? group : -group;
+        }
+        open_chain(t, stmt, is_block ? "thread" : "lane", is_block ? t->threads : WARP_LANES);
+        for (int32_t i = 0; i < n; i++) {
+            t->alias[vars[i]->id] = "_part";
+        }
+        text_stmts(t, team_chain_body(t, stmt), TEAM_THREAD);
+        for (int32_t i = 0; i < n; i++) {
+            t->alias[vars[i]->id] = NULL;
+        }
+        close_brace(t);
+        t->group = 0;
+        t->indent -= group > 0 ? 1 : 0;
     }
-    text_stmts(t, team_chain_body(t, stmt), TEAM_THREAD);
-    for (int32_t i = 0; i < n; i++) {
-        t->alias[vars[i]->id] = NULL;
+    if (group > 0) {
+        text_line(t, "}");
     }
-    close_brace(t);
     if (n > 0) {
         reduce(t, stmt, team, vars, ops, n);
     }
@@ -500,6 +547,13 @@ static void wide_loop(Text *t, const KStmt *stmt) {
 }
 
 static void for_stmt(Text *t, const KStmt *stmt, Team team) {
+    if (text_info(t, stmt)->is_pipe) {
+        pipe_loop(t, stmt);
+        return;
+    }
+    if (text_group(t, stmt, team)) {
+        return;
+    }
     switch (text_info(t, stmt)->plan) {
     case PLAN_SPREAD:
         if (text_info(t, stmt)->is_wide) {
@@ -573,6 +627,9 @@ void text_stmts(Text *t, const KStmt *stmt, Team team) {
     bool in_one = false;
     for (; stmt; stmt = stmt->next) {
         const StmtInfo *info = text_info(t, stmt);
+        if (info->is_elided) {
+            continue;
+        }
         bool one = team != TEAM_THREAD && is_for_one(t, stmt);
         if (in_one && (!one || info->barrier)) {
             close_brace(t);

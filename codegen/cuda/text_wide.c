@@ -8,7 +8,7 @@
 enum { MOST_REGISTERS = 64 };
 
 /* 1: grows by one with every iteration; 0: the same in all; -1: anything else. */
-static int slope(const Text *t, const KExpr *expr, const KStmt *loop) {
+int text_slope(const Text *t, const KExpr *expr, const KStmt *loop) {
     if (expr->kind == KE_VAR) {
         int32_t number = text_number(t, loop), defined = t->let_stmt[expr->var->id];
         bool inside = defined > number && defined < t->stmts[number].end;
@@ -16,7 +16,7 @@ static int slope(const Text *t, const KExpr *expr, const KStmt *loop) {
     }
     int sum = expr->kind == KE_LOAD || expr->kind == KE_LOCAL ? -1 : 0;
     for (int32_t i = 0; i < expr->n && sum >= 0; i++) {
-        int own = slope(t, expr->a[i], loop);
+        int own = text_slope(t, expr->a[i], loop);
         bool adds = expr->kind == KE_SCALAR && expr->op == OP_add;
         sum = own < 0 || (own > 0 && (!adds || sum > 0)) ? -1 : sum + own;
     }
@@ -33,32 +33,37 @@ static bool same_expr(const KExpr *a, const KExpr *b) {
     return same;
 }
 
-int32_t text_wide_part(const Text *t, bool is_store, int32_t buffer, const KExpr *index) {
+int32_t text_wide_part(const Text *t, bool is_store, int32_t buffer, const KLocal *local,
+                       const KExpr *index) {
     for (int32_t i = 0; t->wide && i < t->wide->n; i++) {
         const WidePart *part = &t->wide->parts[i];
-        if (part->is_store == is_store && part->buffer == buffer && same_expr(part->index, index)) {
+        if (part->is_store == is_store && part->buffer == buffer && part->local == local &&
+            same_expr(part->index, index)) {
             return i;
         }
     }
     return -1;
 }
 
-static bool add_part(Text *t, Wide *wide, bool is_store, int32_t buffer, const KExpr *index) {
-    if (text_memory_bytes(t->kernel->buffers[buffer].dtype) < 2) {
-        return true; /* by elements */
-    }
+bool text_wide_add(Text *t, Wide *wide, const WidePart *part) {
     const Wide *before = t->wide;
     t->wide = wide;
-    bool known = text_wide_part(t, is_store, buffer, index) >= 0;
+    bool known = text_wide_part(t, part->is_store, part->buffer, part->local, part->index) >= 0;
     t->wide = before;
     if (known) {
-        return !is_store;
+        return !part->is_store;
     }
     if (wide->n == TEXT_MAX_WIDE) {
         return false;
     }
-    wide->parts[wide->n++] = (WidePart){is_store, buffer, index};
+    wide->parts[wide->n++] = *part;
     return true;
+}
+
+static bool add_part(Text *t, Wide *wide, bool is_store, int32_t buffer, const KExpr *index) {
+    WidePart part = {is_store, buffer, NULL, index};
+    bool by_elements = text_memory_bytes(t->kernel->buffers[buffer].dtype) < 2;
+    return by_elements || text_wide_add(t, wide, &part);
 }
 
 static bool add_loads(Text *t, Wide *wide, const KStmt *loop, const KExpr *expr) {
@@ -68,7 +73,7 @@ static bool add_loads(Text *t, Wide *wide, const KStmt *loop, const KExpr *expr)
     }
     if (fits && expr->kind == KE_LOAD) {
         fits = !t->kernel->buffers[expr->index].is_written;
-        if (fits && slope(t, expr->a[0], loop) == 1) {
+        if (fits && text_slope(t, expr->a[0], loop) == 1) {
             fits = add_part(t, wide, false, expr->index, expr->a[0]);
         }
     }
@@ -81,7 +86,7 @@ bool text_wide(Text *t, const KStmt *loop, Wide *out) {
         bool fits = stmt->kind == KS_LET || stmt->kind == KS_STORE;
         fits = fits && add_loads(t, out, loop, stmt->value);
         if (fits && stmt->kind == KS_STORE) {
-            fits = slope(t, stmt->begin, loop) == 1 &&
+            fits = text_slope(t, stmt->begin, loop) == 1 &&
                    add_part(t, out, true, stmt->index, stmt->begin);
         }
         if (!fits) {
@@ -104,7 +109,7 @@ bool text_wide(Text *t, const KStmt *loop, Wide *out) {
 }
 
 /* -- text */
-static const char *vector_name(DType dtype) {
+const char *text_vector_name(DType dtype) {
     switch (dtype) {
     case DT_F64:
         return "f64x2";
@@ -120,7 +125,9 @@ static const char *vector_name(DType dtype) {
 }
 
 void text_wide_element(Text *t, int32_t part) {
-    int32_t bytes = text_memory_bytes(t->kernel->buffers[t->wide->parts[part].buffer].dtype);
+    const WidePart *it = &t->wide->parts[part];
+    int32_t bytes =
+        text_memory_bytes(it->local ? it->local->dtype : t->kernel->buffers[it->buffer].dtype);
     str_addf(t->out, "w%d[e / %d].v[e %% %d]", part, 16 / bytes, 16 / bytes);
 }
 
@@ -136,7 +143,7 @@ static void add_address(Text *t, const WidePart *part, int32_t offset) {
 static void move_part(Text *t, const Wide *wide, int32_t number) {
     const WidePart *part = &wide->parts[number];
     DType dtype = t->kernel->buffers[part->buffer].dtype;
-    const char *name = vector_name(dtype);
+    const char *name = text_vector_name(dtype);
     int32_t each = 16 / text_memory_bytes(dtype), count = wide->lanes / each;
     for (int32_t i = 0; i < count; i++) {
         text_begin(t);
@@ -202,7 +209,7 @@ void text_wide_loop(Text *t, const KStmt *loop, Wide *wide) {
     str_addf(t->out, " = wide_%d;\n", id);
     for (int32_t i = 0; i < wide->n; i++) {
         DType dtype = t->kernel->buffers[wide->parts[i].buffer].dtype;
-        text_line(t, "dlc_%s w%d[%d];", vector_name(dtype), i,
+        text_line(t, "dlc_%s w%d[%d];", text_vector_name(dtype), i,
                   wide->lanes * text_memory_bytes(dtype) / 16);
         if (!wide->parts[i].is_store) {
             move_part(t, wide, i);

@@ -95,6 +95,12 @@ static void finish(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr 
     root_finish(k, &p->path, index, value);
 }
 
+static const Size *run_of(const Product *p, int side, GemmOrder order) {
+    const Axes *axes = order == GEMM_BY_DEPTH ? &p->depth[side] : &p->rows[side];
+    const Value *v = p->op->operands[side];
+    return order == GEMM_SCATTERED ? NULL : v->type.dims[axes->axis[axes->count - 1]];
+}
+
 static GemmOrder order_of(const Product *p, int side) {
     const Value *v = p->op->operands[side];
     const Axes *rows = &p->rows[side], *depth = &p->depth[side];
@@ -136,6 +142,10 @@ void lower_contract(KBuild *k) {
     gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : gemm.dtype;
     gemm.a = (GemmSide){.element = element_a, .order = order_of(&p, 0)};
     gemm.b = (GemmSide){.element = element_b, .order = order_of(&p, 1)};
+    gemm.a.run = run_of(&p, 0, gemm.a.order);
+    gemm.b.run = run_of(&p, 1, gemm.b.order);
+    Type columns = p.row_type[1];
+    gemm.run = columns.rank > 0 ? columns.dims[columns.rank - 1] : NULL;
     p.path = root_path(k, op);
     gemm_lower(k, &gemm);
     root_rest(k, &p.path);

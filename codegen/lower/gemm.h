@@ -26,6 +26,8 @@ typedef struct GemmLine {
 /* One of the two: an element at a time, or lines, for operands whose index arithmetic is dear. */
 typedef struct GemmSide {
     GemmOrder order;
+    const Size
+        *run; /* neighbours in memory along the order come in runs of so many; NULL: unknown */
     /* The element of batch, row (m of A, n of B) and depth, any dtype. */
     const KExpr *(*element)(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *row,
                             const KExpr *depth);
@@ -38,6 +40,7 @@ struct Gemm {
     DType dtype; /* of the sum */
     DType panel; /* what both operands are stored as: f16 or bf16 let a block multiply those */
     GemmSide a, b;
+    const Size *run; /* of the result, along n */
     /* The finished element; called inside loops over all of them. */
     void (*finish)(KBuild *k, const Gemm *gemm, const KExpr *batch, const KExpr *m, const KExpr *n,
                    const KExpr *value);

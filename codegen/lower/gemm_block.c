@@ -8,11 +8,15 @@
 #include "codegen/lower/lower.h"
 
 enum {
+    GROUP_BYTES = 16, /* moved at once */
+    RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
     LEAST_TILE = 32,
     GOOD_TILE = 64, /* smaller ones only where the depth is too short to cut */
     TINY_DEPTH = 8,
     FEW_ROWS = 3,
-    STEP_BYTES = 64, /* of one row's share of a panel */
+    STEP_BYTES =
+        64, /* of one row's share of a panel, and of 16-bit ones, which are used up sooner: */
+    HALF_STEP_BYTES = 128,
     LEAST_STEP = 8,
     TILE_ROOM = 44 * 1024, /* of the shared memory, so that two blocks fit always */
     LEAST_CHUNK = 256,     /* a partial sum is at least this deep */
@@ -25,6 +29,11 @@ typedef struct BlockGemm {
     GemmPlan plan; /* block_m x block_n is the tile; its steps are block_k deep */
     DType panel;
     bool long_n; /* the plain kinds: n is the longer side */
+    /* Panels, by side: rows of neighbours along the depth (KStmt.a_deep), and elements that lie
+     * side by side in memory whichever way the panel does (1: none), so that they are moved at
+     * once. */
+    bool deep[2];
+    int64_t group[2];
 } BlockGemm;
 
 static int64_t nominal(const Size *size) {
@@ -52,10 +61,12 @@ static double count_tiles(const GemmPlan *plan) {
 }
 
 /* -- which plan */
+/* Panels, two of each, make room for the sums when they are done. */
 static int64_t tile_bytes(const BlockGemm *b) {
     const GemmPlan *plan = &b->plan;
-    return plan->block_m * plan->block_n * dtype_bytes(plan->gemm->dtype) +
-           (plan->block_m + plan->block_n) * plan->block_k * dtype_bytes(b->panel);
+    int64_t sums = plan->block_m * plan->block_n * dtype_bytes(plan->gemm->dtype);
+    int64_t panels = 2 * (plan->block_m + plan->block_n) * plan->block_k * dtype_bytes(b->panel);
+    return sums > panels ? sums : panels;
 }
 
 static bool tile_fits(KBuild *k, const BlockGemm *b) {
@@ -71,6 +82,26 @@ static void halve_tile(GemmPlan *plan) {
     }
 }
 
+static bool is_multiple(KBuild *k, const Size *size, int64_t unit) {
+    return size && size_exact_div(kb_context(k), size, size_const(kb_context(k), unit)) != NULL;
+}
+
+static void choose_panels(KBuild *k, BlockGemm *b) {
+    const Gemm *gemm = b->plan.gemm;
+    bool half = b->panel == DT_BF16 || b->panel == DT_F16;
+    int64_t unit = GROUP_BYTES / dtype_bytes(b->panel);
+    for (int i = 0; i < 2; i++) {
+        const GemmSide *side = i == 0 ? &gemm->a : &gemm->b;
+        bool by_depth = side->order == GEMM_BY_DEPTH;
+        const Size *rows = i == 0 ? gemm->m : gemm->n;
+        b->deep[i] = by_depth && half;
+        bool groups = is_multiple(k, side->run, unit) &&
+                      (by_depth ? half && is_multiple(k, gemm->depth, unit)
+                                : side->order == GEMM_BY_ROW && is_multiple(k, rows, unit));
+        b->group[i] = groups ? unit : 1;
+    }
+}
+
 static void choose_packed(KBuild *k, BlockGemm *b) {
     const Machine *machine = kb_machine(k);
     GemmPlan *plan = &b->plan;
@@ -80,12 +111,15 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     plan->block_m = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
     plan->block_n = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
     b->panel = gemm->dtype;
-    if (machine->has_bf16 && (gemm->panel == DT_BF16 || gemm->panel == DT_F16) && !wide) {
+    bool native = (gemm->panel == DT_BF16 && machine->has_bf16) ||
+                  (gemm->panel == DT_F16 && machine->has_f16);
+    if (native && !wide) {
         b->panel = gemm->panel;
     }
     int64_t m = nominal(gemm->m), n = nominal(gemm->n);
     int64_t depth = size_nominal(gemm->depth, FREE_DEPTH);
-    plan->block_k = STEP_BYTES / dtype_bytes(b->panel);
+    int64_t bytes = dtype_bytes(b->panel);
+    plan->block_k = (bytes < 4 ? HALF_STEP_BYTES : STEP_BYTES) / bytes;
     while (plan->block_k > 2 * LEAST_STEP && plan->block_k / 2 >= depth) {
         plan->block_k /= 2;
     }
@@ -162,6 +196,7 @@ static BlockGemm choose(KBuild *k, const Gemm *gemm) {
         choose_plain(k, &b, tiny);
     } else {
         choose_packed(k, &b);
+        choose_panels(k, &b);
     }
     choose_split(k, &b);
     b.plan.blocks_m = size_cdiv(context, gemm->m, size_const(context, b.plan.block_m));
@@ -230,29 +265,46 @@ static const KExpr *side_value(KBuild *k, const Gemm *gemm, bool is_a, const KEx
 }
 
 /* -- panels and contraction tiles */
-/* Consecutive threads take neighbours in memory. */
+/* Consecutive threads take neighbours in memory, a group of them each. */
 static void pack_panel(KBuild *k, const BlockGemm *b, const GemmTile *tile, bool is_a,
                        const KLocal *local, const KExpr *depth0) {
     const GemmPlan *plan = &b->plan;
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
-    int64_t width = is_a ? plan->block_m : plan->block_n;
-    const Size *count = size_const(context, width * plan->block_k);
+    int64_t width = is_a ? plan->block_m : plan->block_n, group = b->group[is_a ? 0 : 1];
+    const Size *count = size_const(context, width * plan->block_k / group);
     bool by_depth = (is_a ? &gemm->a : &gemm->b)->order == GEMM_BY_DEPTH;
+    bool deep = b->deep[is_a ? 0 : 1];
     const KExpr *q = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, count), count, "q");
     const KExpr *outer, *inner;
-    k_divmod(k, q, size_const(context, by_depth ? plan->block_k : width), &outer, &inner);
+    k_divmod(k, q, size_const(context, (by_depth ? plan->block_k : width) / group), &outer, &inner);
+    inner = k_scale_int(k, inner, group);
     const KExpr *i = by_depth ? outer : inner, *step = by_depth ? inner : outer;
-    const KExpr *last = k_sub(k, k_size(k, is_a ? gemm->m : gemm->n), k_int(k, 1));
+    const Size *past = size_const(context, by_depth ? 1 : group);
+    const KExpr *last = k_size(k, size_sub(context, is_a ? gemm->m : gemm->n, past));
     const KExpr *row = kb_let(k, k_min(k, k_add(k, is_a ? tile->m0 : tile->n0, i), last), "row");
     const KExpr *depth = k_add(k, depth0, step), *limit = k_size(k, gemm->depth);
     const KExpr *inside = k_lt(k, depth, limit);
     if (!k_is_true(inside)) {
-        depth = kb_let(k, k_min(k, depth, k_sub(k, limit, k_int(k, 1))), "depth");
+        past = size_const(context, by_depth ? group : 1);
+        last = k_size(k, size_sub(context, gemm->depth, past));
+        depth = kb_let(k, k_min(k, depth, last), "depth");
+    }
+    const KExpr *at = deep ? k_add(k, k_scale_int(k, i, plan->block_k), step)
+                           : k_add(k, k_scale_int(k, step, width), i);
+    if (group > 1) {
+        const Size *each = size_const(context, group);
+        const KExpr *e = kb_loop(k, KL_UNROLL, k_int(k, 0), k_int(k, group), each, "e");
+        row = by_depth ? row : k_add(k, row, e);
+        depth = by_depth ? k_add(k, depth, e) : depth;
+        at = k_add(k, at, e);
     }
     const KExpr *value = side_value(k, gemm, is_a, tile->batch, row, depth);
     value = k_select(k, inside, value, k_constant(k, gemm->dtype, 0));
-    kb_local_store(k, local, k_add(k, k_scale_int(k, step, width), i), value);
+    kb_local_store(k, local, at, value);
+    if (group > 1) {
+        kb_loop_end(k);
+    }
     kb_loop_end(k);
 }
 
@@ -287,7 +339,9 @@ static void multiply(KBuild *k, const BlockGemm *b, const GemmTile *tile) {
                            .c_offset = k_int(k, 0),
                            .depth = k_int(k, plan->block_k),
                            .c_stride = k_int(k, plan->block_n),
-                           .accumulate = !once};
+                           .accumulate = !once,
+                           .a_deep = b->deep[0],
+                           .b_deep = b->deep[1]};
     kb_contract(k, &contract);
     if (!once) {
         kb_loop_end(k);
@@ -305,13 +359,25 @@ static void build_packed(KBuild *k, void *user) {
     multiply(k, b, &tile);
     const KExpr *i =
         kb_loop(k, KL_INDEPENDENT, k_int(k, 0), tile.rows, size_const(context, plan->block_m), "i");
-    const KExpr *j = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), tile.columns,
-                             size_const(context, plan->block_n), "j");
+    const Gemm *gemm = plan->gemm;
+    bool groups = is_multiple(k, chunk ? gemm->n : gemm->run, RESULT_GROUP) &&
+                  is_multiple(k, gemm->n, RESULT_GROUP);
+    int64_t group = groups ? RESULT_GROUP : 1;
+    const KExpr *count, *unused;
+    k_divmod(k, tile.columns, size_const(context, group), &count, &unused);
+    const KExpr *j = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), count,
+                             size_const(context, plan->block_n / group), "j");
+    j = k_scale_int(k, j, group);
+    if (groups) {
+        const Size *each = size_const(context, group);
+        j = k_add(k, j, kb_loop(k, KL_UNROLL, k_int(k, 0), k_int(k, group), each, "e"));
+    }
     const KExpr *at = k_add(k, k_scale_int(k, i, plan->block_n), j);
     const KExpr *value = kb_let(k, k_local(k, tile.c, at), "c");
     finish_element(k, plan, &tile, chunk, k_add(k, tile.m0, i), k_add(k, tile.n0, j), value);
-    kb_loop_end(k);
-    kb_loop_end(k);
+    for (int loop = groups ? 3 : 2; loop > 0; loop--) {
+        kb_loop_end(k);
+    }
     close_tile(k, depth);
 }
 

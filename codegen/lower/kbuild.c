@@ -471,6 +471,8 @@ void kb_contract(KBuild *k, const KBContract *contract) {
     stmt->depth = contract->depth;
     stmt->c_stride = contract->c_stride;
     stmt->accumulate = contract->accumulate;
+    stmt->a_deep = contract->a_deep;
+    stmt->b_deep = contract->b_deep;
     append(k, k->scope, stmt);
 }
 

@@ -255,6 +255,15 @@ DLC_INLINE void dlc_store_u8x16(unsigned char *p, dlc_u8x16 value) {
     dlcsim_store(p, value);
 }
 
+DLCSIM_QUIET void dlc_put_pair_f32(float *p, float x, float y) {
+    if ((unsigned long long)p % 8 != 0) {
+        dlcsim_fail("dlc_put_pair_f32: the address is no multiple of 8");
+    }
+    dlcsim_touch(p, 8, 1);
+    p[0] = x;
+    p[1] = y;
+}
+
 /* ---- copies from global to shared memory that finish later */
 
 DLC_INLINE void dlc_copy16_async(void *shared, const void *global) {
@@ -262,6 +271,21 @@ DLC_INLINE void dlc_copy16_async(void *shared, const void *global) {
 }
 DLC_INLINE void dlc_copy4_async(void *shared, const void *global) {
     dlcsim_copy_async(shared, global, 4);
+}
+DLC_INLINE void dlc_copy16_async_if(void *shared, const void *global, bool inside) {
+    if (inside) {
+        dlcsim_copy_async(shared, global, 16);
+    } else {
+        dlcsim_store(shared, dlc_i32x4{{0, 0, 0, 0}});
+    }
+}
+DLC_INLINE void dlc_copy4_async_if(void *shared, const void *global, bool inside) {
+    if (inside) {
+        dlcsim_copy_async(shared, global, 4);
+    } else {
+        dlcsim_touch(shared, 4, 1);
+        __builtin_memset(shared, 0, 4);
+    }
 }
 DLC_INLINE void dlc_copy_commit() {
     dlcsim_copy_commit();

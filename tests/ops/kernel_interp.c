@@ -256,8 +256,10 @@ static void run_contract(State *s, const KStmt *stmt) {
             Val *out = &s->locals[stmt->local->id][c + i * stride + j];
             double sum = stmt->accumulate ? out->f : 0;
             for (int64_t k = 0; k < depth; k++) {
-                sum += s->locals[stmt->a_local->id][a + k * rows + i].f *
-                       s->locals[stmt->b_local->id][b + k * columns + j].f;
+                int64_t at_a = stmt->a_deep ? i * depth + k : k * rows + i;
+                int64_t at_b = stmt->b_deep ? j * depth + k : k * columns + j;
+                sum += s->locals[stmt->a_local->id][a + at_a].f *
+                       s->locals[stmt->b_local->id][b + at_b].f;
             }
             out->f = wide ? sum : (double)(float)sum;
         }

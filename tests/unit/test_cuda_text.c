@@ -311,11 +311,18 @@ static void contraction(void **state) {
     Fixture f;
     open_fixture(&f);
     const char *text = write_text(&f, make_contraction(&f.arena, DT_F32));
-    assert_before(text, "float sum_", "for (long long v_1 = 0; v_1 < 9; v_1++) {");
+    /* four stages of 8 KiB panels fit; the sums begin from zeros that are not stored, and their tile
+     * lies where the panels lay */
+    assert_before(text, "float sum_", "for (int ahead = 0; ahead < steps_1 + 3; ahead++) {");
+    assert_before(text, "dlc_copy_wait_2();", "dlc_copy4_async(&a_l1[dlc_exchange(");
+    assert_has(text, "float *const a_l1 = a_l1_stages + (ahead) % 4 * 1024;");
+    assert_has(text, "float *const a_l1_stages = (float *)(dlc_shared() + 0);");
+    assert_has(text, "float *const c_l0 = (float *)(dlc_shared() + 0);");
+    assert_int_equal(count_of(text, "c_l0["), 2);
     assert_has(text, "dlc_fma_f32(x[i], y[j], sum_");
     assert_has(text, "dlc_load_f32x4(&a_l1[dlc_exchange(");
-    /* before the sums are fetched, before the panels are written and read, before the last loop;
-     * none for the next tile, which clears what the same threads read */
+    /* before the first panels, which lie where the last tile's sums lay, in every step, and around
+     * the sums */
     assert_int_equal(count_of(text, "dlc_sync();"), 4);
     close_fixture(&f);
 }
