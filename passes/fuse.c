@@ -89,9 +89,14 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
               .func = func,
               .block = block};
     materialise_operands(&f);
+    if (!trivial) {
+        fuse_library_biases(&f);
+        fuse_library_copies(&f);
+    }
     func_renumber(func);
     fuse_collect(&f);
     if (!trivial) {
+        fuse_library_mark(&f);
         fuse_merge_all(&f);
         fuse_recompute(&f);
     }

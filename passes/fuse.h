@@ -50,6 +50,7 @@ typedef struct Unit {
     bool is_inlined;    /* absorbed: recomputed where it is read */
     bool is_recomputed; /* not stored: readers in other groups compute it again */
     bool is_forced;     /* stored although no unit of another group names it */
+    int32_t library;    /* the contraction in whose library call it is, plus 1; 0: none */
     int32_t visited;    /* stamp of the last search */
 } Unit;
 
@@ -97,6 +98,18 @@ bool fuse_needs_row(Fuse *f, int32_t group);
 
 /* fuse_recompute.c */
 void fuse_recompute(Fuse *f);
+
+/* fuse_library.c. Copies operands of large contractions that are no matrices in memory; before
+ * units are collected. */
+void fuse_library_copies(Fuse *f);
+/* Rounds a bias to 16 bits where its sum with a large product is stored so; before that. */
+void fuse_library_biases(Fuse *f);
+/* Marks the units that a library could do in one call; before groups are merged. */
+void fuse_library_mark(Fuse *f);
+/* Whether the group has a contraction that a library can do. */
+bool fuse_library_takes(Fuse *f, int32_t group);
+/* Whether a merge of the groups leaves such contractions to their libraries. */
+bool fuse_library_allows(Fuse *f, int32_t a, int32_t b);
 
 /* fuse_build.c */
 void fuse_build(Fuse *f);

@@ -221,7 +221,7 @@ static bool allowed(Fuse *f, int32_t a, int32_t b, Merge *merge) {
     if (has_root && all_updates(f, x->kind == GROUP_LOOP ? x : y)) {
         return false;
     }
-    if (!edges_fit(f, merge, a, b) || !edges_fit(f, merge, b, a)) {
+    if (!edges_fit(f, merge, a, b) || !edges_fit(f, merge, b, a) || !fuse_library_allows(f, a, b)) {
         return false;
     }
     if (merge->kind == GROUP_REDUCE) {
@@ -418,7 +418,8 @@ static void absorb(Fuse *f, int32_t producer) {
         return;
     }
     int32_t reader = only_reader(f, producer);
-    if (reader < 0 || !worth_absorbing(f, producer, reader) || would_cycle(f, producer, reader)) {
+    if (reader < 0 || !worth_absorbing(f, producer, reader) || fuse_library_takes(f, reader) ||
+        would_cycle(f, producer, reader)) {
         return;
     }
     for (size_t i = 0; i < from->units.count; i++) {

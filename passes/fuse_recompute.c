@@ -102,7 +102,7 @@ static bool collect_readers(Fuse *f, int32_t index, int32_t *readers, int32_t *o
         GroupKind kind = f->groups[group].kind;
         bool takes = user->kind == GROUP_LOOP || user->kind == GROUP_REDUCE;
         bool in_prologue = user->is_inlined && kind != GROUP_LOOP && kind != GROUP_REDUCE;
-        if (!takes || in_prologue || user->is_recomputed) {
+        if (!takes || in_prologue || user->is_recomputed || fuse_library_takes(f, group)) {
             return false;
         }
         bool known = false;

@@ -69,6 +69,7 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
                      .has_f16 = true,
+                     .has_libraries = true,
                      .merges_kernels = true,
                      .group_words = CUDA_GROUP_WORDS,
                      .flops_per_second = rows[row].flops,
