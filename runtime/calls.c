@@ -7,7 +7,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { REASONS = 16, REASON_BYTES = DEVICE_MESSAGE_BYTES, BASE_ALIGNMENT = 64, LIBRARY_BYTES = 96 };
+enum {
+    REASONS = 16,
+    REASON_BYTES = DEVICE_MESSAGE_BYTES,
+    BASE_ALIGNMENT = 64,
+    LIBRARIES = 4,
+    LIBRARY_BYTES = 64
+};
 
 /* One command's call. */
 typedef struct Call {
@@ -36,7 +42,11 @@ typedef struct Prepare {
     int32_t n_asked;
     Reason reasons[REASONS];
     int32_t n_reasons;
-    char library[LIBRARY_BYTES]; /* of the first call that one took */
+    struct {
+        char name[LIBRARY_BYTES]; /* "cuBLASLt 13.0.2" */
+        int32_t count;
+    } libraries[LIBRARIES];
+    int32_t n_libraries;
 } Prepare;
 
 static const char *const kind_names[PLAN_N_LIBRARY_KINDS] = {
@@ -195,6 +205,24 @@ static dlc_status call_bind(Prepare *p, int32_t i, const int64_t *sizes, DeviceC
     return DLC_OK;
 }
 
+/* Counts the library that does the call; what its description says behind a comma is of the call
+ * alone. */
+static void library_note(Prepare *p, const DeviceCallPlan *plan) {
+    char name[LIBRARY_BYTES] = "";
+    p->session->ops->call_describe(p->session->device, plan, name, sizeof(name));
+    name[strcspn(name, ",")] = '\0';
+    for (int32_t i = 0; i < p->n_libraries; i++) {
+        if (strcmp(p->libraries[i].name, name) == 0) {
+            p->libraries[i].count++;
+            return;
+        }
+    }
+    if (p->n_libraries < LIBRARIES) {
+        memcpy(p->libraries[p->n_libraries].name, name, sizeof(name));
+        p->libraries[p->n_libraries++].count = 1;
+    }
+}
+
 static dlc_status call_prepare(Prepare *p, int32_t i) {
     dlc_session *session = p->session;
     const PlanLibrary *library = &p->layout->tables->libraries[p->commands[i].library];
@@ -223,9 +251,8 @@ static dlc_status call_prepare(Prepare *p, int32_t i) {
         call->plan = NULL;
         return session_device_fail(session, status);
     }
-    if (p->calls->n_prepared++ == 0) {
-        session->ops->call_describe(session->device, call->plan, p->library, sizeof(p->library));
-    }
+    p->calls->n_prepared++;
+    library_note(p, call->plan);
     for (int32_t k = 1; k <= library->more; k++) {
         p->calls->items[i + k].covered = true;
     }
@@ -238,8 +265,10 @@ static void calls_report(const Prepare *p) {
     const char *entry = plan_text(session->file, p->layout->entry->name);
     if (p->calls->n_prepared > 0 && !session->said_library) {
         session->said_library = true;
-        context_log(session->context, DLC_LOG_INFO, "%s: %d of %d library calls by %s", entry,
-                    p->calls->n_prepared, p->n_asked, p->library);
+        for (int32_t i = 0; i < p->n_libraries; i++) {
+            context_log(session->context, DLC_LOG_INFO, "%s: %d of %d calls by %s", entry,
+                        p->libraries[i].count, p->n_asked, p->libraries[i].name);
+        }
     }
     for (int32_t i = 0; i < p->n_reasons; i++) {
         const Reason *reason = &p->reasons[i];

@@ -16,7 +16,7 @@ if ! diff "$work/device" "$work/host"; then
     echo "prelude.cuh (<) and prelude_host.hpp (>) have different functions"
     failed=1
 fi
-for library in libcuda.so.1 libnvrtc.so.13 libcudnn.so.9; do
+for library in libcuda.so.1 libnvrtc.so.13 libcudnn.so.9 libcublasLt.so.13; do
     nm -D --defined-only "$folder/$library" >"$work/$library"
 done
 has() {
@@ -33,5 +33,8 @@ for name in $(grep -ohE '"nvrtc[A-Z][A-Za-z0-9_]+"' "$root/runtime/cuda/nvrtc.de
 done
 for name in $(grep -ohE '"cudnn[A-Z][A-Za-z0-9_]+"' "$root/runtime/cuda/cudnn.def" | tr -d '"'); do
     has libcudnn.so.9 "$name"
+done
+for name in $(grep -ohE '"cublasLt[A-Z][A-Za-z0-9_]+"' "$root/runtime/cuda/cublaslt.def" | tr -d '"'); do
+    has libcublasLt.so.13 "$name"
 done
 exit $failed
