@@ -8,6 +8,7 @@
 
 static dlc_status non_finite(dlc_session *session, EntryState *entry) {
     double loss = session_loss(session, entry);
+    loss = isnan(loss) ? NAN : loss; /* without a sign */
     char where[1024];
     session_find_non_finite(session, entry, where, sizeof(where));
     return context_fail(session->context, DLC_ERROR_NON_FINITE,

@@ -166,7 +166,7 @@ EXPORT Result cuDeviceGetUuid_v2(Uuid *uuid, int device);
 Result cuDeviceGetUuid_v2(Uuid *uuid, int device) {
     Result result = device_check(enter(), device);
     for (int i = 0; i < 16 && result == SIM_SUCCESS; i++) {
-        uuid->bytes[i] = (char)(i == 0 ? device + 1 : 17 * i);
+        uuid->bytes[i] = (char)(i == 0 ? settings.shown[device] + 1 : 17 * i);
     }
     return leave(result);
 }

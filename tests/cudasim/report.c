@@ -16,11 +16,31 @@ static int64_t setting(const char *name, int64_t otherwise) {
     return text && text[0] ? strtoll(text, NULL, 10) : otherwise;
 }
 
+/* CUDA_VISIBLE_DEVICES, as the driver reads it: numbers up to the first that is none. */
+static void devices_shown(void) {
+    const char *text = getenv("CUDA_VISIBLE_DEVICES");
+    int there = settings.devices, n = 0;
+    for (int i = 0; i < MAX_DEVICES; i++) {
+        settings.shown[i] = i;
+    }
+    while (text && n < MAX_DEVICES) {
+        char *end;
+        long number = strtol(text, &end, 10);
+        if (end == text || number < 0 || number >= there) {
+            break;
+        }
+        settings.shown[n++] = (int)number;
+        text = *end == ',' ? end + 1 : "";
+    }
+    settings.devices = text ? n : there;
+}
+
 void settings_read(void) {
     settings.devices = (int)setting("DLC_CUDASIM_DEVICES", 1);
     settings.devices = settings.devices < 0             ? 0
                        : settings.devices > MAX_DEVICES ? MAX_DEVICES
                                                         : settings.devices;
+    devices_shown();
     settings.arch = (int)setting("DLC_CUDASIM_ARCH", 90);
     settings.driver = (int)setting("DLC_CUDASIM_DRIVER", 13000);
     settings.memory = (uint64_t)setting("DLC_CUDASIM_MEMORY", 4096) << 20;

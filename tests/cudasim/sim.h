@@ -70,6 +70,7 @@ typedef struct Ctx Ctx;
 
 typedef struct Settings {
     int devices, arch, driver;
+    int shown[8]; /* which of them each device number is: CUDA_VISIBLE_DEVICES */
     uint64_t memory, seed;
     int switch_every; /* of shared accesses, on average; 0: never */
     int order;        /* ORDER_… */
