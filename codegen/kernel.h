@@ -143,6 +143,11 @@ struct Kernel {
     KLocal **locals;
     int32_t n_locals;
     double flops, bytes; /* at nominal dims, for bench */
+    /* Most launches of it that may be done as one (PLAN_COMMAND_GROUPED); 0: it is launched alone.
+     * Not identity: the schedule says so when it knows them all. Buffer b is the same throughout
+     * every group where bit b of `common` is set. */
+    int32_t group;
+    uint64_t common;
 };
 
 /* Text form; also the identity. Size parameters are printed by number, so that two kernels that

@@ -226,6 +226,9 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
     if (machine->merges_kernels) {
         schedule_merge(writer, tables, pool);
     }
+    if (machine->group_words > 0) {
+        schedule_group(module, machine, writer, tables, pool);
+    }
     if (blocks) {
         nominals_restore(module, saved);
     }

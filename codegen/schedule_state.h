@@ -119,5 +119,8 @@ void schedule_analyse(Schedule *s);
 /* -- schedule_merge.c, schedule_group.c: over all entries, when their commands are written. */
 /* One kernel for those that differ in lengths and strides alone. */
 void schedule_merge(PlanWriter *writer, TargetTables *tables, KernelPool *pool);
+/* Independent launches of one kernel next to each other, marked as groups. */
+void schedule_group(const Module *module, const Machine *machine, PlanWriter *writer,
+                    TargetTables *tables, KernelPool *pool);
 
 #endif

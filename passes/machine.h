@@ -25,8 +25,8 @@ typedef struct Machine {
      * may choose. */
     bool has_bf16, has_f16;
     /* A kernel is dear to compile: those that differ in lengths alone are to be one, which gets the
-     * lengths as size parameters. Launches that depend on nothing of each other may be done as one,
-     * with a table of this many words; 0: they may not. */
+     * lengths as size parameters. Launches that depend on nothing of each other may be done as one
+     * with so many words of arguments; 0: they may not. */
     bool merges_kernels;
     int32_t group_words;
     bool has_libraries; /* a vendor's library may do what one call of it can say */

@@ -7,7 +7,14 @@
  * the fault word if has_faults, then global scratch if scratch_bytes is not 0 (blocks *
  * scratch_bytes). Blocks are one-dimensional, of `threads` threads; block x does tiles x, x +
  * gridDim.x, …, so any grid gives the same bits. Its shared memory is the one dynamic block of
- * `shared_bytes`. */
+ * `shared_bytes`.
+ *
+ * A kernel with a `group` does up to that many launches as one: `NAME(long long tiles, long long
+ * members, DlcGroup group, T0 *b0, …, DlcFault *fault, unsigned char *scratch)`, of the buffers only
+ * those that `common` names: they are the same for all members. `group` is passed by value: `group`
+ * words, of which word m is the number of member m's first tile among all their tiles, then for each
+ * member its other buffers and its sizes; CUDA_GROUP_BYTES at most, with the common ones. Alone, a
+ * launch is a group of one. */
 #ifndef DLC_RUNTIME_CUDA_IMAGE_H
 #define DLC_RUNTIME_CUDA_IMAGE_H
 
@@ -15,7 +22,7 @@
 
 #define CUDA_IMAGE_MAGIC "DLCCUDA\n"
 
-enum { CUDA_IMAGE_VERSION = 1, CUDA_NAME_BYTES = 64 };
+enum { CUDA_IMAGE_VERSION = 2, CUDA_NAME_BYTES = 64, CUDA_GROUP_BYTES = 3840 };
 
 typedef struct CudaBlob {
     uint64_t offset, size; /* size 0: absent; texts are followed by a NUL that size leaves out */
@@ -46,7 +53,8 @@ typedef struct CudaKernel {
     int64_t scratch_bytes; /* global, a block */
     /* What ptxas said, for reports and for checking launches; -1: not compiled. */
     int32_t registers, stack_bytes, spill_bytes;
-    int32_t reserved;
+    int32_t group;   /* most members; 0: launched alone */
+    uint64_t common; /* bit b: buffer b */
 } CudaKernel;
 
 #endif

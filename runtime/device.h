@@ -91,6 +91,10 @@ struct DeviceOps {
     void (*call_free)(Device *device, DeviceCallPlan *plan);
     /* Which library does it, for people: "cuBLASLt 13.0, algorithm 21". */
     void (*call_describe)(Device *device, const DeviceCallPlan *plan, char *out, size_t n_out);
+    /* `n` launches of one kernel that depend on nothing of each other, in any order or at once.
+     * NULL: launch them one by one. */
+    dlc_status (*launch_group)(Device *device, DeviceModule *module, const DeviceLaunch *launches,
+                               int32_t n);
     /* Waits for all work; gives the first fault by order of launch and tile since the last finish
      * (site 0: none) and clears it. */
     dlc_status (*finish)(Device *device, KernelFault *fault);

@@ -21,6 +21,7 @@ typedef struct Walk {
     const Calls *calls; /* NULL: kernels do all launches */
     const PlanCommand *commands;
     int32_t n_commands;
+    int32_t last; /* commands from here on are not run */
     RunLoop loops[PLAN_MAX_LOOP_DEPTH];
     int32_t depth;
 } Walk;
@@ -239,31 +240,70 @@ static dlc_status call_run(Walk *walk, int32_t i) {
     return status;
 }
 
-static dlc_status launch_run(Walk *walk, int32_t i) {
+/* What launch `i` asks of the device; its buffers are put at `buffers`. */
+static dlc_status launch_make(Walk *walk, int32_t i, void **buffers, DeviceLaunch *out) {
     dlc_session *session = walk->session;
     const Layout *layout = walk->layout;
     const PlanCommand *command = &walk->commands[i];
+    const PlanKernel *kernel = &layout->tables->kernels[command->kernel];
+    for (int32_t r = 0; r < command->n_refs; r++) {
+        buffers[r] = ref_address(walk, i, r, 0);
+        if (!buffers[r]) {
+            return outside(session);
+        }
+    }
+    *out = (DeviceLaunch){.entry = kernel->entry,
+                          .buffers = buffers,
+                          .sizes = layout->sizes + layout->first_size[i],
+                          .n_buffers = command->n_refs,
+                          .n_sizes = command->n_sizes,
+                          .tiles = layout->extent[i],
+                          .work = layout->work[i]};
+    session->may_fault = session->may_fault || kernel->has_faults;
+    return DLC_OK;
+}
+
+/* Launches from `i` on that the device does as one group. Where each command's results are looked
+ * at or poisoned, each is run by itself. */
+static int32_t group_length(const Walk *walk, int32_t i) {
+    const dlc_session *session = walk->session;
+    int32_t n = 1;
+    bool together = session->ops->launch_group && !session->poison && !session->replaying;
+    while (together && i + n < walk->last && walk->commands[i + n].kind == PLAN_LAUNCH &&
+           walk->commands[i + n].flags & PLAN_COMMAND_GROUPED) {
+        n++;
+    }
+    return n;
+}
+
+static dlc_status group_run(Walk *walk, int32_t i, int32_t n) {
+    dlc_session *session = walk->session;
+    void **buffers = session->launch_buffers;
+    for (int32_t m = 0; m < n; m++) {
+        dlc_status status = launch_make(walk, i + m, buffers, &session->launches[m]);
+        if (status != DLC_OK) {
+            return status;
+        }
+        buffers += walk->commands[i + m].n_refs;
+    }
+    dlc_status status =
+        session->ops->launch_group(session->device, session->module, session->launches, n);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+static dlc_status launch_run(Walk *walk, int32_t i) {
+    dlc_session *session = walk->session;
+    DeviceLaunch launch;
     if (calls_cover(walk->calls, i)) {
         return DLC_OK;
     }
     if (calls_have(walk->calls, i)) {
         return call_run(walk, i);
     }
-    const PlanKernel *kernel = &layout->tables->kernels[command->kernel];
-    for (int32_t r = 0; r < command->n_refs; r++) {
-        session->launch_buffers[r] = ref_address(walk, i, r, 0);
-        if (!session->launch_buffers[r]) {
-            return outside(session);
-        }
+    dlc_status made = launch_make(walk, i, session->launch_buffers, &launch);
+    if (made != DLC_OK) {
+        return made;
     }
-    DeviceLaunch launch = {.entry = kernel->entry,
-                           .buffers = session->launch_buffers,
-                           .sizes = layout->sizes + layout->first_size[i],
-                           .n_buffers = command->n_refs,
-                           .n_sizes = command->n_sizes,
-                           .tiles = layout->extent[i],
-                           .work = layout->work[i]};
-    session->may_fault = session->may_fault || kernel->has_faults;
     dlc_status status = session->ops->launch(session->device, session->module, &launch);
     if (status != DLC_OK) {
         return session_device_fail(session, status);
@@ -404,8 +444,15 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     dlc_status status = DLC_OK;
     bool flag;
     const uint8_t *at;
+    int32_t n_group;
     switch (command->kind) {
     case PLAN_LAUNCH:
+        n_group = group_length(walk, *i);
+        if (n_group > 1) {
+            status = group_run(walk, *i, n_group);
+            *i += n_group;
+            return status;
+        }
         status = launch_run(walk, *i);
         break;
     case PLAN_COPY:
@@ -450,7 +497,8 @@ dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first,
                  .layout = entry->layout,
                  .calls = entry->slots[0].calls,
                  .commands = session->tables->commands + entry->record->first_command,
-                 .n_commands = entry->record->n_commands};
+                 .n_commands = entry->record->n_commands,
+                 .last = last};
     for (int32_t i = first; i < last;) {
         int32_t now = i;
         dlc_status status = DLC_OK;

@@ -234,7 +234,10 @@ typedef enum PlanCommandKind {
 
 enum {
     PLAN_COMMAND_REVERSE = 1, /* LOOP: the index runs downwards */
-    PLAN_COMMAND_WHILE = 2    /* LOOP: no count; `limit` iterations at most (0: any) */
+    PLAN_COMMAND_WHILE = 2,   /* LOOP: no count; `limit` iterations at most (0: any) */
+    /* LAUNCH: of the same kernel as the launch before it, and independent of it and of all others
+     * of the group that it continues: they may run in any order, or at once. */
+    PLAN_COMMAND_GROUPED = 4
 };
 
 typedef struct PlanCommand {

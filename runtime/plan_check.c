@@ -225,8 +225,16 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
     if (!library_use_ok(c, entry, command)) {
         return false;
     }
-    if (command->flags < 0 || command->flags > 3) {
+    if (command->flags < 0 || command->flags > 7) {
         return fail(c, command, "a command is malformed");
+    }
+    if (command->flags & PLAN_COMMAND_GROUPED) {
+        bool is_first = command == tables->commands + entry->first_command;
+        if (command->kind != PLAN_LAUNCH || command->library >= 0 || is_first ||
+            command[-1].kind != PLAN_LAUNCH || command[-1].kernel != command->kernel ||
+            command[-1].library >= 0) {
+            return fail(c, command, "a group of different launches");
+        }
     }
     if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
         return fail(c, command, "swaps are outside their section");

@@ -93,6 +93,9 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
         str_add(out, ", ");
         add_program(file, command->other, out);
     }
+    if (command->flags & PLAN_COMMAND_GROUPED) {
+        str_add(out, " grouped");
+    }
     if (command->flags & PLAN_COMMAND_REVERSE) {
         str_add(out, " reverse");
     }

@@ -102,8 +102,9 @@ struct dlc_session {
     uint8_t *number_memory;   /* NUMBER_STRIDE bytes a number that an entry gives … */
     uint8_t *number_host;     /* … and as read after a run; unused where memory is the host's */
     uint8_t **bases;          /* [most buffers of an entry] */
-    void **launch_buffers;    /* [most refs of a command] */
-    int32_t max_buffers, max_refs, max_scalars, max_numbers;
+    void **launch_buffers;    /* [most refs of a group's commands] */
+    DeviceLaunch *launches;   /* [most commands of a group] */
+    int32_t max_buffers, max_refs, max_group, max_scalars, max_numbers;
     void *staging; /* host memory on the way to and from the device */
     int64_t staging_bytes;
     EntryState *last;             /* whose results the arena holds */

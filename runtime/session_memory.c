@@ -332,6 +332,7 @@ int64_t session_table_bytes(const dlc_session *session) {
     bytes += session->file->n_dims * (int64_t)(sizeof(int64_t) + sizeof(bool));
     bytes += session->max_buffers * (int64_t)(sizeof(uint8_t *) * (session->guarded ? 2 : 1));
     bytes += session->max_refs * (int64_t)sizeof(void *);
+    bytes += session->max_group * (int64_t)sizeof(DeviceLaunch);
     bytes += session->max_scalars * SCALAR_STRIDE + session->max_numbers * NUMBER_STRIDE;
     for (int64_t i = 0; i < session->tables->n_entries; i++) {
         const EntryState *entry = &session->entries[i];

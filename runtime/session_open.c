@@ -49,8 +49,14 @@ static dlc_status entries_create(dlc_session *session) {
         session->max_scalars = larger(session->max_scalars, entry->n_scalars);
         session->max_numbers = larger(session->max_numbers, entry->n_numbers);
     }
+    int32_t n_refs = 0, n_group = 0;
     for (int64_t i = 0; i < tables->n_commands; i++) {
-        session->max_refs = larger(session->max_refs, tables->commands[i].n_refs);
+        const PlanCommand *command = &tables->commands[i];
+        bool joins = command->kind == PLAN_LAUNCH && command->flags & PLAN_COMMAND_GROUPED;
+        n_refs = command->n_refs + (joins ? n_refs : 0);
+        n_group = 1 + (joins ? n_group : 0);
+        session->max_refs = larger(session->max_refs, n_refs);
+        session->max_group = larger(session->max_group, n_group);
     }
     return DLC_OK;
 }
@@ -63,13 +69,14 @@ static dlc_status blocks_create(dlc_session *session) {
     size_t n_numbers = (size_t)session->max_numbers * NUMBER_STRIDE;
     session->bases = memory_new(allocator, n_buffers, sizeof(uint8_t *));
     session->launch_buffers = memory_new(allocator, (size_t)session->max_refs, sizeof(void *));
+    session->launches = memory_new(allocator, (size_t)session->max_group, sizeof(DeviceLaunch));
     session->scalar_host = memory_new(allocator, n_scalars, 1);
     session->number_host = memory_new(allocator, n_numbers, 1);
     if (session->guarded) {
         session->apart = memory_new(allocator, n_buffers, sizeof(uint8_t *));
     }
-    if (!session->bases || !session->launch_buffers || !session->scalar_host ||
-        !session->number_host || (session->guarded && !session->apart)) {
+    if (!session->bases || !session->launch_buffers || !session->launches ||
+        !session->scalar_host || !session->number_host || (session->guarded && !session->apart)) {
         return context_out_of_memory(session->context);
     }
     session->scalar_memory = session->ops->alloc(session->device, n_scalars);
@@ -231,9 +238,10 @@ void dlc_session_destroy(dlc_session *session) {
         }
     }
     device_close(session);
-    void *const parts[] = {session->variables,   session->dims,        session->dim_is_shared,
-                           session->entries,     session->bases,       session->launch_buffers,
-                           session->scalar_host, session->number_host, session->apart};
+    void *const parts[] = {session->variables, session->dims,        session->dim_is_shared,
+                           session->entries,   session->bases,       session->launch_buffers,
+                           session->launches,  session->scalar_host, session->number_host,
+                           session->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);
     }

@@ -7,8 +7,9 @@
 #include "runtime/cuda_image.h"
 
 enum { CUDA_MESSAGE_BYTES = 512 };
-/* Words of the table of a group's members: arguments of a kernel are 4 KiB at most, on any card. */
-enum { CUDA_GROUP_WORDS = 448 };
+/* Words that a group's members and what they have in common take: arguments of a kernel are 4 KiB
+ * at most, on any card. */
+enum { CUDA_GROUP_WORDS = CUDA_GROUP_BYTES / 8 };
 
 /* machine.c */
 dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *message);

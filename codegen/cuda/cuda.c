@@ -84,6 +84,8 @@ static void record_kernel(const EmitJob *job, int32_t index, const CudaTextInfo 
     record->threads = info->threads;
     record->n_buffers = job->kernels[index]->n_buffers;
     record->n_sizes = job->kernels[index]->n_sizes;
+    record->group = job->kernels[index]->group;
+    record->common = job->kernels[index]->common;
     record->has_faults = info->has_faults;
     record->shared_bytes = info->shared_bytes;
     record->scratch_bytes = info->scratch_bytes;

@@ -2,6 +2,23 @@
  * arithmetic with scalar.def's conventions, and scalar operations that are no single C operator. Shared,
  * as text, by the device and by the simulated device; vecmath's functions follow it. */
 
+/* ---- groups of launches (runtime/cuda_image.h) */
+
+template <int N> struct DlcGroup {
+    long long words[N];
+};
+/* The member of a group that tile number `tile` is of: first[m] is the first tile of member m. */
+DLC_INLINE int dlc_group_find(const long long *first, long long members, long long tile) {
+    int low = 0, high = (int)members - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        bool behind = first[middle] <= tile;
+        low = behind ? middle : low;
+        high = behind ? high : middle - 1;
+    }
+    return low;
+}
+
 /* ---- half-precision formats */
 
 DLC_INLINE float dlc_bf16_to_f32(unsigned short h) {

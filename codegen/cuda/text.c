@@ -4,17 +4,42 @@
 #include "codegen/cuda/text_state.h"
 #include <stdlib.h>
 
+static bool is_common(const Kernel *kernel, int32_t buffer) {
+    return kernel->group == 0 || kernel->common >> buffer & 1;
+}
+
+static void buffer_type(Text *t, int32_t buffer) {
+    const KBuffer *b = &t->kernel->buffers[buffer];
+    str_addf(t->out, "%s%s *", b->is_written ? "" : "const ", text_memory_type(b->dtype));
+}
+
+/* Words that the table of a group has for each member, beside the number of its first tile. */
+static int32_t member_words(const Kernel *kernel) {
+    int32_t words = kernel->n_sizes;
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        words += !is_common(kernel, i);
+    }
+    return words;
+}
+
 static void signature(Text *t, const char *name) {
     const Kernel *kernel = t->kernel;
     str_addf(t->out, "/* %s */\n", kernel->name ? kernel->name : name);
     /* Two blocks a processor: told nothing, ptxas spills a few bytes to fit three or more. */
     str_addf(t->out, "extern \"C\" __global__ __launch_bounds__(%d, 2) void %s(long long tiles",
              t->threads, name);
-    for (int32_t i = 0; i < kernel->n_buffers; i++) {
-        str_addf(t->out, ", %s%s *b%d", kernel->buffers[i].is_written ? "" : "const ",
-                 text_memory_type(kernel->buffers[i].dtype), i);
+    if (kernel->group > 0) {
+        str_addf(t->out, ", long long members, const __grid_constant__ DlcGroup<%d> group",
+                 kernel->group * (1 + member_words(kernel)));
     }
-    for (int32_t i = 0; i < kernel->n_sizes; i++) {
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        if (is_common(kernel, i)) {
+            str_add(t->out, ", ");
+            buffer_type(t, i);
+            str_addf(t->out, "b%d", i);
+        }
+    }
+    for (int32_t i = 0; kernel->group == 0 && i < kernel->n_sizes; i++) {
         str_addf(t->out, ", long long s%d", i);
     }
     str_add(t->out, t->has_faults ? ", DlcFault *fault" : "");
@@ -107,13 +132,42 @@ static const KStmt *grid_indices(Text *t) {
     return stmt;
 }
 
+/* A group's tiles are numbered through: the member that this one is of, its own number in it, and
+ * what the member has for buffers and sizes. */
+static void member(Text *t) {
+    const Kernel *kernel = t->kernel;
+    int32_t words = member_words(kernel), at = 0;
+    text_line(t, "const int member = dlc_group_find(group.words, members, any);");
+    text_line(t, "const long long tile = any - group.words[member];");
+    if (words > 0) {
+        text_line(t, "const int own = %d + member * %d;", kernel->group, words);
+    }
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        if (!is_common(kernel, i)) {
+            text_begin(t);
+            buffer_type(t, i);
+            str_addf(t->out, "const b%d = (", i);
+            buffer_type(t, i);
+            str_addf(t->out, ")group.words[own + %d];\n", at++);
+        }
+    }
+    for (int32_t i = 0; i < kernel->n_sizes; i++) {
+        text_line(t, "const long long s%d = group.words[own + %d];", i, at++);
+    }
+}
+
 static void body(Text *t) {
     Str *out = t->out, inner;
     str_init(&inner, out->allocator);
     t->out = &inner;
     t->indent = 1;
-    text_line(t, "for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {");
+    const char *tile = t->kernel->group > 0 ? "any" : "tile";
+    text_line(t, "for (long long %s = dlc_block(); %s < tiles; %s += dlc_blocks()) {", tile, tile,
+              tile);
     t->indent++;
+    if (t->kernel->group > 0) {
+        member(t);
+    }
     text_stmts(t, grid_indices(t), TEAM_BLOCK);
     t->indent--;
     text_line(t, "}");

@@ -210,11 +210,11 @@ const KExpr *k_size(KBuild *k, const Size *size) {
     return sum_intern(k, &sum);
 }
 
-/* An atom, so that it stays where a constant would be folded; what is provable of it is known. */
+/* An atom, so that it stays where a constant would be folded. Its value is no part of any proof: it
+ * must not decide the text. */
 const KExpr *k_parameter(KBuild *k, int64_t value) {
     Node node = {.e = {.kind = KE_SIZE, .dtype = DT_I64, .integer = value}};
     node.is_natural = true;
-    node.last = size_const(k->context, value);
     return index_atom(k, &node);
 }
 

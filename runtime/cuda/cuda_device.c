@@ -368,6 +368,7 @@ const DeviceOps device_cuda = {
     .unload = cuda_unload,
     .reserve = cuda_reserve,
     .launch = cuda_launch,
+    .launch_group = cuda_launch_group,
     .call_prepare = cuda_call_prepare,
     .call = cuda_call,
     .call_free = cuda_call_free,

@@ -104,6 +104,14 @@ static bool unit_ok(const Check *check, const CudaUnit *unit) {
            blob_ok(check, &unit->ptx, true, "PTX text");
 }
 
+int32_t cuda_member_words(const CudaKernel *kernel) {
+    int32_t words = kernel->n_sizes;
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        words += i >= CUDA_MAX_COMMON || !(kernel->common >> i & 1);
+    }
+    return words;
+}
+
 static bool kernel_ok(const Check *check, const CudaImageHeader *header, const CudaKernel *kernel) {
     if (!name_ok(kernel->name)) {
         return bad(check, "a kernel's name", 0);
@@ -118,6 +126,14 @@ static bool kernel_ok(const Check *check, const CudaImageHeader *header, const C
         kernel->n_sizes > CUDA_MAX_PARAMETERS ||
         kernel->n_buffers + kernel->n_sizes > CUDA_MAX_PARAMETERS) {
         return bad(check, "a kernel's parameters", kernel->n_buffers);
+    }
+    int64_t words = cuda_member_words(kernel);
+    if (kernel->group < 0 || kernel->group > CUDA_GROUP_BYTES / 8 ||
+        (kernel->group > 0 &&
+         (kernel->n_buffers > CUDA_MAX_COMMON ||
+          kernel->group * (1 + words) + kernel->n_sizes + kernel->n_buffers - words >
+              CUDA_GROUP_BYTES / 8))) {
+        return bad(check, "a kernel's group", kernel->group);
     }
     if (kernel->has_faults < 0 || kernel->has_faults > 1) {
         return bad(check, "a kernel's flags", kernel->has_faults);

@@ -6,7 +6,13 @@
 #include "runtime/context.h"
 #include "runtime/cuda_image.h"
 
-enum { CUDA_MAX_PARAMETERS = 500 }; /* 4 KiB of kernel parameters, less the fixed ones */
+enum {
+    CUDA_MAX_PARAMETERS = 500, /* 4 KiB of kernel parameters, less the fixed ones */
+    CUDA_MAX_COMMON = 64       /* buffers of a kernel that has groups */
+};
+
+/* Words of a member of a group, beside its first tile. */
+int32_t cuda_member_words(const CudaKernel *kernel);
 
 typedef struct CudaImage {
     const uint8_t *bytes; /* the caller's */

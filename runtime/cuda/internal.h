@@ -108,6 +108,8 @@ int64_t cuda_overhead_bytes(Device *base);
 dlc_status cuda_load(Device *base, const uint8_t *image, size_t n_image, DeviceModule **out);
 void cuda_unload(Device *base, DeviceModule *module);
 dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *launch);
+dlc_status cuda_launch_group(Device *base, DeviceModule *module, const DeviceLaunch *launches,
+                             int32_t n);
 /* Inside enter and leave: loads the run side's own kernels. */
 dlc_status cuda_builtins_load(CudaDevice *device);
 

@@ -15,7 +15,7 @@ enum {
     SHARED_WITHOUT_ASKING = 48 << 10,
     MAX_GRID = INT32_MAX,
     MAX_OPTIONS = 64,
-    FIXED_PARAMETERS = 3 /* tiles, fault, scratch */
+    FIXED_PARAMETERS = 5 /* tiles, members, their table, fault, scratch */
 };
 
 typedef struct KernelHandle {
@@ -24,6 +24,8 @@ typedef struct KernelHandle {
     int32_t n_buffers, n_sizes;
     bool has_faults;
     int64_t scratch_bytes;
+    int32_t group, member_words; /* most launches done as one, and words of each; 0: none */
+    uint64_t common;
 } KernelHandle;
 
 struct DeviceModule {
@@ -31,6 +33,7 @@ struct DeviceModule {
     CudaModule *units;
     KernelHandle *kernels;
     void **parameters; /* room for the longest list */
+    long long words[CUDA_GROUP_BYTES / 8];
 };
 
 typedef struct Load {
@@ -285,7 +288,10 @@ static dlc_status kernel_ready(Load *load, uint32_t i) {
                              .n_buffers = kernel->n_buffers,
                              .n_sizes = kernel->n_sizes,
                              .has_faults = kernel->has_faults != 0,
-                             .scratch_bytes = kernel->scratch_bytes};
+                             .scratch_bytes = kernel->scratch_bytes,
+                             .group = kernel->group,
+                             .member_words = cuda_member_words(kernel),
+                             .common = kernel->common};
     if (kernel->shared_bytes > device->shared_limit) {
         return cuda_fail(device, DLC_ERROR_UNSUPPORTED,
                          "kernel %s needs %d bytes of shared memory, a block has %d on %s: compile "
@@ -467,26 +473,113 @@ static dlc_status grid_of(CudaDevice *device, const KernelHandle *kernel, int64_
     return DLC_OK;
 }
 
-dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *launch) {
-    CudaDevice *device = (CudaDevice *)base;
+static dlc_status kernel_of(CudaDevice *device, DeviceModule *module, const DeviceLaunch *launch,
+                            const KernelHandle **out) {
     int32_t index = cuda_image_kernel(&module->header, launch->entry);
     if (index < 0) {
         return cuda_fail(device, DLC_ERROR_FORMAT, "no kernel at offset %" PRId64 " of the image",
                          launch->entry);
     }
-    const KernelHandle *kernel = &module->kernels[index];
+    const KernelHandle *kernel = *out = &module->kernels[index];
     if (kernel->n_buffers != launch->n_buffers || kernel->n_sizes != launch->n_sizes) {
         return cuda_fail(device, DLC_ERROR_FORMAT,
                          "a kernel takes %d buffers and %d sizes, the plan gives %d and %d",
                          kernel->n_buffers, kernel->n_sizes, launch->n_buffers, launch->n_sizes);
     }
-    if (launch->tiles <= 0) {
-        return DLC_OK;
-    }
+    return DLC_OK;
+}
+
+/* With the parameters in module->parameters. */
+static dlc_status kernel_launch(CudaDevice *device, DeviceModule *module,
+                                const KernelHandle *kernel, int64_t tiles) {
     unsigned int grid = 0;
-    dlc_status status = grid_of(device, kernel, launch->tiles, &grid);
+    dlc_status status = grid_of(device, kernel, tiles, &grid);
+    if (status == DLC_OK) {
+        status = cuda_enter(device);
+    }
     if (status != DLC_OK) {
         return status;
+    }
+    status = cuda_check(device,
+                        device->driver.launch(kernel->function, grid, 1, 1, kernel->threads, 1, 1,
+                                              kernel->shared_bytes, device->stream,
+                                              module->parameters, NULL),
+                        "cuLaunchKernel");
+    return cuda_leave(device, status);
+}
+
+static void fixed_parameters(CudaDevice *device, const KernelHandle *kernel, void **parameter) {
+    if (kernel->has_faults) {
+        *parameter++ = &device->fault;
+    }
+    if (kernel->scratch_bytes > 0) {
+        *parameter++ = &device->scratch;
+    }
+}
+
+/* Whether what the kernel takes to be the same for all members is. */
+static bool joins(const KernelHandle *kernel, const DeviceLaunch *first, const DeviceLaunch *next) {
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        if (kernel->common >> i & 1 && first->buffers[i] != next->buffers[i]) {
+            return false;
+        }
+    }
+    return first->entry == next->entry && first->n_buffers == next->n_buffers &&
+           first->n_sizes == next->n_sizes;
+}
+
+/* As many of the launches as go in one; *out_done: how many. */
+static dlc_status group_launch(CudaDevice *device, DeviceModule *module, const KernelHandle *kernel,
+                               const DeviceLaunch *launches, int32_t n, int32_t *out_done) {
+    long long *words = module->words, tiles = 0, members = 0;
+    int32_t done = 0;
+    for (; done < n && members < kernel->group; done++) {
+        const DeviceLaunch *launch = &launches[done];
+        if (!joins(kernel, &launches[0], launch)) {
+            break;
+        }
+        if (launch->tiles <= 0) {
+            continue;
+        }
+        long long *own = words + kernel->group + members * kernel->member_words;
+        for (int32_t i = 0; i < launch->n_buffers; i++) {
+            if (!(kernel->common >> i & 1)) {
+                *own++ = (long long)(uintptr_t)launch->buffers[i];
+            }
+        }
+        for (int32_t i = 0; i < launch->n_sizes; i++) {
+            *own++ = launch->sizes[i];
+        }
+        words[members++] = tiles;
+        tiles += launch->tiles;
+    }
+    *out_done = done;
+    if (members == 0) {
+        return DLC_OK;
+    }
+    void **parameter = module->parameters;
+    *parameter++ = &tiles;
+    *parameter++ = &members;
+    *parameter++ = words;
+    for (int32_t i = 0; i < kernel->n_buffers; i++) {
+        if (kernel->common >> i & 1) {
+            *parameter++ = (void *)(uintptr_t)&launches[0].buffers[i];
+        }
+    }
+    fixed_parameters(device, kernel, parameter);
+    return kernel_launch(device, module, kernel, tiles);
+}
+
+dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *launch) {
+    CudaDevice *device = (CudaDevice *)base;
+    const KernelHandle *kernel;
+    dlc_status status = kernel_of(device, module, launch, &kernel);
+    if (status != DLC_OK || launch->tiles <= 0) {
+        return status;
+    }
+    if (kernel->group > 0) {
+        int32_t done;
+        return group_launch(device, module, kernel, launch, 1, &done);
     }
     long long tiles = launch->tiles;
     void **parameter = module->parameters;
@@ -497,20 +590,24 @@ dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *l
     for (int32_t i = 0; i < launch->n_sizes; i++) {
         *parameter++ = (void *)(uintptr_t)&launch->sizes[i];
     }
-    if (kernel->has_faults) {
-        *parameter++ = &device->fault;
+    fixed_parameters(device, kernel, parameter);
+    return kernel_launch(device, module, kernel, tiles);
+}
+
+dlc_status cuda_launch_group(Device *base, DeviceModule *module, const DeviceLaunch *launches,
+                             int32_t n) {
+    CudaDevice *device = (CudaDevice *)base;
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; i < n && status == DLC_OK;) {
+        const KernelHandle *kernel;
+        int32_t done = 1;
+        status = kernel_of(device, module, &launches[i], &kernel);
+        if (status == DLC_OK) {
+            status = kernel->group > 0
+                         ? group_launch(device, module, kernel, &launches[i], n - i, &done)
+                         : cuda_launch(base, module, &launches[i]);
+        }
+        i += done;
     }
-    if (kernel->scratch_bytes > 0) {
-        *parameter++ = &device->scratch;
-    }
-    status = cuda_enter(device);
-    if (status != DLC_OK) {
-        return status;
-    }
-    status = cuda_check(device,
-                        device->driver.launch(kernel->function, grid, 1, 1, kernel->threads, 1, 1,
-                                              kernel->shared_bytes, device->stream,
-                                              module->parameters, NULL),
-                        "cuLaunchKernel");
-    return cuda_leave(device, status);
+    return status;
 }

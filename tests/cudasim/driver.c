@@ -733,19 +733,23 @@ Result cuLaunchKernel(void *handle, unsigned grid_x, unsigned grid_y, unsigned g
     while (function->sizes[work.n_values]) {
         work.n_values++;
     }
-    work.values = calloc((size_t)work.n_values + 1, 16);
+    work.values = calloc(work_value_at(&work, work.n_values) + 16, 1);
     if (!work.values || work.n_values > MAX_PARAMETERS) {
         free(work.values);
         return leave(SIM_OUT_OF_MEMORY);
     }
+    size_t n_bytes = 0;
     for (int i = 0; i < work.n_values; i++) {
-        if (function->sizes[i] > 16) {
-            report("kernel %s: parameter %d has %u bytes", function->kernel->name, i,
-                   function->sizes[i]);
-            free(work.values);
-            return leave(SIM_NOT_SUPPORTED);
-        }
-        memcpy(work.values + (size_t)i * 16, parameters[i], function->sizes[i]);
+        n_bytes += (function->sizes[i] + 7u) / 8 * 8;
+    }
+    if (n_bytes > MAX_PARAMETER_BYTES) {
+        report("kernel %s: more than %d bytes of parameters", function->kernel->name,
+               MAX_PARAMETER_BYTES);
+        free(work.values);
+        return leave(SIM_NOT_SUPPORTED);
+    }
+    for (int i = 0; i < work.n_values; i++) {
+        memcpy(work.values + work_value_at(&work, i), parameters[i], function->sizes[i]);
     }
     return leave(queue_add(stream_of(stream), &work));
 }

@@ -7,6 +7,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __CUDACC__ 1
 
 #define DLC_INLINE   static inline __attribute__((unused))

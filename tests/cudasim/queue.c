@@ -26,9 +26,17 @@ void work_free(Work *work) {
     *work = (Work){0};
 }
 
+size_t work_value_at(const Work *work, int number) {
+    size_t at = 0;
+    for (int i = 0; i < number; i++) {
+        at += (work->function->sizes[i] + 15u) / 16 * 16;
+    }
+    return at;
+}
+
 Work work_copy(const Work *work) {
     Work copy = *work;
-    size_t n = (size_t)work->n_values * 16;
+    size_t n = work->values ? work_value_at(work, work->n_values) : 0;
     copy.values = NULL;
     if (work->values) {
         copy.values = malloc(n + 1);
@@ -168,7 +176,7 @@ static void forget(void) {
 static bool run_launch(const Work *work, int device) {
     void *arguments[MAX_PARAMETERS + 1] = {NULL};
     for (int i = 0; i < work->n_values; i++) {
-        arguments[i] = work->values + (size_t)i * 16;
+        arguments[i] = work->values + work_value_at(work, i);
     }
     Launch launch = {.function = work->function,
                      .grid = work->grid,

@@ -22,6 +22,7 @@ enum {
     SHARED_SPAN = 1 << 20, /* offsets below: the running block's shared memory */
     RED_ZONE = 256,
     MAX_PARAMETERS = 256,
+    MAX_PARAMETER_BYTES = 4096,
     NAME_BYTES = 128
 };
 
@@ -172,7 +173,7 @@ typedef struct Work { /* what an operation does: also a graph's node */
     Function *function;
     unsigned grid, block;
     size_t shared;
-    unsigned char *values; /* the arguments, one after another at 16 bytes */
+    unsigned char *values; /* the arguments, one after another at multiples of 16 */
     int n_values;
     /* copy, fill */
     void *to;
@@ -184,6 +185,7 @@ typedef struct Work { /* what an operation does: also a graph's node */
     SimOperation *operation; /* library */
 } Work;
 void work_free(Work *work);
+size_t work_value_at(const Work *work, int number); /* where argument `number` begins in values */
 Work work_copy(const Work *work);
 
 struct Op {
