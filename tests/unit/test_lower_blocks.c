@@ -42,6 +42,7 @@ static void block_machine(Machine *machine, int shape) {
     machine->processors = shapes[shape].processors;
     machine->shared_bytes = shapes[shape].shared;
     machine->has_bf16 = shapes[shape].has_bf16;
+    machine->merges_kernels = shape == N_SHAPES - 1;
     machine->tile_rows_f32 = shapes[shape].rows;
     machine->tile_columns_f32 = shapes[shape].columns;
     machine->tile_rows_f64 = machine->tile_columns_f64 = 32;
