@@ -116,7 +116,7 @@ struct KStmt {
      * it, powers of two from 32 up to the machine's tile; the offsets are 0, depth is a constant
      * multiple of 8 (of 16 if a, b are f16 or bf16 locals; then products and sums are in f32), and
      * when it is the only statement that writes c inside a loop, sums stay in registers over that
-     * loop. */
+     * loop. A panel of a block may also hold a[i * depth + k]: a_deep, b_deep. */
     const KLocal *a_local, *b_local;
     const KExpr *depth, *c_stride;
     bool accumulate;

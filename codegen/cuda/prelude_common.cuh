@@ -274,6 +274,15 @@ DLC_INLINE bool dlc_is_aligned(const void *p) {
     return ((unsigned long long)p & 15ull) == 0;
 }
 
+/* Sixteen bytes, or zeros where `inside` is false; both at multiples of 16. */
+DLC_INLINE void dlc_copy16(void *to, const void *from) {
+    dlc_store_i32x4((int *)to, dlc_load_i32x4((const int *)from));
+}
+DLC_INLINE void dlc_copy16_if(void *to, const void *from, bool inside) {
+    const dlc_i32x4 zero = {{0, 0, 0, 0}};
+    dlc_store_i32x4((int *)to, inside ? dlc_load_i32x4((const int *)from) : zero);
+}
+
 /* ---- panels of contractions */
 
 /* Where element `index` of a panel with rows of `width` is kept: groups of `unit` elements (16 bytes) are

@@ -115,7 +115,8 @@ static bool is_staged(const Text *t, const KLocal *local) {
 
 static void write_copy(Text *t, const KStmt *store, const Copy *copy, int32_t bytes) {
     text_begin(t);
-    str_addf(t->out, "dlc_copy%d_async%s(&", bytes, copy->inside ? "_if" : "");
+    str_addf(t->out, "dlc_copy%d%s%s(&", bytes, is_staged(t, store->local) ? "_async" : "",
+             copy->inside ? "_if" : "");
     text_local_at(t, store->local, store->begin);
     str_addf(t->out, ", &b%d[", copy->load->index);
     text_expr(t, copy->load->a[0]);

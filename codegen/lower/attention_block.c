@@ -4,7 +4,7 @@
 #include "codegen/lower/attention.h"
 #include <math.h>
 
-enum { STEP_BYTES = 64, LEAST_TILE = 32, GOOD_BLOCK = 64 };
+enum { GROUP_BYTES = 16, STEP_BYTES = 64, HALF_STEP_BYTES = 128, LEAST_TILE = 32, GOOD_BLOCK = 64 };
 
 int64_t attention_power(int64_t value) {
     int64_t power = LEAST_TILE;
@@ -16,23 +16,47 @@ int64_t attention_power(int64_t value) {
 
 static DType panel_dtype(KBuild *k, const Attention *at) {
     DType dtype = at->op->operands[0]->type.dtype;
-    return kb_machine(k)->has_bf16 ? dtype : at->dtype;
+    const Machine *machine = kb_machine(k);
+    bool native = (dtype == DT_BF16 && machine->has_bf16) || (dtype == DT_F16 && machine->has_f16);
+    return native ? dtype : at->dtype;
 }
 
-static int64_t deep_of(KBuild *k, const Attention *at) {
-    return STEP_BYTES / dtype_bytes(panel_dtype(k, at));
+/* How deep a panel is, of products that are `most` deep at most. */
+static int64_t deep_of(KBuild *k, const Attention *at, int64_t most) {
+    int64_t bytes = dtype_bytes(panel_dtype(k, at));
+    int64_t deep = (bytes < 4 ? HALF_STEP_BYTES : STEP_BYTES) / bytes, all = attention_power(most);
+    return all < deep ? all : deep;
+}
+
+/* Elements of panels of one side: those of equal size are one. */
+static int64_t panel_elements(const int64_t *counts, int32_t n) {
+    int64_t sum = 0;
+    for (int32_t i = 0; i < n; i++) {
+        bool known = false;
+        for (int32_t j = 0; j < i; j++) {
+            known = known || counts[j] == counts[i];
+        }
+        sum += known ? 0 : counts[i];
+    }
+    return sum;
 }
 
 /* Of a kernel's locals. The backward ones hold two tiles of scores and those of sums. */
 static int64_t bytes_of(KBuild *k, const Attention *at, int64_t block) {
     int64_t width = attention_power(at->width), values = attention_power(at->values);
-    int64_t wide = width > values ? width : values;
     bool forward = at->op->code == OP_attention;
-    int64_t panels = 2 * deep_of(k, at) * (block + wide) * dtype_bytes(panel_dtype(k, at));
+    int64_t deep_q = deep_of(k, at, at->width), deep_v = deep_of(k, at, at->values);
+    int64_t deep = deep_of(k, at, block);
+    int64_t a[4] = {block * deep_q, block * deep, width * deep, values * deep};
+    int64_t b[3] = {block * deep_q, values * deep, block * deep};
+    if (!forward) {
+        a[1] = b[1] = block * deep_v;
+    }
+    int64_t panels = panel_elements(a, forward ? 2 : 4) + panel_elements(b, forward ? 2 : 3);
     int64_t parts = width == values ? width : width + values;
     int64_t sums = forward ? 2 * values : width + values + parts;
     int64_t tiles = (forward ? 1 : 2) * block * block + sums * block + 4 * block;
-    return tiles * dtype_bytes(at->dtype) + panels + 1024;
+    return tiles * dtype_bytes(at->dtype) + panels * dtype_bytes(panel_dtype(k, at)) + 1024;
 }
 
 void attention_choose_block(KBuild *k, Attention *at) {
@@ -64,40 +88,86 @@ static const KLocal *panel_of(KBuild *k, const Pair *pair, bool is_a, int64_t co
     return local;
 }
 
-/* One panel: neighbouring threads take neighbours in memory; rows past the end repeat the last one,
- * what lies past the depth is zero. */
-static void pack_panel(KBuild *k, const Product *p, bool is_a, const KLocal *local, int64_t deep,
-                       const KExpr *done) {
+/* One panel, `deep` of the depth from `done` on. */
+typedef struct Panel {
+    const KLocal *local;
+    int64_t width, deep;
+    bool is_a, row_inner; /* neighbours in memory run along the rows */
+    bool by_depth;        /* so do the panel's along the depth: KStmt.a_deep */
+    int64_t group;        /* neighbours that are moved at once; 1: none are known */
+} Panel;
+
+static Panel panel_for(KBuild *k, const Product *p, bool is_a) {
+    const Attention *at = p->pair->at;
+    const Factor *factor = is_a ? &p->a : &p->b;
+    bool local = factor->operand < 0;
+    DType dtype = panel_dtype(k, at);
+    int64_t unit = GROUP_BYTES / dtype_bytes(dtype);
+    Panel panel = {.is_a = is_a,
+                   .width = is_a ? p->most_m : p->most_n,
+                   .deep = deep_of(k, at, p->most_depth),
+                   .row_inner = local ? factor->inner_is_row : factor->width_is_row};
+    panel.local = panel_of(k, p->pair, is_a, panel.width * panel.deep);
+    panel.by_depth = !panel.row_inner && (dtype == DT_F16 || dtype == DT_BF16);
+    int64_t run = 0;
+    const KExpr *side = panel.row_inner ? (is_a ? p->rows : p->columns) : p->length;
+    bool whole = local || (k_is_int(side, &run) && run % unit == 0);
+    panel.group = whole && (panel.row_inner || panel.by_depth) ? unit : 1;
+    return panel;
+}
+
+/* Neighbouring threads take neighbours in memory, a group each; rows past the end repeat others,
+ * what lies past the depth is zero. All of a local was written, so that it needs no bounds. */
+static void pack_panel(KBuild *k, const Product *p, const Panel *panel, const KExpr *done) {
     const Attention *at = p->pair->at;
     Context *context = kb_context(k);
-    const Factor *factor = is_a ? &p->a : &p->b;
-    int64_t width = is_a ? p->most_m : p->most_n;
-    const KExpr *first = is_a ? p->m0 : p->n0, *rows = is_a ? p->rows : p->columns;
-    bool row_inner = factor->operand >= 0 ? factor->width_is_row : factor->inner_is_row;
-    const Size *count = size_const(context, width * deep);
+    const Factor *factor = panel->is_a ? &p->a : &p->b;
+    bool local = factor->operand < 0, row_inner = panel->row_inner;
+    int64_t group = panel->group, width = panel->width, deep = panel->deep;
+    const KExpr *first = panel->is_a ? p->m0 : p->n0, *rows = panel->is_a ? p->rows : p->columns;
+    const Size *count = size_const(context, width * deep / group);
     const KExpr *q = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, count), count, "q");
     const KExpr *outer, *inner;
-    k_divmod(k, q, size_const(context, row_inner ? width : deep), &outer, &inner);
-    const KExpr *i = row_inner ? inner : outer, *step = row_inner ? outer : inner;
-    const KExpr *row = kb_let(k, k_min(k, i, k_sub(k, rows, k_int(k, 1))), "row");
+    k_divmod(k, q, size_const(context, (row_inner ? width : deep) / group), &outer, &inner);
+    inner = k_scale_int(k, inner, group);
+    const KExpr *row = row_inner ? inner : outer, *step = row_inner ? outer : inner;
+    const KExpr *place = panel->by_depth ? k_add(k, k_scale_int(k, row, deep), step)
+                                         : k_add(k, k_scale_int(k, step, width), row);
     const KExpr *depth = k_add(k, done, step), *inside = k_lt(k, depth, p->length);
-    if (!k_is_true(inside)) {
-        depth = kb_let(k, k_min(k, depth, k_sub(k, p->length, k_int(k, 1))), "depth");
+    row = k_add(k, first, row);
+    depth = k_add(k, p->depth0, depth);
+    if (!local) {
+        /* Against the operand's own length, so that indices are known to lie in it. */
+        Type type = at->op->operands[factor->operand]->type;
+        const Size *past = size_const(context, 1), *length = type.dims[type.rank - 2];
+        const KExpr *last = k_size(k, size_sub(context, length, past));
+        const KExpr *end = k_add(k, row_inner ? first : p->depth0, row_inner ? rows : p->length);
+        const KExpr *wide = k_sub(k, end, k_int(k, group));
+        row = kb_let(k, k_min(k, row, row_inner ? wide : last), "row");
+        depth = kb_let(k, k_min(k, depth, row_inner ? last : wide), "depth");
     }
-    const KExpr *value = attention_element(k, p, factor, p->pair->batch, k_add(k, first, row),
-                                           k_add(k, p->depth0, depth));
+    if (group > 1) {
+        const Size *each = size_const(context, group);
+        const KExpr *e = kb_loop(k, KL_UNROLL, k_int(k, 0), k_int(k, group), each, "e");
+        row = row_inner ? k_add(k, row, e) : row;
+        depth = row_inner ? depth : k_add(k, depth, e);
+        place = k_add(k, place, e);
+        inside = local && !row_inner ? k_lt(k, k_sub(k, depth, p->depth0), p->length) : inside;
+    }
+    const KExpr *value = attention_element(k, p, factor, p->pair->batch, row, depth);
     value = k_cast(k, value, at->dtype);
     value = k_select(k, inside, value, k_constant(k, at->dtype, 0));
-    kb_local_store(k, local, k_add(k, k_scale_int(k, step, width), i), value);
-    kb_loop_end(k);
+    kb_local_store(k, panel->local, place, value);
+    for (int loop = group > 1 ? 2 : 1; loop > 0; loop--) {
+        kb_loop_end(k);
+    }
 }
 
 void attention_product_block(KBuild *k, const Product *p) {
     Context *context = kb_context(k);
-    int64_t deep = deep_of(k, p->pair->at);
+    Panel a = panel_for(k, p, true), b = panel_for(k, p, false);
+    int64_t deep = a.deep;
     bool once = p->most_depth <= deep;
-    const KLocal *a = panel_of(k, p->pair, true, p->most_m * deep);
-    const KLocal *b = panel_of(k, p->pair, false, p->most_n * deep);
     const KExpr *done = k_int(k, 0);
     if (!once) {
         attention_fill(k, p->c, p->most_m * p->most_n, 0);
@@ -108,17 +178,19 @@ void attention_product_block(KBuild *k, const Product *p) {
         const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
         done = k_scale_int(k, step, deep);
     }
-    pack_panel(k, p, true, a, deep, done);
-    pack_panel(k, p, false, b, deep, done);
-    KBContract contract = {.a_local = a,
-                           .b_local = b,
+    pack_panel(k, p, &a, done);
+    pack_panel(k, p, &b, done);
+    KBContract contract = {.a_local = a.local,
+                           .b_local = b.local,
                            .c_local = p->c,
                            .a_offset = k_int(k, 0),
                            .b_offset = k_int(k, 0),
                            .c_offset = k_int(k, 0),
                            .depth = k_int(k, deep),
                            .c_stride = k_int(k, p->most_n),
-                           .accumulate = !once};
+                           .accumulate = !once,
+                           .a_deep = a.by_depth,
+                           .b_deep = b.by_depth};
     kb_contract(k, &contract);
     if (!once) {
         kb_loop_end(k);
