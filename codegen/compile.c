@@ -2,6 +2,7 @@
  * out of memory or meeting a limit jumps to the boundary here, which frees them and says so. */
 #include "codegen/compile.h"
 
+#include "codegen/compile_explain.h"
 #include "codegen/compile_manifest.h"
 #include "codegen/schedule.h"
 #include "codegen/target.h"
@@ -441,26 +442,6 @@ static const char *portable_ir(Driver *d) {
     return ir;
 }
 
-static void explain_fusions(Driver *d) {
-    for (Func *func = d->module->first; func; func = func->next) {
-        str_addf(&d->text, "%s\n", func->name);
-        BLOCK_EACH_OP (func->body, op) {
-            if (op->code != OP_fusion) {
-                str_addf(&d->text, "  %s\n", op_info(op->code)->name);
-                continue;
-            }
-            str_addf(&d->text, "  %s:", op_text(op, "form"));
-            BLOCK_EACH_OP (op->blocks[0], inner) {
-                if (inner->code != OP_yield) {
-                    str_addf(&d->text, " %s", op_info(inner->code)->name);
-                }
-            }
-            str_addf(&d->text, "  # %s\n", op->label ? op->label : "");
-        }
-    }
-    give_text(d, "explain");
-}
-
 /* Whether the machine computes in what the program's `precision` names; elsewhere it is f32. */
 static bool has_precision(const Driver *d, const Machine *machine) {
     const char *precision = map_get(&d->module->settings, "precision");
@@ -526,6 +507,9 @@ static void drive(Driver *d) {
         if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
             machines[t].has_bf16 = machines[t].has_f16 = true;
         }
+        if (d->options->flags & DLC_COMPILE_NO_LIBRARIES) {
+            machines[t].has_libraries = false;
+        }
         if (!has_precision(d, &machines[t])) {
             refuse_precision(d, &machines[t]);
             plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
@@ -552,7 +536,8 @@ static void drive(Driver *d) {
             VEC_PUSH(&d->scratch, &writer.settings, made);
         }
         if (d->options->flags & DLC_COMPILE_EXPLAIN) {
-            explain_fusions(d);
+            explain_fusions(&d->context, &d->scratch, &machines[t], d->module, &d->text);
+            give_text(d, "explain");
         }
         make_code(d, &writer, target, &machines[t], (int)t);
         if (d->done) {

@@ -157,6 +157,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->file = &plan->file;
     session->poison = given.poison;
     session->guarded = given.guarded != 0;
+    session->no_libraries = given.no_libraries != 0;
     dlc_status status = session_device_open(session, &given, ops);
     if (status == DLC_OK) {
         session->no_recording = session->guarded || given.poison || !session->ops->record;

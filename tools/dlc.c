@@ -11,8 +11,8 @@ typedef struct Options {
     const char *output, *target, *emit, *print_after, *skip, *float_type;
     CliList defines, targets;
     int64_t threads, memory_limit;
-    bool time_passes, explain, quiet, json, verify_each, emulate_precision, accumulate, from_ir,
-        write_in_place, check_format;
+    bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
+        accumulate, from_ir, write_in_place, check_format;
 } Options;
 
 static double seconds_now(void) {
@@ -179,7 +179,8 @@ static int compile_file(const CliCommand *command, const Options *options, const
                  (options->time_passes ? (unsigned)DLC_COMPILE_TIME_PASSES : 0) |
                  (options->explain ? (unsigned)DLC_COMPILE_EXPLAIN : 0) |
                  (options->emulate_precision ? (unsigned)DLC_COMPILE_EMULATE_PRECISION : 0) |
-                 (options->accumulate ? (unsigned)DLC_COMPILE_ACCUMULATE : 0),
+                 (options->accumulate ? (unsigned)DLC_COMPILE_ACCUMULATE : 0) |
+                 (options->no_libraries ? (unsigned)DLC_COMPILE_NO_LIBRARIES : 0),
         .emit = options->emit,
         .print_after = options->print_after,
         .skip_passes = options->skip,
@@ -357,6 +358,8 @@ int main(int argc, char **argv) {
          "training steps in parts: dlrun train --batch auto, or -D accumulate=4"},
         {"--emulate-precision", NULL, CLI_FLAG, &options.emulate_precision, 0, NULL,
          "precision bf16 and f16 on any target, as a GPU has it"},
+        {"--no-libraries", NULL, CLI_FLAG, &options.no_libraries, 0, NULL,
+         "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},
         {"--from-ir", NULL, CLI_FLAG, &options.from_ir, 0, NULL, "the input is IR text"},
         {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no summary"},
         {"--json", NULL, CLI_FLAG, &options.json, 0, NULL, "diagnostics and summary as JSON"},

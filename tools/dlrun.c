@@ -55,6 +55,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
                   : run->poison[0] == 'A' ? 1
                                           : 2,
         .guarded = guarded,
+        .no_libraries = run->no_libraries,
         .accumulate = run->accumulate,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);

@@ -15,7 +15,7 @@ typedef struct RunOptions {
     const char *device, *poison, *arena;
     CliList bindings;
     int64_t threads, seed;
-    bool no_native, accumulate; /* accumulate: see dlc_session_options; no option of its own */
+    bool no_libraries, no_native, accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
 
 /* The rows of a command's option table for RunOptions; seed starts at -1, which stands for the
@@ -57,6 +57,13 @@ typedef struct RunOptions {
          0,                                                                                        \
          "packed|guarded",                                                                         \
          "guarded: each value in memory of its own (for memory checkers)"},                        \
+        {"--no-libraries",                                                                         \
+         NULL,                                                                                     \
+         CLI_FLAG,                                                                                 \
+         &(run).no_libraries,                                                                      \
+         0,                                                                                        \
+         NULL,                                                                                     \
+         "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},                                  \
     {                                                                                              \
         "--no-native", NULL, CLI_FLAG, &(run).no_native, 0, NULL,                                  \
             "compile anew from the plan's portable part"                                           \

@@ -135,7 +135,10 @@ typedef enum dlc_compile_flag {
     /* The training step goes through its batch in `accumulate` equal parts, a dim of the plan that
      * is 1 unless bound (dlc_session_bind, dlc_session_fit): less memory, the same step but for
      * rounding where the loss is a mean over the rows. DLC_ERROR_UNSUPPORTED says why not. */
-    DLC_COMPILE_ACCUMULATE = 1 << 6
+    DLC_COMPILE_ACCUMULATE = 1 << 6,
+    /* The plan offers nothing to vendors' libraries: products and convolutions of GPUs are
+     * generated kernels, fused as those want it. */
+    DLC_COMPILE_NO_LIBRARIES = 1 << 7
 } dlc_compile_flag;
 
 typedef struct dlc_compile_options {
@@ -330,6 +333,8 @@ typedef struct dlc_session_options {
     /* Non-zero: the plan's training step is to go in parts (DLC_COMPILE_ACCUMULATE); a plan that
      * was not compiled so is compiled anew from its portable part, and a note is logged. */
     int accumulate;
+    int no_libraries; /* non-zero: generated kernels do what the plan offers to vendors' libraries
+                       */
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
@@ -523,9 +528,9 @@ typedef struct dlc_train_options {
 
 /* What a training step takes, and has. */
 typedef struct dlc_fit {
-    size_t struct_size; /* set by the caller */
-    int64_t batch;      /* rows of a step … */
-    int64_t parts;      /* … computed in so many equal parts, whose gradients are added up */
+    size_t struct_size;   /* set by the caller */
+    int64_t batch;        /* rows of a step … */
+    int64_t parts;        /* … computed in so many equal parts, whose gradients are added up */
     int64_t needed_bytes; /* parameters, optimiser state, inputs, the arena and scratch */
     int64_t limit_bytes;  /* what was given, else what the device has left, less a reserve */
 } dlc_fit;
