@@ -141,6 +141,38 @@ class Resnet18(nn.Module):
         return F.cross_entropy(logits, label, label_smoothing=0.1)
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, a, b, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b)
+        self.conv2, self.bn2 = nn.Conv2d(b, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b)
+        self.conv3, self.bn3 = nn.Conv2d(b, 4 * b, 1, bias=False), nn.BatchNorm2d(4 * b)
+        self.downsample = None
+        if stride != 1 or a != 4 * b:
+            self.downsample = nn.Sequential(nn.Conv2d(a, 4 * b, 1, stride, bias=False), nn.BatchNorm2d(4 * b))
+
+    def forward(self, x):
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn3(self.conv3(y)) + (self.downsample(x) if self.downsample else x))
+
+
+class Resnet50(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+                                  nn.MaxPool2d(3, 2, 1))
+        blocks, width = [], 64
+        for stage, depth in enumerate((3, 4, 6, 3)):
+            for i in range(depth):
+                blocks.append(Bottleneck(width, 64 * 2**stage, 2 if stage and not i else 1))
+                width = 256 * 2**stage
+        self.blocks, self.fc = nn.Sequential(*blocks), nn.Linear(2048, 1000)
+
+    def forward(self, image, label):
+        logits = self.fc(self.blocks(self.stem(image)).mean((2, 3)))
+        return F.cross_entropy(logits, label, label_smoothing=0.1)
+
+
 class Fashion(nn.Module):
     def __init__(self):
         super().__init__()
@@ -208,10 +240,10 @@ def build(name, options):
     if name == "unet":
         b, h = b or 8, options.get("H", 64)
         return Unet(), (torch.rand(b, 1, h, h), torch.rand(b, 1, h, h)), torch.optim.AdamW, None
-    if name == "resnet18":
+    if name in ("resnet18", "resnet50"):
         b = b or 8
         data = torch.rand(b, 3, 224, 224), torch.randint(1000, (b,))
-        return Resnet18(), data, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=1e-4), None
+        return (Resnet18() if name == "resnet18" else Resnet50()), data, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=1e-4), None
     if name == "fashion":
         b = b or 128
         data = torch.randint(256, (b, 28, 28), dtype=torch.uint8), torch.randint(10, (b,))

@@ -1,15 +1,23 @@
 /* Every kernel of one training step, timed alone, against its floor: the time that its bytes or its
- * arithmetic take at the device's measured speed. The device is reached through a table of its own
- * calls in which `launch` waits and looks at the clock. */
+ * arithmetic take at the ceilings that the part before measured. The device is reached through a
+ * table of its own calls in which `launch` and `call` wait and look at the clock. */
 #include "tests/gpu/gpukit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 6 };
+enum { STEPS = 6, MOST_CALLS = 512, CALL_NAME = 160 };
+
+/* A call that a library took. */
+typedef struct KnownCall {
+    const DeviceCallPlan *plan;
+    char name[CALL_NAME];
+    double flops, bytes;
+} KnownCall;
 
 typedef struct Timed {
-    int64_t entry; /* in the image */
+    int64_t entry;              /* in the image */
+    const DeviceCallPlan *call; /* or this */
     double seconds;
 } Timed;
 
@@ -17,20 +25,16 @@ typedef struct Timed {
 static struct {
     const DeviceOps *real;
     Timed *launches;
+    KnownCall calls[MOST_CALLS];
+    int n_calls;
     int32_t n, capacity;
     bool on;
 } clocked;
 
-static dlc_status launch_timed(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
-    if (!clocked.on) {
-        return clocked.real->launch(device, module, launch);
-    }
+static dlc_status timed_add(Device *device, Timed timed, double begin) {
     KernelFault fault;
-    double begin = kit_seconds();
-    dlc_status status = clocked.real->launch(device, module, launch);
-    if (status == DLC_OK) {
-        status = clocked.real->finish(device, &fault);
-    }
+    dlc_status status = clocked.real->finish(device, &fault);
+    timed.seconds = kit_seconds() - begin;
     if (clocked.n == clocked.capacity) {
         int32_t capacity = clocked.capacity * 2 + 256;
         Timed *grown = realloc(clocked.launches, sizeof(Timed) * (size_t)capacity);
@@ -40,12 +44,78 @@ static dlc_status launch_timed(Device *device, DeviceModule *module, const Devic
         clocked.launches = grown;
         clocked.capacity = capacity;
     }
-    clocked.launches[clocked.n++] = (Timed){launch->entry, kit_seconds() - begin};
+    clocked.launches[clocked.n++] = timed;
+    return status;
+}
+
+static dlc_status launch_timed(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+    double begin = kit_seconds();
+    dlc_status status = clocked.real->launch(device, module, launch);
+    return status != DLC_OK || !clocked.on
+               ? status
+               : timed_add(device, (Timed){.entry = launch->entry}, begin);
+}
+
+static dlc_status call_timed(Device *device, DeviceCallPlan *plan, void *const *buffers) {
+    double begin = kit_seconds();
+    dlc_status status = clocked.real->call(device, plan, buffers);
+    return status != DLC_OK || !clocked.on ? status
+                                           : timed_add(device, (Timed){.call = plan}, begin);
+}
+
+static double product(const int64_t *sizes, int64_t n) {
+    double all = 1;
+    for (int64_t i = 0; i < n; i++) {
+        all *= (double)sizes[i];
+    }
+    return all;
+}
+
+/* Operations and bytes of a call, from its sizes (runtime/plan.h). */
+static void call_work(const DeviceCall *call, KnownCall *known, char *shape, size_t n_shape) {
+    const int64_t *sizes = call->sizes;
+    double elements[PLAN_N_OPERANDS] = {0};
+    if (call->kind == PLAN_LIBRARY_MATMUL) {
+        double m = (double)sizes[0], n = (double)sizes[1], k = (double)sizes[2];
+        double batch = (double)sizes[3];
+        known->flops = 2 * m * n * k * batch;
+        elements[PLAN_OPERAND_A] = m * k * batch;
+        elements[PLAN_OPERAND_B] = k * n * batch;
+        elements[PLAN_OPERAND_C] = elements[PLAN_OPERAND_D] = m * n * batch;
+        snprintf(shape, n_shape, "%.0fx%.0fx%.0f, %.0f times", m, n, k, batch);
+    } else {
+        int64_t r = sizes[0];
+        const int64_t *x = sizes + 2 + 4 * r, *w = x + 2 + r, *y = w + 2 + r;
+        double all_x = product(x, 2 + r), all_w = product(w, 2 + r), all_y = product(y, 2 + r);
+        known->flops = 2 * all_y * product(w + 1, 1 + r);
+        elements[PLAN_OPERAND_A] = call->kind == PLAN_LIBRARY_CONV ? all_x : all_y;
+        elements[PLAN_OPERAND_B] = call->kind == PLAN_LIBRARY_CONV_FILTER_GRAD ? all_x : all_w;
+        elements[PLAN_OPERAND_D] = call->kind == PLAN_LIBRARY_CONV              ? all_y
+                                   : call->kind == PLAN_LIBRARY_CONV_INPUT_GRAD ? all_x
+                                                                                : all_w;
+        snprintf(shape, n_shape, "%lld images, %lld to %lld channels", (long long)x[0],
+                 (long long)x[1], (long long)y[1]);
+    }
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        known->bytes += call->present[i] ? elements[i] * plan_dtype_bytes(call->dtypes[i]) : 0;
+    }
+}
+
+static dlc_status prepare_noted(Device *device, const DeviceCall *call, DeviceCallPlan **out) {
+    dlc_status status = clocked.real->call_prepare(device, call, out);
+    if (status == DLC_OK && clocked.n_calls < MOST_CALLS) {
+        KnownCall *known = &clocked.calls[clocked.n_calls++];
+        char shape[64] = "", line[80] = "";
+        *known = (KnownCall){.plan = *out};
+        call_work(call, known, shape, sizeof shape);
+        clocked.real->call_describe(device, *out, line, sizeof line);
+        snprintf(known->name, sizeof known->name, "%s: %s", line, shape);
+    }
     return status;
 }
 
 typedef struct Row {
-    int32_t kernel, launches;
+    int32_t kernel, call, launches, commands; /* kernel -1: the call */
     double seconds, flops, bytes, floor;
 } Row;
 
@@ -77,42 +147,85 @@ static double wait_seconds(dlc_session *session) {
     return least;
 }
 
-static void report(Kit *kit, dlc_session *session, const EntryState *entry) {
+/* The floor of row, at the ceilings; prints it. */
+static void row_print(const dlc_session *session, const Row *row, bool first) {
     const PlanTables *tables = session->tables;
-    const Layout *layout = entry->layout;
-    int32_t n_kernels = (int32_t)tables->n_kernels, per_step = clocked.n / STEPS, n = 0;
-    Row *rows = calloc((size_t)n_kernels + 1, sizeof *rows);
-    double peak_flops = 0, peak_bytes = 0, wait = wait_seconds(session), total = 0, floors = 0;
-    if (!rows) {
-        return;
-    }
-    if (session->ops->peak) {
-        session->ops->peak(session->device, &peak_flops, &peak_bytes);
-    }
-    for (int32_t k = 0; k < n_kernels; k++) {
-        rows[k].kernel = k;
-    }
+    printf("%s\n  {\"kernel\": ", first ? "" : ",");
+    kit_text(row->kernel >= 0 ? plan_text(session->file, tables->kernels[row->kernel].name)
+                              : clocked.calls[row->call].name);
+    printf(", \"hash\": \"%016llx\", \"launches\": %d, \"seconds\": %.6g, \"floor\": %.6g, "
+           "\"flops\": %.6g, \"bytes\": %.6g}",
+           row->kernel >= 0 ? (unsigned long long)tables->kernels[row->kernel].hash : 0,
+           row->launches, row->seconds, row->floor, row->flops, row->bytes);
+}
+
+/* Adds the fastest of the launch's tries to its row. */
+static void rows_time(const PlanTables *tables, Row *rows, int32_t n_kernels, double wait) {
+    int32_t per_step = clocked.n / STEPS;
     for (int32_t i = 0; i < per_step; i++) {
-        double least = clocked.launches[i].seconds;
+        const Timed *timed = &clocked.launches[i];
+        double least = timed->seconds;
         for (int s = 1; s < STEPS; s++) {
             double took = clocked.launches[s * per_step + i].seconds;
             least = took < least ? took : least;
         }
-        for (int32_t k = 0; k < n_kernels; k++) {
-            if (tables->kernels[k].entry == clocked.launches[i].entry) {
+        for (int32_t k = 0; k < n_kernels + clocked.n_calls; k++) {
+            if (k < n_kernels ? !timed->call && tables->kernels[k].entry == timed->entry
+                              : clocked.calls[k - n_kernels].plan == timed->call) {
                 rows[k].launches++;
                 rows[k].seconds += least > wait ? least - wait : 0;
+                break;
             }
         }
     }
+}
+
+/* What the rows' launches compute and move: kernels by the plan's commands, calls by their sizes.
+ */
+static void rows_work(const dlc_session *session, const EntryState *entry, Row *rows,
+                      int32_t n_kernels) {
     for (int32_t c = 0; c < entry->record->n_commands; c++) {
-        const PlanCommand *command = &tables->commands[entry->record->first_command + c];
+        const PlanCommand *command = &session->tables->commands[entry->record->first_command + c];
         if (command->kind == PLAN_LAUNCH) {
-            rows[command->kernel].flops += program_value(session, layout, command->flops);
-            rows[command->kernel].bytes += program_value(session, layout, command->bytes);
+            Row *row = &rows[command->kernel];
+            row->flops += program_value(session, entry->layout, command->flops);
+            row->bytes += program_value(session, entry->layout, command->bytes);
+            row->commands++;
         }
     }
     for (int32_t k = 0; k < n_kernels; k++) {
+        /* Some of its launches are a library's. */
+        if (rows[k].launches < rows[k].commands) {
+            rows[k].flops *= (double)rows[k].launches / rows[k].commands;
+            rows[k].bytes *= (double)rows[k].launches / rows[k].commands;
+        }
+    }
+    for (int c = 0; c < clocked.n_calls; c++) {
+        rows[n_kernels + c].flops = clocked.calls[c].flops * rows[n_kernels + c].launches;
+        rows[n_kernels + c].bytes = clocked.calls[c].bytes * rows[n_kernels + c].launches;
+    }
+}
+
+static void report(Kit *kit, dlc_session *session, const EntryState *entry) {
+    int32_t n_kernels = (int32_t)session->tables->n_kernels, n = 0;
+    Row *rows = calloc((size_t)(n_kernels + clocked.n_calls) + 1, sizeof *rows);
+    double wait = wait_seconds(session), total = 0, floors = 0;
+    const char *precision = kit->spec.precision;
+    double peak_flops = kit_ceiling(kit, precision), peak_bytes = kit_ceiling(kit, "copy");
+    bool measured = peak_flops > 0 && peak_bytes > 0;
+    if (!rows) {
+        return;
+    }
+    if (!measured && session->ops->peak) {
+        session->ops->peak(session->device, &peak_flops, &peak_bytes);
+    }
+    for (int32_t k = 0; k < n_kernels + clocked.n_calls; k++) {
+        rows[k].kernel = k < n_kernels ? k : -1;
+        rows[k].call = k - n_kernels;
+    }
+    rows_time(session->tables, rows, n_kernels, wait);
+    rows_work(session, entry, rows, n_kernels);
+    for (int32_t k = 0; k < n_kernels + clocked.n_calls; k++) {
         Row row = rows[k];
         double by_flops = peak_flops > 0 ? row.flops / peak_flops : 0;
         double by_bytes = peak_bytes > 0 ? row.bytes / peak_bytes : 0;
@@ -126,16 +239,12 @@ static void report(Kit *kit, dlc_session *session, const EntryState *entry) {
     qsort(rows, (size_t)n, sizeof *rows, by_loss);
     printf(
         "\"model\": \"%s\", \"launches\": %d, \"kernel_seconds\": %.6g, \"floor_seconds\": %.6g, "
-        "\"peak_flops\": %.4g, \"peak_bytes_per_second\": %.4g, \"wait_seconds\": %.3g, "
-        "\"kernels\": [",
-        kit->spec.name, per_step, total, floors, peak_flops, peak_bytes, wait);
+        "\"precision\": \"%s\", \"ceilings\": \"%s\", \"peak_flops\": %.4g, "
+        "\"peak_bytes_per_second\": %.4g, \"wait_seconds\": %.3g, \"kernels\": [",
+        kit->spec.name, clocked.n / STEPS, total, floors, precision,
+        measured ? "measured" : "by the device's figures", peak_flops, peak_bytes, wait);
     for (int32_t i = 0; i < n; i++) {
-        printf("%s\n  {\"kernel\": ", i ? "," : "");
-        kit_text(plan_text(session->file, tables->kernels[rows[i].kernel].name));
-        printf(", \"hash\": \"%016llx\", \"launches\": %d, \"seconds\": %.6g, \"floor\": %.6g, "
-               "\"flops\": %.6g, \"bytes\": %.6g}",
-               (unsigned long long)tables->kernels[rows[i].kernel].hash, rows[i].launches,
-               rows[i].seconds, rows[i].floor, rows[i].flops, rows[i].bytes);
+        row_print(session, &rows[i], i == 0);
     }
     printf("]");
     free(rows);
@@ -146,13 +255,14 @@ void kit_kernels(Kit *kit, dlc_plan *plan) {
                                    .bindings = kit->spec.bindings,
                                    .n_bindings = (size_t)kit->spec.n_bindings,
                                    .device = kit->device};
-    clocked.real = device_find(kit->kind);
+    clocked.real = kit_device(kit);
     if (!clocked.real) {
-        kit_problem(kit, "no device is called %s", kit->kind);
         return;
     }
     DeviceOps ops = *clocked.real;
     ops.launch = launch_timed;
+    ops.call = ops.call ? call_timed : NULL;
+    ops.call_prepare = ops.call_prepare ? prepare_noted : NULL;
     ops.record = NULL;
     dlc_session *session = NULL;
     dlc_status status = session_create_on(plan, &options, &ops, &session);

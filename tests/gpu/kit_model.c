@@ -14,11 +14,16 @@ bool kit_spec(Kit *kit, char **words, int n) {
     *spec = (Spec){.name = words[0],
                    .plan = words[1],
                    .expected = words[2],
+                   .precision = "f32",
                    .steps = atoi(words[3]),
                    .tolerance = atof(words[4])};
     spec->steps = spec->steps > MOST_STEPS ? MOST_STEPS : spec->steps;
     for (int i = 5; i < n && spec->n_bindings < MOST_BINDINGS; i++) {
         const char *equals = strchr(words[i], '=');
+        if (!strncmp(words[i], "precision=", 10)) {
+            spec->precision = words[i] + 10;
+            continue;
+        }
         if (!equals || equals - words[i] >= 32) {
             return false;
         }
@@ -106,7 +111,7 @@ static bool run_steps(Kit *kit, dlc_plan *plan, const char *device, int poison, 
                                    .guarded = guarded};
     dlc_session *session = NULL;
     memset(out, 0, sizeof *out);
-    dlc_status status = dlc_session_create(plan, &options, &session);
+    dlc_status status = kit_session(kit, plan, &options, &session);
     EntryState *entry = status == DLC_OK ? session_entry(session, "train") : NULL;
     status = status == DLC_OK && !entry ? DLC_ERROR_NOT_FOUND : status;
     if (status == DLC_OK) {
@@ -222,7 +227,7 @@ static void train(Kit *kit, dlc_plan *plan) {
         bench.warmup = 1;
         bench.repeats = 2;
     }
-    dlc_status status = dlc_session_create(plan, &options, &session);
+    dlc_status status = kit_session(kit, plan, &options, &session);
     if (status == DLC_OK) {
         status = dlc_bench(session, "train", &bench, &result);
     }
@@ -243,6 +248,62 @@ static void train(Kit *kit, dlc_plan *plan) {
     dlc_session_destroy(session);
 }
 
+/* One run with every value in an allocation of its own and no recorded steps, as checkers of memory
+ * want it. */
+static void guarded(Kit *kit, dlc_plan *plan) {
+    Run run;
+    printf("\"model\": \"%s\", \"steps\": %d", kit->spec.name, kit->spec.steps);
+    if (run_steps(kit, plan, kit->device, 0, true, &run)) {
+        compare(kit, &run);
+    }
+}
+
+/* Measures as often as it is asked to: a line "N" is answered by a line of JSON for N steps, after
+ * a first line that says how the model was loaded. The end of the questions is the end. */
+static void serve(Kit *kit, dlc_plan *plan) {
+    const Spec *spec = &kit->spec;
+    dlc_session_options options = {.struct_size = sizeof options,
+                                   .bindings = spec->bindings,
+                                   .n_bindings = (size_t)spec->n_bindings,
+                                   .device = kit->device};
+    dlc_session *session = NULL;
+    dlc_memory memory = {0};
+    char line[64];
+    double begin = kit_seconds();
+    dlc_bench_options bench = {.struct_size = sizeof bench, .warmup = 1, .repeats = 1};
+    dlc_bench_result result = {.struct_size = sizeof result};
+    dlc_status status = kit_session(kit, plan, &options, &session);
+    if (status == DLC_OK) {
+        status = dlc_bench(session, "train", &bench, &result);
+    }
+    if (status == DLC_OK) {
+        status = dlc_session_memory(session, "train", &memory);
+    }
+    if (status == DLC_OK) {
+        printf("\"ready\": 1, \"load_s\": %.3f, \"step_flops\": %.6g, \"peak_bytes\": %lld, "
+               "\"overhead_bytes\": %lld, \"how\": ",
+               kit_seconds() - begin, result.flops, (long long)memory.peak_bytes,
+               (long long)memory.overhead_bytes);
+        kit_text(dlc_session_describe(session));
+        printf("}\n");
+        fflush(stdout);
+    }
+    while (status == DLC_OK && fgets(line, sizeof line, stdin)) {
+        bench.repeats = atoll(line) > 0 ? atoll(line) : 1;
+        status = dlc_bench(session, "train", &bench, &result);
+        if (status == DLC_OK) {
+            printf("{\"median_s\": %.9g, \"p10_s\": %.9g, \"p90_s\": %.9g, \"repeats\": %lld}\n",
+                   result.median, result.p10, result.p90, (long long)result.repeats);
+            fflush(stdout);
+        }
+    }
+    if (status != DLC_OK) {
+        kit_problem(kit, "%s: %s", spec->name, dlc_last_error(kit->context));
+    }
+    printf("{\"end\": 1");
+    dlc_session_destroy(session);
+}
+
 void kit_model(Kit *kit, const char *part) {
     dlc_plan *plan = kit_plan(kit, kit->spec.plan);
     if (!plan) {
@@ -252,6 +313,10 @@ void kit_model(Kit *kit, const char *part) {
         record(kit, plan);
     } else if (!strcmp(part, "model")) {
         check(kit, plan);
+    } else if (!strcmp(part, "guarded")) {
+        guarded(kit, plan);
+    } else if (!strcmp(part, "serve")) {
+        serve(kit, plan);
     } else if (!strcmp(part, "train")) {
         train(kit, plan);
     } else if (!strcmp(part, "kernels")) {

@@ -141,7 +141,7 @@ static uint64_t run_graph(Kit *kit, dlc_plan *plan, const CaseGraph *graph, Read
                                    .poison = poison};
     dlc_session *session = NULL;
     uint64_t hash = 0;
-    dlc_status status = dlc_session_create(plan, &options, &session);
+    dlc_status status = kit_session(kit, plan, &options, &session);
     if (status == DLC_OK) {
         status = inputs_set(session, graph, reader);
     }

@@ -8,10 +8,15 @@ cd "$DLC_SOURCE_ROOT" || exit 1
 unset DLC_CUDA_PATH
 scripts/gpu-kit.sh --quick --targets cuda:sm_90 "$scratch/kit" || exit 1
 mkdir "$scratch/elsewhere" && mv "$scratch/kit" "$scratch/elsewhere/" || exit 1
-env -i PATH="$PATH" DLC_CUDA_PATH="$simulated" "$scratch/elsewhere/kit/run-gpu-kit" --quick
+kit=$scratch/elsewhere/kit
+env -i PATH="$PATH" DLC_CUDA_PATH="$simulated:-" "$kit/run-gpu-kit" --quick
 status=$?
+# Once more: what is done is kept, but for one part that is gone.
+rm "$kit"/results/*-versions.json
+env -i PATH="$PATH" DLC_CUDA_PATH="$simulated:-" "$kit/run-gpu-kit" --quick --resume --only "versions intrinsics" > "$scratch/resumed" || status=1
+grep -q '^passed  versions' "$scratch/resumed" && grep -q '^kept    intrinsics' "$scratch/resumed" || status=1
 # Every part left a whole JSON object.
-for file in "$scratch"/elsewhere/kit/results/*.json; do
+for file in "$kit"/results/*.json; do
     python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$file" || status=1
 done
 exit $status
