@@ -55,6 +55,33 @@ KERNEL(64) copy_async(long long tiles, const int *in, int *out) {
     }
 }
 
+/* What is not copied is zero; 16 bytes a thread, then 4 words. */
+KERNEL(64) copy_if(long long tiles, const int *in, int *out) {
+    int *block = (int *)dlc_shared(), at = dlc_thread();
+    for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
+        const int *from = in + tile * 512;
+        dlc_copy16_async_if(block + at * 4, from + at * 4, at % 3 != 1);
+        for (int i = 0; i < 4; i++) {
+            int place = 256 + i * 64 + at;
+            dlc_copy4_async_if(block + place, from + place, (at + i) % 5 != 2);
+        }
+        dlc_copy_commit();
+        dlc_copy_wait_0();
+        dlc_sync();
+        for (int i = 0; i < 8; i++) {
+            out[tile * 512 + i * 64 + at] = block[i * 64 + (63 - at)];
+        }
+        dlc_sync();
+    }
+}
+
+KERNEL(64) put_pair(long long tiles, const float *in, float *out) {
+    for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
+        long long at = tile * 128 + 2 * dlc_thread();
+        dlc_put_pair_f32(out + at, in[at + 1], in[at]);
+    }
+}
+
 KERNEL(32) aligned(long long tiles, const unsigned char *in, unsigned char *out) {
     for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
         out[dlc_thread()] = dlc_is_aligned(in + dlc_thread());
