@@ -6,7 +6,7 @@ parameters.py DLC SOURCE_ROOT [PROGRAM…]
 Compiles programs for every kind of GPU and reads the plans' images (runtime/cuda_image.h). Each cubin must be an ELF file for
 CUDA of the image's architecture; each kernel of the image must be in the cubin of its unit, with parameters as
 runtime/cuda/module.c gives them: tiles, a pointer a buffer, an 8-byte size each, the fault word and the scratch if it has them,
-8 bytes each one after another and nothing else; static shared memory none; and threads of a block within what it was compiled for.
+8 bytes each one after another and nothing else (a kernel of groups: tiles, members, the group's words, the common buffers); static shared memory none; and threads of a block within what it was compiled for.
 """
 import os
 import pathlib
@@ -57,7 +57,7 @@ class Elf:
         return found
 
 
-def kernel_check(elf, name, n_parameters, threads):
+def kernel_check(elf, name, words, threads):
     """What is wrong with the kernel; None: nothing."""
     if ".text." + name not in elf.sections or ".nv.info." + name not in elf.sections:
         return "is not in the cubin"
@@ -73,11 +73,11 @@ def kernel_check(elf, name, n_parameters, threads):
             most = struct.unpack("<III", value)
             if threads > most[0] * most[1] * most[2]:
                 return "is compiled for blocks of %d threads, not %d" % (most[0], threads)
-    expected = {i: (8 * i, 8) for i in range(n_parameters)}
+    expected = {i: (8 * sum(words[:i]), 8 * n) for i, n in enumerate(words)}
     if parameters != expected:
         return "has parameters %s, the launch gives %s" % (sorted(parameters.items()), sorted(expected.items()))
-    if bytes_in_all != 8 * n_parameters:
-        return "takes %s bytes, the launch gives %d" % (bytes_in_all, 8 * n_parameters)
+    if bytes_in_all != 8 * sum(words):
+        return "takes %s bytes, the launch gives %d" % (bytes_in_all, 8 * sum(words))
     # From sm_90 on the section has the kilobyte that the system keeps of every block's.
     shared = elf.sections.get(".nv.shared." + name)
     if shared and shared[0][5] > (1024 if elf.sm() >= 90 else 0):
@@ -108,11 +108,16 @@ def image_check(image, where):
                             % (where, i, elf.machine, elf.sm(), elf.flags, sm))
         cubins.append(elf)
     for i in range(n_kernels):
-        record = image[kernels + 112 * i:kernels + 112 * (i + 1)]
+        record = image[kernels + 120 * i:kernels + 120 * (i + 1)]
         name = record[:64].split(b"\0", 1)[0].decode()
         unit, threads, n_buffers, n_sizes, has_faults, _shared, scratch = struct.unpack_from("<IiiiiiQ", record, 64)
-        n_parameters = 1 + n_buffers + n_sizes + (has_faults != 0) + (scratch != 0)
-        wrong = kernel_check(cubins[unit], name, n_parameters, threads)
+        group, common = struct.unpack_from("<iQ", record, 108)
+        words = [1] * (1 + n_buffers + n_sizes)
+        if group:
+            shared_by_all = bin(common).count("1")
+            words = [1, 1, group * (1 + n_buffers - shared_by_all + n_sizes)] + [1] * shared_by_all
+        words += [1] * ((has_faults != 0) + (scratch != 0))
+        wrong = kernel_check(cubins[unit], name, words, threads)
         if wrong:
             problems.append("%s, sm_%d: %s %s" % (where, sm, name, wrong))
     return n_kernels, problems

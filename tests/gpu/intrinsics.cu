@@ -82,6 +82,18 @@ KERNEL(64) put_pair(long long tiles, const float *in, float *out) {
     }
 }
 
+/* Groups of 1 to 6 members whose first tiles are known. */
+KERNEL(64) group_find(long long tiles, int *out) {
+    for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
+        const long long first[6] = {0, 1, 7, 8, 30, 55};
+        int sum = 0;
+        for (long long members = 1; members <= 6; members++) {
+            sum = sum * 7 + dlc_group_find(first, members, tile * 13 + dlc_thread());
+        }
+        out[tile * 64 + dlc_thread()] = sum;
+    }
+}
+
 KERNEL(32) aligned(long long tiles, const unsigned char *in, unsigned char *out) {
     for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
         out[dlc_thread()] = dlc_is_aligned(in + dlc_thread());

@@ -18,6 +18,7 @@ typedef struct KnownCall {
 typedef struct Timed {
     int64_t entry;              /* in the image */
     const DeviceCallPlan *call; /* or this */
+    int32_t launches;           /* done as one */
     double seconds;
 } Timed;
 
@@ -53,14 +54,24 @@ static dlc_status launch_timed(Device *device, DeviceModule *module, const Devic
     dlc_status status = clocked.real->launch(device, module, launch);
     return status != DLC_OK || !clocked.on
                ? status
-               : timed_add(device, (Timed){.entry = launch->entry}, begin);
+               : timed_add(device, (Timed){.entry = launch->entry, .launches = 1}, begin);
+}
+
+static dlc_status group_timed(Device *device, DeviceModule *module, const DeviceLaunch *launches,
+                              int32_t n) {
+    double begin = kit_seconds();
+    dlc_status status = clocked.real->launch_group(device, module, launches, n);
+    return status != DLC_OK || !clocked.on
+               ? status
+               : timed_add(device, (Timed){.entry = launches[0].entry, .launches = n}, begin);
 }
 
 static dlc_status call_timed(Device *device, DeviceCallPlan *plan, void *const *buffers) {
     double begin = kit_seconds();
     dlc_status status = clocked.real->call(device, plan, buffers);
-    return status != DLC_OK || !clocked.on ? status
-                                           : timed_add(device, (Timed){.call = plan}, begin);
+    return status != DLC_OK || !clocked.on
+               ? status
+               : timed_add(device, (Timed){.call = plan, .launches = 1}, begin);
 }
 
 static double product(const int64_t *sizes, int64_t n) {
@@ -172,7 +183,7 @@ static void rows_time(const PlanTables *tables, Row *rows, int32_t n_kernels, do
         for (int32_t k = 0; k < n_kernels + clocked.n_calls; k++) {
             if (k < n_kernels ? !timed->call && tables->kernels[k].entry == timed->entry
                               : clocked.calls[k - n_kernels].plan == timed->call) {
-                rows[k].launches++;
+                rows[k].launches += timed->launches;
                 rows[k].seconds += least > wait ? least - wait : 0;
                 break;
             }
@@ -261,6 +272,7 @@ void kit_kernels(Kit *kit, dlc_plan *plan) {
     }
     DeviceOps ops = *clocked.real;
     ops.launch = launch_timed;
+    ops.launch_group = ops.launch_group ? group_timed : NULL;
     ops.call = ops.call ? call_timed : NULL;
     ops.call_prepare = ops.call_prepare ? prepare_noted : NULL;
     ops.record = NULL;
