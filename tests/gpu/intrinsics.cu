@@ -75,6 +75,15 @@ KERNEL(64) copy_if(long long tiles, const int *in, int *out) {
     }
 }
 
+KERNEL(64) copy16(long long tiles, const int *in, int *out) {
+    for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
+        const int *from = in + (tile * 64 + dlc_thread()) * 4;
+        int *to = out + (tile * 64 + dlc_thread()) * 8;
+        dlc_copy16(to, from);
+        dlc_copy16_if(to + 4, from, dlc_thread() % 3 != 1);
+    }
+}
+
 KERNEL(64) put_pair(long long tiles, const float *in, float *out) {
     for (long long tile = dlc_block(); tile < tiles; tile += dlc_blocks()) {
         long long at = tile * 128 + 2 * dlc_thread();
