@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
 root = pathlib.Path(sys.argv[1])
 script = root / "scripts" / "gpu-results.py"
 
