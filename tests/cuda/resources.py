@@ -8,7 +8,9 @@ resources.py [--update] [--twice] [--verbose] [--rotate] [--only EXAMPLE]... [AR
 A program that needs bf16 must be refused on sm_75, by name.
 
 Registers depend on the toolkit, so the table is compared only when its first line names the toolkit at
-hand. --update writes the rows of what was compiled anew. Without NVRTC the test is skipped (status 77).
+hand. Then every kernel must be in the table and every row must be of a kernel; shared memory, which our
+own compiler decides, must be the same, and registers, which ptxas decides, at most SLACK more. --update
+writes the rows of what was compiled anew. Without NVRTC the test is skipped (status 77).
 """
 import json
 import os
@@ -27,6 +29,9 @@ ALL = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"]
 
 # Equal layers share their kernels: two are enough to see all of them.
 DEFINES = {"gpt2": ["-D", "layers=2"]}
+
+# Registers that a kernel may use beyond the table's.
+SLACK = 4
 
 # Kernels that may use a stack or spill: (example, architecture or *, pattern of the name) -> why.
 EXCEPTIONS = {}
@@ -98,7 +103,8 @@ def check(example, architecture, figures, known, same_toolkit):
             known = {}
         now = {row["kernel"]: [row["registers"], row["shared_bytes"]] for row in figures}
         for name in sorted(set(now) | set(known)):
-            if now.get(name) != known.get(name):
+            same = name in now and name in known and now[name][1] == known[name][1]
+            if not same or now[name][0] > known[name][0] + SLACK:
                 problems.append("%s: registers and shared bytes %s, in resources.txt %s" %
                                 (name, now.get(name), known.get(name)))
     return problems

@@ -61,6 +61,23 @@ static const char kernels_text[] =
     "            to[t] += 1;\n"
     "        }\n"
     "    }\n"
+    "}\n"
+    "/* Tile t of a member: to[t] = from[t] + s; three members at most, `from` is common. */\n"
+    "extern \"C\" __global__ void add_group(long long tiles, long long members,\n"
+    "                                     const __grid_constant__ DlcGroup<9> group,\n"
+    "                                     const int *from, DlcFault *fault) {\n"
+    "    for (long long any = blockIdx.x; any < tiles; any += gridDim.x) {\n"
+    "        const int member = dlc_group_find(group.words, members, any);\n"
+    "        const long long tile = any - group.words[member];\n"
+    "        int *const to = (int *)group.words[3 + member * 2];\n"
+    "        const int s = (int)group.words[3 + member * 2 + 1];\n"
+    "        if (threadIdx.x == 0) {\n"
+    "            to[tile] = from[tile] + s;\n"
+    "            if (s < 0) {\n"
+    "                dlc_fault_set(fault, 8, s, tile);\n"
+    "            }\n"
+    "        }\n"
+    "    }\n"
     "}\n";
 
 /* The text of struct and function that a real NVRTC needs of the prelude. */
@@ -71,12 +88,20 @@ static const char prelude_text[] =
     "        f->value = v;\n"
     "        f->bound = b;\n"
     "    }\n"
+    "}\n"
+    "template <int N> struct DlcGroup { long long words[N]; };\n"
+    "static __device__ int dlc_group_find(const long long *first, long long n, long long tile) {\n"
+    "    int m = 0;\n"
+    "    while (m + 1 < n && first[m + 1] <= tile) {\n"
+    "        m++;\n"
+    "    }\n"
+    "    return m;\n"
     "}\n";
 
 typedef struct TestImage {
     CudaImageHeader header;
     CudaUnit unit;
-    CudaKernel kernels[2];
+    CudaKernel kernels[3];
     char options[16], prelude[sizeof(prelude_text)], text[sizeof(kernels_text)];
 } TestImage;
 
@@ -85,7 +110,7 @@ static void image_make(TestImage *image) {
     image->header =
         (CudaImageHeader){.version = CUDA_IMAGE_VERSION,
                           .n_units = 1,
-                          .n_kernels = 2,
+                          .n_kernels = 3,
                           .sm = 75,
                           .options = (int32_t)offsetof(TestImage, options),
                           .units = offsetof(TestImage, unit),
@@ -101,6 +126,13 @@ static void image_make(TestImage *image) {
                                      .shared_bytes = 64 << 10,
                                      .scratch_bytes = 64};
     image->kernels[1] = (CudaKernel){.name = "add_one", .threads = 32, .n_buffers = 1};
+    image->kernels[2] = (CudaKernel){.name = "add_group",
+                                     .threads = 32,
+                                     .n_buffers = 2,
+                                     .n_sizes = 1,
+                                     .has_faults = 1,
+                                     .group = 3,
+                                     .common = 1};
     strcpy(image->options, "--std=c++17");
     strcpy(image->prelude, prelude_text);
     strcpy(image->text, kernels_text);
@@ -147,6 +179,74 @@ static dlc_status launch_add(Run *run, int32_t *to, int64_t tiles) {
                            .n_buffers = 1,
                            .tiles = tiles};
     return device_cuda.launch(run->device, run->module, &launch);
+}
+
+enum { MEMBERS = 8 };
+
+/* Eight launches, more than go in one: two of them of nothing, the last ones from elsewhere. */
+static dlc_status launch_group(Run *run, const int64_t sizes[MEMBERS]) {
+    DeviceLaunch launches[MEMBERS];
+    void *buffers[MEMBERS][2];
+    for (int i = 0; i < MEMBERS; i++) {
+        buffers[i][0] = run->a + (i < 6 ? 0 : 1);
+        buffers[i][1] = run->b + 100 * i;
+        launches[i] = (DeviceLaunch){
+            .entry = (int64_t)(offsetof(TestImage, kernels) + 2 * sizeof(CudaKernel)),
+            .buffers = buffers[i],
+            .sizes = &sizes[i],
+            .n_buffers = 2,
+            .n_sizes = 1,
+            .tiles = i == 1 || i == 4 ? 0 : 10 + i};
+    }
+    return device_cuda.launch_group(run->device, run->module, launches, MEMBERS);
+}
+
+/* a[i] is i. */
+static dlc_status groups_check(Run *run, const int64_t sizes[MEMBERS]) {
+    dlc_status status = device_cuda.read(run->device, run->host, run->b, BYTES);
+    for (int i = 0; status == DLC_OK && i < MEMBERS; i++) {
+        for (int t = 0; t < 100; t++) {
+            bool is_done = i != 1 && i != 4 && t < 10 + i;
+            int32_t value = t + (i < 6 ? 0 : 1) + (int32_t)sizes[i];
+            assert_int_equal(run->host[100 * i + t], is_done ? value : -1);
+        }
+    }
+    return status;
+}
+
+static dlc_status run_groups(Run *run) {
+    const DeviceOps *ops = &device_cuda;
+    int64_t sizes[MEMBERS] = {1, 2, 3, 4, 5, 6, 7, 8}, others[MEMBERS] = {9, 8, 7, 6, 5, 4, 3, 2};
+    DeviceGraph *graph = NULL;
+    KernelFault fault;
+    dlc_status status;
+    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
+    TRY(launch_group(run, sizes));
+    TRY(groups_check(run, sizes));
+    /* A recording holds what the launches were given. */
+    TRY(ops->record(run->device));
+    status = launch_group(run, others);
+    dlc_status ended = ops->record_end(run->device, status == DLC_OK ? &graph : NULL);
+    status = status != DLC_OK ? status : ended;
+    if (status != DLC_OK) {
+        goto done;
+    }
+    TRY(groups_check(run, sizes));
+    TRY(ops->replay(run->device, graph));
+    TRY(groups_check(run, others));
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 0);
+    /* A member's fault. */
+    sizes[5] = -3;
+    TRY(launch_group(run, sizes));
+    TRY(ops->finish(run->device, &fault));
+    assert_int_equal(fault.site, 9);
+    assert_int_equal(fault.value, -3);
+done:
+    if (graph) {
+        ops->graph_free(run->device, graph);
+    }
+    return status;
 }
 
 static dlc_status take(Run *run, void *out, size_t bytes) {
@@ -222,6 +322,8 @@ static dlc_status run_all(Run *run) {
     for (int32_t i = 0; i < N; i++) {
         assert_int_equal(run->host[i], 3 * i);
     }
+    TRY(run_groups(run));
+    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
     /* A fault is told once; later work runs. */
     TRY(launch_scale(run, run->b, run->a + 1, -1, 4));
     TRY(ops->finish(run->device, &fault));
