@@ -54,7 +54,7 @@ bool memory_init(void) {
         return false;
     }
     hot.base = (uintptr_t)data;
-    hot.span = span;
+    hot.span = hot.checked = span;
     hot.epoch = 1;
     for (int d = 0; d < devices; d++) {
         cursor[d] = hot.base + SHARED_SPAN + (size_t)d * DEVICE_SPAN;
@@ -542,8 +542,8 @@ static inline __attribute__((always_inline)) void touch(const void *p, size_t si
                                                         uintptr_t code) {
     uintptr_t address = (uintptr_t)p;
     size_t offset = address - hot.base;
-    if (__builtin_expect(offset >= hot.span, 0)) {
-        if (address - hot.stack >= hot.stack_end - hot.stack) {
+    if (__builtin_expect(offset >= hot.checked, 0)) {
+        if (address - hot.stack >= hot.stack_end - hot.stack && hot.checked > 0) {
             touch_other(address, size, write, code);
         }
         return;
@@ -647,6 +647,9 @@ void dlcsim_touch(const void *p, unsigned size, int write) {
 EXPORT void dlcsim_atomic(void *p, unsigned size);
 void dlcsim_atomic(void *p, unsigned size) {
     size_t offset = (uintptr_t)p - hot.base;
+    if (hot.checked == 0) {
+        return;
+    }
     if (offset >= hot.span) {
         fault((uintptr_t)p, size, true, CODE, "out of bounds");
         return;
@@ -675,6 +678,9 @@ void dlcsim_pending(void *p, unsigned size, int pending) {
 static bool range(uintptr_t address, size_t bytes, bool write) {
     size_t offset = address - hot.base, unwritten = 0;
     int64_t before = report_count();
+    if (hot.checked == 0) {
+        return true;
+    }
     for (size_t i = 0; i < bytes;) {
         Verdict verdict = {0};
         bool whole = (offset + i) % GRANULE == 0 && bytes - i >= GRANULE;

@@ -48,6 +48,8 @@ void settings_read(void) {
     settings.switch_every = (int)setting("DLC_CUDASIM_SWITCH", 0);
     settings.fail_call = setting("DLC_CUDASIM_FAIL_CALL", 0);
     settings.report = getenv("DLC_CUDASIM_REPORT");
+    settings.fork = getenv("DLC_CUDASIM_FORK");
+    settings.fork = settings.fork && settings.fork[0] ? settings.fork : NULL;
     settings.trace = setting("DLC_CUDASIM_TRACE", 0) != 0;
     const char *order = getenv("DLC_CUDASIM_ORDER");
     settings.order = order && !strcmp(order, "latest")     ? ORDER_LATEST

@@ -52,6 +52,7 @@ typedef uint64_t Mark;
 typedef struct Hot {
     uintptr_t base; /* of all device memory, shared memory first */
     size_t span;
+    size_t checked; /* span, or 0: accesses are not checked */
     uint8_t *state; /* one a byte */
     Mark *cells;    /* writer and reader, each 4 bytes */
     Mark *bytes;    /* the same for each byte, where split */
@@ -77,6 +78,7 @@ typedef struct Settings {
     int order;        /* ORDER_… */
     int64_t fail_call;
     const char *report;
+    const char *fork; /* a folder: every call fails, each in a process of its own */
     bool trace;
 } Settings;
 enum { ORDER_EARLIEST, ORDER_LATEST, ORDER_RANDOM };
