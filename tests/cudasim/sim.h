@@ -1,5 +1,5 @@
-/* The simulated CUDA device: what its parts share. memory.c holds device memory and its shadow and
- * checks every access; fiber.c runs a block's threads; queue.c orders operations over streams;
+/* The simulated CUDA device: what its parts share. memory.c holds device memory, shadow.c checks
+ * every access; fiber.c runs a block's threads; queue.c orders operations over streams;
  * module.c loads containers; driver*.c are the entry points of libcuda. One lock is held in every
  * entry point, so nothing here is concurrent. */
 #ifndef DLC_TESTS_CUDASIM_SIM_H
@@ -21,6 +21,8 @@ enum {
     WARPS = MAX_THREADS / WARP,
     SHARED_SPAN = 1 << 20, /* offsets below: the running block's shared memory */
     RED_ZONE = 256,
+    FAR =
+        1 << 16, /* addresses that belong to nothing, before shared memory and behind a device's */
     MAX_PARAMETERS = 256,
     MAX_PARAMETER_BYTES = 4096,
     NAME_BYTES = 128
@@ -116,6 +118,8 @@ static inline bool memory_is_device(const void *p) {
 /* Shared memory of the next block: unwritten. */
 void memory_shared_reset(size_t bytes, size_t before);
 unsigned char *memory_shared(void);
+size_t memory_shared_bytes(void);
+/* -- shadow.c */
 /* By copies and fills of the host's operations; false: a fault was reported. */
 bool memory_range_read(uintptr_t address, size_t bytes);
 bool memory_range_write(uintptr_t address, size_t bytes);
