@@ -197,8 +197,8 @@ static void call_check(Build *b) {
     }
     bool plain = !call->present[PLAN_OPERAND_C] && !call->present[PLAN_OPERAND_BIAS] &&
                  call->epilogue == PLAN_EPILOGUE_NONE;
-    if (call->kind != PLAN_LIBRARY_CONV && !plain) {
-        refuse(b, "a gradient with an epilogue");
+    if (call->kind == PLAN_LIBRARY_CONV_FILTER_GRAD && !plain) {
+        refuse(b, "a filter gradient with an epilogue");
     }
     if (call->epilogue != PLAN_EPILOGUE_NONE && call->epilogue != PLAN_EPILOGUE_RELU) {
         refuse(b, "an epilogue that cuDNN is not asked for");
@@ -224,6 +224,17 @@ static CudnnDescriptor tensor_make(Build *b, const Tensor *tensor, int type, int
     return d;
 }
 
+/* Which tensor an operand of this kind of call is. */
+static const Tensor *operand_tensor(const Build *b, int operand) {
+    const Tensor *tensors[PLAN_N_LIBRARY_KINDS][3] = {
+        [PLAN_LIBRARY_CONV] = {&b->x, &b->w, &b->y},
+        [PLAN_LIBRARY_CONV_INPUT_GRAD] = {&b->y, &b->w, &b->x},
+        [PLAN_LIBRARY_CONV_FILTER_GRAD] = {&b->y, &b->x, &b->w},
+    };
+    int which = operand == PLAN_OPERAND_A ? 0 : operand == PLAN_OPERAND_B ? 1 : 2;
+    return tensors[b->call->kind][which];
+}
+
 /* The tensor of an operand of the call. */
 static CudnnDescriptor operand_make(Build *b, int operand, const Tensor *tensor) {
     enum { ALIGNMENT = 16, LEAST_ALIGNMENT = 1 };
@@ -236,9 +247,9 @@ static CudnnDescriptor operand_make(Build *b, int operand, const Tensor *tensor)
     return tensor_make(b, tensor, data_type(b, b->call->dtypes[operand]), aligned, uid, false);
 }
 
-/* A value between operations, shaped as y. */
+/* A value between operations, shaped as the result. */
 static CudnnDescriptor between_make(Build *b) {
-    return tensor_make(b, &b->y, b->compute, 16, b->next_uid++, true);
+    return tensor_make(b, operand_tensor(b, PLAN_OPERAND_D), b->compute, 16, b->next_uid++, true);
 }
 
 static CudnnDescriptor convolution_make(Build *b) {
@@ -341,23 +352,12 @@ static void pointwise(Build *b, int mode, CudnnDescriptor value, CudnnDescriptor
 
 /* -- The whole -- */
 
-/* Which tensor an operand of this kind of call is. */
-static const Tensor *operand_tensor(const Build *b, int operand) {
-    const Tensor *tensors[PLAN_N_LIBRARY_KINDS][3] = {
-        [PLAN_LIBRARY_CONV] = {&b->x, &b->w, &b->y},
-        [PLAN_LIBRARY_CONV_INPUT_GRAD] = {&b->y, &b->w, &b->x},
-        [PLAN_LIBRARY_CONV_FILTER_GRAD] = {&b->y, &b->x, &b->w},
-    };
-    int which = operand == PLAN_OPERAND_A ? 0 : operand == PLAN_OPERAND_B ? 1 : 2;
-    return tensors[b->call->kind][which];
-}
-
 static Tensor bias_tensor(const Build *b) {
     Tensor tensor;
     for (int32_t i = 0; i < 2 + b->n_spatial; i++) {
         tensor.dims[i] = tensor.strides[i] = 1;
     }
-    tensor.dims[1] = tensor.strides[0] = b->y.dims[1];
+    tensor.dims[1] = tensor.strides[0] = operand_tensor(b, PLAN_OPERAND_D)->dims[1];
     return tensor;
 }
 
@@ -373,7 +373,8 @@ static void operations_make(Build *b) {
     convolve(b, left, right, value);
     if (adds) {
         CudnnDescriptor next = --after > 0 ? between_make(b) : result;
-        pointwise(b, DNN_POINTWISE_ADD, value, operand_make(b, PLAN_OPERAND_C, &b->y), next);
+        pointwise(b, DNN_POINTWISE_ADD, value,
+                  operand_make(b, PLAN_OPERAND_C, operand_tensor(b, PLAN_OPERAND_C)), next);
         value = next;
     }
     if (biased) {
