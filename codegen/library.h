@@ -27,6 +27,7 @@ typedef bool LibraryRecogniser(Context *context, Arena *arena, const Machine *ma
                                const Op *fusion, LibraryCall *out, const char **why);
 
 LibraryRecogniser library_matmul; /* library_matmul.c */
+LibraryRecogniser library_conv;   /* library_conv.c */
 
 /* The first recogniser that takes the fusion; false, and *why as above, when none does, always for
  * a machine without libraries. */

@@ -3,7 +3,7 @@
 #include "codegen/library.h"
 #include "codegen/schedule_state.h"
 
-static LibraryRecogniser *const recognisers[] = {library_matmul};
+static LibraryRecogniser *const recognisers[] = {library_matmul, library_conv};
 
 bool library_find(Context *context, Arena *arena, const Machine *machine, const Op *fusion,
                   LibraryCall *out, const char **why) {

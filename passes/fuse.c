@@ -92,6 +92,7 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
     if (!trivial) {
         fuse_library_biases(&f);
         fuse_library_copies(&f);
+        fuse_library_convs(&f);
     }
     func_renumber(func);
     fuse_collect(&f);

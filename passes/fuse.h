@@ -106,6 +106,14 @@ void fuse_library_copies(Fuse *f);
 void fuse_library_biases(Fuse *f);
 /* Marks the units that a library could do in one call; before groups are merged. */
 void fuse_library_mark(Fuse *f);
+/* Puts operand i of a product into memory of its own, if it is a view; `copies` by value id. */
+void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies);
+/* The product's unit, then units that read its value or what was made of it, in order. */
+int32_t fuse_library_behind(const Fuse *f, int32_t unit_of_product, int32_t *out, int32_t most);
+
+/* fuse_library_conv.c: the same for convolutions. */
+void fuse_library_convs(Fuse *f); /* rounds and copies; before units are collected */
+void fuse_library_mark_convs(Fuse *f);
 /* Whether the group has a contraction that a library can do. */
 bool fuse_library_takes(Fuse *f, int32_t group);
 /* Whether a merge of the groups leaves such contractions to their libraries. */

@@ -34,18 +34,18 @@ static bool lies_in_memory(const Value *v) {
     return !v->op || !fuse_op_is_free(v->op);
 }
 
-static void operand_copy(Op *contract, int32_t i, Value **copies, int32_t n_copies) {
-    Value *v = contract->operands[i];
+void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies) {
+    Value *v = product->operands[i];
     if (!v->op || !fuse_op_is_free(v->op) || v->id >= n_copies || !can_copy(v)) {
         return;
     }
     if (!copies[v->id]) {
-        Builder b = builder_before(contract);
+        Builder b = builder_before(product);
         b.place = v->op->place;
         b.label = v->op->label;
         copies[v->id] = b_stop_gradient(&b, v);
     }
-    op_set_operand(contract, i, copies[v->id]);
+    op_set_operand(product, i, copies[v->id]);
 }
 
 /* -- A bias beside 16 bits -- */
@@ -144,7 +144,7 @@ void fuse_library_copies(Fuse *f) {
             }
             const Size *other = culprit == 0 ? matmul.n : matmul.m;
             if (size_nominal(other, COPY_SIDE) >= COPY_SIDE) {
-                operand_copy(op, culprit, copies, n);
+                fuse_library_copy(op, culprit, copies, n);
             }
         }
     }
@@ -194,13 +194,12 @@ static bool match_units(const Fuse *f, const Matmul *matmul, int32_t last, int32
     return true;
 }
 
-/* Units that read the contraction's value, or what was made of it, in order. */
-static int32_t users_behind(const Fuse *f, int32_t contraction, int32_t *out) {
+int32_t fuse_library_behind(const Fuse *f, int32_t unit_of_product, int32_t *out, int32_t most) {
     int32_t count = 0;
-    out[count++] = contraction;
+    out[count++] = unit_of_product;
     for (int32_t i = 0; i < count; i++) {
         const Unit *unit = &f->units.items[out[i]];
-        for (size_t j = 0; j < unit->users.count && count < MOST_USERS; j++) {
+        for (size_t j = 0; j < unit->users.count && count < most; j++) {
             int32_t user = unit->users.items[j];
             const Unit *reader = &f->units.items[user];
             if (reader->is_live && reader->kind == GROUP_LOOP && !reader->is_update &&
@@ -214,7 +213,7 @@ static int32_t users_behind(const Fuse *f, int32_t contraction, int32_t *out) {
 
 static void mark_contraction(Fuse *f, int32_t index) {
     int32_t behind[MOST_USERS], best[MATMUL_MOST_OPS], n_best = 0;
-    int32_t n_behind = users_behind(f, index, behind);
+    int32_t n_behind = fuse_library_behind(f, index, behind, MOST_USERS);
     const Op *contract = f->units.items[index].op;
     for (int32_t i = 0; i < n_behind; i++) {
         const Op *op = f->units.items[behind[i]].op;
@@ -244,6 +243,7 @@ void fuse_library_mark(Fuse *f) {
             mark_contraction(f, (int32_t)i);
         }
     }
+    fuse_library_mark_convs(f);
 }
 
 static int32_t library_of_group(Fuse *f, int32_t group) {

@@ -1,0 +1,211 @@
+/* See convolution.h. What cuDNN 9 does of bias, addend and activation was asked of it. */
+#include "ir/convolution.h"
+
+#include "ir/build.h"
+
+enum {
+    NOMINAL = 64,         /* a size nobody gave a nominal value */
+    LEAST_WORK = 1 << 21, /* multiply-adds */
+    LEAST_DEPTH = 16,     /* products a sum has */
+    LEAST_CHANNELS = 8,   /* of a group's result */
+    CHANNEL_AXIS = 1
+};
+
+bool convolution_is(const Op *op) {
+    return op->code == OP_conv || op->code == OP_conv_input_grad || op->code == OP_conv_weight_grad;
+}
+
+/* -- Whether it is worth it -- */
+
+static double elements(Type type, int32_t first) {
+    double n = 1;
+    for (int32_t i = first; i < type.rank; i++) {
+        n *= (double)size_nominal(type.dims[i], NOMINAL);
+    }
+    return n;
+}
+
+bool convolution_is_large(Context *context, const Op *conv) {
+    (void)context;
+    Type result = conv->results[0]->type;
+    Type w = conv->code == OP_conv_weight_grad ? result : conv->operands[1]->type;
+    Type y = conv->code == OP_conv              ? result
+             : conv->code == OP_conv_input_grad ? conv->operands[0]->type
+                                                : conv->operands[1]->type;
+    double depth = elements(w, 1), work = elements(y, 0) * depth;
+    double channels = (double)size_nominal(w.dims[0], NOMINAL) / (double)conv_attrs_of(conv).groups;
+    return depth >= LEAST_DEPTH && channels >= LEAST_CHANNELS && work >= LEAST_WORK;
+}
+
+/* -- What it is -- */
+
+static bool keep(Convolution *out, const Op *op) {
+    if (out->n_ops == CONV_MOST_OPS) {
+        return false;
+    }
+    out->ops[out->n_ops++] = op;
+    return true;
+}
+
+static bool is_float_cast(const Op *op) {
+    return op->code == OP_cast && dtype_is_float(op->results[0]->type.dtype) &&
+           dtype_is_float(op->operands[0]->type.dtype);
+}
+
+/* A cast that changes no value. */
+static bool is_widening(const Op *op) {
+    DType from = op->operands[0]->type.dtype;
+    return is_float_cast(op) && (from == DT_BF16 || from == DT_F16) &&
+           op->results[0]->type.dtype == DT_F32;
+}
+
+/* What lies in memory behind reshapes and widening casts. */
+static const Value *stored(const Value *v) {
+    while (v->op && (v->op->code == OP_reshape || is_widening(v->op))) {
+        v = v->op->operands[0];
+    }
+    return v;
+}
+
+static const Value *reshaped(const Value *v) {
+    while (v->op && v->op->code == OP_reshape) {
+        v = v->op->operands[0];
+    }
+    return v;
+}
+
+static bool is_zero(const Value *v) {
+    return v->op && v->op->code == OP_constant && op_float(v->op, "value") == 0;
+}
+
+/* max(x, 0) however it is written: x, or NULL. */
+static const Value *relu_of(Convolution *out, const Value *v) {
+    const Op *op = v->op;
+    if (!op) {
+        return NULL;
+    }
+    if (op->code == OP_max && (is_zero(op->operands[0]) || is_zero(op->operands[1]))) {
+        keep(out, op);
+        return op->operands[is_zero(op->operands[0]) ? 1 : 0];
+    }
+    if (op->code != OP_select || !op->operands[0]->op || !is_zero(op->operands[1])) {
+        return NULL;
+    }
+    const Op *test = op->operands[0]->op; /* x <= 0 ? 0 : x */
+    if ((test->code != OP_le && test->code != OP_lt) || test->operands[0] != op->operands[2] ||
+        !is_zero(test->operands[1])) {
+        return NULL;
+    }
+    return keep(out, op) && keep(out, test) ? op->operands[2] : NULL;
+}
+
+const Value *convolution_bias(const Value *v) {
+    while (v->op && is_widening(v->op)) {
+        v = v->op->operands[0];
+    }
+    if (!v->op || v->op->code != OP_broadcast || v->op->operands[0]->type.rank != 1) {
+        return NULL;
+    }
+    return op_ints(v->op, "axes", NULL)[0] == CHANNEL_AXIS ? stored(v->op->operands[0]) : NULL;
+}
+
+/* Whether v is made of the conv by adding. */
+static bool leads_to(const Value *v, const Op *conv, int32_t fuel) {
+    if (v->op == conv) {
+        return true;
+    }
+    return v->op && fuel > 0 && v->op->code == OP_add &&
+           (leads_to(v->op->operands[0], conv, fuel - 1) ||
+            leads_to(v->op->operands[1], conv, fuel - 1));
+}
+
+static bool same_shape(Type a, Type b) {
+    bool same = a.rank == b.rank;
+    for (int32_t i = 0; same && i < a.rank; i++) {
+        same = a.dims[i] == b.dims[i];
+    }
+    return same;
+}
+
+static bool addend(Convolution *out, const Value *w, Type type) {
+    const Value *bias = convolution_bias(w);
+    if (bias) {
+        bool first = !out->operand[CONV_BIAS];
+        out->operand[CONV_BIAS] = bias;
+        return first;
+    }
+    const Value *c = stored(w);
+    bool first = !out->operand[CONV_C] && same_shape(w->type, type);
+    out->operand[CONV_C] = c;
+    return first;
+}
+
+static bool sums_match(Convolution *out, const Value *v, const char **why) {
+    enum { ADDENDS = 2 };
+    for (int32_t n = 0; v->op && v->op != out->conv; n++) {
+        const Op *add = v->op;
+        if (add->code != OP_add || n == ADDENDS) {
+            *why = "what is made of it is no epilogue of a library";
+            return false;
+        }
+        int32_t side = leads_to(add->operands[0], out->conv, ADDENDS) ? 0 : 1;
+        if (!keep(out, add) || !addend(out, add->operands[1 - side], v->type)) {
+            *why = "what is added to it is no bias over channels and no tensor like it";
+            return false;
+        }
+        v = add->operands[side];
+    }
+    *why = "what is made of it is no epilogue of a library";
+    return v->op == out->conv;
+}
+
+static bool types_match(const Convolution *out, const char **why) {
+    DType type = out->operand[CONV_A]->type.dtype;
+    *why = "its types are none that a library convolves";
+    if (!dtype_is_float(type)) {
+        return false;
+    }
+    *why = "its operands and result are not of one type";
+    for (int i = 0; i < CONV_N_OPERANDS; i++) {
+        if (out->operand[i] && out->operand[i]->type.dtype != type) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool convolution_match(Context *context, const Value *result, const Op *conv, Convolution *out,
+                       const char **why) {
+    (void)context;
+    *out = (Convolution){.conv = conv};
+    ConvAttrs attrs = conv_attrs_of(conv);
+    out->operand[CONV_A] = reshaped(conv->operands[0]);
+    out->operand[CONV_B] = reshaped(conv->operands[1]);
+    out->operand[CONV_D] = result;
+    *why = "its padding is negative";
+    for (int32_t i = 0; i < attrs.n_spatial; i++) {
+        if (attrs.low[i] < 0 || attrs.high[i] < 0) {
+            return false;
+        }
+    }
+    const Value *v = result;
+    while (v->op && v->op != conv && (is_float_cast(v->op) || v->op->code == OP_reshape)) {
+        *why = "too much is made of it in one kernel";
+        if (!keep(out, v->op)) {
+            return false;
+        }
+        v = v->op->operands[0];
+    }
+    const Value *inner = relu_of(out, v);
+    out->relu = inner != NULL;
+    v = inner ? inner : v;
+    if (!keep(out, conv) || !sums_match(out, v, why)) {
+        return false;
+    }
+    *why = "a library's epilogue is one with a bias, after a forward convolution";
+    bool plain = !out->relu && !out->operand[CONV_C] && !out->operand[CONV_BIAS];
+    if (!plain && (conv->code != OP_conv || !out->operand[CONV_BIAS])) {
+        return false;
+    }
+    return types_match(out, why);
+}
