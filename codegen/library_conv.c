@@ -60,12 +60,11 @@ static void operands_set(const Op *fusion, const Convolution *match, LibraryCall
     const ConvOperand order[PLAN_N_OPERANDS] = {
         [PLAN_OPERAND_A] = swapped ? CONV_B : CONV_A,
         [PLAN_OPERAND_B] = swapped ? CONV_A : CONV_B,
-        [PLAN_OPERAND_C] = CONV_C,
         [PLAN_OPERAND_BIAS] = CONV_BIAS,
         [PLAN_OPERAND_D] = CONV_D,
     };
     for (int i = 0; i < PLAN_N_OPERANDS; i++) {
-        const Value *v = match->operand[order[i]];
+        const Value *v = i == PLAN_OPERAND_C ? NULL : match->operand[order[i]];
         out->operand[i] = !v ? -1 : i == PLAN_OPERAND_D ? 0 : argument_number(fusion, v);
         out->dtype[i] = match->operand[CONV_D]->type.dtype;
     }
@@ -94,10 +93,8 @@ bool library_conv(Context *context, Arena *arena, const Machine *machine, const 
     }
     operands_set(fusion, &match, out);
     for (int i = 0; i < PLAN_N_OPERANDS; i++) {
-        bool wanted = i == PLAN_OPERAND_A || i == PLAN_OPERAND_B;
-        bool there = i == PLAN_OPERAND_C      ? match.operand[CONV_C] != NULL
-                     : i == PLAN_OPERAND_BIAS ? match.operand[CONV_BIAS] != NULL
-                                              : wanted;
+        bool there = i == PLAN_OPERAND_A || i == PLAN_OPERAND_B ||
+                     (i == PLAN_OPERAND_BIAS && match.operand[CONV_BIAS]);
         if (there && out->operand[i] < 0) {
             *why = "an operand is computed in the same kernel";
             return false;

@@ -1,4 +1,4 @@
-/* See convolution.h. What cuDNN 9 does of bias, addend and activation was asked of it. */
+/* See convolution.h. What cuDNN 9 does of bias and activation was asked of it. */
 #include "ir/convolution.h"
 
 #include "ir/build.h"
@@ -109,53 +109,16 @@ const Value *convolution_bias(const Value *v) {
     return op_ints(v->op, "axes", NULL)[0] == CHANNEL_AXIS ? stored(v->op->operands[0]) : NULL;
 }
 
-/* Whether v is made of the conv by adding. */
-static bool leads_to(const Value *v, const Op *conv, int32_t fuel) {
-    if (v->op == conv) {
-        return true;
-    }
-    return v->op && fuel > 0 && v->op->code == OP_add &&
-           (leads_to(v->op->operands[0], conv, fuel - 1) ||
-            leads_to(v->op->operands[1], conv, fuel - 1));
-}
-
-static bool same_shape(Type a, Type b) {
-    bool same = a.rank == b.rank;
-    for (int32_t i = 0; same && i < a.rank; i++) {
-        same = a.dims[i] == b.dims[i];
-    }
-    return same;
-}
-
-static bool addend(Convolution *out, const Value *w, Type type) {
-    const Value *bias = convolution_bias(w);
-    if (bias) {
-        bool first = !out->operand[CONV_BIAS];
-        out->operand[CONV_BIAS] = bias;
-        return first;
-    }
-    const Value *c = stored(w);
-    bool first = !out->operand[CONV_C] && same_shape(w->type, type);
-    out->operand[CONV_C] = c;
-    return first;
-}
-
-static bool sums_match(Convolution *out, const Value *v, const char **why) {
-    enum { ADDENDS = 2 };
-    for (int32_t n = 0; v->op && v->op != out->conv; n++) {
-        const Op *add = v->op;
-        if (add->code != OP_add || n == ADDENDS) {
-            *why = "what is made of it is no epilogue of a library";
-            return false;
+/* From the sum, or the product itself, back to the conv. */
+static bool sum_match(Convolution *out, const Value *v) {
+    const Op *add = v->op;
+    for (int32_t side = 0; add && add->code == OP_add && side < 2; side++) {
+        const Value *bias = convolution_bias(add->operands[1 - side]);
+        if (bias && add->operands[side]->op == out->conv) {
+            out->operand[CONV_BIAS] = bias;
+            return keep(out, add);
         }
-        int32_t side = leads_to(add->operands[0], out->conv, ADDENDS) ? 0 : 1;
-        if (!keep(out, add) || !addend(out, add->operands[1 - side], v->type)) {
-            *why = "what is added to it is no bias over channels and no tensor like it";
-            return false;
-        }
-        v = add->operands[side];
     }
-    *why = "what is made of it is no epilogue of a library";
     return v->op == out->conv;
 }
 
@@ -199,12 +162,13 @@ bool convolution_match(Context *context, const Value *result, const Op *conv, Co
     const Value *inner = relu_of(out, v);
     out->relu = inner != NULL;
     v = inner ? inner : v;
-    if (!keep(out, conv) || !sums_match(out, v, why)) {
+    *why = "what is made of it is no epilogue of a library";
+    if (!keep(out, conv) || !sum_match(out, v)) {
         return false;
     }
     *why = "a library's epilogue is one with a bias, after a forward convolution";
-    bool plain = !out->relu && !out->operand[CONV_C] && !out->operand[CONV_BIAS];
-    if (!plain && (conv->code != OP_conv || !out->operand[CONV_BIAS])) {
+    if ((out->relu && !out->operand[CONV_BIAS]) ||
+        (conv->code != OP_conv && out->operand[CONV_BIAS])) {
         return false;
     }
     return types_match(out, why);

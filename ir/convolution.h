@@ -1,5 +1,5 @@
 /* Convolutions as a vendor's library knows them: one of the three products of conv, its operands
- * dense in memory; after a forward one act(y + c + bias), where a bias there must be. The one rule
+ * dense in memory; after a forward one y + bias, or relu of that. The one rule
  * of what can be said so; fusion asks it what to leave together, the schedule what to offer. */
 #ifndef DLC_IR_CONVOLUTION_H
 #define DLC_IR_CONVOLUTION_H
@@ -9,7 +9,6 @@
 typedef enum ConvOperand {
     CONV_A, /* as the op's first operand: x, dy, x */
     CONV_B, /* its second: w, w, dy */
-    CONV_C, /* added, of d's shape */
     CONV_BIAS,
     CONV_D,
     CONV_N_OPERANDS

@@ -1,5 +1,5 @@
 /* Convolutions on machines with vendors' libraries (see fuse_library.c for the whole): a large one
- * stays by itself, or with the bias, addend and relu that a library does with it. Libraries give
+ * stays by itself, or with the bias and relu that a library does with it. Libraries give
  * results of the operands' type only: beside 16 bits, sums and biases are rounded to them. */
 #include "passes/fuse.h"
 
@@ -12,14 +12,12 @@ enum { MOST_USERS = 48 /* units behind a convolution that are looked at */ };
 typedef struct Uses {
     const int32_t *counts; /* by value id */
     Op **last;             /* by value id: the last op of the block that reads it */
-    int32_t n;
 } Uses;
 
 static Uses uses_of(Fuse *f) {
     func_renumber(f->func);
     Uses uses = {.counts = func_use_counts(f->func, f->arena),
-                 .last = ARENA_ARRAY(f->arena, Op *, f->func->n_values + 1),
-                 .n = f->func->n_values};
+                 .last = ARENA_ARRAY(f->arena, Op *, f->func->n_values + 1)};
     BLOCK_EACH_OP (f->block, op) {
         for (int32_t i = 0; i < op->n_operands; i++) {
             uses.last[op->operands[i]->id] = op;
@@ -93,8 +91,8 @@ static Value *result_round(Op *conv, DType low) {
 
 static void results_round(Fuse *f) {
     Uses uses = uses_of(f);
-    Value **map = ARENA_ARRAY(f->arena, Value *, uses.n + 1);
     VEC(Op *) rounded = {0};
+    VEC(Value *) results = {0};
     for (Op *op = f->block->first, *next = NULL; op; op = next) {
         next = op->next;
         if (!convolution_is(op) || !convolution_is_large(f->context, op)) {
@@ -105,12 +103,17 @@ static void results_round(Fuse *f) {
         bool narrow = (low == DT_BF16 || low == DT_F16) && op->operands[1]->type.dtype == low;
         if (narrow && result->type.dtype == DT_F32 && !all_round(f, result, &uses, low) &&
             !sum_rounds(op, &uses, low)) {
-            map[result->id] = result_round(op, low);
+            VEC_PUSH(f->arena, &results, result_round(op, low));
             VEC_PUSH(f->arena, &rounded, op);
         }
     }
     if (rounded.count == 0) {
         return;
+    }
+    func_renumber(f->func);
+    Value **map = ARENA_ARRAY(f->arena, Value *, f->func->n_values + 1);
+    for (size_t i = 0; i < rounded.count; i++) {
+        map[rounded.items[i]->results[0]->id] = results.items[i];
     }
     func_replace_values(f->func, map);
     for (size_t i = 0; i < rounded.count; i++) {
