@@ -22,7 +22,7 @@ done
 
 # train DEVICE: three steps; the last loss.
 train() {
-    (cd "$scratch" && "$tools/dlrun" train convs.plan --device "$1" --steps 3 --log log.jsonl \
+    (cd "$scratch" && "$tools/dlrun" train convs.plan --device "$1" --steps 3 --batch 4 --log log.jsonl \
         --data "train=$root/examples/data/digits_train.npz" >out 2>err) || say "train on $1: status $?"
     loss=$(grep -o "\"loss\": *[0-9.e+-]*" "$scratch/log.jsonl" | tail -1 | sed "s/.*: *//")
 }

@@ -418,8 +418,8 @@ static void test_refusals(void **state) {
     refused(&call, "one type");
     call = call_make(&cases[0], PLAN_LIBRARY_CONV, PLAN_I32, false, sizes);
     refused(&call, "floating-point");
-    call = call_make(&cases[0], PLAN_LIBRARY_CONV_INPUT_GRAD, PLAN_F32, true, sizes);
-    refused(&call, "gradient with an epilogue");
+    call = call_make(&cases[0], PLAN_LIBRARY_CONV_FILTER_GRAD, PLAN_F32, true, sizes);
+    refused(&call, "filter gradient with an epilogue");
     call = call_make(&cases[0], PLAN_LIBRARY_CONV, PLAN_F32, false, sizes);
     call.n_sizes--;
     refused(&call, "axes");
