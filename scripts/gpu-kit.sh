@@ -131,6 +131,7 @@ rm "$out"/plans/*.plan
     "$dlc" --version
     echo "targets: $targets"
     echo "newest symbol: $newest"
+    echo "compiled for all targets on $(nproc) cores, seconds: $(paste -sd, "$out/compile.txt")"
 } > "$out/VERSION"
 kilobytes=$(du -sk "$out" | cut -f 1)
 echo "$out: $((kilobytes / 1024)).$((kilobytes % 1024 * 10 / 1024)) MB, newest symbol $newest"
