@@ -2,6 +2,7 @@
 #include "runtime/data_api.h"
 
 #include "runtime/tensor.h"
+#include "runtime/trace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,6 +192,7 @@ static dlc_status shape_misfit(dlc_session *session, const PlanArg *arg, const D
 
 dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
                            const int64_t *rows, int64_t count) {
+    double start = clock_seconds();
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (arg->role != PLAN_ARG_INPUT) {
@@ -221,6 +223,7 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
             return status;
         }
     }
+    trace_host(session, "data", start);
     return DLC_OK;
 }
 

@@ -106,6 +106,11 @@ struct DeviceOps {
     dlc_status (*replay)(Device *device, DeviceGraph *graph);
     void (*graph_free)(Device *device, DeviceGraph *graph);
 
+    /* For traces: notes when the queue comes to this point, as number 0, 1, … of a run; 0 waits for
+     * all work. After `finish`, when that was, on the clock of clock_seconds. NULL: work is done
+     * when a call returns. */
+    dlc_status (*mark)(Device *device, int32_t number);
+    dlc_status (*mark_seconds)(Device *device, int32_t number, double *out);
     /* Bytes that could still be allocated; -1: unknown. NULL: unknown. */
     int64_t (*free_bytes)(Device *device);
     /* Device memory in use beside `alloc`s (context, code, workspaces), measured; -1: unknown. */

@@ -4,6 +4,7 @@
  * happened before something is stored, and the run's numbers at its end. */
 #include "runtime/session.h"
 #include "runtime/tensor.h"
+#include "runtime/trace.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -294,9 +295,6 @@ static dlc_status group_run(Walk *walk, int32_t i, int32_t n) {
 static dlc_status launch_run(Walk *walk, int32_t i) {
     dlc_session *session = walk->session;
     DeviceLaunch launch;
-    if (calls_cover(walk->calls, i)) {
-        return DLC_OK;
-    }
     if (calls_have(walk->calls, i)) {
         return call_run(walk, i);
     }
@@ -437,6 +435,23 @@ static dlc_status move_run(Walk *walk, int32_t i) {
     return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
 }
 
+/* A command that the device does, or a group of launches; with its times where a trace is written.
+ */
+static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
+    dlc_session *session = walk->session;
+    bool is_launch = walk->commands[i].kind == PLAN_LAUNCH;
+    if (n == 1 && is_launch && calls_cover(walk->calls, i)) {
+        return DLC_OK;
+    }
+    dlc_status status = trace_command_begin(session);
+    if (status == DLC_OK) {
+        status = n > 1       ? group_run(walk, i, n)
+                 : is_launch ? launch_run(walk, i)
+                             : move_run(walk, i);
+    }
+    return status == DLC_OK ? trace_command_end(session, i, n) : status;
+}
+
 /* Runs command *i and moves *i on. */
 static dlc_status command_run(Walk *walk, int32_t *i) {
     dlc_session *session = walk->session;
@@ -448,17 +463,13 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     switch (command->kind) {
     case PLAN_LAUNCH:
         n_group = group_length(walk, *i);
-        if (n_group > 1) {
-            status = group_run(walk, *i, n_group);
-            *i += n_group;
-            return status;
-        }
-        status = launch_run(walk, *i);
-        break;
+        status = work_run(walk, *i, n_group);
+        *i += n_group;
+        return status;
     case PLAN_COPY:
     case PLAN_STORE:
     case PLAN_FILL:
-        status = move_run(walk, *i);
+        status = work_run(walk, *i, 1);
         break;
     case PLAN_LOOP:
         return loop_begin(walk, i);
@@ -576,6 +587,10 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
         return status;
     }
     bases_set(session, entry);
+    status = trace_run_begin(session);
+    if (status != DLC_OK) {
+        return status;
+    }
     bool done = false;
     if (!session->no_recording && !session->poison && !session->replaying) {
         status = recording_run(session, entry, &done);
@@ -591,6 +606,9 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
     }
     if (status == DLC_OK) {
         status = numbers_read(session, entry);
+    }
+    if (status == DLC_OK) {
+        status = trace_run_end(session, entry);
     }
     if (status != DLC_OK) {
         return status;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 /* Kept free of what the device has: recorded steps, kernels' scratch for more blocks, fragments. */
-enum { RESERVE_SHARE = 32 };
+enum { RESERVE_SHARE = 32, LIBRARY_WORKSPACE = 32 << 20 };
 
 static void amount(double bytes, char out[32]) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
@@ -48,7 +48,12 @@ static int64_t limit_of(dlc_session *session, int64_t asked) {
         return asked;
     }
     int64_t left = session->ops->free_bytes ? session->ops->free_bytes(session->device) : -1;
-    return left < 0 ? INT64_MAX : left - left / RESERVE_SHARE + held_bytes(session);
+    if (left < 0) {
+        return INT64_MAX;
+    }
+    bool libraries = session->tables->n_libraries > 0 && session->ops->call_prepare;
+    int64_t kept = left / RESERVE_SHARE + (libraries ? LIBRARY_WORKSPACE : 0);
+    return (left > kept ? left - kept : 0) + held_bytes(session);
 }
 
 /* Of the step with the dims bound so far and these; the others take their defaults. */

@@ -3,6 +3,7 @@
 
 #include "ir/base/checked.h"
 #include "runtime/tensor.h"
+#include "runtime/trace.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -385,5 +386,8 @@ dlc_status session_run(dlc_session *session, EntryState *entry) {
         return status;
     }
     entry->layout = entry->slots[0].layout;
-    return session_execute(session, entry);
+    double start = clock_seconds();
+    status = session_execute(session, entry);
+    trace_host(session, plan_text(session->file, entry->record->name), start);
+    return status;
 }

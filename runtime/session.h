@@ -44,6 +44,7 @@ typedef struct Input {
 } Input;
 
 typedef struct Recording Recording; /* record.c */
+typedef struct Trace Trace;         /* trace.c */
 typedef struct Calls Calls;         /* calls.c */
 
 typedef struct LayoutSlot {
@@ -112,6 +113,7 @@ struct dlc_session {
     bool may_fault;               /* a launch since the last look may have set the fault word */
     bool replaying;               /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
+    Trace *trace;                 /* NULL: none */
     DLTensor lent;                /* what dlc_view_* hands out */
     int64_t lent_dims[PLAN_MAX_RANK];
 };

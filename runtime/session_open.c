@@ -1,5 +1,6 @@
 /* Sessions: creation on a device, and their end. */
 #include "runtime/session.h"
+#include "runtime/trace.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -159,8 +160,12 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->guarded = given.guarded != 0;
     session->no_libraries = given.no_libraries != 0;
     dlc_status status = session_device_open(session, &given, ops);
+    if (status == DLC_OK && given.trace) {
+        status = trace_open(session, given.trace);
+    }
     if (status == DLC_OK) {
-        session->no_recording = session->guarded || given.poison || !session->ops->record;
+        session->no_recording =
+            session->guarded || given.poison || given.trace || !session->ops->record;
         status = variables_create(session);
     }
     if (status == DLC_OK) {
@@ -238,6 +243,7 @@ void dlc_session_destroy(dlc_session *session) {
             entry_destroy(session, &session->entries[i]);
         }
     }
+    trace_close(session);
     device_close(session);
     void *const parts[] = {session->variables, session->dims,        session->dim_is_shared,
                            session->entries,   session->bases,       session->launch_buffers,

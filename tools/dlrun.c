@@ -57,6 +57,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .guarded = guarded,
         .no_libraries = run->no_libraries,
         .accumulate = run->accumulate,
+        .trace = run->trace,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);

@@ -12,10 +12,11 @@ int dlrun_bench(int argc, char **argv);
 
 /* Options that every command which opens a session has. */
 typedef struct RunOptions {
-    const char *device, *poison, *arena;
+    const char *device, *poison, *arena, *trace;
     CliList bindings;
     int64_t threads, seed;
-    bool no_libraries, no_native, accumulate; /* accumulate: see dlc_session_options; no option of its own */
+    bool no_libraries, no_native,
+        accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
 
 /* The rows of a command's option table for RunOptions; seed starts at -1, which stands for the
@@ -64,6 +65,13 @@ typedef struct RunOptions {
          0,                                                                                        \
          NULL,                                                                                     \
          "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},                                  \
+        {"--trace",                                                                                \
+         NULL,                                                                                     \
+         CLI_TEXT,                                                                                 \
+         &(run).trace,                                                                             \
+         0,                                                                                        \
+         "TRACE.json",                                                                             \
+         "write what host and device do when (for ui.perfetto.dev)"},                              \
     {                                                                                              \
         "--no-native", NULL, CLI_FLAG, &(run).no_native, 0, NULL,                                  \
             "compile anew from the plan's portable part"                                           \

@@ -335,6 +335,10 @@ typedef struct dlc_session_options {
     int accumulate;
     int no_libraries; /* non-zero: generated kernels do what the plan offers to vendors' libraries
                        */
+    /* A file to write what host and device do when, complete when the session is destroyed:
+     * Chrome's trace format (chrome://tracing, ui.perfetto.dev), commands with op, kernel and place
+     * in the program. Steps are run command by command then. NULL: none. */
+    const char *trace;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

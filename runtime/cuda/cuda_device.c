@@ -181,6 +181,7 @@ static void cuda_close(Device *base) {
             driver->module_unload(device->builtins);
         }
         cuda_calls_close(device);
+        cuda_marks_close(device);
         cuda_memory_close(device);
         if (device->stream) {
             driver->stream_destroy(device->stream);
@@ -378,6 +379,8 @@ const DeviceOps device_cuda = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .graph_free = cuda_graph_free,
+    .mark = cuda_mark,
+    .mark_seconds = cuda_mark_seconds,
     .free_bytes = cuda_free_bytes,
     .overhead_bytes = cuda_overhead_bytes,
     .peak = cuda_peak,

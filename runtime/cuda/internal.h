@@ -69,6 +69,10 @@ typedef struct CudaDevice {
     CudaCudnn *cudnn;   /* NULL: not asked for yet */
     Cublaslt *cublaslt; /* the same */
 
+    CudaEvent *marks; /* of a trace, with times; the first lies at `marked_at` of the host's clock */
+    int32_t n_marks, marks_capacity;
+    double marked_at;
+
     CudaModule builtins;
     CudaFunction copy_if;
 } CudaDevice;
@@ -112,6 +116,11 @@ dlc_status cuda_launch_group(Device *base, DeviceModule *module, const DeviceLau
                              int32_t n);
 /* Inside enter and leave: loads the run side's own kernels. */
 dlc_status cuda_builtins_load(CudaDevice *device);
+
+/* marks.c; the last one is called inside enter and leave */
+dlc_status cuda_mark(Device *base, int32_t number);
+dlc_status cuda_mark_seconds(Device *base, int32_t number, double *out);
+void cuda_marks_close(CudaDevice *device);
 
 /* graph.c */
 void cuda_record_drop(CudaDevice *device);

@@ -49,9 +49,9 @@ static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t byte
     size_text((double)bytes, asked, sizeof(asked));
     size_text((double)device->allocated_bytes, ours, sizeof(ours));
     return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY,
-                     "out of GPU memory: %s more are asked for%s; %s of %s's %s are free and %s "
+                     "out of GPU memory: %s more are asked for%s%s; %s of %s's %s are free and %s "
                      "are in use here",
-                     asked, what, free_text, device->name, total_text, ours);
+                     asked, *what ? " for " : "", what, free_text, device->name, total_text, ours);
 }
 
 static dlc_status memory_take(CudaDevice *device, const char *what, size_t bytes,
@@ -88,7 +88,7 @@ dlc_status cuda_memory_open(CudaDevice *device) {
                             "cuEventCreate");
     }
     if (status == DLC_OK) {
-        status = memory_take(device, " for the fault word", sizeof(KernelFault), &device->fault);
+        status = memory_take(device, "the fault word", sizeof(KernelFault), &device->fault);
     }
     if (status == DLC_OK) {
         status = cuda_check(
@@ -426,7 +426,7 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
         return DLC_OK;
     }
     if (bytes > MAX_SCRATCH_UNIT) {
-        return memory_fail(device, " for kernels' scratch", bytes);
+        return memory_fail(device, "kernels' scratch", bytes);
     }
     if (device->recording) {
         return not_recorded(device, "making room for scratch");
@@ -441,7 +441,7 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     int64_t most = (int64_t)(free_bytes / SCRATCH_SHARE) / bytes;
     blocks = most < blocks ? most : blocks;
     blocks = blocks > 1 ? blocks : 1;
-    status = memory_grow(device, " for kernels' scratch", bytes * blocks, &device->scratch,
+    status = memory_grow(device, "kernels' scratch", bytes * blocks, &device->scratch,
                          &device->scratch_bytes);
     if (status == DLC_OK) {
         device->scratch_unit = bytes;

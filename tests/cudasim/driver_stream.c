@@ -110,3 +110,13 @@ Result cuEventSynchronize(void *handle) {
     }
     return leave(queue_wait_op(current(), event->op));
 }
+
+EXPORT Result cuEventElapsedTime(float *milliseconds, void *start, void *end);
+Result cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+    ENTER();
+    double from, to;
+    bool done = queue_event_time(start, &from);
+    done = queue_event_time(end, &to) && done;
+    *milliseconds = (float)(1e3 * (to - from));
+    return leave(done ? SIM_SUCCESS : SIM_NOT_READY);
+}

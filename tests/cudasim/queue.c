@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { SCANNED = 64 };
 
@@ -18,6 +19,18 @@ static int64_t next_op, sync_count;
 static int64_t n_unsynced; /* of the history */
 
 static Ctx *contexts_seen[MAX_DEVICES]; /* to clear their streams' and events' references */
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* When what the event was recorded after was done; false: it is not. */
+bool queue_event_time(const Event *event, double *out) {
+    *out = event->op ? event->op->ended : event->time;
+    return !event->op || event->op->done;
+}
 
 void work_free(Work *work) {
     free(work->values);
@@ -161,6 +174,7 @@ static void forget(void) {
             s->n_waits = 0;
         }
         for (Event *e = context->events; e; e = e->next) {
+            e->time = e->op ? e->op->ended : e->time;
             e->op = NULL;
         }
     }
@@ -246,6 +260,7 @@ static void run(Op *op) {
         op->all_before = true;
     }
     op->last_epoch = hot.epoch;
+    op->ended = now();
     op->done = true;
     n_unsynced += op->synced_at == 0;
     if (!good && op->context->broken == 0) {
@@ -505,6 +520,7 @@ int queue_record(Event *event, Stream *stream) {
         return SIM_SUCCESS;
     }
     event->op = stream->last;
+    event->time = now();
     contexts_seen[stream->context->device] = stream->context;
     return stream->context->broken;
 }

@@ -205,6 +205,7 @@ struct Op {
     uint32_t first_epoch, last_epoch; /* once run */
     int64_t stamp, synced_at; /* counts of the host's waits: when queued; when waited for, or 0 */
     bool done, all_before, seen;
+    double ended; /* once done, in seconds */
     char label[NAME_BYTES + 64];
 };
 
@@ -240,7 +241,8 @@ typedef struct Event Event;
 struct Event {
     Event *next;
     Ctx *context;
-    Op *op; /* what it was recorded after; NULL: done */
+    Op *op;      /* what it was recorded after; NULL: done */
+    double time; /* then: when */
     Graph *capture;
     Nodes capture_last;
 };
@@ -260,6 +262,7 @@ int queue_wait_stream(Stream *stream);
 int queue_wait_context(Ctx *context);
 int queue_stream_wait(Stream *stream, Event *event);
 int queue_record(Event *event, Stream *stream);
+bool queue_event_time(const Event *event, double *out);
 const Op *queue_running(void);
 const Op *queue_op_of_epoch(uint32_t epoch);
 /* Whether the operation of that epoch happens before the running one. */

@@ -106,7 +106,7 @@ train wide {
 }
 END
 expect 0 "$dlc" wide.dl --target cuda:sm_90 -o wide.plan --quiet --accumulate
-DLC_CUDASIM_MEMORY=3 train 1 wide.plan --steps 1
+DLC_CUDASIM_MEMORY=34 train 1 wide.plan --steps 1
 says err.txt "out of memory: the arena of 'wide.train' for B = 256 needs " "more are asked for" \
     "are free and " "(held: parameters 1.0 MiB, optimiser state 0 bytes, inputs " "--batch auto"
 train 0 wide.plan --steps 1 --batch auto --memory 3500KiB
@@ -123,6 +123,28 @@ for batch in 256 64 32 16; do
     [ "$steps" -lt 3 ] || late=$((late + 1))
 done
 [ "$late" -gt 0 ] || bad "no recorded step was among them"
+
+# -- a trace: the device's times on the host's clock, and the same bits
+train 0 net.plan --trace trace.json --save traced.safetensors
+same cubin.safetensors traced.safetensors
+train 0 both.plan --device cpu --trace cpu.json
+python3 - <<'END' || bad "the traces"
+import json
+for path in "trace.json", "cpu.json":
+    spans = [e for e in json.load(open(path)) if e["ph"] == "X"]
+    runs = [e for e in spans if e["tid"] == 1 and e["name"].startswith("net.")]
+    work = [e for e in spans if e["tid"] == 2]
+    assert [e["name"] for e in runs] == ["net.init"] + 4 * ["net.train"], [e["name"] for e in runs]
+    assert sum(e["name"] == "data" for e in spans) == 4
+    assert len(work) > 20, (path, len(work))
+    assert all(a["ts"] <= b["ts"] for a, b in zip(work, work[1:]))
+    for e in work:
+        assert any(r["ts"] - 500 <= e["ts"] and e["ts"] + e["dur"] <= r["ts"] + r["dur"] + 500 for r in runs), e
+    places = {e["args"]["place"] for e in work}
+    assert path == "cpu.json" or any(p.startswith("net.dl:4:") for p in places), (path, places)
+END
+train 1 net.plan --trace no/where.json
+says err.txt "cannot write 'no/where.json'"
 
 # -- 100 rows in batches of 64: the last 36 are bound by themselves, and weighted by rows
 expect 0 "$dlrun" eval net.plan --weights cubin.safetensors --data odd.npz --batch 64
