@@ -120,6 +120,7 @@ struct KStmt {
     const KLocal *a_local, *b_local;
     const KExpr *depth, *c_stride;
     bool accumulate;
+    bool tf32;           /* f32 panels, both deep, may be rounded to tf32 */
     bool a_deep, b_deep; /* of a block's tile: the panel holds a[i * depth + k], b[j * depth + k] */
 };
 

@@ -89,7 +89,7 @@ static void print_contract(Str *out, const KStmt *stmt) {
     print_expr(out, stmt->begin);
     str_addf(out, "] * l%d%s[", stmt->b_local->id, stmt->b_deep ? " deep" : "");
     print_expr(out, stmt->end);
-    str_add(out, "] depth ");
+    str_add(out, stmt->tf32 ? "] tf32 depth " : "] depth ");
     print_expr(out, stmt->depth);
     str_add(out, "\n");
 }

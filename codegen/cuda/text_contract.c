@@ -95,15 +95,18 @@ TileShape text_tile_shape(const Text *t, const KStmt *stmt) {
     bool in_block = text_info(t, stmt)->team == TEAM_BLOCK;
     shape.is_block = types && in_block && choose_micro(t, &shape).fits;
     const LocalInfo *a = &t->locals[stmt->a_local->id], *b = &t->locals[stmt->b_local->id];
-    int32_t needed = shape.operand == DT_BF16 ? 80 : 75;
+    int32_t needed = shape.operand == DT_F16 ? 75 : 80;
+    bool tf32 = stmt->tf32 && shape.operand == DT_F32 && shape.sum == DT_F32 && stmt->a_deep &&
+                stmt->b_deep;
     int32_t a_width = stmt->a_deep ? shape.depth : shape.rows;
     int32_t b_width = stmt->b_deep ? shape.depth : shape.columns;
     bool starts = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
                   stmt->end->kind == KE_INT && stmt->end->integer == 0;
-    shape.by_mma = shape.is_block && starts && half && a->width == a_width && b->width == b_width &&
-                   shape.rows % FRAGMENT == 0 && shape.columns % FRAGMENT == 0 &&
-                   is_power(shape.depth) && shape.depth % FRAGMENT == 0 &&
-                   t->machine->architecture >= needed && choose_warps(t, &shape).fits;
+    shape.by_mma = shape.is_block && starts && (half || tf32) && a->width == a_width &&
+                   b->width == b_width && shape.rows % FRAGMENT == 0 &&
+                   shape.columns % FRAGMENT == 0 && is_power(shape.depth) &&
+                   shape.depth % FRAGMENT == 0 && t->machine->architecture >= needed &&
+                   choose_warps(t, &shape).fits;
     return shape;
 }
 
@@ -334,12 +337,12 @@ static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape,
     bool deep = is_a ? stmt->a_deep : stmt->b_deep;
     const char *row = is_a ? "8 % 2" : "16", *depth = is_a ? "16" : "8 % 2";
     const char *base = is_a ? "row" : "column";
-    int32_t number = text_number(t, stmt);
+    int32_t number = text_number(t, stmt), unit = info->unit; /* sixteen bytes of depth */
     text_begin(t);
     str_addf(t->out, "const int %s = dlc_exchange(", is_a ? "at_x" : "at_y");
     if (deep) {
-        str_addf(t->out, "(%s_%d + lane %% 8 + lane / %s * 8) * %d + lane / %s * 8", base, number,
-                 row, shape->depth, depth);
+        str_addf(t->out, "(%s_%d + lane %% 8 + lane / %s * 8) * %d + lane / %s * %d", base, number,
+                 row, shape->depth, depth, unit);
     } else {
         str_addf(t->out, "(lane %% 8 + lane / %s * 8) * %d + %s_%d + lane / %s * 8", depth,
                  is_a ? shape->rows : shape->columns, base, number, row);
@@ -355,7 +358,11 @@ static void load_fragments(Text *t, const KStmt *stmt, const TileShape *shape, b
     bool deep = is_a ? stmt->a_deep : stmt->b_deep;
     open_unrolled(t, index, count);
     text_begin(t);
-    str_addf(t->out, "dlc_ldmatrix_x4%s(%s[%s], &", deep ? "" : "_trans", name, index);
+    bool tf32 = shape->operand == DT_F32; /* four of them are a row of eight 16-bit ones */
+    str_addf(t->out,
+             tf32 ? "dlc_ldmatrix_x4%s((unsigned *)%s[%s], (const unsigned short *)&"
+                  : "dlc_ldmatrix_x4%s(%s[%s], &",
+             deep ? "" : "_trans", name, index);
     text_local_name(t, panel);
     if (deep) {
         str_addf(t->out, "[(at_%s ^ k) + %s * %d]);\n", name, index, 16 * shape->depth);
@@ -372,15 +379,16 @@ static void multiply_fragments(Text *t, const KStmt *stmt, const TileShape *shap
     declare_fragment(t, stmt, shape, true);
     declare_fragment(t, stmt, shape, false);
     text_line(t, "#pragma unroll");
-    text_line(t, "for (int k = 0; k < %d; k += 16) {", shape->depth);
+    bool tf32 = shape->operand == DT_F32;
+    text_line(t, "for (int k = 0; k < %d; k += %d) {", shape->depth, tf32 ? 8 : 16);
     t->indent++;
-    text_line(t, "unsigned x[%d][4], y[%d][4];", warps.rows, warps.columns);
+    text_line(t, "%s x[%d][4], y[%d][4];", tf32 ? "float" : "unsigned", warps.rows, warps.columns);
     load_fragments(t, stmt, shape, true);
     load_fragments(t, stmt, shape, false);
     open_unrolled(t, "i", warps.rows);
     open_unrolled(t, "j", 2 * warps.columns);
     text_line(t, "dlc_mma_%s(sum_%d[i][j], x[i], &y[j / 2][j %% 2 * 2]);",
-              dtype_name(shape->operand), number);
+              tf32 ? "tf32" : dtype_name(shape->operand), number);
     close_loops(t, 3);
 }
 

@@ -4,6 +4,7 @@
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
 #include "codegen/lower/root.h"
+#include <string.h>
 
 typedef struct Axes {
     int32_t count;
@@ -140,6 +141,8 @@ void lower_contract(KBuild *k) {
     gemm.depth = type_elements(context, p.depth_type);
     gemm.dtype = dtype_in_register(op->results[0]->type.dtype);
     gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : gemm.dtype;
+    const char *precision = op_text(op, "precision");
+    gemm.tf32 = precision && strcmp(precision, "tf32") == 0;
     gemm.a = (GemmSide){.element = element_a, .order = order_of(&p, 0)};
     gemm.b = (GemmSide){.element = element_b, .order = order_of(&p, 1)};
     gemm.a.run = run_of(&p, 0, gemm.a.order);

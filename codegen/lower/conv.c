@@ -9,6 +9,7 @@
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
 #include "codegen/lower/root.h"
+#include <string.h>
 #include "ir/build.h"
 
 typedef struct Conv {
@@ -412,6 +413,8 @@ void lower_conv(KBuild *k) {
     conv.gemm = (Gemm){.name = root_name(k, op), .user = &conv};
     conv.gemm.dtype = dtype_in_register(result.dtype);
     conv.gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : conv.gemm.dtype;
+    const char *precision = op_text(op, "precision");
+    conv.gemm.tf32 = precision && strcmp(precision, "tf32") == 0;
     if (op->code == OP_conv_weight_grad) {
         plan_weight(k, &conv);
     } else if (kb_is_block(k)) {

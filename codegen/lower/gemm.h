@@ -39,6 +39,7 @@ struct Gemm {
     const Size *batch, *m, *n, *depth;
     DType dtype; /* of the sum */
     DType panel; /* what both operands are stored as: f16 or bf16 let a block multiply those */
+    bool tf32;   /* f32 operands may be rounded to that where it is native */
     GemmSide a, b;
     const Size *run; /* of the result, along n */
     /* The finished element; called inside loops over all of them. */

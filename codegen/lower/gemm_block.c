@@ -9,6 +9,7 @@
 
 enum {
     GROUP_BYTES = 16, /* moved at once */
+    TF32_ARCHITECTURE = 80,
     RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
     LEAST_TILE = 32,
     GOOD_TILE = 64, /* smaller ones only where the depth is too short to cut */
@@ -16,7 +17,7 @@ enum {
     FEW_ROWS = 3,
     STEP_BYTES =
         64, /* of one row's share of a panel, and of 16-bit ones, which are used up sooner: */
-    HALF_STEP_BYTES = 128,
+    HALF_STEP_BYTES = 128, /* (tf32 too) */
     LEAST_STEP = 8,
     TILE_ROOM = 44 * 1024, /* of the shared memory, so that two blocks fit always */
     LEAST_CHUNK = 256,     /* a partial sum is at least this deep */
@@ -28,6 +29,7 @@ enum {
 typedef struct BlockGemm {
     GemmPlan plan; /* block_m x block_n is the tile; its steps are block_k deep */
     DType panel;
+    bool tf32;   /* the panels go through tf32 fragments */
     bool long_n; /* the plain kinds: n is the longer side */
     /* Panels, by side: rows of neighbours along the depth (KStmt.a_deep), and elements that lie
      * side by side in memory whichever way the panel does (1: none), so that they are moved at
@@ -94,10 +96,11 @@ static void choose_panels(KBuild *k, BlockGemm *b) {
         const GemmSide *side = i == 0 ? &gemm->a : &gemm->b;
         bool by_depth = side->order == GEMM_BY_DEPTH;
         const Size *rows = i == 0 ? gemm->m : gemm->n;
-        b->deep[i] = by_depth && half;
-        bool groups = is_multiple(k, side->run, unit) &&
-                      (by_depth ? half && is_multiple(k, gemm->depth, unit)
-                                : side->order == GEMM_BY_ROW && is_multiple(k, rows, unit));
+        b->deep[i] = b->tf32 || (by_depth && half);
+        bool groups =
+            is_multiple(k, side->run, unit) &&
+            (by_depth ? b->deep[i] && is_multiple(k, gemm->depth, unit)
+                      : side->order == GEMM_BY_ROW && !b->deep[i] && is_multiple(k, rows, unit));
         b->group[i] = groups ? unit : 1;
     }
 }
@@ -119,7 +122,9 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     int64_t m = nominal(gemm->m), n = nominal(gemm->n);
     int64_t depth = size_nominal(gemm->depth, FREE_DEPTH);
     int64_t bytes = dtype_bytes(b->panel);
-    plan->block_k = (bytes < 4 ? HALF_STEP_BYTES : STEP_BYTES) / bytes;
+    b->tf32 = gemm->tf32 && gemm->dtype == DT_F32 && b->panel == DT_F32 &&
+              machine->architecture >= TF32_ARCHITECTURE;
+    plan->block_k = (bytes < 4 || b->tf32 ? HALF_STEP_BYTES : STEP_BYTES) / bytes;
     while (plan->block_k > 2 * LEAST_STEP && plan->block_k / 2 >= depth) {
         plan->block_k /= 2;
     }
@@ -340,6 +345,7 @@ static void multiply(KBuild *k, const BlockGemm *b, const GemmTile *tile) {
                            .depth = k_int(k, plan->block_k),
                            .c_stride = k_int(k, plan->block_n),
                            .accumulate = !once,
+                           .tf32 = b->tf32,
                            .a_deep = b->deep[0],
                            .b_deep = b->deep[1]};
     kb_contract(k, &contract);

@@ -473,6 +473,7 @@ void kb_contract(KBuild *k, const KBContract *contract) {
     stmt->accumulate = contract->accumulate;
     stmt->a_deep = contract->a_deep;
     stmt->b_deep = contract->b_deep;
+    stmt->tf32 = contract->tf32;
     append(k, k->scope, stmt);
 }
 

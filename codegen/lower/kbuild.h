@@ -118,7 +118,7 @@ void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const 
 typedef struct KBContract {
     const KLocal *a_local, *b_local, *c_local;
     const KExpr *a_offset, *b_offset, *c_offset, *depth, *c_stride;
-    bool accumulate, a_deep, b_deep;
+    bool accumulate, a_deep, b_deep, tf32;
 } KBContract;
 void kb_contract(KBuild *k, const KBContract *contract);
 
