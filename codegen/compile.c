@@ -35,7 +35,9 @@ typedef struct Driver {
     Str troubled; /* kernels that do not fit their registers, over all targets */
     FileView imports[64];
     int n_imports;
-    bool done; /* an emit stage was reached: stop without a plan */
+    bool done;         /* an emit stage was reached: stop without a plan */
+    VEC(Place) places; /* of all ops in order, when several targets are made */
+    size_t n_placed;
 } Driver;
 
 static _Noreturn void leave(Driver *d, dlc_status status, const char *message) {
@@ -462,6 +464,37 @@ static void refuse_precision(Driver *d, const Machine *machine) {
     }
 }
 
+/* -- Places in the program, which the portable form does not keep */
+
+static void keep_place(Op *op, void *user) {
+    Driver *d = user;
+    VEC_PUSH(&d->scratch, &d->places, op->place);
+}
+
+static void restore_place(Op *op, void *user) {
+    Driver *d = user;
+    if (d->n_placed < d->places.count) {
+        op->place = d->places.items[d->n_placed++];
+    }
+}
+
+static void places_each(Driver *d, void (*visit)(Op *op, void *user)) {
+    for (Func *func = d->module->first; func; func = func->next) {
+        func_each_op(func, visit, d);
+    }
+}
+
+/* From the portable form, which has the same ops in the same order as the module it was made of. */
+static void start_again(Driver *d, const char *ir) {
+    const Source *source = context_source(&d->context, "plan", ir, strlen(ir), false);
+    module_destroy(d->module);
+    d->module = NULL;
+    d->module = module_parse(&d->context, source);
+    check_diagnostics(d);
+    d->n_placed = 0;
+    places_each(d, restore_place);
+}
+
 static void drive(Driver *d) {
     stage(d, "reading the program", 0);
     d->module = front(d);
@@ -496,6 +529,9 @@ static void drive(Driver *d) {
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);
+    if (n_targets > 1) {
+        places_each(d, keep_place);
+    }
     PlanSetting model = {plan_writer_string(&writer, "model"),
                          plan_writer_string(&writer, d->module->name)};
     VEC_PUSH(&d->scratch, &writer.settings, model);
@@ -516,13 +552,8 @@ static void drive(Driver *d) {
                                  machines[t].target, machines[t].name);
         }
         if (t > 0) {
-            /* Passes are machine-dependent from fusion on: start again from the portable form. */
-            const Source *source =
-                context_source(&d->context, "plan", writer.ir, strlen(writer.ir), false);
-            module_destroy(d->module);
-            d->module = NULL;
-            d->module = module_parse(&d->context, source);
-            check_diagnostics(d);
+            /* Passes are machine-dependent from fusion on. */
+            start_again(d, writer.ir);
         }
         stage(d, "optimising", 0.2);
         run_passes(d, &machines[t]);

@@ -78,12 +78,12 @@ static void set(Text *t, const KStmt *stmt) {
 static void store(Text *t, const KStmt *stmt) {
     DType dtype =
         stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
-    if (stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
+    int32_t part = text_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
+                                  stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
+    if (part < 0 && stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
         return;
     }
     text_begin(t);
-    int32_t part = text_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
-                                  stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
     if (part >= 0) {
         text_wide_element(t, part);
     } else if (stmt->kind == KS_STORE) {

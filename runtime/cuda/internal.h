@@ -93,7 +93,8 @@ dlc_status cuda_leave(CudaDevice *device, dlc_status status);
 dlc_status cuda_memory_open(CudaDevice *device);
 void cuda_memory_close(CudaDevice *device);
 dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes);
-/* Makes device->workspace at least `bytes` large; not while recording. */
+/* Makes device->workspace at least `bytes` large; not while recording. No memory for it is
+ * DLC_ERROR_UNSUPPORTED: the generated kernels need none. */
 dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes);
 void cuda_memory_trim(CudaDevice *device); /* frees outgrown scratch if no graph lives */
 KernelFault *cuda_fault_copy(const CudaDevice *device); /* pinned */

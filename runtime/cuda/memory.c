@@ -456,8 +456,10 @@ dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
     if (device->recording) {
         return not_recorded(device, "making room for a workspace");
     }
-    return memory_grow(device, "the libraries' workspace", bytes, &device->workspace,
-                       &device->workspace_bytes);
+    dlc_status status = memory_grow(device, "the libraries' workspace", bytes, &device->workspace,
+                                    &device->workspace_bytes);
+    /* The kernels do without. */
+    return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_ERROR_UNSUPPORTED : status;
 }
 
 int64_t cuda_free_bytes(Device *base) {
