@@ -1,67 +1,38 @@
 /* Compiles one program to one plan; see compile.h. Everything lives in arenas of this call; running
  * out of memory or meeting a limit jumps to the boundary here, which frees them and says so. */
-#include "codegen/compile.h"
+#include "codegen/compile_driver.h"
 
 #include "codegen/compile_explain.h"
 #include "codegen/compile_manifest.h"
-#include "codegen/schedule.h"
-#include "codegen/target.h"
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
-#include "ir/base/file.h"
 #include "passes/accumulate.h"
 #include "passes/pass.h"
-#include "runtime/kernel_abi.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { MAX_TARGETS = 16 };
-
-/* One call's state. Fields that are freed after a jump are set before anything that may jump;
- * volatile is not needed because the struct lives in the caller's frame and is reached by pointer.
- */
-typedef struct Driver {
-    CompileCall *call;
-    const dlc_compile_options *options;
-    Boundary boundary;
-    Context context;
-    Arena scratch;
-    Module *module;
-    Str plan; /* the finished bytes */
-    Str text; /* for on_text */
-    TargetImage images[MAX_TARGETS];
-    Str troubled; /* kernels that do not fit their registers, over all targets */
-    FileView imports[64];
-    int n_imports;
-    bool done;         /* an emit stage was reached: stop without a plan */
-    VEC(Place) places; /* of all ops in order, when several targets are made */
-    size_t n_placed;
-} Driver;
-
-static _Noreturn void leave(Driver *d, dlc_status status, const char *message) {
+_Noreturn void driver_leave(Driver *d, dlc_status status, const char *message) {
     snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "%s", message);
     boundary_leave(&d->boundary, status);
 }
 
-/* Between stages: tells progress, asks whether to stop. */
-static void stage(Driver *d, const char *what, double share) {
+void driver_stage(Driver *d, const char *what, double share) {
     if (d->call->progress) {
         d->call->progress(d->call->user, what, share);
     }
     if (d->call->cancelled && d->call->cancelled(d->call->user)) {
-        leave(d, DLC_ERROR_CANCELLED, "cancelled");
+        driver_leave(d, DLC_ERROR_CANCELLED, "cancelled");
     }
 }
 
-static bool emit_is(const Driver *d, const char *name) {
+bool driver_emits(const Driver *d, const char *name) {
     return d->options->emit && strcmp(d->options->emit, name) == 0;
 }
 
-static void give_text(Driver *d, const char *name) {
+void driver_give_text(Driver *d, const char *name) {
     if (d->text.failed) {
-        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
     if (d->options->on_text) {
         d->options->on_text(d->options->user, name, str_text(&d->text));
@@ -69,9 +40,9 @@ static void give_text(Driver *d, const char *name) {
     str_clear(&d->text);
 }
 
-static void check_diagnostics(Driver *d) {
+void driver_check(Driver *d) {
     if (d->context.diags.n_errors > 0) {
-        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
 }
 
@@ -116,14 +87,14 @@ static Module *front(Driver *d) {
     const Source *source = context_source(&d->context, call->name, call->text, call->length, false);
     if (options->flags & DLC_COMPILE_INPUT_IR) {
         Module *module = module_parse(&d->context, source);
-        check_diagnostics(d);
+        driver_check(d);
         return module;
     }
-    if (emit_is(d, "ast")) {
+    if (driver_emits(d, "ast")) {
         AstFile *file = frontend_parse(&d->context, source);
-        check_diagnostics(d);
+        driver_check(d);
         ast_print(file, &d->text);
-        give_text(d, "ast");
+        driver_give_text(d, "ast");
         d->done = true;
         return NULL;
     }
@@ -139,12 +110,12 @@ static Module *front(Driver *d) {
                                      .default_float = (DType)d->context.default_float};
     if (options->flags & DLC_COMPILE_CHECK) {
         frontend_check(&d->context, &front_options);
-        check_diagnostics(d);
+        driver_check(d);
         d->done = true;
         return NULL;
     }
     Module *module = frontend_compile(&d->context, &front_options);
-    check_diagnostics(d);
+    driver_check(d);
     return module;
 }
 
@@ -168,10 +139,10 @@ static void verify(Driver *d, const char *after) {
 static void cut_training(Driver *d) {
     const char *problem = accumulate_module(&d->context, d->module);
     if (problem) {
-        leave(d, DLC_ERROR_UNSUPPORTED,
-              arena_format(&d->scratch,
-                           "a training step of this program cannot be computed in parts: %s",
-                           problem));
+        driver_leave(d, DLC_ERROR_UNSUPPORTED,
+                     arena_format(&d->scratch,
+                                  "a training step of this program cannot be computed in parts: %s",
+                                  problem));
     }
     verify(d, "cutting the batch");
 }
@@ -214,222 +185,16 @@ static void run_passes(Driver *d, const Machine *machine) {
                      1e3 * time->seconds, time->ops_before, time->ops_after,
                      time->changed ? "" : "  (no change)");
         }
-        give_text(d, "times");
+        driver_give_text(d, "times");
     }
-    check_diagnostics(d);
+    driver_check(d);
     if (!ok) {
-        leave(d, DLC_ERROR_COMPILE, "the passes failed");
+        driver_leave(d, DLC_ERROR_COMPILE, "the passes failed");
     }
     if (stops) {
         module_print(d->module, &d->text);
-        give_text(d, options->emit);
+        driver_give_text(d, options->emit);
         d->done = true;
-    }
-}
-
-/* -- Code -- */
-
-static int thread_count(const Driver *d) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return d->options->threads > 0 ? d->options->threads : cores > 0 ? (int)cores : 1;
-}
-
-/* The text of the line at "name:line:column", where the program's own text has it. */
-static void show_place(Driver *d, const char *place) {
-    const CompileCall *call = d->call;
-    const char *colon = strrchr(place, ':');
-    const char *before = colon;
-    while (before && before > place && before[-1] != ':') {
-        before--;
-    }
-    str_addf(&d->text, "// %s", place);
-    size_t n_name = before && before > place ? (size_t)(before - 1 - place) : 0;
-    if (n_name > 0 && strlen(call->name) == n_name && memcmp(call->name, place, n_name) == 0) {
-        const char *at = call->text, *end = call->text + call->length;
-        for (long line = strtol(before, NULL, 10); at && line > 1; line--) {
-            at = memchr(at, '\n', (size_t)(end - at));
-            at = at ? at + 1 : NULL;
-        }
-        while (at && at < end && *at == ' ') {
-            at++;
-        }
-        const char *stop = at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
-        stop = stop ? stop : end;
-        if (at) {
-            str_addf(&d->text, ": %.*s", (int)(stop - at), at);
-        }
-    }
-    str_add(&d->text, "\n");
-}
-
-/* The places in the program that launch the kernel, each once, in order of the schedule. */
-static void show_places(Driver *d, const PlanWriter *writer, const TargetTables *tables,
-                        int32_t kernel) {
-    enum { MOST = 8 };
-    uint32_t shown[MOST];
-    int n = 0;
-    for (size_t i = 0; i < tables->commands.count && n < MOST; i++) {
-        const PlanCommand *command = &tables->commands.items[i];
-        if (command->kind != PLAN_LAUNCH || command->kernel != kernel) {
-            continue;
-        }
-        bool known = writer->strings.items[command->place] == '\0';
-        for (int k = 0; k < n; k++) {
-            known = known || shown[k] == command->place;
-        }
-        if (!known) {
-            shown[n++] = command->place;
-            show_place(d, writer->strings.items + command->place);
-        }
-    }
-}
-
-static void show_kernels(Driver *d, const Target *target, const Machine *machine,
-                         const PlanWriter *writer, const TargetTables *tables,
-                         const KernelPool *pool) {
-    bool explain = (d->options->flags & DLC_COMPILE_EXPLAIN) != 0;
-    for (size_t i = 0; i < pool->kernels.count; i++) {
-        const Kernel *kernel = pool->kernels.items[i];
-        if (target->shows_text) {
-            show_places(d, writer, tables, (int32_t)i);
-        }
-        if (!target->shows_text || explain) {
-            kernel_print(kernel, &d->text);
-        }
-        if (target->show && (target->shows_text || explain)) {
-            (void)target->show(machine, kernel, &d->text);
-        }
-        str_add(&d->text, "\n");
-    }
-    give_text(d, "kernels");
-}
-
-/* The targets to compile for, each once: what the user names may stand for several. */
-static size_t targets_expand(Driver *d, const char *out[MAX_TARGETS]) {
-    static const char *const native[] = {"cpu:native"};
-    const char *const *given = d->options->n_targets ? d->options->targets : native;
-    size_t n_given = d->options->n_targets ? d->options->n_targets : 1;
-    size_t n = 0;
-    for (size_t t = 0; t < n_given; t++) {
-        const char *colon = strchr(given[t], ':');
-        size_t length = colon ? (size_t)(colon - given[t]) : strlen(given[t]);
-        const char *name = arena_strndup(&d->scratch, given[t], length);
-        const Target *target = target_find(name);
-        const char *options[MAX_TARGETS] = {NULL};
-        int32_t count = 1;
-        if (target && target->expand) {
-            count = target->expand(colon ? colon + 1 : NULL, options, MAX_TARGETS);
-        }
-        for (int32_t i = 0; i < count; i++) {
-            const char *full =
-                options[i] ? arena_format(&d->scratch, "%s:%s", name, options[i]) : given[t];
-            bool known = false;
-            for (size_t k = 0; k < n; k++) {
-                known = known || strcmp(out[k], full) == 0;
-            }
-            if (!known && n == MAX_TARGETS) {
-                leave(d, DLC_ERROR_LIMIT, "too many targets");
-            }
-            if (!known) {
-                out[n++] = full;
-            }
-        }
-    }
-    return n;
-}
-
-/* "cpu:x86-64-v3" -> target and machine. */
-static const Target *target_describe(Driver *d, const char *text, Machine *machine) {
-    const char *colon = strchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : strlen(text);
-    const char *name = arena_strndup(&d->scratch, text, n);
-    const Target *target = target_find(name);
-    char message[COMPILE_MESSAGE_BYTES] = "";
-    if (!target) {
-        int at = snprintf(message, sizeof(message), "unknown target '%s'; there are", name);
-        for (int i = 0; target_at(i); i++) {
-            at += snprintf(message + at, sizeof(message) - (size_t)at, " %s", target_at(i)->name);
-        }
-        leave(d, DLC_ERROR_UNSUPPORTED, message);
-    }
-    dlc_status status = target->describe(colon ? colon + 1 : NULL, &d->scratch, machine, message);
-    if (status != DLC_OK) {
-        leave(d, status, message);
-    }
-    return target;
-}
-
-/* What the target's compiler made of each kernel: into the manifest, into --explain, and a warning
- * for what it had to move out of registers. */
-static void tell_figures(Driver *d, const Target *target, const Machine *machine,
-                         TargetTables *tables, const TargetImage *image) {
-    bool explain = (d->options->flags & DLC_COMPILE_EXPLAIN) != 0;
-    if (explain) {
-        str_addf(&d->text, "kernels for %s:%s\n  %9s %12s %9s %9s  %s\n", machine->target,
-                 machine->name, "registers", "shared bytes", "stack", "spilled", "name");
-    }
-    for (int32_t i = 0; i < image->n_entries; i++) {
-        TargetFigures figures;
-        if (!target->figures(image, i, &figures)) {
-            continue;
-        }
-        tables->kernels.items[i].scratch_bytes = figures.scratch_bytes;
-        ManifestFigures row = {.name = arena_strdup(&d->scratch, figures.name),
-                               .registers = figures.registers,
-                               .shared_bytes = figures.shared_bytes,
-                               .stack_bytes = figures.stack_bytes,
-                               .spill_bytes = figures.spill_bytes,
-                               .scratch_bytes = figures.scratch_bytes};
-        VEC_PUSH(&d->scratch, &tables->figures, row);
-        if (explain) {
-            str_addf(&d->text, "  %9d %12d %9d %9d  %s\n", figures.registers, figures.shared_bytes,
-                     figures.stack_bytes, figures.spill_bytes, figures.name);
-        }
-        if (figures.stack_bytes > 0 || figures.spill_bytes > 0) {
-            str_addf(&d->troubled, "%s%s for %s (%d bytes of stack, %d spilled)",
-                     d->troubled.length ? ", " : "", figures.name, machine->name,
-                     figures.stack_bytes, figures.spill_bytes);
-        }
-    }
-    if (explain) {
-        give_text(d, "explain");
-    }
-}
-
-static void make_code(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
-                      int number) {
-    TargetTables *tables = plan_writer_target(writer);
-    tables->target = (PlanTarget){.device = plan_writer_string(writer, machine->target),
-                                  .machine = plan_writer_string(writer, machine->name),
-                                  .features = plan_writer_string(writer, machine->features),
-                                  .abi = KERNEL_ABI_VERSION};
-    KernelPool pool;
-    kernel_pool_init(&pool, &d->scratch);
-    schedule_module(d->module, machine, writer, tables, &pool);
-    if (emit_is(d, "kernels")) {
-        show_kernels(d, target, machine, writer, tables, &pool);
-        d->done = true;
-        return;
-    }
-    stage(d, "generating code", 0.6);
-    char message[COMPILE_MESSAGE_BYTES] = "";
-    TargetImage *image = &d->images[number];
-    dlc_status status = target->emit(machine, pool.kernels.items, (int32_t)pool.kernels.count,
-                                     thread_count(d), d->call->allocator, image, message);
-    if (status != DLC_OK) {
-        leave(d, status, message[0] ? message : "code generation failed");
-    }
-    for (size_t i = 0; i < tables->kernels.count; i++) {
-        tables->kernels.items[i].entry = image->entries[i];
-    }
-    tables->image = image->bytes;
-    tables->n_image = image->n_bytes;
-    bool told = number > 0 && strcmp(d->images[number - 1].note, image->note) == 0;
-    if (image->note[0] && !told) {
-        diag_report(&d->context.diags, DIAG_TARGET_NOTE, (Place){0}, image->note);
-    }
-    if (target->figures) {
-        tell_figures(d, target, machine, tables, image);
     }
 }
 
@@ -437,7 +202,7 @@ static void make_code(Driver *d, PlanWriter *writer, const Target *target, const
 static const char *portable_ir(Driver *d) {
     module_print(d->module, &d->text);
     if (d->text.failed) {
-        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
     const char *ir = arena_strndup(&d->scratch, str_text(&d->text), d->text.length);
     str_clear(&d->text);
@@ -455,12 +220,13 @@ static bool has_precision(const Driver *d, const Machine *machine) {
 /* A GPU is asked for its speed: one that lacks the type is no place for the program. */
 static void refuse_precision(Driver *d, const Machine *machine) {
     if (machine->architecture != 0) {
-        leave(d, DLC_ERROR_UNSUPPORTED,
-              arena_format(&d->scratch,
-                           "%s:%s has no %s, which the program's `precision` asks for: compile for "
-                           "cuda:sm_80 or later, or say `precision f16` or `precision f32`",
-                           machine->target, machine->name,
-                           (const char *)map_get(&d->module->settings, "precision")));
+        driver_leave(
+            d, DLC_ERROR_UNSUPPORTED,
+            arena_format(&d->scratch,
+                         "%s:%s has no %s, which the program's `precision` asks for: compile for "
+                         "cuda:sm_80 or later, or say `precision f16` or `precision f32`",
+                         machine->target, machine->name,
+                         (const char *)map_get(&d->module->settings, "precision")));
     }
 }
 
@@ -490,42 +256,42 @@ static void start_again(Driver *d, const char *ir) {
     module_destroy(d->module);
     d->module = NULL;
     d->module = module_parse(&d->context, source);
-    check_diagnostics(d);
+    driver_check(d);
     d->n_placed = 0;
     places_each(d, restore_place);
 }
 
 static void drive(Driver *d) {
-    stage(d, "reading the program", 0);
+    driver_stage(d, "reading the program", 0);
     d->module = front(d);
     if (d->done) {
         return;
     }
     if (!d->module) {
-        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
     verify(d, "the front end");
     if (d->options->flags & DLC_COMPILE_ACCUMULATE) {
         cut_training(d);
     }
-    if (emit_is(d, "ir")) {
+    if (driver_emits(d, "ir")) {
         module_print(d->module, &d->text);
-        give_text(d, "ir");
+        driver_give_text(d, "ir");
         d->done = true;
         return;
     }
     static const char *const stages[] = {"grad", "kernels", "schedule", "plan"};
     bool known = !d->options->emit || pass_known(d->options->emit);
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
-        known = known || emit_is(d, stages[i]);
+        known = known || driver_emits(d, stages[i]);
     }
     if (!known) {
-        leave(
+        driver_leave(
             d, DLC_ERROR_INVALID_ARGUMENT,
             "unknown stage to emit; there are ast, ir, grad, every pass, kernels, schedule, plan");
     }
     const char *targets[MAX_TARGETS];
-    size_t n_targets = targets_expand(d, targets);
+    size_t n_targets = driver_targets(d, targets);
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);
@@ -539,7 +305,7 @@ static void drive(Driver *d) {
     Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
     const char *plain = NULL;
     for (size_t t = 0; t < n_targets; t++) {
-        const Target *target = target_describe(d, targets[t], &machines[t]);
+        const Target *target = driver_target(d, targets[t], &machines[t]);
         if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
             machines[t].has_bf16 = machines[t].has_f16 = true;
         }
@@ -555,7 +321,7 @@ static void drive(Driver *d) {
             /* Passes are machine-dependent from fusion on. */
             start_again(d, writer.ir);
         }
-        stage(d, "optimising", 0.2);
+        driver_stage(d, "optimising", 0.2);
         run_passes(d, &machines[t]);
         if (d->done) {
             return;
@@ -568,9 +334,9 @@ static void drive(Driver *d) {
         }
         if (d->options->flags & DLC_COMPILE_EXPLAIN) {
             explain_fusions(&d->context, &d->scratch, &machines[t], d->module, &d->text);
-            give_text(d, "explain");
+            driver_give_text(d, "explain");
         }
-        make_code(d, &writer, target, &machines[t], (int)t);
+        driver_code(d, &writer, target, &machines[t], (int)t);
         if (d->done) {
             return;
         }
@@ -584,10 +350,10 @@ static void drive(Driver *d) {
         VEC_PUSH(&d->scratch, &writer.settings, where);
     }
     writer.manifest = manifest_text(&writer, d->module, &d->text);
-    stage(d, "writing the plan", 0.95);
+    driver_stage(d, "writing the plan", 0.95);
     plan_writer_finish(&writer, &d->plan);
     if (d->plan.failed) {
-        leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
 }
 
@@ -701,7 +467,7 @@ static void format_work(Driver *d) {
         context_source(&d->context, d->call->name, d->call->text, d->call->length, false);
     d->done = true;
     if (!frontend_format(&d->context, source, &d->text)) {
-        leave(d, DLC_ERROR_COMPILE, "the program has errors");
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
     if (d->text.length == 0) {
         str_add(&d->text, "\n");
@@ -738,7 +504,8 @@ static void explain_work(Driver *d) {
             return;
         }
     }
-    leave(d, DLC_ERROR_NOT_FOUND, "no such diagnostic; topics are E0101 and the like, ops, passes");
+    driver_leave(d, DLC_ERROR_NOT_FOUND,
+                 "no such diagnostic; topics are E0101 and the like, ops, passes");
 }
 
 static dlc_status explain(CompileCall *call) {

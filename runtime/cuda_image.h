@@ -10,11 +10,11 @@
  * `shared_bytes`.
  *
  * A kernel with a `group` does up to that many launches as one: `NAME(long long tiles, long long
- * members, DlcGroup group, T0 *b0, …, DlcFault *fault, unsigned char *scratch)`, of the buffers only
- * those that `common` names: they are the same for all members. `group` is passed by value: `group`
- * words, of which word m is the number of member m's first tile among all their tiles, then for each
- * member its other buffers and its sizes; CUDA_GROUP_BYTES at most, with the common ones. Alone, a
- * launch is a group of one. */
+ * members, DlcGroup group, T0 *b0, …, DlcFault *fault, unsigned char *scratch)`, of the buffers
+ * only those that `common` names: they are the same for all members. `group` is passed by value:
+ * `group` words, of which word m is the number of member m's first tile among all their tiles, then
+ * for each member its other buffers and its sizes; CUDA_GROUP_BYTES at most, with the common ones.
+ * Alone, a launch is a group of one. */
 #ifndef DLC_RUNTIME_CUDA_IMAGE_H
 #define DLC_RUNTIME_CUDA_IMAGE_H
 

@@ -9,8 +9,8 @@
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
 #include "codegen/lower/root.h"
-#include <string.h>
 #include "ir/build.h"
+#include <string.h>
 
 typedef struct Conv {
     Gemm gemm;

@@ -69,7 +69,8 @@ typedef struct CudaDevice {
     CudaCudnn *cudnn;   /* NULL: not asked for yet */
     Cublaslt *cublaslt; /* the same */
 
-    CudaEvent *marks; /* of a trace, with times; the first lies at `marked_at` of the host's clock */
+    CudaEvent
+        *marks; /* of a trace, with times; the first lies at `marked_at` of the host's clock */
     int32_t n_marks, marks_capacity;
     double marked_at;
 

@@ -311,8 +311,8 @@ static void contraction(void **state) {
     Fixture f;
     open_fixture(&f);
     const char *text = write_text(&f, make_contraction(&f.arena, DT_F32));
-    /* four stages of 8 KiB panels fit; the sums begin from zeros that are not stored, and their tile
-     * lies where the panels lay */
+    /* four stages of 8 KiB panels fit; the sums begin from zeros that are not stored, and their
+     * tile lies where the panels lay */
     assert_before(text, "float sum_", "for (int ahead = 0; ahead < steps_1 + 3; ahead++) {");
     assert_before(text, "dlc_copy_wait_2();", "dlc_copy4_async(&a_l1[dlc_exchange(");
     assert_has(text, "float *const a_l1 = a_l1_stages + (ahead) % 4 * 1024;");
