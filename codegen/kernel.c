@@ -17,6 +17,16 @@ uint64_t kernel_hash(const Kernel *kernel) {
     return hash;
 }
 
+bool kernel_holds_contract(const KStmt *list) {
+    for (const KStmt *stmt = list; stmt; stmt = stmt->next) {
+        if (stmt->kind == KS_CONTRACT || kernel_holds_contract(stmt->body) ||
+            kernel_holds_contract(stmt->otherwise)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int64_t local_bytes(const KLocal *local) {
     /* Registers' widths: f16 and bf16 exist only in buffers. */
     int64_t width =

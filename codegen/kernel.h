@@ -154,6 +154,8 @@ struct Kernel {
 /* Text form; also the identity. Size parameters are printed by number, so that two kernels that
  * differ only in which symbolic sizes they get are the same. */
 void kernel_print(const Kernel *kernel, Str *out);
+/* Whether the list holds a KS_CONTRACT, however deep. */
+bool kernel_holds_contract(const KStmt *list);
 uint64_t kernel_hash(const Kernel *kernel);
 int64_t
 kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */

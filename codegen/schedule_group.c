@@ -35,24 +35,15 @@ typedef struct Grouping {
     int64_t *births, *deaths, *low, *high;
 } Grouping;
 
-static bool holds_contract(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if (stmt->kind == KS_CONTRACT || holds_contract(stmt->body) ||
-            holds_contract(stmt->otherwise)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Large kernels fill the machine by themselves; a fault must stay the first in order. */
 static void kernels_look(Grouping *g) {
     for (size_t i = 0; i < g->pool->kernels.count; i++) {
         const Kernel *kernel = g->pool->kernels.items[i];
         int32_t words = 1 + kernel->n_buffers + kernel->n_sizes;
-        g->may_group[i] =
-            !g->tables->kernels.items[i].has_faults && kernel->n_buffers <= MOST_BUFFERS &&
-            g->machine->group_words / words >= FEWEST_MEMBERS && !holds_contract(kernel->body);
+        g->may_group[i] = !g->tables->kernels.items[i].has_faults &&
+                          kernel->n_buffers <= MOST_BUFFERS &&
+                          g->machine->group_words / words >= FEWEST_MEMBERS &&
+                          !kernel_holds_contract(kernel->body);
     }
 }
 

@@ -75,16 +75,6 @@ static KStmt *copy_stmts(Copy *c, const KStmt *stmt) {
     return first;
 }
 
-static bool holds_contract(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if (stmt->kind == KS_CONTRACT || holds_contract(stmt->body) ||
-            holds_contract(stmt->otherwise)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* -- classes of kernels that are equal but for holes */
 typedef struct Member {
     int32_t kernel;
@@ -112,7 +102,7 @@ typedef struct Merge {
 
 static void class_join(Merge *m, int32_t number) {
     Kernel *kernel = m->pool->kernels.items[number];
-    if (holds_contract(kernel->body)) {
+    if (kernel_holds_contract(kernel->body)) {
         return;
     }
     Member member = {.kernel = number};

@@ -462,26 +462,25 @@ dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
     return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_ERROR_UNSUPPORTED : status;
 }
 
-int64_t cuda_free_bytes(Device *base) {
+static bool memory_info(Device *base, size_t *out_free, size_t *out_total) {
     CudaDevice *device = (CudaDevice *)base;
-    size_t free_bytes = 0, total_bytes = 0;
     if (cuda_enter(device) != DLC_OK) {
-        return -1;
+        return false;
     }
     dlc_status status =
-        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
-    return cuda_leave(device, status) == DLC_OK ? (int64_t)free_bytes : -1;
+        cuda_check(device, device->driver.memory_info(out_free, out_total), "cuMemGetInfo");
+    return cuda_leave(device, status) == DLC_OK;
+}
+
+int64_t cuda_free_bytes(Device *base) {
+    size_t free_bytes = 0, total_bytes = 0;
+    return memory_info(base, &free_bytes, &total_bytes) ? (int64_t)free_bytes : -1;
 }
 
 int64_t cuda_overhead_bytes(Device *base) {
     CudaDevice *device = (CudaDevice *)base;
     size_t free_bytes = 0, total_bytes = 0;
-    if (cuda_enter(device) != DLC_OK) {
-        return -1;
-    }
-    dlc_status status =
-        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
-    if (cuda_leave(device, status) != DLC_OK) {
+    if (!memory_info(base, &free_bytes, &total_bytes)) {
         return -1;
     }
     int64_t used = (int64_t)(total_bytes - free_bytes);

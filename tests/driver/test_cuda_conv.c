@@ -4,8 +4,10 @@
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/library.h"
 #include "tests/cudnn/cases.h"
+#include "tests/unit/meter.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,21 +17,8 @@
 #include <cmocka.h>
 
 static const DeviceOps *const ops = &device_cuda;
-static int64_t live;
-
-static void *count_alloc(void *user, size_t bytes) {
-    (void)user;
-    live++;
-    return malloc(bytes);
-}
-
-static void count_free(void *user, void *memory) {
-    (void)user;
-    live -= memory != NULL;
-    free(memory);
-}
-
-static const dlc_allocator allocator = {count_alloc, count_free, NULL};
+static Meter meter = {.left = LONG_MAX};
+static const dlc_allocator allocator = {meter_alloc, meter_free, &meter};
 
 static long long (*sim_calls)(void), (*sim_live)(void), (*sim_faults)(void);
 static void (*sim_again)(void);
@@ -338,7 +327,7 @@ static void need(void) {
     unsetenv("DLC_CUDASIM_FAIL_CALL");
     unsetenv("DLC_CUDASIM_CUDNN");
     sim_again();
-    live = 0;
+    meter.alive = 0;
 }
 
 static void run_good(const Case *c, const DeviceCall *call, bool recorded) {
@@ -347,7 +336,7 @@ static void run_good(const Case *c, const DeviceCall *call, bool recorded) {
         fail_msg("%s, kind %d, dtype %d: %s", c->name, call->kind, call->dtypes[0], all.message);
     }
     compare(&all, c, call);
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     assert_int_equal(sim_live(), 0);
     assert_int_equal(cudnn_live(), 0);
 }
@@ -390,12 +379,12 @@ static void test_choice(void **state) {
 }
 
 static void refused(const DeviceCall *call, const char *why) {
-    live = 0;
+    meter.alive = 0;
     assert_int_equal(run_all(&all, call, false), DLC_ERROR_UNSUPPORTED);
     if (!strstr(all.message, why)) {
         fail_msg("\"%s\" does not say \"%s\"", all.message, why);
     }
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     assert_int_equal(cudnn_live(), 0);
 }
 
@@ -463,7 +452,7 @@ static void test_failing_calls(void **state) {
         snprintf(number, sizeof(number), "%lld", n);
         setenv("DLC_CUDASIM_FAIL_CALL", number, 1);
         sim_again();
-        live = 0;
+        meter.alive = 0;
         dlc_status status = run_all(&all, &call, true);
         failed += status != DLC_OK;
         refusals += status != DLC_OK && all.was_refused;
@@ -473,9 +462,9 @@ static void test_failing_calls(void **state) {
         if (status == DLC_OK) {
             compare(&all, c, &call);
         }
-        if (live != 0 || sim_live() != 0 || cudnn_live() != 0) {
+        if (meter.alive != 0 || sim_live() != 0 || cudnn_live() != 0) {
             fail_msg("call %lld leaks: %lld blocks, %lld of the device's, %lld of cuDNN's: %s", n,
-                     (long long)live, sim_live(), cudnn_live(), all.message);
+                     (long long)meter.alive, sim_live(), cudnn_live(), all.message);
         }
     }
     unsetenv("DLC_CUDASIM_FAIL_CALL");

@@ -4,8 +4,10 @@
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda_image.h"
+#include "tests/unit/meter.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,21 +15,8 @@
 
 #include <cmocka.h>
 
-static int64_t live;
-
-static void *count_alloc(void *user, size_t bytes) {
-    (void)user;
-    live++;
-    return malloc(bytes);
-}
-
-static void count_free(void *user, void *memory) {
-    (void)user;
-    live--;
-    free(memory);
-}
-
-static const dlc_allocator allocator = {count_alloc, count_free, NULL};
+static Meter meter = {.left = LONG_MAX};
+static const dlc_allocator allocator = {meter_alloc, meter_free, &meter};
 
 /* What the simulator tells beside the driver's own entry points; NULL on a real driver. */
 typedef struct Simulator {
@@ -408,12 +397,12 @@ static void test_run(void **state) {
     (void)state;
     Run run;
     need(false);
-    live = 0;
+    meter.alive = 0;
     dlc_status status = run_all(&run);
     if (status != DLC_OK) {
         fail_msg("%s", run.message);
     }
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     if (simulator.again) {
         assert_int_equal(simulator.live(), 0);
         assert_int_equal(simulator.faults(), 0);
@@ -433,7 +422,7 @@ static void test_failing_calls(void **state) {
         snprintf(number, sizeof(number), "%lld", n);
         setenv("DLC_CUDASIM_FAIL_CALL", number, 1);
         simulator.again();
-        live = 0;
+        meter.alive = 0;
         dlc_status status = run_all(&run);
         if (status != DLC_OK) {
             failed++;
@@ -441,9 +430,9 @@ static void test_failing_calls(void **state) {
                 fail_msg("call %lld fails without a message", n);
             }
         }
-        if (live != 0 || simulator.live() != 0) {
-            fail_msg("call %lld leaks %lld blocks and %lld of the device's: %s", n, (long long)live,
-                     simulator.live(), run.message);
+        if (meter.alive != 0 || simulator.live() != 0) {
+            fail_msg("call %lld leaks %lld blocks and %lld of the device's: %s", n,
+                     (long long)meter.alive, simulator.live(), run.message);
         }
     }
     unsetenv("DLC_CUDASIM_FAIL_CALL");
@@ -463,7 +452,7 @@ static void test_lost(void **state) {
     Run run = {0};
     int32_t value = 0;
     image_make(&image);
-    live = 0;
+    meter.alive = 0;
     assert_int_equal(device_cuda.open(&allocator, &options, &run.device, run.message), DLC_OK);
     assert_int_equal(
         device_cuda.load(run.device, (const uint8_t *)&image, sizeof(image), &run.module), DLC_OK);
@@ -482,7 +471,7 @@ static void test_lost(void **state) {
     device_cuda.unload(run.device, run.module);
     device_cuda.free(run.device, run.a);
     device_cuda.close(run.device);
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
     unsetenv("DLC_CUDASIM_REPORT");
     simulator.again();
 }
@@ -491,7 +480,7 @@ static void test_cycles(void **state) {
     (void)state;
     need(true);
     DeviceOptions options = {.which = ""};
-    live = 0;
+    meter.alive = 0;
     for (int i = 0; i < 1000; i++) {
         Device *device = NULL;
         char message[DEVICE_MESSAGE_BYTES];
@@ -502,7 +491,7 @@ static void test_cycles(void **state) {
         device_cuda.close(device);
         assert_int_equal(simulator.live(), 0);
     }
-    assert_int_equal(live, 0);
+    assert_int_equal(meter.alive, 0);
 }
 
 static void test_names(void **state) {

@@ -19,7 +19,7 @@ static inline void *meter_alloc(void *user, size_t bytes) {
 }
 
 static inline void meter_free(void *user, void *memory) {
-    ((Meter *)user)->alive--;
+    ((Meter *)user)->alive -= memory != NULL;
     free(memory);
 }
 
