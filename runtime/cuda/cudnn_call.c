@@ -94,8 +94,7 @@ static int64_t copies_bytes(const DeviceCall *call) {
 
 static dlc_status workspace_most(CudaDevice *device, const DeviceCall *call, int64_t *most) {
     size_t free_bytes = 0, total_bytes = 0;
-    dlc_status status =
-        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    dlc_status status = cuda_memory_info(device, &free_bytes, &total_bytes);
     if (status != DLC_OK) {
         return status;
     }

@@ -93,6 +93,8 @@ dlc_status cuda_leave(CudaDevice *device, dlc_status status);
 /* memory.c; the ones below are called inside enter and leave */
 dlc_status cuda_memory_open(CudaDevice *device);
 void cuda_memory_close(CudaDevice *device);
+/* Bytes of the GPU, other programs' included. */
+dlc_status cuda_memory_info(CudaDevice *device, size_t *out_free, size_t *out_total);
 dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes);
 /* Makes device->workspace at least `bytes` large; not while recording. No memory for it is
  * DLC_ERROR_UNSUPPORTED: the generated kernels need none. */

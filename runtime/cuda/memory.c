@@ -431,8 +431,7 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     if (device->recording) {
         return not_recorded(device, "making room for scratch");
     }
-    dlc_status status =
-        cuda_check(device, device->driver.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    dlc_status status = cuda_memory_info(device, &free_bytes, &total_bytes);
     if (status != DLC_OK) {
         return status;
     }
@@ -462,25 +461,26 @@ dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
     return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_ERROR_UNSUPPORTED : status;
 }
 
-static bool memory_info(Device *base, size_t *out_free, size_t *out_total) {
-    CudaDevice *device = (CudaDevice *)base;
-    if (cuda_enter(device) != DLC_OK) {
-        return false;
-    }
-    dlc_status status =
-        cuda_check(device, device->driver.memory_info(out_free, out_total), "cuMemGetInfo");
-    return cuda_leave(device, status) == DLC_OK;
+dlc_status cuda_memory_info(CudaDevice *device, size_t *out_free, size_t *out_total) {
+    return cuda_check(device, device->driver.memory_info(out_free, out_total), "cuMemGetInfo");
+}
+
+/* From outside of enter and leave. */
+static bool memory_look(CudaDevice *device, size_t *out_free, size_t *out_total) {
+    return cuda_enter(device) == DLC_OK &&
+           cuda_leave(device, cuda_memory_info(device, out_free, out_total)) == DLC_OK;
 }
 
 int64_t cuda_free_bytes(Device *base) {
     size_t free_bytes = 0, total_bytes = 0;
-    return memory_info(base, &free_bytes, &total_bytes) ? (int64_t)free_bytes : -1;
+    bool known = memory_look((CudaDevice *)base, &free_bytes, &total_bytes);
+    return known ? (int64_t)free_bytes : -1;
 }
 
 int64_t cuda_overhead_bytes(Device *base) {
     CudaDevice *device = (CudaDevice *)base;
     size_t free_bytes = 0, total_bytes = 0;
-    if (!memory_info(base, &free_bytes, &total_bytes)) {
+    if (!memory_look(device, &free_bytes, &total_bytes)) {
         return -1;
     }
     int64_t used = (int64_t)(total_bytes - free_bytes);

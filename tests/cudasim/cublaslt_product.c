@@ -2,6 +2,7 @@
 #include "tests/cudasim/cublaslt.h"
 
 #include "tests/cudasim/library.h"
+#include "tests/cudasim/number.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,106 +10,31 @@
 
 enum { FEW_RANGES = 8 };
 
-int lt_width(int type) {
+static SimNumber number_of(int type) {
     switch (type) {
     case LT_R_64F:
-        return 8;
+        return SIM_F64;
     case LT_R_32F:
-        return 4;
-    case LT_R_16F:
+        return SIM_F32;
     case LT_R_16BF:
-        return 2;
+        return SIM_BF16;
+    case LT_R_16F:
+        return SIM_F16;
     default:
-        return 0;
+        return SIM_NO_NUMBER;
     }
 }
 
-static double half_value(uint16_t bits) {
-    int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    double value = exponent == 31  ? (fraction ? NAN : INFINITY)
-                   : exponent == 0 ? ldexp(fraction, -24)
-                                   : ldexp(1024 + fraction, exponent - 25);
-    return bits & 0x8000 ? -value : value;
+int lt_width(int type) {
+    return number_bytes(number_of(type));
 }
 
 static double load(const void *memory, int type, int64_t at) {
-    const unsigned char *from = (const unsigned char *)memory + at * lt_width(type);
-    double wide;
-    float single;
-    uint16_t bits;
-    uint32_t word;
-    switch (type) {
-    case LT_R_64F:
-        memcpy(&wide, from, sizeof wide);
-        return wide;
-    case LT_R_32F:
-        memcpy(&single, from, sizeof single);
-        return single;
-    case LT_R_16BF:
-        memcpy(&bits, from, sizeof bits);
-        word = (uint32_t)bits << 16;
-        memcpy(&single, &word, sizeof single);
-        return single;
-    default:
-        memcpy(&bits, from, sizeof bits);
-        return half_value(bits);
-    }
-}
-
-/* To nearest, halves to even: `fraction_bits` behind the point, exponents from `least`. */
-static double round_to(double x, int fraction_bits, int least) {
-    int exponent;
-    if (x == 0 || !isfinite(x)) {
-        return x;
-    }
-    (void)frexp(x, &exponent);
-    int unit = exponent - 1 - fraction_bits;
-    unit = unit < least - fraction_bits ? least - fraction_bits : unit;
-    return ldexp(nearbyint(ldexp(x, -unit)), unit);
-}
-
-static uint16_t half_bits(double x) {
-    uint16_t sign = signbit(x) ? 0x8000 : 0;
-    double value = fabs(round_to(x, 10, -14));
-    if (isnan(x)) {
-        return 0x7fff;
-    }
-    if (value >= 65520) {
-        return (uint16_t)(sign | 0x7c00);
-    }
-    if (value < ldexp(1, -14)) {
-        return (uint16_t)(sign | (uint16_t)ldexp(value, 24));
-    }
-    int exponent;
-    (void)frexp(value, &exponent);
-    int fraction = (int)ldexp(value, 11 - exponent) - 1024;
-    return (uint16_t)(sign | (exponent + 14) << 10 | fraction);
+    return number_load(number_of(type), (const char *)memory + at * lt_width(type));
 }
 
 static void store(void *memory, int type, int64_t at, double value) {
-    unsigned char *to = (unsigned char *)memory + at * lt_width(type);
-    float single;
-    uint16_t bits;
-    uint32_t word;
-    switch (type) {
-    case LT_R_64F:
-        memcpy(to, &value, sizeof value);
-        return;
-    case LT_R_32F:
-        single = (float)value;
-        memcpy(to, &single, sizeof single);
-        return;
-    case LT_R_16BF:
-        single = isnan(value) ? NAN : (float)round_to(value, 7, -126);
-        memcpy(&word, &single, sizeof word);
-        bits = (uint16_t)(word >> 16);
-        memcpy(to, &bits, sizeof bits);
-        return;
-    default:
-        bits = half_bits(value);
-        memcpy(to, &bits, sizeof bits);
-        return;
-    }
+    number_store(number_of(type), (char *)memory + at * lt_width(type), value);
 }
 
 /* Element (i, j) of what the matrix stands for, transposed or not, dense by rows. */

@@ -1,58 +1,22 @@
 /* A convolution or a gradient of one, on the simulated stream: summed in f64 and rounded once. */
 #include "tests/cudasim/cudnn.h"
 #include "tests/cudasim/library.h"
+#include "tests/cudasim/number.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { MOST_RANGES = 16, GARBAGE = 0xa5 };
 
+static SimNumber number_of(int type) {
+    return type == DNN_DATA_DOUBLE  ? SIM_F64
+           : type == DNN_DATA_FLOAT ? SIM_F32
+           : type == DNN_DATA_HALF  ? SIM_F16
+                                    : SIM_BF16;
+}
+
 size_t dnn_type_bytes(int type) {
-    return type == DNN_DATA_DOUBLE ? 8 : type == DNN_DATA_FLOAT ? 4 : 2;
-}
-
-static double load(int type, const void *at) {
-    float single;
-    double wide;
-    _Float16 half;
-    uint32_t bits = 0;
-    switch (type) {
-    case DNN_DATA_DOUBLE:
-        memcpy(&wide, at, sizeof wide);
-        return wide;
-    case DNN_DATA_FLOAT:
-        memcpy(&single, at, sizeof single);
-        return single;
-    case DNN_DATA_HALF:
-        memcpy(&half, at, sizeof half);
-        return (double)half;
-    default:
-        memcpy((char *)&bits + 2, at, 2);
-        memcpy(&single, &bits, sizeof single);
-        return single;
-    }
-}
-
-static void store(int type, void *at, double value) {
-    float single = (float)value;
-    _Float16 half = (_Float16)value;
-    uint32_t bits;
-    switch (type) {
-    case DNN_DATA_DOUBLE:
-        memcpy(at, &value, sizeof value);
-        break;
-    case DNN_DATA_FLOAT:
-        memcpy(at, &single, sizeof single);
-        break;
-    case DNN_DATA_HALF:
-        memcpy(at, &half, sizeof half);
-        break;
-    default:
-        memcpy(&bits, &single, sizeof bits);
-        bits = value != value ? 0x7fc00000u : bits + 0x7fffu + ((bits >> 16) & 1);
-        memcpy(at, (char *)&bits + 2, 2);
-        break;
-    }
+    return (size_t)number_bytes(number_of(type));
 }
 
 static int64_t elements(const ConvTensor *t) {
@@ -82,8 +46,9 @@ static double *unpack(const ConvTensor *t) {
         abort();
     }
     for (int64_t i = 0; i < n; i++) {
-        values[i] = load(t->type, (const char *)t->memory +
-                                      offset_of(t, t, i) * (int64_t)dnn_type_bytes(t->type));
+        values[i] = number_load(number_of(t->type),
+                                (const char *)t->memory +
+                                    offset_of(t, t, i) * (int64_t)dnn_type_bytes(t->type));
     }
     return values;
 }
@@ -153,9 +118,9 @@ static double step_apply(const ConvWork *k, const ConvStep *step, int64_t flat, 
         return value < 0 ? 0 : value; /* NaN stays */
     }
     const ConvTensor *with = &step->with;
-    return value +
-           load(with->type, (const char *)with->memory + offset_of(&k->result, with, flat) *
-                                                             (int64_t)dnn_type_bytes(with->type));
+    return value + number_load(number_of(with->type), (const char *)with->memory +
+                                                          offset_of(&k->result, with, flat) *
+                                                              (int64_t)dnn_type_bytes(with->type));
 }
 
 static void conv_run(const void *data) {
@@ -180,11 +145,11 @@ static void conv_run(const void *data) {
         char *to = (char *)k->result.memory +
                    offset_of(&k->result, &k->result, i) * (int64_t)dnn_type_bytes(k->result.type);
         double value = k->alpha * values[result][i];
-        value += k->beta != 0 ? k->beta * load(k->result.type, to) : 0;
+        value += k->beta != 0 ? k->beta * number_load(number_of(k->result.type), to) : 0;
         for (int s = 0; s < k->n_steps; s++) {
             value = step_apply(k, &k->steps[s], i, value);
         }
-        store(k->result.type, to, value);
+        number_store(number_of(k->result.type), to, value);
     }
     for (int i = 0; i < 3; i++) {
         free(values[i]);

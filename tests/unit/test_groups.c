@@ -123,75 +123,62 @@ static void assert_command(const Fixture *f, int32_t at, int64_t old, bool group
     assert_int_equal((command->flags & PLAN_COMMAND_GROUPED) != 0, grouped);
 }
 
-static void test_merge(void **state) {
-    (void)state;
-    Fixture f;
-    open_fixture(&f);
-    if (setjmp(f.boundary.jump)) {
-        fail_msg("left through the boundary");
-    }
-    int32_t a = add_kernel(&f, 1000, 3), b = add_kernel(&f, 5000, 3);
-    int32_t c = add_kernel(&f, 1000, 4), d = add_kernel(&f, 70000, 3);
-    add_launch(&f, a, 0, 2);
-    add_launch(&f, b, 0, 3);
-    add_launch(&f, c, 0, 4);
-    add_launch(&f, d, 0, 5);
-    schedule_merge(&f.writer, &f.tables, &f.pool);
+static void check_merge(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 3), b = add_kernel(f, 5000, 3);
+    int32_t c = add_kernel(f, 1000, 4), d = add_kernel(f, 70000, 3);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 0, 3);
+    add_launch(f, c, 0, 4);
+    add_launch(f, d, 0, 5);
+    schedule_merge(&f->writer, &f->tables, &f->pool);
     /* a, b and d are one; the stride of c is a small constant, which stays */
-    assert_int_equal(f.pool.kernels.count, 2);
-    assert_int_equal(f.tables.kernels.count, 2);
-    const Kernel *kernel = f.pool.kernels.items[0];
+    assert_int_equal(f->pool.kernels.count, 2);
+    assert_int_equal(f->tables.kernels.count, 2);
+    const Kernel *kernel = f->pool.kernels.items[0];
     assert_int_equal(kernel->n_sizes, 1);
-    assert_int_equal(f.tables.kernels.items[0].n_sizes, 1);
+    assert_int_equal(f->tables.kernels.items[0].n_sizes, 1);
     assert_int_equal(kernel->body->end->kind, KE_SIZE);
     int64_t most = 0;
     assert_true(size_is_const(kernel->sizes[0], &most));
     assert_int_equal(most, 70000);
     static const int64_t lengths[] = {1000, 5000, 0, 70000};
     for (int i = 0; i < 4; i++) {
-        const PlanCommand *command = &f.tables.commands.items[i];
+        const PlanCommand *command = &f->tables.commands.items[i];
         assert_int_equal(command->kernel, i == 2 ? 1 : 0);
         assert_int_equal(command->n_sizes, i == 2 ? 0 : 1);
         if (i != 2) {
-            PlanProgram program = f.writer.sizes.items[command->first_size];
+            PlanProgram program = f->writer.sizes.items[command->first_size];
             int64_t value = 0;
-            assert_true(program_eval(f.writer.programs.items + program.first, program.count, NULL,
+            assert_true(program_eval(f->writer.programs.items + program.first, program.count, NULL,
                                      0, &value));
             assert_int_equal(value, lengths[i]);
         }
     }
-    assert_int_equal(f.pool.kernels.items[1]->n_sizes, 0);
-    close_fixture(&f);
+    assert_int_equal(f->pool.kernels.items[1]->n_sizes, 0);
 }
 
-static void test_brought_together(void **state) {
-    (void)state;
-    Fixture f;
-    open_fixture(&f);
-    if (setjmp(f.boundary.jump)) {
-        fail_msg("left through the boundary");
-    }
-    int32_t a = add_kernel(&f, 1000, 1), b = add_kernel(&f, 10, 1);
-    add_launch(&f, a, 0, 2); /* 0 */
-    add_launch(&f, b, 2, 3); /* 1: of what 0 gave */
-    add_launch(&f, a, 0, 4); /* 2: free */
-    add_launch(&f, a, 3, 5); /* 3: of what 1 gave */
-    add_launch(&f, a, 0, 6); /* 4: free */
-    add_launch(&f, a, 0, 2); /* 5: writes over what 1 reads */
-    add_entry(&f, 0);
-    group(&f);
-    assert_command(&f, 0, 0, false);
-    assert_command(&f, 1, 2, true);
-    assert_command(&f, 2, 4, true);
-    assert_command(&f, 3, 1, false);
-    assert_command(&f, 4, 3, false);
-    assert_command(&f, 5, 5, true); /* independent of 3 once 1 is done */
-    const Kernel *kernel = f.pool.kernels.items[a];
+static void check_brought_together(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1), b = add_kernel(f, 10, 1);
+    add_launch(f, a, 0, 2); /* 0 */
+    add_launch(f, b, 2, 3); /* 1: of what 0 gave */
+    add_launch(f, a, 0, 4); /* 2: free */
+    add_launch(f, a, 3, 5); /* 3: of what 1 gave */
+    add_launch(f, a, 0, 6); /* 4: free */
+    add_launch(f, a, 0, 2); /* 5: writes over what 1 reads */
+    add_entry(f, 0);
+    group(f);
+    assert_command(f, 0, 0, false);
+    assert_command(f, 1, 2, true);
+    assert_command(f, 2, 4, true);
+    assert_command(f, 3, 1, false);
+    assert_command(f, 4, 3, false);
+    assert_command(f, 5, 5, true); /* independent of 3 once 1 is done */
+    const Kernel *kernel = f->pool.kernels.items[a];
     assert_true(kernel->group >= 2);
     assert_int_equal(kernel->common, 0); /* 3 and 5 read different buffers */
-    assert_int_equal(f.pool.kernels.items[b]->group, 0);
+    assert_int_equal(f->pool.kernels.items[b]->group, 0);
     /* All that a group needs lives while any of it runs. */
-    const PlanBuffer *buffers = f.tables.buffers.items;
+    const PlanBuffer *buffers = f->tables.buffers.items;
     assert_int_equal(buffers[2].birth, 0);
     assert_int_equal(buffers[4].birth, 0);
     assert_int_equal(buffers[4].death, 2);
@@ -199,80 +186,94 @@ static void test_brought_together(void **state) {
     assert_int_equal(buffers[6].death, 2);
     assert_int_equal(buffers[3].birth, 3);
     assert_int_equal(buffers[3].death, 5);
+}
+
+static void check_common(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1);
+    for (int32_t i = 0; i < 4; i++) {
+        add_launch(f, a, 0, 2 + i);
+    }
+    add_entry(f, 0);
+    group(f);
+    const Kernel *kernel = f->pool.kernels.items[a];
+    assert_int_equal(kernel->common, 1);
+    assert_int_equal(kernel->group, (64 - 1) / 2); /* a first tile and a buffer for each */
+}
+
+/* Two chains of large temporaries: side by side they would need twice the memory. */
+static void check_peak(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1), b = add_kernel(f, 10, 1);
+    for (int32_t i = 0; i < 4; i++) {
+        add_launch(f, a, 0, 2 + i);
+        add_launch(f, b, 2 + i, 1);
+    }
+    add_entry(f, 1 << 20);
+    group(f);
+    for (int32_t i = 0; i < 8; i++) {
+        assert_command(f, i, i, false);
+    }
+    assert_int_equal(f->pool.kernels.items[a]->group, 0);
+}
+
+static void check_in_the_way(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1);
+    add_launch(f, a, 0, 2);
+    add_launch(f, a, 0, 3);
+    PlanCommand barrier = {.kind = PLAN_BARRIER, .kernel = -1, .library = -1, .limit = 2};
+    VEC_PUSH(&f->arena, &f->tables.commands, barrier);
+    add_launch(f, a, 0, 4);
+    add_launch(f, a, 0, 5);
+    f->tables.commands.items[4].library = 0;
+    PlanLibrary library = {0};
+    VEC_PUSH(&f->arena, &f->tables.libraries, library);
+    add_launch(f, a, 0, 6);
+    PlanEntry entry = {.n_buffers = BUFFERS, .n_commands = 6};
+    PlanBuffer buffer = {.kind = PLAN_BUFFER_ARG};
+    buffer.bytes = plan_writer_size(&f->writer, size_const(&f->context, 4));
+    for (int32_t i = 0; i < BUFFERS; i++) {
+        VEC_PUSH(&f->arena, &f->tables.buffers, buffer);
+    }
+    VEC_PUSH(&f->arena, &f->tables.entries, entry);
+    group(f);
+    for (int32_t i = 0; i < 6; i++) {
+        assert_command(f, i, i, i == 1);
+    }
+}
+
+/* -- each with tables of its own */
+static void with_fixture(void (*check)(Fixture *f)) {
+    Fixture f;
+    open_fixture(&f);
+    if (setjmp(f.boundary.jump)) {
+        fail_msg("left through the boundary");
+    }
+    check(&f);
     close_fixture(&f);
+}
+
+static void test_merge(void **state) {
+    (void)state;
+    with_fixture(check_merge);
+}
+
+static void test_brought_together(void **state) {
+    (void)state;
+    with_fixture(check_brought_together);
 }
 
 static void test_common(void **state) {
     (void)state;
-    Fixture f;
-    open_fixture(&f);
-    if (setjmp(f.boundary.jump)) {
-        fail_msg("left through the boundary");
-    }
-    int32_t a = add_kernel(&f, 1000, 1);
-    for (int32_t i = 0; i < 4; i++) {
-        add_launch(&f, a, 0, 2 + i);
-    }
-    add_entry(&f, 0);
-    group(&f);
-    const Kernel *kernel = f.pool.kernels.items[a];
-    assert_int_equal(kernel->common, 1);
-    assert_int_equal(kernel->group, (64 - 1) / 2); /* a first tile and a buffer for each */
-    close_fixture(&f);
+    with_fixture(check_common);
 }
 
-/* Two chains of large temporaries: side by side they would need twice the memory. */
 static void test_peak(void **state) {
     (void)state;
-    Fixture f;
-    open_fixture(&f);
-    if (setjmp(f.boundary.jump)) {
-        fail_msg("left through the boundary");
-    }
-    int32_t a = add_kernel(&f, 1000, 1), b = add_kernel(&f, 10, 1);
-    for (int32_t i = 0; i < 4; i++) {
-        add_launch(&f, a, 0, 2 + i);
-        add_launch(&f, b, 2 + i, 1);
-    }
-    add_entry(&f, 1 << 20);
-    group(&f);
-    for (int32_t i = 0; i < 8; i++) {
-        assert_command(&f, i, i, false);
-    }
-    assert_int_equal(f.pool.kernels.items[a]->group, 0);
-    close_fixture(&f);
+    with_fixture(check_peak);
 }
 
 static void test_in_the_way(void **state) {
     (void)state;
-    Fixture f;
-    open_fixture(&f);
-    if (setjmp(f.boundary.jump)) {
-        fail_msg("left through the boundary");
-    }
-    int32_t a = add_kernel(&f, 1000, 1);
-    add_launch(&f, a, 0, 2);
-    add_launch(&f, a, 0, 3);
-    PlanCommand barrier = {.kind = PLAN_BARRIER, .kernel = -1, .library = -1, .limit = 2};
-    VEC_PUSH(&f.arena, &f.tables.commands, barrier);
-    add_launch(&f, a, 0, 4);
-    add_launch(&f, a, 0, 5);
-    f.tables.commands.items[4].library = 0;
-    PlanLibrary library = {0};
-    VEC_PUSH(&f.arena, &f.tables.libraries, library);
-    add_launch(&f, a, 0, 6);
-    PlanEntry entry = {.n_buffers = BUFFERS, .n_commands = 6};
-    PlanBuffer buffer = {.kind = PLAN_BUFFER_ARG};
-    buffer.bytes = plan_writer_size(&f.writer, size_const(&f.context, 4));
-    for (int32_t i = 0; i < BUFFERS; i++) {
-        VEC_PUSH(&f.arena, &f.tables.buffers, buffer);
-    }
-    VEC_PUSH(&f.arena, &f.tables.entries, entry);
-    group(&f);
-    for (int32_t i = 0; i < 6; i++) {
-        assert_command(&f, i, i, i == 1);
-    }
-    close_fixture(&f);
+    with_fixture(check_in_the_way);
 }
 
 int main(void) {
