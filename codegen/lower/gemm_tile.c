@@ -91,11 +91,12 @@ static void pack_eight(KBuild *k, const Packing *pack, const Panel *panel, int32
     kb_loop_end(k);
 }
 
-/* The eights of `half` side by side. */
+/* The eights of `half` side by side; the last may be fewer, and nothing past the panel is touched. */
 static void join_halves(KBuild *k, const Packing *pack, const Panel *panel) {
     const KExpr *d = loop(k, KL_SERIAL, pack->length, pack->block_k, "d");
     for (int32_t first = 0; first < pack->width; first += INTERLEAVE) {
-        const KExpr *r = loop(k, KL_VECTOR, k_int(k, INTERLEAVE), INTERLEAVE, "r");
+        int32_t rest = pack->width - first, count = rest < INTERLEAVE ? rest : INTERLEAVE;
+        const KExpr *r = loop(k, KL_VECTOR, k_int(k, count), count, "r");
         const KExpr *from = k_add(k, k_scale_int(k, d, INTERLEAVE), r);
         from = k_add(k, from, k_int(k, first * pack->block_k));
         const KExpr *at = k_add(k, k_scale_int(k, d, pack->width), k_int(k, first));

@@ -203,7 +203,7 @@ static int64_t size_of(World *w, const Size *size) {
 
 static void run_kernel(World *w, const RunCode *code, int32_t index, const Kernel *kernel,
                        void **buffers, bool backwards) {
-    int64_t sizes[32], tiles = 1;
+    int64_t *sizes = calloc((size_t)kernel->n_sizes + 1, sizeof *sizes), tiles = 1;
     for (int32_t i = 0; i < kernel->n_sizes; i++) {
         sizes[i] = size_of(w, kernel->sizes[i]);
     }
@@ -223,6 +223,7 @@ static void run_kernel(World *w, const RunCode *code, int32_t index, const Kerne
     }
     assert_int_equal(fault.site, 0);
     free(scratch);
+    free(sizes);
 }
 
 static void *run_lowered(World *w, const LoweredOp *lowered, const RunCode *code, void **operands,
