@@ -91,7 +91,8 @@ static void pack_eight(KBuild *k, const Packing *pack, const Panel *panel, int32
     kb_loop_end(k);
 }
 
-/* The eights of `half` side by side; the last may be fewer, and nothing past the panel is touched. */
+/* The eights of `half` side by side; the last may be fewer, and nothing past the panel is touched.
+ */
 static void join_halves(KBuild *k, const Packing *pack, const Panel *panel) {
     const KExpr *d = loop(k, KL_SERIAL, pack->length, pack->block_k, "d");
     for (int32_t first = 0; first < pack->width; first += INTERLEAVE) {
