@@ -1,10 +1,13 @@
 """The benchmark's models in PyTorch, with the same shapes, losses and optimisers: the peer of bench/run.sh.
 
-Usage: peer_torch.py MODEL SECONDS [KEY=VALUE …]. Prints one JSON object with the median, p10 and p90 of a training step.
+Usage: peer_torch.py MODEL SECONDS DATA [KEY=VALUE …]. DATA as dlrun bench --data takes it ("": made-up inputs). Prints one JSON object
+with the median, p10 and p90 of a training step.
 """
+import gzip
 import json
 import math
 import statistics
+import struct
 import sys
 import time
 
@@ -176,9 +179,9 @@ class Resnet50(nn.Module):
 class Fashion(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(1, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
-        self.conv2, self.norm2 = nn.Conv2d(24, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48)
-        self.fc1, self.fc2 = nn.Linear(48 * 49, 128), nn.Linear(128, 10)
+        self.conv1, self.norm1 = nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.conv2, self.norm2 = nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.fc1, self.fc2 = nn.Linear(32 * 49, 128), nn.Linear(128, 10)
 
     def forward(self, image, label):
         x = (image.float() / 255 - 0.286) / 0.353
@@ -257,11 +260,34 @@ def build(name, options):
     raise SystemExit(f"unknown model {name}")
 
 
+def idx(path, count):
+    with gzip.open(path) as file:
+        rank = struct.unpack(">I", file.read(4))[0] & 255
+        sizes = struct.unpack(f">{rank}I", file.read(4 * rank))
+        return torch.frombuffer(bytearray(file.read(count * math.prod(sizes[1:]))), dtype=torch.uint8).view(count, *sizes[1:])
+
+
+def rows_of(name, data, made):
+    """The first rows of the data, in the shapes and types of the made-up inputs."""
+    if name == "digits":
+        import numpy
+        with numpy.load(data) as arrays:
+            rows = arrays["image"], arrays["label"]
+        return tuple(torch.from_numpy(row[: len(like)]).to(like.dtype).view_as(like) for row, like in zip(rows, made))
+    if name == "fashion":
+        files = dict(part.split("=") for part in data.split(","))
+        return tuple(idx(files[key], len(like)).to(like.dtype) for key, like in zip(("image", "label"), made))
+    window, n = made[0].shape[1], made[0].numel()
+    text = torch.frombuffer(bytearray(open(data, "rb").read(n + 1)), dtype=torch.uint8).long()
+    return text[:n].view(-1, window), text[1:].view(-1, window)
+
+
 def main():
-    name, seconds = sys.argv[1], float(sys.argv[2])
-    options = {key: int(value) for key, value in (item.split("=") for item in sys.argv[3:])}
+    name, seconds, rows = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+    options = {key: int(value) for key, value in (item.split("=") for item in sys.argv[4:])}
     torch.manual_seed(0)
     module, data, optimizer, clip = build(name, options)
+    data = rows_of(name, rows, data) if rows else data
     optimizer = optimizer(module.parameters())
 
     def step():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Times a training step of every example, and of the same model in PyTorch where it is importable, one after the other in one
-# run. Writes bench/results/NAME.json (one object a model) and prints a table with ratios (above 1: dlc is faster).
+# Times a training step of every example on the first rows of its data, and of the same model and rows in PyTorch where it is
+# importable, one after the other in one run. Writes bench/results/NAME.json (one object a model) and prints a table with ratios (above 1: dlc is faster).
 # Usage: bench/run.sh [MODEL …]. BUILD: the build folder (default build); PYTHON: the interpreter to look for torch in
 # (default python3); SECONDS_EACH: how long to measure each side (default 5); NAME: of the result (default cpu).
 set -eu
@@ -29,6 +29,23 @@ sizes_of() {
     gpt2) echo "-D B=8 -D T=128" ;;
     esac
 }
+# Real rows where a model has them here: zeros and noise meet other branches, caches and scatters than data does.
+fashion=${FASHION:-/usr/share/datasets/fashion-mnist}
+data_of() {
+    case $1 in
+    digits) echo "examples/data/digits_train.npz" ;;
+    fashion) [ -d "$fashion" ] && echo "image=$fashion/train-images-idx3-ubyte.gz,label=$fashion/train-labels-idx1-ubyte.gz" ;;
+    char_lstm | gpt2) echo "examples/data/king_james.txt" ;;
+    esac
+    return 0
+}
+# dlrun's options for them
+input_of() {
+    local data
+    data=$(data_of "$1")
+    [ -z "$data" ] || echo "--data $data"
+    case $1 in char_lstm | gpt2) echo "--window 128" ;; esac
+}
 models=${*:-digits tf_example torch_example char_lstm heat_pinn unet gpt2 fashion resnet18}
 have_torch=0
 if "$python" -c 'import torch' 2>/dev/null; then have_torch=1; fi
@@ -46,11 +63,11 @@ for model in $models; do
     # shellcheck disable=SC2046
     "$build/tools/dlc" "examples/$model.dl" -o "$work/$model.plan" --json $(consts_of "$model") > "$work/compile.json" 2>/dev/null
     # shellcheck disable=SC2046
-    "$build/tools/dlrun" bench "$work/$model.plan" --seconds "$seconds" --json $(sizes_of "$model") > "$work/dlc.json" 2>/dev/null
+    "$build/tools/dlrun" bench "$work/$model.plan" --seconds "$seconds" --json $(sizes_of "$model") $(input_of "$model") > "$work/dlc.json" 2>/dev/null
     echo '{}' > "$work/torch.json"
     if [ $have_torch = 1 ]; then
         # shellcheck disable=SC2046
-        "$python" bench/peer_torch.py "$model" "$seconds" $(sizes_of "$model" | sed 's/-D//g') > "$work/torch.json"
+        "$python" bench/peer_torch.py "$model" "$seconds" "$(data_of "$model")" $(sizes_of "$model" | sed 's/-D//g') > "$work/torch.json"
     fi
     awk -v model="$model" -v compile="$(field "$work/compile.json" seconds)" -v own="$(field "$work/dlc.json" median_s)" \
         -v peer="$(field "$work/torch.json" median_s)" -v rate="$(field "$work/dlc.json" flops_per_s)" \

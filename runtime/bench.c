@@ -1,50 +1,7 @@
-/* Times an entry on inputs that are made up where none are set. */
+/* Times an entry, on inputs that bench_inputs.c brings where none are set. */
 #include "runtime/session.h"
 
 #include <stdlib.h>
-
-/* Uniform in [0, 1), the same every time: splitmix64. */
-static double made_up(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
-}
-
-static void fill_input(void *to, int32_t dtype, int64_t bytes) {
-    uint64_t state = 1;
-    memset(to, 0, (size_t)bytes);
-    for (int64_t i = 0; dtype == PLAN_F32 && i < bytes / 4; i++) {
-        ((float *)to)[i] = (float)made_up(&state);
-    }
-    for (int64_t i = 0; dtype == PLAN_F64 && i < bytes / 8; i++) {
-        ((double *)to)[i] = made_up(&state);
-    }
-}
-
-static dlc_status inputs_make(dlc_session *session, EntryState *entry) {
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        if (arg->role != PLAN_ARG_INPUT || entry->inputs[i].is_set) {
-            continue;
-        }
-        int64_t dims[PLAN_MAX_RANK], bytes;
-        void *to;
-        if (!plan_shape(session->file, arg->type, entry->slots[0].layout->vars, dims, &bytes)) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH, "an input has no shape");
-        }
-        dlc_status status = session_input(session, entry, i, arg->type.rank, dims, &to);
-        if (status != DLC_OK) {
-            return status;
-        }
-        fill_input(to, arg->type.dtype, bytes);
-        status = session_input_done(session, entry, i);
-        if (status != DLC_OK) {
-            return status;
-        }
-    }
-    return DLC_OK;
-}
 
 static int double_compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -99,12 +56,18 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
         return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
     }
     bool fresh = session->n_variables > 0 && !session->variables[0].data;
-    dlc_status status = session_layout(session, entry, true);
+    dlc_status status = DLC_OK;
+    if (given.data) {
+        status = dlc_session_bind_data(session, name, given.data);
+    }
+    if (status == DLC_OK) {
+        status = session_layout(session, entry, true);
+    }
     if (status == DLC_OK && fresh) {
         status = dlc_init_weights(session);
     }
     if (status == DLC_OK) {
-        status = inputs_make(session, entry);
+        status = bench_inputs(session, entry, given.data);
     }
     double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));
     if (!times) {

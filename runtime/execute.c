@@ -143,7 +143,8 @@ static uint8_t *ref_address(Walk *walk, int32_t i, int32_t r, int64_t bytes) {
     return walk->session->bases[ref->buffer] + offset;
 }
 
-static dlc_status fault_report(const dlc_session *session, const KernelFault *fault) {
+static dlc_status fault_report(dlc_session *session, const KernelFault *fault) {
+    session->fault = *fault;
     const PlanTables *tables = session->tables;
     if (fault->site < 1 || fault->site > tables->n_sites) {
         return context_fail(session->context, DLC_ERROR_FAULT,

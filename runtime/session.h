@@ -111,6 +111,7 @@ struct dlc_session {
     EntryState *last;             /* whose results the arena holds */
     bool last_ok;                 /* RESULT_OK of the last run */
     bool may_fault;               /* a launch since the last look may have set the fault word */
+    KernelFault fault;            /* the last one reported; site 0: none */
     bool replaying;               /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
     Trace *trace;                 /* NULL: none */
@@ -191,6 +192,10 @@ double session_number(const dlc_session *session, const EntryState *entry, int32
 /* Sum of the losses of the last run, and INFO `name` (nan: none). */
 double session_loss(const dlc_session *session, const EntryState *entry);
 double session_info(const dlc_session *session, const EntryState *entry, const char *name);
+
+/* bench_inputs.c: the first rows of the dataset, or (NULL) numbers made up for the inputs that are
+ * not set, over the whole range that the program takes; runs the entry to find it. */
+dlc_status bench_inputs(dlc_session *session, EntryState *entry, const dlc_dataset *dataset);
 
 /* -- calls.c: launches that the device's libraries do -- */
 

@@ -266,11 +266,14 @@ static void print_bench(const char *entry, const dlc_bench_result *r, const char
 
 int dlrun_bench(int argc, char **argv) {
     RunOptions run = {.seed = -1};
-    const char *plan = NULL, *entry = NULL;
+    const char *plan = NULL, *entry = NULL, *data = NULL;
     bool json = false;
     dlc_bench_options options = {.struct_size = sizeof options};
+    dlc_dataset_options data_options = {.struct_size = sizeof data_options};
     const CliOption table[] = {
         {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "which entry (default: train, else infer)"},
+        {"--data", NULL, CLI_TEXT, &data, 0, "F", "take the first batch of a file (default: random)"},
+        {"--window", NULL, CLI_INT, &data_options.window, 1, "N", "text: rows of N tokens"},
         {"--warmup", NULL, CLI_INT, &options.warmup, 1, "N", "runs before measuring"},
         {"--repeats", NULL, CLI_INT, &options.repeats, 1, "N", "runs measured"},
         {"--seconds", NULL, CLI_NUMBER, &options.seconds, 0, "S", "how long to measure"},
@@ -280,7 +283,8 @@ int dlrun_bench(int argc, char **argv) {
     const CliCommand command = {
         .program = "dlrun bench",
         .usage = "dlrun bench PLAN [-D B=64] [options]",
-        .about = "Times an entry on random inputs and compares with this machine's measured peak.",
+        .about = "Times an entry on random inputs, or on a file's, and compares with this machine's "
+                 "measured peak.",
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
@@ -297,7 +301,16 @@ int dlrun_bench(int argc, char **argv) {
         entry = plan_entry_index(opened.plan, "train") >= 0 ? "train" : "infer";
     }
     dlc_bench_result result = {.struct_size = sizeof result};
-    dlc_status bench = dlc_bench(opened.session, entry, &options, &result);
+    dlc_dataset *dataset = NULL;
+    dlc_status bench = DLC_OK;
+    if (data) {
+        bench = dlc_dataset_open(opened.context, data, &data_options, &dataset);
+        options.data = dataset;
+    }
+    if (bench == DLC_OK) {
+        bench = dlc_bench(opened.session, entry, &options, &result);
+    }
+    dlc_dataset_destroy(dataset);
     if (bench == DLC_OK) {
         print_bench(entry, &result, dlc_session_describe(opened.session), json);
     } else {

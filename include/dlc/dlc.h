@@ -574,6 +574,7 @@ typedef struct dlc_bench_options {
     int64_t warmup;  /* runs before measuring; 0: 3 */
     int64_t repeats; /* 0: enough for `seconds`, at least 5 */
     double seconds;  /* 0: 2 */
+    const dlc_dataset *data; /* lent for the call: its first batch is the input; NULL: none */
 } dlc_bench_options;
 typedef struct dlc_bench_result {
     size_t struct_size; /* set by the caller */
@@ -584,8 +585,10 @@ typedef struct dlc_bench_result {
     double peak_flops,
         peak_bytes; /* per second, measured on this machine with the session's threads */
 } dlc_bench_result;
-/* Times an entry. Dims not bound take their default as in dlc_plan_summarize; inputs not set get
- * random floats and zero integers. Weights change when the train entry is timed. */
+/* Times an entry. Dims not bound take their default as in dlc_plan_summarize. Without data, inputs
+ * not set get random floats of [0, 1) and random integers of the whole range that the program takes:
+ * bytes 0 to 255, indices up to the axis that they index, found by running the entry. Weights
+ * change when the train entry is timed. */
 DLC_API DLC_MUST_USE dlc_status dlc_bench(dlc_session *session, const char *entry,
                                           const dlc_bench_options *options, dlc_bench_result *out);
 

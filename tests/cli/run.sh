@@ -49,6 +49,29 @@ says out.txt "median" "FLOP/s" "items/s"
 expect 0 "$dlrun" bench m.plan --entry infer -D B=8 --repeats 5 --json
 python3 -c "import json; v = json.load(open('out.txt')); assert v['repeats'] == 5 and 0 < v['p10_s'] <= v['median_s'] <= v['p90_s'] and v['rows'] == 8" || bad "bench --json"
 expect 2 "$dlrun" bench m.plan -D B=x
+# Inputs are made up over the whole range that the program takes: never outside (an index would fail), never all the same.
+for check in 'max(word) >= 5' 'max(cast(pixel, i32)) > 200' 'max(label) >= 2'; do
+    cat > indices.dl <<END
+dim B
+model m(word: i32[B, 4], pixel: u8[B, 4], label: i64[B]) {
+    h = word |> embedding(7, 5) as words
+    output h
+    check $check, "all are small"
+    loss cross_entropy(mean(h, axis=1) |> linear(3) as head, label) + mean(cast(pixel, f32))
+}
+train m {
+    optimizer sgd(lr=0.1)
+    batch 64
+}
+END
+    expect 0 "$dlc" indices.dl -o indices.plan --quiet
+    expect 0 "$dlrun" bench indices.plan --repeats 5
+    says out.txt "of batch 64"
+done
+expect 0 "$dlrun" bench m.plan -D B=8 --repeats 5 --data "$data/digits_test.npz"
+expect 0 "$dlrun" bench m.plan --repeats 5 --data "$data/digits_test.npz" --entry eval
+says out.txt "of batch 64"
+expect 1 "$dlrun" bench m.plan --repeats 5 --data "$data/king_james.txt"
 
 # -- inspect
 expect 0 "$dlrun" inspect m.plan
