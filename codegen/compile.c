@@ -87,6 +87,9 @@ static Module *front(Driver *d) {
     const Source *source = context_source(&d->context, call->name, call->text, call->length, false);
     if (options->flags & DLC_COMPILE_INPUT_IR) {
         Module *module = module_parse(&d->context, source);
+        if (module) {
+            (void)module_check_premises(module, false);
+        }
         driver_check(d);
         return module;
     }
@@ -325,6 +328,10 @@ static void drive(Driver *d) {
         run_passes(d, &machines[t]);
         if (d->done) {
             return;
+        }
+        if (d->options->flags & DLC_COMPILE_INPUT_IR) {
+            (void)module_check_premises(d->module, true);
+            driver_check(d);
         }
         const char *remat = t == 0 ? map_get(&d->module->settings, "remat") : NULL;
         if (remat) {

@@ -217,4 +217,12 @@ Module *module_parse(Context *context, const Source *source);
 bool func_verify(Func *func, Str *report);
 bool module_verify(Module *module, Str *report);
 
+/* -- premise.c: what IR from elsewhere takes for granted. */
+
+/* Puts a size_check in front of each Func for every premise of its ops and types that is not proved
+ * and not checked there already, so that no run gets past a size that an op was not made for. With
+ * `counts` also for every value whose number of elements may leave what index arithmetic holds.
+ * False after a diagnostic: a premise is refuted, or is no size that can be computed. */
+bool module_check_premises(Module *module, bool counts);
+
 #endif

@@ -87,6 +87,10 @@ typedef struct OpCost {
  * place. The frontend turns it into a diagnostic, the verifier into an internal error. */
 typedef struct OpProblem {
     const char *text; /* NULL: none */
+    /* Hears what the op demands of sizes where it is neither proved nor refuted: that left equals
+     * right for all values of the dims that the program runs with. NULL: nobody asks. */
+    void (*premise)(void *user, const Size *left, const Size *right, const char *text);
+    void *user;
 } OpProblem;
 
 struct EvalTensor; /* ir/interp.h */
@@ -108,7 +112,7 @@ typedef struct OpInfo {
     const char *scalar_c;
     /* Sets the types of op->results (already allocated, n_results known) from operands, attributes
      * and blocks. On failure sets problem->text and returns false. Checks everything the op
-     * demands. */
+     * demands; what is not decided goes to problem->premise. */
     bool (*shape)(Context *context, Op *op, OpProblem *problem);
     /* Adds, for each operand i with wanted[i], its cotangent to out[i] (NULL: zero), given the
      * cotangents of the results (NULL entries: zero). Built with the builder, so differentiable

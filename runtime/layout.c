@@ -207,31 +207,46 @@ static int64_t ref_bytes(const PlanCommand *command, int64_t extent, int32_t i) 
     }
 }
 
-static dlc_status size_check(dlc_context *context, const Layout *layout, const PlanCommand *command,
-                             int64_t left) {
-    int64_t right;
-    if (!plan_eval(layout->file, command->other, layout->vars, &right)) {
-        return bad_size(context, layout, "a size");
+static dlc_status size_check(dlc_context *context, const Layout *layout,
+                             const PlanCommand *command) {
+    const PlanSite *site = &layout->tables->sites[command->site];
+    const char *place = plan_text(layout->file, site->place);
+    const char *text = plan_text(layout->file, site->text);
+    int64_t left, right;
+    if (!plan_eval(layout->file, command->extent, layout->vars, &left) ||
+        !plan_eval(layout->file, command->other, layout->vars, &right)) {
+        return context_fail(context, DLC_ERROR_FAULT, "%s: %s (a size leaves 64 bits)", place,
+                            text);
     }
     if (left == right) {
         return DLC_OK;
     }
-    const PlanSite *site = &layout->tables->sites[command->site];
-    return context_fail(context, DLC_ERROR_FAULT, "%s: %s (%" PRId64 " and %" PRId64 ")",
-                        plan_text(layout->file, site->place), plan_text(layout->file, site->text),
-                        left, right);
+    return context_fail(context, DLC_ERROR_FAULT, "%s: %s (%" PRId64 " and %" PRId64 ")", place,
+                        text, left, right);
+}
+
+/* What the program demands of its sizes, before anything is computed of them. */
+static dlc_status sizes_check(dlc_context *context, const Layout *layout) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; status == DLC_OK && i < layout->entry->n_commands; i++) {
+        const PlanCommand *command = &layout->tables->commands[layout->entry->first_command + i];
+        if (command->kind == PLAN_SIZE_CHECK) {
+            status = size_check(context, layout, command);
+        }
+    }
+    return status;
 }
 
 static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t i, int32_t *n_sizes,
                                   int32_t *n_refs) {
     const PlanTables *tables = layout->tables;
     const PlanCommand *command = &tables->commands[layout->entry->first_command + i];
+    if (command->kind == PLAN_SIZE_CHECK) {
+        return DLC_OK; /* done by sizes_check, before everything that relies on it */
+    }
     if (!plan_eval(layout->file, command->extent, layout->vars, &layout->extent[i]) ||
         layout->extent[i] < 0) {
         return bad_size(context, layout, "a command's extent");
-    }
-    if (command->kind == PLAN_SIZE_CHECK) {
-        return size_check(context, layout, command, layout->extent[i]);
     }
     layout->first_size[i] = *n_sizes;
     for (int32_t s = 0; s < command->n_sizes; s++) {
@@ -341,7 +356,10 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
                   16 * n_buffers + (8 + sizeof(double) + 8) * n_commands + 8 * n_sizes_total +
                   9 * n_refs_total + 8 * (size_t)entry->n_results);
     memcpy(layout->vars, dims, (size_t)file->n_dims * sizeof(*dims));
-    status = buffers_lay_out(context, layout);
+    status = sizes_check(context, layout);
+    if (status == DLC_OK) {
+        status = buffers_lay_out(context, layout);
+    }
     int32_t n_sizes = 0, n_refs = 0;
     for (int32_t i = 0; status == DLC_OK && i < entry->n_commands; i++) {
         status = command_lay_out(context, layout, i, &n_sizes, &n_refs);

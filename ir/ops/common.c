@@ -38,6 +38,28 @@ bool rule_count(Context *context, const Op *op, const char *attr, int32_t count,
     return true;
 }
 
+bool rule_may_be_le(Context *context, const Op *op, const Size *a, const Size *b, const char *what,
+                    OpProblem *problem) {
+    Truth truth = size_less_equal(context, a, b);
+    if (truth == TRUTH_MAYBE && problem->premise) {
+        problem->premise(problem->user, size_min(context, a, b), a,
+                         arena_format(&context->arena, "%s: %s: %s is above %s", op_name(op), what,
+                                      size_text(context, a), size_text(context, b)));
+    }
+    return truth != TRUTH_NO;
+}
+
+bool rule_may_be_equal(Context *context, const Op *op, const Size *a, const Size *b,
+                       const char *what, OpProblem *problem) {
+    Truth truth = size_equal(context, a, b);
+    if (truth == TRUTH_MAYBE && problem->premise) {
+        problem->premise(problem->user, a, b,
+                         arena_format(&context->arena, "%s: %s: %s is not %s", op_name(op), what,
+                                      size_text(context, a), size_text(context, b)));
+    }
+    return truth != TRUTH_NO;
+}
+
 bool rule_shape(Context *context, const Op *op, const Size *const *shape, int32_t rank,
                 OpProblem *problem) {
     if (rank > TYPE_MAX_RANK) {
@@ -52,7 +74,8 @@ bool rule_shape(Context *context, const Op *op, const Size *const *shape, int32_
                               (int)i);
         }
         size_range(shape[i], &low, &high);
-        if (high < 0) {
+        if (low < 0 && !rule_may_be_le(context, op, size_const(context, 0), shape[i],
+                                       "a size is below zero", problem)) {
             return op_problem(context, problem, "%s: the size of axis %d would be %s, below zero",
                               op_name(op), (int)i, size_text(context, shape[i]));
         }

@@ -24,7 +24,8 @@ static bool check_fits(Context *context, Op *op, const Size *const *part, int32_
         return false;
     }
     for (int32_t i = 0; i < rank; i++) {
-        if (size_less_equal(context, part[i], x.dims[i]) == TRUTH_NO) {
+        if (!rule_may_be_le(context, op, part[i], x.dims[i], "the part is larger than the axis",
+                            problem)) {
             return op_problem(context, problem,
                               "%s: the part has size %s along axis %d but operand 0 has type %s",
                               op_name(op), size_text(context, part[i]), (int)i,

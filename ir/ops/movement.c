@@ -68,8 +68,8 @@ void grad_broadcast(Builder *b, Op *op, Value *const *cotangents, const bool *wa
                             : b_reduce(b, OP_reduce_sum, cotangents[0], reduced, n_reduced);
 }
 
-/* Counts that are not proved equal are allowed, since a reshape is also how a frontend gives a
- * value the sizes that a size_check beside it demands; counts proved different are not. */
+/* Counts that are not proved equal are a premise: a reshape is also how a frontend gives a value
+ * the sizes that a size_check beside it demands. */
 bool shape_reshape(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
     int32_t rank = 0;
@@ -82,7 +82,7 @@ bool shape_reshape(Context *context, Op *op, OpProblem *problem) {
     if (size_is_error(have) || size_is_error(want)) {
         return op_problem(context, problem, "reshape: the number of elements does not fit 64 bits");
     }
-    if (size_equal(context, have, want) == TRUTH_NO) {
+    if (!rule_may_be_equal(context, op, have, want, "the number of elements", problem)) {
         return op_problem(
             context, problem,
             "reshape: operand 0 has type %s with %s elements, but the shape wanted, %s, "

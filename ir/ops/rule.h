@@ -21,9 +21,16 @@ bool rule_axes(Context *context, const Op *op, const char *attr, const int64_t *
 /* An attribute list of exactly `wanted` entries. */
 bool rule_count(Context *context, const Op *op, const char *attr, int32_t count, int32_t wanted,
                 OpProblem *problem);
-/* A shape attribute: rank limit, no overflow, nothing provably negative. */
+/* A shape attribute: rank limit, no overflow, nothing negative. */
 bool rule_shape(Context *context, const Op *op, const Size *const *shape, int32_t rank,
                 OpProblem *problem);
+/* Whether a <= b, or a equals b, may hold for some values of the dims. Where it is not proved it is
+ * a premise of the op, with "<op>: <what>: <a> is above <b>" as its text. The caller complains
+ * where it is refuted. */
+bool rule_may_be_le(Context *context, const Op *op, const Size *a, const Size *b, const char *what,
+                    OpProblem *problem);
+bool rule_may_be_equal(Context *context, const Op *op, const Size *a, const Size *b,
+                       const char *what, OpProblem *problem);
 bool rule_same_size(Context *context, const Op *op, const Size *a, const char *what_a,
                     const Size *b, const char *what_b, OpProblem *problem);
 bool rule_same_type(Context *context, const Op *op, int32_t i, int32_t j, OpProblem *problem);

@@ -24,9 +24,11 @@ bool shape_slice(Context *context, Op *op, OpProblem *problem) {
             return op_problem(context, problem, "slice: a bound of axis %d does not fit 64 bits",
                               (int)i);
         }
-        if (size_less_equal(context, zero, start[i]) == TRUTH_NO ||
-            size_less_equal(context, limit[i], x.dims[i]) == TRUTH_NO ||
-            size_less_equal(context, start[i], limit[i]) == TRUTH_NO) {
+        if (!rule_may_be_le(context, op, zero, start[i], "the start is below zero", problem) ||
+            !rule_may_be_le(context, op, limit[i], x.dims[i], "the limit is behind the axis",
+                            problem) ||
+            !rule_may_be_le(context, op, start[i], limit[i], "the start is behind the limit",
+                            problem)) {
             return op_problem(context, problem,
                               "slice: %s to %s is outside axis %d of operand 0, which has shape %s",
                               size_text(context, start[i]), size_text(context, limit[i]), (int)i,
@@ -126,8 +128,9 @@ bool shape_pad(Context *context, Op *op, OpProblem *problem) {
             return op_problem(context, problem, "pad: the padding of axis %d does not fit 64 bits",
                               (int)i);
         }
-        if (size_less_equal(context, zero, low[i]) == TRUTH_NO ||
-            size_less_equal(context, zero, high[i]) == TRUTH_NO || interior[i] < 0) {
+        if (!rule_may_be_le(context, op, zero, low[i], "low is below zero", problem) ||
+            !rule_may_be_le(context, op, zero, high[i], "high is below zero", problem) ||
+            interior[i] < 0) {
             return op_problem(context, problem,
                               "pad: axis %d has low %s, high %s, interior %lld, but none may be "
                               "negative",

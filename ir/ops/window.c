@@ -32,7 +32,8 @@ bool shape_unfold(Context *context, Op *op, OpProblem *problem) {
                           (int)x.rank + 1, (int)TYPE_MAX_RANK);
     }
     const Size *window = op_size(op, "window");
-    if (size_less_equal(context, size_const(context, 1), window) == TRUTH_NO) {
+    if (!rule_may_be_le(context, op, size_const(context, 1), window, "the window is empty",
+                        problem)) {
         return op_problem(context, problem, "unfold: the window is %s, below 1",
                           size_text(context, window));
     }
