@@ -36,64 +36,22 @@ Val builtin_unary(BuiltinCall *call) {
                              call_name(call), call->place);
 }
 
-/* exp(scale * x) */
-static Val scaled_exp(BuiltinCall *call, double scale, Val x) {
-    return apply(call, OP_exp, arith(call, AST_OP_MUL, x, val_float(scale, call->place)));
-}
-
-/* A composed function of a compile-time number. */
-static double composed_number(int code, double x) {
-    switch (code) {
-    case 2:
-        return exp2(x);
-    case 3:
-        return log2(x);
-    case 4:
-        return log10(x);
-    case 5:
-        return sinh(x);
-    case 6:
-        return cosh(x);
-    default:
-        return erfc(x);
-    }
-}
-
+/* Square, reciprocal, isinf and logical_not. */
 Val builtin_composed(BuiltinCall *call) {
-    const double ln2 = 0.69314718055994530942, ln10 = 2.30258509299404568402;
     Val x = call->args[0];
     Place place = call->place;
-    int code = call->builtin->code;
     double number = 0;
-    if (code == 0) {
+    switch (call->builtin->code) {
+    case 0:
         return arith(call, AST_OP_MUL, x, x);
-    }
-    if (code == 1) {
+    case 1:
         return arith(call, AST_OP_DIV, val_float(1.0, place), x);
-    }
-    if (code == 9) {
-        return lower_not(call->lw, x, place);
-    }
-    if (number_to_double(x, &number)) {
-        return code == 8 ? val_bool(isinf(number), place)
-                         : val_float(composed_number(code, number), place);
-    }
-    switch (code) {
-    case 2:
-        return scaled_exp(call, ln2, x);
     case 3:
-        return arith(call, AST_OP_DIV, apply(call, OP_log, x), val_float(ln2, place));
-    case 4:
-        return arith(call, AST_OP_DIV, apply(call, OP_log, x), val_float(ln10, place));
-    case 5:
-    case 6: {
-        Val up = scaled_exp(call, 1.0, x), down = scaled_exp(call, -1.0, x);
-        Val both = arith(call, code == 5 ? AST_OP_SUB : AST_OP_ADD, up, down);
-        return arith(call, AST_OP_MUL, both, val_float(0.5, place));
-    }
-    case 7:
-        return arith(call, AST_OP_SUB, val_float(1.0, place), apply(call, OP_erf, x));
+        return lower_not(call->lw, x, place);
     default: {
+        if (number_to_double(x, &number)) {
+            return val_bool(isinf(number), place);
+        }
         Val size = lower_elementwise(call->lw, OP_abs, &x, 1, USE_FLOAT, call_name(call), place);
         return arith(call, AST_OP_EQ, size, val_float(HUGE_VAL, place));
     }
@@ -103,13 +61,13 @@ Val builtin_composed(BuiltinCall *call) {
 /* The greater or lesser of two compile-time numbers; NONE when one is a tensor. */
 static Val number_extreme(BuiltinCall *call, bool greater, Val x, Val y) {
     Lower *lw = call->lw;
-    double a = 0, b = 0;
+    double numbers[2] = {0};
     const Size *sa = NULL, *sb = NULL;
     if (x.kind == VAL_INT && y.kind == VAL_INT) {
         return val_int((x.as.i > y.as.i) == greater ? x.as.i : y.as.i, call->place);
     }
-    if (number_to_double(x, &a) && number_to_double(y, &b)) {
-        return val_float((a > b) == greater ? a : b, call->place);
+    if (number_to_double(x, &numbers[0]) && number_to_double(y, &numbers[1])) {
+        return val_float(scalar_eval_float(greater ? OP_max : OP_min, numbers), call->place);
     }
     if (val_as_size(lw, x, &sa) && val_as_size(lw, y, &sb)) {
         return val_size(greater ? size_max(lw->context, sa, sb) : size_min(lw->context, sa, sb),
@@ -134,9 +92,9 @@ Val builtin_pair(BuiltinCall *call) {
         }
         return lower_elementwise(call->lw, code, both, 2, USE_SELECT, call_name(call), call->place);
     }
-    double a = 0, b = 0;
-    if (number_to_double(both[0], &a) && number_to_double(both[1], &b)) {
-        return val_float(atan2(a, b), call->place);
+    double numbers[2] = {0};
+    if (number_to_double(both[0], &numbers[0]) && number_to_double(both[1], &numbers[1])) {
+        return val_float(scalar_eval_float(code, numbers), call->place);
     }
     return lower_elementwise(call->lw, code, both, 2, USE_FLOAT, call_name(call), call->place);
 }
@@ -146,7 +104,7 @@ Val builtin_floordiv(BuiltinCall *call) {
     bool up = call->builtin->code == 1;
     Val a = call->args[0], b = call->args[1];
     const Size *x = NULL, *y = NULL;
-    double p = 0, q = 0;
+    double numbers[2] = {0};
     if (val_as_size(lw, a, &x) && val_as_size(lw, b, &y)) {
         int64_t divisor = 0;
         bool zero = size_is_const(y, &divisor) && divisor == 0;
@@ -159,8 +117,10 @@ Val builtin_floordiv(BuiltinCall *call) {
         }
         return val_size(result, call->place);
     }
-    if (number_to_double(a, &p) && number_to_double(b, &q)) {
-        return val_float(up ? ceil(p / q) : floor(p / q), call->place);
+    if (number_to_double(a, &numbers[0]) && number_to_double(b, &numbers[1])) {
+        numbers[0] = up ? -numbers[0] : numbers[0];
+        double quotient = scalar_eval_float(OP_floordiv, numbers);
+        return val_float(up ? -quotient : quotient, call->place);
     }
     if (up) { /* -floordiv(-a, b) */
         a = lower_unary_minus(lw, a, call->place);
@@ -171,27 +131,39 @@ Val builtin_floordiv(BuiltinCall *call) {
     return up ? lower_unary_minus(lw, result, call->place) : result;
 }
 
-Val builtin_hypot(BuiltinCall *call) {
-    Val xx = arith(call, AST_OP_MUL, call->args[0], call->args[0]);
-    Val yy = arith(call, AST_OP_MUL, call->args[1], call->args[1]);
-    Val sum = arith(call, AST_OP_ADD, xx, yy);
-    double number = 0;
-    return number_to_double(sum, &number) ? val_float(sqrt(number), call->place)
-                                          : apply(call, OP_sqrt, sum);
+static Val choose(BuiltinCall *call, Val condition, Val x, Val y) {
+    BuiltinCall where = *call;
+    where.args[0] = condition;
+    where.args[1] = x;
+    where.args[2] = y;
+    return val_is_error(condition) ? condition : builtin_where(&where);
 }
 
-/* max + log1p(exp(-|x - y|)) */
+static double logaddexp_of(double x, double y) {
+    double top = fmax(x, y);
+    return x == y ? top + log(2.0) : top + log1p(exp(-fabs(x - y)));
+}
+
+/* top + log1p(exp(-|x - y|)) with the greater one and the absolute value taken by one comparison,
+ * so that each branch is the same smooth function and has its derivatives, at x = y too. Equal
+ * infinities have no difference: each counts for half. */
 Val builtin_logaddexp(BuiltinCall *call) {
-    Lower *lw = call->lw;
-    Val both[] = {call->args[0], call->args[1]};
-    Val top = lower_elementwise(lw, OP_max, both, 2, USE_FLOAT, call_name(call), call->place);
-    Val gap = arith(call, AST_OP_SUB, both[0], both[1]);
-    if (val_is_number(gap)) {
-        gap = val_tensor(need_tensor(lw, gap, "a number", call->place), true, call->place);
+    Val x = call->args[0], y = call->args[1];
+    double a = 0, b = 0;
+    if (number_to_double(x, &a) && number_to_double(y, &b)) {
+        return val_float(logaddexp_of(a, b), call->place);
     }
-    gap = apply(call, OP_abs, gap);
-    gap = lower_unary_minus(lw, gap, call->place);
-    return arith(call, AST_OP_ADD, top, apply(call, OP_log1p, apply(call, OP_exp, gap)));
+    Val above = arith(call, AST_OP_GT, x, y);
+    Val infinite = arith(call, AST_OP_EQ, x, val_float(HUGE_VAL, call->place));
+    Val lowest = arith(call, AST_OP_EQ, x, val_float(-HUGE_VAL, call->place));
+    infinite = arith(call, AST_OP_AND, arith(call, AST_OP_EQ, x, y),
+                     arith(call, AST_OP_OR, infinite, lowest));
+    Val gap = choose(call, above, arith(call, AST_OP_SUB, y, x), arith(call, AST_OP_SUB, x, y));
+    gap = choose(call, infinite, val_float(0.0, call->place), gap);
+    Val rest = apply(call, OP_log1p, apply(call, OP_exp, gap));
+    Val smooth = arith(call, AST_OP_ADD, choose(call, above, x, y), rest);
+    Val half = arith(call, AST_OP_MUL, arith(call, AST_OP_ADD, x, y), val_float(0.5, call->place));
+    return choose(call, infinite, half, smooth);
 }
 
 Val builtin_clip(BuiltinCall *call) {

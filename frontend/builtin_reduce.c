@@ -1,6 +1,7 @@
 /* Built-in reductions, and the few functions along one axis. */
 #include "frontend/builtin.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct Reduce {
@@ -64,6 +65,26 @@ static Val variance_of(const Reduce *r, Val x) {
     return mean_of(r, lower_binary(r->lw, AST_OP_MUL, centred, centred, r->place));
 }
 
+static Val choose_zero(const Reduce *r, Value *zero, double value, Val x) {
+    if (val_is_error(x)) {
+        return x;
+    }
+    Value *constant = lower_made(r->lw, b_constant_like(&r->lw->b, value, x.as.tensor), r->place);
+    Value *chosen = b_select(&r->lw->b, zero, constant, x.as.tensor);
+    return val_tensor(lower_made(r->lw, chosen, r->place), x.weak, r->place);
+}
+
+/* f(x), but `at_zero` with derivative 0 where x is 0, and f has none. */
+static Val unary_but_at_zero(const Reduce *r, OpCode f, double at_zero, Val x) {
+    if (val_is_error(x)) {
+        return x;
+    }
+    lower_at(r->lw, r->place);
+    Value *none = lower_made(r->lw, b_constant_like(&r->lw->b, 0.0, x.as.tensor), r->place);
+    Value *zero = lower_made(r->lw, b_binary(&r->lw->b, OP_eq, x.as.tensor, none), r->place);
+    return choose_zero(r, zero, at_zero, unary(r, f, choose_zero(r, zero, 1.0, x)));
+}
+
 /* top + log(sum(exp(x - top))); a row of nothing but -inf gives -inf. */
 static Val logsumexp_of(const Reduce *r, Val x) {
     Lower *lw = r->lw;
@@ -79,7 +100,8 @@ static Val logsumexp_of(const Reduce *r, Val x) {
     Val shift = val_tensor(safe, x.weak, r->place);
     Val moved = lower_binary(lw, AST_OP_SUB, x, keep_axes(r, shift), r->place);
     Val sum = raw(r, OP_reduce_sum, unary(r, OP_exp, moved));
-    return lower_binary(lw, AST_OP_ADD, shift, unary(r, OP_log, sum), r->place);
+    return lower_binary(lw, AST_OP_ADD, shift, unary_but_at_zero(r, OP_log, -HUGE_VAL, sum),
+                        r->place);
 }
 
 typedef enum Need { NEED_NUMBER, NEED_FLOAT, NEED_BOOL, NEED_ANY } Need;
@@ -147,12 +169,12 @@ Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int3
     } else if (strcmp(name, "var") == 0) {
         result = variance_of(&r, x);
     } else if (strcmp(name, "std") == 0) {
-        result = unary(&r, OP_sqrt, variance_of(&r, x));
+        result = unary_but_at_zero(&r, OP_sqrt, 0.0, variance_of(&r, x));
     } else if (strcmp(name, "logsumexp") == 0) {
         result = logsumexp_of(&r, x);
     } else if (strcmp(name, "norm") == 0) {
-        result =
-            unary(&r, OP_sqrt, raw(&r, OP_reduce_sum, lower_binary(lw, AST_OP_MUL, x, x, place)));
+        Val squares = raw(&r, OP_reduce_sum, lower_binary(lw, AST_OP_MUL, x, x, place));
+        result = unary_but_at_zero(&r, OP_sqrt, 0.0, squares);
     } else {
         Diag *diag = LW_REPORT(lw, AXES_BY, place, name);
         lower_help(lw, diag, "sum mean max min prod any all var std logsumexp norm");

@@ -104,8 +104,9 @@ static Val power(Lower *lw, Val left, Val right, Place place) {
             return lower_elementwise(lw, OP_rsqrt, &left, 1, USE_FLOAT, "'**'", place);
         }
         if (is_float && whole && exponent >= -4 && exponent <= -1) {
-            Val bottom = integer_power(lw, left, (int64_t)-exponent, place);
-            return lower_binary(lw, AST_OP_DIV, val_float(1.0, place), bottom, place);
+            /* (1 / x) ** n: 1 / x ** n would have nan derivatives where x ** n is 0. */
+            Val over = lower_binary(lw, AST_OP_DIV, val_float(1.0, place), left, place);
+            return val_is_error(over) ? over : integer_power(lw, over, (int64_t)-exponent, place);
         }
     }
     Val both[] = {left, right};

@@ -2,6 +2,7 @@
  * float has no compile-time value; VAL_NONE then tells the caller to go on with tensors. */
 #include "frontend/lower.h"
 #include "ir/base/checked.h"
+#include "ir/interp.h"
 
 #include <math.h>
 
@@ -101,7 +102,7 @@ static Val float_binary(AstOp op, double a, double b, Place place) {
     case AST_OP_DIV:
         return val_float(a / b, place);
     case AST_OP_MOD:
-        return val_float(a - floor(a / b) * b, place);
+        return val_float(scalar_eval_float(OP_mod, (double[]){a, b}), place);
     case AST_OP_POW:
         return val_float(pow(a, b), place);
     case AST_OP_EQ:

@@ -4,6 +4,30 @@
 #include "ir/interp.h"
 #include <math.h>
 
+/* Remainder with the divisor's sign, as NumPy's; exact but for the last addition. */
+static double float_mod(double x, double y) {
+    double m = fmod(x, y);
+    if (m == 0) {
+        return copysign(0.0, y);
+    }
+    return (m < 0) != (y < 0) && !isnan(m) ? m + y : m;
+}
+
+/* Quotient rounded down, as NumPy's: from the remainder, so that a quotient just below an integer
+ * does not round up to it; x / y where y is 0. */
+static double float_floordiv(double x, double y) {
+    if (y == 0) {
+        return x / y;
+    }
+    double m = fmod(x, y);
+    double d = (x - m) / y - (m != 0 && (m < 0) != (y < 0) ? 1.0 : 0.0);
+    if (d == 0) {
+        return copysign(0.0, x / y);
+    }
+    double whole = floor(d);
+    return d - whole > 0.5 ? whole + 1.0 : whole;
+}
+
 double scalar_eval_float(OpCode code, const double *operands) {
     switch (code) {
 #define SCALAR(name, arity, class_, result, kind, cost, c_f64, cuda_f32, doc)                      \

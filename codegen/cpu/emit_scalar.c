@@ -18,11 +18,17 @@ void emit_reassociable(LLVMValueRef value) {
     }
 }
 
-static const char *vecmath_of(OpCode code) {
+static const char *vecmath_of(OpCode code, DType dtype) {
     switch (code) {
+    case OP_floordiv:
+    case OP_mod:
+        return dtype_is_float(dtype) ? op_info(code)->name : NULL;
     case OP_exp:
+    case OP_exp2:
     case OP_expm1:
     case OP_log:
+    case OP_log2:
+    case OP_log10:
     case OP_log1p:
     case OP_sin:
     case OP_cos:
@@ -30,11 +36,15 @@ static const char *vecmath_of(OpCode code) {
     case OP_asin:
     case OP_acos:
     case OP_atan:
+    case OP_sinh:
+    case OP_cosh:
     case OP_tanh:
     case OP_erf:
+    case OP_erfc:
     case OP_sigmoid:
     case OP_pow:
     case OP_atan2:
+    case OP_hypot:
         return op_info(code)->name;
     default:
         return NULL;
@@ -44,7 +54,7 @@ static const char *vecmath_of(OpCode code) {
 bool emit_vecmath_name(const KExpr *expr, char out[32]) {
     const char *name = NULL;
     if (expr->kind == KE_SCALAR) {
-        name = vecmath_of(expr->op);
+        name = vecmath_of(expr->op, expr->dtype);
     } else if (expr->kind == KE_UNIFORM) {
         name = "uniform";
     }
@@ -81,23 +91,6 @@ static LLVMValueRef emit_extreme(Emit *e, bool is_max, DType dtype, LLVMValueRef
     LLVMValueRef call = binary_intrinsic(e, is_max ? "llvm.maximum" : "llvm.minimum", type, x, y);
     LLVMSetFastMathFlags(call, LLVMFastMathNoSignedZeros);
     return call;
-}
-
-/* floor(x / y), or x - floor(x / y) * y; f32 through f64, where the quotient cannot round up to an
- * integer that it does not reach. */
-static LLVMValueRef float_division(Emit *e, bool is_mod, DType dtype, LLVMValueRef x,
-                                   LLVMValueRef y) {
-    LLVMBuilderRef b = e->builder;
-    bool narrow = dtype != DT_F64;
-    if (narrow) {
-        x = LLVMBuildFPExt(b, x, e->f64, "");
-        y = LLVMBuildFPExt(b, y, e->f64, "");
-    }
-    LLVMValueRef q = unary_intrinsic(e, "llvm.floor", e->f64, LLVMBuildFDiv(b, x, y, ""));
-    if (is_mod) {
-        q = LLVMBuildFSub(b, x, LLVMBuildFMul(b, q, y, ""), "");
-    }
-    return narrow ? LLVMBuildFPTrunc(b, q, e->f32, "") : q;
 }
 
 /* Signed division with any divisor: 0 gives 0, -1 negates (so that the machine's trap cannot
@@ -140,9 +133,6 @@ static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef x, LL
     LLVMBuilderRef b = e->builder;
     bool is_mod = expr->op == OP_mod;
     LLVMTypeRef type = emit_value_type(e, expr->dtype);
-    if (dtype_is_float(expr->dtype)) {
-        return float_division(e, is_mod, expr->dtype, x, y);
-    }
     const KExpr *divisor = expr->a[1];
     bool is_constant = divisor->kind == KE_INT && divisor->integer > 0;
     bool positive = emit_expr_positive(e, expr->a[0]) && emit_expr_positive(e, divisor);

@@ -1,8 +1,8 @@
 /* Helpers of vecmath_f32.c and vecmath_f64.c. Those two files are never compiled into dlc: they are
  * the source of vecmath.ll (see vecmath.py), whose functions kernels inline. Rules for them: no
  * branches (only selects), no calls, no tables, no conversion whose result is undefined for some
- * input, so that the loop vectoriser can widen every function. a * b + c may or may not be fused:
- * both must be accurate. */
+ * input, so that the loop vectoriser can widen every function (but for f64's remainder). a * b + c
+ * may or may not be fused: both must be accurate. */
 #ifndef DLC_CODEGEN_CPU_VECMATH_H
 #define DLC_CODEGEN_CPU_VECMATH_H
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 SOURCES = ["vecmath_f32.c", "vecmath_f64.c", "vecmath_bits.c"]
+LOOPS = ["dlc_mod_f64", "dlc_floordiv_f64"]  # scalar code: a remainder of f64 is as many divisions as it takes
 HEAD = "; Made by vecmath.py from vecmath_*.c; not edited by hand.\n"
 
 
@@ -21,12 +22,12 @@ def functions_of(text):
         name = re.search(r"@(\w+)\(", body).group(1)
         body = re.sub(r"^define .*?(float|double|i16|zeroext i16|i32) @", r"define \1 @", body)
         body = re.sub(r"\) [^)\n]*\{\n", ") {\n", body, count=1)
-        body = re.sub(r", !\w+ !\d+", "", body)
+        body = re.sub(r", ![\w.]+ !\d+", "", body)
         body = re.sub(r" #\d+", "", body)
         body = re.sub(r"\b(noundef|zeroext|signext|local_unnamed_addr|tail) ", "", body)
         body = re.sub(r"^\s*;.*\n", "", body, flags=re.M)
         body = re.sub(r"\s*; preds.*$", "", body, flags=re.M)
-        if "br " in body:
+        if "br " in body and name not in LOOPS:
             sys.exit(name + " is not free of branches:\n" + body)
         yield name, body
 

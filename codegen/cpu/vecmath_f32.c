@@ -1,5 +1,6 @@
 /* Transcendental functions in f32. Polynomials: Cephes (S. Moshier) for log, sin, cos, asin, atan;
- * erf after N. Juffa; exp by a Taylor series on [-ln2/2, ln2/2]. */
+ * erf after N. Juffa; erfc as M. Shepherd and J. Laframboise (1981) map it, fitted anew; exp by a
+ * Taylor series on [-ln2/2, ln2/2]. */
 #include "codegen/cpu/vecmath.h"
 
 #define INF  __builtin_inff()
@@ -30,15 +31,18 @@ INLINE float exp_tail(float r) {
     return p * r + 0.5f;
 }
 
+INLINE float scale_two(float p, int32_t n) {
+    int32_t half = n >> 1; /* in two steps: 2^n alone may leave the range */
+    return p * float_of((half + 127) << 23) * float_of((n - half + 127) << 23);
+}
+
 INLINE float exp_core(float x) {
     x = x > 89.0f ? 89.0f : x;
     x = x < -104.0f ? -104.0f : x;
     float r;
     int32_t n;
     reduce_exp(x, &r, &n);
-    float p = r * r * exp_tail(r) + r + 1.0f;
-    int32_t half = n >> 1; /* in two steps: 2^n alone may leave the range */
-    return p * float_of((half + 127) << 23) * float_of((n - half + 127) << 23);
+    return scale_two(r * r * exp_tail(r) + r + 1.0f, n);
 }
 
 float dlc_exp_f32(float x) {
@@ -60,6 +64,41 @@ INLINE float expm1_core(float x) {
 
 float dlc_expm1_f32(float x) {
     return expm1_core(x);
+}
+
+float dlc_exp2_f32(float x) {
+    float c = x > 129.0f ? 129.0f : x;
+    c = c < -151.0f ? -151.0f : c;
+    float t = c + 12582912.0f;
+    int32_t n = bits32(t) - bits32(12582912.0f);
+    float r = (c - (t - 12582912.0f)) * 6.93147182e-1f;
+    return scale_two(r * r * exp_tail(r) + r + 1.0f, n);
+}
+
+/* (e^a - 1) / 2 for a >= 0. 2^(n-2) is within the range where 2^(n-1) leaves it. */
+INLINE float half_expm1(float a) {
+    float c = a > 89.5f ? 89.5f : a, r;
+    int32_t n;
+    reduce_exp(c, &r, &n);
+    float p = r * r * exp_tail(r) + r;
+    float quarter = float_of((n - 2 + 127) << 23);
+    return 2.0f * (quarter * p + (quarter - 0.25f));
+}
+
+float dlc_sinh_f32(float x) {
+    float a = __builtin_fabsf(x);
+    float h = half_expm1(a), bounded = pick32(h > 1e9f, 1e9f, h);
+    float y = h + bounded / (2.0f * bounded + 1.0f);
+    return keep_sign(pick32(a < 2.44140625e-4f, a, y), x);
+}
+
+/* e^a / 2 + 1 / (2 e^a) */
+float dlc_cosh_f32(float x) {
+    float a = __builtin_fabsf(x), r;
+    int32_t n;
+    reduce_exp(pick32(a > 89.5f, 89.5f, a), &r, &n);
+    float h = scale_two(r * r * exp_tail(r) + r + 1.0f, n - 1);
+    return h + 0.25f / h;
 }
 
 /* (log(1 + f) - f) / f^2 for 1 + f in [sqrt(1/2), sqrt(2)) */
@@ -97,6 +136,21 @@ float dlc_log_f32(float x) {
     float y = f * f * log_tail(f) + e * -2.12194440e-4f;
     y = y + f;
     return log_special(x, y + e * 0.693359375f);
+}
+
+float dlc_log2_f32(float x) {
+    float e;
+    float f = split_exponent(x, &e) - 1.0f;
+    float y = f * f * log_tail(f) + f;
+    return log_special(x, y * 1.44269504f + e);
+}
+
+float dlc_log10_f32(float x) {
+    float e;
+    float f = split_exponent(x, &e) - 1.0f;
+    float y = f * f * log_tail(f) + f;
+    float low = y * 4.34294492e-1f + e * 7.90341340e-7f;
+    return log_special(x, low + e * 3.01029205e-1f);
 }
 
 float dlc_log1p_f32(float x) {
@@ -235,8 +289,19 @@ float dlc_tanh_f32(float x) {
     return keep_sign(e / (e + 2.0f), x);
 }
 
+/* for |x| < 0.93 */
+INLINE float erf_near(float x) {
+    float s = x * x, near = -5.96761703e-4f;
+    near = near * s + 4.99119423e-3f;
+    near = near * s - 2.67681349e-2f;
+    near = near * s + 1.12819925e-1f;
+    near = near * s - 3.76125336e-1f;
+    near = near * s + 1.28379166e-1f;
+    return near * x + x;
+}
+
 float dlc_erf_f32(float x) {
-    float t = __builtin_fabsf(x), s = x * x;
+    float t = __builtin_fabsf(x);
     t = t > 9.0f ? 9.0f : t;
     float u = -1.72853470e-5f * t + 3.83197126e-4f;
     float v = -3.88396438e-3f * t + 2.42546219e-2f;
@@ -246,18 +311,85 @@ float dlc_erf_f32(float x) {
     far = far * t - 1.28717512e-1f;
     far = far * t - t;
     far = keep_sign(1.0f - exp_core(far), x);
-    float near = -5.96761703e-4f;
-    near = near * s + 4.99119423e-3f;
-    near = near * s - 2.67681349e-2f;
-    near = near * s + 1.12819925e-1f;
-    near = near * s - 3.76125336e-1f;
-    near = near * s + 1.28379166e-1f;
-    near = near * x + x;
-    float y = t > 0.927734375f ? far : near;
+    float y = t > 0.927734375f ? far : erf_near(x);
     return pick32((x != x) | (x == 0.0f), x, y);
+}
+
+/* e^(-a^2) p / (1 + 2 a) for a = |x| > 1/2, p a polynomial in (a - 2) / (a + 2). a^2 is kept in two
+ * parts, the first of them exact. */
+float dlc_erfc_f32(float x) {
+    float a = __builtin_fabsf(x);
+    a = a > 11.0f ? 11.0f : a;
+    float q = (a - 2.0f) / (a + 2.0f);
+    float p = 8.273986896e-05f;
+    p = p * q + 1.759462612e-04f;
+    p = p * q - 4.010186822e-04f;
+    p = p * q - 1.427650219e-03f;
+    p = p * q + 1.250720932e-03f;
+    p = p * q + 8.711606264e-03f;
+    p = p * q - 8.029962890e-03f;
+    p = p * q - 5.421820655e-02f;
+    p = p * q + 1.640509218e-01f;
+    p = p * q - 1.660304964e-01f;
+    p = p * q - 9.276381880e-02f;
+    p = p * q + 1.276978374f;
+    float head = float_of(bits32(a) & (int32_t)0xfffff000), r;
+    int32_t n;
+    reduce_exp(-head * head, &r, &n);
+    r = r + (head - a) * (head + a);
+    float e = r * r * exp_tail(r) + r + 1.0f;
+    float y = scale_two(e * (p / (1.0f + 2.0f * a)), n);
+    y = pick32(x < 0.0f, 2.0f - y, y);
+    y = pick32(a < 0.5f, 1.0f - erf_near(x), y);
+    return pick32(x != x, x, y);
 }
 
 float dlc_sigmoid_f32(float x) {
     float e = exp_core(-__builtin_fabsf(x));
     return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
+}
+
+/* Through f64, whose range holds the squares. */
+float dlc_hypot_f32(float x, float y) {
+    double a = (double)x, b = (double)y;
+    float r = (float)__builtin_sqrt(a * a + b * b);
+    int32_t infinite = (__builtin_fabsf(x) == INF) | (__builtin_fabsf(y) == INF);
+    return pick32(infinite, INF, r);
+}
+
+/* The remainder of |x| by |y| with the sign of x, as C's fmod: exact. A step takes off a multiple
+ * of y with 29 bits, whose product with y f64 holds; ten reach over the whole range of quotients.
+ */
+INLINE float remainder_of(float x, float y) {
+    double a = (double)__builtin_fabsf(x), b = (double)__builtin_fabsf(y);
+    double inverse = 1.0 / b, r = a;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 10; i++) {
+        double q = double_of(bits64(r * inverse) & ~(int64_t)0xffffff);
+        r = r - __builtin_trunc(q) * b;
+    }
+    r = r < 0.0 ? r + b : r;
+    r = r >= b ? r - b : r;
+    float m = pick32(b > 3.5e38, (float)a, (float)r);
+    m = pick32((b == 0.0) | !(a < 3.5e38) | (y != y), NAN_, m);
+    return keep_sign(m, x);
+}
+
+/* As NumPy: the sign of y. */
+float dlc_mod_f32(float x, float y) {
+    float m = remainder_of(x, y);
+    float r = pick32((m < 0.0f) != (y < 0.0f), m + y, m);
+    return pick32(m == 0.0f, keep_sign(0.0f, y), r);
+}
+
+/* As NumPy: from the remainder, so that a quotient just below an integer does not round up to it.
+ */
+float dlc_floordiv_f32(float x, float y) {
+    float m = remainder_of(x, y), quotient = x / y;
+    float d = (x - m) / y;
+    d = pick32((m != 0.0f) & ((m < 0.0f) != (y < 0.0f)), d - 1.0f, d);
+    float whole = __builtin_floorf(d);
+    whole = pick32(d - whole > 0.5f, whole + 1.0f, whole);
+    whole = pick32(d == 0.0f, keep_sign(0.0f, quotient), whole);
+    return pick32(y == 0.0f, quotient, whole);
 }

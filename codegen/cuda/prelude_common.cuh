@@ -146,19 +146,6 @@ DLC_INLINE int dlc_min_i32(int x, int y) {
 DLC_INLINE long long dlc_min_i64(long long x, long long y) {
     return x < y ? x : y;
 }
-/* f32 through f64, where the quotient cannot round up to an integer that it does not reach. */
-DLC_INLINE double dlc_floordiv_f64(double x, double y) {
-    return dlc_floor_f64(x / y);
-}
-DLC_INLINE float dlc_floordiv_f32(float x, float y) {
-    return (float)dlc_floor_f64((double)x / (double)y);
-}
-DLC_INLINE double dlc_mod_f64(double x, double y) {
-    return x - dlc_floor_f64(x / y) * y;
-}
-DLC_INLINE float dlc_mod_f32(float x, float y) {
-    return (float)dlc_mod_f64((double)x, (double)y);
-}
 DLC_INLINE float dlc_rsqrt_f32(float x) {
     return 1.0f / dlc_sqrt_f32(x);
 }

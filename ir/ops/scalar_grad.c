@@ -1,7 +1,9 @@
 /* Derivatives of the rows of scalar.def, as a table from op to rule. Rows that are not in it have
  * derivative zero (sign, floor, ceil, round, trunc, floordiv). Ties of max and min are split in
- * halves; abs'(0) = 0; pow never makes a nan where the derivative exists. */
+ * halves; abs'(0) = 0; atan2 and hypot have derivative 0 at the origin; they and pow never make a
+ * nan where the derivative exists. */
 #include "ir/ops/rule.h"
+#include <math.h>
 
 typedef struct ScalarGrad {
     Builder *b;
@@ -56,6 +58,12 @@ static void grad_exp(ScalarGrad *s) {
     s->out[0] = b_mul(s->b, s->g, s->r);
 }
 
+static void grad_exp2(ScalarGrad *s) {
+    Value *scale = number(s, 0.69314718055994530942); /* ln 2 */
+    Value *slope = b_mul(s->b, scale, s->r);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
 static void grad_expm1(ScalarGrad *s) {
     Value *one = number(s, 1.0);
     Value *slope = b_add(s->b, s->r, one);
@@ -64,6 +72,21 @@ static void grad_expm1(ScalarGrad *s) {
 
 static void grad_log(ScalarGrad *s) {
     s->out[0] = b_div(s->b, s->g, s->x);
+}
+
+/* g / x, times the reciprocal of the base's logarithm. */
+static void grad_log_to(ScalarGrad *s, double reciprocal) {
+    Value *scale = number(s, reciprocal);
+    Value *scaled = b_mul(s->b, s->g, scale);
+    s->out[0] = b_div(s->b, scaled, s->x);
+}
+
+static void grad_log2(ScalarGrad *s) {
+    grad_log_to(s, 1.44269504088896340736);
+}
+
+static void grad_log10(ScalarGrad *s) {
+    grad_log_to(s, 0.43429448190325182765);
 }
 
 static void grad_log1p(ScalarGrad *s) {
@@ -90,8 +113,12 @@ static void grad_tan(ScalarGrad *s) {
     s->out[0] = b_mul(s->b, s->g, slope);
 }
 
+/* 1 - x^2 as (1 - x) (1 + x), which is accurate near 1. */
 static void grad_asin(ScalarGrad *s) {
-    Value *inside = one_minus_square(s, s->x);
+    Value *one = number(s, 1.0);
+    Value *below = b_sub(s->b, one, s->x);
+    Value *above = b_add(s->b, one, s->x);
+    Value *inside = b_mul(s->b, below, above);
     Value *root = b_unary(s->b, OP_sqrt, inside);
     s->out[0] = b_div(s->b, s->g, root);
 }
@@ -108,18 +135,37 @@ static void grad_atan(ScalarGrad *s) {
     s->out[0] = b_div(s->b, s->g, denominator);
 }
 
+static void grad_sinh(ScalarGrad *s) {
+    Value *slope = b_unary(s->b, OP_cosh, s->x);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_cosh(ScalarGrad *s) {
+    Value *slope = b_unary(s->b, OP_sinh, s->x);
+    s->out[0] = b_mul(s->b, s->g, slope);
+}
+
 static void grad_tanh(ScalarGrad *s) {
     Value *slope = one_minus_square(s, s->r);
     s->out[0] = b_mul(s->b, s->g, slope);
 }
 
-static void grad_erf(ScalarGrad *s) {
-    Value *scale = number(s, 1.1283791670955126); /* 2 / sqrt(pi) */
+/* factor * e^(-x^2) */
+static void grad_bell(ScalarGrad *s, double factor) {
+    Value *scale = number(s, factor);
     Value *xx = square(s, s->x);
     Value *exponent = b_neg(s->b, xx);
     Value *bell = b_unary(s->b, OP_exp, exponent);
     Value *slope = b_mul(s->b, scale, bell);
     s->out[0] = b_mul(s->b, s->g, slope);
+}
+
+static void grad_erf(ScalarGrad *s) {
+    grad_bell(s, 1.1283791670955126); /* 2 / sqrt(pi) */
+}
+
+static void grad_erfc(ScalarGrad *s) {
+    grad_bell(s, -1.1283791670955126);
 }
 
 static void grad_sigmoid(ScalarGrad *s) {
@@ -193,17 +239,56 @@ static void grad_pow(ScalarGrad *s) {
     }
 }
 
+/* The length of (x, y) where it may divide, 1 where it is 0 or infinite: `out` then holds. There
+ * the derivatives of angle and length are 0, as the limit has it or, at the origin, by convention.
+ */
+static Value *safe_length(ScalarGrad *s, Value *length, Value **out) {
+    Value *zero = number(s, 0.0);
+    Value *one = number(s, 1.0);
+    Value *infinity = number(s, (double)INFINITY);
+    Value *none = b_binary(s->b, OP_eq, length, zero);
+    Value *endless = b_binary(s->b, OP_eq, length, infinity);
+    *out = b_binary(s->b, OP_or, none, endless);
+    return b_select(s->b, *out, one, length);
+}
+
+/* g * v / length; `outside` where the length does not divide. */
+static Value *share_of_length(ScalarGrad *s, Value *g, Value *v, Value *length, Value *out,
+                              Value *outside) {
+    Value *share = b_div(s->b, v, length);
+    Value *slope = b_select(s->b, out, outside, share);
+    return b_mul(s->b, g, slope);
+}
+
+/* y / r^2 and -x / r^2 with r = hypot(x, y), whose square might leave the range. */
 static void grad_atan2(ScalarGrad *s) {
-    Value *xx = square(s, s->x);
-    Value *yy = square(s, s->y);
-    Value *norm = b_add(s->b, xx, yy);
-    Value *scaled = b_div(s->b, s->g, norm);
+    Value *out = NULL;
+    Value *zero = number(s, 0.0);
+    Value *length = b_binary(s->b, OP_hypot, s->x, s->y);
+    Value *safe = safe_length(s, length, &out);
+    Value *scaled = b_div(s->b, s->g, safe);
     if (s->wanted[0]) {
-        s->out[0] = b_mul(s->b, scaled, s->y);
+        s->out[0] = share_of_length(s, scaled, s->y, safe, out, zero);
     }
     if (s->wanted[1]) {
-        Value *product = b_mul(s->b, scaled, s->x);
-        s->out[1] = b_neg(s->b, product);
+        Value *slope = share_of_length(s, scaled, s->x, safe, out, zero);
+        s->out[1] = b_neg(s->b, slope);
+    }
+}
+
+/* x / r and y / r. At the origin 0, at infinity the sign of what is infinite. */
+static void grad_hypot(ScalarGrad *s) {
+    Value *out = NULL;
+    Value *safe = safe_length(s, s->r, &out);
+    Value *operands[] = {s->x, s->y};
+    for (int i = 0; i < 2; i++) {
+        if (s->wanted[i]) {
+            Value *zero = number(s, 0.0);
+            Value *finite = b_unary(s->b, OP_isfinite, operands[i]);
+            Value *sign = b_unary(s->b, OP_sign, operands[i]);
+            Value *outside = b_select(s->b, finite, zero, sign);
+            s->out[i] = share_of_length(s, s->g, operands[i], safe, out, outside);
+        }
     }
 }
 
@@ -247,15 +332,18 @@ static void grad_select(ScalarGrad *s) {
 }
 
 static const ScalarGradRule SCALAR_GRADS[OP_N_SCALAR] = {
-    [OP_neg] = grad_neg,     [OP_abs] = grad_abs,         [OP_sqrt] = grad_sqrt,
-    [OP_rsqrt] = grad_rsqrt, [OP_exp] = grad_exp,         [OP_expm1] = grad_expm1,
-    [OP_log] = grad_log,     [OP_log1p] = grad_log1p,     [OP_sin] = grad_sin,
-    [OP_cos] = grad_cos,     [OP_tan] = grad_tan,         [OP_asin] = grad_asin,
-    [OP_acos] = grad_acos,   [OP_atan] = grad_atan,       [OP_tanh] = grad_tanh,
-    [OP_erf] = grad_erf,     [OP_sigmoid] = grad_sigmoid, [OP_add] = grad_add,
-    [OP_sub] = grad_sub,     [OP_mul] = grad_mul,         [OP_div] = grad_div,
-    [OP_mod] = grad_mod,     [OP_pow] = grad_pow,         [OP_atan2] = grad_atan2,
-    [OP_max] = grad_max,     [OP_min] = grad_min,         [OP_select] = grad_select,
+    [OP_neg] = grad_neg,         [OP_abs] = grad_abs,     [OP_sqrt] = grad_sqrt,
+    [OP_rsqrt] = grad_rsqrt,     [OP_exp] = grad_exp,     [OP_exp2] = grad_exp2,
+    [OP_expm1] = grad_expm1,     [OP_log] = grad_log,     [OP_log2] = grad_log2,
+    [OP_log10] = grad_log10,     [OP_log1p] = grad_log1p, [OP_sin] = grad_sin,
+    [OP_cos] = grad_cos,         [OP_tan] = grad_tan,     [OP_asin] = grad_asin,
+    [OP_acos] = grad_acos,       [OP_atan] = grad_atan,   [OP_sinh] = grad_sinh,
+    [OP_cosh] = grad_cosh,       [OP_tanh] = grad_tanh,   [OP_erf] = grad_erf,
+    [OP_sigmoid] = grad_sigmoid, [OP_erfc] = grad_erfc,   [OP_add] = grad_add,
+    [OP_sub] = grad_sub,         [OP_mul] = grad_mul,     [OP_div] = grad_div,
+    [OP_mod] = grad_mod,         [OP_pow] = grad_pow,     [OP_atan2] = grad_atan2,
+    [OP_hypot] = grad_hypot,     [OP_max] = grad_max,     [OP_min] = grad_min,
+    [OP_select] = grad_select,
 };
 
 void grad_scalar(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
