@@ -1,5 +1,6 @@
 /* Form "prefix": cumsum. Lines along the axis are independent; when the axis is not the last one,
- * neighbouring lines advance together, their sums in a local array. */
+ * neighbouring lines advance together, their sums in a local array. Floats are summed in f64: a
+ * line may be long, and its sums follow one another. */
 #include "codegen/lower/lower.h"
 
 enum { COLUMN_TILE = 256 };
@@ -8,6 +9,16 @@ typedef struct Prefix {
     const Op *op;
     int32_t result;
 } Prefix;
+
+static DType sum_dtype(DType dtype) {
+    return dtype_is_float(dtype) ? DT_F64 : dtype_in_register(dtype);
+}
+
+/* sum + the element of the operand at the index. */
+static const KExpr *sum_with(KBuild *k, const Op *op, const KExpr *const *index, const KExpr *sum) {
+    const KExpr *value = elemental_value(k, op->operands[0], index);
+    return k_binary(k, OP_add, sum, k_cast(k, value, sum->dtype));
+}
 
 static void build_prefix(KBuild *k, void *user) {
     const Prefix *prefix = user;
@@ -18,7 +29,7 @@ static void build_prefix(KBuild *k, void *user) {
     bool exclusive = op_bool(op, "exclusive");
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *n_tail = type_elements(context, tail), *length = x.dims[axis];
-    DType dtype = dtype_in_register(x.dtype);
+    DType dtype = sum_dtype(x.dtype);
     int64_t width;
     if (!size_is_const(n_tail, &width) || width > COLUMN_TILE) {
         width = COLUMN_TILE;
@@ -47,11 +58,10 @@ static void build_prefix(KBuild *k, void *user) {
     const KExpr *place = k_sub(k, j, begin);
     const KExpr *before = k_local(k, sums, place);
     before = kb_let(k, before, "before");
-    const KExpr *value = elemental_value(k, op->operands[0], index);
-    const KExpr *after = kb_let(k, k_binary(k, OP_add, before, value), "after");
+    const KExpr *after = kb_let(k, sum_with(k, op, index, before), "after");
     kb_local_store(k, sums, place, after);
     kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index),
-             exclusive ? before : after);
+             k_cast(k, exclusive ? before : after, dtype_in_register(x.dtype)));
     kb_loop_end(k);
     kb_loop_end(k);
     kb_loop_end(k);
@@ -59,7 +69,7 @@ static void build_prefix(KBuild *k, void *user) {
 }
 
 /* -- blocks of threads */
-/* What of the value at a step of its line is stored where. */
+/* Adds the value at a step of its line to the sum; what the result there is. */
 static const KExpr *prefix_step(KBuild *k, const Prefix *prefix, const KExpr **index,
                                 const KExpr *step, const KVar *sum) {
     const Op *op = prefix->op;
@@ -67,11 +77,10 @@ static const KExpr *prefix_step(KBuild *k, const Prefix *prefix, const KExpr **i
     int32_t axis = (int32_t)op_int(op, "axis");
     const KExpr *last = k_sub(k, k_size(k, x.dims[axis]), k_int(k, 1));
     index[axis] = op_bool(op, "reverse") ? k_sub(k, last, step) : step;
-    const KExpr *value = elemental_value(k, op->operands[0], index);
     const KExpr *before = kb_let(k, k_get(k, sum), "before");
-    const KExpr *after = kb_let(k, k_binary(k, OP_add, before, value), "after");
+    const KExpr *after = kb_let(k, sum_with(k, op, index, before), "after");
     kb_set(k, sum, after);
-    return op_bool(op, "exclusive") ? before : after;
+    return k_cast(k, op_bool(op, "exclusive") ? before : after, dtype_in_register(x.dtype));
 }
 
 /* Short lines, many lines, or neighbouring ones: a thread's each. */
@@ -88,8 +97,8 @@ static void build_prefix_threads(KBuild *k, void *user) {
     Nest nest = nest_open_tiled(k, pieces, 2, kb_machine(k)->lanes);
     k_unflat(k, lead, pieces[0].var, index);
     k_unflat(k, tail, pieces[1].var, index + axis + 1);
-    const KVar *sum = kb_var(k, x.dtype, "sum");
-    kb_set(k, sum, k_constant(k, x.dtype, 0));
+    const KVar *sum = kb_var(k, sum_dtype(x.dtype), "sum");
+    kb_set(k, sum, k_constant(k, sum_dtype(x.dtype), 0));
     const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, length), length, "step");
     const KExpr *value = prefix_step(k, prefix, index, step, sum);
     kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index), value);
@@ -123,7 +132,7 @@ static void build_prefix_segments(KBuild *k, void *user) {
     int32_t axis = (int32_t)op_int(prefix->op, "axis");
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *length = x.dims[axis];
-    DType dtype = dtype_in_register(x.dtype);
+    DType dtype = sum_dtype(x.dtype);
     int64_t threads = kb_machine(k)->threads;
     const KExpr *index[TYPE_MAX_RANK];
     k_unflat(k, lead, kb_grid(k, type_elements(context, lead), "lead"), index);
