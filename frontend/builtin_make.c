@@ -136,16 +136,16 @@ Val builtin_one_hot(BuiltinCall *call) {
 /* -- random numbers */
 
 Value *lower_uniform(Lower *lw, Type type, Place place) {
-    Value *seed = NULL, *step = NULL, *iteration = NULL;
-    int64_t site = 0;
-    random_key(lw, place, &seed, &step, &iteration, &site);
-    if (!seed || !step || !iteration) {
+    DType drawn = type.dtype == DT_F64 ? DT_F64 : DT_F32;
+    Type numbers = type_with_dtype(type, drawn);
+    RandomKey key = random_key(lw, numbers, place);
+    if (!key.seed || !key.step || !key.iteration) {
         return NULL;
     }
-    DType drawn = type.dtype == DT_F64 ? DT_F64 : DT_F32;
-    Value *u = lower_made(
-        lw, b_random_uniform(&lw->b, seed, step, iteration, site, type_with_dtype(type, drawn)),
-        place);
+    Value *u = lower_made(lw,
+                          b_random_piece(&lw->b, key.seed, key.step, key.iteration, key.site,
+                                         numbers, key.piece),
+                          place);
     return u && drawn != type.dtype ? lower_made(lw, b_cast(&lw->b, u, type.dtype), place) : u;
 }
 

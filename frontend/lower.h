@@ -250,6 +250,16 @@ typedef struct Named {
 
 typedef VEC(Named) NamedVec;
 
+typedef struct Draw Draw; /* lower_random.c */
+
+/* A training step that is computed in equal parts of the batch. */
+typedef struct Parts {
+    const Size *count;
+    Loop *loop;      /* over the parts; NULL: a pass over the whole batch, which notes its draws */
+    const Size **by; /* by dim id: the batch as so many times a part; NULL: the batch is fixed */
+    Map draws;       /* site -> Draw */
+} Parts;
+
 /* The Func under construction. */
 typedef struct FuncState {
     Func *func;
@@ -260,6 +270,7 @@ typedef struct FuncState {
     Value **inputs;
     NamedVec outputs, metrics, losses;
     Loop *loop;
+    Parts *parts; /* NULL: the body is lowered for the whole batch at once */
     Scope *input_scope;
 } FuncState;
 
@@ -511,9 +522,6 @@ void loop_leave(Lower *lw, const LoopEntry *entry);
 Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts, int32_t n_carries,
                 Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys, Place place);
 void loop_thread(Lower *lw, PersistUse *use);
-/* Operands of a random op: seed, step, iteration; and the site of the next one. */
-void random_key(Lower *lw, Place place, Value **seed, Value **step, Value **iteration,
-                int64_t *site);
 /* Undoing a body that has to be lowered again. */
 typedef struct PassMark {
     Map *labels;
@@ -523,6 +531,17 @@ typedef struct PassMark {
 } PassMark;
 PassMark pass_mark(Lower *lw);
 void pass_undo(Lower *lw, const PassMark *mark);
+
+/* -- lower_random.c: keys of random numbers */
+
+/* What a random op is made of; a NULL operand was reported. */
+typedef struct RandomKey {
+    Value *seed, *step, *iteration;
+    int64_t site;
+    Piece piece;
+} RandomKey;
+/* For the next numbers of this type. */
+RandomKey random_key(Lower *lw, Type type, Place place);
 
 /* -- lower_module.c: files, consts, dims, defines */
 

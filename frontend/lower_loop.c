@@ -1,5 +1,5 @@
 /* What loops share: undoing a body, state that a body touches (it becomes a carry that the user did
- * not write), keys of random numbers, and the carries that the user wrote. */
+ * not write), and the carries that the user wrote. */
 #include "frontend/lower_loop.h"
 
 #include <string.h>
@@ -169,69 +169,6 @@ Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts,
         loop->hidden.items[i].use->value = op->results[n_carries + i];
     }
     return op;
-}
-
-/* -- random keys */
-
-static int64_t *ordinal_of(Lower *lw, const char *path) {
-    int64_t *ordinal = map_get(&lw->fs->ordinals, path);
-    if (ordinal == NULL) {
-        ordinal = ARENA_NEW(lw->arena, int64_t);
-        map_set(&lw->fs->ordinals, path, ordinal);
-    }
-    return ordinal;
-}
-
-static Value *loop_count(Lower *lw, Loop *loop, Place place) {
-    if (!loop->is_while) {
-        return loop->index;
-    }
-    if (loop->counter == NULL) {
-        LW_REPORT(lw, STATE_IN_CONDITION, place, "random numbers");
-    }
-    return loop->counter;
-}
-
-void random_key(Lower *lw, Place place, Value **seed, Value **step, Value **iteration,
-                int64_t *site) {
-    const char *path = "";
-    lower_at(lw, place);
-    if (lw->init_path) {
-        path = context_internf(lw->context, "%s#init", lw->init_path);
-        *seed = lw->init_seed;
-        *step = b_constant(&lw->b, 0.0, type_scalar(DT_I64));
-    } else {
-        path = lw->b.label;
-        *seed = lower_run_scalar(lw, "seed", DT_I64);
-        *step = lower_run_scalar(lw, "step", DT_I64);
-    }
-    *iteration = NULL;
-    Loop *chain[LOWER_MAX_CALLS];
-    int depth = 0;
-    for (Loop *l = lw->init_path ? NULL : lw->fs->loop; l && depth < LOWER_MAX_CALLS;
-         l = l->parent) {
-        chain[depth++] = l;
-    }
-    while (depth > 0) {
-        Loop *loop = chain[--depth];
-        Value *index = loop_count(lw, loop, place);
-        if (index == NULL) {
-            break;
-        }
-        if (*iteration) {
-            Value *length = loop->length ? b_size(&lw->b, loop->length, DT_I32)
-                                         : b_constant(&lw->b, 65536.0, type_scalar(DT_I32));
-            Value *scaled = b_mul(&lw->b, *iteration, length);
-            index = b_add(&lw->b, scaled, index);
-        }
-        *iteration = index;
-    }
-    if (*iteration == NULL) {
-        *iteration = b_constant(&lw->b, 0.0, type_scalar(DT_I32));
-    }
-    int64_t ordinal = (*ordinal_of(lw, path))++;
-    uint64_t hash = hash_bytes(path, strlen(path), (uint64_t)ordinal);
-    *site = (int64_t)(hash & INT64_MAX);
 }
 
 /* -- carries */

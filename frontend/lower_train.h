@@ -53,9 +53,12 @@ bool scaling_owns(const Train *t, const PersistUse *use);
 bool train_matches(Lower *lw, const AstExprs *globs, const char *path);
 void train_warn_unmatched(Train *t, const AstExprs *globs);
 bool train_read_objectives(Train *t);
-/* Lowers the body and takes the gradients of one objective on `inputs`. */
+/* Lowers the model's body on `inputs`. */
+bool train_body(Train *t, Value *const *inputs);
+/* The same, and takes the gradients of one objective. */
 bool train_forward(Train *t, const Objective *objective, Value *const *inputs);
-/* The same in a loop over `accumulate` parts of the batch. */
+
+/* lower_train_parts.c: train_forward in a loop over `accumulate` parts of the batch */
 bool train_micro_batches(Train *t, const Objective *objective);
 
 #endif

@@ -96,6 +96,20 @@ Value *b_gather(Builder *b, Value *x, Value *ids, int64_t axis);
 Value *b_scatter_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis);
 Value *b_random_uniform(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
                         Type type);
+/* Where a piece lies in a logical tensor: the flat index of its first element, and how many
+ * elements of the whole one step along an axis of the piece is. */
+typedef struct Piece {
+    Value *start; /* i64[]; NULL: 0 */
+    const Size *stride[TYPE_MAX_RANK];
+    int32_t n_strides; /* 0: the piece's elements follow one another */
+} Piece;
+/* Part number `turn` (i32[]) of `whole`, which is cut into `parts` along every axis that is so many
+ * times the part's. Shapes that are related otherwise make the parts tensors of their own, one
+ * after another. */
+Piece b_piece(Builder *b, Type whole, Type part, const Size *parts, Value *turn);
+/* The numbers that b_random_uniform gives there for the logical tensor. */
+Value *b_random_piece(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
+                      Type type, Piece piece);
 /* Fills out[0..count): derivative of rank-0 y with respect to each x. */
 void b_grad(Builder *b, Value *y, Value *const *xs, int32_t count, Value **out);
 /* Region ops are made in two moves: create the op and its blocks with arguments, fill the blocks

@@ -159,12 +159,49 @@ Value *b_scatter_add(Builder *b, Value *x, Value *ids, Value *u, int64_t axis) {
 
 Value *b_random_uniform(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
                         Type type) {
-    Value *operands[] = {seed, step, iteration};
-    Op *op = build_op(b, OP_random_uniform, operands, 3, 1);
+    return b_random_piece(b, seed, step, iteration, site, type, (Piece){.start = NULL});
+}
+
+Value *b_random_piece(Builder *b, Value *seed, Value *step, Value *iteration, int64_t site,
+                      Type type, Piece piece) {
+    Value *operands[] = {seed, step, iteration, piece.start};
+    Op *op = build_op(b, OP_random_uniform, operands, piece.start ? 4 : 3, 1);
     if (op != NULL) {
         op_set_int(op, "site", site);
         op_set_int(op, "dtype", type.dtype);
         op_set_sizes(b->func, op, "shape", type.dims, type.rank);
+        op_set_sizes(b->func, op, "stride", piece.stride, piece.n_strides);
     }
     return b_op(b, op);
+}
+
+Piece b_piece(Builder *b, Type whole, Type part, const Size *parts, Value *turn) {
+    Context *context = b->context;
+    const Size *wide = size_const(context, 1), *narrow = wide, *first = size_const(context, 0);
+    Piece piece = {.n_strides = part.rank};
+    bool fits = whole.rank == part.rank, dense = true, is_cut = false;
+    for (int32_t a = part.rank - 1; fits && a >= 0; a--) {
+        bool same = size_equal(context, whole.dims[a], part.dims[a]) == TRUTH_YES;
+        const Size *all = size_mul(context, parts, part.dims[a]);
+        fits = same || size_equal(context, whole.dims[a], all) == TRUTH_YES;
+        if (!same) {
+            first = size_add(context, first, size_mul(context, part.dims[a], wide));
+            is_cut = true;
+        }
+        dense = dense && size_equal(context, wide, narrow) == TRUTH_YES;
+        piece.stride[a] = wide;
+        wide = size_mul(context, wide, whole.dims[a]);
+        narrow = size_mul(context, narrow, part.dims[a]);
+    }
+    if (!fits) {
+        first = type_elements(context, part);
+    }
+    if (!fits || dense) {
+        piece.n_strides = 0;
+    }
+    if (is_cut || !fits) {
+        Value *which = b_cast(b, turn, DT_I64), *length = b_size(b, first, DT_I64);
+        piece.start = which && length ? b_mul(b, which, length) : NULL;
+    }
+    return piece;
 }

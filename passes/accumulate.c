@@ -125,7 +125,7 @@ static bool attrs_use(const Cut *cut, const Op *op) {
 }
 
 static bool op_varies(const Cut *cut, const Op *op) {
-    bool varies = op_info(op->code)->kind == KIND_RANDOM || attrs_use(cut, op);
+    bool varies = attrs_use(cut, op);
     for (int32_t i = 0; i < op->n_operands && !varies; i++) {
         varies = cut->varies[op->operands[i]->id];
     }
@@ -288,35 +288,116 @@ static void attrs_cut(const Cut *cut, Op *op) {
     }
 }
 
-/* Each part draws numbers of its own: the turn of the loop counts, as the front end has it. */
-static void random_cut(const Cut *cut, Op *op, Value *turn) {
-    Value *iteration = op->operands[2];
-    Builder b = builder_before(op);
-    if (iteration->op && iteration->op->code == OP_constant) {
-        op_set_operand(op, 2, turn);
-        return;
-    }
-    Value *parts = b_size(&b, cut->parts, DT_I32);
-    Value *scaled = b_mul(&b, iteration, parts);
-    Value *mine = b_add(&b, scaled, turn);
-    op_set_operand(op, 2, mine);
+/* -- Random numbers: those of the whole batch, whatever the parts */
+
+/* The batch as parts times rows of a part, which is what `whole` is compared with. */
+static Type type_whole(const Cut *cut, Type type) {
+    const Size *part = cut->by[cut->rows->id];
+    cut->by[cut->rows->id] = size_mul(cut->context, cut->parts, part);
+    Type whole = type_cut(cut, type);
+    cut->by[cut->rows->id] = part;
+    return whole;
 }
 
-static void block_cut(const Cut *cut, Block *block, Value *turn, bool is_loop) {
-    for (int32_t i = 0; i < block->n_args && !is_loop; i++) {
+/* A loop of the body around the op, on the way out to the loop over parts. */
+typedef struct Around {
+    const struct Around *outer;
+    const Op *loop;
+    const Size *whole; /* its turns in the whole step; NULL: a `while`, or not cut */
+} Around;
+
+/* The turn among all turns of the step, as the front end counts them, where a loop goes over rows:
+ * turns of outer loops times the length, plus the turn. */
+static Value *iteration_cut(const Cut *cut, Builder *b, const Around *around, Value *turn) {
+    const Op *loop = around->loop;
+    Value *outer = around->outer ? iteration_cut(cut, b, around->outer, turn) : NULL;
+    if (loop->code != OP_scan) {
+        return NULL;
+    }
+    Value *index = loop->blocks[0]->args[0];
+    const Size *length = op_size(loop, "length");
+    if (around->whole) {
+        Value *before = b_size(b, length, DT_I32);
+        index = b_add(b, b_mul(b, turn, before), index);
+        length = around->whole;
+    }
+    if (around->outer) {
+        Value *turns = b_size(b, length, DT_I32);
+        index = outer ? b_add(b, b_mul(b, outer, turns), index) : NULL;
+    }
+    return index;
+}
+
+static void replace_from(Op *from, const Value *old, Value *by) {
+    for (Op *op = from; op; op = op->next) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            if (op->operands[i] == old) {
+                op_set_operand(op, i, by);
+            }
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            replace_from(op->blocks[i]->first, old, by);
+        }
+    }
+}
+
+/* How many turns the loop has in the whole step, where it has fewer in a part. */
+static const Size *scan_whole(const Cut *cut, const Op *scan) {
+    const Size *length = op_size(scan, "length");
+    if (!size_uses_dim(length, cut->rows)) {
+        return NULL;
+    }
+    const Size *part = cut->by[cut->rows->id];
+    cut->by[cut->rows->id] = size_mul(cut->context, cut->parts, part);
+    const Size *whole = size_substitute(cut->context, length, cut->by, cut->module->n_dims);
+    cut->by[cut->rows->id] = part;
+    return whole;
+}
+
+static bool random_cut(Cut *cut, Op *op, Type whole, Value *turn, const Around *around) {
+    Builder b = builder_before(op);
+    bool is_cut = false;
+    for (const Around *a = around; a; a = a->outer) {
+        is_cut = is_cut || a->whole;
+    }
+    if (is_cut) {
+        Value *iteration = iteration_cut(cut, &b, around, turn);
+        if (!iteration) {
+            return fail(cut, "it draws random numbers in a `while` of a loop over the batch");
+        }
+        op_set_operand(op, 2, iteration);
+    }
+    Piece piece = b_piece(&b, whole, op->results[0]->type, cut->parts, turn);
+    if (!piece.start && !piece.n_strides) {
+        return true;
+    }
+    Value *made = b_random_piece(&b, op->operands[0], op->operands[1], op->operands[2],
+                                 op_int(op, "site"), op->results[0]->type, piece);
+    replace_from(op->next, op->results[0], made);
+    op_unlink(op);
+    return true;
+}
+
+static void block_cut(Cut *cut, Block *block, Value *turn, const Around *around) {
+    for (int32_t i = 0; i < block->n_args && around; i++) {
         block->args[i]->type = type_cut(cut, block->args[i]->type);
     }
     for (Op *op = block->first, *next = NULL; op; op = next) {
         next = op->next;
+        Type whole = op->n_results > 0 ? type_whole(cut, op->results[0]->type) : (Type){0};
+        Around inner = {.outer = around, .loop = op};
+        if (op->code == OP_scan) {
+            inner.whole = scan_whole(cut, op);
+        }
         attrs_cut(cut, op);
         for (int32_t i = 0; i < op->n_results; i++) {
             op->results[i]->type = type_cut(cut, op->results[i]->type);
         }
         for (int32_t i = 0; i < op->n_blocks; i++) {
-            block_cut(cut, op->blocks[i], turn, false);
+            block_cut(cut, op->blocks[i], turn, &inner);
         }
         if (op->code == OP_random_uniform) {
-            random_cut(cut, op, turn);
+            random_cut(cut, op, whole, turn, around);
         }
     }
 }
@@ -352,7 +433,7 @@ static void body_fill(Cut *cut, Op *scan) {
         op_unlink(body->last);
     }
     effects_divide(cut, body);
-    block_cut(cut, body, body->args[0], true);
+    block_cut(cut, body, body->args[0], NULL);
     Builder b = builder_at_end(func, body);
     b.place = cut->grad->place;
     Value **nexts = ARENA_ARRAY(cut->arena, Value *, cut->cross.count + 1);

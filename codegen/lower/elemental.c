@@ -59,13 +59,28 @@ static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
     return value ? value : k_constant(k, type.dtype, 0);
 }
 
+/* The element's index in the logical tensor of which the result is a piece. */
+static const KExpr *uniform_index(KBuild *k, const Op *op, Index index) {
+    int32_t count = 0;
+    const Size *const *stride = op_sizes(op, "stride", &count);
+    const KExpr *flat = count == 0 ? k_flat(k, op->results[0]->type, index) : k_int(k, 0);
+    for (int32_t a = 0; a < count; a++) {
+        flat = k_add(k, flat, k_scale(k, index[a], stride[a]));
+    }
+    if (op->n_operands > 3) {
+        const KExpr *start = k_cast(k, elemental_value(k, op->operands[3], NULL), DT_I64);
+        flat = k_add(k, start, flat);
+    }
+    return flat;
+}
+
 static const KExpr *uniform_value(KBuild *k, const Op *op, Index index) {
     const KExpr *operands[4];
     for (int32_t i = 0; i < 3; i++) {
         const KExpr *value = elemental_value(k, op->operands[i], NULL);
         operands[i] = k_cast(k, value, i == 2 ? DT_I32 : DT_I64);
     }
-    operands[3] = k_flat(k, op->results[0]->type, index);
+    operands[3] = uniform_index(k, op, index);
     DType dtype = op->results[0]->type.dtype;
     const KExpr *value = k_uniform(k, operands, op_int(op, "site"), dtype);
     if (dtype != DT_F16 && dtype != DT_BF16) {

@@ -99,7 +99,7 @@ static void test_round_trip_rich(void **state) {
         "    %6 = size {value = floordiv(N, 2), dtype = i32} : i32[]\n"
         "    %7 = constant {value = 3.0, dtype = i32, shape = []} : i32[]\n"
         "    %8 = constant {value = nan, dtype = f64, shape = [N]} : f64[N]\n"
-        "    %9 = random_uniform %1, %2, %7 {site = -5, dtype = f64, shape = [N]} : f64[N] "
+        "    %9 = random_uniform %1, %2, %7 {site = -5, dtype = f64, shape = [N], stride = []} : f64[N] "
         "@\"h.0.drop\"\n"
         "    %10 values, %11 indices = sort %0 {axis = 1, descending = true} : f64[N, 2*T + 1], "
         "i32[N, 2*T + 1]\n"
