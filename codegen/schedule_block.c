@@ -224,6 +224,7 @@ static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
     command->extent = plan_writer_size(s->writer, tiles);
     command->text = plan_writer_string(s->writer, op->label);
     command->place = plan_writer_string(s->writer, place_text(s, op->place));
+    command->site = risk_site(s, op);
     if (first) {
         const Size *flops, *bytes;
         fusion_cost(s, op, &flops, &bytes);

@@ -28,6 +28,48 @@ int64_t site_number(void *user, Place place, const char *text) {
     return (int64_t)s->tables->sites.count - 1;
 }
 
+/* Whether finite operands may give a result that is not, other than by growing too large. */
+static bool is_partial(const Op *op) {
+    switch (op->code) {
+    case OP_sqrt:
+    case OP_rsqrt:
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_tan:
+    case OP_asin:
+    case OP_acos:
+    case OP_div:
+    case OP_pow:
+        return dtype_is_float(op->results[0]->type.dtype);
+    default:
+        return false;
+    }
+}
+
+int32_t risk_site(Schedule *s, const Op *fusion) {
+    enum { MOST_LINES = 3 };
+    const char *text = "", *places[MOST_LINES];
+    int n = 0;
+    BLOCK_EACH_OP (fusion->blocks[0], op) {
+        if (!is_partial(op) || !op->place.source || n == MOST_LINES) {
+            continue;
+        }
+        places[n] = place_text(s, op->place);
+        bool known = false;
+        for (int i = 0; i < n; i++) {
+            known = known || strcmp(places[i], places[n]) == 0;
+        }
+        if (!known) {
+            text = arena_format(s->arena, "%s%s%s at %s", text, n > 0 ? ", " : "",
+                                op_info(op->code)->name, places[n]);
+            n++;
+        }
+    }
+    return n > 0 ? (int32_t)site_number(s, fusion->place, text) : -1;
+}
+
 static bool stmts_may_fault(const KStmt *stmt) {
     for (; stmt; stmt = stmt->next) {
         if (stmt->kind == KS_FAULT || stmts_may_fault(stmt->body) ||

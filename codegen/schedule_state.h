@@ -92,6 +92,9 @@ void memories_write(Schedule *s, int64_t n_commands);
 
 /* -- schedule_kernels.c */
 const char *place_text(Schedule *s, Place place);               /* "digits.dl:12:5", or "" */
+/* The site that names the lines of a fusion whose values may be not finite of finite ones; -1:
+ * none. */
+int32_t risk_site(Schedule *s, const Op *fusion);
 int64_t site_number(void *user, Place place, const char *text); /* user: a Schedule */
 void lower_all(Schedule *s);
 /* The kernel's number in the plan, made at first sight. */

@@ -303,8 +303,13 @@ struct Lower {
     Frame *frame;
     Scope *scope;
     bool training;
-    bool
-        in_check; /* in the condition of a `check`: what is not decided now is checked by the run */
+    /* The condition of a `check`: sizes that cannot be compared now are compared by the run. */
+    struct {
+        bool is_open;
+        int32_t n_undecided;
+        AstOp op; /* of the last such comparison */
+        const Size *a, *b;
+    } check;
     const char *init_path; /* of the initial value under construction, or NULL */
     int32_t depth;
     int64_t n_iterations, n_ops;
@@ -494,6 +499,11 @@ void lower_store(Lower *lw, const AstStmt *stmt);
 Val persist_read(Lower *lw, const char *path, Place place);
 Value *persist_current(Lower *lw, PersistUse *use, Place place);
 void persist_write(Lower *lw, PersistUse *use, Value *value);
+/* Whether all next values of the Func's states are finite, a bool; NULL: no state of floats is
+ * written, or it was reported. */
+Value *persist_states_finite(Lower *lw, Place place);
+/* test ? next : old, for what is stored only if a run went well. */
+Value *persist_guarded(Lower *lw, Value *test, Value *next, Value *old, Place place);
 /* The slot or state `name` of this frame; NULL when there is none. */
 PersistUse *persist_find(Lower *lw, const char *name);
 /* Initial value by the rules of `param … = f(…)`; shape and dtype are handed to f. */

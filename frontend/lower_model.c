@@ -352,12 +352,22 @@ void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec 
 
 /* -- the purposes */
 
-static void add_stores(Lower *lw, FuncState *fs, ResultVec *vec) {
+/* State and caches; only if all state is finite. */
+static void add_stores(Lower *lw, FuncState *fs, Place place, ResultVec *vec) {
+    Value *fine = persist_states_finite(lw, place);
     for (size_t i = 0; i < fs->uses.count; i++) {
         PersistUse *use = fs->uses.entries[i].value;
-        if (use->written && use->arg && use->persist->kind != PERSIST_PARAM) {
-            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, use->value);
+        bool stores = use->written && use->arg && use->persist->kind != PERSIST_PARAM;
+        Value *next = stores ? use->value : NULL;
+        if (next && fine && next != use->arg) {
+            next = persist_guarded(lw, fine, next, use->arg, place);
         }
+        if (next) {
+            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
+        }
+    }
+    if (fine) {
+        result_add(lw, vec, RESULT_OK, "ok", -1, fine);
     }
 }
 
@@ -393,7 +403,7 @@ static void lower_purpose(Lower *lw, const AstDecl *decl, const char *suffix, Pu
         add_named(lw, fs, &vec);
     }
     if (purpose != PURPOSE_EVAL) {
-        add_stores(lw, fs, &vec);
+        add_stores(lw, fs, decl->place, &vec);
     }
     if (purpose == PURPOSE_OTHER && fs->outputs.count == 0 && vec.results.count == 0 &&
         lw->context->diags.n_errors == 0) {

@@ -148,7 +148,11 @@ static Val size_compare_op(Lower *lw, AstOp op, const Size *a, const Size *b, Pl
         truth = size_less_equal(context, b, a);
         break;
     }
-    if (truth == TRUTH_MAYBE && lw->in_check) {
+    if (truth == TRUTH_MAYBE && lw->check.is_open) {
+        lw->check.n_undecided++;
+        lw->check.op = op;
+        lw->check.a = a;
+        lw->check.b = b;
         return (Val){.kind = VAL_NONE}; /* decided when the plan runs */
     }
     if (truth == TRUTH_MAYBE) {

@@ -392,6 +392,41 @@ void persist_write(Lower *lw, PersistUse *use, Value *value) {
     use->written = true;
 }
 
+static Value *all_finite(Lower *lw, Value *x, Place place) {
+    int64_t axes[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        axes[i] = i;
+    }
+    lower_at(lw, place);
+    Value *finite = lower_made(lw, b_unary(&lw->b, OP_isfinite, x), place);
+    return finite && x->type.rank > 0
+               ? lower_made(lw, b_reduce(&lw->b, OP_reduce_min, finite, axes, x->type.rank), place)
+               : finite;
+}
+
+Value *persist_states_finite(Lower *lw, Place place) {
+    Value *all = NULL;
+    for (size_t i = 0; i < lw->fs->uses.count; i++) {
+        const PersistUse *use = lw->fs->uses.entries[i].value;
+        bool is_state = use->persist->kind == PERSIST_STATE && use->written && use->arg &&
+                        use->value != use->arg && dtype_is_float(use->persist->type.dtype);
+        const Op *made_by = use->value->op;
+        Place at = made_by ? made_by->place : use->place;
+        Value *one = is_state ? all_finite(lw, use->value, at) : NULL;
+        lower_at(lw, place);
+        all = all && one ? lower_made(lw, b_binary(&lw->b, OP_and, all, one), place)
+              : one      ? one
+                         : all;
+    }
+    return all;
+}
+
+Value *persist_guarded(Lower *lw, Value *test, Value *next, Value *old, Place place) {
+    Value *wide = lower_expand(lw, test, old->type.dims, old->type.rank, place);
+    lower_at(lw, place);
+    return wide ? lower_made(lw, b_select(&lw->b, wide, next, old), place) : NULL;
+}
+
 /* Whether a shape can become another by repeating axes of size 1; unproved sizes may. */
 static bool fits_shape(Lower *lw, Type have, Type want) {
     for (int32_t i = 0; i < have.rank && have.rank <= want.rank; i++) {

@@ -225,11 +225,52 @@ static void lower_loss(Lower *lw, const AstStmt *stmt) {
 
 /* -- check, show */
 
+/* Whether the condition is one comparison of sizes, and with what `left` it is a == right. */
+static bool is_size_rule(Lower *lw, const AstExpr *expr, const Size **left, const Size **right) {
+    Context *context = lw->context;
+    const Size *a = lw->check.a, *b = lw->check.b, *one = size_const(context, 1);
+    while (expr->kind == AST_PAREN) {
+        expr = expr->as.inner;
+    }
+    bool single = expr->kind == AST_BINARY && expr->as.binary.op == lw->check.op;
+    if (!single || lw->check.n_undecided != 1) {
+        return false;
+    }
+    *left = a;
+    switch (lw->check.op) {
+    case AST_OP_EQ:
+        *right = b;
+        return true;
+    case AST_OP_GE:
+        *right = size_max(context, a, b);
+        return true;
+    case AST_OP_GT:
+        *right = size_max(context, a, size_add(context, b, one));
+        return true;
+    case AST_OP_LE:
+        *right = size_min(context, a, b);
+        return true;
+    case AST_OP_LT:
+        *right = size_min(context, a, size_sub(context, b, one));
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A check in a layer of the library says which layer it is. */
+static const char *check_text(Lower *lw, const AstStmt *stmt, const char *message) {
+    const char *path = lw->frame ? lw->frame->path : NULL;
+    bool library = stmt->place.source && stmt->place.source->is_library;
+    return library && path && path[0] ? arena_format(lw->arena, "%s: %s", path, message) : message;
+}
+
 static void lower_check(Lower *lw, const AstStmt *stmt) {
     const AstExpr *expr = stmt->as.check.condition;
-    lw->in_check = lw->fs != NULL;
+    lw->check.is_open = lw->fs != NULL;
+    lw->check.n_undecided = 0;
     Val value = lower_expr(lw, expr);
-    lw->in_check = false;
+    lw->check.is_open = false;
     const char *message = NULL;
     if (stmt->as.check.text) {
         Val text = lower_expr(lw, stmt->as.check.text);
@@ -242,6 +283,7 @@ static void lower_check(Lower *lw, const AstStmt *stmt) {
     if (val_is_error(value)) {
         return;
     }
+    message = check_text(lw, stmt, message);
     if (value.kind == VAL_BOOL) {
         if (!value.as.i) {
             LW_REPORT(lw, SHAPE_RULE, expr->place,
@@ -256,6 +298,12 @@ static void lower_check(Lower *lw, const AstStmt *stmt) {
         return;
     }
     lower_at(lw, stmt->place);
+    const Size *left, *right;
+    if (is_size_rule(lw, expr, &left, &right)) {
+        b_size_check(&lw->b, left, right, message);
+        lower_building_failed(lw, stmt->place);
+        return;
+    }
     Value *condition = value.as.tensor;
     int64_t axes[TYPE_MAX_RANK];
     for (int32_t i = 0; i < condition->type.rank; i++) {

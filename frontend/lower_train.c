@@ -1,5 +1,5 @@
 /* The training Func: forward, gradients (summed over micro-batches), clipping, one optimiser per
- * parameter, averages, and stores that happen only when loss and gradient norm are finite. */
+ * parameter, averages, and stores that happen only when loss, gradient norm and state are finite. */
 #include "frontend/lower_train.h"
 
 #include <string.h>
@@ -184,13 +184,14 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
     result_add(lw, vec, RESULT_INFO, "grad_norm", -1, norm);
 }
 
-/* test ? new : old */
-static Value *guarded(Train *t, Value *test, Value *next, Value *old) {
-    Lower *lw = t->lw;
-    lower_at(lw, t->place);
-    Value *wide = lower_expand(lw, test, old->type.dims, old->type.rank, t->place);
-    lower_at(lw, t->place);
-    return wide ? lower_made(lw, b_select(&lw->b, wide, next, old), t->place) : NULL;
+/* State is part of what must be finite before anything is stored; it does not depend on the scale
+ * of the loss. */
+static void test_states(Train *t) {
+    Value *fine = persist_states_finite(t->lw, t->place);
+    if (fine) {
+        t->ok = train_binary(t, OP_and, t->ok, fine);
+        t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, fine) : NULL;
+    }
 }
 
 /* new = ok ? new : old, for everything that is stored but the scale of the loss. Both conditions of
@@ -204,10 +205,10 @@ static void train_stores(Train *t, ResultVec *vec) {
         }
         Value *next = use->value;
         if (!scaling_owns(t, use)) {
-            next = guarded(t, t->ok, next, use->arg);
+            next = persist_guarded(lw, t->ok, next, use->arg, t->place);
         }
         if (next && t->run_ok) {
-            next = guarded(t, t->run_ok, next, use->arg);
+            next = persist_guarded(lw, t->run_ok, next, use->arg, t->place);
         }
         if (next) {
             result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
@@ -270,6 +271,7 @@ void lower_train_func(Lower *lw) {
             train_warn_unmatched(t, &settings->items[i].values);
         }
     }
+    test_states(t);
     if (!scaling_finish(t)) {
         lower_diag_close(lw);
         return;

@@ -190,9 +190,33 @@ static dlc_status shape_misfit(dlc_session *session, const PlanArg *arg, const D
                         plan_text(session->file, arg->type.text));
 }
 
+/* Notes which rows the inputs hold, for messages. */
+static dlc_status rows_note(dlc_session *session, EntryState *entry, const int64_t *rows,
+                            int64_t count) {
+    if (count > entry->rows_capacity) {
+        int64_t *more =
+            memory_new(&session->context->allocator, (size_t)count, sizeof(*entry->rows));
+        if (!more) {
+            return context_out_of_memory(session->context);
+        }
+        memory_free(&session->context->allocator, entry->rows);
+        entry->rows = more;
+        entry->rows_capacity = count;
+    }
+    if (count > 0) {
+        memcpy(entry->rows, rows, (size_t)count * sizeof(*rows));
+    }
+    entry->n_rows = count;
+    return DLC_OK;
+}
+
 dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
                            const int64_t *rows, int64_t count) {
     double start = clock_seconds();
+    dlc_status noted = rows_note(session, entry, rows, count);
+    if (noted != DLC_OK) {
+        return noted;
+    }
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (arg->role != PLAN_ARG_INPUT) {
@@ -222,6 +246,7 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
         if (status != DLC_OK) {
             return status;
         }
+        entry->inputs[i].is_of_data = true;
     }
     trace_host(session, "data", start);
     return DLC_OK;

@@ -624,33 +624,6 @@ dlc_status session_finish(dlc_session *session) {
     return session_faults(session);
 }
 
-static void command_describe(const dlc_session *session, const EntryState *entry, int32_t number,
-                             const char *what, char *out, size_t n_out) {
-    if (number < 0) {
-        return;
-    }
-    const PlanCommand *command = &session->tables->commands[entry->record->first_command + number];
-    const char *place = plan_text(session->file, command->place);
-    const char *label = plan_text(session->file, command->text);
-    size_t at = strlen(out);
-    snprintf(out + at, n_out - at, "; the first %s comes from %s%s%s (%s)", what, place,
-             *place && *label ? ", " : "", label,
-             plan_text(session->file, session->tables->kernels[command->kernel].name));
-}
-
-void session_find_non_finite(dlc_session *session, EntryState *entry, char *out, size_t n_out) {
-    session->replaying = true;
-    session->first_nan = -1;
-    session->first_inf = -1;
-    dlc_status status = session_execute(session, entry);
-    session->replaying = false;
-    out[0] = '\0';
-    if (status == DLC_OK) {
-        command_describe(session, entry, session->first_nan, "nan", out, n_out);
-        command_describe(session, entry, session->first_inf, "infinity", out, n_out);
-    }
-}
-
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i) {
     const PlanResult *result = &session->tables->results[entry->record->first_result + i];
     return session->bases[result->ref.buffer] + entry->layout->result_offset[i];

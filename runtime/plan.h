@@ -248,7 +248,9 @@ typedef struct PlanCommand {
     int32_t first_size, n_sizes; /* LAUNCH: size arguments, in PLAN_SIZES */
     int32_t match;               /* LOOP, TEST: its LOOP_END; LOOP_END: its LOOP; else -1 */
     int32_t depth;               /* LOOP: number of its index variable, after the dims */
-    int32_t site;                /* in PLAN_SITES, or -1 */
+    /* In PLAN_SITES, or -1. LAUNCH: the lines of the kernel that can make values that are not
+     * finite of finite ones. */
+    int32_t site;
     int32_t first_swap, n_swaps;
     int32_t library, reserved; /* LAUNCH: in PLAN_LIBRARIES; -1: none */
     PlanProgram extent, other;

@@ -106,7 +106,7 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
         const PlanSwap *swap = &tables->swaps[command->first_swap + i];
         str_addf(out, " swap %%%d %%%d", swap->a, swap->b);
     }
-    if (command->site >= 0) {
+    if (command->site >= 0 && command->kind != PLAN_LAUNCH) {
         str_addf(out, " \"%s\"", plan_text(file, tables->sites[command->site].text));
     }
     if (command->text || command->place) {

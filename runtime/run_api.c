@@ -6,18 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static dlc_status non_finite(dlc_session *session, EntryState *entry) {
-    double loss = session_loss(session, entry);
-    loss = isnan(loss) ? NAN : loss; /* without a sign */
-    char where[1024];
-    session_find_non_finite(session, entry, where, sizeof(where));
-    return context_fail(session->context, DLC_ERROR_NON_FINITE,
-                        "step %" PRId64 " of '%s': loss (%g) or gradients are not finite; nothing "
-                        "was stored%s",
-                        session_counter(session, "step"),
-                        plan_text(session->file, entry->record->name), loss, where);
-}
-
 dlc_status dlc_run(dlc_session *session, const char *name) {
     EntryState *entry = session_entry(session, name);
     if (!entry) {
@@ -27,7 +15,7 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
         return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
     }
     dlc_status status = session_run(session, entry);
-    return status == DLC_OK && !session->last_ok ? non_finite(session, entry) : status;
+    return status == DLC_OK && !session->last_ok ? session_non_finite(session, entry) : status;
 }
 
 dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
@@ -44,7 +32,7 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
         return status;
     }
     if (!session->last_ok) {
-        return non_finite(session, entry);
+        return session_non_finite(session, entry);
     }
     int64_t step = session_counter(session, "step") + 1;
     status = dlc_set_counter(session, "step", step);

@@ -40,6 +40,7 @@ typedef struct Input {
     int64_t capacity, bytes; /* there is room for, and in use */
     int64_t dims[PLAN_MAX_RANK];
     bool is_set;
+    bool is_of_data; /* set from the rows that the entry notes */
     int32_t scalar; /* SCALAR roles: place in the block of scalars */
 } Input;
 
@@ -59,6 +60,8 @@ typedef struct EntryState {
     Input *inputs;    /* [n_args]; used for INPUT and SCALAR roles */
     int32_t *numbers; /* [n_results]: place in the block of numbers; -1: none */
     int32_t n_scalars, n_numbers;
+    int64_t *rows; /* of the data that inputs were last set from; NULL: none */
+    int64_t n_rows, rows_capacity;
     LayoutSlot slots[SESSION_LAYOUTS]; /* newest first */
     Layout *layout;                    /* of the last run; NULL: never run */
 } EntryState;
@@ -182,9 +185,10 @@ dlc_status session_execute(dlc_session *session, EntryState *entry);
 dlc_status session_run(dlc_session *session, EntryState *entry); /* layout, execute */
 /* Waits until everything asked of the device is done. */
 dlc_status session_finish(dlc_session *session);
-/* After a run whose OK is false: runs it again, checking every result, and writes "the first nan
- * comes from …" to `out` (empty when all values are finite). */
-void session_find_non_finite(dlc_session *session, EntryState *entry, char *out, size_t n_out);
+/* non_finite.c: after a run whose OK is false: DLC_ERROR_NON_FINITE, and in the message what was
+ * first: an input with field and row, a parameter or state, or a line of the program, for which the
+ * run is done again with every result looked at. */
+dlc_status session_non_finite(dlc_session *session, EntryState *entry);
 /* The address of result `i` after a run. */
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i);
 /* Result `i` of the last run, a number. */

@@ -204,6 +204,7 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number
     memcpy(input->dims, dims, (size_t)rank * sizeof(*dims));
     input->bytes = bytes;
     input->is_set = true;
+    input->is_of_data = false;
     *out = input->data;
     if (!session->ops->is_host) {
         status = session_staging(session, bytes, out);

@@ -200,6 +200,7 @@ static void entry_destroy(dlc_session *session, EntryState *entry) {
         }
     }
     memory_free(&session->context->allocator, entry->inputs);
+    memory_free(&session->context->allocator, entry->rows);
     memory_free(&session->context->allocator, entry->numbers);
     for (int i = 0; i < SESSION_LAYOUTS; i++) {
         recording_destroy(session, entry->slots[i].recording);

@@ -36,4 +36,81 @@ near whole fitted 1e-12
 expect 0 "$dlrun" train fitted.plan --data "train=$digits" --steps 1 --batch auto:64 --memory 540K
 says out.txt "batch: 64 = 4 x 16"
 
+# Statistics of one value a channel: an error that names the layer, when compiling where the batch is fixed.
+expect 0 "$dlc" "$faults/bn_accumulate.dl" -o bn.plan --quiet
+refuses "bn: batch_norm trains on more than one value a channel" "$dlrun" train bn.plan --data "train=$faults/bn4.npz" --save bn.safetensors
+absent bn.safetensors
+refuses "bn: batch_norm trains on more than one value a channel" "$dlc" "$faults/bn_accumulate.dl" -D B=4
+says err.txt "bn_accumulate.dl:3:14"
+
+# No state is stored that is not finite, though loss and gradients are; nor where another entry stores it.
+cat > state.dl <<'END'
+dim B
+const rate = 1.2
+
+model m(x: f32[B, 3], y: f32[B, 1]) {
+    state grown: [2] = [1.0, 3e38]
+    p = x |> linear(1) as a
+    grown <- grown * rate
+    output p
+    output seen = grown + 0.0
+    loss mse(p, y)
+}
+
+train m {
+    optimizer sgd(lr=0.01)
+    batch 4
+    steps 2
+}
+END
+expect 0 "$dlc" state.dl -o state.plan --quiet
+refuses "gradients or state are not finite" "$dlrun" train state.plan --data "train=$faults/bn4.npz" --save state.safetensors
+says err.txt "step 0 of 'm.train'" "nothing was stored" "state.dl:7:5"
+absent state.safetensors
+npy x.npy f4 2x3 1
+expect 0 "$dlc" state.dl -o still.plan --quiet -D rate=1.0
+expect 0 "$dlrun" train still.plan --data "train=$faults/bn4.npz" --save state.safetensors --quiet
+expect 0 "$dlrun" infer still.plan --weights state.safetensors --input x=x.npy
+refuses "'m.infer': state is not finite; nothing was stored" "$dlrun" infer state.plan --weights state.safetensors --input x=x.npy
+
+# What was first: the data with field and row, a parameter, or a line of the program.
+cat > rows.py <<'END'
+import struct, sys, zipfile
+def npy(shape, values):
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }" % (shape,)
+    header += " " * (63 - (10 + len(header)) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack("<%df" % len(values), *values)
+bad = float(sys.argv[2])
+x = [0.5] * 32
+if bad:
+    x[5 * 4 + 2] = bad
+with zipfile.ZipFile(sys.argv[1], "w") as file:
+    file.writestr("x.npy", npy((8, 4), x))
+    file.writestr("y.npy", npy((8, 1), [1.0] * 8))
+END
+python3 rows.py nan.npz nan
+python3 rows.py good.npz 0
+expect 0 "$dlc" "$faults/nanl.dl" -o nanl.plan --quiet
+expect 1 "$dlrun" train nanl.plan --data train=nan.npz --seed 3
+says err.txt "input 'x' holds nan in row 5 of the data" "nothing was stored"
+expect 1 "$dlrun" train nanl.plan --data train=good.npz
+says err.txt "log at " "nanl.dl:6:9"
+cat > held.dl <<'END'
+dim B
+model m(x: f32[B, 4], y: f32[B, 1]) {
+    param w: [4, 1] = full(nan)
+    p = x @ w
+    output p
+    loss mse(p, y)
+}
+train m {
+    optimizer sgd(lr=0.01)
+    batch 4
+    steps 2
+}
+END
+expect 0 "$dlc" held.dl -o held.plan --quiet
+expect 1 "$dlrun" train held.plan --data train=good.npz
+says err.txt "parameter 'w' holds nan"
+
 finish
