@@ -5,7 +5,8 @@
  * code by codegen/<backend>.
  *
  * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values
- * are scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round).
+ * are scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round):
+ * registers hold their values as f32, rounded wherever a value of the program has such a type.
  * Bools are i1 in expressions and bytes 0/1 in memory. Integer scalar ops use scalar.def's rules
  * (floor conventions).
  *
@@ -53,7 +54,8 @@ typedef enum KExprKind {
                   f16/bf16 */
     KE_LOCAL,  /* local array at a[0] */
     KE_SCALAR, /* scalar.def operation `op` on a[0..n) */
-    KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too */
+    KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too. One to f16
+                  or bf16 rounds, and its only reader is the cast to f32 around it */
     KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64;
                   dtype; the site is size parameter `index` (a constant one), so that kernels of
                   different sites are one */

@@ -1,6 +1,7 @@
 /* One block of fused ops -> commands: fusions become launches, whose results go where the block's
  * yield wants them, or over an operand that nobody reads again, or into memory of their own. */
 #include "codegen/schedule_state.h"
+#include "ir/interp.h"
 
 _Noreturn void schedule_refuse(Schedule *s, const Op *op, const char *why) {
     Str text;
@@ -302,6 +303,7 @@ static void schedule_literal(Schedule *s, const Op *op) {
         double real = dtype_is_float(type.dtype) ? data->list.floats[i] : 0;
         int64_t whole = dtype_is_float(type.dtype) ? 0 : data->list.ints[i];
         float single = (float)real;
+        uint16_t bits;
         switch (type.dtype) {
         case DT_F64:
             memcpy(bytes + i * 8, &real, 8);
@@ -311,7 +313,9 @@ static void schedule_literal(Schedule *s, const Op *op) {
             break;
         case DT_F16:
         case DT_BF16:
-            schedule_refuse(s, op, "a literal of this type stands outside a kernel");
+            bits = float_bits16(real, type.dtype);
+            memcpy(bytes + i * 2, &bits, 2);
+            break;
         default: /* little-endian: the low bytes come first */
             memcpy(bytes + i * width, &whole, (size_t)width);
             break;

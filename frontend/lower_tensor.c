@@ -285,7 +285,8 @@ Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
         return lower_made(lw, b_cast(&lw->b, x, dtype), place);
     }
     case VAL_INT:
-        if (value.as.i > (INT64_C(1) << 53) || value.as.i < -(INT64_C(1) << 53)) {
+        if (!dtype_is_float(dtype) &&
+            (value.as.i > (INT64_C(1) << 53) || value.as.i < -(INT64_C(1) << 53))) {
             return lower_made(lw, b_literal(&lw->b, type_scalar(dtype), &value.as.i, 1), place);
         }
         return lower_made(lw, b_constant(&lw->b, (double)value.as.i, type_scalar(dtype)), place);
@@ -485,7 +486,7 @@ bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const
     for (int32_t i = 0; i < count; i++) {
         double number = 0;
         if (values[i].setting == NULL && number_to_double(values[i], &number) &&
-            fabs(number) <= 9007199254740992.0) {
+            fabs(number) < 9007199254740992.0) { /* an integer is exact */
             lower_at(lw, place);
             Type type = type_make(lw->context, dtype, rank, shape);
             out[i] = lower_made(lw, b_constant(&lw->b, number, type), place);

@@ -59,6 +59,11 @@ static bool is_widening(const Op *op) {
            op->results[0]->type.dtype == DT_F32;
 }
 
+/* A library rounds once, to the type that it stores. */
+static bool keeps_sum(const Value *v, const Value *result) {
+    return is_widening(v->op) || (is_float_cast(v->op) && v->type.dtype == result->type.dtype);
+}
+
 /* What lies in memory behind reshapes and widening casts. */
 static const Value *stored(const Value *v) {
     while (v->op && (v->op->code == OP_reshape || is_widening(v->op))) {
@@ -152,7 +157,7 @@ bool convolution_match(Context *context, const Value *result, const Op *conv, Co
         }
     }
     const Value *v = result;
-    while (v->op && v->op != conv && (is_float_cast(v->op) || v->op->code == OP_reshape)) {
+    while (v->op && v->op != conv && (keeps_sum(v, result) || v->op->code == OP_reshape)) {
         *why = "too much is made of it in one kernel";
         if (!keep(out, v->op)) {
             return false;

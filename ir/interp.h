@@ -57,6 +57,7 @@ dlc_status interp_block(Interp *interp, const Block *block, const EvalTensor *co
 double scalar_eval_float(OpCode code, const double *operands);
 int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands);
 double round_to_dtype(double value, DType dtype); /* f16/bf16: nearest, ties to even */
+uint16_t float_bits16(double value, DType dtype); /* f16 or bf16: the value so rounded, as stored */
 int64_t float_to_int(double value, DType dtype);  /* truncates, saturates, nan is 0 */
 int64_t wrap_int(int64_t value, DType dtype);     /* two's complement */
 /* The random numbers of random_uniform, which every backend reproduces bit for bit.

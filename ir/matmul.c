@@ -285,17 +285,40 @@ static bool keep_op(Matmul *out, const Op *op) {
     return true;
 }
 
-/* Back through what changes neither elements nor their order. */
+/* v's operand where v changes neither elements nor their order, else NULL. */
+static const Value *same_behind(const Value *v) {
+    bool same = v->op && (v->op->code == OP_reshape || is_widening(v->op));
+    return same ? v->op->operands[0] : NULL;
+}
+
+/* The same, and what rounds to `type`: a library rounds once, to the type that it stores. */
+static const Value *rounded_behind(const Value *v, DType type) {
+    const Value *same = same_behind(v);
+    bool rounds = !same && v->op && is_float_cast(v->op) && v->type.dtype == type;
+    return rounds ? v->op->operands[0] : same;
+}
+
 static const Value *strip(Matmul *out, const Value *v) {
-    while (v->op && (v->op->code == OP_reshape || is_float_cast(v->op)) && keep_op(out, v->op)) {
-        v = v->op->operands[0];
+    for (const Value *next = same_behind(v); next && keep_op(out, v->op); next = same_behind(v)) {
+        v = next;
     }
     return v;
 }
 
-/* The value of v where x has the value `at`; false: it depends on more than x and constants.
- * `steps` bounds the walk: what is shared is walked again. */
-static bool value_at(const Value *v, const Value *x, double at, int32_t *steps, double *out) {
+static const Value *strip_rounded(Matmul *out, const Value *v, DType type) {
+    const Value *next = rounded_behind(v, type);
+    while (next && keep_op(out, v->op)) {
+        v = next;
+        next = rounded_behind(v, type);
+    }
+    return v;
+}
+
+/* The value of v where x has the value `at`; false: it depends on more than x and constants, or
+ * rounds to another type than `rounded`. `steps` bounds the walk: what is shared is walked again.
+ */
+static bool value_at(const Value *v, const Value *x, double at, DType rounded, int32_t *steps,
+                     double *out) {
     const Op *op = v->op;
     double operands[3];
     if (v == x) {
@@ -309,14 +332,14 @@ static bool value_at(const Value *v, const Value *x, double at, int32_t *steps, 
         *out = op_float(op, "value");
         return true;
     }
-    if (op->code == OP_broadcast || op->code == OP_reshape || is_float_cast(op)) {
-        return value_at(op->operands[0], x, at, steps, out);
+    if (op->code == OP_broadcast || rounded_behind(v, rounded)) {
+        return value_at(op->operands[0], x, at, rounded, steps, out);
     }
     if (!op_is_scalar(op->code) || op->n_operands > 3) {
         return false;
     }
     for (int32_t i = 0; i < op->n_operands; i++) {
-        if (!value_at(op->operands[i], x, at, steps, &operands[i])) {
+        if (!value_at(op->operands[i], x, at, rounded, steps, &operands[i])) {
             return false;
         }
     }
@@ -330,12 +353,14 @@ static double act_at(MatmulAct act, double x) {
                : 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
 }
 
-static bool computes(const Value *v, const Value *x, MatmulAct act) {
+/* Of `result`, stored: relu gives the same whether it or its operand is rounded. */
+static bool computes(const Value *v, const Value *x, MatmulAct act, const Value *result) {
+    DType rounded = act == MATMUL_RELU ? result->type.dtype : DT_COUNT;
     static const double samples[] = {-4, -2.5, -1, -0.375, 0, 0.25, 0.75, 1.5, 3};
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
         double is, wanted = act_at(act, samples[i]);
         int32_t steps = STEPS;
-        if (!value_at(v, x, samples[i], &steps, &is) || !(fabs(is - wanted) <= 1e-6)) {
+        if (!value_at(v, x, samples[i], rounded, &steps, &is) || !(fabs(is - wanted) <= 1e-6)) {
             return false;
         }
     }
@@ -363,9 +388,9 @@ static bool keep_until(Matmul *out, const Value *v, const Value *x) {
     return true;
 }
 
-static const Value *through_casts(const Value *v) {
-    while (v->op && (v->op->code == OP_reshape || is_float_cast(v->op))) {
-        v = v->op->operands[0];
+static const Value *through_same(const Value *v) {
+    for (const Value *next = same_behind(v); next; next = same_behind(v)) {
+        v = next;
     }
     return v;
 }
@@ -386,7 +411,7 @@ static bool depends_on(const Value *v, const Op *op, int32_t *steps) {
 
 /* Whether v is the contraction, or made of it by adding values that do not depend on it. */
 static bool is_sum_of(const Value *v, const Op *contract, int32_t fuel) {
-    const Op *op = through_casts(v)->op;
+    const Op *op = through_same(v)->op;
     if (!op || op == contract) {
         return op != NULL;
     }
@@ -403,7 +428,7 @@ static bool is_sum_of(const Value *v, const Op *contract, int32_t fuel) {
 /* The value nearest to v that is a sum of the contraction; NULL: none. */
 static const Value *sum_behind(const Value *v, const Op *contract, int32_t *steps) {
     if (is_sum_of(v, contract, ADDENDS)) {
-        return through_casts(v);
+        return through_same(v);
     }
     bool through =
         v->op && (op_is_scalar(v->op->code) || v->op->code == OP_reshape || is_float_cast(v->op));
@@ -484,11 +509,11 @@ bool matmul_match(Context *context, const Value *result, const Op *contract, Mat
         *why = "its result is of a type that a library does not give";
         return false;
     }
-    const Value *made = strip(out, result);
+    const Value *made = strip_rounded(out, result, d);
     if (made != sum) {
-        out->act = computes(made, sum, MATMUL_RELU)        ? MATMUL_RELU
-                   : computes(made, sum, MATMUL_GELU_TANH) ? MATMUL_GELU_TANH
-                                                           : MATMUL_PLAIN;
+        out->act = computes(made, sum, MATMUL_RELU, result)        ? MATMUL_RELU
+                   : computes(made, sum, MATMUL_GELU_TANH, result) ? MATMUL_GELU_TANH
+                                                                   : MATMUL_PLAIN;
         *why = "a library has no such activation";
         if (out->act == MATMUL_PLAIN || !keep_until(out, made, sum)) {
             return false;

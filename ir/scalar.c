@@ -3,6 +3,7 @@
 #include "ir/base/checked.h"
 #include "ir/interp.h"
 #include <math.h>
+#include <string.h>
 
 /* Remainder with the divisor's sign, as NumPy's; exact but for the last addition. */
 static double float_mod(double x, double y) {
@@ -135,6 +136,23 @@ double round_to_dtype(double value, DType dtype) {
     default:
         return value;
     }
+}
+
+uint16_t float_bits16(double value, DType dtype) {
+    double rounded = round_to_dtype(value, dtype), size = fabs(rounded);
+    uint16_t sign = signbit(rounded) ? 0x8000 : 0;
+    if (dtype == DT_BF16) {
+        float single = (float)rounded;
+        uint32_t bits;
+        memcpy(&bits, &single, sizeof(bits));
+        return (uint16_t)(bits >> 16);
+    }
+    if (isnan(size) || isinf(size)) {
+        return (uint16_t)(sign | (isnan(size) ? 0x7e00 : 0x7c00));
+    }
+    int exponent = size < 0x1p-14 ? -14 : ilogb(size); /* subnormals count from the least one */
+    int fraction = (int)ldexp(size, 10 - exponent);
+    return (uint16_t)(sign | ((exponent + 14) * 1024 + fraction));
 }
 
 int64_t float_to_int(double value, DType dtype) {

@@ -1,6 +1,7 @@
 /* The walk behind every local rewrite: in program order, with one replacement map, so that a pass
  * over n ops costs O(n) however many it replaces. */
 #include "passes/rewrite.h"
+#include "ir/interp.h"
 
 Value *rewriter_resolve(Rewriter *rewriter, Value *value) {
     while (value->id < rewriter->capacity && rewriter->map[value->id]) {
@@ -65,7 +66,10 @@ bool value_is_constant(const Value *value, double *out) {
     if (!value->op || value->op->code != OP_constant) {
         return false;
     }
-    *out = op_float(value->op, "value");
+    double number = op_float(value->op, "value");
+    DType dtype = value->type.dtype;
+    *out = dtype_is_float(dtype) ? round_to_dtype(number, dtype)
+                                 : (double)wrap_int((int64_t)number, dtype);
     return true;
 }
 

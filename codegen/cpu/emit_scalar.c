@@ -279,6 +279,22 @@ static LLVMValueRef float_to_int(Emit *e, LLVMValueRef value, LLVMTypeRef from, 
     return LLVMBuildCall2(e->builder, type, callee, &value, 1, "");
 }
 
+/* f64 to f32 on the way to 16 bits: rounded to odd, so that the second rounding is the only one.
+ * Towards zero, then the last bit set where anything was lost. */
+static LLVMValueRef narrow_to_odd(Emit *e, LLVMValueRef value) {
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef narrow = LLVMBuildFPTrunc(b, value, e->f32, "");
+    LLVMValueRef wide = LLVMBuildFPExt(b, narrow, e->f64, "");
+    LLVMValueRef bits = LLVMBuildBitCast(b, narrow, e->i32, "");
+    LLVMValueRef one = LLVMConstInt(e->i32, 1, 0);
+    LLVMValueRef grew = LLVMBuildFCmp(b, LLVMRealOGT, unary_intrinsic(e, "llvm.fabs", e->f64, wide),
+                                      unary_intrinsic(e, "llvm.fabs", e->f64, value), "");
+    LLVMValueRef odd = LLVMBuildSelect(b, grew, LLVMBuildSub(b, bits, one, ""), bits, "");
+    odd = LLVMBuildOr(b, odd, one, "");
+    LLVMValueRef inexact = LLVMBuildFCmp(b, LLVMRealONE, wide, value, "");
+    return LLVMBuildSelect(b, inexact, LLVMBuildBitCast(b, odd, e->f32, ""), narrow, "");
+}
+
 static LLVMValueRef cast_to_float(Emit *e, LLVMValueRef value, DType from, DType to) {
     LLVMBuilderRef b = e->builder;
     LLVMTypeRef type = emit_value_type(e, to);
@@ -287,7 +303,7 @@ static LLVMValueRef cast_to_float(Emit *e, LLVMValueRef value, DType from, DType
         value =
             is_unsigned ? LLVMBuildUIToFP(b, value, type, "") : LLVMBuildSIToFP(b, value, type, "");
     } else if (from == DT_F64 && to != DT_F64) {
-        value = LLVMBuildFPTrunc(b, value, type, "");
+        value = to == DT_F32 ? LLVMBuildFPTrunc(b, value, type, "") : narrow_to_odd(e, value);
     } else if (from != DT_F64 && to == DT_F64) {
         value = LLVMBuildFPExt(b, value, type, "");
     }

@@ -30,6 +30,15 @@ DLC_INLINE unsigned short dlc_f32_to_bf16(float f) {
     unsigned rounded = (bits + 0x7fffu + (high & 1u)) >> 16;
     return (unsigned short)(f != f ? (high | 0x40u) : rounded);
 }
+/* To f32 on the way to 16 bits: towards zero, then the last bit set where anything was lost, so
+ * that the second rounding is the only one. */
+DLC_INLINE float dlc_f64_to_odd(double x) {
+    float narrow = (float)x;
+    double wide = (double)narrow;
+    int bits = dlc_bits_f32(narrow);
+    bool grew = wide < 0 ? wide < x : wide > x;
+    return x != x || wide == x ? narrow : dlc_f32_of_bits((grew ? bits - 1 : bits) | 1);
+}
 
 /* ---- integers: sums and products wrap; division rounds down, by 0 gives 0 */
 

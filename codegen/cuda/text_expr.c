@@ -420,8 +420,10 @@ static void add_cast(Text *t, const KExpr *expr) {
         str_add(t->out, " != 0)");
     } else if (to == DT_F16 || to == DT_BF16) {
         const char *name = to == DT_F16 ? "f16" : "bf16";
-        str_addf(t->out, "dlc_%s_to_f32(dlc_f32_to_%s((float)", name, name);
+        str_addf(t->out, "dlc_%s_to_f32(dlc_f32_to_%s(%s(", name, name,
+                 from == DT_F64 ? "dlc_f64_to_odd" : "(float)");
         text_expr(t, x);
+        str_add(t->out, ")");
         str_add(t->out, "))");
     } else if (dtype_is_float(from) && dtype_is_integer(to)) {
         str_addf(t->out, "dlc_%s_to_%s(", text_suffix(from), dtype_name(to));

@@ -153,6 +153,32 @@ static const KExpr *argument_value(KBuild *k, const Value *v, Index index) {
     return k_load(k, buffer, flat);
 }
 
+/* Whether the op's elements are those of its operands, or made in its type: all else is computed in
+ * f32 where the type has 16 bits, and is to be rounded. */
+static bool keeps_type(OpCode code) {
+    switch (code) {
+    case OP_constant:
+    case OP_literal:
+    case OP_cast:
+    case OP_stop_gradient:
+    case OP_random_uniform:
+    case OP_neg:
+    case OP_abs:
+    case OP_max:
+    case OP_min:
+    case OP_select:
+    case OP_reduce_max:
+    case OP_reduce_min:
+    case OP_take:
+    case OP_gather:
+    case OP_dynamic_slice:
+    case OP_unfold:
+        return true;
+    default:
+        return op_is_view(code) || code == OP_concat;
+    }
+}
+
 const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index) {
     int32_t rank = v->type.rank;
     const KExpr *found = memo_find(k, v, index, rank);
@@ -161,6 +187,9 @@ const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *inde
     }
     Scope *saved = scope_enter(k, index_depth(index, rank));
     const KExpr *value = v->op ? op_value(k, v->op, index) : argument_value(k, v, index);
+    if (v->op && dtype_in_register(v->type.dtype) != v->type.dtype && !keeps_type(v->op->code)) {
+        value = k_cast(k, value, v->type.dtype);
+    }
     const char *hint = v->op ? op_info(v->op->code)->name : "x";
     value = kb_let(k, value, hint);
     if (!node_of(value)->is_volatile) {
@@ -171,7 +200,7 @@ const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *inde
 }
 
 void elemental_bind(KBuild *k, const Value *v, const KExpr *const *index, const KExpr *value) {
-    const KExpr *variable = kb_let(k, value, "root");
+    const KExpr *variable = kb_let(k, k_cast(k, value, v->type.dtype), "root");
     memo_add(k, k->scope, v, index, v->type.rank, variable);
 }
 

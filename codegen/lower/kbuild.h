@@ -87,6 +87,7 @@ const KExpr *k_scalar(KBuild *k, OpCode op, const KExpr *const *operands,
                       int32_t n); /* result type by rule */
 const KExpr *k_binary(KBuild *k, OpCode op, const KExpr *a, const KExpr *b);
 const KExpr *k_select(KBuild *k, const KExpr *condition, const KExpr *a, const KExpr *b);
+/* To f16 and bf16: rounded to the type, held as f32. */
 const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype);
 /* Reads of memory the kernel does not write; may be placed in an outer loop by kb_let. */
 const KExpr *k_load(KBuild *k, int32_t buffer, const KExpr *index);

@@ -1,10 +1,15 @@
 /* Scalar expressions of the kernel builder: interned nodes, constants, operations, casts and reads.
  */
 #include "codegen/lower/kbuild_impl.h"
+#include "ir/interp.h"
 #include <string.h>
 
+static bool is_short(DType dtype) {
+    return dtype == DT_F16 || dtype == DT_BF16;
+}
+
 DType dtype_in_register(DType dtype) {
-    return dtype == DT_F16 || dtype == DT_BF16 ? DT_F32 : dtype;
+    return is_short(dtype) ? DT_F32 : dtype;
 }
 
 static uint64_t expr_hash(const KExpr *e) {
@@ -63,7 +68,7 @@ const KExpr *k_integer(KBuild *k, DType dtype, int64_t value) {
     if (dtype == DT_I64) {
         return k_int(k, value);
     }
-    Node node = {.e = {.kind = KE_INT, .dtype = dtype, .integer = value}};
+    Node node = {.e = {.kind = KE_INT, .dtype = dtype, .integer = wrap_int(value, dtype)}};
     return node_intern(k, &node);
 }
 
@@ -72,8 +77,7 @@ const KExpr *k_constant(KBuild *k, DType dtype, double value) {
     if (!dtype_is_float(type)) {
         return k_integer(k, type, type == DT_BOOL ? value != 0 : (int64_t)value);
     }
-    Node node = {.e = {.kind = KE_FLOAT, .dtype = type}};
-    node.e.real = type == DT_F32 ? (double)(float)value : value;
+    Node node = {.e = {.kind = KE_FLOAT, .dtype = type, .real = round_to_dtype(value, dtype)}};
     return node_intern(k, &node);
 }
 
@@ -128,22 +132,30 @@ const KExpr *k_select(KBuild *k, const KExpr *condition, const KExpr *a, const K
     return a == b ? a : k_scalar(k, OP_select, operands, 3);
 }
 
+static const KExpr *cast_node(KBuild *k, const KExpr *a, DType dtype) {
+    Node node = {.e = {.kind = KE_CAST, .dtype = dtype, .n = 1, .a = {a}}};
+    return finish_node(k, &node);
+}
+
 const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype) {
-    DType type = dtype_in_register(dtype);
-    if (a->dtype == type) {
+    if (a->kind == KE_INT && dtype_is_float(dtype)) {
+        return k_constant(k, dtype, (double)a->integer);
+    }
+    if (a->kind == KE_FLOAT && dtype_is_float(dtype)) {
+        return k_constant(k, dtype, a->real);
+    }
+    if (is_short(dtype)) {
+        /* Long integers by way of f64: f32 would round a first time. */
+        bool is_long = a->dtype == DT_I32 || a->dtype == DT_I64;
+        return cast_node(k, cast_node(k, is_long ? cast_node(k, a, DT_F64) : a, dtype), DT_F32);
+    }
+    if (a->dtype == dtype) {
         return a;
     }
-    if (a->kind == KE_INT && dtype_is_float(type)) {
-        return k_constant(k, type, (double)a->integer);
-    }
-    if (a->kind == KE_INT && type == DT_I64) {
+    if (a->kind == KE_INT && dtype == DT_I64) {
         return k_int(k, a->integer);
     }
-    if (a->kind == KE_FLOAT && dtype_is_float(type)) {
-        return k_constant(k, type, a->real);
-    }
-    Node node = {.e = {.kind = KE_CAST, .dtype = type, .n = 1, .a = {a}}};
-    return finish_node(k, &node);
+    return cast_node(k, a, dtype);
 }
 
 const KExpr *k_load(KBuild *k, int32_t buffer, const KExpr *index) {

@@ -136,7 +136,7 @@ RootPath root_path(KBuild *k, const Op *root) {
 
 void root_finish(KBuild *k, const RootPath *path, const KExpr *const *index, const KExpr *value) {
     const Value *root = path->root->results[0];
-    elemental_bind(k, root, index, k_cast(k, value, root->type.dtype));
+    elemental_bind(k, root, index, value);
     Reaches reaches = reach_all(k, path->root, index);
     for (int32_t r = 0; r < kb_fusion(k)->n_results; r++) {
         const Reach *reach = reach_of(&reaches, kb_result_value(k, r));

@@ -15,7 +15,8 @@ dlc_status eval_cast(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     for (int64_t i = 0; i < out->n; i++) {
         if (out->f) {
-            out->f[i] = tensor_number(x, i);
+            bool is_single = !x->f && out->dtype == DT_F32; /* rounded once, not by way of f64 */
+            out->f[i] = is_single ? (double)(float)x->i[i] : tensor_number(x, i);
         } else if (out->dtype == DT_BOOL) {
             out->i[i] = x->f ? x->f[i] != 0 : x->i[i] != 0;
         } else if (x->f) {

@@ -129,8 +129,9 @@ static Val eval_cast(const KExpr *e, Val a) {
     DType from = e->a[0]->dtype, to = e->dtype;
     Val out = {0, 0};
     if (dtype_is_float(to)) {
-        out.f = dtype_is_float(from) ? a.f : (double)a.i;
-        out.f = to == DT_F32 ? (double)(float)out.f : out.f;
+        bool is_single = !dtype_is_float(from) && to == DT_F32;
+        out.f = dtype_is_float(from) ? a.f : is_single ? (double)(float)a.i : (double)a.i;
+        out.f = round_to_dtype(out.f, to);
     } else if (to == DT_BOOL) {
         out.i = dtype_is_float(from) ? a.f != 0 : a.i != 0;
     } else {

@@ -109,6 +109,20 @@ static void lower_precision(Batch *batch, Func *func) {
     pass_precision(&pass, func);
 }
 
+static Func *add_graph(Batch *batch, Graph *graph) {
+    uint64_t seed = graph->seed;
+    if (batch->casts) {
+        return random_casts(batch->module, seed);
+    }
+    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true, .dtypes = batch->dtypes};
+    RandomGraphOptions plain = {.n_ops = seed % 4 == 0 ? 24 : 8, /* compiling takes the time */
+                                .dtypes = batch->dtypes};
+    if (batch->precision) {
+        plain = (RandomGraphOptions){.n_ops = 24, .dtypes = 1u << DT_F32};
+    }
+    return random_graph(batch->module, seed, graph->has_grad ? &smooth : &plain);
+}
+
 Graph *batch_add(Batch *batch, uint64_t seed) {
     Graph *graph = calloc(1, sizeof *graph);
     if (!graph || batch->n_graphs == BATCH_MAX) {
@@ -116,14 +130,9 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     }
     batch->graphs[batch->n_graphs++] = graph;
     graph->seed = seed;
-    graph->has_grad = seed % 8 == 7 && !batch->precision;
-    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true, .dtypes = batch->dtypes};
-    RandomGraphOptions plain = {.n_ops = seed % 4 == 0 ? 24 : 8, /* compiling takes the time */
-                                .dtypes = batch->dtypes};
-    if (batch->precision) {
-        plain = (RandomGraphOptions){.n_ops = 24, .dtypes = 1u << DT_F32};
-    }
-    graph->func = random_graph(batch->module, seed, graph->has_grad ? &smooth : &plain);
+    graph->is_exact = batch->casts;
+    graph->has_grad = seed % 8 == 7 && !batch->precision && !batch->casts;
+    graph->func = add_graph(batch, graph);
     if (graph->has_grad) {
         differentiate_loss(batch, graph->func, seed % 16 == 15);
     }
@@ -200,7 +209,11 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
             pass_differentiate(&pass, graph->func);
         }
         graph->coarsest = random_coarsest(graph->func);
-        if (!random_args(graph->func, graph->seed, graph->dims, 2, !graph->has_grad, graph->args)) {
+        bool made = graph->is_exact
+                        ? random_casts_args(graph->func, graph->seed, graph->dims, 2, graph->args)
+                        : random_args(graph->func, graph->seed, graph->dims, 2, !graph->has_grad,
+                                      graph->args);
+        if (!made) {
             good = note(&outcomes[i], -1, "no arguments");
             continue;
         }
@@ -228,6 +241,15 @@ static bool grads_close(const EvalTensor *wide, const EvalTensor *got, int64_t *
     return true;
 }
 
+static bool results_close(const Graph *graph, const EvalTensor *wide, const EvalTensor *declared,
+                          const EvalTensor *got, int64_t *out_index) {
+    if (graph->is_exact) {
+        return random_casts_equal(declared, got, out_index);
+    }
+    return graph->has_grad ? grads_close(wide, got, out_index)
+                           : random_close(wide, declared, got, graph->coarsest, out_index);
+}
+
 static bool compare(const Graph *graph, int32_t index, const DLTensor *tensor, Outcome *outcome) {
     const EvalTensor *wide = &graph->wide[index], *declared = &graph->declared[index];
     EvalTensor got = {0};
@@ -238,8 +260,7 @@ static bool compare(const Graph *graph, int32_t index, const DLTensor *tensor, O
     bool good = true;
     if (!bytes_read(tensor, &got)) {
         good = note(outcome, index, "result %d has another type or shape", (int)index);
-    } else if (graph->has_grad ? !grads_close(wide, &got, &at)
-                               : !random_close(wide, declared, &got, graph->coarsest, &at)) {
+    } else if (!results_close(graph, wide, declared, &got, &at)) {
         double expected = wide->f ? wide->f[at] : (double)wide->i[at];
         double rounded = declared->f ? declared->f[at] : (double)declared->i[at];
         double value = got.f ? got.f[at] : (double)got.i[at];

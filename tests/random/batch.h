@@ -4,6 +4,7 @@
 #define DLC_TESTS_RANDOM_BATCH_H
 
 #include "dlc/dlc.h"
+#include "tests/fuzz/random_casts.h"
 #include "tests/fuzz/random_graph.h"
 
 enum { BATCH_MAX = 64, GRAPH_ARGS = 96, GRAPH_RESULTS = 96, OUTCOME_TEXT = 600 };
@@ -25,6 +26,7 @@ typedef struct Graph {
     uint64_t seed;
     Func *func;
     bool has_grad;
+    bool is_exact; /* results are those of the interpreter, to the bit */
     int64_t dims[2];
     DType coarsest;
     EvalTensor args[GRAPH_ARGS], wide[GRAPH_RESULTS], declared[GRAPH_RESULTS];
@@ -40,6 +42,7 @@ typedef struct Batch {
     Str text;
     const char *precision; /* of the products of every graph added; NULL: their own */
     unsigned dtypes;       /* of the graphs, a bit each; 0: all */
+    bool casts;            /* graphs of random_casts.h */
 } Batch;
 
 /* A way to compile: its name for messages, the passes left out, and the precision of products. */

@@ -1,6 +1,7 @@
 /* Random graphs, compiled through the public API, against the interpreter.
  *   test_random --count N [--seed S] [--variants all]   N graphs from seed S on
  *   test_random --count N --precision                   products in bf16 only
+ *   test_random --count N --casts                       casts, and what is exact, to the bit
  *   test_random --one SEED                              one graph in every variant, its IR printed
  * The environment's RANDOM_TARGET and RANDOM_DEVICE compile for and run on another device than the
  * CPU. Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is
@@ -36,6 +37,8 @@ typedef struct Job {
     bool print;
 } Job;
 
+static bool of_casts; /* all graphs of this process */
+
 static void tell_values(Graph *graph, Board *board) {
     Op *yield = block_yield(graph->func->body);
     for (int32_t i = 0; i < yield->n_operands && i < GRAPH_RESULTS; i++) {
@@ -66,6 +69,7 @@ static void work(const Job *job, Board *board) {
     }
     batch->module = module_create(&batch->context, "random");
     batch->precision = job->variant->precision;
+    batch->casts = of_casts;
     for (int32_t i = 0; i < job->count; i++) {
         Graph *graph = batch_add(batch, job->first + (uint64_t)i);
         if (job->only != NO_VALUE && !graph_only(graph, job->only)) {
@@ -230,6 +234,9 @@ static int run_batch(uint64_t first, int32_t count, const Variant *variant, Boar
 static int run_one(uint64_t seed, Board *board) {
     int failed = 0;
     for (int v = 0; v < N_VARIANTS; v++) {
+        if (of_casts && VARIANTS[v].precision) {
+            continue;
+        }
         Job job = {
             .first = seed, .count = 1, .only = NO_VALUE, .variant = &VARIANTS[v], .print = v == 0};
         bool good = job_good(&job, board);
@@ -260,10 +267,12 @@ int main(int argc, char **argv) {
             all = !strcmp(argv[++i], "all");
         } else if (!strcmp(argv[i], "--precision")) {
             precise = true;
+        } else if (!strcmp(argv[i], "--casts")) {
+            of_casts = true;
         } else {
             fprintf(stderr,
                     "usage: test_random [--count N] [--seed S] [--variants all] [--one SEED] "
-                    "[--precision]\n");
+                    "[--precision] [--casts]\n");
             return 2;
         }
     }
@@ -281,8 +290,9 @@ int main(int argc, char **argv) {
         int32_t n = (int32_t)(count - done < PER_BATCH ? count - done : PER_BATCH);
         /* Every graph with all passes on; a third of the plans also in one of the other ways. */
         for (uint64_t v = 0; v < N_VARIANTS; v++) {
-            bool wanted = precise ? VARIANTS[v].precision && !VARIANTS[v].skip
-                                  : all || v == 0 || batch % 6 == v;
+            bool wanted = precise    ? VARIANTS[v].precision && !VARIANTS[v].skip
+                          : of_casts ? !VARIANTS[v].precision
+                                     : all || v == 0 || batch % 6 == v;
             if (wanted) {
                 failed += run_batch(seed + done, n, &VARIANTS[v], board, &shown);
             }

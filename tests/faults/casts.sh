@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Casts that round wherever they stand, and numbers of elements beyond what an index holds.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# A cast rounds to nearest, ties to even, whatever is fused with it: subnormals, infinities, nan; once from f64 and
+# from long integers; sums and products of 16 bits are of 16 bits.
+npy x.npy f4 6 70000 0.1 1e-7 nan 3.14159 65519.996
+npy w.npy f8 3 1.00390625000001 1.00390625 1e300
+npy n.npy i4 3 16842753 16842752 16908288
+cat > rounds.dl <<'E2'
+model m(x: f32[6], w: f64[3], n: i32[3]) {
+    h = cast(x, f16)
+    output a = cast(h, f32)
+    output b = cast(cast(x, bf16), f32)
+    output c = cast(cast(w, bf16), f64)
+    output d = cast(cast(n, bf16), f32)
+    output e = cast(h + h * h, f32)
+    output k = x + cast(cast(0.1, f16), f32)
+    output s = cast(sum(cast([2048.0, 1.0, 1.0], f16)), f32)
+}
+E2
+for flags in "" "--skip-passes fuse" "--skip-passes fold,simplify,cse,dce" "--target cpu:x86-64-v2"; do
+    near=5e-6 gives rounds.dl "a inf 0.0999755859375 1.1920929e-7 nan 3.140625 65504" \
+        "b 70144 0.10009765625 1.0011718e-7 nan 3.140625 65536" "c 1.0078125 1 inf" "d 16908288 16777216 16908288" \
+        "e inf 0.1099854 1.1920929e-7 nan 13.0078125 inf" "k 70000.1 0.19997559 0.09997569 nan 3.2415657 65520.094" "s 2050" \
+        -- --input x=x.npy --input w=w.npy --input n=n.npy
+done
+flags=
+
+# Constants and narrow integers: what is known when compiling is what a run gives.
+npy x.npy f4 2 1e10 -200.7
+npy n.npy i8 2 5000000300 -129
+npy u.npy u1 4 43 44 200 255
+cat > wraps.dl <<'E2'
+model m(x: f32[2], n: i64[2], u: u8[4]) {
+    output a = x + 9007199254740994
+    output b = n + 9007199254740993
+    output c = cast(u < cast(300, u8), i32)
+    output d = cast(cast(300, u8), i32) + cast(n, i32)
+    output e = cast(cast(3000000000, i32), f32) + x
+    output f = cast(3e9, i32)
+    output g = cast(cast(-1.5, u8), i32)
+    output h = cast(cast(n, i8), i32)
+    output i = cast(cast(x, i8), i32)
+    output j = cast(u + u, i32)
+}
+E2
+for flags in "" "--skip-passes fold,simplify,cse,dce"; do
+    near=5e-6 gives wraps.dl "a 9007209254740994 9007199254740793" "b 9007204254741293 9007199254740864" "c 1 0 0 0" \
+        "d 705033048 -85" "e 8705032704 -1294967497" "f 2147483647" "g 0" "h 44 127" "i 127 -128" "j 86 88 144 254" \
+        -- --input x=x.npy --input n=n.npy --input u=u.npy
+done
+flags=
+
+# A long list beside 16 bits lies outside every kernel.
+list=$(for _ in $(seq 20); do printf '1.0, -0.1, 1e-7, 70000.0, '; done)
+npy x.npy f2 80 1
+for type in f16 bf16; do
+    printf 'model m(x: f16[80]) {\n    y = cast(x, f32) |> cast(%s)\n    output a = cast(y * [%s], f32)\n}\n' $type "${list%, }" > list.dl
+    expect 0 "$dlc" list.dl -o list.plan --quiet
+    expect 0 "$dlrun" infer list.plan --input x=x.npy
+    wanted="1 -0.0999756 1.19209e-07 inf"
+    [ $type = f16 ] || wanted="1 -0.100098 1.00117e-07 70144"
+    says out.txt "a [80]: $wanted 1 -0."
+done
+
+# --emulate-precision: products read rounded operands in every entry; f16 overflows. Both values of bf16 lie halfway
+# between neighbours, so both are rounded to even; what is done to a factor before is rounded with it.
+cat > products.dl <<'E2'
+dim B
+model m(x: f32[B], y: f32[B]) {
+    param w: f32[1] = ones()
+    out = {b i, i -> b}(reshape(x, [B, 1]), w)
+    twice = {b i, i -> b}(relu(reshape(x, [B, 1])) * 2.0, w)
+    output out
+    output twice
+    loss mean(out - y)
+}
+train m {
+    precision bf16
+    optimizer sgd(lr=0.0)
+    batch 2
+    steps 1
+}
+E2
+# emulated PRECISION "X X" "OUT OUT" "TWICE TWICE" LOSS
+emulated() {
+    sed "s/precision bf16/precision $1/" products.dl > p.dl
+    printf 'x,y\n%s,0\n%s,0\n' $2 > x.csv
+    npy x.npy f4 2 $2
+    expect 0 "$dlc" p.dl -o p.plan --emulate-precision --quiet
+    expect 0 "$dlrun" train p.plan --data train=x.csv --log log.jsonl --save w.safetensors --quiet
+    grep -q "\"loss\": *$5[,}]" log.jsonl || bad "$1: trained with $(grep loss log.jsonl), not $5"
+    expect 0 "$dlrun" eval p.plan --data x.csv --weights w.safetensors
+    says out.txt "loss $(printf %.6g $5)"
+    expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy
+    checks=$((checks + 2))
+    python3 "$faults/npy.py" compare out.txt 5e-6 out $3 || bad "$1: out"
+    python3 "$faults/npy.py" compare out.txt 5e-6 twice $4 || bad "$1: twice"
+}
+emulated bf16 "1.00390625 1.01171875" "1 1.015625" "2 2.03125" 1.0078125
+emulated f16 "1.00048828125 1.00146484375" "1 1.001953125" "2 2.00390625" 1.00097656
+npy x.npy f4 2 70000 -65520
+expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy
+python3 "$faults/npy.py" compare out.txt 1e-6 out inf -inf || bad "f16 does not overflow"
+
+finish
