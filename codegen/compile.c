@@ -6,6 +6,7 @@
 #include "codegen/compile_manifest.h"
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
+#include "ir/base/number.h"
 #include "passes/accumulate.h"
 #include "passes/pass.h"
 
@@ -184,8 +185,8 @@ static void run_passes(Driver *d, const Machine *machine) {
     if (options->flags & DLC_COMPILE_TIME_PASSES) {
         for (size_t i = 0; i < report.times.count; i++) {
             const PassTime *time = &report.times.items[i];
-            str_addf(&d->text, "%-16s %9.3f ms  %6d -> %6d ops%s\n", time->pass,
-                     1e3 * time->seconds, time->ops_before, time->ops_after,
+            str_addf(&d->text, "%-16s %9s ms  %6d -> %6d ops%s\n", time->pass,
+                     number_fixed(1e3 * time->seconds, 3).text, time->ops_before, time->ops_after,
                      time->changed ? "" : "  (no change)");
         }
         driver_give_text(d, "times");

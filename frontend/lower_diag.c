@@ -2,6 +2,8 @@
  * led there, and describe values in the user's words. */
 #include "frontend/lower.h"
 
+#include "ir/base/number.h"
+
 #include <string.h>
 
 enum { MAX_CALL_NOTES = 2 };
@@ -128,7 +130,7 @@ const char *val_describe(Lower *lw, Val value) {
     case VAL_SIZE:
         return arena_format(arena, "the size %s", size_text(lw->context, value.as.size));
     case VAL_FLOAT:
-        return arena_format(arena, "the number %g", value.as.f);
+        return arena_format(arena, "the number %s", number_text(value.as.f, 6).text);
     case VAL_BOOL:
         return value.as.i ? "the bool true" : "the bool false";
     case VAL_STRING:

@@ -2,6 +2,8 @@
  * have files of their own. */
 #include "frontend/lower.h"
 
+#include "ir/base/number.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -343,7 +345,7 @@ static const char *string_text(Lower *lw, const AstStringParts *parts) {
             text = arena_format(lw->arena, "%s%lld", text, (long long)value.as.i);
             break;
         case VAL_FLOAT:
-            text = arena_format(lw->arena, "%s%g", text, value.as.f);
+            text = arena_format(lw->arena, "%s%s", text, number_text(value.as.f, 6).text);
             break;
         case VAL_BOOL:
             text = arena_format(lw->arena, "%s%s", text, value.as.i ? "true" : "false");

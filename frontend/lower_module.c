@@ -1,9 +1,9 @@
 /* The top level: files and imports, consts, dims, -D, and the public entry. */
 #include "frontend/lower.h"
 #include "frontend/parse.h"
+#include "ir/base/ascii.h"
 #include "lang/std.h"
 
-#include <ctype.h>
 #include <string.h>
 
 /* -- declarations */
@@ -238,7 +238,7 @@ static void lower_dim(Lower *lw, Global *global, const AstExpr *fixed) {
 
 static const AstExpr *define_expr(Lower *lw, const FrontendDefine *define) {
     for (const char *c = define->name; *c; c++) {
-        if (!isalnum((unsigned char)*c) && *c != '_') {
+        if (!ascii_is_word(*c)) {
             return NULL;
         }
     }

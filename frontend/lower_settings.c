@@ -2,6 +2,8 @@
  * them. */
 #include "frontend/lower.h"
 
+#include "ir/base/number.h"
+
 #include <string.h>
 
 typedef enum SettingKind { SET_INT, SET_NUMBER, SET_NAME, SET_BATCH, SET_OTHER } SettingKind;
@@ -110,7 +112,8 @@ static void check_number(Lower *lw, const AstSetting *setting, const SettingRow 
     }
     if (good && number < row->least) {
         LW_REPORT(lw, VALUE_RANGE, expr->place, what,
-                  arena_format(lw->arena, "at least %g", row->least), val_describe(lw, value));
+                  arena_format(lw->arena, "at least %s", number_text(row->least, 6).text),
+                  val_describe(lw, value));
     }
     if (good && strcmp(row->word, "ema") == 0 && number >= 1) {
         LW_REPORT(lw, VALUE_RANGE, expr->place, what, "below 1", val_describe(lw, value));
@@ -262,8 +265,9 @@ static void record_train(Lower *lw) {
         } else if (row->kind != SET_OTHER) {
             Val value = lower_constant_expr(lw, expr);
             record(lw, row->word,
-                   value.kind == VAL_INT ? arena_format(lw->arena, "%lld", (long long)value.as.i)
-                                         : arena_format(lw->arena, "%.17g", value.as.f));
+                   value.kind == VAL_INT
+                       ? arena_format(lw->arena, "%lld", (long long)value.as.i)
+                       : arena_format(lw->arena, "%s", number_shortest(value.as.f).text));
         } else if (strcmp(row->word, "freeze") != 0) {
             const AstExpr *shown = setting->over_value ? setting->over_value : expr;
             optimizers = arena_format(lw->arena, "%s%s%s", optimizers, optimizers[0] ? "; " : "",

@@ -1,6 +1,8 @@
 /* Optimisers: reading an optimizer line, and instantiating its body for one parameter. */
 #include "frontend/lower.h"
 
+#include "ir/base/number.h"
+
 #include <string.h>
 
 /* -- reading */
@@ -81,7 +83,8 @@ Val val_settled(Lower *lw, Val value) {
     if (value.setting == NULL || value.kind != VAL_FLOAT || lw->fs == NULL || lw->init_path) {
         return value;
     }
-    const char *key = arena_format(lw->arena, "%s=%.17g", value.setting, value.as.f);
+    const char *key =
+        arena_format(lw->arena, "%s=%s", value.setting, number_shortest(value.as.f).text);
     Value *settled = map_get(&lw->fs->scalars, key);
     if (settled == NULL) {
         Place place = value.place;

@@ -2,8 +2,9 @@
  * axis function, and what is skipped after a syntax error. Also the actions of lexer.l. */
 #include "frontend/scan.h"
 
+#include "ir/base/number.h"
+
 #include <errno.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,12 +111,7 @@ int scan_int(Parse *parse, DL_STYPE *value, Place place, const char *text) {
 }
 
 int scan_float(Parse *parse, DL_STYPE *value, Place place, const char *text) {
-    /* The program around us may have set a locale whose numbers have a comma. */
-    locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    value->number = plain ? strtod_l(text, NULL, plain) : strtod(text, NULL);
-    if (plain) {
-        freelocale(plain);
-    }
+    value->number = number_scan(text, NULL);
     if (value->number > 1.7976931348623157e308) {
         scan_report(parse, DIAG_NUMBER_RANGE, place, text, NULL);
         value->number = 0;

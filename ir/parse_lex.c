@@ -1,22 +1,15 @@
 /* The small readers of the IR text parser: words, strings, numbers, sizes, types. */
 #include "ir/parse_internal.h"
 
-#include <ctype.h>
+#include "ir/base/ascii.h"
+#include "ir/base/number.h"
+
 #include <errno.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
 static bool is_word_start(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
-static bool is_word_char(char c) {
-    return is_word_start(c) || is_digit(c);
+    return ascii_is_letter(c) || c == '_';
 }
 
 /* Moves the cursor, counting the lines passed over. */
@@ -68,7 +61,7 @@ Place parse_place(const Parser *p, Mark from) {
 static Place token_place(Parser *p, const char **out_end) {
     Mark mark = parse_mark(p);
     const char *end = p->at;
-    while (end < p->end && is_word_char(*end)) {
+    while (end < p->end && ascii_is_word(*end)) {
         end++;
     }
     if (end == p->at && end < p->end) {
@@ -85,10 +78,10 @@ bool parse_expected(Parser *p, const char *what) {
     Place place = token_place(p, &end);
     const char *found = "the end of the text";
     if (p->at < p->end) {
-        unsigned char c = (unsigned char)*p->at;
         int length = end - p->at > 40 ? 40 : (int)(end - p->at);
-        found = isprint(c) ? arena_format(&p->context->arena, "'%.*s'", length, p->at)
-                           : arena_format(&p->context->arena, "byte 0x%02x", c);
+        found = ascii_is_print(*p->at)
+                    ? arena_format(&p->context->arena, "'%.*s'", length, p->at)
+                    : arena_format(&p->context->arena, "byte 0x%02x", (unsigned char)*p->at);
     }
     diag_report(&p->context->diags, DIAG_IR_SYNTAX, place, what, found);
     return false;
@@ -125,7 +118,7 @@ const char *parse_word(Parser *p, const char *what) {
         return NULL;
     }
     const char *start = p->at;
-    while (is_word_char(*p->at)) {
+    while (ascii_is_word(*p->at)) {
         p->at++;
     }
     const char *copy = arena_strndup(&p->context->arena, start, (size_t)(p->at - start));
@@ -134,7 +127,7 @@ const char *parse_word(Parser *p, const char *what) {
 
 bool parse_keyword(Parser *p, const char *word) {
     size_t length = strlen(word);
-    if (parse_at(p, word) && !is_word_char(p->at[length])) {
+    if (parse_at(p, word) && !ascii_is_word(p->at[length])) {
         p->at += length;
         return true;
     }
@@ -142,7 +135,7 @@ bool parse_keyword(Parser *p, const char *word) {
 }
 
 static int hex_digit(char c) {
-    return is_digit(c)            ? c - '0'
+    return ascii_is_digit(c)      ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
            : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                   : -1;
@@ -213,7 +206,7 @@ static bool bad_number(Parser *p, Mark mark, const char *text) {
 bool parse_int(Parser *p, int64_t *out) {
     Mark mark = parse_mark(p);
     const char *at = p->at + (*p->at == '-' ? 1 : 0);
-    if (!is_digit(*at)) {
+    if (!ascii_is_digit(*at)) {
         return parse_expected(p, "an integer");
     }
     errno = 0;
@@ -227,40 +220,20 @@ bool parse_int(Parser *p, int64_t *out) {
     return true;
 }
 
-/* strtod reads the locale's decimal point; the text always has '.'. */
-static bool read_decimal(const char *start, size_t length, double *out) {
-    char buffer[512];
-    const char *point = localeconv()->decimal_point;
-    size_t used = 0;
-    for (size_t i = 0; i < length; i++) {
-        const char *piece = start[i] == '.' ? point : &start[i];
-        size_t n = start[i] == '.' ? strlen(point) : 1;
-        if (used + n >= sizeof(buffer)) {
-            return false;
-        }
-        memcpy(buffer + used, piece, n);
-        used += n;
-    }
-    buffer[used] = '\0';
-    char *end = NULL;
-    *out = strtod(buffer, &end);
-    return used > 0 && *end == '\0';
-}
-
 bool parse_double(Parser *p, double *out) {
     Mark mark = parse_mark(p);
     const char *at = p->at;
-    while (is_word_char(*at) || *at == '.' ||
+    while (ascii_is_word(*at) || *at == '.' ||
            ((*at == '-' || *at == '+') && (at == p->at || at[-1] == 'e' || at[-1] == 'E'))) {
         at++;
     }
     char first = p->at[*p->at == '-' ? 1 : 0];
-    if (at == p->at || (!is_digit(first) && first != 'i' && first != 'n')) {
+    if (at == p->at || (!ascii_is_digit(first) && first != 'i' && first != 'n')) {
         return parse_expected(p, "a number");
     }
     const char *start = p->at;
     p->at = at;
-    if (!read_decimal(start, (size_t)(at - start), out)) {
+    if (!number_parse(start, (size_t)(at - start), out)) {
         return bad_number(p, mark, "malformed number");
     }
     return true;
@@ -341,7 +314,7 @@ bool parse_value_number(Parser *p, int32_t *out) {
         return false;
     }
     Mark mark = {.at = p->at, .line = p->line, .column = column_here(p)};
-    if (!is_digit(*p->at)) {
+    if (!ascii_is_digit(*p->at)) {
         return parse_expected(p, "the number of a value");
     }
     int64_t number = 0;

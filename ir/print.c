@@ -3,7 +3,8 @@
  * text. */
 #include "ir/text.h"
 
-#include <ctype.h>
+#include "ir/base/ascii.h"
+
 #include <string.h>
 
 /* Bytes above 0x7f pass: texts are UTF-8. */
@@ -29,9 +30,9 @@ static void print_quoted(const char *text, Str *out) {
 
 /* A plain word where the text is one, else quoted. */
 static void print_word(const char *text, Str *out) {
-    bool plain = isalpha((unsigned char)text[0]) || text[0] == '_';
+    bool plain = text[0] != '\0' && !ascii_is_digit(text[0]);
     for (const char *p = text; *p != '\0' && plain; p++) {
-        plain = (*p & 0x80) == 0 && (isalnum((unsigned char)*p) || *p == '_');
+        plain = ascii_is_word(*p);
     }
     if (plain) {
         str_add(out, text);

@@ -6,6 +6,8 @@
  * train block, and estimates lifetimes in the order in which kernels run. */
 #include "passes/pass.h"
 
+#include "ir/base/number.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -315,10 +317,10 @@ static void record(Remat *r, double before, double after, int32_t count, double 
     Context *context = r->pass->context;
     Map *settings = &r->func->module->settings;
     const char *known = map_get(settings, "remat");
-    const char *text =
-        context_internf(context, "%s%s%s: %.0f bytes before, %.0f after, %d kernels run again%s",
-                        known ? known : "", known ? "; " : "", r->func->name, before, after,
-                        (int)count, after > limit ? ", over the limit" : "");
+    const char *text = context_internf(
+        context, "%s%s%s: %s bytes before, %s after, %d kernels run again%s", known ? known : "",
+        known ? "; " : "", r->func->name, number_fixed(before, 0).text, number_fixed(after, 0).text,
+        (int)count, after > limit ? ", over the limit" : "");
     map_set(settings, "remat", (void *)text);
 }
 

@@ -3,6 +3,8 @@
  * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
  * happened before something is stored, and the run's numbers at its end. */
 #include "runtime/session.h"
+
+#include "ir/base/number.h"
 #include "runtime/tensor.h"
 #include "runtime/trace.h"
 
@@ -331,8 +333,9 @@ static dlc_status show_run(Walk *walk, int32_t i, const uint8_t *data) {
     }
     size_t at = 0;
     for (int64_t e = 0; e < shown && at < sizeof(values); e++) {
-        int used = snprintf(values + at, sizeof(values) - at, "%s%g", e ? ", " : "",
-                            element_double(first + e * width, command->type.dtype));
+        int used =
+            snprintf(values + at, sizeof(values) - at, "%s%s", e ? ", " : "",
+                     number_text(element_double(first + e * width, command->type.dtype), 6).text);
         at += used > 0 ? (size_t)used : 0;
     }
     context_log(context, DLC_LOG_SHOW, "%s: %s%s = %s%s", plan_text(layout->file, command->text),

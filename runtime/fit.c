@@ -2,21 +2,13 @@
  * parts until one fits, by the routine that lays it out when it runs. */
 #include "runtime/data_api.h"
 
+#include "ir/base/number.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
 /* Kept free of what the device has: recorded steps, kernels' scratch for more blocks, fragments. */
 enum { RESERVE_SHARE = 32, LIBRARY_WORKSPACE = 32 << 20 };
-
-static void amount(double bytes, char out[32]) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    int unit = 0;
-    while (bytes >= 1024 && unit < 4) {
-        bytes /= 1024;
-        unit++;
-    }
-    snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.2f %s", bytes, units[unit]);
-}
 
 static int32_t parts_dim(const dlc_session *session) {
     const char *name = plan_setting(session->file, "parts_dim");
@@ -80,20 +72,19 @@ static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int3
 }
 
 static dlc_status too_large(dlc_session *session, const dlc_fit *fit, int32_t parts_at) {
-    char needed[32], limit[32];
-    amount((double)fit->needed_bytes, needed);
-    amount((double)fit->limit_bytes, limit);
+    NumberText needed = number_amount((double)fit->needed_bytes);
+    NumberText limit = number_amount((double)fit->limit_bytes);
     if (parts_at < 0) {
         return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
                             "a step of %" PRId64 " rows needs %s of %s, and this plan cannot "
                             "compute it in parts: compile with dlc --accumulate",
-                            fit->batch, needed, limit);
+                            fit->batch, needed.text, limit.text);
     }
     return context_fail(session->context, DLC_ERROR_LIMIT,
                         "a step of %" PRId64 " rows in %" PRId64 " parts still needs %s of %s; "
                         "smaller rows, a shorter type (precision bf16) or dlc --memory-limit "
                         "BYTES may help",
-                        fit->batch, fit->parts, needed, limit);
+                        fit->batch, fit->parts, needed.text, limit.text);
 }
 
 dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_bytes, dlc_fit *out) {

@@ -2,6 +2,8 @@
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
+#include "ir/base/number.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 #include "runtime/session.h"
 
 #include "ir/base/checked.h"
+#include "ir/base/number.h"
 #include "runtime/tensor.h"
 
 #include <inttypes.h>
@@ -10,21 +11,9 @@
 
 /* -- Between host and device -- */
 
-static void amount(int64_t bytes, char out[32]) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double value = (double)bytes;
-    int unit = 0;
-    while (value >= 1024 && unit < 4) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-}
-
 /* "(parameters 1.2 GiB, …); what helps": for messages when memory runs out. */
 static void memory_help(const dlc_session *session, char *out, size_t n_out) {
     int64_t parameters = 0, slots = 0, inputs = 0;
-    char a[32], b[32], c[32], d[32];
     for (int64_t i = 0; session->variables && i < session->n_variables; i++) {
         const Variable *variable = &session->variables[i];
         int64_t bytes = variable->data ? layout_round(variable->bytes) : 0;
@@ -36,16 +25,13 @@ static void memory_help(const dlc_session *session, char *out, size_t n_out) {
             inputs += entry->inputs[i].data ? layout_round(entry->inputs[i].capacity) : 0;
         }
     }
-    amount(parameters, a);
-    amount(slots, b);
-    amount(inputs, c);
-    amount(session->arena_bytes, d);
     snprintf(out, n_out,
              " (held: parameters %s, optimiser state %s, inputs %s, arena %s); dlrun train --batch "
              "auto computes a step in parts that fit, dlc --memory-limit BYTES keeps less, "
              "precision bf16 makes values shorter, a smaller batch needs less, and so does "
              "ending what else runs there",
-             a, b, c, d);
+             number_amount((double)parameters).text, number_amount((double)slots).text,
+             number_amount((double)inputs).text, number_amount((double)session->arena_bytes).text);
 }
 
 dlc_status session_device_fail(dlc_session *session, dlc_status status) {
@@ -101,12 +87,11 @@ dlc_status session_host(dlc_session *session, const void *at, int64_t bytes, con
 
 static dlc_status no_memory(dlc_session *session, const char *what, int64_t bytes) {
     const char *why = session->device->error;
-    char needed[32], help[512];
-    amount(bytes, needed);
+    char help[512];
     memory_help(session, help, sizeof(help));
-    return context_fail(session->context, DLC_ERROR_OUT_OF_MEMORY,
-                        "out of memory: %s needs %s on %s%s%s%s", what, needed, session->ops->name,
-                        *why ? ": " : "", why, help);
+    return context_fail(
+        session->context, DLC_ERROR_OUT_OF_MEMORY, "out of memory: %s needs %s on %s%s%s%s", what,
+        number_amount((double)bytes).text, session->ops->name, *why ? ": " : "", why, help);
 }
 
 /* -- Variables and inputs -- */

@@ -2,6 +2,8 @@
  * on the host's clock; a host device has done its work when a call returns. */
 #include "runtime/trace.h"
 
+#include "ir/base/number.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,8 +46,9 @@ static void lane_name(FILE *file, int lane, const char *name) {
 static void span_begin(const Trace *trace, const char *name, int lane, double start, double end) {
     fputs(",\n{\"name\": \"", trace->file);
     text_write(trace->file, name);
-    fprintf(trace->file, "\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %.3f, \"dur\": %.3f",
-            lane, 1e6 * (start - trace->origin), end > start ? 1e6 * (end - start) : 0.0);
+    fprintf(trace->file, "\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %s, \"dur\": %s",
+            lane, number_fixed(1e6 * (start - trace->origin), 3).text,
+            number_fixed(end > start ? 1e6 * (end - start) : 0.0, 3).text);
 }
 
 dlc_status trace_open(dlc_session *session, const char *path) {

@@ -2,6 +2,7 @@
  * 8259). */
 #include "ir/base/json.h"
 #include "ir/base/memory.h"
+#include "ir/base/number.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -269,7 +270,7 @@ static bool read_number(Reader *reader, JsonNode *node) {
             return false;
         }
     }
-    if (!double_parse(start, (size_t)(reader->at - start), &node->number)) {
+    if (!number_parse(start, (size_t)(reader->at - start), &node->number)) {
         return reader_fail(reader, start, "a number of reasonable length");
     }
     int64_t value = 0; /* built negative, whose range is the larger */

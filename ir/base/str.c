@@ -1,12 +1,9 @@
-/* Text buffers with a sticky failure flag, number text independent of the locale, and the stable
- * hash (str.h). */
+/* Text buffers with a sticky failure flag, and the stable hash (str.h). */
 #include "ir/base/str.h"
 #include "ir/base/memory.h"
+#include "ir/base/number.h"
 
-#include <locale.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 void str_init(Str *str, const dlc_allocator *allocator) {
@@ -104,54 +101,10 @@ const char *str_text(const Str *str) {
     return str->text ? str->text : "";
 }
 
-bool double_parse(const char *text, size_t length, double *out) {
-    char small[128];
-    if (length == 0 || length >= sizeof(small)) {
-        return false;
-    }
-    memcpy(small, text, length);
-    small[length] = '\0';
-    locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!c_locale) {
-        return false;
-    }
-    char *end;
-    double value = strtod_l(small, &end, c_locale);
-    freelocale(c_locale);
-    if (end != small + length || small[0] == ' ' || (small[0] >= '\t' && small[0] <= '\r')) {
-        return false;
-    }
-    *out = value;
-    return true;
-}
-
 void str_add_double(Str *str, double value) {
-    if (isnan(value)) {
-        str_add(str, "nan");
-        return;
-    }
-    if (isinf(value)) {
-        str_add(str, value < 0 ? "-inf" : "inf");
-        return;
-    }
-    locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!c_locale) {
-        str->failed = true;
-        return;
-    }
-    locale_t before = uselocale(c_locale);
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, value);
-        double back = strtod(text, NULL);
-        if (memcmp(&back, &value, sizeof(back)) == 0) {
-            break;
-        }
-    }
-    uselocale(before);
-    freelocale(c_locale);
-    str_add(str, text);
-    if (!strpbrk(text, ".e")) {
+    NumberText number = number_shortest(value);
+    str_add(str, number.text);
+    if (!strpbrk(number.text, ".en")) {
         str_add(str, ".0");
     }
 }

@@ -27,10 +27,6 @@ void str_vaddf(Str *str, const char *format, va_list args);
 void str_add_double(Str *str, double value);
 const char *str_text(const Str *str); /* "" when empty */
 
-/* Reads all `length` bytes as one double (decimal, hex float, inf, nan) in the C locale; false when
- * they are anything else. No NUL needed; at most 127 bytes. */
-bool double_parse(const char *text, size_t length, double *out);
-
 /* 64-bit hash of bytes, stable over machines and versions (used for kernel identity, RNG sites). */
 uint64_t hash_bytes(const void *bytes, size_t length, uint64_t seed);
 /* Edit distance for "did you mean"; at most `limit`, else limit + 1. */

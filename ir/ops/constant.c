@@ -1,5 +1,8 @@
 /* Constants: constant, literal, size, iota. */
 #include "ir/ops/rule.h"
+
+#include "ir/base/number.h"
+
 #include <math.h>
 
 bool shape_constant(Context *context, Op *op, OpProblem *problem) {
@@ -8,8 +11,8 @@ bool shape_constant(Context *context, Op *op, OpProblem *problem) {
     DType dtype = (DType)op_int(op, "dtype");
     double value = op_float(op, "value");
     if (!dtype_is_float(dtype) && (value != trunc(value) || fabs(value) > 9007199254740992.0)) {
-        return op_problem(context, problem, "constant: %g is not exact in %s", value,
-                          dtype_name(dtype));
+        return op_problem(context, problem, "constant: %s is not exact in %s",
+                          number_text(value, 17).text, dtype_name(dtype));
     }
     return rule_result(context, op, 0, dtype, rank, shape, problem);
 }

@@ -1,7 +1,6 @@
 /* See driver.h. */
 #include "runtime/cuda/driver.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>

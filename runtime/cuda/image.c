@@ -1,7 +1,8 @@
 /* See image.h. */
 #include "runtime/cuda/image.h"
 
-#include <ctype.h>
+#include "ir/base/ascii.h"
+
 #include <stdio.h>
 
 enum {
@@ -53,12 +54,11 @@ static bool table_ok(const Check *check, uint64_t offset, uint64_t count, size_t
 
 static bool name_ok(const char *name) {
     size_t length = strnlen(name, CUDA_NAME_BYTES);
-    if (length == 0 || length == CUDA_NAME_BYTES || isdigit((unsigned char)name[0])) {
+    if (length == 0 || length == CUDA_NAME_BYTES || ascii_is_digit(name[0])) {
         return false;
     }
     for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)name[i];
-        if (c >= 128 || (!isalnum(c) && c != '_')) {
+        if (!ascii_is_word(name[i])) {
             return false;
         }
     }

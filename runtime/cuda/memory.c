@@ -2,6 +2,8 @@
  * and fills, kernels' scratch. */
 #include "runtime/cuda/internal.h"
 
+#include "ir/base/number.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -28,30 +30,19 @@ static CudaAddress address_of(const void *memory) {
     return (CudaAddress)(uintptr_t)memory;
 }
 
-static void size_text(double bytes, char *out, size_t n_out) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    int unit = 0;
-    while (bytes >= 1024 && unit < 4) {
-        bytes /= 1024;
-        unit++;
-    }
-    snprintf(out, n_out, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-}
-
 /* Says how much was asked and what there is; the session adds what helps. */
 static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t bytes) {
-    char asked[32], free_text[32] = "?", total_text[32] = "?", ours[32];
+    NumberText available = {.text = "?"}, total = {.text = "?"};
     size_t free_bytes = 0, total_bytes = 0;
     if (device->driver.memory_info(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
-        size_text((double)free_bytes, free_text, sizeof(free_text));
-        size_text((double)total_bytes, total_text, sizeof(total_text));
+        available = number_amount((double)free_bytes);
+        total = number_amount((double)total_bytes);
     }
-    size_text((double)bytes, asked, sizeof(asked));
-    size_text((double)device->allocated_bytes, ours, sizeof(ours));
     return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY,
                      "out of GPU memory: %s more are asked for%s%s; %s of %s's %s are free and %s "
                      "are in use here",
-                     asked, *what ? " for " : "", what, free_text, device->name, total_text, ours);
+                     number_amount((double)bytes).text, *what ? " for " : "", what, available.text,
+                     device->name, total.text, number_amount((double)device->allocated_bytes).text);
 }
 
 static dlc_status memory_take(CudaDevice *device, const char *what, size_t bytes,

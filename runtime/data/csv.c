@@ -1,10 +1,10 @@
 /* CSV with a header line and numbers below it (RFC 4180: quoted cells, doubled quotes, LF or CRLF).
  * A column is one i64 array when all its values are whole, else f64; columns x[0], x[1], … (or x.0,
  * x.1, …) in order make one array x of rank 2. */
-#include "ir/base/str.h"
+#include "ir/base/ascii.h"
+#include "ir/base/number.h"
 #include "runtime/data/arrays.h"
 
-#include <ctype.h>
 #include <string.h>
 
 enum { MAX_COLUMNS = 16384, MAX_NAME = 255, MAX_CELL = 120 };
@@ -110,7 +110,7 @@ static dlc_status read_cell(CsvReader *reader, CsvCell *cell) {
     if (!end_of_line(reader)) {
         return data_fail_line(&reader->input, reader->cell_line,
                               "expected ',' or the line's end after a quoted cell, found '%c'",
-                              isprint((unsigned char)*reader->at) ? *reader->at : '?');
+                              ascii_is_print(*reader->at) ? *reader->at : '?');
     }
     cell->last = true;
     skip_line_end(reader);
@@ -141,7 +141,7 @@ static bool split_index(const char *name, size_t *out_base, int64_t *out_index, 
     size_t length = strlen(name);
     *out_bracket = length > 0 && name[length - 1] == ']';
     size_t end = *out_bracket ? length - 1 : length, start = end;
-    while (start > 0 && isdigit((unsigned char)name[start - 1])) {
+    while (start > 0 && ascii_is_digit(name[start - 1])) {
         start--;
     }
     if (start == end || start < 2 || end - start > 6 ||
@@ -294,7 +294,7 @@ static dlc_status store_cell(CsvReader *reader, CsvTable *table, const CsvCell *
         return DLC_OK;
     }
     bool hex = memchr(cell->text, 'x', cell->length) || memchr(cell->text, 'X', cell->length);
-    if (hex || cell->length > MAX_CELL || !double_parse(cell->text, cell->length, &value)) {
+    if (hex || cell->length > MAX_CELL || !number_parse(cell->text, cell->length, &value)) {
         const DataArray *array = &reader->input.arrays->items[table->group_of[column]];
         return data_fail_line(&reader->input, reader->cell_line,
                               "column %d ('%.60s'): expected a number, found %s%.*s%s",

@@ -1,8 +1,8 @@
 /* Datasets over the arrays of one or several files (dataset.h). */
 #include "runtime/data/dataset.h"
+#include "ir/base/ascii.h"
 #include "ir/base/memory.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -226,7 +226,7 @@ static dlc_status open_part(Dataset *dataset, const char *part, const DataOption
     const char *equals = strchr(part, '='), *path = part;
     bool named = equals && equals > part && access(part, F_OK) != 0;
     for (const char *c = part; named && c < equals; c++) {
-        named = isalnum((unsigned char)*c) || *c == '_' || *c == '.';
+        named = ascii_is_word(*c) || *c == '.';
     }
     DataArrays *arrays = &dataset->files[dataset->n_files++];
     data_arrays_init(arrays, dataset->allocator);

@@ -4,6 +4,7 @@
 #include "ir/base/context.h"
 #include "ir/base/file.h"
 #include "ir/base/json.h"
+#include "ir/base/number.h"
 #include "ir/base/pack.h"
 #include "ir/base/program.h"
 
@@ -213,10 +214,10 @@ static void test_str(void **state) {
     assert_int_equal(edit_distance("kitten", "sitting", 2), 3);
     assert_int_equal(edit_distance("", "ab", 3), 2);
     double value;
-    assert_true(double_parse("1e3xx", 3, &value) && value == 1000);
-    assert_false(double_parse("1e3x", 4, &value));
-    assert_false(double_parse(" 1", 2, &value));
-    assert_false(double_parse("", 0, &value));
+    assert_true(number_parse("1e3xx", 3, &value) && value == 1000);
+    assert_false(number_parse("1e3x", 4, &value));
+    assert_false(number_parse(" 1", 2, &value));
+    assert_false(number_parse("", 0, &value));
 }
 
 /* These values are part of the plan format: they must never change. */
