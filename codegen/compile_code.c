@@ -3,15 +3,14 @@
 #include "codegen/compile_driver.h"
 #include "codegen/compile_manifest.h"
 #include "codegen/schedule.h"
+#include "ir/base/cores.h"
 #include "runtime/kernel_abi.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static int thread_count(const Driver *d) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return d->options->threads > 0 ? d->options->threads : cores > 0 ? (int)cores : 1;
+    return d->options->threads > 0 ? d->options->threads : cores_usable();
 }
 
 /* The text of the line at "name:line:column", where the program's own text has it. */

@@ -1,4 +1,5 @@
 /* Times an entry, on inputs that bench_inputs.c brings where none are set. */
+#include "runtime/border.h"
 #include "runtime/session.h"
 
 #include <stdlib.h>
@@ -20,6 +21,9 @@ static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_ben
     int64_t warmup = options->warmup > 0 ? options->warmup : 3;
     double limit = options->seconds > 0 ? options->seconds : 2;
     for (int64_t i = 0; i < warmup; i++) {
+        if (context_cancelled(session->context)) {
+            return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+        }
         dlc_status status = run_whole(session, entry);
         if (status != DLC_OK) {
             return status;
@@ -47,13 +51,18 @@ static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_ben
 
 dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_options *options,
                      dlc_bench_result *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     dlc_bench_options given;
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (!options_read(&given, sizeof(given), options) || !out || out->struct_size != sizeof(*out)) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    if (!border_options(session->context, "dlc_bench_options", &given, sizeof(given), options) ||
+        !border_result(session->context, "dlc_bench_result", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     bool fresh = session->n_variables > 0 && !session->variables[0].data;
     dlc_status status = DLC_OK;
@@ -69,14 +78,15 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
     if (status == DLC_OK) {
         status = bench_inputs(session, entry, given.data);
     }
+    if (status != DLC_OK) {
+        return status;
+    }
     double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));
     if (!times) {
         return context_out_of_memory(session->context);
     }
     int64_t n = 0;
-    if (status == DLC_OK) {
-        status = measure(session, entry, &given, times, &n);
-    }
+    status = measure(session, entry, &given, times, &n);
     if (status == DLC_OK) {
         qsort(times, (size_t)n, sizeof(*times), double_compare);
         int32_t batch = plan_batch_dim(session->file, session->tables);
@@ -84,8 +94,7 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
         if (session->ops->peak) {
             session->ops->peak(session->device, &peak_flops, &peak_bytes);
         }
-        *out = (dlc_bench_result){
-            .struct_size = sizeof(*out),
+        dlc_bench_result result = {
             .repeats = n,
             .median = times[n / 2],
             .p10 = times[n / 10],
@@ -96,6 +105,7 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
             .peak_flops = peak_flops,
             .peak_bytes = peak_bytes,
         };
+        border_result_write(out, &result, sizeof(result));
     }
     memory_free(&session->context->allocator, times);
     return status;

@@ -104,7 +104,7 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const cha
     }
     context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: %s", session->file->name,
                 ops->name, why);
-    dlc_plan_destroy(session->plan);
+    plan_release(session->plan);
     session->plan = renewed;
     session->file = &renewed->file;
     return DLC_OK;
@@ -229,7 +229,7 @@ static dlc_status parts_compile(dlc_session *session) {
     session->module = NULL;
     session->device = NULL;
     session->ops = NULL;
-    dlc_plan_destroy(session->plan);
+    plan_release(session->plan);
     session->plan = renewed;
     session->file = &renewed->file;
     return DLC_OK;

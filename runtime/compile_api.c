@@ -1,6 +1,7 @@
 /* The public compile calls: opens libdlc-compile at the first of them and passes on. */
+#include "runtime/border.h"
 #include "runtime/compile_abi.h"
-#include "runtime/context.h"
+#include "runtime/session.h"
 
 #include "ir/base/file.h"
 
@@ -119,18 +120,44 @@ static dlc_status plan_take(dlc_context *context, const dlc_compile_options *opt
         options->on_text(options->user, options->emit, text ? text : dlc_plan_manifest(plan));
     }
     dlc_text_free(context, text);
-    dlc_plan_destroy(plan);
+    plan_release(plan);
     return status;
+}
+
+static dlc_status options_check(dlc_context *context, const char *text, size_t length,
+                                const dlc_compile_options *options) {
+    if (!text && length > 0) {
+        return border_missing(context, "text");
+    }
+    if ((!options->defines && options->n_defines > 0) ||
+        (!options->targets && options->n_targets > 0)) {
+        return border_missing(context, options->n_defines > 0 && !options->defines
+                                           ? "dlc_compile_options.defines"
+                                           : "dlc_compile_options.targets");
+    }
+    for (size_t i = 0; i < options->n_defines; i++) {
+        if (!options->defines[i].name || !options->defines[i].value) {
+            return border_missing(context, "a define's name or value");
+        }
+    }
+    for (size_t i = 0; i < options->n_targets; i++) {
+        if (!options->targets[i]) {
+            return border_missing(context, "a target");
+        }
+    }
+    return DLC_OK;
 }
 
 dlc_status dlc_compile(dlc_context *context, const char *text, size_t length,
                        const dlc_compile_options *options, dlc_plan **out) {
-    if (!context || (!text && length > 0)) {
+    BORDER_CALL(context);
+    dlc_compile_options given;
+    if (!border_options(context, "dlc_compile_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    dlc_compile_options given;
-    if (!options_read(&given, sizeof(given), options)) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    dlc_status checked = options_check(context, text, length, &given);
+    if (checked != DLC_OK) {
+        return checked;
     }
     if (!out && !given.emit && !(given.flags & DLC_COMPILE_CHECK)) {
         return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "nowhere to put the plan");
@@ -148,12 +175,13 @@ dlc_status dlc_compile(dlc_context *context, const char *text, size_t length,
 
 dlc_status dlc_compile_file(dlc_context *context, const char *path,
                             const dlc_compile_options *options, dlc_plan **out) {
-    if (!context || !path) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if (!path) {
+        return border_missing(context, "path");
     }
     dlc_compile_options given;
-    if (!options_read(&given, sizeof(given), options)) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    if (!border_options(context, "dlc_compile_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     given.struct_size = sizeof(given);
     given.source_name = given.source_name ? given.source_name : path;
@@ -180,8 +208,9 @@ dlc_status plan_retarget(dlc_context *context, const char *ir, const char *targe
 
 static dlc_status text_call(dlc_context *context, const char *text, size_t length, const char *name,
                             bool format, char **out_text) {
-    if (!context || !text || !out_text) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if ((!text && (length > 0 || !format)) || !out_text) {
+        return border_missing(context, !out_text ? "out_text" : format ? "text" : "topic");
     }
     dlc_status status = module_open(context);
     if (status != DLC_OK) {
@@ -189,7 +218,7 @@ static dlc_status text_call(dlc_context *context, const char *text, size_t lengt
     }
     dlc_compile_options options = {.struct_size = sizeof(options)};
     CompileCall call;
-    call_init(context, &call, &options, text, length, name);
+    call_init(context, &call, &options, text ? text : "", length, name);
     const CompileModule *module = context->compile_module;
     status = format ? module->format(&call) : module->explain(&call);
     status = call_finish(context, &call, status);
@@ -209,22 +238,24 @@ dlc_status dlc_explain(dlc_context *context, const char *topic, char **out_text)
 }
 
 void dlc_text_free(dlc_context *context, char *text) {
-    memory_free(&context->allocator, text);
+    if (context) {
+        memory_free(&context->allocator, text);
+    }
 }
 
 const char *dlc_diagnostics_text(const dlc_context *context, int color) {
-    const char *text = context->diagnostics[color ? 1 : 0];
+    const char *text = context ? context->diagnostics[color ? 1 : 0] : NULL;
     return text ? text : "";
 }
 
 const char *dlc_diagnostics_json(const dlc_context *context) {
-    return context->diagnostics[2] ? context->diagnostics[2] : "";
+    return context && context->diagnostics[2] ? context->diagnostics[2] : "";
 }
 
 int dlc_error_count(const dlc_context *context) {
-    return context->n_errors;
+    return context ? context->n_errors : 0;
 }
 
 int dlc_warning_count(const dlc_context *context) {
-    return context->n_warnings;
+    return context ? context->n_warnings : 0;
 }

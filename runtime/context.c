@@ -1,5 +1,5 @@
 /* The context: hooks, memory through them, and the text of the last error. */
-#include "runtime/context.h"
+#include "runtime/border.h"
 
 #include "ir/base/checked.h"
 
@@ -68,25 +68,6 @@ char *memory_strdup(const dlc_allocator *allocator, const char *text) {
     return copy;
 }
 
-bool options_read(void *out, size_t out_size, const void *options) {
-    memset(out, 0, out_size);
-    if (!options) {
-        return true;
-    }
-    size_t given;
-    memcpy(&given, options, sizeof(given));
-    if (given < sizeof(given)) {
-        return false;
-    }
-    for (size_t i = out_size; i < given; i++) {
-        if (((const char *)options)[i] != 0) {
-            return false;
-        }
-    }
-    memcpy(out, options, given < out_size ? given : out_size);
-    return true;
-}
-
 double clock_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -95,7 +76,8 @@ double clock_seconds(void) {
 
 dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **out) {
     dlc_context_options given;
-    if (!out || !options_read(&given, sizeof(given), options)) {
+    dlc_context nobody; /* its error goes unread */
+    if (!out || !border_options(&nobody, "dlc_context_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     dlc_allocator allocator = {default_alloc, default_free, NULL};
@@ -118,18 +100,13 @@ dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **
     return DLC_OK;
 }
 
-void dlc_context_destroy(dlc_context *context) {
-    if (!context) {
-        return;
-    }
+void context_empty(dlc_context *context) {
     for (int i = 0; i < 3; i++) {
         memory_free(&context->allocator, context->diagnostics[i]);
     }
     if (context->compile_library) {
         dlclose(context->compile_library);
     }
-    dlc_allocator allocator = context->allocator;
-    memory_free(&allocator, context);
 }
 
 dlc_status context_fail(dlc_context *context, dlc_status status, const char *format, ...) {

@@ -7,12 +7,21 @@
 #include "ir/base/str.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
 enum { CONTEXT_ERROR_BYTES = 2048 };
 
 struct CompileModule;
+
+/* The first member of what is made from a context (border.h). */
+typedef struct ContextChild ContextChild;
+struct ContextChild {
+    ContextChild *next; /* of those to be ended */
+    void (*end)(ContextChild *child);
+    bool ends;
+};
 
 struct dlc_context {
     dlc_allocator allocator; /* complete: malloc and free when the user gave none */
@@ -25,6 +34,11 @@ struct dlc_context {
     int n_errors, n_warnings;
     void *compile_library;                      /* dlopen handle, or NULL */
     const struct CompileModule *compile_module; /* its one symbol */
+    atomic_uintptr_t inside;                    /* the thread that is in a call; 0: none */
+    int depth;                                  /* of its calls */
+    int64_t n_children;                         /* plans, sessions, datasets */
+    ContextChild *ending;                       /* ended when the call returns */
+    bool ended;                                 /* destroyed; freed with the last child */
 };
 
 /* Zeroed; NULL when memory runs out or count * size overflows. */
@@ -42,9 +56,8 @@ dlc_status context_out_of_memory(dlc_context *context);
 void context_log(dlc_context *context, dlc_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool context_cancelled(dlc_context *context);
-/* Copies an options struct of the caller's size over the zeroed `out`: fields that the caller's
- * version lacks stay zero. False: struct_size is missing or larger than ours with non-zero rest. */
-bool options_read(void *out, size_t out_size, const void *options);
+/* Frees what the context holds, not the context itself. */
+void context_empty(dlc_context *context);
 double clock_seconds(void); /* monotonic */
 
 #endif

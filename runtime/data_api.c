@@ -1,6 +1,8 @@
 /* The public face of datasets and tensor files, and the way from rows to inputs. */
 #include "runtime/data_api.h"
 
+#include "ir/base/checked.h"
+#include "runtime/border.h"
 #include "runtime/tensor.h"
 #include "runtime/trace.h"
 
@@ -9,14 +11,23 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static void dataset_end(ContextChild *child) {
+    dlc_dataset *dataset = (dlc_dataset *)child;
+    dlc_context *context = dataset->context;
+    dataset_close(&dataset->data);
+    memory_free(&context->allocator, dataset);
+    border_child_ended(context);
+}
+
 dlc_status dlc_dataset_open(dlc_context *context, const char *path,
                             const dlc_dataset_options *options, dlc_dataset **out) {
+    BORDER_CALL(context);
     dlc_dataset_options given;
-    if (!context || !path || !out) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    if (!path || !out) {
+        return border_missing(context, !path ? "path" : "out");
     }
-    if (!options_read(&given, sizeof(given), options)) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    if (!border_options(context, "dlc_dataset_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     dlc_dataset *dataset = memory_new(&context->allocator, 1, sizeof(*dataset));
     if (!dataset) {
@@ -35,6 +46,7 @@ dlc_status dlc_dataset_open(dlc_context *context, const char *path,
         memory_free(&context->allocator, dataset);
         return context_fail(context, status, "%s", message);
     }
+    border_child_begin(context, &dataset->child, dataset_end);
     *out = dataset;
     return DLC_OK;
 }
@@ -42,8 +54,9 @@ dlc_status dlc_dataset_open(dlc_context *context, const char *path,
 dlc_status dlc_dataset_from_tensors(dlc_context *context, const char *const *names,
                                     const DLTensor *const *tensors, size_t count,
                                     dlc_dataset **out) {
-    if (!context || !out || (count > 0 && (!names || !tensors))) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if (!out || (count > 0 && (!names || !tensors))) {
+        return border_missing(context, !out ? "out" : !names ? "names" : "tensors");
     }
     dlc_dataset *dataset = memory_new(&context->allocator, 1, sizeof(*dataset));
     if (!dataset) {
@@ -51,10 +64,12 @@ dlc_status dlc_dataset_from_tensors(dlc_context *context, const char *const *nam
     }
     dataset->context = context;
     dataset_init(&dataset->data, &context->allocator);
+    border_child_begin(context, &dataset->child, dataset_end);
     dlc_status status = DLC_OK;
     for (size_t i = 0; status == DLC_OK && i < count; i++) {
         int32_t dtype;
-        status = tensor_check(context, names[i], tensors[i], &dtype);
+        status = names[i] ? tensor_check(context, names[i], tensors[i], &dtype)
+                          : border_missing(context, "a field's name");
         if (status != DLC_OK) {
             break;
         }
@@ -74,7 +89,7 @@ dlc_status dlc_dataset_from_tensors(dlc_context *context, const char *const *nam
         }
     }
     if (status != DLC_OK) {
-        dlc_dataset_destroy(dataset);
+        dataset_end(&dataset->child);
         return status;
     }
     *out = dataset;
@@ -83,21 +98,23 @@ dlc_status dlc_dataset_from_tensors(dlc_context *context, const char *const *nam
 
 void dlc_dataset_destroy(dlc_dataset *dataset) {
     if (dataset) {
-        dlc_context *context = dataset->context;
-        dataset_close(&dataset->data);
-        memory_free(&context->allocator, dataset);
+        border_child_end(dataset->context, &dataset->child);
     }
 }
 
 int64_t dlc_dataset_rows(const dlc_dataset *dataset) {
-    return dataset_rows(&dataset->data);
+    return dataset ? dataset_rows(&dataset->data) : 0;
 }
 
 size_t dlc_dataset_field_count(const dlc_dataset *dataset) {
-    return (size_t)dataset->data.n_fields;
+    return dataset ? (size_t)dataset->data.n_fields : 0;
 }
 
 dlc_status dlc_dataset_field(const dlc_dataset *dataset, size_t index, dlc_tensor_info *out) {
+    BORDER_CALL(dataset ? dataset->context : NULL);
+    if (!out) {
+        return border_missing(dataset->context, "out");
+    }
     if (index >= (size_t)dataset->data.n_fields) {
         return context_fail(dataset->context, DLC_ERROR_NOT_FOUND, "the data have no field %zu",
                             index);
@@ -117,17 +134,25 @@ dlc_status dlc_dataset_field(const dlc_dataset *dataset, size_t index, dlc_tenso
 
 dlc_status dlc_dataset_read(dlc_dataset *dataset, const char *name, const int64_t *rows,
                             int64_t count, void *out, size_t out_bytes) {
+    BORDER_CALL(dataset ? dataset->context : NULL);
     const DataField *field = name ? dataset_field(&dataset->data, name) : NULL;
-    if (!field || count < 0 || (count > 0 && (!rows || !out))) {
-        return context_fail(dataset->context,
-                            field ? DLC_ERROR_INVALID_ARGUMENT : DLC_ERROR_NOT_FOUND,
-                            "the data have no field '%s'", name ? name : "");
+    if (!field) {
+        return context_fail(dataset->context, DLC_ERROR_NOT_FOUND, "the data have no field '%s'",
+                            name ? name : "");
     }
-    int64_t width = plan_dtype_bytes((int32_t)field->dtype);
-    if ((int64_t)out_bytes != count * field->row_elements * width) {
-        return context_fail(dataset->context, DLC_ERROR_INVALID_ARGUMENT,
-                            "%" PRId64 " rows of '%s' are %" PRId64 " bytes, not %zu", count, name,
-                            count * field->row_elements * width, out_bytes);
+    if (count < 0 || (count > 0 && (!rows || !out))) {
+        return context_fail(dataset->context, DLC_ERROR_INVALID_ARGUMENT, "reading '%s': %s", name,
+                            count < 0 ? "a negative count"
+                            : rows    ? "out is NULL"
+                                      : "rows is NULL");
+    }
+    int64_t bytes = plan_dtype_bytes((int32_t)field->dtype);
+    if (!checked_mul(bytes, field->row_elements, &bytes) || !checked_mul(bytes, count, &bytes) ||
+        (uint64_t)bytes != out_bytes) {
+        return context_fail(
+            dataset->context, DLC_ERROR_INVALID_ARGUMENT,
+            "%" PRId64 " rows of '%s', each %" PRId64 " values of %s, are not %zu bytes", count,
+            name, field->row_elements, plan_dtype_name((int32_t)field->dtype), out_bytes);
     }
     char message[DATA_MESSAGE_BYTES] = "";
     dlc_status status = dataset_gather_rows(field, rows, count, out, field->dtype, 0, message);
@@ -254,18 +279,27 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
 
 dlc_status dlc_set_inputs(dlc_session *session, const char *name, dlc_dataset *dataset,
                           const int64_t *rows, int64_t count) {
+    BORDER_CALL(session ? session->context : NULL);
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (!dataset || count < 0 || (count > 0 && !rows)) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument");
+    if (!dataset || (count > 0 && !rows)) {
+        return border_missing(session->context, !dataset ? "dataset" : "rows");
+    }
+    if (count < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "%" PRId64 " rows are asked for", count);
     }
     return data_set_inputs(session, entry, &dataset->data, rows, count);
 }
 
 dlc_status dlc_session_bind_data(dlc_session *session, const char *name,
                                  const dlc_dataset *dataset) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!dataset) {
+        return border_missing(session->context, "dataset");
+    }
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
@@ -355,8 +389,9 @@ dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t ask
 /* -- Tensor files -- */
 
 dlc_status dlc_tensor_read(dlc_context *context, const char *path, DLManagedTensorVersioned **out) {
-    if (!context || !path || !out) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if (!path || !out) {
+        return border_missing(context, !path ? "path" : "out");
     }
     char file[4096];
     const char *colon = access(path, F_OK) == 0 ? NULL : strrchr(path, ':');
@@ -406,6 +441,10 @@ done:
 }
 
 dlc_status dlc_tensor_write(dlc_context *context, const char *path, const DLTensor *tensor) {
+    BORDER_CALL(context);
+    if (!path) {
+        return border_missing(context, "path");
+    }
     int32_t dtype;
     dlc_status status = tensor_check(context, path, tensor, &dtype);
     if (status != DLC_OK) {

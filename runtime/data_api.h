@@ -6,6 +6,7 @@
 #include "runtime/session.h"
 
 struct dlc_dataset {
+    ContextChild child;
     dlc_context *context;
     Dataset data;
 };

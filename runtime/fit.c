@@ -3,6 +3,7 @@
 #include "runtime/data_api.h"
 
 #include "ir/base/number.h"
+#include "runtime/border.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,15 +88,40 @@ static dlc_status too_large(dlc_session *session, const dlc_fit *fit, int32_t pa
                         fit->batch, fit->parts, needed.text, limit.text);
 }
 
+/* The least divisor of n above `than`; 0: none. Above the square root it is n by a lesser one. */
+static int64_t next_divisor(int64_t n, int64_t than) {
+    int64_t d = than + 1;
+    for (; d <= n / d; d++) {
+        if (n % d == 0) {
+            return d;
+        }
+    }
+    for (int64_t q = n / d; q > 0; q--) {
+        if (n % q == 0) {
+            return n / q;
+        }
+    }
+    return 0;
+}
+
 dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_bytes, dlc_fit *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     EntryState *entry = session_entry(session, "train");
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (!out || out->struct_size != sizeof(*out) || batch < 0 || limit_bytes < 0) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument");
+    if (!border_result(session->context, "dlc_fit", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
-    dlc_fit fit = {.struct_size = sizeof(fit), .limit_bytes = limit_of(session, limit_bytes)};
+    if (batch < 0 || limit_bytes < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "a batch of %" PRId64 " rows in %" PRId64 " bytes is asked for", batch,
+                            limit_bytes);
+    }
+    dlc_fit fit = {.limit_bytes = limit_of(session, limit_bytes)};
     dlc_status status = data_batch(session, entry, batch, &fit.batch);
     if (status != DLC_OK) {
         return status;
@@ -103,10 +129,10 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
     int32_t parts_at = parts_dim(session);
     int32_t batch_dim = plan_batch_dim(session->file, session->tables);
     bool fits = false;
-    for (int64_t parts = 1; parts <= fit.batch && !fits; parts++) {
+    for (int64_t parts = 1; parts > 0 && !fits; parts = next_divisor(fit.batch, parts)) {
         bool other = parts_at >= 0 && session->dims[parts_at] > 0 &&
                      session->dims[parts_at] != parts; /* bound before */
-        if (fit.batch % parts != 0 || other) {
+        if (other) {
             continue;
         }
         if (parts > 1 && parts_at < 0) {
@@ -120,7 +146,7 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
         }
         fits = fit.needed_bytes <= fit.limit_bytes;
     }
-    *out = fit;
+    border_result_write(out, &fit, sizeof(fit));
     if (!fits) {
         return too_large(session, &fit, parts_at);
     }

@@ -1,5 +1,6 @@
 /* Where a value that is not finite came from: the data, what was stored before, or a line of the
  * program. Run after a step failed, so it may take its time. */
+#include "ir/base/number.h"
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
@@ -168,8 +169,8 @@ dlc_status session_non_finite(dlc_session *session, EntryState *entry) {
     char where[1024] = "", what[64] = "state is";
     double loss = session_loss(session, entry);
     if (entry->record->purpose == PLAN_PURPOSE_TRAIN) {
-        snprintf(what, sizeof(what), "loss (%g), gradients or state are",
-                 isnan(loss) ? NAN : loss); /* without a sign */
+        snprintf(what, sizeof(what), "loss (%s), gradients or state are",
+                 number_text(loss, 6).text);
     }
     bool found = false, told = false;
     dlc_status status = find_in_inputs(session, entry, true, where, sizeof(where), &found);

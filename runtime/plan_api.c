@@ -4,6 +4,7 @@
 #include "runtime/tensor.h"
 
 #include "ir/base/checked.h"
+#include "runtime/border.h"
 #include "runtime/compile_abi.h"
 
 #include <inttypes.h>
@@ -60,6 +61,10 @@ static bool only_cpu(const PlanFile *file) {
     return true;
 }
 
+static void plan_end(ContextChild *child) {
+    plan_release((dlc_plan *)child);
+}
+
 /* The plan of the file; compiled anew when its code is for other processors only. Where there is
  * code for other devices, the session decides. */
 static dlc_status plan_open(dlc_context *context, const char *name, const void *bytes,
@@ -75,6 +80,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
         memory_free(&context->allocator, plan);
         return status;
     }
+    border_child_begin(context, &plan->child, plan_end);
     char message[DEVICE_MESSAGE_BYTES] = "";
     bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
     plan->target = unwanted ? -1 : plan_target_for(&plan->file, device_find("cpu"), "", message);
@@ -89,7 +95,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
             context_fail(context, status, "%s: %s, and compiling anew failed: %s", plan->file.name,
                          message, context->error);
         }
-        dlc_plan_destroy(plan);
+        plan_release(plan);
         if (status == DLC_OK) {
             *out = renewed;
         }
@@ -97,7 +103,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
     }
     status = parameters_count(plan);
     if (status != DLC_OK) {
-        dlc_plan_destroy(plan);
+        plan_release(plan);
         return status;
     }
     *out = plan;
@@ -105,21 +111,29 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
 }
 
 dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags, dlc_plan **out) {
-    if (!context || !path || !out) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if (!path || !out) {
+        return border_missing(context, !path ? "path" : "out");
     }
     return plan_open(context, path, NULL, 0, flags, out);
 }
 
 dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t n_bytes,
                                 const char *name, unsigned flags, dlc_plan **out) {
-    if (!context || !bytes || !out) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(context);
+    if (!bytes || !out) {
+        return border_missing(context, !bytes ? "bytes" : "out");
     }
     return plan_open(context, name, bytes, n_bytes, flags, out);
 }
 
 void dlc_plan_destroy(dlc_plan *plan) {
+    if (plan) {
+        border_child_end(plan->context, &plan->child);
+    }
+}
+
+void plan_release(dlc_plan *plan) {
     if (!plan || --plan->references > 0) {
         return;
     }
@@ -127,9 +141,14 @@ void dlc_plan_destroy(dlc_plan *plan) {
     plan_file_close(context, &plan->file);
     memory_free(&context->allocator, plan->parameter_text);
     memory_free(&context->allocator, plan);
+    border_child_ended(context);
 }
 
 dlc_status dlc_plan_save(const dlc_plan *plan, const char *path) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!path) {
+        return border_missing(plan->context, "path");
+    }
     char message[FILE_MESSAGE_BYTES] = "";
     const void *parts[1] = {plan->file.bytes};
     size_t lengths[1] = {plan->file.n_bytes};
@@ -138,29 +157,33 @@ dlc_status dlc_plan_save(const dlc_plan *plan, const char *path) {
 }
 
 void dlc_plan_bytes(const dlc_plan *plan, const void **out_bytes, size_t *out_n_bytes) {
-    *out_bytes = plan->file.bytes;
-    *out_n_bytes = plan->file.n_bytes;
+    if (out_bytes) {
+        *out_bytes = plan ? plan->file.bytes : NULL;
+    }
+    if (out_n_bytes) {
+        *out_n_bytes = plan ? plan->file.n_bytes : 0;
+    }
 }
 
 const char *dlc_plan_manifest(const dlc_plan *plan) {
-    return plan->file.manifest;
+    return plan ? plan->file.manifest : "";
 }
 
 const char *dlc_plan_ir(const dlc_plan *plan) {
-    return plan->file.ir;
+    return plan ? plan->file.ir : "";
 }
 
 const char *dlc_plan_setting(const dlc_plan *plan, const char *name) {
-    return plan_setting(&plan->file, name);
+    return plan && name ? plan_setting(&plan->file, name) : NULL;
 }
 
 const char *dlc_plan_model(const dlc_plan *plan) {
-    const char *name = plan_setting(&plan->file, "model");
+    const char *name = dlc_plan_setting(plan, "model");
     return name ? name : "";
 }
 
 const char *dlc_plan_parameter_text(const dlc_plan *plan) {
-    return plan->parameter_text;
+    return plan ? plan->parameter_text : "";
 }
 
 static const PlanTables *plan_tables(const dlc_plan *plan) {
@@ -168,11 +191,11 @@ static const PlanTables *plan_tables(const dlc_plan *plan) {
 }
 
 size_t dlc_plan_kernel_count(const dlc_plan *plan) {
-    return (size_t)plan_tables(plan)->n_kernels;
+    return plan ? (size_t)plan_tables(plan)->n_kernels : 0;
 }
 
 size_t dlc_plan_dim_count(const dlc_plan *plan) {
-    return (size_t)plan->file.n_dims;
+    return plan ? (size_t)plan->file.n_dims : 0;
 }
 
 static dlc_status no_such(const dlc_plan *plan, const char *what, size_t index) {
@@ -181,10 +204,14 @@ static dlc_status no_such(const dlc_plan *plan, const char *what, size_t index) 
 }
 
 size_t dlc_plan_target_count(const dlc_plan *plan) {
-    return (size_t)plan->file.n_targets;
+    return plan ? (size_t)plan->file.n_targets : 0;
 }
 
 dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
     if (index >= (size_t)plan->file.n_targets) {
         return no_such(plan, "target", index);
     }
@@ -196,6 +223,7 @@ dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *
 }
 
 dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
+    BORDER_CALL(plan ? plan->context : NULL);
     if (index >= (size_t)plan->file.n_targets) {
         return no_such(plan, "target", index);
     }
@@ -214,6 +242,10 @@ dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
 }
 
 dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
     if (index >= (size_t)plan->file.n_dims) {
         return no_such(plan, "dim", index);
     }
@@ -224,7 +256,7 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
 }
 
 size_t dlc_plan_entry_count(const dlc_plan *plan) {
-    return (size_t)plan_tables(plan)->n_entries;
+    return plan ? (size_t)plan_tables(plan)->n_entries : 0;
 }
 
 static bool arg_is_listed(const PlanArg *arg) {
@@ -237,6 +269,10 @@ static bool result_is_listed(const PlanResult *result) {
 }
 
 dlc_status dlc_plan_entry(const dlc_plan *plan, size_t index, dlc_entry_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
     const PlanTables *tables = plan_tables(plan);
     if (index >= (size_t)tables->n_entries) {
         return no_such(plan, "entry", index);
@@ -275,6 +311,10 @@ static void tensor_info(const PlanFile *file, PlanType type, uint32_t name, dlc_
 
 dlc_status dlc_plan_entry_tensor(const dlc_plan *plan, size_t number, size_t index,
                                  dlc_tensor_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
     static const dlc_tensor_role result_roles[PLAN_N_RESULT_ROLES] = {
         [PLAN_RESULT_OUTPUT] = DLC_ROLE_OUTPUT,
         [PLAN_RESULT_METRIC] = DLC_ROLE_METRIC,
@@ -305,10 +345,14 @@ dlc_status dlc_plan_entry_tensor(const dlc_plan *plan, size_t number, size_t ind
 }
 
 size_t dlc_plan_variable_count(const dlc_plan *plan) {
-    return (size_t)plan->file.n_variables;
+    return plan ? (size_t)plan->file.n_variables : 0;
 }
 
 dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
     if (index >= (size_t)plan->file.n_variables) {
         return no_such(plan, "variable", index);
     }
@@ -319,6 +363,10 @@ dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info
 
 dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_binding *bindings,
                               size_t n_bindings, dlc_entry_summary *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out || (!bindings && n_bindings > 0)) {
+        return border_missing(plan->context, !out ? "out" : "bindings");
+    }
     const PlanFile *file = &plan->file;
     const PlanTables *tables = plan_tables(plan);
     int32_t number = plan_entry_find(file, tables, name);
@@ -331,6 +379,9 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
         dims[d] = -1;
     }
     for (size_t i = 0; i < n_bindings; i++) {
+        if (!bindings[i].name) {
+            return border_missing(plan->context, "a binding's name");
+        }
         int32_t d = 0;
         while (d < file->n_dims &&
                strcmp(plan_text(file, file->dims[d].name), bindings[i].name) != 0) {

@@ -1,4 +1,5 @@
 /* A plan as text: entries, arguments, buffers and commands, for `--emit=schedule` and people. */
+#include "runtime/border.h"
 #include "runtime/session.h"
 
 #include <inttypes.h>
@@ -163,6 +164,10 @@ static void add_entry(const PlanFile *file, const PlanTables *tables, const Plan
 }
 
 dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out_text) {
+        return border_missing(plan->context, "out_text");
+    }
     const PlanFile *file = &plan->file;
     Str text;
     str_init(&text, &plan->context->allocator);
@@ -180,7 +185,11 @@ dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text) {
             add_entry(file, tables, &tables->entries[i], &text);
         }
     }
-    *out_text = text.failed ? NULL : memory_strdup(&plan->context->allocator, str_text(&text));
+    char *copy = text.failed ? NULL : memory_strdup(&plan->context->allocator, str_text(&text));
     str_finish(&text);
-    return *out_text ? DLC_OK : context_out_of_memory(plan->context);
+    if (!copy) {
+        return context_out_of_memory(plan->context);
+    }
+    *out_text = copy;
+    return DLC_OK;
 }

@@ -3,12 +3,14 @@
 #include "runtime/tensor.h"
 
 #include "ir/base/number.h"
+#include "runtime/border.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
 dlc_status dlc_run(dlc_session *session, const char *name) {
+    BORDER_CALL(session ? session->context : NULL);
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
@@ -21,12 +23,13 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
 }
 
 dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
+    BORDER_CALL(session ? session->context : NULL);
     EntryState *entry = session_entry(session, "train");
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (out && out->struct_size != sizeof(*out)) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    if (!border_result(session->context, "dlc_step_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     double start = clock_seconds();
     dlc_status status = session_run(session, entry);
@@ -40,8 +43,7 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     status = dlc_set_counter(session, "step", step);
     if (status == DLC_OK && out) {
         int32_t batch = plan_batch_dim(session->file, session->tables);
-        *out = (dlc_step_info){
-            .struct_size = sizeof(*out),
+        dlc_step_info info = {
             .step = step,
             .steps = session_counter(session, "steps"),
             .epoch = session_counter(session, "epoch"),
@@ -51,6 +53,7 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
             .seconds = clock_seconds() - start,
             .rows = batch >= 0 ? entry->layout->vars[batch] : 1,
         };
+        border_result_write(out, &info, sizeof(info));
     }
     return status;
 }
@@ -83,6 +86,10 @@ static dlc_status output_find(dlc_session *session, const char *entry_name, cons
 
 dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const char *name,
                            const DLTensor **out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     EntryState *entry = NULL;
     int32_t number = 0;
     dlc_status status = output_find(session, entry_name, name, &entry, &number);
@@ -110,6 +117,10 @@ dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const c
 
 dlc_status dlc_take_output(dlc_session *session, const char *entry_name, const char *name,
                            DLManagedTensorVersioned **out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     const DLTensor *view;
     dlc_status status = dlc_view_output(session, entry_name, name, &view);
     if (status != DLC_OK) {
@@ -129,6 +140,10 @@ dlc_status dlc_take_output(dlc_session *session, const char *entry_name, const c
 
 dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metrics, size_t capacity,
                        size_t *out_count) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out_count || (!metrics && capacity > 0)) {
+        return border_missing(session->context, !out_count ? "out_count" : "metrics");
+    }
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
@@ -177,6 +192,10 @@ static dlc_status variable_get(dlc_session *session, const char *name, Variable 
 }
 
 dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTensor **out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     Variable *variable;
     dlc_status status = variable_get(session, name, &variable);
     if (status == DLC_OK && !variable->data) {
@@ -200,6 +219,7 @@ dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTen
 }
 
 dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTensor *value) {
+    BORDER_CALL(session ? session->context : NULL);
     Variable *variable;
     int32_t dtype;
     dlc_status status = variable_get(session, name, &variable);
@@ -246,6 +266,7 @@ static dlc_status variable_zero(dlc_session *session, const Variable *variable) 
 }
 
 dlc_status dlc_reset_caches(dlc_session *session) {
+    BORDER_CALL(session ? session->context : NULL);
     dlc_status status = DLC_OK;
     for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
         const Variable *variable = &session->variables[i];
@@ -257,6 +278,7 @@ dlc_status dlc_reset_caches(dlc_session *session) {
 }
 
 dlc_status dlc_init_weights(dlc_session *session) {
+    BORDER_CALL(session ? session->context : NULL);
     dlc_status status = session_allocate(session, NULL);
     if (status != DLC_OK) {
         return status;

@@ -2,6 +2,7 @@
 #include "runtime/session.h"
 
 #include "ir/base/checked.h"
+#include "runtime/border.h"
 #include "runtime/tensor.h"
 #include "runtime/trace.h"
 
@@ -115,6 +116,7 @@ static dlc_status scalar_for(dlc_session *session, const char *name, Scalar **ou
 }
 
 dlc_status dlc_set_counter(dlc_session *session, const char *name, int64_t value) {
+    BORDER_CALL(session ? session->context : NULL);
     Scalar *scalar;
     dlc_status status = scalar_for(session, name, &scalar);
     if (status == DLC_OK) {
@@ -125,6 +127,10 @@ dlc_status dlc_set_counter(dlc_session *session, const char *name, int64_t value
 }
 
 dlc_status dlc_get_counter(dlc_session *session, const char *name, int64_t *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     const Scalar *scalar = name ? session_scalar(session, name, false) : NULL;
     if (!scalar || !scalar->is_integer) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND, "there is no counter '%s'",
@@ -135,6 +141,7 @@ dlc_status dlc_get_counter(dlc_session *session, const char *name, int64_t *out)
 }
 
 dlc_status dlc_set_scalar(dlc_session *session, const char *name, double value) {
+    BORDER_CALL(session ? session->context : NULL);
     Scalar *scalar;
     dlc_status status = scalar_for(session, name, &scalar);
     if (status == DLC_OK) {
@@ -161,6 +168,7 @@ dlc_status session_bind_number(dlc_session *session, int32_t dim, int64_t value)
 }
 
 dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value) {
+    BORDER_CALL(session ? session->context : NULL);
     for (int32_t d = 0; dim && d < session->file->n_dims; d++) {
         if (strcmp(plan_text(session->file, session->file->dims[d].name), dim) == 0) {
             return session_bind_number(session, d, value);

@@ -19,6 +19,7 @@ enum {
 };
 
 struct dlc_plan {
+    ContextChild child;
     dlc_context *context;
     PlanFile file;
     int64_t references;
@@ -74,6 +75,7 @@ typedef struct Scalar {
 } Scalar;
 
 struct dlc_session {
+    ContextChild child;
     dlc_context *context;
     dlc_plan *plan;
     const PlanFile *file;
@@ -122,6 +124,8 @@ struct dlc_session {
     int64_t lent_dims[PLAN_MAX_RANK];
 };
 
+/* plan_api.c: gives up one reference; the last frees the plan. */
+void plan_release(dlc_plan *plan);
 /* The entry that a name means (see dlc.h); NULL after setting the error. */
 EntryState *session_entry(dlc_session *session, const char *name);
 /* Same, over a plan; -1 and no error when there is none. */

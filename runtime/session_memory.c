@@ -4,6 +4,7 @@
 
 #include "ir/base/checked.h"
 #include "ir/base/number.h"
+#include "runtime/border.h"
 #include "runtime/tensor.h"
 
 #include <inttypes.h>
@@ -209,6 +210,10 @@ dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t n
 
 dlc_status dlc_set_input(dlc_session *session, const char *entry_name, const char *name,
                          const DLTensor *value) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!value) {
+        return border_missing(session->context, "value");
+    }
     EntryState *entry = session_entry(session, entry_name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
@@ -334,6 +339,10 @@ int64_t session_table_bytes(const dlc_session *session) {
 }
 
 dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;

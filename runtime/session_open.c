@@ -1,4 +1,5 @@
 /* Sessions: creation on a device, and their end. */
+#include "runtime/border.h"
 #include "runtime/session.h"
 #include "runtime/trace.h"
 
@@ -141,17 +142,23 @@ static dlc_status scalars_create(dlc_session *session, const dlc_session_options
     return status == DLC_OK ? dlc_set_scalar(session, "lr", NAN) : status;
 }
 
+static void session_end(ContextChild *child);
+
 dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                              const DeviceOps *ops, dlc_session **out) {
     dlc_context *context = plan->context;
     dlc_session_options given;
-    if (!options_read(&given, sizeof(given), options)) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "bad struct_size");
+    if (!border_options(context, "dlc_session_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (!given.bindings && given.n_bindings > 0) {
+        return border_missing(context, "dlc_session_options.bindings");
     }
     dlc_session *session = memory_new(&context->allocator, 1, sizeof(*session));
     if (!session) {
         return context_out_of_memory(context);
     }
+    border_child_begin(context, &session->child, session_end);
     session->context = context;
     session->plan = plan;
     plan->references++;
@@ -181,7 +188,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
         status = scalars_create(session, &given);
     }
     if (status != DLC_OK) {
-        dlc_session_destroy(session);
+        session_end(&session->child);
         return status;
     }
     *out = session;
@@ -190,7 +197,8 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
 
 dlc_status dlc_session_create(dlc_plan *plan, const dlc_session_options *options,
                               dlc_session **out) {
-    return plan && out ? session_create_on(plan, options, NULL, out) : DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(plan ? plan->context : NULL);
+    return out ? session_create_on(plan, options, NULL, out) : border_missing(plan->context, "out");
 }
 
 static void entry_destroy(dlc_session *session, EntryState *entry) {
@@ -234,11 +242,10 @@ static void device_close(dlc_session *session) {
     ops->close(session->device);
 }
 
-void dlc_session_destroy(dlc_session *session) {
-    if (!session) {
-        return;
-    }
-    const dlc_allocator *allocator = &session->context->allocator;
+static void session_end(ContextChild *child) {
+    dlc_session *session = (dlc_session *)child;
+    dlc_context *context = session->context;
+    const dlc_allocator *allocator = &context->allocator;
     for (int64_t i = 0; session->entries && i < session->tables->n_entries; i++) {
         if (session->entries[i].record) {
             entry_destroy(session, &session->entries[i]);
@@ -254,12 +261,19 @@ void dlc_session_destroy(dlc_session *session) {
         memory_free(allocator, parts[i]);
     }
     memory_free_aligned(allocator, session->staging);
-    dlc_plan_destroy(session->plan);
+    plan_release(session->plan);
     memory_free(allocator, session);
+    border_child_ended(context);
+}
+
+void dlc_session_destroy(dlc_session *session) {
+    if (session) {
+        border_child_end(session->context, &session->child);
+    }
 }
 
 const dlc_plan *dlc_session_plan(const dlc_session *session) {
-    return session->plan;
+    return session ? session->plan : NULL;
 }
 
 const char *dlc_session_describe(const dlc_session *session) {

@@ -1,7 +1,10 @@
 /* Training and evaluating over a dataset: the order of rows, the schedule's counters, checkpoints.
  * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
  * with the same bits. */
+#include "ir/base/checked.h"
+#include "ir/base/number.h"
 #include "runtime/average.h"
+#include "runtime/border.h"
 #include "runtime/data/shuffle.h"
 #include "runtime/data_api.h"
 #include "runtime/tensor.h"
@@ -74,12 +77,19 @@ static void sums_add(const dlc_session *session, const EntryState *entry, int64_
 
 dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
                         dlc_metric *metrics, size_t capacity, size_t *out_count) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!dataset || !out_count || (!metrics && capacity > 0)) {
+        return border_missing(session->context, !dataset     ? "dataset"
+                                                : !out_count ? "out_count"
+                                                             : "metrics");
+    }
     EntryState *entry = session_entry(session, "eval");
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (!dataset || !out_count || asked < 0) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument");
+    if (asked < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "a batch of %" PRId64 " rows is asked for", asked);
     }
     int64_t batch, n_rows = dataset_rows(&dataset->data);
     dlc_status status = dlc_session_bind_data(session, "eval", dataset);
@@ -171,7 +181,12 @@ static dlc_status plan_length(Trainer *t) {
                     "no length is given: training for one epoch of %" PRId64 " steps",
                     t->steps_per_epoch);
     }
-    t->steps = steps > 0 ? steps : epochs * t->steps_per_epoch;
+    t->steps = steps;
+    if (steps <= 0 && !checked_mul(epochs, t->steps_per_epoch, &t->steps)) {
+        return context_fail(t->context, DLC_ERROR_LIMIT,
+                            "%" PRId64 " epochs of %" PRId64 " steps are too many", epochs,
+                            t->steps_per_epoch);
+    }
     return DLC_OK;
 }
 
@@ -298,16 +313,42 @@ static dlc_status train_loop(Trainer *t) {
     return status;
 }
 
+/* What cannot be meant. */
+static dlc_status options_check(dlc_context *context, const dlc_train_options *options) {
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {
+        {"epochs", options->epochs},         {"steps", options->steps},
+        {"batch", options->batch},           {"eval_batch", options->eval_batch},
+        {"eval_every", options->eval_every}, {"checkpoint_every", options->checkpoint_every},
+        {"stop_after", options->stop_after},
+    };
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        if (counts[i].value < 0) {
+            return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                                "dlc_train_options.%s is %" PRId64, counts[i].name,
+                                counts[i].value);
+        }
+    }
+    if (!isfinite(options->lr) || options->lr < 0) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "dlc_train_options.lr is %s",
+                            number_text(options->lr, 6).text);
+    }
+    return options->data ? DLC_OK : border_missing(context, "dlc_train_options.data");
+}
+
 dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                      dlc_train_result *out) {
-    if (!session) {
+    BORDER_CALL(session ? session->context : NULL);
+    dlc_train_options given;
+    if (!border_options(session->context, "dlc_train_options", &given, sizeof(given), options) ||
+        !border_result(session->context, "dlc_train_result", out)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    dlc_train_options given;
-    if (!options_read(&given, sizeof(given), options) || !given.data ||
-        (out && out->struct_size != sizeof(*out))) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
-                            "bad struct_size, or no data");
+    dlc_status asked = options_check(session->context, &given);
+    if (asked != DLC_OK) {
+        return asked;
     }
     Trainer t = {.session = session,
                  .context = session->context,
@@ -340,12 +381,12 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
     }
     memory_free(&session->context->allocator, t.order);
     if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
-        *out = (dlc_train_result){.struct_size = sizeof(*out),
-                                  .steps_done = t.step,
-                                  .steps = t.steps,
-                                  .finished = t.step == t.steps,
-                                  .last_loss = t.loss,
-                                  .seconds = clock_seconds() - start};
+        dlc_train_result result = {.steps_done = t.step,
+                                   .steps = t.steps,
+                                   .finished = t.step == t.steps,
+                                   .last_loss = t.loss,
+                                   .seconds = clock_seconds() - start};
+        border_result_write(out, &result, sizeof(result));
     }
     return status;
 }

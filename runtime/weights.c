@@ -1,6 +1,7 @@
 /* Weights and checkpoints: safetensors files in and out. A checkpoint holds everything that decides
  * the following steps; a weights file only parameters and states. */
 #include "runtime/average.h"
+#include "runtime/border.h"
 #include "runtime/safetensors.h"
 #include "runtime/session.h"
 #include "runtime/tensor.h"
@@ -94,10 +95,18 @@ done:
 }
 
 dlc_status dlc_weights_save(dlc_session *session, const char *path) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
+    }
     return write_file(session, path, false);
 }
 
 dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
+    }
     return write_file(session, path, true);
 }
 
@@ -327,17 +336,26 @@ static dlc_status load_file(dlc_session *session, const char *path,
 
 dlc_status dlc_weights_load(dlc_session *session, const char *path,
                             const dlc_weights_options *options) {
+    BORDER_CALL(session ? session->context : NULL);
     dlc_weights_options given;
-    if (!session || !path || !options_read(&given, sizeof(given), options)) {
-        return session ? context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT, "bad argument")
-                       : DLC_ERROR_INVALID_ARGUMENT;
+    if (!border_options(session->context, "dlc_weights_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (!path || (!given.missing && given.n_missing > 0)) {
+        return border_missing(session->context, !path ? "path" : "dlc_weights_options.missing");
+    }
+    for (size_t i = 0; i < given.n_missing; i++) {
+        if (!given.missing[i]) {
+            return border_missing(session->context, "a glob");
+        }
     }
     return load_file(session, path, &given, false);
 }
 
 dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
-    if (!session || !path) {
-        return DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
     }
     dlc_weights_options none = {.struct_size = sizeof(none)};
     return load_file(session, path, &none, true);

@@ -53,15 +53,28 @@ typedef struct dlc_allocator {
 
 /* ==== General rules ====
  * Objects. A context is the root: plans, sessions and datasets are made from one and use its hooks
- * and its error text. One context and everything made from it is used by one thread at a time;
- * different contexts are independent. Destroying: sessions keep their plan alive, plans and
- * datasets do not keep their context alive, so destroy the context last. Every *_destroy accepts
- * NULL. Options. Every options struct begins with struct_size, which the caller sets to sizeof; a
- * NULL pointer to options, and every field that is zero, means the default said beside it. Strings
- * are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept; strings handed
- * out live as long as the object asked, or until the stated next call. Failure. A call that does
- * not return DLC_OK leaves its outputs untouched and says why in dlc_last_error(context). Sizes are
- * in bytes and times in seconds unless stated. */
+ * and its error text. One context and everything made from it is used by one thread at a time:
+ * a call that finds another thread inside returns DLC_ERROR_INVALID_ARGUMENT, without a text;
+ * different contexts are independent. Destroying: sessions keep their plan alive; what is made from
+ * a context keeps its memory alive, without its hooks, so the order does not matter, only that the
+ * allocator lasts as long. What is destroyed within a hook or a callback ends when the call returns
+ * that called it. Every *_destroy accepts NULL.
+ * NULL. A pointer may be NULL where the text beside it says so. For any other, and for a handle,
+ * the call returns DLC_ERROR_INVALID_ARGUMENT; calls that return no status give "", NULL or 0.
+ * Options and results. Every struct with struct_size begins with it, and the caller sets it to
+ * sizeof; a NULL pointer to options, and every field that is zero, means the default said beside
+ * it. A smaller struct, of an earlier version, is read and filled as far as it goes; a larger one
+ * is taken if all behind the library's own is zero (results: zeroed), else, and for sizes that no
+ * version has (none, more than 4096), DLC_ERROR_INVALID_ARGUMENT.
+ * Texts. Strings are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept;
+ * strings handed out live as long as the object asked, or until the stated next call. Numbers in
+ * texts, read and written, have a decimal point, whatever the program's locale.
+ * Failure. A call that does not return DLC_OK leaves its outputs untouched and says why in
+ * dlc_last_error(context). Sizes are in bytes and times in seconds unless stated.
+ * Bits. The same plan, weights, inputs and seed give the same bits in every run, for any number of
+ * threads, and when training is interrupted and resumed, on processors that run the same image of
+ * the plan. Another target (x86-64-v2, v3 and v4 are three), another device, vendors' libraries of
+ * another version, and another version of dlc may round differently. */
 
 typedef struct dlc_context dlc_context;
 typedef struct dlc_plan dlc_plan;       /* a compiled program; immutable */
@@ -163,7 +176,7 @@ typedef struct dlc_compile_options {
     dlc_status (*import)(void *user, const char *importer, const char *path, const char **out_text,
                          size_t *out_length);
     void *user;
-    int threads; /* for code generation; 0: as many as cores */
+    int threads; /* for code generation; 0: as many as dlc_session_options.threads is then */
     /* Bytes that each entry should run in, at the sizes that dlc_plan_summarize assumes: values are
      * computed again instead of kept, as far as that helps; results keep their bits. What it did is
      * setting "remat". 0: no limit. */
@@ -323,7 +336,10 @@ typedef struct dlc_session_options {
      * that the plan has code for and this machine can run. On a device that the plan has no code
      * for it is compiled anew from its portable part, and a note is logged. */
     const char *device;
-    int threads;  /* 0: as many as cores. Results do not depend on it. */
+    /* 0: OMP_NUM_THREADS where that is set, else the processors that the affinity mask allows, at most
+     * the cgroup's quota. Where the system gives fewer there are fewer. Results do not depend on it.
+     */
+    int threads;
     int has_seed; /* non-zero: `seed` replaces the train block's */
     int64_t seed;
     /* Fill every value at its birth and death with one of two patterns (1 or 2); 0: no. Results

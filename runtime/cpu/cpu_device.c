@@ -1,6 +1,8 @@
 /* Loads native code and launches it, small launches on the calling thread, others on the pool.
  * Everything is done when a call returns. */
 #include "runtime/cpu/cpu_device.h"
+
+#include "ir/base/cores.h"
 #include "runtime/cpu/pool.h"
 
 #include <stdio.h>
@@ -10,6 +12,7 @@
 typedef struct CpuDevice {
     Device base;
     CpuWorkers workers;
+    int wanted; /* threads; the system may give fewer */
     int64_t scratch_bytes; /* of one worker */
     KernelFault fault;     /* the first since the last finish */
     bool guarded;
@@ -103,8 +106,7 @@ static void cpu_close(Device *device) {
 
 static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *options,
                            Device **out, char *message) {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = options->threads > 0 ? options->threads : cores > 0 ? (int)cores : 1;
+    int threads = options->threads > 0 ? options->threads : cores_usable();
     CpuDevice *cpu = memory_new(allocator, 1, sizeof(*cpu));
     if (!cpu) {
         return DLC_ERROR_OUT_OF_MEMORY;
@@ -113,13 +115,14 @@ static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *
                        .guarded = options->guarded};
     CpuWorkers *workers = &cpu->workers;
     workers->threads = threads > 1024 ? 1024 : threads;
+    cpu->wanted = workers->threads;
     workers->scratch = memory_new(allocator, (size_t)workers->threads, sizeof(uint8_t *));
     workers->faults = memory_new(allocator, (size_t)workers->threads, sizeof(KernelFault));
     dlc_status status = workers->scratch && workers->faults ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     if (status == DLC_OK && workers->threads > 1) {
-        status = cpu_pool_create(&cpu->base.allocator, workers->threads, &workers->pool);
+        status = cpu_pool_create(&cpu->base.allocator, &workers->threads, &workers->pool);
         if (status != DLC_OK) {
-            snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", workers->threads,
+            snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", cpu->wanted,
                      dlc_status_text(status));
         }
     }
@@ -132,8 +135,12 @@ static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *
 }
 
 static void cpu_describe(Device *device, char *out, size_t n_out) {
-    int threads = ((CpuDevice *)device)->workers.threads;
-    snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
+    const CpuDevice *cpu = (CpuDevice *)device;
+    int threads = cpu->workers.threads;
+    int n = snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
+    if (threads < cpu->wanted && n > 0 && (size_t)n < n_out) {
+        snprintf(out + n, n_out - (size_t)n, ", the system gave no more of %d", cpu->wanted);
+    }
 }
 
 /* The number in a file of one line, or after `name` in one of many; -1: none. */

@@ -104,37 +104,35 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
-dlc_status cpu_pool_create(const dlc_allocator *allocator, int threads, CpuPool **out) {
+dlc_status cpu_pool_create(const dlc_allocator *allocator, int *threads, CpuPool **out) {
     CpuPool *pool = memory_new(allocator, 1, sizeof(*pool));
     if (!pool) {
         return DLC_ERROR_OUT_OF_MEMORY;
     }
     pool->allocator = allocator;
-    pool->n = threads;
+    pool->n = *threads;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->finished, NULL);
-    dlc_status status = DLC_OK;
-    pool->workers = memory_new(allocator, (size_t)threads, sizeof(Worker));
+    pool->workers = memory_new(allocator, (size_t)pool->n, sizeof(Worker));
     if (!pool->workers) {
-        status = DLC_ERROR_OUT_OF_MEMORY;
-        goto fail;
+        cpu_pool_destroy(pool);
+        return DLC_ERROR_OUT_OF_MEMORY;
     }
-    for (int i = 0; i < threads; i++) {
+    for (int i = 0; i < pool->n; i++) {
         pool->workers[i] = (Worker){.pool = pool, .number = i};
     }
-    for (int i = 1; i < threads; i++) {
-        if (pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]) != 0) {
-            status = DLC_ERROR_UNSUPPORTED;
-            goto fail;
-        }
-        pool->n_started++;
+    for (int i = 1; i < *threads && pool->n_started == i - 1; i++) {
+        Worker *worker = &pool->workers[i];
+        pool->n_started += pthread_create(&worker->thread, NULL, worker_main, worker) == 0;
+    }
+    pool->n = *threads = pool->n_started + 1;
+    if (pool->n == 1) {
+        cpu_pool_destroy(pool);
+        pool = NULL;
     }
     *out = pool;
     return DLC_OK;
-fail:
-    cpu_pool_destroy(pool);
-    return status;
 }
 
 void cpu_pool_destroy(CpuPool *pool) {

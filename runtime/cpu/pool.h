@@ -17,9 +17,9 @@ typedef struct CpuWorkers {
     CpuPool *pool;       /* NULL for one thread */
 } CpuWorkers;
 
-/* `threads` workers in all, threads - 1 of them new. DLC_ERROR_UNSUPPORTED: the system gives no
- * more threads. */
-dlc_status cpu_pool_create(const dlc_allocator *allocator, int threads, CpuPool **out);
+/* `*threads` workers in all, all but the caller new. Where the system gives fewer, *threads is how
+ * many there are; with the caller alone *out stays NULL. */
+dlc_status cpu_pool_create(const dlc_allocator *allocator, int *threads, CpuPool **out);
 void cpu_pool_destroy(CpuPool *pool); /* accepts NULL */
 int64_t cpu_pool_bytes(const CpuPool *pool);
 

@@ -1,10 +1,11 @@
 /* See nvrtc.h. */
 #include "runtime/cuda/nvrtc.h"
 
+#include "ir/base/cores.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { MAX_COMPILERS = 8 };
 
@@ -72,7 +73,7 @@ static void *compile_thread(void *argument) {
 void nvrtc_compile(const Nvrtc *nvrtc, const NvrtcOptions *options, NvrtcJob *jobs, int n_jobs) {
     Compile compile = {.nvrtc = nvrtc, .options = options, .jobs = jobs, .n_jobs = n_jobs};
     pthread_t threads[MAX_COMPILERS];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int cores = cores_usable();
     int n = 0;
     while (n < MAX_COMPILERS - 1 && n + 1 < cores && n + 1 < n_jobs &&
            pthread_create(&threads[n], NULL, compile_thread, &compile) == 0) {
