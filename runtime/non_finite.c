@@ -166,7 +166,7 @@ static void find_in_commands(dlc_session *session, EntryState *entry, char *out,
 }
 
 dlc_status session_non_finite(dlc_session *session, EntryState *entry) {
-    char where[1024] = "", what[64] = "state is";
+    char where[1024] = "", what[128] = "state is";
     double loss = session_loss(session, entry);
     if (entry->record->purpose == PLAN_PURPOSE_TRAIN) {
         snprintf(what, sizeof(what), "loss (%s), gradients or state are",
