@@ -130,6 +130,9 @@ AstExpr *expr_call(Parse *parse, AstExpr *callee, AstArgs args, bool has_parens,
     expr->as.call.callee = callee;
     expr->as.call.args = args;
     expr->as.call.has_parens = has_parens;
+    if (callee->kind == AST_NAME && strcmp(callee->as.name, "grad") == 0) {
+        parse->file->has_grads = true;
+    }
     deepen(expr, callee);
     for (int32_t i = 0; i < args.count; i++) {
         deepen(expr, args.items[i].value);

@@ -407,6 +407,7 @@ typedef struct AstFile {
     const Source *source;
     AstDecls decls;  /* in source order */
     bool has_errors; /* syntax errors were reported: do not elaborate */
+    bool has_grads;  /* calls `grad` */
 } AstFile;
 
 /* "+", "**", "and", "not", … */

@@ -303,6 +303,7 @@ struct Lower {
     Frame *frame;
     Scope *scope;
     bool training;
+    bool has_grads; /* some file calls `grad`: what a name holds may be derived by */
     /* The condition of a `check`: sizes that cannot be compared now are compared by the run. */
     struct {
         bool is_open;
@@ -420,6 +421,10 @@ Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank
 Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place place);
 bool dtype_promote(DType a, DType b, DType *out);
 DType lower_float(const Lower *lw); /* the default float */
+/* What a call or an index gave is a value of its own, which `grad` can tell from every other: a
+ * float tensor that was there before value `first` of the Func gets an identity in front. */
+Val lower_own(Lower *lw, Val value, int32_t first, Place place);
+int32_t lower_next_value(const Lower *lw); /* for `first`: what is made from now on */
 /* memcpy for sizes; a rank-0 shape may be NULL. */
 static inline void copy_sizes(const Size **to, const Size *const *from, int32_t count) {
     for (int32_t i = 0; i < count; i++) {

@@ -271,6 +271,7 @@ Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site) {
 }
 
 Val lower_call(Lower *lw, const AstExpr *expr) {
+    int32_t first = lower_next_value(lw);
     Fn *fn = lower_callee(lw, expr->as.call.callee);
     Args args = {0};
     if (fn == NULL) {
@@ -303,5 +304,5 @@ Val lower_call(Lower *lw, const AstExpr *expr) {
     if (result.kind == VAL_TENSOR) {
         result.place = expr->place;
     }
-    return result;
+    return lower_own(lw, result, first, expr->place);
 }

@@ -288,6 +288,7 @@ static Val index_tensor(Lower *lw, Val base, const AstExpr *expr) {
 }
 
 Val lower_index(Lower *lw, const AstExpr *expr) {
+    int32_t first = lower_next_value(lw);
     Val base = lower_expr(lw, expr->as.index.base);
     switch (base.kind) {
     case VAL_ERROR:
@@ -296,7 +297,7 @@ Val lower_index(Lower *lw, const AstExpr *expr) {
     case VAL_TUPLE:
         return index_list(lw, base, expr);
     case VAL_TENSOR:
-        return index_tensor(lw, base, expr);
+        return lower_own(lw, index_tensor(lw, base, expr), first, expr->place);
     default:
         LW_REPORT(lw, INDEX_KIND, expr->place, val_describe(lw, base), "[…]");
         return val_error();

@@ -110,6 +110,7 @@ static void root_decl(Lower *lw, const AstDecl *decl) {
 
 bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root) {
     int errors = lw->context->diags.n_errors;
+    lw->has_grads = lw->has_grads || file->has_grads;
     for (int32_t i = 0; i < file->decls.count; i++) {
         const AstDecl *decl = file->decls.items[i];
         switch (decl->kind) {

@@ -1,6 +1,7 @@
 /* Values as tensors: element types under the weak rules, broadcasting, reshaping. Everything here
  * is explicit ops; the IR knows no broadcasting of its own. */
 #include "frontend/lower.h"
+#include "ir/interp.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,6 +24,30 @@ bool lower_building_failed(Lower *lw, Place place) {
     LW_REPORT(lw, SHAPE_RULE, place, lw->b.problem.text);
     lw->b.problem.text = NULL;
     return true;
+}
+
+int32_t lower_next_value(const Lower *lw) {
+    return lw->fs ? lw->fs->func->n_values : 0;
+}
+
+Val lower_own(Lower *lw, Val value, int32_t first, Place place) {
+    if (!lw->has_grads || !lw->fs) {
+        return value;
+    }
+    if (value.kind == VAL_TUPLE) {
+        Val result = val_list(lw, VAL_TUPLE, value.as.list.count, value.place);
+        for (int32_t i = 0; i < value.as.list.count; i++) {
+            result.as.list.items[i] = lower_own(lw, value.as.list.items[i], first, place);
+        }
+        return result;
+    }
+    if (value.kind != VAL_TENSOR || !dtype_is_float(value.as.tensor->type.dtype) ||
+        value.as.tensor->id >= first) {
+        return value;
+    }
+    lower_at(lw, place);
+    Value *own = lower_made(lw, b_opaque(&lw->b, value.as.tensor), place);
+    return val_tensor(own, value.weak, value.place);
 }
 
 Value *lower_made(Lower *lw, Value *value, Place place) {
@@ -264,6 +289,14 @@ static Value *list_as(Lower *lw, Val value, DType dtype, Place place) {
     return lower_made(lw, b_literal(&lw->b, type, data, count), place);
 }
 
+/* Whether a constant is converted as any other value, so that `grad` finds what a name holds; not
+ * where only a new constant of the wanted type has all digits of the number. */
+static bool keeps_apart(const Lower *lw, const Value *x) {
+    double number = op_float(x->op, "value");
+    return lw->has_grads && dtype_is_float(x->type.dtype) &&
+           round_to_dtype(number, x->type.dtype) == number;
+}
+
 Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
     value = val_settled(lw, value);
     lower_at(lw, place);
@@ -273,7 +306,7 @@ Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
         if (x->type.dtype == dtype) {
             return x;
         }
-        if (value.weak && x->op && x->op->code == OP_constant) {
+        if (value.weak && x->op && x->op->code == OP_constant && !keeps_apart(lw, x)) {
             double number = op_float(x->op, "value");
             return lower_made(lw, b_constant(&lw->b, number, type_with_dtype(x->type, dtype)),
                               place);
@@ -460,7 +493,8 @@ Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank,
             axes[n_kept++] = offset + i;
         }
     }
-    if (x->op && x->op->code == OP_constant && (n_kept < rank || x->type.rank < rank)) {
+    bool widens = n_kept < rank || x->type.rank < rank;
+    if (x->op && x->op->code == OP_constant && widens && !lw->has_grads) {
         lower_at(lw, place);
         Type type = type_make(lw->context, x->type.dtype, rank, shape);
         return lower_made(lw, b_constant(&lw->b, op_float(x->op, "value"), type), place);

@@ -91,7 +91,7 @@ typedef enum Purpose {
 
 /* What a Func has reached; once given, the verifier checks it at every later verification. */
 typedef enum FuncProperty {
-    PROP_NO_GRAD_OPS = 1 << 0, /* differentiated: no `grad` op anywhere */
+    PROP_NO_GRAD_OPS = 1 << 0, /* differentiated: no `grad` and `opaque` op anywhere */
     PROP_FUSED =
         1 << 1, /* every op is a fusion, or one that lowers to a library call, loop or view */
     PROP_PLACED = 1 << 2,

@@ -204,7 +204,8 @@ static bool verify_counts(Verify *v, const Op *op) {
 
 static void verify_op_properties(Verify *v, const Op *op, bool in_fusion) {
     unsigned properties = v->func->properties;
-    if ((properties & PROP_NO_GRAD_OPS) != 0 && op->code == OP_grad) {
+    bool for_grad = op->code == OP_grad || op->code == OP_opaque;
+    if ((properties & PROP_NO_GRAD_OPS) != 0 && for_grad) {
         problem(v, op, "stands in a function that is already differentiated");
     }
     if ((properties & PROP_FUSED) == 0) {

@@ -76,7 +76,7 @@ static void cse_block(Table *table, Block *block) {
             cse_block(table, op->blocks[i]);
         }
         if (op->n_blocks > 0 || op->n_results == 0 || op->code == OP_grad ||
-            (op_info(op->code)->flags & OPF_EFFECT)) {
+            op->code == OP_opaque || (op_info(op->code)->flags & OPF_EFFECT)) {
             continue;
         }
         Op *equal = table_find_or_add(table, op);

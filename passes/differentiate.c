@@ -254,10 +254,11 @@ static Op *first_grad(const Block *block) {
 }
 
 bool pass_differentiate(PassContext *pass, Func *func) {
-    bool changed = false;
+    bool changed = pass_opaque(pass, func), hoisted = false;
     for (Op *grad = first_grad(func->body); grad; grad = first_grad(func->body)) {
-        if (!changed) {
+        if (!hoisted) {
             hoist_invariants(func->body);
+            hoisted = true;
         }
         func_renumber(func);
         expand_grad(pass, func, grad);
@@ -266,6 +267,7 @@ bool pass_differentiate(PassContext *pass, Func *func) {
         pass_dce(pass, func);
         changed = true;
     }
+    changed = pass_opaque(pass, func) || changed; /* nothing is named any more */
     func->properties |= PROP_NO_GRAD_OPS;
     return changed;
 }

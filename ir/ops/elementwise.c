@@ -1,4 +1,4 @@
-/* Elementwise ops that stand beside scalar.def: cast and stop_gradient. */
+/* Elementwise ops that stand beside scalar.def: cast, stop_gradient and opaque. */
 #include "ir/ops/rule.h"
 
 bool shape_cast(Context *context, Op *op, OpProblem *problem) {
@@ -49,4 +49,22 @@ OpCost cost_stop_gradient(const Op *op) {
 dlc_status eval_stop_gradient(Interp *interp, const Op *op) {
     tensor_copy_all(interp_result(interp, op, 0), interp_operand(interp, op, 0));
     return DLC_OK;
+}
+
+bool shape_opaque(Context *context, Op *op, OpProblem *problem) {
+    return shape_stop_gradient(context, op, problem);
+}
+
+OpCost cost_opaque(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_opaque(Interp *interp, const Op *op) {
+    return eval_stop_gradient(interp, op);
+}
+
+void grad_opaque(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    (void)b;
+    (void)op;
+    out[0] = wanted[0] ? cotangents[0] : NULL;
 }

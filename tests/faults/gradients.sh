@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Gradients by inner values: what a name holds is a value of its own, whatever equals it or could be
+# computed without it.
+. "$(dirname "$0")/lib.sh"
+
+npy x.npy f4 1x4 1 2 3 4
+npy w.npy f4 4 1 2 3 4
+npy a.npy f4 4 1 2 3 4
+npy b.npy f4 4 1 1 2 2
+npy wide.npy f8 4 1 2 3 4
+
+gives "$faults/grad_inner_equal.dl" "g 3" -- --input x=x.npy
+gives "$faults/grad_inner_reshape.dl" "g 1" -- --input x=x.npy
+gives "$faults/grad_constant.dl" "g 2 4 6 8" -- --input x=x.npy
+expect 0 "$dlc" "$faults/grad_inner.dl" -o inner.plan
+says err.txt "this gradient is zero" "output g_apart"
+for flags in "" "--skip-passes fold,simplify,cse,dce"; do
+    gives "$faults/grad_inner.dl" "g_equal 3" "g_reshape 1" "g_transpose 3" "g_neg -2" "g_zero 2 4 6 8" \
+        "g_tenth 0.2 0.4 0.6 0.8" "g_row 2 4 6 8" "g_scalar 10" "g_noise 1 2 3 4" "g_same 1 2 3 4" "g_itself 3 6 9 12" \
+        "g_alias 2 4 6 8" "g_both 1 2 3 4" "g_of_grad 2" "g_broadcast 3" "g_part 1 2 3 4" "g_dropped 1 2 3 4" \
+        "g_weak 1 2 3 4" "g_apart 0" "g_max 1" "g_where 1 2 3 4" -- --input x=x.npy --input w=wide.npy
+    near=1e-5 gives "$faults/grad_nested.dl" "by_v 0.6561 0.8192 1.4406 1.0368" "by_w2 0.81 1.28 2.94 2.88" \
+        "by_w 0.6561 0.8192 1.4406 1.0368" "by_twice 0.860934 0.671089 1.38355 0.537477" \
+        "z_by_h0 0.6561 0.8192 1.4406 1.0368" "z_by_h 0.81 1.28 2.94 2.88" "qs 3" \
+        "rs 109.898 6891.65 296552 1.0464e+07 190.241 13346.5 588263 2.08803e+07" "r_by_k1 10.8731 59.1124 241.026 873.57" \
+        "r_by_k0 1" "p_by_p 2.71828 7.38906 20.0855 54.5982" "p_by_k2 932.371 2534.45 6889.34 18727.2" \
+        -- --input w=w.npy --input a=a.npy --input b=b.npy
+done
+finish
