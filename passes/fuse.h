@@ -51,7 +51,6 @@ typedef struct Unit {
     bool is_recomputed; /* not stored: readers in other groups compute it again */
     bool is_forced;     /* stored although no unit of another group names it */
     int32_t library;    /* the contraction in whose library call it is, plus 1; 0: none */
-    int32_t visited;    /* stamp of the last search */
 } Unit;
 
 typedef struct Group {
@@ -61,8 +60,9 @@ typedef struct Group {
     uint32_t reduced;
     VEC(int32_t) units;  /* ascending */
     int32_t first, last; /* positions */
+    int32_t rank;        /* in Fuse.order */
     int32_t n_reduce;
-    int32_t visited;
+    int32_t visited; /* stamp of the last search */
 } Group;
 
 typedef struct Fuse {
@@ -73,6 +73,9 @@ typedef struct Fuse {
     Block *block;
     VEC(Unit) units;
     Group *groups;    /* one per unit at first */
+    int32_t *order;   /* groups, each behind what it reads; -1: nobody */
+    int32_t *pending; /* groups that the last search found */
+    int32_t n_pending;
     int32_t *unit_of; /* by op id; -1 */
     int32_t n_ids;
     int32_t stamp;
@@ -95,6 +98,13 @@ int32_t fuse_group(Fuse *f, int32_t unit);
 void fuse_merge_all(Fuse *f);
 /* Whether the group's kernel must go row by row: maps over the full space follow a reduction. */
 bool fuse_needs_row(Fuse *f, int32_t group);
+
+/* fuse_order.c */
+void fuse_order_init(Fuse *f);
+/* Whether no path leads from one of the groups to the other through a third. */
+bool fuse_order_allows(Fuse *f, int32_t a, int32_t b);
+/* Gives the merged group a rank; right after fuse_order_allows of the two, whose search it uses. */
+void fuse_order_merge(Fuse *f, int32_t into, int32_t from);
 
 /* fuse_recompute.c */
 void fuse_recompute(Fuse *f);

@@ -22,43 +22,6 @@ int32_t fuse_group(Fuse *f, int32_t unit) {
     return group;
 }
 
-/* -- cycles */
-static bool reaches(Fuse *f, int32_t from, int32_t target, bool direct) {
-    Group *group = &f->groups[from];
-    if (!direct) {
-        if (group->visited == f->stamp || group->first > f->groups[target].last) {
-            return false;
-        }
-        group->visited = f->stamp;
-    }
-    for (size_t i = 0; i < group->units.count; i++) {
-        const Unit *unit = &f->units.items[group->units.items[i]];
-        for (size_t j = 0; j < unit->users.count; j++) {
-            if (!f->units.items[unit->users.items[j]].is_live) {
-                continue;
-            }
-            int32_t next = fuse_group(f, unit->users.items[j]);
-            if (next == from || (direct && next == target)) {
-                continue;
-            }
-            if (next == target || reaches(f, next, target, false)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Whether a path leads from one group to the other through a third. */
-static bool would_cycle(Fuse *f, int32_t a, int32_t b) {
-    f->stamp++;
-    if (reaches(f, a, b, true)) {
-        return true;
-    }
-    f->stamp++;
-    return reaches(f, b, a, true);
-}
-
 /* -- what a merged group would be */
 typedef struct Merge {
     GroupKind kind;
@@ -232,10 +195,12 @@ static bool allowed(Fuse *f, int32_t a, int32_t b, Merge *merge) {
             return false;
         }
     }
-    return !would_cycle(f, a, b);
+    return fuse_order_allows(f, a, b);
 }
 
+/* Right after fuse_order_allows said so. */
 static void join(Fuse *f, int32_t into, int32_t from, const Merge *merge) {
+    fuse_order_merge(f, into, from);
     Group *a = &f->groups[into], *b = &f->groups[from];
     VEC(int32_t) units = {0};
     size_t i = 0, j = 0;
@@ -419,7 +384,7 @@ static void absorb(Fuse *f, int32_t producer) {
     }
     int32_t reader = only_reader(f, producer);
     if (reader < 0 || !worth_absorbing(f, producer, reader) || fuse_library_takes(f, reader) ||
-        would_cycle(f, producer, reader)) {
+        !fuse_order_allows(f, producer, reader)) {
         return;
     }
     for (size_t i = 0; i < from->units.count; i++) {
@@ -431,6 +396,7 @@ static void absorb(Fuse *f, int32_t producer) {
 }
 
 void fuse_merge_all(Fuse *f) {
+    fuse_order_init(f);
     for (size_t i = 0; i < f->units.count; i++) {
         const Unit *unit = &f->units.items[i];
         if (unit->is_live && (unit->kind == GROUP_LOOP || unit->kind == GROUP_REDUCE)) {
