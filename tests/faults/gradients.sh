@@ -26,4 +26,8 @@ for flags in "" "--skip-passes fold,simplify,cse,dce"; do
         "r_by_k0 1" "p_by_p 2.71828 7.38906 20.0855 54.5982" "p_by_k2 932.371 2534.45 6889.34 18727.2" \
         -- --input w=w.npy --input a=a.npy --input b=b.npy
 done
+
+# Groups of the fused loops stand in no circle (E0002: a block does not end in yield).
+npy pair.npy f4 3x2 0.5 -0.25 1 0.75 -1 0.125
+near=1e-5 gives "$faults/scan_grad.dl" "y -225.943" -- --input x=pair.npy
 finish

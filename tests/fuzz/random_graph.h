@@ -13,6 +13,7 @@ typedef struct RandomGraphOptions {
     int32_t n_ops;   /* roughly; 0: 24 */
     unsigned dtypes; /* bit per float DType that arguments may have; 0: f32 mostly, others too */
     bool smooth;     /* for gradient checks: f64, nothing with jumps; result 0 is a rank-0 loss */
+    bool grads;      /* with smooth: derivatives of inner values by inner values among the ops */
     bool no_control; /* no scan, while */
     bool no_random;  /* no random_uniform */
     bool constant_dims; /* no symbolic sizes */

@@ -21,7 +21,8 @@ typedef struct Generator {
     const RandomGraphOptions *options;
     uint64_t state;
     NodeList nodes;
-    int32_t depth; /* of loops around */
+    int32_t depth;   /* of loops around */
+    int32_t n_grads; /* grad ops so far */
 } Generator;
 
 enum { GRAPH_MAX_ELEMENTS = 1500, GRAPH_MAX_ARGS = 24 };
@@ -55,6 +56,10 @@ void grow_select(Generator *g);
 void grow_cast(Generator *g);
 void grow_constant(Generator *g);
 void grow_random(Generator *g);
+/* -- random_graph_again.c */
+void grow_twin(Generator *g);
+void grow_around(Generator *g);
+void grow_grad(Generator *g);
 /* -- random_graph_move.c */
 void grow_broadcast(Generator *g);
 void grow_reshape(Generator *g);

@@ -43,16 +43,67 @@ void batch_finish(Batch *batch) {
     context_finish(&batch->context);
 }
 
-static int32_t add_grads(Builder *b, Func *func, Value *y, Value **out) {
-    Value *xs[GRAPH_ARGS];
-    int32_t n = 0;
-    for (int32_t i = 0; i < func->body->n_args && n < 12; i++) {
-        if (dtype_is_float(func->body->args[i]->type.dtype)) {
-            xs[n++] = func->body->args[i];
-        }
+/* What derivatives are by: arguments, and values inside the graph. */
+typedef struct Targets {
+    Value *items[GRAPH_TARGETS];
+    int32_t count;
+} Targets;
+
+static void add_target(Targets *targets, Value *value, int32_t most) {
+    if (targets->count < most && dtype_is_float(value->type.dtype)) {
+        targets->items[targets->count++] = value;
     }
-    b_grad(b, y, xs, n, out);
+}
+
+static int64_t small_size(Type type) {
+    int64_t n = 1;
+    for (int32_t i = 0; i < type.rank; i++) {
+        n *= size_nominal(type.dims[i], 8);
+    }
     return n;
+}
+
+/* Moves every use of an inner value to its sum with a new argument: the derivative by the argument
+ * is that by the sum, however the passes treat the latter. */
+static Value *shift(Batch *batch, Func *func, Value *value) {
+    const char *name = context_internf(&batch->context, "d%d", (int)func->body->n_args);
+    Value *by = func_add_arg(func, ARG_INPUT, name, value->type, (Place){0});
+    func_renumber(func);
+    Value **map = ARENA_ARRAY(&batch->scratch, Value *, func->n_values + 1);
+    Builder b = builder_before(value->op->next);
+    Value *sum = b_add(&b, value, by);
+    map[value->id] = sum;
+    func_replace_values(func, map);
+    op_set_operand(sum->op, 0, value);
+    return by;
+}
+
+/* A few values of the body, chosen by the seed; every other one beside an argument that shifts it.
+ */
+static void choose_inner(Batch *batch, Graph *graph, const Value *loss, Targets *targets) {
+    uint64_t state = graph->seed * 0x9E3779B97F4A7C15u;
+    Func *func = graph->func;
+    BLOCK_EACH_OP (func->body, op) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        Value *value = op->n_results > 0 ? op->results[state >> 40 & (op->n_results > 1)] : NULL;
+        if (!value || value == loss || state >> 61 != 0 || !dtype_is_float(value->type.dtype) ||
+            small_size(value->type) > 400) {
+            continue;
+        }
+        if ((state >> 50 & 1) && graph->n_shifts < GRAPH_SHIFTS &&
+            targets->count + 2 <= GRAPH_TARGETS && value->op->code != OP_constant) {
+            graph->shifts[graph->n_shifts++] = targets->count;
+            add_target(targets, shift(batch, func, value), GRAPH_TARGETS);
+            op = op->next;
+            value = op->results[0];
+        }
+        add_target(targets, value, GRAPH_TARGETS);
+    }
+}
+
+static int32_t add_grads(Builder *b, Value *y, const Targets *targets, Value **out) {
+    b_grad(b, y, targets->items, targets->count, out);
+    return targets->count;
 }
 
 /* A rank-0 value that depends on every element of the values. */
@@ -72,19 +123,26 @@ static Value *weigh(Builder *b, Value *const *values, int32_t count) {
 }
 
 /* Turns a graph whose first result is a loss into one that also gives its derivatives. */
-static void differentiate_loss(Batch *batch, Func *func, bool twice) {
+static void differentiate_loss(Batch *batch, Graph *graph, bool twice) {
+    Func *func = graph->func;
     Op *yield = block_yield(func->body);
     Value *values[GRAPH_RESULTS];
     FuncResult results[GRAPH_RESULTS] = {0};
+    Targets targets = {0};
     values[0] = yield->operands[0];
     op_unlink(yield);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        add_target(&targets, func->body->args[i], 12);
+    }
+    choose_inner(batch, graph, values[0], &targets);
     Builder b = builder_at_end(func, func->body);
-    int32_t n = add_grads(&b, func, values[0], values + 1);
+    int32_t n = add_grads(&b, values[0], &targets, values + 1);
     int32_t count = 1 + n;
     if (twice && n > 0) {
         Value *total = weigh(&b, values + 1, n);
-        count += add_grads(&b, func, total, values + count);
+        count += add_grads(&b, total, &targets, values + count);
     }
+    graph->n_targets = n;
     for (int32_t i = 0; i < count; i++) {
         results[i] = (FuncResult){.role = RESULT_OUTPUT,
                                   .name = context_internf(&batch->context, "y%d", (int)i)};
@@ -109,12 +167,13 @@ static void lower_precision(Batch *batch, Func *func) {
     pass_precision(&pass, func);
 }
 
-static Func *add_graph(Batch *batch, Graph *graph) {
+static Func *add_graph(Batch *batch, Graph *graph, bool grads_among) {
     uint64_t seed = graph->seed;
     if (batch->casts) {
         return random_casts(batch->module, seed);
     }
-    RandomGraphOptions smooth = {.n_ops = 12, .smooth = true, .dtypes = batch->dtypes};
+    RandomGraphOptions smooth = {
+        .n_ops = 12, .smooth = true, .grads = grads_among, .dtypes = batch->dtypes};
     RandomGraphOptions plain = {.n_ops = seed % 4 == 0 ? 24 : 8, /* compiling takes the time */
                                 .dtypes = batch->dtypes};
     if (batch->precision) {
@@ -132,9 +191,10 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     graph->seed = seed;
     graph->is_exact = batch->casts;
     graph->has_grad = seed % 8 == 7 && !batch->precision && !batch->casts;
-    graph->func = add_graph(batch, graph);
+    bool twice = seed % 16 == 15; /* the others have derivatives among their ops as well */
+    graph->func = add_graph(batch, graph, !twice);
     if (graph->has_grad) {
-        differentiate_loss(batch, graph->func, seed % 16 == 15);
+        differentiate_loss(batch, graph, twice);
     }
     if (batch->precision) {
         lower_precision(batch, graph->func);
@@ -195,6 +255,40 @@ static bool evaluate(Batch *batch, Graph *graph, Outcome *outcome, bool wide, Ev
     return true;
 }
 
+/* Derivatives are all in f64: rounding only, though second derivatives carry it further. */
+static bool grads_close(const EvalTensor *wide, const EvalTensor *got, int64_t *out_index) {
+    double scale = 1;
+    for (int64_t i = 0; wide->f && i < wide->n; i++) {
+        scale = fmax(scale, fabs(wide->f[i]));
+    }
+    for (int64_t i = 0; i < got->n; i++) {
+        bool good = got->f ? fabs(got->f[i] - wide->f[i]) <= 1e-9 * scale ||
+                                 (isnan(got->f[i]) && isnan(wide->f[i])) || got->f[i] == wide->f[i]
+                           : got->i[i] == wide->i[i];
+        if (!good) {
+            *out_index = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the derivatives by an inner value are those by the argument that shifts it. */
+static bool shifts_agree(const Graph *graph, Outcome *outcome) {
+    for (int32_t i = 0; i < graph->n_shifts; i++) {
+        for (int32_t at = 1 + graph->shifts[i]; at + 1 < graph->func->n_results;
+             at += graph->n_targets) {
+            int64_t element = 0;
+            if (!grads_close(&graph->wide[at], &graph->wide[at + 1], &element)) {
+                return note(
+                    outcome, at + 1, "element %lld: %.9g by an inner value, %.9g by a shift",
+                    (long long)element, graph->wide[at + 1].f[element], graph->wide[at].f[element]);
+            }
+        }
+    }
+    return true;
+}
+
 bool batch_evaluate(Batch *batch, Outcome *outcomes) {
     bool good = true;
     module_print(batch->module, &batch->text);
@@ -218,27 +312,10 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
             continue;
         }
         good = evaluate(batch, graph, &outcomes[i], true, graph->wide) &&
-               evaluate(batch, graph, &outcomes[i], false, graph->declared) && good;
+               evaluate(batch, graph, &outcomes[i], false, graph->declared) &&
+               shifts_agree(graph, &outcomes[i]) && good;
     }
     return good;
-}
-
-/* Derivatives are all in f64: rounding only, though second derivatives carry it further. */
-static bool grads_close(const EvalTensor *wide, const EvalTensor *got, int64_t *out_index) {
-    double scale = 1;
-    for (int64_t i = 0; wide->f && i < wide->n; i++) {
-        scale = fmax(scale, fabs(wide->f[i]));
-    }
-    for (int64_t i = 0; i < got->n; i++) {
-        bool good = got->f ? fabs(got->f[i] - wide->f[i]) <= 1e-9 * scale ||
-                                 (isnan(got->f[i]) && isnan(wide->f[i])) || got->f[i] == wide->f[i]
-                           : got->i[i] == wide->i[i];
-        if (!good) {
-            *out_index = i;
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool results_close(const Graph *graph, const EvalTensor *wide, const EvalTensor *declared,

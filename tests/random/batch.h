@@ -7,7 +7,14 @@
 #include "tests/fuzz/random_casts.h"
 #include "tests/fuzz/random_graph.h"
 
-enum { BATCH_MAX = 64, GRAPH_ARGS = 96, GRAPH_RESULTS = 96, OUTCOME_TEXT = 600 };
+enum {
+    BATCH_MAX = 64,
+    GRAPH_ARGS = 96,
+    GRAPH_RESULTS = 96,
+    GRAPH_TARGETS = 24, /* that a graph's derivatives are by */
+    GRAPH_SHIFTS = 8,
+    OUTCOME_TEXT = 600
+};
 
 /* How one graph fared. */
 typedef enum Verdict {
@@ -27,6 +34,8 @@ typedef struct Graph {
     Func *func;
     bool has_grad;
     bool is_exact; /* results are those of the interpreter, to the bit */
+    int32_t n_targets;
+    int32_t shifts[GRAPH_SHIFTS], n_shifts; /* targets; the next one is the value it shifts */
     int64_t dims[2];
     DType coarsest;
     EvalTensor args[GRAPH_ARGS], wide[GRAPH_RESULTS], declared[GRAPH_RESULTS];

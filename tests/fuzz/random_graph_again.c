@@ -1,0 +1,73 @@
+/* Random graphs: values that are there already, made again or led around, and derivatives by them.
+ * Passes join such values; a derivative by one of them must not notice. */
+#include "tests/fuzz/random_graph_internal.h"
+
+enum { MOST_GRADS = 2 };
+
+/* The op of another value once more. */
+void grow_twin(Generator *g) {
+    Node x = any_node(g);
+    const Op *op = x.value->op;
+    if (!op || op->n_results != 1 || op->n_blocks > 0 || op->code == OP_grad) {
+        return;
+    }
+    Op *twin = op_create(g->func, op->code, op->operands, op->n_operands, 1, 0);
+    for (int i = 0; i < OP_MAX_ATTRS; i++) {
+        twin->attrs[i] = op->attrs[i];
+    }
+    push(g, b_op(&g->b, twin), x.bound, x.exact);
+}
+
+/* There and back: a value equal to x that depends on it. */
+void grow_around(Generator *g) {
+    Node x = any_float(g);
+    Type type = x.value->type;
+    Builder *b = &g->b;
+    Value *there = NULL, *back = NULL;
+    switch (pick(g, 3)) {
+    case 0:
+        there = b_neg(b, x.value);
+        back = b_neg(b, there);
+        break;
+    case 1: {
+        const Size *flat = type_elements(g->context, type);
+        there = b_reshape(b, x.value, 1, &flat);
+        back = b_reshape(b, there, type.rank, type.dims);
+        break;
+    }
+    default: {
+        int64_t permutation[TYPE_MAX_RANK];
+        for (int32_t i = 0; i < type.rank; i++) {
+            permutation[i] = type.rank - 1 - i;
+        }
+        there = b_transpose(b, x.value, permutation);
+        back = b_transpose(b, there, permutation);
+        break;
+    }
+    }
+    push(g, there, x.bound, x.exact);
+    push(g, back, x.bound, x.exact);
+}
+
+/* The derivative of one value, made a scalar, by one or two that were there before it. */
+void grow_grad(Generator *g) {
+    if (!g->options->grads || g->n_grads == MOST_GRADS) {
+        return;
+    }
+    Node of = any_float(g), by[2] = {any_float(g), any_float(g)};
+    int64_t axes[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < of.value->type.rank; i++) {
+        axes[i] = i;
+    }
+    Builder *b = &g->b;
+    Value *wave = b_unary(b, OP_sin, tame(g, of, 3));
+    Value *y =
+        of.value->type.rank ? b_reduce(b, OP_reduce_sum, wave, axes, of.value->type.rank) : wave;
+    int32_t n = chance(g, 0.3) ? 2 : 1;
+    Value *xs[2] = {by[0].value, by[1].value}, *slopes[2];
+    b_grad(b, y, xs, n, slopes);
+    g->n_grads++;
+    for (int32_t i = 0; i < n; i++) {
+        push(g, b_unary(b, OP_tanh, slopes[i]), 1, false);
+    }
+}
