@@ -36,17 +36,17 @@ void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value) {
     flags->items[value->id] = true;
 }
 
-static void table_set(Arena *arena, ValueTable *table, const Value *key, Value *value) {
+static void table_set(Arena *arena, CotangentTable *table, const Value *key, Cotangent cotangent) {
     if (key->id >= table->capacity) {
         int32_t capacity = room_for(key->id);
-        Value **items = ARENA_ARRAY(arena, Value *, capacity);
+        Cotangent *items = ARENA_ARRAY(arena, Cotangent, capacity);
         if (table->capacity > 0) {
             memcpy(items, table->items, (size_t)table->capacity * sizeof *items);
         }
         table->items = items;
         table->capacity = capacity;
     }
-    table->items[key->id] = value;
+    table->items[key->id] = cotangent;
 }
 
 /* -- activity */
@@ -83,21 +83,40 @@ void gradient_mark_active(Arena *arena, ValueFlags *active, const OpList *ops) {
 
 /* -- one run */
 
-Value *gradient_get(const Gradient *gradient, const Value *value) {
-    return value->id < gradient->cotangents.capacity ? gradient->cotangents.items[value->id] : NULL;
+static Cotangent *find_cotangent(const Gradient *gradient, const Value *value) {
+    const CotangentTable *table = &gradient->cotangents;
+    bool found = value->id < table->capacity && table->items[value->id].value;
+    return found ? &table->items[value->id] : NULL;
+}
+
+Value *gradient_get(Gradient *gradient, const Value *value) {
+    Cotangent *cotangent = find_cotangent(gradient, value);
+    if (!cotangent) {
+        return NULL;
+    }
+    cotangent_settle(&gradient->b, cotangent);
+    return cotangent->value;
+}
+
+static void add_cotangent(Gradient *gradient, const Value *value, Cotangent cotangent) {
+    Arena *arena = gradient->pass->scratch;
+    if (!cotangent.value || !value_flag(&gradient->active, value)) {
+        return;
+    }
+    if (!type_equal(cotangent.value->type, value->type)) {
+        /* The same sizes, which size algebra cannot always prove (a strided slice of a padding). */
+        cotangent_settle(&gradient->b, &cotangent);
+        cotangent.mask = cotangent.settled = NULL;
+        cotangent.value =
+            b_reshape(&gradient->b, cotangent.value, value->type.rank, value->type.dims);
+    }
+    const Cotangent *before = find_cotangent(gradient, value);
+    Cotangent sum = before ? cotangent_sum(arena, &gradient->b, *before, cotangent) : cotangent;
+    table_set(arena, &gradient->cotangents, value, sum);
 }
 
 void gradient_add(Gradient *gradient, Value *value, Value *cotangent) {
-    if (!cotangent || !value_flag(&gradient->active, value)) {
-        return;
-    }
-    if (!type_equal(cotangent->type, value->type)) {
-        /* The same sizes, which size algebra cannot always prove (a strided slice of a padding). */
-        cotangent = b_reshape(&gradient->b, cotangent, value->type.rank, value->type.dims);
-    }
-    Value *sum = gradient_get(gradient, value);
-    sum = sum ? b_add(&gradient->b, sum, cotangent) : cotangent;
-    table_set(gradient->pass->scratch, &gradient->cotangents, value, sum);
+    add_cotangent(gradient, value, (Cotangent){.value = cotangent});
 }
 
 /* Puts uses of loop-invariant values aside, so that they are summed once after the loop. */
@@ -114,17 +133,35 @@ static void defer_uses(Gradient *gradient, Op *op, Value *cotangent, bool *wante
     }
 }
 
+/* Whether slopes at, or before, a value may turn a zero of its cotangent into nan. */
+static bool spoils_zeros(const Gradient *gradient, const Mask *mask, const Value *value) {
+    return mask && (mask->is_strict || value_flag(&gradient->risky, value));
+}
+
+/* One operand's part: zeros are put in as soon as nothing can spoil them any more. */
+static void add_masked(Gradient *gradient, Value *operand, Cotangent part) {
+    if (value_flag(&gradient->active, operand)) {
+        if (part.value && !spoils_zeros(gradient, part.mask, operand)) {
+            cotangent_settle(&gradient->b, &part);
+        }
+        add_cotangent(gradient, operand, part);
+    }
+}
+
 static void visit_plain(Gradient *gradient, Op *op) {
     Arena *arena = gradient->pass->scratch;
     Value **cotangents = ARENA_ARRAY(arena, Value *, op->n_results);
     Value **out = ARENA_ARRAY(arena, Value *, op->n_operands);
     bool *wanted = ARENA_ARRAY(arena, bool, op->n_operands);
     bool any = false;
-    for (int32_t i = 0; i < op->n_results; i++) {
-        cotangents[i] = gradient_get(gradient, op->results[i]);
-    }
     for (int32_t i = 0; i < op->n_operands; i++) {
         wanted[i] = value_flag(&gradient->active, op->operands[i]);
+    }
+    const Cotangent *whole = find_cotangent(gradient, op->results[0]);
+    const Mask *mask = whole ? whole->mask : NULL;
+    bool risky = mask_passes(op) && spoils_zeros(gradient, mask, op->results[0]);
+    for (int32_t i = 0; i < op->n_results; i++) {
+        cotangents[i] = risky ? whole->value : gradient_get(gradient, op->results[i]);
     }
     defer_uses(gradient, op, cotangents[0], wanted);
     for (int32_t i = 0; i < op->n_operands; i++) {
@@ -134,17 +171,29 @@ static void visit_plain(Gradient *gradient, Op *op) {
         return;
     }
     op_info(op->code)->grad(&gradient->b, op, cotangents, wanted, out);
+    mask = mask_through(arena, &gradient->b, op, mask);
     for (int32_t i = 0; i < op->n_operands; i++) {
+        Cotangent part = {.value = out[i], .mask = mask, .settled = risky ? NULL : mask};
         if (wanted[i]) {
-            gradient_add(gradient, op->operands[i], out[i]);
+            add_masked(gradient, op->operands[i], part);
         }
+    }
+}
+
+/* Each branch gets the cotangent as it is, to count where the branch is chosen. */
+static void visit_select(Gradient *gradient, const Op *op) {
+    const Cotangent whole = *find_cotangent(gradient, op->results[0]);
+    for (int32_t i = 1; i <= 2; i++) {
+        Cotangent part = {.value = whole.value, .settled = whole.settled};
+        part.mask = mask_inside(gradient->pass->scratch, whole.mask, op->operands[0], i == 2);
+        add_masked(gradient, op->operands[i], part);
     }
 }
 
 static void visit_op(Gradient *gradient, Op *op) {
     bool reached = false;
     for (int32_t i = 0; i < op->n_results; i++) {
-        reached = reached || gradient_get(gradient, op->results[i]);
+        reached = reached || find_cotangent(gradient, op->results[i]);
     }
     if (!reached) {
         return;
@@ -158,6 +207,8 @@ static void visit_op(Gradient *gradient, Op *op) {
         Diag *diag = diag_report(diags, DIAG_GRAD_WHILE, op->place);
         diag_note(diags, diag, gradient->asked, "the derivative is asked for here");
         diag_help(diags, diag, "use scan with a fixed length, or stop_gradient");
+    } else if (op->code == OP_select) {
+        visit_select(gradient, op);
     } else if (op_info(op->code)->grad) {
         visit_plain(gradient, op);
     } else {
@@ -213,6 +264,12 @@ static void expand_grad(PassContext *pass, Func *func, Op *grad) {
         value_set_flag(pass->scratch, &gradient.active, grad->operands[i]);
     }
     gradient_mark_active(pass->scratch, &gradient.active, &ops);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        if (func->args[i].role == ARG_INPUT) { /* data: nan may stand for what is missing */
+            value_set_flag(pass->scratch, &gradient.risky, func->body->args[i]);
+        }
+    }
+    mask_mark_risky(pass->scratch, &gradient.risky, &ops);
     if (value_flag(&gradient.active, y)) {
         Value *one = b_constant_like(&gradient.b, 1.0, y);
         gradient_add(&gradient, y, one);

@@ -217,6 +217,12 @@ static void run_body(ScanReverse *s, Value **map) {
     }
     OpList ops = block_ops(s->arena, s->reverse);
     gradient_mark_active(s->arena, &inner->active, &ops);
+    for (int32_t i = 0; i < s->n_xs; i++) {
+        if (value_flag(&s->outer->risky, s->scan->operands[s->n_carries + i])) {
+            value_set_flag(s->arena, &inner->risky, s->x_slices[i]);
+        }
+    }
+    mask_mark_risky(s->arena, &inner->risky, &ops);
     inner->b.place = s->scan->place;
     inner->b.label = s->scan->label;
     s->y_cotangents = ARENA_ARRAY(s->arena, Value *, s->n_ys);

@@ -30,4 +30,15 @@ done
 # Groups of the fused loops stand in no circle (E0002: a block does not end in yield).
 npy pair.npy f4 3x2 0.5 -0.25 1 0.75 -1 0.125
 near=1e-5 gives "$faults/scan_grad.dl" "y -225.943" -- --input x=pair.npy
+
+# What is not chosen leaves no nan in a derivative; what is chosen keeps its own.
+npy points.npy f4 5 -1 0 0.25 4 nan
+npy two.npy f4 - 2
+for flags in "" "--skip-passes fold,simplify,cse,dce,fuse"; do
+    near=1e-5 gives "$faults/grad_where.dl" "first 1 1 1 0.25 1" "second 0 0 -2 -0.03125 0" "chain 0 0 0.6666667 0.0833333 0" \
+        "nested 1 1 1 0.2886751 1" "quotient 1 1 -16 -0.0625 1" "power 1 1 1 0.25 1" "arcs 1 1 1.0327956 1 1" \
+        "twice 1 1 1.3068528 0.9232868 1" "apart -0.5 0 1 0.25 0" "overflow 0 0 0 1 nan" "kept 1 inf 1 0.25 1" \
+        "missing 0.0535423" "product -55.990828" "rows 1 0 4 0.25 0" "shaped nan 0 0 0.25 0" "looped 1.2253244" \
+        -- --input x=points.npy --input w=two.npy
+done
 finish

@@ -1,5 +1,6 @@
-/* Random graphs: values that are there already, made again or led around, and derivatives by them.
- * Passes join such values; a derivative by one of them must not notice. */
+/* Random graphs for derivatives: values that are there already, made again or led around, which
+ * passes join though a derivative by one of them must not notice; derivatives by such values;
+ * functions that a choice keeps from where they have no value. */
 #include "tests/fuzz/random_graph_internal.h"
 
 enum { MOST_GRADS = 2 };
@@ -70,4 +71,26 @@ void grow_grad(Generator *g) {
     for (int32_t i = 0; i < n; i++) {
         push(g, b_unary(b, OP_tanh, slopes[i]), 1, false);
     }
+}
+
+/* A function of x - 1/4 where that is positive, x elsewhere: its nan there must not be seen,
+ * neither here nor in any derivative. */
+void grow_guarded(Generator *g) {
+    static const OpCode CODES[] = {OP_sqrt, OP_rsqrt, OP_log, OP_asin, OP_pow, OP_div};
+    Builder *b = &g->b;
+    Value *x = tame(g, any_float(g), 1.5);
+    Value *quarter = number_like(g, 0.25, x);
+    Value *tenth = number_like(g, 0.125, x);
+    Value *condition = b_binary(b, OP_gt, x, number_like(g, 0.375, x));
+    Value *above = b_sub(b, x, quarter); /* 1/8 … 5/4 where chosen */
+    OpCode code = CODES[pick(g, 6)];
+    Value *part = code == OP_asin ? b_mul(b, above, number_like(g, 0.75, x)) : above;
+    if (code == OP_pow || code == OP_div) {
+        Value *root = b_unary(b, OP_sqrt, above);
+        part = code == OP_pow ? b_binary(b, code, above, root) : b_binary(b, code, tenth, root);
+    } else {
+        part = b_unary(b, code, part);
+    }
+    part = chance(g, 0.5) ? b_mul(b, part, part) : part;
+    push(g, b_select(b, condition, part, x), 9, false);
 }

@@ -60,6 +60,7 @@ void grow_random(Generator *g);
 void grow_twin(Generator *g);
 void grow_around(Generator *g);
 void grow_grad(Generator *g);
+void grow_guarded(Generator *g);
 /* -- random_graph_move.c */
 void grow_broadcast(Generator *g);
 void grow_reshape(Generator *g);

@@ -273,16 +273,26 @@ static bool grads_close(const EvalTensor *wide, const EvalTensor *got, int64_t *
     return true;
 }
 
-/* Whether the derivatives by an inner value are those by the argument that shifts it. */
-static bool shifts_agree(const Graph *graph, Outcome *outcome) {
+/* Whether the derivatives by an inner value are those by the argument that shifts it, and all are
+ * numbers. */
+static bool grads_sound(const Graph *graph, Outcome *outcome) {
+    for (int32_t i = 0; graph->has_grad && i < graph->func->n_results; i++) {
+        for (int64_t k = 0; k < graph->wide[i].n; k++) {
+            if (!isfinite(graph->wide[i].f[k])) {
+                return note(outcome, i, "result %d, element %lld is %g", (int)i, (long long)k,
+                            graph->wide[i].f[k]);
+            }
+        }
+    }
     for (int32_t i = 0; i < graph->n_shifts; i++) {
         for (int32_t at = 1 + graph->shifts[i]; at + 1 < graph->func->n_results;
              at += graph->n_targets) {
-            int64_t element = 0;
-            if (!grads_close(&graph->wide[at], &graph->wide[at + 1], &element)) {
-                return note(
-                    outcome, at + 1, "element %lld: %.9g by an inner value, %.9g by a shift",
-                    (long long)element, graph->wide[at + 1].f[element], graph->wide[at].f[element]);
+            const EvalTensor *shifted = &graph->wide[at], *inner = &graph->wide[at + 1];
+            int64_t k = 0;
+            if (!grads_close(shifted, inner, &k)) {
+                return note(outcome, at + 1,
+                            "element %lld: %.9g by an inner value, %.9g by a shift", (long long)k,
+                            inner->f[k], shifted->f[k]);
             }
         }
     }
@@ -313,7 +323,7 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
         }
         good = evaluate(batch, graph, &outcomes[i], true, graph->wide) &&
                evaluate(batch, graph, &outcomes[i], false, graph->declared) &&
-               shifts_agree(graph, &outcomes[i]) && good;
+               grads_sound(graph, &outcomes[i]) && good;
     }
     return good;
 }
