@@ -223,9 +223,11 @@ typedef enum AstTypeKind {
     AST_TYPE_TUPLE,  /* `(f32[B], i32[B])`: result types only */
 } AstTypeKind;
 
-/* One size of a tensor type; is_rest: `...` (any leading axes). */
+/* One size of a tensor type; is_rest: `...` or `...name` (any leading axes, the same ones wherever
+ * the name stands in a signature). */
 typedef struct AstSize {
     bool is_rest;
+    const char *rest_name; /* of a rest: "" for `...` alone */
     Place place;
     AstExpr *expr;
 } AstSize;

@@ -259,7 +259,7 @@ void ast_print_type(const AstType *type, Str *out) {
         for (int32_t i = 0; i < type->sizes.count; i++) {
             str_add(out, i ? ", " : "");
             if (type->sizes.items[i].is_rest) {
-                str_add(out, "...");
+                str_addf(out, "...%s", type->sizes.items[i].rest_name);
             } else {
                 ast_print_expr(type->sizes.items[i].expr, out);
             }

@@ -89,7 +89,7 @@ static int gap_before(const Layout *layout, int kind) {
     if (where == IN_AXES && (previous == '{' || kind == '}')) {
         return 0;
     }
-    if (kind == ':') {
+    if (kind == ':' || (previous == T_ELLIPSIS && where == IN_SQUARE)) { /* `[...a, C]` */
         return 0;
     }
     if (previous == ':') {

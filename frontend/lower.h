@@ -211,11 +211,23 @@ struct Frame {
     bool returned;
     bool is_model, is_optimizer;
     Loop *loop; /* the loop the body runs in as a whole */
+    struct Rest *rests; /* what its signature's `...` stand for */
     /* of an optimizer's body: the parameter it updates */
     const char *opt_path;
     Type opt_type;
     Value *opt_stored; /* what `param <-` gave */
 };
+
+/* What the `...` of a signature stands for in one call. */
+typedef struct Rest {
+    const char *name;  /* as AstSize has it */
+    const char *param; /* the parameter that bound it */
+    Place place;       /* its argument */
+    Place origin;      /* where the argument's value was made */
+    Type type;         /* of the argument */
+    int32_t rank;      /* of the leading axes */
+    struct Rest *next;
+} Rest;
 
 typedef struct LabelUse {
     const char *path;
@@ -260,6 +272,15 @@ typedef struct Parts {
     Map draws;       /* site -> Draw */
 } Parts;
 
+/* A comparison or difference that pairs all of one operand with all of the other because only one
+ * has an axis of size 1: [B, 1] against [B]. */
+typedef struct Pairing {
+    const Value *result;
+    bool is_difference;
+    Val left, right;
+    Place place;
+} Pairing;
+
 /* The Func under construction. */
 typedef struct FuncState {
     Func *func;
@@ -269,6 +290,7 @@ typedef struct FuncState {
     Map ordinals; /* label path -> int64_t *: random calls so far */
     Value **inputs;
     NamedVec outputs, metrics, losses;
+    VEC(Pairing) pairings;
     Loop *loop;
     Parts *parts; /* NULL: the body is lowered for the whole batch at once */
     Scope *input_scope;
@@ -432,6 +454,14 @@ static inline void copy_sizes(const Size **to, const Size *const *from, int32_t 
     }
 }
 
+/* -- lower_pairs.c: comparisons that pair by accident */
+
+/* Notes the comparison or difference `result` where its operands are such a pair. */
+void pairs_note(Lower *lw, AstOp op, Val result, Val left, Val right, Place place);
+/* Reports a noted comparison (an error) or difference (a warning) whose mean or sum `value` is, the
+ * `what` called `name`. False after an error. */
+bool pairs_check(Lower *lw, const Value *value, const char *what, const char *name, Place place);
+
 /* -- lower_number.c: arithmetic on compile-time numbers and sizes */
 
 Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
@@ -484,6 +514,18 @@ bool check_typed(Lower *lw, const AstType *type, const char *name, Val *value, P
 Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Place place);
 /* A declared type as a concrete one (inputs, params, states). */
 bool lower_type(Lower *lw, const AstType *type, Type *out);
+/* -- lower_rest.c: the `...` of a signature */
+
+/* Whether the type begins with `...`. */
+bool type_has_rest(const AstType *type);
+/* The leading axes of a tensor against the earlier uses of its `...` in this call: bound by the
+ * first, the same in all others; what is not proved is checked when the plan runs, and the value
+ * then carries the sizes of the first. `what`: "argument 'x'". False after a report. */
+bool rest_bind(Lower *lw, const AstType *type, const char *param, const char *what, Val *value,
+               Place place);
+/* A number repeated to the axes that other arguments gave to the `...` of its type. */
+bool rest_fill(Lower *lw, const AstType *type, Val *value, Place place);
+
 const char *frame_path(Lower *lw, Frame *frame); /* allocates the label part when needed */
 const char *join_path(Lower *lw, const char *prefix, const char *rest);
 

@@ -236,7 +236,11 @@ Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     if ((op == AST_OP_LT || op == AST_OP_LE || op == AST_OP_GT || op == AST_OP_GE)) {
         use = USE_ARITHMETIC;
     }
-    return lower_elementwise(lw, arithmetic_code(op), both, 2, use, what, place);
+    Val result = lower_elementwise(lw, arithmetic_code(op), both, 2, use, what, place);
+    if (is_comparison(op) || op == AST_OP_SUB) {
+        pairs_note(lw, op, result, left, right, place);
+    }
+    return result;
 }
 
 Val lower_unary_minus(Lower *lw, Val value, Place place) {

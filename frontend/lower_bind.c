@@ -102,10 +102,11 @@ bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site) {
     for (int32_t i = 0; i < params->count; i++) {
         const AstParam *param = &params->items[i];
         Binding *binding = scope_find(lw->scope, param->name.text, true);
+        Place place = slots[i] ? slots[i]->place : param->place;
         bool tensor = binding->value.kind == VAL_TENSOR;
         if (param->type && param->type->kind == AST_TYPE_TENSOR && tensor &&
-            !check_typed(lw, param->type, param->name.text, &binding->value,
-                         slots[i] ? slots[i]->place : param->place)) {
+            (!check_typed(lw, param->type, param->name.text, &binding->value, place) ||
+             !rest_fill(lw, param->type, &binding->value, place))) {
             return false;
         }
     }
@@ -209,10 +210,6 @@ static const char *element_text(Lower *lw, Element element, DType dtype) {
 
 /* -- shapes */
 
-static bool has_rest(const AstType *type) {
-    return type->sizes.count > 0 && type->sizes.items[0].is_rest;
-}
-
 static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val value, Place place) {
     const char *element = type->element ? type->element : "any";
     const char *wanted = NULL;
@@ -268,7 +265,7 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
 static bool bind_sizes(Lower *lw, const AstType *type, const char *name, Val value, Place place,
                        const AstParams *params) {
     Type have = value.as.tensor->type;
-    bool rest = has_rest(type);
+    bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
         Diag *diag = LW_REPORT(lw, RANK_DIFFERS, place, name, (int)have.rank,
@@ -306,9 +303,13 @@ static bool bind_sizes(Lower *lw, const AstType *type, const char *name, Val val
     return true;
 }
 
+static bool is_plain_number(Val value) {
+    return val_is_number(value) || value.kind == VAL_BOOL;
+}
+
 /* Numbers and lists of them become weakly typed tensors; other values stay. */
 static bool number_as_tensor(Lower *lw, Val *value, const char *name, Place place) {
-    if (!val_is_number(*value) && value->kind != VAL_BOOL && value->kind != VAL_LIST) {
+    if (!is_plain_number(*value) && value->kind != VAL_LIST) {
         return true;
     }
     DType dtype = DT_F32;
@@ -348,6 +349,7 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     if (element == ELEMENT_BAD) {
         return val_error();
     }
+    bool is_number = is_plain_number(value);
     if (!number_as_tensor(lw, &value, name, place)) {
         return val_error();
     }
@@ -374,7 +376,12 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
         }
         return val_error();
     }
-    return bind_sizes(lw, type, name, value, place, params) ? value : val_error();
+    if (!bind_sizes(lw, type, name, value, place, params)) {
+        return val_error();
+    }
+    bool waits = is_number && type->sizes.count == 1; /* for the tensors: rest_fill */
+    const char *what = arena_format(lw->arena, "argument '%s'", name);
+    return waits || rest_bind(lw, type, name, what, &value, place) ? value : val_error();
 }
 
 /* Checks every size of a declared shape against a tensor's; unproved ones are checked at run time
@@ -382,7 +389,7 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
 static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *value, Place place,
                         bool is_result) {
     Type have = value->as.tensor->type;
-    bool rest = has_rest(type);
+    bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     const Size *shape[TYPE_MAX_RANK];
     copy_sizes(shape, have.dims, have.rank);
@@ -466,7 +473,7 @@ static Val check_one_result(Lower *lw, const AstType *type, Val value, const cha
         lower_note(lw, diag, type->place, "the result type is declared here");
         return val_error();
     }
-    bool rest = has_rest(type);
+    bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
         Diag *diag = LW_REPORT(lw, RESULT_RANK, place, name, type_text(lw->context, have),
@@ -474,7 +481,11 @@ static Val check_one_result(Lower *lw, const AstType *type, Val value, const cha
         lower_note(lw, diag, type->place, "the result type is declared here");
         return val_error();
     }
-    return check_sizes(lw, type, name, &value, place, true) ? value : val_error();
+    const char *what = arena_format(lw->arena, "the result of '%s'", name);
+    return check_sizes(lw, type, name, &value, place, true) &&
+                   rest_bind(lw, type, name, what, &value, place)
+               ? value
+               : val_error();
 }
 
 Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Place place) {

@@ -167,7 +167,7 @@ static void lower_output(Lower *lw, const AstStmt *stmt) {
     }
 }
 
-static Value *scalar_value(Lower *lw, const AstExpr *expr) {
+static Value *scalar_value(Lower *lw, const AstStmt *stmt, const AstExpr *expr) {
     Val value = lower_expr(lw, expr);
     Value *tensor = need_tensor(lw, value, "a metric", expr->place);
     if (tensor == NULL) {
@@ -178,6 +178,9 @@ static Value *scalar_value(Lower *lw, const AstExpr *expr) {
         lower_help(lw, diag, "take its mean: mean(x)");
         return NULL;
     }
+    if (!pairs_check(lw, tensor, "metric", given_name(lw, stmt, "metric"), stmt->place)) {
+        return NULL;
+    }
     lower_at(lw, expr->place);
     return lower_made(lw, b_cast(&lw->b, tensor, lower_float(lw)), expr->place);
 }
@@ -186,8 +189,8 @@ static void lower_metric(Lower *lw, const AstStmt *stmt) {
     if (!in_model(lw, stmt, "metric") || lw->fs->purpose == PURPOSE_INFER) {
         return;
     }
-    Value *value = scalar_value(lw, stmt->as.named.value);
-    Value *over = stmt->as.named.over ? scalar_value(lw, stmt->as.named.over) : NULL;
+    Value *value = scalar_value(lw, stmt, stmt->as.named.value);
+    Value *over = stmt->as.named.over ? scalar_value(lw, stmt, stmt->as.named.over) : NULL;
     if (value && (over || !stmt->as.named.over)) {
         Named named = {.name = given_name(lw, stmt, "metric"),
                        .value = val_tensor(value, false, stmt->place),
@@ -215,6 +218,9 @@ static void lower_loss(Lower *lw, const AstStmt *stmt) {
         if (tensor->type.rank != 0) {
             lower_help(lw, diag, "take its mean: loss mean(…)");
         }
+        return;
+    }
+    if (!pairs_check(lw, tensor, "loss", given_name(lw, stmt, "loss"), stmt->place)) {
         return;
     }
     Named named = {.name = given_name(lw, stmt, "loss"),

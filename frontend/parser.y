@@ -333,7 +333,11 @@ size_list
 
 size
     : expr { $$ = (AstSize){.expr = $1, .place = @$}; }
-    | ELLIPSIS { $$ = (AstSize){.is_rest = true, .place = @$}; }
+    | ELLIPSIS {
+        $$ = (AstSize){.is_rest = true, .place = @$};
+        $$.rest_name = context_intern(parse->context, "");
+    }
+    | ELLIPSIS name { $$ = (AstSize){.is_rest = true, .rest_name = $2.text, .place = @$}; }
     ;
 
 /* -- Statements */
