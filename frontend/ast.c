@@ -301,6 +301,57 @@ static bool path_of_expr(Parse *parse, const AstExpr *expr, AstPath *path) {
     }
 }
 
+/* An expression alone on its line: only a call can do anything. */
+AstStmt *stmt_expr(Parse *parse, AstExpr *value, Place place) {
+    if (value->kind != AST_CALL && value->kind != AST_ERROR) {
+        const char *help = ast_goes_on(value);
+        scan_report(parse, DIAG_STATEMENT_LOST, place, NULL, help ? help : "bind it: x = …");
+    }
+    return stmt_value(parse, AST_STMT_EXPR, value, place);
+}
+
+/* What an expression begins with. */
+static AstExprKind first_kind(const AstExpr *expr) {
+    for (;;) {
+        switch (expr->kind) {
+        case AST_BINARY:
+            expr = expr->as.binary.left;
+            break;
+        case AST_CONDITIONAL:
+            expr = expr->as.conditional.then;
+            break;
+        case AST_CALL:
+            expr = expr->as.call.piped ? expr->as.call.piped : expr->as.call.callee;
+            break;
+        case AST_INDEX:
+            expr = expr->as.index.base;
+            break;
+        case AST_FIELD:
+            expr = expr->as.field.base;
+            break;
+        case AST_UNARY:
+            return expr->as.unary.op == AST_OP_NOT ? AST_ERROR : AST_UNARY;
+        default:
+            return expr->kind;
+        }
+    }
+}
+
+const char *ast_goes_on(const AstExpr *expr) {
+    switch (first_kind(expr)) {
+    case AST_UNARY:
+        return "put the operator at the end of the line before, if that is to go on; `-` here "
+               "begins a statement";
+    case AST_PAREN:
+    case AST_TUPLE:
+        return "put the `(` at the end of the line before, if that is to go on";
+    case AST_LIST_EXPR:
+        return "put the `[` at the end of the line before, if that is to go on";
+    default:
+        return NULL;
+    }
+}
+
 AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place) {
     AstStmt *stmt = stmt_new(parse, AST_STMT_STORE, place);
     stmt->as.store.value = value;

@@ -413,6 +413,9 @@ typedef struct AstFile {
 } AstFile;
 
 /* "+", "**", "and", "not", … */
+/* The advice for an expression alone on a line whose first sign could have gone on the line before
+ * (`-`, `(`, `[`); NULL when it begins otherwise. */
+const char *ast_goes_on(const AstExpr *expr);
 const char *ast_op_text(AstOp op);
 /* The whole file as text, one node a line, for --emit=ast (frontend/ast_print.c). */
 void ast_print(const AstFile *file, Str *out);

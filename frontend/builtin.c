@@ -82,6 +82,13 @@ static Val unknown_named(Lower *lw, const Builtin *builtin, const Signature *sig
     return val_error();
 }
 
+/* sqrt, exp …: functions that make a float of a compile-time integer. */
+static bool wants_float(const BuiltinCall *call) {
+    int32_t code = call->builtin->code;
+    return call->builtin->handler == builtin_unary && code != OP_abs && code != OP_sign &&
+           code != OP_floor && code != OP_ceil && code != OP_round && code != OP_trunc;
+}
+
 Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
     Signature signature = read_signature(lw, builtin->signature);
     BuiltinCall *call = ARENA_NEW(lw->arena, BuiltinCall);
@@ -134,6 +141,9 @@ Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
     }
     for (int32_t i = 0; i < call->n_rest; i++) {
         call->rest[i].value = val_settled(lw, call->rest[i].value);
+    }
+    if (!number_exact(lw, wants_float(call) ? call->args[0] : (Val){.kind = VAL_NONE}, place)) {
+        return val_error();
     }
     lower_at(lw, place);
     Val result = builtin->handler(call);

@@ -48,6 +48,7 @@ struct Val {
     ValKind kind;
     bool weak;           /* TENSOR: takes the element type of what it meets */
     const char *setting; /* FLOAT: the run may give another value, by this name; see val_settled */
+    const char *rounded; /* INT: the division that lost a fraction, "1 / 10"; NULL: none */
     Place place;         /* the expression that made it: the "other place" of diagnostics */
     union {
         int64_t i;
@@ -142,15 +143,23 @@ typedef struct Global {
     const Dim *dim;
     enum { GLOBAL_FRESH, GLOBAL_BUSY, GLOBAL_DONE } state; /* of a const's evaluation */
     Val value;
-    bool in_root; /* declared in the root file: -D may set it */
     bool used;
 } Global;
 
+typedef enum NameSpace { NAMES_VALUE /* consts, dims */, NAMES_FN, NAMES_OPTIMIZER } NameSpace;
+enum { NAME_SPACES = 3 };
+
+/* A name that imported files declare; second: in another file too, NULL else. */
+typedef struct Found {
+    Global *first, *second;
+} Found;
+
+/* The names of one file; the library's files share one. */
 struct Env {
-    Env *parent; /* the user's env: the library's */
-    Map values;  /* name -> Global (consts, dims) */
-    Map fns;     /* name -> Global (functions) */
-    Map optimizers;
+    Env *library;         /* NULL: it is the library's own */
+    Map own[NAME_SPACES]; /* name -> Global */
+    VEC(Env *) imports;   /* of the files that it imports itself, in order */
+    Map *imported;        /* NAME_SPACES maps, name -> Found; NULL: not asked for yet */
 };
 
 typedef struct Binding Binding;
@@ -303,8 +312,9 @@ struct Lower {
     Arena *arena; /* the context's */
     const FrontendOptions *options;
     Module *module;
-    Env *library, *user;
-    Map sources; /* imported file names */
+    Env *library, *user;           /* user: the root file's */
+    Map sources;                   /* file name -> its Env */
+    const AstDecl *imported_model; /* of an imported file, for the message that there is none */
     const AstDecl *model, *train, *mesh;
     Place root_place; /* the root file's first line */
     VEC(const AstDecl *) entries;
@@ -336,6 +346,7 @@ struct Lower {
     const char *init_path; /* of the initial value under construction, or NULL */
     int32_t depth;
     int64_t n_iterations, n_ops;
+    int64_t n_effects; /* statements that did something besides binding */
     bool limit_hit;   /* a limit was reported: wind down quickly */
     int64_t n_errors; /* reported so far, those told already by an earlier Func included */
     /* the diagnostic that still takes notes; call places are added when the next one opens */
@@ -466,8 +477,20 @@ bool pairs_check(Lower *lw, const Value *value, const char *what, const char *na
 
 Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
 bool number_to_double(Val value, double *out); /* INT, FLOAT */
+/* Where a float is wanted: false, after a report, for an integer that a division rounded. */
+bool number_exact(Lower *lw, Val value, Place place);
 
 Val lower_matmul(Lower *lw, Val left, Val right, Place place);
+
+/* -- lower_env.c: top-level names */
+
+Env *env_new(Lower *lw, Env *library);
+/* What a name means in a file; NULL: nothing. Reports when two imported files declare it. */
+Global *env_find(Lower *lw, Env *env, NameSpace space, const char *name, Place place);
+/* All names that a file sees, for suggestions. */
+void env_names(Lower *lw, Env *env, NameSpace space, Map *out);
+/* The same for functions, the built-in ones included. */
+Fn *find_function(Lower *lw, Env *env, const char *name, Place place);
 
 /* -- lower_expr.c: expressions */
 
@@ -476,7 +499,6 @@ Val lower_expr(Lower *lw, const AstExpr *expr);
 Val lower_name(Lower *lw, const char *name, Place place);
 /* A name where a function is meant; reports when there is none. */
 Fn *lower_callee(Lower *lw, const AstExpr *callee);
-Fn *find_function(Lower *lw, Env *env, const char *name);
 Val global_value(Lower *lw, Global *global, Place place);
 Value *lower_run_scalar(Lower *lw, const char *name, DType dtype);
 /* Text of a path, with strings interpolated and indices evaluated; NULL after a report. */
@@ -607,7 +629,6 @@ bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root);
 void lower_globals(Lower *lw);
 /* Evaluates outside any function, with the user's names. */
 Val lower_constant_expr(Lower *lw, const AstExpr *expr);
-const AstDecl *find_optimizer(Lower *lw, const char *name, Env **out_env);
 
 /* -- lower_model.c: a model's Funcs */
 

@@ -86,6 +86,9 @@ static Val integer_power(Lower *lw, Val base, int64_t exponent, Place place) {
 
 static Val power(Lower *lw, Val left, Val right, Place place) {
     double exponent = 0;
+    if (!number_exact(lw, right, place)) {
+        return val_error();
+    }
     if (left.kind == VAL_TENSOR && number_to_double(right, &exponent)) {
         bool whole = exponent == floor(exponent);
         bool is_float = dtype_is_float(left.as.tensor->type.dtype);

@@ -222,6 +222,9 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         }
         wanted = "an integer known when compiling";
     } else if (strcmp(element, "float") == 0) {
+        if (!number_exact(lw, value, place)) {
+            return val_error();
+        }
         if (value.kind == VAL_INT) {
             Val converted = val_float((double)value.as.i, value.place);
             return converted;
@@ -289,11 +292,8 @@ static bool bind_sizes(Lower *lw, const AstType *type, const char *name, Val val
         if (param_index(params, symbol) >= 0 || scope_find(lw->scope, symbol, true)) {
             continue;
         }
-        bool constant = false;
-        for (Env *env = lw->frame->env; env; env = env->parent) {
-            Global *global = map_get(&env->values, symbol);
-            constant = constant || (global && global->kind == GLOBAL_CONST);
-        }
+        const Global *global = env_find(lw, lw->frame->env, NAMES_VALUE, symbol, size->place);
+        bool constant = global && global->kind == GLOBAL_CONST;
         if (!constant) {
             Val bound = val_size(have.dims[have.rank - fixed + i], value.place);
             bound.place = value.place;
@@ -350,6 +350,11 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
         return val_error();
     }
     bool is_number = is_plain_number(value);
+    bool takes_floats =
+        element == ELEMENT_FLOAT || (element == ELEMENT_EXACT && dtype_is_float(wanted));
+    if (takes_floats && !number_exact(lw, value, place)) {
+        return val_error();
+    }
     if (!number_as_tensor(lw, &value, name, place)) {
         return val_error();
     }

@@ -99,38 +99,6 @@ Val global_value(Lower *lw, Global *global, Place place) {
     return global->value;
 }
 
-static Global *find_global(Env *env, const char *name) {
-    for (; env; env = env->parent) {
-        Global *global = map_get(&env->values, name);
-        if (global) {
-            return global;
-        }
-    }
-    return NULL;
-}
-
-Fn *find_function(Lower *lw, Env *env, const char *name) {
-    for (; env; env = env->parent) {
-        Global *global = map_get(&env->fns, name);
-        if (global && global->kind == GLOBAL_FN) {
-            global->used = true;
-            if (global->value.kind != VAL_FN) {
-                global->value = val_fn(lw, FN_DECL, global->name, global->place);
-                global->value.as.fn->decl = global->decl;
-                global->value.as.fn->env = global->env;
-            }
-            return global->value.as.fn;
-        }
-    }
-    const Builtin *builtin = builtin_find(name);
-    if (builtin) {
-        Val value = val_fn(lw, FN_BUILTIN, builtin->name, (Place){0});
-        value.as.fn->builtin = builtin;
-        return value.as.fn;
-    }
-    return NULL;
-}
-
 Value *lower_run_scalar(Lower *lw, const char *name, DType dtype) {
     FuncState *fs = lw->fs;
     Value *value = map_get(&fs->scalars, name);
@@ -189,12 +157,7 @@ static void collect_names(Lower *lw, Map *names, bool functions) {
             map_set(names, b->name, b);
         }
     }
-    for (Env *env = lw->frame ? lw->frame->env : lw->user; env; env = env->parent) {
-        const Map *map = functions ? &env->fns : &env->values;
-        for (size_t i = 0; i < map->count; i++) {
-            map_set(names, map->entries[i].key, names);
-        }
-    }
+    env_names(lw, lw->frame ? lw->frame->env : lw->user, functions ? NAMES_FN : NAMES_VALUE, names);
     if (functions) {
         builtin_names(lw, names);
     }
@@ -252,7 +215,7 @@ Val lower_name(Lower *lw, const char *name, Place place) {
         return persist;
     }
     Env *env = lw->frame ? lw->frame->env : lw->user;
-    Global *global = find_global(env, name);
+    Global *global = env_find(lw, env, NAMES_VALUE, name, place);
     if (global) {
         return global_value(lw, global, place);
     }
@@ -260,7 +223,7 @@ Val lower_name(Lower *lw, const char *name, Place place) {
     if (known.kind != VAL_NONE || known.as.text == NULL) {
         return known;
     }
-    Fn *fn = find_function(lw, env, name);
+    Fn *fn = find_function(lw, env, name, place);
     if (fn) {
         return (Val){.kind = VAL_FN, .place = place, .as.fn = fn};
     }
@@ -299,7 +262,7 @@ Fn *lower_callee(Lower *lw, const AstExpr *callee) {
             return NULL;
         }
         Env *env = lw->frame ? lw->frame->env : lw->user;
-        Fn *fn = find_function(lw, env, callee->as.name);
+        Fn *fn = find_function(lw, env, callee->as.name, callee->place);
         if (fn == NULL && binding) {
             Diag *diag =
                 LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, binding->value));
@@ -307,7 +270,7 @@ Fn *lower_callee(Lower *lw, const AstExpr *callee) {
             return NULL;
         }
         if (fn == NULL) {
-            Global *global = find_global(env, callee->as.name);
+            const Global *global = env_find(lw, env, NAMES_VALUE, callee->as.name, callee->place);
             if (global) {
                 Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place, callee->as.name);
                 lower_note(lw, diag, global->place, "'%s' is declared here", callee->as.name);

@@ -18,20 +18,17 @@ static bool name_is_free(Lower *lw, const Map *map, AstName name) {
     return false;
 }
 
-static Global *add_global(Lower *lw, Env *env, Map *map, GlobalKind kind, AstName name,
-                          const AstDecl *decl, bool in_root) {
+static Global *add_global(Lower *lw, Env *env, NameSpace space, GlobalKind kind, AstName name,
+                          const AstDecl *decl) {
+    Map *map = &env->own[space];
     if (!name_is_free(lw, map, name)) {
         return NULL;
     }
     Global *global = ARENA_NEW(lw->arena, Global);
-    *global = (Global){.kind = kind,
-                       .name = name.text,
-                       .place = name.place,
-                       .decl = decl,
-                       .env = env,
-                       .in_root = in_root};
+    *global =
+        (Global){.kind = kind, .name = name.text, .place = name.place, .decl = decl, .env = env};
     map_set(map, name.text, global);
-    if (env == lw->user) {
+    if (env->library) {
         VEC_PUSH(lw->arena, &lw->globals, global);
     }
     return global;
@@ -68,14 +65,16 @@ static void import_file(Lower *lw, Env *env, const AstDecl *decl) {
         LW_REPORT(lw, NO_FILE, decl->as.import.path_place, path, problem);
         return;
     }
-    if (map_has(&lw->sources, source->name)) {
-        return; /* twice, or in a circle: its names are there */
+    Env *imported = map_get(&lw->sources, source->name);
+    if (imported == NULL) { /* else twice, or in a circle: its names are there */
+        imported = env_new(lw, lw->library);
+        map_set(&lw->sources, source->name, imported);
+        const AstFile *file = frontend_parse(lw->context, source);
+        if (!file->has_errors) {
+            lower_file(lw, imported, file, false);
+        }
     }
-    map_set(&lw->sources, source->name, (void *)source);
-    const AstFile *file = frontend_parse(lw->context, source);
-    if (!file->has_errors) {
-        lower_file(lw, env, file, false);
-    }
+    VEC_PUSH(lw->arena, &env->imports, imported);
 }
 
 static void root_decl(Lower *lw, const AstDecl *decl) {
@@ -122,27 +121,28 @@ bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root) {
         case AST_DECL_CONST:
             for (int32_t k = 0; k < decl->as.consts.count; k++) {
                 AstNamedExpr item = decl->as.consts.items[k];
-                Global *global =
-                    add_global(lw, env, &env->values, GLOBAL_CONST, item.name, decl, is_root);
+                Global *global = add_global(lw, env, NAMES_VALUE, GLOBAL_CONST, item.name, decl);
                 if (global) {
                     global->expr = item.value;
                 }
             }
             break;
         case AST_DECL_DIM:
-            add_global(lw, env, &env->values, GLOBAL_DIM, decl->name, decl, is_root);
+            add_global(lw, env, NAMES_VALUE, GLOBAL_DIM, decl->name, decl);
             break;
         case AST_DECL_FN:
             check_params(lw, decl);
-            add_global(lw, env, &env->fns, GLOBAL_FN, decl->name, decl, is_root);
+            add_global(lw, env, NAMES_FN, GLOBAL_FN, decl->name, decl);
             break;
         case AST_DECL_OPTIMIZER:
             check_params(lw, decl);
-            add_global(lw, env, &env->optimizers, GLOBAL_OPTIMIZER, decl->name, decl, is_root);
+            add_global(lw, env, NAMES_OPTIMIZER, GLOBAL_OPTIMIZER, decl->name, decl);
             break;
         default:
             if (is_root) {
                 root_decl(lw, decl);
+            } else if (decl->kind == AST_DECL_MODEL && lw->imported_model == NULL) {
+                lw->imported_model = decl;
             }
             break;
         }
@@ -150,21 +150,11 @@ bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root) {
     return lw->context->diags.n_errors == errors;
 }
 
-const AstDecl *find_optimizer(Lower *lw, const char *name, Env **out_env) {
-    for (Env *env = lw->user; env; env = env->parent) {
-        Global *global = map_get(&env->optimizers, name);
-        if (global) {
-            *out_env = global->env;
-            return global->decl;
-        }
-    }
-    return NULL;
-}
-
-Val lower_constant_expr(Lower *lw, const AstExpr *expr) {
+/* Evaluates outside any function, with the names of a file. */
+static Val constant_in(Lower *lw, Env *env, const AstExpr *expr) {
     Frame *frame = lw->frame;
     Scope *scope = lw->scope;
-    Frame top = {.env = lw->user, .fn_name = "file", .path = ""};
+    Frame top = {.env = env, .fn_name = "file", .path = ""};
     lw->frame = &top;
     lw->scope = NULL;
     Val value = lower_expr(lw, expr);
@@ -174,11 +164,21 @@ Val lower_constant_expr(Lower *lw, const AstExpr *expr) {
     return value;
 }
 
+Val lower_constant_expr(Lower *lw, const AstExpr *expr) {
+    return constant_in(lw, lw->user, expr);
+}
+
 /* -- dims */
 
-static bool dim_int(Lower *lw, const AstExpr *expr, const char *what, int64_t *out) {
-    return expr == NULL || need_int(lw, lower_constant_expr(lw, expr), what, expr->place, out);
+static bool dim_int(Lower *lw, const Global *global, const AstExpr *expr, const char *what,
+                    int64_t *out) {
+    return expr == NULL || need_int(lw, constant_in(lw, global->env, expr), what, expr->place, out);
 }
+
+typedef struct DimBounds {
+    const Global *global;
+    int64_t low, high, divisor;
+} DimBounds;
 
 static bool dim_value_fits(Lower *lw, const Global *global, int64_t value, int64_t low,
                            int64_t high, int64_t divisor, Place place) {
@@ -199,16 +199,37 @@ static bool dim_value_fits(Lower *lw, const Global *global, int64_t value, int64
     return false;
 }
 
+/* Dims of one name in several files are one: the plan knows them by name. False: not yet there. */
+static bool shared_dim(Lower *lw, Map *dims, Global *global, const DimBounds *bounds) {
+    DimBounds *earlier = map_get(dims, global->name);
+    if (earlier == NULL) {
+        DimBounds *kept = ARENA_NEW(lw->arena, DimBounds);
+        *kept = *bounds;
+        map_set(dims, global->name, kept);
+        return false;
+    }
+    if (earlier->low != bounds->low || earlier->high != bounds->high ||
+        earlier->divisor != bounds->divisor) {
+        Diag *diag = LW_REPORT(lw, NAME_TWICE, global->place, global->name);
+        lower_note(lw, diag, earlier->global->place, "first declared here, with other bounds");
+        lower_help(lw, diag, "dims of one name in several files are one dim");
+        return true;
+    }
+    global->dim = earlier->global->dim;
+    global->value = earlier->global->value;
+    return true;
+}
+
 /* `fixed`: the value that -D gives, or NULL. */
-static void lower_dim(Lower *lw, Global *global, const AstExpr *fixed) {
+static void lower_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed) {
     const AstDecl *decl = global->decl;
     int64_t low = 1, high = INT64_MAX, divisor = 1, nominal = 0, value = 0;
     global->state = GLOBAL_DONE;
     global->value = val_error();
-    if (!dim_int(lw, decl->as.dim.low, "the lower bound", &low) ||
-        !dim_int(lw, decl->as.dim.high, "the upper bound", &high) ||
-        !dim_int(lw, decl->as.dim.divisor, "the divisor", &divisor) ||
-        !dim_int(lw, decl->as.dim.nominal, "the nominal value", &nominal)) {
+    if (!dim_int(lw, global, decl->as.dim.low, "the lower bound", &low) ||
+        !dim_int(lw, global, decl->as.dim.high, "the upper bound", &high) ||
+        !dim_int(lw, global, decl->as.dim.divisor, "the divisor", &divisor) ||
+        !dim_int(lw, global, decl->as.dim.nominal, "the nominal value", &nominal)) {
         return;
     }
     if (divisor < 1 || low < 0 || low > high) {
@@ -221,6 +242,10 @@ static void lower_dim(Lower *lw, Global *global, const AstExpr *fixed) {
     }
     if (decl->as.dim.nominal &&
         !dim_value_fits(lw, global, nominal, low, high, divisor, decl->as.dim.nominal->place)) {
+        return;
+    }
+    DimBounds bounds = {global, low, high, divisor};
+    if (shared_dim(lw, dims, global, &bounds)) {
         return;
     }
     if (fixed) {
@@ -257,12 +282,24 @@ static const AstExpr *define_expr(Lower *lw, const FrontendDefine *define) {
     return file->decls.items[0]->as.consts.items[0].value;
 }
 
+/* A dim of any file. */
+static Global *find_dim(Lower *lw, const char *name) {
+    for (size_t i = 0; i < lw->globals.count; i++) {
+        Global *global = lw->globals.items[i];
+        if (global->kind == GLOBAL_DIM && strcmp(global->name, name) == 0) {
+            return global;
+        }
+    }
+    return NULL;
+}
+
 static void suggest_define(Lower *lw, const FrontendDefine *define) {
     Map names;
     map_init(&names, lw->arena);
     for (size_t i = 0; i < lw->globals.count; i++) {
         const Global *global = lw->globals.items[i];
-        if (global->in_root && (global->kind == GLOBAL_CONST || global->kind == GLOBAL_DIM)) {
+        bool in_root = global->env == lw->user && global->kind == GLOBAL_CONST;
+        if (in_root || global->kind == GLOBAL_DIM) {
             map_set(&names, global->name, &names);
         }
     }
@@ -282,8 +319,9 @@ static void suggest_define(Lower *lw, const FrontendDefine *define) {
 static void apply_defines(Lower *lw, Map *fixed) {
     for (int32_t i = 0; i < lw->options->n_defines; i++) {
         const FrontendDefine *define = &lw->options->defines[i];
-        Global *global = map_get(&lw->user->values, define->name);
-        if (global == NULL || !global->in_root) {
+        Global *global = map_get(&lw->user->own[NAMES_VALUE], define->name);
+        global = global ? global : find_dim(lw, define->name);
+        if (global == NULL) {
             suggest_define(lw, define);
             continue;
         }
@@ -304,13 +342,14 @@ static void apply_defines(Lower *lw, Map *fixed) {
 }
 
 void lower_globals(Lower *lw) {
-    Map fixed;
+    Map fixed, dims;
     map_init(&fixed, lw->arena);
+    map_init(&dims, lw->arena);
     apply_defines(lw, &fixed);
     for (size_t i = 0; i < lw->globals.count; i++) {
         Global *global = lw->globals.items[i];
         if (global->kind == GLOBAL_DIM) {
-            lower_dim(lw, global, map_get(&fixed, global->name));
+            lower_dim(lw, &dims, global, map_get(&fixed, global->name));
         }
     }
     for (size_t i = 0; i < lw->globals.count; i++) {
@@ -324,15 +363,6 @@ void lower_globals(Lower *lw) {
 }
 
 /* -- the public entry */
-
-static Env *env_new(Lower *lw, Env *parent) {
-    Env *env = ARENA_NEW(lw->arena, Env);
-    env->parent = parent;
-    map_init(&env->values, lw->arena);
-    map_init(&env->fns, lw->arena);
-    map_init(&env->optimizers, lw->arena);
-    return env;
-}
 
 static Lower *lower_new(Context *context, const FrontendOptions *options) {
     Lower *lw = ARENA_NEW(&context->arena, Lower);
@@ -366,7 +396,7 @@ static void scratch_builder(Lower *lw) {
 
 static Lower *lower_program(Context *context, const FrontendOptions *options) {
     Lower *lw = lower_new(context, options);
-    map_set(&lw->sources, options->source->name, (void *)options->source);
+    map_set(&lw->sources, options->source->name, lw->user);
     const AstFile *file = frontend_parse(context, options->source);
     if (file->has_errors) {
         return lw;
@@ -386,7 +416,18 @@ Module *frontend_compile(Context *context, const FrontendOptions *options) {
     Lower *lw = lower_program(context, options);
     if (context->diags.n_errors == 0 && lw->model == NULL) {
         Diag *diag = LW_REPORT(lw, NO_MODEL, lw->root_place, "");
-        lower_help(lw, diag, "declare one: model name(x: f32[B, 10]) { … }");
+        const AstDecl *other = lw->imported_model;
+        if (other) {
+            const char *file = other->place.source->name;
+            lower_note(lw, diag, other->name.place, "an imported file has the model '%s'",
+                       other->name.text);
+            lower_help(lw, diag,
+                       "an import brings functions, consts and dims alone: compile '%s' itself, or "
+                       "declare a model here that calls its functions",
+                       file);
+        } else {
+            lower_help(lw, diag, "declare one: model name(x: f32[B, 10]) { … }");
+        }
         lower_diag_close(lw);
     }
     return context->diags.n_errors > 0 ? NULL : lw->module;

@@ -5,6 +5,7 @@
 #include "ir/interp.h"
 
 #include <math.h>
+#include <string.h>
 
 bool number_to_double(Val value, double *out) {
     if (value.kind == VAL_INT) {
@@ -15,6 +16,23 @@ bool number_to_double(Val value, double *out) {
         *out = value.as.f;
         return true;
     }
+    return false;
+}
+
+bool number_exact(Lower *lw, Val value, Place place) {
+    if (value.kind != VAL_INT || value.rounded == NULL) {
+        return true;
+    }
+    Diag *diag = LW_REPORT(lw, ROUNDED, place, value.rounded, (long long)value.as.i);
+    if (value.place.source && value.place.line != place.line) {
+        lower_note(lw, diag, value.place, "the value comes from here");
+    }
+    const char *bar = strstr(value.rounded, " / ");
+    lower_help(
+        lw, diag,
+        "write the fraction with a point: %.*s.0%s; or floordiv(a, b) where rounding down is "
+        "meant",
+        (int)(bar - value.rounded), value.rounded, bar);
     return false;
 }
 
@@ -82,6 +100,9 @@ static Val int_binary(Lower *lw, AstOp op, int64_t a, int64_t b, Place place) {
         if (op == AST_OP_DIV && a % b != 0) {
             warn_truncating(lw, arena_format(lw->arena, "%lld", (long long)a),
                             arena_format(lw->arena, "%lld", (long long)b), place);
+            Val quotient = val_int(floor_div(a, b), place);
+            quotient.rounded = arena_format(lw->arena, "%lld / %lld", (long long)a, (long long)b);
+            return quotient;
         }
         return val_int(op == AST_OP_DIV ? floor_div(a, b) : floor_mod(a, b), place);
     case AST_OP_POW:
@@ -218,9 +239,16 @@ static Val size_binary(Lower *lw, AstOp op, const Size *a, const Size *b, Place 
 Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     double x = 0, y = 0;
     if (left.kind == VAL_INT && right.kind == VAL_INT) {
-        return int_binary(lw, op, left.as.i, right.as.i, place);
+        Val result = int_binary(lw, op, left.as.i, right.as.i, place);
+        if (result.kind == VAL_INT && result.rounded == NULL) {
+            result.rounded = left.rounded ? left.rounded : right.rounded;
+        }
+        return result;
     }
     if (number_to_double(left, &x) && number_to_double(right, &y)) {
+        if (!number_exact(lw, left, place) || !number_exact(lw, right, place)) {
+            return val_error();
+        }
         return float_binary(op, x, y, place);
     }
     const Size *a = NULL, *b = NULL;

@@ -91,7 +91,7 @@ static Val initial_value(Lower *lw, const AstExpr *expr, Type type) {
     if (expr->kind == AST_NAME) {
         Binding *binding = scope_find(lw->scope, expr->as.name, false);
         if (binding == NULL) {
-            fn = find_function(lw, lw->frame->env, expr->as.name);
+            fn = find_function(lw, lw->frame->env, expr->as.name, expr->place);
         }
     }
     if (expr->kind == AST_CALL && expr->as.call.piped == NULL) {

@@ -348,14 +348,25 @@ static void lower_show(Lower *lw, const AstStmt *stmt) {
 }
 
 static void lower_lone_expr(Lower *lw, const AstStmt *stmt) {
+    int64_t effects = lw->n_effects;
     Val value = lower_expr(lw, stmt->as.value);
-    if (!val_is_error(value) && value.kind != VAL_NONE) {
-        Diag *diag = LW_REPORT(lw, VALUE_LOST, stmt->place, "");
-        lower_help(lw, diag, "bind it: x = …");
+    if (val_is_error(value) || value.kind == VAL_NONE) {
+        return;
     }
+    const char *help = ast_goes_on(stmt->as.value);
+    Diag *diag = lw->n_effects == effects ? LW_REPORT(lw, STATEMENT_LOST, stmt->place, "")
+                                          : LW_REPORT(lw, VALUE_LOST, stmt->place, "");
+    lower_help(lw, diag, "%s", help ? help : "bind it: x = …");
+}
+
+static bool has_effect(const AstStmt *stmt) {
+    return stmt->kind == AST_STMT_STORE || stmt->kind == AST_STMT_PARAM ||
+           stmt->kind == AST_STMT_STATE || stmt->kind == AST_STMT_CACHE ||
+           stmt->kind == AST_STMT_CHECK || stmt->kind == AST_STMT_SHOW;
 }
 
 static void lower_stmt(Lower *lw, const AstStmt *stmt) {
+    lw->n_effects += has_effect(stmt);
     switch (stmt->kind) {
     case AST_STMT_ERROR:
         return;

@@ -265,6 +265,15 @@ static bool list_all_constant(const Val *value) {
     return true;
 }
 
+static bool list_exact(Lower *lw, const Val *value, Place place) {
+    for (int32_t i = 0; value->kind == VAL_LIST && i < value->as.list.count; i++) {
+        if (!list_exact(lw, &value->as.list.items[i], place)) {
+            return false;
+        }
+    }
+    return number_exact(lw, *value, place);
+}
+
 static Value *list_as(Lower *lw, Val value, DType dtype, Place place) {
     int64_t dims[TYPE_MAX_RANK];
     const Size *shape[TYPE_MAX_RANK];
@@ -282,6 +291,9 @@ static Value *list_as(Lower *lw, Val value, DType dtype, Place place) {
         shape[i] = size_const(lw->context, dims[i]);
     }
     bool is_float = dtype_is_float(dtype);
+    if (is_float && !list_exact(lw, &value, place)) {
+        return NULL;
+    }
     void *data = ARENA_ARRAY(lw->arena, double, count > 0 ? count : 1);
     int64_t at = 0;
     list_fill(&value, is_float, data, &at);
@@ -318,6 +330,9 @@ Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
         return lower_made(lw, b_cast(&lw->b, x, dtype), place);
     }
     case VAL_INT:
+        if (dtype_is_float(dtype) && !number_exact(lw, value, place)) {
+            return NULL;
+        }
         if (!dtype_is_float(dtype) &&
             (value.as.i > (INT64_C(1) << 53) || value.as.i < -(INT64_C(1) << 53))) {
             return lower_made(lw, b_literal(&lw->b, type_scalar(dtype), &value.as.i, 1), place);
@@ -521,6 +536,9 @@ bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const
         double number = 0;
         if (values[i].setting == NULL && number_to_double(values[i], &number) &&
             fabs(number) < 9007199254740992.0) { /* an integer is exact */
+            if (dtype_is_float(dtype) && !number_exact(lw, values[i], place)) {
+                return false;
+            }
             lower_at(lw, place);
             Type type = type_make(lw->context, dtype, rank, shape);
             out[i] = lower_made(lw, b_constant(&lw->b, number, type), place);

@@ -89,7 +89,7 @@ static Global *leading_dim(Lower *lw, const AstParam *param) {
     if (first == NULL || first->kind != AST_NAME) {
         return NULL;
     }
-    Global *global = map_get(&lw->user->values, first->as.name);
+    Global *global = env_find(lw, lw->user, NAMES_VALUE, first->as.name, first->place);
     return global && global->kind == GLOBAL_DIM ? global : NULL;
 }
 

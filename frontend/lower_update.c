@@ -15,16 +15,12 @@ static Fn *optimizer_fn(Lower *lw, const AstExpr *callee) {
         LW_REPORT(lw, SETTING_FORM, callee->place, "an optimizer is called by its name");
         return NULL;
     }
-    Env *env = NULL;
-    const AstDecl *decl = find_optimizer(lw, callee->as.name, &env);
-    if (decl == NULL) {
+    const Global *optimizer =
+        env_find(lw, lw->user, NAMES_OPTIMIZER, callee->as.name, callee->place);
+    if (optimizer == NULL) {
         Map names;
         map_init(&names, lw->arena);
-        for (Env *e = lw->user; e; e = e->parent) {
-            for (size_t i = 0; i < e->optimizers.count; i++) {
-                map_set(&names, e->optimizers.entries[i].key, &names);
-            }
-        }
+        env_names(lw, lw->user, NAMES_OPTIMIZER, &names);
         const char *near = map_suggest(&names, callee->as.name);
         Diag *diag = LW_REPORT(lw, OPTIMIZER_UNKNOWN, callee->place, callee->as.name);
         if (near) {
@@ -35,9 +31,9 @@ static Fn *optimizer_fn(Lower *lw, const AstExpr *callee) {
         }
         return NULL;
     }
-    Fn *fn = val_fn(lw, FN_DECL, decl->name.text, callee->place).as.fn;
-    fn->decl = decl;
-    fn->env = env;
+    Fn *fn = val_fn(lw, FN_DECL, optimizer->name, callee->place).as.fn;
+    fn->decl = optimizer->decl;
+    fn->env = optimizer->env;
     return fn;
 }
 

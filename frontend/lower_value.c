@@ -101,6 +101,9 @@ bool need_size(Lower *lw, Val value, const char *what, Place place, const Size *
 }
 
 bool need_float(Lower *lw, Val value, const char *what, Place place, double *out) {
+    if (!number_exact(lw, value, place)) {
+        return false;
+    }
     return number_to_double(value, out) || wrong_kind(lw, value, what, "a number", place);
 }
 

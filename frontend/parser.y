@@ -428,7 +428,7 @@ stmt
         $$->as.check.text = $4;
     }
     | SHOW values { $$ = stmt_value(parse, AST_STMT_SHOW, $2, @$); }
-    | expr { $$ = stmt_value(parse, AST_STMT_EXPR, $1, @$); }
+    | expr { $$ = stmt_expr(parse, $1, @$); }
     ;
 
 if_stmt

@@ -119,6 +119,7 @@ AstLabel label_new(AstLabelKind kind, AstPath path, Place place);
 AstType *type_new(Parse *parse, AstTypeKind kind, const AstName *element, Place place);
 AstStmt *stmt_new(Parse *parse, AstStmtKind kind, Place place);
 AstStmt *stmt_value(Parse *parse, AstStmtKind kind, AstExpr *value, Place place);
+AstStmt *stmt_expr(Parse *parse, AstExpr *value, Place place);
 AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place);
 AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstName local, AstPath path, AstType *type,
                       AstExpr *init, Place place);

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# What names mean, what a line is, and what is written in a file: nothing is dropped or taken for something else.
+. "$(dirname "$0")/lib.sh"
+
+# An importer never changes what an imported file means.
+expect 0 "$dlc" "$faults/same_name/samename.dl" --emit=ir
+says out.txt '"a.fc.weight"' '"a.out.bias"'
+cat > base.dl << 'END'
+import "lib.dl"
+dim T in 1..8
+fn scale(x) { return x * 3.0 }
+END
+cat > lib.dl << 'END'
+import "base.dl"
+const width = 8
+dim T in 1..width
+fn act(x: float[...]) { return relu(x) * scale(1.0) }
+optimizer mine(lr = 0.1) { param <- param - lr * grad }
+model inner(x: f32[T, 2]) { output act(x) }
+END
+cat > root.dl << 'END'
+import "lib.dl"
+const width = 2
+fn scale(x) { return x * 100.0 }
+fn relu(x: float[...]) { return x - 1000.0 }
+model q(x: f32[T, width]) { output x |> act }
+END
+npy x.npy f4 2x2 1
+gives root.dl "output 3" -- --input x=x.npy
+expect 0 "$dlc" check root.dl -D T=4
+echo 'fn act(x) { return x }' > other.dl
+sed -i '1i import "other.dl"' root.dl
+refuses E0214 "$dlc" check root.dl
+says err.txt "lib.dl:4:4" "other.dl:1:4"
+echo 'fn act(x) { return x }' >> root.dl
+expect 0 "$dlc" check root.dl
+sed -i 's/1\.\.8/1..9/' base.dl
+refuses E0203 "$dlc" check root.dl
+sed -i 's/1\.\.9/1..8/' base.dl
+
+# A model of an imported file is not the program's: the message says which file has it.
+echo 'import "lib.dl"' > none.dl
+refuses E0601 "$dlc" none.dl -o none.plan
+says err.txt "lib.dl:6:7" "compile 'lib.dl' itself"
+
+# statement LINE…: a model around these lines.
+statement() {
+    printf 'dim B\nfn seen(x: float[B, C]) {\n    state n: [] = 0.0\n    n <- n + 1.0\n    return x\n}\n' > line.dl
+    printf 'model m(x: f32[B, 4], y: f32[B, 4]) {\n' >> line.dl
+    printf '%s\n' "$@" >> line.dl
+    printf '    output x\n}\n' >> line.dl
+}
+lost() {
+    statement "${@:2}"
+    refuses E0334 "$dlc" check line.dl
+    says err.txt "$1"
+}
+lost "put the operator at the end of the line before" "    a = x" "      - y"
+lost 'put the `(` at the end of the line before' "    a = relu" "      (x)"
+lost 'put the `[` at the end of the line before' "    a = x" "      [0]"
+lost 'put the `(` at the end of the line before' "    a = x" "    (x) |> relu"
+lost "bind it" "    x + y"
+lost "bind it" "    x"
+lost "bind it" "    relu(x)"
+statement "    a = x -" "        y" "    seen(a)"
+expect 0 "$dlc" check line.dl
+says err.txt W0905
+
+# `/` of integers where a float is wanted: never 0 without a word.
+fraction() {
+    printf 'dim B\nmodel m(x: f32[B, 4], y: f32[B, 4]) {\n    p = x |> linear(4)\n    output p\n    %s\n    loss mse(p, y)\n}\n' "$1" > float.dl
+    printf 'train m {\n    optimizer %s\n    batch 4\n    %s\n}\n' "${2:-sgd()}" "${3:-}" >> float.dl
+}
+for case in "output a = x * (1 / 2)" "output a = x ** (1 / 2)" "output a = dropout(x, 1 / 3)" "output a = x * sqrt(1 / 2)" \
+    "output a = x * [1 / 2, 0.5, 0.1, 1.0]" "output a = 0.5 * (2 * (1 / 4)) * x" "output a = clip(x, 0, -(1 / 2))"; do
+    fraction "$case"
+    refuses E0335 "$dlc" check float.dl
+done
+fraction "" "sgd(lr=1 / 10)"
+refuses "1.0 / 10" "$dlc" check float.dl
+fraction "" "sgd()" "clip_norm 1 / 2"
+refuses E0335 "$dlc" check float.dl
+fraction "" "sgd()" "ema 9 / 10"
+refuses E0335 "$dlc" check float.dl
+fraction "output a = x * (4 / 2) + zeros([9 / 2])[0] + zeros([floordiv(5, 2)])[1] * floordiv(3, 2)" "sgd(lr=10 / 10)"
+expect 0 "$dlc" check float.dl
+finish
