@@ -2,6 +2,7 @@
 #include "runtime/border.h"
 
 #include "ir/base/checked.h"
+#include "ir/base/file.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -66,6 +67,17 @@ char *memory_strdup(const dlc_allocator *allocator, const char *text) {
         memcpy(copy, text, length);
     }
     return copy;
+}
+
+dlc_status dlc_file_write(dlc_context *context, const char *path, const void *bytes,
+                          size_t n_bytes) {
+    BORDER_CALL(context);
+    if (!path || (!bytes && n_bytes > 0)) {
+        return border_missing(context, !path ? "path" : "bytes");
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    dlc_status status = file_write(path, &bytes, &n_bytes, 1, message);
+    return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
 }
 
 double clock_seconds(void) {

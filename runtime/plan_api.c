@@ -152,7 +152,7 @@ dlc_status dlc_plan_save(const dlc_plan *plan, const char *path) {
     char message[FILE_MESSAGE_BYTES] = "";
     const void *parts[1] = {plan->file.bytes};
     size_t lengths[1] = {plan->file.n_bytes};
-    dlc_status status = file_write_atomic(path, parts, lengths, 1, message);
+    dlc_status status = file_write(path, parts, lengths, 1, message);
     return status == DLC_OK ? DLC_OK : context_fail(plan->context, status, "%s", message);
 }
 

@@ -387,44 +387,59 @@ static bool add_header(Str *out, const SafetensorsEntry *entries, int32_t n_entr
     return true;
 }
 
-dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, int32_t n_entries,
+dlc_status safetensors_parts(SafetensorsParts *out, const char *path,
+                             const SafetensorsEntry *entries, int32_t n_entries,
                              const SafetensorsPair *metadata, int32_t n_metadata,
                              const dlc_allocator *allocator, char *message) {
     size_t n_parts = (size_t)n_entries + 2;
-    Str header;
-    str_init(&header, allocator);
-    const void **parts = raw_alloc(allocator, n_parts * sizeof(*parts));
-    size_t *sizes = raw_alloc(allocator, n_parts * sizeof(*sizes));
-    dlc_status status = DLC_ERROR_OUT_OF_MEMORY;
-    if (!parts || !sizes) {
+    *out = (SafetensorsParts){.allocator = allocator, .n_parts = (int)n_parts};
+    str_init(&out->header, allocator);
+    out->parts = raw_alloc(allocator, n_parts * sizeof(*out->parts));
+    out->lengths = raw_alloc(allocator, n_parts * sizeof(*out->lengths));
+    dlc_status status = DLC_OK;
+    if (!out->parts || !out->lengths) {
         status = no_memory(path, message);
-        goto done;
-    }
-    if (!add_header(&header, entries, n_entries, metadata, n_metadata, sizes + 2)) {
-        snprintf(message, SAFETENSORS_MESSAGE_BYTES, "cannot write '%s': a tensor is too large",
+    } else if (!add_header(&out->header, entries, n_entries, metadata, n_metadata,
+                           out->lengths + 2)) {
+        snprintf(message, SAFETENSORS_MESSAGE_BYTES, "cannot write '%.400s': a tensor is too large",
                  path);
         status = DLC_ERROR_INVALID_ARGUMENT;
-        goto done;
-    }
-    if (header.failed) {
+    } else if (out->header.failed) {
         status = no_memory(path, message);
-        goto done;
     }
-    uint8_t length[8];
+    if (status != DLC_OK) {
+        safetensors_parts_free(out);
+        return status;
+    }
     for (int i = 0; i < 8; i++) {
-        length[i] = (uint8_t)((uint64_t)header.length >> (8 * i));
+        out->header_length[i] = (uint8_t)((uint64_t)out->header.length >> (8 * i));
     }
-    parts[0] = length;
-    sizes[0] = sizeof(length);
-    parts[1] = header.text;
-    sizes[1] = header.length;
+    out->parts[0] = out->header_length;
+    out->lengths[0] = sizeof(out->header_length);
+    out->parts[1] = out->header.text;
+    out->lengths[1] = out->header.length;
     for (int32_t i = 0; i < n_entries; i++) {
-        parts[i + 2] = entries[i].data;
+        out->parts[i + 2] = entries[i].data;
     }
-    status = file_write_atomic(path, parts, sizes, (int)n_parts, message);
-done:
-    raw_free(allocator, parts);
-    raw_free(allocator, sizes);
-    str_finish(&header);
+    return DLC_OK;
+}
+
+void safetensors_parts_free(SafetensorsParts *parts) {
+    raw_free(parts->allocator, parts->parts);
+    raw_free(parts->allocator, parts->lengths);
+    str_finish(&parts->header);
+    *parts = (SafetensorsParts){.allocator = parts->allocator};
+}
+
+dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, int32_t n_entries,
+                             const SafetensorsPair *metadata, int32_t n_metadata,
+                             const dlc_allocator *allocator, char *message) {
+    SafetensorsParts file;
+    dlc_status status = safetensors_parts(&file, path, entries, n_entries, metadata, n_metadata,
+                                          allocator, message);
+    if (status == DLC_OK) {
+        status = file_write(path, file.parts, file.lengths, file.n_parts, message);
+        safetensors_parts_free(&file);
+    }
     return status;
 }

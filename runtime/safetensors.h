@@ -5,6 +5,7 @@
 
 #include "dlc/dlc.h"
 #include "ir/base/file.h"
+#include "ir/base/str.h"
 #include "runtime/data/data_type.h"
 
 enum { SAFETENSORS_MAX_RANK = 16, SAFETENSORS_MESSAGE_BYTES = 512 };
@@ -48,8 +49,24 @@ void safetensors_close(Safetensors *file); /* accepts a zeroed or closed one */
 const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
 const char *safetensors_metadata(const Safetensors *file, const char *key); /* or NULL */
 
-/* Writes the tensors in the given order (type, rank, dims and data are read), atomically. The data
- * start at a multiple of 8. Same input, same bytes. */
+/* A file's bytes in pieces: header and tensors, lent until safetensors_parts_free. */
+typedef struct SafetensorsParts {
+    const dlc_allocator *allocator;
+    const void **parts;
+    size_t *lengths;
+    int n_parts;
+    Str header;
+    uint8_t header_length[8];
+} SafetensorsParts;
+
+/* Lays out the tensors in the given order (type, rank, dims and data are read). The data start at a
+ * multiple of 8. Same input, same bytes. `path` is for messages. *out stays where it is. */
+dlc_status safetensors_parts(SafetensorsParts *out, const char *path,
+                             const SafetensorsEntry *entries, int32_t n_entries,
+                             const SafetensorsPair *metadata, int32_t n_metadata,
+                             const dlc_allocator *allocator, char *message);
+void safetensors_parts_free(SafetensorsParts *parts);
+/* Writes such a file (file_write). */
 dlc_status safetensors_write(const char *path, const SafetensorsEntry *entries, int32_t n_entries,
                              const SafetensorsPair *metadata, int32_t n_metadata,
                              const dlc_allocator *allocator, char *message);

@@ -251,7 +251,7 @@ static void session_end(ContextChild *child) {
             entry_destroy(session, &session->entries[i]);
         }
     }
-    trace_close(session);
+    (void)trace_close(session);
     device_close(session);
     void *const parts[] = {session->variables, session->dims,        session->dim_is_shared,
                            session->entries,   session->bases,       session->launch_buffers,

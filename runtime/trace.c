@@ -2,9 +2,9 @@
  * on the host's clock; a host device has done its work when a call returns. */
 #include "runtime/trace.h"
 
+#include "ir/base/file.h"
 #include "ir/base/number.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -17,6 +17,7 @@ typedef struct Traced {
 
 struct Trace {
     FILE *file;
+    char *path;
     double origin;
     Traced *commands; /* of the run under way */
     int64_t n_commands, capacity;
@@ -56,11 +57,17 @@ dlc_status trace_open(dlc_session *session, const char *path) {
     if (!trace) {
         return context_out_of_memory(session->context);
     }
-    trace->file = fopen(path, "w");
+    char message[FILE_MESSAGE_BYTES] = "";
+    dlc_status status = DLC_OK;
+    trace->path = memory_strdup(&session->context->allocator, path);
+    if (!trace->path) {
+        status = context_out_of_memory(session->context);
+        goto fail;
+    }
+    trace->file = file_stream_open(path, message);
     if (!trace->file) {
-        memory_free(&session->context->allocator, trace);
-        return context_fail(session->context, DLC_ERROR_IO, "cannot write '%s': %s", path,
-                            strerror(errno));
+        status = context_fail(session->context, DLC_ERROR_IO, "%s", message);
+        goto fail;
     }
     trace->origin = clock_seconds();
     session->trace = trace;
@@ -69,18 +76,29 @@ dlc_status trace_open(dlc_session *session, const char *path) {
     fputs(",\n", trace->file);
     lane_name(trace->file, LANE_DEVICE, session->description);
     return DLC_OK;
+fail:
+    memory_free(&session->context->allocator, trace->path);
+    memory_free(&session->context->allocator, trace);
+    return status;
 }
 
-void trace_close(dlc_session *session) {
+dlc_status trace_close(dlc_session *session) {
     Trace *trace = session->trace;
     if (!trace) {
-        return;
+        return DLC_OK;
     }
+    char message[FILE_MESSAGE_BYTES] = "";
     fputs("\n]\n", trace->file);
-    fclose(trace->file);
+    dlc_status status = file_stream_close(trace->file, trace->path, message);
+    memory_free(&session->context->allocator, trace->path);
     memory_free(&session->context->allocator, trace->commands);
     memory_free(&session->context->allocator, trace);
     session->trace = NULL;
+    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+}
+
+dlc_status dlc_session_end_trace(dlc_session *session) {
+    return session ? trace_close(session) : DLC_ERROR_INVALID_ARGUMENT;
 }
 
 void trace_host(dlc_session *session, const char *what, double start) {

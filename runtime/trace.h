@@ -5,9 +5,10 @@
 
 #include "runtime/session.h"
 
-/* Begins session->trace; the device is open. The file is complete after trace_close. */
+/* Begins session->trace; the device is open. */
 dlc_status trace_open(dlc_session *session, const char *path);
-void trace_close(dlc_session *session);
+/* Completes the file; DLC_ERROR_IO when some of it could not be written. */
+dlc_status trace_close(dlc_session *session);
 /* The rest does nothing in a session without a trace. A span of the host, from `start` (of
  * clock_seconds) to now. */
 void trace_host(dlc_session *session, const char *what, double start);

@@ -2,12 +2,12 @@
  * named by the hash of everything its content depends on and appears whole or not at all; one that
  * cannot be read or is damaged is as good as none. */
 #include "codegen/cuda/compile.h"
+#include "ir/base/file.h"
 #include "ir/base/str.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CACHE_MAGIC "DLCUNIT\1"
 
@@ -35,7 +35,7 @@ static bool path_of(const Nvrtc *nvrtc, const char *source, const char *prelude,
     }
     int n = snprintf(out, PATH_BYTES, "%s/%016" PRIx64 "%016" PRIx64 ".unit", folder,
                      key(nvrtc, source, prelude, sm, 1), key(nvrtc, source, prelude, sm, 2));
-    return n > 0 && n < PATH_BYTES - 64;
+    return n > 0 && n < PATH_BYTES;
 }
 
 static uint64_t content_hash(const CudaCode *code, size_t n_log) {
@@ -85,14 +85,8 @@ bool cudac_cache_find(const Nvrtc *nvrtc, const char *source, const char *prelud
 
 void cudac_cache_keep(const Nvrtc *nvrtc, const char *source, const char *prelude, int32_t sm,
                       const CudaCode *code) {
-    char path[PATH_BYTES], temporary[PATH_BYTES + 64];
+    char path[PATH_BYTES], message[FILE_MESSAGE_BYTES];
     if (!path_of(nvrtc, source, prelude, sm, path)) {
-        return;
-    }
-    /* Two threads never hold equal units, two processes never have one number. */
-    snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid());
-    FILE *file = fopen(temporary, "wb");
-    if (!file) {
         return;
     }
     size_t n_log = strlen(code->log);
@@ -102,12 +96,7 @@ void cudac_cache_keep(const Nvrtc *nvrtc, const char *source, const char *prelud
                           .n_log = n_log,
                           .hash = content_hash(code, n_log)};
     memcpy(header.magic, CACHE_MAGIC, sizeof(header.magic));
-    bool good = fwrite(&header, sizeof(header), 1, file) == 1 &&
-                fwrite(code->cubin, 1, code->n_cubin, file) == code->n_cubin &&
-                fwrite(code->ptx, 1, code->n_ptx, file) == code->n_ptx &&
-                fwrite(code->log, 1, n_log, file) == n_log;
-    good = fclose(file) == 0 && good;
-    if (!good || rename(temporary, path) != 0) {
-        remove(temporary);
-    }
+    const void *const parts[] = {&header, code->cubin, code->ptx, code->log};
+    const size_t lengths[] = {sizeof(header), code->n_cubin, code->n_ptx, n_log};
+    (void)file_write(path, parts, lengths, 4, message);
 }

@@ -71,6 +71,9 @@ typedef struct dlc_allocator {
  * texts, read and written, have a decimal point, whatever the program's locale.
  * Failure. A call that does not return DLC_OK leaves its outputs untouched and says why in
  * dlc_last_error(context). Sizes are in bytes and times in seconds unless stated.
+ * Files. Whatever is written follows links and keeps an existing file's owner and mode. A plain file
+ * is replaced whole or not at all; what is none (a device, a pipe), and a file with further names
+ * (hard links), is written where it stands; "-" is standard output.
  * Bits. The same plan, weights, inputs and seed give the same bits in every run, for any number of
  * threads, and when training is interrupted and resumed, on processors that run the same image of
  * the plan. Another target (x86-64-v2, v3 and v4 are three), another device, vendors' libraries of
@@ -119,6 +122,10 @@ DLC_API void dlc_context_destroy(dlc_context *context);
 /* A sentence about the last call on this context that failed, "" if none did. Valid until the next
  * call. */
 DLC_API const char *dlc_last_error(const dlc_context *context);
+
+/* Writes `n_bytes` bytes to a file as every call here does that takes a path to write. */
+DLC_API DLC_MUST_USE dlc_status dlc_file_write(dlc_context *context, const char *path,
+                                               const void *bytes, size_t n_bytes);
 
 /* The diagnostics of the last compile, errors and warnings in order of the text. As text for people
  * (with ANSI colours if `color` is non-zero) or as one JSON object a line. Valid until the next
@@ -351,9 +358,10 @@ typedef struct dlc_session_options {
     int accumulate;
     int no_libraries; /* non-zero: generated kernels do what the plan offers to vendors' libraries
                        */
-    /* A file to write what host and device do when, complete when the session is destroyed:
-     * Chrome's trace format (chrome://tracing, ui.perfetto.dev), commands with op, kernel and place
-     * in the program. Steps are run command by command then. NULL: none. */
+    /* A file to write what host and device do when, complete after dlc_session_end_trace or when
+     * the session is destroyed: Chrome's trace format (chrome://tracing, ui.perfetto.dev), commands
+     * with op, kernel and place in the program. Steps are run command by command then. NULL: none.
+     */
     const char *trace;
 } dlc_session_options;
 
@@ -363,6 +371,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_session_create(dlc_plan *plan,
                                                    const dlc_session_options *options,
                                                    dlc_session **out);
 DLC_API void dlc_session_destroy(dlc_session *session);
+/* Completes the session's trace, if there is one, and says whether all of it could be written:
+ * DLC_ERROR_IO. Destroying the session does the same and cannot say. */
+DLC_API DLC_MUST_USE dlc_status dlc_session_end_trace(dlc_session *session);
 /* Binds a dim for good, as options.bindings do. DLC_ERROR_MISMATCH: bound otherwise, or outside its
  * bounds. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_bind(dlc_session *session, const char *dim,
@@ -394,9 +405,17 @@ DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const cha
                                                  const dlc_weights_options *options);
 /* Writes parameters and states; the file appears whole or not at all. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_save(dlc_session *session, const char *path);
-/* Parameters, states, caches, optimiser slots and counters, in one safetensors file; what
- * dlc_checkpoint_load restores continues with the same bits. */
+/* Writes parameters, states, caches, optimiser slots and counters, the seed among them, as the
+ * folder "step-N" (N: the counter "step") in the folder `path`, which is made if it is missing;
+ * docs/files.md has the format. It appears whole or not at all; the one of the step before is kept,
+ * earlier ones are removed. DLC_ERROR_LIMIT: another session or process is writing there.
+ * DLC_ERROR_MISMATCH: a whole checkpoint of a later step is there. */
 DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_save(dlc_session *session, const char *path);
+/* Reads the latest whole checkpoint in the folder `path` (a warning is logged for each that is
+ * damaged), or the one that `path` itself is, or a single file of the old form. What is restored
+ * continues with the same bits, on any device and any number of threads. DLC_ERROR_MISMATCH: of
+ * another program or other shapes; nothing is changed. DLC_ERROR_NOT_FOUND, DLC_ERROR_FORMAT,
+ * DLC_ERROR_IO: none, or none that is whole. */
 DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_load(dlc_session *session, const char *path);
 /* One parameter, state, cache or slot by name: lends a row-major tensor until the next call on the
  * session; sets from any strides, shape and type must be equal. */
@@ -523,6 +542,15 @@ DLC_API DLC_MUST_USE dlc_status dlc_tensor_write(dlc_context *context, const cha
 
 /* ==== Training and evaluating over data ==== */
 
+typedef enum dlc_resume {
+    DLC_RESUME_NO = 0,
+    /* Go on from the latest whole checkpoint where there is one. DLC_ERROR_MISMATCH, with the
+     * differences by name: it is of another program (the IR before passes), seed, training data,
+     * batch or planned length. Target, threads and the plan's bytes may differ. */
+    DLC_RESUME = 1,
+    DLC_RESUME_FORCE = 2 /* the same in spite of differences, which a logged warning names */
+} dlc_resume;
+
 typedef struct dlc_train_options {
     size_t struct_size;
     dlc_dataset *data;      /* required; lent for the call */
@@ -535,15 +563,19 @@ typedef struct dlc_train_options {
     double lr;          /* > 0: this constant instead of the schedule */
     int64_t stop_after; /* > 0: stop after this many steps in all, without changing the planned
                            length */
-    const char *checkpoint;   /* a directory (made if missing) for "last.safetensors"; NULL: none */
+    /* A folder (made if missing) for checkpoints as dlc_checkpoint_save writes them, which no other
+     * run writes to meanwhile; NULL: none. One that holds checkpoints is refused
+     * (DLC_ERROR_MISMATCH) unless `resume` or `overwrite` says what to do with them. */
+    const char *checkpoint;
     int64_t checkpoint_every; /* steps; 0: every epoch; always at the end */
-    int resume;               /* non-zero: go on from the checkpoint where there is one */
+    int resume;               /* a dlc_resume */
     int keep_weights; /* non-zero: start from the session's weights instead of initialising them */
     /* After every step, and after every evaluation. Returning non-zero ends the training after this
      * step as stop_after does. NULL: not called. */
     int (*on_step)(void *user, const dlc_step_info *info);
     int (*on_eval)(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count);
     void *user;
+    int overwrite; /* non-zero, and not resuming: checkpoints in the folder are removed first */
 } dlc_train_options;
 
 /* What a training step takes, and has. */

@@ -1,11 +1,13 @@
-/* Reading files, whole or memory-mapped, and writing them so that a crash leaves the old or the new
- * file, never half of one. Both sides; explicit status, message text for the caller to pass on. */
+/* Reading files, whole or memory-mapped, and writing them: every file of ours goes through here.
+ * Both sides; explicit status, message text for the caller to pass on. */
 #ifndef DLC_IR_BASE_FILE_H
 #define DLC_IR_BASE_FILE_H
 
 #include "dlc/dlc.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { FILE_MESSAGE_BYTES = 512 };
 
@@ -21,8 +23,31 @@ typedef struct FileView {
 dlc_status file_view_open(const char *path, FileView *out, char *message);
 void file_view_close(FileView *view); /* accepts a zeroed view */
 
-/* Writes to "path.tmp-…", syncs, renames; removes the temporary file on failure. */
-dlc_status file_write_atomic(const char *path, const void *const *parts, const size_t *lengths,
-                             int n_parts, char *message);
+/* Fills `message` with "cannot WHAT 'path': reason" of an errno; DLC_ERROR_IO, or OUT_OF_MEMORY. */
+dlc_status file_fail(char *message, const char *what, const char *path, int error);
+
+/* Writes the parts, one after another, as the file's whole content, and syncs it.
+ * "-" and "/dev/stdout": standard output. Links are followed. A plain file is replaced by a rename,
+ * with its owner and mode: a crash leaves the old one or the new one, and what a killed writer left
+ * in the folder (".dlc-tmp-…") is removed. Written where it stands: what is no plain file (a
+ * device, a pipe); a file with further names (hard links), which all see the new bytes; one whose
+ * owner cannot be kept, or whose folder may not be written. */
+dlc_status file_write(const char *path, const void *const *parts, const size_t *lengths,
+                      int n_parts, char *message);
+bool file_is_stdout(const char *path);
+
+/* A file that is written bit by bit (logs, traces): begins empty, "-" and links as above. Closing
+ * tells of every write that failed before. */
+FILE *file_stream_open(const char *path, char *message); /* NULL: see message */
+dlc_status file_stream_close(FILE *stream, const char *path, char *message);
+
+/* -- For folders that are written as a whole. 0, or an errno -- */
+
+/* Creates `name` in the open folder, synced. EEXIST: there is one. */
+int file_create(int folder, const char *name, const void *const *parts, const size_t *lengths,
+                int n_parts);
+/* An exclusive lock that ends with the descriptor, so also with the process. EWOULDBLOCK: another
+ * has it. */
+int file_lock(int fd);
 
 #endif

@@ -10,11 +10,34 @@
 
 enum { JSON_MAX_DEPTH = 64 };
 
+/* Bytes of the well-formed UTF-8 character at `at` (no overlong forms, no surrogates); 0: there is
+ * none. */
+static size_t utf8_length(const unsigned char *at, size_t left) {
+    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
+    if (length > left || at[0] > 0xF4) {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xF0 && at[1] < 0x90);
+    bool beyond = (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF4 && at[1] > 0x8F);
+    return overlong || beyond ? 0 : length;
+}
+
 void json_add_string(Str *str, const char *text) {
     str_add_char(str, '"');
-    for (const char *at = text; *at; at++) {
+    for (const char *at = text, *end = text + strlen(text); at < end; at++) {
         unsigned char c = (unsigned char)*at;
-        if (c == '"' || c == '\\') {
+        size_t length = utf8_length((const unsigned char *)at, (size_t)(end - at));
+        if (length == 0) {
+            str_add(str, "\\ufffd");
+        } else if (length > 1) {
+            str_add_bytes(str, at, length);
+            at += length - 1;
+        } else if (c == '"' || c == '\\') {
             str_add_char(str, '\\');
             str_add_char(str, *at);
         } else if (c == '\n') {
@@ -172,21 +195,10 @@ static bool read_unicode_escape(Reader *reader) {
     return true;
 }
 
-/* One well-formed UTF-8 character (no overlong forms, no surrogates). */
 static bool copy_utf8(Reader *reader) {
     const unsigned char *at = (const unsigned char *)reader->at;
-    size_t left = (size_t)(reader->end - reader->at);
-    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
-    if (length == 0 || length > left || at[0] > 0xF4) {
-        return reader_fail(reader, reader->at, "well-formed UTF-8");
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xC0) != 0x80) {
-            return reader_fail(reader, reader->at, "well-formed UTF-8");
-        }
-    }
-    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
-        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F)) {
+    size_t length = utf8_length(at, (size_t)(reader->end - reader->at));
+    if (length == 0) {
         return reader_fail(reader, reader->at, "well-formed UTF-8");
     }
     memcpy(reader->string_end, at, length);

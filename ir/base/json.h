@@ -4,7 +4,8 @@
 
 #include "ir/base/str.h"
 
-/* Writer: the caller writes braces and commas; this writes one quoted, escaped string. */
+/* Writer: the caller writes braces and commas; this writes one quoted, escaped string, with U+FFFD
+ * for every byte that is no UTF-8. */
 void json_add_string(Str *str, const char *text);
 void json_add_double(Str *str, double value); /* non-finite as null */
 

@@ -343,7 +343,7 @@ dlc_status npy_write(const char *path, PlanDType type, int32_t rank, const int64
         start[9] = (uint8_t)(header.length >> 8);
         const void *parts[] = {start, header.text, wide ? wide : data};
         const size_t lengths[] = {sizeof(start), header.length, bytes};
-        status = file_write_atomic(path, parts, lengths, 3, message);
+        status = file_write(path, parts, lengths, 3, message);
     }
 done:
     raw_free(allocator, wide);

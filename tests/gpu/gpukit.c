@@ -129,7 +129,7 @@ static void kit_cudnn(Kit *kit, const char *out) {
     char *text = cudnn_device_text(&cudnn, &allocator, id, message, sizeof message);
     const void *parts[] = {text};
     size_t n = text ? strlen(text) : 0;
-    if (!text || file_write_atomic(out, parts, &n, 1, message) != DLC_OK) {
+    if (!text || file_write(out, parts, &n, 1, message) != DLC_OK) {
         kit_problem(kit, "%s: %s", out, message);
     }
     printf("\"cudnn\": %d, \"file\": ", cudnn.version);
@@ -163,7 +163,7 @@ static void pack(Kit *kit, char **paths, int n, bool unpack) {
                              : compress2(bytes, &n_bytes, view.data, (uLong)view.size, 9)) == Z_OK;
         const void *parts[] = {unpack ? bytes : (const void *)&raw, bytes};
         const size_t lengths[] = {unpack ? n_bytes : 8, n_bytes};
-        if (!good || file_write_atomic(out, parts, lengths, unpack ? 1 : 2, message) != DLC_OK) {
+        if (!good || file_write(out, parts, lengths, unpack ? 1 : 2, message) != DLC_OK) {
             kit_problem(kit, "%s: %s", out, message);
         }
         free(bytes);

@@ -409,12 +409,12 @@ static void test_file(void **state) {
     snprintf(path, sizeof(path), "%s/file.bin", folder);
     const void *parts[] = {"hello ", "world"};
     const size_t lengths[] = {6, 5};
-    assert_int_equal(file_write_atomic(path, parts, lengths, 2, message), DLC_OK);
+    assert_int_equal(file_write(path, parts, lengths, 2, message), DLC_OK);
     FileView view;
     assert_int_equal(file_view_open(path, &view, message), DLC_OK);
     assert_int_equal(view.size, 11);
     assert_memory_equal(view.data, "hello world", 11);
-    assert_int_equal(file_write_atomic(path, parts, lengths, 0, message), DLC_OK);
+    assert_int_equal(file_write(path, parts, lengths, 0, message), DLC_OK);
     assert_memory_equal(view.data, "hello world", 11); /* the old file lives while mapped */
     file_view_close(&view);
     assert_int_equal(file_view_open(path, &view, message), DLC_OK);
@@ -431,10 +431,10 @@ static void test_file(void **state) {
     file_view_close(&view);
     /* A rename that cannot succeed leaves no temporary file behind. */
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(file_write_atomic(path, parts, lengths, 2, message), DLC_ERROR_IO);
+    assert_int_equal(file_write(path, parts, lengths, 2, message), DLC_ERROR_IO);
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(rmdir(folder), 0); /* fails unless empty */
-    assert_int_equal(file_write_atomic(path, parts, lengths, 2, message), DLC_ERROR_IO);
+    assert_int_equal(file_write(path, parts, lengths, 2, message), DLC_ERROR_IO);
 }
 
 static void test_diag(void **state) {
