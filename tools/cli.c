@@ -1,10 +1,13 @@
 /* Command lines: table-driven parsing and the small texts that both programs print. */
 #include "tools/cli.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int cli_wrong(const CliCommand *command, const char *format, ...) {
     va_list args;
@@ -21,9 +24,10 @@ void cli_help(const CliCommand *command, FILE *to) {
     for (size_t i = 0; i < command->n_options; i++) {
         const CliOption *option = &command->options[i];
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s%s%s", option->brief ? option->brief : "",
-                 option->brief ? ", " : "", option->name, option->value ? " " : "",
-                 option->value ? option->value : "");
+        const char *between = !option->value ? "" : option->kind == CLI_CHOICE ? "[=" : " ";
+        snprintf(left, sizeof left, "%s%s%s%s%s%s", option->brief ? option->brief : "",
+                 option->brief ? ", " : "", option->name, between,
+                 option->value ? option->value : "", option->kind == CLI_CHOICE ? "]" : "");
         fprintf(to, "  %-28s %s\n", left, option->help);
     }
     fprintf(to, "  %-28s %s\n", "--help", "this text");
@@ -73,6 +77,9 @@ static int store_value(const CliCommand *command, const CliOption *option, const
     switch (option->kind) {
     case CLI_FLAG:
         *(bool *)option->out = true;
+        return -1;
+    case CLI_CHOICE:
+        *(const char **)option->out = value ? value : "";
         return -1;
     case CLI_TEXT:
         *(const char **)option->out = value;
@@ -153,7 +160,7 @@ int cli_parse(const CliCommand *command, int argc, char **argv, const char **pos
         if (option->kind == CLI_FLAG && value) {
             return cli_wrong(command, "%s takes no value", option->name);
         }
-        if (option->kind != CLI_FLAG && !value) {
+        if (option->kind != CLI_FLAG && option->kind != CLI_CHOICE && !value) {
             if (i + 1 == argc) {
                 return cli_wrong(command, "%s needs a value: %s", option->name, option->value);
             }
@@ -251,17 +258,131 @@ void cli_log(void *user, dlc_log_level level, const char *text) {
     fprintf(stderr, "%s%s\n", level == DLC_LOG_WARNING ? "warning: " : "", text);
 }
 
+/* Bytes of the UTF-8 sequence that begins at `text`; 0: there is none. */
+static int utf8_length(const unsigned char *text) {
+    static const struct {
+        unsigned char low, high, second_low, second_high;
+        int length;
+    } rows[] = {
+        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (text[0] < rows[i].low || text[0] > rows[i].high) {
+            continue;
+        }
+        bool good = rows[i].length == 1 ||
+                    (text[1] >= rows[i].second_low && text[1] <= rows[i].second_high);
+        for (int k = 2; good && k < rows[i].length; k++) {
+            good = text[k] >= 0x80 && text[k] <= 0xbf;
+        }
+        return good ? rows[i].length : 0;
+    }
+    return 0;
+}
+
 void cli_json_text(const char *text, FILE *to) {
     putc('"', to);
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
-            fprintf(to, "\\%c", c);
-        } else if (c < 0x20) {
-            fprintf(to, "\\u%04x", c);
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        int length = utf8_length(at);
+        if (*at == '"' || *at == '\\') {
+            fprintf(to, "\\%c", *at);
+        } else if (*at < 0x20) {
+            fprintf(to, "\\u%04x", *at);
+        } else if (length == 0) {
+            fputs("\\ufffd", to);
         } else {
-            putc(c, to);
+            fwrite(at, 1, (size_t)length, to);
         }
+        at += length > 0 ? length : 1;
     }
     putc('"', to);
+}
+
+void cli_json_number(double value, FILE *to) {
+    if (!isfinite(value)) {
+        fputs("null", to);
+    } else {
+        bool whole = value == trunc(value) && fabs(value) < 1e15;
+        fprintf(to, whole ? "%.0f" : "%.9g", value);
+    }
+}
+
+/* -- Streams -- */
+
+bool cli_is_stdout(const char *path) {
+    return path && (!strcmp(path, "-") || !strcmp(path, "/dev/stdout"));
+}
+
+/* A killed run leaves half a line at the end. */
+static void half_line_drop(int fd) {
+    struct stat info;
+    char last = '\n';
+    off_t end = fstat(fd, &info) == 0 ? info.st_size : 0;
+    off_t kept = end;
+    while (kept > 0 && pread(fd, &last, 1, kept - 1) == 1 && last != '\n') {
+        kept--;
+    }
+    if (kept < end && ftruncate(fd, kept) != 0) {
+        return; /* the line stays as it is */
+    }
+}
+
+FILE *cli_log_open(const CliCommand *command, const char *path, bool append) {
+    int fd = -1;
+    if (cli_is_stdout(path)) {
+        fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    } else {
+        struct stat info;
+        bool has_lines = append && stat(path, &info) == 0 && S_ISREG(info.st_mode);
+        fd = open(path,
+                  O_CREAT | O_CLOEXEC | O_NOCTTY | (has_lines ? O_RDWR : O_WRONLY) |
+                      (append ? O_APPEND : O_TRUNC),
+                  0666);
+        if (fd >= 0 && has_lines) {
+            half_line_drop(fd);
+        }
+    }
+    FILE *log = fd >= 0 ? fdopen(fd, append ? "a" : "w") : NULL;
+    if (!log) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return log;
+}
+
+static int stream_end(const char *program, FILE *stream, const char *name, int code) {
+    errno = 0;
+    bool failed = fflush(stream) != 0 || ferror(stream);
+    int error = errno;
+    if (fclose(stream) != 0 && !failed) {
+        failed = true;
+        error = errno;
+    }
+    if (failed) {
+        fprintf(stderr, "%s: cannot write %s%s%s\n", program, name, error ? ": " : "",
+                error ? strerror(error) : "");
+    }
+    return failed && code == 0 ? 1 : code;
+}
+
+int cli_log_close(const CliCommand *command, FILE *log, const char *path, int code) {
+    char name[512];
+    snprintf(name, sizeof name, "'%.400s'", path);
+    return stream_end(command->program, log, name, code);
+}
+
+void cli_begin(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        /* Opened the wrong way round: reading or writing it fails as it did when it was closed. */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) {
+            return;
+        }
+    }
+}
+
+int cli_end(const char *program, int code) {
+    return stream_end(program, stdout, "to standard output", code);
 }

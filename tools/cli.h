@@ -9,6 +9,7 @@
 
 typedef enum CliKind {
     CLI_FLAG,   /* bool *out, set to true */
+    CLI_CHOICE, /* const char **out: "" for the name alone, else what follows "=" */
     CLI_TEXT,   /* const char **out */
     CLI_INT,    /* int64_t *out, at least `minimum` */
     CLI_NUMBER, /* double *out */
@@ -66,8 +67,22 @@ int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status
 const char *cli_amount(double value, const char *unit, char *text);
 const char *cli_bytes(double value, char *text);      /* KiB, MiB, GiB */
 const char *cli_duration(double seconds, char *text); /* "1:02:03", "4.2 s" */
-/* Quoted and escaped as JSON wants it. */
+/* Quoted and escaped as JSON wants it; what is no UTF-8 becomes U+FFFD. */
 void cli_json_text(const char *text, FILE *to);
+/* Every number in our JSON that may have a fraction; nan and infinities are null. */
+void cli_json_number(double value, FILE *to);
+
+/* Standard output as a file's name: "-" or "/dev/stdout"; NULL is none. */
+bool cli_is_stdout(const char *path);
+/* A log, written line by line; "-" is standard output. `append`: after the last whole line there
+ * is. NULL after a message. */
+FILE *cli_log_open(const CliCommand *command, const char *path, bool append);
+/* Returns `code`, or 1 after a message when `code` is 0 and a write to it ever failed. */
+int cli_log_close(const CliCommand *command, FILE *log, const char *path, int code);
+/* First and last thing of each program: no file gets the number of a standard stream that is closed
+ * …; and what went to standard output arrived, else a message and 1 in place of 0. */
+void cli_begin(void);
+int cli_end(const char *program, int code);
 /* A log hook that writes to standard error. */
 void cli_log(void *user, dlc_log_level level, const char *text);
 

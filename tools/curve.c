@@ -110,10 +110,11 @@ static void draw_series(FILE *file, const Curve *curve, const Axes *axes) {
     fprintf(file, "\"/>\n");
 }
 
-bool curve_write_svg(const Curve *curve, const char *path, const char *title) {
-    FILE *file = fopen(path, "w");
+char *curve_svg(const Curve *curve, const char *title, size_t *out_length) {
+    char *text = NULL;
+    FILE *file = open_memstream(&text, out_length);
     if (!file) {
-        return false;
+        return NULL;
     }
     Axes axes = axes_of(curve);
     fprintf(file,
@@ -127,5 +128,9 @@ bool curve_write_svg(const Curve *curve, const char *path, const char *title) {
     draw_series(file, curve, &axes);
     fprintf(file, "</svg>\n");
     bool good = !ferror(file);
-    return fclose(file) == 0 && good;
+    if (fclose(file) != 0 || !good) {
+        free(text);
+        text = NULL;
+    }
+    return text;
 }

@@ -20,7 +20,7 @@ typedef struct Curve { /* zeroed to begin with */
 void curve_add(Curve *curve, CurveSeries series, double x,
                double y); /* non-finite points are dropped */
 void curve_free(Curve *curve);
-/* false with errno set when the file cannot be written. */
-bool curve_write_svg(const Curve *curve, const char *path, const char *title);
+/* The picture's text, which the caller frees; NULL: out of memory. */
+char *curve_svg(const Curve *curve, const char *title, size_t *out_length);
 
 #endif

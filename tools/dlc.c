@@ -21,15 +21,28 @@ static double seconds_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Where the compiler's texts go. */
+typedef struct Texts {
+    dlc_context *context;
+    const char *emit, *output; /* the stage asked for and its file; NULL: none */
+    FILE *to;                  /* of the others, and of a stage without a file */
+    dlc_status status;         /* of writing the file */
+} Texts;
+
 static void print_text(void *user, const char *stage, const char *text) {
-    const char *emit = user;
-    if (emit && strcmp(stage, emit) != 0) {
-        printf("# %s\n", stage);
-    }
-    fputs(text, stdout);
+    Texts *texts = user;
+    bool is_asked = texts->emit && strcmp(stage, texts->emit) == 0;
     size_t length = strlen(text);
+    if (is_asked && texts->output) {
+        texts->status = dlc_file_write(texts->context, texts->output, text, length);
+        return;
+    }
+    if (texts->emit && !is_asked) {
+        fprintf(texts->to, "# %s\n", stage);
+    }
+    fputs(text, texts->to);
     if (length == 0 || text[length - 1] != '\n') {
-        putchar('\n');
+        putc('\n', texts->to);
     }
 }
 
@@ -106,9 +119,12 @@ static void print_targets_json(const char *manifest) {
 }
 
 static void print_summary_json(dlc_plan *plan, const char *output, double seconds) {
-    printf("{\"plan\": \"%s\", \"parameters\": \"%s\", \"kernels\": %zu, \"seconds\": %.6f, "
-           "\"entries\": [",
-           output, dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan), seconds);
+    fputs("{\"plan\": ", stdout);
+    cli_json_text(output, stdout);
+    printf(", \"parameters\": \"%s\", \"kernels\": %zu, \"seconds\": ",
+           dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan));
+    cli_json_number(seconds, stdout);
+    fputs(", \"entries\": [", stdout);
     bool first = true;
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
         dlc_entry_info entry;
@@ -117,12 +133,16 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
             dlc_plan_summarize(plan, entry.name, NULL, 0, &s) != DLC_OK) {
             continue;
         }
-        printf("%s{\"name\": \"%s\", \"flops\": %.0f, \"bytes\": %.0f, \"peak_bytes\": %lld, "
-               "\"variable_bytes\": %lld, \"input_bytes\": %lld, \"arena_bytes\": %lld, "
-               "\"commands\": %lld, \"kernels\": %lld}",
-               first ? "" : ", ", entry.name, s.flops, s.bytes, (long long)s.peak_bytes,
-               (long long)s.persistent_bytes, (long long)s.input_bytes, (long long)s.arena_bytes,
-               (long long)s.commands, (long long)s.kernels);
+        fputs(first ? "{\"name\": " : ", {\"name\": ", stdout);
+        cli_json_text(entry.name, stdout);
+        fputs(", \"flops\": ", stdout);
+        cli_json_number(s.flops, stdout);
+        fputs(", \"bytes\": ", stdout);
+        cli_json_number(s.bytes, stdout);
+        printf(", \"peak_bytes\": %lld, \"variable_bytes\": %lld, \"input_bytes\": %lld, "
+               "\"arena_bytes\": %lld, \"commands\": %lld, \"kernels\": %lld}",
+               (long long)s.peak_bytes, (long long)s.persistent_bytes, (long long)s.input_bytes,
+               (long long)s.arena_bytes, (long long)s.commands, (long long)s.kernels);
         first = false;
     }
     printf("]");
@@ -166,6 +186,11 @@ static int compile_file(const CliCommand *command, const Options *options, const
     if (status != DLC_OK) {
         return cli_failed(command, NULL, status);
     }
+    bool to_stdout = !options->emit && cli_is_stdout(output);
+    Texts texts = {.context = context,
+                   .emit = options->emit,
+                   .output = options->output,
+                   .to = cli_is_stdout(output) ? stderr : stdout};
     dlc_compile_options compile = {
         .struct_size = sizeof compile,
         .defines = defines,
@@ -185,7 +210,7 @@ static int compile_file(const CliCommand *command, const Options *options, const
         .print_after = options->print_after,
         .skip_passes = options->skip,
         .on_text = print_text,
-        .user = (void *)(uintptr_t)options->emit,
+        .user = &texts,
         .threads = (int)options->threads,
         .memory_limit = options->memory_limit,
     };
@@ -200,13 +225,15 @@ static int compile_file(const CliCommand *command, const Options *options, const
         if (status != DLC_ERROR_COMPILE || dlc_error_count(context) == 0) {
             cli_failed(command, context, status);
         }
+    } else if (texts.status != DLC_OK) {
+        exit_code = cli_failed(command, context, texts.status);
     } else if (plan) {
         status = dlc_plan_save(plan, output);
         if (status != DLC_OK) {
             exit_code = cli_failed(command, context, status);
-        } else if (options->json) {
+        } else if (options->json && !to_stdout) {
             print_summary_json(plan, output, seconds);
-        } else if (!options->quiet) {
+        } else if (!options->quiet && !to_stdout) {
             print_summary(plan, output, seconds);
         }
     }
@@ -251,25 +278,6 @@ static char *read_text(const CliCommand *command, const char *path, size_t *out_
     return text;
 }
 
-/* Replaces the file by way of a temporary one beside it: a crash leaves the old or the new text. */
-static bool replace_file(const CliCommand *command, const char *path, const char *text) {
-    char temporary[4096];
-    int written = snprintf(temporary, sizeof temporary, "%s.fmt-%ld", path, (long)getpid());
-    if (written < 0 || (size_t)written >= sizeof temporary) {
-        cli_wrong(command, "the path '%s' is too long", path);
-        return false;
-    }
-    FILE *file = fopen(temporary, "wb");
-    bool good = file && fputs(text, file) >= 0;
-    good = (file && fclose(file) == 0) && good;
-    good = good && rename(temporary, path) == 0;
-    if (!good) {
-        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, path, strerror(errno));
-        remove(temporary);
-    }
-    return good;
-}
-
 static int format_file(const CliCommand *command, const Options *options, const char *path) {
     size_t length = 0;
     char *text = read_text(command, path, &length);
@@ -296,7 +304,8 @@ static int format_file(const CliCommand *command, const Options *options, const 
                 exit_code = 1;
             }
         } else if (options->write_in_place && strcmp(path, "-") != 0) {
-            exit_code = same || replace_file(command, path, formatted) ? 0 : 1;
+            status = same ? DLC_OK : dlc_file_write(context, path, formatted, strlen(formatted));
+            exit_code = status == DLC_OK ? 0 : cli_failed(command, context, status);
         } else {
             fputs(formatted, stdout);
         }
@@ -327,7 +336,7 @@ static int explain_topic(const CliCommand *command, const char *topic) {
     return exit_code;
 }
 
-int main(int argc, char **argv) {
+static int run_command(int argc, char **argv) {
     Options options = {0};
     bool show_ops = false, show_passes = false, show_version = false;
     const char *topic = NULL;
@@ -413,4 +422,9 @@ int main(int argc, char **argv) {
         worst = one > worst ? one : worst;
     }
     return worst;
+}
+
+int main(int argc, char **argv) {
+    cli_begin();
+    return cli_end("dlc", run_command(argc, argv));
 }

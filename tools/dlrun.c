@@ -77,6 +77,15 @@ int opened_open(Opened *opened, const CliCommand *command, const char *plan_path
     return code;
 }
 
+int opened_end(Opened *opened, const CliCommand *command, int code) {
+    dlc_status status = opened->session ? dlc_session_end_trace(opened->session) : DLC_OK;
+    if (status != DLC_OK) {
+        cli_failed(command, opened->context, status);
+    }
+    opened_close(opened);
+    return status != DLC_OK && code == 0 ? 1 : code;
+}
+
 void opened_close(Opened *opened) {
     dlc_session_destroy(opened->session);
     dlc_plan_destroy(opened->plan);
@@ -119,7 +128,7 @@ static const char help_text[] =
     "\n"
     "dlrun COMMAND --help lists a command's options.\n";
 
-int main(int argc, char **argv) {
+static int run_command(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
@@ -152,4 +161,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     return dlrun_infer(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    cli_begin();
+    return cli_end("dlrun", run_command(argc, argv));
 }

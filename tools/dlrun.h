@@ -92,6 +92,9 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
 /* Context and plan only. */
 int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path);
 void opened_close(Opened *opened);
+/* The same after a command's work: returns `code`, or 1 after a message where that is 0 and the
+ * trace could not be written. */
+int opened_end(Opened *opened, const CliCommand *command, int code);
 /* Parses a command line of one plan; -1: go on, else the exit status. */
 int plan_parse(const CliCommand *command, int argc, char **argv, const char **out_plan);
 /* Says on standard error which device runs the plan, where that is not plainly the CPU. */

@@ -25,7 +25,10 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
     int code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
     for (size_t i = 0; code == 0 && i < count && i < 64; i++) {
         if (json) {
-            printf("%s\"%s\": %.9g", i ? ", " : "{", metrics[i].name, metrics[i].value);
+            fputs(i ? ", " : "{", stdout);
+            cli_json_text(metrics[i].name, stdout);
+            fputs(": ", stdout);
+            cli_json_number(metrics[i].value, stdout);
         } else {
             printf("%s %.6g\n", metrics[i].name, metrics[i].value);
         }
@@ -76,7 +79,7 @@ int dlrun_eval(int argc, char **argv) {
             device_note(&opened, &run);
         }
         code = eval_opened(&command, &opened, weights, data, batch, &data_options, json);
-        opened_close(&opened);
+        code = opened_end(&opened, &command, code);
     }
     return code;
 }
@@ -222,7 +225,7 @@ int dlrun_infer(int argc, char **argv) {
     if (code == 0) {
         device_note(&opened, &run);
         code = infer_opened(&command, &opened, entry, weights, &inputs, &outputs);
-        opened_close(&opened);
+        code = opened_end(&opened, &command, code);
     }
     return code;
 }
@@ -243,12 +246,26 @@ static void print_bench(const char *entry, const dlc_bench_result *r, const char
     double flops = r->flops / r->median, bytes = r->bytes / r->median;
     double items = (double)r->rows / r->median;
     if (json) {
-        printf("{\"entry\": \"%s\", \"repeats\": %lld, \"median_s\": %.9g, \"p10_s\": %.9g, "
-               "\"p90_s\": %.9g, \"rows\": %lld, \"rows_per_s\": %.6g, \"flops_per_s\": %.6g, "
-               "\"bytes_per_s\": %.6g, \"peak_flops_per_s\": %.6g, \"peak_bytes_per_s\": %.6g, "
-               "\"device\": ",
-               entry, (long long)r->repeats, r->median, r->p10, r->p90, (long long)r->rows, items,
-               flops, bytes, r->peak_flops, r->peak_bytes);
+        const struct {
+            const char *name;
+            double value;
+        } numbers[] = {{"repeats", (double)r->repeats},
+                       {"median_s", r->median},
+                       {"p10_s", r->p10},
+                       {"p90_s", r->p90},
+                       {"rows", (double)r->rows},
+                       {"rows_per_s", items},
+                       {"flops_per_s", flops},
+                       {"bytes_per_s", bytes},
+                       {"peak_flops_per_s", r->peak_flops},
+                       {"peak_bytes_per_s", r->peak_bytes}};
+        fputs("{\"entry\": ", stdout);
+        cli_json_text(entry, stdout);
+        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+            printf(", \"%s\": ", numbers[i].name);
+            cli_json_number(numbers[i].value, stdout);
+        }
+        fputs(", \"device\": ", stdout);
         cli_json_text(device, stdout);
         puts("}");
         return;
@@ -316,6 +333,5 @@ int dlrun_bench(int argc, char **argv) {
     } else {
         code = cli_failed(&command, opened.context, bench);
     }
-    opened_close(&opened);
-    return code;
+    return opened_end(&opened, &command, code);
 }

@@ -14,8 +14,7 @@
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int number) {
-    (void)number;
-    if (interrupted) {
+    if (interrupted && number == SIGINT) {
         _exit(130); /* a second Ctrl-C does not wait */
     }
     interrupted = 1;
@@ -35,12 +34,16 @@ typedef struct TrainOptions {
     int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
         stride;
     double lr;
-    bool resume, quiet;
+    const char *resume_text;
+    dlc_resume resume;
+    bool overwrite, quiet;
+    bool talks_aside; /* a file of the run is standard output: messages go to standard error */
 } TrainOptions;
 
 /* What the step and evaluation callbacks share. */
 typedef struct Progress {
     FILE *log;
+    bool log_failed;
     Curve curve;
     bool terminal, quiet, line_open;
     double smooth_loss, smooth_seconds, since_print;
@@ -66,10 +69,20 @@ static void print_step_line(Progress *progress, const dlc_step_info *info) {
 }
 
 static void log_number(FILE *log, const char *name, double value) {
-    if (isfinite(value)) {
-        fprintf(log, ", \"%s\": %.9g", name, value);
-    } else {
-        fprintf(log, ", \"%s\": null", name);
+    fputs(", ", log);
+    cli_json_text(name, log);
+    fputs(": ", log);
+    cli_json_number(value, log);
+}
+
+/* Ends a line, and says at once when the log cannot be written: the run is worth more than its log.
+ */
+static void log_line_end(Progress *progress) {
+    fputs("}\n", progress->log);
+    if (fflush(progress->log) != 0 && !progress->log_failed) {
+        progress->log_failed = true;
+        fprintf(stderr, "warning: the log cannot be written: %s; training goes on\n",
+                strerror(errno));
     }
 }
 
@@ -89,8 +102,7 @@ static int on_step(void *user, const dlc_step_info *info) {
         log_number(progress->log, "lr", info->lr);
         log_number(progress->log, "grad_norm", info->grad_norm);
         log_number(progress->log, "seconds", info->seconds);
-        fprintf(progress->log, "}\n");
-        fflush(progress->log);
+        log_line_end(progress);
     }
     double interval = progress->terminal ? 0.1 : 5;
     if (!progress->quiet && (progress->since_print > interval || info->step == info->steps)) {
@@ -117,8 +129,7 @@ static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metr
         for (size_t i = 0; i < count; i++) {
             log_number(progress->log, metrics[i].name, metrics[i].value);
         }
-        fprintf(progress->log, "}\n");
-        fflush(progress->log);
+        log_line_end(progress);
     }
     if (!progress->quiet) {
         print_step_line(progress, info);
@@ -188,12 +199,14 @@ static void say_end(const TrainOptions *options, const dlc_train_result *result,
     if (options->save && !options->quiet) {
         printf("weights: %s\n", options->save);
     }
+    FILE *to = options->talks_aside ? stderr : stdout;
     if (!result->finished && (!options->quiet || cancelled)) {
         if (options->checkpoint) {
-            printf("to go on: the same command with --resume%s\n",
-                   options->stop_after ? " and without --stop-after" : "");
+            fprintf(to, "to go on: the same command with --resume%s%s\n",
+                    options->overwrite ? " in place of --overwrite" : "",
+                    options->stop_after ? " and without --stop-after" : "");
         } else {
-            puts("this run cannot be resumed: it had no --checkpoint DIR");
+            fputs("this run cannot be resumed: it had no --checkpoint DIR\n", to);
         }
     }
 }
@@ -305,7 +318,8 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         .stop_after = options->stop_after,
         .checkpoint = options->checkpoint,
         .checkpoint_every = options->checkpoint_every,
-        .resume = options->resume,
+        .resume = (int)options->resume,
+        .overwrite = options->overwrite,
         .keep_weights = options->weights != NULL,
         .on_step = on_step,
         .on_eval = on_eval,
@@ -370,42 +384,52 @@ static void say_device(const Opened *opened, const Progress *progress) {
     }
 }
 
+static int write_curve(const CliCommand *command, dlc_context *context, const Curve *curve,
+                       const char *path) {
+    size_t length = 0;
+    char *text = curve_svg(curve, "loss", &length);
+    dlc_status status =
+        text ? dlc_file_write(context, path, text, length) : DLC_ERROR_OUT_OF_MEMORY;
+    free(text);
+    return status == DLC_OK ? 0 : cli_failed(command, text ? context : NULL, status);
+}
+
 static int train_plan(const CliCommand *command, const TrainOptions *options) {
     Progress progress = {.terminal = isatty(STDOUT_FILENO), .quiet = options->quiet};
-    if (options->resume && !options->checkpoint) {
-        return cli_wrong(command, "--resume needs --checkpoint DIR");
+    if ((options->resume || options->overwrite) && !options->checkpoint) {
+        return cli_wrong(command, "%s needs --checkpoint DIR",
+                         options->resume ? "--resume" : "--overwrite");
+    }
+    if (options->resume && options->overwrite) {
+        return cli_wrong(command,
+                         "--resume goes on with a run, --overwrite removes it: one of them");
     }
     if (options->log) {
-        progress.log = fopen(options->log, options->resume ? "a" : "w");
+        progress.log = cli_log_open(command, options->log, options->resume != DLC_RESUME_NO);
         if (!progress.log) {
-            fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->log,
-                    strerror(errno));
             return 1;
         }
     }
-    struct sigaction action = {.sa_handler = on_interrupt};
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, &before);
+    if (before.sa_handler == SIG_IGN) {
+        sigaction(SIGHUP, &before, NULL); /* as nohup wants it */
+    }
     Opened opened;
     int code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
     if (code == 0) {
         say_device(&opened, &progress);
         code = train_with_data(command, options, &opened, &progress);
-        opened_close(&opened);
-    }
-    if (options->plot && progress.curve.count > 0 &&
-        !curve_write_svg(&progress.curve, options->plot, "loss")) {
-        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->plot,
-                strerror(errno));
-        code = code ? code : 1;
+        if (options->plot && progress.curve.count > 0) {
+            int drawn = write_curve(command, opened.context, &progress.curve, options->plot);
+            code = code ? code : drawn;
+        }
+        code = opened_end(&opened, command, code);
     }
     curve_free(&progress.curve);
-    if (progress.log && fclose(progress.log) != 0) {
-        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, options->log,
-                strerror(errno));
-        code = code ? code : 1;
-    }
-    return code;
+    return progress.log ? cli_log_close(command, progress.log, options->log, code) : code;
 }
 
 int dlrun_train(int argc, char **argv) {
@@ -436,7 +460,10 @@ int dlrun_train(int argc, char **argv) {
         {"--checkpoint", NULL, CLI_TEXT, &options.checkpoint, 0, "DIR", "write checkpoints there"},
         {"--checkpoint-every", NULL, CLI_INT, &options.checkpoint_every, 1, "STEPS",
          "default: every epoch"},
-        {"--resume", NULL, CLI_FLAG, &options.resume, 0, NULL, "go on from the checkpoint"},
+        {"--resume", NULL, CLI_CHOICE, &options.resume_text, 0, "force",
+         "go on from the latest whole checkpoint; force: also of another run"},
+        {"--overwrite", NULL, CLI_FLAG, &options.overwrite, 0, NULL,
+         "remove the checkpoints in DIR and start anew"},
         {"--stop-after", NULL, CLI_INT, &options.stop_after, 1, "N",
          "stop after N steps; the planned length stays"},
         {"--log", NULL, CLI_TEXT, &options.log, 0, "RUN.jsonl",
@@ -465,5 +492,15 @@ int dlrun_train(int argc, char **argv) {
                          "with --batch auto, not '%s'",
                          options.memory_text);
     }
+    if (status < 0 && options.resume_text) {
+        options.resume = options.resume_text[0] ? DLC_RESUME_FORCE : DLC_RESUME;
+        if (options.resume == DLC_RESUME_FORCE && strcmp(options.resume_text, "force") != 0) {
+            return cli_wrong(&command, "--resume takes nothing or =force, not '%s'",
+                             options.resume_text);
+        }
+    }
+    options.talks_aside = cli_is_stdout(options.save) || cli_is_stdout(options.log) ||
+                          cli_is_stdout(options.plot) || cli_is_stdout(options.run.trace);
+    options.quiet = options.quiet || options.talks_aside;
     return status >= 0 ? status : train_plan(&command, &options);
 }
