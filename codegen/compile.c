@@ -213,6 +213,20 @@ static const char *portable_ir(Driver *d) {
     return ir;
 }
 
+/* Names the program in the plan, for checkpoints: as the front end made it, before the batch is
+ * cut. IR text that comes from a plan has the name with it. */
+static const char *program_name(Driver *d) {
+    const char *name = map_get(&d->module->settings, "program");
+    if (name) {
+        return name;
+    }
+    uint64_t hash = module_hash(d->module, &d->text);
+    if (d->text.failed) {
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    return arena_format(&d->scratch, "%016llx", (unsigned long long)hash);
+}
+
 /* Whether the machine computes in what the program's `precision` names; elsewhere it is f32. */
 static bool has_precision(const Driver *d, const Machine *machine) {
     const char *precision = map_get(&d->module->settings, "precision");
@@ -275,6 +289,7 @@ static void drive(Driver *d) {
         driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
     verify(d, "the front end");
+    const char *program = program_name(d);
     if (d->options->flags & DLC_COMPILE_ACCUMULATE) {
         cut_training(d);
     }
@@ -296,6 +311,7 @@ static void drive(Driver *d) {
     }
     const char *targets[MAX_TARGETS];
     size_t n_targets = driver_targets(d, targets);
+    map_set(&d->module->settings, "program", (void *)(uintptr_t)program);
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);

@@ -207,6 +207,10 @@ void block_clone_ops(Func *func, const Block *block, Op *position, Block *append
 
 /* -- text form: print.c, parse.c */
 void module_print(Module *module, Str *out); /* renumbers every Func, as func_print does */
+/* Tells programs apart: a hash of the text form's dims and functions and of the setting
+ * `precision`, not of the settings that say how long, on what and by what seed it is trained.
+ * `scratch` is cleared. */
+uint64_t module_hash(Module *module, Str *scratch);
 void func_print(Func *func, Str *out);
 void op_print(const Op *op, Str *out); /* one line, without blocks; for messages */
 /* NULL after diagnostics in context->diags. */

@@ -281,3 +281,19 @@ void module_print(Module *module, Str *out) {
         func_print(func, out);
     }
 }
+
+uint64_t module_hash(Module *module, Str *scratch) {
+    const char *precision = map_get(&module->settings, "precision");
+    str_clear(scratch);
+    str_add(scratch, precision ? precision : "");
+    str_add_char(scratch, '\n');
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        print_dim(module->dims[i], scratch);
+    }
+    for (Func *func = module->first; func != NULL; func = func->next) {
+        func_print(func, scratch);
+    }
+    uint64_t hash = hash_bytes(str_text(scratch), scratch->length, 0);
+    str_clear(scratch);
+    return hash;
+}

@@ -5,17 +5,15 @@
 #include "ir/base/number.h"
 #include "runtime/average.h"
 #include "runtime/border.h"
+#include "runtime/checkpoint.h"
 #include "runtime/data/shuffle.h"
 #include "runtime/data_api.h"
 #include "runtime/tensor.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { MAX_METRICS = 64 };
 
@@ -29,7 +27,8 @@ typedef struct Trainer {
     int64_t *order; /* of the epoch `order_epoch` */
     int64_t order_epoch;
     int64_t saved_step; /* the step that the checkpoint holds; -1: none */
-    char checkpoint[4096];
+    CheckpointFolder folder;
+    CheckpointRun run;
     double loss;
 } Trainer;
 
@@ -201,31 +200,104 @@ static dlc_status counters_set(Trainer *t) {
     return status;
 }
 
+/* What a checkpoint of this run is bound to. */
+static CheckpointRun run_identity(const Trainer *t) {
+    const char *program = plan_setting(t->session->file, "program");
+    CheckpointRun run = {
+        .seed = session_counter(t->session, "seed"), .steps = t->steps, .batch = t->batch};
+    snprintf(run.program, sizeof(run.program), "%s", program ? program : "");
+    snprintf(run.data, sizeof(run.data), "%016" PRIx64, dataset_hash(&t->options->data->data));
+    return run;
+}
+
+/* Differences from the run that the checkpoint is of: an error, or by force a warning. */
+static dlc_status checkpoint_suits(Trainer *t, const Checkpoint *checkpoint) {
+    if (checkpoint->step > t->steps) {
+        return context_fail(t->context, DLC_ERROR_MISMATCH,
+                            "'%s' is of step %" PRId64
+                            ", beyond this run's planned length of %" PRId64 " steps",
+                            checkpoint->name, checkpoint->step, t->steps);
+    }
+    Str differences;
+    str_init(&differences, &t->context->allocator);
+    checkpoint_compare(checkpoint, &t->run, &differences);
+    dlc_status status = DLC_OK;
+    if (differences.failed) {
+        status = context_out_of_memory(t->context);
+    } else if (differences.length > 0 && t->options->resume == DLC_RESUME_FORCE) {
+        context_log(t->context, DLC_LOG_WARNING, "resumed by force, '%s' is of another run: %s",
+                    checkpoint->name, str_text(&differences));
+    } else if (differences.length > 0) {
+        status = context_fail(t->context, DLC_ERROR_MISMATCH,
+                              "'%s' is of another run: %s. Give what it was trained with; "
+                              "--resume=force (DLC_RESUME_FORCE) goes on in spite of it",
+                              checkpoint->name, str_text(&differences));
+    }
+    str_finish(&differences);
+    return status;
+}
+
+/* Goes on from the folder's latest whole checkpoint. */
+static dlc_status checkpoint_resume(Trainer *t) {
+    Checkpoint checkpoint;
+    dlc_status status = checkpoint_open_latest(&checkpoint, &t->folder);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = checkpoint_suits(t, &checkpoint);
+    if (status == DLC_OK) {
+        status = weights_restore(t->session, &checkpoint);
+    }
+    if (status == DLC_OK) {
+        status = dlc_set_counter(t->session, "step", checkpoint.step);
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_prune(&t->folder, checkpoint.step, true);
+    }
+    t->step = checkpoint.step;
+    t->saved_step = checkpoint.step;
+    checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* *out: whether there is a checkpoint to go on from. */
+static dlc_status folder_begin(Trainer *t, bool *out) {
+    const dlc_train_options *options = t->options;
+    int64_t *steps = NULL, count = 0;
+    *out = false;
+    dlc_status status = checkpoint_folder_open(&t->folder, t->context, options->checkpoint);
+    if (status == DLC_OK) {
+        t->run = run_identity(t);
+        status = checkpoint_steps(&t->folder, &steps, &count);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    *out = count > 0 && options->resume;
+    if (count > 0 && !options->resume) {
+        status = options->overwrite
+                     ? checkpoint_remove_all(&t->folder)
+                     : context_fail(t->context, DLC_ERROR_MISMATCH,
+                                    "'%s' holds a run's checkpoints: --resume goes on with it, "
+                                    "--overwrite removes them and starts anew",
+                                    options->checkpoint);
+    }
+    memory_free(&t->context->allocator, steps);
+    return status;
+}
+
 static dlc_status weights_begin(Trainer *t) {
     const dlc_train_options *options = t->options;
-    if (options->checkpoint) {
-        int n = snprintf(t->checkpoint, sizeof(t->checkpoint), "%s/last.safetensors",
-                         options->checkpoint);
-        if (n < 0 || (size_t)n >= sizeof(t->checkpoint)) {
-            return context_fail(t->context, DLC_ERROR_INVALID_ARGUMENT,
-                                "the checkpoint's path is too long");
-        }
-        if (mkdir(options->checkpoint, 0777) != 0 && errno != EEXIST) {
-            return context_fail(t->context, DLC_ERROR_IO, "cannot make folder '%s': %s",
-                                options->checkpoint, strerror(errno));
-        }
-    }
-    if (options->resume && options->checkpoint && access(t->checkpoint, F_OK) == 0) {
-        dlc_status status = dlc_checkpoint_load(t->session, t->checkpoint);
-        t->step = status == DLC_OK ? session_counter(t->session, "step") : 0;
-        t->saved_step = t->step;
-        return status;
+    bool has_checkpoint = false;
+    dlc_status status = options->checkpoint ? folder_begin(t, &has_checkpoint) : DLC_OK;
+    if (status != DLC_OK || has_checkpoint) {
+        return status == DLC_OK ? checkpoint_resume(t) : status;
     }
     if (options->resume) {
         context_log(t->context, DLC_LOG_INFO, "no checkpoint to resume from: starting anew");
     }
     if (options->keep_weights) {
-        dlc_status status = dlc_set_counter(t->session, "step", 0);
+        status = dlc_set_counter(t->session, "step", 0);
         return status == DLC_OK ? session_allocate(t->session, NULL) : status;
     }
     return dlc_init_weights(t->session);
@@ -246,11 +318,11 @@ static dlc_status inputs_begin(Trainer *t) {
     return data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
 }
 
-static dlc_status checkpoint_write(Trainer *t) {
+static dlc_status checkpoint_save(Trainer *t) {
     if (!t->options->checkpoint || t->saved_step == t->step) {
         return DLC_OK;
     }
-    dlc_status status = dlc_checkpoint_save(t->session, t->checkpoint);
+    dlc_status status = checkpoint_write(&t->folder, t->session, &t->run);
     t->saved_step = status == DLC_OK ? t->step : t->saved_step;
     return status;
 }
@@ -300,11 +372,11 @@ static dlc_status train_loop(Trainer *t) {
             status = cancelled ? DLC_OK : status;
         }
         if (status == DLC_OK && is_due(t->step, options->checkpoint_every, t->steps_per_epoch)) {
-            status = checkpoint_write(t);
+            status = checkpoint_save(t);
         }
     }
     if (status == DLC_OK) {
-        status = checkpoint_write(t);
+        status = checkpoint_save(t);
     }
     if (status == DLC_OK && cancelled) {
         status =
@@ -356,6 +428,7 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                  .options = &given,
                  .order_epoch = -1,
                  .saved_step = -1,
+                 .folder = {.fd = -1},
                  .loss = NAN};
     if (!t.entry) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
@@ -380,6 +453,7 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
         status = train_loop(&t);
     }
     memory_free(&session->context->allocator, t.order);
+    checkpoint_folder_close(&t.folder);
     if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
         dlc_train_result result = {.steps_done = t.step,
                                    .steps = t.steps,

@@ -1,9 +1,8 @@
-/* Weights and checkpoints: safetensors files in and out. A checkpoint holds everything that decides
- * the following steps; a weights file only parameters and states. */
+/* A session's variables to and from safetensors files: a weights file holds parameters and states,
+ * a checkpoint's files (checkpoint.c) all of them. */
 #include "runtime/average.h"
 #include "runtime/border.h"
-#include "runtime/safetensors.h"
-#include "runtime/session.h"
+#include "runtime/checkpoint.h"
 #include "runtime/tensor.h"
 
 #include <fnmatch.h>
@@ -34,33 +33,29 @@ static dlc_status variable_value(dlc_session *session, const Variable *variable,
                  : context_out_of_memory(session->context);
 }
 
-static dlc_status write_file(dlc_session *session, const char *path, bool everything) {
+dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out) {
     dlc_context *context = session->context;
+    size_t n_variables = (size_t)session->n_variables;
+    *out = (WeightsCollected){0};
     dlc_status status = session_allocate(session, NULL);
     if (status != DLC_OK) {
         return status;
     }
-    SafetensorsEntry *entries =
-        memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*entries));
-    void **copies = memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*copies));
-    if (!entries || !copies) {
+    out->entries = memory_new(&context->allocator, n_variables, sizeof(*out->entries));
+    out->copies = memory_new(&context->allocator, n_variables, sizeof(*out->copies));
+    if (!out->entries || !out->copies) {
         status = context_out_of_memory(context);
-        goto done;
     }
-    int32_t n = 0;
-    for (int64_t i = 0; i < session->n_variables; i++) {
+    for (int64_t i = 0; i < session->n_variables && status == DLC_OK; i++) {
         const Variable *variable = &session->variables[i];
         if (!everything && !is_weight(variable)) {
             continue;
         }
-        const void *value;
+        const void *value = NULL;
         const Variable *average = everything ? NULL : average_of(session, variable);
-        status = variable_value(session, average ? average : variable, &copies[i], &value);
-        if (status != DLC_OK) {
-            goto done;
-        }
+        status = variable_value(session, average ? average : variable, &out->copies[i], &value);
         int width = plan_dtype_bytes(variable->record->type.dtype);
-        SafetensorsEntry *entry = &entries[n++];
+        SafetensorsEntry *entry = &out->entries[out->n_entries++];
         *entry = (SafetensorsEntry){.name = variable_name(session, variable),
                                     .type = (DataType)variable->record->type.dtype,
                                     .rank = variable->record->type.rank,
@@ -69,29 +64,20 @@ static dlc_status write_file(dlc_session *session, const char *path, bool everyt
                                     .bytes = (size_t)variable->bytes};
         memcpy(entry->dims, variable->dims, (size_t)entry->rank * sizeof(*entry->dims));
     }
-    char values[SESSION_SCALARS][32];
-    SafetensorsPair metadata[SESSION_SCALARS + 1];
-    int32_t n_metadata = 0;
-    metadata[n_metadata++] = (SafetensorsPair){"format", everything ? "dlc-checkpoint" : "pt"};
-    for (int32_t i = 0; everything && i < session->n_scalars; i++) {
-        if (session->scalars[i].is_integer) {
-            snprintf(values[i], sizeof(values[i]), "%" PRId64, session->scalars[i].integer);
-            metadata[n_metadata++] = (SafetensorsPair){session->scalars[i].name, values[i]};
-        }
-    }
-    char message[SAFETENSORS_MESSAGE_BYTES] = "";
-    status =
-        safetensors_write(path, entries, n, metadata, n_metadata, &context->allocator, message);
     if (status != DLC_OK) {
-        context_fail(context, status, "%s", message);
+        weights_collected_free(session, out);
     }
-done:
-    for (int64_t i = 0; copies && i < session->n_variables; i++) {
-        memory_free(&context->allocator, copies[i]);
-    }
-    memory_free(&context->allocator, copies);
-    memory_free(&context->allocator, entries);
     return status;
+}
+
+void weights_collected_free(dlc_session *session, WeightsCollected *collected) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    for (int64_t i = 0; collected->copies && i < session->n_variables; i++) {
+        memory_free(allocator, collected->copies[i]);
+    }
+    memory_free(allocator, collected->copies);
+    memory_free(allocator, collected->entries);
+    *collected = (WeightsCollected){0};
 }
 
 dlc_status dlc_weights_save(dlc_session *session, const char *path) {
@@ -99,15 +85,17 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     if (!path) {
         return border_missing(session->context, "path");
     }
-    return write_file(session, path, false);
-}
-
-dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
-    BORDER_CALL(session ? session->context : NULL);
-    if (!path) {
-        return border_missing(session->context, "path");
+    WeightsCollected weights;
+    dlc_status status = weights_collect(session, false, &weights);
+    if (status != DLC_OK) {
+        return status;
     }
-    return write_file(session, path, true);
+    char message[SAFETENSORS_MESSAGE_BYTES] = "";
+    const SafetensorsPair format = {"format", "pt"};
+    status = safetensors_write(path, weights.entries, weights.n_entries, &format, 1,
+                               &session->context->allocator, message);
+    weights_collected_free(session, &weights);
+    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
 }
 
 /* -- Reading -- */
@@ -186,28 +174,39 @@ static void match_variable(dlc_session *session, const Variable *variable,
 
 typedef struct Loading {
     dlc_session *session;
-    const Safetensors *file;
-    size_t prefix;
-    bool everything;
+    const Safetensors *files;
+    int32_t n_files;
+    size_t prefix;   /* of the first file's names */
+    bool everything; /* a checkpoint, whose slots are wanted too */
     const dlc_weights_options *options;
 } Loading;
 
-static bool wanted(const Loading *loading, const Variable *variable) {
-    return loading->everything || is_weight(variable);
+/* The variable's tensor in the files; NULL: it is not wanted, or not there. */
+static const SafetensorsEntry *loading_find(const Loading *loading, const Variable *variable) {
+    const SafetensorsEntry *entry = NULL;
+    const char *name = variable_name(loading->session, variable);
+    bool wanted = loading->everything || is_weight(variable);
+    for (int32_t i = 0; i < loading->n_files && wanted && !entry; i++) {
+        entry = entry_find(&loading->files[i], loading->prefix, name);
+    }
+    return entry;
 }
 
 static dlc_status load_check(const Loading *loading, const char *path, int64_t *dims) {
     dlc_session *session = loading->session;
     Str problems;
     str_init(&problems, &session->context->allocator);
-    int n_used = 0;
+    int32_t n_used = 0, n_entries = 0;
+    for (int32_t i = 0; i < loading->n_files; i++) {
+        n_entries += loading->files[i].n_entries;
+    }
     for (int64_t i = 0; i < session->n_variables; i++) {
         const Variable *variable = &session->variables[i];
         const char *name = variable_name(session, variable);
-        if (!wanted(loading, variable)) {
+        if (!loading->everything && !is_weight(variable)) {
             continue;
         }
-        const SafetensorsEntry *entry = entry_find(loading->file, loading->prefix, name);
+        const SafetensorsEntry *entry = loading_find(loading, variable);
         if (entry) {
             n_used++;
             match_variable(session, variable, entry, dims, &problems);
@@ -220,9 +219,9 @@ static dlc_status load_check(const Loading *loading, const char *path, int64_t *
     if (problems.length > 0 || problems.failed) {
         status = context_fail(session->context, DLC_ERROR_MISMATCH, "%s does not fit the model:%s",
                               path, str_text(&problems));
-    } else if (n_used < loading->file->n_entries) {
+    } else if (n_used < n_entries) {
         context_log(session->context, DLC_LOG_INFO, "%s: %d further tensors ignored", path,
-                    loading->file->n_entries - n_used);
+                    n_entries - n_used);
     }
     str_finish(&problems);
     return status;
@@ -233,8 +232,7 @@ static dlc_status load_copy(const Loading *loading, const char *path) {
     for (int64_t i = 0; i < session->n_variables; i++) {
         Variable *variable = &session->variables[i];
         const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry =
-            wanted(loading, variable) ? entry_find(loading->file, loading->prefix, name) : NULL;
+        const SafetensorsEntry *entry = loading_find(loading, variable);
         if (!entry) {
             continue;
         }
@@ -269,8 +267,7 @@ static dlc_status convert_check(const Loading *loading, const char *path) {
     for (int64_t i = 0; i < session->n_variables; i++) {
         const Variable *variable = &session->variables[i];
         const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry =
-            wanted(loading, variable) ? entry_find(loading->file, loading->prefix, name) : NULL;
+        const SafetensorsEntry *entry = loading_find(loading, variable);
         if (!entry || (int32_t)entry->type == variable->record->type.dtype) {
             continue;
         }
@@ -293,22 +290,14 @@ static dlc_status convert_check(const Loading *loading, const char *path) {
     return DLC_OK;
 }
 
-static dlc_status load_file(dlc_session *session, const char *path,
-                            const dlc_weights_options *options, bool everything) {
-    dlc_context *context = session->context;
-    char message[SAFETENSORS_MESSAGE_BYTES] = "";
-    Safetensors file;
-    dlc_status status = safetensors_open(&file, path, &context->allocator, message);
-    if (status != DLC_OK) {
-        return context_fail(context, status, "%s", message);
-    }
-    Loading loading = {session, &file, 0, everything, options};
-    loading.prefix = everything ? 0 : common_prefix(session, &file);
+/* Checks all before anything is changed. */
+static dlc_status load(const Loading *loading, const char *path) {
+    dlc_session *session = loading->session;
     int64_t dims[PLAN_MAX_DIMS];
     memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
-    status = load_check(&loading, path, dims);
+    dlc_status status = load_check(loading, path, dims);
     if (status == DLC_OK) {
-        status = convert_check(&loading, path);
+        status = convert_check(loading, path);
     }
     for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
         if (dims[d] >= 0) {
@@ -318,20 +307,7 @@ static dlc_status load_file(dlc_session *session, const char *path,
     if (status == DLC_OK) {
         status = session_allocate(session, NULL);
     }
-    if (status == DLC_OK) {
-        status = load_copy(&loading, path);
-    }
-    if (status == DLC_OK && !everything) {
-        status = averages_restart(session);
-    }
-    for (int32_t i = 0; everything && status == DLC_OK && i < file.n_metadata; i++) {
-        const SafetensorsPair *pair = &file.metadata[i];
-        if (strcmp(pair->key, "format") != 0) {
-            status = dlc_set_counter(session, pair->key, strtoll(pair->value, NULL, 10));
-        }
-    }
-    safetensors_close(&file);
-    return status;
+    return status == DLC_OK ? load_copy(loading, path) : status;
 }
 
 dlc_status dlc_weights_load(dlc_session *session, const char *path,
@@ -349,14 +325,31 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
             return border_missing(session->context, "a glob");
         }
     }
-    return load_file(session, path, &given, false);
+    char message[SAFETENSORS_MESSAGE_BYTES] = "";
+    Safetensors file;
+    dlc_status status = safetensors_open(&file, path, &session->context->allocator, message);
+    if (status != DLC_OK) {
+        return context_fail(session->context, status, "%s", message);
+    }
+    Loading loading = {.session = session,
+                       .files = &file,
+                       .n_files = 1,
+                       .prefix = common_prefix(session, &file),
+                       .options = &given};
+    status = load(&loading, path);
+    if (status == DLC_OK) {
+        status = averages_restart(session);
+    }
+    safetensors_close(&file);
+    return status;
 }
 
-dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
-    BORDER_CALL(session ? session->context : NULL);
-    if (!path) {
-        return border_missing(session->context, "path");
-    }
+dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint) {
     dlc_weights_options none = {.struct_size = sizeof(none)};
-    return load_file(session, path, &none, true);
+    Loading loading = {.session = session,
+                       .files = checkpoint->files,
+                       .n_files = checkpoint->n_files,
+                       .everything = true,
+                       .options = &none};
+    return load(&loading, checkpoint->name);
 }

@@ -2,6 +2,7 @@
 #include "runtime/data/dataset.h"
 #include "ir/base/ascii.h"
 #include "ir/base/memory.h"
+#include "ir/base/str.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -285,6 +286,34 @@ dlc_status dataset_open(Dataset *out, const char *path, const DataOptions *optio
         dataset_close(out);
     }
     return status;
+}
+
+/* -- Identity */
+
+static uint64_t field_hash(const DataField *field, int64_t most_bytes) {
+    int64_t shape[4] = {(int64_t)field->storage, field->rank, field->n_rows, field->row_elements};
+    uint64_t hash = hash_bytes(field->name, strlen(field->name), 0);
+    hash = hash_bytes(shape, sizeof(shape), hash);
+    hash = hash_bytes(field->dims, (size_t)field->rank * sizeof(*field->dims), hash);
+    size_t bytes = (size_t)field->row_elements * data_type_bytes(field->storage);
+    int64_t most_rows = bytes > 0 ? most_bytes / (int64_t)bytes : field->n_rows;
+    int64_t step = field->n_rows / (most_rows > 0 ? most_rows : 1) + 1;
+    step = field->n_rows <= most_rows ? 1 : step;
+    for (int64_t row = 0; row < field->n_rows; row += step) {
+        hash = hash_bytes(field->data + row * field->row_stride, bytes, hash);
+    }
+    if (field->n_rows > 0) {
+        hash = hash_bytes(field->data + (field->n_rows - 1) * field->row_stride, bytes, hash);
+    }
+    return hash;
+}
+
+uint64_t dataset_hash(const Dataset *dataset) {
+    uint64_t sum = 0; /* fields have no order */
+    for (int32_t i = 0; i < dataset->n_fields; i++) {
+        sum += field_hash(&dataset->fields[i], ((int64_t)64 << 20) / dataset->n_fields);
+    }
+    return sum;
 }
 
 /* -- Rows */

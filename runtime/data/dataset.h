@@ -53,6 +53,10 @@ dlc_status dataset_add(Dataset *dataset, const char *name, PlanDType dtype, int3
 int64_t dataset_rows(const Dataset *dataset);
 const DataField *dataset_field(const Dataset *dataset, const char *name); /* or NULL */
 
+/* Names, types, shapes and contents as one number, the same wherever the files lie. Of more than 64
+ * MiB as many rows as fill that, evenly spread. */
+uint64_t dataset_hash(const Dataset *dataset);
+
 /* Copies `count` rows, in the order of `rows`, to `target` as `dtype`. Converts as data_convert
  * does; a value that does not fit, or a row out of range, is an error that names file, field and
  * row. */

@@ -335,13 +335,18 @@ static void test_train_same_bits(void **state) {
     dlc_dataset_destroy(data);
 }
 
+/* Removes a folder and all in it. */
+static void remove_folder(const char *path) {
+    char command[128];
+    snprintf(command, sizeof(command), "rm -r '%s'", path);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_resume(void **state) {
     Fixture *f = *state;
     dlc_dataset *data = make_data(f);
     char folder[] = "/tmp/dlc_api_XXXXXX";
     assert_non_null(mkdtemp(folder));
-    char path[64];
-    snprintf(path, sizeof(path), "%s/last.safetensors", folder);
     float whole[32], parts[32];
     dlc_train_options options = {.struct_size = sizeof(options), .data = data, .steps = 21};
     dlc_session *session = open_session(f, f->net, 0, 0);
@@ -358,9 +363,106 @@ static void test_resume(void **state) {
         dlc_session_destroy(session);
     }
     assert_memory_equal(whole, parts, sizeof(whole));
-    remove(path);
-    rmdir(folder);
+    remove_folder(folder);
     dlc_dataset_destroy(data);
+}
+
+typedef struct Busy {
+    Fixture *f;
+    dlc_session *session;
+    const char *folder;
+} Busy;
+
+static int save_meanwhile(void *user, const dlc_step_info *info) {
+    (void)info;
+    const Busy *busy = user;
+    assert_int_equal(dlc_checkpoint_save(busy->session, busy->folder), DLC_ERROR_LIMIT);
+    assert_non_null(strstr(dlc_last_error(busy->f->context), "in use"));
+    return 0;
+}
+
+/* The session's own calls: what is saved goes on with the same bits; what is of another program, of
+ * an earlier step or no folder is refused, and nothing is changed. */
+static void test_checkpoint(void **state) {
+    Fixture *f = *state;
+    dlc_dataset *data = make_data(f);
+    char folder[] = "/tmp/dlc_api_XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    float at_seven[32], at_twelve[32], got[32];
+    dlc_train_options options = {
+        .struct_size = sizeof(options), .data = data, .steps = 12, .stop_after = 7};
+    dlc_session *one = open_session(f, f->net, 0, 0), *two = open_session(f, f->net, 2, 1);
+    assert_int_equal(dlc_checkpoint_load(one, folder), DLC_ERROR_NOT_FOUND);
+    train(f, one, &options);
+    weights_of(f, one, at_seven);
+    OK(f, dlc_checkpoint_save(one, folder));
+    OK(f, dlc_checkpoint_save(one, folder)); /* the same step again */
+    OK(f, dlc_checkpoint_load(two, folder));
+    weights_of(f, two, got);
+    assert_memory_equal(at_seven, got, sizeof(got));
+    int64_t step;
+    OK(f, dlc_get_counter(two, "step", &step));
+    assert_int_equal(step, 7);
+    /* On from there, by the loop: what no data were known of suits any. */
+    options.stop_after = 0;
+    options.checkpoint = folder;
+    options.checkpoint_every = 100;
+    assert_int_equal(dlc_train(two, &options, NULL), DLC_ERROR_MISMATCH);
+    assert_non_null(strstr(dlc_last_error(f->context), "--overwrite"));
+    options.resume = DLC_RESUME;
+    Busy busy = {f, one, folder};
+    options.on_step = save_meanwhile;
+    options.user = &busy;
+    train(f, two, &options);
+    weights_of(f, two, at_twelve);
+    options = (dlc_train_options){.struct_size = sizeof(options), .data = data, .steps = 12};
+    train(f, one, &options);
+    weights_of(f, one, got);
+    assert_memory_equal(at_twelve, got, sizeof(got));
+    /* An earlier step would remove a later one. */
+    OK(f, dlc_set_counter(one, "step", 3));
+    assert_int_equal(dlc_checkpoint_save(one, folder), DLC_ERROR_MISMATCH);
+    assert_non_null(strstr(dlc_last_error(f->context), "step 12"));
+    OK(f, dlc_set_counter(one, "step", -3));
+    assert_int_equal(dlc_checkpoint_save(one, folder), DLC_ERROR_INVALID_ARGUMENT);
+    snprintf(path, sizeof(path), "%s/step-7", folder);
+    OK(f, dlc_checkpoint_load(one, path));
+    weights_of(f, one, got);
+    assert_memory_equal(at_seven, got, sizeof(got));
+    /* Another program, with tensors of the same names and shapes. */
+    char other[4096];
+    const char *tanh = strstr(model, "tanh");
+    assert_non_null(tanh);
+    snprintf(other, sizeof(other), "%.*srelu%s", (int)(tanh - model), model, tanh + 4);
+    dlc_plan *plan = compile(f->context, other);
+    dlc_session *third = open_session(f, plan, 0, 0);
+    assert_int_equal(dlc_checkpoint_load(third, folder), DLC_ERROR_MISMATCH);
+    assert_non_null(strstr(dlc_last_error(f->context), "the program is another"));
+    /* No folder. */
+    snprintf(path, sizeof(path), "%s/step-7/manifest.json", folder);
+    assert_int_equal(dlc_checkpoint_save(one, path), DLC_ERROR_IO);
+    assert_int_equal(dlc_checkpoint_load(one, path), DLC_ERROR_FORMAT);
+    assert_int_equal(dlc_checkpoint_load(one, "/no/such"), DLC_ERROR_IO);
+    dlc_session_destroy(third);
+    dlc_plan_destroy(plan);
+    dlc_session_destroy(one);
+    dlc_session_destroy(two);
+    dlc_dataset_destroy(data);
+    remove_folder(folder);
+}
+
+static void test_files(void **state) {
+    Fixture *f = *state;
+    assert_int_equal(dlc_file_write(f->context, "/dev/full", "text", 4), DLC_ERROR_IO);
+    assert_non_null(strstr(dlc_last_error(f->context), "No space left"));
+    assert_int_equal(dlc_file_write(f->context, "/dev/full", NULL, 0), DLC_OK);
+    assert_int_equal(dlc_file_write(f->context, NULL, "text", 4), DLC_ERROR_INVALID_ARGUMENT);
+    dlc_session_options options = {.struct_size = sizeof(options), .trace = "/dev/full"};
+    dlc_session *session = NULL;
+    OK(f, dlc_session_create(f->net, &options, &session));
+    assert_int_equal(dlc_session_end_trace(session), DLC_ERROR_IO);
+    OK(f, dlc_session_end_trace(session)); /* there is none any more */
+    dlc_session_destroy(session);
 }
 
 static int cancel_after(void *user) {
@@ -582,6 +684,8 @@ int main(void) {
         cmocka_unit_test(test_fault),
         cmocka_unit_test(test_train_same_bits),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_evaluate),
         cmocka_unit_test(test_weights),
