@@ -181,7 +181,7 @@ void driver_code(Driver *d, PlanWriter *writer, const Target *target, const Mach
                                   .features = plan_writer_string(writer, machine->features),
                                   .abi = KERNEL_ABI_VERSION};
     KernelPool pool;
-    kernel_pool_init(&pool, &d->scratch);
+    kernel_pool_init(&pool, &d->context, &d->scratch);
     schedule_module(d->module, machine, writer, tables, &pool);
     if (driver_emits(d, "kernels")) {
         show_kernels(d, target, machine, writer, tables, &pool);

@@ -151,6 +151,10 @@ struct Kernel {
      * every group where bit b of `common` is set. */
     int32_t group;
     uint64_t common;
+    /* The schedule's: the first kernel of the same text, itself if it is that; and its number in
+     * the plan, -1 before it is launched. */
+    Kernel *twin;
+    int32_t number;
 };
 
 /* Text form; also the identity. Size parameters are printed by number, so that two kernels that
@@ -195,6 +199,7 @@ typedef struct LoweredOp {
 typedef struct LowerContext {
     Context *context;
     Arena *arena;
+    Arena *bodies; /* statements and expressions of kernels, and nothing else; may be `arena` */
     const Machine *machine;
     int64_t (*site_of)(void *user, Place place, const char *text);
     void *user;

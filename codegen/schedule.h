@@ -10,11 +10,15 @@
 typedef struct KernelPool {
     Arena *arena;
     VEC(Kernel *) kernels;
-    Map by_text; /* kernel_print text -> number + 1 */
+    Map by_text; /* kernel_print text -> the first Kernel lowered to it */
     Map sites;   /* "place\ntext" -> number + 1 */
+    Arena *bodies;               /* of all that were lowered and are different */
+    struct KBuildPool *building; /* working memory of every lowering, one after another */
+    Str key;                     /* of the kernel looked up, in the arena */
+    dlc_allocator hooks;
 } KernelPool;
 
-void kernel_pool_init(KernelPool *pool, Arena *arena);
+void kernel_pool_init(KernelPool *pool, Context *context, Arena *arena);
 
 /* Schedules every Func of the module (fused, verified) into the tables; `pool` receives the
  * kernels. Leaves through the boundary with DLC_ERROR_INTERNAL and a diagnostic when an op has no

@@ -2,10 +2,14 @@
  * work that each op stands for. */
 #include "codegen/schedule_state.h"
 
-void kernel_pool_init(KernelPool *pool, Arena *arena) {
-    *pool = (KernelPool){.arena = arena};
+void kernel_pool_init(KernelPool *pool, Context *context, Arena *arena) {
+    *pool = (KernelPool){.arena = arena, .bodies = ARENA_NEW(&context->arena, Arena)};
+    arena_init(pool->bodies, context->allocator, context->boundary);
+    context_own_arena(context, pool->bodies);
     map_init(&pool->by_text, arena);
     map_init(&pool->sites, arena);
+    pool->hooks = arena_hooks(arena);
+    str_init(&pool->key, &pool->hooks);
 }
 
 const char *place_text(Schedule *s, Place place) {
@@ -100,38 +104,52 @@ static const char *sizes_signs(Schedule *s, const Kernel *kernel) {
     return signs;
 }
 
-int32_t kernel_number(Schedule *s, Kernel *kernel) {
-    Str text;
-    str_init(&text, s->context->allocator);
-    kernel_print(kernel, &text);
-    if (text.failed) {
-        str_finish(&text);
-        boundary_leave(s->context->boundary, DLC_ERROR_OUT_OF_MEMORY);
-    }
-    /* The name heads the text and is not identity. */
-    const char *body = arena_strndup(s->arena, text.text, text.length);
-    str_finish(&text);
-    const char *name = strstr(body, kernel->name ? kernel->name : "");
-    size_t n_name = kernel->name ? strlen(kernel->name) : 0;
-    const char *newline = strchr(body, '\n');
-    const char *key = body;
-    if (name && n_name > 0 && newline && name < newline) {
-        key = arena_format(s->arena, "%.*s%s", (int)(name - body), body, name + n_name);
-    }
+/* What tells kernels apart, in the pool's buffer: the text without the name that heads it, before
+ * it the signs of the sizes where kernels are merged. */
+static const char *kernel_key(Schedule *s, const Kernel *kernel) {
+    Str *key = &s->pool->key;
+    str_clear(key);
     if (s->machine->merges_kernels) {
-        key = arena_format(s->arena, "%s%s", sizes_signs(s, kernel), key);
+        str_add(key, sizes_signs(s, kernel));
     }
-    void *known = map_get(&s->pool->by_text, key);
-    if (known) {
-        Kernel *first = s->pool->kernels.items[(uintptr_t)known - 1];
+    size_t start = key->length;
+    kernel_print(kernel, key);
+    size_t n_name = kernel->name ? strlen(kernel->name) : 0;
+    char *body = key->text + start;
+    char *name = n_name > 0 ? strstr(body, kernel->name) : NULL;
+    const char *newline = strchr(body, '\n');
+    if (name && newline && name < newline) {
+        memmove(name, name + n_name, strlen(name + n_name) + 1);
+        key->length -= n_name;
+    }
+    return key->text;
+}
+
+/* Finds the kernel's twin; without one it is its own. */
+static bool kernel_has_twin(Schedule *s, Kernel *kernel) {
+    const char *key = kernel_key(s, kernel);
+    kernel->twin = map_get(&s->pool->by_text, key);
+    kernel->number = -1;
+    if (!kernel->twin) {
+        kernel->twin = kernel;
+        map_set(&s->pool->by_text, key, kernel);
+        return false;
+    }
+    return true;
+}
+
+int32_t kernel_number(Schedule *s, Kernel *kernel) {
+    Kernel *twin = kernel->twin;
+    if (twin->number >= 0) {
+        Kernel *first = s->pool->kernels.items[twin->number];
         for (int32_t i = 0; s->machine->merges_kernels && i < kernel->n_sizes; i++) {
             first->sizes[i] = size_wider(first->sizes[i], kernel->sizes[i]);
         }
-        return (int32_t)((uintptr_t)known - 1);
+        return twin->number;
     }
     VEC_PUSH(s->pool->arena, &s->pool->kernels, kernel);
     int32_t number = (int32_t)s->pool->kernels.count - 1;
-    map_set(&s->pool->by_text, key, (void *)((uintptr_t)number + 1));
+    twin->number = number;
     PlanKernel record = {
         .name = plan_writer_string(s->writer, kernel->name),
         .n_buffers = kernel->n_buffers,
@@ -151,12 +169,28 @@ static void lower_op(Op *op, void *user) {
     }
     LowerContext lower = {.context = s->context,
                           .arena = s->arena,
+                          .bodies = s->pool->bodies,
                           .machine = s->machine,
                           .site_of = site_number,
-                          .user = s};
+                          .user = s,
+                          .pool = s->pool->building};
     LoweredOp *lowered = ARENA_NEW(s->arena, LoweredOp);
+    ArenaMark mark = arena_mark(s->pool->bodies);
     lower_fusion(&lower, op, lowered);
+    s->pool->building = lower.pool;
     s->lowered[op->id] = lowered;
+    bool all_known = true;
+    for (int32_t i = 0; i < lowered->n_kernels; i++) {
+        all_known &= kernel_has_twin(s, lowered->kernels[i].kernel);
+    }
+    if (all_known) { /* the usual case in a deep network: one body serves all its layers */
+        for (int32_t i = 0; i < lowered->n_kernels; i++) {
+            Kernel *kernel = lowered->kernels[i].kernel;
+            kernel->body = kernel->twin->body;
+            kernel->locals = kernel->twin->locals;
+        }
+        arena_release(s->pool->bodies, mark);
+    }
 }
 
 void lower_all(Schedule *s) {

@@ -89,7 +89,7 @@ static KStmt *prune(KBuild *k, KStmt *first) {
 static const KVar *copy_var(Finish *f, const KVar *var) {
     PoolVar *pool = (PoolVar *)var;
     if (var && !pool->copy) {
-        pool->copy = ARENA_NEW(f->k->arena, KVar);
+        pool->copy = ARENA_NEW(f->k->lower->bodies, KVar);
         *pool->copy = pool->var;
         pool->copy->id = f->kernel->n_vars++;
     }
@@ -99,7 +99,7 @@ static const KVar *copy_var(Finish *f, const KVar *var) {
 static const KLocal *copy_local(Finish *f, const KLocal *local) {
     PoolLocal *pool = (PoolLocal *)local;
     if (local && !pool->copy) {
-        pool->copy = ARENA_NEW(f->k->arena, KLocal);
+        pool->copy = ARENA_NEW(f->k->lower->bodies, KLocal);
         *pool->copy = pool->local;
         pool->copy->id = (int32_t)f->locals.count;
         VEC_PUSH(f->k->arena, &f->locals, pool->copy);
@@ -122,7 +122,7 @@ static const KExpr *copy_expr(Finish *f, const KExpr *expr) {
     if (!expr || node->copy) {
         return expr ? node->copy : NULL;
     }
-    KExpr *copy = ARENA_NEW(f->k->arena, KExpr);
+    KExpr *copy = ARENA_NEW(f->k->lower->bodies, KExpr);
     *copy = *expr;
     for (int32_t i = 0; i < expr->n; i++) {
         copy->a[i] = copy_expr(f, expr->a[i]);
@@ -156,7 +156,7 @@ static bool holds_loop(const KStmt *stmt) {
 static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
     KStmt *first = NULL, **tail = &first;
     for (; stmt; stmt = stmt->next) {
-        KStmt *copy = ARENA_NEW(f->k->arena, KStmt);
+        KStmt *copy = ARENA_NEW(f->k->lower->bodies, KStmt);
         *copy = *stmt;
         copy->next = NULL;
         copy->begin = copy_expr(f, stmt->begin);

@@ -32,17 +32,23 @@ void arena_init(Arena *arena, const dlc_allocator *allocator, Boundary *boundary
     *arena = (Arena){.allocator = allocator, .boundary = boundary};
 }
 
-void arena_clear(Arena *arena) {
-    ArenaBlock *block = arena->blocks;
-    while (block) {
-        ArenaBlock *next = block->next;
+ArenaMark arena_mark(const Arena *arena) {
+    return (ArenaMark){arena->blocks, arena->cursor, arena->end, arena->total};
+}
+
+void arena_release(Arena *arena, ArenaMark mark) {
+    while (arena->blocks != mark.blocks) {
+        ArenaBlock *block = arena->blocks;
+        arena->blocks = block->next;
         raw_free(arena->allocator, block);
-        block = next;
     }
-    arena->blocks = NULL;
-    arena->cursor = NULL;
-    arena->end = NULL;
-    arena->total = 0;
+    arena->cursor = mark.cursor;
+    arena->end = mark.end;
+    arena->total = mark.total;
+}
+
+void arena_clear(Arena *arena) {
+    arena_release(arena, (ArenaMark){0});
 }
 
 void arena_finish(Arena *arena) {

@@ -31,6 +31,16 @@ void arena_init(Arena *arena, const dlc_allocator *allocator, Boundary *boundary
 void arena_finish(Arena *arena); /* frees every block; accepts a zeroed arena */
 void arena_clear(Arena *arena);  /* frees every block, keeps allocator and boundary */
 
+/* Where an arena stands. What was allocated since then goes with arena_release, which must come
+ * before any mark taken earlier is released. */
+typedef struct ArenaMark {
+    ArenaBlock *blocks;
+    char *cursor, *end;
+    size_t total;
+} ArenaMark;
+ArenaMark arena_mark(const Arena *arena);
+void arena_release(Arena *arena, ArenaMark mark);
+
 /* Zeroed, aligned to 16. Jumps when memory runs out. */
 void *arena_alloc(Arena *arena, size_t bytes);
 /* count * size, checked: overflow jumps. */

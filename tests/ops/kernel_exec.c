@@ -302,6 +302,7 @@ bool kernel_exec(KernelExec *exec, Func *func, const EvalTensor *args, EvalTenso
     arena_init(&exec->arena, NULL, exec->context->boundary);
     exec->lower = (LowerContext){.context = exec->context,
                                  .arena = &exec->arena,
+                                 .bodies = &exec->arena,
                                  .machine = exec->machine,
                                  .site_of = any_site};
     run_func(&run, func, args, results);

@@ -30,7 +30,7 @@ static void open_fixture(Fixture *f) {
     f->machine = (Machine){.threads = 256, .merges_kernels = true, .group_words = 64};
     f->module = module_create(&f->context, "groups");
     plan_writer_init(&f->writer, &f->context, &f->arena);
-    kernel_pool_init(&f->pool, &f->arena);
+    kernel_pool_init(&f->pool, &f->context, &f->arena);
 }
 
 static void close_fixture(Fixture *f) {

@@ -282,8 +282,10 @@ static void check(World *w, const Problem *p, double depth, const char *what) {
     if (interp_run(&interp, plain, pointers, &reference) != DLC_OK) {
         fail_msg("%s: %s", what, interp.message);
     }
-    LowerContext lower = {
-        .context = &w->context, .arena = &w->context.arena, .machine = &w->machine};
+    LowerContext lower = {.context = &w->context,
+                          .arena = &w->context.arena,
+                          .bodies = &w->context.arena,
+                          .machine = &w->machine};
     KBuild *k = kb_create(&lower, fusion);
     if (p->is_conv) {
         lower_conv(k);
