@@ -38,6 +38,11 @@ static bool parse_dim(Parser *p) {
                     "a dim needs a divisor of at least 1, bounds in order, and nothing negative");
         return false;
     }
+    if (p->module->n_dims == PARSE_MAX_DIMS) {
+        diag_report(&p->context->diags, DIAG_IR_LIMIT, parse_place(p, mark),
+                    "a module has at most 1024 dims");
+        return false;
+    }
     module_add_dim(p->module, name, low, high, divisor, nominal, parse_place(p, mark));
     return true;
 }
@@ -143,7 +148,7 @@ static bool parse_result(Parser *p, FuncResult *out) {
         if (!parse_value_number(p, &number)) {
             return false;
         }
-        Value *value = (size_t)number < p->values.count ? p->values.items[number] : NULL;
+        Value *value = parse_defined(p, number);
         if (value == NULL || value->block != p->func->body) {
             diag_report(&p->context->diags, DIAG_IR_UNDEFINED, parse_place(p, mark), (int)number);
             return false;
@@ -183,19 +188,16 @@ static bool parse_func(Parser *p) {
     if (name == NULL) {
         return false;
     }
-    for (const Func *other = p->module->first; other != NULL; other = other->next) {
-        if (strcmp(other->name, name) == 0) {
-            diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "function",
-                        name);
-            return false;
-        }
+    if (map_has(&p->func_names, name)) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "function", name);
+        return false;
     }
+    map_set(&p->func_names, name, NULL);
     int purpose = parse_choice(p, PURPOSE_WORDS, N_PURPOSES, "purpose");
     if (purpose < 0) {
         return false;
     }
     p->func = func_create(p->module, name, (Purpose)purpose);
-    p->values.count = 0;
     p->nesting = 0;
     if (!parse_properties(p) || !parse_args(p) || !parse_expect(p, "{") ||
         !parse_block(p, p->func->body) || !parse_results(p)) {
@@ -239,6 +241,7 @@ Module *module_parse(Context *context, const Source *source) {
                      .line_start = source->text,
                      .line = 1};
     Parser *p = &parser;
+    map_init(&p->func_names, &context->arena);
     bool ok = parse_module_head(p);
     for (parse_skip(p); ok && p->at < p->end; parse_skip(p)) {
         ok = parse_func(p);

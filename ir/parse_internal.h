@@ -5,12 +5,18 @@
 
 #include "ir/text.h"
 
-enum { PARSE_MAX_NESTING = 64 };
+enum { PARSE_MAX_NESTING = 64, PARSE_MAX_DIMS = 1024 /* as many as a plan has */ };
 
 typedef struct Mark {
     const char *at;
     int32_t line, column;
 } Mark;
+
+/* What a number stands for; only where `func` is the function being read. */
+typedef struct Numbered {
+    Value *value;
+    const Func *func;
+} Numbered;
 
 typedef struct Parser {
     Context *context;
@@ -20,7 +26,8 @@ typedef struct Parser {
     int32_t line;
     Module *module;
     Func *func;
-    VEC(Value *) values; /* by the number in the text; NULL: not yet defined */
+    VEC(Numbered) values; /* by the number in the text */
+    Map func_names;
     int32_t nesting;
 } Parser;
 
@@ -49,6 +56,7 @@ bool parse_value_number(Parser *p, int32_t *out);
 /* parse_op.c: ops up to the closing brace of the block, which must end in yield. */
 bool parse_block(Parser *p, Block *block);
 bool parse_define(Parser *p, int32_t number, Value *value, Mark mark);
+Value *parse_defined(const Parser *p, int32_t number); /* NULL: not yet */
 /* "%4" or "%4 name"; *out_name NULL where none stands. */
 bool parse_definition(Parser *p, int32_t *out_number, const char **out_name);
 

@@ -6,14 +6,21 @@
 
 bool parse_define(Parser *p, int32_t number, Value *value, Mark mark) {
     while (p->values.count <= (size_t)number) {
-        VEC_PUSH(&p->context->arena, &p->values, NULL);
+        VEC_PUSH(&p->context->arena, &p->values, (Numbered){0});
     }
-    if (p->values.items[number] != NULL) {
+    if (parse_defined(p, number) != NULL) {
         diag_report(&p->context->diags, DIAG_IR_REDEFINED, parse_place(p, mark), (int)number);
         return false;
     }
-    p->values.items[number] = value;
+    p->values.items[number] = (Numbered){value, p->func};
     return true;
+}
+
+Value *parse_defined(const Parser *p, int32_t number) {
+    if ((size_t)number >= p->values.count || p->values.items[number].func != p->func) {
+        return NULL;
+    }
+    return p->values.items[number].value;
 }
 
 bool parse_definition(Parser *p, int32_t *out_number, const char **out_name) {
@@ -34,7 +41,7 @@ static Value *parse_operand(Parser *p) {
     if (!parse_value_number(p, &number)) {
         return NULL;
     }
-    Value *value = (size_t)number < p->values.count ? p->values.items[number] : NULL;
+    Value *value = parse_defined(p, number);
     if (value == NULL) {
         diag_report(&p->context->diags, DIAG_IR_UNDEFINED, parse_place(p, mark), (int)number);
     }

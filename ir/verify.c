@@ -426,13 +426,14 @@ static bool verify_dims(const Module *module, Str *report) {
 
 bool module_verify(Module *module, Str *report) {
     bool ok = verify_dims(module, report);
+    Map names;
+    map_init(&names, &module->context->arena);
     for (Func *func = module->first; func != NULL; func = func->next) {
-        for (const Func *other = module->first; other != func; other = other->next) {
-            if (strcmp(other->name, func->name) == 0) {
-                str_addf(report, "two functions are called %s\n", func->name);
-                ok = false;
-            }
+        if (map_has(&names, func->name)) {
+            str_addf(report, "two functions are called %s\n", func->name);
+            ok = false;
         }
+        map_set(&names, func->name, NULL);
         if (func->next == NULL && module->last != func) {
             str_add(report, "the list of functions does not end where it says\n");
             ok = false;

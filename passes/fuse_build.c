@@ -217,32 +217,59 @@ static void place_barrier(Build *b, Op *op) {
 /* -- order: of the groups that are ready, the one whose last op stood first */
 typedef struct Order {
     int32_t *waiting; /* per group: reads of unplaced groups */
-    bool *done;
+    bool *done;       /* placed, or dead */
+    int32_t *ready;   /* a heap by the groups' last ops, which differ */
+    int32_t n_ready;
 } Order;
+
+static bool is_before(const Fuse *f, int32_t a, int32_t b) {
+    return f->groups[a].last < f->groups[b].last;
+}
+
+static void ready_push(const Fuse *f, Order *order, int32_t group) {
+    if (order->done[group] || f->groups[group].merged_into >= 0) {
+        return;
+    }
+    int32_t at = order->n_ready++;
+    while (at > 0 && is_before(f, group, order->ready[(at - 1) / 2])) {
+        order->ready[at] = order->ready[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    order->ready[at] = group;
+}
+
+static int32_t ready_pop(const Fuse *f, Order *order) {
+    if (order->n_ready == 0) {
+        return -1;
+    }
+    int32_t first = order->ready[0], moved = order->ready[--order->n_ready], at = 0;
+    for (int32_t child = 1; child < order->n_ready; child = 2 * at + 1) {
+        bool right = child + 1 < order->n_ready &&
+                     is_before(f, order->ready[child + 1], order->ready[child]);
+        child += right;
+        if (!is_before(f, order->ready[child], moved)) {
+            break;
+        }
+        order->ready[at] = order->ready[child];
+        at = child;
+    }
+    order->ready[at] = moved;
+    return first;
+}
 
 static void count_waiting(Fuse *f, Order *order, int32_t unit, int32_t step) {
     int32_t from = fuse_group(f, unit);
     const Unit *producer = &f->units.items[unit];
     for (size_t i = 0; i < producer->users.count; i++) {
         int32_t user = producer->users.items[i];
-        if (f->units.items[user].is_live && fuse_group(f, user) != from) {
-            order->waiting[fuse_group(f, user)] += step;
+        int32_t group = fuse_group(f, user);
+        if (f->units.items[user].is_live && group != from) {
+            order->waiting[group] += step;
+            if (step < 0 && order->waiting[group] == 0) {
+                ready_push(f, order, group);
+            }
         }
     }
-}
-
-static int32_t next_ready(Fuse *f, const Order *order) {
-    int32_t best = -1;
-    for (size_t i = 0; i < f->units.count; i++) {
-        const Group *group = &f->groups[i];
-        if (group->merged_into >= 0 || order->done[i] || order->waiting[i] > 0) {
-            continue;
-        }
-        if (best < 0 || group->last < f->groups[best].last) {
-            best = (int32_t)i;
-        }
-    }
-    return best;
 }
 
 void fuse_build(Fuse *f) {
@@ -253,16 +280,22 @@ void fuse_build(Fuse *f) {
     b.placed = ARENA_ARRAY(f->arena, bool, f->n_ids + 1);
     size_t n = f->units.count;
     Order order = {.waiting = ARENA_ARRAY(f->arena, int32_t, n + 1),
-                   .done = ARENA_ARRAY(f->arena, bool, n + 1)};
+                   .done = ARENA_ARRAY(f->arena, bool, n + 1),
+                   .ready = ARENA_ARRAY(f->arena, int32_t, n + 1)};
     for (size_t i = 0; i < n; i++) {
         order.done[i] = !f->units.items[i].is_live && f->groups[i].units.count == 1;
         if (f->units.items[i].is_live) {
             count_waiting(f, &order, (int32_t)i, 1);
         }
     }
+    for (size_t i = 0; i < n; i++) {
+        if (order.waiting[i] == 0) {
+            ready_push(f, &order, (int32_t)i);
+        }
+    }
     /* The old ops keep their fields: free ones are still read through their values. */
     f->block->first = f->block->last = NULL;
-    for (int32_t g = next_ready(f, &order); g >= 0; g = next_ready(f, &order)) {
+    for (int32_t g = ready_pop(f, &order); g >= 0; g = ready_pop(f, &order)) {
         const Group *group = &f->groups[g];
         order.done[g] = true;
         if (group->kind == GROUP_BARRIER) {

@@ -1,6 +1,10 @@
 /* Every number in a plan that is used as an index, range, text or program, checked once when it is
- * loaded, so that nothing later has to. */
+ * loaded, so that nothing later has to. The work is linear in the file, whatever the file says:
+ * what many records may refer to is looked at once. */
 #include "runtime/plan_read.h"
+
+/* More instructions than any step's sizes take; evaluating as many is a matter of a second. */
+static const int64_t MOST_WORK = (int64_t)1 << 28;
 
 typedef struct Check {
     dlc_context *context;
@@ -8,6 +12,10 @@ typedef struct Check {
     const PlanTables *tables;
     const char *wrong; /* the first complaint, or NULL */
     const void *where; /* the record it is about */
+    ProgramIndex index;
+    int64_t *size_work; /* instructions of all PLAN_SIZES in front of one */
+    int64_t work;       /* instructions that laying out the entries takes */
+    int64_t refs_left, swaps_left;
 } Check;
 
 static bool fail(Check *c, const void *record, const char *what) {
@@ -34,16 +42,42 @@ static bool program_ok(Check *c, const void *record, PlanProgram program, bool l
     if (program.count == 0) {
         return true;
     }
-    int64_t n_vars = c->file->n_dims + (loops ? PLAN_MAX_LOOP_DEPTH : 0);
-    return program_valid(c->file->programs + program.first, program.count, n_vars) ||
-           fail(c, record, "a size program is malformed");
+    if (!program_index_valid(&c->index, program.first, program.count, loops)) {
+        return fail(c, record, "a size program is malformed");
+    }
+    c->work += program.count;
+    return c->work <= MOST_WORK || fail(c, record, "the size programs are out of proportion");
+}
+
+static dlc_status check_begin(Check *c) {
+    const PlanFile *file = c->file;
+    const dlc_allocator *allocator = &c->context->allocator;
+    if (file->n_programs > PROGRAM_INDEX_MOST) {
+        return context_fail(c->context, DLC_ERROR_FORMAT, "%s: too many size programs", file->name);
+    }
+    c->size_work = memory_new(allocator, (size_t)file->n_sizes + 1, sizeof(*c->size_work));
+    if (!c->size_work || !program_index_init(&c->index, allocator, file->programs, file->n_programs,
+                                             file->n_dims, PLAN_MAX_LOOP_DEPTH)) {
+        return context_out_of_memory(c->context);
+    }
+    for (int64_t i = 0; i < file->n_sizes; i++) {
+        c->size_work[i + 1] = c->size_work[i] + file->sizes[i].count;
+    }
+    return DLC_OK;
+}
+
+static void check_end(Check *c) {
+    program_index_finish(&c->index, &c->context->allocator);
+    memory_free(&c->context->allocator, c->size_work);
 }
 
 static bool sizes_ok(Check *c, const void *record, int32_t first, int32_t count) {
     if (!range_ok(first, count, c->file->n_sizes)) {
         return fail(c, record, "sizes are outside their section");
     }
-    return true; /* the programs themselves are checked once, in shared_ok */
+    /* The programs themselves are checked once, in shared_ok. */
+    c->work += c->size_work[first + count] - c->size_work[first];
+    return c->work <= MOST_WORK || fail(c, record, "the sizes are out of proportion");
 }
 
 static bool type_ok(Check *c, const void *record, PlanType type) {
@@ -75,6 +109,7 @@ static bool shared_ok(Check *c) {
         if (!program_ok(c, &file->sizes[i], file->sizes[i], false)) {
             return false;
         }
+        c->work = 0; /* not before something refers to it */
     }
     for (int64_t i = 0; i < file->n_variables; i++) {
         const PlanVariable *variable = &file->variables[i];
@@ -201,6 +236,10 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
         !range_ok(command->first_ref, command->n_refs, tables->n_refs)) {
         return fail(c, command, "a command with the wrong number of buffers");
     }
+    c->refs_left -= command->n_refs;
+    if (c->refs_left < 0) {
+        return fail(c, command, "commands share their references");
+    }
     for (int32_t i = 0; i < command->n_refs; i++) {
         if (!ref_ok(c, entry, &tables->refs[command->first_ref + i], true)) {
             return false;
@@ -238,6 +277,10 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
     }
     if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
         return fail(c, command, "swaps are outside their section");
+    }
+    c->swaps_left -= command->n_swaps;
+    if (c->swaps_left < 0) {
+        return fail(c, command, "commands share their swaps");
     }
     for (int32_t i = 0; i < command->n_swaps; i++) {
         const PlanSwap *swap = &tables->swaps[command->first_swap + i];
@@ -383,6 +426,9 @@ static bool target_ok(Check *c) {
             return false;
         }
     }
+    c->refs_left = tables->n_refs;
+    c->swaps_left = tables->n_swaps;
+    int32_t end_arg = 0, end_result = 0, end_buffer = 0, end_command = 0;
     for (int64_t i = 0; i < tables->n_entries; i++) {
         const PlanEntry *entry = &tables->entries[i];
         if (!range_ok(entry->first_arg, entry->n_args, tables->n_args) ||
@@ -392,6 +438,14 @@ static bool target_ok(Check *c) {
             entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES) {
             return fail(c, entry, "an entry is malformed");
         }
+        if (entry->first_arg < end_arg || entry->first_result < end_result ||
+            entry->first_buffer < end_buffer || entry->first_command < end_command) {
+            return fail(c, entry, "entries share their records");
+        }
+        end_arg = entry->first_arg + entry->n_args;
+        end_result = entry->first_result + entry->n_results;
+        end_buffer = entry->first_buffer + entry->n_buffers;
+        end_command = entry->first_command + entry->n_commands;
         if (!text_ok(c, entry, entry->name) || !entry_records_ok(c, entry)) {
             return false;
         }
@@ -409,11 +463,17 @@ static bool target_ok(Check *c) {
 
 dlc_status plan_file_check(dlc_context *context, const PlanFile *file) {
     Check check = {.context = context, .file = file};
+    dlc_status status = check_begin(&check);
+    if (status != DLC_OK) {
+        check_end(&check);
+        return status;
+    }
     bool ok = shared_ok(&check);
     for (int32_t t = 0; ok && t < file->n_targets; t++) {
         check.tables = &file->targets[t];
         ok = target_ok(&check);
     }
+    check_end(&check);
     if (ok) {
         return DLC_OK;
     }

@@ -1,6 +1,7 @@
 /* Evaluation and checking of postfix size programs (program.h). */
 #include "ir/base/program.h"
 #include "ir/base/checked.h"
+#include "ir/base/memory.h"
 
 static bool binary_eval(int64_t code, int64_t a, int64_t b, int64_t *out) {
     switch (code) {
@@ -72,22 +73,62 @@ bool program_eval(const ProgramInstr *code, int64_t n_code, const int64_t *vars,
     return true;
 }
 
-bool program_valid(const ProgramInstr *code, int64_t n_code, int64_t n_vars) {
-    int64_t depth = 0;
-    for (int64_t i = 0; i < n_code; i++) {
-        int64_t op = code[i].code;
-        if (op == PROGRAM_CONST || op == PROGRAM_VAR) {
-            if (op == PROGRAM_VAR && (code[i].immediate < 0 || code[i].immediate >= n_vars)) {
-                return false;
-            }
-            if (++depth > PROGRAM_MAX_DEPTH) {
-                return false;
-            }
-        } else if (op > PROGRAM_VAR && op < PROGRAM_N_CODES && depth >= 2) {
-            depth--;
-        } else {
-            return false;
-        }
+/* A program [first, end) is well formed when no instruction in it is unknown, the height never
+ * returns to that of its start nor exceeds it by more than the stack, and the end is one above the
+ * start. As the height moves by one at a time, the first return and the first excess are the next
+ * places of two heights; going backwards, `next` knows those. */
+static void index_fill(ProgramIndex *index, int32_t *next, const ProgramInstr *code, int32_t n,
+                       const int64_t n_vars[2]) {
+    index->height[0] = 0;
+    for (int32_t i = 0; i < n; i++) {
+        bool pushes = code[i].code == PROGRAM_CONST || code[i].code == PROGRAM_VAR;
+        index->height[i + 1] = index->height[i] + (pushes ? 1 : -1);
     }
-    return depth == 1;
+    int32_t bad[2] = {n + 1, n + 1};
+    for (int32_t i = 0; i < 2 * n + PROGRAM_MAX_DEPTH + 2; i++) {
+        next[i] = n + 1;
+    }
+    next[index->height[n] + n] = n;
+    for (int32_t i = n - 1; i >= 0; i--) {
+        int32_t *here = &next[index->height[i] + n];
+        int32_t above = here[PROGRAM_MAX_DEPTH + 1];
+        int32_t stop = *here < above ? *here : above;
+        for (int k = 0; k < 2; k++) {
+            bool known = code[i].code >= 0 && code[i].code < PROGRAM_N_CODES &&
+                         (code[i].code != PROGRAM_VAR ||
+                          (code[i].immediate >= 0 && code[i].immediate < n_vars[k]));
+            bad[k] = known ? bad[k] : i + 1;
+            bool pushes = index->height[i + 1] > index->height[i];
+            index->stop[k][i] = !pushes ? i : stop < bad[k] ? stop : bad[k];
+        }
+        *here = i;
+    }
+}
+
+bool program_index_init(ProgramIndex *index, const dlc_allocator *allocator,
+                        const ProgramInstr *code, int64_t n_code, int64_t n_vars, int64_t n_more) {
+    size_t n = (size_t)n_code + 1;
+    int32_t *next = raw_alloc(allocator, (2 * n + PROGRAM_MAX_DEPTH) * sizeof(*next));
+    for (int k = 0; k < 2; k++) {
+        index->stop[k] = raw_alloc(allocator, n * sizeof(*next));
+    }
+    index->height = raw_alloc(allocator, n * sizeof(*next));
+    bool whole = next && index->stop[0] && index->stop[1] && index->height;
+    if (whole) {
+        index_fill(index, next, code, (int32_t)n_code, (int64_t[2]){n_vars, n_vars + n_more});
+    }
+    raw_free(allocator, next);
+    return whole;
+}
+
+void program_index_finish(ProgramIndex *index, const dlc_allocator *allocator) {
+    raw_free(allocator, index->stop[0]);
+    raw_free(allocator, index->stop[1]);
+    raw_free(allocator, index->height);
+    *index = (ProgramIndex){0};
+}
+
+bool program_index_valid(const ProgramIndex *index, int64_t first, int64_t count, bool more) {
+    int64_t end = first + count;
+    return end < index->stop[more][first] && index->height[end] == index->height[first] + 1;
 }

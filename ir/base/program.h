@@ -4,6 +4,8 @@
 #ifndef DLC_IR_BASE_PROGRAM_H
 #define DLC_IR_BASE_PROGRAM_H
 
+#include "dlc/dlc.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,7 +34,21 @@ enum { PROGRAM_MAX_DEPTH = 64 };
 /* Evaluates; false on overflow, division by zero, a bad variable or malformed code. */
 bool program_eval(const ProgramInstr *code, int64_t n_code, const int64_t *vars, int64_t n_vars,
                   int64_t *out);
-/* Whether the code is well formed for n_vars variables (stack discipline, codes, depth). */
-bool program_valid(const ProgramInstr *code, int64_t n_code, int64_t n_vars);
+/* All programs in one array, looked at once: whether some range of it is well formed (stack
+ * discipline, codes, depth, variables) is then a comparison, so that checking any number of ranges
+ * is linear. */
+typedef struct ProgramIndex {
+    int32_t *stop[2]; /* by first instruction: a program there must end before; see program.c */
+    int32_t *height;  /* of the stack in front of every instruction */
+} ProgramIndex;
+
+enum { PROGRAM_INDEX_MOST = INT32_MAX / 4 }; /* instructions */
+
+/* Of n_vars variables, or n_vars + n_more where a program may use `more`. False: out of memory. */
+bool program_index_init(ProgramIndex *index, const dlc_allocator *allocator,
+                        const ProgramInstr *code, int64_t n_code, int64_t n_vars, int64_t n_more);
+void program_index_finish(ProgramIndex *index, const dlc_allocator *allocator);
+/* [first, first + count) lies within the array, and count > 0. */
+bool program_index_valid(const ProgramIndex *index, int64_t first, int64_t count, bool more);
 
 #endif

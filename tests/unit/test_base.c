@@ -229,6 +229,65 @@ static void test_hash(void **state) {
     assert_true(hash_bytes("dlc", 3, 0) == UINT64_C(0x802a157552bb7c56));
 }
 
+/* By the definition, one instruction after another. */
+static bool program_runs(const ProgramInstr *code, int64_t n_code, int64_t n_vars) {
+    int64_t depth = 0;
+    for (int64_t i = 0; i < n_code; i++) {
+        int64_t op = code[i].code;
+        bool pushes = op == PROGRAM_CONST || op == PROGRAM_VAR;
+        bool known = pushes ? op == PROGRAM_CONST ||
+                                  (code[i].immediate >= 0 && code[i].immediate < n_vars)
+                            : op > PROGRAM_VAR && op < PROGRAM_N_CODES && depth >= 2;
+        depth += pushes ? 1 : -1;
+        if (!known || depth > PROGRAM_MAX_DEPTH) {
+            return false;
+        }
+    }
+    return depth == 1;
+}
+
+static bool program_is_valid(const ProgramInstr *code, int64_t n_code, int64_t n_vars) {
+    ProgramIndex index;
+    assert_true(program_index_init(&index, NULL, code, n_code, n_vars, 0));
+    bool valid = program_index_valid(&index, 0, n_code, false);
+    program_index_finish(&index, NULL);
+    return valid;
+}
+
+/* Every range of many small arrays, and of one with deep stacks. */
+static void test_program_index(void **state) {
+    (void)state;
+    enum { MOST = 200 };
+    ProgramInstr code[MOST];
+    uint64_t seed = 1;
+    int n_valid = 0;
+    for (int round = 0; round < 400; round++) {
+        int64_t n = round == 0 ? MOST : round % 24;
+        for (int64_t i = 0; i < n; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            int64_t draw = (int64_t)(seed >> 33) % 100;
+            bool pushes = round == 0 ? i < MOST / 2 : draw < 55;
+            code[i].code = draw == 99 && round ? 11 : draw == 98 && round ? -1
+                           : pushes            ? draw % 2
+                                               : 2 + draw % 9;
+            code[i].immediate = (int64_t)(seed >> 40) % 7 - (draw == 97);
+        }
+        ProgramIndex index;
+        assert_true(program_index_init(&index, NULL, code, n, 2, 4));
+        for (int64_t first = 0; first < n; first++) {
+            for (int64_t count = 1; first + count <= n; count++) {
+                bool runs = program_runs(code + first, count, 2);
+                n_valid += runs;
+                assert_int_equal(program_index_valid(&index, first, count, false), runs);
+                assert_int_equal(program_index_valid(&index, first, count, true),
+                                 program_runs(code + first, count, 6));
+            }
+        }
+        program_index_finish(&index, NULL);
+    }
+    assert_true(n_valid > 1000);
+}
+
 static void test_program(void **state) {
     (void)state;
     const ProgramInstr code[] = {{PROGRAM_VAR, 0},
@@ -237,26 +296,25 @@ static void test_program(void **state) {
                                  {PROGRAM_VAR, 1},
                                  {PROGRAM_FLOORDIV, 0}};
     int64_t vars[] = {-5, 2}, value;
-    assert_true(program_valid(code, 5, 2));
+    assert_true(program_is_valid(code, 5, 2));
     assert_true(program_eval(code, 5, vars, 2, &value));
     assert_int_equal(value, -8);
     vars[1] = 0;
     assert_false(program_eval(code, 5, vars, 2, &value));
     vars[0] = INT64_MAX;
     assert_false(program_eval(code, 5, vars, 2, &value));
-    assert_false(program_valid(code, 5, 1));
+    assert_false(program_is_valid(code, 5, 1));
     assert_false(program_eval(code, 5, vars, 1, &value));
-    assert_false(program_valid(code, 4, 2));
-    assert_false(program_valid(code + 2, 1, 2));
-    assert_false(program_valid(code, 0, 2));
+    assert_false(program_is_valid(code, 4, 2));
+    assert_false(program_is_valid(code + 2, 1, 2));
     const ProgramInstr unknown[] = {{PROGRAM_CONST, 1}, {PROGRAM_CONST, 1}, {99, 0}};
-    assert_false(program_valid(unknown, 3, 0));
+    assert_false(program_is_valid(unknown, 3, 0));
     assert_false(program_eval(unknown, 3, NULL, 0, &value));
     ProgramInstr deep[PROGRAM_MAX_DEPTH + 1];
     for (int i = 0; i <= PROGRAM_MAX_DEPTH; i++) {
         deep[i] = (ProgramInstr){PROGRAM_CONST, i};
     }
-    assert_false(program_valid(deep, PROGRAM_MAX_DEPTH + 1, 0));
+    assert_false(program_is_valid(deep, PROGRAM_MAX_DEPTH + 1, 0));
     assert_false(program_eval(deep, PROGRAM_MAX_DEPTH + 1, NULL, 0, &value));
     const ProgramInstr minimum[] = {
         {PROGRAM_CONST, INT64_MIN}, {PROGRAM_CONST, -1}, {PROGRAM_FLOORDIV, 0}};
@@ -494,6 +552,7 @@ int main(void) {
         cmocka_unit_test(test_str),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_program),
+        cmocka_unit_test(test_program_index),
         cmocka_unit_test(test_pack),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_bad),

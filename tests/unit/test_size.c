@@ -190,7 +190,11 @@ static void check_value(Fixture *f, const Size *size, const int64_t *dims, int64
 static void check_program(Fixture *f, const Size *size, const int64_t *dims, int64_t expected) {
     ProgramVec program = {0};
     size_to_program(&f->context.arena, size, &program);
-    assert_true(program_valid(program.items, (int64_t)program.count, N_DIMS));
+    ProgramIndex index;
+    int64_t count = (int64_t)program.count;
+    assert_true(program_index_init(&index, NULL, program.items, count, N_DIMS, 0));
+    assert_true(program_index_valid(&index, 0, count, false));
+    program_index_finish(&index, NULL);
     int64_t value;
     if (program_eval(program.items, (int64_t)program.count, dims, N_DIMS, &value)) {
         assert_int_equal(value, expected);
