@@ -53,8 +53,8 @@ static Value *overridden(Lower *lw, Val program, Place place) {
         return NULL;
     }
     lower_at(lw, place);
-    value = lower_made(lw, b_cast(&lw->b, value, DT_F32), place);
-    Value *given = lower_run_scalar(lw, "lr", DT_F32);
+    value = lower_made(lw, b_cast(&lw->b, value, lower_float(lw)), place);
+    Value *given = lower_run_scalar(lw, "lr", lower_float(lw));
     if (value == NULL) {
         return NULL;
     }

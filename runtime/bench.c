@@ -49,6 +49,50 @@ static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_ben
     return DLC_OK;
 }
 
+/* Lengths that nobody told take any value while the entry is timed. */
+static dlc_status lengths_assume(dlc_session *session) {
+    static const char *const lengths[] = {"steps", "steps_per_epoch"};
+    dlc_status status = DLC_OK;
+    for (size_t i = 0; status == DLC_OK && i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        if (!session_scalar(session, lengths[i], false)) {
+            status = dlc_set_counter(session, lengths[i], 1);
+        }
+    }
+    return status;
+}
+
+/* Sizes, weights and inputs, where the caller set none. */
+static dlc_status prepare(dlc_session *session, const char *name, EntryState *entry,
+                          const dlc_dataset *data) {
+    bool fresh = session->n_variables > 0 && !session->variables[0].data;
+    dlc_status status = data ? dlc_session_bind_data(session, name, data) : DLC_OK;
+    if (status == DLC_OK) {
+        status = session_layout(session, entry, true);
+    }
+    if (status == DLC_OK && fresh) {
+        status = dlc_init_weights(session);
+    }
+    return status == DLC_OK ? bench_inputs(session, entry, data) : status;
+}
+
+static void result_fill(const dlc_session *session, const EntryState *entry, double *times,
+                        int64_t n, dlc_bench_result *out) {
+    qsort(times, (size_t)n, sizeof(*times), double_compare);
+    int32_t batch = plan_batch_dim(session->file, session->tables);
+    *out = (dlc_bench_result){
+        .repeats = n,
+        .median = times[n / 2],
+        .p10 = times[n / 10],
+        .p90 = times[n * 9 / 10],
+        .rows = batch >= 0 ? entry->layout->vars[batch] : 0,
+        .flops = entry->layout->flops,
+        .bytes = entry->layout->bytes,
+    };
+    if (session->ops->peak) {
+        session->ops->peak(session->device, &out->peak_flops, &out->peak_bytes);
+    }
+}
+
 dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_options *options,
                      dlc_bench_result *out) {
     BORDER_CALL(session ? session->context : NULL);
@@ -64,47 +108,23 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
         !border_result(session->context, "dlc_bench_result", out)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    bool fresh = session->n_variables > 0 && !session->variables[0].data;
-    dlc_status status = DLC_OK;
-    if (given.data) {
-        status = dlc_session_bind_data(session, name, given.data);
-    }
-    if (status == DLC_OK) {
-        status = session_layout(session, entry, true);
-    }
-    if (status == DLC_OK && fresh) {
-        status = dlc_init_weights(session);
-    }
-    if (status == DLC_OK) {
-        status = bench_inputs(session, entry, given.data);
-    }
-    if (status != DLC_OK) {
-        return status;
-    }
     double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));
     if (!times) {
         return context_out_of_memory(session->context);
     }
+    int32_t n_scalars = session->n_scalars;
     int64_t n = 0;
-    status = measure(session, entry, &given, times, &n);
+    dlc_status status = lengths_assume(session);
     if (status == DLC_OK) {
-        qsort(times, (size_t)n, sizeof(*times), double_compare);
-        int32_t batch = plan_batch_dim(session->file, session->tables);
-        double peak_flops = 0, peak_bytes = 0;
-        if (session->ops->peak) {
-            session->ops->peak(session->device, &peak_flops, &peak_bytes);
-        }
-        dlc_bench_result result = {
-            .repeats = n,
-            .median = times[n / 2],
-            .p10 = times[n / 10],
-            .p90 = times[n * 9 / 10],
-            .rows = batch >= 0 ? entry->layout->vars[batch] : 0,
-            .flops = entry->layout->flops,
-            .bytes = entry->layout->bytes,
-            .peak_flops = peak_flops,
-            .peak_bytes = peak_bytes,
-        };
+        status = prepare(session, name, entry, given.data);
+    }
+    if (status == DLC_OK) {
+        status = measure(session, entry, &given, times, &n);
+    }
+    session->n_scalars = n_scalars;
+    if (status == DLC_OK) {
+        dlc_bench_result result;
+        result_fill(session, entry, times, n, &result);
         border_result_write(out, &result, sizeof(result));
     }
     memory_free(&session->context->allocator, times);

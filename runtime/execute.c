@@ -2,6 +2,7 @@
  * loop indices; the only parallelism is inside a launch. Work is queued on the device; the walk
  * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
  * happened before something is stored, and the run's numbers at its end. */
+#include "runtime/average.h"
 #include "runtime/session.h"
 
 #include "ir/base/number.h"
@@ -85,7 +86,7 @@ static void bases_set(dlc_session *session, const EntryState *entry) {
                 session->bases[i] =
                     session->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
             } else {
-                session->bases[i] = session->variables[arg->variable].data;
+                session->bases[i] = entry_variable(session, entry, arg->variable)->data;
             }
             break;
         }

@@ -1,6 +1,7 @@
 /* Where a value that is not finite came from: the data, what was stored before, or a line of the
  * program. Run after a step failed, so it may take its time. */
 #include "ir/base/number.h"
+#include "runtime/average.h"
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
@@ -118,7 +119,7 @@ static dlc_status find_in_variables(dlc_session *session, const EntryState *entr
         if (arg->variable < 0 || arg->role == PLAN_ARG_CACHE) {
             continue;
         }
-        const Variable *variable = &session->variables[arg->variable];
+        const Variable *variable = entry_variable(session, entry, arg->variable);
         Finding finding;
         dlc_status status =
             look(session, variable->data, variable->bytes, arg->type.dtype, &finding);

@@ -1,4 +1,5 @@
 /* The public face of running: entries, outputs, metrics, single training steps, variables. */
+#include "runtime/average.h"
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
@@ -248,17 +249,17 @@ dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTens
     if (status != DLC_OK) {
         return status;
     }
-    if (session->ops->is_host) {
-        tensor_copy_out(value, variable->data);
-        return DLC_OK;
+    void *to = variable->data;
+    if (!session->ops->is_host) {
+        status = session_staging(session, variable->bytes, &to);
     }
-    void *staging;
-    status = session_staging(session, variable->bytes, &staging);
-    if (status != DLC_OK) {
-        return status;
+    if (status == DLC_OK) {
+        tensor_copy_out(value, to);
     }
-    tensor_copy_out(value, staging);
-    return session_write(session, variable->data, staging, variable->bytes);
+    if (status == DLC_OK && !session->ops->is_host) {
+        status = session_write(session, variable->data, to, variable->bytes);
+    }
+    return status == DLC_OK ? averages_restart(session, variable) : status;
 }
 
 static dlc_status variable_zero(dlc_session *session, const Variable *variable) {

@@ -380,9 +380,23 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
     return session_arena(session, layout);
 }
 
+/* The planned length is known from the train block, from the data, or from the caller. */
+static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
+    const char *name = plan_text(session->file, arg->name);
+    bool is_length = strcmp(name, "steps") == 0 || strcmp(name, "steps_per_epoch") == 0;
+    return arg->role == PLAN_ARG_SCALAR && is_length && !session_scalar(session, name, false);
+}
+
 dlc_status session_run(dlc_session *session, EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        if (scalar_missing(session, arg)) {
+            const char *name = plan_text(session->file, arg->name);
+            return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                                "'%s' reads `%s`, which is not known before data are: say it with "
+                                "dlc_set_counter(session, \"%s\", N), or train by dlc_train",
+                                plan_text(session->file, entry->record->name), name, name);
+        }
         if (arg->role == PLAN_ARG_INPUT && !entry->inputs[i].is_set) {
             return context_fail(
                 session->context, DLC_ERROR_NOT_FOUND, "input '%s' of '%s' is not set",

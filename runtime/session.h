@@ -31,6 +31,7 @@ struct dlc_plan {
 /* A parameter, state, cache or slot. */
 typedef struct Variable {
     const PlanVariable *record;
+    int32_t average; /* of a parameter: the slot that holds its moving average; -1: none */
     void *data; /* NULL until its dims are bound */
     int64_t bytes;
     int64_t dims[PLAN_MAX_RANK];
@@ -88,6 +89,7 @@ struct dlc_session {
     bool guarded;
     bool no_recording; /* the device cannot, or was told not to */
     bool no_libraries; /* generated kernels alone */
+    bool raw_weights;  /* every entry reads parameters, not their averages */
     bool said_library;
     uint64_t said[SESSION_REASONS]; /* hashes of what the log was told */
     int32_t n_said;

@@ -147,8 +147,12 @@ dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     }
     for (int32_t i = 0; status == DLC_OK && i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        if (arg->variable >= 0) {
-            status = variable_allocate(session, &session->variables[arg->variable]);
+        Variable *variable = arg->variable >= 0 ? &session->variables[arg->variable] : NULL;
+        if (variable) {
+            status = variable_allocate(session, variable);
+        }
+        if (variable && status == DLC_OK && variable->average >= 0) {
+            status = variable_allocate(session, &session->variables[variable->average]);
         }
     }
     return status;

@@ -1,4 +1,5 @@
 /* Sessions: creation on a device, and their end. */
+#include "runtime/average.h"
 #include "runtime/border.h"
 #include "runtime/session.h"
 #include "runtime/trace.h"
@@ -129,8 +130,9 @@ static dlc_status scalars_create(dlc_session *session, const dlc_session_options
     static const struct {
         const char *name;
         int64_t value;
-    } counters[] = {{"step", 0}, {"steps", 1}, {"epoch", 0}, {"steps_per_epoch", 1}};
+    } counters[] = {{"step", 0}, {"epoch", 0}};
     const char *text = plan_setting(session->file, "seed");
+    const char *steps = plan_setting(session->file, "steps");
     int64_t seed = options->has_seed ? options->seed : text ? strtoll(text, NULL, 10) : 0;
     dlc_status status = DLC_OK;
     for (size_t i = 0; status == DLC_OK && i < sizeof(counters) / sizeof(counters[0]); i++) {
@@ -138,6 +140,9 @@ static dlc_status scalars_create(dlc_session *session, const dlc_session_options
     }
     if (status == DLC_OK) {
         status = dlc_set_counter(session, "seed", seed);
+    }
+    if (status == DLC_OK && steps) { /* a length in epochs is known with the data */
+        status = dlc_set_counter(session, "steps", strtoll(steps, NULL, 10));
     }
     return status == DLC_OK ? dlc_set_scalar(session, "lr", NAN) : status;
 }
@@ -166,6 +171,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->poison = given.poison;
     session->guarded = given.guarded != 0;
     session->no_libraries = given.no_libraries != 0;
+    session->raw_weights = given.raw_weights != 0;
     dlc_status status = session_device_open(session, &given, ops);
     if (status == DLC_OK && given.trace) {
         status = trace_open(session, given.trace);
@@ -174,6 +180,9 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
         session->no_recording =
             session->guarded || given.poison || given.trace || !session->ops->record;
         status = variables_create(session);
+    }
+    if (status == DLC_OK) {
+        averages_find(session);
     }
     if (status == DLC_OK) {
         status = entries_create(session);

@@ -3,7 +3,6 @@
  * with the same bits. */
 #include "ir/base/checked.h"
 #include "ir/base/number.h"
-#include "runtime/average.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint.h"
 #include "runtime/data/shuffle.h"
@@ -115,8 +114,6 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
     Sum sums[MAX_METRICS] = {0};
     dlc_metric found[MAX_METRICS];
     size_t n = 0;
-    status = averages_swap(session);
-    bool swapped = status == DLC_OK;
     for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
         int64_t count = n_rows - first < batch ? n_rows - first : batch;
         if (count < batch && !is_free) {
@@ -136,10 +133,6 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
         if (status == DLC_OK) {
             sums_add(session, entry, count, sums, found, &n);
         }
-    }
-    if (swapped) {
-        dlc_status back = averages_swap(session);
-        status = status == DLC_OK ? back : status;
     }
     memory_free(&session->context->allocator, rows);
     if (status != DLC_OK) {

@@ -52,7 +52,8 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
             continue;
         }
         const void *value = NULL;
-        const Variable *average = everything ? NULL : average_of(session, variable);
+        bool raw = everything || session->raw_weights;
+        const Variable *average = raw ? NULL : average_of(session, variable);
         status = variable_value(session, average ? average : variable, &out->copies[i], &value);
         int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &out->entries[out->n_entries++];
@@ -338,7 +339,7 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
                        .options = &given};
     status = load(&loading, path);
     if (status == DLC_OK) {
-        status = averages_restart(session);
+        status = averages_restart(session, NULL);
     }
     safetensors_close(&file);
     return status;

@@ -57,6 +57,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .guarded = guarded,
         .no_libraries = run->no_libraries,
         .accumulate = run->accumulate,
+        .raw_weights = run->raw_weights,
         .trace = run->trace,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);

@@ -15,7 +15,7 @@ typedef struct RunOptions {
     const char *device, *poison, *arena, *trace;
     CliList bindings;
     int64_t threads, seed;
-    bool no_libraries, no_native,
+    bool no_libraries, no_native, raw_weights,
         accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
 
@@ -65,6 +65,13 @@ typedef struct RunOptions {
          0,                                                                                        \
          NULL,                                                                                     \
          "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},                                  \
+        {"--raw-weights",                                                                         \
+         NULL,                                                                                     \
+         CLI_FLAG,                                                                                 \
+         &(run).raw_weights,                                                                       \
+         0,                                                                                        \
+         NULL,                                                                                     \
+         "with ema: parameters themselves instead of their averages"},                             \
         {"--trace",                                                                                \
          NULL,                                                                                     \
          CLI_TEXT,                                                                                 \

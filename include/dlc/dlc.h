@@ -363,6 +363,9 @@ typedef struct dlc_session_options {
      * with op, kernel and place in the program. Steps are run command by command then. NULL: none.
      */
     const char *trace;
+    /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train block
+     * has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
+    int raw_weights;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
@@ -418,7 +421,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_save(dlc_session *session, const 
  * DLC_ERROR_IO: none, or none that is whole. */
 DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_load(dlc_session *session, const char *path);
 /* One parameter, state, cache or slot by name: lends a row-major tensor until the next call on the
- * session; sets from any strides, shape and type must be equal. */
+ * session; sets from any strides, shape and type must be equal. The moving average of a parameter
+ * (`ema`, slot "name#ema") begins anew at the value set. */
 DLC_API DLC_MUST_USE dlc_status dlc_view_variable(dlc_session *session, const char *name,
                                                   const DLTensor **out);
 DLC_API DLC_MUST_USE dlc_status dlc_set_variable(dlc_session *session, const char *name,
@@ -470,7 +474,10 @@ DLC_API DLC_MUST_USE dlc_status dlc_metrics(dlc_session *session, const char *en
                                             size_t *out_count);
 
 /* Run-time scalars: "step", "steps", "epoch", "steps_per_epoch", "seed" are whole numbers, "lr"
- * (nan: the program's schedule) and "set.<name>" are not. Shared by all entries. */
+ * (nan: the program's schedule) and "set.<name>" are not. Shared by all entries. "steps", the
+ * planned length, begins as the train block's `steps`; without that, and "steps_per_epoch" always,
+ * it is unknown until it is set here or dlc_train learns it from the data: there is no such counter
+ * then, and running an entry that reads it is DLC_ERROR_NOT_FOUND. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_counter(dlc_session *session, const char *name,
                                                 int64_t value);
 DLC_API DLC_MUST_USE dlc_status dlc_get_counter(dlc_session *session, const char *name,

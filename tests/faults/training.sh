@@ -113,4 +113,46 @@ expect 0 "$dlc" held.dl -o held.plan --quiet
 expect 1 "$dlrun" train held.plan --data train=good.npz
 says err.txt "parameter 'w' holds nan"
 
+# In f64 programs rates, schedules and bias corrections are f64: Adam under a cosine, against the formula.
+cat > rates.dl <<'END'
+dim B
+model m(x: [B, 4], y: [B, 1]) {
+    param w: [1] = ones
+    output w
+    loss mean(x) * sum(w)
+}
+train m {
+    optimizer adam(lr=warmup_cosine(peak=1e-2, warmup=2, total=steps))
+    batch 4
+    steps 5
+}
+END
+expect 0 "$dlc" rates.dl -o rates.plan --quiet --float f64
+expect 0 "$dlrun" train rates.plan --data train=good.npz --save rates.safetensors --quiet
+cat > rates.py <<'END'
+import math, struct
+w, m, v, g = 1.0, 0.0, 0.0, 0.5
+for step in range(5):
+    t = step + 1
+    rate = 1e-2 * t / 2 if step < 2 else 0.5e-2 * (1 + math.cos(math.pi * (step - 2) / 3))
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    w -= rate / (1 - 0.9 ** t) * m / (math.sqrt(v) / math.sqrt(1 - 0.999 ** t) + 1e-8)
+header = b'{"w":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}'
+open("wanted.safetensors", "wb").write(struct.pack("<Q", len(header)) + header + struct.pack("<d", w))
+END
+python3 rates.py
+near rates wanted 1e-14
+
+# Weights of positive targets may be one a class.
+cat > positive.dl <<'END'
+model m(x: f32[2, 3], y: f32[2, 3]) {
+    output y = binary_cross_entropy_with_logits(x, y, pos_weight=[1.0, 2.0, 4.0])
+    output same = binary_cross_entropy_with_logits(x, y, pos_weight=where(y[0] >= 0, 2.0, 0.0))
+    output one = binary_cross_entropy_with_logits(x, y, pos_weight=2.0)
+}
+END
+npy ones.npy f4 2x3 1
+npy zeros.npy f4 2x3 0
+near=1e-5 gives positive.dl "y 1.617343" "same 1.386294" "one 1.386294" -- --input x=zeros.npy --input y=ones.npy
+
 finish

@@ -166,6 +166,14 @@ static const Case CASES[] = {
     {"transformer_decoder_layer", XM,
      "y = transformer_decoder_layer(x, memory, 2, inner=5, act=silu, dropout_rate=0.0)",
      CASE_FIRST_ONLY, NULL, NULL},
+    {"transformer_decoder_layer norm_first", XM,
+     "y = transformer_decoder_layer(x, memory, 2, inner=5, dropout_rate=0.0, norm_first=true,\n"
+     "        causal=true, memory_mask=ones([3, 5]) > 0.0, bias=false)",
+     CASE_FIRST_ONLY, NULL, NULL},
+    {"attention_mask", X3,
+     "keep = cast(round(x) * 0.0 + 1.0, bool)[:, :, 0]\n"
+     "    y = multi_head_attention(x, 2, mask=attention_mask(zeros([3, 3]), keep))",
+     0, r_multi_head, NULL},
     {"sinusoidal_position", "x: f64[B, 6, 4]", "y = x + sinusoidal_position(6, 4)", 0, NULL, NULL},
     {"rotary", X3, "y = rotary(x)", 0, r_rotary, NULL},
     {"rotary offset", X3, "y = rotary(x, base=100.0, offset=2)", 0, NULL, NULL},

@@ -427,10 +427,21 @@ def attention():
     y = x + mha("f.self_attn", z, z, 2)
     h = linear("f.linear2", gelu(linear("f.linear1", layer_norm("f.norm2", y), 6)), 4)
     out.add("infer", "encoder_first", y + h)
-    y = layer_norm("d.norm1", x + mha("d.self_attn", x, x, 2, causal))
+    out.add("infer", "padded", mha("n", x, x, 2, ok))
+    out.add("infer", "added", mha("o", x, x, 2, ok))
+    q, k, v = x @ value("w.q_proj_weight", 4, 4).T, np.concatenate([m, m], 2) @ value("w.k_proj_weight", 4, 8).T, m @ value("w.v_proj_weight", 4, 4).T
+    b = value("w.in_proj_bias", 12)
+    y = attend(q + b[:4], k + b[4:8], v + b[8:], 2, None)
+    out.add("infer", "wide", y @ value("w.out_proj.weight", 4, 4).T + value("w.out_proj.bias", 4))
+    y = layer_norm("d.norm1", x + mha("d.self_attn", x, x, 2))
     y = layer_norm("d.norm2", y + mha("d.multihead_attn", y, m, 2))
     h = linear("d.linear2", np.maximum(linear("d.linear1", y, 6), 0), 4)
     out.add("infer", "decoder", layer_norm("d.norm3", y + h))
+    z = layer_norm("g.norm1", x)
+    y = x + mha("g.self_attn", z, z, 2, causal)
+    y = y + mha("g.multihead_attn", layer_norm("g.norm2", y), m, 2, ok[:, :, 1:3])
+    h = linear("g.linear2", gelu(linear("g.linear1", layer_norm("g.norm3", y), 6)), 4)
+    out.add("infer", "decoder_first", y + h)
     p = np.zeros((5, 4))
     for t in range(5):
         for i in range(2):

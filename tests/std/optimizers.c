@@ -19,7 +19,7 @@ typedef void Rule(double *p, const double *g, Slots *s, double t);
 static void u_sgd(double *p, const double *g, Slots *s, double t) {
     (void)s, (void)t;
     EACH {
-        p[i] -= 0.01 * g[i];
+        p[i] -= 1e-3 * g[i];
     }
 }
 static void sgd_with(double *p, const double *g, Slots *s, double t, double damp, bool nesterov,
