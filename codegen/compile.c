@@ -311,7 +311,9 @@ static void drive(Driver *d) {
     }
     const char *targets[MAX_TARGETS];
     size_t n_targets = driver_targets(d, targets);
-    map_set(&d->module->settings, "program", (void *)(uintptr_t)program);
+    if (!d->options->emit || driver_emits(d, "plan")) {
+        map_set(&d->module->settings, "program", (void *)(uintptr_t)program);
+    }
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);

@@ -564,6 +564,7 @@ void test_out_of_memory(void) {
             int64_t left = scarce.left;
             scarce.left = -1;
             set_every(&run, "train", 2, 3, 0);
+            OK(&run, dlc_set_counter(run.session, "steps", 3));
             scarce.left = left;
             status = dlc_init_weights(run.session);
             for (int step = 0; status == DLC_OK && subject->computes && step < 3; step++) {
