@@ -38,13 +38,20 @@ static bool is_partial(const Op *op) {
     case OP_sqrt:
     case OP_rsqrt:
     case OP_exp:
+    case OP_exp2:
     case OP_expm1:
     case OP_log:
+    case OP_log2:
+    case OP_log10:
     case OP_log1p:
     case OP_tan:
     case OP_asin:
     case OP_acos:
+    case OP_sinh:
+    case OP_cosh:
     case OP_div:
+    case OP_mod:
+    case OP_floordiv:
     case OP_pow:
         return dtype_is_float(op->results[0]->type.dtype);
     default:

@@ -413,10 +413,10 @@ typedef struct AstFile {
 } AstFile;
 
 /* "+", "**", "and", "not", … */
+const char *ast_op_text(AstOp op);
 /* The advice for an expression alone on a line whose first sign could have gone on the line before
  * (`-`, `(`, `[`); NULL when it begins otherwise. */
 const char *ast_goes_on(const AstExpr *expr);
-const char *ast_op_text(AstOp op);
 /* The whole file as text, one node a line, for --emit=ast (frontend/ast_print.c). */
 void ast_print(const AstFile *file, Str *out);
 /* An expression, type or path as source text on one line, for messages and for `check` texts. */

@@ -95,7 +95,7 @@ def refer(case):
         with torch.no_grad():
             results = case.op(sample.input, *sample.args, **sample.kwargs)
     results = [r for r in tuple_of(results) if isinstance(r, torch.Tensor)]
-    case.results = [r.detach() for r in results][: case.kept or None]
+    case.results = [r.detach() for r in results if r.layout == torch.strided][: case.kept or None]
     smooth = [r for r in results[: len(case.results)] if r.dtype.is_floating_point and r.requires_grad]
     if not smooth or not case.op.supports_autograd or not case.differentiable:
         return
@@ -109,7 +109,7 @@ def refer(case):
         if g is not None:
             for k, value in enumerate(case.tensors):
                 if value.shape == t.shape and torch.equal(value.double(), t.detach()) and k not in case.gradients:
-                    case.gradients[k] = g.detach()
+                    case.gradients[k] = g.detach().to_dense() if g.layout != torch.strided else g.detach()
                     break
 
 
