@@ -109,29 +109,35 @@ static bool has_poles(const Op *op) {
     double constant = 0;
     bool is_constant = op->n_operands == 2 && value_is_constant(op->operands[1], &constant);
     switch (op->code) {
-    case OP_sqrt:
-    case OP_rsqrt:
-    case OP_exp:
-    case OP_exp2:
-    case OP_expm1:
-    case OP_log:
-    case OP_log2:
-    case OP_log10:
-    case OP_log1p:
-    case OP_tan:
-    case OP_asin:
-    case OP_acos:
-    case OP_sinh:
-    case OP_cosh:
-    case OP_atan2:
-        return true;
+    case OP_neg:
+    case OP_abs:
+    case OP_sign:
+    case OP_floor:
+    case OP_ceil:
+    case OP_round:
+    case OP_trunc:
+    case OP_sin:
+    case OP_cos:
+    case OP_atan:
+    case OP_tanh:
+    case OP_erf:
+    case OP_erfc:
+    case OP_sigmoid:
+    case OP_add:
+    case OP_sub:
+    case OP_mul:
+    case OP_floordiv:
+    case OP_max:
+    case OP_min:
+    case OP_select:
+        return false;
     case OP_div:
     case OP_mod:
         return !is_constant || constant == 0;
     case OP_pow:
         return !is_constant || constant < 1;
     default:
-        return false;
+        return op_is_scalar(op->code) && op_info(op->code)->scalar_result != RESULT_BOOL;
     }
 }
 

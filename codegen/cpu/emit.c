@@ -317,8 +317,9 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
     }
     emit_body(&e);
     char *error = NULL;
-    if (LLVMVerifyModule(module, LLVMReturnStatusAction, &error)) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: kernel %s: %s", kernel->name, error);
+    if (e.missing || LLVMVerifyModule(module, LLVMReturnStatusAction, &error)) {
+        snprintf(message, CPU_MESSAGE_BYTES, "internal: kernel %s: %s%s", kernel->name,
+                 e.missing ? "no code for the operation " : "", e.missing ? e.missing : error);
         LLVMDisposeModule(module);
         module = NULL;
     }

@@ -48,6 +48,7 @@ typedef struct Emit {
     int32_t depth;
     bool innermost_vector; /* the innermost loop around is KL_VECTOR */
     bool offer_vector;     /* a short vector loop was unrolled into the loop being closed */
+    const char *missing;   /* a scalar operation that has no code here, or NULL */
 } Emit;
 
 /* emit.c: the whole kernel as a module of `context` with one function "k". NULL: message says why.

@@ -265,8 +265,16 @@ LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
         return LLVMBuildNot(b, x, "");
     case OP_select:
         return LLVMBuildSelect(b, x, y, args[2], "");
-    default:
+    case OP_eq:
+    case OP_ne:
+    case OP_lt:
+    case OP_le:
+    case OP_gt:
+    case OP_ge:
         return emit_compare(e, expr, x, y);
+    default:
+        e->missing = op_info(expr->op)->name;
+        return LLVMGetUndef(emit_value_type(e, expr->dtype));
     }
 }
 

@@ -1,5 +1,5 @@
-/* Derivatives of the rows of scalar.def, as a table from op to rule. Rows that are not in it have
- * derivative zero (sign, floor, ceil, round, trunc, floordiv). Ties of max and min are split in
+/* Derivatives of the rows of scalar.def, as a table from op to rule. A derivative of zero is a rule
+ * too (sign, floor, ceil, round, trunc, floordiv). Ties of max and min are split in
  * halves; abs'(0) = 0; atan2 and hypot have derivative 0 at the origin; they and pow never make a
  * nan where the derivative exists. */
 #include "ir/ops/rule.h"
@@ -331,19 +331,25 @@ static void grad_select(ScalarGrad *s) {
     }
 }
 
+/* Rows whose derivative is zero wherever they have one. */
+static void grad_zero(ScalarGrad *s) {
+    (void)s;
+}
+#define grad_sign     grad_zero
+#define grad_floor    grad_zero
+#define grad_ceil     grad_zero
+#define grad_round    grad_zero
+#define grad_trunc    grad_zero
+#define grad_floordiv grad_zero
+
+/* Every row with a result of its operand's type names its rule: one that nobody wrote does not
+ * compile. Bools have no derivative. */
+#define RULE_SAME(name) grad_##name
+#define RULE_BOOL(name) NULL
 static const ScalarGradRule SCALAR_GRADS[OP_N_SCALAR] = {
-    [OP_neg] = grad_neg,         [OP_abs] = grad_abs,     [OP_sqrt] = grad_sqrt,
-    [OP_rsqrt] = grad_rsqrt,     [OP_exp] = grad_exp,     [OP_exp2] = grad_exp2,
-    [OP_expm1] = grad_expm1,     [OP_log] = grad_log,     [OP_log2] = grad_log2,
-    [OP_log10] = grad_log10,     [OP_log1p] = grad_log1p, [OP_sin] = grad_sin,
-    [OP_cos] = grad_cos,         [OP_tan] = grad_tan,     [OP_asin] = grad_asin,
-    [OP_acos] = grad_acos,       [OP_atan] = grad_atan,   [OP_sinh] = grad_sinh,
-    [OP_cosh] = grad_cosh,       [OP_tanh] = grad_tanh,   [OP_erf] = grad_erf,
-    [OP_sigmoid] = grad_sigmoid, [OP_erfc] = grad_erfc,   [OP_add] = grad_add,
-    [OP_sub] = grad_sub,         [OP_mul] = grad_mul,     [OP_div] = grad_div,
-    [OP_mod] = grad_mod,         [OP_pow] = grad_pow,     [OP_atan2] = grad_atan2,
-    [OP_hypot] = grad_hypot,     [OP_max] = grad_max,     [OP_min] = grad_min,
-    [OP_select] = grad_select,
+#define SCALAR(name, arity, class_, result, ...) [OP_##name] = RULE_##result(name),
+#include "ir/scalar.def"
+#undef SCALAR
 };
 
 void grad_scalar(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {

@@ -1,5 +1,6 @@
 /* The gradient of every op, first and second, against central finite differences in f64. The cases
- * are rows of cases.def (single ops) and functions of scan_cases.c (loops). */
+ * are rows of cases.def (single ops) and functions of scan_cases.c (loops); and every row of
+ * scalar.def, so that none has a derivative of zero because nobody wrote one. */
 #include "tests/ops/harness.h"
 #include "tests/ops/scan_cases.h"
 
@@ -49,12 +50,67 @@ static void test_case(void **state) {
     free(harness);
 }
 
+/* Builds sum(op(x, y) * weights) of elements in general position, where every row has a derivative.
+ */
+static bool check_scalar(Harness *h, OpCode code) {
+    static const double first[] = {0.37, 0.62, 0.81}, second[] = {0.55, 0.29, 0.46};
+    const OpInfo *info = op_info(code);
+    Func *func = harness_func(h, info->n_operands == 1 ? "f64[3]" : "f64[3] f64[3]");
+    Builder b = builder_at_end(func, func->body);
+    Value **x = func->body->args, *half = b_constant_like(&b, 0.5, x[0]), *operands[3] = {x[0]};
+    if (code == OP_select) {
+        operands[0] = b_binary(&b, OP_gt, x[0], half);
+        operands[1] = x[0];
+        operands[2] = x[1];
+    } else if (info->n_operands == 2) {
+        operands[1] = x[1];
+    }
+    Value *y = b_scalar(&b, code, operands, info->n_operands);
+    int64_t axis = 0;
+    Value *loss = b_reduce(&b, OP_reduce_sum, y, &axis, 1);
+    FuncResult result = {.role = RESULT_OUTPUT, .name = "loss"};
+    func_set_results(func, &result, &loss, 1);
+    EvalTensor args[HARNESS_MAX_ARGS] = {0};
+    const char *spec = info->n_operands == 1 ? "f64[3]" : "f64[3] f64[3]";
+    harness_args(h, func, spec, 1, args);
+    for (int32_t i = 0; i < 3; i++) {
+        args[0].f[i] = first[i];
+        if (info->n_operands > 1) {
+            args[1].f[i] = second[i];
+        }
+    }
+    bool good = harness_check_func(h, func, args, 1, 1e-6);
+    harness_free(args, func->body->n_args);
+    return good;
+}
+
+static void test_scalars(void **state) {
+    (void)state;
+    for (volatile int code = 0; code < OP_N_SCALAR; code++) { /* volatile: read after a jump */
+        const OpInfo *info = op_info((OpCode)code);
+        if (info->scalar_result == RESULT_BOOL || info->scalar_class == CLASS_INTEGER) {
+            continue;
+        }
+        Harness *harness = calloc(1, sizeof *harness);
+        harness_init(harness);
+        if (setjmp(harness->boundary.jump)) {
+            fail_msg("%s: left through the boundary", op_info((OpCode)code)->name);
+        }
+        if (!check_scalar(harness, (OpCode)code)) {
+            fail_msg("%s: %s", op_info((OpCode)code)->name, harness->message);
+        }
+        harness_finish(harness);
+        free(harness);
+    }
+}
+
 int main(void) {
-    static struct CMUnitTest tests[N_CASES];
+    static struct CMUnitTest tests[N_CASES + 1];
     for (int i = 0; i < N_CASES; i++) {
         tests[i] = (struct CMUnitTest){.name = CASES[i].name,
                                        .test_func = test_case,
                                        .initial_state = (void *)(uintptr_t)&CASES[i]};
     }
+    tests[N_CASES] = (struct CMUnitTest)cmocka_unit_test(test_scalars);
     return cmocka_run_group_tests_name("gradients", tests, NULL, NULL);
 }

@@ -152,6 +152,123 @@ static void test_scalars(void **state) {
     }
 }
 
+/* -- every operation of every type it takes has code, and gives what the interpreter gives */
+static const KExpr *make_operation(Arena *arena, const KExpr *a, const KExpr *b, int64_t user) {
+    if (user != OP_select) {
+        return make_binary(arena, a, b, user);
+    }
+    KExpr *value = x_new(arena, KE_SCALAR, a->dtype);
+    value->op = OP_select;
+    value->n = 3;
+    value->a[0] = x_op(arena, OP_ne, DT_BOOL, a, b);
+    value->a[1] = a;
+    value->a[2] = b;
+    return value;
+}
+
+static bool takes(const OpInfo *info, DType dtype) {
+    switch (info->scalar_class) {
+    case CLASS_FLOAT:
+        return dtype_is_float(dtype);
+    case CLASS_NUMBER:
+        return dtype != DT_BOOL;
+    case CLASS_INTEGER:
+        return dtype_is_integer(dtype);
+    case CLASS_BOOL:
+        return dtype == DT_BOOL;
+    case CLASS_ANY:
+        break;
+    }
+    return true;
+}
+
+enum { N_OPERANDS = 4 };
+
+static void put_number(void *data, DType dtype, int32_t i, double number) {
+    switch (dtype) {
+    case DT_F64:
+        ((double *)data)[i] = number;
+        return;
+    case DT_F32:
+        ((float *)data)[i] = (float)number;
+        return;
+    case DT_I64:
+        ((int64_t *)data)[i] = (int64_t)number;
+        return;
+    case DT_I32:
+        ((int32_t *)data)[i] = (int32_t)number;
+        return;
+    default:
+        ((uint8_t *)data)[i] = (uint8_t)(int64_t)number;
+        return;
+    }
+}
+
+static double get_number(const void *data, DType dtype, int32_t i) {
+    switch (dtype) {
+    case DT_F64:
+        return ((const double *)data)[i];
+    case DT_F32:
+        return (double)((const float *)data)[i];
+    case DT_I64:
+        return (double)((const int64_t *)data)[i];
+    case DT_I32:
+        return ((const int32_t *)data)[i];
+    case DT_I8:
+        return ((const int8_t *)data)[i];
+    default:
+        return ((const uint8_t *)data)[i];
+    }
+}
+
+static void check_operation(Bench *b, OpCode op, DType dtype) {
+    static const double floats[2][N_OPERANDS] = {{0.25, 0.5, 0.75, 0.875}, {0.5, 0.125, 0.75, 1.5}};
+    static const double integers[2][N_OPERANDS] = {{7, 1, 0, 5}, {2, 1, 3, 0}};
+    int64_t x[N_OPERANDS], y[N_OPERANDS], r[N_OPERANDS] = {0};
+    DType out = op_info(op)->scalar_result == RESULT_BOOL ? DT_BOOL : dtype;
+    for (int32_t i = 0; i < N_OPERANDS; i++) {
+        const double(*numbers)[N_OPERANDS] = dtype_is_float(dtype) ? floats : integers;
+        bool is_bool = dtype == DT_BOOL;
+        put_number(x, dtype, i, is_bool ? numbers[0][i] != 0 : numbers[0][i]);
+        put_number(y, dtype, i, is_bool ? numbers[1][i] != 0 : numbers[1][i]);
+    }
+    run_map(b, dtype, out, N_OPERANDS, r, x, y, make_operation, op);
+    for (int32_t i = 0; i < N_OPERANDS; i++) {
+        double p = get_number(x, dtype, i), q = get_number(y, dtype, i), want;
+        double values[3] = {p, q, 0};
+        int64_t whole[3] = {(int64_t)p, (int64_t)q, 0};
+        if (op == OP_select) {
+            want = p != q ? p : q;
+        } else if (dtype_is_float(dtype)) {
+            want = scalar_eval_float(op, values);
+        } else {
+            want = (double)scalar_eval_int(op, dtype, whole);
+        }
+        double got = get_number(r, out, i), unit = dtype == DT_F64 ? 1e-14 : 1e-6;
+        bool near = fabs(got - want) <= (dtype_is_float(out) ? unit * (1 + fabs(want)) : 0);
+        if (!near) {
+            fail_msg("%s(%g, %g) of %s is %g, want %g", op_info(op)->name, p, q, dtype_name(dtype),
+                     got, want);
+        }
+    }
+}
+
+static void test_operations(void **state) {
+    (void)state;
+    static const DType types[] = {DT_F32, DT_F64, DT_I64, DT_I32, DT_I8, DT_U8, DT_BOOL};
+    Bench b;
+    if (bench_open(&b, levels[0])) {
+        for (int op = 0; op < OP_N_SCALAR; op++) {
+            for (size_t d = 0; d < sizeof(types) / sizeof(types[0]); d++) {
+                if (takes(op_info((OpCode)op), types[d])) {
+                    check_operation(&b, (OpCode)op, types[d]);
+                }
+            }
+        }
+    }
+    arena_finish(&b.arena);
+}
+
 /* -- casts */
 static void test_casts(void **state) {
     (void)state;
@@ -431,10 +548,10 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scalars),       cmocka_unit_test(test_casts),
-        cmocka_unit_test(test_halves),        cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_sum_and_fault), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_scalars), cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_casts),   cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_uniform), cmocka_unit_test(test_sum_and_fault),
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
