@@ -10,8 +10,11 @@
 #include "passes/accumulate.h"
 #include "passes/pass.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 _Noreturn void driver_leave(Driver *d, dlc_status status, const char *message) {
     snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "%s", message);
@@ -19,6 +22,7 @@ _Noreturn void driver_leave(Driver *d, dlc_status status, const char *message) {
 }
 
 void driver_stage(Driver *d, const char *what, double share) {
+    boundary_check_time(&d->boundary);
     if (d->call->progress) {
         d->call->progress(d->call->user, what, share);
     }
@@ -49,6 +53,77 @@ void driver_check(Driver *d) {
 
 /* -- Sources -- */
 
+/* The folder of a path, as text for realpath. */
+static const char *folder_of(Arena *arena, const char *path) {
+    const char *slash = strrchr(path, '/');
+    return !slash ? "." : slash == path ? "/" : arena_strndup(arena, path, (size_t)(slash - path));
+}
+
+/* `file`, a real path, stands in `folder` or below. */
+static bool is_below(const char *folder, const char *file) {
+    char real[PATH_MAX];
+    if (!realpath(folder, real)) {
+        return false;
+    }
+    size_t length = strlen(real);
+    return strncmp(file, real, length) == 0 &&
+           (file[length] == '/' || (length == 1 && real[0] == '/'));
+}
+
+static bool may_import(Driver *d, const char *file) {
+    const dlc_compile_options *options = d->options;
+    bool allowed = is_below(folder_of(&d->scratch, d->call->name), file);
+    for (size_t i = 0; !allowed && i < options->n_import_folders; i++) {
+        allowed = is_below(options->import_folders[i], file);
+    }
+    return allowed;
+}
+
+/* A file relative to the importing one, read once whatever names it goes by. */
+static const Source *import_file(Driver *d, const Source *importer, const char *path,
+                                 const char **out_problem) {
+    Context *context = &d->context;
+    const char *full = path[0] == '/' ? path
+                       : strchr(importer->name, '/')
+                           ? arena_format(&context->arena, "%s/%s",
+                                          folder_of(&context->arena, importer->name), path)
+                           : path;
+    char real[PATH_MAX], message[FILE_MESSAGE_BYTES] = "";
+    if (!realpath(full, real)) {
+        *out_problem = strerror(errno);
+        return NULL;
+    }
+    struct stat info;
+    if (stat(real, &info) != 0 || !S_ISREG(info.st_mode)) {
+        *out_problem = "it is no regular file";
+        return NULL;
+    }
+    if (!may_import(d, real)) {
+        *out_problem = "it stands outside the program's folder; allow another folder with -I";
+        return NULL;
+    }
+    for (int i = 0; i < d->n_imports; i++) {
+        if (strcmp(d->imports[i].real, real) == 0) {
+            return d->imports[i].source;
+        }
+    }
+    if (d->n_imports == MAX_IMPORTS) {
+        *out_problem = "too many imported files";
+        return NULL;
+    }
+    FileView view;
+    if (file_read_bounded(real, FRONTEND_MAX_BYTES, &view, message) != DLC_OK) {
+        const char *colon = strrchr(message, ':');
+        *out_problem = arena_strdup(&context->arena, colon ? colon + 2 : message);
+        return NULL;
+    }
+    Import *import = &d->imports[d->n_imports++];
+    import->view = view; /* freed after a jump, too */
+    import->real = arena_strdup(&context->arena, real);
+    import->source = context_source(context, full, (const char *)view.data, view.size, false);
+    return import->source;
+}
+
 static const Source *import_source(void *user, Context *context, const Source *importer,
                                    const char *path, const char **out_problem) {
     Driver *d = user;
@@ -61,24 +136,7 @@ static const Source *import_source(void *user, Context *context, const Source *i
         }
         return context_source(context, path, text, length, false);
     }
-    const char *slash = strrchr(importer->name, '/');
-    const char *full = path[0] == '/' || !slash
-                           ? path
-                           : arena_format(&context->arena, "%.*s/%s", (int)(slash - importer->name),
-                                          importer->name, path);
-    if (d->n_imports == (int)(sizeof(d->imports) / sizeof(d->imports[0]))) {
-        *out_problem = "too many imported files";
-        return NULL;
-    }
-    char message[FILE_MESSAGE_BYTES] = "";
-    FileView *view = &d->imports[d->n_imports];
-    if (file_view_open(full, view, message) != DLC_OK) {
-        const char *colon = strrchr(message, ':');
-        *out_problem = arena_strdup(&context->arena, colon ? colon + 2 : message);
-        return NULL;
-    }
-    d->n_imports++;
-    return context_source(context, full, (const char *)view->data, view->size, false);
+    return import_file(d, importer, path, out_problem);
 }
 
 /* The program's module, from a program or from IR text; NULL when only diagnostics were wanted. */
@@ -86,6 +144,11 @@ static Module *front(Driver *d) {
     CompileCall *call = d->call;
     const dlc_compile_options *options = d->options;
     const Source *source = context_source(&d->context, call->name, call->text, call->length, false);
+    char real[PATH_MAX];
+    if (realpath(call->name, real)) { /* a file that imports the root means this text */
+        d->imports[d->n_imports++] =
+            (Import){.real = arena_strdup(&d->context.arena, real), .source = source};
+    }
     if (options->flags & DLC_COMPILE_INPUT_IR) {
         Module *module = module_parse(&d->context, source);
         if (module) {
@@ -426,7 +489,7 @@ static void driver_init(Driver *d, CompileCall *call) {
 static void driver_finish(Driver *d) {
     module_destroy(d->module);
     for (int i = 0; i < d->n_imports; i++) {
-        file_view_close(&d->imports[i]);
+        file_view_close(&d->imports[i].view);
     }
     for (int i = 0; i < MAX_TARGETS; i++) {
         target_image_finish(&d->images[i], d->call->allocator);
@@ -447,11 +510,17 @@ static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
     }
     driver_init(d, call);
     if (setjmp(d->boundary.jump) == 0) {
+        const char *wide = call->options->float_type;
         context_init(&d->context, call->allocator, &d->boundary);
+        boundary_budget(&d->boundary, call->options->compile_bytes > 0 ? (size_t)call->options->compile_bytes : 0,
+                        call->options->compile_seconds);
         arena_init(&d->scratch, call->allocator, &d->boundary);
-        d->context.default_float =
-            call->options->float_type && strcmp(call->options->float_type, "f64") == 0 ? DT_F64
-                                                                                       : DT_F32;
+        d->context.default_float = wide && strcmp(wide, "f64") == 0 ? DT_F64 : DT_F32;
+        if (wide && strcmp(wide, "f32") != 0 && strcmp(wide, "f64") != 0) {
+            driver_leave(
+                d, DLC_ERROR_INVALID_ARGUMENT,
+                arena_format(&d->scratch, "the type of floats is f32 or f64, not '%.64s'", wide));
+        }
         work(d);
     }
     dlc_status status = d->boundary.status;
@@ -473,9 +542,11 @@ static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
     }
     if (status != DLC_OK && !call->message[0]) {
         bool internal = status == DLC_ERROR_INTERNAL && d->context.diags.count > 0;
+        const char *limit =
+            d->boundary.limit ? d->boundary.limit : "a limit of the compiler was met";
         snprintf(call->message, COMPILE_MESSAGE_BYTES, "%s",
                  internal ? d->context.diags.items[d->context.diags.count - 1]->message
-                 : status == DLC_ERROR_LIMIT         ? "a limit of the compiler was met"
+                 : status == DLC_ERROR_LIMIT         ? limit
                  : status == DLC_ERROR_OUT_OF_MEMORY ? "out of memory"
                                                      : "");
     }
@@ -504,6 +575,23 @@ static dlc_status format(CompileCall *call) {
     return guarded(call, format_work);
 }
 
+/* A row's format with "…" for each value that it takes. */
+static void add_readable(Str *out, const char *format) {
+    while (*format) {
+        size_t plain = strcspn(format, "%");
+        str_add_bytes(out, format, plain);
+        format += plain;
+        if (format[0] == '%' && format[1] == '%') {
+            str_add_char(out, '%');
+            format += 2;
+        } else if (format[0] == '%') {
+            format += 1 + strspn(format + 1, "-+ #0123456789.*lhzjt");
+            format += *format != '\0';
+            str_add(out, "…");
+        }
+    }
+}
+
 static void explain_work(Driver *d) {
     static const char *const names[DIAG_COUNT] = {
 #define DIAG(id, name, severity, text) [DIAG_##name] = text,
@@ -526,7 +614,9 @@ static void explain_work(Driver *d) {
     }
     for (int i = 0; i < DIAG_COUNT; i++) {
         if (strcmp(diag_code((DiagId)i), topic) == 0) {
-            str_addf(&d->text, "%s: %s\n", topic, names[i]);
+            str_addf(&d->text, "%s: ", topic);
+            add_readable(&d->text, names[i]);
+            str_add(&d->text, "\n");
             return;
         }
     }

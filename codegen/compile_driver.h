@@ -8,7 +8,14 @@
 #include "codegen/target.h"
 #include "ir/base/file.h"
 
-enum { MAX_TARGETS = 16 };
+enum { MAX_TARGETS = 16, MAX_IMPORTS = 64 };
+
+/* A file that was read, the program itself among them (with an empty view). */
+typedef struct Import {
+    FileView view;
+    const char *real; /* its path without links and dots */
+    const Source *source;
+} Import;
 
 /* One call's state. Fields that are freed after a jump are set before anything that may jump;
  * volatile is not needed because the struct lives in the caller's frame and is reached by pointer.
@@ -24,7 +31,7 @@ typedef struct Driver {
     Str text; /* for on_text */
     TargetImage images[MAX_TARGETS];
     Str troubled; /* kernels that do not fit their registers, over all targets */
-    FileView imports[64];
+    Import imports[MAX_IMPORTS];
     int n_imports;
     bool done;         /* an emit stage was reached: stop without a plan */
     VEC(Place) places; /* of all ops in order, when several targets are made */

@@ -22,6 +22,10 @@ static AstExpr *limit_depth(Parse *parse, AstExpr *expr) {
 }
 
 AstExpr *expr_new(Parse *parse, AstExprKind kind, Place place) {
+    if (++parse->n_nodes == AST_MAX_NODES) {
+        parse_report(parse, DIAG_LIMIT, place, "a file has more than 500,000 expressions");
+        parse->stopped = true;
+    }
     AstExpr *expr = ARENA_NEW(&parse->context->arena, AstExpr);
     expr->kind = kind;
     expr->depth = 1;

@@ -9,7 +9,7 @@
 
 /* Brackets, blocks and unary operators may nest this deep; a chain of operators or pipe stages may
  * be AST_MAX_DEPTH long. The parser reports what exceeds either, so walkers may recurse freely. */
-enum { AST_MAX_NESTING = 256, AST_MAX_DEPTH = 1024 };
+enum { AST_MAX_NESTING = 256, AST_MAX_DEPTH = 1024, AST_MAX_NODES = 500000 /* of a file */ };
 
 typedef struct AstExpr AstExpr;
 typedef struct AstType AstType;

@@ -6,6 +6,9 @@
 
 #include "ir/ir.h"
 
+/* The longest text that is read: a program, or a file that it imports. */
+enum { FRONTEND_MAX_BYTES = 16 << 20 };
+
 /* `-D name=value`: sets a const of the root file or fixes a dim. The value is any constant
  * expression. */
 typedef struct FrontendDefine {

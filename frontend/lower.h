@@ -24,6 +24,13 @@ enum {
     LOWER_MAX_ITERATIONS = 100000,
     LOWER_MAX_OPS = 1000000,
     LOWER_MAX_LIST = 1000000,
+    LOWER_MAX_ITEMS = 2000000,     /* of all lists together */
+    LOWER_MAX_ALL_CALLS = 100000,  /* of functions with a body, in all */
+    LOWER_MAX_TEXT = 64 * 1024,    /* bytes of a string … */
+    LOWER_MAX_ALL_TEXT = 16 << 20, /* … and of all strings that are made */
+    LOWER_MAX_PATH = 4096,         /* bytes of a parameter's path */
+    LOWER_MAX_LOOPS = 16,          /* PLAN_MAX_LOOP_DEPTH: scans and whiles inside each other */
+    LOWER_MAX_IMPORTS = 256,       /* files */
 };
 
 /* -- values */
@@ -174,6 +181,8 @@ struct Binding {
 struct Scope {
     Scope *parent;
     Binding *first;
+    int32_t count;
+    Map *index;   /* name -> Binding, once there are many; else NULL */
     bool barrier; /* binding a name here never rebinds one of `parent` (fn, model, scan, while) */
 };
 
@@ -345,7 +354,8 @@ struct Lower {
     } check;
     const char *init_path; /* of the initial value under construction, or NULL */
     int32_t depth;
-    int64_t n_iterations, n_ops;
+    int64_t n_iterations, n_ops, n_calls, n_items, n_text;
+    int32_t n_imports;
     int64_t n_effects; /* statements that did something besides binding */
     bool limit_hit;   /* a limit was reported: wind down quickly */
     int64_t n_errors; /* reported so far, those told already by an earlier Func included */
@@ -381,6 +391,8 @@ const char *val_describe(Lower *lw, Val value);
 /* The kind alone: "a tensor", "a string". */
 const char *val_kind_text(ValKind kind);
 Val lower_limit(Lower *lw, Place place, const char *text);
+/* Whether an evaluation may go one deeper; reports the limit where not. */
+bool lower_may_nest(Lower *lw, Place place);
 /* As source text on one line; in the arena. */
 const char *expr_source(Lower *lw, const AstExpr *expr);
 const char *type_source(Lower *lw, const AstType *type);

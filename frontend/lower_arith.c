@@ -184,6 +184,11 @@ static Val list_concat(Lower *lw, Val left, Val right, Place place) {
     if ((int64_t)n_left + n_right > LOWER_MAX_LIST) {
         return lower_limit(lw, place, "a list has more than 1,000,000 elements");
     }
+    lw->n_items += n_left + n_right;
+    if (lw->n_items > LOWER_MAX_ITEMS) {
+        return lower_limit(
+            lw, place, "the lists made when compiling have more than 2,000,000 elements in all");
+    }
     Val result = val_list(lw, left.kind, n_left + n_right, place);
     for (int32_t i = 0; i < n_left; i++) {
         result.as.list.items[i] = left.as.list.items[i];

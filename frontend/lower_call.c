@@ -47,6 +47,10 @@ const char *frame_path(Lower *lw, Frame *frame) {
             part = context_internf(lw->context, "%s_", part);
         }
     }
+    if (strlen(above) + strlen(part) > LOWER_MAX_PATH) {
+        lower_limit(lw, place, "a path is longer than 4,096 bytes");
+        part = "";
+    }
     LabelUse *use = ARENA_NEW(lw->arena, LabelUse);
     frame->path = context_intern(lw->context, join_path(lw, above, part));
     *use = (LabelUse){.path = frame->path, .place = place, .fn_name = frame->fn_name};
@@ -202,6 +206,11 @@ static Val call_decl(Lower *lw, Fn *fn, Args args, CallSite site) {
                            arena_format(lw->arena, "calls nest more than %d deep ('%s' among them)",
                                         LOWER_MAX_CALLS, fn->name));
     }
+    if (++lw->n_calls > LOWER_MAX_ALL_CALLS) {
+        return lower_limit(
+            lw, site.place,
+            arena_format(lw->arena, "more than 100,000 calls ('%s' among them)", fn->name));
+    }
     frame->labels = ARENA_NEW(lw->arena, Map);
     map_init(frame->labels, lw->arena);
     if (!frame_label(lw, frame, &site.label)) {
@@ -244,11 +253,8 @@ static Val call_partial(Lower *lw, Fn *fn, Args args, CallSite site) {
 }
 
 Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site) {
-    if (lw->limit_hit) {
+    if (!lower_may_nest(lw, site.place)) {
         return val_error();
-    }
-    if (lw->depth >= LOWER_MAX_DEPTH) {
-        return lower_limit(lw, site.place, "expressions and calls nest too deeply");
     }
     lw->depth++;
     Val result = val_error();

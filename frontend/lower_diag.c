@@ -65,8 +65,9 @@ void lower_note(Lower *lw, Diag *diag, Place place, const char *format, ...) {
 void lower_help(Lower *lw, Diag *diag, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    diag->help = arena_vformat(lw->arena, format, args);
+    const char *text = arena_vformat(lw->arena, format, args);
     va_end(args);
+    diag_help(&lw->context->diags, diag, "%s", text);
 }
 
 Val lower_limit(Lower *lw, Place place, const char *text) {
@@ -77,7 +78,28 @@ Val lower_limit(Lower *lw, Place place, const char *text) {
     return val_error();
 }
 
+bool lower_may_nest(Lower *lw, Place place) {
+    if (lw->limit_hit) {
+        return false;
+    }
+    if (boundary_stack_low(lw->context->boundary)) {
+        lower_limit(lw, place, "this nests too deeply for the stack of the thread that compiles");
+        return false;
+    }
+    if (lw->depth >= LOWER_MAX_DEPTH) {
+        lower_limit(lw, place, "expressions and calls nest too deeply");
+        return false;
+    }
+    return true;
+}
+
+/* Deeper ones are not quoted: printing recurses. */
+enum { MAX_QUOTED_DEPTH = 100 };
+
 const char *expr_source(Lower *lw, const AstExpr *expr) {
+    if (expr->depth > MAX_QUOTED_DEPTH) {
+        return "this expression";
+    }
     dlc_allocator hooks = arena_hooks(lw->arena);
     Str text;
     str_init(&text, &hooks);
@@ -86,6 +108,12 @@ const char *expr_source(Lower *lw, const AstExpr *expr) {
 }
 
 const char *type_source(Lower *lw, const AstType *type) {
+    for (int32_t i = 0; i < type->sizes.count; i++) {
+        const AstExpr *size = type->sizes.items[i].expr;
+        if (size && size->depth > MAX_QUOTED_DEPTH) {
+            return "this type";
+        }
+    }
     dlc_allocator hooks = arena_hooks(lw->arena);
     Str text;
     str_init(&text, &hooks);

@@ -9,32 +9,55 @@
 
 /* -- scopes */
 
-Binding *scope_find(Scope *scope, const char *name, bool to_barrier) {
-    for (; scope; scope = scope->parent) {
-        for (Binding *b = scope->first; b; b = b->next) {
-            if (b->name == name) {
-                return b;
-            }
-        }
-        if (to_barrier && scope->barrier) {
-            return NULL;
+/* Scopes of more names than this have an index. */
+enum { FEW_BINDINGS = 32 };
+
+static Binding *binding_in(const Scope *scope, const char *name) {
+    if (scope->index) {
+        return map_get(scope->index, name);
+    }
+    for (Binding *b = scope->first; b; b = b->next) {
+        if (b->name == name) {
+            return b;
         }
     }
     return NULL;
 }
 
-void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place) {
-    for (Binding *b = scope->first; b; b = b->next) {
-        if (b->name == name) {
-            b->value = value;
-            b->place = place;
-            b->persist = NULL;
-            return;
+Binding *scope_find(Scope *scope, const char *name, bool to_barrier) {
+    for (; scope; scope = scope->parent) {
+        Binding *binding = binding_in(scope, name);
+        if (binding || (to_barrier && scope->barrier)) {
+            return binding;
         }
     }
-    Binding *binding = ARENA_NEW(lw->arena, Binding);
+    return NULL;
+}
+
+static void index_scope(Lower *lw, Scope *scope) {
+    scope->index = ARENA_NEW(lw->arena, Map);
+    map_init(scope->index, lw->arena);
+    for (Binding *b = scope->first; b; b = b->next) {
+        map_set(scope->index, b->name, b);
+    }
+}
+
+void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place) {
+    Binding *binding = binding_in(scope, name);
+    if (binding) {
+        binding->value = value;
+        binding->place = place;
+        binding->persist = NULL;
+        return;
+    }
+    binding = ARENA_NEW(lw->arena, Binding);
     *binding = (Binding){.name = name, .value = value, .place = place, .next = scope->first};
     scope->first = binding;
+    if (scope->index) {
+        map_set(scope->index, name, binding);
+    } else if (++scope->count > FEW_BINDINGS) {
+        index_scope(lw, scope);
+    }
 }
 
 void scope_bind(Lower *lw, const char *name, Val value, Place place) {
@@ -292,40 +315,58 @@ Fn *lower_callee(Lower *lw, const AstExpr *callee) {
 
 /* -- strings and paths */
 
-static const char *string_text(Lower *lw, const AstStringParts *parts) {
-    const char *text = "";
+static bool add_value(Lower *lw, Str *text, const AstStringPart *part) {
+    Val value = lower_expr(lw, part->expr);
+    switch (value.kind) {
+    case VAL_ERROR:
+        return false;
+    case VAL_INT:
+        str_addf(text, "%lld", (long long)value.as.i);
+        return true;
+    case VAL_FLOAT:
+        str_add(text, number_text(value.as.f, 6).text);
+        return true;
+    case VAL_BOOL:
+        str_add(text, value.as.i ? "true" : "false");
+        return true;
+    case VAL_STRING:
+        str_add(text, value.as.text);
+        return true;
+    case VAL_SIZE:
+        str_add(text, size_text(lw->context, value.as.size));
+        return true;
+    default:
+        LW_REPORT(lw, WRONG_KIND, part->expr->place, "what a string takes in",
+                  "a number or a string", val_describe(lw, value));
+        return false;
+    }
+}
+
+static const char *string_text(Lower *lw, const AstStringParts *parts, Place place) {
+    if (parts->count == 1 && parts->items[0].expr == NULL) {
+        return context_intern(lw->context, parts->items[0].text);
+    }
+    Str text;
+    dlc_allocator hooks = arena_hooks(lw->arena);
+    str_init(&text, &hooks);
     for (int32_t i = 0; i < parts->count; i++) {
         const AstStringPart *part = &parts->items[i];
         if (part->expr == NULL) {
-            text = arena_format(lw->arena, "%s%s", text, part->text);
-            continue;
-        }
-        Val value = lower_expr(lw, part->expr);
-        switch (value.kind) {
-        case VAL_ERROR:
+            str_add(&text, part->text);
+        } else if (!add_value(lw, &text, part)) {
             return NULL;
-        case VAL_INT:
-            text = arena_format(lw->arena, "%s%lld", text, (long long)value.as.i);
-            break;
-        case VAL_FLOAT:
-            text = arena_format(lw->arena, "%s%s", text, number_text(value.as.f, 6).text);
-            break;
-        case VAL_BOOL:
-            text = arena_format(lw->arena, "%s%s", text, value.as.i ? "true" : "false");
-            break;
-        case VAL_STRING:
-            text = arena_format(lw->arena, "%s%s", text, value.as.text);
-            break;
-        case VAL_SIZE:
-            text = arena_format(lw->arena, "%s%s", text, size_text(lw->context, value.as.size));
-            break;
-        default:
-            LW_REPORT(lw, WRONG_KIND, part->expr->place, "what a string takes in",
-                      "a number or a string", val_describe(lw, value));
+        }
+        if (text.length > LOWER_MAX_TEXT) {
+            lower_limit(lw, place, "a string is longer than 65,536 bytes");
             return NULL;
         }
     }
-    return context_intern(lw->context, text);
+    lw->n_text += (int64_t)text.length;
+    if (lw->n_text > LOWER_MAX_ALL_TEXT) {
+        lower_limit(lw, place, "the strings made when compiling have more than 16 MiB in all");
+        return NULL;
+    }
+    return context_intern(lw->context, str_text(&text));
 }
 
 const char *lower_path(Lower *lw, const AstPath *path) {
@@ -350,10 +391,14 @@ const char *lower_path(Lower *lw, const AstPath *path) {
             break;
         }
         case AST_PATH_STRING:
-            piece = string_text(lw, &part->expr->as.string);
+            piece = string_text(lw, &part->expr->as.string, part->place);
             break;
         }
         if (piece == NULL) {
+            return NULL;
+        }
+        if (strlen(text) + strlen(piece) > LOWER_MAX_PATH) {
+            lower_limit(lw, part->place, "a path is longer than 4,096 bytes");
             return NULL;
         }
         text = i == 0 ? piece : arena_format(lw->arena, "%s.%s", text, piece);
@@ -509,7 +554,7 @@ static Val lower_inner(Lower *lw, const AstExpr *expr) {
     case AST_BOOL:
         return val_bool(expr->as.integer != 0, expr->place);
     case AST_STRING: {
-        const char *text = string_text(lw, &expr->as.string);
+        const char *text = string_text(lw, &expr->as.string, expr->place);
         return text ? val_string(text, expr->place) : val_error();
     }
     case AST_NAME:
@@ -542,11 +587,8 @@ static Val lower_inner(Lower *lw, const AstExpr *expr) {
 }
 
 Val lower_expr(Lower *lw, const AstExpr *expr) {
-    if (lw->limit_hit || expr == NULL) {
+    if (expr == NULL || !lower_may_nest(lw, expr->place)) {
         return val_error();
-    }
-    if (lw->depth >= LOWER_MAX_DEPTH) {
-        return lower_limit(lw, expr->place, "expressions and calls nest too deeply");
     }
     lw->depth++;
     Val value = lower_inner(lw, expr);

@@ -44,6 +44,18 @@ void pass_undo(Lower *lw, const PassMark *mark) {
 
 /* -- loops and hidden carries */
 
+bool loop_may_nest(Lower *lw, Place place) {
+    int depth = 1;
+    for (const Loop *loop = lw->fs->loop; loop; loop = loop->parent) {
+        depth++;
+    }
+    if (depth > LOWER_MAX_LOOPS) {
+        lower_limit(lw, place, "loops that stay loops nest more than 16 deep");
+        return false;
+    }
+    return true;
+}
+
 LoopEntry loop_enter(Lower *lw, Loop *loop, Block *body) {
     LoopEntry entry = {.loop = loop, .outside = lw->b};
     loop->parent = lw->fs->loop;

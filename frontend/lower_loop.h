@@ -16,6 +16,8 @@ typedef struct Carry {
 
 typedef enum CarryFit { CARRY_FITS, CARRY_RETRY, CARRY_BAD } CarryFit;
 
+/* Whether one more loop may stand inside those around it; reports the limit where not. */
+bool loop_may_nest(Lower *lw, Place place);
 /* Evaluates the initial values. */
 bool carry_start(Lower *lw, const AstNamedExprs *exprs, Carry *carries);
 /* Initial values of the types assumed so far. */

@@ -65,6 +65,10 @@ static void import_file(Lower *lw, Env *env, const AstDecl *decl) {
         LW_REPORT(lw, NO_FILE, decl->as.import.path_place, path, problem);
         return;
     }
+    if (++lw->n_imports > LOWER_MAX_IMPORTS || boundary_stack_low(lw->context->boundary)) {
+        lower_limit(lw, decl->place, "more than 256 imports");
+        return;
+    }
     Env *imported = map_get(&lw->sources, source->name);
     if (imported == NULL) { /* else twice, or in a circle: its names are there */
         imported = env_new(lw, lw->library);
@@ -238,6 +242,12 @@ static void lower_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed
                       ? arena_format(lw->arena, "a multiple of %lld", (long long)divisor)
                       : arena_format(lw->arena, "in %lld..%lld", (long long)low, (long long)high),
                   divisor < 1 ? "a divisor is at least 1" : "these bounds hold nothing");
+        return;
+    }
+    if (nominal > SIZE_NOMINAL_MAX) {
+        LW_REPORT(lw, DIM_VALUE, decl->as.dim.nominal->place, global->name,
+                  arena_format(lw->arena, "%lld", (long long)nominal),
+                  "a nominal value is at most 2^40, 1,099,511,627,776");
         return;
     }
     if (decl->as.dim.nominal &&

@@ -251,7 +251,7 @@ PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type 
         return NULL;
     }
     Persist *persist = map_get(kind == PERSIST_SLOT ? &lw->slots : &lw->persists, path);
-    if (persist == NULL && lw->persists_closed) {
+    if (persist == NULL && lw->persists_closed && kind != PERSIST_CACHE) {
         LW_REPORT(lw, ENTRY_NEW_PARAM, place, lw->fs->func->name, path);
         return NULL;
     }

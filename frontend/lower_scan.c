@@ -193,6 +193,9 @@ void lower_scan(Lower *lw, const AstStmt *stmt) {
         LW_REPORT(lw, MISPLACED, stmt->place, "a scan stands only in what a model calls");
         return;
     }
+    if (!loop_may_nest(lw, stmt->place)) {
+        return;
+    }
     for (int32_t i = 0; i < exprs->count; i++) {
         scan.carries[i].name = exprs->items[i].name;
     }

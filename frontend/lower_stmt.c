@@ -424,7 +424,7 @@ static void lower_stmt(Lower *lw, const AstStmt *stmt) {
 
 void lower_stmts(Lower *lw, const AstStmts *stmts) {
     for (int32_t i = 0; i < stmts->count; i++) {
-        if (lw->limit_hit) {
+        if (!lower_may_nest(lw, stmts->items[i]->place)) {
             return;
         }
         if (lw->frame->returned) {

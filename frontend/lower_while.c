@@ -136,6 +136,9 @@ void lower_while(Lower *lw, const AstStmt *stmt) {
         LW_REPORT(lw, MISPLACED, stmt->place, "a while stands only in what a model calls");
         return;
     }
+    if (!loop_may_nest(lw, stmt->place)) {
+        return;
+    }
     for (int32_t i = 0; i < count; i++) {
         carries[i].name = exprs->items[i].name;
     }

@@ -6,7 +6,7 @@
 
 #include "frontend/parse.h"
 
-enum { MAX_INTERPOLATION = 16, MAX_SOURCE_BYTES = 16 << 20 };
+enum { MAX_INTERPOLATION = 16 };
 
 /* An open bracket. kind: '(' '[' '{' for a block, 'a' for the brace of an axis function. */
 typedef struct Bracket {
@@ -39,6 +39,7 @@ typedef struct Parse {
     bool recovering;   /* after a syntax error: skip to where a statement can begin */
     int error_token;   /* the token that was not expected */
     int32_t error_axis_depth, error_paren_depth; /* brackets open when it came */
+    int32_t n_nodes;                             /* expressions so far */
     bool stopped;                                /* a limit was met: no more tokens */
 } Parse;
 

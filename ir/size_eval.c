@@ -92,7 +92,10 @@ bool size_eval(const Size *size, const int64_t *dim_values, int32_t n_dims, int6
 int64_t size_nominal(const Size *size, int64_t fallback) {
     EvalInput input = {.fallback = fallback};
     int64_t value;
-    return eval_with(size, &input, &value) ? value : INT64_MAX;
+    if (!eval_with(size, &input, &value) || value > SIZE_NOMINAL_MAX) {
+        return SIZE_NOMINAL_MAX;
+    }
+    return value < -SIZE_NOMINAL_MAX ? -SIZE_NOMINAL_MAX : value;
 }
 
 /* -- Substitution */

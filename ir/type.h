@@ -69,7 +69,10 @@ bool size_eval(const Size *size, const int64_t *dim_values, int32_t n_dims, int6
 /* The dim if the size is exactly one dim (divisor included), else NULL. */
 const Dim *size_as_dim(const Size *size);
 bool size_uses_dim(const Size *size, const Dim *dim);
-/* Value at the dims' nominal values (`fallback` where a dim has none). */
+/* Value at the dims' nominal values (`fallback` where a dim has none), for costs and choices;
+ * within
+ * +-SIZE_NOMINAL_MAX, so that what is computed from it stays in range. */
+#define SIZE_NOMINAL_MAX (INT64_C(1) << 40)
 int64_t size_nominal(const Size *size, int64_t fallback);
 /* `size` with each dim replaced by by[dim->id] (NULL: kept). */
 const Size *size_substitute(Context *context, const Size *size, const Size *const *by,

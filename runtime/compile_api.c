@@ -145,8 +145,19 @@ static dlc_status options_check(dlc_context *context, const char *text, size_t l
             return border_missing(context, "a target");
         }
     }
+    if (!options->import_folders && options->n_import_folders > 0) {
+        return border_missing(context, "dlc_compile_options.import_folders");
+    }
+    for (size_t i = 0; i < options->n_import_folders; i++) {
+        if (!options->import_folders[i]) {
+            return border_missing(context, "a folder of imports");
+        }
+    }
     return DLC_OK;
 }
+
+/* The program's bound is the front end's. */
+enum { MAX_PROGRAM_BYTES = 16 << 20, MAX_IR_BYTES = 1 << 30 };
 
 dlc_status dlc_compile(dlc_context *context, const char *text, size_t length,
                        const dlc_compile_options *options, dlc_plan **out) {
@@ -187,7 +198,8 @@ dlc_status dlc_compile_file(dlc_context *context, const char *path,
     given.source_name = given.source_name ? given.source_name : path;
     FileView view;
     char message[FILE_MESSAGE_BYTES] = "";
-    dlc_status status = file_view_open(path, &view, message);
+    const size_t most = given.flags & DLC_COMPILE_INPUT_IR ? MAX_IR_BYTES : MAX_PROGRAM_BYTES;
+    dlc_status status = file_read_bounded(path, most, &view, message);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s", message);
     }

@@ -9,8 +9,8 @@
 
 typedef struct Options {
     const char *output, *target, *emit, *print_after, *skip, *float_type;
-    CliList defines, targets;
-    int64_t threads, memory_limit;
+    CliList defines, targets, folders;
+    int64_t threads, memory_limit, compile_bytes, compile_seconds;
     bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
         accumulate, from_ir, write_in_place, check_format;
 } Options;
@@ -213,6 +213,10 @@ static int compile_file(const CliCommand *command, const Options *options, const
         .user = &texts,
         .threads = (int)options->threads,
         .memory_limit = options->memory_limit,
+        .compile_seconds = (double)options->compile_seconds,
+        .compile_bytes = options->compile_bytes,
+        .import_folders = options->folders.items,
+        .n_import_folders = options->folders.count,
     };
     double start = seconds_now();
     dlc_plan *plan = NULL;
@@ -242,6 +246,8 @@ static int compile_file(const CliCommand *command, const Options *options, const
     return exit_code;
 }
 
+enum { MOST_TEXT = 16 << 20 }; /* what a program may have */
+
 /* A whole file, or standard input for "-"; NULL after a message. The caller frees. */
 static char *read_text(const CliCommand *command, const char *path, size_t *out_length) {
     FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
@@ -265,7 +271,8 @@ static char *read_text(const CliCommand *command, const char *path, size_t *out_
         }
         got = fread(text + length, 1, capacity - length, file);
         length += got;
-    } while (got > 0);
+        /* A longer one is refused for its length: it need not end, as /dev/zero does not. */
+    } while (got > 0 && length <= MOST_TEXT);
     if (text && ferror(file)) {
         fprintf(stderr, "%s: cannot read '%s': %s\n", command->program, path, strerror(errno));
         free(text);
@@ -345,6 +352,8 @@ static int run_command(int argc, char **argv) {
          "the plan to write (default: beside the model)"},
         {"--define", "-D", CLI_LIST, &options.defines, 0, "NAME=VALUE",
          "set a const, or fix a dim"},
+        {"--import-folder", "-I", CLI_LIST, &options.folders, 0, "FOLDER",
+         "files may be imported from here too, besides the program's folder"},
         {"--target", NULL, CLI_LIST, &options.targets, 0, "TARGET",
          "cpu, cpu:x86-64-v3, cuda, cuda:sm_90, …; may be given again"},
         {"--emit", NULL, CLI_TEXT, &options.emit, 0, "STAGE",
@@ -357,6 +366,10 @@ static int run_command(int argc, char **argv) {
         {"--threads", NULL, CLI_INT, &options.threads, 1, "N", "for code generation"},
         {"--memory-limit", NULL, CLI_INT, &options.memory_limit, 1, "BYTES",
          "compute again what would need more memory"},
+        {"--compile-seconds", NULL, CLI_INT, &options.compile_seconds, 1, "N",
+         "give up when compiling takes longer"},
+        {"--compile-bytes", NULL, CLI_INT, &options.compile_bytes, 1, "BYTES",
+         "give up when the compiler's tables need more"},
         {"--time-passes", NULL, CLI_FLAG, &options.time_passes, 0, NULL,
          "say how long each pass took"},
         {"--explain", NULL, CLI_FLAG, &options.explain, 0, NULL,

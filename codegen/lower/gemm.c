@@ -30,8 +30,9 @@ static int64_t cut_evenly(int64_t total, int64_t most, int64_t unit) {
 }
 
 static int64_t nominal(const Size *size) {
+    const int64_t most = 1 << 20; /* three of them are multiplied */
     int64_t value = size_nominal(size, NOMINAL);
-    return value > 0 ? value : 1;
+    return value > most ? most : value > 0 ? value : 1;
 }
 
 static void choose_packed(KBuild *k, GemmPlan *plan) {

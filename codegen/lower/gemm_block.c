@@ -39,8 +39,9 @@ typedef struct BlockGemm {
 } BlockGemm;
 
 static int64_t nominal(const Size *size) {
+    const int64_t most = 1 << 20; /* three of them are multiplied */
     int64_t value = size_nominal(size, NOMINAL);
-    return value > 0 ? value : 1;
+    return value > most ? most : value > 0 ? value : 1;
 }
 
 static int64_t round_up(int64_t value, int64_t unit) {

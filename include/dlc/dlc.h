@@ -188,6 +188,15 @@ typedef struct dlc_compile_options {
      * computed again instead of kept, as far as that helps; results keep their bits. What it did is
      * setting "remat". 0: no limit. */
     int64_t memory_limit;
+    /* What the compile itself may use: DLC_ERROR_LIMIT when it needs more. Seconds are asked
+     * between stages and whenever tables grow, never inside LLVM or a vendor's compiler, whose
+     * memory does not count either. 0: no limit. */
+    double compile_seconds;
+    int64_t compile_bytes;
+    /* Folders that files may be imported from, besides the folder of the program (of source_name)
+     * and all below it. Symbolic links are followed first. With `import` set, it decides alone. */
+    const char *const *import_folders;
+    size_t n_import_folders;
 } dlc_compile_options;
 
 /* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics;

@@ -3,9 +3,10 @@
 #include "ir/base/checked.h"
 #include "ir/base/memory.h"
 
-#include <stdbool.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { ARENA_ALIGNMENT = 16, ARENA_FIRST_BLOCK = 16 * 1024, ARENA_LAST_BLOCK = 1024 * 1024 };
 
@@ -28,6 +29,66 @@ _Noreturn void boundary_leave(Boundary *boundary, dlc_status status) {
     longjmp(boundary->jump, 1);
 }
 
+/* -- Budgets -- */
+
+/* Left for what does not ask: leaf functions, printf, the signal frame. */
+enum { STACK_RESERVE = 96 * 1024, STACK_UNKNOWN = 256 * 1024 };
+
+static uintptr_t stack_position(void) {
+    return (uintptr_t)__builtin_frame_address(0);
+}
+
+static uintptr_t lowest_stack(void) {
+    uintptr_t here = stack_position();
+    pthread_attr_t attributes;
+    void *base = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        if (pthread_attr_getstack(&attributes, &base, &size) != 0) {
+            base = NULL;
+        }
+        pthread_attr_destroy(&attributes);
+    }
+    uintptr_t low = (uintptr_t)base;
+    if (base == NULL || low >= here || here - low > size) { /* a fiber's stack, for one */
+        return here > STACK_UNKNOWN ? here - STACK_UNKNOWN : 0;
+    }
+    return low + STACK_RESERVE;
+}
+
+static double monotonic_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void boundary_budget(Boundary *boundary, size_t bytes, double seconds) {
+    boundary->bytes_limit = bytes;
+    boundary->deadline = seconds > 0 ? monotonic_seconds() + seconds : 0;
+    boundary->stack_low = lowest_stack();
+}
+
+static _Noreturn void leave_limit(Boundary *boundary, const char *limit) {
+    boundary->limit = limit;
+    boundary_leave(boundary, DLC_ERROR_LIMIT);
+}
+
+void boundary_check_time(Boundary *boundary) {
+    if (boundary->deadline > 0 && monotonic_seconds() > boundary->deadline) {
+        leave_limit(boundary, "the time that the compile was given is over");
+    }
+}
+
+bool boundary_stack_low(const Boundary *boundary) {
+    return boundary->stack_low != 0 && stack_position() < boundary->stack_low;
+}
+
+void boundary_check_stack(Boundary *boundary) {
+    if (boundary_stack_low(boundary)) {
+        leave_limit(boundary, "the program nests too deeply for the stack of this thread");
+    }
+}
+
 void arena_init(Arena *arena, const dlc_allocator *allocator, Boundary *boundary) {
     *arena = (Arena){.allocator = allocator, .boundary = boundary};
 }
@@ -40,6 +101,9 @@ void arena_release(Arena *arena, ArenaMark mark) {
     while (arena->blocks != mark.blocks) {
         ArenaBlock *block = arena->blocks;
         arena->blocks = block->next;
+        if (arena->boundary) {
+            arena->boundary->bytes -= block->bytes;
+        }
         raw_free(arena->allocator, block);
     }
     arena->cursor = mark.cursor;
@@ -68,6 +132,12 @@ static char *block_take(Arena *arena, size_t payload) {
     if (arena->limit && (bytes > arena->limit || arena->total > arena->limit - bytes)) {
         boundary_leave(arena->boundary, DLC_ERROR_LIMIT);
     }
+    Boundary *boundary = arena->boundary;
+    if (boundary->bytes_limit &&
+        (bytes > boundary->bytes_limit || boundary->bytes > boundary->bytes_limit - bytes)) {
+        leave_limit(boundary, "the memory that the compile was given is used up");
+    }
+    boundary_check_time(boundary);
     ArenaBlock *block = raw_alloc(arena->allocator, bytes);
     if (!block) {
         boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
@@ -76,6 +146,7 @@ static char *block_take(Arena *arena, size_t payload) {
     block->bytes = bytes;
     arena->blocks = block;
     arena->total += bytes;
+    boundary->bytes += bytes;
     char *start = (char *)block + (size_t)HEADER_BYTES;
     if (!own) {
         arena->cursor = start + payload;

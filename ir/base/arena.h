@@ -7,6 +7,7 @@
 #include "dlc/dlc.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,11 @@
 typedef struct Boundary {
     jmp_buf jump;
     dlc_status status;
+    /* What one public call may use, all its arenas together. boundary_budget sets them. */
+    size_t bytes, bytes_limit; /* taken now, and at most; 0: no limit */
+    double deadline;           /* of CLOCK_MONOTONIC, in seconds; 0: none */
+    uintptr_t stack_low;       /* no recursion below this address; 0: not known */
+    const char *limit;         /* which limit was met, for the message; NULL: another */
 } Boundary;
 
 typedef struct ArenaBlock ArenaBlock;
@@ -60,5 +66,14 @@ dlc_allocator arena_hooks(Arena *arena);
 
 /* Leaves the compile for the boundary with `status`; never returns. */
 _Noreturn void boundary_leave(Boundary *boundary, dlc_status status);
+/* Sets the budget of a call that begins now on this thread: 0 for no limit of bytes or seconds. The
+ * bound of the stack is what pthread_getattr_np says, less a reserve. */
+void boundary_budget(Boundary *boundary, size_t bytes, double seconds);
+/* Leaves with DLC_ERROR_LIMIT when the time is up. */
+void boundary_check_time(Boundary *boundary);
+/* Whether this thread's stack is nearly used up: recursion that follows the input must end. */
+bool boundary_stack_low(const Boundary *boundary);
+/* The same for code that has no diagnostic to give: leaves with DLC_ERROR_LIMIT. */
+void boundary_check_stack(Boundary *boundary);
 
 #endif

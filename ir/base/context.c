@@ -3,6 +3,9 @@
 
 void context_init(Context *context, const dlc_allocator *allocator, Boundary *boundary) {
     *context = (Context){.allocator = allocator, .boundary = boundary};
+    boundary->bytes = 0;
+    boundary->limit = NULL;
+    boundary_budget(boundary, 0, 0);
     arena_init(&context->arena, allocator, boundary);
     map_init(&context->strings, &context->arena);
     diag_list_init(&context->diags, &context->arena);

@@ -19,6 +19,7 @@ typedef struct Context {
     int32_t default_float;    /* a DType: DT_F32, or DT_F64 under --float=f64 */
 } Context;
 
+/* Begins a call: the boundary's budget is set anew, without limits of bytes and time. */
 void context_init(Context *context, const dlc_allocator *allocator, Boundary *boundary);
 void context_finish(Context *context); /* its arena, and every owned one */
 /* Makes the context finish `arena` (which lives in the context's arena, e.g. a Module's) when it is

@@ -3,6 +3,7 @@
 #include "ir/base/json.h"
 #include "ir/base/vec.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct DiagRow {
@@ -17,7 +18,7 @@ static const DiagRow diag_rows[DIAG_COUNT] = {
 #undef DIAG
 };
 
-enum { TAB_WIDTH = 4 };
+enum { TAB_WIDTH = 4, MAX_EXCERPT = 400 };
 
 const char *diag_code(DiagId id) {
     return (int)id >= 0 && id < DIAG_COUNT ? diag_rows[id].code : "E0000";
@@ -32,6 +33,24 @@ static bool place_equal(Place a, Place b) {
            a.end_line == b.end_line && a.end_column == b.end_column;
 }
 
+/* Formatted, and cut after a whole character. */
+static const char *short_text(Arena *arena, const char *format, va_list args) {
+    char text[DIAG_MAX_TEXT + 1];
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(text, sizeof text, format, again);
+    va_end(again);
+    if (length <= DIAG_MAX_TEXT) {
+        return arena_vformat(arena, format, args);
+    }
+    size_t end = DIAG_MAX_TEXT - 3;
+    while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80) {
+        end--;
+    }
+    memcpy(text + end, "…", sizeof "…");
+    return arena_strdup(arena, text);
+}
+
 Diag *diag_report(DiagList *list, DiagId id, Place place, ...) {
     Diag *diag = ARENA_NEW(list->arena, Diag);
     diag->id = id;
@@ -39,7 +58,7 @@ Diag *diag_report(DiagList *list, DiagId id, Place place, ...) {
     diag->place = place;
     va_list args;
     va_start(args, place);
-    diag->message = arena_vformat(list->arena, diag_rows[id].format, args);
+    diag->message = short_text(list->arena, diag_rows[id].format, args);
     va_end(args);
     for (size_t i = 0; i < list->count; i++) {
         const Diag *other = list->items[i];
@@ -66,14 +85,14 @@ void diag_note(DiagList *list, Diag *diag, Place place, const char *format, ...)
     va_list args;
     va_start(args, format);
     diag->notes[diag->n_notes].place = place;
-    diag->notes[diag->n_notes++].text = arena_vformat(list->arena, format, args);
+    diag->notes[diag->n_notes++].text = short_text(list->arena, format, args);
     va_end(args);
 }
 
 void diag_help(DiagList *list, Diag *diag, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    diag->help = arena_vformat(list->arena, format, args);
+    diag->help = short_text(list->arena, format, args);
     va_end(args);
 }
 
@@ -169,6 +188,22 @@ static void print_excerpt(Str *out, Place place, const Paint *paint) {
         last = (size_t)place.end_column - 1;
     } else if (place.end_line < place.line) {
         last = first + 1;
+    }
+    /* Of a very long line, what is around the place. */
+    if (length > MAX_EXCERPT) {
+        size_t from = first > MAX_EXCERPT / 4 ? first - MAX_EXCERPT / 4 : 0;
+        while (from < length && from < first && ((unsigned char)text[from] & 0xC0) == 0x80) {
+            from++;
+        }
+        from = from < length ? from : length;
+        text += from;
+        length = length - from < MAX_EXCERPT ? length - from : MAX_EXCERPT;
+        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80) {
+            length--; /* the last byte may be inside a character */
+        }
+        first -= from < first ? from : first;
+        last = last > from ? last - from : 0;
+        last = last < length ? last : length;
     }
     int start = width_until(text, length, first);
     int end = width_until(text, length, last);

@@ -31,7 +31,8 @@ typedef enum DiagId {
 
 typedef enum Severity { SEVERITY_ERROR, SEVERITY_WARNING } Severity;
 
-enum { DIAG_MAX_NOTES = 4, DIAG_MAX_ERRORS = 20 };
+/* What is longer than DIAG_MAX_TEXT bytes (a message that quotes the program) is cut. */
+enum { DIAG_MAX_NOTES = 4, DIAG_MAX_ERRORS = 20, DIAG_MAX_TEXT = 2000 };
 
 typedef struct DiagNote {
     Place place; /* may be unknown */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,8 +14,8 @@ typedef enum FileKind { FILE_EMPTY, FILE_MAPPED, FILE_READ } FileKind;
 
 static const uint8_t no_bytes[1] = {0};
 
-/* Reads until the end of the file; on failure returns an errno. */
-static int read_all(int fd, uint8_t **out_data, size_t *out_size) {
+/* Reads until the end of the file; on failure returns an errno, EFBIG for more than `most` bytes. */
+static int read_all(int fd, size_t most, uint8_t **out_data, size_t *out_size) {
     size_t size = 0, capacity = 0;
     uint8_t *data = NULL;
     for (;;) {
@@ -36,6 +37,10 @@ static int read_all(int fd, uint8_t **out_data, size_t *out_size) {
             int error = errno;
             free(data);
             return error;
+        }
+        if (size + (size_t)n > most) {
+            free(data);
+            return EFBIG;
         }
         if (n == 0) {
             *out_data = data;
@@ -67,7 +72,7 @@ dlc_status file_view_open(const char *path, FileView *out, char *message) {
     }
     if (!error && view.kind != FILE_MAPPED) {
         uint8_t *data = NULL;
-        error = read_all(fd, &data, &view.size);
+        error = read_all(fd, SIZE_MAX, &data, &view.size);
         if (!error) {
             view.data = data;
             view.mapping = data;
@@ -79,6 +84,28 @@ dlc_status file_view_open(const char *path, FileView *out, char *message) {
         return file_fail(message, "read", path, error);
     }
     *out = view;
+    return DLC_OK;
+}
+
+dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char *message) {
+    *out = (FileView){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return file_fail(message, "open", path, errno);
+    }
+    uint8_t *data = NULL;
+    size_t size = 0;
+    int error = read_all(fd, most, &data, &size);
+    close(fd);
+    if (error == EFBIG) {
+        snprintf(message, FILE_MESSAGE_BYTES, "cannot read '%s': it is larger than %zu MiB", path,
+                 most >> 20);
+        return DLC_ERROR_LIMIT;
+    }
+    if (error) {
+        return file_fail(message, "read", path, error);
+    }
+    *out = (FileView){.data = data, .size = size, .mapping = data, .kind = FILE_READ};
     return DLC_OK;
 }
 

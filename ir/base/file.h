@@ -21,6 +21,9 @@ typedef struct FileView {
 /* Maps a regular file read-only (reads it when it cannot be mapped, e.g. a pipe). On failure fills
  * `message` (FILE_MESSAGE_BYTES) with "cannot open 'x': No such file or directory". */
 dlc_status file_view_open(const char *path, FileView *out, char *message);
+/* Reads a file of at most `most` bytes into memory, so that it may shrink or change afterwards;
+ * also devices and pipes, which need not end: "cannot read 'x': it is larger than 16 MiB". */
+dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char *message);
 void file_view_close(FileView *view); /* accepts a zeroed view */
 
 /* Fills `message` with "cannot WHAT 'path': reason" of an errno; DLC_ERROR_IO, or OUT_OF_MEMORY. */

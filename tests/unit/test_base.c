@@ -137,7 +137,7 @@ static void test_context_failures(void **state) {
 
 static void test_vec_and_map(void **state) {
     (void)state;
-    Boundary boundary;
+    Boundary boundary = {0};
     Arena arena;
     arena_init(&arena, NULL, &boundary);
     VEC(int) numbers = {0};
@@ -497,7 +497,7 @@ static void test_file(void **state) {
 
 static void test_diag(void **state) {
     (void)state;
-    Boundary boundary;
+    Boundary boundary = {0};
     Context context;
     context_init(&context, NULL, &boundary);
     const char *text = "model m\n\tlet \xc3\xa9 = a + b\nend";
