@@ -113,12 +113,8 @@ static void grad_tan(ScalarGrad *s) {
     s->out[0] = b_mul(s->b, s->g, slope);
 }
 
-/* 1 - x^2 as (1 - x) (1 + x), which is accurate near 1. */
 static void grad_asin(ScalarGrad *s) {
-    Value *one = number(s, 1.0);
-    Value *below = b_sub(s->b, one, s->x);
-    Value *above = b_add(s->b, one, s->x);
-    Value *inside = b_mul(s->b, below, above);
+    Value *inside = one_minus_square(s, s->x);
     Value *root = b_unary(s->b, OP_sqrt, inside);
     s->out[0] = b_div(s->b, s->g, root);
 }
