@@ -182,44 +182,139 @@ static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total
     return total > 0 ? values[0] : reduction_identity(k, op->code, op->results[0]->type.dtype);
 }
 
+/* Loops over the reduced axes of an op, adjacent axes as one. */
 typedef struct RowLoops {
+    LoopPiece pieces[TYPE_MAX_RANK * MAX_PIECES];
+    int32_t n_pieces, n_groups;
+    int32_t ends[TYPE_MAX_RANK], counts[TYPE_MAX_RANK]; /* of groups of axes */
     Nest nest;
     const KExpr *reduced[TYPE_MAX_RANK];
 } RowLoops;
 
-/* Opens loops over the reduced axes, adjacent ones as one. */
-static RowLoops open_row(KBuild *k, const Op *op) {
-    RowLoops row = {0};
+static void row_pieces(KBuild *k, const Op *op, RowLoops *row) {
     Type x = op->operands[0]->type;
-    int32_t n_axes, n_groups = 0, total = 0;
+    int32_t n_axes;
     const int64_t *axes = op_ints(op, "axes", &n_axes);
     int64_t key = elemental_ordinal(k, op) * 32;
-    LoopPiece pieces[TYPE_MAX_RANK * MAX_PIECES];
-    int32_t ends[TYPE_MAX_RANK], counts[TYPE_MAX_RANK];
-    for (int32_t i = 0; i < n_axes; i = ends[n_groups++]) {
+    for (int32_t i = 0; i < n_axes; i = row->ends[row->n_groups++]) {
         int32_t end = i + 1;
         while (end < n_axes && axes[end] == axes[end - 1] + 1) {
             end++;
         }
         const Size *extent =
             size_product(k->context, x.dims, (int32_t)axes[i], (int32_t)axes[i] + end - i);
-        ends[n_groups] = end;
-        counts[n_groups] = kb_pieces(k, key + i, extent, pieces + total);
-        total += counts[n_groups];
+        int32_t count = kb_pieces(k, key + i, extent, row->pieces + row->n_pieces);
+        row->ends[row->n_groups] = end;
+        row->counts[row->n_groups] = count;
+        row->n_pieces += count;
     }
+}
+
+static void open_row(KBuild *k, RowLoops *row) {
+    LoopPiece *pieces = row->pieces;
     KLoopKind kind = kb_reducing(k);
-    if (kind == KL_VECTOR && total > 0) {
-        row.nest = nest_open_reducing(k, pieces, total, k_int(k, 0), k_size(k, pieces[0].extent));
+    if (kind == KL_VECTOR && row->n_pieces > 0) {
+        const KExpr *end = k_size(k, pieces[0].extent);
+        row->nest = nest_open_reducing(k, pieces, row->n_pieces, k_int(k, 0), end);
+        return;
     }
-    for (int32_t p = 0; p < total && kind != KL_VECTOR; p++) {
+    for (int32_t p = 0; p < row->n_pieces; p++) {
         kb_piece_loop(k, kind, &pieces[p], k_int(k, 0), k_size(k, pieces[p].extent));
-        row.nest.n_open++;
+        row->nest.n_open++;
     }
-    for (int32_t g = 0, i = 0, p = 0; g < n_groups; p += counts[g], i = ends[g++]) {
-        Type group = {x.dtype, ends[g] - i, x.dims + axes[i]};
-        k_unflat(k, group, kb_pieces_flat(k, pieces + p, counts[g]), &row.reduced[i]);
+}
+
+/* All loops but the innermost, which is cut into blocks: [*begin, *end) is what it is to do. */
+static void open_row_blocks(KBuild *k, RowLoops *row, const KExpr **begin, const KExpr **end) {
+    int32_t last = row->n_pieces - 1;
+    row->nest = nest_open(k, row->pieces, last, KL_SERIAL);
+    const Size *extent = row->pieces[last].extent;
+    int64_t length;
+    *begin = k_int(k, 0);
+    *end = k_size(k, extent);
+    if (!size_is_const(extent, &length) || length > SUM_BLOCK) {
+        const Size *blocks = size_cdiv(k->context, extent, size_const(k->context, SUM_BLOCK));
+        const KExpr *block = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, blocks), blocks, "block");
+        row->nest.n_open++;
+        *begin = k_scale_int(k, block, SUM_BLOCK);
+        *end = k_min(k, k_add(k, *begin, k_int(k, SUM_BLOCK)), *end);
     }
-    return row;
+}
+
+static void row_index(KBuild *k, const Op *op, RowLoops *row) {
+    Type x = op->operands[0]->type;
+    int32_t n_axes;
+    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    for (int32_t g = 0, i = 0, p = 0; g < row->n_groups; p += row->counts[g], i = row->ends[g++]) {
+        Type group = {x.dtype, row->ends[g] - i, x.dims + axes[i]};
+        k_unflat(k, group, kb_pieces_flat(k, row->pieces + p, row->counts[g]), &row->reduced[i]);
+    }
+}
+
+bool sum_may_be_long(const Op *op, const Size *count) {
+    int64_t low, high;
+    size_range(count, &low, &high);
+    return high > SUM_BLOCK && op->code == OP_reduce_sum &&
+           dtype_in_register(op->results[0]->type.dtype) == DT_F32;
+}
+
+typedef struct Accumulators {
+    const Op *ops[MAX_SHARED];
+    int32_t count;
+    const KVar *accs[MAX_SHARED];
+    const KVar *totals[MAX_SHARED]; /* of blocks, in f64; NULL: acc is the whole */
+    bool any_total;
+} Accumulators;
+
+static void set_identity(KBuild *k, const Accumulators *a, int32_t i) {
+    DType dtype = a->ops[i]->results[0]->type.dtype;
+    kb_set(k, a->accs[i], reduction_identity(k, a->ops[i]->code, dtype));
+}
+
+static void open_accumulators(KBuild *k, const Size *count, Accumulators *a) {
+    bool blocks = !kb_is_block(k) && kb_reducing(k) == KL_VECTOR;
+    for (int32_t i = 0; i < a->count; i++) {
+        a->accs[i] = kb_var(k, a->ops[i]->results[0]->type.dtype, "acc");
+        set_identity(k, a, i);
+        if (blocks && sum_may_be_long(a->ops[i], count)) {
+            a->totals[i] = kb_var(k, DT_F64, "total");
+            kb_set(k, a->totals[i], k_constant(k, DT_F64, 0));
+            a->any_total = true;
+        }
+    }
+}
+
+static void accumulate(KBuild *k, const Op *op, RowLoops *row, const Accumulators *a, Index index) {
+    const KExpr *inner[TYPE_MAX_RANK];
+    row_index(k, op, row);
+    merge_index(op, op->operands[0]->type, index, row->reduced, inner);
+    for (int32_t i = 0; i < a->count; i++) {
+        const KExpr *value = elemental_value(k, a->ops[i]->operands[0], inner);
+        const KExpr *acc = k_get(k, a->accs[i]);
+        kb_set(k, a->accs[i], reduction_combine(k, a->ops[i]->code, acc, value));
+    }
+}
+
+/* A sum in f32 that may be long is made of blocks, each summed in f32 and their sums in f64: so no
+ * run of additions is long, and the innermost loop is what it would be. */
+static void accumulate_blocks(KBuild *k, const Op *op, RowLoops *row, const Accumulators *a,
+                              Index index) {
+    const KExpr *begin, *end;
+    open_row_blocks(k, row, &begin, &end);
+    for (int32_t i = 0; i < a->count; i++) {
+        if (a->totals[i]) {
+            set_identity(k, a, i);
+        }
+    }
+    kb_piece_loop(k, KL_VECTOR, &row->pieces[row->n_pieces - 1], begin, end);
+    accumulate(k, op, row, a, index);
+    kb_loop_end(k);
+    for (int32_t i = 0; i < a->count; i++) {
+        if (a->totals[i]) {
+            const KExpr *acc = k_cast(k, k_get(k, a->accs[i]), DT_F64);
+            kb_set(k, a->totals[i], k_binary(k, OP_add, k_get(k, a->totals[i]), acc));
+        }
+    }
 }
 
 const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
@@ -234,29 +329,26 @@ const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
     if (size_is_const(total, &constant) && constant <= UNROLL_LIMIT) {
         return unrolled(k, op, index, constant);
     }
-    const Op *ops[MAX_SHARED];
-    const KVar *accs[MAX_SHARED];
-    int32_t count = shared_reductions(k, op, index, ops);
-    for (int32_t i = 0; i < count; i++) {
-        DType dtype = ops[i]->results[0]->type.dtype;
-        accs[i] = kb_var(k, dtype, "acc");
-        kb_set(k, accs[i], reduction_identity(k, ops[i]->code, dtype));
-    }
-    RowLoops row = open_row(k, op);
-    const KExpr *inner[TYPE_MAX_RANK];
-    merge_index(op, x, index, row.reduced, inner);
-    for (int32_t i = 0; i < count; i++) {
-        const KExpr *value = elemental_value(k, ops[i]->operands[0], inner);
-        kb_set(k, accs[i], reduction_combine(k, ops[i]->code, k_get(k, accs[i]), value));
+    Accumulators a = {0};
+    RowLoops row = {0};
+    a.count = shared_reductions(k, op, index, a.ops);
+    open_accumulators(k, total, &a);
+    row_pieces(k, op, &row);
+    if (a.any_total && row.n_pieces > 0) {
+        accumulate_blocks(k, op, &row, &a, index);
+    } else {
+        open_row(k, &row);
+        accumulate(k, op, &row, &a, index);
     }
     nest_close(k, &row.nest);
     const KExpr *result = NULL;
-    for (int32_t i = 0; i < count; i++) {
-        const KExpr *value = kb_let(k, k_get(k, accs[i]), "reduced");
+    for (int32_t i = 0; i < a.count; i++) {
+        const KExpr *value = k_get(k, a.totals[i] ? a.totals[i] : a.accs[i]);
+        value = kb_let(k, k_cast(k, value, a.accs[i]->dtype), "reduced");
         if (i == 0) {
             result = value;
         } else {
-            elemental_bind(k, ops[i]->results[0], index, value);
+            elemental_bind(k, a.ops[i]->results[0], index, value);
         }
     }
     return result;

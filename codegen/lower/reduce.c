@@ -37,6 +37,11 @@ DType reduce_root_dtype(const Op *root) {
     return dtype_in_register(root->results[0]->type.dtype);
 }
 
+DType reduce_join_dtype(const Op *root) {
+    DType dtype = reduce_root_dtype(root);
+    return root->code == OP_reduce_sum && dtype == DT_F32 ? DT_F64 : dtype;
+}
+
 /* -- one element of a partial result */
 const KExpr *reduce_kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full) {
     const KExpr *kept[TYPE_MAX_RANK];
@@ -146,19 +151,21 @@ void reduce_build_join(KBuild *k, void *user) {
     const KVar *accs[MAX_ROOTS];
     const KExpr *values[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
-        accs[i] = kb_var(k, reduce_root_dtype(r->roots[i]), "acc");
-        kb_set(k, accs[i],
-               reduction_identity(k, r->roots[i]->code, reduce_root_dtype(r->roots[i])));
+        DType dtype = reduce_join_dtype(r->roots[i]);
+        accs[i] = kb_var(k, dtype, "acc");
+        kb_set(k, accs[i], reduction_identity(k, r->roots[i]->code, dtype));
     }
     const KExpr *part = kb_loop(k, KL_VECTOR, k_int(k, 0), k_size(k, r->parts), r->parts, "part");
     const KExpr *at = k_add(k, k_scale(k, flat, r->parts), part);
     for (int32_t i = 0; i < r->n_roots; i++) {
         const KExpr *value = k_load(k, kb_temp_buffer(k, r->temps[i], false), at);
+        value = k_cast(k, value, accs[i]->dtype);
         kb_set(k, accs[i], reduction_combine(k, r->roots[i]->code, k_get(k, accs[i]), value));
     }
     kb_loop_end(k);
     for (int32_t i = 0; i < r->n_roots; i++) {
-        values[i] = kb_let(k, k_get(k, accs[i]), "sum");
+        const KExpr *value = k_cast(k, k_get(k, accs[i]), reduce_root_dtype(r->roots[i]));
+        values[i] = kb_let(k, value, "sum");
         if (r->values_only) {
             kb_store(k, kb_temp_buffer(k, r->done_temps[r->n_done + i], true), flat, values[i]);
         }
@@ -188,8 +195,15 @@ typedef struct Columns {
     LoopPiece pieces[MAX_PIECES]; /* of the columns; the last one is tiled */
     int32_t n_pieces;
     const KExpr *begin, *end;
+    bool is_join; /* of partial results */
     const KLocal *locals[MAX_ROOTS];
+    const KLocal *totals[MAX_ROOTS]; /* of blocks of rows, in f64; NULL: the local is the whole */
 } Columns;
+
+static DType column_dtype(const Columns *c, int32_t i) {
+    const Op *root = c->r->roots[i];
+    return c->is_join ? reduce_join_dtype(root) : reduce_root_dtype(root);
+}
 
 /* Opens the loop over the tile's columns and returns the place in the local arrays. */
 static const KExpr *open_columns(KBuild *k, Columns *c) {
@@ -211,7 +225,7 @@ static void tile_columns(KBuild *k, Columns *c, int32_t *n_open) {
     c->begin = k_scale_int(k, tile, width);
     c->end = k_min(k, k_add(k, c->begin, k_int(k, width)), k_size(k, last->extent));
     for (int32_t i = 0; i < c->r->n_roots; i++) {
-        c->locals[i] = kb_local(k, reduce_root_dtype(c->r->roots[i]), width, "sums");
+        c->locals[i] = kb_local(k, column_dtype(c, i), width, "sums");
     }
 }
 
@@ -220,15 +234,80 @@ static void clear_columns(KBuild *k, Columns *c) {
     for (int32_t i = 0; i < c->r->n_roots; i++) {
         const Op *root = c->r->roots[i];
         kb_local_store(k, c->locals[i], place,
-                       reduction_identity(k, root->code, reduce_root_dtype(root)));
+                       reduction_identity(k, root->code, column_dtype(c, i)));
+        if (c->totals[i]) {
+            kb_local_store(k, c->totals[i], place, k_constant(k, DT_F64, 0));
+        }
     }
     kb_loop_end(k);
 }
 
 static void add_column(KBuild *k, Columns *c, int32_t i, const KExpr *place, const KExpr *value) {
     const KExpr *sum = k_local(k, c->locals[i], place);
-    sum = reduction_combine(k, c->r->roots[i]->code, sum, value);
+    sum = reduction_combine(k, c->r->roots[i]->code, sum, k_cast(k, value, sum->dtype));
     kb_local_store(k, c->locals[i], place, sum);
+}
+
+static const KExpr *column_value(KBuild *k, const Columns *c, int32_t i, const KExpr *place) {
+    const KExpr *value = k_local(k, c->totals[i] ? c->totals[i] : c->locals[i], place);
+    return k_cast(k, value, reduce_root_dtype(c->r->roots[i]));
+}
+
+/* Rows of the first reduced piece that make about `elements` with the inner pieces. */
+static int64_t rows_of(const SpacePieces *reduced, double elements) {
+    for (int32_t i = 1; i < reduced->n_pieces; i++) {
+        elements /= (double)size_nominal(reduced->pieces[i].extent, UNKNOWN_SIZE);
+    }
+    return elements < 1 ? 1 : (int64_t)elements;
+}
+
+/* Columns that may be long are summed in blocks of rows, as elemental_reduce does with rows: opens
+ * the loop over them and says what one is to do. */
+static void open_column_blocks(KBuild *k, Columns *c, const SpacePieces *reduced,
+                               const KExpr **begin, const KExpr **end) {
+    const Size *count = size_const(k->context, 1);
+    bool any = false;
+    int64_t width = column_tile(c->pieces[c->n_pieces - 1].extent);
+    for (int32_t i = 0; i < reduced->n_pieces; i++) {
+        count = size_mul(k->context, count, reduced->pieces[i].extent);
+    }
+    for (int32_t i = 0; i < c->r->n_roots && !c->r->staged; i++) {
+        if (sum_may_be_long(c->r->roots[i], count)) {
+            c->totals[i] = kb_local(k, DT_F64, width, "totals");
+            any = true;
+        }
+    }
+    clear_columns(k, c);
+    const Size *extent = reduced->pieces[0].extent;
+    int64_t rows = rows_of(reduced, SUM_BLOCK / 8); /* one chain of additions a column */
+    const Size *blocks = size_cdiv(k->context, extent, size_const(k->context, rows));
+    if (any) {
+        const KExpr *block = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, blocks), blocks, "block");
+        *begin = k_scale_int(k, block, rows);
+        *end = k_min(k, k_add(k, *begin, k_int(k, rows)), *end);
+    }
+}
+
+/* Adds the block's sums to the totals and closes the loop over blocks, if there is one. */
+static void close_column_blocks(KBuild *k, Columns *c) {
+    bool any = false;
+    for (int32_t i = 0; i < c->r->n_roots; i++) {
+        any = any || c->totals[i];
+    }
+    if (!any) {
+        return;
+    }
+    const KExpr *place = open_columns(k, c);
+    for (int32_t i = 0; i < c->r->n_roots; i++) {
+        if (c->totals[i]) {
+            const KExpr *sum = k_cast(k, k_local(k, c->locals[i], place), DT_F64);
+            sum = k_binary(k, OP_add, k_local(k, c->totals[i], place), sum);
+            kb_local_store(k, c->totals[i], place, sum);
+            kb_local_store(k, c->locals[i], place, k_constant(k, c->locals[i]->dtype, 0));
+        }
+    }
+    kb_loop_end(k);
+    kb_loop_end(k);
 }
 
 static void build_columns(KBuild *k, void *user) {
@@ -253,10 +332,7 @@ static void build_columns(KBuild *k, void *user) {
     const KExpr *begin = k_int(k, 0), *end = k_size(k, first->extent), *part = NULL;
     if (r->staged) {
         double inner = (double)column_tile(c.pieces[c.n_pieces - 1].extent) / 2;
-        for (int32_t i = 1; i < reduced.n_pieces; i++) {
-            inner *= (double)size_nominal(reduced.pieces[i].extent, UNKNOWN_SIZE);
-        }
-        int64_t chunk = (int64_t)(CHUNK / (inner < 1 ? 1 : inner));
+        int64_t chunk = rows_of(&reduced, CHUNK / (inner < 1 ? 1 : inner));
         chunk = chunk < 8 ? 8 : chunk;
         const Size *parts = size_cdiv(k->context, first->extent, size_const(k->context, chunk));
         part = kb_grid(k, parts, "chunk");
@@ -265,7 +341,7 @@ static void build_columns(KBuild *k, void *user) {
         end = k_min(k, k_add(k, begin, k_int(k, chunk)), end);
         reduce_set_parts(k, r, parts);
     }
-    clear_columns(k, &c);
+    open_column_blocks(k, &c, &reduced, &begin, &end);
     kb_piece_loop(k, KL_SERIAL, first, begin, end);
     Nest inner = nest_open(k, first + 1, reduced.n_pieces - 1, KL_SERIAL);
     space_index(k, &outer, &reduced, full);
@@ -277,12 +353,13 @@ static void build_columns(KBuild *k, void *user) {
     kb_loop_end(k);
     nest_close(k, &inner);
     kb_loop_end(k);
+    close_column_blocks(k, &c);
 
     place = open_columns(k, &c);
     k_unflat(k, columns, kb_pieces_flat(k, c.pieces, c.n_pieces), full + from);
     const KExpr *flat = reduce_kept_flat(k, r, full), *values[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
-        values[i] = k_local(k, c.locals[i], place);
+        values[i] = column_value(k, &c, i, place);
         if (r->staged) {
             const Size *n_kept = type_elements(k->context, space->kept);
             kb_store(k, kb_temp_buffer(k, r->temps[i], true),
@@ -303,7 +380,7 @@ static void build_columns(KBuild *k, void *user) {
 static void build_columns_join(KBuild *k, void *user) {
     Reduce *r = user;
     int32_t n_open = 0;
-    Columns c = {.r = r};
+    Columns c = {.r = r, .is_join = true};
     const Size *n_kept = type_elements(k->context, r->space.kept);
     c.n_pieces = kb_pieces(k, KEPT_KEY, n_kept, c.pieces);
     tile_columns(k, &c, &n_open);
@@ -321,7 +398,7 @@ static void build_columns_join(KBuild *k, void *user) {
     place = open_columns(k, &c);
     const KExpr *values[MAX_ROOTS];
     for (int32_t i = 0; i < r->n_roots; i++) {
-        values[i] = k_local(k, c.locals[i], place);
+        values[i] = column_value(k, &c, i, place);
     }
     reduce_finish_element(k, r, kb_pieces_flat(k, c.pieces, c.n_pieces), values);
     kb_loop_end(k);

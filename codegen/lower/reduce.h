@@ -32,6 +32,8 @@ typedef struct Reduce {
 } Reduce;
 
 DType reduce_root_dtype(const Op *root);
+/* In which partial results are combined: f64 for sums of f32. */
+DType reduce_join_dtype(const Op *root);
 /* Flat index of the kept entries of a full one. */
 const KExpr *reduce_kept_flat(KBuild *k, const Reduce *r, const KExpr *const *full);
 void reduce_set_parts(KBuild *k, Reduce *r, const Size *parts);

@@ -141,15 +141,21 @@ expect 0 "$dlrun" train dropout.plan --data train=x.npz --steps 1 --save w.safet
 
 # Long sums: a float has 24 bits, and a running sum in them stops growing.
 cat > long.dl << 'END'
-model m(v: f32[1]) {
-    x = expand(v, [3000000])
+dim N
+model m(v: f32[1], n: i8[N]) {
+    x = v + cast(n, f32)
     output c = cumsum(x)[-1]
     output r = grad(sum(cumsum(x)), x)[0]
     output k = max(cumsum(unsqueeze(x, 1), axis=0))
+    output s = sum(x)
+    output m = mean(x)
+    output t = sum(unsqueeze(x, 1) * iota(3, dtype=f32), axis=0)
 }
 END
 npy v.npy f4 1 0.1
+npy n.npy i1 3000000 0
 for threads in 1 2; do
-    gives long.dl "c 300000.00447" "r 3000000" "k 300000.00447" -- --input v=v.npy --threads $threads
+    near=1e-5 gives long.dl "c 300000.00447" "r 3000000" "k 300000.00447" "s 300000.00447" "m 0.1" "t 0 300000 600000" -- \
+        --input v=v.npy --input n=n.npy --threads $threads
 done
 finish
