@@ -303,6 +303,7 @@ for p in ("1.0", "2.0", "3.0", "0.5"):
         return x / power(power(a, p) + 1, 1 / p)
     row("normalize", "normalize(stack(x, ones_like(x), axis=1), %s)[:, 0]" % p, by_power, POWERS, loose=True)
     row("normalize", "normalize({b -> b 1}(x), %s, eps=0.5)[:, 0]" % p, lambda x: 2 * x, [0.0, -0.0, 0.25, -0.25], loose=True)
+row("normalize", "normalize(stack(x, ones_like(x), axis=1), 0.0)[:, 0]", lambda x: x if x.v == 0 else x / 2, [0.0, 0.5, -2.5])
 row("normalize", "normalize(stack(x, 3.0 * ones_like(x), axis=1), inf)[:, 0]", lambda x: x / 3, [0.0, 0.5, -2.5, 1.0])
 row("normalize", "normalize({b -> b 1}(x), inf, eps=0.5)[:, 0]", lambda x: 2 * x, [0.0, -0.0, 0.25])
 
