@@ -179,8 +179,34 @@ static const Op *behind_views(const Value *v) {
     return type_equal(at->type, type) ? at->op : NULL;
 }
 
-/* Whether v repeats the reduction of x over its last axis along that axis. */
-static bool repeats_reduction(const Value *v, OpCode code, const Value *x) {
+/* The value behind stop_gradient and reshapes. */
+static const Value *plain(const Value *v) {
+    while (v->op && (v->op->code == OP_reshape || v->op->code == OP_stop_gradient)) {
+        v = v->op->operands[0];
+    }
+    return v;
+}
+
+/* r where v is `r == from ? to : r`: how a row without a finite score is kept from nan; else NULL.
+ */
+static Value *guarded(const Match *m, const Value *v, double from, double to) {
+    const Op *select = plain(v)->op;
+    if (!select || select->code != OP_select || uses_of(m, select->results[0]) != 1) {
+        return NULL;
+    }
+    const Op *test = select->operands[0]->op;
+    double constant;
+    bool fits = test && test->code == OP_eq && uses_of(m, test->results[0]) == 1 &&
+                test->operands[0] == select->operands[2] &&
+                value_is_constant(test->operands[1], &constant) && constant == from &&
+                value_is_constant(select->operands[1], &constant) && constant == to;
+    return fits ? select->operands[2] : NULL;
+}
+
+/* Whether v repeats the reduction of x over its last axis along that axis; *out_safe: with `to` in
+ * place of `from`. */
+static bool repeats_reduction(const Match *m, const Value *v, OpCode code, const Value *x,
+                              double from, double to, bool *out_safe) {
     const Op *repeat = v->op;
     int32_t rank = x->type.rank, n;
     if (!repeat || repeat->code != OP_broadcast || !type_equal(v->type, x->type) ||
@@ -193,8 +219,11 @@ static bool repeats_reduction(const Value *v, OpCode code, const Value *x) {
             return false;
         }
     }
-    const Op *reduce = behind_views(repeat->operands[0]);
-    if (!reduce || reduce->code != code || reduce->operands[0] != x) {
+    const Value *inner = guarded(m, repeat->operands[0], from, to);
+    *out_safe = inner != NULL;
+    const Op *reduce = inner ? plain(inner)->op : behind_views(repeat->operands[0]);
+    if (!reduce || reduce->code != code || reduce->operands[0] != x ||
+        !type_equal(reduce->results[0]->type, repeat->operands[0]->type)) {
         return false;
     }
     axes = op_ints(reduce, "axes", &n);
@@ -202,15 +231,16 @@ static bool repeats_reduction(const Value *v, OpCode code, const Value *x) {
 }
 
 /* Scores that go into a softmax over the last axis; NULL: p is no such softmax, or its parts are
- * read by others. */
-static Value *softmax_of(const Match *m, const Value *p) {
+ * read by others. *out_safe: a row of -inf alone gives 0. */
+static Value *softmax_of(const Match *m, const Value *p, bool *out_safe) {
+    bool top_safe = false, sum_safe = false;
     const Op *quotient = p->op;
     if (!quotient || quotient->code != OP_div || uses_of(m, p) != 1) {
         return NULL;
     }
     const Value *e = quotient->operands[0];
     if (!e->op || e->op->code != OP_exp || uses_of(m, e) != 2 ||
-        !repeats_reduction(quotient->operands[1], OP_reduce_sum, e)) {
+        !repeats_reduction(m, quotient->operands[1], OP_reduce_sum, e, 0, 1, &sum_safe)) {
         return NULL;
     }
     const Value *shifted = e->op->operands[0];
@@ -218,7 +248,11 @@ static Value *softmax_of(const Match *m, const Value *p) {
         return NULL;
     }
     Value *s = shifted->op->operands[0];
-    bool fits = uses_of(m, s) == 2 && repeats_reduction(shifted->op->operands[1], OP_reduce_max, s);
+    bool fits =
+        uses_of(m, s) == 2 &&
+        repeats_reduction(m, shifted->op->operands[1], OP_reduce_max, s, -INFINITY, 0, &top_safe) &&
+        top_safe == sum_safe;
+    *out_safe = top_safe;
     return fits ? s : NULL;
 }
 
@@ -411,8 +445,10 @@ static void replace_in(const Counts *counts, Block *block, Value **map, bool *ch
             Match m = {.pass = counts->pass, .uses = counts->uses, .n_uses = counts->n_uses};
             m.mix = op;
             m.values_first = side == 1;
-            Value *s = softmax_of(&m, op->operands[side]);
+            bool safe = false;
+            Value *s = softmax_of(&m, op->operands[side], &safe);
             if (s && match_scores(&m, s) && axes_fit(&m)) {
+                m.attrs.safe = safe;
                 Builder b = builder_before(op);
                 b.place = op->place;
                 b.label = op->label;

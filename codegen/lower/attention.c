@@ -298,13 +298,32 @@ static void add_part(KBuild *k, const Forward *f) {
     kb_loop_end(k);
 }
 
+const KExpr *attention_mixed(KBuild *k, const Attention *at, const KExpr *value, const KExpr *sum) {
+    if (at->attrs.safe) { /* the values of a query without keys are 0 */
+        const KExpr *none = k_binary(k, OP_eq, sum, k_constant(k, at->dtype, 0));
+        sum = kb_let(k, k_select(k, none, k_constant(k, at->dtype, 1), sum), "sum");
+    }
+    return k_binary(k, OP_div, value, sum);
+}
+
+const KExpr *attention_logarithm(KBuild *k, const Attention *at, const KExpr *sum,
+                                 const KExpr *top) {
+    const KExpr *lse = k_scalar(k, OP_log, &sum, 1);
+    lse = k_binary(k, OP_add, lse, top);
+    if (at->attrs.safe) { /* so that exp(score - lse) is 0 in the gradient */
+        const KExpr *none = k_binary(k, OP_eq, sum, k_constant(k, at->dtype, 0));
+        lse = k_select(k, none, k_constant(k, at->dtype, INFINITY), lse);
+    }
+    return lse;
+}
+
 static void store_forward(KBuild *k, const Forward *f) {
     const Attention *at = f->pair.at;
     const KExpr *index[TYPE_MAX_RANK];
     if (at->results[1] >= 0) {
-        const KExpr *i = over_queries(k, f, k_int(k, 0)), *sum = k_local(k, f->sum, i);
-        const KExpr *lse = k_scalar(k, OP_log, &sum, 1);
-        lse = k_binary(k, OP_add, lse, k_local(k, f->top, i));
+        const KExpr *i = over_queries(k, f, k_int(k, 0));
+        const KExpr *sum = kb_let(k, k_local(k, f->sum, i), "sum");
+        const KExpr *lse = attention_logarithm(k, at, sum, k_local(k, f->top, i));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), NULL, index);
         attention_store(k, at, 1, index, lse);
         kb_loop_end(k);
@@ -316,7 +335,7 @@ static void store_forward(KBuild *k, const Forward *f) {
             attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
         const KExpr *y = k_local(k, f->y, tile_at(k, f->stride, e, i));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
-        attention_store(k, at, 0, index, k_binary(k, OP_div, y, sum));
+        attention_store(k, at, 0, index, attention_mixed(k, at, y, sum));
         kb_loop_end(k);
         kb_loop_end(k);
     }

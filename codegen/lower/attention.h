@@ -79,6 +79,12 @@ const KExpr *attention_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const
 /* Sets the elements [0, count) of the local. */
 void attention_fill(KBuild *k, const KLocal *local, int64_t count, double value);
 
+/* What the forward kernels store of a query: its mixed value over the sum of its softmax; the sum's
+ * logarithm. Of a query without any key as the op has it. */
+const KExpr *attention_mixed(KBuild *k, const Attention *at, const KExpr *value, const KExpr *sum);
+const KExpr *attention_logarithm(KBuild *k, const Attention *at, const KExpr *sum,
+                                 const KExpr *top);
+
 /* Blocks of keys that count for any of the pair's queries. */
 const KExpr *attention_key_steps(KBuild *k, const Pair *pair);
 

@@ -338,8 +338,8 @@ static void store_forward(KBuild *k, const Forward *f) {
     const KExpr *index[TYPE_MAX_RANK];
     if (at->results[1] >= 0) {
         const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0), f->pair.rows, at->block_q, "i");
-        const KExpr *sum = k_local(k, f->sum, i), *lse = k_scalar(k, OP_log, &sum, 1);
-        lse = k_binary(k, OP_add, lse, k_local(k, f->top, i));
+        const KExpr *sum = kb_let(k, k_local(k, f->sum, i), "sum");
+        const KExpr *lse = attention_logarithm(k, at, sum, k_local(k, f->top, i));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), NULL, index);
         attention_store(k, at, 1, index, lse);
         kb_loop_end(k);
@@ -350,7 +350,7 @@ static void store_forward(KBuild *k, const Forward *f) {
             attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
         const KExpr *y = k_local(k, f->y, tile_at(k, f->columns, i, e));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
-        attention_store(k, at, 0, index, k_binary(k, OP_div, y, sum));
+        attention_store(k, at, 0, index, attention_mixed(k, at, y, sum));
         kb_loop_end(k);
         kb_loop_end(k);
     }

@@ -7,7 +7,8 @@
 AttentionAttrs attention_attrs(const Op *op) {
     return (AttentionAttrs){.scale = op_float(op, "scale"),
                             .causal = op_bool(op, "causal"),
-                            .offset = op_size(op, "offset")};
+                            .offset = op_size(op, "offset"),
+                            .safe = op_bool(op, "safe")};
 }
 
 /* lse and delta are kept wide. */
@@ -29,6 +30,7 @@ static Op *make(Builder *b, OpCode code, Value *const *operands, int32_t n, Valu
     op_set_float(op, "scale", attrs->scale);
     op_set_int(op, "causal", attrs->causal);
     op_set_size(op, "offset", attrs->offset ? attrs->offset : size_const(b->context, 0));
+    op_set_int(op, "safe", attrs->safe);
     return op;
 }
 
@@ -235,11 +237,14 @@ dlc_status eval_attention(Interp *interp, const Op *op) {
         for (int64_t s = 0; s < n.keys; s++) {
             top = p[s] > top || isnan(p[s]) ? p[s] : top;
         }
+        bool none = op_bool(op, "safe") && isinf(top) && top < 0;
         for (int64_t s = 0; s < n.keys; s++) {
-            p[s] = exp(p[s] - top);
+            p[s] = none ? 0 : exp(p[s] - top);
             sum += p[s];
         }
-        lse->f[row] = top + log(sum);
+        /* exp(score - lse) is 0 in the gradient too. */
+        lse->f[row] = none ? INFINITY : top + log(sum);
+        sum = none ? 1 : sum;
         mix_row(interp_operand(interp, op, 2), &n, row, p, sum, y->f + row * n.values);
     }
     interp_free(interp, p);

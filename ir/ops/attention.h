@@ -9,6 +9,7 @@ typedef struct AttentionAttrs {
     double scale; /* of the scores */
     bool causal;  /* key s counts for query t when s <= t + offset */
     const Size *offset;
+    bool safe; /* a row of scores of -inf alone gives 0, and the logarithm +inf; else nan */
 } AttentionAttrs;
 
 /* Operands in front of the masks. */

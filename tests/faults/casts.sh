@@ -104,4 +104,42 @@ npy x.npy f4 2 70000 -65520
 expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy
 python3 "$faults/npy.py" compare out.txt 1e-6 out inf -inf || bad "f16 does not overflow"
 
+# A query that sees no key: 0 and finite gradients to second order, in long rows (one op) and short ones, by a bool
+# mask and by one that is added. softmax itself gives nan there, as PyTorch's.
+cat > hidden.dl <<'E2'
+model m(q: f32[2, 1, LENGTH, 8], pad: i32[2], bias: f32[1]) {
+    at = {s -> 1 s}(iota(LENGTH))
+    keep = {b s -> b 1 1 s}(at >= {b -> b 1}(pad))
+    x = q * (1.0 + 0.01 * {t -> 1 1 t 1}(cast(iota(LENGTH), f32)))
+    y = scaled_dot_product_attention(x, -x, 0.5 * x, causal=true, mask=MASK)
+    g = grad(sum(y * y), x)
+    h = grad(sum(g * g), x)
+    output hidden = sum(abs(y[0, 0, 0:3])) + sum(abs(y[1])) + sum(abs(g[1])) + sum(abs(h[1]))
+    output seen = sum(y)
+    output first = sum(abs(g))
+    output second = sum(abs(h))
+    output safe = sum(masked_softmax(log(bias)))
+    output plain = sum(softmax(log(bias)))
+}
+E2
+npy pad.npy i4 2 3 140
+npy bias.npy f4 1 0
+# hidden LENGTH MASK COUNT SEEN FIRST SECOND: COUNT of ops `attention` in each entry
+hidden() {
+    sed "s/LENGTH/$1/; s/LENGTH/$1/; s/MASK/$2/" hidden.dl > h.dl
+    npy q.npy f4 "2x1x$1x8" 0.1 0.3 -0.2 0.7 0.5
+    expect 0 "$dlc" h.dl --emit=attention
+    checks=$((checks + 1))
+    [ "$(grep -c "= attention " out.txt)" = $((2 * $3)) ] || bad "attention is not one op: $1, $2"
+    for flags in "" "--skip-passes attention" "--skip-passes fuse,attention"; do
+        near=1e-5 gives h.dl "hidden 0" "seen $4" "first $5" "second $6" "safe 0" "plain nan" \
+            -- --input q=q.npy --input pad=pad.npy --input bias=bias.npy
+    done
+    flags=
+}
+hidden 140 keep 1 204.075 202.524 466.699
+hidden 140 "where(keep, bias, -inf)" 0 204.075 202.524 466.699
+hidden 6 keep 0 3.50526 3.69417 5.70812
+hidden 6 "where(keep, bias, -inf)" 0 3.50526 3.69417 5.70812
+
 finish

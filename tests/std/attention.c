@@ -118,6 +118,18 @@ static void r_multi_head_causal(Model *model, const Array *y, double *out) {
     (void)y;
     multi_head(model, true, out);
 }
+/* x [B, 3, 5]: row i sees the keys before it, row 0 none. */
+static void r_masked_softmax(Model *model, const Array *y, double *out) {
+    const Array *x = model_input(model, "x");
+    for (int64_t i = 0; i < y->n; i++) {
+        int64_t row = i / 5 * 5, seen = i / 5 % 3;
+        double total = 0;
+        for (int64_t j = 0; j < seen; j++) {
+            total += exp(x->v[row + j]);
+        }
+        out[i] = i - row < seen ? exp(x->v[i]) / total : 0;
+    }
+}
 /* [6, 4] added to x [B, 6, 4]. */
 static void r_sinusoidal(Model *model, const Array *y, double *out) {
     const Array *x = model_input(model, "x");
@@ -142,6 +154,12 @@ static void r_rotary(Model *model, const Array *y, double *out) {
 #define X3  "x: f64[B, 3, 4]"
 static const Case CASES[] = {
     {"causal_mask", "x: f64[B, 3, 5]", "y = softmax(causal_mask(x, offset=1))", 0, NULL, NULL},
+    {"masked_softmax", "x: f64[B, 3, 5]", "y = masked_softmax(causal_mask(x, offset=-1))", 0,
+     r_masked_softmax, NULL},
+    {"scaled_dot_product_attention added mask", QKV,
+     "keep = {i j -> 1 1 i j}({i -> i 1}(iota(3)) > {j -> 1 j}(iota(5)))\n"
+     "    y = scaled_dot_product_attention(x, k, v, mask=where(keep, 0.5, -inf))",
+     0, NULL, NULL},
     {"scaled_dot_product_attention", QKV, "y = scaled_dot_product_attention(x, k, v)", 0, r_sdpa,
      NULL},
     {"scaled_dot_product_attention causal", QKV,

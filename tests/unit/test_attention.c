@@ -25,6 +25,7 @@ typedef struct Form {
     DType dtype;
     bool causal, strict, masked, swapped, short_heads; /* k, v as [batch, time, head, width] */
     bool with_grad;
+    bool safe; /* rows without a key give 0, and there are some */
     int64_t offset;
     const Size *free_queries; /* in place of the number */
 } Form;
@@ -35,13 +36,26 @@ static Harness *harness_new(void) {
     return h;
 }
 
-static Value *row_softmax(Builder *b, Value *s) {
+/* x, and `to` where it is `from`, with an axis of one as the front end keeps it. */
+static Value *guard(Builder *b, Value *x, double from, double to) {
+    const Size *dims[TYPE_MAX_RANK];
+    Type type = x->type;
+    memcpy(dims, type.dims, (size_t)type.rank * sizeof(*dims));
+    dims[type.rank] = size_const(b->context, 1);
+    x = b_reshape(b, x, type.rank + 1, dims);
+    Value *is = b_binary(b, OP_eq, x, b_constant_like(b, from, x));
+    return b_reshape(b, b_select(b, is, b_constant_like(b, to, x), x), type.rank, type.dims);
+}
+
+static Value *row_softmax(Builder *b, Value *s, bool safe) {
     int64_t axis = s->type.rank - 1;
     Value *top = b_reduce(b, OP_reduce_max, s, &axis, 1);
     top = b_stop_gradient(b, top);
+    top = safe ? guard(b, top, -INFINITY, 0) : top;
     Value *wide = b_expand_axes(b, top, s->type, &axis, 1);
     Value *e = b_unary(b, OP_exp, b_sub(b, s, wide));
     Value *sum = b_reduce(b, OP_reduce_sum, e, &axis, 1);
+    sum = safe ? guard(b, sum, 0, 1) : sum;
     return b_div(b, e, b_expand_axes(b, sum, e->type, &axis, 1));
 }
 
@@ -83,7 +97,7 @@ static Value *build_form(Builder *b, const Form *form, Value *const *x) {
         Value *mask = b_broadcast(b, x[3], 4, s->type.dims, axes);
         s = b_select(b, mask, s, none);
     }
-    Value *p = row_softmax(b, s);
+    Value *p = row_softmax(b, s, form->safe);
     ContractAxes outer = {.n_batch = 2, .n_contract = 1};
     int64_t time = form->short_heads ? 1 : 2, head = form->short_heads ? 2 : 1;
     if (form->swapped) {
@@ -176,6 +190,7 @@ static void expect_found(Form form, int wanted, const char *offset, int n_masks)
     BLOCK_EACH_OP (func->body, op) {
         if (op->code == OP_attention) {
             assert_int_equal(op_bool(op, "causal"), offset != NULL);
+            assert_int_equal(op_bool(op, "safe"), form.safe);
             assert_int_equal(op->n_operands, ATTENTION_OPERANDS + n_masks);
             if (offset) {
                 assert_string_equal(size_text(&h->context, op_size(op, "offset")), offset);
@@ -198,6 +213,8 @@ static void test_found(void **state) {
     form.causal = false;
     form.swapped = form.short_heads = true;
     expect_found(form, 1, NULL, 1);
+    form.safe = true;
+    expect_found(form, 1, NULL, 1);
     form.width = 300;
     expect_found(form, 0, NULL, 0);
     form = plain;
@@ -212,7 +229,7 @@ static int64_t pick(int64_t low, int64_t high) {
     return low + (int64_t)((random_state >> 33) % (uint64_t)(high - low + 1));
 }
 
-static void fill_args(Harness *h, const Func *func, EvalTensor *args) {
+static void fill_args(Harness *h, const Func *func, bool safe, EvalTensor *args) {
     for (int32_t i = 0; i < func->body->n_args; i++) {
         Type type = func->body->args[i]->type;
         int64_t dims[TYPE_MAX_RANK];
@@ -223,6 +240,9 @@ static void fill_args(Harness *h, const Func *func, EvalTensor *args) {
         for (int64_t k = 0; k < args[i].n; k++) {
             if (args[i].f) {
                 args[i].f[k] = round_to_dtype((double)pick(-200, 200) / 100.0, type.dtype);
+            } else if (safe) {
+                /* Padding on the left, of the first row as long as it is. */
+                args[i].i[k] = k >= dims[type.rank - 1] && k % dims[type.rank - 1] >= 37;
             } else {
                 /* The first key always counts, so that no softmax is empty. */
                 args[i].i[k] = k % dims[type.rank - 1] == 0 || pick(0, 3) > 0;
@@ -283,7 +303,7 @@ static bool run_form(Harness *h, const Form *form, int shape, bool compiled) {
         return false;
     }
     EvalTensor args[4] = {0}, wide[4] = {0}, declared[4] = {0}, same[4] = {0}, got[4] = {0};
-    fill_args(h, func, args);
+    fill_args(h, func, form->safe, args);
     bool good = harness_run(h, plain_func, args, wide, true) &&
                 harness_run(h, plain_func, args, declared, false) &&
                 harness_run(h, func, args, same, true) && compare(h, func, wide, wide, same);
@@ -327,6 +347,9 @@ static Form random_form(Harness *h, bool is_large) {
     form.swapped = pick(0, 1);
     form.short_heads = pick(0, 1);
     form.with_grad = true;
+    form.safe = pick(0, 1);
+    form.offset = form.safe ? 0 : form.offset;
+    form.masked = form.masked || form.safe;
     if (pick(0, 2) == 0) {
         form.free_queries = size_mul(&h->context, fixed(h, 40), harness_size(h, "T"));
         form.queries = 40 * HARNESS_T;
@@ -489,7 +512,7 @@ static void run_head(const HeadForm *form, bool found, const char *length) {
         }
     }
     EvalTensor args[3] = {0}, plain_results[4] = {0}, results[4] = {0};
-    fill_args(h, func, args);
+    fill_args(h, func, false, args);
     assert_true(harness_run(h, func, args, plain_results, true));
     assert_true(harness_run(h, chunks, args, results, true));
     for (int32_t i = 0; i < func->n_results; i++) {
