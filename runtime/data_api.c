@@ -197,6 +197,9 @@ static dlc_status field_for(dlc_session *session, const Dataset *data, const Pla
         return DLC_OK;
     }
     char have[512] = "";
+    if (dataset_unreadable(data, name, have)) {
+        return context_fail(session->context, DLC_ERROR_FORMAT, "%s", have);
+    }
     size_t at = 0;
     for (int32_t i = 0; i < data->n_fields && at < sizeof(have); i++) {
         int n = snprintf(have + at, sizeof(have) - at, "%s%s", i ? ", " : "", data->fields[i].name);
@@ -416,6 +419,10 @@ dlc_status dlc_tensor_read(dlc_context *context, const char *path, DLManagedTens
             context_fail(context, DLC_ERROR_NOT_FOUND,
                          colon ? "%s holds no array '%s'" : "%s holds several arrays: add :NAME%s",
                          file, colon ? colon + 1 : "");
+        goto done;
+    }
+    if (array->unreadable) {
+        status = context_fail(context, DLC_ERROR_FORMAT, "%s", array->unreadable);
         goto done;
     }
     PlanDType dtype = data_type_natural(array->type);

@@ -14,7 +14,7 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
     if (status == DLC_OK) {
         status = dlc_session_bind_data(opened->session, "eval", data);
     }
-    if (status == DLC_OK) {
+    if (status == DLC_OK && weights) {
         status = dlc_weights_load(opened->session, weights, NULL);
     }
     dlc_metric metrics[64];
@@ -42,6 +42,18 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
     return code;
 }
 
+/* Whether the plan has anything that a weights file holds. */
+static bool has_weights(const dlc_plan *plan) {
+    for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
+        dlc_tensor_info info;
+        if (dlc_plan_variable(plan, i, &info) == DLC_OK &&
+            (info.role == DLC_ROLE_PARAM || info.role == DLC_ROLE_STATE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int dlrun_eval(int argc, char **argv) {
     RunOptions run = {.seed = -1};
     const char *plan = NULL, *weights = NULL, *data = NULL;
@@ -54,6 +66,8 @@ int dlrun_eval(int argc, char **argv) {
          "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
         {"--window", NULL, CLI_INT, &data_options.window, 1, "N", "text: rows of N tokens"},
         {"--stride", NULL, CLI_INT, &data_options.stride, 1, "N", "text: distance between windows"},
+        {"--dtype", NULL, CLI_TEXT, &data_options.dtype, 0, "TYPE",
+         "raw token files: u8 (default), u16, u32, i32"},
         {"--batch", NULL, CLI_INT, &batch, 1, "N", "rows of a step"},
         {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
         RUN_OPTION_ROWS(run),
@@ -69,11 +83,15 @@ int dlrun_eval(int argc, char **argv) {
     if (code >= 0) {
         return code;
     }
-    if (!weights || !data) {
-        return cli_wrong(&command, "%s is needed", !weights ? "--weights W" : "--data F");
+    if (!data) {
+        return cli_wrong(&command, "--data F is needed");
     }
     Opened opened;
     code = opened_open(&opened, &command, plan, &run, NULL);
+    if (code == 0 && !weights && has_weights(opened.plan)) {
+        opened_close(&opened);
+        return cli_wrong(&command, "--weights W is needed");
+    }
     if (code == 0) {
         if (!json) {
             device_note(&opened, &run);

@@ -28,7 +28,7 @@ static int was_interrupted(void *user) {
 typedef struct TrainOptions {
     RunOptions run;
     CliList data, settings;
-    const char *save, *checkpoint, *log, *plot, *weights, *plan, *batch_text, *memory_text;
+    const char *dtype, *save, *checkpoint, *log, *plot, *weights, *plan, *batch_text, *memory_text;
     int64_t memory; /* bytes that a step may take; 0: what the device has */
     bool batch_auto;
     int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
@@ -353,7 +353,8 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     }
     dlc_dataset_options dataset_options = {.struct_size = sizeof dataset_options,
                                            .window = options->window,
-                                           .stride = options->stride};
+                                           .stride = options->stride,
+                                           .dtype = options->dtype};
     dlc_dataset *data = NULL, *eval_data = NULL;
     dlc_status status = dlc_dataset_open(opened->context, train_path, &dataset_options, &data);
     if (status == DLC_OK && eval_path[0]) {
@@ -441,6 +442,8 @@ int dlrun_train(int argc, char **argv) {
          "text: rows of N tokens; targets are the next ones"},
         {"--stride", NULL, CLI_INT, &options.stride, 1, "N",
          "text: distance between windows (default: the window)"},
+        {"--dtype", NULL, CLI_TEXT, &options.dtype, 0, "TYPE",
+         "raw token files: u8 (default), u16, u32, i32"},
         {"--epochs", NULL, CLI_INT, &options.epochs, 1, "N", "planned length in epochs"},
         {"--steps", NULL, CLI_INT, &options.steps, 1, "N", "planned length in steps"},
         {"--batch", NULL, CLI_TEXT, &options.batch_text, 0, "N|auto|auto:N",

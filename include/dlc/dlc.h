@@ -442,8 +442,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_reset_caches(dlc_session *session);
 /* -- Running -- */
 
 /* Copies the tensor (CPU, any strides) before it returns; binds the dims in the input's shape for
- * this entry. The type must be the input's. Inputs stay set for later runs. An input that other
- * entries share by name is set for this entry only. DLC_ERROR_MISMATCH: shape or type. */
+ * this entry. Another type is converted where every value fits, as dlc_set_inputs does. Inputs stay
+ * set for later runs. An input that other entries share by name is set for this entry only.
+ * DLC_ERROR_MISMATCH: shape or type. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_input(dlc_session *session, const char *entry,
                                               const char *name, const DLTensor *value);
 /* Runs an entry once on its inputs. An entry that stores (train; eval and infer where state is
@@ -515,7 +516,8 @@ typedef struct dlc_dataset_options {
     int64_t window;     /* text and token files: rows are windows of this many elements … */
     int64_t stride; /* … this far apart (0: window), fields "tokens" and "targets", the latter one
                        further */
-    const char *dtype; /* element type of a raw token file: "u8" (default), "u16", "i32" */
+    /* element type of a raw token file: "u8" (default), "u16", "u32", "i32"; ids are i32 */
+    const char *dtype;
     const char *name;  /* field name of a file that has none (npy, idx); NULL: the file's stem */
 } dlc_dataset_options;
 /* Opens a file of rows: every field has the rows as its first axis. `path` may be several files
@@ -540,7 +542,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_dataset_read(dlc_dataset *dataset, const cha
                                                  const int64_t *rows, int64_t count, void *out,
                                                  size_t out_bytes);
 /* Sets every input of the entry from the fields of the same names; types are converted only where
- * every value fits (integers to wider ones or to floats, bytes to floats as they are). */
+ * every value fits: integers to integers that hold them and to floats, floats to other floats
+ * (rounded) and, if whole, to integers. DLC_ERROR_MISMATCH names file, field, row and value. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_inputs(dlc_session *session, const char *entry,
                                                dlc_dataset *dataset, const int64_t *rows,
                                                int64_t count);

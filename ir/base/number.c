@@ -99,7 +99,8 @@ bool number_parse(const char *text, size_t length, double *out) {
     small[length] = '\0';
     char *end;
     double value = number_scan(small, &end);
-    if (end != small + length) {
+    bool beyond = isinf(value) && strpbrk(small, "0123456789"); /* "1e400", not "inf" */
+    if (end != small + length || beyond) {
         return false;
     }
     *out = value;

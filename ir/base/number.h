@@ -25,7 +25,7 @@ NumberText number_amount(double bytes);
  * not NULL, is set behind it. */
 double number_scan(const char *text, char **out_end);
 /* Reads all `length` bytes as one double (decimal, hex float, inf, nan); false when they are
- * anything else. No NUL needed; at most 511 bytes. */
+ * anything else, or a number beyond the range. No NUL needed; at most 511 bytes. */
 bool number_parse(const char *text, size_t length, double *out);
 /* The value as an int64, where it is whole and in range. */
 bool number_whole(double value, long long *out);

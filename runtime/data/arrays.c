@@ -270,7 +270,12 @@ dlc_status data_arrays_read(const DataInput *input, DataFormat format, DataType 
             return status;
         }
     }
-    switch (format == DATA_FORMAT_AUTO ? guess_format(&unpacked) : format) {
+    if (format == DATA_FORMAT_AUTO || format == DATA_FORMAT_AUTO_OR_RAW) {
+        DataFormat guessed = guess_format(&unpacked);
+        bool raw = guessed == DATA_FORMAT_AUTO && format == DATA_FORMAT_AUTO_OR_RAW;
+        format = raw ? DATA_FORMAT_RAW : guessed;
+    }
+    switch (format) {
     case DATA_FORMAT_NPZ:
         return npz_read(&unpacked);
     case DATA_FORMAT_NPY:

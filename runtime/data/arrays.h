@@ -17,6 +17,9 @@ typedef struct DataArray {
     int64_t dims[DATA_MAX_RANK];
     int64_t n_elements;
     const uint8_t *data; /* row-major, this machine's byte order, any alignment */
+    /* CSV: where a cell is no number, "line 3: column 2 ('name'): …"; the data are then none, which
+     * does not matter as long as nobody asks for them. NULL: none. */
+    const char *unreadable;
 } DataArray;
 
 typedef struct DataArrays {
@@ -36,7 +39,8 @@ typedef enum DataFormat {
     DATA_FORMAT_CSV,
     DATA_FORMAT_IDX,
     DATA_FORMAT_SAFETENSORS,
-    DATA_FORMAT_RAW /* elements of raw_type, one array of rank 1 */
+    DATA_FORMAT_RAW,        /* elements of raw_type, one array of rank 1 */
+    DATA_FORMAT_AUTO_OR_RAW /* as AUTO; RAW where neither name nor content tells */
 } DataFormat;
 
 /* "npz", "npy", "csv", "idx", "safetensors", "text"; NULL is AUTO. */

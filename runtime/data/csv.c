@@ -1,5 +1,6 @@
 /* CSV with a header line and numbers below it (RFC 4180: quoted cells, doubled quotes, LF or CRLF).
- * A column is one i64 array when all its values are whole, else f64; columns x[0], x[1], … (or x.0,
+ * A column is one i64 array when all its values are whole, else f64, and unreadable where one is no
+ * number; columns x[0], x[1], … (or x.0,
  * x.1, …) in order make one array x of rank 2. */
 #include "ir/base/ascii.h"
 #include "ir/base/number.h"
@@ -284,23 +285,40 @@ static bool parse_whole(const CsvCell *cell, int64_t *out) {
     return true;
 }
 
+/* Keeps what is said if the column is asked for; a text elsewhere does not matter. */
+static dlc_status not_a_number(CsvReader *reader, const CsvTable *table, const CsvCell *cell,
+                               int32_t column) {
+    DataArrays *arrays = reader->input.arrays;
+    DataArray *array = &arrays->items[table->group_of[column]];
+    if (array->unreadable) {
+        return DLC_OK;
+    }
+    (void)data_fail_line(
+        &reader->input, reader->cell_line, "column %d ('%.60s'): expected a number, found %s%.*s%s",
+        (int)column + 1, array->name, cell->length ? "'" : "nothing",
+        cell->length < 40 ? (int)cell->length : 40, cell->text, cell->length ? "'" : "");
+    char *kept = data_own(arrays, strlen(reader->input.message) + 1);
+    if (!kept) {
+        return data_no_memory(&reader->input);
+    }
+    memcpy(kept, reader->input.message, strlen(reader->input.message) + 1);
+    array->unreadable = kept;
+    return DLC_OK;
+}
+
 static dlc_status store_cell(CsvReader *reader, CsvTable *table, const CsvCell *cell,
                              int32_t column) {
     int64_t whole;
     double value;
     uint8_t *at = value_at(table, column, table->n_rows);
+    memset(at, 0, 8);
     if (!table->is_float[column] && parse_whole(cell, &whole)) {
         memcpy(at, &whole, 8);
         return DLC_OK;
     }
     bool hex = memchr(cell->text, 'x', cell->length) || memchr(cell->text, 'X', cell->length);
     if (hex || cell->length > MAX_CELL || !number_parse(cell->text, cell->length, &value)) {
-        const DataArray *array = &reader->input.arrays->items[table->group_of[column]];
-        return data_fail_line(&reader->input, reader->cell_line,
-                              "column %d ('%.60s'): expected a number, found %s%.*s%s",
-                              (int)column + 1, array->name, cell->length ? "'" : "nothing",
-                              cell->length < 40 ? (int)cell->length : 40, cell->text,
-                              cell->length ? "'" : "");
+        return not_a_number(reader, table, cell, column);
     }
     if (!table->is_float[column]) {
         make_float(table, column, table->n_rows);

@@ -2,7 +2,10 @@
  * loading data uses most written out (data_type.h). */
 #include "runtime/data/data_type.h"
 
+#include "ir/base/number.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct DataTypeRow {
@@ -170,6 +173,20 @@ static bool load_integer(const uint8_t *at, DataType type, int64_t *out) {
     }
 }
 
+void data_value_text(const void *element, DataType type, char out[DATA_VALUE_BYTES]) {
+    int64_t integer = 0;
+    if (rows[type].is_float) {
+        int digits = type == DATA_F64 ? 17 : 9;
+        double value = load_float(element, type);
+        NumberText text = digits == 17 ? number_shortest(value) : number_text(value, digits);
+        memcpy(out, text.text, sizeof(text.text));
+    } else if (load_integer(element, type, &integer)) {
+        snprintf(out, DATA_VALUE_BYTES, "%lld", (long long)integer);
+    } else {
+        snprintf(out, DATA_VALUE_BYTES, "%llu", (unsigned long long)(uint64_t)integer);
+    }
+}
+
 static void store_integer(uint8_t *at, PlanDType type, int64_t value) {
     if (type == PLAN_I64) {
         memcpy(at, &value, sizeof(value));
@@ -219,7 +236,14 @@ static ConvertResult convert_slow(const uint8_t *from, DataType from_type, uint8
     bool to_float = rows[to_type].is_float, from_float = rows[from_type].is_float;
     for (int64_t i = 0; i < count; i++, from += from_bytes, to += to_bytes) {
         int64_t integer = 0;
-        bool ok = from_float || load_integer(from, from_type, &integer);
+        bool whole = true, ok = from_float || load_integer(from, from_type, &integer);
+        if (from_float && !to_float) {
+            double value = load_float(from, from_type);
+            long long number = 0;
+            whole = isinf(value) || value == trunc(value); /* nan is not */
+            ok = number_whole(value, &number);
+            integer = number;
+        }
         if (ok && to_float) {
             double value = from_float ? load_float(from, from_type) : (double)integer;
             ok = store_float(to, to_type, value * scale);
@@ -229,7 +253,7 @@ static ConvertResult convert_slow(const uint8_t *from, DataType from_type, uint8
         }
         if (!ok) {
             *out_bad = i;
-            return CONVERT_RANGE;
+            return whole ? CONVERT_RANGE : CONVERT_FRACTION;
         }
     }
     return CONVERT_OK;
@@ -264,9 +288,6 @@ ConvertResult data_convert(const void *source, DataType from, void *target, Plan
     if (from == (DataType)to && scale == 1.0) {
         memcpy(target, source, (size_t)count * rows[from].bytes);
         return CONVERT_OK;
-    }
-    if (rows[from].is_float && !rows[to].is_float) {
-        return CONVERT_REFUSED;
     }
     if (convert_fast(source, from, target, to, count, scale)) {
         return CONVERT_OK;

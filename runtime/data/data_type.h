@@ -34,15 +34,20 @@ PlanDType data_type_natural(DataType type);
 
 typedef enum ConvertResult {
     CONVERT_OK,
-    CONVERT_REFUSED, /* float to integer or bool */
-    CONVERT_RANGE    /* element *out_bad does not fit: integer range, finite value to infinity */
+    CONVERT_FRACTION, /* element *out_bad is not whole, but an integer or bool is wanted */
+    CONVERT_RANGE     /* element *out_bad does not fit: integer range, finite value to infinity */
 } ConvertResult;
 
 /* Converts `count` elements, at any alignment, to a type of a plan. Floats round to nearest even;
- * integers go to floats and to integer types that hold their value; nothing is clamped. `scale`
- * multiplies the value when the destination is a float (0 or 1: none). */
+ * integers go to floats and to integer types that hold their value, and so do floats that are
+ * whole; nothing is clamped or cut off. `scale` multiplies the value when the destination is a
+ * float (0 or 1: none). */
 ConvertResult data_convert(const void *source, DataType from, void *target, PlanDType to,
                            int64_t count, double scale, int64_t *out_bad);
+
+/* One element as text: "1.5", "-3". */
+enum { DATA_VALUE_BYTES = 48 };
+void data_value_text(const void *element, DataType type, char out[DATA_VALUE_BYTES]);
 
 float half_to_float(uint16_t bits);
 uint16_t half_from_float(float value); /* nearest even */

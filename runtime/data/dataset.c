@@ -1,6 +1,7 @@
 /* Datasets over the arrays of one or several files (dataset.h). */
 #include "runtime/data/dataset.h"
 #include "ir/base/ascii.h"
+#include "ir/base/checked.h"
 #include "ir/base/memory.h"
 #include "ir/base/str.h"
 
@@ -39,6 +40,17 @@ const DataField *dataset_field(const Dataset *dataset, const char *name) {
     return NULL;
 }
 
+bool dataset_unreadable(const Dataset *dataset, const char *name, char *message) {
+    for (int32_t i = 0; i < dataset->n_files; i++) {
+        const DataArray *array = data_arrays_find(&dataset->files[i], name);
+        if (array && array->unreadable) {
+            snprintf(message, DATA_MESSAGE_BYTES, "%s", array->unreadable);
+            return true;
+        }
+    }
+    return false;
+}
+
 static dlc_status add_field(Dataset *dataset, const DataField *field, char *message) {
     const DataField *same = dataset_field(dataset, field->name);
     if (same) {
@@ -74,6 +86,10 @@ static dlc_status add_field(Dataset *dataset, const DataField *field, char *mess
 
 static dlc_status add_array(Dataset *dataset, const DataArray *array, const char *name,
                             const char *path, char *message) {
+    if (array->unreadable) {
+        snprintf(message, DATA_MESSAGE_BYTES, "%s", array->unreadable);
+        return DLC_ERROR_FORMAT;
+    }
     if (array->rank == 0) {
         snprintf(message, DATA_MESSAGE_BYTES,
                  "%.200s: array '%.100s' is a single value; expected rows as its first axis", path,
@@ -108,14 +124,20 @@ static dlc_status add_windows(Dataset *dataset, const DataArray *array, const Da
             path, array->name, data_type_name(array->type), (int)array->rank);
         return DLC_ERROR_MISMATCH;
     }
-    if (stride < 0 || array->n_elements - 1 < window) {
+    if (array->n_elements - 1 < window) {
         snprintf(message, DATA_MESSAGE_BYTES,
-                 "%.200s: expected at least %lld elements for one window of %lld and its targets, "
-                 "found %lld",
-                 path, (long long)window + 1, (long long)window, (long long)array->n_elements);
+                 "%.200s: expected one element more than a window of %lld, for its targets, found "
+                 "%lld elements",
+                 path, (long long)window, (long long)array->n_elements);
         return DLC_ERROR_MISMATCH;
     }
     int64_t bytes = (int64_t)data_type_bytes(array->type);
+    int64_t row_stride;
+    if (stride < 0 || !checked_mul(stride, bytes, &row_stride)) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "%.200s: windows %lld elements apart are not possible", path, (long long)stride);
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
     DataField field = {.name = "tokens",
                        .storage = array->type,
                        .dtype = PLAN_I32,
@@ -124,7 +146,7 @@ static dlc_status add_windows(Dataset *dataset, const DataArray *array, const Da
                        .n_rows = (array->n_elements - 1 - window) / stride + 1,
                        .row_elements = window,
                        .data = array->data,
-                       .row_stride = stride * bytes,
+                       .row_stride = row_stride,
                        .path = path};
     dlc_status status = add_field(dataset, &field, message);
     if (status == DLC_OK) {
@@ -201,6 +223,9 @@ static dlc_status add_file(Dataset *dataset, const DataArrays *arrays, const cha
         return add_array(dataset, array, array->name, path, message);
     }
     for (int32_t i = 0; i < arrays->n_items; i++) {
+        if (arrays->items[i].unreadable) {
+            continue;
+        }
         dlc_status status = add_array(dataset, &arrays->items[i],
                                       name ? name : arrays->items[i].name, path, message);
         if (status != DLC_OK) {
@@ -221,9 +246,6 @@ static dlc_status open_part(Dataset *dataset, const char *part, const DataOption
                  options->format ? options->format : "", options->dtype ? options->dtype : "");
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (format == DATA_FORMAT_AUTO && options->window > 0 && options->dtype) {
-        format = DATA_FORMAT_RAW; /* a token type is said of raw files only */
-    }
     const char *equals = strchr(part, '='), *path = part;
     bool named = equals && equals > part && access(part, F_OK) != 0;
     for (const char *c = part; named && c < equals; c++) {
@@ -243,8 +265,11 @@ static dlc_status open_part(Dataset *dataset, const char *part, const DataOption
         name = kept;
         path = kept + (equals - part) + 1;
     }
-    dlc_status status =
-        data_arrays_open(arrays, path, format, raw_type, name ? name : options->name, message);
+    const char *wanted = name ? name : options->name;
+    if (format == DATA_FORMAT_AUTO && options->dtype) {
+        format = DATA_FORMAT_AUTO_OR_RAW; /* a token type is said of raw files only */
+    }
+    dlc_status status = data_arrays_open(arrays, path, format, raw_type, wanted, message);
     if (status != DLC_OK) {
         return status;
     }
@@ -319,19 +344,15 @@ uint64_t dataset_hash(const Dataset *dataset) {
 /* -- Rows */
 
 static dlc_status gather_fail(const DataField *field, ConvertResult result, int64_t row,
-                              PlanDType dtype, char *message) {
-    if (result == CONVERT_REFUSED) {
-        snprintf(message, DATA_MESSAGE_BYTES,
-                 "%.250s: field '%.60s' is %s; expected %s, and "
-                 "fractions are never cut off",
-                 field->path, field->name, data_type_name(field->storage),
-                 data_type_name((DataType)dtype));
-    } else {
-        snprintf(message, DATA_MESSAGE_BYTES,
-                 "%.250s: field '%.60s', row %lld: a value of type %s does not fit %s", field->path,
-                 field->name, (long long)row, data_type_name(field->storage),
-                 data_type_name((DataType)dtype));
-    }
+                              int64_t element, PlanDType dtype, char *message) {
+    char value[DATA_VALUE_BYTES];
+    data_value_text(field->data + row * field->row_stride +
+                        element * (int64_t)data_type_bytes(field->storage),
+                    field->storage, value);
+    snprintf(message, DATA_MESSAGE_BYTES, "%.250s: field '%.60s', row %lld: %s %s %s", field->path,
+             field->name, (long long)row, value,
+             result == CONVERT_FRACTION ? "is not whole; the input is" : "does not fit",
+             data_type_name((DataType)dtype));
     return DLC_ERROR_MISMATCH;
 }
 
@@ -351,7 +372,7 @@ dlc_status dataset_gather_rows(const DataField *field, const int64_t *rows, int6
             data_convert(field->data + rows[i] * field->row_stride, field->storage, to, dtype,
                          field->row_elements, scale, &bad);
         if (result != CONVERT_OK) {
-            return gather_fail(field, result, rows[i], dtype, message);
+            return gather_fail(field, result, rows[i], bad, dtype, message);
         }
     }
     return DLC_OK;

@@ -10,7 +10,7 @@ typedef struct DataOptions {
     const char *format; /* as of data_format_from_name; NULL: by name and content */
     int64_t window;     /* > 0: a file with one array of rank 1 (text, tokens) is cut in windows */
     int64_t stride;     /* between the starts of windows; 0: window */
-    const char *dtype;  /* elements of a raw file: "u8" (NULL), "u16", "i32", "u32" */
+    const char *dtype;  /* elements of a raw file: "u8" (NULL), "u16", "u32", "i32", … */
     const char *name;   /* of the field of a file that has one unnamed array; NULL: the stem */
 } DataOptions;
 
@@ -52,6 +52,9 @@ dlc_status dataset_add(Dataset *dataset, const char *name, PlanDType dtype, int3
 
 int64_t dataset_rows(const Dataset *dataset);
 const DataField *dataset_field(const Dataset *dataset, const char *name); /* or NULL */
+/* Whether a file has an array of the name that is no field because it cannot be read (a column of
+ * texts): then `message` says where and why. */
+bool dataset_unreadable(const Dataset *dataset, const char *name, char *message);
 
 /* Names, types, shapes and contents as one number, the same wherever the files lie. Of more than 64
  * MiB as many rows as fill that, evenly spread. */

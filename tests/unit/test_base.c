@@ -2,6 +2,7 @@
  * JSON, files, diagnostics. */
 #include "ir/base/checked.h"
 #include "ir/base/context.h"
+#include "ir/base/cores.h"
 #include "ir/base/file.h"
 #include "ir/base/json.h"
 #include "ir/base/number.h"
@@ -543,8 +544,54 @@ static void test_diag(void **state) {
     context_finish(&context);
 }
 
+/* -- Quotas of processor time, as the system's files tell them */
+
+static void put_file(const char *root, const char *path, const char *text) {
+    char full[512], command[640];
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    snprintf(command, sizeof(command), "mkdir -p \"$(dirname '%s')\"", full);
+    assert_int_equal(system(command), 0);
+    FILE *file = fopen(full, "w");
+    assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static void test_cores(void **state) {
+    (void)state;
+    char root[] = "/tmp/dlc-cores-XXXXXX";
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(cores_quota(root), 0);
+    put_file(root, "/proc/self/cgroup", "0::/user/job\n");
+    put_file(root, "/sys/fs/cgroup/user/job/cpu.max", "max 100000\n");
+    assert_int_equal(cores_quota(root), 0);
+    put_file(root, "/sys/fs/cgroup/user/cpu.max", "350000 100000\n");
+    assert_int_equal(cores_quota(root), 4);
+    put_file(root, "/sys/fs/cgroup/user/job/cpu.max", "150000 100000\n");
+    assert_int_equal(cores_quota(root), 2);
+    put_file(root, "/sys/fs/cgroup/cpu.max", "100000 100000\n");
+    assert_int_equal(cores_quota(root), 1);
+    put_file(root, "/proc/self/cgroup", "4:memory:/a\n2:cpu,cpuacct:/docker/1\n1:cpuset:/b\n");
+    put_file(root, "/sys/fs/cgroup/cpuset/b/cpu.cfs_quota_us", "1\n");
+    assert_int_equal(cores_quota(root), 0);
+    put_file(root, "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "250000\n");
+    put_file(root, "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(cores_quota(root), 3);
+    put_file(root, "/sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us", "-1\n");
+    put_file(root, "/sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(cores_quota(root), 3);
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", root);
+    assert_int_equal(system(command), 0);
+    assert_true(cores_usable() >= 1);
+    setenv("OMP_NUM_THREADS", "7,2", 1);
+    assert_int_equal(cores_usable(), 7);
+    setenv("OMP_NUM_THREADS", "many", 1);
+    assert_true(cores_usable() >= 1 && cores_usable() != 7);
+    unsetenv("OMP_NUM_THREADS");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cores),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_arena_failures),
         cmocka_unit_test(test_context_failures),
