@@ -457,6 +457,15 @@ dlc_status dlc_tensor_write(dlc_context *context, const char *path, const DLTens
     if (status != DLC_OK) {
         return status;
     }
+    static const char *const others[] = {".npz", ".safetensors", ".csv", ".gz"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        size_t n = strlen(others[i]), length = strlen(path);
+        if (length > n && strcmp(path + length - n, others[i]) == 0) {
+            return context_fail(context, DLC_ERROR_UNSUPPORTED,
+                                "%s: one array is written as NPY: name a file that ends in .npy",
+                                path);
+        }
+    }
     size_t bytes = (size_t)(tensor_elements(tensor) * plan_dtype_bytes(dtype));
     void *copy = memory_new(&context->allocator, bytes, 1);
     if (!copy) {

@@ -5,6 +5,7 @@
 #include "ir/base/pack.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 int64_t layout_round(int64_t bytes) {
@@ -116,9 +117,44 @@ dlc_status dim_check(dlc_context *context, const PlanFile *file, int32_t number,
     return DLC_OK;
 }
 
-static dlc_status bad_size(dlc_context *context, const Layout *layout, const char *what) {
-    return context_fail(context, DLC_ERROR_MISMATCH, "%s: %s cannot be computed for these dims",
-                        plan_text(layout->file, layout->entry->name), what);
+/* ", where B = 2, T = 5": the dims that the programs read, "" without any. */
+static void dims_text(const Layout *layout, const PlanProgram *programs, int n, char *out,
+                      size_t n_out) {
+    const PlanFile *file = layout->file;
+    size_t at = 0;
+    out[0] = '\0';
+    for (int32_t d = 0; d < file->n_dims && at < n_out; d++) {
+        bool read = false;
+        for (int p = 0; p < n; p++) {
+            for (int32_t k = 0; k < programs[p].count; k++) {
+                const ProgramInstr *instr = &file->programs[programs[p].first + k];
+                read = read || (instr->code == PROGRAM_VAR && instr->immediate == d);
+            }
+        }
+        if (read) {
+            int used = snprintf(out + at, n_out - at, "%s%s = %" PRId64, at ? ", " : ", where ",
+                                plan_text(file, file->dims[d].name), layout->vars[d]);
+            at += used > 0 ? (size_t)used : 0;
+        }
+    }
+}
+
+/* A size of `entry`, or of its command `command` if that is not NULL, that is negative, or leaves
+ * 64 bits: `what` it is of, the place in the program and the dims that it is computed from. */
+static dlc_status bad_size(dlc_context *context, const Layout *layout, const PlanCommand *command,
+                           const char *what, PlanProgram program) {
+    const char *place = command ? plan_text(layout->file, command->place) : "";
+    char dims[512];
+    int64_t value;
+    dims_text(layout, &program, 1, dims, sizeof(dims));
+    if (plan_eval(layout->file, program, layout->vars, &value)) {
+        return context_fail(context, DLC_ERROR_MISMATCH, "%s%s%s: %s would be %" PRId64 "%s", place,
+                            *place ? ": in " : "", plan_text(layout->file, layout->entry->name),
+                            what, value, dims);
+    }
+    return context_fail(context, DLC_ERROR_MISMATCH, "%s%s%s: %s is beyond 64 bits%s", place,
+                        *place ? ": in " : "", plan_text(layout->file, layout->entry->name), what,
+                        dims);
 }
 
 static dlc_status buffers_lay_out(dlc_context *context, Layout *layout) {
@@ -136,7 +172,7 @@ static dlc_status buffers_lay_out(dlc_context *context, Layout *layout) {
         int64_t *bytes = &layout->buffer_bytes[i];
         if (!plan_eval(layout->file, buffers[i].bytes, layout->vars, bytes) || *bytes < 0 ||
             *bytes > INT64_MAX / 4) {
-            status = bad_size(context, layout, "a buffer's size");
+            status = bad_size(context, layout, NULL, "the bytes of a value", buffers[i].bytes);
             goto done;
         }
         if (buffers[i].kind == PLAN_BUFFER_ARENA) {
@@ -170,15 +206,15 @@ done:
     return status;
 }
 
-static dlc_status ref_lay_out(dlc_context *context, Layout *layout, const PlanRef *ref, int32_t at,
-                              int64_t bytes) {
+static dlc_status ref_lay_out(dlc_context *context, Layout *layout, const PlanCommand *command,
+                              const PlanRef *ref, int32_t at, int64_t bytes) {
     layout->ref_moves[at] = plan_program_uses_loops(layout->file, ref->offset);
     int64_t *offset = &layout->ref_offset[at];
     if (layout->ref_moves[at]) {
         return DLC_OK;
     }
     if (!plan_eval(layout->file, ref->offset, layout->vars, offset)) {
-        return bad_size(context, layout, "an offset");
+        return bad_size(context, layout, command, "a place in memory", ref->offset);
     }
     int64_t room = layout->buffer_bytes[ref->buffer] - *offset;
     if (*offset < 0 || room < 0 || bytes > room) {
@@ -212,17 +248,25 @@ static dlc_status size_check(dlc_context *context, const Layout *layout,
     const PlanSite *site = &layout->tables->sites[command->site];
     const char *place = plan_text(layout->file, site->place);
     const char *text = plan_text(layout->file, site->text);
+    const char *colon = *place ? ": " : "";
+    const PlanProgram both[2] = {command->extent, command->other};
+    char dims[512];
     int64_t left, right;
+    dims_text(layout, both, 2, dims, sizeof(dims));
+    size_t length = strlen(place);
+    if (strncmp(text, place, length) == 0 && text[length] == ':') {
+        place = colon = ""; /* the text says it itself */
+    }
     if (!plan_eval(layout->file, command->extent, layout->vars, &left) ||
         !plan_eval(layout->file, command->other, layout->vars, &right)) {
-        return context_fail(context, DLC_ERROR_FAULT, "%s: %s (a size leaves 64 bits)", place,
-                            text);
+        return context_fail(context, DLC_ERROR_FAULT, "%s%s%s (a size leaves 64 bits)%s", place,
+                            colon, text, dims);
     }
     if (left == right) {
         return DLC_OK;
     }
-    return context_fail(context, DLC_ERROR_FAULT, "%s: %s (%" PRId64 " and %" PRId64 ")", place,
-                        text, left, right);
+    return context_fail(context, DLC_ERROR_FAULT, "%s%s%s (%" PRId64 " and %" PRId64 ")%s", place,
+                        colon, text, left, right, dims);
 }
 
 /* What the program demands of its sizes, before anything is computed of them. */
@@ -246,13 +290,13 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
     }
     if (!plan_eval(layout->file, command->extent, layout->vars, &layout->extent[i]) ||
         layout->extent[i] < 0) {
-        return bad_size(context, layout, "a command's extent");
+        return bad_size(context, layout, command, "how much there is to do", command->extent);
     }
     layout->first_size[i] = *n_sizes;
     for (int32_t s = 0; s < command->n_sizes; s++) {
-        if (!plan_eval(layout->file, layout->file->sizes[command->first_size + s], layout->vars,
-                       &layout->sizes[(*n_sizes)++])) {
-            return bad_size(context, layout, "a kernel's size");
+        PlanProgram size = layout->file->sizes[command->first_size + s];
+        if (!plan_eval(layout->file, size, layout->vars, &layout->sizes[(*n_sizes)++])) {
+            return bad_size(context, layout, command, "a size", size);
         }
     }
     layout->first_ref[i] = *n_refs;
@@ -261,12 +305,12 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
         int64_t shown[PLAN_MAX_RANK];
         if (command->kind == PLAN_SHOW) {
             if (!plan_shape(layout->file, command->type, layout->vars, shown, &bytes)) {
-                return bad_size(context, layout, "a shown value's shape");
+                return bad_size(context, layout, command, "a shown value's bytes", command->extent);
             }
             layout->extent[i] = bytes;
         }
-        dlc_status status =
-            ref_lay_out(context, layout, &tables->refs[command->first_ref + r], (*n_refs)++, bytes);
+        dlc_status status = ref_lay_out(context, layout, command,
+                                        &tables->refs[command->first_ref + r], (*n_refs)++, bytes);
         if (status != DLC_OK) {
             return status;
         }
@@ -372,7 +416,7 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
             !plan_shape(file, result->type, layout->vars, dims_out, &bytes) ||
             *offset > layout->buffer_bytes[result->ref.buffer] ||
             bytes > layout->buffer_bytes[result->ref.buffer] - *offset) {
-            status = bad_size(context, layout, "a result's place");
+            status = bad_size(context, layout, NULL, "a result's place", result->ref.offset);
         }
     }
     if (status == DLC_OK) {

@@ -105,10 +105,30 @@ static bool scalar_known(const dlc_session *session, const char *name) {
     return false;
 }
 
+/* "step, …, lr, set.beta1". */
+static void scalars_text(const dlc_session *session, char *out, size_t n_out) {
+    size_t at = (size_t)snprintf(out, n_out, "step, steps, epoch, steps_per_epoch, seed, lr");
+    for (int64_t i = 0; i < session->tables->n_args && at < n_out; i++) {
+        const PlanArg *arg = &session->tables->args[i];
+        const char *name = plan_text(session->file, arg->name);
+        bool known = arg->role != PLAN_ARG_SCALAR || strncmp(name, "set.", 4) != 0;
+        for (int64_t k = 0; k < i && !known; k++) {
+            const PlanArg *before = &session->tables->args[k];
+            known = before->role == PLAN_ARG_SCALAR &&
+                    strcmp(plan_text(session->file, before->name), name) == 0;
+        }
+        int n = known ? 0 : snprintf(out + at, n_out - at, ", %s", name);
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
 static dlc_status scalar_for(dlc_session *session, const char *name, Scalar **out) {
     if (!name || !scalar_known(session, name)) {
+        char have[512];
+        scalars_text(session, have, sizeof(have));
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
-                            "the plan has no run-time setting '%s'", name ? name : "");
+                            "the plan has no run-time setting '%s'; it has %s", name ? name : "",
+                            have);
     }
     *out = session_scalar(session, name, true);
     return *out ? DLC_OK
@@ -271,6 +291,15 @@ static dlc_status entry_dims(dlc_session *session, EntryState *entry, bool defau
         dims_default(file, dims);
     }
     return DLC_OK;
+}
+
+dlc_status session_bind_inputs(dlc_session *session) {
+    int64_t dims[PLAN_MAX_DIMS];
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
+        status = entry_dims(session, &session->entries[i], false, dims);
+    }
+    return status;
 }
 
 /* A dim that the entry's arguments need and nobody bound. */

@@ -164,6 +164,8 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
 
 /* session_memory.c. Sets the error from the device's own. */
 dlc_status session_device_fail(dlc_session *session, dlc_status status);
+/* Binds the dims in weights that inputs set so far say. */
+dlc_status session_bind_inputs(dlc_session *session);
 /* Gives the variables of the entry (NULL: all) their memory, zeroed; the dims in their shapes must
  * be bound. */
 dlc_status session_allocate(dlc_session *session, const EntryState *entry);

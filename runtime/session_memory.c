@@ -141,6 +141,7 @@ static dlc_status variable_allocate(dlc_session *session, Variable *variable) {
 dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     dlc_status status = DLC_OK;
     if (!entry) {
+        status = session_bind_inputs(session);
         for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
             status = variable_allocate(session, &session->variables[i]);
         }
@@ -179,7 +180,7 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number
     }
     int64_t bytes = plan_dtype_bytes(arg->type.dtype);
     for (int32_t a = 0; a < rank; a++) {
-        if (!checked_mul(bytes, dims[a], &bytes)) {
+        if (!checked_mul(bytes, dims[a], &bytes) || bytes > INT64_MAX / 4) {
             return context_fail(session->context, DLC_ERROR_LIMIT, "%s is too large", what);
         }
     }

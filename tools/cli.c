@@ -235,8 +235,24 @@ const char *cli_bytes(double value, char *text) {
     return text;
 }
 
+bool cli_steers(int descriptor) {
+    const char *term = getenv("TERM");
+    return isatty(descriptor) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+bool cli_colors(int descriptor) {
+    const char *unwanted = getenv("NO_COLOR");
+    return cli_steers(descriptor) && (!unwanted || !*unwanted);
+}
+
+double cli_unsigned_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
 const char *cli_duration(double seconds, char *text) {
-    if (seconds < 1e-3) {
+    if (seconds == 0) {
+        snprintf(text, 32, "0 s");
+    } else if (seconds < 1e-3) {
         snprintf(text, 32, "%.1f us", seconds * 1e6);
     } else if (seconds < 1) {
         snprintf(text, 32, "%.2f ms", seconds * 1e3);

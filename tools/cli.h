@@ -63,6 +63,12 @@ typedef struct CliBindings {
 bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *out);
 /* Prints "program: what: the context's last error" and returns 1. */
 int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status);
+/* Whether the file descriptor is a terminal that takes escape sequences (TERM is set, and not
+ * "dumb"), and whether its user wants colours on it (NO_COLOR is empty; see no-color.org). */
+bool cli_steers(int descriptor);
+bool cli_colors(int descriptor);
+/* nan without its sign, which printf would show. */
+double cli_unsigned_nan(double value);
 /* 1234567 as "1.23 M" and the like, into `text` of at least 32 bytes; returns text. */
 const char *cli_amount(double value, const char *unit, char *text);
 const char *cli_bytes(double value, char *text);      /* KiB, MiB, GiB */

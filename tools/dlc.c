@@ -47,8 +47,8 @@ static void print_text(void *user, const char *stage, const char *text) {
 }
 
 static void print_diagnostics(const dlc_context *context, bool json) {
-    const char *text =
-        json ? dlc_diagnostics_json(context) : dlc_diagnostics_text(context, isatty(STDERR_FILENO));
+    const char *text = json ? dlc_diagnostics_json(context)
+                            : dlc_diagnostics_text(context, cli_colors(STDERR_FILENO));
     if (text && text[0]) {
         fputs(text, stderr);
     }

@@ -30,7 +30,7 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
             fputs(": ", stdout);
             cli_json_number(metrics[i].value, stdout);
         } else {
-            printf("%s %.6g\n", metrics[i].name, metrics[i].value);
+            printf("%s %.6g\n", metrics[i].name, cli_unsigned_nan(metrics[i].value));
         }
     }
     if (code == 0 && json) {
@@ -117,9 +117,9 @@ static void print_tensor(const char *name, const DLTensor *tensor) {
     int bits = tensor->dtype.bits;
     for (int64_t i = 0; i < n && i < SHOWN; i++) {
         if (tensor->dtype.code == kDLFloat && bits == 32) {
-            printf(" %.6g", (double)((const float *)(const void *)data)[i]);
+            printf(" %.6g", cli_unsigned_nan((double)((const float *)(const void *)data)[i]));
         } else if (tensor->dtype.code == kDLFloat && bits == 64) {
-            printf(" %.9g", ((const double *)(const void *)data)[i]);
+            printf(" %.9g", cli_unsigned_nan(((const double *)(const void *)data)[i]));
         } else if (tensor->dtype.code == kDLInt && bits == 32) {
             printf(" %d", ((const int32_t *)(const void *)data)[i]);
         } else if (tensor->dtype.code == kDLInt && bits == 64) {

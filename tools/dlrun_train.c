@@ -45,7 +45,7 @@ typedef struct Progress {
     FILE *log;
     bool log_failed;
     Curve curve;
-    bool terminal, quiet, line_open;
+    bool terminal, quiet, line_open, evaluates;
     double smooth_loss, smooth_seconds, since_print;
     int64_t rows_done;
     double seconds_done;
@@ -105,7 +105,8 @@ static int on_step(void *user, const dlc_step_info *info) {
         log_line_end(progress);
     }
     double interval = progress->terminal ? 0.1 : 5;
-    if (!progress->quiet && (progress->since_print > interval || info->step == info->steps)) {
+    bool last = info->step == info->steps;
+    if (!progress->quiet && (last ? !progress->evaluates : progress->since_print > interval)) {
         print_step_line(progress, info);
     }
     return 0;
@@ -117,7 +118,8 @@ static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metr
     progress->eval_text[0] = '\0';
     for (size_t i = 0; i < count && used < sizeof progress->eval_text; i++) {
         int written = snprintf(progress->eval_text + used, sizeof progress->eval_text - used,
-                               "%seval %s %.4f", i ? "  " : "", metrics[i].name, metrics[i].value);
+                               "%seval %s %.4f", i ? "  " : "", metrics[i].name,
+                               cli_unsigned_nan(metrics[i].value));
         used += written > 0 ? (size_t)written : 0;
         if (metrics[i].role == DLC_ROLE_LOSS) {
             curve_add(&progress->curve, CURVE_EVAL, (double)info->step, metrics[i].value);
@@ -365,6 +367,7 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     if (code == 0 && options->batch_auto) {
         code = fit_batch(command, &chosen, opened, data);
     }
+    progress->evaluates = eval_data != NULL; /* which prints the last step's line */
     if (code == 0) {
         code = train_opened(command, &chosen, opened, data, eval_data, progress);
     }
@@ -396,7 +399,7 @@ static int write_curve(const CliCommand *command, dlc_context *context, const Cu
 }
 
 static int train_plan(const CliCommand *command, const TrainOptions *options) {
-    Progress progress = {.terminal = isatty(STDOUT_FILENO), .quiet = options->quiet};
+    Progress progress = {.terminal = cli_steers(STDOUT_FILENO), .quiet = options->quiet};
     if ((options->resume || options->overwrite) && !options->checkpoint) {
         return cli_wrong(command, "%s needs --checkpoint DIR",
                          options->resume ? "--resume" : "--overwrite");

@@ -674,8 +674,29 @@ static void test_bench(void **state) {
     dlc_session_destroy(session);
 }
 
+/* Inputs say the dims of weights, also before the first run. */
+static void test_inputs_bind_weights(void **state) {
+    Fixture *f = *state;
+    dlc_plan *plan = compile(f->context, "dim B\ndim I\n"
+                                         "model m(x: f32[B, I]) { output x |> linear(2) as a }\n");
+    dlc_session *session = open_session(f, plan, 1, 0);
+    assert_int_equal(dlc_init_weights(session), DLC_ERROR_MISMATCH);
+    float x[6] = {1, 2, 3, 4, 5, 6};
+    int64_t shape[2] = {2, 3};
+    DLTensor value = tensor(x, 2, shape, kDLFloat, 32);
+    OK(f, dlc_set_input(session, NULL, "x", &value));
+    OK(f, dlc_init_weights(session));
+    const DLTensor *weight = NULL;
+    OK(f, dlc_view_variable(session, "a.weight", &weight));
+    assert_int_equal(weight->shape[1], 3);
+    OK(f, dlc_run(session, NULL));
+    dlc_session_destroy(session);
+    dlc_plan_destroy(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inputs_bind_weights),
         cmocka_unit_test(test_diagnostics),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_emit_and_retarget),

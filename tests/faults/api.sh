@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# What a run says and does at its border: sizes that do not fit, names that are none, threads that are not there.
+. "$(dirname "$0")/lib.sh"
+
+# -- Sizes at run time: place, sizes and dims, each once
+expect 0 "$dlc" "$faults/size_fault.dl" -o size.plan --quiet
+npy x.npy f4 2 1 2
+refuses "size_fault.dl:3:42: a slice starts below 0" "$dlrun" infer size.plan --input x=x.npy --input y=x.npy
+says err.txt "(-98 and 0), where B = 2"
+checks=$((checks + 1))
+[ "$(grep -o size_fault.dl err.txt | wc -l)" = 1 ] || bad "the place is said more than once: $(cat err.txt)"
+
+# -- Names that are none
+cat > small.dl <<'EOF'
+dim B
+model m(x: f32[B, 2]) {
+    y = x |> linear(2) as a
+    output y
+    loss mean(square(y))
+}
+train m {
+    optimizer sgd(lr=0.1)
+    batch 2
+    steps 3
+}
+EOF
+expect 0 "$dlc" small.dl -o small.plan --quiet
+npy rows.npy f4 4x2 1 2 3
+expect 1 "$dlrun" train small.plan --data train=x=rows.npy --set banana=1 --quiet
+says err.txt "banana" "it has step, steps"
+expect 0 "$dlrun" train small.plan --data train=x=rows.npy --save w.safetensors
+checks=$((checks + 1))
+[ "$(grep -c '^step 3/3' out.txt)" = 1 ] || bad "the last step's line: $(cat out.txt)"
+says out.txt "0 s left"
+expect 0 "$dlrun" train small.plan --data train=x=rows.npy,eval=x=rows.npy
+checks=$((checks + 1))
+[ "$(grep -c '^step 3/3' out.txt)" = 1 ] || bad "the last step's line with an evaluation: $(cat out.txt)"
+npy two.npy f4 2x2 1 2
+expect 1 "$dlrun" infer small.plan --weights w.safetensors --input x=two.npy --output y=y.npz
+says err.txt "y.npz" "ends in .npy"
+absent y.npz
+
+# -- Threads: as many as the process may use, as many as there are, and the same bits
+infer() { # infer OUTPUT COMMAND…: runs it with the small plan
+    local output=$1
+    shift
+    expect 0 "$@" "$dlrun" infer small.plan --device cpu --weights w.safetensors --input x=two.npy --output "y=$output"
+}
+infer one.npy taskset -c "$(taskset -cp $$ | sed 's/.*: *\([0-9]*\).*/\1/')" env -u OMP_NUM_THREADS
+says err.txt "cpu (1 thread)"
+infer five.npy env OMP_NUM_THREADS=5
+says err.txt "cpu (5 threads)"
+same one.npy five.npy
+expect 0 env OMP_NUM_THREADS=5 "$dlrun" infer small.plan --device cpu --threads 2 --weights w.safetensors --input x=two.npy
+says err.txt "cpu (2 threads)"
+few() {
+    (ulimit -s 65536; ulimit -v 2000000; "$@")
+}
+checks=$((checks + 1))
+few timeout 120 "$dlrun" infer small.plan --device cpu --threads 1000 --weights w.safetensors --input x=two.npy --output y=few.npy > out.txt 2> err.txt ||
+    bad "1000 threads where there is no room for them: $(cat err.txt)"
+says err.txt "the system gave no more of 1000"
+same one.npy few.npy
+
+# -- Colours are for terminals, and for those who want them
+printf 'dim B\nmodel m(x: f32[B]) { output z }\n' > wrong.dl
+coloured() { # coloured ENVIRONMENT…: whether the diagnostics on a terminal have colours
+    python3 - "$@" "$dlc" check wrong.dl <<'EOF'
+import os, pty, sys
+out = b""
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp("env", ["env"] + sys.argv[1:])
+try:
+    while True:
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            break
+        out += chunk
+except OSError:
+    pass
+os.waitpid(pid, 0)
+sys.exit(0 if b"\033[" in out else 1 if b"E0" in out else 2)
+EOF
+}
+ends() { # ends STATUS ENVIRONMENT…
+    checks=$((checks + 1))
+    local wanted=$1 got
+    shift
+    coloured "$@"
+    got=$?
+    [ "$got" = "$wanted" ] || bad "colours with $*: $got instead of $wanted"
+}
+ends 0 TERM=xterm NO_COLOR=
+ends 1 TERM=xterm NO_COLOR=1
+ends 1 TERM=dumb NO_COLOR=
+ends 1 -u TERM NO_COLOR=
+finish
