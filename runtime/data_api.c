@@ -433,6 +433,12 @@ dlc_status dlc_tensor_read(dlc_context *context, const char *path, DLManagedTens
         goto done;
     }
     int64_t bad = 0;
+    status = data_arrays_need(&arrays, array, file, message);
+    if (status != DLC_OK) {
+        tensor->deleter(tensor);
+        context_fail(context, status, "%s", message);
+        goto done;
+    }
     if (data_convert(array->data, array->type, tensor->dl_tensor.data, dtype, array->n_elements, 0,
                      &bad) != CONVERT_OK) {
         tensor->deleter(tensor);

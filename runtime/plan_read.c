@@ -1,4 +1,4 @@
-/* Maps a plan and finds its sections: magic, version, table, places, checksums. Nothing beyond the
+/* Reads a plan and finds its sections: magic, version, table, places, checksums. Nothing beyond the
  * checked bytes is ever read, whatever the header says. */
 #include "runtime/plan_read.h"
 
@@ -224,24 +224,25 @@ dlc_status plan_file_open(dlc_context *context, const char *name, const void *by
     if (!out->name) {
         return context_out_of_memory(context);
     }
-    if (bytes) {
-        out->owned = memory_new_aligned(&context->allocator, n_bytes);
-        if (!out->owned) {
-            status = context_out_of_memory(context);
-            goto fail;
-        }
-        memcpy(out->owned, bytes, n_bytes);
-        out->bytes = out->owned;
-        out->n_bytes = n_bytes;
-    } else {
+    FileView view = {.data = bytes, .size = n_bytes};
+    if (!bytes) {
         char message[FILE_MESSAGE_BYTES] = "";
-        status = file_view_open(name, &out->view, message);
+        status = file_view_open(name, &view, message);
         if (status != DLC_OK) {
             context_fail(context, status, "%s", message);
             goto fail;
         }
-        out->bytes = out->view.data;
-        out->n_bytes = out->view.size;
+    }
+    out->owned = memory_new_aligned(&context->allocator, view.size);
+    if (out->owned) {
+        memcpy(out->owned, view.data, view.size);
+    }
+    out->bytes = out->owned;
+    out->n_bytes = view.size;
+    file_view_close(&view);
+    if (!out->owned) {
+        status = context_out_of_memory(context);
+        goto fail;
     }
     status = header_read(context, out);
     if (status == DLC_OK) {
@@ -272,7 +273,6 @@ void plan_file_close(dlc_context *context, PlanFile *file) {
     memory_free(&context->allocator, file->targets);
     memory_free(&context->allocator, file->name);
     memory_free_aligned(&context->allocator, file->owned);
-    file_view_close(&file->view);
     memset(file, 0, sizeof(*file));
 }
 

@@ -1,4 +1,4 @@
-/* Reading a plan: the file is mapped, every offset, range and program in it is validated once, and
+/* Reading a plan: every offset, range and program in it is validated once, and
  * then its tables are used in place. */
 #ifndef DLC_RUNTIME_PLAN_READ_H
 #define DLC_RUNTIME_PLAN_READ_H
@@ -27,8 +27,7 @@ typedef struct PlanTables {
 
 typedef struct PlanFile {
     char *name;     /* for messages */
-    FileView view;  /* when mapped */
-    uint8_t *owned; /* when copied from memory */
+    uint8_t *owned; /* the file's bytes: nobody else changes them, and constants are aligned */
     const uint8_t *bytes;
     size_t n_bytes;
     const PlanHeader *header;

@@ -225,9 +225,10 @@ typedef enum dlc_plan_flag {
         1 << 0 /* drop the code in the file and compile anew from its portable part */
 } dlc_plan_flag;
 
-/* Reads and validates a plan (memory-mapped). A plan holds code: load only plans that you would run
- * as a program. When none of its images suits this machine it is compiled anew from its portable
- * part and a note is logged. DLC_ERROR_FORMAT names the file and the byte offset. */
+/* Reads and validates a plan (the file may change or go afterwards). A plan holds code: load only
+ * plans that you would run as a program. When none of its images suits this machine it is compiled
+ * anew from its portable part and a note is logged. DLC_ERROR_FORMAT names the file and the byte
+ * offset. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_load(dlc_context *context, const char *path,
                                               unsigned flags, dlc_plan **out);
 /* The same from memory; the bytes are copied. `name` is for messages (NULL: "memory"). */

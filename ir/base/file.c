@@ -1,4 +1,4 @@
-/* Reading files by mapping them, or in one piece when they cannot be mapped (file.h). */
+/* Reading files, in one piece or block by block (file.h). */
 #include "ir/base/file.h"
 
 #include <errno.h>
@@ -10,17 +10,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-typedef enum FileKind { FILE_EMPTY, FILE_MAPPED, FILE_READ } FileKind;
+typedef enum FileKind { FILE_EMPTY, FILE_READ, FILE_PARTIAL } FileKind;
+
+enum { FILE_BLOCK = 1 << 16 };
 
 static const uint8_t no_bytes[1] = {0};
 
-/* Reads until the end of the file; on failure returns an errno, EFBIG for more than `most` bytes. */
-static int read_all(int fd, size_t most, uint8_t **out_data, size_t *out_size) {
+/* Reads until the end of the file, of about `expected` bytes (0: unknown); on failure returns an
+ * errno, EFBIG for more than `most` bytes. */
+static int read_all(int fd, size_t expected, size_t most, uint8_t **out_data, size_t *out_size) {
     size_t size = 0, capacity = 0;
     uint8_t *data = NULL;
     for (;;) {
         if (size == capacity) {
-            size_t grown = capacity ? capacity * 2 : 65536;
+            size_t grown = capacity ? capacity * 2 : expected ? expected + 1 : 65536;
             uint8_t *more = grown > capacity ? realloc(data, grown) : NULL;
             if (!more) {
                 free(data);
@@ -51,7 +54,23 @@ static int read_all(int fd, size_t most, uint8_t **out_data, size_t *out_size) {
     }
 }
 
-dlc_status file_view_open(const char *path, FileView *out, char *message) {
+/* Address space of the file's size, which takes memory where it is read. */
+static int open_partial(int fd, size_t size, FileView *out) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *present = calloc(size / FILE_BLOCK + 1, 1);
+    if (memory == MAP_FAILED || !present) {
+        if (memory != MAP_FAILED) {
+            munmap(memory, size);
+        }
+        free(present);
+        return ENOMEM;
+    }
+    *out = (FileView){memory, size, memory, FILE_PARTIAL, fd, present};
+    return 0;
+}
+
+dlc_status file_view_open_partly(const char *path, size_t most, FileView *out, char *message) {
     *out = (FileView){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -64,22 +83,21 @@ dlc_status file_view_open(const char *path, FileView *out, char *message) {
         error = errno;
     } else if (S_ISDIR(info.st_mode)) {
         error = EISDIR;
-    } else if (S_ISREG(info.st_mode) && info.st_size > 0) {
-        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (memory != MAP_FAILED) {
-            view = (FileView){memory, (size_t)info.st_size, memory, FILE_MAPPED};
-        }
-    }
-    if (!error && view.kind != FILE_MAPPED) {
+    } else if (S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size > most) {
+        error = open_partial(fd, (size_t)info.st_size, &view);
+    } else {
         uint8_t *data = NULL;
-        error = read_all(fd, SIZE_MAX, &data, &view.size);
+        size_t expected = S_ISREG(info.st_mode) && info.st_size > 0 ? (size_t)info.st_size : 0;
+        error = read_all(fd, expected, SIZE_MAX, &data, &view.size);
         if (!error) {
             view.data = data;
-            view.mapping = data;
+            view.memory = data;
             view.kind = FILE_READ;
         }
     }
-    close(fd);
+    if (view.kind != FILE_PARTIAL) {
+        close(fd);
+    }
     if (error) {
         return file_fail(message, "read", path, error);
     }
@@ -95,7 +113,7 @@ dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char 
     }
     uint8_t *data = NULL;
     size_t size = 0;
-    int error = read_all(fd, most, &data, &size);
+    int error = read_all(fd, 0, most, &data, &size);
     close(fd);
     if (error == EFBIG) {
         snprintf(message, FILE_MESSAGE_BYTES, "cannot read '%s': it is larger than %zu MiB", path,
@@ -105,15 +123,69 @@ dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char 
     if (error) {
         return file_fail(message, "read", path, error);
     }
-    *out = (FileView){.data = data, .size = size, .mapping = data, .kind = FILE_READ};
+    *out = (FileView){.data = data, .size = size, .memory = data, .kind = FILE_READ};
+    return DLC_OK;
+}
+
+dlc_status file_view_open(const char *path, FileView *out, char *message) {
+    return file_view_open_partly(path, SIZE_MAX, out, message);
+}
+
+bool file_view_is_partial(const FileView *view) {
+    return view->kind == FILE_PARTIAL;
+}
+
+dlc_status file_view_read(const FileView *view, const char *path, size_t at, size_t size, void *to,
+                          char *message) {
+    uint8_t *target = to;
+    while (size > 0) {
+        ssize_t n = pread(view->fd, target, size, (off_t)at);
+        if (n < 0 && errno != EINTR) {
+            return file_fail(message, "read", path, errno);
+        }
+        if (n == 0) {
+            snprintf(message, FILE_MESSAGE_BYTES,
+                     "cannot read '%.300s': the file ends at offset %zu, but had %zu bytes when it "
+                     "was opened",
+                     path, at, view->size);
+            return DLC_ERROR_IO;
+        }
+        if (n > 0) {
+            target += n;
+            at += (size_t)n;
+            size -= (size_t)n;
+        }
+    }
+    return DLC_OK;
+}
+
+dlc_status file_view_need(FileView *view, const char *path, size_t at, size_t size, char *message) {
+    if (view->kind != FILE_PARTIAL || at >= view->size || size == 0) {
+        return DLC_OK;
+    }
+    size_t end = size > view->size - at ? view->size : at + size;
+    for (size_t block = at / FILE_BLOCK; block <= (end - 1) / FILE_BLOCK; block++) {
+        size_t start = block * FILE_BLOCK;
+        size_t bytes = view->size - start < FILE_BLOCK ? view->size - start : FILE_BLOCK;
+        if (!view->present[block]) {
+            dlc_status status =
+                file_view_read(view, path, start, bytes, (uint8_t *)view->memory + start, message);
+            if (status != DLC_OK) {
+                return status;
+            }
+            view->present[block] = 1;
+        }
+    }
     return DLC_OK;
 }
 
 void file_view_close(FileView *view) {
-    if (view->kind == FILE_MAPPED) {
-        munmap(view->mapping, view->size);
+    if (view->kind == FILE_PARTIAL) {
+        munmap(view->memory, view->size);
+        free(view->present);
+        close(view->fd);
     } else if (view->kind == FILE_READ) {
-        free(view->mapping);
+        free(view->memory);
     }
     *view = (FileView){0};
 }

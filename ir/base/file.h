@@ -1,5 +1,5 @@
-/* Reading files, whole or memory-mapped, and writing them: every file of ours goes through here.
- * Both sides; explicit status, message text for the caller to pass on. */
+/* Reading files, whole or by parts, and writing them: every file of ours goes through here. Both
+ * sides; explicit status, message text for the caller to pass on. */
 #ifndef DLC_IR_BASE_FILE_H
 #define DLC_IR_BASE_FILE_H
 
@@ -11,19 +11,33 @@
 
 enum { FILE_MESSAGE_BYTES = 512 };
 
+/* Files are never mapped: another process may cut a mapped file, and then its pages kill ours. */
 typedef struct FileView {
     const uint8_t *data;
     size_t size;
-    void *mapping; /* what file_view_close releases */
-    int kind;      /* how it was obtained; private */
+    void *memory;     /* what file_view_close releases */
+    int kind;         /* how it was obtained; private */
+    int fd;           /* partial views only */
+    uint8_t *present; /* partial views: which blocks of `data` were read */
 } FileView;
 
-/* Maps a regular file read-only (reads it when it cannot be mapped, e.g. a pipe). On failure fills
- * `message` (FILE_MESSAGE_BYTES) with "cannot open 'x': No such file or directory". */
+/* Reads a file. On failure fills `message` (FILE_MESSAGE_BYTES) with "cannot open 'x': No such file
+ * or directory". */
 dlc_status file_view_open(const char *path, FileView *out, char *message);
 /* Reads a file of at most `most` bytes into memory, so that it may shrink or change afterwards;
  * also devices and pipes, which need not end: "cannot read 'x': it is larger than 16 MiB". */
 dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char *message);
+/* The same, but of a regular file above `most` bytes nothing is read yet: `data` is zero until
+ * file_view_need asks for it. */
+dlc_status file_view_open_partly(const char *path, size_t most, FileView *out, char *message);
+bool file_view_is_partial(const FileView *view);
+/* Brings bytes [at, at + size) of the file, cut to its size, into `data`. DLC_ERROR_IO when the
+ * file has become shorter; nothing to do for a view that was read whole. */
+dlc_status file_view_need(FileView *view, const char *path, size_t at, size_t size, char *message);
+/* Reads those bytes of a partial view, all of them within the file, to `to`; keeps nothing. Any
+ * number of threads at once. */
+dlc_status file_view_read(const FileView *view, const char *path, size_t at, size_t size, void *to,
+                          char *message);
 void file_view_close(FileView *view); /* accepts a zeroed view */
 
 /* Fills `message` with "cannot WHAT 'path': reason" of an errno; DLC_ERROR_IO, or OUT_OF_MEMORY. */

@@ -170,9 +170,18 @@ dlc_status raw_read(const DataInput *input, DataType type) {
 }
 
 static dlc_status safetensors_read(const DataInput *input) {
-    Safetensors file;
-    dlc_status status = safetensors_parse(&file, input->bytes, input->size, input->path,
-                                          input->arrays->allocator, input->message);
+    Safetensors file = {0};
+    uint64_t n_header = 0;
+    dlc_status status = data_need(input, 0, sizeof(n_header));
+    if (status == DLC_OK && input->size >= sizeof(n_header)) {
+        memcpy(&n_header, input->bytes, sizeof(n_header));
+        status = data_need(input, sizeof(n_header), (size_t)n_header);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = safetensors_parse(&file, input->bytes, input->size, input->path,
+                               input->arrays->allocator, input->message);
     for (int32_t i = 0; status == DLC_OK && i < file.n_entries; i++) {
         const SafetensorsEntry *entry = &file.entries[i];
         DataArray *array = data_add(input->arrays, entry->name, strlen(entry->name));
@@ -217,6 +226,28 @@ bool data_format_from_name(const char *name, DataFormat *out) {
 static bool ends_with(const char *text, size_t length, const char *ending) {
     size_t n = strlen(ending);
     return length >= n && memcmp(text + length - n, ending, n) == 0;
+}
+
+dlc_status data_need(const DataInput *input, size_t at, size_t size) {
+    FileView *view = &input->arrays->view;
+    if (!file_view_is_partial(view) || input->bytes < view->data ||
+        input->bytes >= view->data + view->size) {
+        return DLC_OK;
+    }
+    size_t left = at < input->size ? input->size - at : 0;
+    return file_view_need(view, input->path, (size_t)(input->bytes - view->data) + at,
+                          size < left ? size : left, input->message);
+}
+
+dlc_status data_arrays_need(DataArrays *arrays, const DataArray *array, const char *path,
+                            char *message) {
+    FileView *view = &arrays->view;
+    if (!file_view_is_partial(view) || array->data < view->data ||
+        array->data >= view->data + view->size) {
+        return DLC_OK;
+    }
+    size_t bytes = (size_t)array->n_elements * data_type_bytes(array->type);
+    return file_view_need(view, path, (size_t)(array->data - view->data), bytes, message);
 }
 
 static bool starts_with(const DataInput *input, const char *magic, size_t length) {
@@ -264,16 +295,24 @@ static DataFormat guess_format(const DataInput *input) {
 
 dlc_status data_arrays_read(const DataInput *input, DataFormat format, DataType raw_type) {
     DataInput unpacked = *input;
-    if (starts_with(input, "\x1f\x8b", 2)) {
-        dlc_status status = gzip_unpack(input, &unpacked.bytes, &unpacked.size);
-        if (status != DLC_OK) {
-            return status;
+    dlc_status status = data_need(input, 0, 16); /* what tells formats apart */
+    if (status == DLC_OK && starts_with(input, "\x1f\x8b", 2)) {
+        status = data_need(input, 0, input->size);
+        if (status == DLC_OK) {
+            status = gzip_unpack(input, &unpacked.bytes, &unpacked.size);
         }
     }
     if (format == DATA_FORMAT_AUTO || format == DATA_FORMAT_AUTO_OR_RAW) {
         DataFormat guessed = guess_format(&unpacked);
         bool raw = guessed == DATA_FORMAT_AUTO && format == DATA_FORMAT_AUTO_OR_RAW;
         format = raw ? DATA_FORMAT_RAW : guessed;
+    }
+    if (status == DLC_OK && format != DATA_FORMAT_NPY && format != DATA_FORMAT_SAFETENSORS &&
+        format != DATA_FORMAT_RAW) {
+        status = data_need(&unpacked, 0, unpacked.size); /* these are read from end to end */
+    }
+    if (status != DLC_OK) {
+        return status;
     }
     switch (format) {
     case DATA_FORMAT_NPZ:
@@ -317,7 +356,7 @@ static char *stem_of(const char *path) {
 
 dlc_status data_arrays_open(DataArrays *arrays, const char *path, DataFormat format,
                             DataType raw_type, const char *name, char *message) {
-    dlc_status status = file_view_open(path, &arrays->view, message);
+    dlc_status status = file_view_open_partly(path, DATA_WHOLE_BYTES, &arrays->view, message);
     if (status != DLC_OK) {
         return status;
     }

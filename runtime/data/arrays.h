@@ -1,6 +1,7 @@
 /* Arrays as they stand in a data file: NPY, NPZ, CSV, IDX, safetensors, raw elements. The readers
  * check everything a header says before believing it; every message names the file and the byte
- * offset or line. Data lie in the mapped file where its layout allows, else in owned memory. */
+ * offset or line. Data stay in the file where it is large and its layout allows (data_arrays_need,
+ * DataField.view), else in memory. */
 #ifndef DLC_RUNTIME_DATA_ARRAYS_H
 #define DLC_RUNTIME_DATA_ARRAYS_H
 
@@ -9,6 +10,7 @@
 #include "runtime/data/data_type.h"
 
 enum { DATA_MAX_RANK = 16, DATA_MESSAGE_BYTES = 512 };
+enum { DATA_WHOLE_BYTES = 256 << 20 }; /* larger files are read where they are asked for */
 
 typedef struct DataArray {
     const char *name;
@@ -60,7 +62,10 @@ void data_arrays_init(DataArrays *arrays, const dlc_allocator *allocator);
 void data_arrays_finish(DataArrays *arrays); /* accepts a zeroed one */
 const DataArray *data_arrays_find(const DataArrays *arrays, const char *name);
 
-/* Opens, maps, unpacks (gzip) and reads a file. `name` NULL: the file's name without folder and
+/* Brings the data of an array of a large file into memory. */
+dlc_status data_arrays_need(DataArrays *arrays, const DataArray *array, const char *path,
+                            char *message);
+/* Opens, reads, unpacks (gzip) and reads a file. `name` NULL: the file's name without folder and
  * endings. On failure the arrays are as after data_arrays_init. */
 dlc_status data_arrays_open(DataArrays *arrays, const char *path, DataFormat format,
                             DataType raw_type, const char *name, char *message);
@@ -80,6 +85,8 @@ dlc_status npy_write(const char *path, PlanDType type, int32_t rank, const int64
                      const void *data, const dlc_allocator *allocator, char *message);
 
 /* -- For readers. */
+/* Bytes [at, at + size) of the input are about to be read, and may not be in memory yet. */
+dlc_status data_need(const DataInput *input, size_t at, size_t size);
 /* "path: offset 12: text"; DLC_ERROR_FORMAT. */
 dlc_status data_fail(const DataInput *input, size_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

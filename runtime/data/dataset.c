@@ -84,6 +84,18 @@ static dlc_status add_field(Dataset *dataset, const DataField *field, char *mess
     return DLC_OK;
 }
 
+/* Whose data an array's are, if they were not read with the file. */
+static const FileView *view_of(const Dataset *dataset, const DataArray *array) {
+    for (int32_t i = 0; i < dataset->n_files; i++) {
+        const FileView *view = &dataset->files[i].view;
+        if (file_view_is_partial(view) && array->data >= view->data &&
+            array->data < view->data + view->size) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
 static dlc_status add_array(Dataset *dataset, const DataArray *array, const char *name,
                             const char *path, char *message) {
     if (array->unreadable) {
@@ -103,6 +115,7 @@ static dlc_status add_array(Dataset *dataset, const DataArray *array, const char
                        .n_rows = array->dims[0],
                        .row_elements = 1,
                        .data = array->data,
+                       .view = view_of(dataset, array),
                        .path = path};
     for (int32_t i = 1; i < array->rank; i++) {
         field.dims[i - 1] = array->dims[i];
@@ -146,6 +159,7 @@ static dlc_status add_windows(Dataset *dataset, const DataArray *array, const Da
                        .n_rows = (array->n_elements - 1 - window) / stride + 1,
                        .row_elements = window,
                        .data = array->data,
+                       .view = view_of(dataset, array),
                        .row_stride = row_stride,
                        .path = path};
     dlc_status status = add_field(dataset, &field, message);
@@ -360,20 +374,36 @@ dlc_status dataset_gather_rows(const DataField *field, const int64_t *rows, int6
                                void *target, PlanDType dtype, double scale, char *message) {
     uint8_t *to = target;
     size_t bytes = (size_t)field->row_elements * data_type_bytes((DataType)dtype);
-    for (int64_t i = 0; i < count; i++, to += bytes) {
+    size_t stored = (size_t)field->row_elements * data_type_bytes(field->storage);
+    uint8_t *row = field->view ? malloc(stored + 1) : NULL;
+    if (field->view && !row) {
+        return no_memory(field->path, message);
+    }
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; status == DLC_OK && i < count; i++, to += bytes) {
         if (rows[i] < 0 || rows[i] >= field->n_rows) {
             snprintf(message, DATA_MESSAGE_BYTES,
                      "%.250s: field '%.60s' has %lld rows; row %lld was asked for", field->path,
                      field->name, (long long)field->n_rows, (long long)rows[i]);
-            return DLC_ERROR_INVALID_ARGUMENT;
+            status = DLC_ERROR_INVALID_ARGUMENT;
+            break;
+        }
+        const uint8_t *from = field->data + rows[i] * field->row_stride;
+        if (row) {
+            status = file_view_read(field->view, field->path, (size_t)(from - field->view->data),
+                                    stored, row, message);
+            if (status != DLC_OK) {
+                break;
+            }
+            from = row;
         }
         int64_t bad;
         ConvertResult result =
-            data_convert(field->data + rows[i] * field->row_stride, field->storage, to, dtype,
-                         field->row_elements, scale, &bad);
+            data_convert(from, field->storage, to, dtype, field->row_elements, scale, &bad);
         if (result != CONVERT_OK) {
-            return gather_fail(field, result, rows[i], bad, dtype, message);
+            status = gather_fail(field, result, rows[i], bad, dtype, message);
         }
     }
-    return DLC_OK;
+    free(row);
+    return status;
 }

@@ -1,5 +1,5 @@
 /* A dataset: named fields with the same number of rows, from files or memory. A field's rows are
- * lent by pointer arithmetic into the mapped file where possible; gathering copies them and
+ * found by pointer arithmetic, in memory or (large files) in the file; gathering copies them and
  * converts types. */
 #ifndef DLC_RUNTIME_DATA_DATASET_H
 #define DLC_RUNTIME_DATA_DATASET_H
@@ -21,7 +21,8 @@ typedef struct DataField {
     int32_t rank;     /* of one row */
     int64_t dims[DATA_MAX_RANK]; /* of one row */
     int64_t n_rows, row_elements;
-    const uint8_t *data;
+    const uint8_t *data;  /* with a view: only a place in it, to be read from the file */
+    const FileView *view; /* of a large file; NULL: the data are in memory */
     int64_t row_stride; /* bytes from one row to the next; windows may overlap */
     const char *path;   /* for messages */
 } DataField;

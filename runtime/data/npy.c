@@ -243,7 +243,14 @@ static dlc_status add_array(const DataInput *input, const NpyHeader *header, siz
     }
     array->data = input->bytes + start;
     bool swap = header->big_endian && data_type_bytes(header->type) > 1;
-    if ((swap || (header->fortran && header->rank > 1)) && bytes > 0) {
+    bool rearranged = swap || (header->fortran && header->rank > 1);
+    if (rearranged || header->type == DATA_BOOL) {
+        dlc_status status = data_need(input, start, bytes);
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
+    if (rearranged && bytes > 0) {
         uint8_t *copy = data_own(input->arrays, bytes);
         if (!copy) {
             return data_no_memory(input);
@@ -261,6 +268,10 @@ static dlc_status add_array(const DataInput *input, const NpyHeader *header, siz
 
 dlc_status npy_read(const DataInput *input) {
     const uint8_t *bytes = input->bytes;
+    dlc_status status = data_need(input, 0, 12);
+    if (status != DLC_OK) {
+        return status;
+    }
     if (input->size < 10 || memcmp(bytes, "\x93NUMPY", 6) != 0) {
         return data_fail(input, 0, "expected an NPY header of at least 10 bytes, found %s",
                          input->size < 10 ? "the end of the file" : "other bytes");
@@ -284,6 +295,10 @@ dlc_status npy_read(const DataInput *input) {
     if (length > input->size - start) {
         return data_fail(input, 8, "NPY header says %zu bytes, the file has %zu left", length,
                          input->size - start);
+    }
+    status = data_need(input, start, length);
+    if (status != DLC_OK) {
+        return status;
     }
     NpyHeader header = {.type = DATA_F32};
     NpyCursor cursor = {.input = input, .at = start, .end = start + length, .status = DLC_OK};

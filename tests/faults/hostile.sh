@@ -33,4 +33,41 @@ refuses "99999 is above B" "$dlrun" infer hostile.plan --no-native --input x=fiv
 expect 0 "$dlrun" infer small.plan --no-native --input x=five.npy
 says out.txt "2 2 2"
 
+# Plans and IR are checked in time that is linear in the file, whatever they say: these took minutes.
+plan grow small.plan grown.plan 100000 100000
+expect 0 timeout 20 "$dlrun" infer grown.plan --input x=five.npy
+says out.txt "2 2 2"
+python3 - > functions.ir <<'PY'
+print('module "m" {\n}')
+for i in range(20000):
+    print(f'func "f{i}" other (%{i * 40}: f32[] = input "x") {{ yield %{i * 40} }} -> (output "y")')
+PY
+expect 0 timeout 20 "$dlc" --from-ir functions.ir --emit=ir
+
+# The compiler's memory grows with the program, not with its kernels; here 1.5 GB once.
+cat > deep.dl <<'DL'
+dim B
+model deep(x: f32[B, 64], y: f32[B, 64]) {
+    h = x
+    for i in 0..400 {
+        h = h |> linear(64) as fc[i] |> tanh
+    }
+    loss mse(h, y)
+}
+train deep {
+    optimizer adamw(lr=1e-3)
+    batch 16
+    epochs 1
+}
+DL
+checks=$((checks + 1)) # what sanitizers take is not asked (scripts/sanitize.sh)
+[ -n "${DLC_SANITIZED:-}" ] || python3 - "$dlc" <<'PY' || bad "400 layers take more memory or time than they may"
+import resource, subprocess, sys
+status = subprocess.run([sys.argv[1], 'deep.dl', '-o', 'deep.plan', '--quiet']).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+megabytes, seconds = used.ru_maxrss / 1024, used.ru_utime
+print(f'400 layers: {megabytes:.0f} MB, {seconds:.1f} s')
+sys.exit(status or megabytes > 300 or seconds > 5)
+PY
+
 finish

@@ -350,12 +350,51 @@ static void test_shuffle(void **state) {
     }
 }
 
+/* A file too large to be read whole: rows come from the file, and one that is cut meanwhile is an
+ * error. Sparse, so that it takes neither disk nor memory. */
+static void test_large_file(void **state) {
+    (void)state;
+    char path[] = "/tmp/dlc-test-large-XXXXXX.npy";
+    int fd = mkstemps(path, 4);
+    assert_true(fd >= 0);
+    const int64_t n_rows = 100000, width = 1000; /* 400 MB */
+    char header[128];
+    int n = snprintf(header, sizeof(header), "\x93NUMPY\x01%c%c%c", 0, 118, 0);
+    memset(header + 10, ' ', 118);
+    n = snprintf(header + 10, 110, "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }",
+                 (int)n_rows, (int)width);
+    header[10 + n] = ' ';
+    header[127] = '\n';
+    const float mark[2] = {3.5f, -2.0f};
+    off_t data = 128, row = (off_t)width * 4;
+    assert_int_equal(pwrite(fd, header, 128, 0), 128);
+    assert_int_equal(ftruncate(fd, data + n_rows * row), 0);
+    assert_int_equal(pwrite(fd, mark, 8, data + 70000 * row), 8);
+    Dataset large;
+    open_dataset(&large, path, NULL);
+    assert_int_equal(dataset_rows(&large), n_rows);
+    const DataField *field = &large.fields[0];
+    static float values[2 * 1000];
+    const int64_t rows[] = {1, 70000};
+    assert_int_equal(dataset_gather_rows(field, rows, 2, values, PLAN_F32, 0, message), DLC_OK);
+    assert_true(values[0] == 0 && values[width] == 3.5f && values[width + 1] == -2.0f);
+    assert_int_equal(ftruncate(fd, data + 60000 * row), 0);
+    assert_int_equal(dataset_gather_rows(field, rows, 1, values, PLAN_F32, 0, message), DLC_OK);
+    assert_int_equal(dataset_gather_rows(field, rows + 1, 1, values, PLAN_F32, 0, message),
+                     DLC_ERROR_IO);
+    assert_non_null(strstr(message, "the file ends at offset"));
+    dataset_close(&large);
+    close(fd);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits),        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_several_files), cmocka_unit_test(test_memory_dataset),
         cmocka_unit_test(test_npy_write),     cmocka_unit_test(test_half),
         cmocka_unit_test(test_convert),       cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
