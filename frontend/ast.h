@@ -256,9 +256,10 @@ typedef enum AstStmtKind {
     AST_STMT_SCAN,   /* scan */
     AST_STMT_WHILE,  /* while_ */
     AST_STMT_RETURN, /* value (an AST_TUPLE for several) */
+    AST_STMT_RETURN_OVER, /* named, without a name: `a over b` */
     AST_STMT_YIELD,  /* value (an AST_TUPLE for several) */
     AST_STMT_OUTPUT, /* named: `output e` (name absent), `output name = e` */
-    AST_STMT_METRIC, /* named, with over for `a over b` */
+    AST_STMT_METRIC, /* named, with over for `a over b`; so is a loss */
     AST_STMT_LOSS,   /* named; name absent for `loss e` */
     AST_STMT_CHECK,  /* check */
     AST_STMT_SHOW,   /* value (an AST_TUPLE for several) */
@@ -325,7 +326,7 @@ struct AstStmt {
         struct {
             AstName name;
             AstExpr *value;
-            AstExpr *over; /* metric only; NULL: absent */
+            AstExpr *over; /* of `a over b`; NULL: absent */
         } named;
         struct {
             AstExpr *condition;

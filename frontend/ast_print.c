@@ -262,6 +262,9 @@ static void print_stmt(const AstStmt *stmt, int level, Str *out) {
     case AST_STMT_OUTPUT:
         print_output("output", stmt, out);
         break;
+    case AST_STMT_RETURN_OVER:
+        print_output("return", stmt, out);
+        break;
     case AST_STMT_METRIC:
         print_output("metric", stmt, out);
         break;

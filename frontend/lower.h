@@ -50,12 +50,20 @@ typedef enum ValKind {
     VAL_TENSOR
 } ValKind;
 
+/* A quotient whose parts are remembered: what is summed over the parts of a step, or over an
+ * evaluation, are a and b. */
+typedef struct Quotient {
+    Value *a, *b;
+    Place place; /* of b */
+} Quotient;
+
 typedef struct Val Val;
 struct Val {
     ValKind kind;
     bool weak;           /* TENSOR: takes the element type of what it meets */
     const char *setting; /* FLOAT: the run may give another value, by this name; see val_settled */
     const char *rounded; /* INT: the division that lost a fraction, "1 / 10"; NULL: none */
+    const Quotient *quotient; /* TENSOR: is one, of scalars; NULL: nothing is known */
     Place place;         /* the expression that made it: the "other place" of diagnostics */
     union {
         int64_t i;
@@ -274,7 +282,8 @@ struct Loop {
 typedef struct Named {
     const char *name;
     Val value;
-    Value *over; /* a metric's divisor, or NULL */
+    Value *over; /* the divisor of a metric or loss, or NULL */
+    Value *sum;  /* what a loss divides by it; the value is the quotient */
     Place place;
 } Named;
 
@@ -288,6 +297,7 @@ typedef struct Parts {
     Loop *loop;      /* over the parts; NULL: a pass over the whole batch, which notes its draws */
     const Size **by; /* by dim id: the batch as so many times a part; NULL: the batch is fixed */
     Map draws;       /* site -> Draw */
+    Map shares;      /* loss -> Value: the whole batch's divisor, by the number of parts */
 } Parts;
 
 /* A comparison or difference that pairs all of one operand with all of the other because only one
@@ -567,6 +577,14 @@ const char *join_path(Lower *lw, const char *prefix, const char *rest);
 
 Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place);
 
+/* -- lower_result.c: what models give */
+
+void lower_output(Lower *lw, const AstStmt *stmt);
+void lower_metric(Lower *lw, const AstStmt *stmt);
+void lower_loss(Lower *lw, const AstStmt *stmt);
+/* `return a over b`: the quotient, which remembers both where they are scalars. */
+Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b);
+
 /* -- lower_stmt.c: statements */
 
 void lower_stmts(Lower *lw, const AstStmts *stmts);
@@ -661,6 +679,8 @@ void lower_model_funcs(Lower *lw);
 /* -- lower_train.c, lower_update.c, lower_settings.c: training */
 
 void lower_train_func(Lower *lw);
+/* Whether the train block says `freeze` of a path. */
+bool train_frozen(Lower *lw, const char *path);
 bool glob_match(const char *pattern, const char *text);
 /* The first setting with this word; NULL: not given. */
 const AstSetting *find_setting(const AstDecl *train, const char *word);

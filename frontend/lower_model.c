@@ -381,7 +381,11 @@ static void add_named(Lower *lw, FuncState *fs, ResultVec *vec) {
     }
     for (size_t i = 0; i < fs->losses.count; i++) {
         Named *loss = &fs->losses.items[i];
-        result_add(lw, vec, RESULT_LOSS, loss->name, -1, loss->value.as.tensor);
+        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+                   loss->over ? loss->sum : loss->value.as.tensor);
+        if (loss->over) {
+            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+        }
     }
 }
 

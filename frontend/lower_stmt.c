@@ -114,119 +114,10 @@ static void lower_return(Lower *lw, const AstStmt *stmt) {
                                   : "`return` stands only in the body of a function");
         return;
     }
-    Val value = lower_expr(lw, stmt->as.value);
-    frame->result = value;
+    frame->result = stmt->kind == AST_STMT_RETURN
+                        ? lower_expr(lw, stmt->as.value)
+                        : lower_quotient(lw, stmt->as.named.value, stmt->as.named.over);
     frame->returned = true;
-}
-
-/* -- model results */
-
-static bool in_model(Lower *lw, const AstStmt *stmt, const char *word) {
-    if (lw->frame->is_model && lw->fs->loop == lw->frame->loop) {
-        return true;
-    }
-    LW_REPORT(lw, MISPLACED, stmt->place,
-              arena_format(lw->arena, "`%s` stands only in a model or an entry", word));
-    return false;
-}
-
-static void add_named(Lower *lw, NamedVec *vec, const char *what, Named named) {
-    for (size_t i = 0; i < vec->count; i++) {
-        if (strcmp(vec->items[i].name, named.name) == 0) {
-            Diag *diag = LW_REPORT(lw, RESULT_TWICE, named.place, what, named.name);
-            lower_note(lw, diag, vec->items[i].place, "first given here");
-            lower_help(lw, diag, "give it a name: %s name = …", what);
-            return;
-        }
-    }
-    VEC_PUSH(lw->arena, vec, named);
-}
-
-static const char *given_name(Lower *lw, const AstStmt *stmt, const char *fallback) {
-    if (stmt->as.named.name.text) {
-        return stmt->as.named.name.text;
-    }
-    const AstExpr *value = stmt->as.named.value;
-    if (stmt->kind != AST_STMT_LOSS && value->kind == AST_NAME) {
-        return value->as.name;
-    }
-    return context_intern(lw->context, fallback);
-}
-
-static void lower_output(Lower *lw, const AstStmt *stmt) {
-    if (!in_model(lw, stmt, "output")) {
-        return;
-    }
-    Val value = lower_expr(lw, stmt->as.named.value);
-    Value *tensor = need_tensor(lw, value, "an output", stmt->as.named.value->place);
-    if (tensor) {
-        Named named = {.name = given_name(lw, stmt, "output"),
-                       .value = val_tensor(tensor, false, value.place),
-                       .place = stmt->place};
-        add_named(lw, &lw->fs->outputs, "output", named);
-    }
-}
-
-static Value *scalar_value(Lower *lw, const AstStmt *stmt, const AstExpr *expr) {
-    Val value = lower_expr(lw, expr);
-    Value *tensor = need_tensor(lw, value, "a metric", expr->place);
-    if (tensor == NULL) {
-        return NULL;
-    }
-    if (tensor->type.rank != 0) {
-        Diag *diag = LW_REPORT(lw, METRIC_SCALAR, expr->place, val_describe(lw, value));
-        lower_help(lw, diag, "take its mean: mean(x)");
-        return NULL;
-    }
-    if (!pairs_check(lw, tensor, "metric", given_name(lw, stmt, "metric"), stmt->place)) {
-        return NULL;
-    }
-    lower_at(lw, expr->place);
-    return lower_made(lw, b_cast(&lw->b, tensor, lower_float(lw)), expr->place);
-}
-
-static void lower_metric(Lower *lw, const AstStmt *stmt) {
-    if (!in_model(lw, stmt, "metric") || lw->fs->purpose == PURPOSE_INFER) {
-        return;
-    }
-    Value *value = scalar_value(lw, stmt, stmt->as.named.value);
-    Value *over = stmt->as.named.over ? scalar_value(lw, stmt, stmt->as.named.over) : NULL;
-    if (value && (over || !stmt->as.named.over)) {
-        Named named = {.name = given_name(lw, stmt, "metric"),
-                       .value = val_tensor(value, false, stmt->place),
-                       .over = over,
-                       .place = stmt->place};
-        add_named(lw, &lw->fs->metrics, "metric", named);
-    }
-}
-
-static void lower_loss(Lower *lw, const AstStmt *stmt) {
-    if (!in_model(lw, stmt, "loss") || lw->fs->purpose == PURPOSE_INFER) {
-        return;
-    }
-    const AstExpr *expr = stmt->as.named.value;
-    Val value = lower_expr(lw, expr);
-    Value *tensor = need_tensor(lw, value, "a loss", expr->place);
-    if (tensor == NULL) {
-        return;
-    }
-    if (tensor->type.rank != 0 || !dtype_is_float(tensor->type.dtype)) {
-        Diag *diag = LW_REPORT(lw, LOSS_SCALAR, expr->place, val_describe(lw, value));
-        if (value.place.source && value.place.line != expr->place.line) {
-            lower_note(lw, diag, value.place, "it is computed here");
-        }
-        if (tensor->type.rank != 0) {
-            lower_help(lw, diag, "take its mean: loss mean(…)");
-        }
-        return;
-    }
-    if (!pairs_check(lw, tensor, "loss", given_name(lw, stmt, "loss"), stmt->place)) {
-        return;
-    }
-    Named named = {.name = given_name(lw, stmt, "loss"),
-                   .value = val_tensor(tensor, false, value.place),
-                   .place = stmt->place};
-    add_named(lw, &lw->fs->losses, "loss", named);
 }
 
 /* -- check, show */
@@ -396,6 +287,7 @@ static void lower_stmt(Lower *lw, const AstStmt *stmt) {
         lower_while(lw, stmt);
         return;
     case AST_STMT_RETURN:
+    case AST_STMT_RETURN_OVER:
         lower_return(lw, stmt);
         return;
     case AST_STMT_YIELD:
@@ -428,7 +320,8 @@ void lower_stmts(Lower *lw, const AstStmts *stmts) {
             return;
         }
         if (lw->frame->returned) {
-            if (i > 0 && stmts->items[i - 1]->kind == AST_STMT_RETURN) {
+            AstStmtKind last = i > 0 ? stmts->items[i - 1]->kind : AST_STMT_EXPR;
+            if (last == AST_STMT_RETURN || last == AST_STMT_RETURN_OVER) {
                 Diag *diag = LW_REPORT(lw, RETURN_TWICE, stmts->items[i]->place, "");
                 lower_note(lw, diag, stmts->items[i - 1]->place, "the `return`");
             }

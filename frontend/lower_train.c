@@ -160,8 +160,12 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
                           ResultVec *vec) {
     Lower *lw = t->lw;
     for (size_t i = 0; i < losses->count; i++) {
-        result_add(lw, vec, RESULT_LOSS, losses->items[i].name, -1,
-                   losses->items[i].value.as.tensor);
+        const Named *loss = &losses->items[i];
+        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+                   loss->over ? loss->sum : loss->value.as.tensor);
+        if (loss->over) {
+            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+        }
     }
     for (size_t i = 0; i < metrics->count; i++) {
         const Named *metric = &metrics->items[i];

@@ -61,6 +61,7 @@ static void take_sums(Train *t, const Op *op) {
         Value *mean =
             train_binary(t, OP_mul, op->results[at], train_number(t, part, op->results[at]->type));
         t->fs->losses.items[i].value = val_tensor(mean, false, t->place);
+        t->fs->losses.items[i].over = NULL; /* parts divide by shares of the whole's */
     }
     for (size_t i = 0; i < t->fs->metrics.count; i++, at++) {
         Named *metric = &t->fs->metrics.items[i];
@@ -141,10 +142,54 @@ static void forget_pass(Train *t) {
     }
 }
 
-/* Takes out again the ops after `last`: the pass is not part of the step. */
-static void drop_ops(Block *block, const Op *last) {
-    while (block->last != last) {
-        op_unlink(block->last);
+static void need_operands(const Op *op, bool *needed) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        needed[op->operands[i]->id] = true;
+    }
+    for (int32_t i = 0; i < op->n_blocks; i++) {
+        BLOCK_EACH_OP (op->blocks[i], inner) {
+            need_operands(inner, needed);
+        }
+    }
+}
+
+/* Takes out again the ops after `last`, which are not part of the step, but those that divisors of
+ * losses are made of. */
+static void drop_ops(Train *t, const Op *last) {
+    Func *func = t->fs->func;
+    func_renumber(func);
+    bool *needed = ARENA_ARRAY(t->lw->arena, bool, func->n_values + 1);
+    bool divides = false;
+    for (size_t i = 0; i < t->fs->losses.count; i++) {
+        const Value *over = t->fs->losses.items[i].over;
+        if (over) {
+            needed[over->id] = divides = true;
+        }
+    }
+    for (Op *op = func->body->last, *before; op != last; op = before) {
+        before = op->prev;
+        bool stays = divides && op->code == OP_size_check;
+        for (int32_t i = 0; i < op->n_results; i++) {
+            stays = stays || needed[op->results[i]->id];
+        }
+        if (stays) {
+            need_operands(op, needed);
+        } else {
+            op_unlink(op);
+        }
+    }
+}
+
+/* What each part divides its losses by: its share of the whole batch's divisor, so that their mean
+ * is the quotient of the sums. */
+static void note_shares(Train *t, Parts *parts) {
+    double share = 1.0 / (double)t->accumulate;
+    for (size_t i = 0; i < t->fs->losses.count; i++) {
+        const Named *loss = &t->fs->losses.items[i];
+        if (loss->over) {
+            Value *part = train_number(t, share, loss->over->type);
+            map_set(&parts->shares, loss->name, train_binary(t, OP_mul, loss->over, part));
+        }
     }
 }
 
@@ -154,11 +199,15 @@ static bool whole_pass(Train *t, const Rows *rows) {
     Parts *parts = ARENA_NEW(lw->arena, Parts);
     *parts = (Parts){.count = size_const(lw->context, t->accumulate)};
     map_init(&parts->draws, lw->arena);
+    map_init(&parts->shares, lw->arena);
     t->fs->parts = parts;
     Op *last = t->fs->func->body->last;
     int64_t n_iterations = lw->n_iterations, n_ops = lw->n_ops;
     bool good = train_body(t, t->fs->inputs);
-    drop_ops(t->fs->func->body, last);
+    if (good) {
+        drop_ops(t, last);
+        note_shares(t, parts);
+    }
     forget_pass(t);
     lw->n_iterations = n_iterations;
     lw->n_ops = n_ops;

@@ -409,6 +409,9 @@ stmt
         $$->end = $4.close;
     }
     | RETURN values { $$ = stmt_value(parse, AST_STMT_RETURN, $2, @$); }
+    | RETURN expr OVER expr {
+        $$ = stmt_named(parse, AST_STMT_RETURN_OVER, (AstName){0}, $2, $4, @$);
+    }
     | YIELD values { $$ = stmt_value(parse, AST_STMT_YIELD, $2, @$); }
     | OUTPUT expr { $$ = stmt_named(parse, AST_STMT_OUTPUT, (AstName){0}, $2, NULL, @$); }
     | OUTPUT name '=' expr { $$ = stmt_named(parse, AST_STMT_OUTPUT, $2, $4, NULL, @$); }
@@ -417,7 +420,13 @@ stmt
         $$ = stmt_named(parse, AST_STMT_METRIC, $2, $4, $6, @$);
     }
     | LOSS expr { $$ = stmt_named(parse, AST_STMT_LOSS, (AstName){0}, $2, NULL, @$); }
+    | LOSS expr OVER expr {
+        $$ = stmt_named(parse, AST_STMT_LOSS, (AstName){0}, $2, $4, @$);
+    }
     | LOSS name '=' expr { $$ = stmt_named(parse, AST_STMT_LOSS, $2, $4, NULL, @$); }
+    | LOSS name '=' expr OVER expr {
+        $$ = stmt_named(parse, AST_STMT_LOSS, $2, $4, $6, @$);
+    }
     | CHECK expr {
         $$ = stmt_new(parse, AST_STMT_CHECK, @$);
         $$->as.check.condition = $2;

@@ -7,7 +7,7 @@
 enum {
     N_PURPOSES = PURPOSE_OTHER + 1,
     N_ARG_ROLES = ARG_SCALAR + 1,
-    N_RESULT_ROLES = RESULT_INFO + 1
+    N_RESULT_ROLES = RESULT_LOSS_OVER + 1
 };
 enum { N_PROPERTIES = 4 };
 
@@ -24,7 +24,7 @@ static const char *const ARG_ROLE_WORDS[N_ARG_ROLES] = {
 static const char *const RESULT_ROLE_WORDS[N_RESULT_ROLES] = {
     [RESULT_OUTPUT] = "output", [RESULT_METRIC] = "metric", [RESULT_METRIC_OVER] = "over",
     [RESULT_LOSS] = "loss",     [RESULT_STORE] = "store",   [RESULT_OK] = "ok",
-    [RESULT_INFO] = "info",
+    [RESULT_INFO] = "info",     [RESULT_LOSS_OVER] = "loss_over",
 };
 
 static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed", "short"};

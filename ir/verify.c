@@ -339,9 +339,9 @@ static void verify_store(Verify *v, const Op *yield, int32_t index) {
     }
 }
 
-static bool has_metric(const Func *func, const char *name) {
+static bool has_result(const Func *func, ResultRole role, const char *name) {
     for (int32_t i = 0; i < func->n_results; i++) {
-        if (func->results[i].role == RESULT_METRIC && strcmp(func->results[i].name, name) == 0) {
+        if (func->results[i].role == role && strcmp(func->results[i].name, name) == 0) {
             return true;
         }
     }
@@ -366,8 +366,12 @@ static void verify_result(Verify *v, const Op *yield, int32_t index) {
     if (result->role == RESULT_LOSS && !dtype_is_float(type.dtype)) {
         problem(v, yield, "result %d, a loss, is not of a float type", (int)index);
     }
-    if (result->role == RESULT_METRIC_OVER && !has_metric(v->func, result->name)) {
+    if (result->role == RESULT_METRIC_OVER && !has_result(v->func, RESULT_METRIC, result->name)) {
         problem(v, yield, "result %d divides a metric '%s' that does not exist", (int)index,
+                result->name);
+    }
+    if (result->role == RESULT_LOSS_OVER && !has_result(v->func, RESULT_LOSS, result->name)) {
+        problem(v, yield, "result %d divides a loss '%s' that does not exist", (int)index,
                 result->name);
     }
 }

@@ -172,6 +172,27 @@ static Value *guarded_state(const Cut *cut, const Op *op, const Value *next) {
     return role == ARG_STATE || role == ARG_CACHE ? old : NULL;
 }
 
+/* What the loss is divided by; NULL: it is no quotient. */
+static Value *divisor_of(const Cut *cut, const char *loss) {
+    const Func *func = cut->func;
+    for (int32_t i = 0; i < func->n_results; i++) {
+        if (func->results[i].role == RESULT_LOSS_OVER && func->results[i].name == loss) {
+            return block_yield(func->body)->operands[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_divisor(const Cut *cut, const Value *value) {
+    for (int32_t i = 0; i < cut->func->n_results; i++) {
+        if (cut->func->results[i].role == RESULT_LOSS_OVER &&
+            block_yield(cut->func->body)->operands[i] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the step's results say of the value: loss and plain metrics are means. */
 static bool kind_of_result(const Cut *cut, const Value *value, CrossKind *out) {
     const Func *func = cut->func;
@@ -194,7 +215,7 @@ static bool kind_of_result(const Cut *cut, const Value *value, CrossKind *out) {
             }
             return true;
         case RESULT_LOSS:
-            *out = CROSS_MEAN;
+            *out = divisor_of(cut, func->results[i].name) ? CROSS_SUM : CROSS_MEAN;
             return true;
         default:
             break;
@@ -233,7 +254,7 @@ static bool cross_find(Cut *cut, Op *from) {
                            (value->op || value->type.rank > 0);
             bool is_state = !value->op && value->block == cut->func->body &&
                             cut->func->args[value->index].role != ARG_INPUT;
-            if (is_part && !is_state && !cross_add(cut, op, value)) {
+            if (is_part && !is_state && !is_divisor(cut, value) && !cross_add(cut, op, value)) {
                 return false;
             }
         }
@@ -414,7 +435,21 @@ static void effects_divide(const Cut *cut, Block *body) {
     }
 }
 
-static void body_fill(Cut *cut, Op *scan) {
+/* A part divides its losses by its share of what the whole batch divides by, which stays outside:
+ * the mean over parts is the quotient of the sums. */
+static void shares_use(Cut *cut, Builder *b, Block *body, Value *const *map) {
+    Func *func = cut->func;
+    for (int32_t i = 0; i < func->n_results; i++) {
+        Value *divisor = block_yield(func->body)->operands[i];
+        const Value *part = map[divisor->id];
+        if (func->results[i].role == RESULT_LOSS_OVER && part && part != divisor) {
+            Value *parts = b_size(b, cut->parts, divisor->type.dtype);
+            replace_from(body->first, part, b_div(b, divisor, parts));
+        }
+    }
+}
+
+static void body_fill(Cut *cut, Builder *outside, Op *scan) {
     Func *func = cut->func;
     Block *body = scan->blocks[0];
     Value **map = ARENA_ARRAY(cut->arena, Value *, func->n_values);
@@ -432,6 +467,7 @@ static void body_fill(Cut *cut, Op *scan) {
     while (body->last != last) {
         op_unlink(body->last);
     }
+    shares_use(cut, outside, body, map);
     effects_divide(cut, body);
     block_cut(cut, body, body->args[0], NULL);
     Builder b = builder_at_end(func, body);
@@ -478,7 +514,7 @@ static void loop_build(Cut *cut, Builder *b) {
     }
     Op *scan = b_scan_begin(b, starts, n, cut->cut_inputs.items, (int32_t)cut->cut_inputs.count,
                             cut->parts, false, 0);
-    body_fill(cut, scan);
+    body_fill(cut, b, scan);
     b_op(b, scan);
     for (int32_t i = 0; i < n; i++) {
         Cross *cross = &cut->cross.items[i];

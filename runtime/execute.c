@@ -638,13 +638,32 @@ double session_number(const dlc_session *session, const EntryState *entry, int32
     return element_double(number_at(session, entry, i), result->type.dtype);
 }
 
+bool session_divisor(const dlc_session *session, const EntryState *entry, int32_t i, double *out) {
+    const PlanResult *results = session->tables->results + entry->record->first_result;
+    int32_t role = results[i].role == PLAN_RESULT_METRIC ? PLAN_RESULT_METRIC_OVER
+                   : results[i].role == PLAN_RESULT_LOSS ? PLAN_RESULT_LOSS_OVER
+                                                         : -1;
+    for (int32_t k = 0; role >= 0 && k < entry->record->n_results; k++) {
+        if (results[k].role == role && results[k].name == results[i].name) {
+            *out = session_number(session, entry, k);
+            return true;
+        }
+    }
+    return false;
+}
+
+double session_quotient(const dlc_session *session, const EntryState *entry, int32_t i) {
+    double value = session_number(session, entry, i), divisor;
+    return session_divisor(session, entry, i, &divisor) ? value / divisor : value;
+}
+
 double session_loss(const dlc_session *session, const EntryState *entry) {
     double total = 0;
     bool any = false;
     for (int32_t i = 0; i < entry->record->n_results; i++) {
         const PlanResult *result = &session->tables->results[entry->record->first_result + i];
         if (result->role == PLAN_RESULT_LOSS) {
-            total += session_number(session, entry, i);
+            total += session_quotient(session, entry, i);
             any = true;
         }
     }

@@ -13,7 +13,7 @@
 #define PLAN_MAGIC "DLCPLAN\n"
 
 enum {
-    PLAN_VERSION = 2,
+    PLAN_VERSION = 3,
     PLAN_ALIGNMENT = 64,
     PLAN_MAX_SECTIONS = 4096,
     PLAN_MAX_TARGETS = 64,
@@ -178,7 +178,8 @@ typedef enum PlanResultRole {
     PLAN_RESULT_STORE = 4, /* already carried out by commands; listed for inspection */
     PLAN_RESULT_OK = 5,
     PLAN_RESULT_INFO = 6,
-    PLAN_N_RESULT_ROLES = 7
+    PLAN_RESULT_LOSS_OVER = 7,
+    PLAN_N_RESULT_ROLES = 8
 } PlanResultRole;
 
 typedef struct PlanRef {

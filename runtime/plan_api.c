@@ -265,7 +265,7 @@ static bool arg_is_listed(const PlanArg *arg) {
 
 static bool result_is_listed(const PlanResult *result) {
     return result->role != PLAN_RESULT_STORE && result->role != PLAN_RESULT_OK &&
-           result->role != PLAN_RESULT_METRIC_OVER;
+           result->role != PLAN_RESULT_METRIC_OVER && result->role != PLAN_RESULT_LOSS_OVER;
 }
 
 dlc_status dlc_plan_entry(const dlc_plan *plan, size_t index, dlc_entry_info *out) {

@@ -122,7 +122,7 @@ static void add_entry(const PlanFile *file, const PlanTables *tables, const Plan
     static const char *const roles[PLAN_N_ARG_ROLES] = {"input", "param", "state",
                                                         "cache", "slot",  "scalar"};
     static const char *const result_roles[PLAN_N_RESULT_ROLES] = {
-        "output", "metric", "over", "loss", "store", "ok", "info"};
+        "output", "metric", "over", "loss", "store", "ok", "info", "loss_over"};
     static const char *const kinds[PLAN_N_BUFFER_KINDS] = {"arena", "arg", "constant"};
     str_addf(out, "entry %s\n", plan_text(file, entry->name));
     for (int32_t i = 0; i < entry->n_args; i++) {

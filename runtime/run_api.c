@@ -167,13 +167,7 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
         } else {
             continue;
         }
-        double value = session_number(session, entry, i);
-        for (int32_t k = 0; k < entry->record->n_results; k++) {
-            if (results[k].role == PLAN_RESULT_METRIC_OVER && role == DLC_ROLE_METRIC &&
-                results[k].name == results[i].name) {
-                value /= session_number(session, entry, k);
-            }
-        }
+        double value = session_quotient(session, entry, i);
         if (n < capacity) {
             metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), value, role};
         }

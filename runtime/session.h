@@ -201,6 +201,9 @@ dlc_status session_non_finite(dlc_session *session, EntryState *entry);
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i);
 /* Result `i` of the last run, a number. */
 double session_number(const dlc_session *session, const EntryState *entry, int32_t i);
+/* What result `i`, a metric or loss written `a over b`, is divided by; false: it is not divided. */
+bool session_divisor(const dlc_session *session, const EntryState *entry, int32_t i, double *out);
+double session_quotient(const dlc_session *session, const EntryState *entry, int32_t i);
 /* Sum of the losses of the last run, and INFO `name` (nan: none). */
 double session_loss(const dlc_session *session, const EntryState *entry);
 double session_info(const dlc_session *session, const EntryState *entry, const char *name);

@@ -55,13 +55,7 @@ static void sums_add(const dlc_session *session, const EntryState *entry, int64_
         }
         double value = session_number(session, entry, i);
         double over = 0;
-        bool has_over = false;
-        for (int32_t k = 0; metric && k < entry->record->n_results; k++) {
-            if (results[k].role == PLAN_RESULT_METRIC_OVER && results[k].name == results[i].name) {
-                over = session_number(session, entry, k);
-                has_over = true;
-            }
-        }
+        bool has_over = session_divisor(session, entry, i, &over);
         sums[n].has_over = has_over;
         sums[n].value += has_over ? value : value * (double)count;
         sums[n].over += over;

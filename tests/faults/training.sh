@@ -20,7 +20,8 @@ near() {
 
 # Dropout and other draws are those of the whole batch, whatever the parts: over rows, in every layout of them, in loops
 # over rows and over other axes, and of shapes without rows.
-for program in accumulate accumulate_draws; do
+# Losses that leave rows out or weigh them, and `a over b`, divide sums over the whole step.
+for program in accumulate accumulate_draws accumulate_losses; do
     trained whole "$faults/$program.dl" -D parts=1
     trained parts "$faults/$program.dl" -D parts=4
     trained fixed "$faults/$program.dl" -D parts=4 -D B=64
@@ -31,7 +32,19 @@ for program in accumulate accumulate_draws; do
     near whole fixed 1e-12
 done
 # The same in parts that `dlc --accumulate` makes.
+run="--batch auto:64 --memory 350K" trained fitted plain.dl --accumulate
+near whole fitted 1e-12
+expect 0 "$dlrun" train fitted.plan --data "train=$digits" --steps 1 --batch auto:64 --memory 350K
+says out.txt "batch: 64 = " " x "
+# An evaluation does not depend on its batch either.
+for batch in 64 7; do
+    expect 0 "$dlrun" eval whole.plan --weights whole.safetensors --data "$data/digits_test.npz" --batch $batch
+    cp out.txt "eval$batch.txt"
+done
+same eval64.txt eval7.txt
+grep -v 'accumulate parts' "$faults/accumulate_draws.dl" > plain.dl
 run="--batch auto:64 --memory 540K" trained fitted plain.dl --accumulate
+trained whole plain.dl
 near whole fitted 1e-12
 expect 0 "$dlrun" train fitted.plan --data "train=$digits" --steps 1 --batch auto:64 --memory 540K
 says out.txt "batch: 64 = 4 x 16"
