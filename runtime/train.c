@@ -188,13 +188,16 @@ static dlc_status counters_set(Trainer *t) {
 }
 
 /* What a checkpoint of this run is bound to. */
-static CheckpointRun run_identity(const Trainer *t) {
+static dlc_status run_identify(Trainer *t) {
     const char *program = plan_setting(t->session->file, "program");
-    CheckpointRun run = {
+    char message[DATA_MESSAGE_BYTES] = "";
+    uint64_t hash = 0;
+    dlc_status status = dataset_hash(&t->options->data->data, &hash, message);
+    t->run = (CheckpointRun){
         .seed = session_counter(t->session, "seed"), .steps = t->steps, .batch = t->batch};
-    snprintf(run.program, sizeof(run.program), "%s", program ? program : "");
-    snprintf(run.data, sizeof(run.data), "%016" PRIx64, dataset_hash(&t->options->data->data));
-    return run;
+    snprintf(t->run.program, sizeof(t->run.program), "%s", program ? program : "");
+    snprintf(t->run.data, sizeof(t->run.data), "%016" PRIx64, hash);
+    return status == DLC_OK ? DLC_OK : context_fail(t->context, status, "%s", message);
 }
 
 /* Differences from the run that the checkpoint is of: an error, or by force a warning. */
@@ -254,7 +257,9 @@ static dlc_status folder_begin(Trainer *t, bool *out) {
     *out = false;
     dlc_status status = checkpoint_folder_open(&t->folder, t->context, options->checkpoint);
     if (status == DLC_OK) {
-        t->run = run_identity(t);
+        status = run_identify(t);
+    }
+    if (status == DLC_OK) {
         status = checkpoint_steps(&t->folder, &steps, &count);
     }
     if (status != DLC_OK) {

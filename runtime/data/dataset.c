@@ -327,9 +327,30 @@ dlc_status dataset_open(Dataset *out, const char *path, const DataOptions *optio
     return status;
 }
 
+/* -- Rows */
+
+/* Room for a row that is read each time; NULL, and true, where rows lie in memory. */
+static bool row_room(const DataField *field, uint8_t **out) {
+    size_t bytes = (size_t)field->row_elements * data_type_bytes(field->storage);
+    *out = field->view ? malloc(bytes + 1) : NULL;
+    return !field->view || *out;
+}
+
+/* A row as it is stored: where it lies, or read to `room`. */
+static dlc_status row_bytes(const DataField *field, int64_t row, uint8_t *room, const uint8_t **out,
+                            char *message) {
+    const uint8_t *at = field->data + row * field->row_stride;
+    *out = room ? room : at;
+    size_t bytes = (size_t)field->row_elements * data_type_bytes(field->storage);
+    return room ? file_view_read(field->view, field->path, (size_t)(at - field->view->data), bytes,
+                                 room, message)
+                : DLC_OK;
+}
+
 /* -- Identity */
 
-static uint64_t field_hash(const DataField *field, int64_t most_bytes) {
+static dlc_status field_hash(const DataField *field, int64_t most_bytes, uint64_t *out,
+                             char *message) {
     int64_t shape[4] = {(int64_t)field->storage, field->rank, field->n_rows, field->row_elements};
     uint64_t hash = hash_bytes(field->name, strlen(field->name), 0);
     hash = hash_bytes(shape, sizeof(shape), hash);
@@ -338,31 +359,45 @@ static uint64_t field_hash(const DataField *field, int64_t most_bytes) {
     int64_t most_rows = bytes > 0 ? most_bytes / (int64_t)bytes : field->n_rows;
     int64_t step = field->n_rows / (most_rows > 0 ? most_rows : 1) + 1;
     step = field->n_rows <= most_rows ? 1 : step;
-    for (int64_t row = 0; row < field->n_rows; row += step) {
-        hash = hash_bytes(field->data + row * field->row_stride, bytes, hash);
+    uint8_t *room;
+    if (!row_room(field, &room)) {
+        return no_memory(field->path, message);
     }
-    if (field->n_rows > 0) {
-        hash = hash_bytes(field->data + (field->n_rows - 1) * field->row_stride, bytes, hash);
+    dlc_status status = DLC_OK;
+    bool ends = false;
+    for (int64_t row = 0; status == DLC_OK && !ends && field->n_rows > 0; row += step) {
+        ends = row >= field->n_rows; /* the last row counts once more */
+        const uint8_t *at;
+        status = row_bytes(field, ends ? field->n_rows - 1 : row, room, &at, message);
+        if (status == DLC_OK) {
+            hash = hash_bytes(at, bytes, hash);
+        }
     }
-    return hash;
+    free(room);
+    *out = hash;
+    return status;
 }
 
-uint64_t dataset_hash(const Dataset *dataset) {
+dlc_status dataset_hash(const Dataset *dataset, uint64_t *out, char *message) {
     uint64_t sum = 0; /* fields have no order */
-    for (int32_t i = 0; i < dataset->n_fields; i++) {
-        sum += field_hash(&dataset->fields[i], ((int64_t)64 << 20) / dataset->n_fields);
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; status == DLC_OK && i < dataset->n_fields; i++) {
+        uint64_t hash = 0;
+        status = field_hash(&dataset->fields[i], ((int64_t)64 << 20) / dataset->n_fields, &hash,
+                            message);
+        sum += hash;
     }
-    return sum;
+    *out = sum;
+    return status;
 }
 
-/* -- Rows */
+/* -- Gathering */
 
+/* `at`: the element that does not fit. */
 static dlc_status gather_fail(const DataField *field, ConvertResult result, int64_t row,
-                              int64_t element, PlanDType dtype, char *message) {
+                              const uint8_t *at, PlanDType dtype, char *message) {
     char value[DATA_VALUE_BYTES];
-    data_value_text(field->data + row * field->row_stride +
-                        element * (int64_t)data_type_bytes(field->storage),
-                    field->storage, value);
+    data_value_text(at, field->storage, value);
     snprintf(message, DATA_MESSAGE_BYTES, "%.250s: field '%.60s', row %lld: %s %s %s", field->path,
              field->name, (long long)row, value,
              result == CONVERT_FRACTION ? "is not whole; the input is" : "does not fit",
@@ -374,9 +409,8 @@ dlc_status dataset_gather_rows(const DataField *field, const int64_t *rows, int6
                                void *target, PlanDType dtype, double scale, char *message) {
     uint8_t *to = target;
     size_t bytes = (size_t)field->row_elements * data_type_bytes((DataType)dtype);
-    size_t stored = (size_t)field->row_elements * data_type_bytes(field->storage);
-    uint8_t *row = field->view ? malloc(stored + 1) : NULL;
-    if (field->view && !row) {
+    uint8_t *room;
+    if (!row_room(field, &room)) {
         return no_memory(field->path, message);
     }
     dlc_status status = DLC_OK;
@@ -388,22 +422,19 @@ dlc_status dataset_gather_rows(const DataField *field, const int64_t *rows, int6
             status = DLC_ERROR_INVALID_ARGUMENT;
             break;
         }
-        const uint8_t *from = field->data + rows[i] * field->row_stride;
-        if (row) {
-            status = file_view_read(field->view, field->path, (size_t)(from - field->view->data),
-                                    stored, row, message);
-            if (status != DLC_OK) {
-                break;
-            }
-            from = row;
+        const uint8_t *from;
+        status = row_bytes(field, rows[i], room, &from, message);
+        if (status != DLC_OK) {
+            break;
         }
         int64_t bad;
         ConvertResult result =
             data_convert(from, field->storage, to, dtype, field->row_elements, scale, &bad);
         if (result != CONVERT_OK) {
-            status = gather_fail(field, result, rows[i], bad, dtype, message);
+            const uint8_t *at = from + (size_t)bad * data_type_bytes(field->storage);
+            status = gather_fail(field, result, rows[i], at, dtype, message);
         }
     }
-    free(row);
+    free(room);
     return status;
 }

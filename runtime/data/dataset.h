@@ -58,8 +58,8 @@ const DataField *dataset_field(const Dataset *dataset, const char *name); /* or 
 bool dataset_unreadable(const Dataset *dataset, const char *name, char *message);
 
 /* Names, types, shapes and contents as one number, the same wherever the files lie. Of more than 64
- * MiB as many rows as fill that, evenly spread. */
-uint64_t dataset_hash(const Dataset *dataset);
+ * MiB as many rows as fill that, evenly spread. Reads them; message as for dataset_open. */
+dlc_status dataset_hash(const Dataset *dataset, uint64_t *out, char *message);
 
 /* Copies `count` rows, in the order of `rows`, to `target` as `dtype`. Converts as data_convert
  * does; a value that does not fit, or a row out of range, is an error that names file, field and
