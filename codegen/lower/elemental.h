@@ -24,8 +24,8 @@ void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index
 /* Start value, and combination, of a reduction op (reduce_sum, _prod, _max, _min) in a register
  * type. */
 const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype);
-/* Elements of f32 that are summed in f32 at most, but for what a block of threads shares; their sums are
- * summed in f64. Whether a sum of `count` elements may have more. */
+/* Elements of f32 that are summed in f32 at most, but for what a block of threads shares; their
+ * sums are summed in f64. Whether a sum of `count` elements may have more. */
 enum { SUM_BLOCK = 4096 };
 bool sum_may_be_long(const Op *op, const Size *count);
 const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b);

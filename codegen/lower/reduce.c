@@ -256,7 +256,8 @@ static const KExpr *column_value(KBuild *k, const Columns *c, int32_t i, const K
 /* Rows of the first reduced piece that make about `elements` with the inner pieces. */
 static int64_t rows_of(const SpacePieces *reduced, double elements) {
     for (int32_t i = 1; i < reduced->n_pieces; i++) {
-        elements /= (double)size_nominal(reduced->pieces[i].extent, UNKNOWN_SIZE);
+        double extent = (double)size_nominal(reduced->pieces[i].extent, UNKNOWN_SIZE);
+        elements /= extent > 1 ? extent : 1;
     }
     return elements < 1 ? 1 : (int64_t)elements;
 }
