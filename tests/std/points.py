@@ -337,6 +337,9 @@ row("upsample_nearest2d", "upsample_nearest2d({b -> b 1 1 1}(x))[:, 0, 0, 0]", l
 row("box_area", "box_area(stack(zeros_like(x), zeros_like(x), x, 2.0 * ones_like(x), axis=1))", lambda x: 2 * x)
 row("box_iou", "squeeze(box_iou(stack(zeros_like(x), zeros_like(x), x, ones_like(x), axis=1), [[0.0, 0.0, 1.0, 1.0]]), 1)", lambda x: x if x.v < 1 else 1 / x, [0.5, 2.5, 0.25], more=[0.0], at={0.0: (0, 0, 0)})
 row("causal_mask", "causal_mask({b -> b 1 1}(x))[:, 0, 0]", lambda x: x)
+row("masked_softmax", "masked_softmax(%s)[:, 0]" % BOTH, sigmoid, loose=True, at={inf: LOST})
+row("masked_softmax", "squeeze(masked_softmax({b -> b 1}(x)), 1)", step(lambda v: 1), SMALL, loose=True, at={-inf: (0, 0, 0), inf: LOST}, note="a row with nothing visible is 0")
+row("attention_mask", "attention_mask({b -> b 1 1 1}(x), {b -> b 1}(y == 0))[:, 0, 0, 0]", lambda x: x)
 row("scaled_dot_product_attention", "scaled_dot_product_attention({b -> b 1 1 1}(x), {b two -> b 1 two 1}(stack(ones_like(x), zeros_like(x), axis=1)), {b two -> b 1 two 1}(stack(ones_like(x), zeros_like(x), axis=1)))[:, 0, 0, 0]",
     sigmoid, loose=True, at={inf: LOST, -inf: (None, None, None)})
 row("rotary", "rotary({b c -> b 1 c}(%s))[:, 0, 0]" % BOTH, lambda x: x, at={inf: (None, None, None), -inf: (None, None, None)})
