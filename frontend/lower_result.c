@@ -74,6 +74,11 @@ static const PersistUse *reached_param(Lower *lw, Value *value, bool frozen) {
 
 Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b) {
     Val above = lower_expr(lw, a), below = lower_expr(lw, b);
+    if (above.kind == VAL_TENSOR && val_is_number(below) && lw->fs) {
+        DType dtype = above.as.tensor->type.dtype;
+        dtype = dtype_is_float(dtype) ? dtype : lower_float(lw);
+        below = val_tensor(lower_as(lw, below, dtype, b->place), false, b->place);
+    }
     bool tensors = above.kind == VAL_TENSOR && below.kind == VAL_TENSOR && lw->fs;
     Value *x = tensors ? above.as.tensor : NULL, *y = tensors ? below.as.tensor : NULL;
     if (x && y && dtype_is_float(x->type.dtype) && !dtype_is_float(y->type.dtype)) {
@@ -186,7 +191,7 @@ void lower_loss(Lower *lw, const AstStmt *stmt) {
     }
     const Quotient *quotient = value.kind == VAL_TENSOR ? value.quotient : NULL;
     if (divisor && !quotient) {
-        LW_REPORT(lw, LOSS_SCALAR, divisor->place, "divided by something else than a scalar");
+        LW_REPORT(lw, LOSS_SCALAR, divisor->place, "a quotient by what is no float scalar");
         return;
     }
     bool is_plain = false;

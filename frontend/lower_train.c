@@ -156,6 +156,43 @@ static void keep_states(Train *t, Value **kept, bool restore) {
     }
 }
 
+/* What a rate is a rate of: the loss of a `minimize` line, the first glob of an `optimizer` line. */
+static const char *rate_name(Train *t, const Objective *objective, const OptimizerUse *use) {
+    const AstExprs *globs = &use->setting->for_globs;
+    Val glob = {.kind = VAL_NONE};
+    if (!objective->loss && globs->count > 0) {
+        glob = lower_constant_expr(t->lw, globs->items[0]);
+    }
+    const char *what = objective->loss            ? objective->loss
+                       : glob.kind == VAL_STRING ? glob.as.text
+                                                 : "*";
+    return context_internf(t->lw->context, "lr.%s", what);
+}
+
+/* The first rate is "lr"; where there are several, each goes by a name of its own too. */
+static void rate_results(Train *t, ResultVec *vec) {
+    const OptimizerUse *first = NULL;
+    bool several = false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t o = 0; o < t->n_objectives; o++) {
+            for (int32_t i = 0; i < t->objectives[o].n_optimizers; i++) {
+                const OptimizerUse *use = &t->objectives[o].optimizers[i];
+                if (use->lr && pass == 0) {
+                    several = several || first;
+                    first = first ? first : use;
+                } else if (use->lr && several) {
+                    const char *name = rate_name(t, &t->objectives[o], use);
+                    result_add(t->lw, vec, RESULT_INFO, name, -1, use->lr);
+                }
+            }
+        }
+        if (pass == 0 && first) {
+            result_add(t->lw, vec, RESULT_INFO, context_intern(t->lw->context, "lr"), -1,
+                       first->lr);
+        }
+    }
+}
+
 static void train_results(Train *t, const NamedVec *losses, const NamedVec *metrics,
                           ResultVec *vec) {
     Lower *lw = t->lw;
@@ -179,12 +216,7 @@ static void train_results(Train *t, const NamedVec *losses, const NamedVec *metr
     if (t->scale) {
         result_add(lw, vec, RESULT_INFO, "loss_scale", -1, t->scale->arg);
     }
-    for (int32_t i = 0; i < t->objectives[0].n_optimizers; i++) {
-        if (t->objectives[0].optimizers[i].lr) {
-            result_add(lw, vec, RESULT_INFO, "lr", -1, t->objectives[0].optimizers[i].lr);
-            break;
-        }
-    }
+    rate_results(t, vec);
     result_add(lw, vec, RESULT_INFO, "grad_norm", -1, norm);
 }
 

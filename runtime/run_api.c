@@ -42,6 +42,11 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     }
     int64_t step = session_counter(session, "step") + 1;
     status = dlc_set_counter(session, "step", step);
+    size_t n_metrics = 0;
+    if (status == DLC_OK && out) {
+        status = dlc_metrics(session, "train", session->step_metrics,
+                             (size_t)session->max_numbers, &n_metrics);
+    }
     if (status == DLC_OK && out) {
         int32_t batch = plan_batch_dim(session->file, session->tables);
         dlc_step_info info = {
@@ -53,6 +58,8 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
             .grad_norm = session_info(session, entry, "grad_norm"),
             .seconds = clock_seconds() - start,
             .rows = batch >= 0 ? entry->layout->vars[batch] : 1,
+            .metrics = session->step_metrics,
+            .n_metrics = n_metrics,
         };
         border_result_write(out, &info, sizeof(info));
     }

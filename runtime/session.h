@@ -122,6 +122,7 @@ struct dlc_session {
     bool replaying;               /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
     Trace *trace;                 /* NULL: none */
+    dlc_metric *step_metrics;     /* [max_numbers], lent by dlc_train_step */
     DLTensor lent;                /* what dlc_view_* hands out */
     int64_t lent_dims[PLAN_MAX_RANK];
 };

@@ -75,11 +75,14 @@ static dlc_status blocks_create(dlc_session *session) {
     session->launches = memory_new(allocator, (size_t)session->max_group, sizeof(DeviceLaunch));
     session->scalar_host = memory_new(allocator, n_scalars, 1);
     session->number_host = memory_new(allocator, n_numbers, 1);
+    session->step_metrics =
+        memory_new(allocator, (size_t)session->max_numbers, sizeof(*session->step_metrics));
     if (session->guarded) {
         session->apart = memory_new(allocator, n_buffers, sizeof(uint8_t *));
     }
     if (!session->bases || !session->launch_buffers || !session->launches ||
-        !session->scalar_host || !session->number_host || (session->guarded && !session->apart)) {
+        !session->scalar_host || !session->number_host || !session->step_metrics ||
+        (session->guarded && !session->apart)) {
         return context_out_of_memory(session->context);
     }
     session->scalar_memory = session->ops->alloc(session->device, n_scalars);
@@ -265,6 +268,7 @@ static void session_end(ContextChild *child) {
     void *const parts[] = {session->variables, session->dims,        session->dim_is_shared,
                            session->entries,   session->bases,       session->launch_buffers,
                            session->launches,  session->scalar_host, session->number_host,
+                           session->step_metrics,
                            session->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);

@@ -49,16 +49,43 @@ typedef struct Progress {
     double smooth_loss, smooth_seconds, since_print;
     int64_t rows_done;
     double seconds_done;
-    char eval_text[256];
+    char eval_text[256], step_text[256];
 } Progress;
+
+static size_t count_losses(const dlc_step_info *info) {
+    size_t count = 0;
+    for (size_t i = 0; i < info->n_metrics; i++) {
+        count += info->metrics[i].role == DLC_ROLE_LOSS;
+    }
+    return count;
+}
+
+/* Losses, where there are several, metrics and rates, as far as there is room. */
+static void name_step(Progress *progress, const dlc_step_info *info) {
+    size_t used = 0, n_losses = count_losses(info);
+    progress->step_text[0] = '\0';
+    for (size_t i = 0; i < info->n_metrics && used < sizeof progress->step_text; i++) {
+        const dlc_metric *metric = &info->metrics[i];
+        bool is_rate = metric->role == DLC_ROLE_INFO && strncmp(metric->name, "lr", 2) == 0;
+        if (!is_rate && metric->role != DLC_ROLE_METRIC &&
+            !(metric->role == DLC_ROLE_LOSS && n_losses > 1)) {
+            continue;
+        }
+        int written = snprintf(progress->step_text + used, sizeof progress->step_text - used,
+                               is_rate ? "  %s %.3g" : "  %s %.4f", metric->name,
+                               cli_unsigned_nan(metric->value));
+        used += written > 0 ? (size_t)written : 0;
+    }
+}
 
 static void print_step_line(Progress *progress, const dlc_step_info *info) {
     char rate[32], left[32];
     double rows_per_second =
         progress->smooth_seconds > 0 ? (double)info->rows / progress->smooth_seconds : 0;
     int width = snprintf(left, sizeof left, "%lld", (long long)info->steps);
-    printf("%sstep %*lld/%lld  loss %.4f  %s  %s left%s%s%s", progress->terminal ? "\r" : "", width,
-           (long long)info->step, (long long)info->steps, progress->smooth_loss,
+    name_step(progress, info);
+    printf("%sstep %*lld/%lld  loss %.4f%s  %s  %s left%s%s%s", progress->terminal ? "\r" : "", width,
+           (long long)info->step, (long long)info->steps, progress->smooth_loss, progress->step_text,
            cli_amount(rows_per_second, "rows/s", rate),
            cli_duration((double)(info->steps - info->step) * progress->smooth_seconds, left),
            progress->eval_text[0] ? "  " : "", progress->eval_text,
@@ -86,6 +113,29 @@ static void log_line_end(Progress *progress) {
     }
 }
 
+/* Every loss, metric and rate by its name. One that the line has for something else gets its kind
+ * before it. */
+static void log_named(FILE *log, const dlc_step_info *info) {
+    static const char *const keys[] = {"kind", "step",      "epoch",  "loss",
+                                       "lr",   "grad_norm", "seconds"};
+    for (size_t i = 0; i < info->n_metrics; i++) {
+        const dlc_metric *metric = &info->metrics[i];
+        bool is_loss = metric->role == DLC_ROLE_LOSS, known = false;
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            known = known || strcmp(keys[k], metric->name) == 0;
+        }
+        bool logged = known && (metric->role == DLC_ROLE_INFO ||
+                                (is_loss && count_losses(info) == 1 &&
+                                 strcmp(metric->name, "loss") == 0));
+        if (!logged) {
+            char name[256];
+            snprintf(name, sizeof name, "%s%s", !known ? "" : is_loss ? "loss." : "metric.",
+                     metric->name);
+            log_number(log, name, metric->value);
+        }
+    }
+}
+
 static int on_step(void *user, const dlc_step_info *info) {
     Progress *progress = user;
     double keep = info->step <= 1 || progress->smooth_seconds == 0 ? 0 : 0.95;
@@ -102,6 +152,7 @@ static int on_step(void *user, const dlc_step_info *info) {
         log_number(progress->log, "lr", info->lr);
         log_number(progress->log, "grad_norm", info->grad_norm);
         log_number(progress->log, "seconds", info->seconds);
+        log_named(progress->log, info);
         log_line_end(progress);
     }
     double interval = progress->terminal ? 0.1 : 5;

@@ -504,6 +504,10 @@ typedef struct dlc_step_info {
     double lr, grad_norm; /* nan where the program does not tell them */
     double seconds;       /* of this step, data included when training by dlc_train */
     int64_t rows;         /* of the batch */
+    /* Every loss, metric and rate of the step by name, as dlc_metrics gives them; lent until the
+     * session is destroyed, overwritten by the next step. */
+    const dlc_metric *metrics;
+    size_t n_metrics;
 } dlc_step_info;
 /* Runs the train entry on its inputs and counts the step up. out may be NULL. */
 DLC_API DLC_MUST_USE dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out);

@@ -168,4 +168,32 @@ npy ones.npy f4 2x3 1
 npy zeros.npy f4 2x3 0
 near=1e-5 gives positive.dl "y 1.617343" "same 1.386294" "one 1.386294" -- --input x=zeros.npy --input y=ones.npy
 
+# Every loss, metric and rate by its name, in the log and on the terminal's line.
+cat > named.dl <<'END'
+dim B
+model m(x: f32[B, 4], y: f32[B, 1]) {
+    h = x |> linear(4) as body
+    p = h |> linear(1) as head
+    output p
+    metric step = mean(abs(p - y))
+    loss fit = mse(p, y)
+    loss size = 0.1 * sum(square(h)) over B
+}
+train m {
+    optimizer for "head.*" sgd(lr=0.05)
+    optimizer sgd(lr=0.01)
+    batch 4
+    steps 2
+}
+END
+expect 0 "$dlc" named.dl -o named.plan --quiet
+expect 0 "$dlrun" train named.plan --data train=good.npz --log named.jsonl
+says out.txt "  fit " "  size " "  step " "  lr.head.* 0.05" "  lr.* 0.01"
+expect 0 python3 -c '
+import json
+row = [json.loads(line) for line in open("named.jsonl")][-1]
+assert abs(row["loss"] - row["fit"] - row["size"]) < 1e-6 * row["loss"], row
+assert row["step"] == 2 and row["metric.step"] > 0 and row["lr.head.*"] > 4 * row["lr.*"] > 0, row
+'
+
 finish

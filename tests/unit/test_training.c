@@ -111,6 +111,12 @@ static void test_planned_length(void **state) {
         OK(context, dlc_train_step(session, &info));
         double wanted = 0.05 * (1 + cos(3.14159265358979 * step / 4));
         assert_near(info.lr, wanted, 1e-7);
+        static const char *const names[] = {"square_error", "size", "error", "lr", "grad_norm"};
+        assert_int_equal(info.n_metrics, 5);
+        for (int i = 0; i < 5; i++) {
+            assert_string_equal(info.metrics[i].name, names[i]);
+        }
+        assert_near(info.metrics[0].value + info.metrics[1].value, info.loss, 1e-6);
         assert_int_equal(info.steps, 4);
     }
     dlc_session_destroy(session);
