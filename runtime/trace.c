@@ -4,6 +4,7 @@
 
 #include "ir/base/file.h"
 #include "ir/base/number.h"
+#include "runtime/border.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -98,7 +99,8 @@ dlc_status trace_close(dlc_session *session) {
 }
 
 dlc_status dlc_session_end_trace(dlc_session *session) {
-    return session ? trace_close(session) : DLC_ERROR_INVALID_ARGUMENT;
+    BORDER_CALL(session ? session->context : NULL);
+    return trace_close(session);
 }
 
 void trace_host(dlc_session *session, const char *what, double start) {

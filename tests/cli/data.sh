@@ -61,6 +61,9 @@ train x=few.npy,y=few_y.npy
 says err.txt "3"
 printf 'x0,x1,y\n1,2,0\n3,oops,1\n' > rows.csv
 train rows.csv
+says err.txt "the data have no field 'x'" # a column of texts is none that could be meant
+printf 'x,y\n1,0\noops,1\n' > rows.csv
+train rows.csv
 says err.txt "rows.csv" "3" "oops"
 printf 'x0,x1,y\n1,2,0\n3,1\n' > ragged.csv
 train ragged.csv

@@ -101,6 +101,26 @@ if [ "$(id -u)" = 0 ]; then
     checks=$((checks + 1))
     [ "$(stat -c %u:%g theirs)" = 1234:1235 ] || bad "the owner changed"
 fi
+# Who may not make files in the folder, or may not keep the owner, writes where the file stands; who may not write it, not.
+if [ "$(id -u)" = 0 ] && setpriv --reuid 65534 --regid 65534 --clear-groups true 2> /dev/null; then
+    nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/)
+    chmod 0755 . && mkdir shared_folder open_folder && chmod 0777 open_folder
+    echo old > shared_folder/mine && chown 65534 shared_folder/mine
+    echo old > open_folder/others && chmod 0666 open_folder/others
+    echo old > open_folder/locked
+    for file in shared_folder/mine open_folder/others; do
+        before=$(stat -c '%i %u %a' $file)
+        expect 0 "${nobody[@]}" "$dlc" small.dl -o $file --quiet
+        same wanted.plan $file
+        checks=$((checks + 1))
+        [ "$(stat -c '%i %u %a' $file)" = "$before" ] || bad "$file was not written where it stands"
+    done
+    refuses "Permission denied" "${nobody[@]}" "$dlc" small.dl -o open_folder/locked --quiet
+    refuses "Permission denied" "${nobody[@]}" "$dlc" small.dl -o shared_folder/new --quiet
+    checks=$((checks + 1))
+    [ "$(ls -A open_folder shared_folder | tr '\n' ' ')" = "open_folder: locked others  shared_folder: mine " ] ||
+        bad "left behind: $(ls -A open_folder shared_folder)"
+fi
 long=$(printf '%0251d' 0).dlp
 expect 0 "$dlc" small.dl -o "$long" --quiet
 same wanted.plan "$long"

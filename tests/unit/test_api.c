@@ -180,8 +180,12 @@ static void test_inputs(void **state) {
     assert_int_equal(dlc_run(session, "infer"), DLC_ERROR_NOT_FOUND);
     DLTensor misfit = tensor(x, 2, wrong, kDLFloat, 32);
     assert_int_equal(dlc_set_input(session, "infer", "x", &misfit), DLC_ERROR_MISMATCH);
-    misfit = tensor(x, 2, shape, kDLFloat, 64);
+    double wide[12] = {[5] = 1e300};
+    misfit = tensor(wide, 2, shape, kDLFloat, 64);
     assert_int_equal(dlc_set_input(session, "infer", "x", &misfit), DLC_ERROR_MISMATCH);
+    assert_non_null(strstr(dlc_last_error(f->context), "1e+300"));
+    wide[5] = 0.5;
+    OK(f, dlc_set_input(session, "infer", "x", &misfit));
     assert_int_equal(dlc_set_input(session, "infer", "z", &xs), DLC_ERROR_NOT_FOUND);
     assert_int_equal(dlc_set_input(session, "no", "x", &xs), DLC_ERROR_NOT_FOUND);
     OK(f, dlc_set_input(session, "infer", "x", &xs));

@@ -217,6 +217,51 @@ static void test_memory_dataset(void **state) {
     dataset_close(&set);
 }
 
+static uint64_t hash_of(const char *first, const float *a, const char *second, const float *b) {
+    Dataset set;
+    const int64_t dims[] = {3, 2};
+    dataset_init(&set, NULL);
+    assert_int_equal(dataset_add(&set, first, PLAN_F32, 2, dims, a, message), DLC_OK);
+    assert_int_equal(dataset_add(&set, second, PLAN_F32, 2, dims, b, message), DLC_OK);
+    uint64_t hash;
+    assert_int_equal(dataset_hash(&set, &hash, message), DLC_OK);
+    dataset_close(&set);
+    return hash;
+}
+
+/* Checkpoints are bound to it: every name and value counts, the order of fields does not. */
+static void test_hash(void **state) {
+    (void)state;
+    const float x[6] = {1, 2, 3, 4, 5, 6}, y[6] = {0};
+    const uint64_t hash = hash_of("x", x, "y", y);
+    assert_true(hash == hash_of("y", y, "x", x));
+    assert_true(hash != hash_of("y", x, "x", y));
+    assert_true(hash != hash_of("x", x, "z", y));
+    for (int i = 0; i < 6; i++) {
+        float other[6];
+        memcpy(other, x, sizeof(x));
+        other[i] += 1e-3f;
+        assert_true(hash != hash_of("x", other, "y", y));
+    }
+    /* Of much data a choice of rows, the first and the last among them. */
+    const size_t n = (size_t)70 << 20;
+    const int64_t dims[] = {(int64_t)n};
+    uint8_t *many = calloc(n, 1);
+    assert_non_null(many);
+    uint64_t hashes[3];
+    for (int i = 0; i < 3; i++) {
+        Dataset set;
+        dataset_init(&set, NULL);
+        many[0] = i == 1;
+        many[n - 1] = i == 2;
+        assert_int_equal(dataset_add(&set, "x", PLAN_U8, 1, dims, many, message), DLC_OK);
+        assert_int_equal(dataset_hash(&set, &hashes[i], message), DLC_OK);
+        dataset_close(&set);
+    }
+    free(many);
+    assert_true(hashes[0] != hashes[1] && hashes[0] != hashes[2] && hashes[1] != hashes[2]);
+}
+
 static void test_npy_write(void **state) {
     (void)state;
     char folder[] = P_tmpdir "/dlc-test-XXXXXX", path[64];
@@ -392,6 +437,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits),        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_several_files), cmocka_unit_test(test_memory_dataset),
+        cmocka_unit_test(test_hash),
         cmocka_unit_test(test_npy_write),     cmocka_unit_test(test_half),
         cmocka_unit_test(test_convert),       cmocka_unit_test(test_shuffle),
         cmocka_unit_test(test_large_file),
