@@ -62,11 +62,12 @@ static Value *fold_op(Rewriter *rewriter, Builder *b, Op *op) {
     }
     switch (op->code) {
     case OP_size:
-        if (size_is_const(op_size(op, "value"), &size) && size <= (INT64_C(1) << 53)) {
+        if (size_is_const(op_size(op, "value"), &size) && size <= (INT64_C(1) << 53) &&
+            size >= -(INT64_C(1) << 53)) {
             DType dtype = op->results[0]->type.dtype;
-            double number = (double)size;
-            return b_constant(b, dtype_is_float(dtype) ? round_to_dtype(number, dtype) : number,
-                              op->results[0]->type);
+            double number = dtype_is_float(dtype) ? round_to_dtype((double)size, dtype)
+                                                  : (double)wrap_int(size, dtype);
+            return b_constant(b, number, op->results[0]->type);
         }
         return NULL;
     case OP_cast:
