@@ -24,7 +24,7 @@ for torch_name, own in {
     "tan": "tan", "tanh": "tanh",
     "nn.functional.relu": "relu", "nn.functional.relu6": "relu6", "nn.functional.selu": "selu", "nn.functional.silu": "silu", "nn.functional.mish": "mish",
     "nn.functional.softsign": "softsign", "nn.functional.tanhshrink": "tanhshrink", "nn.functional.hardsigmoid": "hardsigmoid", "nn.functional.hardswish": "hardswish",
-    "nn.functional.logsigmoid": "log_sigmoid", "erfinv": "erfinv", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "nn.functional.logsigmoid": "log_sigmoid", "erfinv": "erfinv",
 }.items():
     TABLE[torch_name] = plain(own)
 for torch_name, text in {"abs": "abs({})", "neg": "-{}", "square": "square({})", "trunc": "trunc({})", "sign": "sign({})", "sgn": "sign({})", "positive": "{} * 1"}.items():
@@ -195,11 +195,8 @@ def say_clamp_one(case, x, limit):
 
 
 @op("where")
-def say_where(case, condition, x, y):
-    x_first = condition
-    # OpInfo's sample: input is the first value, then the condition, then the other value.
-    if x_first.value.dtype != torch.bool:
-        condition, x, y = x, x_first, y
+def say_where(case, x, condition, y):
+    """The operator of PyTorch's table takes the condition second."""
     if condition.value.dtype != torch.bool:
         raise Unsaid("conditions that are not bool")
     if isinstance(x, Tensor) and isinstance(y, Tensor) and x.value.dtype != y.value.dtype:
@@ -228,12 +225,6 @@ def say_addc(case, x, a, b, value=1):
 @op("copysign", "fmod", "heaviside", "nextafter", "ldexp", "xlogy")
 def say_missing(case, *args, **kwargs):
     raise Unsaid("no such function: " + case.op.name)
-
-
-@op("zeros_like", "ones_like")
-def say_like(case, x, **kw):
-    default_only(**{k: (v, None) for k, v in kw.items() if k not in ("device", "layout", "requires_grad")})
-    return "%s(%s)" % (case.op.name, x)
 
 
 @op("logit")

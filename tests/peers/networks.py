@@ -145,6 +145,8 @@ def say_attention(case, q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False,
 
 @op("nn.functional.prelu")
 def say_prelu(case, x, weight):
+    if x.rank == 0 and weight.rank:
+        raise Unsaid("a slope of rank 1 for a scalar")
     slope = weight if weight.rank == 0 or weight.shape == (1,) else "reshape(%s, %s)" % (weight, sizes([weight.shape[0]] + [1] * max(x.rank - 2, 0)))
     return "where({0} > 0, {0}, {1} * {0})".format(x, slope)
 
@@ -183,8 +185,8 @@ def say_interpolate(case, x, size=None, scale_factor=None, mode=None, align_corn
 
 @op("nn.functional.pairwise_distance")
 def say_pairwise(case, a, b, p=2.0, eps=1e-6, keepdim=False):
-    if p != 2.0 or a.shape != b.shape or a.rank == 0:
-        raise Unsaid("norms of order %s" % p)
+    if p != 2.0 or a.shape != b.shape or a.rank == 0 or not a.is_float:
+        raise Unsaid("norms of order %s, or of integers" % p)
     return "norm(%s - %s + %s, axis=-1, keepdims=%s)" % (a, b, number(eps), number(keepdim))
 
 

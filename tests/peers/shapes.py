@@ -201,6 +201,8 @@ def say_pad(case, x, widths, mode="constant", value=None):
     pairs = [[widths[i], widths[i + 1]] for i in range(0, len(widths), 2)][::-1]
     pairs = [[0, 0]] * (x.rank - len(pairs)) + pairs
     numbers_only(x)
+    if value is not None and not x.is_float:
+        value = int(value)
     return "pad(%s, [%s], value=%s)" % (x, ", ".join(sizes(p) for p in pairs), number(value if value is not None else 0.0 if x.is_float else 0))
 
 
@@ -269,7 +271,7 @@ def say_topk(case, x, k, dim=-1, largest=True, sorted=True):
 
 @op("__getitem__")
 def say_getitem(case, x, index):
-    index = index if isinstance(index, (list, tuple)) else [index]
+    index = index if isinstance(index, tuple) else (index,)
     marks = []
     for i in index:
         if isinstance(i, bool) or not isinstance(i, (int, slice)):
