@@ -105,6 +105,11 @@ static void check_number(Lower *lw, const AstSetting *setting, const SettingRow 
     }
     Val value = lower_constant_expr(lw, expr);
     const char *what = arena_format(lw->arena, "`%s`", row->word);
+    if (value.kind == VAL_TENSOR) {
+        Diag *diag = LW_REPORT(lw, NOT_COMPILE_TIME, expr->place, what, "a value of the run");
+        lower_help(lw, diag, "only the arguments of an optimizer may change from step to step");
+        return;
+    }
     bool good = row->kind == SET_NUMBER ? need_float(lw, value, what, expr->place, &number)
                                         : need_int(lw, value, what, expr->place, &integer);
     if (good && row->kind != SET_NUMBER) {

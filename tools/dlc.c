@@ -63,15 +63,49 @@ static bool default_output(const char *path, char *out, size_t capacity) {
     return written > 0 && (size_t)written < capacity;
 }
 
+/* Sizes that a summary's figures are for: what the program names, the batch, else the upper bound
+ * of a dim that has one in reach, else 64. */
+typedef struct Sizes {
+    dlc_binding items[CLI_LIST_MAX];
+    size_t count;
+} Sizes;
+
+static int64_t size_for_figures(const dlc_plan *plan, const dlc_dim_info *dim) {
+    enum { USUAL = 64, REACH = 65536, ROWS = 32 };
+    const char *rows = dlc_plan_setting(plan, "batch_dim");
+    const char *batch = dlc_plan_setting(plan, "batch");
+    int64_t size = dim->high <= REACH ? dim->high : USUAL;
+    if (dim->nominal > 0) {
+        size = dim->nominal;
+    } else if (rows && strcmp(rows, dim->name) == 0) {
+        size = batch ? strtoll(batch, NULL, 10) : ROWS;
+    }
+    size = size > dim->high ? dim->high : size < dim->low ? dim->low : size;
+    int64_t divisor = dim->divisor > 1 ? dim->divisor : 1, down = size - size % divisor;
+    return down >= dim->low ? down : down + divisor;
+}
+
+static Sizes sizes_for_figures(const dlc_plan *plan) {
+    Sizes sizes = {.count = 0};
+    for (size_t i = 0; i < dlc_plan_dim_count(plan) && sizes.count < CLI_LIST_MAX; i++) {
+        dlc_dim_info dim;
+        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
+            sizes.items[sizes.count++] = (dlc_binding){dim.name, size_for_figures(plan, &dim)};
+        }
+    }
+    return sizes;
+}
+
 static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     char a[32], b[32], c[32], d[32], e[32];
+    Sizes sizes = sizes_for_figures(plan);
     printf("%s: %s parameters, %zu kernels, compiled in %s\n", output,
            dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan), cli_duration(seconds, a));
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
         dlc_entry_info entry;
         dlc_entry_summary summary;
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK || entry.purpose == DLC_PURPOSE_INIT ||
-            dlc_plan_summarize(plan, entry.name, NULL, 0, &summary) != DLC_OK) {
+            dlc_plan_summarize(plan, entry.name, sizes.items, sizes.count, &summary) != DLC_OK) {
             continue;
         }
         printf("  %-24s %12s  peak memory %s (variables %s, inputs %s, arena %s), %lld launches\n",
@@ -81,15 +115,16 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
                cli_bytes((double)summary.input_bytes, d), cli_bytes((double)summary.arena_bytes, e),
                (long long)summary.commands);
     }
-    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
-        dlc_dim_info dim;
-        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
-            printf("%s%s", i == 0 ? "  free sizes: " : ", ", dim.name);
-        }
+    for (size_t i = 0; i < sizes.count; i++) {
+        printf("%s%s", i == 0 ? "  free sizes: " : ", ", sizes.items[i].name);
     }
-    const char *batch = dlc_plan_setting(plan, "batch");
-    if (dlc_plan_dim_count(plan) > 0) {
-        printf("; figures for batch %s\n", batch ? batch : "1");
+    for (size_t i = 0; i < sizes.count; i++) {
+        printf("%s%s = %lld%s", i == 0 ? "; figures for " : ", ", sizes.items[i].name,
+               (long long)sizes.items[i].value, i + 1 == sizes.count ? "\n" : "");
+    }
+    const char *mesh = dlc_plan_setting(plan, "mesh");
+    if (mesh) {
+        printf("  mesh %s: noted; this plan is for one device\n", mesh);
     }
     const char *remat = dlc_plan_setting(plan, "remat");
     if (remat) {
@@ -124,13 +159,19 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
     printf(", \"parameters\": \"%s\", \"kernels\": %zu, \"seconds\": ",
            dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan));
     cli_json_number(seconds, stdout);
-    fputs(", \"entries\": [", stdout);
+    Sizes sizes = sizes_for_figures(plan);
+    fputs(", \"sizes\": {", stdout);
+    for (size_t i = 0; i < sizes.count; i++) {
+        printf("%s\"%s\": %lld", i == 0 ? "" : ", ", sizes.items[i].name,
+               (long long)sizes.items[i].value);
+    }
+    fputs("}, \"entries\": [", stdout);
     bool first = true;
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
         dlc_entry_info entry;
         dlc_entry_summary s;
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK ||
-            dlc_plan_summarize(plan, entry.name, NULL, 0, &s) != DLC_OK) {
+            dlc_plan_summarize(plan, entry.name, sizes.items, sizes.count, &s) != DLC_OK) {
             continue;
         }
         fputs(first ? "{\"name\": " : ", {\"name\": ", stdout);

@@ -84,4 +84,28 @@ fraction "" "sgd()" "ema 9 / 10"
 refuses E0335 "$dlc" check float.dl
 fraction "output a = x * (4 / 2) + zeros([9 / 2])[0] + zeros([floordiv(5, 2)])[1] * floordiv(3, 2)" "sgd(lr=10 / 10)"
 expect 0 "$dlc" check float.dl
+
+# Settings known when compiling say so; a mesh that changes nothing gets a note; figures name their sizes.
+fraction "" "sgd(lr=cosine(0.1, total=steps))" "clip_norm cosine(1.0, total=steps)"
+refuses "only the arguments of an optimizer" "$dlc" check float.dl
+cat > sizes.dl << 'END'
+dim B
+dim T in 1..128
+dim H % 8 in 8..1000000
+dim W = 24
+mesh data=2
+model m(x: f32[B, T, H, W], y: f32[B, 1]) {
+    p = mean(x, axis=[1, 2]) |> linear(1) as l
+    output p
+    loss mse(p, y)
+}
+train m {
+    optimizer sgd()
+    batch 4
+}
+END
+expect 0 "$dlc" sizes.dl -o sizes.plan
+says out.txt "figures for B = 4, T = 128, H = 64, W = 24" "mesh data=2: noted; this plan is for one device"
+expect 0 "$dlc" sizes.dl -o sizes.plan --json
+says out.txt '"sizes": {"B": 4, "T": 128, "H": 64, "W": 24}'
 finish
