@@ -120,6 +120,13 @@ static Value *start_index(BuiltinCall *call, int index) {
                   val_describe(lw, call->args[index]));
         return NULL;
     }
+    lower_at(lw, call->place);
+    if (start->type.dtype == DT_I64) { /* what i32 cannot hold stays out of range */
+        Value *low = lower_made(lw, b_constant_like(&lw->b, -1, start), call->place);
+        Value *high = lower_made(lw, b_constant_like(&lw->b, INT32_MAX, start), call->place);
+        start = lower_made(lw, b_binary(&lw->b, OP_max, start, low), call->place);
+        start = lower_made(lw, b_binary(&lw->b, OP_min, start, high), call->place);
+    }
     return lower_made(lw, b_cast(&lw->b, start, DT_I32), call->place);
 }
 

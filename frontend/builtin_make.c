@@ -70,6 +70,20 @@ Val builtin_like(BuiltinCall *call) {
                 weak && is_weak(call->args[0]));
 }
 
+Value *index_along(Lower *lw, int64_t axis, Type type, Place place) {
+    int64_t most = type.dtype == DT_I32  ? INDEX_SIZE_MOST
+                   : type.dtype == DT_I8 ? INT8_MAX + 1
+                   : type.dtype == DT_U8 ? UINT8_MAX + 1
+                                         : INT64_MAX;
+    const char *what = arena_format(lw->arena, "the size of an axis that %s indices count",
+                                    dtype_name(type.dtype));
+    if (!shown_within(lw, type.dims[axis], 0, most, what, place)) {
+        return NULL;
+    }
+    lower_at(lw, place);
+    return lower_made(lw, b_iota(&lw->b, axis, type), place);
+}
+
 Val builtin_iota(BuiltinCall *call) {
     Type type = {0};
     bool weak = false;
@@ -77,7 +91,7 @@ Val builtin_iota(BuiltinCall *call) {
     if (!shape_type(call, 2, DT_I32, &type, &weak) || !arg_axis(call, 1, type.rank, 0, &axis)) {
         return val_error();
     }
-    return made(call, b_iota(&call->lw->b, axis, type), weak);
+    return made(call, index_along(call->lw, axis, type, call->place), weak);
 }
 
 Val builtin_eye(BuiltinCall *call) {
@@ -94,8 +108,8 @@ Val builtin_eye(BuiltinCall *call) {
         return val_error();
     }
     Type index = type_make(lw->context, DT_I32, 2, shape);
-    Value *row = lower_made(lw, b_iota(&lw->b, 0, index), call->place);
-    Value *column = lower_made(lw, b_iota(&lw->b, 1, index), call->place);
+    Value *row = index_along(lw, 0, index, call->place);
+    Value *column = index_along(lw, 1, index, call->place);
     Value *same = lower_made(lw, b_binary(&lw->b, OP_eq, row, column), call->place);
     return made(call, b_cast(&lw->b, same, dtype), weak);
 }
@@ -125,7 +139,7 @@ Val builtin_one_hot(BuiltinCall *call) {
     lower_at(lw, call->place);
     Value *wide = lower_made(lw, b_broadcast(&lw->b, ids, rank + 1, shape, axes), call->place);
     Type type = type_make(lw->context, ids->type.dtype, rank + 1, shape);
-    Value *class_ids = lower_made(lw, b_iota(&lw->b, rank, type), call->place);
+    Value *class_ids = index_along(lw, rank, type, call->place);
     if (wide == NULL || class_ids == NULL) {
         return val_error();
     }
@@ -142,10 +156,9 @@ Value *lower_uniform(Lower *lw, Type type, Place place) {
     if (!key.seed || !key.step || !key.iteration) {
         return NULL;
     }
-    Value *u = lower_made(lw,
-                          b_random_piece(&lw->b, key.seed, key.step, key.iteration, key.site,
-                                         numbers, key.piece),
-                          place);
+    Value *u = lower_made(
+        lw, b_random_piece(&lw->b, key.seed, key.step, key.iteration, key.site, numbers, key.piece),
+        place);
     return u && drawn != type.dtype ? lower_made(lw, b_cast(&lw->b, u, type.dtype), place) : u;
 }
 

@@ -67,7 +67,10 @@ static bool output_fits(BuiltinCall *call, const Size *n, const Size *k, int64_t
     const Size *out =
         size_floordiv(context, size_sub(context, room, reach), size_const(context, stride));
     out = size_add(context, out, one);
-    if (size_less_equal(context, one, out) != TRUTH_NO) {
+    const char *what = arena_format(
+        lw->arena, "%s along axis %d: the kernel reaches beyond its input, whose size is %s",
+        call_name(call), (int)axis, size_text(context, n));
+    if (shown_le(lw, one, out, what, call->place)) {
         return true;
     }
     Diag *diag = LW_REPORT(lw, SIZE_SMALL, call->place,
@@ -140,7 +143,9 @@ Val builtin_conv_transpose(BuiltinCall *call) {
                       val_describe(lw, val_int(extra[i], call->place)));
             return val_error();
         }
-        if (size_less_equal(context, one, spatial[i]) == TRUTH_NO) {
+        const char *what = arena_format(lw->arena, "%s: axis %d of the result would be empty",
+                                        call_name(call), (int)(2 + i));
+        if (!shown_le(lw, one, spatial[i], what, call->place)) {
             LW_REPORT(lw, SIZE_SMALL, call->place,
                       arena_format(lw->arena, "axis %d of the result", (int)(2 + i)),
                       size_text(context, spatial[i]), "1");

@@ -35,12 +35,16 @@ static Val keep_axes(const Reduce *r, Val x) {
                       r->place);
 }
 
-static Val count_of(const Reduce *r) {
+static const Size *elements_of(const Reduce *r) {
     const Size *count = size_const(r->lw->context, 1);
     for (int32_t i = 0; i < r->n_axes; i++) {
         count = size_mul(r->lw->context, count, r->full.dims[r->axes[i]]);
     }
-    return val_size(count, r->place);
+    return count;
+}
+
+static Val count_of(const Reduce *r) {
+    return val_size(elements_of(r), r->place);
 }
 
 static Val mean_of(const Reduce *r, Val x) {
@@ -148,13 +152,32 @@ static bool prepare(Lower *lw, const char *name, Val *x, Place place) {
     return !val_is_error(*x);
 }
 
+/* No axis without elements where there is no value of none, no count beyond i32. */
+static bool sizes_fit(const Reduce *r, const char *name) {
+    bool extreme = strcmp(name, "max") == 0 || strcmp(name, "min") == 0;
+    const char *what = arena_format(r->lw->arena, "the size of an axis of '%s'", name);
+    for (int32_t i = 0; extreme && i < r->n_axes; i++) {
+        if (!shown_within(r->lw, r->full.dims[r->axes[i]], 1, INT64_MAX, what, r->place)) {
+            return false;
+        }
+    }
+    if (strcmp(name, "sum") != 0 || r->full.dtype != DT_BOOL) {
+        return true;
+    }
+    what = "the number of bools that 'sum' counts";
+    return shown_within(r->lw, elements_of(r), 0, INDEX_COUNT_MOST, what, r->place);
+}
+
 Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int32_t n_axes,
                    bool keepdims, Place place) {
-    if (x.kind != VAL_TENSOR || !prepare(lw, name, &x, place)) {
+    if (x.kind != VAL_TENSOR) {
         return val_error();
     }
     Reduce r = {
         .lw = lw, .place = place, .axes = axes, .n_axes = n_axes, .full = x.as.tensor->type};
+    if (!sizes_fit(&r, name) || !prepare(lw, name, &x, place)) {
+        return val_error();
+    }
     Val result = val_error();
     if (strcmp(name, "sum") == 0) {
         result = raw(&r, OP_reduce_sum, x);
@@ -229,6 +252,10 @@ Val builtin_arg(BuiltinCall *call) {
         !arg_bool(call, 2, false, &keepdims)) {
         return val_error();
     }
+    const char *what = arena_format(lw->arena, "the size of the axis of %s", call_name(call));
+    if (!shown_within(lw, x->type.dims[axis], 1, INDEX_SIZE_MOST, what, call->place)) {
+        return val_error();
+    }
     lower_at(lw, call->place);
     Value *index = call->builtin->code == 0 ? b_argmax(&lw->b, x, axis) : b_argmin(&lw->b, x, axis);
     Val result = made(call, index, false);
@@ -242,7 +269,8 @@ Val builtin_arg(BuiltinCall *call) {
 Val builtin_cumsum(BuiltinCall *call) {
     Value *x = arg_tensor(call, 0);
     int64_t axis = 0;
-    if (x && x->type.dtype == DT_BOOL) {
+    bool counts = x && x->type.dtype == DT_BOOL;
+    if (counts) {
         x = lower_made(call->lw, b_cast(&call->lw->b, x, DT_I32), call->place);
     }
     if (x && !given(call, 1) && x->type.rank != 1) {
@@ -251,8 +279,17 @@ Val builtin_cumsum(BuiltinCall *call) {
     if (x == NULL || !arg_axis(call, 1, x->type.rank, 0, &axis)) {
         return val_error();
     }
+    if (counts && !shown_within(call->lw, x->type.dims[axis], 0, INDEX_COUNT_MOST,
+                                "the number of bools that 'cumsum' counts", call->place)) {
+        return val_error();
+    }
     lower_at(call->lw, call->place);
     return made(call, b_cumsum(&call->lw->b, x, axis, false, false), is_weak(call->args[0]));
+}
+
+static bool sort_fits(BuiltinCall *call, const Value *x, int64_t axis) {
+    const char *what = arena_format(call->lw->arena, "the size of the axis of %s", call_name(call));
+    return shown_within(call->lw, x->type.dims[axis], 0, INDEX_SIZE_MOST, what, call->place);
 }
 
 Val builtin_sort(BuiltinCall *call) {
@@ -260,7 +297,7 @@ Val builtin_sort(BuiltinCall *call) {
     int64_t axis = 0;
     bool descending = false;
     if (x == NULL || !arg_axis(call, 1, x->type.rank, -1, &axis) ||
-        !arg_bool(call, 2, false, &descending)) {
+        !arg_bool(call, 2, false, &descending) || !sort_fits(call, x, axis)) {
         return val_error();
     }
     lower_at(call->lw, call->place);
@@ -282,7 +319,8 @@ Val builtin_topk(BuiltinCall *call) {
         return val_error();
     }
     const Size *zero = size_const(lw->context, 0);
-    if (!check_range(lw, zero, k, x->type.dims[axis], call->places[1])) {
+    if (!sort_fits(call, x, axis) ||
+        !check_range(lw, zero, k, x->type.dims[axis], call->places[1])) {
         return val_error();
     }
     lower_at(lw, call->place);

@@ -452,6 +452,10 @@ Val builtin_pad(BuiltinCall *call) {
         if (!pad_width(call, i, x->type.rank, &low[i], &high[i])) {
             return val_error();
         }
+        /* What is refuted, the op's own rule refuses. */
+        const Size *zero = size_const(lw->context, 0);
+        (void)shown_le(lw, zero, low[i], "a width of 'pad' is negative", call->place);
+        (void)shown_le(lw, zero, high[i], "a width of 'pad' is negative", call->place);
     }
     Val fill = given(call, 2) ? call->args[2] : val_int(0, call->place);
     Val both[] = {call->args[0], fill};
@@ -524,8 +528,8 @@ Val builtin_triangle(BuiltinCall *call) {
     }
     lower_at(lw, call->place);
     Type index = type_with_dtype(x->type, DT_I32);
-    Value *row = lower_made(lw, b_iota(&lw->b, rank - 2, index), call->place);
-    Value *column = lower_made(lw, b_iota(&lw->b, rank - 1, index), call->place);
+    Value *row = index_along(lw, rank - 2, index, call->place);
+    Value *column = index_along(lw, rank - 1, index, call->place);
     Value *offset = lower_made(lw, b_constant(&lw->b, (double)k, index), call->place);
     Value *moved = lower_made(lw, b_add(&lw->b, row, offset), call->place);
     OpCode code = call->builtin->code == 0 ? OP_le : OP_ge;

@@ -536,6 +536,17 @@ void scope_pop(Lower *lw);
 Val lower_index(Lower *lw, const AstExpr *expr);
 /* One element of a tensor's axis 0, or of a list. */
 Val lower_item(Lower *lw, Val base, int64_t index, Place place);
+/* `a <= b`, by proof or by a check at run time with `what` in its text; false when it is refuted.
+ */
+bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place);
+/* The same of least <= size <= most, `what` naming the size; reports where it is refuted. */
+bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, const char *what,
+                  Place place);
+/* An axis whose positions i32 counts, and a count that i32 holds. */
+#define INDEX_SIZE_MOST  ((int64_t)INT32_MAX + 1)
+#define INDEX_COUNT_MOST ((int64_t)INT32_MAX)
+/* iota of the type along the axis, whose positions the type is shown to hold; NULL: reported. */
+Value *index_along(Lower *lw, int64_t axis, Type type, Place place);
 /* [start, limit) of an axis with both bounds shown to hold; reports otherwise. */
 bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place);
 

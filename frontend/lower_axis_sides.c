@@ -237,8 +237,8 @@ static bool take_diagonal(AxisCall *c, Labelled *x, int32_t first, int32_t secon
     Type type = x->value->type;
     lower_at(lw, c->place);
     Type index = type_with_dtype(type, DT_I32);
-    Value *i = lower_made(lw, b_iota(&lw->b, first, index), c->place);
-    Value *j = lower_made(lw, b_iota(&lw->b, second, index), c->place);
+    Value *i = index_along(lw, first, index, c->place);
+    Value *j = index_along(lw, second, index, c->place);
     Value *same = lower_made(lw, b_binary(&lw->b, OP_eq, i, j), c->place);
     Value *zero = lower_made(lw, b_constant_like(&lw->b, 0.0, x->value), c->place);
     Value *masked = lower_made(lw, b_select(&lw->b, same, x->value, zero), c->place);

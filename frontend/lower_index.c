@@ -2,10 +2,10 @@
  * when the plan runs; nothing is clamped. */
 #include "frontend/lower.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-/* `a <= b`, by proof or by a check at run time; false when it is refuted. */
-static bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place) {
+bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place) {
     Truth truth = size_less_equal(lw->context, a, b);
     if (truth == TRUTH_MAYBE) {
         Place at = lower_user_place(lw, place);
@@ -18,6 +18,24 @@ static bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, 
         return !lower_building_failed(lw, place);
     }
     return truth == TRUTH_YES;
+}
+
+bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, const char *what,
+                  Place place) {
+    const Size *low = size_const(lw->context, least), *high = size_const(lw->context, most);
+    const char *above = most == INDEX_SIZE_MOST
+                            ? arena_format(lw->arena, "%" PRId64 ", as far as i32 counts", most)
+                            : size_text(lw->context, high);
+    const char *bound = arena_format(lw->arena, "at least %" PRId64, least);
+    if (shown_le(lw, low, size, arena_format(lw->arena, "%s must be %s", what, bound), place)) {
+        bound = arena_format(lw->arena, "at most %s", above);
+        if (shown_le(lw, size, high, arena_format(lw->arena, "%s must be %s", what, bound),
+                     place)) {
+            return true;
+        }
+    }
+    LW_REPORT(lw, VALUE_RANGE, place, what, bound, size_text(lw->context, size));
+    return false;
 }
 
 bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place) {

@@ -160,6 +160,9 @@ Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts,
     for (int32_t i = 0; i < n_ys; i++) {
         yields[n_all + i] = ys[i];
     }
+    if (!shown_within(lw, loop->length, 0, INDEX_SIZE_MOST, "the length of a scan", place)) {
+        return NULL;
+    }
     lower_at(lw, place);
     Op *op = b_scan_begin(&lw->b, all, n_all, xs, n_xs, loop->length, false, n_ys);
     if (lower_building_failed(lw, place) || op == NULL) {

@@ -60,6 +60,20 @@ bool rule_may_be_equal(Context *context, const Op *op, const Size *a, const Size
     return truth != TRUTH_NO;
 }
 
+bool rule_counts(Context *context, const Op *op, DType dtype, const Size *size,
+                 OpProblem *problem) {
+    if (!dtype_is_integer(dtype) || dtype == DT_I64) {
+        return true;
+    }
+    int64_t most = dtype == DT_I32 ? INT32_MAX : dtype == DT_I8 ? INT8_MAX : UINT8_MAX;
+    if (!rule_may_be_le(context, op, size, size_const(context, most + 1),
+                        "an axis is longer than its indices count", problem)) {
+        return op_problem(context, problem, "%s: indices of type %s do not count an axis of %s",
+                          op_name(op), dtype_name(dtype), size_text(context, size));
+    }
+    return true;
+}
+
 bool rule_shape(Context *context, const Op *op, const Size *const *shape, int32_t rank,
                 OpProblem *problem) {
     if (rank > TYPE_MAX_RANK) {

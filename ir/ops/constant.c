@@ -121,6 +121,7 @@ bool shape_iota(Context *context, Op *op, OpProblem *problem) {
         return op_problem(context, problem, "iota: the element type must be a number");
     }
     return rule_axis(context, op, op_int(op, "axis"), rank, problem) &&
+           rule_counts(context, op, dtype, shape[op_int(op, "axis")], problem) &&
            rule_result(context, op, 0, dtype, rank, shape, problem);
 }
 

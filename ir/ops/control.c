@@ -33,7 +33,8 @@ static bool check_type(Context *context, const Op *op, const char *what, int32_t
 static bool check_scan_args(Context *context, const Op *op, int32_t n_carries, OpProblem *problem) {
     const Block *body = op->blocks[0];
     const Size *length = op_size(op, "length");
-    if (!check_type(context, op, "block argument", 0, body->args[0]->type, type_scalar(DT_I32),
+    if (!rule_counts(context, op, DT_I32, length, problem) ||
+        !check_type(context, op, "block argument", 0, body->args[0]->type, type_scalar(DT_I32),
                     problem)) {
         return false;
     }

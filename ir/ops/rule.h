@@ -31,6 +31,9 @@ bool rule_may_be_le(Context *context, const Op *op, const Size *a, const Size *b
                     OpProblem *problem);
 bool rule_may_be_equal(Context *context, const Op *op, const Size *a, const Size *b,
                        const char *what, OpProblem *problem);
+/* Whether `dtype` counts the positions of an axis of that size: all fit it. Else a problem, or a
+ * premise. */
+bool rule_counts(Context *context, const Op *op, DType dtype, const Size *size, OpProblem *problem);
 bool rule_same_size(Context *context, const Op *op, const Size *a, const char *what_a,
                     const Size *b, const char *what_b, OpProblem *problem);
 bool rule_same_type(Context *context, const Op *op, int32_t i, int32_t j, OpProblem *problem);

@@ -5,6 +5,7 @@
 bool shape_sort(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
     return rule_axis(context, op, op_int(op, "axis"), x.rank, problem) &&
+           rule_counts(context, op, DT_I32, x.dims[op_int(op, "axis")], problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem) &&
            rule_result(context, op, 1, DT_I32, x.rank, x.dims, problem);
 }

@@ -142,4 +142,83 @@ hidden 140 "where(keep, bias, -inf)" 0 204.075 202.524 466.699
 hidden 6 keep 0 3.50526 3.69417 5.70812
 hidden 6 "where(keep, bias, -inf)" 0 3.50526 3.69417 5.70812
 
+# Indices are i32: an axis beyond is refused, when compiling where it is known and else by a run, and so are counts.
+cp "$faults/argmax_long.dl" .
+npy x.npy i1 4 0 0 1 0
+gives argmax_long.dl "a 131072" "n 65536" -- --input x=x.npy
+npy x.npy i1 40000 0
+refuses "argmax_long.dl:5:16: the size of the axis of 'argmax' must be at most 2147483648" \
+    "$dlrun" infer program.plan --input x=x.npy
+# refused TEXT LINE…: the program of these lines does not compile.
+refused() {
+    local text=$1
+    shift
+    { printf 'model m(x: f32[1], z: f32[1, 1, 4]) {\n    e = z[0, 0:0]\n'; printf '    %s\n' "$@"; echo "}"; } > refused.dl
+    refuses "$text" "$dlc" refused.dl -o refused.plan --quiet
+}
+long='b = {i -> i r=3000000000}(x)[0]'
+refused "the size of the axis of 'argmin' must be at most 2147483648" "$long" 'output y = argmin(b)'
+refused "the size of the axis of 'argsort' must be at most" "$long" 'output y = argsort(b)[0]'
+refused "the size of the axis of 'topk' must be at most" "$long" 'output y = topk(b, 2).1'
+refused "the number of bools that 'sum' counts must be at most 2147483647" "$long" 'output y = sum(b > 0)'
+refused "the number of bools that 'cumsum' counts must be" "$long" 'output y = cumsum(b > 0)[0]'
+refused "an axis that i32 indices count must be at most" 'output y = sum(iota(3000000000))'
+refused "an axis that i8 indices count must be at most 128, not 200" 'output y = iota(200, dtype=i8)'
+refused "an axis that i32 indices count must be at most" "$long" 'output y = sum(tril({r -> 1 r}(b)))'
+refused "the length of a scan must be at most" "$long" 'scan v in b carry c = 0.0 {' '    c = c + v' '}' 'output c'
+printf 'model m(x: i64[1]) {\n    output y = sum(iota(3000000000, dtype=i64) * 0 + x)\n}\n' > wide.dl
+expect 0 "$dlc" wide.dl -o wide.plan --quiet
+
+# A start beyond i32 is out of range, not what its low half says.
+printf 'model m(x: f32[4], at: i64[1]) {\n    output y = slice(x, at[0], 2, 0)\n}\n' > start.dl
+npy x.npy f4 4 1 2 3 4
+npy at.npy i8 1 1
+gives start.dl "y 2 3" -- --input x=x.npy --input at=at.npy
+for at in 4294967297 -4294967295; do
+    npy at.npy i8 1 $at
+    refuses "start.dl:2" "$dlrun" infer program.plan --input x=x.npy --input at=at.npy
+done
+
+# What has no value over no elements, and kernels wider than what they go over: fixed and free.
+refused "the size of the axis of 'argmax' must be at least 1, not 0" 'output y = argmax(e, axis=0)'
+refused "the size of an axis of 'max' must be at least 1, not 0" 'output y = max(e, axis=0)'
+refused "the size of an axis of 'min' must be at least 1, not 0" 'output y = min(e)'
+refused "below 1" 'output y = max_pool1d(z, 5)'
+refused "below 1" 'output y = conv(z, ones([1, 1, 5]))'
+refused "below 1" 'output y = unfold(z, 2, 5)'
+cat > free.dl <<'E2'
+dim N in 0..9
+dim W
+model m(e: f32[N, 2], z: f32[1, 1, W]) {
+    output y = YIELD
+}
+E2
+# checked YIELD N W [TEXT]: a run with these sizes gives something, or is refused with TEXT.
+checked() {
+    sed "s/YIELD/$1/" free.dl > f.dl
+    expect 0 "$dlc" f.dl -o f.plan --quiet
+    npy e.npy f4 "$2x2" 1
+    npy z.npy f4 "1x1x$3" 1
+    if [ -n "${4:-}" ]; then
+        refuses "$4" "$dlrun" infer f.plan --input e=e.npy --input z=z.npy
+        says err.txt "f.dl:4:"
+    else
+        expect 0 "$dlrun" infer f.plan --input e=e.npy --input z=z.npy
+    fi
+}
+for call in "argmax(e, axis=0)" "argmin(e, axis=0)" "max(e, axis=0)" "min(e)"; do
+    checked "sum(cast($call, f32)) + sum(z)" 0 4 "must be at least 1"
+    checked "sum(cast($call, f32)) + sum(z)" 1 4
+done
+for call in "conv(z, ones([1, 1, 3]))" "conv(z, ones([1, 1, 2]), dilation=2)" "max_pool1d(z, 3, stride=1)" \
+    "avg_pool1d(z, 3)" "unfold(z, 2, 3)"; do
+    checked "sum(e) + sum($call)" 1 2 "the kernel reaches beyond its input"
+    checked "sum(e) + sum($call)" 1 3
+done
+checked "sum(e) + sum(pad(z[0, 0], [0, W - 3]))" 1 2 "is negative"
+checked "sum(e) + sum(conv_transpose(z, ones([1, 1, 3]), padding=3))" 1 2 "would be empty"
+checked "sum(e) + sum(conv_transpose(z, ones([1, 1, 3]), padding=3))" 1 5
+checked "sum(e) + sum(z[:, :, 2:-1])" 1 2 "a slice ends before it starts"
+checked "sum(cast(any(e > 2, axis=0), f32)) + sum(z)" 0 2
+
 finish

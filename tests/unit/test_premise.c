@@ -23,11 +23,19 @@ static const Case cases[] = {
     {"unfold", "f32[B], f32[]",
      "%9 = unfold %0, %1 {axis = 0, window = C - 1, stride = 1, dilation = 1, low = 0, high = 0} : "
      "f32[B - C + 2, C - 1]",
-     "min(C - 1, 1) = 1\nmin(0, B - C + 2) = 0\n"},
+     "min(C - 1, 1) = 1\nmin(B - C + 2, 1) = 1\nmin(0, B - C + 2) = 0\n"},
     {"conv", "f32[1, 1, B], f32[1, 1, 5]",
      "%9 = conv %0, %1 {stride = [1], dilation = [1], low = [0], high = [0], groups = 1} : "
      "f32[1, 1, B - 4]",
-     "min(0, B - 4) = 0\n"},
+     "min(B - 4, 1) = 1\nmin(0, B - 4) = 0\n"},
+    {"argmax", "f32[B, C]", "%9 = argmax %0 {axis = 0} : i32[C]",
+     "min(B, 1) = 1\nmin(B, 2147483648) = B\n"},
+    {"sort", "f32[D, C]", "%8, %9 = sort %0 {axis = 1, descending = false} : f32[D, C], i32[D, C]",
+     "min(C, 2147483648) = C\n"},
+    {"iota", "f32[]",
+     "%8 = iota {axis = 0, dtype = i8, shape = [D + C]} : i8[D + C]\n"
+     "%9 = iota {axis = 0, dtype = i64, shape = [C]} : i64[C]",
+     "min(C + D, 128) = C + D\n"},
     {"dynamic_slice", "f32[B], i32[]", "%9 = dynamic_slice %0, %1 {shape = [C]} : f32[C]",
      "min(B, C) = C\n"},
     {"dynamic_update", "f32[B], f32[C], i32[]", "%9 = dynamic_update %0, %1, %2 : f32[B]",
@@ -43,7 +51,7 @@ static const Case cases[] = {
     {"in a loop that may not run", "f32[B, 2], f32[]",
      "%9, %8 = scan %1, %0 {length = B, carries = 1, reverse = false} : f32[], f32[B, C] (%4: "
      "i32[], %5: f32[], %6: f32[2]) {\n%7 = reshape %6 {shape = [C]} : f32[C]\nyield %5, %7\n}",
-     "2*min(B, 1) = C*min(B, 1)\n"},
+     "min(B, 2147483648) = B\n2*min(B, 1) = C*min(B, 1)\n"},
     {"a check in a kernel does not count", "f32[B]",
      "%9 = fusion %0 {form = \"loop\"} : f32[C] (%4: f32[B]) {\nsize_check {left = B, right = C, "
      "text = \"x\"}\n%5 = reshape %4 {shape = [C]} : f32[C]\nyield %5\n}",
@@ -51,7 +59,7 @@ static const Case cases[] = {
     {"a length", "f32[]",
      "%9 = scan %0 {length = B - 2, carries = 1, reverse = false} : f32[] (%4: i32[], %5: f32[]) "
      "{\nyield %5\n}",
-     "min(0, B - 2) = 0\n"},
+     "min(0, B - 2) = 0\nmin(B - 2, 2147483648) = B - 2\n"},
 };
 
 /* With counts: as the driver asks after the passes. */
