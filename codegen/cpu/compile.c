@@ -1,6 +1,9 @@
 /* LLVM's part: target machine, optimisation, object. The pass list is our own, not O3: kernels
  * arrive as clean loops whose shape the lowering chose, and compile time counts. */
 #include "codegen/cpu/emit.h"
+
+#include "codegen/cpu/guard.h"
+
 #include <llvm-c/Error.h>
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -22,6 +25,7 @@ static const char *const pass_list =
 static pthread_once_t llvm_once = PTHREAD_ONCE_INIT;
 
 static void llvm_start(void) {
+    cpu_guard_start();
     /* Loop strength reduction costs half of code generation and gives kernels nothing: their inner
      * loops advance by one already. There is no other way to leave it out through the C API. */
     static const char *const options[] = {"dlc", "-disable-lsr"};
@@ -30,6 +34,11 @@ static void llvm_start(void) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+}
+
+void cpu_compiler_start(void *unused) {
+    (void)unused;
+    pthread_once(&llvm_once, llvm_start);
 }
 
 dlc_status cpu_compiler_init(CpuCompiler *compiler, const Machine *machine, char *message) {

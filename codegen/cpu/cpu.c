@@ -3,6 +3,7 @@
  * threads. */
 #include "codegen/cpu/cpu.h"
 #include "codegen/cpu/emit.h"
+#include "codegen/cpu/guard.h"
 #include "ir/base/memory.h"
 #include <llvm-c/Core.h>
 #include <pthread.h>
@@ -78,14 +79,14 @@ static void job_fail(EmitJob *job, int32_t index, dlc_status status, const char 
     pthread_mutex_unlock(&job->lock);
 }
 
-static void *work(void *user) {
+static void work_guarded(void *user) {
     EmitJob *job = user;
     CpuCompiler compiler = {0};
     char message[CPU_MESSAGE_BYTES] = "";
     dlc_status status = cpu_compiler_init(&compiler, job->machine, message);
     if (status != DLC_OK) {
         job_fail(job, -1, status, message);
-        return NULL;
+        return;
     }
     for (;;) {
         int32_t index = atomic_fetch_add(&job->next, 1);
@@ -98,6 +99,14 @@ static void *work(void *user) {
         }
     }
     cpu_compiler_finish(&compiler);
+}
+
+static void *work(void *user) {
+    char message[CPU_MESSAGE_BYTES] = "";
+    dlc_status status = cpu_guarded(work_guarded, user, message);
+    if (status != DLC_OK) {
+        job_fail(user, -1, status, message);
+    }
     return NULL;
 }
 
@@ -136,6 +145,11 @@ static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32
         snprintf(message, CPU_MESSAGE_BYTES, "out of memory");
         return DLC_ERROR_OUT_OF_MEMORY;
     }
+    dlc_status started_llvm = cpu_guarded(cpu_compiler_start, NULL, message);
+    if (started_llvm != DLC_OK) {
+        raw_free(allocator, job.slices);
+        return started_llvm;
+    }
     atomic_init(&job.next, 0);
     pthread_mutex_init(&job.lock, NULL);
     n_threads = n_threads > MAX_THREADS ? MAX_THREADS : n_threads;
@@ -165,13 +179,25 @@ static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32
     return status;
 }
 
-static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *out) {
+typedef struct ShowJob {
+    const Machine *machine;
+    const Kernel *kernel;
+    Str *out;
+    dlc_status status;
+} ShowJob;
+
+static void show_guarded(void *user) {
+    ShowJob *job = user;
+    const Machine *machine = job->machine;
+    const Kernel *kernel = job->kernel;
+    Str *out = job->out;
     CpuCompiler compiler = {0};
     char message[CPU_MESSAGE_BYTES] = "";
     dlc_status status = cpu_compiler_init(&compiler, machine, message);
+    job->status = status;
     if (status != DLC_OK) {
         str_add(out, message);
-        return status;
+        return;
     }
     LLVMContextRef context = create_context();
     LLVMModuleRef module = emit_kernel(machine, kernel, context, message);
@@ -194,7 +220,15 @@ static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *ou
     }
     LLVMContextDispose(context);
     cpu_compiler_finish(&compiler);
-    return status;
+    job->status = status;
+}
+
+static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *out) {
+    ShowJob job = {machine, kernel, out, DLC_OK};
+    char message[CPU_MESSAGE_BYTES] = "";
+    dlc_status status = cpu_guarded(show_guarded, &job, message);
+    str_add(out, message);
+    return status == DLC_OK ? job.status : status;
 }
 
 const Target target_cpu = {

@@ -85,6 +85,8 @@ typedef struct CpuCompiler {
     LLVMTargetMachineRef target_machine;
     const char *passes;
 } CpuCompiler;
+/* Fills LLVM's registry, once a process; under cpu_guarded before threads compile. */
+void cpu_compiler_start(void *unused);
 dlc_status cpu_compiler_init(CpuCompiler *compiler, const Machine *machine, char *message);
 void cpu_compiler_finish(CpuCompiler *compiler);
 /* Optimises the module in place. */
