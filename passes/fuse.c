@@ -38,6 +38,7 @@ static void drop_stop_gradients(PassContext *pass, Func *func) {
 
 /* An op outside kernels needs its operands in memory: a free op's value gets a copy of its own. */
 static Value *materialise(Fuse *f, Op *barrier, Value *v, Value **copies, int32_t n_copies) {
+    boundary_check_stack(f->context->boundary);
     if (!v->op || !fuse_op_is_free(v->op)) {
         return v;
     }

@@ -91,6 +91,7 @@ static bool is_made_here(Build *b, const Op *op) {
 }
 
 static Value *body_value(Build *b, Value *v) {
+    boundary_check_stack(b->f->context->boundary);
     if (b->local_stamp[v->id] == b->stamp) {
         return b->local[v->id];
     }
@@ -197,6 +198,7 @@ static void build_group(Build *b, int32_t index) {
 
 /* Views that an op outside kernels reads: kept as they are, in front of it. */
 static void place_views(Build *b, Value *v) {
+    boundary_check_stack(b->f->context->boundary);
     Op *op = v->op;
     if (!op || op->code != OP_reshape || op->id >= b->f->n_ids || b->placed[op->id] ||
         op->parent != b->f->block) {

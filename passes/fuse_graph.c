@@ -183,6 +183,7 @@ static void add_edge(Fuse *f, int32_t unit, const Value *v, AxisMap map) {
 }
 
 static void walk_reads(Fuse *f, int32_t unit, const Value *v, Walk walk) {
+    boundary_check_stack(f->context->boundary);
     if (!v->op || unit_of_value(f, v) >= 0 || !fuse_op_is_free(v->op)) {
         add_edge(f, unit, v, map_of(&walk, v->type));
         return;

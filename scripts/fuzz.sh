@@ -2,6 +2,7 @@
 # Builds every tests/fuzz/fuzz_*.c with clang's libFuzzer, address and undefined-behaviour sanitizers, and runs
 # each on its corpus (tests/fuzz/corpus/<name>).
 #   scripts/fuzz.sh [seconds for each, default 60] [name ...]
+# FUZZ_RUNS=10000 ends each after so many inputs instead.
 # Inputs that fail are kept in build-fuzz/failures; the exit status is 1 if there are any.
 set -u
 cd "$(dirname "$0")/.."
@@ -26,7 +27,7 @@ failed=0
 for name in "${names[@]}"; do
     found="$build/corpus/$name"
     mkdir -p "$found" "tests/fuzz/corpus/$name"
-    options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536)
+    options=(${FUZZ_RUNS:+-runs="$FUZZ_RUNS"} -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536)
     [ -f "tests/fuzz/$name.dict" ] && options+=(-dict="tests/fuzz/$name.dict")
     log="$build/failures/$name.log"
     if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$build/tests/fuzz/fuzz_$name" \

@@ -180,6 +180,7 @@ static bool keeps_type(OpCode code) {
 }
 
 const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index) {
+    boundary_check_stack(k->context->boundary);
     int32_t rank = v->type.rank;
     const KExpr *found = memo_find(k, v, index, rank);
     if (found) {

@@ -16,9 +16,14 @@ static bool check_attrs(Context *context, const Op *op, int32_t rank, OpProblem 
         if (!rule_count(context, op, LISTS[k], count, rank - 2, problem)) {
             return false;
         }
-        for (int32_t i = 0; i < count && k < 2; i++) {
-            if (list[i] < 1) {
+        for (int32_t i = 0; i < count; i++) {
+            if (k < 2 && list[i] < 1) {
                 return op_problem(context, problem, "%s: %s %lld must be 1 or more", op_name(op),
+                                  LISTS[k], (long long)list[i]);
+            }
+            if (list[i] > INT32_MAX ||
+                list[i] < INT32_MIN) { /* sums and products stay in 64 bits */
+                return op_problem(context, problem, "%s: %s %lld does not fit 32 bits", op_name(op),
                                   LISTS[k], (long long)list[i]);
             }
         }

@@ -8,6 +8,10 @@ static bool check_window(Context *context, Op *op, OpProblem *problem) {
                           op_name(op), (long long)op_int(op, "stride"),
                           (long long)op_int(op, "dilation"));
     }
+    if (op_int(op, "stride") > INT32_MAX || op_int(op, "dilation") > INT32_MAX) {
+        return op_problem(context, problem, "%s: stride and dilation must fit 32 bits",
+                          op_name(op));
+    }
     return true;
 }
 

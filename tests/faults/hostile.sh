@@ -44,6 +44,18 @@ for i in range(20000):
 PY
 expect 0 timeout 20 "$dlc" --from-ir functions.ir --emit=ir
 
+# How deep a chain of views may be is a matter of the stack there is, never a crash.
+python3 - > chain.ir <<'PY'
+print('module "m" {\ndim B in 1..\n}\nfunc "f" infer (%0: f32[B] = input "x") {')
+for i in range(20000):
+    print(f'%{i + 1} = reverse %{i} {{axes = [0]}} : f32[B]')
+print('%20001 = exp %20000 : f32[B]\nyield %20001\n} -> (output "y")')
+PY
+checks=$((checks + 1))
+(ulimit -s 1024 && timeout 60 "$dlc" --from-ir chain.ir -o chain.plan) > out.txt 2> err.txt
+[ $? = 1 ] || bad "a chain of views on a small stack: status is not that of a refusal"
+says err.txt "too deeply for the stack"
+
 # The compiler's memory grows with the program, not with its kernels; here 1.5 GB once.
 cat > deep.dl <<'DL'
 dim B

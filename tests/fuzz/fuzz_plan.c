@@ -69,6 +69,49 @@ static void use(dlc_context *context, dlc_plan *plan) {
     }
 }
 
+/* The sections of a plan that still has a table; NULL: not one. */
+static PlanSection *sections_of(uint8_t *data, size_t size, size_t *out_count) {
+    if (size < sizeof(PlanHeader)) {
+        return NULL;
+    }
+    size_t room = (size - sizeof(PlanHeader)) / sizeof(PlanSection);
+    size_t n = ((PlanHeader *)data)->n_sections;
+    *out_count = n < room ? n : room;
+    return *out_count ? (PlanSection *)(data + sizeof(PlanHeader)) : NULL;
+}
+
+/* Half of the mutants are plans with one number of a record changed, which is where bytes changed
+ * at random seldom get to; the others are libFuzzer's own. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed) {
+    static const int32_t EXTREMES[] = {0, 1, 2, -1, 16, 17, 64, 1 << 20, INT32_MAX, INT32_MIN};
+    size_t n_sections = 0;
+    PlanSection *sections = sections_of(data, size, &n_sections);
+    if (!sections || seed % 2 == 0) {
+        return LLVMFuzzerMutate(data, size, max_size);
+    }
+    seed /= 2;
+    for (int changes = 1 + (int)(seed % 3); changes > 0; changes--) {
+        seed = seed * 1664525u + 1013904223u;
+        const PlanSection *section = &sections[(seed >> 8) % n_sections];
+        if (section->offset > size || section->size > size - section->offset ||
+            section->size < sizeof(int32_t)) {
+            continue;
+        }
+        size_t words = section->size / sizeof(int32_t);
+        seed = seed * 1664525u + 1013904223u;
+        int32_t *word = (int32_t *)(data + section->offset) + (seed >> 4) % words;
+        seed = seed * 1664525u + 1013904223u;
+        unsigned draw = (seed >> 16) % 16;
+        *word = draw < 10   ? EXTREMES[draw]
+                : draw < 13 ? (int32_t)((uint32_t)*word + 1u)
+                            : ((int32_t *)(data + section->offset))[(seed >> 20) % words];
+    }
+    return size;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Budget budget = {64 << 20};
     dlc_allocator allocator = {budget_alloc, budget_free, &budget};
