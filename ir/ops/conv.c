@@ -105,12 +105,6 @@ bool shape_conv(Context *context, Op *op, OpProblem *problem) {
     const Size *dims[TYPE_MAX_RANK] = {x.dims[0], w.dims[0]};
     for (int32_t i = 0; i < attrs.n_spatial; i++) {
         dims[2 + i] = conv_out(context, &attrs, i, x.dims[2 + i], w.dims[2 + i]);
-        if (!rule_may_be_le(context, op, size_const(context, 1), dims[2 + i],
-                            "the kernel reaches beyond its input", problem)) {
-            return op_problem(context, problem,
-                              "conv: the kernel, %s, reaches beyond its input of %s",
-                              size_text(context, w.dims[2 + i]), size_text(context, x.dims[2 + i]));
-        }
     }
     DType dtype = x.dtype;
     return rule_precision(context, op, x.dtype, &dtype, problem) &&

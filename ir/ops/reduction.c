@@ -47,10 +47,6 @@ static bool shape_arg(Context *context, Op *op, OpProblem *problem) {
     if (!rule_axis(context, op, axis, x.rank, problem)) {
         return false;
     }
-    if (!rule_may_be_le(context, op, size_const(context, 1), x.dims[axis], "the axis is empty",
-                        problem)) {
-        return op_problem(context, problem, "%s: the axis is empty", op_name(op));
-    }
     if (!rule_counts(context, op, DT_I32, x.dims[axis], problem)) {
         return false;
     }

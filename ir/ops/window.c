@@ -50,12 +50,6 @@ bool shape_unfold(Context *context, Op *op, OpProblem *problem) {
         dims[i < axis ? i : i + 1] = x.dims[i];
     }
     dims[axis] = size_add(context, last, size_const(context, 1));
-    if (!rule_may_be_le(context, op, size_const(context, 1), dims[axis],
-                        "the window reaches beyond its input", problem)) {
-        return op_problem(context, problem,
-                          "unfold: the window, %s, reaches beyond its input of %s",
-                          size_text(context, window), size_text(context, padded));
-    }
     dims[axis + 1] = window;
     return rule_result(context, op, 0, x.dtype, x.rank + 1, dims, problem);
 }
