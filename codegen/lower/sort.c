@@ -20,19 +20,20 @@ static const KExpr *value_at(KBuild *k, const Line *line, const KExpr *i) {
     return k_load_here(k, kb_temp_buffer(k, line->s->values[0], true), k_add(k, line->base, i));
 }
 
-/* Whether a stands strictly before b; nan last in both directions. */
+/* Whether a stands strictly before b: the less one, or the greater one if descending; nan is
+ * greatest. */
 static const KExpr *stands_before(KBuild *k, const Sort *s, const KExpr *a, const KExpr *b) {
     bool descending = op_bool(s->op, "descending");
+    const KExpr *greater = descending ? a : b, *less = descending ? b : a;
     if (a->dtype == DT_BOOL) {
-        const KExpr *first = descending ? a : b, *second = descending ? b : a;
-        return k_binary(k, OP_and, first, k_scalar(k, OP_not, &second, 1));
+        return k_binary(k, OP_and, greater, k_scalar(k, OP_not, &less, 1));
     }
-    const KExpr *before = k_binary(k, descending ? OP_gt : OP_lt, a, b);
+    const KExpr *before = k_binary(k, OP_gt, greater, less);
     if (dtype_is_float(a->dtype)) {
-        const KExpr *a_nan = k_scalar(k, OP_isnan, &a, 1);
-        const KExpr *a_number = k_scalar(k, OP_not, &a_nan, 1);
-        const KExpr *b_nan = k_scalar(k, OP_isnan, &b, 1);
-        before = k_binary(k, OP_or, before, k_binary(k, OP_and, b_nan, a_number));
+        const KExpr *is_nan = k_scalar(k, OP_isnan, &greater, 1);
+        const KExpr *less_nan = k_scalar(k, OP_isnan, &less, 1);
+        const KExpr *is_number = k_scalar(k, OP_not, &less_nan, 1);
+        before = k_binary(k, OP_or, before, k_binary(k, OP_and, is_nan, is_number));
     }
     return before;
 }

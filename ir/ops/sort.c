@@ -1,4 +1,4 @@
-/* sort: stable, along one axis; nan last in either direction. */
+/* sort: stable, along one axis; nan counts as greatest, as in argmax. */
 #include "ir/ops/rule.h"
 #include <math.h>
 
@@ -19,7 +19,8 @@ OpCost cost_sort(const Op *op) {
 static bool goes_before(const EvalTensor *x, int64_t a, int64_t b, bool descending) {
     if (x->f) {
         if (isnan(x->f[a]) || isnan(x->f[b])) {
-            return isnan(x->f[b]) && !isnan(x->f[a]);
+            int64_t greater = descending ? a : b, less = descending ? b : a;
+            return isnan(x->f[greater]) && !isnan(x->f[less]);
         }
         return descending ? x->f[a] > x->f[b] : x->f[a] < x->f[b];
     }

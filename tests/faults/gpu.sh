@@ -23,4 +23,7 @@ model m(q: f32[2, 1, 140, 8], pad: i32[2]) {
 E2
 near=1e-5 gives hidden.dl "hidden 0" "seen 204.075" "first 202.524" -- --device cuda:0 --input q=q.npy --input pad=pad.npy
 
+# Lines sorted by blocks of threads, and extremes found by them.
+orders_nan --device cuda:0
+
 finish

@@ -36,3 +36,12 @@ refuses() {
     *) bad "status $got instead of a refusal: ${*/$root/…}" ;;
     esac
 }
+# orders_nan [-- OPTION…]: nan_order.dl, short lines and long ones.
+orders_nan() {
+    npy x.npy f4 2x7 3 nan 1 inf 1 -inf nan 0 2 -1 -2 2 -1 nan
+    npy w.npy f4 2x300 5 nan 1 inf -inf
+    gives "$faults/nan_order.dl" "a nan nan inf nan 2 2" "b 1 6 3 6 1 4" "c nan nan inf 3 1 1 -inf nan 2 2 0 -1 -1 -2" \
+        "d 1 6 3 0 2 4 5 6 1 4 0 2 5 3" "e -inf 1 1 3 inf nan nan -2 -1 -1 0 2 2 nan" "f 5 2 4 0 3 1 6 3 2 5 0 1 4 6" \
+        "g 1 6" "h 1 6" "i nan nan" "j nan nan" "k nan nan nan 2 inf 2" "l nan inf inf nan inf inf" "n 296 3 8 296 3 8" \
+        "o 293 298 1 6 293 298 1 6" "p 1 1" "q 1 1" "r nan nan" -- --input x=x.npy --input w=w.npy "$@"
+}

@@ -158,4 +158,11 @@ for threads in 1 2; do
     near=1e-5 gives long.dl "c 300000.00447" "r 3000000" "k 300000.00447" "s 300000.00447" "m 0.1" "t 0 300000 600000" -- \
         --input v=v.npy --input n=n.npy --threads $threads
 done
+
+# One order of numbers: nan is the greatest in each way to ask for it.
+for flags in "" "--skip-passes fuse" "--target cpu:x86-64-v2"; do
+    orders_nan
+done
+flags=
+
 finish
