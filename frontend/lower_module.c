@@ -244,6 +244,12 @@ static void lower_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed
                   divisor < 1 ? "a divisor is at least 1" : "these bounds hold nothing");
         return;
     }
+    if (high - high % divisor < low) {
+        LW_REPORT(lw, DIM_VALUE, decl->place, global->name,
+                  arena_format(lw->arena, "in %lld..%lld", (long long)low, (long long)high),
+                  arena_format(lw->arena, "they hold no multiple of %lld", (long long)divisor));
+        return;
+    }
     if (nominal > SIZE_NOMINAL_MAX) {
         LW_REPORT(lw, DIM_VALUE, decl->as.dim.nominal->place, global->name,
                   arena_format(lw->arena, "%lld", (long long)nominal),

@@ -241,7 +241,7 @@ static void list_fill(const Val *value, bool is_float, void *data, int64_t *at) 
         return;
     }
     double number = 0;
-    int64_t integer = value->kind == VAL_FLOAT ? (int64_t)value->as.f : value->as.i;
+    int64_t integer = value->kind == VAL_FLOAT ? float_to_int(value->as.f, DT_I64) : value->as.i;
     if (is_float) {
         number_to_double(*value, &number);
         if (value->kind == VAL_BOOL) {

@@ -23,7 +23,7 @@ static Value *fold_scalar(Builder *b, Op *op) {
     } else {
         int64_t integers[3];
         for (int32_t i = 0; i < op->n_operands; i++) {
-            integers[i] = (int64_t)values[i];
+            integers[i] = float_to_int(values[i], DT_I64);
         }
         int64_t integer = scalar_eval_int(op->code, operand_dtype, integers);
         if (integer > (INT64_C(1) << 53) || integer < -(INT64_C(1) << 53)) {
@@ -48,7 +48,7 @@ static Value *fold_cast(Builder *b, Op *op, double value) {
             return NULL;
         }
     } else {
-        result = (double)wrap_int((int64_t)value, to);
+        result = (double)wrap_int(float_to_int(value, DT_I64), to);
     }
     return b_constant(b, result, op->results[0]->type);
 }

@@ -6,6 +6,7 @@
  * train block, and estimates lifetimes in the order in which kernels run. */
 #include "passes/pass.h"
 
+#include "ir/base/checked.h"
 #include "ir/base/number.h"
 
 #include <stdlib.h>
@@ -308,7 +309,7 @@ static void bind_dims(Remat *r) {
                         : is_batch       ? strtoll(rows, NULL, 10)
                                          : dim->low;
         value = value < dim->low ? dim->low : value > dim->high ? dim->high : value;
-        value = (value + dim->divisor - 1) / dim->divisor * dim->divisor;
+        value = multiple_within(value, dim->divisor, dim->high);
         r->dims[d] = value > 0 ? value : dim->divisor;
     }
 }

@@ -101,10 +101,8 @@ static dlc_status scalars_write(dlc_session *session, const EntryState *entry) {
             continue;
         }
         const Scalar *scalar = session_scalar(session, plan_text(session->file, arg->name), false);
-        double real = !scalar ? NAN : scalar->is_integer ? (double)scalar->integer : scalar->real;
-        int64_t integer = !scalar              ? 0
-                          : scalar->is_integer ? scalar->integer
-                                               : (int64_t)scalar->real;
+        double real = scalar ? scalar->real : NAN;
+        int64_t integer = scalar ? scalar->integer : 0;
         void *to = session->scalar_host + SCALAR_STRIDE * entry->inputs[i].scalar;
         float single = (float)real;
         int32_t narrow = (int32_t)integer;

@@ -91,7 +91,7 @@ void dims_default(const PlanFile *file, int64_t *dims) {
         const char *rows = d == batch ? plan_setting(file, "batch") : NULL;
         int64_t value = dim->nominal > 0 ? dim->nominal : rows ? strtoll(rows, NULL, 10) : dim->low;
         value = value < dim->low ? dim->low : value > dim->high ? dim->high : value;
-        value = (value + dim->divisor - 1) / dim->divisor * dim->divisor;
+        value = multiple_within(value, dim->divisor, dim->high);
         dims[d] = value > 0 ? value : dim->divisor;
     }
 }

@@ -3,6 +3,7 @@
 #include "runtime/session.h"
 #include "runtime/tensor.h"
 
+#include "ir/base/checked.h"
 #include "ir/base/number.h"
 #include "runtime/border.h"
 
@@ -32,6 +33,13 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     if (!border_result(session->context, "dlc_step_info", out)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
+    int64_t step;
+    if (!checked_add(session_counter(session, "step"), 1, &step)) {
+        return context_fail(session->context, DLC_ERROR_LIMIT,
+                            "the counter 'step' is at its greatest value, %" PRId64
+                            ": no step can follow; set it by dlc_set_counter",
+                            session_counter(session, "step"));
+    }
     double start = clock_seconds();
     dlc_status status = session_run(session, entry);
     if (status != DLC_OK) {
@@ -40,7 +48,6 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     if (!session->last_ok) {
         return session_non_finite(session, entry);
     }
-    int64_t step = session_counter(session, "step") + 1;
     status = dlc_set_counter(session, "step", step);
     size_t n_metrics = 0;
     if (status == DLC_OK && out) {

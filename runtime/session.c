@@ -2,6 +2,7 @@
 #include "runtime/session.h"
 
 #include "ir/base/checked.h"
+#include "ir/base/number.h"
 #include "runtime/border.h"
 #include "runtime/tensor.h"
 #include "runtime/trace.h"
@@ -142,6 +143,7 @@ dlc_status dlc_set_counter(dlc_session *session, const char *name, int64_t value
     if (status == DLC_OK) {
         scalar->is_integer = true;
         scalar->integer = value;
+        scalar->real = (double)value;
     }
     return status;
 }
@@ -160,12 +162,22 @@ dlc_status dlc_get_counter(dlc_session *session, const char *name, int64_t *out)
     return DLC_OK;
 }
 
+/* As a cast to i64 has it: towards zero, within the range; nan is 0. */
+static int64_t truncated(double value) {
+    long long whole = 0;
+    if (!number_whole(trunc(value), &whole)) {
+        return value > 0 ? INT64_MAX : value < 0 ? INT64_MIN : 0;
+    }
+    return whole;
+}
+
 dlc_status dlc_set_scalar(dlc_session *session, const char *name, double value) {
     BORDER_CALL(session ? session->context : NULL);
     Scalar *scalar;
     dlc_status status = scalar_for(session, name, &scalar);
     if (status == DLC_OK) {
         scalar->is_integer = false;
+        scalar->integer = truncated(value);
         scalar->real = value;
     }
     return status;

@@ -70,7 +70,7 @@ typedef struct EntryState {
 
 typedef struct Scalar {
     char name[SCALAR_NAME_BYTES];
-    bool is_integer;
+    bool is_integer; /* as it was set; it is kept in both forms */
     int64_t integer;
     double real;
 } Scalar;

@@ -256,7 +256,7 @@ const char *cli_duration(double seconds, char *text) {
         snprintf(text, 32, "%.1f us", seconds * 1e6);
     } else if (seconds < 1) {
         snprintf(text, 32, "%.2f ms", seconds * 1e3);
-    } else if (seconds < 60) {
+    } else if (seconds < 60 || !(seconds < 1e15)) { /* also what is no number of seconds */
         snprintf(text, 32, "%.1f s", seconds);
     } else {
         long long whole = (long long)seconds;

@@ -82,7 +82,7 @@ static int64_t size_for_figures(const dlc_plan *plan, const dlc_dim_info *dim) {
     }
     size = size > dim->high ? dim->high : size < dim->low ? dim->low : size;
     int64_t divisor = dim->divisor > 1 ? dim->divisor : 1, down = size - size % divisor;
-    return down >= dim->low ? down : down + divisor;
+    return down >= dim->low || down > dim->high - divisor ? down : down + divisor;
 }
 
 static Sizes sizes_for_figures(const dlc_plan *plan) {

@@ -75,7 +75,7 @@ const KExpr *k_integer(KBuild *k, DType dtype, int64_t value) {
 const KExpr *k_constant(KBuild *k, DType dtype, double value) {
     DType type = dtype_in_register(dtype);
     if (!dtype_is_float(type)) {
-        return k_integer(k, type, type == DT_BOOL ? value != 0 : (int64_t)value);
+        return k_integer(k, type, float_to_int(value, type == DT_BOOL ? type : DT_I64));
     }
     Node node = {.e = {.kind = KE_FLOAT, .dtype = type, .real = round_to_dtype(value, dtype)}};
     return node_intern(k, &node);

@@ -22,6 +22,13 @@ static inline bool checked_mul_size(size_t a, size_t b, size_t *out) {
 static inline bool checked_add_size(size_t a, size_t b, size_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
+/* The multiple of `divisor` (1 or more) at or above `value`, or the one below it where the next
+ * lies beyond `high`; 0 <= value <= high. */
+static inline int64_t multiple_within(int64_t value, int64_t divisor, int64_t high) {
+    int64_t rest = value % divisor;
+    bool up = rest > 0 && divisor - rest <= high - value;
+    return up ? value + (divisor - rest) : value - rest;
+}
 /* Floor division and the modulus with the divisor's sign; b != 0 and not INT64_MIN / -1. */
 static inline int64_t floor_div(int64_t a, int64_t b) {
     int64_t q = a / b;

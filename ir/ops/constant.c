@@ -28,7 +28,7 @@ dlc_status eval_constant(Interp *interp, const Op *op) {
         if (out->f) {
             out->f[i] = value;
         } else {
-            out->i[i] = out->dtype == DT_BOOL ? value != 0 : (int64_t)value;
+            out->i[i] = float_to_int(value, out->dtype);
         }
     }
     return DLC_OK;

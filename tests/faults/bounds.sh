@@ -166,4 +166,12 @@ expect 0 xargs -P 4 -n 1 "$dlc" --what < codes.txt
 checks=$((checks + 2))
 [ "$(grep -c '^[EW][0-9]*: ' out.txt)" = "$(wc -l < codes.txt)" ] || bad "--what does not explain every code"
 ! grep '%[a-z.*]' out.txt || bad "--what prints a raw format"
+
+# -- Sizes near 2^63 are rounded to no negative ones
+text "'dim B % 8 in 9223372036854775801..9223372036854775807\nmodel m(x: f32[B]) { output x * 2.0 }'"
+soon "they hold no multiple of 8" "$dlc" check text.dl
+text "'dim B % 8\nmodel m(x: f32[B, 3]) {\n h = x |> linear(3) as a\n output h\n loss mean(h)\n}\ntrain m { optimizer sgd(lr=0.1); batch 9223372036854775807; epochs 1 }'"
+expect 0 "$dlc" text.dl -o text.plan
+says out.txt "figures for B = 9223372036854775800"
+soon "beyond 64 bits, where B = 9223372036854775800" "$dlrun" bench text.plan --entry infer
 finish

@@ -289,6 +289,33 @@ static void test_cases(void **state) {
     assert_int_equal(n_bad, 0);
 }
 
+/* -- Numbers that no counter holds */
+
+static void test_counters(void **state) {
+    Fixture *f = *state;
+    int64_t step = 0;
+    OK(f, dlc_set_counter(f->session, "step", INT64_MAX));
+    assert_int_equal(dlc_train_step(f->session, NULL), DLC_ERROR_LIMIT);
+    assert_non_null(strstr(dlc_last_error(f->context), "'step'"));
+    OK(f, dlc_get_counter(f->session, "step", &step));
+    assert_true(step == INT64_MAX);
+    /* As a cast to i64 has them. */
+    OK(f, dlc_set_scalar(f->session, "step", 1e300));
+    assert_int_equal(dlc_train_step(f->session, NULL), DLC_ERROR_LIMIT);
+    const double values[] = {(double)NAN, 2.5, -1e300};
+    const int64_t wanted[] = {1, 3, INT64_MIN + 1};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        OK(f, dlc_set_scalar(f->session, "step", values[i]));
+        dlc_status status = dlc_train_step(f->session, NULL);
+        assert_true(status == DLC_OK || status == DLC_ERROR_NON_FINITE);
+        if (status == DLC_OK) {
+            OK(f, dlc_get_counter(f->session, "step", &step));
+            assert_true(step == wanted[i]);
+        }
+    }
+    OK(f, dlc_set_counter(f->session, "step", 0));
+}
+
 /* -- A second thread */
 
 typedef struct Second {
@@ -383,9 +410,8 @@ static void test_context_first(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_second_thread),
-        cmocka_unit_test(test_destroyed_inside),
+        cmocka_unit_test(test_cases),         cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_second_thread), cmocka_unit_test(test_destroyed_inside),
         cmocka_unit_test(test_context_first),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
