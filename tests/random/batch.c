@@ -78,6 +78,16 @@ static Value *shift(Batch *batch, Func *func, Value *value) {
     return by;
 }
 
+/* Shifts are by nothing: another value might leave the domain of what is made of it. */
+static void shifts_clear(Graph *graph) {
+    for (int32_t i = 0; i < graph->func->body->n_args; i++) {
+        if (graph->func->args[i].name[0] == 'd') {
+            EvalTensor *by = &graph->args[i];
+            memset(by->f, 0, (size_t)by->n * sizeof(*by->f));
+        }
+    }
+}
+
 /* A few values of the body, chosen by the seed; every other one beside an argument that shifts it.
  */
 static void choose_inner(Batch *batch, Graph *graph, const Value *loss, Targets *targets) {
@@ -321,6 +331,7 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
             good = note(&outcomes[i], -1, "no arguments");
             continue;
         }
+        shifts_clear(graph);
         good = evaluate(batch, graph, &outcomes[i], true, graph->wide) &&
                evaluate(batch, graph, &outcomes[i], false, graph->declared) &&
                grads_sound(graph, &outcomes[i]) && good;
