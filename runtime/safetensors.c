@@ -204,12 +204,33 @@ static int name_compare(const void *left, const void *right, void *entries) {
     return strcmp(all[*(const int32_t *)left].name, all[*(const int32_t *)right].name);
 }
 
+/* What the file is, where it begins as a common other one does; else what is wrong with it. */
+static dlc_status foreign_fail(const Parse *parse, size_t offset, const char *problem) {
+    static const char convert[] =
+        "python3 -c \"import sys, torch; from safetensors.torch import save_file; "
+        "save_file({k: v.contiguous().clone() for k, v in "
+        "torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])\" "
+        "IN.pt OUT.safetensors";
+    const uint8_t *b = parse->bytes;
+    bool zip = parse->size >= 4 && memcmp(b, "PK\3\4", 4) == 0;
+    bool pickle = parse->size >= 2 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5;
+    if (!zip && !pickle) {
+        return parse_fail(parse, offset, "%s", problem);
+    }
+    snprintf(parse->message, SAFETENSORS_MESSAGE_BYTES,
+             "%.130s: this is %s, no safetensors file; convert it: %s", parse->path,
+             zip ? "a zip archive, as PyTorch's .pt and .pth are"
+                 : "a Python pickle (old .pt, .pth)",
+             convert);
+    return DLC_ERROR_FORMAT;
+}
+
 static dlc_status read_header(Parse *parse) {
     Safetensors *file = parse->file;
     const char *header = (const char *)parse->bytes + 8;
     size_t length = parse->data_start - 8;
     if (length == 0 || header[0] != '{') {
-        return parse_fail(parse, 8, "expected a JSON header that begins with '{'");
+        return foreign_fail(parse, 8, "expected a JSON header that begins with '{'");
     }
     dlc_status status = json_parse(header, length, file->allocator, &parse->json);
     if (status == DLC_ERROR_FORMAT) {
@@ -262,8 +283,10 @@ dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size
         length = length << 8 | bytes[i];
     }
     if (length > size - 8 || length > max_header) {
-        return parse_fail(&parse, 0, "the header says %llu bytes, the file has %zu after it",
-                          (unsigned long long)length, size - 8);
+        char problem[96];
+        snprintf(problem, sizeof(problem), "the header says %llu bytes, the file has %zu after it",
+                 (unsigned long long)length, size - 8);
+        return foreign_fail(&parse, 0, problem);
     }
     parse.data_start = 8 + (size_t)length;
     parse.data_bytes = size - parse.data_start;

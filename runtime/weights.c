@@ -101,42 +101,59 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
 
 /* -- Reading -- */
 
-/* Length of the prefix (up to a dot) that all names of the file share and without which they fit
- * better: "model." or "module.". */
-static size_t common_prefix(const dlc_session *session, const Safetensors *file) {
-    if (file->n_entries == 0) {
-        return 0;
-    }
-    const char *first = file->entries[0].name;
-    size_t length = strlen(first);
-    for (int32_t i = 1; i < file->n_entries; i++) {
-        size_t same = 0;
-        while (same < length && file->entries[i].name[same] == first[same]) {
-            same++;
-        }
-        length = same;
-    }
-    while (length > 0 && first[length - 1] != '.') {
-        length--;
-    }
-    /* The names may begin alike on their own account. */
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        const Variable *variable = &session->variables[i];
-        if (is_weight(variable) && safetensors_find(file, variable_name(session, variable))) {
-            return 0;
-        }
-    }
-    return length;
-}
+/* What a file's names have before ours: "model." or "module."; lent by the file. */
+typedef struct Prefix {
+    const char *text;
+    size_t length;
+} Prefix;
 
-static const SafetensorsEntry *entry_find(const Safetensors *file, size_t prefix,
+static const SafetensorsEntry *entry_find(const Safetensors *file, Prefix prefix,
                                           const char *name) {
-    if (prefix == 0) {
+    if (prefix.length == 0) {
         return safetensors_find(file, name);
     }
     char full[1024];
-    int n = snprintf(full, sizeof(full), "%.*s%s", (int)prefix, file->entries[0].name, name);
+    int n = snprintf(full, sizeof(full), "%.*s%s", (int)prefix.length, prefix.text, name);
     return n > 0 && (size_t)n < sizeof(full) ? safetensors_find(file, full) : NULL;
+}
+
+/* How many of the session's weights the file has under the prefix. */
+static int64_t prefix_finds(const dlc_session *session, const Safetensors *file, Prefix prefix) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < session->n_variables; i++) {
+        const Variable *variable = &session->variables[i];
+        found += is_weight(variable) && entry_find(file, prefix, variable_name(session, variable));
+    }
+    return found;
+}
+
+/* The prefix (up to a dot) under which the file has most of the weights; none where no other has
+ * more. It need not be that of all the file's names: a head of its own may lie beside the model. */
+static Prefix prefix_choose(const dlc_session *session, const Safetensors *file) {
+    enum { TRIALS = 16 }; /* of a file whose names all end alike */
+    Prefix best = {NULL, 0};
+    int64_t most = prefix_finds(session, file, best);
+    int trials = 0;
+    for (int64_t i = 0; i < session->n_variables && trials == 0; i++) {
+        const char *name = variable_name(session, &session->variables[i]);
+        size_t length = strlen(name);
+        for (int32_t k = 0; k < file->n_entries && trials < TRIALS; k++) {
+            const char *full = file->entries[k].name;
+            size_t more = strlen(full);
+            if (!is_weight(&session->variables[i]) || more <= length + 1 ||
+                full[more - length - 1] != '.' || strcmp(full + more - length, name) != 0) {
+                continue;
+            }
+            Prefix prefix = {full, more - length};
+            int64_t found = prefix_finds(session, file, prefix);
+            trials++;
+            if (found > most) {
+                most = found;
+                best = prefix;
+            }
+        }
+    }
+    return best;
 }
 
 static bool may_miss(const dlc_weights_options *options, const char *name) {
@@ -177,7 +194,7 @@ typedef struct Loading {
     dlc_session *session;
     const Safetensors *files;
     int32_t n_files;
-    size_t prefix;   /* of the first file's names */
+    Prefix prefix;   /* of the files' names */
     bool everything; /* a checkpoint, whose slots are wanted too */
     const dlc_weights_options *options;
 } Loading;
@@ -193,14 +210,67 @@ static const SafetensorsEntry *loading_find(const Loading *loading, const Variab
     return entry;
 }
 
-static dlc_status load_check(const Loading *loading, const char *path, int64_t *dims) {
-    dlc_session *session = loading->session;
-    Str problems;
-    str_init(&problems, &session->context->allocator);
-    int32_t n_used = 0, n_entries = 0;
-    for (int32_t i = 0; i < loading->n_files; i++) {
-        n_entries += loading->files[i].n_entries;
+/* A name out of a file must not steer the terminal that shows it, nor fill it. */
+static void name_add(Str *out, const char *name, size_t length) {
+    for (size_t i = 0; i < length && i < 80; i++) {
+        str_add_char(out, (unsigned char)name[i] < ' ' || name[i] == 0x7f ? '?' : name[i]);
     }
+    str_add(out, length > 80 ? "…" : "");
+}
+
+static int pointer_compare(const void *a, const void *b) {
+    uintptr_t x = (uintptr_t) * (const void *const *)a, y = (uintptr_t) * (const void *const *)b;
+    return (x > y) - (x < y);
+}
+
+/* Which of the files' tensors are none of the `n_taken` that a variable takes: how many, and the
+ * first few by name. Sorts `taken`. */
+static void ignored_add(const Loading *loading, const SafetensorsEntry **taken, int32_t n_taken,
+                        int32_t n_ignored, Str *out) {
+    enum { SHOWN = 5 };
+    int32_t shown = 0;
+    qsort(taken, (size_t)n_taken, sizeof(*taken), pointer_compare);
+    str_addf(out, "%d further tensor%s ignored", (int)n_ignored, n_ignored == 1 ? "" : "s");
+    for (int32_t f = 0; f < loading->n_files; f++) {
+        const Safetensors *file = &loading->files[f];
+        for (int32_t i = 0; i < file->n_entries && shown < SHOWN; i++) {
+            const SafetensorsEntry *entry = &file->entries[i];
+            if (!bsearch(&entry, taken, (size_t)n_taken, sizeof(*taken), pointer_compare)) {
+                str_add(out, shown++ ? ", " : ": ");
+                name_add(out, entry->name, strlen(entry->name));
+            }
+        }
+    }
+    if (n_ignored > shown) {
+        str_addf(out, " and %d more", (int)(n_ignored - shown));
+    }
+}
+
+/* Says what was done to the file's names, and which tensors nobody takes. */
+static void load_note(const Loading *loading, const char *path, const SafetensorsEntry **taken,
+                      int32_t n_taken, int32_t n_ignored) {
+    dlc_context *context = loading->session->context;
+    Str note;
+    str_init(&note, &context->allocator);
+    if (loading->prefix.length > 0) {
+        str_add(&note, "names are taken without the prefix '");
+        name_add(&note, loading->prefix.text, loading->prefix.length);
+        str_add(&note, n_ignored > 0 ? "'; " : "'");
+    }
+    if (n_ignored > 0) {
+        ignored_add(loading, taken, n_taken, n_ignored, &note);
+    }
+    if (note.length > 0 && !note.failed) {
+        context_log(context, DLC_LOG_INFO, "%s: %s", path, str_text(&note));
+    }
+    str_finish(&note);
+}
+
+/* Each variable against its tensor: binds dims, fills `taken`, or adds lines to `problems`. */
+static int32_t load_match(const Loading *loading, int64_t *dims, const SafetensorsEntry **taken,
+                          Str *problems) {
+    dlc_session *session = loading->session;
+    int32_t n_taken = 0;
     for (int64_t i = 0; i < session->n_variables; i++) {
         const Variable *variable = &session->variables[i];
         const char *name = variable_name(session, variable);
@@ -209,22 +279,47 @@ static dlc_status load_check(const Loading *loading, const char *path, int64_t *
         }
         const SafetensorsEntry *entry = loading_find(loading, variable);
         if (entry) {
-            n_used++;
-            match_variable(session, variable, entry, dims, &problems);
+            taken[n_taken++] = entry;
+            match_variable(session, variable, entry, dims, problems);
         } else if (!may_miss(loading->options, name)) {
-            str_addf(&problems, "\n  %s: missing; %s wanted", name,
+            str_addf(problems, "\n  %s: missing; %s wanted", name,
                      plan_text(session->file, variable->record->type.text));
         }
     }
+    return n_taken;
+}
+
+static dlc_status load_check(const Loading *loading, const char *path, int64_t *dims) {
+    dlc_session *session = loading->session;
+    dlc_context *context = session->context;
+    const SafetensorsEntry **taken =
+        memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*taken));
+    if (!taken) {
+        return context_out_of_memory(context);
+    }
+    Str problems;
+    str_init(&problems, &context->allocator);
+    int32_t n_taken = load_match(loading, dims, taken, &problems), n_ignored = -n_taken;
+    for (int32_t i = 0; i < loading->n_files; i++) {
+        n_ignored += loading->files[i].n_entries;
+    }
     dlc_status status = DLC_OK;
     if (problems.length > 0 || problems.failed) {
-        status = context_fail(session->context, DLC_ERROR_MISMATCH, "%s does not fit the model:%s",
-                              path, str_text(&problems));
-    } else if (n_used < n_entries) {
-        context_log(session->context, DLC_LOG_INFO, "%s: %d further tensors ignored", path,
-                    n_entries - n_used);
+        Str prefix;
+        str_init(&prefix, &context->allocator);
+        if (loading->prefix.length > 0) {
+            str_add(&prefix, " (its names without the prefix '");
+            name_add(&prefix, loading->prefix.text, loading->prefix.length);
+            str_add(&prefix, "')");
+        }
+        status = context_fail(context, DLC_ERROR_MISMATCH, "%s%s does not fit the model:%s", path,
+                              str_text(&prefix), str_text(&problems));
+        str_finish(&prefix);
+    } else {
+        load_note(loading, path, taken, n_taken, n_ignored);
     }
     str_finish(&problems);
+    memory_free(&context->allocator, taken);
     return status;
 }
 
@@ -335,7 +430,7 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
     Loading loading = {.session = session,
                        .files = &file,
                        .n_files = 1,
-                       .prefix = common_prefix(session, &file),
+                       .prefix = prefix_choose(session, &file),
                        .options = &given};
     status = load(&loading, path);
     if (status == DLC_OK) {

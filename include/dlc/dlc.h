@@ -411,9 +411,12 @@ typedef struct dlc_weights_options {
     const char *const *missing;
     size_t n_missing;
 } dlc_weights_options;
-/* Reads parameters and states from a safetensors file. One prefix common to all its names is
- * stripped; further tensors are ignored with one logged note; missing and misshapen ones are listed
- * in a DLC_ERROR_MISMATCH, and nothing is changed. Binds dims in parameter shapes. */
+/* Reads parameters and states from a safetensors file. Where more of their names are found behind
+ * one prefix ("model.") than without, names are taken without it; one logged note says so, and how
+ * many tensors of the file are ignored, the first few by name. Missing and misshapen ones are
+ * listed in a DLC_ERROR_MISMATCH, and nothing is changed. DLC_ERROR_FORMAT: a damaged file or one
+ * of another format; for PyTorch's own the message says how to convert it. Binds dims in parameter
+ * shapes. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const char *path,
                                                  const dlc_weights_options *options);
 /* Writes parameters and states; the file appears whole or not at all. */

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Weights: files of other formats are named, and so is what happens to a file's names; what a file or a checkpoint holds.
+. "$(dirname "$0")/lib.sh"
+
+cat > m.dl <<'EOM'
+dim B
+model m(x: f32[B, 2]) {
+    h = x |> linear(2) as a
+    y = h |> linear(2) as b
+    output y
+    loss mean(square(y))
+}
+train m {
+    optimizer sgd(lr=0.1)
+    batch 2
+    steps 2
+    seed 7
+}
+EOM
+expect 0 "$dlc" m.dl -o m.plan --quiet
+npy x.npy f4 2x2 1 2
+npy rows.npy f4 4x2 1 2 3
+
+# tensors FILE NAME SHAPE …: f32 tensors of ones; metadata {"made": "here"}
+tensors() {
+    python3 - "$@" <<'EOP' || bad "tensors $*"
+import json, math, struct, sys
+header, data = {"__metadata__": {"made": "here"}}, b""
+for name, shape in zip(sys.argv[2::2], sys.argv[3::2]):
+    dims = [int(d) for d in shape.split("x")]
+    begin, data = len(data), data + struct.pack("<f", 1) * math.prod(dims)
+    header[name.encode().decode("unicode_escape")] = {"dtype": "F32", "shape": dims, "data_offsets": [begin, len(data)]}
+text = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + data)
+EOP
+}
+infer() { # infer FILE: y from its weights
+    expect 0 "$dlrun" infer m.plan --weights "$1" --input x=x.npy --output y=y.npy
+}
+
+# -- Files of PyTorch's own
+python3 - <<'EOP'
+import pickle, zipfile
+with zipfile.ZipFile("zip.pt", "w") as archive:
+    archive.writestr("zip/data.pkl", pickle.dumps({}))
+open("old.pth", "wb").write(pickle.dumps({"a.weight": [1.0] * 100}, protocol=2))
+EOP
+for file in zip.pt old.pth; do
+    refuses "$file" "$dlrun" infer m.plan --weights $file --input x=x.npy
+    says err.txt "no safetensors file" "convert it: python3 -c" "torch.load" "save_file"
+done
+says err.txt "pickle"
+printf '\x01\x02\x03\x04\x05\x06\x07\x08\x09' > other.safetensors
+refuses "the header says" "$dlrun" infer m.plan --weights other.safetensors --input x=x.npy
+
+# -- Names: without a prefix, under one, under one beside others
+tensors plain.safetensors a.weight 2x2 a.bias 2 b.weight 2x2 b.bias 2
+infer plain.safetensors
+cp y.npy wanted.npy
+checks=$((checks + 1))
+! grep -q 'prefix\|ignored' err.txt || bad "a note on a file that fits: $(cat err.txt)"
+tensors prefix.safetensors model.a.weight 2x2 model.a.bias 2 model.b.weight 2x2 model.b.bias 2
+infer prefix.safetensors
+same y.npy wanted.npy
+says err.txt "prefix.safetensors: names are taken without the prefix 'model.'"
+tensors beside.safetensors head.weight 3 net.model.a.weight 2x2 net.model.a.bias 2 net.model.b.weight 2x2 net.model.b.bias 2
+infer beside.safetensors
+same y.npy wanted.npy
+says err.txt "without the prefix 'net.model.'; 1 further tensor ignored: head.weight"
+tensors more.safetensors a.weight 2x2 a.bias 2 b.weight 2x2 b.bias 2 c 1 d 1 'e\x1b[31m' 1 f 1 g 1 h 1 i 1
+infer more.safetensors
+same y.npy wanted.npy
+says err.txt "7 further tensors ignored: c, d, e?[31m, f, g and 2 more"
+tensors lacks.safetensors model.a.weight 2x2 model.a.bias 2 model.b.weight 2x3
+refuses "its names without the prefix 'model.'" "$dlrun" infer m.plan --weights lacks.safetensors --input x=x.npy
+says err.txt "b.bias: missing; f32[2] wanted" "b.weight: [2, 3] in the file"
+finish
