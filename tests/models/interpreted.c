@@ -232,10 +232,16 @@ static bool evaluate(Interpreted *run, Func *func, Call *call) {
 static bool run_func(Interpreted *run, Func *func, double *out_loss) {
     Call *call = calloc(1, sizeof *call);
     bool good = call && args_bind(run, func, call) && evaluate(run, func, call);
+    double over = 1;
     for (int32_t i = 0; good && i < func->n_results; i++) {
         if (func->results[i].role == RESULT_LOSS) {
             *out_loss = call->results[i].f[0];
+        } else if (func->results[i].role == RESULT_LOSS_OVER) {
+            over = call->results[i].f[0];
         }
+    }
+    if (good) {
+        *out_loss /= over;
     }
     if (good) {
         store(run, func, call->results);
