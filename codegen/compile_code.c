@@ -67,16 +67,23 @@ static void show_kernels(Driver *d, const Target *target, const Machine *machine
                          const PlanWriter *writer, const TargetTables *tables,
                          const KernelPool *pool) {
     bool explain = (d->options->flags & DLC_COMPILE_EXPLAIN) != 0;
-    for (size_t i = 0; i < pool->kernels.count; i++) {
+    int32_t count = (int32_t)pool->kernels.count;
+    const char **names =
+        target->names ? target->names(pool->kernels.items, count, &d->scratch) : NULL;
+    if (target->shows_text && target->show_head) {
+        target->show_head(machine, &d->text);
+    }
+    for (int32_t i = 0; i < count; i++) {
         const Kernel *kernel = pool->kernels.items[i];
         if (target->shows_text) {
-            show_places(d, writer, tables, (int32_t)i);
+            show_places(d, writer, tables, i);
         }
         if (!target->shows_text || explain) {
             kernel_print(kernel, &d->text);
         }
         if (target->show && (target->shows_text || explain)) {
-            (void)target->show(machine, kernel, &d->text);
+            const char *name = names ? names[i] : kernel->name;
+            (void)target->show(machine, kernel, name, &d->text);
         }
         str_add(&d->text, "\n");
     }

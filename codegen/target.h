@@ -39,9 +39,14 @@ typedef struct Target {
     dlc_status (*emit)(const Machine *machine, Kernel *const *kernels, int32_t n_kernels,
                        int32_t n_threads, const dlc_allocator *allocator, TargetImage *out,
                        char *message);
-    /* The backend's own text of one kernel (LLVM IR, CUDA C, assembly) for --emit=kernels;
-     * optional. */
-    dlc_status (*show)(const Machine *machine, const Kernel *kernel, Str *out);
+    /* What the kernels of an image are called there, as profilers show them, in their order and in
+     * arena; NULL: Kernel.name. */
+    const char **(*names)(Kernel *const *kernels, int32_t n_kernels, Arena *arena);
+    /* What `show` takes for granted, once before all kernels; optional. */
+    void (*show_head)(const Machine *machine, Str *out);
+    /* The backend's own text of one kernel (LLVM IR, CUDA C, assembly) under a name of `names`, for
+     * --emit=kernels; optional. */
+    dlc_status (*show)(const Machine *machine, const Kernel *kernel, const char *name, Str *out);
     /* False: nothing is known. Optional. */
     bool (*figures)(const TargetImage *image, int32_t kernel, TargetFigures *out);
 } Target;

@@ -223,7 +223,9 @@ static void show_guarded(void *user) {
     job->status = status;
 }
 
-static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, Str *out) {
+static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, const char *name,
+                           Str *out) {
+    (void)name; /* every function is called k: images have no symbols */
     ShowJob job = {machine, kernel, out, DLC_OK};
     char message[CPU_MESSAGE_BYTES] = "";
     dlc_status status = cpu_guarded(show_guarded, &job, message);

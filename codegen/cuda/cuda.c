@@ -43,9 +43,9 @@ typedef struct EmitJob {
 /* -- texts */
 
 /* "softmax_3fa85c01": readable, a C identifier, the same in every program that has the kernel. */
-static void name_kernel(EmitJob *job, int32_t index) {
-    const Kernel *kernel = job->kernels[index];
-    CudaKernel *record = &job->records[index];
+static void name_kernel(Kernel *const *kernels, CudaKernel *records, int32_t index) {
+    const Kernel *kernel = kernels[index];
+    CudaKernel *record = &records[index];
     char stem[32];
     size_t n = 0;
     for (const char *c = kernel->name ? kernel->name : ""; *c && n < sizeof(stem) - 1; c++) {
@@ -57,7 +57,7 @@ static void name_kernel(EmitJob *job, int32_t index) {
     snprintf(record->name, sizeof(record->name), "k_%s_%08" PRIx32, stem,
              (uint32_t)kernel_hash(kernel));
     for (int32_t i = 0; i < index; i++) {
-        if (strcmp(job->records[i].name, record->name) == 0) {
+        if (strcmp(records[i].name, record->name) == 0) {
             size_t length = strlen(record->name);
             snprintf(record->name + length, sizeof(record->name) - length, "_%" PRId32, index);
             return;
@@ -128,7 +128,7 @@ static dlc_status write_texts(EmitJob *job, char *message) {
             break;
         }
         CudaTextInfo info = {0};
-        name_kernel(job, i);
+        name_kernel(job->kernels, job->records, i);
         str_clear(&one);
         cuda_text_kernel(machine, job->kernels[i], job->records[i].name, &one, &info);
         record_kernel(job, i, &info);
@@ -308,9 +308,29 @@ static dlc_status cuda_emit(const Machine *machine, Kernel *const *kernels, int3
     return status;
 }
 
-static dlc_status cuda_show(const Machine *machine, const Kernel *kernel, Str *out) {
+static const char **cuda_names(Kernel *const *kernels, int32_t n_kernels, Arena *arena) {
+    CudaKernel *records = ARENA_ARRAY(arena, CudaKernel, (size_t)n_kernels);
+    const char **names = ARENA_ARRAY(arena, const char *, (size_t)n_kernels);
+    for (int32_t i = 0; i < n_kernels; i++) {
+        name_kernel(kernels, records, i);
+        names[i] = records[i].name;
+    }
+    return names;
+}
+
+static void cuda_show_head(const Machine *machine, Str *out) {
+    str_addf(out,
+             "// Compiles with: nvcc -std=c++17 -fmad=false -arch=%s -cubin FILE.cu\n"
+             "// First what all kernels use, then the kernels, by the names that profilers show.\n",
+             machine->name);
+    str_add_bytes(out, cuda_prelude_text, cuda_prelude_bytes);
+    str_add(out, "\n");
+}
+
+static dlc_status cuda_show(const Machine *machine, const Kernel *kernel, const char *name,
+                            Str *out) {
     CudaTextInfo info = {0};
-    cuda_text_kernel(machine, kernel, kernel->name ? kernel->name : "kernel", out, &info);
+    cuda_text_kernel(machine, kernel, name, out, &info);
     return out->failed ? DLC_ERROR_OUT_OF_MEMORY : DLC_OK;
 }
 
@@ -336,6 +356,8 @@ const Target target_cuda = {
     .describe = cudac_describe,
     .expand = cudac_expand,
     .emit = cuda_emit,
+    .names = cuda_names,
+    .show_head = cuda_show_head,
     .show = cuda_show,
     .figures = cuda_figures,
 };

@@ -60,8 +60,10 @@ static dlc_status null_emit(const Machine *machine, Kernel *const *kernels, int3
     return DLC_OK;
 }
 
-static dlc_status null_show(const Machine *machine, const Kernel *kernel, Str *out) {
+static dlc_status null_show(const Machine *machine, const Kernel *kernel, const char *name,
+                            Str *out) {
     (void)machine;
+    (void)name;
     kernel_print(kernel, out);
     return DLC_OK;
 }

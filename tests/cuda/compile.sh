@@ -53,6 +53,34 @@ grep -q '__global__' "$scratch/out" || fail "--emit=kernels shows no CUDA C"
 grep -q 'probe.dl:[0-9]*:[0-9]*: .*softmax' "$scratch/out" || fail "--emit=kernels does not say where it comes from"
 "$DLC" "$probe" --target cpu --emit kernels | grep -q '__global__' && fail "the CPU's kernels are CUDA C"
 
+# One translation unit: the kernels under the names they have in the image, each once, behind what they use.
+cat > "$scratch/twice.dl" <<'PROGRAM'
+dim N
+
+model twice(x: f32[N, 64]) {
+    y = exp(x) @ ones([64, 64])
+    output a = y @ transpose(y)
+    output b = sort(x, axis=0)
+    output c = sort(x, axis=1)
+}
+PROGRAM
+"$DLC" "$scratch/twice.dl" --target cuda:sm_90 --emit kernels > "$scratch/twice.cu" 2> "$scratch/err" ||
+    fail "--emit=kernels: $(cat "$scratch/err")"
+DLC_CUDA_PATH=- "$DLC" "$scratch/twice.dl" --json --target cuda:sm_90 -o "$scratch/a.plan" > "$scratch/out" 2> "$scratch/err"
+shown=$(grep -o '__global__.* void k_[a-z0-9_]*' "$scratch/twice.cu" | grep -o 'k_[a-z0-9_]*$' | sort)
+held=$(grep -o '"k_[a-z0-9_]*"' "$scratch/out" | tr -d '"' | sort)
+[ "$(echo "$shown" | wc -l)" -ge 4 ] || fail "too few kernels to tell apart: $shown"
+[ "$shown" = "$held" ] || fail "--emit=kernels names $shown; the image has $held"
+[ -z "$(echo "$shown" | uniq -d)" ] || fail "--emit=kernels says twice $(echo "$shown" | uniq -d)"
+nvcc=$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc)
+if [ -n "$nvcc" ]; then
+    "$nvcc" -std=c++17 -fmad=false -arch=sm_90 -cubin "$scratch/twice.cu" -o "$scratch/twice.cubin" > "$scratch/err" 2>&1 ||
+        fail "what --emit=kernels prints does not compile: $(head -5 "$scratch/err")"
+    for name in $held; do
+        grep -qa "$name" "$scratch/twice.cubin" || fail "no $name in what --emit=kernels compiles to"
+    done
+fi
+
 DLC_CUDA_PATH='' "$DLC" "$probe" --quiet --target cuda:sm_90 -o "$scratch/a.plan" > "$scratch/out" 2>&1 ||
     fail "sm_90: $(cat "$scratch/out")"
 if grep -q 'as text only' "$scratch/out"; then

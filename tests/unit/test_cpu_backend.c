@@ -522,7 +522,7 @@ static void test_bytes(void **state) {
         target_image_finish(&two, NULL);
         Str text;
         str_init(&text, NULL);
-        assert_int_equal(target->show(&machine, kernels[0], &text), DLC_OK);
+        assert_int_equal(target->show(&machine, kernels[0], kernels[0]->name, &text), DLC_OK);
         assert_non_null(strstr(str_text(&text), "define"));
         str_finish(&text);
         arena_finish(&arena);
