@@ -512,7 +512,8 @@ static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
     if (setjmp(d->boundary.jump) == 0) {
         const char *wide = call->options->float_type;
         context_init(&d->context, call->allocator, &d->boundary);
-        boundary_budget(&d->boundary, call->options->compile_bytes > 0 ? (size_t)call->options->compile_bytes : 0,
+        boundary_budget(&d->boundary,
+                        call->options->compile_bytes > 0 ? (size_t)call->options->compile_bytes : 0,
                         call->options->compile_seconds);
         arena_init(&d->scratch, call->allocator, &d->boundary);
         d->context.default_float = wide && strcmp(wide, "f64") == 0 ? DT_F64 : DT_F32;

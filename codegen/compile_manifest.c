@@ -28,7 +28,7 @@ static void add_entry(const PlanWriter *writer, const TargetTables *tables, cons
     static const char *const purposes[] = {"infer", "eval", "train", "init", "other"};
     static const char *const roles[] = {"input", "param", "state", "cache", "slot", "scalar"};
     static const char *const result_roles[] = {"output", "metric", "over", "loss",
-                                               "store",  "ok",     "info",   "loss_over"};
+                                               "store",  "ok",     "info", "loss_over"};
     str_add(out, "{");
     add_member(out, "name", writer_text(writer, entry->name), true);
     add_member(out, "purpose", purposes[entry->purpose], false);

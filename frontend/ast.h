@@ -246,24 +246,24 @@ struct AstType {
 /* -- Statements */
 typedef enum AstStmtKind {
     AST_STMT_ERROR,
-    AST_STMT_BIND,   /* bind: `x = e`, `a, b = e` */
-    AST_STMT_STORE,  /* store: `s <- e`, `param <- e` */
-    AST_STMT_PARAM,  /* declare: `param path: type = init` */
-    AST_STMT_STATE,  /* declare; type NULL in an optimizer (`state v = zeros`) */
-    AST_STMT_CACHE,  /* declare */
-    AST_STMT_FOR,    /* for_: `for i in a..b { }` */
-    AST_STMT_IF,     /* if_: otherwise holds one AST_STMT_IF for `else if` */
-    AST_STMT_SCAN,   /* scan */
-    AST_STMT_WHILE,  /* while_ */
-    AST_STMT_RETURN, /* value (an AST_TUPLE for several) */
+    AST_STMT_BIND,        /* bind: `x = e`, `a, b = e` */
+    AST_STMT_STORE,       /* store: `s <- e`, `param <- e` */
+    AST_STMT_PARAM,       /* declare: `param path: type = init` */
+    AST_STMT_STATE,       /* declare; type NULL in an optimizer (`state v = zeros`) */
+    AST_STMT_CACHE,       /* declare */
+    AST_STMT_FOR,         /* for_: `for i in a..b { }` */
+    AST_STMT_IF,          /* if_: otherwise holds one AST_STMT_IF for `else if` */
+    AST_STMT_SCAN,        /* scan */
+    AST_STMT_WHILE,       /* while_ */
+    AST_STMT_RETURN,      /* value (an AST_TUPLE for several) */
     AST_STMT_RETURN_OVER, /* named, without a name: `a over b` */
-    AST_STMT_YIELD,  /* value (an AST_TUPLE for several) */
-    AST_STMT_OUTPUT, /* named: `output e` (name absent), `output name = e` */
-    AST_STMT_METRIC, /* named, with over for `a over b`; so is a loss */
-    AST_STMT_LOSS,   /* named; name absent for `loss e` */
-    AST_STMT_CHECK,  /* check */
-    AST_STMT_SHOW,   /* value (an AST_TUPLE for several) */
-    AST_STMT_EXPR,   /* value: an expression alone (its value is lost; elaboration warns) */
+    AST_STMT_YIELD,       /* value (an AST_TUPLE for several) */
+    AST_STMT_OUTPUT,      /* named: `output e` (name absent), `output name = e` */
+    AST_STMT_METRIC,      /* named, with over for `a over b`; so is a loss */
+    AST_STMT_LOSS,        /* named; name absent for `loss e` */
+    AST_STMT_CHECK,       /* check */
+    AST_STMT_SHOW,        /* value (an AST_TUPLE for several) */
+    AST_STMT_EXPR,        /* value: an expression alone (its value is lost; elaboration warns) */
 } AstStmtKind;
 
 /* `name in source` of a scan. */

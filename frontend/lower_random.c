@@ -1,6 +1,7 @@
-/* Keys of random numbers. What is drawn depends on seed, step, the place in the program and the index
- * in the tensor of the whole step's batch, never on the parts in which a step is computed: a pass
- * over the whole batch notes what it draws, and a pass over a part draws its pieces of that. */
+/* Keys of random numbers. What is drawn depends on seed, step, the place in the program and the
+ * index in the tensor of the whole step's batch, never on the parts in which a step is computed: a
+ * pass over the whole batch notes what it draws, and a pass over a part draws its pieces of that.
+ */
 #include "frontend/lower.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* The training Func: forward, gradients (summed over micro-batches), clipping, one optimiser per
- * parameter, averages, and stores that happen only when loss, gradient norm and state are finite. */
+ * parameter, averages, and stores that happen only when loss, gradient norm and state are finite.
+ */
 #include "frontend/lower_train.h"
 
 #include <string.h>
@@ -156,14 +157,15 @@ static void keep_states(Train *t, Value **kept, bool restore) {
     }
 }
 
-/* What a rate is a rate of: the loss of a `minimize` line, the first glob of an `optimizer` line. */
+/* What a rate is a rate of: the loss of a `minimize` line, the first glob of an `optimizer` line.
+ */
 static const char *rate_name(Train *t, const Objective *objective, const OptimizerUse *use) {
     const AstExprs *globs = &use->setting->for_globs;
     Val glob = {.kind = VAL_NONE};
     if (!objective->loss && globs->count > 0) {
         glob = lower_constant_expr(t->lw, globs->items[0]);
     }
-    const char *what = objective->loss            ? objective->loss
+    const char *what = objective->loss           ? objective->loss
                        : glob.kind == VAL_STRING ? glob.as.text
                                                  : "*";
     return context_internf(t->lw->context, "lr.%s", what);

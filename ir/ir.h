@@ -77,9 +77,10 @@ typedef enum ResultRole {
     RESULT_METRIC_OVER, /* the divisor of the metric of the same name; rank 0 */
     RESULT_LOSS,        /* rank 0; name "loss", or the loss's own */
     RESULT_STORE,       /* the new value of argument `arg` (param, state, cache or slot) */
-    RESULT_OK,  /* bool rank 0: false means nothing is stored (non-finite loss or gradients) */
-    RESULT_INFO, /* rank 0 values shown by the run time: "lr", "grad_norm" */
-    RESULT_LOSS_OVER /* the divisor of the loss of the same name, which is what it divides; rank 0 */
+    RESULT_OK,       /* bool rank 0: false means nothing is stored (non-finite loss or gradients) */
+    RESULT_INFO,     /* rank 0 values shown by the run time: "lr", "grad_norm" */
+    RESULT_LOSS_OVER /* the divisor of the loss of the same name, which is what it divides; rank 0
+                      */
 } ResultRole;
 
 typedef enum Purpose {

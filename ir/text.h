@@ -22,8 +22,8 @@ static const char *const ARG_ROLE_WORDS[N_ARG_ROLES] = {
 };
 
 static const char *const RESULT_ROLE_WORDS[N_RESULT_ROLES] = {
-    [RESULT_OUTPUT] = "output", [RESULT_METRIC] = "metric", [RESULT_METRIC_OVER] = "over",
-    [RESULT_LOSS] = "loss",     [RESULT_STORE] = "store",   [RESULT_OK] = "ok",
+    [RESULT_OUTPUT] = "output", [RESULT_METRIC] = "metric",       [RESULT_METRIC_OVER] = "over",
+    [RESULT_LOSS] = "loss",     [RESULT_STORE] = "store",         [RESULT_OK] = "ok",
     [RESULT_INFO] = "info",     [RESULT_LOSS_OVER] = "loss_over",
 };
 

@@ -10,10 +10,10 @@
 
 /* Rewrites the module's train function so that it goes through the batch in ACCUMULATE_DIM equal
  * parts; setting "parts_dim" then names that dim. The same step as of the whole batch but for
- * rounding, where the loss is a mean over the rows; batch statistics are each part's own, and states go
- * through the parts in turn. NULL, or why the program cannot be cut (a
- * part of a sentence that begins with the program); the module is then to be thrown away. Works on
- * IR that no pass has touched. */
+ * rounding, where the loss is a mean over the rows; batch statistics are each part's own, and
+ * states go through the parts in turn. NULL, or why the program cannot be cut (a part of a sentence
+ * that begins with the program); the module is then to be thrown away. Works on IR that no pass has
+ * touched. */
 const char *accumulate_module(Context *context, Module *module);
 
 #endif

@@ -1,6 +1,6 @@
-/* Fusion: the order that keeps groups free of cycles. Every group has a rank below those of all that
- * read it. A path from one group to another therefore runs through ranks between theirs alone, and
- * a merge only moves what lies between: what the lower of the two leads to goes behind them. */
+/* Fusion: the order that keeps groups free of cycles. Every group has a rank below those of all
+ * that read it. A path from one group to another therefore runs through ranks between theirs alone,
+ * and a merge only moves what lies between: what the lower of the two leads to goes behind them. */
 #include "passes/fuse.h"
 
 void fuse_order_init(Fuse *f) {

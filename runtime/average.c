@@ -12,8 +12,9 @@ static int32_t find(dlc_session *session, const Variable *variable) {
         snprintf(name, sizeof(name), "%s#ema", plan_text(session->file, variable->record->name));
     Variable *average = n > 0 && (size_t)n < sizeof(name) ? session_variable(session, name) : NULL;
     PlanType own = variable->record->type, other = average ? average->record->type : own;
-    bool fits = average && average->record->role == PLAN_ARG_SLOT && own.dtype == other.dtype &&
-                strcmp(plan_text(session->file, own.text), plan_text(session->file, other.text)) == 0;
+    bool fits =
+        average && average->record->role == PLAN_ARG_SLOT && own.dtype == other.dtype &&
+        strcmp(plan_text(session->file, own.text), plan_text(session->file, other.text)) == 0;
     return fits ? (int32_t)(average - session->variables) : -1;
 }
 

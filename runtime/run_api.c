@@ -51,8 +51,8 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     status = dlc_set_counter(session, "step", step);
     size_t n_metrics = 0;
     if (status == DLC_OK && out) {
-        status = dlc_metrics(session, "train", session->step_metrics,
-                             (size_t)session->max_numbers, &n_metrics);
+        status = dlc_metrics(session, "train", session->step_metrics, (size_t)session->max_numbers,
+                             &n_metrics);
     }
     if (status == DLC_OK && out) {
         int32_t batch = plan_batch_dim(session->file, session->tables);

@@ -265,11 +265,10 @@ static void session_end(ContextChild *child) {
     }
     (void)trace_close(session);
     device_close(session);
-    void *const parts[] = {session->variables, session->dims,        session->dim_is_shared,
-                           session->entries,   session->bases,       session->launch_buffers,
-                           session->launches,  session->scalar_host, session->number_host,
-                           session->step_metrics,
-                           session->apart};
+    void *const parts[] = {session->variables,    session->dims,        session->dim_is_shared,
+                           session->entries,      session->bases,       session->launch_buffers,
+                           session->launches,     session->scalar_host, session->number_host,
+                           session->step_metrics, session->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);
     }

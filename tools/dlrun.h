@@ -65,7 +65,7 @@ typedef struct RunOptions {
          0,                                                                                        \
          NULL,                                                                                     \
          "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},                                  \
-        {"--raw-weights",                                                                         \
+        {"--raw-weights",                                                                          \
          NULL,                                                                                     \
          CLI_FLAG,                                                                                 \
          &(run).raw_weights,                                                                       \

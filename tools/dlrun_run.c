@@ -307,7 +307,8 @@ int dlrun_bench(int argc, char **argv) {
     dlc_dataset_options data_options = {.struct_size = sizeof data_options};
     const CliOption table[] = {
         {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "which entry (default: train, else infer)"},
-        {"--data", NULL, CLI_TEXT, &data, 0, "F", "take the first batch of a file (default: random)"},
+        {"--data", NULL, CLI_TEXT, &data, 0, "F",
+         "take the first batch of a file (default: random)"},
         {"--window", NULL, CLI_INT, &data_options.window, 1, "N", "text: rows of N tokens"},
         {"--warmup", NULL, CLI_INT, &options.warmup, 1, "N", "runs before measuring"},
         {"--repeats", NULL, CLI_INT, &options.repeats, 1, "N", "runs measured"},
@@ -318,8 +319,9 @@ int dlrun_bench(int argc, char **argv) {
     const CliCommand command = {
         .program = "dlrun bench",
         .usage = "dlrun bench PLAN [-D B=64] [options]",
-        .about = "Times an entry on random inputs, or on a file's, and compares with this machine's "
-                 "measured peak.",
+        .about =
+            "Times an entry on random inputs, or on a file's, and compares with this machine's "
+            "measured peak.",
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };

@@ -84,9 +84,9 @@ static void print_step_line(Progress *progress, const dlc_step_info *info) {
         progress->smooth_seconds > 0 ? (double)info->rows / progress->smooth_seconds : 0;
     int width = snprintf(left, sizeof left, "%lld", (long long)info->steps);
     name_step(progress, info);
-    printf("%sstep %*lld/%lld  loss %.4f%s  %s  %s left%s%s%s", progress->terminal ? "\r" : "", width,
-           (long long)info->step, (long long)info->steps, progress->smooth_loss, progress->step_text,
-           cli_amount(rows_per_second, "rows/s", rate),
+    printf("%sstep %*lld/%lld  loss %.4f%s  %s  %s left%s%s%s", progress->terminal ? "\r" : "",
+           width, (long long)info->step, (long long)info->steps, progress->smooth_loss,
+           progress->step_text, cli_amount(rows_per_second, "rows/s", rate),
            cli_duration((double)(info->steps - info->step) * progress->smooth_seconds, left),
            progress->eval_text[0] ? "  " : "", progress->eval_text,
            progress->terminal ? "\033[K" : "\n");
@@ -124,12 +124,15 @@ static void log_named(FILE *log, const dlc_step_info *info) {
         for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
             known = known || strcmp(keys[k], metric->name) == 0;
         }
-        bool logged = known && (metric->role == DLC_ROLE_INFO ||
-                                (is_loss && count_losses(info) == 1 &&
-                                 strcmp(metric->name, "loss") == 0));
+        bool logged =
+            known && (metric->role == DLC_ROLE_INFO ||
+                      (is_loss && count_losses(info) == 1 && strcmp(metric->name, "loss") == 0));
         if (!logged) {
             char name[256];
-            snprintf(name, sizeof name, "%s%s", !known ? "" : is_loss ? "loss." : "metric.",
+            snprintf(name, sizeof name, "%s%s",
+                     !known    ? ""
+                     : is_loss ? "loss."
+                               : "metric.",
                      metric->name);
             log_number(log, name, metric->value);
         }

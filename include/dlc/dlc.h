@@ -71,13 +71,13 @@ typedef struct dlc_allocator {
  * texts, read and written, have a decimal point, whatever the program's locale.
  * Failure. A call that does not return DLC_OK leaves its outputs untouched and says why in
  * dlc_last_error(context). Sizes are in bytes and times in seconds unless stated.
- * Files. Whatever is written follows links and keeps an existing file's owner and mode. A plain file
- * is replaced whole or not at all; what is none (a device, a pipe), and a file with further names
- * (hard links), is written where it stands; "-" is standard output.
- * Bits. The same plan, weights, inputs and seed give the same bits in every run, for any number of
- * threads, and when training is interrupted and resumed, on processors that run the same image of
- * the plan. Another target (x86-64-v2, v3 and v4 are three), another device, vendors' libraries of
- * another version, and another version of dlc may round differently. */
+ * Files. Whatever is written follows links and keeps an existing file's owner and mode. A plain
+ * file is replaced whole or not at all; what is none (a device, a pipe), and a file with further
+ * names (hard links), is written where it stands; "-" is standard output. Bits. The same plan,
+ * weights, inputs and seed give the same bits in every run, for any number of threads, and when
+ * training is interrupted and resumed, on processors that run the same image of the plan. Another
+ * target (x86-64-v2, v3 and v4 are three), another device, vendors' libraries of another version,
+ * and another version of dlc may round differently. */
 
 typedef struct dlc_context dlc_context;
 typedef struct dlc_plan dlc_plan;       /* a compiled program; immutable */
@@ -353,8 +353,9 @@ typedef struct dlc_session_options {
      * that the plan has code for and this machine can run. On a device that the plan has no code
      * for it is compiled anew from its portable part, and a note is logged. */
     const char *device;
-    /* 0: OMP_NUM_THREADS where that is set, else the processors that the affinity mask allows, at most
-     * the cgroup's quota. Where the system gives fewer there are fewer. Results do not depend on it.
+    /* 0: OMP_NUM_THREADS where that is set, else the processors that the affinity mask allows, at
+     * most the cgroup's quota. Where the system gives fewer there are fewer. Results do not depend
+     * on it.
      */
     int threads;
     int has_seed; /* non-zero: `seed` replaces the train block's */
@@ -373,8 +374,8 @@ typedef struct dlc_session_options {
      * with op, kernel and place in the program. Steps are run command by command then. NULL: none.
      */
     const char *trace;
-    /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train block
-     * has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
+    /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train
+     * block has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
     int raw_weights;
 } dlc_session_options;
 
@@ -661,9 +662,9 @@ typedef struct dlc_bench_result {
         peak_bytes; /* per second, measured on this machine with the session's threads */
 } dlc_bench_result;
 /* Times an entry. Dims not bound take their default as in dlc_plan_summarize. Without data, inputs
- * not set get random floats of [0, 1) and random integers of the whole range that the program takes:
- * bytes 0 to 255, indices up to the axis that they index, found by running the entry. Weights
- * change when the train entry is timed. */
+ * not set get random floats of [0, 1) and random integers of the whole range that the program
+ * takes: bytes 0 to 255, indices up to the axis that they index, found by running the entry.
+ * Weights change when the train entry is timed. */
 DLC_API DLC_MUST_USE dlc_status dlc_bench(dlc_session *session, const char *entry,
                                           const dlc_bench_options *options, dlc_bench_result *out);
 

@@ -104,7 +104,7 @@ int cores_quota(const char *root) {
         }
         *group++ = '\0';
         controllers++;
-        const char *const *mounts = *controllers == '\0'          ? mounts_v2
+        const char *const *mounts = *controllers == '\0'           ? mounts_v2
                                     : has_word(controllers, "cpu") ? mounts_v1
                                                                    : NULL;
         for (int i = 0; mounts && i < 2; i++) {

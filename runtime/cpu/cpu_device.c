@@ -12,7 +12,7 @@
 typedef struct CpuDevice {
     Device base;
     CpuWorkers workers;
-    int wanted; /* threads; the system may give fewer */
+    int wanted;            /* threads; the system may give fewer */
     int64_t scratch_bytes; /* of one worker */
     KernelFault fault;     /* the first since the last finish */
     bool guarded;

@@ -439,8 +439,7 @@ void grow(Generator *g) {
         grow_concat, grow_reverse,   grow_dynamic,  grow_window,    grow_index,  grow_index,
         grow_reduce, grow_reduce,    grow_softmax,  grow_norm,      grow_arg,    grow_cumsum,
         grow_sort,   grow_contract,  grow_contract, grow_conv,      grow_scan,   grow_while,
-        grow_effect, grow_twin,      grow_twin,     grow_around,    grow_grad,
-        grow_guarded,
+        grow_effect, grow_twin,      grow_twin,     grow_around,    grow_grad,   grow_guarded,
     };
     KINDS[pick(g, (int64_t)(sizeof KINDS / sizeof KINDS[0]))](g);
 }

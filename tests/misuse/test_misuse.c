@@ -1,7 +1,7 @@
-/* Every function of dlc.h, misused in every way that calls.py makes by rule, each in a process of its
- * own: none may crash, hang, or answer with an internal error; what must be refused is, and then the
- * outputs are as they were. Then the uses that the header forbids and that can be noticed: a second
- * thread inside a context, objects destroyed inside callbacks or after their context. */
+/* Every function of dlc.h, misused in every way that calls.py makes by rule, each in a process of
+ * its own: none may crash, hang, or answer with an internal error; what must be refused is, and
+ * then the outputs are as they were. Then the uses that the header forbids and that can be noticed:
+ * a second thread inside a context, objects destroyed inside callbacks or after their context. */
 #include "dlc/dlc.h"
 
 #include <limits.h>
@@ -32,15 +32,14 @@ enum { PADDED_BYTES = 4096, SECONDS = 60, ASKS = 300 };
 typedef enum Wanted { ANY, REFUSED } Wanted;
 
 static const char tiny[] = "dim B\nmodel m(x: f32[B, 3]) { output x * 2.0 }\n";
-static const char model[] =
-    "dim B\n"
-    "model net(x: f32[B, 3]) {\n"
-    "    out = x |> linear(3) as a\n"
-    "    output out\n"
-    "    metric size = mean(abs(out))\n"
-    "    loss mse(out, x)\n"
-    "}\n"
-    "train net { optimizer adam(lr=0.02); batch 2; epochs 1; seed 5 }\n";
+static const char model[] = "dim B\n"
+                            "model net(x: f32[B, 3]) {\n"
+                            "    out = x |> linear(3) as a\n"
+                            "    output out\n"
+                            "    metric size = mean(abs(out))\n"
+                            "    loss mse(out, x)\n"
+                            "}\n"
+                            "train net { optimizer adam(lr=0.02); batch 2; epochs 1; seed 5 }\n";
 
 typedef struct Fixture {
     dlc_context *context;
@@ -168,9 +167,8 @@ static void options(Fixture *f) {
                                                .bindings = f->bindings,
                                                .n_bindings = 1,
                                                .threads = 1};
-    f->weights_options = (dlc_weights_options){.struct_size = sizeof(f->weights_options),
-                                               .missing = f->names,
-                                               .n_missing = 1};
+    f->weights_options = (dlc_weights_options){
+        .struct_size = sizeof(f->weights_options), .missing = f->names, .n_missing = 1};
     f->dataset_options = (dlc_dataset_options){.struct_size = sizeof(f->dataset_options)};
     f->train_options = (dlc_train_options){.struct_size = sizeof(f->train_options),
                                            .data = f->dataset,
@@ -274,7 +272,7 @@ static void test_cases(void **state) {
         int ended = 0;
         assert_int_equal(waitpid(child, &ended, 0), child);
         int status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-        const char *wrong = WIFSIGNALED(ended)                                ? "died"
+        const char *wrong = WIFSIGNALED(ended)                               ? "died"
                             : status == CHANGED                              ? "changed its output"
                             : status == DLC_ERROR_INTERNAL || status > 13    ? "internal error"
                             : cases[i].wanted == REFUSED && status == DLC_OK ? "was accepted"

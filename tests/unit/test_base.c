@@ -236,9 +236,9 @@ static bool program_runs(const ProgramInstr *code, int64_t n_code, int64_t n_var
     for (int64_t i = 0; i < n_code; i++) {
         int64_t op = code[i].code;
         bool pushes = op == PROGRAM_CONST || op == PROGRAM_VAR;
-        bool known = pushes ? op == PROGRAM_CONST ||
-                                  (code[i].immediate >= 0 && code[i].immediate < n_vars)
-                            : op > PROGRAM_VAR && op < PROGRAM_N_CODES && depth >= 2;
+        bool known =
+            pushes ? op == PROGRAM_CONST || (code[i].immediate >= 0 && code[i].immediate < n_vars)
+                   : op > PROGRAM_VAR && op < PROGRAM_N_CODES && depth >= 2;
         depth += pushes ? 1 : -1;
         if (!known || depth > PROGRAM_MAX_DEPTH) {
             return false;
@@ -268,9 +268,10 @@ static void test_program_index(void **state) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             int64_t draw = (int64_t)(seed >> 33) % 100;
             bool pushes = round == 0 ? i < MOST / 2 : draw < 55;
-            code[i].code = draw == 99 && round ? 11 : draw == 98 && round ? -1
-                           : pushes            ? draw % 2
-                                               : 2 + draw % 9;
+            code[i].code = draw == 99 && round   ? 11
+                           : draw == 98 && round ? -1
+                           : pushes              ? draw % 2
+                                                 : 2 + draw % 9;
             code[i].immediate = (int64_t)(seed >> 40) % 7 - (draw == 97);
         }
         ProgramIndex index;
@@ -591,20 +592,13 @@ static void test_cores(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cores),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_arena_failures),
-        cmocka_unit_test(test_context_failures),
-        cmocka_unit_test(test_vec_and_map),
-        cmocka_unit_test(test_str),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_program),
-        cmocka_unit_test(test_program_index),
-        cmocka_unit_test(test_pack),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_json_bad),
-        cmocka_unit_test(test_file),
-        cmocka_unit_test(test_diag),
+        cmocka_unit_test(test_cores),          cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_arena_failures), cmocka_unit_test(test_context_failures),
+        cmocka_unit_test(test_vec_and_map),    cmocka_unit_test(test_str),
+        cmocka_unit_test(test_hash),           cmocka_unit_test(test_program),
+        cmocka_unit_test(test_program_index),  cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_json_bad),
+        cmocka_unit_test(test_file),           cmocka_unit_test(test_diag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -437,10 +437,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits),        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_several_files), cmocka_unit_test(test_memory_dataset),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_npy_write),     cmocka_unit_test(test_half),
-        cmocka_unit_test(test_convert),       cmocka_unit_test(test_shuffle),
-        cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_hash),          cmocka_unit_test(test_npy_write),
+        cmocka_unit_test(test_half),          cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_shuffle),       cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,8 +102,9 @@ static void newlines(void **state) {
     (void)state;
     expect_tree("const a = 1 +\n  2\nconst b = f(\n 1,\n 2\n)\n",
                 "const a = (+ 1 2)\nconst b = (call f 1 2)\n");
-    expect_tree("fn f(x: any) {\n  y = x\n  # why\n\n    |> g\n  g(y); z = 2\n}\n",
-                "fn f\n  argument x: any\n  bind y = (pipe g x)\n  expression (call g y)\n  bind z = 2\n");
+    expect_tree(
+        "fn f(x: any) {\n  y = x\n  # why\n\n    |> g\n  g(y); z = 2\n}\n",
+        "fn f\n  argument x: any\n  bind y = (pipe g x)\n  expression (call g y)\n  bind z = 2\n");
     expect_tree("fn f() { return 1 }", "fn f\n  return 1\n");
     expect_tree("\xEF\xBB\xBF"
                 "const a = 1\r\nconst b = 2\r\n",

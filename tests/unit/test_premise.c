@@ -28,8 +28,7 @@ static const Case cases[] = {
      "%9 = conv %0, %1 {stride = [1], dilation = [1], low = [0], high = [0], groups = 1} : "
      "f32[1, 1, B - 4]",
      "min(0, B - 4) = 0\n"},
-    {"argmax", "f32[B, C]", "%9 = argmax %0 {axis = 0} : i32[C]",
-     "min(B, 2147483648) = B\n"},
+    {"argmax", "f32[B, C]", "%9 = argmax %0 {axis = 0} : i32[C]", "min(B, 2147483648) = B\n"},
     {"sort", "f32[D, C]", "%8, %9 = sort %0 {axis = 1, descending = false} : f32[D, C], i32[D, C]",
      "min(C, 2147483648) = C\n"},
     {"iota", "f32[]",
