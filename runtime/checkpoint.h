@@ -39,6 +39,7 @@ typedef struct Checkpoint {
     CheckpointCounter counters[CHECKPOINT_COUNTERS];
     int32_t n_counters;
     Safetensors *files;
+    char (*file_names)[CHECKPOINT_NAME_BYTES]; /* cut where they are longer; NULL: the old form */
     int32_t n_files;
 } Checkpoint;
 

@@ -202,6 +202,8 @@ static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
     if (status != DLC_OK || n < 0 || (size_t)n >= sizeof(path)) {
         return status != DLC_OK ? status : fail(reading, "", "the path is too long");
     }
+    snprintf(out->file_names[out->n_files], CHECKPOINT_NAME_BYTES, "%.*s",
+             (int)CHECKPOINT_NAME_BYTES - 1, name->string);
     Safetensors *file = &out->files[out->n_files++];
     status = safetensors_open(file, path, out->allocator, message);
     if (status != DLC_OK) {
@@ -257,7 +259,9 @@ static dlc_status manifest_read(Reading *reading, const char *text, size_t lengt
         return status;
     }
     out->files = raw_alloc(out->allocator, (size_t)files->n_children * sizeof(*out->files));
-    if (!out->files) {
+    out->file_names =
+        raw_alloc(out->allocator, (size_t)files->n_children * sizeof(*out->file_names));
+    if (!out->files || !out->file_names) {
         return no_memory(reading);
     }
     for (int32_t i = files->first_child; i >= 0 && status == DLC_OK;
@@ -422,7 +426,11 @@ void checkpoint_close(Checkpoint *checkpoint) {
     if (checkpoint->files) {
         raw_free(checkpoint->allocator, checkpoint->files);
     }
+    if (checkpoint->file_names) {
+        raw_free(checkpoint->allocator, checkpoint->file_names);
+    }
     checkpoint->files = NULL;
+    checkpoint->file_names = NULL;
     checkpoint->n_files = 0;
 }
 

@@ -351,6 +351,12 @@ const char *safetensors_metadata(const Safetensors *file, const char *key) {
     return NULL;
 }
 
+void safetensors_add_text(Str *out, const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        str_add_char(out, (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i]);
+    }
+}
+
 /* -- Writing */
 
 static const char *type_code(DataType type) {

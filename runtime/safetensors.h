@@ -48,6 +48,8 @@ dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size
 void safetensors_close(Safetensors *file); /* accepts a zeroed or closed one */
 const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
 const char *safetensors_metadata(const Safetensors *file, const char *key); /* or NULL */
+/* Adds a text out of a file with '?' for what could steer the terminal that shows it. */
+void safetensors_add_text(Str *out, const char *text, size_t length);
 
 /* A file's bytes in pieces: header and tensors, lent until safetensors_parts_free. */
 typedef struct SafetensorsParts {

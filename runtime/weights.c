@@ -210,14 +210,6 @@ static const SafetensorsEntry *loading_find(const Loading *loading, const Variab
     return entry;
 }
 
-/* A name out of a file must not steer the terminal that shows it, nor fill it. */
-static void name_add(Str *out, const char *name, size_t length) {
-    for (size_t i = 0; i < length && i < 80; i++) {
-        str_add_char(out, (unsigned char)name[i] < ' ' || name[i] == 0x7f ? '?' : name[i]);
-    }
-    str_add(out, length > 80 ? "…" : "");
-}
-
 static int pointer_compare(const void *a, const void *b) {
     uintptr_t x = (uintptr_t) * (const void *const *)a, y = (uintptr_t) * (const void *const *)b;
     return (x > y) - (x < y);
@@ -237,7 +229,7 @@ static void ignored_add(const Loading *loading, const SafetensorsEntry **taken, 
             const SafetensorsEntry *entry = &file->entries[i];
             if (!bsearch(&entry, taken, (size_t)n_taken, sizeof(*taken), pointer_compare)) {
                 str_add(out, shown++ ? ", " : ": ");
-                name_add(out, entry->name, strlen(entry->name));
+                safetensors_add_text(out, entry->name, strnlen(entry->name, 80));
             }
         }
     }
@@ -254,7 +246,7 @@ static void load_note(const Loading *loading, const char *path, const Safetensor
     str_init(&note, &context->allocator);
     if (loading->prefix.length > 0) {
         str_add(&note, "names are taken without the prefix '");
-        name_add(&note, loading->prefix.text, loading->prefix.length);
+        safetensors_add_text(&note, loading->prefix.text, loading->prefix.length);
         str_add(&note, n_ignored > 0 ? "'; " : "'");
     }
     if (n_ignored > 0) {
@@ -309,7 +301,7 @@ static dlc_status load_check(const Loading *loading, const char *path, int64_t *
         str_init(&prefix, &context->allocator);
         if (loading->prefix.length > 0) {
             str_add(&prefix, " (its names without the prefix '");
-            name_add(&prefix, loading->prefix.text, loading->prefix.length);
+            safetensors_add_text(&prefix, loading->prefix.text, loading->prefix.length);
             str_add(&prefix, "')");
         }
         status = context_fail(context, DLC_ERROR_MISMATCH, "%s%s does not fit the model:%s", path,

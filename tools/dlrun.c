@@ -124,7 +124,7 @@ static const char help_text[] =
     "  dlrun eval PLAN --weights W --data F       print each metric as `name value`\n"
     "  dlrun infer PLAN --weights W --input name=F.npy --output name=F.npy\n"
     "  dlrun bench PLAN                           time a step against this machine's peak\n"
-    "  dlrun inspect PLAN                         what a plan holds\n"
+    "  dlrun inspect PLAN|WEIGHTS|CHECKPOINT      what one of these holds\n"
     "  dlrun PLAN [options]                       as infer\n"
     "\n"
     "dlrun COMMAND --help lists a command's options.\n";

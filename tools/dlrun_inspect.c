@@ -1,5 +1,7 @@
-/* dlrun inspect: what a plan holds. */
+/* dlrun inspect: what a plan, a file of weights or a checkpoint holds. */
 #include "tools/dlrun.h"
+#include <string.h>
+#include <sys/stat.h>
 
 static const char *role_text(dlc_tensor_role role) {
     static const char *const names[] = {"input",  "param",  "state", "cache", "slot",
@@ -82,21 +84,54 @@ static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
     }
 }
 
+/* A folder, a safetensors file (whose ninth byte opens a JSON object), or one of PyTorch's, of
+ * which the library says what to do with it. Devices and pipes can be read once only: they are
+ * plans. */
+static bool holds_weights(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
+        return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    }
+    unsigned char start[9] = {0};
+    FILE *file = fopen(path, "rb");
+    size_t n = file ? fread(start, 1, sizeof start, file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    return n == sizeof start &&
+           (start[8] == '{' || memcmp(start, "PK\3\4", 4) == 0 || start[0] == 0x80);
+}
+
+static int inspect_weights(const CliCommand *command, const char *path, unsigned flags) {
+    dlc_context_options options = {.struct_size = sizeof options, .log = cli_log};
+    dlc_context *context = NULL;
+    char *text = NULL;
+    dlc_status status = dlc_context_create(&options, &context);
+    if (status == DLC_OK) {
+        status = dlc_weights_describe(context, path, flags, &text);
+    }
+    int code = status == DLC_OK ? 0 : cli_failed(command, context, status);
+    fputs(text ? text : "", stdout);
+    dlc_text_free(context, text);
+    dlc_context_destroy(context);
+    return code;
+}
+
 int dlrun_inspect(int argc, char **argv) {
     const char *path = NULL;
     bool manifest = false, commands = false, ir = false;
     CliList list = {.count = 0};
     const CliOption table[] = {
         {"--define", "-D", CLI_LIST, &list, 0, "DIM=N", "free sizes, for memory and arithmetic"},
-        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest"},
+        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest; of weights, all of it"},
         {"--commands", NULL, CLI_FLAG, &commands, 0, NULL,
          "the schedule: commands, buffers, kernels"},
         {"--ir", NULL, CLI_FLAG, &ir, 0, NULL, "the portable IR"},
     };
     const CliCommand command = {
         .program = "dlrun inspect",
-        .usage = "dlrun inspect PLAN [options]",
-        .about = "Says what a plan holds.",
+        .usage = "dlrun inspect PLAN|WEIGHTS|CHECKPOINT [options]",
+        .about = "Says what a plan, a safetensors file or a checkpoint's folder holds.",
         .options = table,
         .n_options = sizeof table / sizeof table[0],
     };
@@ -107,6 +142,10 @@ int dlrun_inspect(int argc, char **argv) {
     }
     if (!cli_bindings(&command, &list, &bindings)) {
         return 2;
+    }
+    if (holds_weights(path)) {
+        return commands || ir ? cli_wrong(&command, "'%s' is no plan: no --commands, no --ir", path)
+                              : inspect_weights(&command, path, manifest ? DLC_WEIGHTS_JSON : 0);
     }
     Opened opened;
     code = opened_plan(&opened, &command, path);

@@ -422,6 +422,13 @@ DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const cha
                                                  const dlc_weights_options *options);
 /* Writes parameters and states; the file appears whole or not at all. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_save(dlc_session *session, const char *path);
+enum { DLC_WEIGHTS_JSON = 1 << 0 };
+/* What a safetensors file holds (names, types, shapes, bytes, metadata), or a checkpoint: its own
+ * folder, or a run's, whose latest whole one is taken (step, seed, program, counters, files). No
+ * plan is needed; every byte of a checkpoint is checked. Text, or one JSON object with
+ * DLC_WEIGHTS_JSON; caller frees with dlc_text_free. */
+DLC_API DLC_MUST_USE dlc_status dlc_weights_describe(dlc_context *context, const char *path,
+                                                     unsigned flags, char **out_text);
 /* Writes parameters, states, caches, optimiser slots and counters, the seed among them, as the
  * folder "step-N" (N: the counter "step") in the folder `path`, which is made if it is missing;
  * docs/files.md has the format. It appears whole or not at all; the one of the step before is kept,

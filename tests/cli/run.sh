@@ -91,7 +91,9 @@ says err.txt "short.plan"
 expect 1 "$dlrun" inspect none.plan
 says err.txt "none.plan"
 cp w.safetensors weights.plan
-expect 1 "$dlrun" inspect weights.plan
+expect 0 "$dlrun" inspect weights.plan
+says out.txt "conv1.weight" "f32[32, 1, 3, 3]"
+expect 1 "$dlrun" infer weights.plan
 size=$(wc -c < m.plan)
 for i in $(seq 40); do
     cp m.plan flipped.plan

@@ -74,4 +74,31 @@ says err.txt "7 further tensors ignored: c, d, e?[31m, f, g and 2 more"
 tensors lacks.safetensors model.a.weight 2x2 model.a.bias 2 model.b.weight 2x3
 refuses "its names without the prefix 'model.'" "$dlrun" infer m.plan --weights lacks.safetensors --input x=x.npy
 says err.txt "b.bias: missing; f32[2] wanted" "b.weight: [2, 3] in the file"
+
+# -- What a file holds
+expect 0 "$dlrun" inspect beside.safetensors
+says out.txt "beside.safetensors: 5 tensors, 60 bytes" "metadata made: here" "net.model.a.weight" "f32[2, 2]  16 bytes"
+expect 0 "$dlrun" inspect more.safetensors --json
+checks=$((checks + 1))
+python3 -c 'import json
+d = json.load(open("out.txt"))
+assert d["path"] == "more.safetensors" and d["count"] == 11 and d["bytes"] == 76 and d["metadata"] == {"made": "here"}, d
+assert d["tensors"][0] == {"name": "a.weight", "type": "f32", "shape": [2, 2], "bytes": 16}, d
+assert d["tensors"][6]["name"] == "e\x1b[31m", d' || bad "inspect --json of weights"
+expect 2 "$dlrun" inspect more.safetensors --ir
+refuses "convert it: python3 -c" "$dlrun" inspect zip.pt
+expect 0 "$dlrun" train m.plan --data train=x=rows.npy --checkpoint run --quiet
+for folder in run run/step-2; do
+    expect 0 "$dlrun" inspect $folder
+    says out.txt "checkpoint run" "step 2 of 2, seed 7" "program" "counter    epoch" "rank-0.safetensors: 4 tensors" "a.weight"
+done
+expect 0 "$dlrun" inspect run --json
+checks=$((checks + 1))
+python3 -c 'import json
+d, m = json.load(open("out.txt")), json.load(open("run/step-2/manifest.json"))
+assert all(d[k] == m[k] for k in ("step", "steps", "seed", "program", "data", "batch", "counters")), (d, m)
+assert [f["name"] for f in d["files"]] == [f["name"] for f in m["files"]] and d["files"][0]["count"] == 4, d' ||
+    bad "inspect --json of a checkpoint"
+mkdir empty
+refuses "there is no checkpoint in 'empty'" "$dlrun" inspect empty
 finish

@@ -53,6 +53,7 @@ OF_FUNCTION = {
     "dlc_plan_load.path": "f->plan_path",
     "dlc_compile_file.path": "f->program_path",
     "dlc_weights_load.path": "f->weights_path",
+    "dlc_weights_describe.path": "f->weights_path",
     "dlc_checkpoint_load.path": "f->checkpoint_path",
     "dlc_dataset_open.path": "f->array_path",
     "dlc_tensor_read.path": "f->array_path",
