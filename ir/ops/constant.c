@@ -28,7 +28,8 @@ dlc_status eval_constant(Interp *interp, const Op *op) {
         if (out->f) {
             out->f[i] = value;
         } else {
-            out->i[i] = float_to_int(value, out->dtype);
+            out->i[i] = out->dtype == DT_BOOL ? value != 0
+                                              : wrap_int(float_to_int(value, DT_I64), out->dtype);
         }
     }
     return DLC_OK;

@@ -12,6 +12,11 @@ void grow_twin(Generator *g) {
     if (!op || op->n_results != 1 || op->n_blocks > 0 || op->code == OP_grad) {
         return;
     }
+    for (int32_t i = 0; i < op->n_operands; i++) { /* of a loop, which are not seen here */
+        if (op->operands[i]->op && op->operands[i]->op->parent != op->parent) {
+            return;
+        }
+    }
     Op *twin = op_create(g->func, op->code, op->operands, op->n_operands, 1, 0);
     for (int i = 0; i < OP_MAX_ATTRS; i++) {
         twin->attrs[i] = op->attrs[i];
