@@ -172,6 +172,16 @@ static Value *guarded_state(const Cut *cut, const Op *op, const Value *next) {
     return role == ARG_STATE || role == ARG_CACHE ? old : NULL;
 }
 
+/* The state whose next value this is, by the op that stores it; others, as the test that it is
+ * finite, may read it before. NULL: none. */
+static Value *state_behind(const Cut *cut, const Value *next) {
+    Value *state = NULL;
+    for (const Op *op = cut->grad->next; op && !state; op = op->next) {
+        state = guarded_state(cut, op, next);
+    }
+    return state;
+}
+
 /* What the loss is divided by; NULL: it is no quotient. */
 static Value *divisor_of(const Cut *cut, const char *loss) {
     const Func *func = cut->func;
@@ -224,7 +234,7 @@ static bool kind_of_result(const Cut *cut, const Value *value, CrossKind *out) {
     return false;
 }
 
-static bool cross_add(Cut *cut, Op *user, Value *value) {
+static bool cross_add(Cut *cut, Value *value) {
     if (cut->crosses[value->id]) {
         return true;
     }
@@ -232,7 +242,7 @@ static bool cross_add(Cut *cut, Op *user, Value *value) {
         return fail(cut, "what follows the gradient reads an input");
     }
     Cross cross = {.value = value, .kind = CROSS_MEAN};
-    Value *state = guarded_state(cut, user, value);
+    Value *state = state_behind(cut, value);
     if (state) {
         cross.kind = CROSS_STATE;
         cross.state = state;
@@ -254,7 +264,7 @@ static bool cross_find(Cut *cut, Op *from) {
                            (value->op || value->type.rank > 0);
             bool is_state = !value->op && value->block == cut->func->body &&
                             cut->func->args[value->index].role != ARG_INPUT;
-            if (is_part && !is_state && !is_divisor(cut, value) && !cross_add(cut, op, value)) {
+            if (is_part && !is_state && !is_divisor(cut, value) && !cross_add(cut, value)) {
                 return false;
             }
         }

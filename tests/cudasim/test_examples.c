@@ -269,7 +269,8 @@ static bool train(Run *run, const Way *way, Result *result) {
     if (dlc_session_create(run->plan, &options, &run->session) != DLC_OK) {
         return fail(run, "session");
     }
-    if (dlc_set_counter(run->session, "steps", 100) != DLC_OK || !set_inputs(run) ||
+    if (dlc_set_counter(run->session, "steps", 100) != DLC_OK ||
+        dlc_set_counter(run->session, "steps_per_epoch", 1) != DLC_OK || !set_inputs(run) ||
         dlc_init_weights(run->session) != DLC_OK) {
         return run->error[0] ? false : fail(run, "init");
     }

@@ -515,7 +515,7 @@ static void test_names(void **state) {
     device_cuda.describe(device, text, sizeof(text));
     assert_non_null(strstr(text, "sm_"));
     assert_null(device_cuda.alloc(device, (size_t)1 << 50));
-    assert_non_null(strstr(device->error, "1024.0 TiB"));
+    assert_non_null(strstr(device->error, "1024.00 TiB"));
     assert_non_null(strstr(device->error, "free"));
     device_cuda.close(device);
 }

@@ -108,14 +108,14 @@ END
 expect 0 "$dlc" wide.dl --target cuda:sm_90 -o wide.plan --quiet --accumulate
 DLC_CUDASIM_MEMORY=34 train 1 wide.plan --steps 1
 says err.txt "out of memory: the arena of 'wide.train' for B = 256 needs " "more are asked for" \
-    "are free and " "(held: parameters 1.0 MiB, optimiser state 0 bytes, inputs " "--batch auto"
+    "are free and " "(held: parameters 1.03 MiB, optimiser state 0 bytes, inputs " "--batch auto"
 train 0 wide.plan --steps 1 --batch auto --memory 3500KiB
 says out.txt "batch: 256 = " " of 3.42 MiB"
 
 # -- a loss that is not finite: in the first step, and in one that was recorded
 for batch in 256 64 32 16; do
     expect 1 "$dlrun" train net.plan --data train=bad.npz --seed 3 --steps 16 --batch $batch --log bad$batch.jsonl
-    says err.txt "are not finite; nothing was stored; the first nan comes from net.dl:4:"
+    says err.txt "are not finite; nothing was stored; input 'x' holds nan in row 100 of the data"
     steps=$(grep -c '"kind": "step"' bad$batch.jsonl)
     says err.txt "step $steps of 'net.train': loss (nan)"
     echo "batch $batch: not finite after $steps steps"

@@ -121,6 +121,12 @@ static bool run_steps(Kit *kit, dlc_plan *plan, const char *device, int poison, 
     if (status == DLC_OK) {
         status = dlc_init_weights(session);
     }
+    if (status == DLC_OK) { /* lengths that schedules may read */
+        status = dlc_set_counter(session, "steps", spec->steps);
+    }
+    if (status == DLC_OK) {
+        status = dlc_set_counter(session, "steps_per_epoch", 1);
+    }
     double begin = kit_seconds();
     for (int i = 0; i < spec->steps && status == DLC_OK; i++) {
         dlc_step_info info = {.struct_size = sizeof info};
