@@ -201,6 +201,9 @@ def say_where(case, x, condition, y):
         raise Unsaid("conditions that are not bool")
     if isinstance(x, Tensor) and isinstance(y, Tensor) and x.value.dtype != y.value.dtype:
         raise Unsaid("operands of several types")
+    for scalar, other in ((x, y), (y, x)):
+        if isinstance(scalar, bool) and isinstance(other, Tensor) and other.value.dtype != torch.bool:
+            raise Unsaid("operands of several types")
     return "where(%s, %s, %s)" % (condition, number(x), number(y))
 
 
