@@ -79,7 +79,7 @@ typedef enum KStmtKind {
     KS_SET,         /* var = value (mutable; the first KS_SET in program order declares it) */
     KS_FOR,         /* for var in [begin, end): body; see KLoopKind */
     KS_IF,          /* if value: body else: otherwise (may be NULL) */
-    KS_STORE,       /* buffer `index` at [begin] = value */
+    KS_STORE,       /* buffer `index` at [begin] = value; see `watched` */
     KS_LOCAL_STORE, /* local at [begin] = value */
     KS_CONTRACT,    /* register tile, see below */
     KS_FAULT /* if value (bool): record fault `site` with begin (the index) and end (the bound),
@@ -110,6 +110,9 @@ struct KStmt {
     int32_t index;
     const KLocal *local;
     int64_t site;
+    /* KS_STORE of a float: a value that is not finite is recorded as KERNEL_SITE_NOT_FINITE, and
+     * stored all the same. */
+    bool watched;
     /* KS_CONTRACT: c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for
      * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c
      * in local `local` at offset `value`, its rows `c_stride` apart. rows x columns is the
@@ -160,8 +163,10 @@ struct Kernel {
 /* Text form; also the identity. Size parameters are printed by number, so that two kernels that
  * differ only in which symbolic sizes they get are the same. */
 void kernel_print(const Kernel *kernel, Str *out);
-/* Whether the list holds a KS_CONTRACT, however deep. */
+/* Whether the list holds a KS_CONTRACT; a KS_FAULT; a watched KS_STORE; however deep. */
 bool kernel_holds_contract(const KStmt *list);
+bool kernel_holds_fault(const KStmt *list);
+bool kernel_holds_watch(const KStmt *list);
 uint64_t kernel_hash(const Kernel *kernel);
 int64_t
 kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
@@ -202,6 +207,8 @@ typedef struct LowerContext {
     Arena *bodies; /* statements and expressions of kernels, and nothing else; may be `arena` */
     const Machine *machine;
     int64_t (*site_of)(void *user, Place place, const char *text);
+    /* Whether stores to the fusion's result are to be watched; NULL: none. */
+    bool (*is_watched)(void *user, const Op *fusion, int32_t result);
     void *user;
     struct KBuildPool *pool; /* NULL at first; lower/ keeps its working memory here, in `arena` */
 } LowerContext;

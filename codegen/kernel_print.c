@@ -100,7 +100,7 @@ static void print_store(Str *out, const KStmt *stmt) {
     print_expr(out, stmt->begin);
     str_add(out, "] = ");
     print_expr(out, stmt->value);
-    str_add(out, "\n");
+    str_add(out, stmt->watched ? " watched\n" : "\n");
 }
 
 static void print_fault(Str *out, const KStmt *stmt) {

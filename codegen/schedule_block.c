@@ -76,6 +76,19 @@ static void roots_init(Block *block, Schedule *s) {
     }
 }
 
+/* What a training step makes of parameters and optimiser states is tested as it is stored: the OK
+ * that guards the stores is about loss, gradients and state, and cannot know how an update ends. */
+static void analyse_watched(Schedule *s) {
+    const Func *func = s->func;
+    s->watched = ARENA_ARRAY(s->arena, bool, func->n_values);
+    for (int32_t i = 0; func->purpose == PURPOSE_TRAIN && i < func->n_results; i++) {
+        const FuncResult *result = &func->results[i];
+        ArgRole role = result->role == RESULT_STORE ? func->args[result->arg].role : ARG_INPUT;
+        const Value *root = s->roots[block_yield(func->body)->operands[i]->id];
+        s->watched[root->id] |= role == ARG_PARAM || role == ARG_SLOT;
+    }
+}
+
 void schedule_analyse(Schedule *s) {
     Func *func = s->func;
     func_renumber(func);
@@ -92,6 +105,7 @@ void schedule_analyse(Schedule *s) {
     roots_init(func->body, s);
     func_each_op(func, analyse_roots, s);
     func_each_op(func, analyse_uses, s);
+    analyse_watched(s);
     lower_all(s);
     s->last_fault = -1;
     BLOCK_EACH_OP (func->body, op) {

@@ -20,7 +20,7 @@ typedef struct Grouping {
     Arena *arena;
     int64_t *vars; /* nominal dims */
     int64_t n_vars;
-    bool *may_group; /* by kernel */
+    bool *may_fault, *may_group; /* by kernel */
     /* of the entry */
     PlanEntry *entry;
     PlanCommand *commands;
@@ -35,13 +35,14 @@ typedef struct Grouping {
     int64_t *births, *deaths, *low, *high;
 } Grouping;
 
-/* Large kernels fill the machine by themselves; a fault must stay the first in order. */
+/* Large kernels fill the machine by themselves; a fault must stay the first in order, but for the
+ * one of watched stores, which is the same wherever it comes from. */
 static void kernels_look(Grouping *g) {
     for (size_t i = 0; i < g->pool->kernels.count; i++) {
         const Kernel *kernel = g->pool->kernels.items[i];
         int32_t words = 1 + kernel->n_buffers + kernel->n_sizes;
-        g->may_group[i] = !g->tables->kernels.items[i].has_faults &&
-                          kernel->n_buffers <= MOST_BUFFERS &&
+        g->may_fault[i] = kernel_holds_fault(kernel->body);
+        g->may_group[i] = !g->may_fault[i] && kernel->n_buffers <= MOST_BUFFERS &&
                           g->machine->group_words / words >= FEWEST_MEMBERS &&
                           !kernel_holds_contract(kernel->body);
     }
@@ -203,8 +204,7 @@ static void window_group(Grouping *g, int32_t first, int32_t n) {
 
 /* -- windows: launches in a row that are kernels' own work */
 static bool command_is_free(const Grouping *g, const PlanCommand *command) {
-    if (command->kind != PLAN_LAUNCH || command->library >= 0 ||
-        g->tables->kernels.items[command->kernel].has_faults) {
+    if (command->kind != PLAN_LAUNCH || command->library >= 0 || g->may_fault[command->kernel]) {
         return false;
     }
     const PlanRef *refs = refs_of(g, command);
@@ -318,6 +318,7 @@ void schedule_group(const Module *module, const Machine *machine, PlanWriter *wr
         value = value > dim->high ? dim->high : value;
         g.vars[i] = value < dim->low ? dim->low : value;
     }
+    g.may_fault = ARENA_ARRAY(g.arena, bool, pool->kernels.count + 1);
     g.may_group = ARENA_ARRAY(g.arena, bool, pool->kernels.count + 1);
     kernels_look(&g);
     for (size_t i = 0; i < tables->entries.count; i++) {

@@ -81,16 +81,6 @@ int32_t risk_site(Schedule *s, const Op *fusion) {
     return n > 0 ? (int32_t)site_number(s, fusion->place, text) : -1;
 }
 
-static bool stmts_may_fault(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if (stmt->kind == KS_FAULT || stmts_may_fault(stmt->body) ||
-            stmts_may_fault(stmt->otherwise)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Code may rely on the ranges of size parameters: those of the kernel that stands for all are the
  * widest, and kernels are different where one may be negative and another may not. */
 const Size *size_wider(const Size *a, const Size *b) {
@@ -161,12 +151,18 @@ int32_t kernel_number(Schedule *s, Kernel *kernel) {
         .name = plan_writer_string(s->writer, kernel->name),
         .n_buffers = kernel->n_buffers,
         .n_sizes = kernel->n_sizes,
-        .has_faults = stmts_may_fault(kernel->body),
+        .faults = (kernel_holds_fault(kernel->body) ? PLAN_FAULTS_CHECKS : 0) |
+                  (kernel_holds_watch(kernel->body) ? PLAN_FAULTS_WATCHES : 0),
         .scratch_bytes = kernel_scratch_bytes(kernel),
         .hash = kernel_hash(kernel),
     };
     VEC_PUSH(s->arena, &s->tables->kernels, record);
     return number;
+}
+
+static bool is_watched(void *user, const Op *fusion, int32_t result) {
+    const Schedule *s = user;
+    return s->watched[fusion->results[result]->id];
 }
 
 static void lower_op(Op *op, void *user) {
@@ -179,6 +175,7 @@ static void lower_op(Op *op, void *user) {
                           .bodies = s->pool->bodies,
                           .machine = s->machine,
                           .site_of = site_number,
+                          .is_watched = is_watched,
                           .user = s,
                           .pool = s->pool->building};
     LoweredOp *lowered = ARENA_NEW(s->arena, LoweredOp);
@@ -211,7 +208,7 @@ bool op_may_fault(Schedule *s, const Op *op) {
     if (s->lowered[op->id]) {
         const LoweredOp *lowered = s->lowered[op->id];
         for (int32_t k = 0; k < lowered->n_kernels; k++) {
-            if (stmts_may_fault(lowered->kernels[k].kernel->body)) {
+            if (kernel_holds_fault(lowered->kernels[k].kernel->body)) {
                 return true;
             }
         }

@@ -67,6 +67,7 @@ typedef struct Schedule {
     int32_t *last_use;   /* by root's value id: id of the op of its block that uses it last */
     int32_t *last_uses;  /* how many operands there refer to it */
     LoweredOp **lowered; /* by op id */
+    bool *watched;       /* by value id: a parameter or optimiser state of a training step */
     int32_t last_fault;  /* id of the last op of the body that may fault; -1 */
     const Value *ok;     /* root of the RESULT_OK value, or NULL */
     bool stored;         /* the barrier before the first store is out */

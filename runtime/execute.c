@@ -147,6 +147,9 @@ static uint8_t *ref_address(Walk *walk, int32_t i, int32_t r, int64_t bytes) {
 static dlc_status fault_report(dlc_session *session, const KernelFault *fault) {
     session->fault = *fault;
     const PlanTables *tables = session->tables;
+    if (fault->site == KERNEL_SITE_NOT_FINITE) {
+        return session_not_finite_update(session, false);
+    }
     if (fault->site < 1 || fault->site > tables->n_sites) {
         return context_fail(session->context, DLC_ERROR_FAULT,
                             "a check failed at an unknown place");
@@ -164,17 +167,21 @@ static dlc_status fault_report(dlc_session *session, const KernelFault *fault) {
                         colon, text, fault->value, fault->bound);
 }
 
-dlc_status session_faults(dlc_session *session) {
-    if (!session->may_fault) {
+/* The first fault since the last look; waits. */
+static dlc_status fault_take(dlc_session *session, KernelFault *out) {
+    *out = (KernelFault){0};
+    if (session->faults == 0) {
         return DLC_OK;
     }
-    KernelFault fault = {0};
-    session->may_fault = false;
-    dlc_status status = session->ops->finish(session->device, &fault);
-    if (status != DLC_OK) {
-        return session_device_fail(session, status);
-    }
-    return fault.site == 0 ? DLC_OK : fault_report(session, &fault);
+    session->faults = 0;
+    dlc_status status = session->ops->finish(session->device, out);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status session_faults(dlc_session *session) {
+    KernelFault fault;
+    dlc_status status = fault_take(session, &fault);
+    return status != DLC_OK || fault.site == 0 ? status : fault_report(session, &fault);
 }
 
 /* What a kernel did wrong before comes first. */
@@ -262,7 +269,7 @@ static dlc_status launch_make(Walk *walk, int32_t i, void **buffers, DeviceLaunc
                           .n_sizes = command->n_sizes,
                           .tiles = layout->extent[i],
                           .work = layout->work[i]};
-    session->may_fault = session->may_fault || kernel->has_faults;
+    session->faults |= kernel->faults;
     return DLC_OK;
 }
 
@@ -496,8 +503,8 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
             status = fault_here(session, command->site, 0, INT64_MIN);
         }
         break;
-    case PLAN_BARRIER:
-        status = session_faults(session);
+    case PLAN_BARRIER: /* what was watched so far can wait for the end */
+        status = session->faults & PLAN_FAULTS_CHECKS ? session_faults(session) : DLC_OK;
         break;
     default: /* size checks were done when the dims were bound */
         break;
@@ -579,9 +586,11 @@ static bool run_ok(const dlc_session *session, const EntryState *entry) {
 
 dlc_status session_execute(dlc_session *session, EntryState *entry) {
     KernelFault old; /* of a run that failed otherwise */
-    dlc_status status = session->may_fault ? session->ops->finish(session->device, &old) : DLC_OK;
+    dlc_status status = session->faults ? session->ops->finish(session->device, &old) : DLC_OK;
     session->last = NULL;
-    session->may_fault = false;
+    session->running = entry;
+    session->faults = 0;
+    session->last_update_ok = true;
     if (status != DLC_OK) {
         return session_device_fail(session, status);
     }
@@ -604,8 +613,13 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
             status = session_numbers_gather(session, entry);
         }
     }
+    KernelFault fault = {0};
     if (status == DLC_OK) {
-        status = session_faults(session);
+        status = fault_take(session, &fault);
+    }
+    session->last_update_ok = fault.site != KERNEL_SITE_NOT_FINITE;
+    if (status == DLC_OK && fault.site != 0 && session->last_update_ok) {
+        status = fault_report(session, &fault);
     }
     if (status == DLC_OK) {
         status = numbers_read(session, entry);
@@ -622,7 +636,7 @@ dlc_status session_execute(dlc_session *session, EntryState *entry) {
 }
 
 dlc_status session_finish(dlc_session *session) {
-    session->may_fault = true;
+    session->faults = PLAN_FAULTS_CHECKS | PLAN_FAULTS_WATCHES;
     return session_faults(session);
 }
 

@@ -7,6 +7,10 @@
 
 enum { KERNEL_ABI_VERSION = 1 };
 
+/* The site of a stored parameter or optimiser state that is not finite: no number of the plan's
+ * table, the same in all plans, and with value and bound 0. The step that finds it has stored. */
+#define KERNEL_SITE_NOT_FINITE INT64_MAX
+
 /* Set once by the first failed check of a step (bad index, division of sizes …). */
 typedef struct KernelFault {
     int64_t site;  /* number of the fault site in the plan's table, plus 1; 0: no fault */

@@ -186,6 +186,84 @@ dlc_status session_non_finite(dlc_session *session, EntryState *entry) {
     }
     return context_fail(session->context, DLC_ERROR_NON_FINITE,
                         "step %" PRId64 " of '%s': %s not finite; nothing was stored%s",
-                        session_counter(session, "step"),
+                        session_counter(session, "step") + 1,
                         plan_text(session->file, entry->record->name), what, where);
+}
+
+/* Whether result `i` is what becomes of a parameter or optimiser state, and has been computed when
+ * the entry stops before command `end`. */
+static bool is_update(const dlc_session *session, const EntryState *entry, int32_t i, int32_t end) {
+    const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+    const PlanBuffer *buffer =
+        &session->tables->buffers[entry->record->first_buffer + result->ref.buffer];
+    if (result->role != PLAN_RESULT_STORE) {
+        return false;
+    }
+    int32_t role = session->tables->args[entry->record->first_arg + result->arg].role;
+    bool is_done = end == entry->record->n_commands ||
+                   (buffer->kind == PLAN_BUFFER_ARENA && buffer->birth < end);
+    return is_done && (role == PLAN_ARG_PARAM || role == PLAN_ARG_SLOT);
+}
+
+/* The first update that is not finite in the order of the entry's arguments, and how many are. */
+static dlc_status find_in_updates(dlc_session *session, const EntryState *entry, int32_t end,
+                                  char *out, size_t n_out) {
+    int64_t others = -1;
+    for (int32_t i = 0; i < entry->record->n_results; i++) {
+        if (!is_update(session, entry, i, end)) {
+            continue;
+        }
+        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + result->arg];
+        const Variable *variable = entry_variable(session, entry, arg->variable);
+        Finding finding;
+        dlc_status status = look(session, session_result(session, entry, i), variable->bytes,
+                                 arg->type.dtype, &finding);
+        if (status != DLC_OK) {
+            return status;
+        }
+        if (finding.index >= 0 && ++others == 0) {
+            add(out, n_out, "%s '%s' becomes %s", role_text(arg->role),
+                plan_text(session->file, arg->name), value_text(finding.value));
+            add_index(out, n_out, finding.index, variable->dims, arg->type.rank);
+        }
+    }
+    if (others > 0) {
+        add(out, n_out, " (and %" PRId64 " other%s)", others, others > 1 ? "s" : "");
+    } else if (others < 0) {
+        add(out, n_out, "a parameter or optimiser state becomes not finite");
+    }
+    return DLC_OK;
+}
+
+static int32_t barrier_of(const dlc_session *session, const EntryState *entry) {
+    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+    int32_t i = 0;
+    while (i < entry->record->n_commands && commands[i].kind != PLAN_BARRIER) {
+        i++;
+    }
+    return i;
+}
+
+dlc_status session_not_finite_update(dlc_session *session, bool stored) {
+    EntryState *entry = session->running;
+    char what[512] = "";
+    int32_t end = stored ? entry->record->n_commands : barrier_of(session, entry);
+    dlc_status status = find_in_updates(session, entry, end, what, sizeof(what));
+    if (status != DLC_OK) {
+        return status;
+    }
+    return context_fail(
+        session->context, DLC_ERROR_NON_FINITE,
+        "step %" PRId64 " of '%s': loss, gradients and state are finite, but the update is not: "
+        "%s; %s",
+        session_counter(session, "step") + 1, plan_text(session->file, entry->record->name), what,
+        stored ? "this step was stored, so go on from weights saved before it"
+               : "nothing was stored");
+}
+
+dlc_status session_verdict(dlc_session *session, EntryState *entry) {
+    return !session->last_ok          ? session_non_finite(session, entry)
+           : !session->last_update_ok ? session_not_finite_update(session, true)
+                                      : DLC_OK;
 }

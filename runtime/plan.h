@@ -124,10 +124,16 @@ typedef struct PlanTarget {
     int32_t abi;       /* KERNEL_ABI_VERSION of the image */
 } PlanTarget;
 
+/* What a kernel may set the fault word for. */
+typedef enum PlanFaults {
+    PLAN_FAULTS_CHECKS = 1,  /* a check of the program: nothing may be stored */
+    PLAN_FAULTS_WATCHES = 2, /* KERNEL_SITE_NOT_FINITE */
+} PlanFaults;
+
 typedef struct PlanKernel {
     uint32_t name;
     int32_t n_buffers, n_sizes;
-    int32_t has_faults; /* 1: may set the fault word */
+    int32_t faults;     /* PlanFaults, or-ed */
     int64_t entry;      /* offset in the image */
     int64_t scratch_bytes;
     uint64_t hash;

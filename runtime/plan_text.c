@@ -179,7 +179,8 @@ dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text) {
             const PlanKernel *kernel = &tables->kernels[i];
             str_addf(&text, "kernel k%" PRId64 " %s: %d buffers, %d sizes, %" PRId64 " scratch%s\n",
                      i, plan_text(file, kernel->name), kernel->n_buffers, kernel->n_sizes,
-                     kernel->scratch_bytes, kernel->has_faults ? ", may fault" : "");
+                     kernel->scratch_bytes,
+                     kernel->faults & PLAN_FAULTS_CHECKS ? ", may fault" : "");
         }
         for (int64_t i = 0; i < tables->n_entries; i++) {
             add_entry(file, tables, &tables->entries[i], &text);

@@ -10,7 +10,7 @@ enum { RECORD_NODES = 16384 }; /* commands of one recording, loops unrolled */
 typedef struct Piece {
     int32_t first, last;
     bool is_recorded;
-    bool may_fault;
+    int32_t faults;
     DeviceGraph *graph; /* NULL: run command by command */
     uint8_t **bases;    /* of all buffers afterwards, where its loops swap any; else NULL */
 } Piece;
@@ -25,23 +25,23 @@ struct Recording {
 typedef struct Span {
     int64_t nodes;
     bool waits; /* the host needs a value in it */
-    bool may_fault;
+    int32_t faults;
     bool swaps;
 } Span;
 
-/* A fault that may have happened before makes a barrier wait. */
+/* A check that may have failed before makes a barrier wait: see command_run. */
 static Span span_look(const dlc_session *session, const EntryState *entry, int32_t first,
-                      int32_t last, bool may_fault) {
+                      int32_t last, int32_t faults) {
     const Layout *layout = entry->layout;
     const PlanCommand *commands = session->tables->commands + entry->record->first_command;
-    Span span = {.may_fault = may_fault};
+    Span span = {.faults = faults};
     int64_t times[PLAN_MAX_LOOP_DEPTH + 1] = {1};
     int32_t depth = 0;
     for (int32_t i = first; i < last && span.nodes <= RECORD_NODES; i++) {
         const PlanCommand *command = &commands[i];
         switch (command->kind) {
         case PLAN_LAUNCH:
-            span.may_fault |= session->tables->kernels[command->kernel].has_faults != 0;
+            span.faults |= session->tables->kernels[command->kernel].faults;
             span.nodes += times[depth];
             break;
         case PLAN_COPY:
@@ -63,14 +63,16 @@ static Span span_look(const dlc_session *session, const EntryState *entry, int32
             depth--;
             break;
         case PLAN_BARRIER:
-            span.waits |= span.may_fault;
-            span.may_fault = false;
+            if (span.faults & PLAN_FAULTS_CHECKS) {
+                span.waits = true;
+                span.faults = 0;
+            }
             break;
         case PLAN_SIZE_CHECK:
             break;
         default: /* a test, a check, a shown value */
             span.waits = true;
-            span.may_fault |= command->kind == PLAN_CHECK;
+            span.faults |= command->kind == PLAN_CHECK ? PLAN_FAULTS_CHECKS : 0;
             break;
         }
     }
@@ -82,15 +84,16 @@ static int32_t pieces_cut(const dlc_session *session, const EntryState *entry, P
     const PlanCommand *commands = session->tables->commands + entry->record->first_command;
     int32_t n = 0;
     int64_t nodes = 0;
-    bool may_fault = false, moved = false, before = false;
+    int32_t faults = 0;
+    bool moved = false, before = false;
     for (int32_t i = 0; i < entry->record->n_commands;) {
         int32_t last = commands[i].kind == PLAN_LOOP ? commands[i].match + 1 : i + 1;
-        Span span = span_look(session, entry, i, last, may_fault);
+        Span span = span_look(session, entry, i, last, faults);
         /* How often a waiting loop swaps, and so where its results lie, differs from run to run. */
         bool recorded = !span.waits && !moved && nodes + span.nodes <= RECORD_NODES;
         moved |= span.waits && span.swaps;
         nodes += recorded ? span.nodes : 0;
-        may_fault = span.may_fault;
+        faults = span.faults;
         if (n == 0 || recorded != before) {
             if (out) {
                 out[n] = (Piece){.first = i, .is_recorded = recorded};
@@ -133,7 +136,7 @@ int64_t recording_bytes(const Recording *recording) {
 static dlc_status piece_record(dlc_session *session, EntryState *entry, Recording *recording,
                                Piece *piece) {
     size_t n_bytes = (size_t)recording->n_buffers * sizeof(uint8_t *);
-    Span span = span_look(session, entry, piece->first, piece->last, false);
+    Span span = span_look(session, entry, piece->first, piece->last, 0);
     bool is_last = piece->last == entry->record->n_commands;
     if (span.nodes == 0 && !(is_last && entry->n_numbers > 0)) {
         return DLC_OK; /* nothing to do in it */
@@ -149,7 +152,7 @@ static dlc_status piece_record(dlc_session *session, EntryState *entry, Recordin
     if (status != DLC_OK) {
         return session_device_fail(session, status);
     }
-    session->may_fault = false; /* of pieces recorded before: a barrier here need not wait */
+    session->faults = 0; /* of pieces recorded before: a barrier here need not wait */
     status = session_range(session, entry, piece->first, piece->last);
     if (status == DLC_OK && is_last) {
         status = session_numbers_gather(session, entry);
@@ -163,7 +166,7 @@ static dlc_status piece_record(dlc_session *session, EntryState *entry, Recordin
         piece->graph = NULL;
         return session_device_fail(session, status);
     }
-    piece->may_fault = span.may_fault;
+    piece->faults = span.faults;
     if (piece->bases) {
         memcpy(piece->bases, session->bases, n_bytes);
     }
@@ -194,7 +197,7 @@ static dlc_status recording_create(dlc_session *session, EntryState *entry, Reco
         }
     }
     memcpy(session->bases, recording->bases, n_bytes);
-    session->may_fault = false; /* nothing has run yet */
+    session->faults = 0; /* nothing has run yet */
     if (status == DLC_OK) {
         *out = recording;
         return DLC_OK;
@@ -209,7 +212,7 @@ static dlc_status piece_run(dlc_session *session, EntryState *entry, const Recor
     if (!piece->graph) {
         return session_range(session, entry, piece->first, piece->last);
     }
-    session->may_fault |= piece->may_fault;
+    session->faults |= piece->faults;
     dlc_status status = session->ops->replay(session->device, piece->graph);
     if (piece->bases) {
         memcpy(session->bases, piece->bases, (size_t)recording->n_buffers * sizeof(uint8_t *));

@@ -21,7 +21,7 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
         return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
     }
     dlc_status status = session_run(session, entry);
-    return status == DLC_OK && !session->last_ok ? session_non_finite(session, entry) : status;
+    return status == DLC_OK ? session_verdict(session, entry) : status;
 }
 
 dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
@@ -45,10 +45,11 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
     if (status != DLC_OK) {
         return status;
     }
-    if (!session->last_ok) {
-        return session_non_finite(session, entry);
+    dlc_status verdict = session_verdict(session, entry);
+    if (session->last_ok) { /* stored, whatever the update made of it */
+        status = dlc_set_counter(session, "step", step);
     }
-    status = dlc_set_counter(session, "step", step);
+    status = verdict != DLC_OK ? verdict : status;
     size_t n_metrics = 0;
     if (status == DLC_OK && out) {
         status = dlc_metrics(session, "train", session->step_metrics, (size_t)session->max_numbers,

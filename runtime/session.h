@@ -116,8 +116,10 @@ struct dlc_session {
     void *staging; /* host memory on the way to and from the device */
     int64_t staging_bytes;
     EntryState *last;             /* whose results the arena holds */
+    EntryState *running;          /* what runs or ran last, whether it failed or not */
     bool last_ok;                 /* RESULT_OK of the last run */
-    bool may_fault;               /* a launch since the last look may have set the fault word */
+    bool last_update_ok;          /* what it stored of parameters and optimiser states is finite */
+    int32_t faults;               /* PlanFaults of what was launched since the last look */
     KernelFault fault;            /* the last one reported; site 0: none */
     bool replaying;               /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
@@ -198,6 +200,11 @@ dlc_status session_finish(dlc_session *session);
  * first: an input with field and row, a parameter or state, or a line of the program, for which the
  * run is done again with every result looked at. */
 dlc_status session_non_finite(dlc_session *session, EntryState *entry);
+/* Same, of the running entry, whose update made a parameter or optimiser state not finite: names
+ * it. `stored`: the step has stored; else it was stopped before. */
+dlc_status session_not_finite_update(dlc_session *session, bool stored);
+/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
+dlc_status session_verdict(dlc_session *session, EntryState *entry);
 /* The address of result `i` after a run. */
 const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i);
 /* Result `i` of the last run, a number. */

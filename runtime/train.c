@@ -334,6 +334,21 @@ static bool is_due(int64_t step, int64_t every, int64_t otherwise) {
     return step % (every > 0 ? every : otherwise) == 0;
 }
 
+/* What a run that ends with a number that is not finite leaves behind. */
+static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
+    if (status != DLC_ERROR_NON_FINITE || !t->options->checkpoint) {
+        return status;
+    }
+    char error[sizeof(t->context->error)];
+    snprintf(error, sizeof(error), "%s", t->context->error);
+    return t->saved_step < 0
+               ? context_fail(t->context, status, "%s; '%s' holds no checkpoint of this run", error,
+                              t->options->checkpoint)
+               : context_fail(t->context, status,
+                              "%s; the checkpoint of step %" PRId64 " in '%s' stands", error,
+                              t->saved_step, t->options->checkpoint);
+}
+
 static dlc_status train_loop(Trainer *t) {
     const dlc_train_options *options = t->options;
     int64_t end =
@@ -345,7 +360,7 @@ static dlc_status train_loop(Trainer *t) {
         status = inputs_begin(t);
         dlc_step_info info = {.struct_size = sizeof(info)};
         if (status == DLC_OK) {
-            status = dlc_train_step(t->session, &info);
+            status = tell_checkpoint(t, dlc_train_step(t->session, &info));
         }
         if (status != DLC_OK) {
             break;

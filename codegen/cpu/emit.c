@@ -267,6 +267,7 @@ static void emit_body(Emit *e) {
     e->entry_end = LLVMBuildBr(e->builder, start);
     LLVMPositionBuilderAtEnd(e->builder, start);
     emit_grid(e, LLVMGetParam(e->function, 1), LLVMGetParam(e->function, 2));
+    emit_watch_end(e);
     LLVMBuildRetVoid(e->builder);
     LLVMDisposeBuilder(e->builder);
 }

@@ -37,6 +37,9 @@ typedef struct Emit {
     bool *positive;
     LLVMValueRef *sizes, *buffers, *locals;
     LLVMValueRef fault;
+    /* Allocas, NULL until a watched store: the greatest exponent and fraction bits that all such
+     * stores of the call had, of f32 and shorter and of f64. A reduction keeps loops vectors. */
+    LLVMValueRef watch32, watch64;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, pointer;
     /* Alias scopes: per buffer and per local, what it is and what it never overlaps. */
     LLVMValueRef *buffer_scope, *buffer_noalias, *local_scope, *local_noalias;
@@ -77,6 +80,7 @@ void emit_reassociable(LLVMValueRef value);
 /* emit_stmt.c */
 void emit_stmts(Emit *e, const KStmt *stmt);
 void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last);
+void emit_watch_end(Emit *e); /* after the last statement: records what watched stores found */
 /* emit_contract.c */
 void emit_contract(Emit *e, const KStmt *stmt);
 

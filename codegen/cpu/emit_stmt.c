@@ -1,6 +1,8 @@
 /* Statements of the loop IR: lets and mutable scalars (allocas that become registers), loops with
  * the vectoriser's hints, guards, stores, faults, and the tile grid. */
 #include "codegen/cpu/emit.h"
+
+#include "runtime/kernel_abi.h"
 #include <llvm-c/DebugInfo.h>
 #include <string.h>
 
@@ -206,45 +208,101 @@ static void emit_if(Emit *e, const KStmt *stmt) {
     LLVMPositionBuilderAtEnd(e->builder, after);
 }
 
-static void emit_store(Emit *e, const KStmt *stmt, DType dtype, LLVMValueRef base,
-                       LLVMValueRef scope, LLVMValueRef noalias) {
-    LLVMValueRef value = emit_to_memory(e, emit_expr(e, stmt->value), dtype);
-    LLVMValueRef at = emit_expr(e, stmt->begin);
-    LLVMTypeRef type = emit_memory_type(e, dtype);
-    LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, type, base, &at, 1, "");
-    LLVMValueRef store = LLVMBuildStore(e->builder, value, address);
-    LLVMSetAlignment(store, (unsigned)dtype_bytes(dtype));
-    emit_mark_access(e, store, scope, noalias);
-}
-
+/* -- faults */
 static void store_fault_field(Emit *e, int64_t offset, LLVMValueRef value) {
     LLVMValueRef at = constant_i64(e, offset);
     LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, e->i8, e->fault, &at, 1, "");
     LLVMBuildStore(e->builder, value, address);
 }
 
-/* Kept out of line by its weight: a fault happens once, if at all. */
-static void emit_fault(Emit *e, const KStmt *stmt) {
-    LLVMBasicBlockRef bad = new_block(e), first = new_block(e), after = new_block(e);
-    LLVMBuildCondBr(e->builder, emit_expr(e, stmt->value), bad, after);
-    LLVMPositionBuilderAtEnd(e->builder, bad);
-    LLVMValueRef site = LLVMBuildLoad2(e->builder, e->i64, e->fault, "");
-    LLVMValueRef none = LLVMBuildICmp(e->builder, LLVMIntEQ, site, constant_i64(e, 0), "");
+/* Opens the block for the first fault of those who meet `bad`, and returns where it leads. Kept out
+ * of line by its weight: a fault happens once, if at all. */
+static LLVMBasicBlockRef open_fault(Emit *e, LLVMValueRef bad, LLVMValueRef site) {
+    LLVMBasicBlockRef found = new_block(e), first = new_block(e), after = new_block(e);
+    LLVMBuildCondBr(e->builder, bad, found, after);
+    LLVMPositionBuilderAtEnd(e->builder, found);
+    LLVMValueRef known = LLVMBuildLoad2(e->builder, e->i64, e->fault, "");
+    LLVMValueRef none = LLVMBuildICmp(e->builder, LLVMIntEQ, known, constant_i64(e, 0), "");
     LLVMBuildCondBr(e->builder, none, first, after);
     LLVMPositionBuilderAtEnd(e->builder, first);
-    LLVMValueRef value = stmt->begin ? emit_expr(e, stmt->begin) : constant_i64(e, 0);
-    LLVMValueRef bound = stmt->end ? emit_expr(e, stmt->end) : constant_i64(e, 0);
-    if (stmt->begin && stmt->begin->dtype != DT_I64) {
-        value = emit_cast(e, value, stmt->begin->dtype, DT_I64);
-    }
-    if (stmt->end && stmt->end->dtype != DT_I64) {
-        bound = emit_cast(e, bound, stmt->end->dtype, DT_I64);
-    }
-    store_fault_field(e, 0, constant_i64(e, stmt->site + 1));
-    store_fault_field(e, 8, value);
-    store_fault_field(e, 16, bound);
+    store_fault_field(e, 0, site);
+    return after;
+}
+
+static void close_fault(Emit *e, LLVMBasicBlockRef after) {
     LLVMBuildBr(e->builder, after);
     LLVMPositionBuilderAtEnd(e->builder, after);
+}
+
+static LLVMValueRef fault_number(Emit *e, const KExpr *expr) {
+    LLVMValueRef number = expr ? emit_expr(e, expr) : constant_i64(e, 0);
+    return expr && expr->dtype != DT_I64 ? emit_cast(e, number, expr->dtype, DT_I64) : number;
+}
+
+static void emit_fault(Emit *e, const KStmt *stmt) {
+    LLVMBasicBlockRef after =
+        open_fault(e, emit_expr(e, stmt->value), constant_i64(e, stmt->site + 1));
+    LLVMValueRef value = fault_number(e, stmt->begin), bound = fault_number(e, stmt->end);
+    store_fault_field(e, 8, value);
+    store_fault_field(e, 16, bound);
+    close_fault(e, after);
+}
+
+/* -- watched stores */
+static int64_t infinity_bits(bool wide) {
+    return wide ? 0x7FF0000000000000 : 0x7F800000;
+}
+
+/* Without its sign, the bits of a value that is not finite are at least those of infinity. */
+static void emit_watch(Emit *e, LLVMValueRef value) {
+    bool wide = LLVMTypeOf(value) == e->f64;
+    LLVMTypeRef type = wide ? e->i64 : e->i32;
+    LLVMValueRef *slot = wide ? &e->watch64 : &e->watch32;
+    if (!*slot) {
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(e->builder);
+        LLVMPositionBuilderBefore(e->builder, e->entry_end);
+        *slot = LLVMBuildAlloca(e->builder, type, "");
+        LLVMBuildStore(e->builder, LLVMConstInt(type, 0, 0), *slot);
+        LLVMPositionBuilderAtEnd(e->builder, here);
+    }
+    LLVMValueRef mask = LLVMConstInt(type, wide ? INT64_MAX : INT32_MAX, 0);
+    LLVMValueRef bits = LLVMBuildBitCast(e->builder, value, type, "");
+    LLVMValueRef args[2] = {LLVMBuildLoad2(e->builder, type, *slot, ""),
+                            LLVMBuildAnd(e->builder, bits, mask, "")};
+    LLVMValueRef most = emit_call_intrinsic(e, "llvm.smax", type, args, 2);
+    LLVMBuildStore(e->builder, most, *slot);
+}
+
+void emit_watch_end(Emit *e) {
+    LLVMValueRef found = NULL;
+    for (int wide = 0; wide <= 1; wide++) {
+        LLVMValueRef slot = wide ? e->watch64 : e->watch32;
+        LLVMTypeRef type = wide ? e->i64 : e->i32;
+        if (slot) {
+            LLVMValueRef limit = LLVMConstInt(type, (unsigned long long)infinity_bits(wide), 0);
+            LLVMValueRef most = LLVMBuildLoad2(e->builder, type, slot, "");
+            LLVMValueRef here = LLVMBuildICmp(e->builder, LLVMIntSGE, most, limit, "");
+            found = found ? LLVMBuildOr(e->builder, found, here, "") : here;
+        }
+    }
+    if (found) {
+        close_fault(e, open_fault(e, found, constant_i64(e, KERNEL_SITE_NOT_FINITE)));
+    }
+}
+
+static void emit_store(Emit *e, const KStmt *stmt, DType dtype, LLVMValueRef base,
+                       LLVMValueRef scope, LLVMValueRef noalias) {
+    LLVMValueRef plain = emit_expr(e, stmt->value);
+    if (stmt->watched) {
+        emit_watch(e, plain);
+    }
+    LLVMValueRef value = emit_to_memory(e, plain, dtype);
+    LLVMValueRef at = emit_expr(e, stmt->begin);
+    LLVMTypeRef type = emit_memory_type(e, dtype);
+    LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, type, base, &at, 1, "");
+    LLVMValueRef store = LLVMBuildStore(e->builder, value, address);
+    LLVMSetAlignment(store, (unsigned)dtype_bytes(dtype));
+    emit_mark_access(e, store, scope, noalias);
 }
 
 void emit_stmts(Emit *e, const KStmt *stmt) {

@@ -33,7 +33,7 @@ static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
         t->stmts[number] = (StmtInfo){
             .stmt = stmt, .parent = parent, .list = list, .chain = 1, .team = TEAM_BLOCK};
         t->by_stmt[slot_of(t, stmt)] = number + 1;
-        if (stmt->kind == KS_FAULT) {
+        if (stmt->kind == KS_FAULT || stmt->watched) {
             t->has_faults = true;
         }
         number_stmts(t, stmt->body, number);

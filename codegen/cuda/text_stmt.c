@@ -2,6 +2,7 @@
  * or warps, stores by one thread, reductions combined over the team, barriers where team_sync.c
  * wants. */
 #include "codegen/cuda/text_state.h"
+#include "runtime/kernel_abi.h"
 
 enum { MOST_TURNS = 4 }; /* of a loop of groups that is unrolled */
 
@@ -75,6 +76,15 @@ static void set(Text *t, const KStmt *stmt) {
     assign(t, stmt->var, stmt->value);
 }
 
+/* dlc_fault_set adds 1 to the site's number. */
+static void watch(Text *t, const KStmt *stmt, DType dtype) {
+    text_begin(t);
+    str_addf(t->out, "if (!dlc_isfinite_%s(", dtype == DT_F64 ? "f64" : "f32");
+    text_expr(t, stmt->value);
+    str_addf(t->out, ")) dlc_fault_set(fault, %lldll, 0, 0);\n",
+             (long long)KERNEL_SITE_NOT_FINITE - 1);
+}
+
 static void store(Text *t, const KStmt *stmt) {
     DType dtype =
         stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
@@ -82,6 +92,9 @@ static void store(Text *t, const KStmt *stmt) {
                                   stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
     if (part < 0 && stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
         return;
+    }
+    if (stmt->watched) {
+        watch(t, stmt, dtype);
     }
     text_begin(t);
     if (part >= 0) {

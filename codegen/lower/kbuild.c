@@ -53,8 +53,11 @@ KBuild *kb_create(LowerContext *lower, const Op *fusion) {
     k->body = fusion->blocks[0];
     k->reduce_in_threads = lower->machine->threads > 1;
     k->inplace = ARENA_ARRAY(lower->arena, int32_t, fusion->n_results + 1);
+    k->watched = ARENA_ARRAY(lower->arena, bool, fusion->n_results + 1);
     for (int32_t i = 0; i < fusion->n_results; i++) {
         k->inplace[i] = -1;
+        k->watched[i] = lower->is_watched && lower->is_watched(lower->user, fusion, i) &&
+                        dtype_is_float(fusion->results[i]->type.dtype);
     }
     return k;
 }
@@ -359,6 +362,8 @@ void kb_store(KBuild *k, int32_t buffer, const KExpr *index, const KExpr *value)
     stmt->index = buffer;
     stmt->begin = index;
     stmt->value = value;
+    Bind bind = k->binds.items[buffer];
+    stmt->watched = bind.kind == BIND_RESULT && k->watched[bind.index];
     append(k, k->scope, stmt);
 }
 

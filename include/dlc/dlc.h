@@ -37,7 +37,9 @@ typedef enum dlc_status {
     DLC_ERROR_MISMATCH = 7,  /* shapes or types do not fit */
     DLC_ERROR_UNSUPPORTED = 8, /* this machine or this build cannot */
     DLC_ERROR_FAULT = 9,       /* a run-time check failed: bad index, `check`, sizes not equal */
-    DLC_ERROR_NON_FINITE = 10, /* loss or gradients not finite: nothing was stored */
+    /* Loss, gradients or state not finite: nothing was stored. Or all of them finite and what the
+     * optimiser made of them not: stored, as the message says, and counted in "step". */
+    DLC_ERROR_NON_FINITE = 10,
     DLC_ERROR_CANCELLED = 11,
     DLC_ERROR_LIMIT = 12,   /* a stated limit was met */
     DLC_ERROR_INTERNAL = 13 /* a mistake of ours */
@@ -462,7 +464,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_set_input(dlc_session *session, const char *
 /* Runs an entry once on its inputs. An entry that stores (train; eval and infer where state is
  * written, on the session's copy) stores only if the whole run succeeded. DLC_ERROR_NOT_FOUND: an
  * input is not set. DLC_ERROR_FAULT: a check of the program failed; the message names file, line,
- * index and bound. DLC_ERROR_NON_FINITE: loss or gradients; nothing was stored. */
+ * index and bound. DLC_ERROR_NON_FINITE: loss, gradients or
+ * state, and nothing was stored; or the update of a parameter or optimiser state, and it was. */
 DLC_API DLC_MUST_USE dlc_status dlc_run(dlc_session *session, const char *entry);
 /* Lends an output of the last run (row-major) until the next call on the session. */
 DLC_API DLC_MUST_USE dlc_status dlc_view_output(dlc_session *session, const char *entry,

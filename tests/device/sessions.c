@@ -432,6 +432,40 @@ void test_non_finite(void) {
     end(&plain);
 }
 
+/* What an update makes of a parameter is tested as it is written, walked and recorded. Where the
+ * barrier waits for checks and part of the update came before it, nothing is stored; else the step
+ * was, counts, and the next one finds what it left. */
+void test_update_not_finite(void) {
+    if (!subject->computes) {
+        return;
+    }
+    for (int before = 0; before < 4; before++) {
+        Run run;
+        begin(&run, every, true, NULL);
+        set_every(&run, "train", 4, 6, 2);
+        OK(&run, dlc_init_weights(run.session));
+        for (int i = 0; i < before; i++) {
+            OK(&run, dlc_train_step(run.session, NULL));
+        }
+        OK(&run, dlc_set_scalar(run.session, "lr", 1e300)); /* infinite as f32 */
+        int64_t step = -1;
+        CHECK(dlc_train_step(run.session, NULL) == DLC_ERROR_NON_FINITE);
+        CHECK_ABOUT(strstr(error_of(&run), "the update is not: parameter '"), error_of(&run));
+        bool stored = strstr(error_of(&run), "this step was stored");
+        CHECK_ABOUT(stored || strstr(error_of(&run), "nothing was stored"), error_of(&run));
+        OK(&run, dlc_get_counter(run.session, "step", &step));
+        CHECK(step == before + stored);
+        CHECK(dlc_train_step(run.session, NULL) == DLC_ERROR_NON_FINITE);
+        CHECK_ABOUT(strstr(error_of(&run), "nothing was stored"), error_of(&run));
+        OK(&run, dlc_get_counter(run.session, "step", &step));
+        CHECK(step == before + stored);
+        OK(&run, dlc_init_weights(run.session));
+        OK(&run, dlc_set_scalar(run.session, "lr", 0.01));
+        OK(&run, dlc_train_step(run.session, NULL));
+        end(&run);
+    }
+}
+
 /* More shapes than a session keeps layouts for, in and out of turn. */
 void test_many_layouts(void) {
     Run cpu, run;

@@ -38,6 +38,7 @@ void test_poison_and_guarded(void);
 void test_checkpoints(void);
 void test_faults(void);
 void test_non_finite(void);
+void test_update_not_finite(void);
 void test_many_layouts(void);
 void test_memory_figures(void);
 void test_digits(void);

@@ -34,6 +34,7 @@ static const Test tests[] = {
     {"checkpoints", test_checkpoints},
     {"faults", test_faults},
     {"non finite", test_non_finite},
+    {"update not finite", test_update_not_finite},
     {"many layouts", test_many_layouts},
     {"memory figures", test_memory_figures},
     {"digits", test_digits},

@@ -78,13 +78,39 @@ train m {
 END
 expect 0 "$dlc" state.dl -o state.plan --quiet
 refuses "gradients or state are not finite" "$dlrun" train state.plan --data "train=$faults/bn4.npz" --save state.safetensors
-says err.txt "step 0 of 'm.train'" "nothing was stored" "state.dl:7:5"
+says err.txt "step 1 of 'm.train'" "nothing was stored" "state.dl:7:5"
 absent state.safetensors
 npy x.npy f4 2x3 1
 expect 0 "$dlc" state.dl -o still.plan --quiet -D rate=1.0
 expect 0 "$dlrun" train still.plan --data "train=$faults/bn4.npz" --save state.safetensors --quiet
 expect 0 "$dlrun" infer still.plan --weights state.safetensors --input x=x.npy
 refuses "'m.infer': state is not finite; nothing was stored" "$dlrun" infer state.plan --weights state.safetensors --input x=x.npy
+
+# An update that is not finite of finite numbers: seen as it is stored, though a fused part of it came before the OK
+# was known; the name, that it was stored, and the checkpoint before it.
+cat > update.dl <<'END'
+dim B
+
+model m(x: f32[B, 3], y: f32[B, 1]) {
+    p = x |> linear(4) as a |> linear(1) as b
+    output p
+    loss mse(p, y)
+}
+
+train m {
+    optimizer for "b.*" sgd(lr=where(step < 2, 0.01, 3e38))
+    optimizer adam(lr=0.01)
+    batch 4
+    steps 4
+}
+END
+expect 0 "$dlc" update.dl -o update.plan --quiet
+refuses "step 3 of 'm.train': loss, gradients and state are finite, but the update is not: parameter 'b." \
+    "$dlrun" train update.plan --data "train=$faults/bn4.npz" --save update.safetensors --checkpoint update --checkpoint-every 1
+says err.txt "becomes infinity at [0" "this step was stored" "the checkpoint of step 2 in 'update' stands"
+absent update.safetensors
+absent update/step-3
+expect 0 "$dlrun" inspect update/step-2
 
 # What was first: the data with field and row, a parameter, or a line of the program.
 cat > rows.py <<'END'

@@ -285,6 +285,9 @@ static void run_store(State *s, const KStmt *stmt) {
     } else if (!s->failed) {
         raw_set(s->run->kernel->buffers[stmt->index].dtype, s->run->buffers[stmt->index], at,
                 value.f, value.i);
+        if (stmt->watched && !isfinite(value.f) && s->run->fault.site == 0) {
+            s->run->fault = (KernelFault){KERNEL_SITE_NOT_FINITE, 0, 0};
+        }
     }
 }
 

@@ -489,6 +489,68 @@ static void test_sum_and_fault(void **state) {
     arena_finish(&b.arena);
 }
 
+/* -- stores that are watched: every place of a vector loop and its rest, by width of type */
+static void set_float(void *buffer, DType dtype, int i, double value) {
+    float narrow = (float)value;
+    uint16_t half = dtype == DT_F16 || dtype == DT_BF16 ? float_bits16(value, dtype) : 0;
+    int width = dtype_bytes(dtype);
+    const void *from = dtype == DT_F64   ? (const void *)&value
+                       : dtype == DT_F32 ? (const void *)&narrow
+                                         : (const void *)&half;
+    memcpy((char *)buffer + i * width, from, (size_t)width);
+}
+
+static void check_watched(Bench *b, DType dtype) {
+    enum { N = 77 };
+    static const double greatest[] = {[DT_F16] = 65504,
+                                      [DT_BF16] = 0x1.FEp127,
+                                      [DT_F32] = 0x1.FFFFFEp127,
+                                      [DT_F64] = 0x1.FFFFFFFFFFFFFp1023};
+    Kernel *kernel = x_kernel(&b->arena, "watched", 2);
+    kernel->buffers[0] = (KBuffer){dtype, true};
+    kernel->buffers[1].dtype = dtype;
+    KVar *i = x_make_var(&b->arena, kernel, DT_I64, false);
+    const KExpr *at = x_var(&b->arena, i);
+    DType held = dtype == DT_F64 ? DT_F64 : DT_F32;
+    KStmt *store = x_store(&b->arena, 0, at, x_load(&b->arena, 1, held, at));
+    store->watched = true;
+    kernel->body = x_for(&b->arena, KL_VECTOR, i, x_int(&b->arena, N), store);
+    RunCode code;
+    assert_true(run_compile(&b->machine, &kernel, 1, 1, &code));
+    double x[N], y[N];
+    const double bad[] = {INFINITY, -INFINITY, (double)NAN, -(double)NAN};
+    for (int n = 0; n <= N; n++) {
+        for (int e = 0; e < N; e++) {
+            double good = e % 3 == 0 ? greatest[dtype] : e % 3 == 1 ? -greatest[dtype] : 1e-40;
+            set_float(x, dtype, e, e == n ? bad[n % 4] : good);
+        }
+        KernelFault fault = {0};
+        KernelArgs args = {(void *[]){y, x}, NULL, NULL, &fault};
+        run_function(&code, 0)(&args, 0, 1);
+        assert_true(fault.site == (n < N ? KERNEL_SITE_NOT_FINITE : 0));
+        assert_memory_equal(x, y, (size_t)(N * dtype_bytes(dtype)));
+        KernelFault earlier = {3, 1, 2};
+        args.fault = &earlier;
+        run_function(&code, 0)(&args, 0, 1);
+        assert_int_equal(earlier.site, 3);
+    }
+    run_finish(&code);
+}
+
+static void test_watched(void **state) {
+    (void)state;
+    for (int level = 0; level < N_LEVELS; level++) {
+        Bench b;
+        if (bench_open(&b, levels[level])) {
+            check_watched(&b, DT_F16);
+            check_watched(&b, DT_BF16);
+            check_watched(&b, DT_F32);
+            check_watched(&b, DT_F64);
+        }
+        arena_finish(&b.arena);
+    }
+}
+
 /* -- the same bytes whatever the number of threads, and for every level */
 static void test_bytes(void **state) {
     (void)state;
@@ -552,6 +614,7 @@ int main(void) {
         cmocka_unit_test(test_casts),   cmocka_unit_test(test_halves),
         cmocka_unit_test(test_uniform), cmocka_unit_test(test_sum_and_fault),
         cmocka_unit_test(test_bytes),   cmocka_unit_test(test_names),
+        cmocka_unit_test(test_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
