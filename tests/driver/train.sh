@@ -117,7 +117,7 @@ for batch in 256 64 32 16; do
     expect 1 "$dlrun" train net.plan --data train=bad.npz --seed 3 --steps 16 --batch $batch --log bad$batch.jsonl
     says err.txt "are not finite; nothing was stored; input 'x' holds nan in row 100 of the data"
     steps=$(grep -c '"kind": "step"' bad$batch.jsonl)
-    says err.txt "step $steps of 'net.train': loss (nan)"
+    says err.txt "step $((steps + 1)) of 'net.train': loss (nan)"
     echo "batch $batch: not finite after $steps steps"
     late=${late:-0}
     [ "$steps" -lt 3 ] || late=$((late + 1))
