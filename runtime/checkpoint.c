@@ -439,6 +439,17 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     return status;
 }
 
+dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; i < checkpoint->n_counters && status == DLC_OK; i++) {
+        const CheckpointCounter *counter = &checkpoint->counters[i];
+        status = dlc_set_counter(session, counter->name, counter->value);
+        /* One that the program does not have decides nothing. */
+        status = status == DLC_ERROR_NOT_FOUND ? DLC_OK : status;
+    }
+    return status;
+}
+
 dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
     BORDER_CALL(session ? session->context : NULL);
     if (!path) {
@@ -466,11 +477,8 @@ dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
     if (status == DLC_OK) {
         status = weights_restore(session, &checkpoint);
     }
-    for (int32_t i = 0; i < checkpoint.n_counters && status == DLC_OK; i++) {
-        const CheckpointCounter *counter = &checkpoint.counters[i];
-        status = dlc_set_counter(session, counter->name, counter->value);
-        /* One that the program does not have decides nothing. */
-        status = status == DLC_ERROR_NOT_FOUND ? DLC_OK : status;
+    if (status == DLC_OK) {
+        status = checkpoint_counters(session, &checkpoint);
     }
     checkpoint_close(&checkpoint);
     return status;

@@ -65,6 +65,8 @@ dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
 /* Removes every checkpoint but `step` and the one before it; later ones are kept on demand. */
 dlc_status checkpoint_prune(CheckpointFolder *folder, int64_t step, bool keep_later);
 dlc_status checkpoint_remove_all(CheckpointFolder *folder);
+/* Gives the session's counters the checkpoint's values. */
+dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);
 
 /* -- checkpoint_read.c -- */
 

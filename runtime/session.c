@@ -435,8 +435,11 @@ dlc_status session_run(dlc_session *session, EntryState *entry) {
             const char *name = plan_text(session->file, arg->name);
             return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                                 "'%s' reads `%s`, which is not known before data are: say it with "
-                                "dlc_set_counter(session, \"%s\", N), or train by dlc_train",
-                                plan_text(session->file, entry->record->name), name, name);
+                                "dlc_set_counter(session, \"%s\", N)%s, take the weights from a "
+                                "checkpoint's folder, "
+                                "or train by dlc_train",
+                                plan_text(session->file, entry->record->name), name, name,
+                                strcmp(name, "steps") == 0 ? " (dlrun: --steps N)" : "");
         }
         if (arg->role == PLAN_ARG_INPUT && !entry->inputs[i].is_set) {
             return context_fail(

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static bool is_weight(const Variable *variable) {
     return variable->record->role == PLAN_ARG_PARAM || variable->record->role == PLAN_ARG_STATE;
@@ -195,7 +196,8 @@ typedef struct Loading {
     const Safetensors *files;
     int32_t n_files;
     Prefix prefix;   /* of the files' names */
-    bool everything; /* a checkpoint, whose slots are wanted too */
+    bool everything; /* the whole state of a checkpoint, slots too */
+    bool averaged;   /* a checkpoint's weights: of parameters with averages, those */
     const dlc_weights_options *options;
 } Loading;
 
@@ -203,7 +205,11 @@ typedef struct Loading {
 static const SafetensorsEntry *loading_find(const Loading *loading, const Variable *variable) {
     const SafetensorsEntry *entry = NULL;
     const char *name = variable_name(loading->session, variable);
+    const Variable *average = loading->averaged ? average_of(loading->session, variable) : NULL;
     bool wanted = loading->everything || is_weight(variable);
+    for (int32_t i = 0; i < loading->n_files && average && !entry; i++) {
+        entry = safetensors_find(&loading->files[i], variable_name(loading->session, average));
+    }
     for (int32_t i = 0; i < loading->n_files && wanted && !entry; i++) {
         entry = entry_find(&loading->files[i], loading->prefix, name);
     }
@@ -249,7 +255,7 @@ static void load_note(const Loading *loading, const char *path, const Safetensor
         safetensors_add_text(&note, loading->prefix.text, loading->prefix.length);
         str_add(&note, n_ignored > 0 ? "'; " : "'");
     }
-    if (n_ignored > 0) {
+    if (n_ignored > 0 && !loading->averaged) {
         ignored_add(loading, taken, n_taken, n_ignored, &note);
     }
     if (note.length > 0 && !note.failed) {
@@ -398,6 +404,48 @@ static dlc_status load(const Loading *loading, const char *path) {
     return status == DLC_OK ? load_copy(loading, path) : status;
 }
 
+static dlc_status load_file(dlc_session *session, const char *path,
+                            const dlc_weights_options *options) {
+    char message[SAFETENSORS_MESSAGE_BYTES] = "";
+    Safetensors file;
+    dlc_status status = safetensors_open(&file, path, &session->context->allocator, message);
+    if (status != DLC_OK) {
+        return context_fail(session->context, status, "%s", message);
+    }
+    Loading loading = {.session = session,
+                       .files = &file,
+                       .n_files = 1,
+                       .prefix = prefix_choose(session, &file),
+                       .options = options};
+    status = load(&loading, path);
+    safetensors_close(&file);
+    return status;
+}
+
+/* What dlc_weights_save would have written at that step, and the counters. */
+static dlc_status load_checkpoint(dlc_session *session, const char *path,
+                                  const dlc_weights_options *options) {
+    Checkpoint checkpoint;
+    dlc_status status = checkpoint_open_path(&checkpoint, session->context, path);
+    if (status != DLC_OK) {
+        return status;
+    }
+    Loading loading = {.session = session,
+                       .files = checkpoint.files,
+                       .n_files = checkpoint.n_files,
+                       .averaged = !session->raw_weights,
+                       .options = options};
+    status = load(&loading, checkpoint.name);
+    status = status == DLC_OK ? checkpoint_counters(session, &checkpoint) : status;
+    checkpoint_close(&checkpoint);
+    return status;
+}
+
+static bool is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 dlc_status dlc_weights_load(dlc_session *session, const char *path,
                             const dlc_weights_options *options) {
     BORDER_CALL(session ? session->context : NULL);
@@ -413,23 +461,9 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
             return border_missing(session->context, "a glob");
         }
     }
-    char message[SAFETENSORS_MESSAGE_BYTES] = "";
-    Safetensors file;
-    dlc_status status = safetensors_open(&file, path, &session->context->allocator, message);
-    if (status != DLC_OK) {
-        return context_fail(session->context, status, "%s", message);
-    }
-    Loading loading = {.session = session,
-                       .files = &file,
-                       .n_files = 1,
-                       .prefix = prefix_choose(session, &file),
-                       .options = &given};
-    status = load(&loading, path);
-    if (status == DLC_OK) {
-        status = averages_restart(session, NULL);
-    }
-    safetensors_close(&file);
-    return status;
+    dlc_status status =
+        is_folder(path) ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
+    return status == DLC_OK ? averages_restart(session, NULL) : status;
 }
 
 dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint) {

@@ -84,6 +84,24 @@ typedef struct RunOptions {
             "compile anew from the plan's portable part"                                           \
     }
 
+/* Counters that a program reads while it is not trained; -1: as they are. */
+typedef struct CounterOptions {
+    int64_t step, steps;
+} CounterOptions;
+#define COUNTER_OPTION_ROWS(counters)                                                              \
+    {"--step",                                                                                     \
+     NULL,                                                                                         \
+     CLI_INT,                                                                                      \
+     &(counters).step,                                                                             \
+     0,                                                                                            \
+     "N",                                                                                          \
+     "what the program reads as `step` (default: the checkpoint's, else 0)"},                      \
+    {                                                                                              \
+        "--steps", NULL, CLI_INT, &(counters).steps, 1, "N",                                       \
+            "what it reads as `steps`, the planned length (default: likewise, else the plan's)"    \
+    }
+#define WEIGHTS_HELP "the trained weights: a safetensors file, or a checkpoint's or a run's folder"
+
 /* Context, plan and session, made and destroyed together. */
 typedef struct Opened {
     dlc_context *context;

@@ -4,18 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The weights where they are given, then the counters. */
+static dlc_status weights_take(const Opened *opened, const char *weights,
+                               const CounterOptions *counters) {
+    dlc_status status = weights ? dlc_weights_load(opened->session, weights, NULL) : DLC_OK;
+    if (status == DLC_OK && counters->step >= 0) {
+        status = dlc_set_counter(opened->session, "step", counters->step);
+    }
+    if (status == DLC_OK && counters->steps >= 0) {
+        status = dlc_set_counter(opened->session, "steps", counters->steps);
+    }
+    return status;
+}
+
 /* -- eval -- */
 
 static int eval_opened(const CliCommand *command, Opened *opened, const char *weights,
-                       const char *data_path, int64_t batch,
+                       const CounterOptions *counters, const char *data_path, int64_t batch,
                        const dlc_dataset_options *data_options, bool json) {
     dlc_dataset *data = NULL;
     dlc_status status = dlc_dataset_open(opened->context, data_path, data_options, &data);
     if (status == DLC_OK) {
         status = dlc_session_bind_data(opened->session, "eval", data);
     }
-    if (status == DLC_OK && weights) {
-        status = dlc_weights_load(opened->session, weights, NULL);
+    if (status == DLC_OK) {
+        status = weights_take(opened, weights, counters);
     }
     dlc_metric metrics[64];
     size_t count = 0;
@@ -59,9 +72,10 @@ int dlrun_eval(int argc, char **argv) {
     const char *plan = NULL, *weights = NULL, *data = NULL;
     int64_t batch = 0;
     bool json = false;
+    CounterOptions counters = {-1, -1};
     dlc_dataset_options data_options = {.struct_size = sizeof data_options};
     const CliOption table[] = {
-        {"--weights", NULL, CLI_TEXT, &weights, 0, "W.safetensors", "the trained weights"},
+        {"--weights", NULL, CLI_TEXT, &weights, 0, "W", WEIGHTS_HELP},
         {"--data", NULL, CLI_TEXT, &data, 0, "F",
          "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
         {"--window", NULL, CLI_INT, &data_options.window, 1, "N", "text: rows of N tokens"},
@@ -70,6 +84,7 @@ int dlrun_eval(int argc, char **argv) {
          "raw token files: u8 (default), u16, u32, i32"},
         {"--batch", NULL, CLI_INT, &batch, 1, "N", "rows of a step"},
         {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
+        COUNTER_OPTION_ROWS(counters),
         RUN_OPTION_ROWS(run),
     };
     const CliCommand command = {
@@ -96,7 +111,7 @@ int dlrun_eval(int argc, char **argv) {
         if (!json) {
             device_note(&opened, &run);
         }
-        code = eval_opened(&command, &opened, weights, data, batch, &data_options, json);
+        code = eval_opened(&command, &opened, weights, &counters, data, batch, &data_options, json);
         code = opened_end(&opened, &command, code);
     }
     return code;
@@ -189,15 +204,15 @@ static void print_outputs(Opened *opened, const char *entry) {
 }
 
 static int infer_opened(const CliCommand *command, Opened *opened, const char *entry,
-                        const char *weights, const CliList *inputs, const CliList *outputs) {
+                        const char *weights, const CounterOptions *counters, const CliList *inputs,
+                        const CliList *outputs) {
     dlc_status status = set_inputs(opened, entry, inputs);
+    if (status == DLC_OK && !weights && dlc_plan_variable_count(opened->plan) > 0) {
+        fprintf(stderr, "note: no --weights: the model has its initial ones\n");
+        status = dlc_init_weights(opened->session);
+    }
     if (status == DLC_OK) {
-        if (weights) {
-            status = dlc_weights_load(opened->session, weights, NULL);
-        } else if (dlc_plan_variable_count(opened->plan) > 0) {
-            fprintf(stderr, "note: no --weights: the model has its initial ones\n");
-            status = dlc_init_weights(opened->session);
-        }
+        status = weights_take(opened, weights, counters);
     }
     if (status == DLC_OK) {
         status = dlc_run(opened->session, entry);
@@ -218,13 +233,15 @@ int dlrun_infer(int argc, char **argv) {
     RunOptions run = {.seed = -1};
     const char *plan = NULL, *weights = NULL, *entry = "infer";
     CliList inputs = {.count = 0}, outputs = {.count = 0};
+    CounterOptions counters = {-1, -1};
     const CliOption table[] = {
-        {"--weights", NULL, CLI_TEXT, &weights, 0, "W.safetensors", "the trained weights"},
+        {"--weights", NULL, CLI_TEXT, &weights, 0, "W", WEIGHTS_HELP},
         {"--input", NULL, CLI_LIST, &inputs, 0, "NAME=F",
          "F.npy, F.npz:field or F.safetensors:name"},
         {"--output", NULL, CLI_LIST, &outputs, 0, "NAME=F.npy",
          "where an output goes (default: printed)"},
         {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "another entry than infer"},
+        COUNTER_OPTION_ROWS(counters),
         RUN_OPTION_ROWS(run),
     };
     const CliCommand command = {
@@ -242,7 +259,7 @@ int dlrun_infer(int argc, char **argv) {
     code = opened_open(&opened, &command, plan, &run, NULL);
     if (code == 0) {
         device_note(&opened, &run);
-        code = infer_opened(&command, &opened, entry, weights, &inputs, &outputs);
+        code = infer_opened(&command, &opened, entry, weights, &counters, &inputs, &outputs);
         code = opened_end(&opened, &command, code);
     }
     return code;

@@ -419,7 +419,8 @@ typedef struct dlc_weights_options {
  * many tensors of the file are ignored, the first few by name. Missing and misshapen ones are
  * listed in a DLC_ERROR_MISMATCH, and nothing is changed. DLC_ERROR_FORMAT: a damaged file or one
  * of another format; for PyTorch's own the message says how to convert it. Binds dims in parameter
- * shapes. */
+ * shapes. A checkpoint's folder, or a run's, gives what dlc_weights_save would have written at that
+ * step, and its counters. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const char *path,
                                                  const dlc_weights_options *options);
 /* Writes parameters and states; the file appears whole or not at all. */

@@ -101,4 +101,48 @@ assert [f["name"] for f in d["files"]] == [f["name"] for f in m["files"]] and d[
     bad "inspect --json of a checkpoint"
 mkdir empty
 refuses "there is no checkpoint in 'empty'" "$dlrun" inspect empty
+
+# -- A checkpoint as weights: what --save writes at that step (averages, where there are such), and the counters that a model reads
+cat > counts.dl <<'END'
+dim B
+
+model counts(x: f32[B, 2], y: f32[B, 1]) {
+    p = x |> linear(1) as a
+    output p
+    output now = cast(step, f32)
+    output planned = cast(steps, f32)
+    loss mse(p, y)
+}
+
+train counts {
+    optimizer adam(lr=cosine(0.5, total=steps))
+    ema 0.5
+    batch 2
+    epochs 2
+}
+END
+npy y2.npy f4 4x1 3 1 -2 4
+npy x2.npy f4 4x2 1 2 3 4 5 6 7 8
+expect 0 "$dlc" counts.dl -o counts.plan --quiet
+expect 0 "$dlrun" train counts.plan --data train=x=x2.npy,y=y2.npy --checkpoint counted --checkpoint-every 1 --save counted.safetensors --quiet
+for weights in counted.safetensors counted counted/step-4; do
+    counters=
+    [ $weights = counted ] || counters="--step 4 --steps 4"
+    # shellcheck disable=SC2086
+    expect 0 "$dlrun" infer counts.plan --weights $weights $counters --input x=x2.npy
+    says out.txt "now []: 4" "planned []: 4"
+    cp out.txt "${weights//\//-}.txt"
+    cmp -s counted.safetensors.txt "${weights//\//-}.txt" || bad "$weights gives other outputs than --save"
+done
+expect 0 "$dlrun" infer counts.plan --weights counted/step-3 --input x=x2.npy
+says out.txt "now []: 3" "planned []: 4"
+expect 0 "$dlrun" infer counts.plan --weights counted --raw-weights --input x=x2.npy
+! cmp -s counted.txt out.txt || bad "--raw-weights of a checkpoint are its averages"
+refuses "reads \`steps\`, which is not known" "$dlrun" infer counts.plan --weights counted.safetensors --input x=x2.npy
+says err.txt "dlrun: --steps N" "a checkpoint's folder"
+expect 0 "$dlrun" eval counts.plan --weights counted.safetensors --steps 4 --data x=x2.npy,y=y2.npy
+refuses "there is no checkpoint in 'empty'" "$dlrun" infer counts.plan --weights empty --input x=x2.npy
+# Training begins anew from such weights.
+expect 0 "$dlrun" train counts.plan --data train=x=x2.npy,y=y2.npy --weights counted --steps 3
+says out.txt "done after 3 of 3 steps"
 finish
