@@ -81,18 +81,24 @@ int32_t plan_batch_dim(const PlanFile *file, const PlanTables *tables) {
     return -1;
 }
 
+static int64_t dim_default(const PlanFile *file, const PlanDim *dim, bool is_batch) {
+    enum { USUAL = 64, REACH = 65536, ROWS = 32 };
+    const char *batch = is_batch ? plan_setting(file, "batch") : NULL;
+    int64_t value = dim->nominal > 0     ? dim->nominal
+                    : batch              ? strtoll(batch, NULL, 10)
+                    : is_batch           ? ROWS
+                    : dim->high <= REACH ? dim->high
+                                         : USUAL;
+    value = value < dim->low ? dim->low : value > dim->high ? dim->high : value;
+    int64_t down = value - value % dim->divisor;
+    value = down >= dim->low ? down : multiple_within(value, dim->divisor, dim->high);
+    return value > 0 ? value : dim->divisor;
+}
+
 void dims_default(const PlanFile *file, int64_t *dims) {
     int32_t batch = plan_batch_dim(file, &file->targets[0]);
     for (int32_t d = 0; d < file->n_dims; d++) {
-        const PlanDim *dim = &file->dims[d];
-        if (dims[d] >= 0) {
-            continue;
-        }
-        const char *rows = d == batch ? plan_setting(file, "batch") : NULL;
-        int64_t value = dim->nominal > 0 ? dim->nominal : rows ? strtoll(rows, NULL, 10) : dim->low;
-        value = value < dim->low ? dim->low : value > dim->high ? dim->high : value;
-        value = multiple_within(value, dim->divisor, dim->high);
-        dims[d] = value > 0 ? value : dim->divisor;
+        dims[d] = dims[d] >= 0 ? dims[d] : dim_default(file, &file->dims[d], d == batch);
     }
 }
 

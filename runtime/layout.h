@@ -34,7 +34,8 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
 void layout_destroy(dlc_context *context, Layout *layout);
 /* Bytes as they are allocated: whole cache lines. */
 int64_t layout_round(int64_t bytes);
-/* Values for dims left at -1: nominal, else the batch dim the `batch` setting, else the least. */
+/* Values for dims left at -1: what the program states, else of the batch dim the `batch` setting or
+ * 32, else the upper bound if it is in reach (65,536), else 64; within bounds and divisible. */
 void dims_default(const PlanFile *file, int64_t *dims);
 /* The batch dim: the setting "batch_dim", else the first axis of the first input that starts with a
  * dim. -1: none. */

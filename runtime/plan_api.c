@@ -250,8 +250,17 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
         return no_such(plan, "dim", index);
     }
     const PlanDim *dim = &plan->file.dims[index];
-    *out = (dlc_dim_info){plan_text(&plan->file, dim->name), dim->low, dim->high, dim->divisor,
-                          dim->nominal};
+    int64_t usual[PLAN_MAX_DIMS];
+    for (int32_t d = 0; d < plan->file.n_dims; d++) {
+        usual[d] = -1;
+    }
+    dims_default(&plan->file, usual);
+    *out = (dlc_dim_info){.name = plan_text(&plan->file, dim->name),
+                          .low = dim->low,
+                          .high = dim->high,
+                          .divisor = dim->divisor,
+                          .nominal = dim->nominal,
+                          .usual = usual[index]};
     return DLC_OK;
 }
 

@@ -63,34 +63,18 @@ static bool default_output(const char *path, char *out, size_t capacity) {
     return written > 0 && (size_t)written < capacity;
 }
 
-/* Sizes that a summary's figures are for: what the program names, the batch, else the upper bound
- * of a dim that has one in reach, else 64. */
+/* Sizes that a summary's figures are for. */
 typedef struct Sizes {
     dlc_binding items[CLI_LIST_MAX];
     size_t count;
 } Sizes;
-
-static int64_t size_for_figures(const dlc_plan *plan, const dlc_dim_info *dim) {
-    enum { USUAL = 64, REACH = 65536, ROWS = 32 };
-    const char *rows = dlc_plan_setting(plan, "batch_dim");
-    const char *batch = dlc_plan_setting(plan, "batch");
-    int64_t size = dim->high <= REACH ? dim->high : USUAL;
-    if (dim->nominal > 0) {
-        size = dim->nominal;
-    } else if (rows && strcmp(rows, dim->name) == 0) {
-        size = batch ? strtoll(batch, NULL, 10) : ROWS;
-    }
-    size = size > dim->high ? dim->high : size < dim->low ? dim->low : size;
-    int64_t divisor = dim->divisor > 1 ? dim->divisor : 1, down = size - size % divisor;
-    return down >= dim->low || down > dim->high - divisor ? down : down + divisor;
-}
 
 static Sizes sizes_for_figures(const dlc_plan *plan) {
     Sizes sizes = {.count = 0};
     for (size_t i = 0; i < dlc_plan_dim_count(plan) && sizes.count < CLI_LIST_MAX; i++) {
         dlc_dim_info dim;
         if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
-            sizes.items[sizes.count++] = (dlc_binding){dim.name, size_for_figures(plan, &dim)};
+            sizes.items[sizes.count++] = (dlc_binding){dim.name, dim.usual};
         }
     }
     return sizes;

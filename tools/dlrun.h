@@ -125,6 +125,9 @@ int plan_parse(const CliCommand *command, int argc, char **argv, const char **ou
 /* Says on standard error which device runs the plan, where that is not plainly the CPU. */
 void device_note(const Opened *opened, const RunOptions *run);
 
+/* The size that figures are for: as bound, else the usual one. */
+int64_t dim_size(const dlc_dim_info *dim, const CliBindings *bindings);
+
 int dlrun_inspect(int argc, char **argv); /* dlrun_inspect.c */
 /* The index of the plan's entry by name or purpose; -1: none. */
 int plan_entry_index(const dlc_plan *plan, const char *name);

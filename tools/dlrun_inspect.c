@@ -70,7 +70,7 @@ static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
             if (dim.divisor > 1) {
                 printf(", a multiple of %lld", (long long)dim.divisor);
             }
-            putchar('\n');
+            printf("; figures for %lld\n", (long long)dim_size(&dim, bindings));
         }
     }
     for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {

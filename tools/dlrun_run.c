@@ -276,6 +276,30 @@ static void print_rate(const char *what, double rate, double peak, const char *u
     putchar('\n');
 }
 
+int64_t dim_size(const dlc_dim_info *dim, const CliBindings *bindings) {
+    for (size_t i = 0; i < bindings->count; i++) {
+        if (strcmp(bindings->items[i].name, dim->name) == 0) {
+            return bindings->items[i].value;
+        }
+    }
+    return dim->usual;
+}
+
+static void print_sizes(const CliCommand *command, const dlc_plan *plan, const RunOptions *run) {
+    CliBindings bindings;
+    if (dlc_plan_dim_count(plan) == 0 || !cli_bindings(command, &run->bindings, &bindings)) {
+        return;
+    }
+    for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
+        dlc_dim_info dim;
+        if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
+            printf("%s%s = %lld", i == 0 ? "  sizes      " : ", ", dim.name,
+                   (long long)dim_size(&dim, &bindings));
+        }
+    }
+    putchar('\n');
+}
+
 static void print_bench(const char *entry, const dlc_bench_result *r, const char *device,
                         bool json) {
     double flops = r->flops / r->median, bytes = r->bytes / r->median;
@@ -367,6 +391,9 @@ int dlrun_bench(int argc, char **argv) {
     dlc_dataset_destroy(dataset);
     if (bench == DLC_OK) {
         print_bench(entry, &result, dlc_session_describe(opened.session), json);
+        if (!json && !data) { /* else the data say some of them */
+            print_sizes(&command, opened.plan, &run);
+        }
     } else {
         code = cli_failed(&command, opened.context, bench);
     }

@@ -266,6 +266,9 @@ typedef struct dlc_dim_info {
     const char *name;
     int64_t low, high, divisor; /* bounds, both included (INT64_MAX: none); a multiple of divisor */
     int64_t nominal;            /* 0: none stated */
+    /* What a summary or a bench takes where the dim is not bound: the nominal value, else of the
+     * batch dim the train block's batch or 32, else the upper bound up to 65,536, else 64. */
+    int64_t usual;
 } dlc_dim_info;
 DLC_API size_t dlc_plan_dim_count(const dlc_plan *plan);
 DLC_API dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out);
@@ -333,8 +336,8 @@ typedef struct dlc_entry_summary {
     int64_t commands;         /* launches, copies and fills (loop bodies counted once) */
     int64_t kernels;          /* different kernels among them */
 } dlc_entry_summary;
-/* Dims not bound take their nominal value, else, for the batch dim, the train block's batch, else
- * their lower bound. The same code lays out memory when the entry runs. */
+/* Dims not bound take their usual size (dlc_dim_info). The same code lays out memory when the entry
+ * runs. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *entry,
                                                    const dlc_binding *bindings, size_t n_bindings,
                                                    dlc_entry_summary *out);
@@ -672,7 +675,7 @@ typedef struct dlc_bench_result {
     double peak_flops,
         peak_bytes; /* per second, measured on this machine with the session's threads */
 } dlc_bench_result;
-/* Times an entry. Dims not bound take their default as in dlc_plan_summarize. Without data, inputs
+/* Times an entry. Dims not bound take their usual size (dlc_dim_info). Without data, inputs
  * not set get random floats of [0, 1) and random integers of the whole range that the program
  * takes: bytes 0 to 255, indices up to the axis that they index, found by running the entry.
  * Weights change when the train entry is timed. */

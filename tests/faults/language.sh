@@ -108,4 +108,11 @@ expect 0 "$dlc" sizes.dl -o sizes.plan
 says out.txt "figures for B = 4, T = 128, H = 64, W = 24" "mesh data=2: noted; this plan is for one device"
 expect 0 "$dlc" sizes.dl -o sizes.plan --json
 says out.txt '"sizes": {"B": 4, "T": 128, "H": 64, "W": 24}'
+# The same sizes wherever figures are: inspect and bench, and with what is bound.
+expect 0 "$dlrun" inspect sizes.plan
+says out.txt "dim B: from 1; figures for 4" "dim T: from 1 to 128; figures for 128" "a multiple of 8; figures for 64"
+expect 0 "$dlrun" inspect sizes.plan -D T=5
+says out.txt "dim T: from 1 to 128; figures for 5"
+expect 0 "$dlrun" bench sizes.plan --repeats 1 --warmup 1 -D H=16
+says out.txt "sizes      B = 4, T = 128, H = 16, W = 24"
 finish

@@ -101,6 +101,11 @@ static void test_summary(void **state) {
     dlc_plan *plan = load(f);
     dlc_entry_summary by_default, bound;
     assert_int_equal(dlc_plan_summarize(plan, NULL, NULL, 0, &by_default), DLC_OK);
+    dlc_dim_info dim;
+    assert_int_equal(dlc_plan_dim(plan, 0, &dim), DLC_OK);
+    const dlc_binding usual = {dim.name, dim.usual};
+    assert_int_equal(dlc_plan_summarize(plan, NULL, &usual, 1, &bound), DLC_OK);
+    assert_memory_equal(&bound, &by_default, sizeof(bound));
     dlc_binding seven = {"B", 7}, none = {"C", 1}, large = {"B", 1001};
     assert_int_equal(dlc_plan_summarize(plan, "sample.infer", &seven, 1, &bound), DLC_OK);
     assert_int_equal(by_default.arena_bytes, bound.arena_bytes);
