@@ -235,13 +235,14 @@ AstPathPart path_expr(AstPathPartKind kind, AstExpr *expr, Place place) {
     return (AstPathPart){.kind = kind, .place = place, .expr = expr};
 }
 
-AstLabel label_new(AstLabelKind kind, AstPath path, Place place) {
+AstLabel label_new(Parse *parse, AstLabelKind kind, AstPath path, Place place) {
     AstLabel label = {.kind = kind, .place = place, .path = path};
     if (kind == AST_LABEL_PATH && path.count == 1 && path.items[0].kind == AST_PATH_NAME &&
         strcmp(path.items[0].name, "_") == 0) {
         label.kind = AST_LABEL_SPLICE;
         label.path = (AstPath){0};
     }
+    parse->file->has_shares = parse->file->has_shares || label.kind != AST_LABEL_PATH;
     return label;
 }
 

@@ -411,6 +411,7 @@ typedef struct AstFile {
     AstDecls decls;  /* in source order */
     bool has_errors; /* syntax errors were reported: do not elaborate */
     bool has_grads;  /* calls `grad` */
+    bool has_shares; /* has a label `as shared p` or `as _` */
 } AstFile;
 
 /* "+", "**", "and", "not", … */

@@ -64,8 +64,8 @@ static int signature_index(const Signature *signature, const char *name) {
     return -1;
 }
 
-static Val unknown_named(Lower *lw, const Builtin *builtin, const Signature *signature,
-                         const Arg *arg) {
+static bool unknown_named(Lower *lw, const Builtin *builtin, const Signature *signature,
+                          const Arg *arg) {
     Map names;
     map_init(&names, lw->arena);
     for (int i = 0; i < signature->count; i++) {
@@ -79,7 +79,7 @@ static Val unknown_named(Lower *lw, const Builtin *builtin, const Signature *sig
     } else {
         lower_help(lw, diag, "its parameters: %s", builtin->signature);
     }
-    return val_error();
+    return false;
 }
 
 /* sqrt, exp …: functions that make a float of a compile-time integer. */
@@ -89,17 +89,11 @@ static bool wants_float(const BuiltinCall *call) {
            code != OP_floor && code != OP_ceil && code != OP_round && code != OP_trunc;
 }
 
-Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
+/* Gives each argument to its parameter; `partial`: others may follow. */
+static bool match_call(BuiltinCall *call, Args args, bool partial) {
+    Lower *lw = call->lw;
+    const Builtin *builtin = call->builtin;
     Signature signature = read_signature(lw, builtin->signature);
-    BuiltinCall *call = ARENA_NEW(lw->arena, BuiltinCall);
-    call->lw = lw;
-    call->builtin = builtin;
-    call->place = place;
-    call->rest = ARENA_ARRAY(lw->arena, Arg, args.count + 1);
-    for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
-        call->args[i] = (Val){.kind = VAL_NONE};
-        call->places[i] = place;
-    }
     bool filled[BUILTIN_MAX_PARAMS] = {false};
     int position = 0;
     for (int32_t i = 0; i < args.count; i++) {
@@ -116,25 +110,51 @@ Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
             Diag *diag = LW_REPORT(lw, ARG_TOO_MANY, arg->place, builtin->name, signature.count,
                                    (int)args.count);
             lower_help(lw, diag, "its parameters: %s", builtin->signature);
-            return val_error();
+            return false;
         }
         if (filled[index]) {
             LW_REPORT(lw, ARG_TWICE, arg->place, signature.names[index]);
-            return val_error();
+            return false;
         }
         filled[index] = true;
         call->args[index] = arg->value;
-        call->places[index] = arg->place.source ? arg->place : place;
+        call->places[index] = arg->place.source ? arg->place : call->place;
     }
     for (int i = 0; i < signature.count; i++) {
-        if (!signature.optional[i] && !filled[i]) {
-            Diag *diag = LW_REPORT(lw, ARG_MISSING, place, builtin->name, signature.names[i]);
+        if (!signature.optional[i] && !filled[i] && !partial) {
+            Diag *diag = LW_REPORT(lw, ARG_MISSING, call->place, builtin->name, signature.names[i]);
             lower_help(lw, diag, "its parameters: %s", builtin->signature);
-            return val_error();
+            return false;
         }
         if (val_is_error(call->args[i])) {
-            return val_error();
+            return false;
         }
+    }
+    return true;
+}
+
+static BuiltinCall *call_new(Lower *lw, const Builtin *builtin, Args args, Place place) {
+    BuiltinCall *call = ARENA_NEW(lw->arena, BuiltinCall);
+    call->lw = lw;
+    call->builtin = builtin;
+    call->place = place;
+    call->rest = ARENA_ARRAY(lw->arena, Arg, args.count + 1);
+    for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
+        call->args[i] = (Val){.kind = VAL_NONE};
+        call->places[i] = place;
+    }
+    return call;
+}
+
+void builtin_arguments_fit(Lower *lw, const Builtin *builtin, Args args, Place place,
+                           bool partial) {
+    match_call(call_new(lw, builtin, args, place), args, partial);
+}
+
+Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
+    BuiltinCall *call = call_new(lw, builtin, args, place);
+    if (!match_call(call, args, false)) {
+        return val_error();
     }
     for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
         call->args[i] = val_settled(lw, call->args[i]);

@@ -37,4 +37,7 @@ Module *frontend_compile(Context *context, const FrontendOptions *options);
  * there was no error. */
 bool frontend_check(Context *context, const FrontendOptions *options);
 
+/* The same of the library's own functions, called or not: for tests, not for every compile. */
+bool frontend_check_library(Context *context, const FrontendOptions *options);
+
 #endif

@@ -136,6 +136,8 @@ struct Fn {
     Frame *frame;
     Fn *base; /* PARTIAL: called with `args` after the ones it is given */
     Args args;
+    bool elaborated;       /* DECL: a call made its body */
+    struct FnFacts *facts; /* of check_names.c; NULL: not asked for yet */
 };
 
 /* -- names */
@@ -355,6 +357,7 @@ struct Lower {
     Scope *scope;
     bool training;
     bool has_grads; /* some file calls `grad`: what a name holds may be derived by */
+    bool has_shares; /* some file of the user's calls `as shared` or `as _` */
     /* The condition of a `check`: sizes that cannot be compared now are compared by the run. */
     struct {
         bool is_open;
@@ -517,12 +520,6 @@ Fn *find_function(Lower *lw, Env *env, const char *name, Place place);
 /* -- lower_expr.c: expressions */
 
 Val lower_expr(Lower *lw, const AstExpr *expr);
-/* A name where a value is meant: locals, consts, dims, run-time scalars, functions. */
-Val lower_name(Lower *lw, const char *name, Place place);
-/* A name where a function is meant; reports when there is none. */
-Fn *lower_callee(Lower *lw, const AstExpr *callee);
-Val global_value(Lower *lw, Global *global, Place place);
-Value *lower_run_scalar(Lower *lw, const char *name, DType dtype);
 /* Text of a path, with strings interpolated and indices evaluated; NULL after a report. */
 const char *lower_path(Lower *lw, const AstPath *path);
 Binding *scope_find(Scope *scope, const char *name, bool to_barrier);
@@ -530,6 +527,19 @@ void scope_bind(Lower *lw, const char *name, Val value, Place place); /* rebindi
 void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place);
 Scope *scope_push(Lower *lw, bool barrier);
 void scope_pop(Lower *lw);
+
+/* -- lower_name.c: names */
+
+/* A name where a value is meant: locals, consts, dims, run-time scalars, functions. */
+Val lower_name(Lower *lw, const char *name, Place place);
+/* A name where a function is meant; reports when there is none. */
+Fn *lower_callee(Lower *lw, const AstExpr *callee);
+Val global_value(Lower *lw, Global *global, Place place);
+Value *lower_run_scalar(Lower *lw, const char *name, DType dtype);
+bool name_is_built_in(const char *name); /* as a value: `pi`, `f32`, `step` … */
+/* The reports for a name that means nothing, with what was meant. */
+Val lower_unknown_name(Lower *lw, const char *name, Place place);
+Fn *lower_unknown_function(Lower *lw, const char *name, Place place);
 
 /* -- lower_index.c: indices and slices */
 
@@ -558,6 +568,12 @@ Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site);
 Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place);
 /* An expression for a parameter of type `fn`: a call there is a partial application. */
 Val lower_fn_argument(Lower *lw, const AstExpr *expr);
+/* Whether these arguments can be given by number and name; reported otherwise. `partial`: others
+ * may follow. */
+bool arguments_fit(Lower *lw, const AstDecl *decl, Args args, Place place, bool partial);
+bool type_element_known(Lower *lw, const AstType *type); /* reports an unknown one */
+/* The parameter that an argument is for; NULL: unknown, or not of a function with a body. */
+const AstParam *param_for(const Fn *fn, int32_t position, const char *name);
 /* Binds args to the parameters of decl in the current scope (types, sizes, defaults). */
 bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site);
 /* A value against the declared type of `name`; sizes not yet bound are bound in the scope. Returns
@@ -618,6 +634,8 @@ Value *persist_guarded(Lower *lw, Value *test, Value *next, Value *old, Place pl
 PersistUse *persist_find(Lower *lw, const char *name);
 /* Initial value by the rules of `param … = f(…)`; shape and dtype are handed to f. */
 Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what, Place place);
+/* Whether the function has such a parameter; `first`: only as its first one. */
+bool fn_takes(const Fn *fn, const char *name, bool first);
 /* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there.
  */
 void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of);
@@ -719,6 +737,8 @@ bool lower_arguments(Lower *lw, const Fn *fn, const AstExpr *call, Args *out);
 /* -- builtin.c */
 
 const Builtin *builtin_find(const char *name);
+/* Reports arguments that cannot be given by number and name; `partial`: others may follow. */
+void builtin_arguments_fit(Lower *lw, const Builtin *builtin, Args args, Place place, bool partial);
 void builtin_names(Lower *lw, Map *out); /* for suggestions */
 Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int32_t n_axes,
                    bool keepdims, Place place);

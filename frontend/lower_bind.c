@@ -37,7 +37,7 @@ static void unknown_argument(Lower *lw, const AstDecl *decl, const Arg *arg, Pla
 }
 
 /* slots[i]: the argument for parameter i, or NULL. */
-static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, Arg **slots) {
+static bool match_given(Lower *lw, const AstDecl *decl, Args args, Place place, Arg **slots) {
     const AstParams *params = &decl->as.fn.params;
     int32_t position = 0;
     for (int32_t i = 0; i < args.count; i++) {
@@ -64,6 +64,14 @@ static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, A
         }
         slots[index] = arg;
     }
+    return true;
+}
+
+static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, Arg **slots) {
+    const AstParams *params = &decl->as.fn.params;
+    if (!match_given(lw, decl, args, place, slots)) {
+        return false;
+    }
     for (int32_t i = 0; i < params->count; i++) {
         if (slots[i] == NULL && params->items[i].fallback == NULL) {
             Diag *diag =
@@ -73,6 +81,13 @@ static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, A
         }
     }
     return true;
+}
+
+bool arguments_fit(Lower *lw, const AstDecl *decl, Args args, Place place, bool partial) {
+    int32_t count = decl->as.fn.params.count;
+    Arg **slots = ARENA_ARRAY(lw->arena, Arg *, count > 0 ? count : 1);
+    return partial ? match_given(lw, decl, args, place, slots)
+                   : match_args(lw, decl, args, place, slots);
 }
 
 bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site) {
@@ -156,6 +171,11 @@ static Element element_of(Lower *lw, const AstType *type, DType *out) {
         lower_help(lw, diag, "there are: f64 f32 f16 bf16 i64 i32 i8 u8 bool");
     }
     return ELEMENT_BAD;
+}
+
+bool type_element_known(Lower *lw, const AstType *type) {
+    DType dtype = DT_F32;
+    return element_of(lw, type, &dtype) != ELEMENT_BAD;
 }
 
 static bool fits_element(Element element, DType wanted, DType have) {

@@ -61,7 +61,7 @@ const char *frame_path(Lower *lw, Frame *frame) {
 
 /* -- arguments */
 
-static const AstParam *param_for(const Fn *fn, int32_t position, const char *name) {
+const AstParam *param_for(const Fn *fn, int32_t position, const char *name) {
     while (fn->kind == FN_PARTIAL) {
         fn = fn->base;
     }
@@ -223,6 +223,7 @@ static Val call_decl(Lower *lw, Fn *fn, Args args, CallSite site) {
     frame->scope = scope_push(lw, true);
     Val result = val_error();
     if (bind_params(lw, decl, args, site)) {
+        fn->elaborated = true;
         lower_stmts(lw, &decl->as.fn.body);
         if (frame->returned) {
             result = check_result(lw, decl->as.fn.result, frame->result, fn->name, site.place);

@@ -1,5 +1,5 @@
 /* The top level: files and imports, consts, dims, -D, and the public entry. */
-#include "frontend/lower.h"
+#include "frontend/check.h"
 #include "frontend/parse.h"
 #include "ir/base/ascii.h"
 #include "lang/std.h"
@@ -114,6 +114,7 @@ static void root_decl(Lower *lw, const AstDecl *decl) {
 bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root) {
     int errors = lw->context->diags.n_errors;
     lw->has_grads = lw->has_grads || file->has_grads;
+    lw->has_shares = lw->has_shares || (file->has_shares && env->library);
     for (int32_t i = 0; i < file->decls.count; i++) {
         const AstDecl *decl = file->decls.items[i];
         switch (decl->kind) {
@@ -421,10 +422,15 @@ static Lower *lower_program(Context *context, const FrontendOptions *options) {
     lw->module = module_create(context, lw->model ? lw->model->name.text : "");
     scratch_builder(lw);
     lower_globals(lw);
-    if (context->diags.n_errors == 0 && lw->model) {
+    bool sound = context->diags.n_errors == 0; /* else names may be missing */
+    if (sound && lw->model) {
         lower_model_funcs(lw);
     }
     lower_diag_close(lw);
+    if (sound && !lw->limit_hit) {
+        lw->fs = NULL;
+        check_bodies(lw, false);
+    }
     return lw;
 }
 
@@ -447,6 +453,14 @@ Module *frontend_compile(Context *context, const FrontendOptions *options) {
         lower_diag_close(lw);
     }
     return context->diags.n_errors > 0 ? NULL : lw->module;
+}
+
+bool frontend_check_library(Context *context, const FrontendOptions *options) {
+    Lower *lw = lower_program(context, options);
+    lw->fs = NULL;
+    lw->has_shares = true;
+    check_bodies(lw, true);
+    return context->diags.n_errors == 0;
 }
 
 bool frontend_check(Context *context, const FrontendOptions *options) {

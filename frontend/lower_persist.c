@@ -27,7 +27,7 @@ static ArgRole kind_role(PersistKind kind) {
 
 /* -- initial values */
 
-static bool takes_parameter(const Fn *fn, const char *name, bool first) {
+bool fn_takes(const Fn *fn, const char *name, bool first) {
     while (fn->kind == FN_PARTIAL) {
         fn = fn->base;
     }
@@ -64,7 +64,7 @@ static Val call_initialiser(Lower *lw, Fn *fn, Type type, Place place) {
     }
     Args args = {.items = items, .count = 1};
     items[0] = (Arg){.value = shape, .place = place};
-    if (takes_parameter(fn, "dtype", false)) {
+    if (fn_takes(fn, "dtype", false)) {
         Val dtype = {.kind = VAL_DTYPE, .place = place, .as.dtype = type.dtype};
         items[args.count++] =
             (Arg){.name = context_intern(lw->context, "dtype"), .value = dtype, .place = place};
@@ -99,7 +99,7 @@ static Val initial_value(Lower *lw, const AstExpr *expr, Type type) {
         if (callee == NULL) {
             return val_error();
         }
-        if (takes_parameter(callee, "shape", true)) {
+        if (fn_takes(callee, "shape", true)) {
             Val partial = lower_fn_argument(lw, expr);
             return val_is_error(partial) ? partial
                                          : call_initialiser(lw, partial.as.fn, type, expr->place);

@@ -510,8 +510,8 @@ path_tail
     ;
 
 label
-    : AS label_path { $$ = label_new(AST_LABEL_PATH, $2, @$); }
-    | AS SHARED label_path { $$ = label_new(AST_LABEL_SHARED, $3, @$); }
+    : AS label_path { $$ = label_new(parse, AST_LABEL_PATH, $2, @$); }
+    | AS SHARED label_path { $$ = label_new(parse, AST_LABEL_SHARED, $3, @$); }
     ;
 
 label_path

@@ -116,7 +116,7 @@ void args_push(Parse *parse, AstArgs *args, AstArg arg);
 AstPathPart path_name(AstName name);
 AstPathPart path_int(int64_t integer, Place place);
 AstPathPart path_expr(AstPathPartKind kind, AstExpr *expr, Place place);
-AstLabel label_new(AstLabelKind kind, AstPath path, Place place);
+AstLabel label_new(Parse *parse, AstLabelKind kind, AstPath path, Place place);
 AstType *type_new(Parse *parse, AstTypeKind kind, const AstName *element, Place place);
 AstStmt *stmt_new(Parse *parse, AstStmtKind kind, Place place);
 AstStmt *stmt_value(Parse *parse, AstStmtKind kind, AstExpr *value, Place place);

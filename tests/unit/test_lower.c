@@ -166,6 +166,27 @@ static void programs_lower(void **state) {
     }
 }
 
+/* Every function of the library, called or not. */
+static void library_is_sound(void **state) {
+    (void)state;
+    Context context;
+    Boundary boundary = {0};
+    if (setjmp(boundary.jump)) {
+        fail_msg("left through the boundary: %d", (int)boundary.status);
+    }
+    context_init(&context, NULL, &boundary);
+    const char *text = "dim B\n";
+    FrontendOptions options = {.source =
+                                   context_source(&context, "empty.dl", text, strlen(text), false),
+                               .default_float = DT_F32};
+    if (!frontend_check_library(&context, &options)) {
+        complain(&context);
+        fail();
+    }
+    assert_int_equal(context.diags.n_warnings, 0);
+    context_finish(&context);
+}
+
 /* -- running */
 
 /* Everything a model persists, by name. */
@@ -369,6 +390,7 @@ static void accumulation_changes_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_lower),
+        cmocka_unit_test(library_is_sound),
         cmocka_unit_test(programs_train),
         cmocka_unit_test(accumulation_changes_nothing),
     };
