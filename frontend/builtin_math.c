@@ -195,6 +195,9 @@ Val builtin_where(BuiltinCall *call) {
     if (condition.kind == VAL_BOOL) {
         return call->args[condition.as.i ? 1 : 2];
     }
+    if (val_stands_in(lw, condition)) {
+        return val_error(); /* a number's comparison chooses one of the two as it is */
+    }
     if (condition.kind != VAL_TENSOR || condition.as.tensor->type.dtype != DT_BOOL) {
         Diag *diag = LW_REPORT(lw, WRONG_KIND, call->places[0], "the condition of 'where'",
                                "a bool tensor", val_describe(lw, condition));

@@ -68,6 +68,9 @@ Val builtin_spread(BuiltinCall *call) {
                   val_describe(lw, call->args[1]));
         return val_error();
     }
+    if (!lower_count_items(lw, n, call->place)) {
+        return val_error();
+    }
     Val list = val_list(lw, VAL_LIST, (int32_t)n, call->place);
     for (int32_t i = 0; i < n; i++) {
         list.as.list.items[i] = v;
@@ -93,6 +96,9 @@ Val builtin_reshape(BuiltinCall *call) {
             if (item.kind == VAL_INT && item.as.i == -1 && open < 0) {
                 open = i;
                 item = val_int(1, item.place);
+            }
+            if (may_count_back(lw, item)) {
+                return val_error(); /* it may be the -1 */
             }
             copy.as.list.items[i] = item;
         }
@@ -177,6 +183,9 @@ Val builtin_squeeze(BuiltinCall *call) {
     }
     for (int32_t i = 0; i < x->type.rank; i++) {
         bool one = size_is_one(x->type.dims[i]);
+        if (lw->trial && named[i] && !one) {
+            return val_error(); /* some calls may know it */
+        }
         if (named[i] && given(call, 1) && !one) {
             LW_REPORT(lw, AXES_ONE, call->places[1], size_text(lw->context, x->type.dims[i]));
             return val_error();

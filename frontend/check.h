@@ -60,6 +60,11 @@ bool check_is_value(const AstExpr *expr);
 /* -- check_cycles.c */
 void check_cycles(Lower *lw, const CallEdges *edges);
 
+/* -- check_shapes.c */
+/* Every function that no call elaborated, by its signature; in a test those that calls elaborated,
+ * and the library's, as well. */
+void check_shapes(Lower *lw, bool is_test);
+
 /* -- check_body.c */
 /* Every body of the user's files, called or not; of the library's if `library`. */
 void check_bodies(Lower *lw, bool library);

@@ -238,11 +238,7 @@ static void check_declare(Check *check, const AstStmt *stmt) {
         Diag *diag = LW_REPORT(lw, PARAM_INIT, stmt->place, name);
         lower_help(lw, diag, "e.g. = zeros, or = normal(0, 0.02)");
     }
-    AstName local = stmt->as.declare.local;
-    const AstPath *parts = &stmt->as.declare.path;
-    if (local.text == NULL && parts->count == 1 && parts->items[0].kind == AST_PATH_NAME) {
-        local = (AstName){.text = parts->items[0].name, .place = parts->items[0].place};
-    }
+    AstName local = declared_name(stmt);
     if (local.text) {
         Val value = {.kind = VAL_NONE, .as.text = local.text}; /* is_alias */
         scope_bind(lw, local.text, value, local.place);

@@ -37,7 +37,8 @@ Module *frontend_compile(Context *context, const FrontendOptions *options);
  * there was no error. */
 bool frontend_check(Context *context, const FrontendOptions *options);
 
-/* The same of the library's own functions, called or not: for tests, not for every compile. */
-bool frontend_check_library(Context *context, const FrontendOptions *options);
+/* For tests: frontend_check, and what it tells of functions that nobody calls told of all, those
+ * that are called and the library's: nothing, of a program that compiles. */
+bool frontend_check_all(Context *context, const FrontendOptions *options);
 
 #endif

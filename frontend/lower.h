@@ -123,7 +123,13 @@ struct BuiltinCall {
     int32_t n_rest;
 };
 
-typedef enum FnKind { FN_DECL, FN_BUILTIN, FN_AXIS, FN_PARTIAL } FnKind;
+typedef enum FnKind {
+    FN_DECL,
+    FN_BUILTIN,
+    FN_AXIS,
+    FN_PARTIAL,
+    FN_UNKNOWN /* of a signature that is tried: what it gives is not known, VAL_ERROR */
+} FnKind;
 
 struct Fn {
     FnKind kind;
@@ -236,6 +242,7 @@ struct Frame {
     /* the body's result */
     const AstType *result_type;
     Val result;
+    Place result_place;
     bool returned;
     bool is_model, is_optimizer;
     Loop *loop; /* the loop the body runs in as a whole */
@@ -369,6 +376,8 @@ struct Lower {
     int32_t depth;
     int64_t n_iterations, n_ops, n_calls, n_items, n_text;
     int32_t n_imports;
+    struct Trial *trial; /* of a body by its signature alone (check_shapes.c); NULL: a call's */
+    int64_t trial_steps; /* it may take so many more: evaluations and elements of lists */
     int64_t n_effects; /* statements that did something besides binding */
     bool limit_hit;   /* a limit was reported: wind down quickly */
     int64_t n_errors; /* reported so far, those told already by an earlier Func included */
@@ -426,6 +435,11 @@ Val val_settled(Lower *lw, Val value);
 static inline bool val_is_error(Val value) {
     return value.kind == VAL_ERROR;
 }
+/* Whether the value stands for a number that calls know and a trial of the signature does not. */
+static inline bool val_stands_in(const Lower *lw, Val value) {
+    return lw->trial && (value.kind == VAL_SIZE ||
+                         (value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0));
+}
 static inline bool val_is_number(Val value) {
     return value.kind == VAL_INT || value.kind == VAL_FLOAT || value.kind == VAL_SIZE;
 }
@@ -471,6 +485,8 @@ Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank,
 bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
                  Place place, Value **out, bool *out_weak);
 Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
+/* Counts the elements of a list that is made of others; false at the limit, which was reported. */
+bool lower_count_items(Lower *lw, int64_t count, Place place);
 Val lower_unary_minus(Lower *lw, Val value, Place place);
 Val lower_not(Lower *lw, Val value, Place place);
 Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, TypeUse use,
@@ -555,6 +571,9 @@ bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, cons
 /* An axis whose positions i32 counts, and a count that i32 holds. */
 #define INDEX_SIZE_MOST  ((int64_t)INT32_MAX + 1)
 #define INDEX_COUNT_MOST ((int64_t)INT32_MAX)
+/* In a trial of a signature: whether the size is a negative number in some call, which counts from
+ * the end there. */
+bool may_count_back(Lower *lw, Val value);
 /* iota of the type along the axis, whose positions the type is shown to hold; NULL: reported. */
 Value *index_along(Lower *lw, int64_t axis, Type type, Place place);
 /* [start, limit) of an axis with both bounds shown to hold; reports otherwise. */
@@ -620,6 +639,8 @@ void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place pla
 /* -- lower_persist.c: parameters and state */
 
 void lower_declare(Lower *lw, const AstStmt *stmt);
+/* What the declared one is called in its body; text NULL: it has a path alone. */
+AstName declared_name(const AstStmt *stmt);
 void lower_store(Lower *lw, const AstStmt *stmt);
 /* The parameter or state at a path below the frame's, as a value; NONE when there is none. */
 Val persist_read(Lower *lw, const char *path, Place place);
@@ -669,6 +690,11 @@ typedef struct PassMark {
 } PassMark;
 PassMark pass_mark(Lower *lw);
 void pass_undo(Lower *lw, const PassMark *mark);
+
+/* -- check_shapes.c: trials of signatures */
+
+/* The size of what two sizes broadcast to, either of which may be 1 in some call. */
+const Size *trial_joined(Lower *lw, const Size *a, const Size *b);
 
 /* -- lower_random.c: keys of random numbers */
 

@@ -89,6 +89,10 @@ static Val power(Lower *lw, Val left, Val right, Place place) {
     if (!number_exact(lw, right, place)) {
         return val_error();
     }
+    bool of_floats = left.kind == VAL_TENSOR && dtype_is_float(left.as.tensor->type.dtype);
+    if (val_stands_in(lw, right) && !of_floats) {
+        return val_error(); /* integers have whole powers, which the number may be */
+    }
     if (left.kind == VAL_TENSOR && number_to_double(right, &exponent)) {
         bool whole = exponent == floor(exponent);
         bool is_float = dtype_is_float(left.as.tensor->type.dtype);
@@ -178,16 +182,24 @@ static bool is_tensor_like(Val value) {
            value.kind == VAL_LIST;
 }
 
+bool lower_count_items(Lower *lw, int64_t count, Place place) {
+    lw->n_items += count;
+    if (lw->n_items > LOWER_MAX_ITEMS) {
+        lower_limit(lw, place,
+                    "the lists made when compiling have more than 2,000,000 elements in all");
+        return false;
+    }
+    return true;
+}
+
 /* `[1, 2] + [3]`: lists are joined. */
 static Val list_concat(Lower *lw, Val left, Val right, Place place) {
     int32_t n_left = left.as.list.count, n_right = right.as.list.count;
     if ((int64_t)n_left + n_right > LOWER_MAX_LIST) {
         return lower_limit(lw, place, "a list has more than 1,000,000 elements");
     }
-    lw->n_items += n_left + n_right;
-    if (lw->n_items > LOWER_MAX_ITEMS) {
-        return lower_limit(
-            lw, place, "the lists made when compiling have more than 2,000,000 elements in all");
+    if (!lower_count_items(lw, (int64_t)n_left + n_right, place)) {
+        return val_error();
     }
     Val result = val_list(lw, left.kind, n_left + n_right, place);
     for (int32_t i = 0; i < n_left; i++) {

@@ -279,6 +279,9 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         }
         return value;
     }
+    if (val_stands_in(lw, value)) {
+        return val_error();
+    }
     Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name, wanted, val_describe(lw, value));
     lower_note(lw, diag, type->place, "the type is declared here");
     return val_error();
@@ -369,7 +372,7 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     if (element == ELEMENT_BAD) {
         return val_error();
     }
-    bool is_number = is_plain_number(value);
+    bool is_number = is_plain_number(value) || val_stands_in(lw, value);
     bool takes_floats =
         element == ELEMENT_FLOAT || (element == ELEMENT_EXACT && dtype_is_float(wanted));
     if (takes_floats && !number_exact(lw, value, place)) {

@@ -223,7 +223,7 @@ static Val call_decl(Lower *lw, Fn *fn, Args args, CallSite site) {
     frame->scope = scope_push(lw, true);
     Val result = val_error();
     if (bind_params(lw, decl, args, site)) {
-        fn->elaborated = true;
+        fn->elaborated = fn->elaborated || !lw->trial;
         lower_stmts(lw, &decl->as.fn.body);
         if (frame->returned) {
             result = check_result(lw, decl->as.fn.result, frame->result, fn->name, site.place);
@@ -271,6 +271,8 @@ Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site) {
         break;
     case FN_PARTIAL:
         result = call_partial(lw, fn, args, site);
+        break;
+    case FN_UNKNOWN:
         break;
     }
     lw->depth--;

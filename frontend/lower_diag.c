@@ -79,6 +79,9 @@ Val lower_limit(Lower *lw, Place place, const char *text) {
 }
 
 bool lower_may_nest(Lower *lw, Place place) {
+    if (lw->trial && --lw->trial_steps < 0) {
+        lw->limit_hit = true; /* of the trial, and not worth telling */
+    }
     if (lw->limit_hit) {
         return false;
     }

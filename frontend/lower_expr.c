@@ -253,6 +253,9 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
         if (val_is_error(item)) {
             return item;
         }
+        if (kind == VAL_LIST && item.kind == VAL_TENSOR && val_stands_in(lw, item)) {
+            return val_error(); /* of numbers a list, of tensors a tuple */
+        }
         list.as.list.items[i] = item;
         if (item.kind == VAL_TENSOR || item.kind == VAL_TUPLE) {
             list.kind = VAL_TUPLE;
@@ -279,8 +282,8 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
 static Val lower_conditional(Lower *lw, const AstExpr *expr) {
     const AstExpr *condition = expr->as.conditional.condition;
     Val value = lower_expr(lw, condition);
-    if (val_is_error(value)) {
-        return value;
+    if (val_is_error(value) || val_stands_in(lw, value)) {
+        return val_error();
     }
     if (value.kind != VAL_BOOL) {
         Diag *diag = LW_REPORT(lw, CONDITION_KIND, condition->place, val_describe(lw, value));

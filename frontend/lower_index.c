@@ -61,6 +61,11 @@ static bool index_in_range(Lower *lw, const Size *index, const Size *size, Place
     return false;
 }
 
+bool may_count_back(Lower *lw, Val value) {
+    return lw->trial && value.kind == VAL_SIZE &&
+           size_less_equal(lw->context, size_const(lw->context, 0), value.as.size) != TRUTH_YES;
+}
+
 /* A bound as a size, negative integers counted from the end. */
 static bool bound_size(Lower *lw, const AstExpr *expr, const Size *size, const Size *fallback,
                        const Size **out) {
@@ -75,7 +80,7 @@ static bool bound_size(Lower *lw, const AstExpr *expr, const Size *size, const S
     if (value.kind == VAL_INT && value.as.i < 0) {
         *out = size_add(lw->context, size, *out);
     }
-    return true;
+    return !may_count_back(lw, value);
 }
 
 /* -- lists */
@@ -100,7 +105,11 @@ static Val list_slice(Lower *lw, Val base, const AstIndexItem *item, Place place
     if (!check_range(lw, from, to, n, item->place)) {
         return val_error();
     }
-    Val result = val_list(lw, base.kind, (int32_t)((stop - start + step - 1) / step), place);
+    int64_t length = (stop - start + step - 1) / step;
+    if (!lower_count_items(lw, length, place)) {
+        return val_error();
+    }
+    Val result = val_list(lw, base.kind, (int32_t)length, place);
     for (int32_t i = 0; i < result.as.list.count; i++) {
         result.as.list.items[i] = base.as.list.items[start + i * step];
     }
@@ -191,7 +200,7 @@ static bool cut_slice(Lower *lw, const AstIndexItem *item, const Size *n, int32_
 
 static bool cut_at(Lower *lw, Val at, Place place, const Size *n, int32_t axis, Cut *cut) {
     const Size *index = NULL;
-    if (!need_size(lw, at, "an index", place, &index)) {
+    if (!need_size(lw, at, "an index", place, &index) || may_count_back(lw, at)) {
         return false;
     }
     if (at.kind == VAL_INT && at.as.i < 0) {

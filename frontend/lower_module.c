@@ -430,6 +430,7 @@ static Lower *lower_program(Context *context, const FrontendOptions *options) {
     if (sound && !lw->limit_hit) {
         lw->fs = NULL;
         check_bodies(lw, false);
+        check_shapes(lw, false);
     }
     return lw;
 }
@@ -455,11 +456,11 @@ Module *frontend_compile(Context *context, const FrontendOptions *options) {
     return context->diags.n_errors > 0 ? NULL : lw->module;
 }
 
-bool frontend_check_library(Context *context, const FrontendOptions *options) {
+bool frontend_check_all(Context *context, const FrontendOptions *options) {
     Lower *lw = lower_program(context, options);
-    lw->fs = NULL;
-    lw->has_shares = true;
+    lw->has_shares = true; /* the library's `as _` */
     check_bodies(lw, true);
+    check_shapes(lw, true);
     return context->diags.n_errors == 0;
 }
 

@@ -169,6 +169,9 @@ Val lower_name(Lower *lw, const char *name, Place place) {
         return persist;
     }
     Env *env = lw->frame ? lw->frame->env : lw->user;
+    if (lw->trial && lw->has_shares && env->library) {
+        return val_error(); /* a parameter of what calls it `as _`, perhaps */
+    }
     Global *global = env_find(lw, env, NAMES_VALUE, name, place);
     if (global) {
         return global_value(lw, global, place);

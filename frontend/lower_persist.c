@@ -284,11 +284,24 @@ static const char *slot_path(Lower *lw, const char *name) {
     return context_internf(lw->context, "%s#%s", lw->frame->opt_path, name);
 }
 
+AstName declared_name(const AstStmt *stmt) {
+    AstName local = stmt->as.declare.local;
+    const AstPath *parts = &stmt->as.declare.path;
+    if (local.text == NULL && parts->count == 1 && parts->items[0].kind == AST_PATH_NAME) {
+        local = (AstName){.text = parts->items[0].name, .place = parts->items[0].place};
+    }
+    return local;
+}
+
 void lower_declare(Lower *lw, const AstStmt *stmt) {
     PersistKind kind = stmt->kind == AST_STMT_PARAM   ? PERSIST_PARAM
                        : stmt->kind == AST_STMT_STATE ? PERSIST_STATE
                                                       : PERSIST_CACHE;
     Frame *frame = lw->frame;
+    AstName local = declared_name(stmt);
+    if (lw->trial && local.text) { /* where the type or path is not known */
+        scope_bind(lw, local.text, val_error(), local.place);
+    }
     if (lw->fs == NULL || lw->init_path) {
         LW_REPORT(lw, MISPLACED, stmt->place,
                   "parameters and state stand only in what a model calls");
@@ -330,11 +343,6 @@ void lower_declare(Lower *lw, const AstStmt *stmt) {
     PersistUse *use = persist_declare(lw, kind, path, type, stmt->as.declare.init, stmt->place);
     /* A plain name (or the one given with `as`) now stands for the current value; it may hide an
      * argument, as in `if bias { param bias … }`. */
-    AstName local = stmt->as.declare.local;
-    const AstPath *parts = &stmt->as.declare.path;
-    if (local.text == NULL && parts->count == 1 && parts->items[0].kind == AST_PATH_NAME) {
-        local = (AstName){.text = parts->items[0].name, .place = parts->items[0].place};
-    }
     if (local.text) {
         scope_bind(lw, local.text, val_error(), local.place);
         scope_find(lw->scope, local.text, true)->persist = use;

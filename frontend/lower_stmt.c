@@ -31,6 +31,10 @@ void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place pla
         count = value.as.list.count;
     } else if (value.kind == VAL_TENSOR && value.as.tensor->type.rank > 0) {
         const Size *n = value.as.tensor->type.dims[0];
+        if (!size_is_const(n, &count) && lw->trial) { /* some calls know it */
+            bind_error_all(lw, targets);
+            return;
+        }
         if (!size_is_const(n, &count)) {
             Diag *diag =
                 LW_REPORT(lw, UNPACK_COUNT, place, (int)targets->count, size_text(lw->context, n));
@@ -60,6 +64,51 @@ void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place pla
 
 /* -- compile-time control */
 
+static void forget(Lower *lw, AstName name, bool is_declared) {
+    Binding *found = name.text ? scope_find(lw->scope, name.text, true) : NULL;
+    if (name.text == NULL) {
+        return;
+    }
+    if (found) {
+        found->value = val_error();
+        found->persist = NULL;
+    } else if (is_declared) { /* what its path gives stays readable after its block */
+        scope_define(lw, lw->frame->scope, name.text, val_error(), name.place);
+    }
+}
+
+/* In a trial of a signature, where some calls come to these statements and others do not: what they
+ * bind is not known, and whether they return. */
+static void forget_bound(Lower *lw, const AstStmts *stmts) {
+    for (int32_t i = 0; i < stmts->count; i++) {
+        const AstStmt *stmt = stmts->items[i];
+        const AstNames *names = stmt->kind == AST_STMT_BIND   ? &stmt->as.bind.targets
+                                : stmt->kind == AST_STMT_SCAN ? &stmt->as.scan.results
+                                                              : NULL;
+        const AstNamedExprs *carries = stmt->kind == AST_STMT_SCAN    ? &stmt->as.scan.carries
+                                       : stmt->kind == AST_STMT_WHILE ? &stmt->as.while_.carries
+                                                                      : NULL;
+        for (int32_t k = 0; names && k < names->count; k++) {
+            forget(lw, names->items[k], false);
+        }
+        for (int32_t k = 0; carries && k < carries->count; k++) {
+            forget(lw, carries->items[k].name, false);
+        }
+        if (stmt->kind == AST_STMT_FOR) {
+            forget_bound(lw, &stmt->as.for_.body);
+        } else if (stmt->kind == AST_STMT_IF) {
+            forget_bound(lw, &stmt->as.if_.then);
+            forget_bound(lw, &stmt->as.if_.otherwise);
+        } else if (stmt->kind == AST_STMT_PARAM || stmt->kind == AST_STMT_STATE ||
+                   stmt->kind == AST_STMT_CACHE) {
+            forget(lw, declared_name(stmt), true);
+        } else if (stmt->kind == AST_STMT_RETURN || stmt->kind == AST_STMT_RETURN_OVER) {
+            lw->frame->result = val_error();
+            lw->frame->returned = true;
+        }
+    }
+}
+
 static void lower_block(Lower *lw, const AstStmts *stmts) {
     scope_push(lw, false);
     lower_stmts(lw, stmts);
@@ -71,6 +120,9 @@ static void lower_for(Lower *lw, const AstStmt *stmt) {
     const AstExpr *from = stmt->as.for_.start, *to = stmt->as.for_.stop;
     if (!need_int(lw, lower_expr(lw, from), "the start of a `for`", from->place, &start) ||
         !need_int(lw, lower_expr(lw, to), "the end of a `for`", to->place, &stop)) {
+        if (lw->trial) {
+            forget_bound(lw, &stmt->as.for_.body);
+        }
         return;
     }
     for (int64_t i = start; i < stop && !lw->frame->returned; i++) {
@@ -84,8 +136,11 @@ static void lower_for(Lower *lw, const AstStmt *stmt) {
         scope_define(lw, lw->scope, name.text, val_int(i, name.place), name.place);
         lower_stmts(lw, &stmt->as.for_.body);
         scope_pop(lw);
-        if (lw->n_errors > errors) {
-            return; /* the other turns would say the same */
+        if (lw->n_errors > errors) { /* the other turns would say the same */
+            if (lw->trial) {
+                forget_bound(lw, &stmt->as.for_.body);
+            }
+            return;
         }
     }
 }
@@ -93,7 +148,11 @@ static void lower_for(Lower *lw, const AstStmt *stmt) {
 static void lower_if(Lower *lw, const AstStmt *stmt) {
     const AstExpr *condition = stmt->as.if_.condition;
     Val value = lower_expr(lw, condition);
-    if (val_is_error(value)) {
+    if (lw->trial && value.kind != VAL_BOOL) {
+        forget_bound(lw, &stmt->as.if_.then);
+        forget_bound(lw, &stmt->as.if_.otherwise);
+    }
+    if (val_is_error(value) || val_stands_in(lw, value)) {
         return;
     }
     if (value.kind != VAL_BOOL) {
@@ -117,6 +176,8 @@ static void lower_return(Lower *lw, const AstStmt *stmt) {
     frame->result = stmt->kind == AST_STMT_RETURN
                         ? lower_expr(lw, stmt->as.value)
                         : lower_quotient(lw, stmt->as.named.value, stmt->as.named.over);
+    frame->result_place =
+        (stmt->kind == AST_STMT_RETURN ? stmt->as.value : stmt->as.named.value)->place;
     frame->returned = true;
 }
 

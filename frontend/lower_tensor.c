@@ -423,6 +423,12 @@ static bool broadcast_error(Lower *lw, const Val *values, int32_t i, int32_t j, 
     return false;
 }
 
+static bool either_may_be_one(Lower *lw, const Size *a, const Size *b) {
+    const Size *one = size_const(lw->context, 1);
+    return size_equal(lw->context, a, one) != TRUTH_NO ||
+           size_equal(lw->context, b, one) != TRUTH_NO;
+}
+
 bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what, Place place,
                   const Size **out, int32_t *out_rank) {
     const Size *dims[TYPE_MAX_RANK];
@@ -450,6 +456,13 @@ bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what,
                 continue;
             }
             Truth truth = size_equal(lw->context, out[axis], dims[k]);
+            if (truth != TRUTH_YES && lw->trial && either_may_be_one(lw, out[axis], dims[k])) {
+                if (truth == TRUTH_NO) { /* unless that one is 1 */
+                    return false;
+                }
+                out[axis] = trial_joined(lw, out[axis], dims[k]);
+                continue;
+            }
             if (truth == TRUTH_NO) {
                 return broadcast_error(lw, values, owner[axis], i, axis, out[axis], dims[k], what,
                                        place);

@@ -40,6 +40,7 @@ Val val_tensor(Value *value, bool weak, Place place) {
 
 Val val_list(Lower *lw, ValKind kind, int32_t count, Place place) {
     Val value = {.kind = kind, .place = place};
+    lw->trial_steps -= lw->trial ? count : 0;
     value.as.list.items = ARENA_ARRAY(lw->arena, Val, count > 0 ? count : 1);
     value.as.list.count = count;
     return value;
@@ -67,7 +68,7 @@ bool val_as_size(Lower *lw, Val value, const Size **out) {
 
 /* The common complaint; a tensor where a compile-time value is needed has one of its own. */
 static bool wrong_kind(Lower *lw, Val value, const char *what, const char *wanted, Place place) {
-    if (value.kind == VAL_ERROR) {
+    if (value.kind == VAL_ERROR || val_stands_in(lw, value)) {
         return false;
     }
     if (value.kind == VAL_TENSOR) {
@@ -86,7 +87,7 @@ bool need_int(Lower *lw, Val value, const char *what, Place place, int64_t *out)
         *out = value.as.i;
         return true;
     }
-    if (value.kind == VAL_SIZE) {
+    if (value.kind == VAL_SIZE && !lw->trial) {
         Diag *diag = LW_REPORT(lw, NOT_COMPILE_TIME, place, what, val_describe(lw, value));
         lower_help(lw, diag, "fix the dim when compiling, e.g. -D %s=…",
                    size_text(lw->context, value.as.size));

@@ -60,22 +60,27 @@ Diag *diag_report(DiagList *list, DiagId id, Place place, ...) {
     va_start(args, place);
     diag->message = short_text(list->arena, diag_rows[id].format, args);
     va_end(args);
+    diag_take(list, diag);
+    return diag;
+}
+
+void diag_take(DiagList *list, Diag *diag) {
     for (size_t i = 0; i < list->count; i++) {
         const Diag *other = list->items[i];
-        if (other->id == id && place.source && place_equal(other->place, place)) {
-            return diag;
+        if (other->id != diag->id) {
+            continue;
         }
-        if (other->id == id && !place.source && strcmp(other->message, diag->message) == 0) {
-            return diag;
+        if (diag->place.source ? place_equal(other->place, diag->place)
+                               : strcmp(other->message, diag->message) == 0) {
+            return;
         }
     }
     if (diag->severity == SEVERITY_WARNING) {
         list->n_warnings++;
     } else if (list->n_errors++ >= DIAG_MAX_ERRORS) {
-        return diag;
+        return;
     }
     VEC_PUSH(list->arena, list, diag);
-    return diag;
 }
 
 void diag_note(DiagList *list, Diag *diag, Place place, const char *format, ...) {

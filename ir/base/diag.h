@@ -61,6 +61,8 @@ void diag_list_init(DiagList *list, Arena *arena);
  * After DIAG_MAX_ERRORS errors further ones are only counted. Returns the diagnostic, for notes
  * (never NULL: a counted-only one is a scratch object). Same place and id twice is kept once. */
 Diag *diag_report(DiagList *list, DiagId id, Place place, ...);
+/* Adds a diagnostic that another list of the arena has, by the same rules. */
+void diag_take(DiagList *list, Diag *diag);
 void diag_note(DiagList *list, Diag *diag, Place place, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void diag_help(DiagList *list, Diag *diag, const char *format, ...)

@@ -155,6 +155,68 @@ help "did you mean 'grad'?"
 printf 'dim B\nmodel m(x: f32[B, 4]) {\n    if training {\n        y = x + typo\n    }\n    output x\n}\n' > choice.dl
 refuses "choice.dl:4:17: error[E0201]" "$dlc" check choice.dl
 
+# Shapes and element types, as far as the signature tells them.
+fault E0410 1:56 'fn f(x: float[B, C], w: float[C, C, D]) { return {b c, c d -> b d}(x, w) }'
+help "nothing calls 'f', but no call of it can be right"
+fault E0427 1:43 'fn f(x: float[B, C]) -> float[B] { return x }'
+fault E0426 1:50 'fn f(x: float[B, C]) -> float[B, C + 1] { return x * 2.0 }'
+fault E0302 1:60 'fn f(x: float[B, C], y: int[B, C]) -> float[B, C] { return x == y }'
+fault E0428 2:19 'fn f(x: float[B, C], y: float[B, C]) {
+    return mse(x, sum(y, axis=1))
+}'
+fault E0302 1:46 'fn f(x: float[B, C], k: bool[B, C]) { return x + k }'
+fault E0303 1:37 'fn f(x: f32[B], y: i32[B]) { return cast(x, i32) / cast(y, i32) }'
+fault E0407 3:12 'fn f(x: float[B, C], n: int) {
+    y = linear(x, n)
+    return softmax(y, axis=3)
+}'
+fault E0324 1:31 'fn f(x: float[B, C]) { return x[0, 0, 0] }'
+fault E0322 1:34 'fn f(x: f32[B, 4]) { return x[:, 5] }'
+fault E0403 1:29 'fn f(x: f32[B, 4]) { return x + zeros([3]) }'
+fault E0424 1:31 'fn f(x: float[B, C]) { return concat(x, sum(x)) }'
+fault E0325 2:8 'fn f(x: float[B, C]) {
+    if x > 0.0 {
+        return x
+    }
+    return x
+}'
+fault E0318 2:5 'fn f(x: float[B, C]) {
+    a, b = sum(x)
+    return a
+}'
+fault E0317 2:5 'fn f(x: float[B, T, C]) {
+    a, b = split(linear(x, 3 * C), 3, axis=-1)
+    return a
+}'
+fault E0420 2:23 'fn f(x: float[B, C]) {
+    scan a in x carry h = 0.0 {
+        h = h + a
+        yield h
+    } -> hs
+    return hs
+}'
+fault E0404 2:30 'fn g(x: float[B, C]) { return x * 2.0 }
+fn f(x: float[N]) { return g(x) }'
+fault E0314 1:41 'fn f(x: float[B, C]) { return linear(x, 2.5) }'
+fault E0326 1:41 'fn f(x: float[B, C], r: float) { return x + r and x }'
+fault E0501 3:25 'fn f(x: float[B, C]) {
+    h = linear(x, 4) as a
+    return linear(h, 4) as a
+}'
+fault E0404 4:41 'fn f(x: float[B, T, C], deep: bool) {
+    h = x if deep else x
+    y = layer_norm(x)
+    return scaled_dot_product_attention(y, y, y)
+}'
+fault E0509 3:10 'fn f(x: float[B, C], y: int[B]) {
+    state s: [3] = zeros
+    s <- x @ zeros([C, 4])
+    return x
+}'
+fault E0327 1:36 'fn f(x: float[B, C]) { return grad(x, x) }'
+fault E0314 1:65 'fn f(x: float[..., C], y: float[...]) { return cross_entropy(x, y) }'
+fault E0409 1:60 'fn f(x: float[B, C], mask: bool[B, C] = none) { return x @ {b c, c d -> b d}(x) }'
+
 # right DECLARATIONS: nothing to say.
 right() {
     printf '%s\n%s\n' "$1" "$model" > right.dl
@@ -233,4 +295,44 @@ optimizer f(lr = 0.1) {
     v <- v + grad
     param <- param - lr * v * steps_per_epoch
 }'
+right 'fn fail(text: str) {
+    check false, text
+    return 0
+}
+fn f(x: float[...], how: str) {
+    if how == "a" { return x }
+    return fail("no such way: {how}")
+}'
+cp "$faults/bodies.dl" "$faults/bodies_calls.dl" .
+for file in bodies.dl bodies_calls.dl; do
+    expect 0 "$dlc" check $file
+    checks=$((checks + 1))
+    [ ! -s err.txt ] || bad "$(cat err.txt)"
+done
+
+# No text takes long: ten thousand functions, with faults in some ways of each; calls that double; long lists and loops.
+quick() {
+    checks=$((checks + 1))
+    (
+        ulimit -v 400000
+        timeout 20 "$dlc" check "$1" > out.txt 2> err.txt
+    ) && [ ! -s err.txt ] || bad "$1: $(head -3 err.txt)"
+}
+printf 'fn f%d(x: float[...], y: float[...b], z: any[C]) {\n    y = sum(x, axis=-1)\n    a, b, c, d, e, f = shape(x)\n    return y * z\n}\n' \
+    $(seq 10000) > many.dl
+quick many.dl
+for i in $(seq 300); do echo "fn f$i(x: float[B, C]) { return f$((i + 1))(x) + f$((i + 1))(x) }"; done > double.dl
+echo 'fn f301(x) { return x }' >> double.dl
+quick double.dl
+{
+    echo 'fn f(x: float[...], y: float[...b]) {'
+    echo "    l = [$(seq -s, 100000)]"
+    echo '    for i in 0..100000 {'
+    echo '        n = "{i}" if i > 0 else "{l[i]}"'
+    echo '    }'
+    echo '    a, b, c, d, e, f = shape(x)'
+    echo '    return y'
+    echo '}'
+} > long.dl
+quick long.dl
 finish
