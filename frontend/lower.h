@@ -64,6 +64,7 @@ struct Val {
     const char *setting; /* FLOAT: the run may give another value, by this name; see val_settled */
     const char *rounded; /* INT: the division that lost a fraction, "1 / 10"; NULL: none */
     const Quotient *quotient; /* TENSOR: is one, of scalars; NULL: nothing is known */
+    const Quotient *lost;     /* TENSOR: is computed from one, and is none any more; or NULL */
     Place place;         /* the expression that made it: the "other place" of diagnostics */
     union {
         int64_t i;
@@ -630,6 +631,9 @@ void lower_metric(Lower *lw, const AstStmt *stmt);
 void lower_loss(Lower *lw, const AstStmt *stmt);
 /* `return a over b`: the quotient, which remembers both where they are scalars. */
 Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b);
+/* What `left op right` is where one of them is a quotient: one still, if only what is the same for
+ * all parts of a batch was done to it. */
+Val quotient_kept(Lower *lw, AstOp op, Val left, Val right, Val result, Place place);
 
 /* -- lower_stmt.c: statements */
 

@@ -14,7 +14,11 @@ Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, 
     lower_at(lw, place);
     Value *result = lower_made(lw, b_scalar(&lw->b, code, operands, count), place);
     bool is_bool = op_info(code)->scalar_result == RESULT_BOOL;
-    return val_tensor(result, weak && !is_bool, place);
+    Val made = val_tensor(result, weak && !is_bool, place);
+    for (int32_t i = 0; i < count && made.kind == VAL_TENSOR && !made.lost; i++) {
+        made.lost = values[i].quotient ? values[i].quotient : values[i].lost;
+    }
+    return made;
 }
 
 static OpCode arithmetic_code(AstOp op) {
@@ -211,7 +215,7 @@ static Val list_concat(Lower *lw, Val left, Val right, Place place) {
     return result;
 }
 
-Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
+static Val binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     if (val_is_error(left) || val_is_error(right)) {
         return val_error();
     }
@@ -263,6 +267,12 @@ Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     return result;
 }
 
+Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
+    Val result = binary(lw, op, left, right, place);
+    return left.quotient || right.quotient ? quotient_kept(lw, op, left, right, result, place)
+                                           : result;
+}
+
 Val lower_unary_minus(Lower *lw, Val value, Place place) {
     value = val_settled(lw, value);
     switch (value.kind) {
@@ -274,6 +284,10 @@ Val lower_unary_minus(Lower *lw, Val value, Place place) {
     case VAL_FLOAT:
         return val_float(-value.as.f, place);
     case VAL_TENSOR:
+        if (value.quotient) {
+            return lower_binary(lw, AST_OP_MUL, value, val_int(-1, place), place);
+        }
+        return lower_elementwise(lw, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     case VAL_LIST:
         return lower_elementwise(lw, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     default:

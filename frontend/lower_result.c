@@ -92,9 +92,68 @@ Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b) {
         lower_at(lw, b->place);
         below.as.tensor = y = lower_made(lw, b_stop_gradient(&lw->b, y), b->place);
     }
-    *quotient = (Quotient){x, y, b->place};
+    *quotient = (Quotient){x, y, lower_user_place(lw, b->place)};
     Val result = lower_binary(lw, AST_OP_DIV, above, below, a->place);
     result.quotient = remembers && result.kind == VAL_TENSOR ? quotient : NULL;
+    result.lost = NULL;
+    return result;
+}
+
+/* Whether the value is a scalar that all parts of a batch have in common: of numbers, parameters
+ * and steps, not of data. */
+static bool is_common(Lower *lw, Val value) {
+    if (value.kind == VAL_INT || value.kind == VAL_FLOAT) {
+        return true;
+    }
+    return value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0 && lw->fs &&
+           !value_reads_data(lw->arena, lw->fs->func, value.as.tensor);
+}
+
+static Val tensor_of(Value *value) {
+    return val_tensor(value, false, value->op ? value->op->place : (Place){0});
+}
+
+/* The numerator of what is still divided by b; an error: it is no such quotient. */
+static Val numerator(Lower *lw, AstOp op, Val left, Val right, Place place) {
+    const Quotient *x = left.quotient, *y = right.quotient;
+    if (op == AST_OP_MUL && !(x && y) && is_common(lw, x ? right : left)) {
+        Val a = tensor_of(x ? x->a : y->a);
+        return lower_binary(lw, op, x ? a : left, x ? right : a, place);
+    }
+    if (op == AST_OP_DIV && x && !y && is_common(lw, right)) {
+        return lower_binary(lw, op, tensor_of(x->a), right, place);
+    }
+    if (op != AST_OP_ADD && op != AST_OP_SUB) {
+        return val_error();
+    }
+    if (x && y) {
+        return x->b == y->b ? lower_binary(lw, op, tensor_of(x->a), tensor_of(y->a), place)
+                            : val_error();
+    }
+    /* a / b + c is (a + c b) / b. */
+    Val other = x ? right : left;
+    if (!is_common(lw, other)) {
+        return val_error();
+    }
+    Val more = lower_binary(lw, AST_OP_MUL, other, tensor_of(x ? x->b : y->b), place);
+    Val a = tensor_of(x ? x->a : y->a);
+    return lower_binary(lw, op, x ? a : more, x ? more : a, place);
+}
+
+Val quotient_kept(Lower *lw, AstOp op, Val left, Val right, Val result, Place place) {
+    if (result.kind != VAL_TENSOR || !lw->fs) {
+        return result;
+    }
+    const Quotient *from = left.quotient ? left.quotient : right.quotient;
+    Val a = numerator(lw, op, left, right, place);
+    bool fits = a.kind == VAL_TENSOR && a.as.tensor->type.rank == 0 &&
+                a.as.tensor->type.dtype == from->b->type.dtype;
+    result.lost = fits ? NULL : from;
+    if (fits) {
+        Quotient *quotient = ARENA_NEW(lw->arena, Quotient);
+        *quotient = (Quotient){a.as.tensor, from->b, from->place};
+        result.quotient = quotient;
+    }
     return result;
 }
 
@@ -178,6 +237,19 @@ static bool divisor_fits(Lower *lw, const Quotient *quotient, bool is_asked, boo
     return false;
 }
 
+/* A loss that is computed from a quotient over data and is none: its parts are averaged. */
+static void warn_lost(Lower *lw, Val value, const char *name, Place place) {
+    const Quotient *lost = value.kind == VAL_TENSOR ? value.lost : NULL;
+    if (lost == NULL || !value_reads_data(lw->arena, lw->fs->func, lost->b)) {
+        return;
+    }
+    Diag *diag = LW_REPORT(lw, QUOTIENT_LOST, place, name);
+    lower_note(lw, diag, lost->place, "the divisor of this quotient counts in the data");
+    lower_help(lw, diag,
+               "give each term a loss of its own, which are added up: loss first = … and "
+               "loss second = …");
+}
+
 void lower_loss(Lower *lw, const AstStmt *stmt) {
     if (!in_model(lw, stmt, "loss") || lw->fs->purpose == PURPOSE_INFER) {
         return;
@@ -190,6 +262,7 @@ void lower_loss(Lower *lw, const AstStmt *stmt) {
         return;
     }
     const Quotient *quotient = value.kind == VAL_TENSOR ? value.quotient : NULL;
+    warn_lost(lw, value, given_name(lw, stmt, "loss"), expr->place);
     if (divisor && !quotient) {
         LW_REPORT(lw, LOSS_SCALAR, divisor->place, "a quotient by what is no float scalar");
         return;

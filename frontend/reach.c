@@ -8,6 +8,7 @@ typedef struct Seen {
     Arena *arena;
     const void **slots;
     size_t n_slots, count;
+    bool any; /* not only what a derivative flows through */
     VEC(Value *) todo;
 } Seen;
 
@@ -44,13 +45,13 @@ static bool seen_add(Seen *seen, const void *pointer) {
 }
 
 static void push(Seen *seen, Value *value) {
-    if (dtype_is_float(value->type.dtype) && seen_add(seen, value)) {
+    if ((seen->any || dtype_is_float(value->type.dtype)) && seen_add(seen, value)) {
         VEC_PUSH(seen->arena, &seen->todo, value);
     }
 }
 
 static void push_op(Seen *seen, Op *op) {
-    if ((op_info(op->code)->flags & OPF_NODIFF) || !seen_add(seen, op)) {
+    if (((op_info(op->code)->flags & OPF_NODIFF) && !seen->any) || !seen_add(seen, op)) {
         return;
     }
     for (int32_t i = 0; i < op->n_operands; i++) {
@@ -76,6 +77,27 @@ static Seen walk(Arena *arena, Value *y) {
         }
     }
     return seen;
+}
+
+bool value_reads_data(Arena *arena, const Func *func, Value *y) {
+    Seen seen = {.arena = arena, .n_slots = 64, .any = true};
+    seen.slots = ARENA_ARRAY(arena, const void *, seen.n_slots);
+    push(&seen, y);
+    while (seen.todo.count > 0) {
+        Value *value = seen.todo.items[--seen.todo.count];
+        if (value->op && op_info(value->op->code)->kind == KIND_RANDOM) {
+            return true;
+        }
+        if (value->op) {
+            push_op(&seen, value->op);
+            continue;
+        }
+        ArgRole role = value->block == func->body ? func->args[value->index].role : ARG_INPUT;
+        if (role != ARG_PARAM && role != ARG_SCALAR) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void values_reached(Arena *arena, Value *y, Value *const *xs, int32_t count, bool *out) {

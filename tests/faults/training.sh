@@ -21,7 +21,7 @@ near() {
 # Dropout and other draws are those of the whole batch, whatever the parts: over rows, in every layout of them, in loops
 # over rows and over other axes, and of shapes without rows.
 # Losses that leave rows out or weigh them, and `a over b`, divide sums over the whole step.
-for program in accumulate accumulate_draws accumulate_losses; do
+for program in accumulate accumulate_draws accumulate_scaled accumulate_losses; do
     trained whole "$faults/$program.dl" -D parts=1
     trained parts "$faults/$program.dl" -D parts=4
     trained fixed "$faults/$program.dl" -D parts=4 -D B=64
