@@ -356,11 +356,16 @@ static bool split_sizes(BuiltinCall *call, const Size *n, Val *sizes) {
     Lower *lw = call->lw;
     Val parts = call->args[1];
     if (parts.kind == VAL_LIST) {
-        const Size *total = size_const(lw->context, 0);
+        const Size *zero = size_const(lw->context, 0), *total = zero;
         *sizes = parts;
         for (int32_t i = 0; i < parts.as.list.count; i++) {
             const Size *part = NULL;
             if (!need_size(lw, parts.as.list.items[i], "a size", call->places[1], &part)) {
+                return false;
+            }
+            if (!shown_le(lw, zero, part, "a part of 'split' is negative", call->places[1])) {
+                LW_REPORT(lw, SIZE_SMALL, call->places[1], "a part of 'split'",
+                          size_text(lw->context, part), "0");
                 return false;
             }
             total = size_add(lw->context, total, part);

@@ -50,6 +50,9 @@ void axis_read_sizes(AxisCall *c, const AstAxisTerms *terms) {
             c->failed = true;
             return;
         }
+        /* What is refuted, the op's own rule refuses. */
+        (void)shown_le(lw, size_const(lw->context, 0), size, "the size of an axis is negative",
+                       term->place);
         name->size = size;
         name->place = term->place;
     }

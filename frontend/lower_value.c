@@ -198,6 +198,7 @@ bool need_shape(Lower *lw, Val value, const char *what, Place place, const Size 
             LW_REPORT(lw, SIZE_SMALL, place, "a size", size_text(lw->context, out[i]), "0");
             return false;
         }
+        (void)shown_le(lw, zero, out[i], "a size of this shape is negative", place);
     }
     return true;
 }

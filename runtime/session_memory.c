@@ -98,6 +98,38 @@ static dlc_status no_memory(dlc_session *session, const char *what, int64_t byte
 
 /* -- Variables and inputs -- */
 
+/* A variable whose sizes make no tensor: an axis below 0, with the dims that say so, or a plan that
+ * is not sound. */
+static dlc_status variable_misshapen(dlc_session *session, const PlanVariable *record,
+                                     const int64_t *vars) {
+    const PlanFile *file = session->file;
+    const char *name = plan_text(file, record->name);
+    for (int32_t a = 0; a < record->type.rank; a++) {
+        PlanProgram program = file->sizes[record->type.first_size + a];
+        int64_t size;
+        if (!plan_eval(file, program, vars, &size) || size >= 0) {
+            continue;
+        }
+        char dims[256] = "";
+        int at = 0;
+        for (int32_t k = 0; k < program.count && at < (int)sizeof(dims); k++) {
+            const ProgramInstr *instr = &file->programs[program.first + k];
+            if (instr->code == PROGRAM_VAR && instr->immediate >= 0 &&
+                instr->immediate < file->n_dims) {
+                int used = snprintf(
+                    dims + at, sizeof(dims) - (size_t)at, "%s%s = %" PRId64, at ? ", " : ", where ",
+                    plan_text(file, file->dims[instr->immediate].name), vars[instr->immediate]);
+                at += used > 0 ? used : 0;
+            }
+        }
+        return context_fail(session->context, DLC_ERROR_MISMATCH,
+                            "'%s' is %s: its axis %d would be %" PRId64 "%s", name,
+                            plan_text(file, record->type.text), (int)a, size, dims);
+    }
+    return context_fail(session->context, DLC_ERROR_FORMAT, "%s: the size of '%s' is malformed",
+                        file->name, name);
+}
+
 static dlc_status variable_allocate(dlc_session *session, Variable *variable) {
     const PlanFile *file = session->file;
     const PlanVariable *record = variable->record;
@@ -117,8 +149,7 @@ static dlc_status variable_allocate(dlc_session *session, Variable *variable) {
     int64_t bytes, declared;
     if (!plan_shape(file, record->type, vars, variable->dims, &bytes) ||
         !plan_eval(file, record->bytes, vars, &declared) || declared != bytes) {
-        return context_fail(session->context, DLC_ERROR_FORMAT, "%s: the size of '%s' is malformed",
-                            file->name, plan_text(file, record->name));
+        return variable_misshapen(session, record, vars);
     }
     void *data = session->ops->alloc(session->device, (size_t)layout_round(bytes));
     if (!data) {

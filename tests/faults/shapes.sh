@@ -77,4 +77,23 @@ npy y.npy f4 3x2 3
 npy z.npy f4 4x2 3
 gives run.dl "s 4" -- --input x=x.npy --input y=y.npy
 refuses "axis 0 of argument 'target'" "$dlrun" infer program.plan --input x=x.npy --input y=z.npy
+
+# A size that turns out below 0: the line, the size and the dims, wherever a size is written.
+below() {
+    printf 'dim B\ndim T\nmodel m(x: f32[B, T]) {\n    %s\n    output z\n    output x\n}\n' "$2" > below.dl
+    expect 0 "$dlc" below.dl -o below.plan --quiet
+    refuses "$1" "$dlrun" infer below.plan --input x=one.npy
+    says err.txt "where T = 1" "${3:-where}"
+    expect 0 "$dlrun" infer below.plan --input x=nine.npy
+}
+npy one.npy f4 2x1 1
+npy nine.npy f4 2x9 1
+for shape in "zeros([T - 5, 2])" "ones([T - 5, 2])" "full([T - 5, 2], 0.5)" "uniform([T - 5, 2])" "normal([T - 5])" "bernoulli([T - 5])" \
+    "expand(sum(x), [T - 5])" "ones_like(zeros([T - 5]))" "reshape(zeros([2 * T - 10]), [T - 5, 2])"; do
+    below "below.dl:4:" "z = $shape" "negative: 0 is above "
+done
+below "below.dl:4:21: a part of 'split' is negative: 0 is above T - 2 (-1 and 0)" "z, w = split(x, [2, T - 2], axis=1)"
+below "below.dl:4:13: the size of an axis is negative: 0 is above T - 5 (-4 and 0)" "z = {-> t=(T - 5)}(sum(x))"
+below "'linear.weight' is f32[T - 5, T]: its axis 0 would be -4" "z = linear(x, T - 5)"
+below "'s' is f32[T - 5]: its axis 0 would be -4" "state s: [T - 5] = zeros; z = s"
 finish
