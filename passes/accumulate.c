@@ -5,6 +5,7 @@
 #include "passes/accumulate.h"
 
 #include "ir/build.h"
+#include "passes/step_gradient.h"
 
 #include <string.h>
 
@@ -81,29 +82,13 @@ static bool check_args(Cut *cut) {
     return true;
 }
 
-static bool by_parameters(const Func *func, const Op *grad) {
-    for (int32_t i = 1; i < grad->n_operands; i++) {
-        const Value *x = grad->operands[i];
-        if (!x->op && x->block == func->body && func->args[x->index].role == ARG_PARAM) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool find_gradient(Cut *cut) {
     if (map_get(&cut->module->settings, "accumulate")) {
         return fail(cut, "its train block says `accumulate` itself");
     }
-    int n = 0;
-    BLOCK_EACH_OP (cut->func->body, op) {
-        if (op->code == OP_grad && by_parameters(cut->func, op)) {
-            cut->grad = op;
-            n++;
-        }
-    }
-    return n == 1 || fail(cut, n == 0 ? "it trains no parameter"
-                                      : "its train block has several `minimize` lines");
+    const char *problem = NULL;
+    cut->grad = step_gradient(cut->arena, cut->func, &problem);
+    return cut->grad || fail(cut, problem);
 }
 
 /* -- What differs from part to part */

@@ -21,7 +21,7 @@ near() {
 # Dropout and other draws are those of the whole batch, whatever the parts: over rows, in every layout of them, in loops
 # over rows and over other axes, and of shapes without rows.
 # Losses that leave rows out or weigh them, and `a over b`, divide sums over the whole step.
-for program in accumulate accumulate_draws accumulate_scaled accumulate_losses; do
+for program in accumulate accumulate_draws accumulate_scaled accumulate_own_grad accumulate_losses; do
     trained whole "$faults/$program.dl" -D parts=1
     trained parts "$faults/$program.dl" -D parts=4
     trained fixed "$faults/$program.dl" -D parts=4 -D B=64
@@ -48,6 +48,14 @@ trained whole plain.dl
 near whole fitted 1e-12
 expect 0 "$dlrun" train fitted.plan --data "train=$digits" --steps 1 --batch auto:64 --memory 540K
 says out.txt "batch: 64 = 4 x 16"
+
+# A gradient by a parameter that is the model's own is no second `minimize`.
+grep -v 'accumulate parts' "$faults/accumulate_own_grad.dl" > plain.dl
+run="--batch auto:64 --memory 310K" trained fitted plain.dl --accumulate
+trained whole plain.dl
+near whole fitted 1e-12
+expect 0 "$dlrun" train fitted.plan --data "train=$digits" --steps 1 --batch auto:64 --memory 310K
+says out.txt "batch: 64 = " " x "
 
 # Statistics of one value a channel: an error that names the layer, when compiling where the batch is fixed.
 expect 0 "$dlc" "$faults/bn_accumulate.dl" -o bn.plan --quiet
