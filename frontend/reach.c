@@ -64,16 +64,43 @@ static void push_op(Seen *seen, Op *op) {
     }
 }
 
+/* What a scan's result is made of: what its body hands on at that place, and what a carry began as.
+ * The loop may hold more that has nothing to do with it. */
+static void push_scan_result(Seen *seen, const Op *scan, int32_t index) {
+    const Op *yield = scan->blocks[0]->last;
+    push(seen, yield->operands[index]);
+    if (index < op_int(scan, "carries")) {
+        push(seen, scan->operands[index]);
+    }
+}
+
+/* What an argument of a loop's body is made of. A body under construction does not say yet what
+ * its carries become, nor which of its later arguments are carries: all of it then. */
+static void push_body_argument(Seen *seen, Op *loop, const Value *argument) {
+    const Op *last = loop->code == OP_scan ? loop->blocks[0]->last : NULL;
+    int64_t carries = loop->code == OP_scan ? op_int(loop, "carries") : 0;
+    int64_t index = argument->index - 1; /* after the turn's number */
+    if (loop->code == OP_scan && index >= carries && index < loop->n_operands) {
+        push(seen, loop->operands[index]); /* a slice of what is read */
+    } else if (last && last->code == OP_yield && index >= 0 && index < carries) {
+        push_scan_result(seen, loop, (int32_t)index);
+    } else {
+        push_op(seen, loop);
+    }
+}
+
 static Seen walk(Arena *arena, Value *y) {
     Seen seen = {.arena = arena, .n_slots = 1024};
     seen.slots = ARENA_ARRAY(arena, const void *, seen.n_slots);
     push(&seen, y);
     while (seen.todo.count > 0) {
         Value *value = seen.todo.items[--seen.todo.count];
-        if (value->op) {
+        if (value->op && value->op->code == OP_scan) {
+            push_scan_result(&seen, value->op, value->index);
+        } else if (value->op) {
             push_op(&seen, value->op);
         } else if (value->block && value->block->owner) {
-            push_op(&seen, value->block->owner);
+            push_body_argument(&seen, value->block->owner, value);
         }
     }
     return seen;

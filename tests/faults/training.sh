@@ -31,6 +31,39 @@ for program in accumulate accumulate_draws accumulate_scaled accumulate_own_grad
     near whole parts 1e-12
     near whole fixed 1e-12
 done
+# A divisor depends on what it is made of, not on all that the same loop computes: neither the loop over parts nor one
+# of the program.
+cat > divisor.dl << 'END'
+dim B
+const parts = 1
+
+model m(image: f32[B, 1, 8, 8], label: i32[B]) {
+    rows = {b 1 y x -> b y x}(image)
+    scan row in rows along 1 carry h = zeros([B, 6]), n = zeros([B]), total = zeros([B]) {
+        h = tanh(linear(row, 6) as i + linear(h, 6) as r)
+        seen = mean(row, axis=1)
+        n = n + seen
+        total = total + seen * sum(h ** 2, axis=1)
+        yield seen
+    } -> seens
+    output h
+    loss read = sum(rows[:, 0, 3] * h[:, 0]) over sum(rows[:, 0, 3])
+    loss carried = sum(total) over sum(n)
+    loss stacked = sum(h) over sum(seens)
+}
+
+train m {
+    optimizer sgd(lr=0.05)
+    batch 64
+    accumulate parts
+}
+END
+trained whole divisor.dl -D parts=1
+trained parts divisor.dl -D parts=4
+near whole parts 1e-12
+sed 's/over sum(n)/over sum(total)/' divisor.dl > trained.dl
+refuses "the divisor of a loss depends on the trained parameter 'i.weight'" "$dlc" trained.dl
+
 # The same in parts that `dlc --accumulate` makes.
 run="--batch auto:64 --memory 350K" trained fitted plain.dl --accumulate
 near whole fitted 1e-12
