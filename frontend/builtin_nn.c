@@ -201,7 +201,7 @@ Val builtin_unfold(BuiltinCall *call) {
 Val builtin_grad(BuiltinCall *call) {
     Lower *lw = call->lw;
     Val y = call->args[0], x = call->args[1];
-    bool list = x.kind == VAL_TUPLE || x.kind == VAL_LIST;
+    bool tuple = x.kind == VAL_TUPLE, list = tuple || x.kind == VAL_LIST;
     int32_t count = list ? x.as.list.count : 1;
     bool scalar = y.kind == VAL_TENSOR && y.as.tensor->type.rank == 0 &&
                   dtype_is_float(y.as.tensor->type.dtype);
@@ -216,7 +216,13 @@ Val builtin_grad(BuiltinCall *call) {
         Val one = list ? x.as.list.items[i] : x;
         if (one.kind != VAL_TENSOR || !dtype_is_float(one.as.tensor->type.dtype)) {
             if (!val_is_error(one)) {
-                LW_REPORT(lw, GRAD_OF, call->places[1], val_describe(lw, one));
+                Diag *diag =
+                    LW_REPORT(lw, GRAD_OF, call->places[1], val_describe(lw, tuple ? one : x));
+                if (val_is_number(one)) {
+                    lower_help(lw, diag,
+                               "a derivative is by a tensor, which a number becomes by "
+                               "full(shape, value)");
+                }
             }
             return val_error();
         }
@@ -224,9 +230,9 @@ Val builtin_grad(BuiltinCall *call) {
         if (!value_reaches(lw->arena, y.as.tensor, xs[i])) {
             const Value *v = xs[i];
             bool input = v->op == NULL && v->block == lw->fs->func->body;
-            const char *name = v->name ? v->name
-                               : input ? lw->fs->func->args[v->index].name
-                                       : "this value";
+            const char *name = input     ? lw->fs->func->args[v->index].name
+                               : v->name ? v->name
+                                         : "this value";
             Diag *diag = LW_REPORT(lw, GRAD_ZERO, call->place, name);
             lower_note(lw, diag, one.place, "the value comes from here");
         }

@@ -76,6 +76,9 @@ static Val divide(Lower *lw, Val left, Val right, Place place) {
 /* x ** n for a small integer n: by multiplication, exact and cheap to differentiate. */
 static Val integer_power(Lower *lw, Val base, int64_t exponent, Place place) {
     Value *x = base.as.tensor, *result = NULL;
+    if (exponent == 1) { /* a value of its own, as every operation gives */
+        return lower_own(lw, base, lower_next_value(lw), place);
+    }
     lower_at(lw, place);
     for (int64_t i = exponent; i > 0 && x; i >>= 1) {
         if (i & 1) {

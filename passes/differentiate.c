@@ -247,11 +247,12 @@ static OpList visible_ops(Arena *arena, Op *grad) {
 static void warn_zero(const Gradient *gradient, const Value *x) {
     const Func *func = gradient->func;
     DiagList *diags = &gradient->pass->context->diags;
-    if (x->block == func->body && func->args[x->index].role == ARG_PARAM) {
-        const FuncArg *arg = &func->args[x->index];
+    const FuncArg *arg = x->block == func->body ? &func->args[x->index] : NULL;
+    const char *name = arg ? arg->name : x->name;
+    if (arg && arg->role == ARG_PARAM) {
         diag_report(diags, DIAG_NO_GRADIENT, arg->place, arg->name);
     } else {
-        diag_report(diags, DIAG_GRAD_ZERO, gradient->asked, x->name ? x->name : "it");
+        diag_report(diags, DIAG_GRAD_ZERO, gradient->asked, name ? name : "this value");
     }
 }
 

@@ -14,11 +14,24 @@ gives "$faults/grad_inner_reshape.dl" "g 1" -- --input x=x.npy
 gives "$faults/grad_constant.dl" "g 2 4 6 8" -- --input x=x.npy
 expect 0 "$dlc" "$faults/grad_inner.dl" -o inner.plan
 says err.txt "this gradient is zero" "output g_apart"
+# A warning names what was asked, not what a function called it; numbers and lists are said as they stand.
+cat > named.dl << 'END'
+model m(x: f32[4]) {
+    output a = grad(sum(x ** 0), x)
+    output b = silu(x)
+    output c = grad(sum(grad(sum(relu6(x)), x)), x)
+}
+END
+expect 0 "$dlc" named.dl -o named.plan
+says err.txt "named.dl:2:16: warning[W0904]: the value does not depend on 'x'" "named.dl:4:16: warning[W0904]: the value does not depend on 'x'"
+printf 'model m(x: f32[3]) {\n    q = [1.0, 2.0, 3.0]\n    output a = grad(sum(x * q), q)\n}\n' > number.dl
+refuses "but this is a list of 3" "$dlc" number.dl
+says err.txt "full(shape, value)"
 for flags in "" "--skip-passes fold,simplify,cse,dce"; do
     gives "$faults/grad_inner.dl" "g_equal 3" "g_reshape 1" "g_transpose 3" "g_neg -2" "g_zero 2 4 6 8" \
         "g_tenth 0.2 0.4 0.6 0.8" "g_row 2 4 6 8" "g_scalar 10" "g_noise 1 2 3 4" "g_same 1 2 3 4" "g_itself 3 6 9 12" \
         "g_alias 2 4 6 8" "g_both 1 2 3 4" "g_of_grad 2" "g_broadcast 3" "g_part 1 2 3 4" "g_dropped 1 2 3 4" \
-        "g_weak 1 2 3 4" "g_apart 0" "g_max 1" "g_where 1 2 3 4" -- --input x=x.npy --input w=wide.npy
+        "g_weak 1 2 3 4" "g_apart 0" "g_max 1" "g_where 1 2 3 4" "g_power 1 2 3 4" -- --input x=x.npy --input w=wide.npy
     near=1e-5 gives "$faults/grad_nested.dl" "by_v 0.6561 0.8192 1.4406 1.0368" "by_w2 0.81 1.28 2.94 2.88" \
         "by_w 0.6561 0.8192 1.4406 1.0368" "by_twice 0.860934 0.671089 1.38355 0.537477" \
         "z_by_h0 0.6561 0.8192 1.4406 1.0368" "z_by_h 0.81 1.28 2.94 2.88" "qs 3" \
