@@ -310,11 +310,11 @@ typedef struct Parts {
     Map shares;      /* loss -> Value: the whole batch's divisor, by the number of parts */
 } Parts;
 
-/* A comparison or difference that pairs all of one operand with all of the other because only one
- * has an axis of size 1: [B, 1] against [B]. */
+/* A comparison, difference or product that pairs all of one operand with all of the other because
+ * only one has an axis of size 1: [B, 1] against [B]. */
 typedef struct Pairing {
     const Value *result;
-    bool is_difference;
+    const char *may_be_meant; /* what it is, if no more than a warning: differences, products */
     Val left, right;
     Place place;
 } Pairing;
@@ -509,10 +509,10 @@ static inline void copy_sizes(const Size **to, const Size *const *from, int32_t 
 
 /* -- lower_pairs.c: comparisons that pair by accident */
 
-/* Notes the comparison or difference `result` where its operands are such a pair. */
-void pairs_note(Lower *lw, AstOp op, Val result, Val left, Val right, Place place);
-/* Reports a noted comparison (an error) or difference (a warning) whose mean or sum `value` is, the
- * `what` called `name`. False after an error. */
+/* Notes the comparison, difference or product `result` where its operands are such a pair. */
+void pairs_note(Lower *lw, OpCode code, Val result, Val left, Val right, Place place);
+/* Reports a noted comparison (an error), difference or product (a warning) whose mean or sum
+ * `value` is, the `what` called `name`. False after an error. */
 bool pairs_check(Lower *lw, const Value *value, const char *what, const char *name, Place place);
 
 /* -- lower_number.c: arithmetic on compile-time numbers and sizes */

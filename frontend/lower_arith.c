@@ -18,6 +18,9 @@ Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, 
     for (int32_t i = 0; i < count && made.kind == VAL_TENSOR && !made.lost; i++) {
         made.lost = values[i].quotient ? values[i].quotient : values[i].lost;
     }
+    if (result && count == 2) {
+        pairs_note(lw, code, made, values[0], values[1], place);
+    }
     return made;
 }
 
@@ -263,11 +266,7 @@ static Val binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     if ((op == AST_OP_LT || op == AST_OP_LE || op == AST_OP_GT || op == AST_OP_GE)) {
         use = USE_ARITHMETIC;
     }
-    Val result = lower_elementwise(lw, arithmetic_code(op), both, 2, use, what, place);
-    if (is_comparison(op) || op == AST_OP_SUB) {
-        pairs_note(lw, op, result, left, right, place);
-    }
-    return result;
+    return lower_elementwise(lw, arithmetic_code(op), both, 2, use, what, place);
 }
 
 Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {

@@ -1,9 +1,9 @@
 /* Comparisons that pair by accident. `mean(prediction == label)` of [B, 1] and [B] would compare
  * every row with every row and average a B x B table. That is what broadcasting says, and what an
- * attention mask means, so it is an error only where the comparison itself is averaged into a
- * metric or a loss, and only where one operand alone has the axis of size 1: who means pairs writes
- * both, [B, 1] against [1, B]. Differences of such a pair, which a loss over all pairs may mean,
- * give a warning there. */
+ * attention mask means, so it is an error only where the comparison itself (or `and`, `or`) is
+ * averaged into a metric or a loss, and only where one operand alone has the axis of size 1: who
+ * means pairs writes both, [B, 1] against [1, B]. Differences and products of such a pair, which a
+ * loss over all pairs may mean, give a warning there. */
 #include "frontend/lower.h"
 
 #include <string.h>
@@ -28,15 +28,36 @@ static bool is_pairing(Type longer, Type shorter) {
     return shorter_repeats && longer_repeats;
 }
 
-void pairs_note(Lower *lw, AstOp op, Val result, Val left, Val right, Place place) {
-    if (lw->fs == NULL || result.kind != VAL_TENSOR || left.kind != VAL_TENSOR ||
+/* How a pairing of this op is said, where it may be meant; NULL where it is an error. */
+static const char *pairs_of(OpCode code) {
+    return code == OP_sub ? "differences" : code == OP_mul ? "products" : NULL;
+}
+
+static bool is_noted(OpCode code) {
+    switch (code) {
+    case OP_eq:
+    case OP_ne:
+    case OP_lt:
+    case OP_le:
+    case OP_gt:
+    case OP_ge:
+    case OP_and:
+    case OP_or:
+        return true;
+    default:
+        return pairs_of(code) != NULL;
+    }
+}
+
+void pairs_note(Lower *lw, OpCode code, Val result, Val left, Val right, Place place) {
+    if (lw->fs == NULL || !is_noted(code) || result.kind != VAL_TENSOR || left.kind != VAL_TENSOR ||
         right.kind != VAL_TENSOR) {
         return;
     }
     Type a = tensor_type(left), b = tensor_type(right);
     if (a.rank > b.rank ? is_pairing(a, b) : is_pairing(b, a)) {
         Pairing pairing = {.result = result.as.tensor,
-                           .is_difference = op == AST_OP_SUB,
+                           .may_be_meant = pairs_of(code),
                            .left = left,
                            .right = right,
                            .place = place};
@@ -56,16 +77,21 @@ typedef struct Walk {
 } Walk;
 
 /* Where a value stands: above the reduction, in what it averages, or below a comparison or a
- * function of one value that is averaged, where only a difference is looked for. */
+ * function of one value that is averaged, where only what may be meant is looked for. */
 typedef enum Stand { ABOVE, AVERAGED, BENEATH } Stand;
 
 static bool is_constant(const Value *value) {
     return value->op && op_info(value->op->code)->kind == KIND_CONSTANT;
 }
 
-/* What stays a count of true elements: the comparison, its negation, cast, weighted or masked. */
+/* What stays a count of true elements: the comparison, its negation or complement, cast, weighted
+ * or masked. */
 static bool keeps_counting(const Op *op) {
     switch (op->code) {
+    case OP_add:
+    case OP_sub: /* 1 - cast(a == b) */
+        return is_constant(op->operands[0]) || is_constant(op->operands[1]);
+    case OP_div:
     case OP_cast:
     case OP_not:
     case OP_and:
@@ -110,7 +136,7 @@ static void walk(Walk *w, const Value *value, Stand stand) {
     }
     for (size_t i = 0; stand != ABOVE && i < w->fs->pairings.count; i++) {
         const Pairing *pairing = &w->fs->pairings.items[i];
-        if (pairing->result == value && (pairing->is_difference || stand == AVERAGED)) {
+        if (pairing->result == value && (pairing->may_be_meant || stand == AVERAGED)) {
             w->found = pairing;
             return;
         }
@@ -146,9 +172,10 @@ bool pairs_check(Lower *lw, const Value *value, const char *what, const char *na
     Val left = pairing->left, right = pairing->right;
     const char *who = arena_format(lw->arena, "the %s '%s'", what, name);
     const char *left_text = shape_text(lw, left), *right_text = shape_text(lw, right);
-    Diag *diag = pairing->is_difference
-                     ? LW_REPORT(lw, PAIRS_SUBTRACTED, pairing->place, who, left_text, right_text)
-                     : LW_REPORT(lw, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
+    const char *meant = pairing->may_be_meant;
+    Diag *diag =
+        meant ? LW_REPORT(lw, PAIRS_SUBTRACTED, pairing->place, who, meant, left_text, right_text)
+              : LW_REPORT(lw, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
     if (place.line != pairing->place.line) {
         lower_note(lw, diag, place, "%s is the mean of it", who);
     }
@@ -157,5 +184,5 @@ bool pairs_check(Lower *lw, const Value *value, const char *what, const char *na
     lower_help(lw, diag,
                "give both the same shape: squeeze(x, axis=…) drops the axis of size 1, unsqueeze "
                "adds it; where pairs are meant, give both operands an axis of size 1");
-    return pairing->is_difference;
+    return meant != NULL;
 }

@@ -42,11 +42,17 @@ wrong E0429 "metric a = mean(argmax(x, axis=-1) == label)"
 wrong E0429 "metric a = mean((p > 0.5) == (y > 0.5))"
 wrong E0429 "metric a = sum(where(p < y, 1.0, 0.0)) over B"
 wrong E0429 "loss mean(p) + 1.0 - mean(cast(p > y, f32))"
+wrong E0429 "metric a = mean(1.0 - cast(p == y, f32))"
+wrong E0429 "metric a = mean(cast(p == y, f32) / 2.0)"
+wrong E0429 "metric a = sum((p > 0.5) and (y > 0.5)) over B"
+wrong E0429 "metric a = mean(logical_or(p > 0.5, y > 0.5))"
 right "metric a = mean(argmax(x, axis=-1) == squeeze(label, axis=1))"
 right "metric a = mean({b -> b 1}(y) <= {b -> 1 b}(y))" "metric b = mean(x >= max(x, axis=-1, keepdims=true))"
 right "metric a = mean(x > w)" "metric c = mean(where({b -> b 1}(iota(B)) <= iota(B), p, 0.0))"
-right "loss mean((p - y) ** 2)"
-says err.txt W0909
+for averaged in "mean((p - y) ** 2)" "mean(abs(p - y) / y)" "2.0 * sum(p * y) / sum(p)"; do
+    right "loss $averaged"
+    says err.txt W0909
+done
 
 # A user's functions: one name is one list of axes, two names are two.
 model "output s = near(p, y)" << 'END'
