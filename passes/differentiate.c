@@ -4,6 +4,11 @@
  * so a later grad op derives it again. */
 #include "passes/differentiate.h"
 
+#include <inttypes.h>
+
+/* What derivatives may make of a Func: so many ops, or so many times those it had. */
+enum { MAX_OPS = 300000, MAX_GROWTH = 8 };
+
 /* -- side tables */
 
 const Block *value_home(const Value *value) {
@@ -218,9 +223,25 @@ static void visit_op(Gradient *gradient, Op *op) {
     }
 }
 
+/* Derivatives of derivatives grow by a factor each: they end at a limit of their own. */
+static void check_growth(const Gradient *gradient) {
+    Context *context = gradient->pass->context;
+    if (gradient->func->n_ops > gradient->most_ops) {
+        Diag *diag = diag_report(&context->diags, DIAG_LIMIT, gradient->asked,
+                                 arena_format(&context->arena,
+                                              "with this derivative there are more than %" PRId64
+                                              " operations",
+                                              gradient->most_ops));
+        diag_help(&context->diags, diag,
+                  "a derivative of derivatives is several times as long as those");
+        boundary_leave(context->boundary, DLC_ERROR_COMPILE);
+    }
+}
+
 void gradient_run(Gradient *gradient, const OpList *ops) {
     for (size_t i = ops->count; i-- > 0;) {
         visit_op(gradient, ops->items[i]);
+        check_growth(gradient);
     }
 }
 
@@ -256,9 +277,12 @@ static void warn_zero(const Gradient *gradient, const Value *x) {
     }
 }
 
-static void expand_grad(PassContext *pass, Func *func, Op *grad) {
-    Gradient gradient = {
-        .pass = pass, .func = func, .b = builder_before(grad), .asked = grad->place};
+static void expand_grad(PassContext *pass, Func *func, Op *grad, int64_t most_ops) {
+    Gradient gradient = {.pass = pass,
+                         .func = func,
+                         .b = builder_before(grad),
+                         .asked = grad->place,
+                         .most_ops = most_ops};
     OpList ops = visible_ops(pass->scratch, grad);
     Value *y = grad->operands[0];
     for (int32_t i = 1; i < grad->n_operands; i++) {
@@ -313,13 +337,15 @@ static Op *first_grad(const Block *block) {
 
 bool pass_differentiate(PassContext *pass, Func *func) {
     bool changed = pass_opaque(pass, func), hoisted = false;
+    int64_t grown = MAX_GROWTH * (int64_t)func->n_ops;
+    int64_t most_ops = grown > MAX_OPS ? grown : MAX_OPS;
     for (Op *grad = first_grad(func->body); grad; grad = first_grad(func->body)) {
         if (!hoisted) {
             hoist_invariants(func->body);
             hoisted = true;
         }
         func_renumber(func);
-        expand_grad(pass, func, grad);
+        expand_grad(pass, func, grad, most_ops);
         /* Drops what a loop's reverse asked for and did not use, before a further grad op meets it.
          */
         pass_dce(pass, func);

@@ -52,6 +52,7 @@ typedef struct Gradient {
     Func *func;
     Builder b;
     Place asked; /* of the grad op */
+    int64_t most_ops; /* the Func may have so many */
     ValueFlags active;
     ValueFlags risky; /* see mask_mark_risky */
     CotangentTable cotangents;

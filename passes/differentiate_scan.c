@@ -204,6 +204,7 @@ static void run_body(ScanReverse *s, Value **map) {
                         .func = s->outer->func,
                         .b = builder_at_end(s->outer->func, s->reverse),
                         .asked = s->outer->asked,
+                        .most_ops = s->outer->most_ops,
                         .loop = s->reverse,
                         .deferred = &s->deferred};
     for (size_t i = 0; i < s->captures.count; i++) {

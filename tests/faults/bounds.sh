@@ -24,6 +24,12 @@ text "'model m(x: f32[2]) {\n t = \"' + 'a' * 60000 + '\"\n for i in 0..50000 { 
 soon "more than 16 MiB in all" "$dlc" check text.dl
 text "'model m(x: f32[2]) {\n a = [1]\n for i in 0..50000 { a = a + [i] }\n output x * a[3] }'"
 soon "more than 2,000,000 elements in all" "$dlc" check text.dl
+text "'model m(x: f32[2]) {\n' + ' a = spread(1, 1000000)\n' * 30 + ' output x * a[3] }'"
+soon "more than 2,000,000 elements in all" "$dlc" check text.dl
+text "'model m(x: f32[2]) {\n a = spread(1, 1000000)\n' + ' b = a[0:999999]\n' * 30 + ' output x * b[3] }'"
+soon "more than 2,000,000 elements in all" "$dlc" check text.dl
+text "'model m(x: f32[2]) {\n y = sum(sin(x))\n' + ' g = grad(y, x)\n y = sum(g * g * sin(x))\n' * 40 + ' output y }'"
+soon "with this derivative there are more than 300000 operations" "$dlc" text.dl -o text.plan
 text "'const a = [' + ', '.join(map(str, range(1000000))) + ']\nmodel m(x: f32[2]) { output x * a[3] }'"
 soon "more than 500,000 expressions" "$dlc" check text.dl
 for n in 10000 100000; do
