@@ -212,7 +212,8 @@ void check_fn_argument(Check *check, const AstExpr *expr) {
         check_choice(check, expr, check_fn_argument);
     } else if (expr->kind == AST_CALL) {
         check_partial(check, expr);
-    } else if (expr->kind == AST_NAME && !scope_find(check->lw->scope, expr->as.name, false)) {
+    } else if (expr->kind == AST_NAME && !scope_find(check->lw->scope, expr->as.name, false) &&
+               strcmp(expr->as.name, "none") != 0) {
         callee_named(check, expr->as.name, expr->place);
     } else {
         check_expr(check, expr);

@@ -55,7 +55,7 @@ static bool told(const Diag *diag) {
         DIAG_AXES_REPEATED, DIAG_AXES_SPLIT,         DIAG_AXES_BY,         DIAG_CARRY_TYPE,
         DIAG_AXES_SIZE,     DIAG_AXES_NOT_DIVISIBLE, DIAG_RESHAPE_COUNT,   DIAG_CONCAT_RANK,
         DIAG_MATMUL_RANK,   DIAG_RESULT_SIZE,        DIAG_RESULT_RANK,     DIAG_REST_DIFFERS,
-        DIAG_LABEL_TWICE,   DIAG_PARAM_TWICE,        DIAG_STORE_TYPE,
+        DIAG_LABEL_TWICE,   DIAG_PARAM_TWICE,        DIAG_STORE_TYPE,    DIAG_FIELD_UNKNOWN,    DIAG_SHARED_UNKNOWN,
     };
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
         if (ids[i] == diag->id) {
@@ -413,6 +413,7 @@ static DiagList run_trial(Lower *lw, Trial *trial, Module *module, Budget *budge
     lw->n_iterations = LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS;
     lw->n_text = LOWER_MAX_ALL_TEXT - text;
     lw->trial_steps = steps;
+    lw->trial_partial = false;
     elaborate(lw);
     budget->ops -= lw->n_ops - (LOWER_MAX_OPS - ops);
     budget->calls -= 1 + lw->n_calls - (LOWER_MAX_ALL_CALLS - calls);

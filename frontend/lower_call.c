@@ -130,7 +130,8 @@ Val lower_fn_argument(Lower *lw, const AstExpr *expr) {
     if (inner->kind != AST_CALL) {
         if (inner->kind == AST_NAME) {
             Binding *binding = scope_find(lw->scope, inner->as.name, false);
-            if (binding == NULL || binding->value.kind != VAL_FN) {
+            bool absent = binding == NULL && strcmp(inner->as.name, "none") == 0;
+            if (!absent && (binding == NULL || binding->value.kind != VAL_FN)) {
                 Fn *fn = lower_callee(lw, inner);
                 return fn ? (Val){.kind = VAL_FN, .place = expr->place, .as.fn = fn} : val_error();
             }
@@ -159,6 +160,9 @@ static bool share_label(Lower *lw, Frame *frame, const AstLabel *label) {
         return false;
     }
     LabelUse *use = label_find(lw->frame->labels, part);
+    if (use == NULL && lw->trial && lw->trial_partial) {
+        return false;
+    }
     if (use == NULL) {
         Diag *diag = LW_REPORT(lw, SHARED_UNKNOWN, label->place, lw->frame->fn_name, part);
         const char *near = lw->frame->labels ? map_suggest(lw->frame->labels, part) : NULL;

@@ -221,6 +221,9 @@ static Val lower_field(Lower *lw, const AstExpr *expr) {
             }
         }
     }
+    if (lw->trial && (lw->trial_partial || lw->has_shares)) {
+        return val_error();
+    }
     Diag *diag = LW_REPORT(lw, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
     if (path) {
         Map names;
@@ -364,6 +367,7 @@ Val lower_expr(Lower *lw, const AstExpr *expr) {
     }
     lw->depth++;
     Val value = lower_inner(lw, expr);
+    lw->trial_partial = lw->trial_partial || val_is_error(value);
     lw->depth--;
     return value;
 }

@@ -80,6 +80,7 @@ static void forget(Lower *lw, AstName name, bool is_declared) {
 /* In a trial of a signature, where some calls come to these statements and others do not: what they
  * bind is not known, and whether they return. */
 static void forget_bound(Lower *lw, const AstStmts *stmts) {
+    lw->trial_partial = true;
     for (int32_t i = 0; i < stmts->count; i++) {
         const AstStmt *stmt = stmts->items[i];
         const AstNames *names = stmt->kind == AST_STMT_BIND   ? &stmt->as.bind.targets

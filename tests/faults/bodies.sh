@@ -216,6 +216,14 @@ fault E0509 3:10 'fn f(x: float[B, C], y: int[B]) {
 fault E0327 1:36 'fn f(x: float[B, C]) { return grad(x, x) }'
 fault E0314 1:65 'fn f(x: float[..., C], y: float[...]) { return cross_entropy(x, y) }'
 fault E0409 1:60 'fn f(x: float[B, C], mask: bool[B, C] = none) { return x @ {b c, c d -> b d}(x) }'
+fault E0212 3:16 'fn f(x: float[B, C]) {
+    y = linear(x, 4) as a
+    return y @ a.weigth
+}'
+fault E0503 3:25 'fn f(x: float[B, C]) {
+    y = linear(x, 4) as a
+    return linear(y, 4) as shared b
+}'
 
 # right DECLARATIONS: nothing to say.
 right() {
@@ -302,6 +310,20 @@ right 'fn fail(text: str) {
 fn f(x: float[...], how: str) {
     if how == "a" { return x }
     return fail("no such way: {how}")
+}'
+right 'fn f(x: float[B, C], n: int, w) {
+    if n > 2 {
+        y = linear(x, 4) as a
+    }
+    y = linear(x, w) as b
+    for i in 0..n {
+        x = linear(x, C) as h[i]
+    }
+    return x * a.bias + h[0].bias + y @ b.weight
+}
+fn g(x: float[B, C], act: fn = none) {
+    y = x if act == none else act(x)
+    return y * act.weight
 }'
 cp "$faults/bodies.dl" "$faults/bodies_calls.dl" .
 for file in bodies.dl bodies_calls.dl; do
