@@ -54,6 +54,28 @@ static int read_all(int fd, size_t expected, size_t most, uint8_t **out_data, si
     }
 }
 
+/* What may be read of a file that does not say its size: a character device (/dev/zero) has no end,
+ * and a pipe need not have one. Never all of the machine's memory. */
+static size_t most_of(const struct stat *info, size_t asked) {
+    size_t most = SIZE_MAX;
+    if (S_ISCHR(info->st_mode)) {
+        most = (size_t)64 << 20;
+    } else if (!S_ISREG(info->st_mode)) {
+        long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+        most = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : (size_t)1 << 30;
+    }
+    return asked < most ? asked : most;
+}
+
+static dlc_status read_fail(char *message, const char *path, int error, size_t most) {
+    if (error != EFBIG) {
+        return file_fail(message, "read", path, error);
+    }
+    snprintf(message, FILE_MESSAGE_BYTES, "cannot read '%s': it is larger than %zu MiB", path,
+             most >> 20);
+    return DLC_ERROR_LIMIT;
+}
+
 /* Address space of the file's size, which takes memory where it is read. */
 static int open_partial(int fd, size_t size, FileView *out) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -78,6 +100,7 @@ dlc_status file_view_open_partly(const char *path, size_t most, FileView *out, c
     }
     FileView view = {.data = no_bytes, .kind = FILE_EMPTY};
     struct stat info;
+    size_t limit = 0;
     int error = 0;
     if (fstat(fd, &info) != 0) {
         error = errno;
@@ -88,7 +111,8 @@ dlc_status file_view_open_partly(const char *path, size_t most, FileView *out, c
     } else {
         uint8_t *data = NULL;
         size_t expected = S_ISREG(info.st_mode) && info.st_size > 0 ? (size_t)info.st_size : 0;
-        error = read_all(fd, expected, SIZE_MAX, &data, &view.size);
+        limit = most_of(&info, SIZE_MAX);
+        error = read_all(fd, expected, limit, &data, &view.size);
         if (!error) {
             view.data = data;
             view.memory = data;
@@ -99,7 +123,7 @@ dlc_status file_view_open_partly(const char *path, size_t most, FileView *out, c
         close(fd);
     }
     if (error) {
-        return file_fail(message, "read", path, error);
+        return read_fail(message, path, error, limit);
     }
     *out = view;
     return DLC_OK;
@@ -113,15 +137,15 @@ dlc_status file_read_bounded(const char *path, size_t most, FileView *out, char 
     }
     uint8_t *data = NULL;
     size_t size = 0;
-    int error = read_all(fd, 0, most, &data, &size);
-    close(fd);
-    if (error == EFBIG) {
-        snprintf(message, FILE_MESSAGE_BYTES, "cannot read '%s': it is larger than %zu MiB", path,
-                 most >> 20);
-        return DLC_ERROR_LIMIT;
+    struct stat info;
+    int error = fstat(fd, &info) != 0 ? errno : 0;
+    if (!error) {
+        most = most_of(&info, most);
+        error = read_all(fd, 0, most, &data, &size);
     }
+    close(fd);
     if (error) {
-        return file_fail(message, "read", path, error);
+        return read_fail(message, path, error, most);
     }
     *out = (FileView){.data = data, .size = size, .memory = data, .kind = FILE_READ};
     return DLC_OK;

@@ -22,7 +22,8 @@ typedef struct FileView {
 } FileView;
 
 /* Reads a file. On failure fills `message` (FILE_MESSAGE_BYTES) with "cannot open 'x': No such file
- * or directory". */
+ * or directory". Of what does not say its size, a character device may give 64 MiB, a pipe half of
+ * the machine's memory. */
 dlc_status file_view_open(const char *path, FileView *out, char *message);
 /* Reads a file of at most `most` bytes into memory, so that it may shrink or change afterwards;
  * also devices and pipes, which need not end: "cannot read 'x': it is larger than 16 MiB". */

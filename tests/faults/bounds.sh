@@ -46,6 +46,13 @@ echo 'import "pipe.dl"' > piped.dl
 soon "no regular file" "$dlc" check piped.dl
 soon "larger than 16 MiB" "$dlc" check /dev/zero
 soon "larger than 16 MiB" "$dlc" fmt /dev/zero
+expect 0 "$dlc" "$faults/small.dl" -o small.plan --quiet
+for command in "inspect /dev/zero" "infer /dev/zero" "infer small.plan --weights /dev/zero" "infer small.plan --input x=/dev/zero" \
+    "train small.plan --data train=/dev/zero"; do
+    # shellcheck disable=SC2086
+    soon "larger than 64 MiB" "$dlrun" $command
+done
+soon "larger than 64 MiB" "$dlc" --from-ir /dev/zero
 for k in 0 1; do echo "import \"ring$((1 - k)).dl\"" > ring$k.dl; done
 echo 'model m(x: f32[2]) { output x }' >> ring0.dl
 expect 0 "$dlc" check ring0.dl
