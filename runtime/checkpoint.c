@@ -260,7 +260,10 @@ static void manifest_add(Str *out, const dlc_session *session, const CheckpointR
                          uint64_t bytes, uint32_t crc) {
     str_addf(out, "{\n  \"format\": \"dlc-checkpoint\",\n  \"version\": 1,\n  \"step\": %" PRId64,
              session_counter((dlc_session *)(uintptr_t)session, "step"));
-    str_addf(out, ",\n  \"steps\": %" PRId64 ",\n  \"seed\": %" PRId64, run->steps, run->seed);
+    if (run->steps > 0) {
+        str_addf(out, ",\n  \"steps\": %" PRId64, run->steps);
+    }
+    str_addf(out, ",\n  \"seed\": %" PRId64, run->seed);
     manifest_member(out, "program", run->program);
     manifest_member(out, "data", run->data);
     if (run->batch > 0) {

@@ -77,25 +77,29 @@ static const CheckpointCounter *counter_find(const Checkpoint *checkpoint, const
     return NULL;
 }
 
-/* The run's numbers out of the counters, which must have them. */
-static dlc_status counters_check(const Reading *reading, const char *file) {
-    static const char *const needed[] = {"step", "steps", "epoch", "seed"};
-    int64_t values[4];
-    for (size_t i = 0; i < 4; i++) {
+/* The run's numbers out of the counters, which must have them; but a session that trains step by
+ * step need not know its length, nor keep to it. The old form was written by whole runs alone,
+ * which `has_length` says. */
+static dlc_status counters_check(const Reading *reading, const char *file, bool has_length) {
+    static const char *const needed[] = {"step", "epoch", "seed"};
+    int64_t values[3];
+    for (size_t i = 0; i < 3; i++) {
         const CheckpointCounter *counter = counter_find(reading->out, needed[i]);
         if (!counter) {
             return fail(reading, file, "the counter '%s' is missing", needed[i]);
         }
         values[i] = counter->value;
     }
-    if (values[0] > values[1]) {
-        return fail(reading, file,
-                    "step %" PRId64 " lies beyond the planned length of %" PRId64 " steps",
-                    values[0], values[1]);
+    const CheckpointCounter *steps = counter_find(reading->out, "steps");
+    if (has_length && (!steps || values[0] > steps->value)) {
+        return steps ? fail(reading, file,
+                            "step %" PRId64 " lies beyond the planned length of %" PRId64 " steps",
+                            values[0], steps->value)
+                     : fail(reading, file, "the counter 'steps' is missing");
     }
     reading->out->step = values[0];
-    reading->out->run.steps = values[1];
-    reading->out->run.seed = values[3];
+    reading->out->run.steps = steps ? steps->value : 0;
+    reading->out->run.seed = values[2];
     return DLC_OK;
 }
 
@@ -140,7 +144,7 @@ static dlc_status run_read(const Reading *reading, const JsonNode *root) {
                                          "expected the counter '%.60s' to be whole", node->key);
     }
     if (status == DLC_OK) {
-        status = counters_check(reading, MANIFEST_NAME);
+        status = counters_check(reading, MANIFEST_NAME, false);
     }
     int64_t step = 0;
     if (status == DLC_OK) {
@@ -331,7 +335,7 @@ static dlc_status old_file_read(Checkpoint *out, const char *path, const dlc_all
                               "found '%.60s'",
                               pair->key, pair->value);
     }
-    return status == DLC_OK ? counters_check(&reading, "") : status;
+    return status == DLC_OK ? counters_check(&reading, "", true) : status;
 }
 
 /* -- Opening -- */
@@ -460,7 +464,7 @@ void checkpoint_compare(const Checkpoint *checkpoint, const CheckpointRun *run, 
     if (then->batch > 0 && run->batch > 0 && then->batch != run->batch) {
         difference_add(out, "batch %" PRId64 ", here %" PRId64, then->batch, run->batch);
     }
-    if (then->steps != run->steps) {
+    if (then->steps > 0 && run->steps > 0 && then->steps != run->steps) {
         difference_add(out, "planned length %" PRId64 " steps, here %" PRId64, then->steps,
                        run->steps);
     }

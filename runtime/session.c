@@ -89,12 +89,19 @@ int64_t session_counter(dlc_session *session, const char *name) {
     return scalar ? scalar->integer : 0;
 }
 
-static bool scalar_known(const dlc_session *session, const char *name) {
-    static const char *const always[] = {"step", "steps", "epoch", "steps_per_epoch", "seed", "lr"};
-    for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
-        if (strcmp(always[i], name) == 0) {
+static bool is_counter(const char *name) {
+    static const char *const counters[] = {"step", "steps", "epoch", "steps_per_epoch", "seed"};
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        if (strcmp(counters[i], name) == 0) {
             return true;
         }
+    }
+    return false;
+}
+
+static bool scalar_known(const dlc_session *session, const char *name) {
+    if (is_counter(name) || strcmp(name, "lr") == 0) {
+        return true;
     }
     for (int64_t i = 0; i < session->tables->n_args; i++) {
         const PlanArg *arg = &session->tables->args[i];
@@ -176,7 +183,8 @@ dlc_status dlc_set_scalar(dlc_session *session, const char *name, double value) 
     Scalar *scalar;
     dlc_status status = scalar_for(session, name, &scalar);
     if (status == DLC_OK) {
-        scalar->is_integer = false;
+        long long whole = 0; /* a counter stays one, also for checkpoints */
+        scalar->is_integer = is_counter(name) && number_whole(value, &whole);
         scalar->integer = truncated(value);
         scalar->real = value;
     }

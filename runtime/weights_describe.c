@@ -45,8 +45,11 @@ static void file_add(Str *out, const char *name, const Safetensors *file) {
 
 static void checkpoint_add(Str *out, const Checkpoint *checkpoint) {
     const CheckpointRun *run = &checkpoint->run;
-    str_addf(out, "checkpoint %s: step %" PRId64 " of %" PRId64 ", seed %" PRId64 "\n",
-             checkpoint->name, checkpoint->step, run->steps, run->seed);
+    str_addf(out, "checkpoint %s: step %" PRId64, checkpoint->name, checkpoint->step);
+    if (run->steps > 0) {
+        str_addf(out, " of %" PRId64, run->steps);
+    }
+    str_addf(out, ", seed %" PRId64 "\n", run->seed);
     str_addf(out, "  program    %s\n", run->program[0] ? run->program : "not known");
     str_addf(out, "  data       %s\n", run->data[0] ? run->data : "not known");
     if (run->batch > 0) {
@@ -94,8 +97,11 @@ static void checkpoint_json(Str *out, const Checkpoint *checkpoint) {
     const CheckpointRun *run = &checkpoint->run;
     str_add(out, "{\"checkpoint\": ");
     json_add_string(out, checkpoint->name);
-    str_addf(out, ", \"step\": %" PRId64 ", \"steps\": %" PRId64 ", \"seed\": %" PRId64,
-             checkpoint->step, run->steps, run->seed);
+    str_addf(out, ", \"step\": %" PRId64, checkpoint->step);
+    if (run->steps > 0) {
+        str_addf(out, ", \"steps\": %" PRId64, run->steps);
+    }
+    str_addf(out, ", \"seed\": %" PRId64, run->seed);
     str_addf(out, run->program[0] ? ", \"program\": \"%s\"" : ", \"program\": null%s",
              run->program);
     str_addf(out, run->data[0] ? ", \"data\": \"%s\"" : ", \"data\": null%s", run->data);

@@ -150,6 +150,42 @@ static void test_unknown_length(void **state) {
     }
 }
 
+/* A session that trains step by step saves what it can load: whether it knows the length or not,
+ * and beyond a length that its own loop does not keep to. */
+static void test_step_by_step(void **state) {
+    dlc_context *context = *state;
+    static const char *const lengths[] = {"", "; epochs 2", "; steps 3"};
+    for (int i = 0; i < 3; i++) {
+        char block[128], folder[] = "/tmp/dlc-steps-XXXXXX", remove[64];
+        assert_non_null(mkdtemp(folder));
+        snprintf(block, sizeof(block), "optimizer sgd(lr=0.1); batch 4%s", lengths[i]);
+        dlc_plan *plan = compile(context, block, NULL);
+        dlc_session *session = open_session(context, plan, 0), *other;
+        OK(context, dlc_set_scalar(session, "step", 0.0));
+        OK(context, dlc_checkpoint_save(session, folder)); /* a counter, as a real number too */
+        for (int step = 0; step < 5; step++) {
+            OK(context, dlc_train_step(session, NULL));
+        }
+        double wanted = first_of(context, session, "w");
+        OK(context, dlc_checkpoint_save(session, folder));
+        other = open_session(context, plan, 0);
+        OK(context, dlc_checkpoint_load(other, folder));
+        int64_t step = 0;
+        OK(context, dlc_get_counter(other, "step", &step));
+        assert_int_equal(step, 5);
+        assert_true(first_of(context, other, "w") == wanted);
+        char *text = NULL;
+        OK(context, dlc_weights_describe(context, folder, 0, &text));
+        assert_non_null(strstr(text, i < 2 ? "step 5, seed" : "step 5 of 3, seed"));
+        dlc_text_free(context, text);
+        dlc_session_destroy(other);
+        dlc_session_destroy(session);
+        dlc_plan_destroy(plan);
+        snprintf(remove, sizeof(remove), "rm -r %s", folder);
+        assert_int_equal(system(remove), 0);
+    }
+}
+
 /* Every call uses the averages where a plan has them; the option gives the parameters. */
 static void test_averages(void **state) {
     dlc_context *context = *state;
@@ -193,6 +229,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_planned_length),
         cmocka_unit_test(test_unknown_length),
+        cmocka_unit_test(test_step_by_step),
         cmocka_unit_test(test_averages),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
