@@ -20,6 +20,9 @@ const KExpr *elemental_move(KBuild *k, const Op *op, Index index);
 const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index);
 const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index);
 const KExpr *elemental_fold(KBuild *k, const Op *op, Index index);
+/* Whether the op is a fold whose elements need a loop: windows that are long, or of no constant
+ * length. */
+bool elemental_fold_loops(const Op *op);
 /* elemental_product.c */
 const KExpr *elemental_contract(KBuild *k, const Op *op, Index index);
 const KExpr *elemental_conv(KBuild *k, const Op *op, Index index);

@@ -443,6 +443,20 @@ static void fold_term(KBuild *k, const Op *op, Index index, const KExpr *j, cons
     kb_set(k, acc, k_binary(k, OP_add, k_get(k, acc), value));
 }
 
+/* A window of constant length that meets no other one: at most one element of it fits. */
+static bool fold_is_single(const Op *op, int64_t *window) {
+    const Size *extent = op->operands[0]->type.dims[op_int(op, "axis") + 1];
+    return size_is_const(extent, window) && *window <= op_int(op, "stride") &&
+           op_int(op, "dilation") == 1 && *window > 0;
+}
+
+bool elemental_fold_loops(const Op *op) {
+    int64_t window;
+    return op->code == OP_fold && !fold_is_single(op, &window) &&
+           !(size_is_const(op->operands[0]->type.dims[op_int(op, "axis") + 1], &window) &&
+             window <= UNROLL_LIMIT);
+}
+
 const KExpr *elemental_fold(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     int64_t axis = op_int(op, "axis"), window;
@@ -451,8 +465,7 @@ const KExpr *elemental_fold(KBuild *k, const Op *op, Index index) {
     kb_set(k, acc, k_constant(k, x->type.dtype, 0));
     int64_t stride = op_int(op, "stride");
     bool is_const = size_is_const(extent, &window);
-    if (is_const && window <= stride && op_int(op, "dilation") == 1 && window > 0) {
-        /* Windows do not overlap: at most one j fits. */
+    if (fold_is_single(op, &window)) {
         const KExpr *at = k_add(k, index[axis], k_size(k, op_size(op, "low"))), *out, *j;
         k_divmod(k, at, size_const(k->context, stride), &out, &j);
         const KExpr *inner[TYPE_MAX_RANK];

@@ -3,7 +3,7 @@
  * (neighbouring threads read neighbours in memory) and multiplied; sums stay with the threads until
  * the epilogue. Rows past the end repeat the last one and are never stored; what lies past the
  * depth is zero on both sides. Few tiles over a long depth are cut along it into partial sums,
- * added in order by a second kernel. */
+ * added in a fixed order by a second kernel. */
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
 
@@ -12,7 +12,7 @@ enum {
     TF32_ARCHITECTURE = 80,
     RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
     LEAST_TILE = 32,
-    GOOD_TILE = 64, /* smaller ones only where the depth is too short to cut */
+    GOOD_TILE = 64, /* smaller ones only where cutting the depth does not make enough */
     TINY_DEPTH = 8,
     FEW_ROWS = 3,
     STEP_BYTES =
@@ -20,7 +20,7 @@ enum {
     HALF_STEP_BYTES = 128, /* (tf32 too) */
     LEAST_STEP = 8,
     TILE_ROOM = 44 * 1024, /* of the shared memory, so that two blocks fit always */
-    LEAST_CHUNK = 256,     /* a partial sum is at least this deep */
+    LEAST_CHUNK = 256,     /* depth of a partial sum, half of it where tiles are still few */
     LONG_DOT = 4096,
     NOMINAL = 64,     /* a size nobody gave a nominal value */
     FREE_DEPTH = 2048 /* such a size where it is summed over */
@@ -106,6 +106,15 @@ static void choose_panels(KBuild *k, BlockGemm *b) {
     }
 }
 
+static bool is_larger(const GemmPlan *plan, int64_t tile) {
+    return plan->block_m > tile || plan->block_n > tile;
+}
+
+/* Into how many partial sums a product may be cut: 1 where it is not worth a second kernel. */
+static double most_chunks(int64_t depth) {
+    return depth < 2 * LEAST_CHUNK ? 1 : (double)(depth / (LEAST_CHUNK / 2));
+}
+
 static void choose_packed(KBuild *k, BlockGemm *b) {
     const Machine *machine = kb_machine(k);
     GemmPlan *plan = &b->plan;
@@ -138,9 +147,11 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     while (!tile_fits(k, b) && plan->block_m * plan->block_n > LEAST_TILE * LEAST_TILE) {
         halve_tile(plan);
     }
-    int64_t least = depth >= 2 * LEAST_CHUNK ? GOOD_TILE : LEAST_TILE;
-    while (count_tiles(plan) < kb_machine(k)->processors &&
-           (plan->block_m > least || plan->block_n > least)) {
+    while (count_tiles(plan) * most_chunks(depth) < machine->processors ||
+           (count_tiles(plan) < machine->processors && is_larger(plan, GOOD_TILE))) {
+        if (!is_larger(plan, LEAST_TILE)) {
+            break;
+        }
         halve_tile(plan);
     }
 }
@@ -158,6 +169,10 @@ static void choose_plain(KBuild *k, BlockGemm *b, bool tiny) {
     plan->block_k = machine->threads;
     int64_t elements = dots ? (depth >= LONG_DOT ? 1 : machine->threads / machine->lanes)
                             : tile_elements(k, size_const(kb_context(k), m * n), 4);
+    while (!tiny && !dots && elements > machine->lanes &&
+           tiles_are_few(k, (double)m * (double)n / (double)elements)) {
+        elements /= 2;
+    }
     int64_t near = power_at_least(b->long_n ? m : n), length = power_at_least(b->long_n ? n : m);
     int64_t most = dots ? 8 : machine->threads;
     length = length < most ? length : most;
@@ -179,7 +194,9 @@ static void choose_split(KBuild *k, BlockGemm *b) {
     }
     double want = 2 * processors / tiles;
     int64_t chunk = (int64_t)((double)nominal(gemm->depth) / want);
-    chunk = chunk > LEAST_CHUNK ? chunk : LEAST_CHUNK;
+    int64_t least =
+        tiles * (double)(depth / LEAST_CHUNK) < processors ? LEAST_CHUNK / 2 : LEAST_CHUNK;
+    chunk = chunk > least ? chunk : least;
     plan->chunk = round_up(chunk, plan->block_k);
     plan->chunks = size_cdiv(context, gemm->depth, size_const(context, plan->chunk));
     const Size *elements = size_mul(context, gemm->m, gemm->n);
@@ -443,6 +460,76 @@ static void build_plain(KBuild *k, void *user) {
 }
 
 /* -- partial sums, in order of their chunks, then the epilogue */
+static const KExpr *partial_sum(KBuild *k, const BlockGemm *b, const KExpr *begin, const KExpr *end,
+                                const KExpr *const *at) {
+    const GemmPlan *plan = &b->plan;
+    const Gemm *gemm = plan->gemm;
+    const KVar *sum = kb_var(k, gemm->dtype, "sum");
+    kb_set(k, sum, k_constant(k, gemm->dtype, 0));
+    const KExpr *chunk = kb_loop(k, KL_SERIAL, begin, end, plan->chunks, "chunk");
+    const KExpr *part = partial_at(k, gemm, chunk, at[0], at[1], at[2]);
+    part = k_load(k, kb_temp_buffer(k, plan->temp, false), part);
+    kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), part));
+    kb_loop_end(k);
+    return k_get(k, sum);
+}
+
+/* Results of a tile where they are so few that one for each thread would leave most of the machine
+ * idle; 0: they are enough. */
+static int64_t shared_sum_width(KBuild *k, const Gemm *gemm) {
+    double rows = (double)nominal(gemm->batch) * (double)nominal(gemm->m);
+    int64_t n = nominal(gemm->n), width = kb_machine(k)->threads;
+    if (!tiles_are_few(k, rows * (double)n / (kb_machine(k)->lanes * 2))) {
+        return 0;
+    }
+    while (width > 1 &&
+           (width / 2 >= n || tiles_are_few(k, rows * (double)((n + width - 1) / width)))) {
+        width /= 2;
+    }
+    return width;
+}
+
+/* Several threads a result, each some of the chunks in order; then a thread a result adds up
+ * theirs, in order. */
+static void build_shared_sum(KBuild *k, void *user) {
+    const BlockGemm *b = user;
+    const Gemm *gemm = b->plan.gemm;
+    Context *context = kb_context(k);
+    int64_t width = shared_sum_width(k, gemm), groups = kb_machine(k)->threads / width;
+    const Size *size = size_const(context, width), *all = size_const(context, width * groups);
+    const KExpr *at[3] = {kb_grid(k, gemm->batch, "batch"), kb_grid(k, gemm->m, "m")};
+    const KExpr *tile = kb_grid(k, size_cdiv(context, gemm->n, size), "columns");
+    const KExpr *first = k_scale_int(k, tile, width), *n = k_size(k, gemm->n);
+    const KExpr *chunks = k_size(k, b->plan.chunks), *group, *column, *each, *unused;
+    const KLocal *sums = kb_local(k, gemm->dtype, width * groups, "sums");
+
+    const KExpr *q = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, all), all, "q");
+    k_divmod(k, q, size, &group, &column);
+    column = k_min(k, k_add(k, first, column), k_sub(k, n, k_int(k, 1)));
+    at[2] = kb_let(k, column, "column");
+    k_divmod(k, k_add(k, chunks, k_int(k, groups - 1)), size_const(context, groups), &each,
+             &unused);
+    each = kb_let(k, each, "each");
+    const KExpr *begin = kb_let(k, k_min(k, k_binary(k, OP_mul, group, each), chunks), "begin");
+    const KExpr *end = kb_let(k, k_min(k, k_add(k, begin, each), chunks), "end");
+    kb_local_store(k, sums, q, partial_sum(k, b, begin, end, at));
+    kb_loop_end(k);
+
+    const KExpr *columns = kb_let(k, k_min(k, k_int(k, width), k_sub(k, n, first)), "columns");
+    const KExpr *j = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), columns, size, "j");
+    const KVar *sum = kb_var(k, gemm->dtype, "sum");
+    kb_set(k, sum, k_constant(k, gemm->dtype, 0));
+    const Size *count = size_const(context, groups);
+    const KExpr *g = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "g");
+    const KExpr *part = k_local(k, sums, k_add(k, k_scale_int(k, g, width), j));
+    kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), part));
+    kb_loop_end(k);
+    const KExpr *value = kb_let(k, k_get(k, sum), "c");
+    gemm->finish(k, gemm, at[0], at[1], k_add(k, first, j), value);
+    kb_loop_end(k);
+    close_tile(k, 3);
+}
+
 static void build_sum(KBuild *k, void *user) {
     const BlockGemm *b = user;
     const GemmPlan *plan = &b->plan;
@@ -454,16 +541,9 @@ static void build_sum(KBuild *k, void *user) {
                            {.extent = gemm->n, .stride = one, .key = 3}};
     const Size *total = size_mul(context, gemm->batch, size_mul(context, gemm->m, gemm->n));
     Nest nest = nest_open_tiled(k, pieces, 3, tile_elements(k, total, 8) / 4);
-    const KVar *sum = kb_var(k, gemm->dtype, "sum");
-    kb_set(k, sum, k_constant(k, gemm->dtype, 0));
-    const KExpr *chunk =
-        kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, plan->chunks), plan->chunks, "chunk");
-    const KExpr *part = partial_at(k, gemm, chunk, pieces[0].var, pieces[1].var, pieces[2].var);
-    part = k_load(k, kb_temp_buffer(k, plan->temp, false), part);
-    kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), part));
-    kb_loop_end(k);
-    const KExpr *value = kb_let(k, k_get(k, sum), "c");
-    gemm->finish(k, gemm, pieces[0].var, pieces[1].var, pieces[2].var, value);
+    const KExpr *at[3] = {pieces[0].var, pieces[1].var, pieces[2].var};
+    const KExpr *sum = partial_sum(k, b, k_int(k, 0), k_size(k, plan->chunks), at);
+    gemm->finish(k, gemm, at[0], at[1], at[2], kb_let(k, sum, "c"));
     nest_close(k, &nest);
 }
 
@@ -471,6 +551,7 @@ void gemm_lower_block(KBuild *k, const Gemm *gemm) {
     BlockGemm b = choose(k, gemm);
     kb_kernel(k, gemm->name, b.plan.kind == GEMM_PACKED ? build_packed : build_plain, &b);
     if (b.plan.chunk > 0) {
-        kb_kernel(k, gemm->name, build_sum, &b);
+        bool shared = shared_sum_width(k, gemm) > 0;
+        kb_kernel(k, gemm->name, shared ? build_shared_sum : build_sum, &b);
     }
 }

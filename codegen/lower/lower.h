@@ -24,7 +24,8 @@ int32_t lower_root_result(KBuild *k, const Value *v); /* which result `v` is; -1
 /* -- space.c: loop nests over pieces */
 enum {
     TILE_BYTES = 32768, /* traffic of one tile, about */
-    UNKNOWN_SIZE = 64   /* stands for dims without a nominal value */
+    UNKNOWN_SIZE = 64,  /* stands for dims without a nominal value */
+    UNKNOWN_LONG = 256  /* the same where a shorter one costs little: stages of a reduction */
 };
 
 typedef struct Nest {
@@ -35,9 +36,8 @@ typedef struct Nest {
  * tile has about `target` elements, the rest serial, the last a vector loop. A result below one
  * target is a single chunk. The first `n_open` scopes are closed by nest_close. */
 Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target);
-/* Whole pieces: serial loops, the last one of kind `last`; all of them KL_INDEPENDENT if it is
- * that.
- */
+/* Whole pieces: serial loops, the last one of kind `last`; all of them of that kind if it is
+ * KL_INDEPENDENT or KL_GRID. */
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last);
 /* Loops of a reduction over [begin, end) of the first piece and all of the others, the last one a
  * vector loop. For a block of threads they are one loop where the others' extents are constant, so
@@ -50,7 +50,9 @@ void nest_close(KBuild *k, Nest *nest);
 int64_t tile_elements(KBuild *k, const Size *total, double bytes);
 /* Whether `tiles` tiles leave processors of the machine idle. */
 bool tiles_are_few(KBuild *k, double tiles);
-/* Bytes read and written per element of result 0, roughly. */
+/* Bytes of all operands and results. */
+double fusion_bytes(KBuild *k, int64_t unknown);
+/* Bytes read and written per element of the largest result, roughly. */
 double fusion_traffic(KBuild *k);
 
 /* -- The space of a reduction: the operand's axes as kept and reduced runs. */
@@ -59,6 +61,7 @@ typedef struct ReduceSpace {
     Type kept; /* without the reduced axes */
     bool is_reduced[TYPE_MAX_RANK];
     double n_kept, n_reduced; /* nominal */
+    double n_long;            /* n_reduced with UNKNOWN_LONG */
 } ReduceSpace;
 /* The space of the op (a reduction, argmax or argmin). */
 ReduceSpace reduce_space(KBuild *k, const Op *op);

@@ -2,11 +2,13 @@
  * that a block a row would leave most of the machine idle (batch norm): the reductions in stages,
  * each as partial results of chunks and a kernel that combines them, those of one stage together;
  * then the results of a row each, and the results that range over all elements as one map. */
+#include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/kbuild_impl.h"
 #include "codegen/lower/reduce.h"
 
 enum { SEEN_LIMIT = 512 };
-static const double LEAST_ROW = 16384, LEAST_WORK = 1e6; /* elements: below, stages cost more */
+/* Below, stages cost more than they gain: elements of a row, bytes of all. */
+static const double LEAST_ROW = 4096, LEAST_BYTES = 4e6;
 
 typedef struct Seen {
     const Value *values[SEEN_LIMIT];
@@ -70,7 +72,7 @@ static void build_kept(KBuild *k, void *user) {
     SpacePieces kept;
     const KExpr *full[TYPE_MAX_RANK], *index[TYPE_MAX_RANK];
     space_pieces(k, space, false, KEPT_KEY, &kept);
-    Nest nest = nest_open_tiled(k, kept.pieces, kept.n_pieces, kb_machine(k)->lanes);
+    Nest nest = nest_open_tiled(k, kept.pieces, kept.n_pieces, 1); /* rows are few */
     space_index(k, space, &kept, full);
     reduce_bind_done(k, r, full);
     space_kept_index(space, full, index);
@@ -100,7 +102,7 @@ static bool fits(KBuild *k, const ReduceSpace *space) {
         OpKind kind = op_info(op->code)->kind;
         count += kind == KIND_REDUCTION;
         if ((kind == KIND_REDUCTION && !reduce_same_space(k, space, op)) ||
-            kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION || op->code == OP_fold) {
+            kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION || elemental_fold_loops(op)) {
             return false;
         }
     }
@@ -109,8 +111,8 @@ static bool fits(KBuild *k, const ReduceSpace *space) {
 
 bool lower_row_block(KBuild *k, const ReduceSpace *space) {
     bool any[2] = {false, false};
-    if (!tiles_are_few(k, space->n_kept) || space->n_reduced < LEAST_ROW ||
-        space->n_kept * space->n_reduced < LEAST_WORK || !fits(k, space)) {
+    if (!tiles_are_few(k, space->n_kept) || space->n_long < LEAST_ROW ||
+        fusion_bytes(k, UNKNOWN_LONG) < LEAST_BYTES || !fits(k, space)) {
         return false;
     }
     Reduce r = {.space = *space, .values_only = true, .chunk = reduce_block_chunk(k, space)};

@@ -10,8 +10,7 @@ enum {
     ENOUGH_TILES = 8,
     ROW_BLOCKS = 8,
     MIN_BLOCK = 16,
-    MOST_BLOCKS = 1024, /* of rows, for blocks of threads */
-    LEAST_ROWS = 4      /* of such a block */
+    MOST_BLOCKS = 1024 /* of rows, for blocks of threads */
 };
 
 typedef struct Scatter {
@@ -205,7 +204,7 @@ static void choose_blocks(KBuild *k, Scatter *s, double lead, double tail, bool 
                            : (lead * tail + (double)s->lines - 1) / (double)s->lines;
     s->blocks = 1;
     while (tiles_are_few(k, tiles * (double)s->blocks / 2) && s->blocks < MOST_BLOCKS &&
-           s->blocks * 2 * LEAST_ROWS <= rows) {
+           s->blocks * 2 <= rows) {
         s->blocks *= 2;
     }
     s->blocked = s->blocks > 1;

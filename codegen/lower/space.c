@@ -20,7 +20,7 @@ static void open_whole(KBuild *k, LoopPiece *piece, KLoopKind kind, Nest *nest) 
 Nest nest_open(KBuild *k, LoopPiece *pieces, int32_t count, KLoopKind last) {
     Nest nest = {0};
     for (int32_t i = 0; i < count; i++) {
-        bool is_last = i + 1 == count || last == KL_INDEPENDENT;
+        bool is_last = i + 1 == count || last == KL_INDEPENDENT || last == KL_GRID;
         open_whole(k, &pieces[i], is_last ? last : KL_SERIAL, &nest);
     }
     return nest;
@@ -107,13 +107,32 @@ static bool length_is_parameter(KBuild *k, const LoopPiece *pieces, int32_t coun
            size_is_const(pieces->extent, &length) && length > 1;
 }
 
-/* Tiles of one length, the last one shorter: the text is the same for every length. Tiles are of
- * two kinds, neither too short for sixteen-byte accesses. */
-static Nest open_parameter(KBuild *k, LoopPiece *piece) {
-    int64_t length = 0, chunk = kb_machine(k)->threads * EACH_THREAD;
+/* Lengths of tiles are in the kernel's text, so few are told apart: of elements, eight or four a
+ * thread for sixteen-byte accesses, or one where they are few; of rows, one for each thread, lane,
+ * group of lanes, or the whole block. Never more than the lowering wants, but for the four. */
+static int64_t tile_class(const Machine *machine, int64_t target) {
+    const int64_t classes[] = {machine->threads * EACH_THREAD, machine->threads, machine->lanes,
+                               machine->threads / machine->lanes};
+    if (target > classes[1] && target < classes[0]) {
+        return classes[0] / 2;
+    }
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (target >= classes[i]) {
+            return classes[i];
+        }
+    }
+    return 1;
+}
+
+/* Tiles of one length, the last one shorter: the text is the same for every length of the piece. */
+static Nest open_parameter(KBuild *k, LoopPiece *piece, int64_t target) {
+    int64_t length = 0, chunk = tile_class(kb_machine(k), target);
     (void)size_is_const(piece->extent, &length);
-    chunk = tiles_are_few(k, (double)length / (double)chunk) ? chunk / 2 : chunk;
     const KExpr *end = k_parameter(k, length), *tiles, *rest;
+    if (chunk == 1) {
+        kb_piece_loop(k, KL_GRID, piece, k_int(k, 0), end);
+        return (Nest){1};
+    }
     const Size *size = size_const(kb_context(k), chunk);
     k_divmod(k, k_add(k, end, k_int(k, chunk - 1)), size, &tiles, &rest);
     const Size *count = size_cdiv(kb_context(k), piece->extent, size);
@@ -130,7 +149,7 @@ Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target
         return nest;
     }
     if (length_is_parameter(k, pieces, count)) {
-        return open_parameter(k, pieces);
+        return open_parameter(k, pieces, target);
     }
     int64_t chunk, extent;
     int32_t cut = piece_to_cut(pieces, count, target, &chunk);
@@ -165,22 +184,31 @@ Nest nest_open_tiled(KBuild *k, LoopPiece *pieces, int32_t count, int64_t target
     return nest;
 }
 
-double fusion_traffic(KBuild *k) {
-    const Op *fusion = kb_fusion(k);
-    Context *context = kb_context(k);
-    double elements = 1, bytes = 0;
-    for (int32_t i = 0; i < fusion->n_results; i++) {
+/* Elements of the largest result. */
+static double most_elements(KBuild *k) {
+    double elements = 1;
+    for (int32_t i = 0; i < kb_fusion(k)->n_results; i++) {
         Type type = kb_result_value(k, i)->type;
-        double n = (double)size_nominal(type_elements(context, type), UNKNOWN_SIZE);
+        double n = (double)size_nominal(type_elements(kb_context(k), type), UNKNOWN_SIZE);
         elements = n > elements ? n : elements;
-        bytes += n * dtype_bytes(type.dtype);
     }
-    for (int32_t i = 0; i < fusion->n_operands; i++) {
-        Type type = fusion->operands[i]->type;
-        double n = (double)size_nominal(type_elements(context, type), UNKNOWN_SIZE);
-        bytes += n * dtype_bytes(type.dtype);
+    return elements;
+}
+
+double fusion_bytes(KBuild *k, int64_t unknown) {
+    const Op *fusion = kb_fusion(k);
+    double bytes = 0;
+    for (int32_t i = 0; i < fusion->n_results + fusion->n_operands; i++) {
+        Type type = i < fusion->n_results ? kb_result_value(k, i)->type
+                                          : fusion->operands[i - fusion->n_results]->type;
+        bytes += (double)size_nominal(type_elements(kb_context(k), type), unknown) *
+                 dtype_bytes(type.dtype);
     }
-    double each = bytes / elements;
+    return bytes;
+}
+
+double fusion_traffic(KBuild *k) {
+    double each = fusion_bytes(k, UNKNOWN_SIZE) / most_elements(k);
     return each < 4 ? 4 : each > 64 ? 64 : each;
 }
 
@@ -262,10 +290,12 @@ ReduceSpace reduce_space(KBuild *k, const Op *op) {
         space.is_reduced[axes[i]] = true;
     }
     (void)k;
-    space.n_kept = space.n_reduced = 1;
+    space.n_kept = space.n_reduced = space.n_long = 1;
     for (int32_t i = 0; i < space.full.rank; i++) {
         double n = (double)size_nominal(space.full.dims[i], UNKNOWN_SIZE);
         *(space.is_reduced[i] ? &space.n_reduced : &space.n_kept) *= n;
+        n = (double)size_nominal(space.full.dims[i], UNKNOWN_LONG);
+        space.n_long *= space.is_reduced[i] ? n : 1;
     }
     return space;
 }
