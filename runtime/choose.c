@@ -25,10 +25,11 @@ static bool is_better(const DeviceOps *ops, const char *machine, const char *tha
     return a != b ? a > b : strlen(machine) > strlen(than);
 }
 
-int32_t plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
-                        char *message) {
+dlc_status plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
+                           int32_t *out, char *message) {
     int32_t best = -1;
     char why[DEVICE_MESSAGE_BYTES] = "";
+    *out = -1;
     message[0] = '\0';
     for (int32_t t = 0; t < file->n_targets; t++) {
         const PlanTarget *target = file->targets[t].target;
@@ -36,19 +37,27 @@ int32_t plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *
         if (strcmp(plan_text(file, target->device), ops->name) != 0) {
             continue;
         }
+        dlc_status status = DLC_ERROR_UNSUPPORTED;
         if (target->abi != KERNEL_ABI_VERSION) {
             snprintf(why, sizeof(why), "its code is of another version than this library");
-        } else if (ops->supports(machine, plan_text(file, target->features), which, why)) {
+        } else {
+            status = ops->supports(machine, plan_text(file, target->features), which, why);
+        }
+        if (status == DLC_OK) {
             bool better =
                 best < 0 ||
                 is_better(ops, machine, plan_text(file, file->targets[best].target->machine));
             best = better ? t : best;
+        } else if (status != DLC_ERROR_UNSUPPORTED) {
+            memcpy(message, why, sizeof(why));
+            return status;
         }
         if (best < 0 && !message[0]) {
             memcpy(message, why, sizeof(why));
         }
     }
-    return best;
+    *out = best;
+    return best >= 0 ? DLC_OK : DLC_ERROR_UNSUPPORTED;
 }
 
 static bool has_target(const PlanFile *file, const char *device) {
@@ -110,6 +119,15 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const cha
     return DLC_OK;
 }
 
+/* The error of a device that cannot be asked or opened. */
+static dlc_status device_fail(dlc_context *context, dlc_status status, const DeviceOps *ops,
+                              const char *which, const char *why) {
+    return context_fail(
+        context, status, "%s%s%s cannot be used: %s%s", ops->name, *which ? ":" : "", which, why,
+        strcmp(ops->name, "cpu") == 0 ? ""
+                                      : "; the device cpu (--device cpu) runs the plan without it");
+}
+
 static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const char *which,
                              const dlc_session_options *options) {
     dlc_context *context = session->context;
@@ -117,30 +135,31 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
     if (strcmp(ops->name, "null") == 0) {
         return open_on(session, ops, which, options, 0); /* runs nothing, so any code will do */
     }
-    int32_t number = plan_target_for(session->file, ops, which, message);
-    if (number < 0) {
+    int32_t number;
+    dlc_status status = plan_target_for(session->file, ops, which, &number, message);
+    if (status == DLC_ERROR_UNSUPPORTED) {
         char missing[DEVICE_MESSAGE_BYTES] = "";
-        if (!ops->supports("", "", which, missing)) {
-            return context_fail(context, DLC_ERROR_UNSUPPORTED, "%s%s%s cannot be used: %s%s",
-                                ops->name, *which ? ":" : "", which, missing,
-                                strcmp(ops->name, "cpu") == 0
-                                    ? ""
-                                    : "; the device cpu (--device cpu) runs the plan without it");
+        status = ops->supports("", "", which, missing);
+        if (status != DLC_OK) {
+            return device_fail(context, status, ops, which, missing);
         }
-        dlc_status status =
-            retarget(session, ops, message[0] ? message : "it has no code for that device");
+        status = retarget(session, ops, message[0] ? message : "it has no code for that device");
         if (status != DLC_OK) {
             return status;
         }
-        number = plan_target_for(session->file, ops, which, message);
+        status = plan_target_for(session->file, ops, which, &number, message);
     }
-    if (number < 0) {
-        return context_fail(context, DLC_ERROR_UNSUPPORTED, "%s: %s", session->file->name, message);
+    if (status == DLC_ERROR_UNSUPPORTED) {
+        return context_fail(context, status, "%s: %s", session->file->name, message);
+    }
+    if (status != DLC_OK) {
+        return device_fail(context, status, ops, which, message);
     }
     return open_on(session, ops, which, options, number);
 }
 
-/* The devices that the plan has code for, the preferred first, until one can be opened. */
+/* The devices that the plan has code for, the preferred first, until one can be opened. Only a
+ * machine that cannot leads to the next: whoever has a GPU wants to hear that it fails. */
 static dlc_status open_best(dlc_session *session, const dlc_session_options *options) {
     dlc_context *context = session->context;
     char reasons[SESSION_DESCRIPTION_BYTES / 2] = "", message[DEVICE_MESSAGE_BYTES];
@@ -150,20 +169,24 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
         if (strcmp(ops->name, "null") == 0 || !has_target(session->file, ops->name)) {
             continue;
         }
-        int32_t number = plan_target_for(session->file, ops, "", message);
+        int32_t number;
+        dlc_status status = plan_target_for(session->file, ops, "", &number, message);
         const char *why = message;
-        if (number >= 0) {
-            dlc_status status = open_on(session, ops, "", options, number);
-            if (status == DLC_OK) {
-                size_t length = strlen(session->description);
-                snprintf(session->description + length, sizeof(session->description) - length, "%s",
-                         reasons);
-                return DLC_OK;
-            }
-            if (status == DLC_ERROR_OUT_OF_MEMORY) {
-                return status;
-            }
+        if (status != DLC_OK && status != DLC_ERROR_UNSUPPORTED) {
+            return device_fail(context, status, ops, "", message);
+        }
+        if (status == DLC_OK) {
+            status = open_on(session, ops, "", options, number);
             why = context->error;
+        }
+        if (status == DLC_OK) {
+            size_t length = strlen(session->description);
+            snprintf(session->description + length, sizeof(session->description) - length, "%s",
+                     reasons);
+            return DLC_OK;
+        }
+        if (status != DLC_ERROR_UNSUPPORTED) {
+            return status;
         }
         int n = snprintf(reasons + at, sizeof(reasons) - at, "; not %s: %s", ops->name, why);
         at += n > 0 && (size_t)n < sizeof(reasons) - at ? (size_t)n : 0;

@@ -20,6 +20,7 @@ typedef struct Device {
     const DeviceOps *ops;
     dlc_allocator allocator;
     char error[DEVICE_MESSAGE_BYTES]; /* of the last call that failed */
+    dlc_status alloc_status; /* why `alloc` gave NULL last; DLC_OK: there is no more memory */
 } Device;
 
 typedef struct DeviceOptions {
@@ -54,16 +55,17 @@ struct DeviceOps {
      * (queued work is then always done when a call returns). */
     bool is_host;
     /* Whether this machine can run code for `machine` ("sm_90") with `features`, on the device
-     * `which`; if not, message (DEVICE_MESSAGE_BYTES) says what is missing. Opens nothing for good.
-     */
-    bool (*supports)(const char *machine, const char *features, const char *which, char *message);
+     * `which`; if not, DLC_ERROR_UNSUPPORTED, and message (DEVICE_MESSAGE_BYTES) says what is
+     * missing. Another status: an error while asking. Opens nothing for good. */
+    dlc_status (*supports)(const char *machine, const char *features, const char *which,
+                           char *message);
     dlc_status (*open)(const dlc_allocator *allocator, const DeviceOptions *options, Device **out,
                        char *message);
     void (*close)(Device *device);
     /* "NVIDIA H200, driver 580.65" */
     void (*describe)(Device *device, char *out, size_t n_out);
 
-    /* At least 64-byte aligned, contents undefined; NULL: out of memory. */
+    /* At least 64-byte aligned, contents undefined; NULL: Device.alloc_status says why. */
     void *(*alloc)(Device *device, size_t bytes);
     void (*free)(Device *device, void *memory);
     /* From and to host memory, which may be reused when they return. */

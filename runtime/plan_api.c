@@ -83,7 +83,10 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
     border_child_begin(context, &plan->child, plan_end);
     char message[DEVICE_MESSAGE_BYTES] = "";
     bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
-    plan->target = unwanted ? -1 : plan_target_for(&plan->file, device_find("cpu"), "", message);
+    plan->target = -1;
+    if (!unwanted) { /* a processor can, or it cannot */
+        (void)plan_target_for(&plan->file, device_find("cpu"), "", &plan->target, message);
+    }
     bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
     if (anew && !(flags & PLAN_KEEP)) {
         dlc_plan *renewed = NULL;
@@ -230,15 +233,14 @@ dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
     const PlanTarget *target = plan->file.targets[index].target;
     const DeviceOps *ops = device_find(plan_text(&plan->file, target->device));
     char message[DEVICE_MESSAGE_BYTES] = "this library knows no such device";
-    if (ops && target->abi == KERNEL_ABI_VERSION &&
-        ops->supports(plan_text(&plan->file, target->machine),
-                      plan_text(&plan->file, target->features), "", message)) {
-        return DLC_OK;
+    dlc_status status = DLC_ERROR_UNSUPPORTED;
+    if (ops && target->abi != KERNEL_ABI_VERSION) {
+        snprintf(message, sizeof(message), "its code is of another version than this library");
+    } else if (ops) {
+        status = ops->supports(plan_text(&plan->file, target->machine),
+                               plan_text(&plan->file, target->features), "", message);
     }
-    return context_fail(plan->context, DLC_ERROR_UNSUPPORTED, "%s",
-                        ops && target->abi != KERNEL_ABI_VERSION
-                            ? "its code is of another version than this library"
-                            : message);
+    return status == DLC_OK ? DLC_OK : context_fail(plan->context, status, "%s", message);
 }
 
 dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {

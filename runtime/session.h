@@ -144,10 +144,10 @@ int32_t entry_input_find(const dlc_session *session, const EntryState *entry, co
  * NULL: by the options. */
 dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                              const DeviceOps *ops, dlc_session **out);
-/* choose.c: the plan's best image for the device; -1: none, and message (DEVICE_MESSAGE_BYTES) says
- * why, "" when the plan has none for it. */
-int32_t plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
-                        char *message);
+/* choose.c: the plan's best image for the device. DLC_ERROR_UNSUPPORTED: none (-1), and message
+ * (DEVICE_MESSAGE_BYTES) says why, "" when the plan has none for it. Another status: an error. */
+dlc_status plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
+                           int32_t *out, char *message);
 /* Opens the device that the options ask for and loads the image; may replace session->plan by one
  * that was compiled anew. */
 dlc_status session_device_open(dlc_session *session, const dlc_session_options *options,

@@ -90,6 +90,9 @@ dlc_status session_host(dlc_session *session, const void *at, int64_t bytes, con
 static dlc_status no_memory(dlc_session *session, const char *what, int64_t bytes) {
     const char *why = session->device->error;
     char help[512];
+    if (session->device->alloc_status != DLC_OK) { /* an error that has nothing to do with room */
+        return session_device_fail(session, session->device->alloc_status);
+    }
     memory_help(session, help, sizeof(help));
     return context_fail(
         session->context, DLC_ERROR_OUT_OF_MEMORY, "out of memory: %s needs %s on %s%s%s%s", what,

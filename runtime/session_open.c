@@ -65,6 +65,11 @@ static dlc_status entries_create(dlc_session *session) {
 }
 
 /* What steps need beside tensors. */
+static dlc_status alloc_failed(dlc_session *session) {
+    dlc_status status = session->device->alloc_status;
+    return session_device_fail(session, status != DLC_OK ? status : DLC_ERROR_OUT_OF_MEMORY);
+}
+
 static dlc_status blocks_create(dlc_session *session) {
     const dlc_allocator *allocator = &session->context->allocator;
     size_t n_buffers = (size_t)session->max_buffers;
@@ -87,7 +92,7 @@ static dlc_status blocks_create(dlc_session *session) {
     }
     session->scalar_memory = session->ops->alloc(session->device, n_scalars);
     if (!session->scalar_memory) {
-        return session_device_fail(session, DLC_ERROR_OUT_OF_MEMORY);
+        return alloc_failed(session);
     }
     if (session->ops->is_host) {
         session->constants = session->file->constants;
@@ -97,7 +102,7 @@ static dlc_status blocks_create(dlc_session *session) {
     session->constants =
         session->ops->alloc(session->device, (size_t)session->file->n_constants + 1);
     if (!session->number_memory || !session->constants) {
-        return session_device_fail(session, DLC_ERROR_OUT_OF_MEMORY);
+        return alloc_failed(session);
     }
     return session_write(session, (void *)(uintptr_t)session->constants, session->file->constants,
                          session->file->n_constants);

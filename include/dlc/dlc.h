@@ -35,14 +35,16 @@ typedef enum dlc_status {
     DLC_ERROR_COMPILE = 5,   /* the program has errors: see the diagnostics */
     DLC_ERROR_NOT_FOUND = 6, /* no such entry, input, output, parameter */
     DLC_ERROR_MISMATCH = 7,  /* shapes or types do not fit */
-    DLC_ERROR_UNSUPPORTED = 8, /* this machine or this build cannot */
+    DLC_ERROR_UNSUPPORTED = 8, /* this machine or this build cannot; never a driver's error that
+                                * names no such reason */
     DLC_ERROR_FAULT = 9,       /* a run-time check failed: bad index, `check`, sizes not equal */
     /* Loss, gradients or state not finite: nothing was stored. Or all of them finite and what the
      * optimiser made of them not: stored, as the message says, and counted in "step". */
     DLC_ERROR_NON_FINITE = 10,
     DLC_ERROR_CANCELLED = 11,
     DLC_ERROR_LIMIT = 12,   /* a stated limit was met */
-    DLC_ERROR_INTERNAL = 13 /* a mistake of ours */
+    DLC_ERROR_INTERNAL = 13 /* a mistake of ours, or a driver's or library's error without a status
+                             * of its own: the text names the call and the error */
 } dlc_status;
 
 /* Memory hooks. `alloc` returns memory aligned for any object, or NULL; `free` gets what alloc
@@ -258,7 +260,8 @@ typedef struct dlc_target_info {
 } dlc_target_info;
 DLC_API size_t dlc_plan_target_count(const dlc_plan *plan);
 DLC_API dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out);
-/* Whether this machine can run it: DLC_ERROR_UNSUPPORTED, and the error says what is missing. */
+/* Whether this machine can run it: DLC_ERROR_UNSUPPORTED, and the error says what is missing.
+ * Another status: asking failed. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index);
 
 /* A size known only at run time. */

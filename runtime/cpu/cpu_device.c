@@ -61,13 +61,13 @@ static bool host_has(const char *feature, size_t length) {
     return false;
 }
 
-static bool cpu_supports(const char *machine, const char *features, const char *which,
-                         char *message) {
+static dlc_status cpu_supports(const char *machine, const char *features, const char *which,
+                               char *message) {
     (void)machine;
     if (*which) {
         snprintf(message, DEVICE_MESSAGE_BYTES,
                  "the processor is one device, 'cpu'; its threads are chosen apart");
-        return false;
+        return DLC_ERROR_UNSUPPORTED;
     }
     for (const char *at = features; *at;) {
         const char *end = strchr(at, ',');
@@ -76,11 +76,11 @@ static bool cpu_supports(const char *machine, const char *features, const char *
         if (length > sign && !host_has(at + sign, length - sign)) {
             snprintf(message, DEVICE_MESSAGE_BYTES, "this processor lacks %.*s",
                      (int)(length - sign), at + sign);
-            return false;
+            return DLC_ERROR_UNSUPPORTED;
         }
         at = end ? end + 1 : at + length;
     }
-    return true;
+    return DLC_OK;
 }
 
 /* -- Opening -- */

@@ -41,20 +41,36 @@ static const char *status_text(LtStatus status) {
         return "internal error";
     case LT_NOT_SUPPORTED:
         return "not supported";
+    case LT_LICENSE_ERROR:
+        return "no license";
     default:
         return "unknown error";
     }
 }
 
-/* Not to be had means that the kernel does it; everything else is an error of the run. */
+/* What the library refuses by name the kernel does; everything else is an error of the run. */
+static dlc_status status_of(LtStatus status) {
+    switch (status) {
+    case LT_SUCCESS:
+        return DLC_OK;
+    case LT_ALLOC_FAILED:
+        return DLC_ERROR_OUT_OF_MEMORY;
+    case LT_NOT_INITIALIZED:
+    case LT_INVALID_VALUE:
+    case LT_ARCH_MISMATCH:
+    case LT_NOT_SUPPORTED:
+    case LT_LICENSE_ERROR:
+        return DLC_ERROR_UNSUPPORTED;
+    default:
+        return DLC_ERROR_INTERNAL;
+    }
+}
+
 static dlc_status check(CudaDevice *device, LtStatus status, const char *call) {
     if (status == LT_SUCCESS) {
         return DLC_OK;
     }
-    dlc_status as = status == LT_ALLOC_FAILED ? DLC_ERROR_OUT_OF_MEMORY
-                    : status == LT_EXECUTION_FAILED || status == LT_INTERNAL_ERROR
-                        ? DLC_ERROR_INTERNAL
-                        : DLC_ERROR_UNSUPPORTED;
+    dlc_status as = status_of(status);
     return cuda_fail(device, as, "%s: %s (%d)", call, status_text(status), status);
 }
 
@@ -119,25 +135,34 @@ static void lt_close(CudaDevice *device) {
     }
 }
 
+/* The kernels need no handle: for the library, not enough memory is one more refusal. */
+static dlc_status handle_make(CudaDevice *device, Cublaslt *lt) {
+    if (!library_open(device, lt)) {
+        return DLC_ERROR_UNSUPPORTED;
+    }
+    dlc_status status = check(device, lt->create(&lt->handle), "cublasLtCreate");
+    return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_ERROR_UNSUPPORTED : status;
+}
+
 /* Opens the library once: one that is not there is not looked for again. NULL: device.error says
- * why. */
-static Cublaslt *lt_of(CudaDevice *device) {
+ * why, *status what that means. */
+static Cublaslt *lt_of(CudaDevice *device, dlc_status *status) {
     Cublaslt *lt = device->cublaslt;
     if (!lt) {
         lt = memory_new(&device->base.allocator, 1, sizeof(*lt));
         if (!lt) {
-            cuda_fail(device, DLC_ERROR_UNSUPPORTED, "out of memory for cuBLASLt");
+            *status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "out of memory for cuBLASLt");
             return NULL;
         }
         device->cublaslt = lt;
-        if (!library_open(device, lt) ||
-            check(device, lt->create(&lt->handle), "cublasLtCreate") != DLC_OK) {
+        lt->refused_as = handle_make(device, lt);
+        if (lt->refused_as != DLC_OK) {
             lt->handle = NULL;
             memcpy(lt->refused, device->base.error, sizeof(lt->refused));
         }
     }
     if (!lt->handle) {
-        cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", lt->refused);
+        *status = cuda_fail(device, lt->refused_as, "%s", lt->refused);
         return NULL;
     }
     return lt;
@@ -393,9 +418,10 @@ static void lt_free(CudaDevice *device, DeviceCallPlan *base) {
 }
 
 static dlc_status lt_prepare(CudaDevice *device, const DeviceCall *call, DeviceCallPlan **out) {
-    const Cublaslt *lt = lt_of(device);
+    dlc_status status = DLC_OK;
+    const Cublaslt *lt = lt_of(device, &status);
     if (!lt) {
-        return DLC_ERROR_UNSUPPORTED;
+        return status;
     }
     for (int i = 0; i < 4; i++) {
         if (call->sizes[i] < 1 || call->sizes[i] > INT32_MAX) {
@@ -414,7 +440,7 @@ static dlc_status lt_prepare(CudaDevice *device, const DeviceCall *call, DeviceC
     plan->has_bias = call->present[PLAN_OPERAND_BIAS];
     plan->is_wide = call->compute == PLAN_COMPUTE_F64;
     int32_t ops[2] = {LT_OP_N, LT_OP_N};
-    dlc_status status = layouts_make(device, lt, call, plan, ops);
+    status = layouts_make(device, lt, call, plan, ops);
     if (status == DLC_OK) {
         status = product_make(device, lt, call, plan, ops);
     }

@@ -33,6 +33,7 @@ typedef struct LtChoice { /* cublasLtMatmulHeuristicResult_t */
     X(LT_EXECUTION_FAILED, CUBLAS_STATUS_EXECUTION_FAILED, 13)                                     \
     X(LT_INTERNAL_ERROR, CUBLAS_STATUS_INTERNAL_ERROR, 14)                                         \
     X(LT_NOT_SUPPORTED, CUBLAS_STATUS_NOT_SUPPORTED, 15)                                           \
+    X(LT_LICENSE_ERROR, CUBLAS_STATUS_LICENSE_ERROR, 16)                                           \
     X(LT_R_32F, CUDA_R_32F, 0)                                                                     \
     X(LT_R_64F, CUDA_R_64F, 1)                                                                     \
     X(LT_R_16F, CUDA_R_16F, 2)                                                                     \
@@ -88,6 +89,7 @@ struct Cublaslt {
     void *library;
     size_t number;   /* 130200: 13.2.0 */
     LtHandle handle; /* NULL: refused */
+    dlc_status refused_as; /* DLC_ERROR_UNSUPPORTED, or an error that each call meets again */
     char refused[DEVICE_MESSAGE_BYTES];
 #define X(symbol, member, result, parameters) result(*member) parameters;
 #include "runtime/cuda/cublaslt.def"

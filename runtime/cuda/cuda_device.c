@@ -40,9 +40,7 @@ dlc_status cuda_check(CudaDevice *device, CudaResult result, const char *call) {
     char text[256];
     cuda_error_text(&device->driver, result, text, sizeof(text));
     if (!ends_context(result)) {
-        return cuda_fail(
-            device, result == CUDA_OUT_OF_MEMORY ? DLC_ERROR_OUT_OF_MEMORY : DLC_ERROR_UNSUPPORTED,
-            "%s on %s: %s", call, device->name, text);
+        return cuda_fail(device, cuda_status(result), "%s on %s: %s", call, device->name, text);
     }
     if (!device->lost) {
         device->lost = true;
@@ -92,7 +90,8 @@ static int features_toolkit(const char *features) {
     return toolkit > 0 ? toolkit : CUDA_DEFAULT_TOOLKIT;
 }
 
-static bool device_capability(const CudaDriver *driver, CudaDeviceId id, int *sm, char *message) {
+static dlc_status device_capability(const CudaDriver *driver, CudaDeviceId id, int *sm,
+                                    char *message) {
     int major = 0, minor = 0;
     CudaResult result = driver->device_attribute(&major, CUDA_ATTRIBUTE_CAPABILITY_MAJOR, id);
     if (result == CUDA_SUCCESS) {
@@ -102,10 +101,10 @@ static bool device_capability(const CudaDriver *driver, CudaDeviceId id, int *sm
         char text[256];
         cuda_error_text(driver, result, text, sizeof(text));
         snprintf(message, DEVICE_MESSAGE_BYTES, "cuDeviceGetAttribute: %s", text);
-        return false;
+        return cuda_status(result);
     }
     *sm = 10 * major + minor;
-    return true;
+    return DLC_OK;
 }
 
 /* Whether code for `machine`, made by `toolkit`, can be brought to run; see module.c for how. "":
@@ -150,19 +149,25 @@ static bool can_run(const CudaDriver *driver, int sm, const char *machine, int t
     return found;
 }
 
-static bool cuda_supports(const char *machine, const char *features, const char *which,
-                          char *message) {
+static dlc_status cuda_supports(const char *machine, const char *features, const char *which,
+                                char *message) {
     CudaDriver driver;
     CudaDeviceId id;
-    int sm;
-    if (!cuda_driver_open(&driver, message, DEVICE_MESSAGE_BYTES)) {
-        return false;
+    int sm = 0;
+    dlc_status status = cuda_driver_open(&driver, message, DEVICE_MESSAGE_BYTES);
+    if (status != DLC_OK) {
+        return status;
     }
-    bool ok = cuda_driver_pick(&driver, which ? which : "", &id, message, DEVICE_MESSAGE_BYTES) &&
-              device_capability(&driver, id, &sm, message) &&
-              can_run(&driver, sm, machine ? machine : "", features_toolkit(features), message);
+    status = cuda_driver_pick(&driver, which ? which : "", &id, message, DEVICE_MESSAGE_BYTES);
+    if (status == DLC_OK) {
+        status = device_capability(&driver, id, &sm, message);
+    }
+    if (status == DLC_OK &&
+        !can_run(&driver, sm, machine ? machine : "", features_toolkit(features), message)) {
+        status = DLC_ERROR_UNSUPPORTED;
+    }
     cuda_driver_close(&driver);
-    return ok;
+    return status;
 }
 
 static void cuda_close(Device *base) {
@@ -248,16 +253,20 @@ static dlc_status cuda_open(const dlc_allocator *allocator, const DeviceOptions 
     device->base.ops = &device_cuda;
     device->base.allocator = *allocator;
     device->guarded = options->guarded;
-    dlc_status status = DLC_ERROR_UNSUPPORTED;
     char *error = device->base.error;
-    if (cuda_driver_open(&device->driver, error, DEVICE_MESSAGE_BYTES) &&
-        cuda_driver_pick(&device->driver, options->which ? options->which : "", &device->id, error,
-                         DEVICE_MESSAGE_BYTES) &&
-        device_capability(&device->driver, device->id, &device->sm, error)) {
+    dlc_status status = cuda_driver_open(&device->driver, error, DEVICE_MESSAGE_BYTES);
+    if (status == DLC_OK) {
+        status = cuda_driver_pick(&device->driver, options->which ? options->which : "",
+                                  &device->id, error, DEVICE_MESSAGE_BYTES);
+    }
+    if (status == DLC_OK) {
+        status = device_capability(&device->driver, device->id, &device->sm, error);
+    }
+    if (status == DLC_OK) {
         status = attributes_read(device);
-        if (status == DLC_OK) {
-            status = context_open(device);
-        }
+    }
+    if (status == DLC_OK) {
+        status = context_open(device);
     }
     if (status != DLC_OK) {
         snprintf(message, DEVICE_MESSAGE_BYTES, "%s", error);

@@ -54,6 +54,30 @@ void cudnn_error(const Cudnn *cudnn, int status, const char *call, char *message
              last, *last ? ")" : "");
 }
 
+dlc_status cudnn_status(int status) {
+    /* The thousands are the kind: since 9.0, single numbers within one are told apart. */
+    enum {
+        NOT_INITIALIZED = 1,
+        BAD_PARAM = 2,
+        NOT_SUPPORTED = 3,
+        HOST_ALLOCATION_FAILED = 4003,
+        DEVICE_ALLOCATION_FAILED = 4004
+    };
+    switch (status) {
+    case DNN_SUCCESS:
+        return DLC_OK;
+    case HOST_ALLOCATION_FAILED:
+    case DEVICE_ALLOCATION_FAILED:
+        return DLC_ERROR_OUT_OF_MEMORY;
+    default:
+        break;
+    }
+    int kind = status / 1000;
+    return kind == NOT_INITIALIZED || kind == BAD_PARAM || kind == NOT_SUPPORTED
+               ? DLC_ERROR_UNSUPPORTED
+               : DLC_ERROR_INTERNAL;
+}
+
 char *cudnn_device_text(const Cudnn *cudnn, const dlc_allocator *allocator, int device,
                         char *message, size_t n_message) {
     CudnnDescriptor descriptor = NULL;

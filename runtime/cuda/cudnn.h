@@ -33,6 +33,10 @@ void cudnn_close(Cudnn *cudnn); /* accepts a zeroed one */
 /* "cuDNN 9.19: cudnnCreate: not initialized (…)" */
 void cudnn_error(const Cudnn *cudnn, int status, const char *call, char *message, size_t n_message);
 
+/* What a status of cuDNN's means: one that says by its name that it does not do this
+ * (DLC_ERROR_UNSUPPORTED), or an error. */
+dlc_status cudnn_status(int status);
+
 /* -- cudnn_graph.c: one convolution as an operation graph -- */
 
 enum { CUDNN_MOST_DESCRIPTORS = 24, CUDNN_MOST_OPERATIONS = 4 };
@@ -46,6 +50,8 @@ typedef struct CudnnGraph {
     int64_t uids[5];            /* of the operands' tensors, by PlanLibraryOperand; 0: absent */
     int64_t workspace, engine;  /* of the plan: bytes; the engine's number */
     bool is_f32;                /* operands are f32, and their products must be too */
+    int failure; /* what cuDNN returned where building or choosing failed; DNN_SUCCESS: it was not
+                    its call that failed */
 } CudnnGraph;
 
 /* Builds and finalises the graph of `call`. `handle` may be NULL (then only a device property can

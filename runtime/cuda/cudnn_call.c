@@ -15,6 +15,7 @@ struct CudaCudnn {
     Cudnn cudnn;
     CudnnHandle handle;                 /* NULL: refused */
     char refused[DEVICE_MESSAGE_BYTES]; /* why there is none */
+    dlc_status refused_as; /* DLC_ERROR_UNSUPPORTED, or an error that each call meets again */
 };
 
 typedef struct ConvPlan {
@@ -22,16 +23,24 @@ typedef struct ConvPlan {
     CudnnGraph graph;
 } ConvPlan;
 
-/* The opened library; NULL: device.error says why there is none. */
-static CudaCudnn *cudnn_of(CudaDevice *device) {
+/* The kernels need neither handle nor graph: for the library, not enough memory is one more
+ * refusal. */
+static dlc_status refusal(int status) {
+    dlc_status as = cudnn_status(status);
+    return as == DLC_ERROR_OUT_OF_MEMORY || as == DLC_OK ? DLC_ERROR_UNSUPPORTED : as;
+}
+
+/* The opened library; NULL: device.error says why there is none, *out_status what that means. */
+static CudaCudnn *cudnn_of(CudaDevice *device, dlc_status *out_status) {
     CudaCudnn *state = device->cudnn;
     if (!state) {
         state = memory_new(&device->base.allocator, 1, sizeof(*state));
         if (!state) {
-            cuda_fail(device, DLC_ERROR_UNSUPPORTED, "out of memory for cuDNN");
+            *out_status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "out of memory for cuDNN");
             return NULL;
         }
         device->cudnn = state;
+        state->refused_as = DLC_ERROR_UNSUPPORTED;
         if (cudnn_open(&state->cudnn, device->driver.version, state->refused,
                        sizeof(state->refused))) {
             int status = state->cudnn.create(&state->handle);
@@ -44,6 +53,7 @@ static CudaCudnn *cudnn_of(CudaDevice *device) {
             }
             if (status != DNN_SUCCESS) {
                 cudnn_error(&state->cudnn, status, call, state->refused, sizeof(state->refused));
+                state->refused_as = refusal(status);
                 if (state->handle) {
                     state->cudnn.destroy(state->handle);
                     state->handle = NULL;
@@ -52,7 +62,7 @@ static CudaCudnn *cudnn_of(CudaDevice *device) {
         }
     }
     if (!state->handle) {
-        cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", state->refused);
+        *out_status = cuda_fail(device, state->refused_as, "%s", state->refused);
         return NULL;
     }
     return state;
@@ -106,12 +116,13 @@ static dlc_status workspace_most(CudaDevice *device, const DeviceCall *call, int
 }
 
 static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, DeviceCallPlan **out) {
-    CudaCudnn *state = cudnn_of(device);
+    dlc_status status = DLC_OK;
+    CudaCudnn *state = cudnn_of(device, &status);
     CudnnWish wish = {.reproducible = call->reproducible};
     if (!state) {
-        return DLC_ERROR_UNSUPPORTED;
+        return status;
     }
-    dlc_status status = workspace_most(device, call, &wish.most_workspace);
+    status = workspace_most(device, call, &wish.most_workspace);
     if (status != DLC_OK) {
         return status;
     }
@@ -125,7 +136,7 @@ static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, Devic
     if (!cudnn_graph_build(&state->cudnn, state->handle, call, &plan->graph, reason,
                            sizeof(reason)) ||
         !cudnn_graph_choose(&plan->graph, &wish, reason, sizeof(reason))) {
-        status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", reason);
+        status = cuda_fail(device, refusal(plan->graph.failure), "%s", reason);
     } else {
         int64_t bytes = (plan->graph.workspace + WORKSPACE_STEP - 1) / WORKSPACE_STEP;
         bytes *= WORKSPACE_STEP;

@@ -25,6 +25,7 @@ typedef struct Choose {
 
 static bool check(Choose *c, int status, const char *what) {
     if (status != DNN_SUCCESS) {
+        c->graph->failure = status;
         cudnn_error(c->cudnn, status, what, c->message, c->n_message);
     }
     return status == DNN_SUCCESS;
@@ -247,6 +248,7 @@ bool cudnn_graph_choose(CudnnGraph *graph, const CudnnWish *wish, char *message,
         asked = mode_try(&c, modes[i]) || asked;
     }
     if (!graph->plan && (asked || c.tally.seen > 0)) {
+        graph->failure = DNN_SUCCESS;
         explain(&c);
     }
     return graph->plan != NULL;

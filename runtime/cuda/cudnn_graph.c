@@ -48,6 +48,7 @@ static void refuse(Build *b, const char *format, ...) {
 static void check(Build *b, int status, const char *what) {
     if (status != DNN_SUCCESS && !b->failed) {
         b->failed = true;
+        b->graph->failure = status;
         cudnn_error(b->cudnn, status, what, b->message, b->n_message);
     }
 }

@@ -26,15 +26,21 @@ enum {
     CUDA_OUT_OF_MEMORY = 2,
     CUDA_DEINITIALIZED = 4,
     CUDA_STUB_LIBRARY = 34,
+    CUDA_CALL_REQUIRES_NEWER_DRIVER = 36,
+    CUDA_DEVICE_UNAVAILABLE = 46,
     CUDA_NO_DEVICE = 100,
+    CUDA_DEVICE_NOT_LICENSED = 102,
     CUDA_INVALID_IMAGE = 200,
     CUDA_NO_BINARY_FOR_GPU = 209,
     CUDA_ECC_UNCORRECTABLE = 214,
+    CUDA_UNSUPPORTED_LIMIT = 215,
     CUDA_INVALID_PTX = 218,
     CUDA_NVLINK_UNCORRECTABLE = 220,
     CUDA_JIT_COMPILER_NOT_FOUND = 221,
     CUDA_UNSUPPORTED_PTX_VERSION = 222,
     CUDA_JIT_COMPILATION_DISABLED = 223,
+    CUDA_UNSUPPORTED_EXEC_AFFINITY = 224,
+    CUDA_UNSUPPORTED_DEVSIDE_SYNC = 225,
     CUDA_CONTAINED = 226,
     CUDA_INVALID_SOURCE = 300,
     CUDA_ILLEGAL_ADDRESS = 700,
@@ -43,7 +49,12 @@ enum {
     CUDA_ASSERT = 710,
     CUDA_HARDWARE_STACK_ERROR = 714,
     CUDA_LAUNCH_FAILED = 719,
+    CUDA_NOT_SUPPORTED = 801,
+    CUDA_SYSTEM_NOT_READY = 802,
     CUDA_SYSTEM_DRIVER_MISMATCH = 803,
+    CUDA_COMPAT_NOT_SUPPORTED_ON_DEVICE = 804,
+    CUDA_CDP_NOT_SUPPORTED = 811,
+    CUDA_STREAM_CAPTURE_UNSUPPORTED = 900,
 
     CUDA_ATTRIBUTE_CLOCK = 13, /* kHz */
     CUDA_ATTRIBUTE_PROCESSORS = 16,
@@ -69,14 +80,19 @@ typedef struct CudaDriver {
 #undef X
 } CudaDriver;
 
-/* Opens and initialises the driver; false: message (n_message bytes) is one line that names what
- * is missing. */
-bool cuda_driver_open(CudaDriver *driver, char *message, size_t n_message);
+/* Opens and initialises the driver; else message (n_message bytes) is one line that names what is
+ * missing (DLC_ERROR_UNSUPPORTED), or the error. */
+dlc_status cuda_driver_open(CudaDriver *driver, char *message, size_t n_message);
 void cuda_driver_close(CudaDriver *driver); /* accepts a zeroed one */
 /* "CUDA_ERROR_LAUNCH_FAILED (719): unspecified launch failure" */
 void cuda_error_text(const CudaDriver *driver, CudaResult result, char *out, size_t n_out);
+/* The code was refused for what it is; the same in another form may be taken. */
+bool cuda_refuses_code(CudaResult result);
+/* What a result means for the run: DLC_ERROR_UNSUPPORTED only where its name says that this machine
+ * cannot, so that callers may go another way; what is not known is an error. */
+dlc_status cuda_status(CudaResult result);
 /* The device that `which` names: "" (the first), an index, or the beginning of "GPU-…". */
-bool cuda_driver_pick(const CudaDriver *driver, const char *which, CudaDeviceId *out, char *message,
-                      size_t n_message);
+dlc_status cuda_driver_pick(const CudaDriver *driver, const char *which, CudaDeviceId *out,
+                            char *message, size_t n_message);
 
 #endif

@@ -134,6 +134,7 @@ void cuda_memory_close(CudaDevice *device) {
 void *cuda_alloc(Device *base, size_t bytes) {
     CudaDevice *device = (CudaDevice *)base;
     CudaAllocation *record = memory_new(&base->allocator, 1, sizeof(*record));
+    base->alloc_status = DLC_OK;
     if (!record) {
         cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
         return NULL;
@@ -144,6 +145,7 @@ void *cuda_alloc(Device *base, size_t bytes) {
         status = memory_take(device, "", record->bytes, &record->address);
         status = cuda_leave(device, status);
     }
+    base->alloc_status = status == DLC_ERROR_OUT_OF_MEMORY ? DLC_OK : status;
     if (status != DLC_OK && !record->address) {
         memory_free(&base->allocator, record);
         return NULL;

@@ -44,22 +44,6 @@ typedef struct Load {
     char reason[REASON_BYTES]; /* why the ways before text were not taken */
 } Load;
 
-/* The driver does not take this code, and may take another. */
-static bool refused(CudaResult result) {
-    switch (result) {
-    case CUDA_INVALID_IMAGE:
-    case CUDA_NO_BINARY_FOR_GPU:
-    case CUDA_INVALID_PTX:
-    case CUDA_JIT_COMPILER_NOT_FOUND:
-    case CUDA_UNSUPPORTED_PTX_VERSION:
-    case CUDA_JIT_COMPILATION_DISABLED:
-    case CUDA_INVALID_SOURCE:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Loads a cubin or PTX. *out stays NULL when the driver refuses. */
 static dlc_status code_load(CudaDevice *device, const void *code, bool is_ptx, CudaModule *out,
                             char *reason) {
@@ -69,7 +53,7 @@ static dlc_status code_load(CudaDevice *device, const void *code, bool is_ptx, C
     *out = NULL;
     CudaResult result = device->driver.module_load(out, code, is_ptx ? 2 : 0,
                                                    is_ptx ? options : NULL, is_ptx ? values : NULL);
-    if (refused(result)) {
+    if (cuda_refuses_code(result)) {
         char text[128];
         cuda_error_text(&device->driver, result, text, sizeof(text));
         snprintf(reason, REASON_BYTES, "the driver refuses the %s: %s%s%.*s",
@@ -131,10 +115,11 @@ static dlc_status text_load(CudaDevice *device, const char *prelude, const char 
     dlc_status status = DLC_OK;
     for (int i = 0; i < n_jobs; i++) {
         if (status == DLC_OK) {
-            void *cubin =
-                nvrtc_job_cubin(&device->nvrtc, allocator, &jobs[i], reason, sizeof(reason));
-            if (!cubin) {
-                status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", reason);
+            void *cubin = NULL;
+            status = nvrtc_job_cubin(&device->nvrtc, allocator, &jobs[i], &cubin, reason,
+                                     sizeof(reason));
+            if (status != DLC_OK) {
+                status = cuda_fail(device, status, "%s", reason);
             } else {
                 status = code_load(device, cubin, false, modules[i], reason);
                 if (status == DLC_OK && !*modules[i]) {

@@ -7,7 +7,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { MAX_COMPILERS = 8 };
+enum {
+    MAX_COMPILERS = 8,
+    /* of nvrtcResult */
+    NVRTC_OUT_OF_MEMORY = 1,
+    NVRTC_INVALID_OPTION = 5,           /* an architecture that it does not know */
+    NVRTC_BUILTIN_OPERATION_FAILURE = 7 /* its second library is not there */
+};
 
 bool nvrtc_open(Nvrtc *nvrtc, int driver_version, char *message, size_t n_message) {
     static const CudaSymbol symbols[] = {
@@ -108,30 +114,43 @@ static void log_message(const Nvrtc *nvrtc, const dlc_allocator *allocator, cons
     memory_free(allocator, log);
 }
 
-void *nvrtc_job_cubin(const Nvrtc *nvrtc, const dlc_allocator *allocator, NvrtcJob *job,
-                      char *message, size_t n_message) {
+static dlc_status result_status(int result) {
+    switch (result) {
+    case NVRTC_OUT_OF_MEMORY:
+        return DLC_ERROR_OUT_OF_MEMORY;
+    case NVRTC_INVALID_OPTION:
+    case NVRTC_BUILTIN_OPERATION_FAILURE:
+        return DLC_ERROR_UNSUPPORTED;
+    default:
+        return DLC_ERROR_INTERNAL;
+    }
+}
+
+dlc_status nvrtc_job_cubin(const Nvrtc *nvrtc, const dlc_allocator *allocator, NvrtcJob *job,
+                           void **out, char *message, size_t n_message) {
     size_t size = 0;
     if (job->result != 0) {
         log_message(nvrtc, allocator, job, message, n_message);
-        return NULL;
+        return result_status(job->result);
     }
     int result = nvrtc->cubin_size(job->program, &size);
     if (result != 0 || size == 0) {
         snprintf(message, n_message, "NVRTC gives no code for %s (error %d)", job->name, result);
-        return NULL;
+        return result_status(result);
     }
     char *cubin = memory_new(allocator, size, 1);
     if (!cubin) {
         snprintf(message, n_message, "out of memory for %zu bytes of code", size);
-        return NULL;
+        return DLC_ERROR_OUT_OF_MEMORY;
     }
     result = nvrtc->cubin(job->program, cubin);
     if (result != 0) {
         snprintf(message, n_message, "NVRTC gives no code for %s (error %d)", job->name, result);
         memory_free(allocator, cubin);
-        return NULL;
+        return result_status(result);
     }
-    return cubin;
+    *out = cubin;
+    return DLC_OK;
 }
 
 void nvrtc_job_finish(const Nvrtc *nvrtc, NvrtcJob *job) {

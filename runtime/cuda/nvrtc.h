@@ -33,9 +33,10 @@ bool nvrtc_open(Nvrtc *nvrtc, int driver_version, char *message, size_t n_messag
 void nvrtc_close(Nvrtc *nvrtc); /* accepts a zeroed one */
 /* Compiles all jobs, several at once. The caller destroys the programs with nvrtc_job_finish. */
 void nvrtc_compile(const Nvrtc *nvrtc, const NvrtcOptions *options, NvrtcJob *jobs, int n_jobs);
-/* The cubin of a compiled job in new memory, or NULL with message. */
-void *nvrtc_job_cubin(const Nvrtc *nvrtc, const dlc_allocator *allocator, NvrtcJob *job,
-                      char *message, size_t n_message);
+/* The cubin of a compiled job in new memory; else message. DLC_ERROR_UNSUPPORTED only where this
+ * NVRTC does not know the GPU or lacks its own parts: the texts are ours, and compile. */
+dlc_status nvrtc_job_cubin(const Nvrtc *nvrtc, const dlc_allocator *allocator, NvrtcJob *job,
+                           void **out, char *message, size_t n_message);
 void nvrtc_job_finish(const Nvrtc *nvrtc, NvrtcJob *job);
 
 #endif

@@ -7,13 +7,13 @@ struct DeviceModule {
     int64_t launches;
 };
 
-static bool null_supports(const char *machine, const char *features, const char *which,
-                          char *message) {
+static dlc_status null_supports(const char *machine, const char *features, const char *which,
+                                char *message) {
     (void)machine;
     (void)features;
     (void)which;
     (void)message;
-    return true;
+    return DLC_OK;
 }
 
 static dlc_status null_open(const dlc_allocator *allocator, const DeviceOptions *options,

@@ -94,7 +94,7 @@ Ctx *current(void) {
 
 Result ready(bool goes) {
     if (!goes) {
-        return SIM_UNKNOWN;
+        return settings.fail_result;
     }
     if (!initialised) {
         return SIM_NOT_INITIALIZED;
@@ -114,7 +114,7 @@ Stream *stream_of(void *handle) {
 EXPORT Result cuInit(unsigned flags);
 Result cuInit(unsigned flags) {
     if (!enter()) {
-        return leave(SIM_UNKNOWN);
+        return leave(settings.fail_result);
     }
     if (flags != 0) {
         return leave(SIM_INVALID_VALUE);
@@ -129,7 +129,7 @@ Result cuInit(unsigned flags) {
 EXPORT Result cuDriverGetVersion(int *version);
 Result cuDriverGetVersion(int *version) {
     if (!enter()) {
-        return leave(SIM_UNKNOWN);
+        return leave(settings.fail_result);
     }
     *version = settings.driver;
     return leave(SIM_SUCCESS);
@@ -174,11 +174,11 @@ EXPORT Result cuDeviceGetCount(int *count);
 Result cuDeviceGetCount(int *count) {
     bool goes = enter();
     *count = settings.devices;
-    return leave(!goes ? SIM_UNKNOWN : initialised ? SIM_SUCCESS : SIM_NOT_INITIALIZED);
+    return leave(!goes ? settings.fail_result : initialised ? SIM_SUCCESS : SIM_NOT_INITIALIZED);
 }
 
 static Result device_check(bool goes, int device) {
-    return !goes                                      ? SIM_UNKNOWN
+    return !goes                                      ? settings.fail_result
            : !initialised                             ? SIM_NOT_INITIALIZED
            : device < 0 || device >= settings.devices ? SIM_INVALID_DEVICE
                                                       : SIM_SUCCESS;
@@ -330,7 +330,7 @@ Result cuDevicePrimaryCtxRelease_v2(int device) {
     if (result == SIM_SUCCESS && --contexts[device].uses == 0) {
         context_end(&contexts[device]);
     }
-    return leave(goes ? result : SIM_UNKNOWN);
+    return leave(goes ? result : settings.fail_result);
 }
 
 EXPORT Result cuCtxPushCurrent_v2(void *context);
@@ -338,7 +338,7 @@ Result cuCtxPushCurrent_v2(void *context) {
     bool goes = enter();
     Ctx *ctx = context;
     if (!goes || !ctx || ctx->uses == 0 || n_stack == STACK_CONTEXTS) {
-        return leave(goes ? SIM_INVALID_CONTEXT : SIM_UNKNOWN);
+        return leave(goes ? SIM_INVALID_CONTEXT : settings.fail_result);
     }
     stack[n_stack++] = ctx;
     return leave(SIM_SUCCESS);
@@ -354,7 +354,7 @@ Result cuCtxPopCurrent_v2(void **context) {
     if (context) {
         *context = stack[n_stack];
     }
-    return leave(goes ? SIM_SUCCESS : SIM_UNKNOWN);
+    return leave(goes ? SIM_SUCCESS : settings.fail_result);
 }
 
 EXPORT Result cuCtxSynchronize(void);

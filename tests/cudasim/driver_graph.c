@@ -103,7 +103,7 @@ Result cuGraphExecDestroy(void *handle) {
     graph_free(exec->graph);
     free(exec);
     alive.execs--;
-    return leave(goes ? SIM_SUCCESS : SIM_UNKNOWN);
+    return leave(goes ? SIM_SUCCESS : settings.fail_result);
 }
 
 EXPORT Result cuGraphDestroy(void *graph);
@@ -111,5 +111,5 @@ Result cuGraphDestroy(void *graph) {
     bool goes = enter();
     graph_free(graph);
     alive.graphs--;
-    return leave(goes ? SIM_SUCCESS : SIM_UNKNOWN);
+    return leave(goes ? SIM_SUCCESS : settings.fail_result);
 }

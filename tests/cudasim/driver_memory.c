@@ -17,7 +17,8 @@ Result cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
 EXPORT Result cuMemAlloc_v2(Address *address, size_t bytes);
 Result cuMemAlloc_v2(Address *address, size_t bytes) {
     if (!enter()) {
-        return leave(SIM_OUT_OF_MEMORY);
+        Result result = settings.fail_result;
+        return leave(result == SIM_UNKNOWN ? SIM_OUT_OF_MEMORY : result);
     }
     Result result = ready(true);
     if (result != SIM_SUCCESS) {
@@ -46,7 +47,7 @@ Result cuMemFree_v2(Address address) {
         report("cuMemFree of %p, which is no allocation", (void *)(uintptr_t)address);
         return leave(SIM_INVALID_VALUE);
     }
-    return leave(goes ? current()->broken : SIM_UNKNOWN);
+    return leave(goes ? current()->broken : settings.fail_result);
 }
 
 EXPORT Result cuMemHostAlloc(void **memory, size_t bytes, unsigned flags);
@@ -81,7 +82,7 @@ Result cuMemFreeHost(void *memory) {
         return leave(SIM_INVALID_VALUE);
     }
     free(memory);
-    return leave(goes ? current()->broken : SIM_UNKNOWN);
+    return leave(goes ? current()->broken : settings.fail_result);
 }
 
 static bool is_pinned(const void *p, size_t bytes) {

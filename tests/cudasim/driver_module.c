@@ -30,7 +30,7 @@ Result cuModuleUnload(void *handle) {
     queue_wait_context(ctx);
     alive.module_bytes[ctx->device] -= (int64_t)module->image_bytes;
     module_unload(module);
-    return leave(goes ? ctx->broken : SIM_UNKNOWN);
+    return leave(goes ? ctx->broken : settings.fail_result);
 }
 
 EXPORT Result cuModuleGetFunction(void **out, void *module, const char *name);

@@ -42,7 +42,7 @@ Result cuStreamDestroy_v2(void *handle) {
     free(stream->capture_last.at);
     free(stream);
     alive.streams--;
-    return leave(goes ? result : SIM_UNKNOWN);
+    return leave(goes ? result : settings.fail_result);
 }
 
 EXPORT Result cuStreamSynchronize(void *handle);
@@ -92,7 +92,7 @@ Result cuEventDestroy_v2(void *handle) {
     free(event->capture_last.at);
     free(event);
     alive.events--;
-    return leave(goes ? result : SIM_UNKNOWN);
+    return leave(goes ? result : settings.fail_result);
 }
 
 EXPORT Result cuEventRecord(void *event, void *stream);

@@ -1,6 +1,8 @@
 /* Settings from the environment, the seeded generator, and the report of faults. */
 #include "tests/cudasim/sim.h"
 
+#include "tests/cudasim/results.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,6 +49,7 @@ void settings_read(void) {
     settings.seed = (uint64_t)setting("DLC_CUDASIM_SEED", 1);
     settings.switch_every = (int)setting("DLC_CUDASIM_SWITCH", 0);
     settings.fail_call = setting("DLC_CUDASIM_FAIL_CALL", 0);
+    settings.fail_result = (int)setting("DLC_CUDASIM_FAIL_RESULT", SIM_UNKNOWN);
     settings.report = getenv("DLC_CUDASIM_REPORT");
     settings.fork = getenv("DLC_CUDASIM_FORK");
     settings.fork = settings.fork && settings.fork[0] ? settings.fork : NULL;

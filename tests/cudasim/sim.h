@@ -79,6 +79,7 @@ typedef struct Settings {
     int switch_every; /* of shared accesses, on average; 0: never */
     int order;        /* ORDER_… */
     int64_t fail_call;
+    int fail_result; /* what it returns */
     const char *report;
     const char *fork; /* a folder: every call fails, each in a process of its own */
     bool trace;

@@ -130,8 +130,8 @@ static void queue_run(FarDevice *far) {
 
 /* -- The calls -- */
 
-static bool far_supports(const char *machine, const char *features, const char *which,
-                         char *message) {
+static dlc_status far_supports(const char *machine, const char *features, const char *which,
+                               char *message) {
     return device_cpu.supports(machine, features, which, message);
 }
 

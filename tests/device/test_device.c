@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
         from = 3;
     }
     char message[DEVICE_MESSAGE_BYTES] = "";
-    if (!subject->ops || !subject->ops->supports("", "", "", message)) {
+    if (!subject->ops || subject->ops->supports("", "", "", message) != DLC_OK) {
         printf("skipped: %s: %s\n", name, subject->ops ? message : "not in this build");
         return 77;
     }

@@ -9,7 +9,7 @@ tools=${DLC_BUILD_ROOT:?}/tools
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 [ -e "${DLC_CUDA_PATH%%:*}/libcuda.so.1" ] && command -v g++ >/dev/null || exit 77
-"$tools/dlc" "$root/examples/digits.dl" --target cuda:sm_90 -o "$scratch/digits.plan" >"$scratch/log" 2>&1 || {
+"$tools/dlc" "$root/examples/digits.dl" --target cuda:sm_90 --target cpu -o "$scratch/digits.plan" >"$scratch/log" 2>&1 || {
     cat "$scratch/log"
     exit 1
 }
@@ -39,10 +39,31 @@ while read -r n status; do
         say "call $n: status $status"
     elif [ "$status" -ne 0 ]; then
         errors=$((errors + 1))
-        [[ $text =~ dlrun\ train:\ .*(CUDA_ERROR_[A-Z_]*\ \(|out\ of\ GPU\ memory|cublasLt[A-Za-z]*:|cudnn[A-Za-z]*:) ]] ||
+        [[ $text =~ dlrun\ train:\ .*(CUDA_ERROR_[A-Z_]*\ \(|out\ of\ GPU\ memory|cublasLt[A-Za-z]*:|CUDNN_STATUS_) ]] ||
             say "call $n: status $status without the driver's error"
     fi
     [[ $text != *alive:* || $text == *"$none"* ]] || say "call $n: something is left on the device"
 done <"$scratch/calls/ends"
+
+# Only an error that says by its name that the machine cannot leads another way, with a line about it.
+again() { # again CALL RESULT OPTIONS…
+    local call=$1 result=$2
+    shift 2
+    (cd "$scratch" && DLC_CUDASIM_FAIL_CALL=$call DLC_CUDASIM_FAIL_RESULT=$result "$tools/dlrun" train digits.plan \
+        --steps 2 --batch 1 --data "train=$root/examples/data/digits_train.npz" "$@" >again.out 2>&1)
+}
+wrong() {
+    echo "$1"
+    cat "$scratch/again.out"
+    failed=$((failed + 1))
+}
+capture=$(grep -l 'cuStreamBeginCapture on' "$scratch"/calls/*.log | sed 's/.*\/\([0-9]*\)\.log/\1/' | sort -n | head -1)
+again "${capture:-0}" 900 --device cuda:0 && grep -q 'steps are not recorded: .*cuStreamBeginCapture' "$scratch/again.out" ||
+    wrong "call $capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: the run does without"
+again "${capture:-0}" 901 --device cuda:0 && wrong "call $capture, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED: the run ends"
+again 1 100 && grep -q 'device: cpu.*finds no GPU' "$scratch/again.out" || wrong "no GPU: the processor, and why"
+again 1 999 && wrong "a GPU that does not start for no known reason: no processor instead"
+grep -q 'cuInit: CUDA_ERROR_UNKNOWN (999).*--device cpu' "$scratch/again.out" || wrong "what failed, and what helps"
+
 echo "$calls calls, $runs of them failed: $errors runs ended with an error, $failed wrongly"
 [ "$failed" -eq 0 ] && [ "$runs" -eq "$calls" ] && [ "$errors" -gt $((runs / 2)) ]

@@ -437,6 +437,17 @@ static void test_checked(void **state) {
     assert_true(sim_faults() >= 2);
 }
 
+static bool is_error(dlc_status status) {
+    return status == DLC_ERROR_INTERNAL || status == DLC_ERROR_OUT_OF_MEMORY;
+}
+
+/* What leaves a convolution to its kernel: cuDNN does not start, or offers nothing that fits; there
+ * is no room for its workspace. */
+static bool is_refusal(const char *message) {
+    return strstr(message, "CUDNN_STATUS_NOT_INITIALIZED") || strstr(message, "ways") ||
+           strstr(message, "for the libraries' workspace");
+}
+
 static void test_failing_calls(void **state) {
     (void)state;
     int64_t sizes[PLAN_CONV_SIZES(3)];
@@ -459,6 +470,9 @@ static void test_failing_calls(void **state) {
         if (status != DLC_OK && !*all.message) {
             fail_msg("call %lld fails without a message", n);
         }
+        if (status != DLC_OK && !is_error(status) && !is_refusal(all.message)) {
+            fail_msg("call %lld fails as status %d: %s", n, status, all.message);
+        }
         if (status == DLC_OK) {
             compare(&all, c, &call);
         }
@@ -471,7 +485,7 @@ static void test_failing_calls(void **state) {
     print_message("%lld calls, %lld of them fail the run, %lld refuse the call\n", calls, failed,
                   refusals);
     assert_true(failed > calls / 2);
-    assert_true(refusals > 40);
+    assert_true(refusals > 0);
 }
 
 int main(void) {

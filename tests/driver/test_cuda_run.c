@@ -241,7 +241,8 @@ done:
 static dlc_status take(Run *run, void *out, size_t bytes) {
     void *memory = device_cuda.alloc(run->device, bytes);
     memcpy(out, &memory, sizeof(memory));
-    return memory ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+    dlc_status why = run->device->alloc_status;
+    return memory ? DLC_OK : why != DLC_OK ? why : DLC_ERROR_OUT_OF_MEMORY;
 }
 
 static dlc_status run_graph(Run *run) {
@@ -429,6 +430,10 @@ static void test_failing_calls(void **state) {
             if (!*run.message) {
                 fail_msg("call %lld fails without a message", n);
             }
+            /* What fails for no known reason is no machine that cannot. */
+            if (status != DLC_ERROR_INTERNAL && status != DLC_ERROR_OUT_OF_MEMORY) {
+                fail_msg("call %lld fails as status %d: %s", n, status, run.message);
+            }
         }
         if (meter.alive != 0 || simulator.live() != 0) {
             fail_msg("call %lld leaks %lld blocks and %lld of the device's: %s", n,
@@ -476,6 +481,53 @@ static void test_lost(void **state) {
     simulator.again();
 }
 
+/* Text that does not compile is a mistake of whoever made it, not of the machine. */
+static void test_bad_text(void **state) {
+    (void)state;
+    need(true);
+    DeviceOptions options = {.which = "0"};
+    TestImage image;
+    Device *device = NULL;
+    DeviceModule *module = NULL;
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    image_make(&image);
+    memset(strstr(image.text, "blockIdx"), '?', strlen("blockIdx"));
+    meter.alive = 0;
+    assert_int_equal(device_cuda.open(&allocator, &options, &device, message), DLC_OK);
+    assert_int_equal(device_cuda.load(device, (const uint8_t *)&image, sizeof(image), &module),
+                     DLC_ERROR_INTERNAL);
+    assert_non_null(strstr(device->error, "NVRTC"));
+    device_cuda.close(device);
+    assert_int_equal(meter.alive, 0);
+}
+
+/* Room is what an allocation lacks only where the driver says so. */
+static void test_failing_alloc(void **state) {
+    (void)state;
+    need(true);
+    DeviceOptions options = {.which = "0"};
+    Device *device = NULL;
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    assert_int_equal(device_cuda.open(&allocator, &options, &device, message), DLC_OK);
+    setenv("DLC_CUDASIM_FAIL_CALL", "2", 1); /* behind cuCtxPushCurrent */
+    setenv("DLC_CUDASIM_FAIL_RESULT", "901", 1);
+    simulator.again();
+    assert_null(device_cuda.alloc(device, 64));
+    assert_int_equal(device->alloc_status, DLC_ERROR_INTERNAL);
+    assert_non_null(strstr(device->error, "cuMemAlloc"));
+    unsetenv("DLC_CUDASIM_FAIL_RESULT");
+    simulator.again();
+    assert_null(device_cuda.alloc(device, 64));
+    assert_int_equal(device->alloc_status, DLC_OK);
+    assert_non_null(strstr(device->error, "out of GPU memory"));
+    unsetenv("DLC_CUDASIM_FAIL_CALL");
+    simulator.again();
+    void *memory = device_cuda.alloc(device, 64);
+    assert_non_null(memory);
+    device_cuda.free(device, memory);
+    device_cuda.close(device);
+}
+
 static void test_cycles(void **state) {
     (void)state;
     need(true);
@@ -498,16 +550,16 @@ static void test_names(void **state) {
     (void)state;
     char message[DEVICE_MESSAGE_BYTES] = "", text[256];
     need(false);
-    assert_true(device_cuda.supports("", "", "", message));
-    assert_true(device_cuda.supports("sm_75", "", "0", message));
-    assert_false(device_cuda.supports("sm_999", "", "0", message));
+    assert_int_equal(device_cuda.supports("", "", "", message), DLC_OK);
+    assert_int_equal(device_cuda.supports("sm_75", "", "0", message), DLC_OK);
+    assert_int_equal(device_cuda.supports("sm_999", "", "0", message), DLC_ERROR_UNSUPPORTED);
     assert_non_null(strstr(message, "sm_999"));
-    assert_false(device_cuda.supports("sm_75", "", "99", message));
+    assert_int_equal(device_cuda.supports("sm_75", "", "99", message), DLC_ERROR_UNSUPPORTED);
     assert_non_null(strstr(message, "no GPU 99"));
-    assert_false(device_cuda.supports("sm_75", "", "first", message));
-    assert_false(device_cuda.supports("sm_75", "", "GPU-zzz", message));
+    assert_int_equal(device_cuda.supports("sm_75", "", "first", message), DLC_ERROR_UNSUPPORTED);
+    assert_int_equal(device_cuda.supports("sm_75", "", "GPU-zzz", message), DLC_ERROR_UNSUPPORTED);
     assert_non_null(strstr(message, "nvidia-smi -L"));
-    assert_true(device_cuda.supports("sm_75", "", "GPU-", message) ||
+    assert_true(device_cuda.supports("sm_75", "", "GPU-", message) == DLC_OK ||
                 strstr(message, "more than one"));
     Device *device = NULL;
     DeviceOptions options = {.which = ""};
@@ -522,8 +574,9 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run),    cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cycles), cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_run),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cycles),   cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_bad_text), cmocka_unit_test(test_failing_alloc),
         cmocka_unit_test(test_lost),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -106,8 +106,8 @@ static void kit_cudnn(Kit *kit, const char *out) {
     CudaDeviceId id = 0;
     dlc_allocator allocator = kit->context->allocator;
     char message[FILE_MESSAGE_BYTES] = "", name[128] = "";
-    bool good = cuda_driver_open(&driver, message, sizeof message) &&
-                cuda_driver_pick(&driver, kit->which, &id, message, sizeof message);
+    bool good = cuda_driver_open(&driver, message, sizeof message) == DLC_OK &&
+                cuda_driver_pick(&driver, kit->which, &id, message, sizeof message) == DLC_OK;
     int version = driver.version;
     if (good) {
         (void)driver.device_name(name, sizeof name, id);

@@ -30,7 +30,7 @@ static bool image_choose(Kit *kit, KitIntrinsics *set, const uint8_t *at, const 
             break;
         }
         snprintf(machine, sizeof machine, "sm_%d", image->sm);
-        if (image->sm > best && set->ops->supports(machine, "", kit->which, message)) {
+        if (image->sm > best && set->ops->supports(machine, "", kit->which, message) == DLC_OK) {
             best = image->sm;
             set->image = bytes;
             set->n_image = (size_t)image->bytes;

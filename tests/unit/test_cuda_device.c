@@ -271,7 +271,7 @@ static void test_no_driver(void **state) {
     (void)state;
     char message[DEVICE_MESSAGE_BYTES] = "";
     setenv("DLC_CUDA_PATH", "-", 1);
-    assert_false(device_cuda.supports("sm_90", "", "", message));
+    assert_int_equal(device_cuda.supports("sm_90", "", "", message), DLC_ERROR_UNSUPPORTED);
     assert_non_null(strstr(message, "libcuda.so.1"));
     assert_null(strchr(message, '\n'));
     Device *device = NULL;
@@ -284,6 +284,25 @@ static void test_no_driver(void **state) {
     assert_non_null(strstr(message, "libcuda.so.1"));
     assert_int_equal(meter.alive, 0);
     unsetenv("DLC_CUDA_PATH");
+}
+
+/* What leads another way is a list of names; all others are errors. */
+static void test_results(void **state) {
+    (void)state;
+    static const int cannot[] = {34,  36,  46,  100, 102, 200, 209, 215, 218, 221, 222,
+                                 223, 224, 225, 300, 801, 802, 803, 804, 811, 900};
+    size_t n = 0;
+    assert_int_equal(cuda_status(0), DLC_OK);
+    assert_int_equal(cuda_status(2), DLC_ERROR_OUT_OF_MEMORY);
+    for (int result = 1; result < 1100; result++) {
+        bool listed = n < sizeof(cannot) / sizeof(cannot[0]) && cannot[n] == result;
+        n += listed;
+        if (result != 2) {
+            assert_int_equal(cuda_status(result),
+                             listed ? DLC_ERROR_UNSUPPORTED : DLC_ERROR_INTERNAL);
+        }
+    }
+    assert_int_equal(n, sizeof(cannot) / sizeof(cannot[0]));
 }
 
 /* builtin_text.h is made of builtin.cu. */
@@ -307,7 +326,7 @@ int main(void) {
         cmocka_unit_test(test_image),        cmocka_unit_test(test_image_damaged),
         cmocka_unit_test(test_image_values), cmocka_unit_test(test_image_out_of_memory),
         cmocka_unit_test(test_library),      cmocka_unit_test(test_no_driver),
-        cmocka_unit_test(test_builtin_text),
+        cmocka_unit_test(test_results),      cmocka_unit_test(test_builtin_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
