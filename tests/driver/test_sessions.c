@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 
 enum { SESSIONS = 1000, TRAIN_EVERY = 25, BATCH = 1, TEXT_BYTES = 1 << 14 };
 
-static int64_t live;
+static atomic_llong live; /* compiling counts from its threads */
 
 static void *count_alloc(void *user, size_t bytes) {
     (void)user;

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -575,14 +576,15 @@ static void test_memory_as_foretold(void **state) {
     dlc_session_destroy(session);
 }
 
-/* An allocator whose n-th allocation, and all after it, fail. */
+/* An allocator whose n-th allocation, and all after it, fail; compiling calls it from its threads.
+ */
 typedef struct Failing {
-    int64_t left, live;
+    atomic_llong left, live;
 } Failing;
 
 static void *failing_alloc(void *user, size_t bytes) {
     Failing *failing = user;
-    if (failing->left-- <= 0) {
+    if (atomic_fetch_sub(&failing->left, 1) <= 0) {
         return NULL;
     }
     void *memory = malloc(bytes);
