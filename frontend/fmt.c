@@ -273,7 +273,7 @@ static void read_tokens(Layout *layout) {
             semicolon_end = -1;
             continue;
         }
-        if (semicolon_end >= 0 && kind != '}') {
+        if (semicolon_end >= 0 && kind != '}' && kind != ';') { /* one of several does */
             add_token(layout, ';', semicolon_start, semicolon_end);
         }
         semicolon_end = -1;

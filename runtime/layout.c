@@ -194,13 +194,23 @@ static dlc_status buffers_lay_out(dlc_context *context, Layout *layout) {
             const PlanArg *arg = &layout->tables->args[entry->first_arg + buffers[i].index];
             bool given = arg->role == PLAN_ARG_INPUT || arg->role == PLAN_ARG_SCALAR;
             int64_t *total = given ? &layout->input_bytes : &layout->persistent_bytes;
-            *total += layout_round(*bytes);
+            if (!checked_add(*total, layout_round(*bytes), total)) {
+                status = bad_size(context, layout, NULL, "the bytes of a value", buffers[i].bytes);
+                goto done;
+            }
         }
     }
     status = pack_items(items, n_items, &context->allocator, &layout->arena_bytes);
     if (status != DLC_OK) {
         context_fail(context, status, "the step's memory cannot be laid out: %s",
                      dlc_status_text(status));
+        goto done;
+    }
+    int64_t all;
+    if (!checked_add(layout->persistent_bytes, layout->input_bytes, &all) ||
+        !checked_add(all, layout->arena_bytes, &all)) {
+        status = context_fail(context, DLC_ERROR_MISMATCH, "%s: its bytes are beyond 64 bits",
+                              plan_text(layout->file, entry->name));
         goto done;
     }
     for (int64_t i = 0; i < n_items; i++) {
@@ -287,6 +297,21 @@ static dlc_status sizes_check(dlc_context *context, const Layout *layout) {
     return status;
 }
 
+/* What exchanges memory must be of one size. */
+static dlc_status swaps_check(dlc_context *context, const Layout *layout,
+                              const PlanCommand *command) {
+    for (int32_t s = 0; s < command->n_swaps; s++) {
+        const PlanSwap *swap = &layout->tables->swaps[command->first_swap + s];
+        if (layout->buffer_bytes[swap->a] != layout->buffer_bytes[swap->b]) {
+            return context_fail(context, DLC_ERROR_FORMAT,
+                                "%s: a loop swaps buffers of %" PRId64 " and %" PRId64 " bytes",
+                                layout->file->name, layout->buffer_bytes[swap->a],
+                                layout->buffer_bytes[swap->b]);
+        }
+    }
+    return DLC_OK;
+}
+
 static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t i, int32_t *n_sizes,
                                   int32_t *n_refs) {
     const PlanTables *tables = layout->tables;
@@ -326,7 +351,7 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
         int64_t scratch = tables->kernels[command->kernel].scratch_bytes;
         layout->scratch_bytes = scratch > layout->scratch_bytes ? scratch : layout->scratch_bytes;
     }
-    return DLC_OK;
+    return swaps_check(context, layout, command);
 }
 
 /* Sums the work of a run: loop bodies as often as they run. */

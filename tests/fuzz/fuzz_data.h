@@ -3,6 +3,7 @@
 #define DLC_TESTS_FUZZ_DATA_H
 
 #include "runtime/data/dataset.h"
+#include "tests/fuzz/fuzz_accepted.h"
 
 #include <stdlib.h>
 
@@ -39,6 +40,7 @@ static inline void fuzz_read(const uint8_t *data, size_t size, DataFormat format
                              .arrays = &arrays,
                              .message = message};
     dlc_status status = data_arrays_read(&input, format, DATA_U8);
+    fuzz_note(data, size, status == DLC_OK);
     if (status != DLC_OK && !message[0]) {
         abort(); /* an error without a message */
     }
@@ -46,6 +48,10 @@ static inline void fuzz_read(const uint8_t *data, size_t size, DataFormat format
         fuzz_touch(&arrays.items[i]);
     }
     data_arrays_finish(&arrays);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed) {
+    return LLVMFuzzerMutate(data, fuzz_start(data, size, max_size, seed), max_size);
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* Fuzzes the IR text parser: no input may crash, hang or leak, and what is accepted prints to a
  * text that is read back to the same text. */
 #include "ir/ir.h"
+#include "tests/fuzz/fuzz_accepted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +26,15 @@ static void check_round_trip(Context *context, Module *module, Str *first, Str *
     }
 }
 
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed) {
+    return LLVMFuzzerMutate(data, fuzz_start(data, size, max_size, seed), max_size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Boundary boundary = {0};
+    volatile bool accepted = false;
     Context context;
     Str first;
     Str second;
@@ -40,11 +46,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const Source *source = context_source(&context, "fuzz.ir", (const char *)data, size, false);
         Module *module = module_parse(&context, source);
         if (module != NULL) {
+            accepted = true;
             check_round_trip(&context, module, &first, &second);
         }
     }
     str_finish(&first);
     str_finish(&second);
     context_finish(&context);
+    fuzz_note(data, size, accepted);
     return 0;
 }

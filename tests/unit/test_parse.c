@@ -320,6 +320,10 @@ static void format(void **state) {
                   "fn f(x) {\n    y  = x |> g\n    ab = x |> h\n    return not (y)\n}\n");
     expect_format("const a = f(\n1,\n# c\n2\n)\nconst b = x\n|> g\n",
                   "const a = f(\n    1,\n    # c\n    2\n)\nconst b = x\n    |> g\n");
+    /* One semicolon says what several do. */
+    expect_format(";;", "");
+    expect_format("fn f(x) { y = x;;;z = y ;; ; return z;; }\n",
+                  "fn f(x) { y = x; z = y; return z }\n");
 }
 
 /* -- Memory */

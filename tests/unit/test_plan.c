@@ -320,6 +320,27 @@ static void test_lying_libraries(void **state) {
     free(copy);
 }
 
+/* A loop that swaps the memory of a row and of all rows, though its commands know the sizes: with
+ * one row they are equal, with more the loop would leave the smaller one. */
+static void test_lying_swap(void **state) {
+    Fixture *f = *state;
+    uint8_t *copy = malloc(f->n_bytes);
+    memcpy(copy, f->bytes, f->n_bytes);
+    PlanBuffer *buffers = (PlanBuffer *)(copy + section_of(copy, PLAN_BUFFERS)->offset);
+    buffers[4].bytes = buffers[2].bytes;
+    reseal(copy);
+    dlc_plan *plan = NULL;
+    dlc_entry_summary summary;
+    dlc_binding one = {"B", 1}, two = {"B", 2};
+    assert_int_equal(dlc_plan_load_memory(f->context, copy, f->n_bytes, "a.plan", 0, &plan),
+                     DLC_OK);
+    assert_int_equal(dlc_plan_summarize(plan, NULL, &one, 1, &summary), DLC_OK);
+    assert_int_equal(dlc_plan_summarize(plan, NULL, &two, 1, &summary), DLC_ERROR_FORMAT);
+    assert_non_null(strstr(dlc_last_error(f->context), "swaps buffers of 16 and 32 bytes"));
+    dlc_plan_destroy(plan);
+    free(copy);
+}
+
 static void test_lying_table(void **state) {
     Fixture *f = *state;
     uint8_t *copy = malloc(f->n_bytes);
@@ -358,6 +379,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_flipped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying_libraries, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lying_swap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying_table, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
