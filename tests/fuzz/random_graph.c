@@ -1,15 +1,9 @@
 /* Random graphs: the pool of values, arguments, elementwise ops and the loop that grows a Func. */
 #include "tests/fuzz/random_graph_internal.h"
-#include <math.h>
 
-/* splitmix64 */
-static uint64_t next_bits(uint64_t *state) {
-    *state += 0x9E3779B97F4A7C15u;
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 int64_t pick(Generator *g, int64_t n) {
     return (int64_t)(next_bits(&g->state) >> 33) % n;
@@ -48,17 +42,21 @@ bool jumps_allowed(const Generator *g) {
     return !g->options->smooth;
 }
 
-void push(Generator *g, Value *value, double bound, bool exact) {
+bool push(Generator *g, Value *value, double bound, bool exact) {
+    if (value->op && !value->op->parent) { /* another result of it was taken back */
+        return false;
+    }
     for (int32_t i = 0; i < value->type.rank; i++) {
         int64_t low = 0, high = 0;
         size_range(value->type.dims[i], &low, &high);
         if (low < 0 && value->op) { /* could be negative for some dims: take it back */
             op_unlink(value->op);
-            return;
+            return false;
         }
     }
     Node node = {.value = value, .bound = bound, .exact = exact && bound <= 31};
     VEC_PUSH(&g->module->arena, &g->nodes, node);
+    return true;
 }
 
 static DType random_float(Generator *g) {
@@ -390,7 +388,9 @@ void grow_constant(Generator *g) {
         if (rank > 0) {
             Type type = type_make(g->context, DT_I32, rank, dims);
             Value *index = b_iota(&g->b, pick(g, rank), type);
-            push(g, index, 40, false);
+            if (!push(g, index, 40, false)) {
+                return;
+            }
             Value *number = b_cast(&g->b, index, dtype);
             Value *scale = number_like(g, 0.125, number);
             push(g, b_mul(&g->b, number, scale), 5, false);
@@ -423,8 +423,8 @@ void grow_random(Generator *g) {
     Value *iteration = b_constant(&g->b, (double)pick(g, 5), type_scalar(DT_I32));
     int64_t site = pick(g, 1 << 30) * 16 + 5;
     Value *x = b_random_uniform(&g->b, seed, step, iteration, site, like.value->type);
-    push(g, x, 1, false);
-    if (jumps_allowed(g) && chance(g, 0.5)) { /* dropout's pattern: the bits are exact */
+    if (push(g, x, 1, false) && jumps_allowed(g) &&
+        chance(g, 0.5)) { /* dropout's pattern: the bits are exact */
         Value *kept = b_binary(&g->b, OP_lt, x, number_like(g, 0.75, x));
         Value *zero = number_like(g, 0, x);
         push(g, b_select(&g->b, kept, like.value, zero), like.bound, like.exact);
@@ -494,6 +494,19 @@ static void set_loss(Generator *g) {
     func_set_results(g->func, &result, &loss, 1);
 }
 
+/* A generator that makes what the rules forbid would be taken for a fault of the compiler. */
+static void check_sound(Func *func, uint64_t seed) {
+    Str report;
+    str_init(&report, NULL);
+    func_renumber(func);
+    if (!func_verify(func, &report)) {
+        fprintf(stderr, "the generator's graph of seed %llu is none: %s\n",
+                (unsigned long long)seed, str_text(&report));
+        abort();
+    }
+    str_finish(&report);
+}
+
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options) {
     static const RandomGraphOptions DEFAULTS = {0};
     options = options ? options : &DEFAULTS;
@@ -524,94 +537,6 @@ Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *opti
     } else {
         choose_results(&g);
     }
+    check_sound(g.func, seed);
     return g.func;
-}
-
-void random_dims(uint64_t seed, int64_t dim_values[2]) {
-    static const int64_t ROWS[] = {1, 2, 3, 5, 8, 17}, STEPS[] = {1, 2, 3, 4, 7};
-    uint64_t state = seed ^ 0xD1A5;
-    dim_values[0] = ROWS[(next_bits(&state) >> 33) % 6];
-    dim_values[1] = STEPS[(next_bits(&state) >> 33) % 5];
-}
-
-bool random_args(const Func *func, uint64_t seed, const int64_t *dim_values, int32_t n_dims,
-                 bool exact, EvalTensor *out) {
-    uint64_t state = seed ^ 0xA265;
-    for (int32_t k = 0; k < func->body->n_args; k++) {
-        Type type = func->body->args[k]->type;
-        int64_t dims[TYPE_MAX_RANK] = {0};
-        bool good = true;
-        for (int32_t i = 0; i < type.rank; i++) {
-            good = good && size_eval(type.dims[i], dim_values, n_dims, &dims[i]);
-        }
-        if (!good || eval_tensor_init(&out[k], type.dtype, type.rank, dims, NULL)) {
-            while (k-- > 0) {
-                eval_tensor_finish(&out[k], NULL);
-            }
-            return false;
-        }
-        for (int64_t i = 0; i < out[k].n; i++) {
-            uint64_t bits = next_bits(&state);
-            if (out[k].f) {
-                double unit = (double)(bits >> 11) * 0x1p-53;
-                out[k].f[i] = exact ? (double)((int64_t)(bits >> 33) % 33 - 16) / 8 : 4 * unit - 2;
-            } else if (type.dtype == DT_BOOL) {
-                out[k].i[i] = (int64_t)(bits >> 63);
-            } else {
-                int64_t number = (int64_t)(bits >> 33) % 21 - 10;
-                out[k].i[i] = type.dtype == DT_U8 && number < 0 ? -number : number;
-            }
-        }
-    }
-    return true;
-}
-
-static double unit_of(DType dtype) {
-    return dtype == DT_F16    ? 0x1p-10
-           : dtype == DT_BF16 ? 0x1p-7
-           : dtype == DT_F64  ? 0x1p-46
-                              : 0x1p-23;
-}
-
-bool random_close(const EvalTensor *wide, const EvalTensor *declared, const EvalTensor *got,
-                  DType coarsest, int64_t *out_index) {
-    double scale = 0, apart = 0;
-    for (int64_t i = 0; wide->f && i < wide->n; i++) {
-        scale = fmax(scale, fabs(wide->f[i]));
-        apart = fmax(apart, fabs(wide->f[i] - declared->f[i]));
-    }
-    double allowed = 60 * unit_of(coarsest) * (scale + 0.1) + 30 * apart;
-    for (int64_t i = 0; i < got->n; i++) {
-        bool good = got->f ? fabs(got->f[i] - wide->f[i]) <= allowed : got->i[i] == declared->i[i];
-        if (got->f && isnan(wide->f[i])) {
-            good = isnan(got->f[i]);
-        }
-        if (!good && !(got->f && got->f[i] == wide->f[i])) {
-            *out_index = i;
-            return false;
-        }
-    }
-    return true;
-}
-
-static void visit_coarsest(Op *op, void *user) {
-    DType *coarsest = user;
-    for (int32_t i = 0; i < op->n_results; i++) {
-        DType dtype = op->results[i]->type.dtype;
-        if (dtype_is_float(dtype) && unit_of(dtype) > unit_of(*coarsest)) {
-            *coarsest = dtype;
-        }
-    }
-}
-
-DType random_coarsest(Func *func) {
-    DType coarsest = DT_F64;
-    func_each_op(func, visit_coarsest, &coarsest);
-    for (int32_t i = 0; i < func->body->n_args; i++) {
-        DType dtype = func->body->args[i]->type.dtype;
-        if (dtype_is_float(dtype) && unit_of(dtype) > unit_of(coarsest)) {
-            coarsest = dtype;
-        }
-    }
-    return coarsest;
 }

@@ -29,30 +29,21 @@ void grow_around(Generator *g) {
     Node x = any_float(g);
     Type type = x.value->type;
     Builder *b = &g->b;
-    Value *there = NULL, *back = NULL;
-    switch (pick(g, 3)) {
-    case 0:
-        there = b_neg(b, x.value);
-        back = b_neg(b, there);
-        break;
-    case 1: {
-        const Size *flat = type_elements(g->context, type);
-        there = b_reshape(b, x.value, 1, &flat);
-        back = b_reshape(b, there, type.rank, type.dims);
-        break;
+    int64_t way = pick(g, 3), permutation[TYPE_MAX_RANK];
+    const Size *flat = type_elements(g->context, type);
+    for (int32_t i = 0; i < type.rank; i++) {
+        permutation[i] = type.rank - 1 - i;
     }
-    default: {
-        int64_t permutation[TYPE_MAX_RANK];
-        for (int32_t i = 0; i < type.rank; i++) {
-            permutation[i] = type.rank - 1 - i;
-        }
-        there = b_transpose(b, x.value, permutation);
-        back = b_transpose(b, there, permutation);
-        break;
+    Value *there = way == 0   ? b_neg(b, x.value)
+                   : way == 1 ? b_reshape(b, x.value, 1, &flat)
+                              : b_transpose(b, x.value, permutation);
+    if (push(g, there, x.bound, x.exact)) {
+        push(g,
+             way == 0   ? b_neg(b, there)
+             : way == 1 ? b_reshape(b, there, type.rank, type.dims)
+                        : b_transpose(b, there, permutation),
+             x.bound, x.exact);
     }
-    }
-    push(g, there, x.bound, x.exact);
-    push(g, back, x.bound, x.exact);
 }
 
 /* The derivative of one value, made a scalar, by one or two that were there before it. */

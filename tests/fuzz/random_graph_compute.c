@@ -258,7 +258,9 @@ void grow_conv(Generator *g) {
     Node x = new_arg(g, dtype, rank, x_shape), w = new_arg(g, dtype, rank, w_shape);
     double bound = 8 * nominal_elements(w_shape + 1, rank - 1);
     Value *y = b_conv(b, x.value, w.value, &attrs);
-    push(g, y, bound, false);
+    if (!push(g, y, bound, false)) {
+        return;
+    }
     if (chance(g, 0.4)) {
         Value *dx = b_conv_input_grad(b, y, w.value, x_shape + 2, &attrs);
         push(g, dx, bound * bound, false);

@@ -27,13 +27,24 @@ typedef struct Generator {
 
 enum { GRAPH_MAX_ELEMENTS = 1500, GRAPH_MAX_ARGS = 24 };
 
+/* splitmix64 */
+static inline uint64_t next_bits(uint64_t *state) {
+    *state += 0x9E3779B97F4A7C15u;
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
 /* -- random_graph.c */
 int64_t pick(Generator *g, int64_t n); /* 0 … n-1 */
 bool chance(Generator *g, double probability);
 const Size *constant(Generator *g, int64_t value);
 const Size *random_size(Generator *g);
 double nominal_elements(const Size *const *dims, int32_t rank);
-void push(Generator *g, Value *value, double bound, bool exact);
+/* Lets further ops use the value. One whose size might be negative is taken back, op and all, and
+ * must not be read by any other: false. */
+bool push(Generator *g, Value *value, double bound, bool exact);
 Node new_arg(Generator *g, DType dtype, int32_t rank, const Size *const *dims);
 Node any_float(Generator *g);
 Node any_node(Generator *g);

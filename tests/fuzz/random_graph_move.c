@@ -220,8 +220,7 @@ void grow_window(Generator *g) {
     Value *value = b_constant(&g->b, 0.5, type_scalar(type.dtype));
     Value *windows = b_unfold(&g->b, x.value, value, axis, constant(g, window), stride, dilation,
                               constant(g, low), constant(g, high));
-    push(g, windows, fmax(x.bound, 0.5), x.exact);
-    if (chance(g, 0.5)) {
+    if (push(g, windows, fmax(x.bound, 0.5), x.exact) && chance(g, 0.5)) {
         const Size *size = chance(g, 0.5) ? type.dims[axis] : constant(g, 1 + pick(g, 6));
         Value *sums = b_fold(&g->b, windows, axis, size, stride, dilation, constant(g, low));
         push(g, sums, fmax(x.bound, 0.5) * (double)window, false);
