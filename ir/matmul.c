@@ -91,6 +91,7 @@ static bool strides_of(Context *context, const Value *v, bool wide, const Value 
                        const Size **out) {
     const Op *op = v->op;
     const Size *from[TYPE_MAX_RANK];
+    boundary_check_stack(context->boundary);
     bool broadcast = op && op->code == OP_broadcast && wide;
     bool view = op && (op->code == OP_reshape || op->code == OP_transpose || broadcast ||
                        (wide && is_widening(op)));

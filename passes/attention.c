@@ -7,6 +7,7 @@
 #include <math.h>
 
 enum {
+    AFFINE_STEPS = 200,
     MOST_WIDTH = 256, /* of q, k and v: a row of them stays in a kernel's tile */
     UNKNOWN = 1024    /* stands for a length that nobody bounds */
 };
@@ -35,12 +36,12 @@ typedef struct Affine {
     const Size *constant;
 } Affine;
 
-static Affine affine_of(Context *context, const Value *v, int32_t fuel);
+static Affine affine_of(Context *context, const Value *v, int32_t *steps);
 
 /* Through a reshape that only adds or drops axes of one. */
-static Affine affine_reshape(Context *context, const Op *op, int32_t fuel) {
+static Affine affine_reshape(Context *context, const Op *op, int32_t *steps) {
     Type x = op->operands[0]->type, y = op->results[0]->type;
-    Affine inner = affine_of(context, op->operands[0], fuel), out = {.constant = inner.constant};
+    Affine inner = affine_of(context, op->operands[0], steps), out = {.constant = inner.constant};
     int32_t i = 0;
     for (int32_t j = 0; inner.known && j <= y.rank; j++) {
         if (j < y.rank && size_is_one(y.dims[j])) {
@@ -60,9 +61,9 @@ static Affine affine_reshape(Context *context, const Op *op, int32_t fuel) {
     return out;
 }
 
-static Affine affine_binary(Context *context, const Op *op, int32_t fuel) {
-    Affine x = affine_of(context, op->operands[0], fuel);
-    Affine y = affine_of(context, op->operands[1], fuel);
+static Affine affine_binary(Context *context, const Op *op, int32_t *steps) {
+    Affine x = affine_of(context, op->operands[0], steps);
+    Affine y = affine_of(context, op->operands[1], steps);
     int64_t sign = op->code == OP_add ? 1 : -1;
     Affine out = {.known = x.known && y.known};
     for (int32_t i = 0; out.known && i < op->results[0]->type.rank; i++) {
@@ -75,10 +76,10 @@ static Affine affine_binary(Context *context, const Op *op, int32_t fuel) {
     return out;
 }
 
-static Affine affine_of(Context *context, const Value *v, int32_t fuel) {
+static Affine affine_of(Context *context, const Value *v, int32_t *steps) {
     Affine out = {.constant = size_const(context, 0)};
     const Op *op = v->op;
-    if (!op || fuel == 0 || !dtype_is_integer(v->type.dtype)) {
+    if (!op || --*steps < 0 || !dtype_is_integer(v->type.dtype)) {
         return out;
     }
     switch (op->code) {
@@ -97,9 +98,9 @@ static Affine affine_of(Context *context, const Value *v, int32_t fuel) {
         out.factor[op_int(op, "axis")] = 1;
         return out;
     case OP_cast:
-        return affine_of(context, op->operands[0], fuel - 1);
+        return affine_of(context, op->operands[0], steps);
     case OP_broadcast: {
-        Affine inner = affine_of(context, op->operands[0], fuel - 1);
+        Affine inner = affine_of(context, op->operands[0], steps);
         const int64_t *axes = op_ints(op, "axes", NULL);
         for (int32_t i = 0; inner.known && i < op->operands[0]->type.rank; i++) {
             out.factor[axes[i]] = inner.factor[i];
@@ -109,10 +110,10 @@ static Affine affine_of(Context *context, const Value *v, int32_t fuel) {
         return out;
     }
     case OP_reshape:
-        return affine_reshape(context, op, fuel - 1);
+        return affine_reshape(context, op, steps);
     case OP_add:
     case OP_sub:
-        return affine_binary(context, op, fuel - 1);
+        return affine_binary(context, op, steps);
     default:
         return out;
     }
@@ -144,8 +145,9 @@ static bool is_causal(Context *context, const Value *mask, const Size **out_offs
         return false;
     }
     bool flipped = op->code == OP_ge || op->code == OP_gt;
-    Affine low = affine_of(context, op->operands[flipped ? 1 : 0], 32);
-    Affine high = affine_of(context, op->operands[flipped ? 0 : 1], 32);
+    int32_t steps = AFFINE_STEPS; /* what is shared is walked again */
+    Affine low = affine_of(context, op->operands[flipped ? 1 : 0], &steps);
+    Affine high = affine_of(context, op->operands[flipped ? 0 : 1], &steps);
     if (!low.known || !high.known) {
         return false;
     }

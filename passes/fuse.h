@@ -77,6 +77,7 @@ typedef struct Fuse {
     int32_t *pending; /* groups that the last search found */
     int32_t n_pending;
     int32_t *unit_of; /* by op id; -1 */
+    int32_t *walked;  /* by value id: the last unit that reads it without a map, plus 1 */
     int32_t n_ids;
     int32_t stamp;
 } Fuse;

@@ -170,7 +170,7 @@ static int32_t unit_of_value(const Fuse *f, const Value *v) {
 
 static void add_edge(Fuse *f, int32_t unit, const Value *v, AxisMap map) {
     Unit *reader = &f->units.items[unit];
-    for (size_t i = 0; i < reader->reads.count; i++) {
+    for (size_t i = 0; i < reader->reads.count && !map.is_general; i++) {
         if (reader->reads.items[i].value == v && map_equal(&reader->reads.items[i].map, &map)) {
             return;
         }
@@ -182,8 +182,16 @@ static void add_edge(Fuse *f, int32_t unit, const Value *v, AxisMap map) {
     }
 }
 
+/* Without a map a unit comes to a value once, however many ways lead there: a pad reads two values,
+ * so that the ways of a chain double with each. With a map there is one way, along operand 0. */
 static void walk_reads(Fuse *f, int32_t unit, const Value *v, Walk walk) {
     boundary_check_stack(f->context->boundary);
+    if (walk.is_general) {
+        if (f->walked[v->id] == unit + 1) {
+            return;
+        }
+        f->walked[v->id] = unit + 1;
+    }
     if (!v->op || unit_of_value(f, v) >= 0 || !fuse_op_is_free(v->op)) {
         add_edge(f, unit, v, map_of(&walk, v->type));
         return;
@@ -398,6 +406,7 @@ void fuse_collect(Fuse *f) {
         f->unit_of[op->id] = (int32_t)f->units.count;
         VEC_PUSH(f->arena, &f->units, unit);
     }
+    f->walked = ARENA_ARRAY(f->arena, int32_t, f->func->n_values + 1);
     f->groups = ARENA_ARRAY(f->arena, Group, f->units.count + 1);
     for (size_t i = 0; i < f->units.count; i++) {
         collect_reads(f, (int32_t)i);

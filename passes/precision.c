@@ -33,6 +33,7 @@ static Value *low_view(Precision *p, Value *v) {
 
 static Value *low_of(Precision *p, Value *v) {
     Op *op = v->op;
+    boundary_check_stack(p->func->module->context->boundary);
     if (v->type.dtype == p->low) {
         return v;
     }

@@ -67,27 +67,38 @@ static const KExpr *pad_value(KBuild *k, const Op *op, Index index) {
     return elemental_guarded(k, condition, x, inner, outside);
 }
 
-static void concat_from(KBuild *k, const Op *op, int32_t from, const KExpr **inner, int64_t axis,
-                        const KVar *var) {
-    const Value *x = op->operands[from];
-    const KExpr *at = inner[axis], *extent = k_size(k, x->type.dims[axis]);
-    const KExpr *inside =
-        from + 1 == op->n_operands ? k_integer(k, DT_BOOL, 1) : k_lt(k, at, extent);
-    if (k_is_true(inside)) {
-        const KExpr *value = elemental_value(k, x, inner);
+/* The element of operands [first, end): a few are asked one after another, many by halves, which
+ * asks less, and nests less deeply than LLVM can bear. */
+static void concat_among(KBuild *k, const Op *op, int32_t first, int32_t end, const KExpr **inner,
+                         int64_t axis, const KVar *var) {
+    enum { FEW = 8 };
+    if (end - first == 1) {
+        const KExpr *value = elemental_value(k, op->operands[first], inner);
         kb_set(k, var, value);
         return;
     }
-    if (!k_is_false(inside)) {
+    int32_t middle = end - first <= FEW ? first + 1 : first + (end - first) / 2;
+    const Size *before = size_const(kb_context(k), 0);
+    for (int32_t i = first; i < middle; i++) {
+        before = size_add(kb_context(k), before, op->operands[i]->type.dims[axis]);
+    }
+    const KExpr *at = inner[axis], *extent = k_size(k, before), *inside = k_lt(k, at, extent);
+    bool asked = !k_is_true(inside) && !k_is_false(inside);
+    if (asked) {
         kb_if(k, inside);
-        const KExpr *value = elemental_value(k, x, inner);
-        kb_set(k, var, value);
+    }
+    if (!k_is_false(inside)) {
+        concat_among(k, op, first, middle, inner, axis, var);
+    }
+    if (asked) {
         kb_else(k);
     }
-    inner[axis] = k_sub(k, at, extent);
-    concat_from(k, op, from + 1, inner, axis, var);
-    inner[axis] = at;
-    if (!k_is_false(inside)) {
+    if (!k_is_true(inside)) {
+        inner[axis] = k_sub(k, at, extent);
+        concat_among(k, op, middle, end, inner, axis, var);
+        inner[axis] = at;
+    }
+    if (asked) {
         kb_if_end(k);
     }
 }
@@ -98,7 +109,7 @@ static const KExpr *concat_value(KBuild *k, const Op *op, Index index) {
         inner[i] = index[i];
     }
     const KVar *var = kb_var(k, op->results[0]->type.dtype, "concat");
-    concat_from(k, op, 0, inner, op_int(op, "axis"), var);
+    concat_among(k, op, 0, op->n_operands, inner, op_int(op, "axis"), var);
     return kb_let(k, k_get(k, var), "concat");
 }
 

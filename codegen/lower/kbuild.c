@@ -319,6 +319,25 @@ static const KExpr *var_node(KBuild *k, PoolVar *var, int32_t depth, const Node 
     return var->var.dtype == DT_I64 ? index_atom(k, &node) : node_intern(k, &node);
 }
 
+/* `like`: what is known of the value. */
+static const KExpr *let_always(KBuild *k, const KExpr *value, const char *hint, const Node *like) {
+    const KExpr *found = memo_find(k, NULL, &value, 1);
+    if (found) {
+        return found;
+    }
+    Scope *scope = scope_at(k, node_of(value)->depth);
+    PoolVar *var = new_var(k, value->dtype, false, hint);
+    KStmt *stmt = new_stmt(k, KS_LET);
+    stmt->var = &var->var;
+    stmt->value = value;
+    append(k, scope, stmt);
+    const KExpr *result = var_node(k, var, scope->depth, like);
+    if (!node_of(value)->is_volatile) {
+        memo_add(k, scope, NULL, &value, 1, result);
+    }
+    return result;
+}
+
 const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint) {
     const Node *node = node_of(value);
     if (value->kind == KE_INT || value->kind == KE_FLOAT || value->kind == KE_SIZE ||
@@ -329,21 +348,18 @@ const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint) {
         (node->inner || node->n_terms != 1 || &node->terms[0].atom->e != value)) {
         return value; /* index arithmetic keeps its form */
     }
-    const KExpr *found = memo_find(k, NULL, &value, 1);
-    if (found) {
-        return found;
+    return let_always(k, value, hint, node);
+}
+
+const KExpr *kb_let_index(KBuild *k, const KExpr *index) {
+    const Node *node = node_of(index);
+    if (node->weight <= MOST_WEIGHT || node->is_volatile || index->kind == KE_VAR) {
+        return index;
     }
-    Scope *scope = scope_at(k, node->depth);
-    PoolVar *var = new_var(k, value->dtype, false, hint);
-    KStmt *stmt = new_stmt(k, KS_LET);
-    stmt->var = &var->var;
-    stmt->value = value;
-    append(k, scope, stmt);
-    const KExpr *result = var_node(k, var, scope->depth, node);
-    if (!node->is_volatile) {
-        memo_add(k, scope, NULL, &value, 1, result);
-    }
-    return result;
+    Node like = {.is_natural = index_proved_natural(k, index)};
+    const Size *low;
+    index_bounds(k, index, &low, &like.last);
+    return let_always(k, index, "index", &like);
 }
 
 const KVar *kb_var(KBuild *k, DType dtype, const char *hint) {

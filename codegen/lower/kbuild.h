@@ -76,9 +76,6 @@ bool k_is_int(const KExpr *a, int64_t *out);
 /* Row-major flat index of `index` in `type`, and back: the index in `type` of a flat index. */
 const KExpr *k_flat(KBuild *k, Type type, const KExpr *const *index);
 void k_unflat(KBuild *k, Type type, const KExpr *flat, const KExpr **out_index);
-/* The coefficient of loop variable `var` in an index expression; NULL if it also stands inside a
- * division or another opaque part; the zero size if absent. */
-const Size *k_coefficient(KBuild *k, const KExpr *a, const KExpr *var);
 
 /* -- scalars of any type: plain expressions, nothing is emitted */
 const KExpr *k_constant(KBuild *k, DType dtype, double value); /* in the register type of dtype */
@@ -99,6 +96,9 @@ const KExpr *k_get(KBuild *k, const KVar *var);
 /* -- statements */
 /* A variable holding `value` (itself when it is a variable or constant); equal lets are shared. */
 const KExpr *kb_let(KBuild *k, const KExpr *value, const char *hint);
+/* The same for index arithmetic whose tree is large, and else the index as it is: its sums are then
+ * no longer known, but what is made of it stays small. */
+const KExpr *kb_let_index(KBuild *k, const KExpr *index);
 const KVar *kb_var(KBuild *k, DType dtype,
                    const char *hint); /* mutable; declared by its first set */
 void kb_set(KBuild *k, const KVar *var, const KExpr *value);

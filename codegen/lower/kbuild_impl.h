@@ -20,6 +20,7 @@ struct Node {
     Node *next; /* in the intern table */
     int32_t serial;
     int32_t depth; /* of the innermost scope whose variables it reads */
+    int32_t weight; /* nodes of its tree, in which what is shared counts each time it is met */
     bool is_volatile;
     bool is_sum; /* i64: `terms` and `constant` are its normal form (an atom: itself once) */
     int32_t n_terms;
@@ -93,7 +94,8 @@ typedef struct SiteKey {
     int64_t site;
 } SiteKey;
 
-enum { NODE_BUCKETS = 1024, MEMO_BUCKETS = 512 };
+/* A tree of MOST_WEIGHT nodes is more than any program of ours has in an index. */
+enum { NODE_BUCKETS = 1024, MEMO_BUCKETS = 512, MOST_WEIGHT = 64, HEAVIEST = 1 << 24 };
 
 struct KBuild {
     LowerContext *lower;

@@ -47,6 +47,11 @@ const KExpr *node_intern(KBuild *k, const Node *prototype) {
     }
     Node *node = POOL_NEW(k, Node);
     *node = *prototype;
+    node->weight = 1;
+    for (int32_t i = 0; i < node->e.n; i++) {
+        int32_t sum = node->weight + node_of(node->e.a[i])->weight;
+        node->weight = sum < HEAVIEST ? sum : HEAVIEST;
+    }
     node->hash = hash;
     node->serial = k->next_serial++;
     node->next = *bucket;

@@ -175,6 +175,7 @@ static const KExpr *sum_intern(KBuild *k, Sum *sum) {
         node->e = *tree;
         node->depth = node_of(tree)->depth;
         node->is_volatile = node_of(tree)->is_volatile;
+        node->weight = node_of(tree)->weight;
     }
     node->hash = hash;
     node->is_sum = true;
@@ -300,7 +301,10 @@ static bool sum_below(KBuild *k, const Sum *sum, const Size *n) {
     return proved_le(k, size_zero(k), low) && proved_le(k, high, last);
 }
 
+/* Its quotient and its remainder both contain `inner`, so that each division of what was put
+ * together of such doubles the tree: what is heavy is computed once. */
 static const KExpr *division_atom(KBuild *k, const KExpr *inner, const Size *n, bool is_mod) {
+    inner = kb_let_index(k, inner);
     Node node = {.e = {.kind = KE_SCALAR,
                        .dtype = DT_I64,
                        .op = is_mod ? OP_mod : OP_floordiv,
@@ -440,6 +444,8 @@ void k_unflat(KBuild *k, Type type, const KExpr *flat, const KExpr **out_index) 
 }
 
 static const KExpr *extreme(KBuild *k, OpCode op, const KExpr *a, const KExpr *b) {
+    a = kb_let_index(k, a);
+    b = kb_let_index(k, b);
     Node node = {.e = {.kind = KE_SCALAR, .dtype = DT_I64, .op = op, .n = 2, .a = {a, b}}};
     node.depth = node_of(a)->depth > node_of(b)->depth ? node_of(a)->depth : node_of(b)->depth;
     node.is_volatile = node_of(a)->is_volatile || node_of(b)->is_volatile;
@@ -489,30 +495,4 @@ const KExpr *k_lt(KBuild *k, const KExpr *a, const KExpr *b) {
     const KExpr *next = k_add(k, a, k_int(k, 1));
     const KExpr *result = k_le(k, next, b);
     return k_is_true(result) || k_is_false(result) ? result : k_binary(k, OP_lt, a, b);
-}
-
-static bool mentions(const KExpr *expr, const KExpr *var) {
-    if (expr == var) {
-        return true;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (mentions(expr->a[i], var)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-const Size *k_coefficient(KBuild *k, const KExpr *a, const KExpr *var) {
-    const Node *node = node_of(a);
-    const Size *found = size_zero(k);
-    for (int32_t i = 0; i < node->n_terms; i++) {
-        const Node *atom = node->terms[i].atom;
-        if (&atom->e == var) {
-            found = node->terms[i].coefficient;
-        } else if (mentions(&atom->e, var)) {
-            return NULL;
-        }
-    }
-    return found;
 }

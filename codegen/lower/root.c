@@ -93,23 +93,44 @@ static Reaches reach_all(KBuild *k, const Op *root, const KExpr *const *index) {
     return reaches;
 }
 
-static bool depends_on(const Value *v, const Op *root, int32_t fuel) {
-    if (!v->op || fuel == 0) {
-        return false;
-    }
-    if (v->op == root) {
-        return true;
-    }
-    for (int32_t i = 0; i < v->op->n_operands; i++) {
-        if (depends_on(v->op->operands[i], root, fuel - 1)) {
-            return true;
-        }
-    }
-    return false;
+/* What of a body depends on its root, by value id from `first` on. */
+typedef struct Dependents {
+    const Op *root;
+    int32_t first, end;
+    bool *marks;
+} Dependents;
+
+static bool depends_on(const Dependents *dependents, const Value *v) {
+    return v->id >= dependents->first && v->id < dependents->end &&
+           dependents->marks[v->id - dependents->first];
 }
 
-static bool follows(const Value *v, const Op *root, int32_t fuel) {
-    if (v->op == root) {
+/* Once, in order: asked of each value anew, the answer would walk every way back, of which there
+ * are exponentially many where values are read twice. */
+static Dependents dependents_find(KBuild *k, const Op *root) {
+    Dependents out = {.root = root, .first = root->results[0]->id, .end = root->results[0]->id};
+    for (const Op *op = root; op; op = op->next) {
+        for (int32_t i = 0; i < op->n_results; i++) {
+            int32_t id = op->results[i]->id;
+            out.first = id < out.first ? id : out.first;
+            out.end = id >= out.end ? id + 1 : out.end;
+        }
+    }
+    out.marks = ARENA_ARRAY(kb_arena(k), bool, out.end - out.first + 1);
+    for (const Op *op = root; op; op = op->next) {
+        bool depends = op == root;
+        for (int32_t i = 0; i < op->n_operands && !depends; i++) {
+            depends = depends_on(&out, op->operands[i]);
+        }
+        for (int32_t i = 0; i < op->n_results; i++) {
+            out.marks[op->results[i]->id - out.first] = depends;
+        }
+    }
+    return out;
+}
+
+static bool follows(const Value *v, const Dependents *dependents, int32_t fuel) {
+    if (v->op == dependents->root) {
         return true;
     }
     const Op *op = v->op;
@@ -118,8 +139,8 @@ static bool follows(const Value *v, const Op *root, int32_t fuel) {
         return false;
     }
     for (int32_t i = 0; i < op->n_operands; i++) {
-        if (depends_on(op->operands[i], root, 64)) {
-            return follows(op->operands[i], root, fuel - 1);
+        if (depends_on(dependents, op->operands[i])) {
+            return follows(op->operands[i], dependents, fuel - 1);
         }
     }
     return false;
@@ -128,8 +149,9 @@ static bool follows(const Value *v, const Op *root, int32_t fuel) {
 RootPath root_path(KBuild *k, const Op *root) {
     int32_t count = kb_fusion(k)->n_results;
     RootPath path = {.root = root, .reached = ARENA_ARRAY(kb_arena(k), bool, count + 1)};
+    Dependents dependents = dependents_find(k, root);
     for (int32_t r = 0; r < count; r++) {
-        path.reached[r] = follows(kb_result_value(k, r), root, 64);
+        path.reached[r] = follows(kb_result_value(k, r), &dependents, 64);
     }
     return path;
 }

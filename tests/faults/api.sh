@@ -56,6 +56,8 @@ says err.txt "cpu (2 threads)"
 few() {
     (ulimit -s 65536; ulimit -v 2000000; "$@")
 }
+# A sanitizer's shadow has no room below such limits.
+if [ -z "${DLC_SANITIZED:-}" ]; then
 checks=$((checks + 1))
 few timeout 120 "$dlrun" infer small.plan --device cpu --threads 1000 --weights w.safetensors --input x=two.npy --output y=few.npy > out.txt 2> err.txt ||
     bad "1000 threads where there is no room for them: $(cat err.txt)"
@@ -69,6 +71,7 @@ for kilobytes in 215000 222000 228000; do
     got=$?
     [ "$got" = 0 ] || [ "$got" = 1 ] || bad "status $got with $kilobytes KiB of memory: $(head -c 300 err.txt)"
 done
+fi
 
 # -- Colours are for terminals, and for those who want them
 printf 'dim B\nmodel m(x: f32[B]) { output z }\n' > wrong.dl

@@ -67,6 +67,23 @@ expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
 text "'fn f(' + ', '.join(f'x{i}: int' for i in range(5000)) + ') { return x0 }\nmodel m(x: f32[2]) { output x * f(' + ', '.join(f'x{i}=1' for i in range(5000)) + ') }'"
 expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
 
+# -- IR whose ways back double with each level, or are very long (deep.py): none is followed way by way
+for levels in "pads 200" "shapes 60" "epilogue 31" "epilogue 2000" "views 20000" "joined 200" "chain 2000" "maps 20000"; do
+    # shellcheck disable=SC2086
+    python3 "$faults/deep.py" $levels > deep.ir || bad "deep.py $levels"
+    expect 0 bash -c '[ -n "${DLC_SANITIZED:-}" ] || ulimit -t 10; exec "$@"' soon "$dlc" --from-ir deep.ir -o deep.plan \
+        --target cpu:x86-64-v2 --quiet
+done
+cat > mask.dl <<'EOF'
+model m(q: f32[2, 4, 256, 32], k: f32[2, 4, 256, 32], v: f32[2, 4, 256, 32]) {
+    i = unsqueeze(iota(256), 1)
+    j = unsqueeze(iota(256), 0)
+    for n in 0..30 { i = i + i }
+    output scaled_dot_product_attention(q, k, v, mask=j <= i)
+}
+EOF
+expect 0 bash -c '[ -n "${DLC_SANITIZED:-}" ] || ulimit -t 10; exec "$@"' soon "$dlc" mask.dl -o mask.plan --quiet
+
 # -- Long messages are cut
 text "'model m(x: f32[2]) { output ' + 'y' * 100000 + ' + ' + 'z' * 100000 + ' }'"
 soon E0201 "$dlc" check text.dl

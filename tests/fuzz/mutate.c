@@ -183,7 +183,9 @@ bool mutate_func(Mutator *m, Func *func) {
     Op *op = ops.items[mutate_pick(m, ops.count)];
     Op saved = *op;
     Value **operands = ARENA_ARRAY(&m->module->arena, Value *, op->n_operands + 1);
-    memcpy(operands, op->operands, (size_t)op->n_operands * sizeof(*operands));
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        operands[i] = op->operands[i];
+    }
     if (kind < 3) {
         if (!change_operand(m, &ops, op)) {
             return false;
@@ -195,7 +197,9 @@ bool mutate_func(Mutator *m, Func *func) {
         return true;
     }
     memcpy(op->attrs, saved.attrs, sizeof(saved.attrs));
-    memcpy(op->operands, operands, (size_t)op->n_operands * sizeof(*operands));
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        op->operands[i] = operands[i];
+    }
     (void)still_sound(m, func);
     return false;
 }
