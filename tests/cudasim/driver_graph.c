@@ -81,7 +81,9 @@ Result cuGraphInstantiateWithFlags(void **out, void *graph, unsigned long long f
         if (!nodes[i].after) {
             abort();
         }
-        memcpy(nodes[i].after, node->after, (size_t)node->n_after * sizeof(int));
+        for (int k = 0; k < node->n_after; k++) { /* the first nodes have no list at all */
+            nodes[i].after[k] = node->after[k];
+        }
     }
     *own = (Graph){.nodes = nodes, .n_nodes = from->n_nodes};
     exec->graph = own;

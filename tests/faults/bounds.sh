@@ -4,11 +4,23 @@
 . "$(dirname "$0")/lib.sh"
 small_stack=${SMALL_STACK:?}
 
+# limited SECONDS COMMAND…: of a processor, and in $kib of memory; not under sanitizers, which take more of both. A program,
+# for timeout to start.
+export kib=unlimited
+cat > limited <<'EOF'
+#!/bin/bash
+[ -n "${DLC_SANITIZED:-}" ] || ulimit -t "$1" -d "$kib"
+shift
+exec "$@"
+EOF
+chmod +x limited
+PATH=$PWD:$PATH
+
 # soon TEXT COMMAND…: refused with this text, in 200 MB and 10 seconds of a busy processor (one of a quiet one).
 soon() {
     local text=$1
     shift
-    refuses "$text" bash -c 'ulimit -t 10; ulimit -d 200000; exec "$@"' soon "$@"
+    kib=200000 refuses "$text" limited 10 "$@"
 }
 # text PYTHON: a program made by an expression.
 text() {
@@ -34,7 +46,7 @@ text "'const a = [' + ', '.join(map(str, range(1000000))) + ']\nmodel m(x: f32[2
 soon "more than 500,000 expressions" "$dlc" check text.dl
 for n in 10000 100000; do
     text "'const a = [' + ', '.join(map(str, range($n))) + ']\nmodel m(x: f32[2]) { output x * a[3] }'"
-    expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
+    expect 0 limited 10 "$dlc" check text.dl
 done
 text "'fn f(x: f32[2], n: int) { if n == 0 { return x }\n scan i in iota(2) carry h = x { h = f(h, n - 1); yield h } -> ys\n return h }\nmodel m(x: f32[2]) { output f(x, 40) }'"
 soon "nest more than 16 deep" "$dlc" text.dl -o text.plan
@@ -59,19 +71,19 @@ expect 0 "$dlc" check ring0.dl
 
 # -- Linear in what is written
 text "'model m(x: f32[2]) { check true, \"' + '{1}' * 20000 + '\"\n output x }'"
-expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
+expect 0 limited 10 "$dlc" check text.dl
 text "'model m(x: f32[2]) { ' + ''.join(f'x{i} = x\n' for i in range(40000)) + ' output x39999 }'"
-expect 0 bash -c 'ulimit -t 5; exec "$@"' soon "$dlc" check text.dl
+expect 0 limited 5 "$dlc" check text.dl
 text "'model m(' + ', '.join(f'x{i}: f32[2]' for i in range(5000)) + ') { output x0 }'"
-expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
+expect 0 limited 10 "$dlc" check text.dl
 text "'fn f(' + ', '.join(f'x{i}: int' for i in range(5000)) + ') { return x0 }\nmodel m(x: f32[2]) { output x * f(' + ', '.join(f'x{i}=1' for i in range(5000)) + ') }'"
-expect 0 bash -c 'ulimit -t 10; exec "$@"' soon "$dlc" check text.dl
+expect 0 limited 10 "$dlc" check text.dl
 
 # -- IR whose ways back double with each level, or are very long (deep.py): none is followed way by way
 for levels in "pads 200" "shapes 60" "epilogue 31" "epilogue 2000" "views 20000" "joined 200" "chain 2000" "maps 20000"; do
     # shellcheck disable=SC2086
     python3 "$faults/deep.py" $levels > deep.ir || bad "deep.py $levels"
-    expect 0 bash -c '[ -n "${DLC_SANITIZED:-}" ] || ulimit -t 10; exec "$@"' soon "$dlc" --from-ir deep.ir -o deep.plan \
+    expect 0 limited 10 "$dlc" --from-ir deep.ir -o deep.plan \
         --target cpu:x86-64-v2 --quiet
 done
 cat > mask.dl <<'EOF'
@@ -82,7 +94,7 @@ model m(q: f32[2, 4, 256, 32], k: f32[2, 4, 256, 32], v: f32[2, 4, 256, 32]) {
     output scaled_dot_product_attention(q, k, v, mask=j <= i)
 }
 EOF
-expect 0 bash -c '[ -n "${DLC_SANITIZED:-}" ] || ulimit -t 10; exec "$@"' soon "$dlc" mask.dl -o mask.plan --quiet
+expect 0 limited 10 "$dlc" mask.dl -o mask.plan --quiet
 
 # -- Long messages are cut
 text "'model m(x: f32[2]) { output ' + 'y' * 100000 + ' + ' + 'z' * 100000 + ' }'"
@@ -91,14 +103,14 @@ checks=$((checks + 1))
 [ "$(wc -c < err.txt)" -lt 10000 ] || bad "a diagnostic of $(wc -c < err.txt) bytes"
 
 # -- The stack there is
-for kib in 256 512 8192; do
-    refuses "limit reached" "$small_stack" $kib "$faults/fn_exp_noop.dl"
+for room in 256 512 8192; do
+    refuses "limit reached" "$small_stack" $room "$faults/fn_exp_noop.dl"
     text "''.join(f'const a{i} = a{i + 1} + 1\n' for i in range(5000)) + 'const a5000 = 1\nmodel m(x: f32[2]) { output x * a0 }'"
-    refuses "too deeply" "$small_stack" $kib text.dl
+    refuses "too deeply" "$small_stack" $room text.dl
     text "'fn f(x, n: int) { if n == 0 { return x }\n return f(x + 1.0, n - 1) ' + '+ 1.0' * 500 + ' }\nmodel m(x: f32[2]) { output f(x, 250) }'"
-    refuses "too deeply" "$small_stack" $kib text.dl
+    refuses "too deeply" "$small_stack" $room text.dl
     text "'model m(x: f32[2]) { output ' + '(' * 100000 + 'x' + ')' * 100000 + ' }'"
-    refuses "E0108" "$small_stack" $kib text.dl
+    refuses "E0108" "$small_stack" $room text.dl
 done
 expect 0 "$small_stack" 8192 "$faults/cc.dl"
 refuses "the stack of the thread" "$small_stack" 256 "$faults/cc.dl"
