@@ -328,6 +328,7 @@ static void *second_main(void *argument) {
     second->run = dlc_run(second->f->session, NULL);
     dlc_plan *plan = NULL;
     second->compile = dlc_compile(second->f->context, tiny, strlen(tiny), NULL, &plan);
+    dlc_plan_destroy(plan);
     return NULL;
 }
 
