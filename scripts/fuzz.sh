@@ -26,8 +26,9 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # make_plans FOLDER: one by hand, and programs with every kind of command
 make_plans() {
-    local dlc="$build/tools/dlc"
-    ninja -C "$build" -j "${JOBS:-$(nproc)}" tests/fuzz/make_plans tools/dlc libdlc-compile.so.0.1.0 > "$build/failures/seeds.log" 2>&1 &&
+    local library
+    library=$(ninja -C "$build" -t targets all | sed -n 's/^\(libdlc-compile\.so[0-9.]*\): .*/\1/p')
+    ninja -C "$build" -j "${JOBS:-$(nproc)}" tests/fuzz/make_plans tools/dlc "$library" > "$build/failures/seeds.log" 2>&1 &&
         LD_LIBRARY_PATH=$build ASAN_OPTIONS=detect_leaks=0 bash -c '
             set -e
             "$1/tests/fuzz/make_plans" "$2/sample"
