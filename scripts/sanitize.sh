@@ -4,7 +4,7 @@
 # address: the quick suite and 10,000 mutants of IR (tests/fuzz/test_mutants.c) under the address and
 #          undefined-behaviour sanitizers (build-asan).
 # fuzz:    every fuzzer, 10,000 inputs each; the one of plans changes single numbers (build-fuzz, scripts/fuzz.sh).
-# thread:  pool, sessions in threads and the data thread under the thread sanitizer (build-tsan).
+# thread:  the pool, sessions in threads and what reads data for them (there is no thread for data) under the thread sanitizer (build-tsan).
 # Installs what it needs where apt-get may; the exit status is 1 if a step found something, 2 if one could not run.
 set -u
 cd "$(dirname "$0")/.."
