@@ -85,6 +85,12 @@ Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b) {
         lower_at(lw, b->place); /* a count */
         below.as.tensor = y = lower_made(lw, b_cast(&lw->b, y, x->type.dtype), b->place);
     }
+    DType wider;
+    if (x && y && x->type.dtype != y->type.dtype &&
+        dtype_promote(x->type.dtype, y->type.dtype, &wider)) {
+        above.as.tensor = x = lower_as(lw, above, wider, a->place);
+        below.as.tensor = y = lower_as(lw, below, wider, b->place);
+    }
     bool remembers = x && y && x->type.rank == 0 && y->type.rank == 0 &&
                      x->type.dtype == y->type.dtype && dtype_is_float(x->type.dtype);
     Quotient *quotient = ARENA_NEW(lw->arena, Quotient);

@@ -100,6 +100,17 @@ bool train_read_objectives(Train *t) {
 
 /* -- the forward pass */
 
+/* The sum of two losses, which may be of different float types. */
+static Value *add_loss(Train *t, Value *total, Value *loss) {
+    DType wider = loss->type.dtype;
+    lower_at(t->lw, t->place);
+    if (dtype_promote(total->type.dtype, loss->type.dtype, &wider)) {
+        total = lower_made(t->lw, b_cast(&t->lw->b, total, wider), t->place);
+        loss = lower_made(t->lw, b_cast(&t->lw->b, loss, wider), t->place);
+    }
+    return train_binary(t, OP_add, total, loss);
+}
+
 static Value *objective_loss(Train *t, const Objective *objective) {
     Lower *lw = t->lw;
     NamedVec *losses = &t->fs->losses;
@@ -110,7 +121,7 @@ static Value *objective_loss(Train *t, const Objective *objective) {
         Value *loss = losses->items[i].value.as.tensor;
         map_set(&names, losses->items[i].name, loss);
         if (objective->loss == NULL) {
-            total = total ? train_binary(t, OP_add, total, loss) : loss;
+            total = total ? add_loss(t, total, loss) : loss;
         } else if (losses->items[i].name == objective->loss) {
             total = loss;
         }

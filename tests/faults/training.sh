@@ -32,10 +32,13 @@ for program in accumulate accumulate_draws accumulate_scaled accumulate_own_grad
     near whole fixed 1e-12
 done
 # A divisor depends on what it is made of, not on all that the same loop computes: neither the loop over parts nor one
-# of the program.
+# of the program. Losses, and what they are divided by, may be of different float types.
 cat > divisor.dl << 'END'
 dim B
 const parts = 1
+
+fn row_sums(rows: float[B, Y, X]) { return mean(mean(rows, axis=2), axis=1) }
+fn weighed(h: float[B, K], w: float[B]) { return sum({b -> b 1}(w) * h) over sum(w) }
 
 model m(image: f32[B, 1, 8, 8], label: i32[B]) {
     rows = {b 1 y x -> b y x}(image)
@@ -50,6 +53,8 @@ model m(image: f32[B, 1, 8, 8], label: i32[B]) {
     loss read = sum(rows[:, 0, 3] * h[:, 0]) over sum(rows[:, 0, 3])
     loss carried = sum(total) over sum(n)
     loss stacked = sum(h) over sum(seens)
+    loss half = mean(cast(h, f16))
+    loss called = weighed(h, cast(row_sums(rows), f16))
 }
 
 train m {
@@ -58,9 +63,9 @@ train m {
     accumulate parts
 }
 END
-trained whole divisor.dl -D parts=1
-trained parts divisor.dl -D parts=4
-near whole parts 1e-12
+trained one divisor.dl -D parts=1
+trained four divisor.dl -D parts=4
+near one four 1e-12
 sed 's/over sum(n)/over sum(total)/' divisor.dl > trained.dl
 refuses "the divisor of a loss depends on the trained parameter 'i.weight'" "$dlc" trained.dl
 
