@@ -214,15 +214,6 @@ static void cut_training(Driver *d) {
     verify(d, "cutting the batch");
 }
 
-static bool pass_known(const char *name) {
-    for (int i = 0; pass_name(i); i++) {
-        if (strcmp(pass_name(i), name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void print_pass(void *user, const char *pass, const char *text) {
     Driver *d = user;
     if (d->options->on_text) {
@@ -234,7 +225,7 @@ static void run_passes(Driver *d, const Machine *machine) {
     const dlc_compile_options *options = d->options;
     const char *emit =
         options->emit && strcmp(options->emit, "grad") == 0 ? "differentiate" : options->emit;
-    bool stops = emit && pass_known(emit);
+    bool stops = emit && driver_pass_known(emit);
     PipelineOptions pipeline = {.stop_after = stops ? emit : NULL,
                                 .print_after = options->print_after,
                                 .print = print_pass,
@@ -362,16 +353,7 @@ static void drive(Driver *d) {
         d->done = true;
         return;
     }
-    static const char *const stages[] = {"grad", "kernels", "schedule", "plan"};
-    bool known = !d->options->emit || pass_known(d->options->emit);
-    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
-        known = known || driver_emits(d, stages[i]);
-    }
-    if (!known) {
-        driver_leave(
-            d, DLC_ERROR_INVALID_ARGUMENT,
-            "unknown stage to emit; there are ast, ir, grad, every pass, kernels, schedule, plan");
-    }
+    driver_check_names(d);
     const char *targets[MAX_TARGETS];
     size_t n_targets = driver_targets(d, targets);
     if (!d->options->emit || driver_emits(d, "plan")) {

@@ -4,6 +4,7 @@
 #include "codegen/compile_manifest.h"
 #include "codegen/schedule.h"
 #include "ir/base/cores.h"
+#include "passes/pass.h"
 #include "runtime/kernel_abi.h"
 
 #include <stdio.h>
@@ -88,6 +89,47 @@ static void show_kernels(Driver *d, const Target *target, const Machine *machine
         str_add(&d->text, "\n");
     }
     driver_give_text(d, "kernels");
+}
+
+bool driver_pass_known(const char *name) {
+    for (int i = 0; pass_name(i); i++) {
+        if (strcmp(pass_name(i), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void driver_check_names(Driver *d) {
+    const dlc_compile_options *options = d->options;
+    static const char *const stages[] = {"grad", "kernels", "schedule", "plan"};
+    char message[COMPILE_MESSAGE_BYTES];
+    bool known = !options->emit || driver_pass_known(options->emit);
+    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
+        known = known || driver_emits(d, stages[i]);
+    }
+    if (!known) {
+        snprintf(message, sizeof(message),
+                 "unknown stage '%.100s' to emit; there are ast, ir, grad, every pass, kernels, "
+                 "schedule, plan",
+                 options->emit);
+        driver_leave(d, DLC_ERROR_INVALID_ARGUMENT, message);
+    }
+    const char *lists[] = {options->print_after, options->skip_passes};
+    for (int i = 0; i < 2; i++) {
+        for (const char *at = lists[i]; at && *at;) {
+            char name[64];
+            size_t length = i == 0 ? strlen(at) : strcspn(at, ",");
+            snprintf(name, sizeof(name), "%.*s", (int)(length < 63 ? length : 63), at);
+            if (!driver_pass_known(name) && (i == 1 || strcmp(name, "all") != 0)) {
+                snprintf(message, sizeof(message),
+                         "unknown pass '%s' to %s; dlc --passes lists them", name,
+                         i == 0 ? "print after" : "skip");
+                driver_leave(d, DLC_ERROR_INVALID_ARGUMENT, message);
+            }
+            at += length + (at[length] == ',');
+        }
+    }
 }
 
 size_t driver_targets(Driver *d, const char *out[MAX_TARGETS]) {

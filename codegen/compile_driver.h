@@ -48,6 +48,10 @@ void driver_give_text(Driver *d, const char *name);
 /* Leaves if errors were reported. */
 void driver_check(Driver *d);
 
+bool driver_pass_known(const char *name);
+/* Leaves if options name a stage or a pass that is none. */
+void driver_check_names(Driver *d);
+
 /* The targets to compile for, each once: what the user names may stand for several. */
 size_t driver_targets(Driver *d, const char *out[MAX_TARGETS]);
 /* "cpu:x86-64-v3" -> target and machine. */

@@ -96,8 +96,10 @@ static dlc_status output_find(dlc_session *session, const char *entry_name, cons
             return DLC_OK;
         }
     }
-    return context_fail(session->context, DLC_ERROR_NOT_FOUND, "entry '%s' has no output '%s'",
-                        plan_text(session->file, entry->record->name), name ? name : "");
+    char names[ENTRY_NAMES_BYTES];
+    return context_fail(session->context, DLC_ERROR_NOT_FOUND, "entry '%s' has no output '%s'; %s",
+                        plan_text(session->file, entry->record->name), name ? name : "",
+                        entry_names(session, entry, false, names));
 }
 
 dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const char *name,

@@ -42,8 +42,15 @@ int32_t plan_entry_find(const PlanFile *file, const PlanTables *tables, const ch
 EntryState *session_entry(dlc_session *session, const char *name) {
     int32_t number = plan_entry_find(session->file, session->tables, name);
     if (number < 0) {
-        context_fail(session->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'",
-                     name ? name : "infer");
+        char have[256];
+        size_t at = 0;
+        for (int64_t i = 0; i < session->tables->n_entries && at < sizeof(have); i++) {
+            int n = snprintf(have + at, sizeof(have) - at, "%s%s", i ? ", " : "",
+                             plan_text(session->file, session->tables->entries[i].name));
+            at += n > 0 ? (size_t)n : 0;
+        }
+        context_fail(session->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'; it has %s",
+                     name ? name : "infer", at ? have : "none");
         return NULL;
     }
     return &session->entries[number];
@@ -66,6 +73,30 @@ int32_t entry_input_find(const dlc_session *session, const EntryState *entry, co
         }
     }
     return -1;
+}
+
+const char *entry_names(const dlc_session *session, const EntryState *entry, bool inputs,
+                        char *out) {
+    const PlanTables *tables = session->tables;
+    int32_t count = inputs ? entry->record->n_args : entry->record->n_results;
+    size_t at = (size_t)snprintf(out, ENTRY_NAMES_BYTES, "it has");
+    const char *lead = " ";
+    for (int32_t i = 0; i < count && at < ENTRY_NAMES_BYTES; i++) {
+        const PlanArg *arg = inputs ? &tables->args[entry->record->first_arg + i] : NULL;
+        const PlanResult *result =
+            inputs ? NULL : &tables->results[entry->record->first_result + i];
+        if (arg ? arg->role != PLAN_ARG_INPUT : result->role != PLAN_RESULT_OUTPUT) {
+            continue;
+        }
+        int n = snprintf(out + at, ENTRY_NAMES_BYTES - at, "%s%s", lead,
+                         plan_text(session->file, arg ? arg->name : result->name));
+        at += n > 0 ? (size_t)n : 0;
+        lead = ", ";
+    }
+    if (lead[0] == ' ') {
+        snprintf(out + at, ENTRY_NAMES_BYTES - at, " none");
+    }
+    return out;
 }
 
 /* -- Scalars -- */

@@ -139,6 +139,10 @@ Scalar *session_scalar(dlc_session *session, const char *name, bool create);
 int64_t session_counter(dlc_session *session, const char *name);
 Variable *session_variable(dlc_session *session, const char *name); /* NULL: none */
 int32_t entry_input_find(const dlc_session *session, const EntryState *entry, const char *name);
+/* "it has x, y", for messages about a name that the entry has not as an input, or output. */
+enum { ENTRY_NAMES_BYTES = 256 };
+const char *entry_names(const dlc_session *session, const EntryState *entry, bool inputs,
+                        char *out);
 
 /* session_open.c: as dlc_session_create, on a device that device_find need not know (for tests);
  * NULL: by the options. */

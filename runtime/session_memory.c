@@ -296,8 +296,11 @@ dlc_status dlc_set_input(dlc_session *session, const char *entry_name, const cha
     }
     int32_t number = name ? entry_input_find(session, entry, name) : -1;
     if (number < 0) {
-        return context_fail(session->context, DLC_ERROR_NOT_FOUND, "entry '%s' has no input '%s'",
-                            plan_text(session->file, entry->record->name), name ? name : "");
+        char names[ENTRY_NAMES_BYTES];
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "entry '%s' has no input '%s'; %s",
+                            plan_text(session->file, entry->record->name), name ? name : "",
+                            entry_names(session, entry, true, names));
     }
     int32_t dtype;
     dlc_status status = tensor_check(session->context, name, value, &dtype);

@@ -410,6 +410,10 @@ static dlc_status options_check(dlc_context *context, const dlc_train_options *o
                                 counts[i].value);
         }
     }
+    if (options->resume < DLC_RESUME_NO || options->resume > DLC_RESUME_FORCE) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_train_options.resume is %d, no dlc_resume", options->resume);
+    }
     if (!isfinite(options->lr) || options->lr < 0) {
         return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "dlc_train_options.lr is %s",
                             number_text(options->lr, 6).text);

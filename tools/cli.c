@@ -206,6 +206,30 @@ bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *o
     return true;
 }
 
+int cli_writable(const CliCommand *command, const char *path) {
+    char folder[4096];
+    struct stat info;
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    int error = 0;
+    if (cli_is_stdout(path)) {
+        return 0;
+    }
+    if (stat(path, &info) == 0) {
+        error = S_ISDIR(info.st_mode) ? EISDIR : access(path, W_OK) != 0 ? errno : 0;
+    } else if (errno == ENOENT && lstat(path, &info) != 0 && length < sizeof folder) {
+        /* A link without a target is followed when it is written. */
+        snprintf(folder, sizeof folder, "%.*s", (int)length, slash ? path : "");
+        error = access(slash ? folder : ".", W_OK | X_OK) != 0 ? errno : 0;
+    } else if (errno != ENOENT) {
+        error = errno;
+    }
+    if (error) {
+        fprintf(stderr, "%s: cannot write '%s': %s\n", command->program, path, strerror(error));
+    }
+    return error ? 1 : 0;
+}
+
 int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status) {
     const char *text = context ? dlc_last_error(context) : "";
     fprintf(stderr, "%s: %s\n", command->program, text[0] ? text : dlc_status_text(status));

@@ -61,6 +61,10 @@ typedef struct CliBindings {
     size_t count;
 } CliBindings;
 bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *out);
+/* Whether a file can be written there later, so that a long run need not find out at its end: the
+ * folder exists and may be written, and what stands at the path is no folder. Else prints "program:
+ * cannot write 'path': reason" and returns 1. */
+int cli_writable(const CliCommand *command, const char *path);
 /* Prints "program: what: the context's last error" and returns 1. */
 int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status);
 /* Whether the file descriptor is a terminal that takes escape sequences (TERM is set, and not

@@ -204,6 +204,9 @@ static int compile_file(const CliCommand *command, const Options *options, const
         }
         output = default_path;
     }
+    if (!options->emit && !check_only && cli_writable(command, output) != 0) {
+        return 1;
+    }
     dlc_context_options context_options = {.struct_size = sizeof context_options,
                                            .log = options->quiet ? NULL : cli_log};
     dlc_context *context = NULL;

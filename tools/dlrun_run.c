@@ -149,14 +149,29 @@ static void print_tensor(const char *name, const DLTensor *tensor) {
     puts(n > SHOWN ? " …" : "");
 }
 
+/* Whether every item is name=FILE; else says so and returns 2. Outputs are where they can be
+ * written, before anything runs. */
+static int names_given(const CliCommand *command, const char *option, const CliList *list) {
+    int code = 0;
+    for (size_t i = 0; i < list->count && code == 0; i++) {
+        char name[128];
+        const char *path = NULL;
+        if (!cli_split(list->items[i], name, sizeof name, &path)) {
+            code = cli_wrong(command, "%s takes name=FILE, not '%s'", option, list->items[i]);
+        } else if (strcmp(option, "--output") == 0) {
+            code = cli_writable(command, path);
+        }
+    }
+    return code;
+}
+
 static dlc_status set_inputs(Opened *opened, const char *entry, const CliList *inputs) {
     dlc_status status = DLC_OK;
     for (size_t i = 0; i < inputs->count && status == DLC_OK; i++) {
         char name[128];
         const char *path = NULL;
         if (!cli_split(inputs->items[i], name, sizeof name, &path)) {
-            fprintf(stderr, "dlrun: --input takes name=FILE, not '%s'\n", inputs->items[i]);
-            return DLC_ERROR_INVALID_ARGUMENT;
+            return DLC_ERROR_INVALID_ARGUMENT; /* names_given has said so */
         }
         DLManagedTensorVersioned *tensor = NULL;
         status = dlc_tensor_read(opened->context, path, &tensor);
@@ -174,7 +189,6 @@ static dlc_status write_outputs(Opened *opened, const char *entry, const CliList
         char name[128];
         const char *path = NULL;
         if (!cli_split(outputs->items[i], name, sizeof name, &path)) {
-            fprintf(stderr, "dlrun: --output takes name=FILE, not '%s'\n", outputs->items[i]);
             return DLC_ERROR_INVALID_ARGUMENT;
         }
         const DLTensor *tensor = NULL;
@@ -253,6 +267,11 @@ int dlrun_infer(int argc, char **argv) {
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
+        return code;
+    }
+    code = names_given(&command, "--input", &inputs);
+    code = code ? code : names_given(&command, "--output", &outputs);
+    if (code != 0) {
         return code;
     }
     Opened opened;

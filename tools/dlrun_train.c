@@ -33,7 +33,7 @@ typedef struct TrainOptions {
     bool batch_auto;
     int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
         stride;
-    double lr;
+    double lr; /* nan: the schedule */
     const char *resume_text;
     dlc_resume resume;
     bool overwrite, quiet;
@@ -229,6 +229,10 @@ static int apply_settings(const CliCommand *command, Opened *opened, const CliLi
         if (!cli_split(settings->items[i], name, sizeof name, &value)) {
             return cli_wrong(command, "--set takes name=number, not '%s'", settings->items[i]);
         }
+        const char *own = strstr(" lr steps seed epochs batch ", name);
+        if (own && own[-1] == ' ' && own[strlen(name)] == ' ') {
+            return cli_wrong(command, "--set %s: the option --%s does that", name, name);
+        }
         double number = strtod(value, &end);
         if (end == value || *end) {
             return cli_wrong(command, "--set %s takes a number, not '%s'", name, value);
@@ -370,7 +374,7 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         .batch = options->batch,
         .eval_batch = options->eval_batch,
         .eval_every = options->eval_every,
-        .lr = options->lr,
+        .lr = isnan(options->lr) ? 0 : options->lr,
         .stop_after = options->stop_after,
         .checkpoint = options->checkpoint,
         .checkpoint_every = options->checkpoint_every,
@@ -452,15 +456,45 @@ static int write_curve(const CliCommand *command, dlc_context *context, const Cu
     return status == DLC_OK ? 0 : cli_failed(command, text ? context : NULL, status);
 }
 
-static int train_plan(const CliCommand *command, const TrainOptions *options) {
-    Progress progress = {.terminal = cli_steers(STDOUT_FILENO), .quiet = options->quiet};
-    if ((options->resume || options->overwrite) && !options->checkpoint) {
-        return cli_wrong(command, "%s needs --checkpoint DIR",
-                         options->resume ? "--resume" : "--overwrite");
+/* What would be found wrong, or not to matter, only when the run is over. */
+static int check_options(const CliCommand *command, const TrainOptions *options) {
+    const char *needs = options->resume             ? "--resume"
+                        : options->overwrite        ? "--overwrite"
+                        : options->checkpoint_every ? "--checkpoint-every"
+                                                    : NULL;
+    if (needs && !options->checkpoint) {
+        return cli_wrong(command, "%s needs --checkpoint DIR", needs);
     }
     if (options->resume && options->overwrite) {
         return cli_wrong(command,
                          "--resume goes on with a run, --overwrite removes it: one of them");
+    }
+    if (options->lr <= 0) {
+        return cli_wrong(command, "--lr takes a number above 0");
+    }
+    bool evaluates = false;
+    for (size_t i = 0; i < options->data.count; i++) {
+        const char *eval = strstr(options->data.items[i], "eval=");
+        evaluates = evaluates || (eval && (eval == options->data.items[i] || eval[-1] == ','));
+    }
+    if (!evaluates && (options->eval_every || options->eval_batch)) {
+        return cli_wrong(command, "%s needs --data eval=F",
+                         options->eval_every ? "--eval-every" : "--eval-batch");
+    }
+    const char *dot = options->plot ? strrchr(options->plot, '.') : NULL;
+    if (dot && !strchr(dot, '/') && strcmp(dot, ".svg") != 0) {
+        return cli_wrong(command, "--plot draws SVG: name a file that ends in .svg, not '%s'",
+                         options->plot);
+    }
+    int code = options->save ? cli_writable(command, options->save) : 0;
+    return code == 0 && options->plot ? cli_writable(command, options->plot) : code;
+}
+
+static int train_plan(const CliCommand *command, const TrainOptions *options) {
+    Progress progress = {.terminal = cli_steers(STDOUT_FILENO), .quiet = options->quiet};
+    int wrong = check_options(command, options);
+    if (wrong != 0) {
+        return wrong;
     }
     if (options->log) {
         progress.log = cli_log_open(command, options->log, options->resume != DLC_RESUME_NO);
@@ -491,7 +525,7 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
 }
 
 int dlrun_train(int argc, char **argv) {
-    TrainOptions options = {.run = {.seed = -1}};
+    TrainOptions options = {.run = {.seed = -1}, .lr = NAN};
     const CliOption table[] = {
         {"--data", NULL, CLI_LIST, &options.data, 0, "train=F[,eval=F]",
          "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},

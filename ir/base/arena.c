@@ -75,7 +75,7 @@ static _Noreturn void leave_limit(Boundary *boundary, const char *limit) {
 
 void boundary_check_time(Boundary *boundary) {
     if (boundary->deadline > 0 && monotonic_seconds() > boundary->deadline) {
-        leave_limit(boundary, "the time that the compile was given is over");
+        leave_limit(boundary, "the time that the compile was given (compile_seconds) is over");
     }
 }
 
@@ -135,7 +135,7 @@ static char *block_take(Arena *arena, size_t payload) {
     Boundary *boundary = arena->boundary;
     if (boundary->bytes_limit &&
         (bytes > boundary->bytes_limit || boundary->bytes > boundary->bytes_limit - bytes)) {
-        leave_limit(boundary, "the memory that the compile was given is used up");
+        leave_limit(boundary, "the memory that the compile was given (compile_bytes) is used up");
     }
     boundary_check_time(boundary);
     ArenaBlock *block = raw_alloc(arena->allocator, bytes);

@@ -40,6 +40,30 @@ expect 1 "$dlrun" infer small.plan --weights w.safetensors --input x=two.npy --o
 says err.txt "y.npz" "ends in .npy"
 absent y.npz
 
+# -- What would be found out only when a run is over, or never
+cli="$dlrun train small.plan --data train=x=rows.npy"
+for options in "--save /nonexistent/w.safetensors|cannot write '/nonexistent/w.safetensors'" "--save .|Is a directory" \
+    "--plot /nonexistent/l.svg|cannot write" "--plot loss.png|ends in .svg" "--checkpoint-every 2|needs --checkpoint" \
+    "--eval-every 2|needs --data eval=F" "--eval-batch 2|needs --data eval=F" "--lr 0|above 0" "--lr -1|above 0"; do
+    # shellcheck disable=SC2086
+    refuses "${options#*|}" $cli ${options%%|*} --log started.jsonl
+    absent started.jsonl
+done
+refuses "the option --lr does that" $cli --set lr=0.1
+infers="$dlrun infer small.plan --weights w.safetensors"
+refuses "has no input 'banana'; it has x" $infers --input banana=two.npy
+refuses "has no output 'banana'; it has y" $infers --input x=two.npy --output banana=b.npy
+refuses "no entry 'banana'; it has m.infer, m.eval, m.train, m.init" $infers --entry banana
+refuses "cannot write '/nonexistent/y.npy'" $infers --input x=two.npy --output y=/nonexistent/y.npy
+refuses "--input takes name=FILE, not 'two.npy'" $infers --input two.npy
+checks=$((checks + 1))
+[ "$(grep -c dlrun: err.txt)$(grep -c 'invalid argument' err.txt)" = 00 ] || bad "a second line: $(cat err.txt)"
+refuses "unknown pass 'banana' to skip" "$dlc" small.dl -o none.plan --skip-passes cse,banana
+refuses "unknown pass 'banana' to print after" "$dlc" small.dl -o none.plan --print-after banana
+refuses "unknown stage 'banana' to emit" "$dlc" small.dl --emit banana
+refuses "cannot write '/nonexistent/none.plan'" "$dlc" small.dl -o /nonexistent/none.plan
+absent none.plan
+
 # -- Threads: as many as the process may use, as many as there are, and the same bits
 infer() { # infer OUTPUT COMMAND…: runs it with the small plan
     local output=$1

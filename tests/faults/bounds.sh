@@ -151,8 +151,8 @@ done
 
 # -- Budgets, and where imports may come from
 text "'model m(x: f32[2]) { for i in 0..60000 { x = x * 1.5 + tanh(x) }\n output x }'"
-refuses "the time that the compile was given is over" "$dlc" text.dl -o text.plan --compile-seconds 1
-refuses "the memory that the compile was given is used up" "$dlc" check text.dl --compile-bytes 20000000
+refuses "the time that the compile was given (compile_seconds) is over" "$dlc" text.dl -o text.plan --compile-seconds 1
+refuses "the memory that the compile was given (compile_bytes) is used up" "$dlc" check text.dl --compile-bytes 20000000
 mkdir -p project/models library
 echo 'fn twice(x) { return 2.0 * x }' > library/lib.dl
 cp library/lib.dl project/models/near.dl
