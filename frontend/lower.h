@@ -348,6 +348,7 @@ struct Lower {
     Place root_place; /* the root file's first line */
     VEC(const AstDecl *) entries;
     VEC(Global *) globals; /* of the user's files, in order */
+    Map *dims, *dims_fixed; /* while dims are bounded: by name, and values of -D */
     Map persists;          /* path -> Persist */
     bool persists_closed;  /* entries: a new path is an error */
     Map slots;             /* path#slot -> Persist */
@@ -717,6 +718,8 @@ RandomKey random_key(Lower *lw, Type type, Place place);
 bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root);
 /* Evaluates dims and applies -D; then every const. */
 void lower_globals(Lower *lw);
+/* Bounds a dim, or gives it the value of -D; nothing to do for one that was. */
+void lower_dim(Lower *lw, Global *global);
 /* Evaluates outside any function, with the user's names. */
 Val lower_constant_expr(Lower *lw, const AstExpr *expr);
 

@@ -226,11 +226,9 @@ static bool shared_dim(Lower *lw, Map *dims, Global *global, const DimBounds *bo
 }
 
 /* `fixed`: the value that -D gives, or NULL. */
-static void lower_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed) {
+static void bound_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed) {
     const AstDecl *decl = global->decl;
     int64_t low = 1, high = INT64_MAX, divisor = 1, nominal = 0, value = 0;
-    global->state = GLOBAL_DONE;
-    global->value = val_error();
     if (!dim_int(lw, global, decl->as.dim.low, "the lower bound", &low) ||
         !dim_int(lw, global, decl->as.dim.high, "the upper bound", &high) ||
         !dim_int(lw, global, decl->as.dim.divisor, "the divisor", &divisor) ||
@@ -275,6 +273,15 @@ static void lower_dim(Lower *lw, Map *dims, Global *global, const AstExpr *fixed
     }
     global->dim =
         module_add_dim(lw->module, global->name, low, high, divisor, nominal, global->place);
+}
+
+void lower_dim(Lower *lw, Global *global) {
+    if (global->state == GLOBAL_FRESH) {
+        global->state = GLOBAL_BUSY;
+        global->value = val_error();
+        bound_dim(lw, lw->dims, global, map_get(lw->dims_fixed, global->name));
+        global->state = GLOBAL_DONE;
+    }
 }
 
 /* -- -D */
@@ -363,12 +370,15 @@ void lower_globals(Lower *lw) {
     map_init(&fixed, lw->arena);
     map_init(&dims, lw->arena);
     apply_defines(lw, &fixed);
+    lw->dims = &dims;
+    lw->dims_fixed = &fixed;
     for (size_t i = 0; i < lw->globals.count; i++) {
         Global *global = lw->globals.items[i];
         if (global->kind == GLOBAL_DIM) {
-            lower_dim(lw, &dims, global, map_get(&fixed, global->name));
+            lower_dim(lw, global);
         }
     }
+    lw->dims = lw->dims_fixed = NULL; /* every dim has been bounded */
     for (size_t i = 0; i < lw->globals.count; i++) {
         Global *global = lw->globals.items[i];
         if (global->kind == GLOBAL_CONST) {

@@ -5,9 +5,19 @@
 #include <math.h>
 #include <string.h>
 
+static Val value_of_itself(Lower *lw, const Global *global, Place place) {
+    Diag *diag = LW_REPORT(lw, CONST_CYCLE, global->place, global->name);
+    lower_note(lw, diag, place, "the cycle comes back to '%s' here", global->name);
+    return val_error();
+}
+
 Val global_value(Lower *lw, Global *global, Place place) {
     global->used = true;
     if (global->kind == GLOBAL_DIM) {
+        lower_dim(lw, global); /* if it stands further down */
+        if (global->state == GLOBAL_BUSY) {
+            return value_of_itself(lw, global, place);
+        }
         if (global->dim == NULL) { /* fixed with -D, or its declaration had errors */
             return global->value;
         }
@@ -18,9 +28,7 @@ Val global_value(Lower *lw, Global *global, Place place) {
         return global->value;
     }
     if (global->state == GLOBAL_BUSY) {
-        Diag *diag = LW_REPORT(lw, CONST_CYCLE, global->place, global->name);
-        lower_note(lw, diag, place, "the cycle comes back to '%s' here", global->name);
-        return val_error();
+        return value_of_itself(lw, global, place);
     }
     global->state = GLOBAL_BUSY;
     Frame *frame = lw->frame;

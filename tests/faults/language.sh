@@ -115,4 +115,14 @@ expect 0 "$dlrun" inspect sizes.plan -D T=5
 says out.txt "dim T: from 1 to 128; figures for 5"
 expect 0 "$dlrun" bench sizes.plan --repeats 1 --warmup 1 -D H=16
 says out.txt "sizes      B = 4, T = 128, H = 16, W = 24"
+# A dim bounded by itself, straight or round about; one that stands further down, where -D gives its value.
+for lines in 'dim H % H' 'dim H in 1..H' 'dim H in H..9' 'dim H = H' 'dim H % G;dim G % H' 'const c = H;dim H in 1..c' \
+    'dim H in 1..f(2);fn f(n) { return H }'; do
+    printf '%s\nmodel m(x: f32[H]) { output x }\n' "${lines//;/$'\n'}" > round.dl
+    refuses "the value of 'H' depends on itself" "$dlc" check round.dl
+done
+printf 'dim H in 1..G\ndim G\nmodel m(x: f32[H]) { output x }\n' > later.dl
+refuses "the upper bound must be known when compiling" "$dlc" check later.dl
+expect 0 "$dlc" check later.dl -D G=7
+refuses "it is in 1..7" "$dlc" check later.dl -D G=7 -D H=8
 finish
