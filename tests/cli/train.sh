@@ -80,7 +80,9 @@ assert len(evals) == 2 and 0.5 < evals[-1]['accuracy'] <= 1
 assert steps[-1]['loss'] < steps[0]['loss']
 E
 says loss.svg "<svg" "</svg>"
-expect 0 "$dlrun" train m.plan --data "$set" --steps 5 --lr 0.0 --save still.safetensors --seed 5 --quiet
+expect 2 "$dlrun" train m.plan --data "$set" --steps 5 --lr 0.0 --save still.safetensors --seed 5 --quiet
+says err.txt "--lr takes a number above 0"
+absent still.safetensors
 expect 1 "$dlrun" train m.plan --data "$set" --steps 5 --save no/such/folder/w.safetensors --quiet
 says err.txt "no/such/folder"
 expect 1 "$dlrun" train m.plan --data "$set" --steps 5 --resume --checkpoint nowhere/at/all --quiet
