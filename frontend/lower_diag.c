@@ -41,8 +41,14 @@ void lower_diag_close(Lower *lw) {
     }
 }
 
+/* More than are shown, so that what comes later is not hidden by those of one place. */
+enum { ENOUGH_ERRORS = 10 * DIAG_MAX_ERRORS };
+
 Diag *lower_diag_opened(Lower *lw, Diag *diag, Place place) {
     lw->n_errors += diag->severity == SEVERITY_ERROR;
+    if (lw->context->diags.n_errors >= ENOUGH_ERRORS) {
+        lw->limit_hit = true; /* none of them would be shown, and each looks for near names */
+    }
     lw->open_diag = diag;
     lw->open_frame = lw->frame;
     lw->open_place = place;

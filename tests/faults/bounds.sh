@@ -44,6 +44,8 @@ text "'model m(x: f32[2]) {\n y = sum(sin(x))\n' + ' g = grad(y, x)\n y = sum(g 
 soon "with this derivative there are more than 300000 operations" "$dlc" text.dl -o text.plan
 text "'const a = [' + ', '.join(map(str, range(1000000))) + ']\nmodel m(x: f32[2]) { output x * a[3] }'"
 soon "more than 500,000 expressions" "$dlc" check text.dl
+text "'model m(x: f32[4]) {\n' + '\n'.join(' output q%d = zz%d' % (i, i) for i in range(50000)) + '\n}'"
+soon "unknown name 'zz0'" "$dlc" check text.dl
 for n in 10000 100000; do
     text "'const a = [' + ', '.join(map(str, range($n))) + ']\nmodel m(x: f32[2]) { output x * a[3] }'"
     expect 0 limited 10 "$dlc" check text.dl
