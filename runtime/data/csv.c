@@ -118,6 +118,16 @@ static dlc_status read_cell(CsvReader *reader, CsvCell *cell) {
     return DLC_OK;
 }
 
+/* A header of one cell that holds another separator: of spreadsheets in many countries. */
+static char other_separator(const CsvCell *cell) {
+    for (size_t i = 0; !cell->quoted && i < cell->length; i++) {
+        if (cell->text[i] == ';' || cell->text[i] == '\t') {
+            return cell->text[i];
+        }
+    }
+    return '\0';
+}
+
 static dlc_status copy_name(const CsvReader *reader, const CsvCell *cell, char *out) {
     size_t length = 0;
     for (size_t i = 0; i < cell->length; i++) {
@@ -215,7 +225,11 @@ static dlc_status read_header(CsvReader *reader, CsvTable *table) {
                                     "expected at most %d columns", (int)MAX_COLUMNS);
         }
         if (status == DLC_OK) {
-            status = copy_name(reader, &cell, name);
+            char separator = cell.last && table->n_columns == 0 ? other_separator(&cell) : '\0';
+            status = separator ? data_fail_line(&reader->input, reader->cell_line,
+                                                "expected columns separated by ',', found %s",
+                                                separator == ';' ? "';'" : "a tab")
+                               : copy_name(reader, &cell, name);
         }
         if (status == DLC_OK) {
             table->is_float[table->n_columns] = false;

@@ -70,6 +70,14 @@ model m(tokens: i32[B, 3], targets: i32[B, 3]) {
 }
 EOF
 expect 0 "$dlc" tokens.dl -o tokens.plan --quiet
+# Columns apart by something else than commas.
+printf 'x;y\n1;2\n' > semicolon.csv
+printf 'x\ty\n1\t2\n' > tab.csv
+expect 1 "$dlrun" eval csv.plan --weights weights.safetensors --data semicolon.csv
+says err.txt "semicolon.csv: line 1: expected columns separated by ',', found ';'"
+expect 1 "$dlrun" eval csv.plan --weights weights.safetensors --data tab.csv
+says err.txt "separated by ',', found a tab"
+
 raw() { # raw CODE VALUE…
     python3 -c 'import struct, sys
 sys.stdout.buffer.write(struct.pack("<%d%s" % (len(sys.argv) - 2, sys.argv[1]), *map(int, sys.argv[2:])))' "$@"
