@@ -188,6 +188,14 @@ static dlc_status text_check(const Reading *reading, const char *text, size_t le
 
 /* -- The files -- */
 
+/* Opening a pipe would wait for a writer, who need not come. */
+static dlc_status plain_check(const Reading *reading, const char *file, const char *path) {
+    struct stat info;
+    return stat(path, &info) != 0 || S_ISREG(info.st_mode)
+               ? DLC_OK
+               : fail(reading, file, "it is no plain file");
+}
+
 static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
     Checkpoint *out = reading->out;
     const JsonNode *name = json_member(&reading->json, node, "name");
@@ -208,6 +216,10 @@ static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
     }
     snprintf(out->file_names[out->n_files], CHECKPOINT_NAME_BYTES, "%.*s",
              (int)CHECKPOINT_NAME_BYTES - 1, name->string);
+    status = plain_check(reading, name->string, path);
+    if (status != DLC_OK) {
+        return status;
+    }
     Safetensors *file = &out->files[out->n_files++];
     status = safetensors_open(file, path, out->allocator, message);
     if (status != DLC_OK) {
@@ -286,7 +298,11 @@ static dlc_status folder_read(Checkpoint *out, const char *folder, const dlc_all
         return fail(&reading, "", "the path is too long");
     }
     FileView view;
-    dlc_status status = file_view_open(path, &view, reason);
+    dlc_status status = plain_check(&reading, MANIFEST_NAME, path);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = file_view_open(path, &view, reason);
     if (status != DLC_OK) {
         snprintf(message, CHECKPOINT_MESSAGE_BYTES, "%s", reason);
         return status;

@@ -100,6 +100,8 @@ damaged truncate -s 0 manifest.json
 damaged sed -i 's/"step": 13,/"step": 14,/' manifest.json
 damaged dd status=none if=/dev/zero of=rank-0.safetensors bs=1 count=2 seek=2000 conv=notrunc
 damaged bash -c 'rm -rf ../step-13 && echo file > ../step-13'
+damaged bash -c 'rm manifest.json && mkfifo manifest.json'
+damaged bash -c 'rm rank-0.safetensors && mkfifo rank-0.safetensors'
 rm -rf hurt && cp -r kept hurt && rm hurt/*/manifest.json
 refuses "manifest.json" "${train[@]}" --checkpoint hurt --resume
 # A manifest of right checksum and wrong numbers is damage all the same.
