@@ -440,7 +440,8 @@ static char *text_take(const CompileCall *call, const Str *text) {
 
 static void diagnostics_take(Driver *d) {
     CompileCall *call = d->call;
-    const DiagList *diags = &d->context.diags;
+    const DiagList none = {.arena = NULL};
+    const DiagList *diags = d->context.diags.is_trial ? &none : &d->context.diags;
     for (int form = 0; form < 3; form++) {
         Str text;
         str_init(&text, call->allocator);

@@ -394,6 +394,7 @@ static DiagList run_trial(Lower *lw, Trial *trial, Module *module, Budget *budge
     int64_t ops = least(TRIAL_OPS, budget->ops), calls = least(TRIAL_CALLS, budget->calls);
     int64_t steps = least(TRIAL_STEPS, budget->steps), text = least(TRIAL_TEXT, budget->text);
     diag_list_init(&context->diags, lw->arena);
+    context->diags.is_trial = true; /* should memory or time end here */
     lw->module = module;
     lw->trial = trial;
     lw->train = NULL;
@@ -523,6 +524,11 @@ void check_shapes(Lower *lw, bool is_test) {
     Trials trials = {.lw = lw, .budget = whole_budget, .is_test = is_test};
     const Map *own = &lw->library->own[NAMES_FN];
     trials.budget.bytes = bytes_taken(lw, NULL);
+    const Boundary *boundary = lw->context->boundary;
+    if (boundary->bytes_limit > 0 &&
+        boundary->bytes_limit - boundary->bytes < 2 * (size_t)ALL_BYTES) {
+        return; /* what is left is for the program */
+    }
     map_init(&trials.dims, lw->arena);
     for (size_t i = 0; is_test && i < own->count; i++) {
         try_global(&trials, own->entries[i].value);

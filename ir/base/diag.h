@@ -54,6 +54,7 @@ typedef struct DiagList {
     Diag **items;
     size_t count, capacity;
     int n_errors, n_warnings;
+    bool is_trial; /* not to be shown: of something that is only tried */
 } DiagList;
 
 void diag_list_init(DiagList *list, Arena *arena);
