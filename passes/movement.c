@@ -9,8 +9,11 @@ static Value *simplify_reshape(Builder *b, Op *op) {
         return x;
     }
     Op *inner = value_made_by(x, OP_reshape);
-    if (inner) {
-        Type type = op->results[0]->type;
+    Type type = op->results[0]->type;
+    /* Between sizes that only a size_check makes equal, the two may contradict each other, and then
+     * stand as they are: what checks them fails before they run. */
+    if (inner && size_equal(b->context, type_elements(b->context, inner->operands[0]->type),
+                            type_elements(b->context, type)) != TRUTH_NO) {
         return b_reshape(b, inner->operands[0], type.rank, type.dims);
     }
     return NULL;

@@ -114,10 +114,10 @@ for room in 256 512 8192; do
     text "'model m(x: f32[2]) { output ' + '(' * 100000 + 'x' + ')' * 100000 + ' }'"
     refuses "E0108" "$small_stack" $room text.dl
 done
-expect 0 "$small_stack" 8192 "$faults/cc.dl"
+[ -n "${DLC_SANITIZED:-}" ] || expect 0 "$small_stack" 8192 "$faults/cc.dl"
 refuses "the stack of the thread" "$small_stack" 256 "$faults/cc.dl"
 text "'model m(x: f32[2]) { output x' + ' + x' * 1000 + ' }'"
-expect 0 "$small_stack" 512 text.dl
+[ -n "${DLC_SANITIZED:-}" ] || expect 0 "$small_stack" 512 text.dl
 
 # -- Sizes near 2^63
 refuses "a nominal value is at most 2^40" "$dlc" "$faults/dim_nom_c.dl" -o dim.plan

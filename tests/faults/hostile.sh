@@ -82,4 +82,25 @@ print(f'400 layers: {megabytes:.0f} MB, {seconds:.1f} s')
 sys.exit(status or megabytes > 300 or seconds > 5)
 PY
 
+
+# -- Reshapes whose premises contradict each other: no rewrite may put them together
+cat > premises.ir <<'IR'
+module "m" {
+    dim B in 1.. = 3
+}
+
+func "f" infer (
+    %0: f32[16, 33] = input "x"
+) {
+    %1 = reshape %0 {shape = [B - 1]} : f32[B - 1]
+    %2 = reshape %1 {shape = [16, 8]} : f32[16, 8]
+    yield %2
+} -> (
+    output "y"
+)
+IR
+checks=$((checks + 1))
+"$dlc" --from-ir premises.ir -o premises.plan > out.txt 2> err.txt
+! grep -q "internal error" err.txt || bad "contradicting premises: $(head -c 300 err.txt)"
+
 finish
