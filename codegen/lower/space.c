@@ -293,6 +293,7 @@ ReduceSpace reduce_space(KBuild *k, const Op *op) {
     space.n_kept = space.n_reduced = space.n_long = 1;
     for (int32_t i = 0; i < space.full.rank; i++) {
         double n = (double)size_nominal(space.full.dims[i], UNKNOWN_SIZE);
+        n = n < 1 ? 1 : n; /* T - 6 where T is nominally 4; less would be no anchor at all */
         *(space.is_reduced[i] ? &space.n_reduced : &space.n_kept) *= n;
         n = (double)size_nominal(space.full.dims[i], UNKNOWN_LONG);
         space.n_long *= space.is_reduced[i] ? n : 1;
