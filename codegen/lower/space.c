@@ -296,7 +296,7 @@ ReduceSpace reduce_space(KBuild *k, const Op *op) {
         n = n < 1 ? 1 : n; /* T - 6 where T is nominally 4; less would be no anchor at all */
         *(space.is_reduced[i] ? &space.n_reduced : &space.n_kept) *= n;
         n = (double)size_nominal(space.full.dims[i], UNKNOWN_LONG);
-        space.n_long *= space.is_reduced[i] ? n : 1;
+        space.n_long *= space.is_reduced[i] && n > 1 ? n : 1;
     }
     return space;
 }
