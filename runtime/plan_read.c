@@ -23,13 +23,15 @@ static uint32_t bytes_crc(const void *bytes, size_t size) {
 }
 
 static dlc_status header_read(dlc_context *context, PlanFile *file) {
-    if (file->n_bytes < sizeof(PlanHeader)) {
-        return bad(context, file, file->n_bytes, "the file is too short for a plan");
-    }
     file->header = (const PlanHeader *)file->bytes;
     const PlanHeader *header = file->header;
-    if (memcmp(header->magic, PLAN_MAGIC, sizeof(header->magic)) != 0) {
-        return bad(context, file, 0, "this is not a plan");
+    size_t n_magic = sizeof(header->magic);
+    if (file->n_bytes >= n_magic && memcmp(file->bytes, PLAN_MAGIC, n_magic) != 0) {
+        return bad(context, file, 0,
+                   "this is not a plan; of a program, `dlc FILE.dl -o FILE.plan` makes one");
+    }
+    if (file->n_bytes < sizeof(PlanHeader)) {
+        return bad(context, file, file->n_bytes, "the file is too short for a plan");
     }
     if (header->version != PLAN_VERSION) {
         return context_fail(context, DLC_ERROR_UNSUPPORTED,

@@ -75,6 +75,12 @@ tensors lacks.safetensors model.a.weight 2x2 model.a.bias 2 model.b.weight 2x3
 refuses "its names without the prefix 'model.'" "$dlrun" infer m.plan --weights lacks.safetensors --input x=x.npy
 says err.txt "b.bias: missing; f32[2] wanted" "b.weight: [2, 3] in the file"
 
+# -- A program where a plan is wanted
+echo 'model m(x: f32[2]) { output x }' > short.dl
+for file in short.dl "$root/examples/digits.dl"; do
+    refuses "this is not a plan; of a program, \`dlc FILE.dl -o FILE.plan\` makes one" "$dlrun" infer "$file"
+done
+
 # -- What a file holds
 expect 0 "$dlrun" inspect beside.safetensors
 says out.txt "beside.safetensors: 5 tensors, 60 bytes" "metadata made: here" "net.model.a.weight" "f32[2, 2]  16 bytes"
