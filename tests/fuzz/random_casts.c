@@ -2,6 +2,8 @@
  * once, contracted or not; of f32 and f64 values only what never rounds is asked. */
 #include "tests/fuzz/random_casts.h"
 
+#include "tests/fuzz/random_graph.h"
+
 #include <math.h>
 
 enum { MOST = 48, OPS = 18, RESULTS = 4, ROW = 4 };
@@ -135,24 +137,16 @@ Func *random_casts(Module *module, uint64_t seed) {
 bool random_casts_args(const Func *func, uint64_t seed, const int64_t *dim_values, int32_t n_dims,
                        EvalTensor *out) {
     uint64_t state = seed ^ 0xCA57;
+    if (!random_args_shape(func, dim_values, n_dims, out)) {
+        return false;
+    }
     for (int32_t k = 0; k < func->body->n_args; k++) {
-        Type type = func->body->args[k]->type;
-        int64_t dims[TYPE_MAX_RANK] = {0};
-        bool good = true;
-        for (int32_t i = 0; i < type.rank; i++) {
-            good = good && size_eval(type.dims[i], dim_values, n_dims, &dims[i]);
-        }
-        if (!good || eval_tensor_init(&out[k], type.dtype, type.rank, dims, NULL)) {
-            while (k-- > 0) {
-                eval_tensor_finish(&out[k], NULL);
-            }
-            return false;
-        }
+        DType dtype = func->body->args[k]->type.dtype;
         for (int64_t i = 0; i < out[k].n; i++) {
             if (out[k].f) {
-                out[k].f[i] = round_to_dtype(any_float(&state), type.dtype);
+                out[k].f[i] = round_to_dtype(any_float(&state), dtype);
             } else {
-                out[k].i[i] = wrap_int(any_integer(&state), type.dtype);
+                out[k].i[i] = wrap_int(any_integer(&state), dtype);
             }
         }
     }

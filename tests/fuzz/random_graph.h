@@ -23,6 +23,10 @@ typedef struct RandomGraphOptions {
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options);
 /* Values for the dims B and T. */
 void random_dims(uint64_t seed, int64_t dim_values[2]);
+/* Room for every argument, in its shape: `out` holds n_args tensors then, or none. False: out of
+ * memory. */
+bool random_args_shape(const Func *func, const int64_t *dim_values, int32_t n_dims,
+                       EvalTensor *out);
 /* Values for every argument; `exact`: multiples of 1/8, as graphs without `smooth` need. False: out
  * of memory. */
 bool random_args(const Func *func, uint64_t seed, const int64_t *dim_values, int32_t n_dims,

@@ -10,9 +10,8 @@ void random_dims(uint64_t seed, int64_t dim_values[2]) {
     dim_values[1] = STEPS[(next_bits(&state) >> 33) % 5];
 }
 
-bool random_args(const Func *func, uint64_t seed, const int64_t *dim_values, int32_t n_dims,
-                 bool exact, EvalTensor *out) {
-    uint64_t state = seed ^ 0xA265;
+bool random_args_shape(const Func *func, const int64_t *dim_values, int32_t n_dims,
+                       EvalTensor *out) {
     for (int32_t k = 0; k < func->body->n_args; k++) {
         Type type = func->body->args[k]->type;
         int64_t dims[TYPE_MAX_RANK] = {0};
@@ -26,16 +25,28 @@ bool random_args(const Func *func, uint64_t seed, const int64_t *dim_values, int
             }
             return false;
         }
+    }
+    return true;
+}
+
+bool random_args(const Func *func, uint64_t seed, const int64_t *dim_values, int32_t n_dims,
+                 bool exact, EvalTensor *out) {
+    uint64_t state = seed ^ 0xA265;
+    if (!random_args_shape(func, dim_values, n_dims, out)) {
+        return false;
+    }
+    for (int32_t k = 0; k < func->body->n_args; k++) {
+        DType dtype = func->body->args[k]->type.dtype;
         for (int64_t i = 0; i < out[k].n; i++) {
             uint64_t bits = next_bits(&state);
             if (out[k].f) {
                 double unit = (double)(bits >> 11) * 0x1p-53;
                 out[k].f[i] = exact ? (double)((int64_t)(bits >> 33) % 33 - 16) / 8 : 4 * unit - 2;
-            } else if (type.dtype == DT_BOOL) {
+            } else if (dtype == DT_BOOL) {
                 out[k].i[i] = (int64_t)(bits >> 63);
             } else {
                 int64_t number = (int64_t)(bits >> 33) % 21 - 10;
-                out[k].i[i] = type.dtype == DT_U8 && number < 0 ? -number : number;
+                out[k].i[i] = dtype == DT_U8 && number < 0 ? -number : number;
             }
         }
     }
