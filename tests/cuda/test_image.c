@@ -7,22 +7,13 @@
 #include "runtime/cuda/image.h"
 #include "runtime/plan.h"
 #include "tests/random/batch.h"
+#include "tests/unit/plain_allocator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PER_PLAN = 40, SKIPPED = 77 };
-
-static void *allocate(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-static void release(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-static const dlc_allocator allocator = {allocate, release, NULL};
 
 typedef struct Tally {
     int plans, kernels, bad, spilled;
@@ -87,16 +78,17 @@ static void image_damage(const uint8_t *bytes, size_t n_bytes) {
     for (size_t n = 0; copy && n < n_bytes; n += 1 + n / 7) {
         CudaImage image;
         memcpy(copy, bytes, n);
-        if (cuda_image_read(&image, &allocator, copy, n, message, sizeof message) == DLC_OK) {
-            cuda_image_finish(&image, &allocator);
+        if (cuda_image_read(&image, &plain_allocator, copy, n, message, sizeof message) == DLC_OK) {
+            cuda_image_finish(&image, &plain_allocator);
         }
     }
     for (size_t at = 0; copy && at < n_bytes && at < 4096; at++) {
         CudaImage image;
         memcpy(copy, bytes, n_bytes);
         copy[at] ^= (uint8_t)(1u << at % 8);
-        if (cuda_image_read(&image, &allocator, copy, n_bytes, message, sizeof message) == DLC_OK) {
-            cuda_image_finish(&image, &allocator);
+        if (cuda_image_read(&image, &plain_allocator, copy, n_bytes, message, sizeof message) ==
+            DLC_OK) {
+            cuda_image_finish(&image, &plain_allocator);
         }
     }
     free(copy);
@@ -107,8 +99,8 @@ static void check_plan(Tally *tally, const void *plan, uint64_t seed, const char
     char message[256] = "";
     CudaImage image;
     const uint8_t *bytes = image_in(plan, &n_bytes);
-    if (!bytes ||
-        cuda_image_read(&image, &allocator, bytes, n_bytes, message, sizeof message) != DLC_OK) {
+    if (!bytes || cuda_image_read(&image, &plain_allocator, bytes, n_bytes, message,
+                                  sizeof message) != DLC_OK) {
         complain(tally, seed, target, "the image is not read back", message);
         return;
     }
@@ -133,7 +125,7 @@ static void check_plan(Tally *tally, const void *plan, uint64_t seed, const char
         image_damage(bytes, n_bytes);
     }
     tally->plans++;
-    cuda_image_finish(&image, &allocator);
+    cuda_image_finish(&image, &plain_allocator);
 }
 
 static void compile_graphs(Tally *tally, Batch *batch, uint64_t seed, const char *target) {
@@ -141,7 +133,7 @@ static void compile_graphs(Tally *tally, Batch *batch, uint64_t seed, const char
                                    .flags = DLC_COMPILE_INPUT_IR,
                                    .targets = &target,
                                    .n_targets = 1};
-    CompileCall call = {.allocator = &allocator,
+    CompileCall call = {.allocator = &plain_allocator,
                         .options = &options,
                         .text = str_text(&batch->text),
                         .length = batch->text.length,

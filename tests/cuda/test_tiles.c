@@ -7,6 +7,7 @@
 #include "codegen/compile.h"
 #include "codegen/target.h"
 #include "runtime/plan_read.h"
+#include "tests/unit/plain_allocator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,16 +34,6 @@ static const Program programs[] = {
     {"bench/resnet50.dl", {{"B", "256"}}, {{0}}},
 };
 enum { N_PROGRAMS = sizeof(programs) / sizeof(programs[0]) };
-
-static void *allocate(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-static void release(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-static const dlc_allocator allocator = {allocate, release, NULL};
 
 typedef struct Tally {
     const Program *program;
@@ -174,7 +165,7 @@ static void check_program(Tally *tally, dlc_context *context, const char *root, 
                                    .targets = targets,
                                    .n_targets = 1};
     char *text = read_text(root, program->path, &length);
-    CompileCall call = {.allocator = &allocator,
+    CompileCall call = {.allocator = &plain_allocator,
                         .options = &options,
                         .text = text,
                         .length = length,

@@ -1,26 +1,16 @@
 /* The calls of a device, without kernels. */
 #include "suite.h"
+#include "tests/unit/plain_allocator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static void *plain_alloc(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-
-static void plain_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-
-static const dlc_allocator plain = {plain_alloc, plain_free, NULL};
 
 static Device *device_open_plain(bool guarded) {
     Device *device = NULL;
     char message[DEVICE_MESSAGE_BYTES] = "";
     DeviceOptions options = {.which = "", .threads = 2, .guarded = guarded};
-    CHECK_ABOUT(subject->ops->open(&plain, &options, &device, message) == DLC_OK, message);
+    CHECK_ABOUT(subject->ops->open(&plain_allocator, &options, &device, message) == DLC_OK,
+                message);
     return device;
 }
 

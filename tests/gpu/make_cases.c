@@ -4,21 +4,12 @@
 #include "tests/gpu/case.h"
 #include "tests/random/batch.h"
 #include "tests/random/bytes.h"
+#include "tests/unit/plain_allocator.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void *allocate(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-static void release(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-static const dlc_allocator allocator = {allocate, release, NULL};
 
 static bool write_file(const char *path, const void *bytes, size_t n) {
     FILE *file = fopen(path, "wb");
@@ -31,7 +22,7 @@ static bool compile_to(Batch *batch, const char *path, const char *const *target
                                    .flags = DLC_COMPILE_INPUT_IR,
                                    .targets = targets,
                                    .n_targets = (size_t)n_targets};
-    CompileCall call = {.allocator = &allocator,
+    CompileCall call = {.allocator = &plain_allocator,
                         .options = &options,
                         .text = str_text(&batch->text),
                         .length = batch->text.length,

@@ -9,24 +9,13 @@
 
 #include "runtime/context.h"
 #include "runtime/cpu/pool.h"
+#include "tests/unit/plain_allocator.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { THREADS = 4, ELEMENTS = 512, LAUNCHES = 3000, POOLS = 3 };
-
-static void *plain_alloc(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-
-static void plain_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-
-static const dlc_allocator allocator = {plain_alloc, plain_free, NULL};
 
 typedef struct Job {
     CpuPool *pool;
@@ -39,7 +28,7 @@ typedef struct Job {
 static bool job_open(Job *job) {
     int threads = THREADS;
     memset(job, 0, sizeof(*job));
-    if (cpu_pool_create(&allocator, &threads, &job->pool) != DLC_OK || threads != THREADS) {
+    if (cpu_pool_create(&plain_allocator, &threads, &job->pool) != DLC_OK || threads != THREADS) {
         return false;
     }
     for (int i = 0; i < THREADS; i++) {
@@ -199,7 +188,7 @@ static void *pool_main(void *argument) {
     for (int i = 0; i < 20; i++) { /* ended before its workers have begun */
         int threads = THREADS;
         CpuPool *pool = NULL;
-        if (cpu_pool_create(&allocator, &threads, &pool) != DLC_OK) {
+        if (cpu_pool_create(&plain_allocator, &threads, &pool) != DLC_OK) {
             return NULL;
         }
         cpu_pool_destroy(pool);
