@@ -123,10 +123,8 @@ dlc_status dim_check(dlc_context *context, const PlanFile *file, int32_t number,
     return DLC_OK;
 }
 
-/* ", where B = 2, T = 5": the dims that the programs read, "" without any. */
-static void dims_text(const Layout *layout, const PlanProgram *programs, int n, char *out,
-                      size_t n_out) {
-    const PlanFile *file = layout->file;
+void dims_text(const PlanFile *file, const int64_t *vars, const PlanProgram *programs, int n,
+               char *out, size_t n_out) {
     size_t at = 0;
     out[0] = '\0';
     for (int32_t d = 0; d < file->n_dims && at < n_out; d++) {
@@ -139,7 +137,7 @@ static void dims_text(const Layout *layout, const PlanProgram *programs, int n, 
         }
         if (read) {
             int used = snprintf(out + at, n_out - at, "%s%s = %" PRId64, at ? ", " : ", where ",
-                                plan_text(file, file->dims[d].name), layout->vars[d]);
+                                plan_text(file, file->dims[d].name), vars[d]);
             at += used > 0 ? (size_t)used : 0;
         }
     }
@@ -152,7 +150,7 @@ static dlc_status bad_size(dlc_context *context, const Layout *layout, const Pla
     const char *place = command ? plan_text(layout->file, command->place) : "";
     char dims[512];
     int64_t value;
-    dims_text(layout, &program, 1, dims, sizeof(dims));
+    dims_text(layout->file, layout->vars, &program, 1, dims, sizeof(dims));
     if (plan_eval(layout->file, program, layout->vars, &value)) {
         return context_fail(context, DLC_ERROR_MISMATCH, "%s%s%s: %s would be %" PRId64 "%s", place,
                             *place ? ": in " : "", plan_text(layout->file, layout->entry->name),
@@ -268,7 +266,7 @@ static dlc_status size_check(dlc_context *context, const Layout *layout,
     const PlanProgram both[2] = {command->extent, command->other};
     char dims[512];
     int64_t left, right;
-    dims_text(layout, both, 2, dims, sizeof(dims));
+    dims_text(layout->file, layout->vars, both, 2, dims, sizeof(dims));
     size_t length = strlen(place);
     if (strncmp(text, place, length) == 0 && text[length] == ':') {
         place = colon = ""; /* the text says it itself */

@@ -37,6 +37,9 @@ int64_t layout_round(int64_t bytes);
 /* Values for dims left at -1: what the program states, else of the batch dim the `batch` setting or
  * 32, else the upper bound if it is in reach (65,536), else 64; within bounds and divisible. */
 void dims_default(const PlanFile *file, int64_t *dims);
+/* ", where B = 2, T = 5": the dims that the programs read, "" without any. */
+void dims_text(const PlanFile *file, const int64_t *vars, const PlanProgram *programs, int n,
+               char *out, size_t n_out);
 /* The batch dim: the setting "batch_dim", else the first axis of the first input that starts with a
  * dim. -1: none. */
 int32_t plan_batch_dim(const PlanFile *file, const PlanTables *tables);

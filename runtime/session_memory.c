@@ -113,18 +113,8 @@ static dlc_status variable_misshapen(dlc_session *session, const PlanVariable *r
         if (!plan_eval(file, program, vars, &size) || size >= 0) {
             continue;
         }
-        char dims[256] = "";
-        int at = 0;
-        for (int32_t k = 0; k < program.count && at < (int)sizeof(dims); k++) {
-            const ProgramInstr *instr = &file->programs[program.first + k];
-            if (instr->code == PROGRAM_VAR && instr->immediate >= 0 &&
-                instr->immediate < file->n_dims) {
-                int used = snprintf(
-                    dims + at, sizeof(dims) - (size_t)at, "%s%s = %" PRId64, at ? ", " : ", where ",
-                    plan_text(file, file->dims[instr->immediate].name), vars[instr->immediate]);
-                at += used > 0 ? used : 0;
-            }
-        }
+        char dims[512];
+        dims_text(file, vars, &program, 1, dims, sizeof(dims));
         return context_fail(session->context, DLC_ERROR_MISMATCH,
                             "'%s' is %s: its axis %d would be %" PRId64 "%s", name,
                             plan_text(file, record->type.text), (int)a, size, dims);
