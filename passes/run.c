@@ -1,6 +1,6 @@
 /* The pass runner: walks pipeline.def over each Func, repeats groups until nothing changes,
  * verifies, prints and times. Passes themselves do none of that. */
-#include "passes/fuse.h"
+#include "passes/fuse/fuse.h"
 #include "passes/pass.h"
 #include <time.h>
 

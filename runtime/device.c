@@ -1,9 +1,9 @@
 /* The devices of this build. */
 #include "runtime/device.h"
 
-#include "runtime/cpu/cpu_device.h"
-#include "runtime/cuda/cuda_device.h"
-#include "runtime/null/null_device.h"
+#include "runtime/cpu/device.h"
+#include "runtime/cuda/device.h"
+#include "runtime/null/device.h"
 
 const DeviceOps *device_at(int index) {
     static const DeviceOps *const devices[] = {&device_cuda, &device_cpu, &device_null};

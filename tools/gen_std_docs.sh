@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes docs/std.md from lang/std/*.dl (signatures and the comment above each function) and from
-# frontend/builtin.def. With --check it only says whether the page is up to date.
+# frontend/builtin/builtin.def. With --check it only says whether the page is up to date.
 set -eu
 export LC_ALL=C
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -51,14 +51,14 @@ builtins() {
         joint = " · "
     }
     END { print "" }
-    ' "$root/frontend/builtin.def"
+    ' "$root/frontend/builtin/builtin.def"
 }
 
 write_page() {
     cat << 'END'
 # The library
 
-Made by `tools/gen_std_docs.sh` from `lang/std/*.dl` and `frontend/builtin.def`; do not edit. The language itself is described in
+Made by `tools/gen_std_docs.sh` from `lang/std/*.dl` and `frontend/builtin/builtin.def`; do not edit. The language itself is described in
 [language.md](language.md).
 
 A default stands after `=`. A first argument `x` is what a pipe passes: `x |> linear(10)` is `linear(x, 10)`. An argument

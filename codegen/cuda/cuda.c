@@ -3,7 +3,7 @@
  * not depend on the number of threads. */
 #include "codegen/cuda/cuda.h"
 #include "codegen/cuda/compile.h"
-#include "codegen/cuda/text.h"
+#include "codegen/cuda/text/text.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -86,7 +86,7 @@ def table(text):
     quoted = "\n".join(
         '    "%s\\n"' % line.replace("\\", "\\\\").replace('"', '\\"') for line in text.splitlines())
     return ("/* Made by prelude.py. */\n"
-            '#include "codegen/cuda/text.h"\n\n'
+            '#include "codegen/cuda/text/text.h"\n\n'
             "const char cuda_prelude_text[] =\n%s;\n"
             "const size_t cuda_prelude_bytes = sizeof(cuda_prelude_text) - 1;\n" % quoted)
 

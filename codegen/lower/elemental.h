@@ -3,7 +3,7 @@
 #ifndef DLC_CODEGEN_LOWER_ELEMENTAL_H
 #define DLC_CODEGEN_LOWER_ELEMENTAL_H
 
-#include "codegen/lower/kbuild.h"
+#include "codegen/lower/build/build.h"
 
 /* Element of `v` (a value of the fusion's body) at `index` (v's rank of them), in the register type
  * of its dtype: a variable or a constant. Emits what is needed, once per (value, index) in the open

@@ -4,7 +4,7 @@
 #define DLC_CODEGEN_LOWER_ELEMENTAL_IMPL_H
 
 #include "codegen/lower/elemental.h"
-#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/build/build_impl.h"
 
 typedef const KExpr *const *Index;
 

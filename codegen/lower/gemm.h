@@ -5,7 +5,7 @@
 #ifndef DLC_CODEGEN_LOWER_GEMM_H
 #define DLC_CODEGEN_LOWER_GEMM_H
 
-#include "codegen/lower/kbuild.h"
+#include "codegen/lower/build/build.h"
 
 typedef enum GemmOrder {
     GEMM_SCATTERED, /* neither of the below */

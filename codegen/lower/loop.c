@@ -1,6 +1,6 @@
 /* Form "loop": every result ranges over one space of equal element count; one pass, all values of
  * an element before its stores, so that a result may take an operand's place. */
-#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/build/build_impl.h"
 #include "codegen/lower/lower.h"
 
 typedef struct LoopBuild {

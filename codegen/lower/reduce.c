@@ -4,7 +4,7 @@
  * local array. Chunks are constants of the plan, so the order of summation never depends on
  * threads. */
 #include "codegen/lower/reduce.h"
-#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/build/build_impl.h"
 
 enum {
     CHUNK = 16384, /* elements of one partial result */

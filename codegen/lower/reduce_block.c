@@ -2,7 +2,7 @@
  * threads take neighbouring columns, several threads a column where there are many rows; their sums
  * meet in a local array, in a fixed order. Where tiles are few, rows are cut into parts whose
  * results a second kernel combines. */
-#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/build/build_impl.h"
 #include "codegen/lower/reduce.h"
 
 enum { NARROW = 32, ROWS_EACH = 8, FEW_ELEMENTS = 8192 };

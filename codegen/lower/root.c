@@ -2,7 +2,7 @@
  * elementwise ops, reshapes and transposes, and elements then pulled through with the root's one
  * bound. */
 #include "codegen/lower/root.h"
-#include "codegen/lower/kbuild_impl.h"
+#include "codegen/lower/build/build_impl.h"
 #include "codegen/lower/lower.h"
 
 const Op *root_find(KBuild *k, OpKind kind) {

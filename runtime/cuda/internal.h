@@ -78,7 +78,7 @@ typedef struct CudaDevice {
     CudaFunction copy_if;
 } CudaDevice;
 
-/* cuda_device.c */
+/* device.c */
 dlc_status cuda_fail(CudaDevice *device, dlc_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* DLC_OK, or the call's error as a status with device.error set. */

@@ -2,7 +2,7 @@
 #include "runtime/data/arrays.h"
 #include "ir/base/checked.h"
 #include "ir/base/memory.h"
-#include "runtime/safetensors.h"
+#include "runtime/data/safetensors.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  *   test_cuda_image [--each] [COUNT [ARCHITECTURE…]]   default: 12 graphs for sm_90; the
  *   architectures take turns, forty graphs each, or with --each all do all graphs
  * Without NVRTC: status 77. */
-#include "codegen/compile.h"
+#include "driver/compile.h"
 #include "runtime/cuda/image.h"
 #include "runtime/plan.h"
 #include "tests/random/batch.h"

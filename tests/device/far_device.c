@@ -1,7 +1,7 @@
 /* See far_device.h. A wrong call ends the test program with a message: it is the caller's mistake.
  */
 #include "far_device.h"
-#include "runtime/cpu/cpu_device.h"
+#include "runtime/cpu/device.h"
 
 #include <stdio.h>
 #include <stdlib.h>

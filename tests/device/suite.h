@@ -3,7 +3,7 @@
 #ifndef DLC_TESTS_DEVICE_SUITE_H
 #define DLC_TESTS_DEVICE_SUITE_H
 
-#include "runtime/session.h"
+#include "runtime/session/session.h"
 
 typedef struct Subject {
     const char *name;

@@ -1,6 +1,6 @@
 /* The front half of the frontend on arbitrary text: it must neither crash nor hang, what parses
  * must format, and formatting the result must change nothing. */
-#include "frontend/parse.h"
+#include "frontend/parse/parse.h"
 #include "tests/fuzz/fuzz_accepted.h"
 
 #include <stdlib.h>

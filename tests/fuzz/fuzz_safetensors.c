@@ -1,6 +1,6 @@
 /* libFuzzer target: any bytes as a safetensors file are read or refused with a message; what was
  * read can be looked up by name. */
-#include "runtime/safetensors.h"
+#include "runtime/data/safetensors.h"
 #include "tests/fuzz/fuzz_data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -4,7 +4,7 @@
 
 #include "ir/base/file.h"
 #include "runtime/cuda_image.h"
-#include "runtime/session.h"
+#include "runtime/session/session.h"
 #include "tests/gpu/intrinsics.h"
 
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #include "tests/gpu/gpukit.h"
 
 #include "ir/base/file.h"
-#include "runtime/tensor.h"
+#include "runtime/session/tensor.h"
 
 #include <math.h>
 #include <stdlib.h>

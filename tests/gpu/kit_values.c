@@ -1,7 +1,7 @@
 /* The arguments of the intrinsics' kernels: the same on every machine, from the case alone. */
 #include "tests/gpu/gpukit.h"
 
-#include "runtime/tensor.h"
+#include "runtime/session/tensor.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Writes random graphs as a plan and a file of cases (case.h):
  *   make_cases FIRST COUNT PLAN CASES TARGET… */
-#include "codegen/compile.h"
+#include "driver/compile.h"
 #include "tests/gpu/case.h"
 #include "tests/random/batch.h"
 #include "tests/random/bytes.h"

@@ -3,7 +3,7 @@
 #include "tests/gpu/make_intrinsics.h"
 
 #include "codegen/cuda/compile.h"
-#include "codegen/cuda/text.h"
+#include "codegen/cuda/text/text.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* See kernel_agree.h. */
 #include "tests/ops/kernel_agree.h"
-#include "passes/fuse.h"
+#include "passes/fuse/fuse.h"
 #include "tests/fuzz/random_graph.h"
 
 #include <stdio.h>

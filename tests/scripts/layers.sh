@@ -12,7 +12,7 @@ allowed() {
         frontend/*) echo "dlc/ ir/ frontend/ lang/" ;;
         lang/*) echo "dlc/ ir/base/ lang/" ;;
         passes/*) echo "dlc/ ir/ passes/" ;;
-        codegen/compile*|codegen/entry*|codegen/driver*) echo "dlc/ ir/ passes/ codegen/ frontend/ lang/ runtime/plan.h runtime/kernel_abi.h runtime/compile_abi.h" ;;
+        driver/*) echo "dlc/ driver/ ir/ passes/ codegen/ frontend/ lang/ runtime/plan.h runtime/kernel_abi.h runtime/compile_abi.h" ;;
         codegen/cpu/*) echo "dlc/ ir/ codegen/cpu/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h" ;;
         codegen/cuda/*) echo "dlc/ ir/ codegen/cuda/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h runtime/cuda_image.h" ;;
         codegen/null/*) echo "dlc/ ir/ codegen/null/ codegen/kernel.h codegen/target.h passes/machine.h runtime/plan.h runtime/kernel_abi.h" ;;
@@ -45,7 +45,7 @@ while IFS= read -r file; do
             bad=$((bad + 1))
         fi
     done < <(grep -n '^ *# *include *"' "$file")
-done < <(find include ir frontend lang passes codegen runtime tools examples -name '*.[chly]' -o -name '*.def' | LC_ALL=C sort)
+done < <(find include ir frontend lang passes codegen driver runtime tools examples -name '*.[chly]' -o -name '*.def' | LC_ALL=C sort)
 
 echo "$checked includes checked, $bad wrong"
 [ "$checked" -gt 100 ] && [ "$bad" -eq 0 ]

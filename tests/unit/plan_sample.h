@@ -3,7 +3,7 @@
 #ifndef DLC_TESTS_UNIT_PLAN_SAMPLE_H
 #define DLC_TESTS_UNIT_PLAN_SAMPLE_H
 
-#include "codegen/plan_write.h"
+#include "codegen/schedule/plan_write.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
  * checked and compiled, and its derivatives against finite differences. */
 #include "codegen/target.h"
 #include "ir/ops/attention.h"
-#include "passes/fuse.h"
+#include "passes/fuse/fuse.h"
 #include "passes/head.h"
 #include "tests/fuzz/random_graph.h"
 #include "tests/ops/harness.h"

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "runtime/null/null_device.h"
-#include "runtime/session.h"
+#include "runtime/null/device.h"
+#include "runtime/session/session.h"
 #include "tests/unit/plan_sample.h"
 
 #include <stdio.h>

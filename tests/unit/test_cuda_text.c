@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "codegen/cuda/text.h"
+#include "codegen/cuda/text/text.h"
 #include "tests/unit/kernel_run.h"
 
 typedef struct Fixture {

@@ -1,6 +1,6 @@
 /* Data files: every reader on good files, on every truncation and on lying headers. */
 #include "runtime/data/dataset.h"
-#include "runtime/safetensors.h"
+#include "runtime/data/safetensors.h"
 #include "tests/unit/meter.h"
 
 #include <math.h>

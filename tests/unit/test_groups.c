@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "codegen/schedule_state.h"
+#include "codegen/schedule/state.h"
 
 #include <string.h>
 

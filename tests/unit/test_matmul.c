@@ -1,6 +1,6 @@
 /* Which products are left to libraries, and as what: IR text in; out come the fusions, those that a
  * library may do with what its call has. */
-#include "codegen/library.h"
+#include "codegen/schedule/library.h"
 #include "passes/pass.h"
 #include "tests/unit/ir_sample.h"
 

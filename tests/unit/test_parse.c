@@ -1,7 +1,7 @@
 /* The parser and the formatter: precedence, newlines, labels, paths and places read off the printed
  * tree; every shipped .dl file parses and is in canonical layout; limits end in a message; running
  * out of memory leaves through the boundary. */
-#include "frontend/parse.h"
+#include "frontend/parse/parse.h"
 #include "ir/base/file.h"
 #include "lang/std.h"
 

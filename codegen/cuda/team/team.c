@@ -1,0 +1,492 @@
+/* Which threads run what: every statement numbered, every loop given to the block, to warps or to
+ * single threads (kernel.h says which loops may be shared out). Decided from the loops' kinds and,
+ * where sizes are symbolic, from their nominal values; never from anything that differs between
+ * runs. */
+#include "codegen/cuda/text/state.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOMINAL = 64 };
+
+/* -- numbering */
+static int32_t count_stmts(const KStmt *stmt) {
+    int32_t count = 0;
+    for (; stmt; stmt = stmt->next) {
+        count += 1 + count_stmts(stmt->body) + count_stmts(stmt->otherwise);
+    }
+    return count;
+}
+
+static uint32_t slot_of(const Text *t, const KStmt *stmt) {
+    uint64_t hash = (uint64_t)(uintptr_t)stmt * 0x9E3779B97F4A7C15u;
+    uint32_t slot = (uint32_t)(hash >> 32) & t->mask;
+    while (t->by_stmt[slot] != 0 && t->stmts[t->by_stmt[slot] - 1].stmt != stmt) {
+        slot = (slot + 1) & t->mask;
+    }
+    return slot;
+}
+
+static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
+    const KStmt *list = stmt;
+    for (; stmt; stmt = stmt->next) {
+        int32_t number = t->n_stmts++;
+        t->stmts[number] = (StmtInfo){
+            .stmt = stmt, .parent = parent, .list = list, .chain = 1, .team = TEAM_BLOCK};
+        t->by_stmt[slot_of(t, stmt)] = number + 1;
+        if (stmt->kind == KS_FAULT || stmt->watched) {
+            t->has_faults = true;
+        }
+        number_stmts(t, stmt->body, number);
+        number_stmts(t, stmt->otherwise, number);
+        t->stmts[number].end = t->n_stmts;
+    }
+}
+
+int32_t text_number(const Text *t, const KStmt *stmt) {
+    return t->by_stmt[slot_of(t, stmt)] - 1;
+}
+
+StmtInfo *text_info(const Text *t, const KStmt *stmt) {
+    return &t->stmts[text_number(t, stmt)];
+}
+
+/* -- variables: where mutable ones are declared, which are fixed for the whole tile */
+static const KStmt *list_around(const Text *t, const KStmt *list) {
+    int32_t parent = text_info(t, list)->parent;
+    return parent < 0 ? NULL : t->stmts[parent].list;
+}
+
+/* The innermost list that holds all mentions so far and statement `number`. */
+static void mention_var(Text *t, const KVar *var, int32_t number) {
+    const KStmt *old = t->var_list[var->id], *list = t->stmts[number].list;
+    if (!old) {
+        t->var_list[var->id] = list;
+        return;
+    }
+    for (; old; old = list_around(t, old)) {
+        for (const KStmt *up = list; up; up = list_around(t, up)) {
+            if (up == old) {
+                t->var_list[var->id] = old;
+                return;
+            }
+        }
+    }
+}
+
+static void mention_expr(Text *t, const KExpr *expr, int32_t number) {
+    if (!expr) {
+        return;
+    }
+    if (expr->kind == KE_VAR && expr->var->is_mutable) {
+        mention_var(t, expr->var, number);
+    }
+    for (int32_t i = 0; i < expr->n; i++) {
+        mention_expr(t, expr->a[i], number);
+    }
+}
+
+static void find_mentions(Text *t) {
+    for (int32_t i = 0; i < t->n_stmts; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        mention_expr(t, stmt->begin, i);
+        mention_expr(t, stmt->end, i);
+        mention_expr(t, stmt->value, i);
+        mention_expr(t, stmt->depth, i);
+        mention_expr(t, stmt->c_stride, i);
+        if (stmt->kind == KS_SET) {
+            mention_var(t, stmt->var, i);
+        } else if (stmt->kind == KS_LET || stmt->kind == KS_FOR) {
+            t->let_stmt[stmt->var->id] = i;
+        }
+        if (stmt->kind == KS_FOR && stmt->loop == KL_GRID) {
+            t->is_fixed[stmt->var->id] = true;
+        }
+        int32_t parent = t->stmts[i].parent;
+        bool top = parent < 0 || (t->stmts[parent].stmt->kind == KS_FOR &&
+                                  t->stmts[parent].stmt->loop == KL_GRID);
+        if (stmt->kind == KS_LET && top) {
+            t->is_fixed[stmt->var->id] = true;
+        }
+    }
+}
+
+/* -- what a loop does */
+bool expr_mentions(const KExpr *expr, const KVar *var) {
+    if (!expr) {
+        return false;
+    }
+    if (expr->kind == KE_VAR && expr->var == var) {
+        return true;
+    }
+    for (int32_t i = 0; i < expr->n; i++) {
+        if (expr_mentions(expr->a[i], var)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether an expression reads something defined inside statement `number`, or memory. */
+static bool depends_on(const Text *t, const KExpr *expr, int32_t number) {
+    if (!expr) {
+        return false;
+    }
+    if (expr->kind == KE_LOAD || expr->kind == KE_LOCAL) {
+        return true;
+    }
+    if (expr->kind == KE_VAR) {
+        int32_t defined = t->let_stmt[expr->var->id];
+        return expr->var->is_mutable || (defined >= number && defined < t->stmts[number].end);
+    }
+    for (int32_t i = 0; i < expr->n; i++) {
+        if (depends_on(t, expr->a[i], number)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static OpCode reduction_op(const KStmt *set) {
+    return set->value->kind == KE_SCALAR ? set->value->op : OP_add;
+}
+
+int32_t team_reduced(const Text *t, const KStmt *loop, const KVar **vars, OpCode *ops) {
+    int32_t number = text_number(t, loop), count = 0;
+    for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        if (stmt->kind != KS_SET) {
+            continue;
+        }
+        int32_t home = text_number(t, t->var_list[stmt->var->id]);
+        if (home > number && home < t->stmts[number].end) {
+            continue;
+        }
+        bool known = false;
+        for (int32_t v = 0; v < count; v++) {
+            known = known || vars[v] == stmt->var;
+        }
+        if (!known && count < TEXT_MAX_REDUCED) {
+            vars[count] = stmt->var;
+            ops[count++] = reduction_op(stmt);
+        }
+    }
+    return count;
+}
+
+static bool sets_outer(const Text *t, const KStmt *loop) {
+    const KVar *vars[TEXT_MAX_REDUCED];
+    OpCode ops[TEXT_MAX_REDUCED];
+    return team_reduced(t, loop, vars, ops) > 0;
+}
+
+static bool holds(const Text *t, const KStmt *loop, bool vectors_only) {
+    int32_t number = text_number(t, loop);
+    for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        if (stmt->kind == KS_CONTRACT ||
+            (stmt->kind == KS_FOR &&
+             (stmt->loop == KL_VECTOR || (!vectors_only && stmt->loop == KL_INDEPENDENT)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool holds_store(const Text *t, const KStmt *loop) {
+    int32_t number = text_number(t, loop);
+    for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
+        KStmtKind kind = t->stmts[i].stmt->kind;
+        if (kind == KS_STORE || kind == KS_LOCAL_STORE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* -- extents */
+static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
+    int64_t x, y;
+    switch (expr->kind) {
+    case KE_INT:
+        return expr->integer;
+    case KE_SIZE:
+        *known = *known && size_is_const(t->kernel->sizes[expr->index], NULL);
+        return size_nominal(t->kernel->sizes[expr->index], NOMINAL);
+    case KE_VAR:
+        if (t->let_stmt[expr->var->id] >= 0) {
+            const KStmt *stmt = t->stmts[t->let_stmt[expr->var->id]].stmt;
+            if (stmt->kind == KS_LET) {
+                return nominal(t, stmt->value, known);
+            }
+        }
+        *known = false;
+        return 0;
+    case KE_SCALAR:
+        if (expr->n != 2) {
+            break;
+        }
+        x = nominal(t, expr->a[0], known);
+        y = nominal(t, expr->a[1], known);
+        switch (expr->op) {
+        case OP_add:
+            return (int64_t)((uint64_t)x + (uint64_t)y);
+        case OP_sub:
+            return (int64_t)((uint64_t)x - (uint64_t)y);
+        case OP_mul:
+            return (int64_t)((uint64_t)x * (uint64_t)y);
+        case OP_min:
+            return x < y ? x : y;
+        case OP_max:
+            return x > y ? x : y;
+        case OP_floordiv:
+            return y > 0 && x >= 0 ? x / y : x;
+        default:
+            break;
+        }
+        break;
+    default:
+        break;
+    }
+    *known = false;
+    return NOMINAL;
+}
+
+int64_t team_extent(const Text *t, const KStmt *loop, bool *known) {
+    *known = true;
+    return nominal(t, loop->end, known) - nominal(t, loop->begin, known);
+}
+
+/* -- chains: perfectly nested loops whose iterations are all independent */
+static const KStmt *inner_loop(const Text *t, const KStmt *outermost, const KStmt *loop) {
+    const KStmt *stmt = loop->body;
+    while (stmt && stmt->kind == KS_LET) {
+        stmt = stmt->next;
+    }
+    int32_t number = text_number(t, outermost);
+    bool fits = stmt && !stmt->next && stmt->kind == KS_FOR &&
+                (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR) &&
+                !depends_on(t, stmt->begin, number) && !depends_on(t, stmt->end, number);
+    return fits && !(stmt->loop == KL_VECTOR && sets_outer(t, stmt)) ? stmt : NULL;
+}
+
+int32_t team_chain(const Text *t, const KStmt *stmt, const KStmt **out) {
+    int32_t count = 1, most = text_info(t, stmt)->chain;
+    out[0] = stmt;
+    while (count < most) {
+        out[count] = inner_loop(t, stmt, out[count - 1]);
+        count++;
+    }
+    return count;
+}
+
+const KStmt *team_chain_body(const Text *t, const KStmt *stmt) {
+    const KStmt *chain[TEXT_MAX_CHAIN];
+    return chain[team_chain(t, stmt, chain) - 1]->body;
+}
+
+static void plan_list(Text *t, const KStmt *stmt, Team team);
+
+/* The longest vector loop inside, and whether all are constant. */
+static int64_t longest_vector(const Text *t, const KStmt *loop, bool *known) {
+    int32_t number = text_number(t, loop);
+    int64_t most = 0;
+    *known = true;
+    for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        if (stmt->kind == KS_CONTRACT) {
+            *known = false;
+        } else if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR) {
+            bool is_known;
+            int64_t extent = team_extent(t, stmt, &is_known);
+            *known = *known && is_known;
+            most = extent > most ? extent : most;
+        }
+    }
+    return most;
+}
+
+static void plan_independent(Text *t, const KStmt *stmt, Team team) {
+    StmtInfo *info = text_info(t, stmt);
+    const KStmt *last = stmt, *inner;
+    double iterations = 1;
+    bool unused;
+    info->chain = 1;
+    while (info->chain < TEXT_MAX_CHAIN && (inner = inner_loop(t, stmt, last)) != NULL) {
+        iterations *= (double)team_extent(t, last, &unused);
+        last = inner;
+        info->chain++;
+    }
+    if (last->loop == KL_VECTOR || !holds(t, last, true)) {
+        info->plan = PLAN_SPREAD;
+        plan_list(t, last->body, TEAM_THREAD);
+        return;
+    }
+    iterations *= (double)team_extent(t, last, &unused);
+    bool known;
+    int64_t longest = longest_vector(t, last, &known);
+    bool alone = longest > LONG_ROW || (iterations <= 1.5 && longest > 4 * WARP_LANES);
+    if (known && longest <= SHORT_LOOP) {
+        info->plan = PLAN_SPREAD;
+        plan_list(t, last->body, TEAM_THREAD);
+    } else if (team == TEAM_BLOCK && !alone && t->warps > 1) {
+        info->plan = PLAN_WARPS;
+        t->uses_warp = true;
+        plan_list(t, last->body, TEAM_WARP);
+    } else {
+        info->chain = 1;
+        info->plan = PLAN_SERIAL;
+        plan_list(t, stmt->body, team);
+    }
+}
+
+static void plan_loop(Text *t, const KStmt *stmt, Team team) {
+    StmtInfo *info = text_info(t, stmt);
+    if (team == TEAM_THREAD) {
+        info->plan = PLAN_SERIAL;
+        plan_list(t, stmt->body, team);
+        return;
+    }
+    const KVar *vars[TEXT_MAX_REDUCED];
+    OpCode ops[TEXT_MAX_REDUCED];
+    if (stmt->loop == KL_VECTOR && team_reduced(t, stmt, vars, ops) < TEXT_MAX_REDUCED) {
+        info->plan = PLAN_SPREAD;
+        plan_list(t, stmt->body, TEAM_THREAD);
+    } else if (stmt->loop == KL_INDEPENDENT) {
+        plan_independent(t, stmt, team);
+    } else if (!holds(t, stmt, false) && holds_store(t, stmt) && !sets_outer(t, stmt)) {
+        info->plan = PLAN_SOLO;
+        plan_list(t, stmt->body, TEAM_THREAD);
+    } else {
+        info->plan = PLAN_SERIAL;
+        plan_list(t, stmt->body, team);
+    }
+}
+
+static void plan_list(Text *t, const KStmt *stmt, Team team) {
+    for (; stmt; stmt = stmt->next) {
+        text_info(t, stmt)->team = team;
+        if (stmt->kind == KS_FOR) {
+            plan_loop(t, stmt, team);
+        } else {
+            plan_list(t, stmt->body, team);
+            plan_list(t, stmt->otherwise, team);
+        }
+    }
+}
+
+/* -- sums that stay in registers over a loop */
+static bool is_fixed_expr(const KExpr *expr) {
+    return expr->kind == KE_INT;
+}
+
+static bool touches(const KExpr *expr, const KLocal *local) {
+    if (!expr) {
+        return false;
+    }
+    if (expr->kind == KE_LOCAL && expr->local == local) {
+        return true;
+    }
+    for (int32_t i = 0; i < expr->n; i++) {
+        if (touches(expr->a[i], local)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool only_contract(const Text *t, int32_t loop, int32_t contract) {
+    const KLocal *c = t->stmts[contract].stmt->local;
+    for (int32_t i = loop + 1; i < t->stmts[loop].end; i++) {
+        const KStmt *stmt = t->stmts[i].stmt;
+        bool writes =
+            (stmt->kind == KS_LOCAL_STORE || stmt->kind == KS_CONTRACT) && stmt->local == c;
+        bool reads = touches(stmt->begin, c) || touches(stmt->end, c) || touches(stmt->value, c) ||
+                     stmt->a_local == c || stmt->b_local == c;
+        if (i != contract && (writes || reads)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Outermost serial loop of the block that may hold the sums of a contraction in it. */
+static void hold_sums(Text *t, int32_t number) {
+    StmtInfo *info = &t->stmts[number];
+    const KStmt *stmt = info->stmt;
+    if (info->team != TEAM_BLOCK || !text_tile_shape(t, stmt).is_block || !stmt->accumulate ||
+        !is_fixed_expr(stmt->value) || !is_fixed_expr(stmt->c_stride)) {
+        return;
+    }
+    int32_t best = -1;
+    for (int32_t up = info->parent; up >= 0; up = t->stmts[up].parent) {
+        const KStmt *loop = t->stmts[up].stmt;
+        if (loop->kind == KS_FOR && loop->loop == KL_GRID) {
+            break;
+        }
+        if (loop->kind == KS_FOR && !t->stmts[up].held && only_contract(t, up, number)) {
+            best = up;
+        } else if (loop->kind == KS_FOR) {
+            break;
+        }
+    }
+    if (best >= 0) {
+        t->stmts[best].held = stmt;
+        info->is_held = true;
+    }
+}
+
+/* A block's reducing loops use two sets of slots by turns, so that one barrier a loop is enough. */
+static void place_slots(Text *t) {
+    const KVar *vars[TEXT_MAX_REDUCED];
+    OpCode ops[TEXT_MAX_REDUCED];
+    int32_t most = 0, turn = 0;
+    for (int32_t i = 0; i < t->n_stmts; i++) {
+        StmtInfo *info = &t->stmts[i];
+        if (info->stmt->kind == KS_FOR && info->team == TEAM_BLOCK && info->plan == PLAN_SPREAD &&
+            info->stmt->loop == KL_VECTOR) {
+            int32_t n = team_reduced(t, info->stmt, vars, ops);
+            info->slots = turn;
+            turn = n > 0 ? 1 - turn : turn;
+            most = n > most ? n : most;
+        }
+    }
+    for (int32_t i = 0; i < t->n_stmts; i++) {
+        t->stmts[i].slots *= most;
+    }
+    t->n_slots = 2 * most;
+}
+
+bool team_plan(Text *t) {
+    int32_t count = count_stmts(t->kernel->body);
+    t->mask = 15;
+    while (t->mask < 2 * (uint32_t)count) {
+        t->mask = 2 * t->mask + 1;
+    }
+    t->stmts = calloc((size_t)count + 1, sizeof(StmtInfo));
+    t->by_stmt = calloc((size_t)t->mask + 1, sizeof(int32_t));
+    if (!t->stmts || !t->by_stmt) {
+        return false;
+    }
+    for (int32_t i = 0; i < t->kernel->n_vars; i++) {
+        t->let_stmt[i] = -1;
+    }
+    number_stmts(t, t->kernel->body, -1);
+    find_mentions(t);
+    const KStmt *body = t->kernel->body;
+    while (body && body->kind == KS_FOR && body->loop == KL_GRID) {
+        body = body->body;
+    }
+    plan_list(t, body, TEAM_BLOCK);
+    place_slots(t);
+    for (int32_t i = 0; i < t->n_stmts; i++) {
+        StmtInfo *info = &t->stmts[i];
+        Wide wide;
+        if (info->stmt->kind == KS_CONTRACT) {
+            hold_sums(t, i);
+        } else if (info->stmt->kind == KS_FOR && info->team == TEAM_BLOCK &&
+                   info->plan == PLAN_SPREAD && info->chain == 1) {
+            info->is_wide = text_wide(t, info->stmt, &wide);
+        }
+    }
+    return true;
+}

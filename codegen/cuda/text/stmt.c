@@ -1,0 +1,667 @@
+/* Statements of the loop IR as CUDA C, for the team that runs them: loops shared out over threads
+ * or warps, stores by one thread, reductions combined over the team, barriers where team/sync.c
+ * wants. */
+#include "codegen/cuda/text/state.h"
+#include "runtime/kernel_abi.h"
+
+enum { MOST_TURNS = 4 }; /* of a loop of groups that is unrolled */
+
+void text_begin(Text *t) {
+    for (int32_t i = 0; i < t->indent; i++) {
+        str_add(t->out, "    ");
+    }
+}
+
+void text_line(Text *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    text_begin(t);
+    str_vaddf(t->out, format, args);
+    str_add_char(t->out, '\n');
+    va_end(args);
+}
+
+static void close_brace(Text *t) {
+    t->indent--;
+    text_line(t, "}");
+}
+
+static void barrier(Text *t, Team team) {
+    text_line(t, team == TEAM_BLOCK ? "dlc_sync();" : "dlc_sync_warp();");
+}
+
+/* -- variables */
+static void declare(Text *t, const KVar *var) {
+    if (!t->declared[var->id]) {
+        t->declared[var->id] = true;
+        str_addf(t->out, "%s ", text_value_type(var->dtype));
+    }
+}
+
+/* Mutable variables that live in this list but are first set inside one of its statements. */
+static void declare_inside(Text *t, const KStmt *stmt, const KStmt *list) {
+    int32_t number = text_number(t, stmt);
+    for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
+        const KStmt *inner = t->stmts[i].stmt;
+        if (inner->kind == KS_SET && !t->declared[inner->var->id] &&
+            t->var_list[inner->var->id] == list) {
+            text_begin(t);
+            declare(t, inner->var);
+            text_var(t, inner->var);
+            str_add(t->out, " = 0;\n");
+        }
+    }
+}
+
+static void assign(Text *t, const KVar *var, const KExpr *value) {
+    text_var(t, var);
+    str_add(t->out, " = ");
+    text_expr(t, value);
+    str_add(t->out, ";\n");
+}
+
+static void let(Text *t, const KStmt *stmt) {
+    t->positive[stmt->var->id] = stmt->var->dtype == DT_I64 && text_positive(t, stmt->value);
+    t->high[stmt->var->id] = stmt->var->dtype == DT_I64 ? text_high(t, stmt->value) : INT64_MAX;
+    t->tainted[stmt->var->id] = stmt->var->dtype == DT_I64 && text_tainted(t, stmt->value);
+    text_begin(t);
+    str_addf(t->out, "const %s ", text_value_type(stmt->var->dtype));
+    assign(t, stmt->var, stmt->value);
+}
+
+static void set(Text *t, const KStmt *stmt) {
+    t->tainted[stmt->var->id] = true;
+    text_begin(t);
+    declare(t, stmt->var);
+    assign(t, stmt->var, stmt->value);
+}
+
+/* dlc_fault_set adds 1 to the site's number. */
+static void watch(Text *t, const KStmt *stmt, DType dtype) {
+    text_begin(t);
+    str_addf(t->out, "if (!dlc_isfinite_%s(", dtype == DT_F64 ? "f64" : "f32");
+    text_expr(t, stmt->value);
+    str_addf(t->out, ")) dlc_fault_set(fault, %lldll, 0, 0);\n",
+             (long long)KERNEL_SITE_NOT_FINITE - 1);
+}
+
+static void store(Text *t, const KStmt *stmt) {
+    DType dtype =
+        stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
+    int32_t part = text_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
+                                  stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
+    if (part < 0 && stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
+        return;
+    }
+    if (stmt->watched) {
+        watch(t, stmt, dtype);
+    }
+    text_begin(t);
+    if (part >= 0) {
+        text_wide_element(t, part);
+    } else if (stmt->kind == KS_STORE) {
+        str_addf(t->out, "b%d[", stmt->index);
+        text_expr(t, stmt->begin);
+        str_add(t->out, "]");
+    } else {
+        text_local_at(t, stmt->local, stmt->begin);
+    }
+    str_add(t->out, " = ");
+    text_stored(t, dtype, stmt->value);
+    str_add(t->out, ";\n");
+}
+
+static void index_argument(Text *t, const KExpr *expr) {
+    if (expr && expr->dtype != DT_I64) {
+        str_add(t->out, "(long long)");
+    }
+    if (expr) {
+        text_expr(t, expr);
+    } else {
+        str_add(t->out, "0");
+    }
+}
+
+static void fault(Text *t, const KStmt *stmt) {
+    text_begin(t);
+    str_add(t->out, "if (");
+    text_expr(t, stmt->value);
+    str_add(t->out, ") {\n");
+    t->indent++;
+    text_begin(t);
+    str_addf(t->out, "dlc_fault_set(fault, %lld, ", (long long)stmt->site);
+    index_argument(t, stmt->begin);
+    str_add(t->out, ", ");
+    index_argument(t, stmt->end);
+    str_add(t->out, ");\n");
+    close_brace(t);
+}
+
+/* -- loops */
+static bool is_simple(const KExpr *expr) {
+    return expr->kind == KE_INT || expr->kind == KE_SIZE ||
+           (expr->kind == KE_VAR && !expr->var->is_mutable);
+}
+
+/* `const long long NAME_ID = value;` unless the value is as short; evaluated once, before the loop.
+ */
+static void hoist(Text *t, const char *name, const KVar *var, const KExpr *value) {
+    if (!is_simple(value)) {
+        text_begin(t);
+        str_addf(t->out, "const long long %s_%d = ", name, var->id);
+        text_expr(t, value);
+        str_add(t->out, ";\n");
+    }
+}
+
+void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value) {
+    if (is_simple(value)) {
+        text_expr(t, value);
+    } else {
+        str_addf(t->out, "%s_%d", name, var->id);
+    }
+}
+
+static void enter_loop(Text *t, const KStmt *loop) {
+    int64_t high = text_high(t, loop->end);
+    t->positive[loop->var->id] = text_positive(t, loop->begin);
+    t->high[loop->var->id] = high == INT64_MAX ? high : high - 1;
+}
+
+static bool is_zero(const KExpr *expr) {
+    return expr->kind == KE_INT && expr->integer == 0;
+}
+
+/* What runs where a group's condition is false is kept short. */
+static void rarely(Text *t) {
+    if (t->group < 0) {
+        text_line(t, "#pragma unroll 1");
+    }
+}
+
+/* for (VAR = begin + first; VAR < end; VAR += step) { */
+static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step) {
+    enter_loop(t, loop);
+    rarely(t);
+    text_begin(t);
+    str_add(t->out, "for (long long ");
+    text_var(t, loop->var);
+    str_add(t->out, " = ");
+    if (!first || !is_zero(loop->begin)) {
+        text_bound(t, "begin", loop->var, loop->begin);
+        str_add(t->out, first ? " + " : "");
+    }
+    str_add(t->out, first ? first : "");
+    str_add(t->out, "; ");
+    text_var(t, loop->var);
+    str_add(t->out, " < ");
+    text_bound(t, "end", loop->var, loop->end);
+    str_add(t->out, "; ");
+    text_var(t, loop->var);
+    if (step == 1) {
+        str_add(t->out, "++) {\n");
+    } else {
+        str_addf(t->out, " += %d) {\n", step);
+    }
+    t->indent++;
+}
+
+static void hoist_bounds(Text *t, const KStmt *loop) {
+    hoist(t, "begin", loop->var, loop->begin);
+    hoist(t, "end", loop->var, loop->end);
+}
+
+void text_loop_bounds(Text *t, const KStmt *loop) {
+    hoist_bounds(t, loop);
+    enter_loop(t, loop);
+}
+
+static void serial_loop(Text *t, const KStmt *stmt, Team team) {
+    StmtInfo *info = text_info(t, stmt);
+    int32_t at = t->at;
+    if (info->held) {
+        text_contract_open(t, info->held);
+        t->at = at;
+    }
+    hoist_bounds(t, stmt);
+    if (stmt->loop == KL_UNROLL) {
+        text_line(t, "#pragma unroll");
+    }
+    open_for(t, stmt, NULL, 1);
+    text_stmts(t, stmt->body, team);
+    close_brace(t);
+    if (info->held) {
+        text_contract_close(t, info->held);
+    }
+}
+
+/* The extent of a loop of constant bounds; -1: they are not. */
+static int64_t constant_extent(const KStmt *loop) {
+    if (loop->begin->kind != KE_INT || loop->end->kind != KE_INT) {
+        return -1;
+    }
+    int64_t extent = loop->end->integer - loop->begin->integer;
+    return extent > 0 ? extent : 0;
+}
+
+/* Most iterations that the loops of a chain have together; INT64_MAX: unknown. */
+static int64_t most_items(const Text *t, const KStmt *const *chain, int32_t n) {
+    int64_t count = 1;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t extent = constant_extent(chain[i]);
+        if (extent < 0) {
+            extent = text_positive(t, chain[i]->begin) ? text_high(t, chain[i]->end) : INT64_MAX;
+            extent = extent < 0 ? 0 : extent;
+        }
+        if (extent == INT64_MAX || __builtin_mul_overflow(count, extent, &count)) {
+            return INT64_MAX;
+        }
+    }
+    return count;
+}
+
+static void add_extent(Text *t, const KStmt *loop) {
+    int64_t extent = constant_extent(loop);
+    if (extent >= 0) {
+        str_addf(t->out, extent > INT32_MAX ? "%lldll" : "%lld", (long long)extent);
+    } else {
+        str_addf(t->out, "extent_%d", loop->var->id);
+    }
+}
+
+static void add_extents(Text *t, const KStmt *const *chain, int32_t from, int32_t n) {
+    for (int32_t i = from; i < n; i++) {
+        str_add(t->out, i > from ? " * " : "");
+        add_extent(t, chain[i]);
+    }
+}
+
+static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        hoist_bounds(t, chain[i]);
+        if (constant_extent(chain[i]) >= 0) {
+            continue;
+        }
+        text_begin(t);
+        str_addf(t->out, "const long long extent_%d = dlc_max_i64(0, ", chain[i]->var->id);
+        text_bound(t, "end", chain[i]->var, chain[i]->end);
+        if (!is_zero(chain[i]->begin)) {
+            str_add(t->out, " - ");
+            text_bound(t, "begin", chain[i]->var, chain[i]->begin);
+        }
+        str_add(t->out, ");\n");
+    }
+}
+
+/* The index of one loop of a chain, out of the flat number of the iteration. */
+static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i, bool small) {
+    const char *kind = small ? "small" : "index";
+    int32_t item = chain[0]->var->id;
+    enter_loop(t, chain[i]);
+    text_begin(t);
+    str_add(t->out, "const long long ");
+    text_var(t, chain[i]->var);
+    str_add(t->out, " = ");
+    if (!is_zero(chain[i]->begin)) {
+        text_bound(t, "begin", chain[i]->var, chain[i]->begin);
+        str_add(t->out, " + ");
+    }
+    if (i > 0) {
+        str_addf(t->out, "dlc_%s_mod(", kind);
+    }
+    if (i + 1 < n) {
+        str_addf(t->out, "dlc_%s_div(item_%d, ", kind, item);
+        add_extents(t, chain, i + 1, n);
+        str_add(t->out, ")");
+    } else {
+        str_addf(t->out, "item_%d", item);
+    }
+    if (i > 0) {
+        str_add(t->out, ", ");
+        add_extent(t, chain[i]);
+        str_add(t->out, ")");
+    }
+    str_add(t->out, ";\n");
+}
+
+/* Iterations of a chain from `first` in steps; the caller writes the body and closes. Lets between
+ * the loops become part of it. */
+static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t step) {
+    const KStmt *chain[TEXT_MAX_CHAIN];
+    int32_t n = team_chain(t, stmt, chain);
+    int64_t extent = constant_extent(stmt), turns = extent / step;
+    if (n == 1 && t->group > 0 && is_zero(stmt->begin) && extent > 0 && extent % step == 0 &&
+        turns <= MOST_TURNS) {
+        enter_loop(t, stmt);
+        text_line(t, text_group_copies(t, stmt->body) ? "#pragma unroll" : "#pragma unroll 1");
+        text_line(t, "for (int turn = 0; turn < %d; turn++) {", (int)turns);
+        t->indent++;
+        text_begin(t);
+        str_add(t->out, "const long long ");
+        text_var(t, stmt->var);
+        str_addf(t->out, " = %s + turn * %d;\n", first, step);
+        return;
+    }
+    if (n == 1) {
+        hoist_bounds(t, stmt);
+        open_for(t, stmt, first, step);
+        return;
+    }
+    bool small = most_items(t, chain, n) < INT32_MAX / 4;
+    declare_extents(t, chain, n);
+    rarely(t);
+    text_begin(t);
+    int32_t item = stmt->var->id;
+    str_addf(t->out, "for (%s item_%d = %s; item_%d < ", small ? "int" : "long long", item, first,
+             item);
+    add_extents(t, chain, 0, n);
+    str_addf(t->out, "; item_%d += %d) {\n", item, step);
+    t->indent++;
+    for (int32_t i = 0; i < n; i++) {
+        chain_index(t, chain, n, i, small);
+        for (const KStmt *inner = chain[i]->body; i + 1 < n && inner->kind == KS_LET;
+             inner = inner->next) {
+            t->at = text_number(t, inner);
+            let(t, inner);
+        }
+    }
+}
+
+static void warps_loop(Text *t, const KStmt *stmt) {
+    open_chain(t, stmt, "warp", t->warps);
+    text_stmts(t, team_chain_body(t, stmt), TEAM_WARP);
+    close_brace(t);
+}
+
+/* -- reductions */
+static const char *reduction_name(OpCode op, DType dtype) {
+    switch (op) {
+    case OP_mul:
+        return "mul";
+    case OP_max:
+    case OP_or:
+        return dtype == DT_BOOL ? "any" : "max";
+    case OP_min:
+    case OP_and:
+        return dtype == DT_BOOL ? "all" : "min";
+    default:
+        return "add";
+    }
+}
+
+static const char *identity(OpCode op, DType dtype) {
+    bool is_real = dtype_is_float(dtype), wide = dtype == DT_F64 || dtype == DT_I64;
+    switch (op) {
+    case OP_mul:
+        return is_real ? (wide ? "1.0" : "1.0f") : "1";
+    case OP_or:
+        return "false";
+    case OP_and:
+        return "true";
+    case OP_max:
+        if (is_real) {
+            return wide ? "(-dlc_f64_of_bits(0x7ff0000000000000ll))"
+                        : "(-dlc_f32_of_bits(0x7f800000))";
+        }
+        return dtype == DT_BOOL  ? "false"
+               : dtype == DT_U8  ? "0"
+               : dtype == DT_I8  ? "(-128)"
+               : dtype == DT_I32 ? "(-2147483647 - 1)"
+                                 : "(-9223372036854775807ll - 1)";
+    case OP_min:
+        if (is_real) {
+            return wide ? "dlc_f64_of_bits(0x7ff0000000000000ll)" : "dlc_f32_of_bits(0x7f800000)";
+        }
+        return dtype == DT_BOOL  ? "true"
+               : dtype == DT_U8  ? "255"
+               : dtype == DT_I8  ? "127"
+               : dtype == DT_I32 ? "2147483647"
+                                 : "9223372036854775807ll";
+    default:
+        return is_real ? (wide ? "0.0" : "0.0f") : "0";
+    }
+}
+
+/* VAR = op(VAR, total), where `total` was written to t->out by the caller between the two halves.
+ */
+static void combine_begin(Text *t, const KVar *var, OpCode op) {
+    DType dtype = var->dtype;
+    const char *name = reduction_name(op, dtype);
+    text_begin(t);
+    text_var(t, var);
+    str_add(t->out, " = ");
+    if (dtype_is_integer(dtype)) {
+        str_addf(t->out, "(%s)dlc_%s_%s(", text_value_type(dtype), name, text_suffix(dtype));
+    } else if (!dtype_is_float(dtype)) {
+        text_var(t, var);
+        str_add(t->out, op == OP_max || op == OP_or ? " || " : " && ");
+        return;
+    } else if (op == OP_max || op == OP_min) {
+        str_addf(t->out, "dlc_%s_%s(", name, text_suffix(dtype));
+    } else {
+        text_var(t, var);
+        str_add(t->out, op == OP_mul ? " * " : " + ");
+        return;
+    }
+    text_var(t, var);
+    str_add(t->out, ", ");
+}
+
+static void combine_end(Text *t, const KVar *var, OpCode op) {
+    DType dtype = var->dtype;
+    bool call =
+        dtype_is_integer(dtype) || (dtype_is_float(dtype) && (op == OP_max || op == OP_min));
+    str_add(t->out, call ? ");\n" : ";\n");
+}
+
+static void add_part(Text *t, const KVar *var) {
+    text_var(t, var);
+    str_add(t->out, "_part");
+}
+
+static void reduce(Text *t, const KStmt *stmt, Team team, const KVar **vars, const OpCode *ops,
+                   int32_t n) {
+    const StmtInfo *info = text_info(t, stmt);
+    if (team == TEAM_BLOCK) {
+        if (info->slots_barrier) {
+            barrier(t, team);
+        }
+        for (int32_t i = 0; i < n; i++) {
+            const char *name = reduction_name(ops[i], vars[i]->dtype);
+            const char *suffix = text_suffix(vars[i]->dtype);
+            text_begin(t);
+            str_addf(t->out, "dlc_slot_put_%s(slots + %d, dlc_warp_%s_%s(", suffix,
+                     (info->slots + i) * t->warps * SLOT_BYTES, name, suffix);
+            add_part(t, vars[i]);
+            str_add(t->out, "));\n");
+        }
+        barrier(t, team);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const char *name = reduction_name(ops[i], vars[i]->dtype);
+        const char *suffix = text_suffix(vars[i]->dtype);
+        combine_begin(t, vars[i], ops[i]);
+        if (team == TEAM_BLOCK) {
+            str_addf(t->out, "dlc_slot_%s_%s(slots + %d, %d)", name, suffix,
+                     (info->slots + i) * t->warps * SLOT_BYTES, t->warps);
+        } else {
+            str_addf(t->out, "dlc_warp_%s_%s(", name, suffix);
+            add_part(t, vars[i]);
+            str_add(t->out, ")");
+        }
+        combine_end(t, vars[i], ops[i]);
+    }
+}
+
+static void spread_loop(Text *t, const KStmt *stmt, Team team) {
+    const KVar *vars[TEXT_MAX_REDUCED];
+    OpCode ops[TEXT_MAX_REDUCED];
+    int32_t n = team_reduced(t, stmt, vars, ops);
+    for (int32_t i = 0; i < n; i++) {
+        text_begin(t);
+        str_addf(t->out, "%s ", text_value_type(vars[i]->dtype));
+        add_part(t, vars[i]);
+        str_addf(t->out, " = %s;\n", identity(ops[i], vars[i]->dtype));
+    }
+    bool is_block = team == TEAM_BLOCK;
+    t->uses_lane = t->uses_lane || !is_block;
+    int32_t group = n == 0 ? text_group_condition(t, team_chain_body(t, stmt)) : 0;
+    for (int32_t pass = 0; pass < (group > 0 ? 2 : 1); pass++) {
+        if (group > 0) {
+            text_begin(t);
+            str_addf(t->out, pass == 0 ? "if (group_%d) {\n" : "} else {\n", group);
+            t->indent++;
+            t->group = pass == 0 ? group : -group;
+        }
+        open_chain(t, stmt, is_block ? "thread" : "lane", is_block ? t->threads : WARP_LANES);
+        for (int32_t i = 0; i < n; i++) {
+            t->alias[vars[i]->id] = "_part";
+        }
+        text_stmts(t, team_chain_body(t, stmt), TEAM_THREAD);
+        for (int32_t i = 0; i < n; i++) {
+            t->alias[vars[i]->id] = NULL;
+        }
+        close_brace(t);
+        t->group = 0;
+        t->indent -= group > 0 ? 1 : 0;
+    }
+    if (group > 0) {
+        text_line(t, "}");
+    }
+    if (n > 0) {
+        reduce(t, stmt, team, vars, ops, n);
+    }
+}
+
+/* Sixteen bytes at a time as far as that goes, then the rest. */
+static void wide_loop(Text *t, const KStmt *stmt) {
+    Wide wide;
+    if (!text_wide(t, stmt, &wide)) {
+        return; /* never: planned so */
+    }
+    hoist_bounds(t, stmt);
+    enter_loop(t, stmt);
+    text_wide_stop(t, stmt, &wide);
+    text_wide_loop(t, stmt, &wide);
+    text_begin(t);
+    int32_t id = stmt->var->id;
+    str_add(t->out, "for (long long ");
+    text_var(t, stmt->var);
+    str_addf(t->out, " = stop_%d + thread; ", id);
+    text_var(t, stmt->var);
+    str_add(t->out, " < ");
+    text_bound(t, "end", stmt->var, stmt->end);
+    str_add(t->out, "; ");
+    text_var(t, stmt->var);
+    str_addf(t->out, " += %d) {\n", t->threads);
+    t->indent++;
+    text_stmts(t, stmt->body, TEAM_THREAD);
+    close_brace(t);
+}
+
+static void for_stmt(Text *t, const KStmt *stmt, Team team) {
+    if (text_info(t, stmt)->is_pipe) {
+        pipe_loop(t, stmt);
+        return;
+    }
+    if (text_group(t, stmt, team)) {
+        return;
+    }
+    switch (text_info(t, stmt)->plan) {
+    case PLAN_SPREAD:
+        if (text_info(t, stmt)->is_wide) {
+            wide_loop(t, stmt);
+        } else {
+            spread_loop(t, stmt, team);
+        }
+        break;
+    case PLAN_WARPS:
+        warps_loop(t, stmt);
+        break;
+    default:
+        serial_loop(t, stmt, text_info(t, stmt)->plan == PLAN_SOLO ? TEAM_THREAD : team);
+        break;
+    }
+}
+
+/* -- lists */
+/* What one thread of a team does while the others wait. */
+static bool is_for_one(const Text *t, const KStmt *stmt) {
+    return stmt->kind == KS_STORE || stmt->kind == KS_LOCAL_STORE ||
+           (stmt->kind == KS_FOR && text_info(t, stmt)->plan == PLAN_SOLO);
+}
+
+static void if_stmt(Text *t, const KStmt *stmt, Team team) {
+    text_begin(t);
+    str_add(t->out, "if (");
+    text_expr(t, stmt->value);
+    str_add(t->out, ") {\n");
+    t->indent++;
+    text_stmts(t, stmt->body, team);
+    t->indent--;
+    if (stmt->otherwise) {
+        text_line(t, "} else {");
+        t->indent++;
+        text_stmts(t, stmt->otherwise, team);
+        t->indent--;
+    }
+    text_line(t, "}");
+}
+
+static void one_stmt(Text *t, const KStmt *stmt, Team team) {
+    switch (stmt->kind) {
+    case KS_LET:
+        let(t, stmt);
+        break;
+    case KS_SET:
+        set(t, stmt);
+        break;
+    case KS_FOR:
+        for_stmt(t, stmt, team);
+        break;
+    case KS_IF:
+        if_stmt(t, stmt, team);
+        break;
+    case KS_STORE:
+    case KS_LOCAL_STORE:
+        store(t, stmt);
+        break;
+    case KS_CONTRACT:
+        text_contract(t, stmt, team);
+        break;
+    case KS_FAULT:
+        fault(t, stmt);
+        break;
+    }
+}
+
+void text_stmts(Text *t, const KStmt *stmt, Team team) {
+    const KStmt *list = stmt;
+    bool in_one = false;
+    for (; stmt; stmt = stmt->next) {
+        const StmtInfo *info = text_info(t, stmt);
+        if (info->is_elided) {
+            continue;
+        }
+        bool one = team != TEAM_THREAD && is_for_one(t, stmt);
+        if (in_one && (!one || info->barrier)) {
+            close_brace(t);
+            in_one = false;
+        }
+        t->at = text_number(t, stmt);
+        declare_inside(t, stmt, list);
+        if (info->barrier && team != TEAM_THREAD) {
+            barrier(t, team);
+        }
+        if (one && !in_one) {
+            text_line(t, "if (%s == 0) {", team == TEAM_BLOCK ? "thread" : "lane");
+            t->uses_lane = t->uses_lane || team == TEAM_WARP;
+            t->indent++;
+            in_one = true;
+        }
+        one_stmt(t, stmt, team);
+    }
+    if (in_one) {
+        close_brace(t);
+    }
+}

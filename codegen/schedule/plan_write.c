@@ -1,0 +1,250 @@
+/* Lays a plan out as bytes: pools with equal entries stored once, then sections one after another,
+ * each with its checksum. */
+#include "codegen/schedule/plan_write.h"
+
+#include <zlib.h>
+
+void plan_writer_init(PlanWriter *writer, Context *context, Arena *arena) {
+    *writer = (PlanWriter){.context = context, .arena = arena};
+    map_init(&writer->string_offsets, arena);
+    map_init(&writer->variable_numbers, arena);
+    VEC_PUSH(arena, &writer->strings, '\0');
+    writer->n_program_slots = 1024;
+    writer->program_slots = ARENA_ARRAY(arena, uint32_t, writer->n_program_slots);
+}
+
+uint32_t plan_writer_string(PlanWriter *writer, const char *text) {
+    if (!text || !*text) {
+        return 0;
+    }
+    void *known = map_get(&writer->string_offsets, text);
+    if (known) {
+        return (uint32_t)((uintptr_t)known - 1);
+    }
+    uint32_t offset = (uint32_t)writer->strings.count;
+    for (const char *c = text;; c++) {
+        VEC_PUSH(writer->arena, &writer->strings, *c);
+        if (!*c) {
+            break;
+        }
+    }
+    map_set(&writer->string_offsets, text, (void *)((uintptr_t)offset + 1));
+    return offset;
+}
+
+static uint64_t program_hash(const ProgramInstr *code, size_t n_code) {
+    return hash_bytes(code, n_code * sizeof(*code), 1);
+}
+
+static void program_slots_insert(PlanWriter *writer, uint32_t number) {
+    PlanProgram program = writer->known.items[number];
+    uint64_t hash = program_hash(writer->programs.items + program.first, (size_t)program.count);
+    size_t slot = hash & (writer->n_program_slots - 1);
+    while (writer->program_slots[slot]) {
+        slot = (slot + 1) & (writer->n_program_slots - 1);
+    }
+    writer->program_slots[slot] = number + 1;
+}
+
+PlanProgram plan_writer_program(PlanWriter *writer, const ProgramInstr *code, size_t n_code) {
+    size_t slot = program_hash(code, n_code) & (writer->n_program_slots - 1);
+    for (; writer->program_slots[slot]; slot = (slot + 1) & (writer->n_program_slots - 1)) {
+        PlanProgram known = writer->known.items[writer->program_slots[slot] - 1];
+        if ((size_t)known.count == n_code &&
+            memcmp(writer->programs.items + known.first, code, n_code * sizeof(*code)) == 0) {
+            return known;
+        }
+    }
+    PlanProgram program = {(int32_t)writer->programs.count, (int32_t)n_code};
+    for (size_t i = 0; i < n_code; i++) {
+        VEC_PUSH(writer->arena, &writer->programs, code[i]);
+    }
+    VEC_PUSH(writer->arena, &writer->known, program);
+    if (writer->known.count * 2 > writer->n_program_slots) {
+        writer->n_program_slots *= 2;
+        writer->program_slots = ARENA_ARRAY(writer->arena, uint32_t, writer->n_program_slots);
+        for (uint32_t i = 0; i < writer->known.count; i++) {
+            program_slots_insert(writer, i);
+        }
+    } else {
+        program_slots_insert(writer, (uint32_t)writer->known.count - 1);
+    }
+    return program;
+}
+
+PlanProgram plan_writer_size(PlanWriter *writer, const Size *size) {
+    ProgramVec code = {0};
+    size_to_program(writer->arena, size, &code);
+    return plan_writer_program(writer, code.items, code.count);
+}
+
+int32_t plan_writer_sizes(PlanWriter *writer, const Size *const *sizes, int32_t count) {
+    int32_t first = (int32_t)writer->sizes.count;
+    for (int32_t i = 0; i < count; i++) {
+        PlanProgram program = plan_writer_size(writer, sizes[i]);
+        VEC_PUSH(writer->arena, &writer->sizes, program);
+    }
+    return first;
+}
+
+PlanType plan_writer_type(PlanWriter *writer, Type type) {
+    return (PlanType){.dtype = (int32_t)type.dtype,
+                      .rank = type.rank,
+                      .first_size = plan_writer_sizes(writer, type.dims, type.rank),
+                      .text = plan_writer_string(writer, type_text(writer->context, type))};
+}
+
+int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type) {
+    void *known = map_get(&writer->variable_numbers, name);
+    if (known) {
+        int32_t number = (int32_t)((uintptr_t)known - 1);
+        const PlanVariable *variable = &writer->variables.items[number];
+        bool same =
+            variable->role == (int32_t)role &&
+            variable->type.text == plan_writer_string(writer, type_text(writer->context, type));
+        return same ? number : -1;
+    }
+    PlanVariable variable = {
+        .name = plan_writer_string(writer, name),
+        .role = (int32_t)role,
+        .type = plan_writer_type(writer, type),
+        .bytes = plan_writer_size(writer, type_bytes(writer->context, type)),
+    };
+    VEC_PUSH(writer->arena, &writer->variables, variable);
+    map_set(&writer->variable_numbers, name, (void *)(uintptr_t)writer->variables.count);
+    return (int32_t)writer->variables.count - 1;
+}
+
+int64_t plan_writer_constant(PlanWriter *writer, const void *bytes, size_t n_bytes) {
+    while (writer->constants.count % PLAN_ALIGNMENT != 0) {
+        VEC_PUSH(writer->arena, &writer->constants, 0);
+    }
+    int64_t offset = (int64_t)writer->constants.count;
+    for (size_t i = 0; i < n_bytes; i++) {
+        VEC_PUSH(writer->arena, &writer->constants, ((const uint8_t *)bytes)[i]);
+    }
+    return offset;
+}
+
+void plan_writer_module(PlanWriter *writer, const Module *module) {
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        const Dim *dim = module->dims[i];
+        PlanDim record = {.name = plan_writer_string(writer, dim->name),
+                          .low = dim->low,
+                          .high = dim->high,
+                          .divisor = dim->divisor,
+                          .nominal = dim->nominal};
+        VEC_PUSH(writer->arena, &writer->dims, record);
+    }
+    for (size_t i = 0; i < module->settings.count; i++) {
+        const MapEntry *entry = &module->settings.entries[i];
+        PlanSetting setting = {plan_writer_string(writer, entry->key),
+                               plan_writer_string(writer, entry->value)};
+        VEC_PUSH(writer->arena, &writer->settings, setting);
+    }
+}
+
+TargetTables *plan_writer_target(PlanWriter *writer) {
+    TargetTables *tables = ARENA_NEW(writer->arena, TargetTables);
+    VEC_PUSH(writer->arena, &writer->targets, tables);
+    return tables;
+}
+
+/* One section before it has a place. */
+typedef struct Part {
+    uint32_t kind, target;
+    const void *bytes;
+    size_t size;
+} Part;
+typedef VEC(Part) PartVec;
+
+static void part_add(PlanWriter *writer, PartVec *parts, PlanSectionKind kind, uint32_t target,
+                     const void *bytes, size_t size) {
+    Part part = {kind, target, bytes, size};
+    VEC_PUSH(writer->arena, parts, part);
+}
+
+#define PART_VEC(kind, target, vec)                                                                \
+    part_add(writer, parts, (kind), (target), (vec).items, (vec).count * sizeof((vec).items[0]))
+
+static void parts_collect(PlanWriter *writer, PartVec *parts) {
+    part_add(writer, parts, PLAN_MANIFEST, 0, writer->manifest, strlen(writer->manifest));
+    part_add(writer, parts, PLAN_IR, 0, writer->ir, strlen(writer->ir));
+    PART_VEC(PLAN_STRINGS, 0, writer->strings);
+    PART_VEC(PLAN_PROGRAMS, 0, writer->programs);
+    PART_VEC(PLAN_SIZES, 0, writer->sizes);
+    PART_VEC(PLAN_DIMS, 0, writer->dims);
+    PART_VEC(PLAN_VARIABLES, 0, writer->variables);
+    PART_VEC(PLAN_SETTINGS, 0, writer->settings);
+    PART_VEC(PLAN_CONSTANTS, 0, writer->constants);
+    for (uint32_t t = 0; t < writer->targets.count; t++) {
+        const TargetTables *tables = writer->targets.items[t];
+        part_add(writer, parts, PLAN_TARGET, t, &tables->target, sizeof(tables->target));
+        part_add(writer, parts, PLAN_IMAGE, t, tables->image, tables->n_image);
+        PART_VEC(PLAN_KERNELS, t, tables->kernels);
+        PART_VEC(PLAN_SITES, t, tables->sites);
+        PART_VEC(PLAN_ENTRIES, t, tables->entries);
+        PART_VEC(PLAN_ARGS, t, tables->args);
+        PART_VEC(PLAN_RESULTS, t, tables->results);
+        PART_VEC(PLAN_BUFFERS, t, tables->buffers);
+        PART_VEC(PLAN_COMMANDS, t, tables->commands);
+        PART_VEC(PLAN_REFS, t, tables->refs);
+        PART_VEC(PLAN_SWAPS, t, tables->swaps);
+        PART_VEC(PLAN_LIBRARIES, t, tables->libraries);
+    }
+}
+
+static uint32_t bytes_crc(const void *bytes, size_t size) {
+    uLong crc = crc32(0, Z_NULL, 0);
+    const uint8_t *cursor = bytes;
+    while (size > 0) {
+        uInt chunk = size > 1u << 30 ? 1u << 30 : (uInt)size;
+        crc = crc32(crc, cursor, chunk);
+        cursor += chunk;
+        size -= chunk;
+    }
+    return (uint32_t)crc;
+}
+
+static void pad_to(Str *out, size_t start) {
+    static const char zeros[PLAN_ALIGNMENT] = {0};
+    size_t over = (out->length - start) % PLAN_ALIGNMENT;
+    if (over) {
+        str_add_bytes(out, zeros, PLAN_ALIGNMENT - over);
+    }
+}
+
+void plan_writer_finish(PlanWriter *writer, Str *out) {
+    PartVec parts = {0};
+    parts_collect(writer, &parts);
+    size_t n = parts.count;
+    size_t head = sizeof(PlanHeader) + n * sizeof(PlanSection);
+    uint8_t *table = arena_alloc(writer->arena, head);
+    PlanHeader *header = (PlanHeader *)table;
+    PlanSection *sections = (PlanSection *)(table + sizeof(PlanHeader));
+    uint64_t offset = (head + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    for (size_t i = 0; i < n; i++) {
+        const Part *part = &parts.items[i];
+        sections[i] = (PlanSection){.kind = part->kind,
+                                    .target = part->target,
+                                    .offset = offset,
+                                    .size = part->size,
+                                    .crc = bytes_crc(part->bytes, part->size)};
+        offset += (part->size + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    }
+    memcpy(header->magic, PLAN_MAGIC, sizeof(header->magic));
+    header->version = PLAN_VERSION;
+    header->n_sections = (uint32_t)n;
+    header->file_bytes = offset;
+    header->n_targets = (uint32_t)writer->targets.count;
+    header->table_crc = bytes_crc(table, head);
+    size_t start = out->length;
+    str_add_bytes(out, table, head);
+    pad_to(out, start);
+    for (size_t i = 0; i < n; i++) {
+        if (parts.items[i].size > 0) {
+            str_add_bytes(out, parts.items[i].bytes, parts.items[i].size);
+        }
+        pad_to(out, start);
+    }
+}

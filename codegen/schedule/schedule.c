@@ -1,0 +1,235 @@
+/* Func by Func: arguments get their memory, the body becomes commands, results are recorded, and
+ * what could not be stored in place is copied at the end, behind the barrier. */
+#include "codegen/schedule/schedule.h"
+
+#include "codegen/schedule/state.h"
+#include <stdlib.h>
+
+static bool role_is_variable(ArgRole role) {
+    return role == ARG_PARAM || role == ARG_STATE || role == ARG_CACHE || role == ARG_SLOT;
+}
+
+static void args_place(Schedule *s) {
+    const Func *func = s->func;
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        const Value *value = func->body->args[i];
+        const FuncArg *arg = &func->args[i];
+        int32_t memory =
+            memory_add(s, PLAN_BUFFER_ARG, type_bytes(s->context, value->type), arg->name);
+        s->memories.items[memory].index = i;
+        s->spots[value->id] = spot_of(memory, s->context);
+        PlanArg record = {.name = plan_writer_string(s->writer, arg->name),
+                          .role = (int32_t)arg->role,
+                          .type = plan_writer_type(s->writer, value->type),
+                          .buffer = memory,
+                          .variable = -1};
+        if (role_is_variable(arg->role)) {
+            record.variable =
+                plan_writer_variable(s->writer, arg->name, (PlanArgRole)arg->role, value->type);
+            if (record.variable < 0) {
+                diag_report(&s->context->diags, DIAG_INTERNAL, arg->place,
+                            arena_format(s->arena, "'%s' has two types in the plan", arg->name));
+                boundary_leave(s->context->boundary, DLC_ERROR_INTERNAL);
+            }
+        }
+        VEC_PUSH(s->arena, &s->tables->args, record);
+    }
+}
+
+static const Value *result_root(const Schedule *s, int32_t i) {
+    return s->roots[block_yield(s->func->body)->operands[i]->id];
+}
+
+/* Fusions write stored values straight to their arguments where that is safe. */
+static void stores_wish(Schedule *s) {
+    const Func *func = s->func;
+    for (int32_t i = 0; i < func->n_results; i++) {
+        const FuncResult *result = &func->results[i];
+        if (result->role == RESULT_OK) {
+            s->ok = result_root(s, i);
+        }
+        if (result->role != RESULT_STORE) {
+            continue;
+        }
+        const Value *root = result_root(s, i);
+        Wish *wish = &s->wishes[root->id];
+        if (root->op && root->op->code == OP_fusion && root->op->parent == func->body &&
+            wish->kind == WISH_NONE) {
+            int32_t memory = s->spots[func->body->args[result->arg]->id].memory;
+            *wish = (Wish){.kind = WISH_STORE, .spot = spot_of(memory, s->context)};
+        }
+    }
+}
+
+static bool arg_is_stored(const Func *func, int32_t arg, int32_t except) {
+    for (int32_t i = 0; i < func->n_results; i++) {
+        if (i != except && func->results[i].role == RESULT_STORE && func->results[i].arg == arg) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A result that is the old value of an argument which is stored to is copied before anything else.
+ */
+static void old_values_save(Schedule *s, Spot *results) {
+    const Func *func = s->func;
+    for (int32_t i = 0; i < func->n_results; i++) {
+        const Value *root = result_root(s, i);
+        results[i].memory = -1;
+        if (root->op || root->block != func->body) {
+            continue;
+        }
+        bool itself = func->results[i].role == RESULT_STORE && func->results[i].arg == root->index;
+        if (!itself && arg_is_stored(func, root->index, i)) {
+            int32_t memory =
+                memory_add(s, PLAN_BUFFER_ARENA, type_bytes(s->context, root->type), "old");
+            results[i] = spot_of(memory, s->context);
+            emit_copy(s, &results[i], &s->spots[root->id], root->type);
+        }
+    }
+}
+
+static void stores_finish(Schedule *s, const Spot *results) {
+    const Func *func = s->func;
+    for (int32_t i = 0; i < func->n_results; i++) {
+        if (func->results[i].role != RESULT_STORE) {
+            continue;
+        }
+        const Value *target = func->body->args[func->results[i].arg];
+        const Spot *to = &s->spots[target->id];
+        if (results[i].memory == to->memory) {
+            continue;
+        }
+        schedule_barrier(s);
+        PlanCommand *command = command_add(s, PLAN_STORE);
+        command->extent = plan_writer_size(s->writer, type_bytes(s->context, target->type));
+        command->bytes = command->extent;
+        command_add_ref(s, command, to);
+        command_add_ref(s, command, &results[i]);
+        if (s->ok) {
+            command_add_ref(s, command, &s->spots[s->ok->id]);
+        }
+    }
+}
+
+static void results_write(Schedule *s, const Spot *results, int64_t n_commands) {
+    const Func *func = s->func;
+    const Op *yield = block_yield(func->body);
+    for (int32_t i = 0; i < func->n_results; i++) {
+        const FuncResult *result = &func->results[i];
+        Memory *memory = &s->memories.items[results[i].memory];
+        memory->death = n_commands;
+        memory->birth = memory->birth < 0 ? 0 : memory->birth;
+        PlanResult record = {
+            .name = plan_writer_string(s->writer, result->name),
+            .role = (int32_t)result->role,
+            .type = plan_writer_type(s->writer, yield->operands[i]->type),
+            .ref = spot_ref(s, &results[i]),
+            .arg = result->role == RESULT_STORE ? result->arg : -1,
+        };
+        VEC_PUSH(s->arena, &s->tables->results, record);
+    }
+}
+
+static void schedule_func(Schedule *s) {
+    TargetTables *tables = s->tables;
+    Func *func = s->func;
+    PlanEntry entry = {.name = plan_writer_string(s->writer, func->name),
+                       .purpose = (int32_t)func->purpose,
+                       .first_arg = (int32_t)tables->args.count,
+                       .n_args = func->body->n_args,
+                       .first_result = (int32_t)tables->results.count,
+                       .n_results = func->n_results,
+                       .first_buffer = (int32_t)tables->buffers.count,
+                       .first_command = (int32_t)tables->commands.count};
+    s->first_command = entry.first_command;
+    schedule_analyse(s);
+    args_place(s);
+    stores_wish(s);
+    Spot *results = ARENA_ARRAY(s->arena, Spot, func->n_results);
+    old_values_save(s, results);
+    schedule_block(s, func->body);
+    for (int32_t i = 0; i < func->n_results; i++) {
+        if (results[i].memory < 0) {
+            results[i] = s->spots[result_root(s, i)->id];
+        }
+        if (results[i].memory < 0) {
+            schedule_refuse(s, block_yield(func->body), "a result has no memory");
+        }
+    }
+    stores_finish(s, results);
+    int64_t n_commands = command_number(s);
+    results_write(s, results, n_commands);
+    memories_write(s, n_commands);
+    entry.n_buffers = (int32_t)s->memories.count;
+    entry.n_commands = (int32_t)n_commands;
+    entry.n_loop_depth = s->max_depth;
+    VEC_PUSH(s->arena, &tables->entries, entry);
+}
+
+/* The dim that a step's rows are counted in: the leading axis of the train function's inputs. */
+static const Dim *batch_dim(const Module *module) {
+    for (const Func *func = module->first; func; func = func->next) {
+        for (int32_t i = 0; func->purpose == PURPOSE_TRAIN && i < func->body->n_args; i++) {
+            Type type = func->body->args[i]->type;
+            if (func->args[i].role == ARG_INPUT && type.rank > 0 && size_as_dim(type.dims[0])) {
+                return size_as_dim(type.dims[0]);
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Nominal values that the program implies, where it states none: the batch of its train block, and
+ * the end of a dim's range. They choose tiles for blocks of threads, and are taken back afterwards.
+ */
+static int64_t *nominals_imply(Module *module, Arena *arena) {
+    enum { LONGEST = 1 << 16 };
+    int64_t *saved = ARENA_ARRAY(arena, int64_t, module->n_dims + 1);
+    const char *batch = map_get(&module->settings, "batch");
+    const Dim *rows = batch ? batch_dim(module) : NULL;
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        Dim *dim = (Dim *)module->dims[i];
+        saved[i] = dim->nominal;
+        int64_t implied = dim == rows            ? strtoll(batch, NULL, 10)
+                          : dim->high <= LONGEST ? dim->high
+                                                 : 0;
+        if (dim->nominal == 0 && implied >= dim->low && implied <= dim->high) {
+            dim->nominal = implied;
+        }
+    }
+    return saved;
+}
+
+static void nominals_restore(Module *module, const int64_t *saved) {
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        ((Dim *)module->dims[i])->nominal = saved[i];
+    }
+}
+
+void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
+                     TargetTables *tables, KernelPool *pool) {
+    bool blocks = machine->threads > 1;
+    const int64_t *saved = blocks ? nominals_imply(module, writer->arena) : NULL;
+    for (Func *func = module->first; func; func = func->next) {
+        Schedule schedule = {.module = module,
+                             .context = module->context,
+                             .func = func,
+                             .machine = machine,
+                             .writer = writer,
+                             .tables = tables,
+                             .pool = pool,
+                             .arena = writer->arena};
+        schedule_func(&schedule);
+    }
+    if (machine->merges_kernels) {
+        schedule_merge(writer, tables, pool);
+    }
+    if (machine->group_words > 0) {
+        schedule_group(module, machine, writer, tables, pool);
+    }
+    if (blocks) {
+        nominals_restore(module, saved);
+    }
+}

@@ -1,0 +1,130 @@
+/* Private to codegen/schedule/: the state of scheduling one Func. */
+#ifndef DLC_CODEGEN_SCHEDULE_STATE_H
+#define DLC_CODEGEN_SCHEDULE_STATE_H
+
+#include "codegen/schedule/schedule.h"
+
+/* Memory of one entry, as PlanBuffer, with what the scheduler must know besides. Lifetimes are in
+ * command numbers. `depth` is the loop nesting where it was made: a use further inside keeps it to
+ * the end of the outermost loop around the use that does not contain its making. */
+typedef struct Memory {
+    PlanBufferKind kind;
+    int32_t index;
+    int64_t offset;
+    const Size *bytes;
+    const char *name;
+    int64_t birth, death;
+    int32_t depth;
+    int32_t partner; /* union-find: buffers that swap have one lifetime; itself when alone */
+    bool keep;       /* must not be overwritten in place while set (a while condition's carries) */
+} Memory;
+
+/* Where a value lies: buffer, plus bytes, plus a stride for each loop index it depends on. */
+typedef struct Spot {
+    int32_t memory; /* -1: not yet placed */
+    const Size *base;
+    int32_t n_terms;
+    struct {
+        int32_t depth;
+        const Size *stride;
+    } terms[PLAN_MAX_LOOP_DEPTH];
+} Spot;
+
+/* What the yield of the enclosing block wants of a value. */
+typedef enum WishKind { WISH_NONE, WISH_SPOT, WISH_CARRY, WISH_STORE } WishKind;
+typedef struct Wish {
+    WishKind kind;
+    Spot spot;     /* SPOT: write it there. STORE: the argument's memory */
+    int32_t carry; /* CARRY: number of the carry of the innermost scan or while */
+} Wish;
+
+/* The loop being scheduled. */
+typedef struct Loop {
+    struct Loop *outer;
+    int32_t depth;
+    int64_t start;       /* its PLAN_LOOP */
+    int32_t *current;    /* memory of carry i */
+    int32_t *next;       /* memory that swaps with it, or -1 */
+    VEC(int32_t) extend; /* memories to keep to its end */
+} Loop;
+
+typedef struct Schedule {
+    Module *module;
+    Context *context;
+    Func *func;
+    const Machine *machine;
+    PlanWriter *writer;
+    TargetTables *tables;
+    KernelPool *pool;
+    Arena *arena;
+    VEC(Memory) memories;
+    int64_t first_command; /* of this entry, in tables->commands */
+    Loop *loop;
+    int32_t max_depth;
+    Spot *spots;         /* by value id */
+    Wish *wishes;        /* by value id */
+    Value **roots;       /* by value id: reshapes followed to what they view */
+    int32_t *last_use;   /* by root's value id: id of the op of its block that uses it last */
+    int32_t *last_uses;  /* how many operands there refer to it */
+    LoweredOp **lowered; /* by op id */
+    bool *watched;       /* by value id: a parameter or optimiser state of a training step */
+    int32_t last_fault;  /* id of the last op of the body that may fault; -1 */
+    const Value *ok;     /* root of the RESULT_OK value, or NULL */
+    bool stored;         /* the barrier before the first store is out */
+} Schedule;
+
+/* -- memory.c */
+int32_t memory_add(Schedule *s, PlanBufferKind kind, const Size *bytes, const char *name);
+/* The next command uses the memory. */
+void memory_touch(Schedule *s, int32_t memory);
+/* The newest command uses the memory. */
+void memory_touch_last(Schedule *s, int32_t memory);
+void memory_unite(Schedule *s, int32_t a, int32_t b);
+void schedule_enter(Schedule *s, Loop *loop);
+void schedule_leave(Schedule *s);          /* its last command is the next one */
+int64_t command_number(const Schedule *s); /* of the next command, in this entry */
+PlanCommand *command_add(Schedule *s, PlanCommandKind kind);
+void command_add_ref(Schedule *s, PlanCommand *command, const Spot *spot); /* and touches */
+PlanRef spot_ref(Schedule *s, const Spot *spot);
+Spot spot_of(int32_t memory, Context *context);
+bool spot_is_whole(const Spot *spot); /* the buffer's start, independent of loops */
+void emit_copy(Schedule *s, const Spot *to, const Spot *from, Type type);
+void memories_write(Schedule *s, int64_t n_commands);
+
+/* -- kernels.c */
+const char *place_text(Schedule *s, Place place);               /* "digits.dl:12:5", or "" */
+/* The site that names the lines of a fusion whose values may be not finite of finite ones; -1:
+ * none. */
+int32_t risk_site(Schedule *s, const Op *fusion);
+int64_t site_number(void *user, Place place, const char *text); /* user: a Schedule */
+void lower_all(Schedule *s);
+/* The kernel's number in the plan, made at first sight. */
+int32_t kernel_number(Schedule *s, Kernel *kernel);
+/* The one that reaches higher; their signs are alike. */
+const Size *size_wider(const Size *a, const Size *b);
+void fusion_cost(Schedule *s, const Op *fusion, const Size **flops, const Size **bytes);
+bool op_may_fault(Schedule *s, const Op *op);
+
+/* -- library.c: the newest commands launch kernels `launched` of the fusion; if a library
+ * could do the same, the first of them says so. */
+void schedule_library(Schedule *s, const Op *fusion, const LoweredOp *lowered, const Spot *results,
+                      const int32_t *launched, int32_t n);
+
+/* -- loop.c, block.c */
+void schedule_loop_op(Schedule *s, Op *op);
+void schedule_block(Schedule *s, Block *block);
+/* The memory that the carry of the innermost loop swaps with; made at first wish. */
+int32_t carry_next(Schedule *s, int32_t carry);
+/* Emits the barrier that precedes the first store. */
+void schedule_barrier(Schedule *s);
+_Noreturn void schedule_refuse(Schedule *s, const Op *op, const char *why);
+void schedule_analyse(Schedule *s);
+
+/* -- merge.c, group.c: over all entries, when their commands are written. */
+/* One kernel for those that differ in lengths and strides alone. */
+void schedule_merge(PlanWriter *writer, TargetTables *tables, KernelPool *pool);
+/* Independent launches of one kernel next to each other, marked as groups. */
+void schedule_group(const Module *module, const Machine *machine, PlanWriter *writer,
+                    TargetTables *tables, KernelPool *pool);
+
+#endif

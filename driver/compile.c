@@ -1,0 +1,618 @@
+/* Compiles one program to one plan; see compile.h. Everything lives in arenas of this call; running
+ * out of memory or meeting a limit jumps to the boundary here, which frees them and says so. */
+#include "driver/driver.h"
+
+#include "driver/explain.h"
+#include "driver/manifest.h"
+#include "frontend/frontend.h"
+#include "frontend/parse/parse.h"
+#include "ir/base/number.h"
+#include "passes/accumulate.h"
+#include "passes/pass.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+_Noreturn void driver_leave(Driver *d, dlc_status status, const char *message) {
+    snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "%s", message);
+    boundary_leave(&d->boundary, status);
+}
+
+void driver_stage(Driver *d, const char *what, double share) {
+    boundary_check_time(&d->boundary);
+    if (d->call->progress) {
+        d->call->progress(d->call->user, what, share);
+    }
+    if (d->call->cancelled && d->call->cancelled(d->call->user)) {
+        driver_leave(d, DLC_ERROR_CANCELLED, "cancelled");
+    }
+}
+
+bool driver_emits(const Driver *d, const char *name) {
+    return d->options->emit && strcmp(d->options->emit, name) == 0;
+}
+
+void driver_give_text(Driver *d, const char *name) {
+    if (d->text.failed) {
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    if (d->options->on_text) {
+        d->options->on_text(d->options->user, name, str_text(&d->text));
+    }
+    str_clear(&d->text);
+}
+
+void driver_check(Driver *d) {
+    if (d->context.diags.n_errors > 0) {
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+}
+
+/* -- Sources -- */
+
+/* The folder of a path, as text for realpath. */
+static const char *folder_of(Arena *arena, const char *path) {
+    const char *slash = strrchr(path, '/');
+    return !slash ? "." : slash == path ? "/" : arena_strndup(arena, path, (size_t)(slash - path));
+}
+
+/* `file`, a real path, stands in `folder` or below. */
+static bool is_below(const char *folder, const char *file) {
+    char real[PATH_MAX];
+    if (!realpath(folder, real)) {
+        return false;
+    }
+    size_t length = strlen(real);
+    return strncmp(file, real, length) == 0 &&
+           (file[length] == '/' || (length == 1 && real[0] == '/'));
+}
+
+static bool may_import(Driver *d, const char *file) {
+    const dlc_compile_options *options = d->options;
+    bool allowed = is_below(folder_of(&d->scratch, d->call->name), file);
+    for (size_t i = 0; !allowed && i < options->n_import_folders; i++) {
+        allowed = is_below(options->import_folders[i], file);
+    }
+    return allowed;
+}
+
+/* A file relative to the importing one, read once whatever names it goes by. */
+static const Source *import_file(Driver *d, const Source *importer, const char *path,
+                                 const char **out_problem) {
+    Context *context = &d->context;
+    const char *full = path[0] == '/' ? path
+                       : strchr(importer->name, '/')
+                           ? arena_format(&context->arena, "%s/%s",
+                                          folder_of(&context->arena, importer->name), path)
+                           : path;
+    char real[PATH_MAX], message[FILE_MESSAGE_BYTES] = "";
+    if (!realpath(full, real)) {
+        *out_problem = strerror(errno);
+        return NULL;
+    }
+    struct stat info;
+    if (stat(real, &info) != 0 || !S_ISREG(info.st_mode)) {
+        *out_problem = "it is no regular file";
+        return NULL;
+    }
+    if (!may_import(d, real)) {
+        *out_problem = "it stands outside the program's folder; allow another folder with -I";
+        return NULL;
+    }
+    for (int i = 0; i < d->n_imports; i++) {
+        if (strcmp(d->imports[i].real, real) == 0) {
+            return d->imports[i].source;
+        }
+    }
+    if (d->n_imports == MAX_IMPORTS) {
+        *out_problem = "too many imported files";
+        return NULL;
+    }
+    FileView view;
+    if (file_read_bounded(real, FRONTEND_MAX_BYTES, &view, message) != DLC_OK) {
+        const char *colon = strrchr(message, ':');
+        *out_problem = arena_strdup(&context->arena, colon ? colon + 2 : message);
+        return NULL;
+    }
+    Import *import = &d->imports[d->n_imports++];
+    import->view = view; /* freed after a jump, too */
+    import->real = arena_strdup(&context->arena, real);
+    import->source = context_source(context, full, (const char *)view.data, view.size, false);
+    return import->source;
+}
+
+static const Source *import_source(void *user, Context *context, const Source *importer,
+                                   const char *path, const char **out_problem) {
+    Driver *d = user;
+    if (d->options->import) {
+        const char *text = NULL;
+        size_t length = 0;
+        if (d->options->import(d->options->user, importer->name, path, &text, &length) != DLC_OK) {
+            *out_problem = "not found";
+            return NULL;
+        }
+        return context_source(context, path, text, length, false);
+    }
+    return import_file(d, importer, path, out_problem);
+}
+
+/* The program's module, from a program or from IR text; NULL when only diagnostics were wanted. */
+static Module *front(Driver *d) {
+    CompileCall *call = d->call;
+    const dlc_compile_options *options = d->options;
+    const Source *source = context_source(&d->context, call->name, call->text, call->length, false);
+    char real[PATH_MAX];
+    if (realpath(call->name, real)) { /* a file that imports the root means this text */
+        d->imports[d->n_imports++] =
+            (Import){.real = arena_strdup(&d->context.arena, real), .source = source};
+    }
+    if (options->flags & DLC_COMPILE_INPUT_IR) {
+        Module *module = module_parse(&d->context, source);
+        if (module) {
+            (void)module_check_premises(module, false);
+        }
+        driver_check(d);
+        return module;
+    }
+    if (driver_emits(d, "ast")) {
+        AstFile *file = frontend_parse(&d->context, source);
+        driver_check(d);
+        ast_print(file, &d->text);
+        driver_give_text(d, "ast");
+        d->done = true;
+        return NULL;
+    }
+    FrontendDefine *defines = ARENA_ARRAY(&d->scratch, FrontendDefine, options->n_defines + 1);
+    for (size_t i = 0; i < options->n_defines; i++) {
+        defines[i] = (FrontendDefine){options->defines[i].name, options->defines[i].value};
+    }
+    FrontendOptions front_options = {.source = source,
+                                     .defines = defines,
+                                     .n_defines = (int32_t)options->n_defines,
+                                     .import = import_source,
+                                     .import_user = d,
+                                     .default_float = (DType)d->context.default_float};
+    if (options->flags & DLC_COMPILE_CHECK) {
+        frontend_check(&d->context, &front_options);
+        driver_check(d);
+        d->done = true;
+        return NULL;
+    }
+    Module *module = frontend_compile(&d->context, &front_options);
+    driver_check(d);
+    return module;
+}
+
+static void verify(Driver *d, const char *after) {
+    Str report;
+    str_init(&report, d->call->allocator);
+    bool sound = module_verify(d->module, &report);
+    if (!sound) {
+        snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "internal error: unsound IR after %s: %s",
+                 after, str_text(&report));
+    }
+    str_finish(&report);
+    if (!sound) {
+        boundary_leave(&d->boundary, DLC_ERROR_INTERNAL);
+    }
+}
+
+/* -- Passes -- */
+
+/* Makes the training step one of parts; see passes/accumulate.h. */
+static void cut_training(Driver *d) {
+    const char *problem = accumulate_module(&d->context, d->module);
+    if (problem) {
+        driver_leave(d, DLC_ERROR_UNSUPPORTED,
+                     arena_format(&d->scratch,
+                                  "a training step of this program cannot be computed in parts: %s",
+                                  problem));
+    }
+    verify(d, "cutting the batch");
+}
+
+static void print_pass(void *user, const char *pass, const char *text) {
+    Driver *d = user;
+    if (d->options->on_text) {
+        d->options->on_text(d->options->user, pass, text);
+    }
+}
+
+static void run_passes(Driver *d, const Machine *machine) {
+    const dlc_compile_options *options = d->options;
+    const char *emit =
+        options->emit && strcmp(options->emit, "grad") == 0 ? "differentiate" : options->emit;
+    bool stops = emit && driver_pass_known(emit);
+    PipelineOptions pipeline = {.stop_after = stops ? emit : NULL,
+                                .print_after = options->print_after,
+                                .print = print_pass,
+                                .print_user = d,
+                                .verify_each = (options->flags & DLC_COMPILE_VERIFY_EACH) != 0,
+                                .time_passes = (options->flags & DLC_COMPILE_TIME_PASSES) != 0,
+                                .memory_limit = options->memory_limit,
+                                .skip = options->skip_passes};
+    PipelineReport report = {0};
+    bool ok = passes_run(d->module, machine, &pipeline, &report);
+    if (options->flags & DLC_COMPILE_TIME_PASSES) {
+        for (size_t i = 0; i < report.times.count; i++) {
+            const PassTime *time = &report.times.items[i];
+            str_addf(&d->text, "%-16s %9s ms  %6d -> %6d ops%s\n", time->pass,
+                     number_fixed(1e3 * time->seconds, 3).text, time->ops_before, time->ops_after,
+                     time->changed ? "" : "  (no change)");
+        }
+        driver_give_text(d, "times");
+    }
+    driver_check(d);
+    if (!ok) {
+        driver_leave(d, DLC_ERROR_COMPILE, "the passes failed");
+    }
+    if (stops) {
+        module_print(d->module, &d->text);
+        driver_give_text(d, options->emit);
+        d->done = true;
+    }
+}
+
+/* The IR that a plan carries: as the front end made it, before anything machine-dependent. */
+static const char *portable_ir(Driver *d) {
+    module_print(d->module, &d->text);
+    if (d->text.failed) {
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    const char *ir = arena_strndup(&d->scratch, str_text(&d->text), d->text.length);
+    str_clear(&d->text);
+    return ir;
+}
+
+/* Names the program in the plan, for checkpoints: as the front end made it, before the batch is
+ * cut. IR text that comes from a plan has the name with it. */
+static const char *program_name(Driver *d) {
+    const char *name = map_get(&d->module->settings, "program");
+    if (name) {
+        return name;
+    }
+    uint64_t hash = module_hash(d->module, &d->text);
+    if (d->text.failed) {
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+    return arena_format(&d->scratch, "%016llx", (unsigned long long)hash);
+}
+
+/* Whether the machine computes in what the program's `precision` names; elsewhere it is f32. */
+static bool has_precision(const Driver *d, const Machine *machine) {
+    const char *precision = map_get(&d->module->settings, "precision");
+    return !precision || (strcmp(precision, "bf16") == 0  ? machine->has_bf16
+                          : strcmp(precision, "f16") == 0 ? machine->has_f16
+                                                          : true);
+}
+
+/* A GPU is asked for its speed: one that lacks the type is no place for the program. */
+static void refuse_precision(Driver *d, const Machine *machine) {
+    if (machine->architecture != 0) {
+        driver_leave(
+            d, DLC_ERROR_UNSUPPORTED,
+            arena_format(&d->scratch,
+                         "%s:%s has no %s, which the program's `precision` asks for: compile for "
+                         "cuda:sm_80 or later, or say `precision f16` or `precision f32`",
+                         machine->target, machine->name,
+                         (const char *)map_get(&d->module->settings, "precision")));
+    }
+}
+
+/* -- Places in the program, which the portable form does not keep */
+
+static void keep_place(Op *op, void *user) {
+    Driver *d = user;
+    VEC_PUSH(&d->scratch, &d->places, op->place);
+}
+
+static void restore_place(Op *op, void *user) {
+    Driver *d = user;
+    if (d->n_placed < d->places.count) {
+        op->place = d->places.items[d->n_placed++];
+    }
+}
+
+static void places_each(Driver *d, void (*visit)(Op *op, void *user)) {
+    for (Func *func = d->module->first; func; func = func->next) {
+        func_each_op(func, visit, d);
+    }
+}
+
+/* From the portable form, which has the same ops in the same order as the module it was made of. */
+static void start_again(Driver *d, const char *ir) {
+    const Source *source = context_source(&d->context, "plan", ir, strlen(ir), false);
+    module_destroy(d->module);
+    d->module = NULL;
+    d->module = module_parse(&d->context, source);
+    driver_check(d);
+    d->n_placed = 0;
+    places_each(d, restore_place);
+}
+
+static void drive(Driver *d) {
+    driver_stage(d, "reading the program", 0);
+    d->module = front(d);
+    if (d->done) {
+        return;
+    }
+    if (!d->module) {
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+    verify(d, "the front end");
+    const char *program = program_name(d);
+    if (d->options->flags & DLC_COMPILE_ACCUMULATE) {
+        cut_training(d);
+    }
+    if (driver_emits(d, "ir")) {
+        module_print(d->module, &d->text);
+        driver_give_text(d, "ir");
+        d->done = true;
+        return;
+    }
+    driver_check_names(d);
+    const char *targets[MAX_TARGETS];
+    size_t n_targets = driver_targets(d, targets);
+    if (!d->options->emit || driver_emits(d, "plan")) {
+        map_set(&d->module->settings, "program", (void *)(uintptr_t)program);
+    }
+    PlanWriter writer;
+    plan_writer_init(&writer, &d->context, &d->scratch);
+    writer.ir = portable_ir(d);
+    if (n_targets > 1) {
+        places_each(d, keep_place);
+    }
+    PlanSetting model = {plan_writer_string(&writer, "model"),
+                         plan_writer_string(&writer, d->module->name)};
+    VEC_PUSH(&d->scratch, &writer.settings, model);
+    plan_writer_module(&writer, d->module);
+    Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
+    const char *plain = NULL;
+    for (size_t t = 0; t < n_targets; t++) {
+        const Target *target = driver_target(d, targets[t], &machines[t]);
+        if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
+            machines[t].has_bf16 = machines[t].has_f16 = true;
+        }
+        if (d->options->flags & DLC_COMPILE_NO_LIBRARIES) {
+            machines[t].has_libraries = false;
+        }
+        if (!has_precision(d, &machines[t])) {
+            refuse_precision(d, &machines[t]);
+            plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
+                                 machines[t].target, machines[t].name);
+        }
+        if (t > 0) {
+            /* Passes are machine-dependent from fusion on. */
+            start_again(d, writer.ir);
+        }
+        driver_stage(d, "optimising", 0.2);
+        run_passes(d, &machines[t]);
+        if (d->done) {
+            return;
+        }
+        if (d->options->flags & DLC_COMPILE_INPUT_IR) {
+            (void)module_check_premises(d->module, true);
+            driver_check(d);
+        }
+        const char *remat = t == 0 ? map_get(&d->module->settings, "remat") : NULL;
+        if (remat) {
+            PlanSetting made = {plan_writer_string(&writer, "remat"),
+                                plan_writer_string(&writer, remat)};
+            VEC_PUSH(&d->scratch, &writer.settings, made);
+        }
+        if (d->options->flags & DLC_COMPILE_EXPLAIN) {
+            explain_fusions(&d->context, &d->scratch, &machines[t], d->module, &d->text);
+            driver_give_text(d, "explain");
+        }
+        driver_code(d, &writer, target, &machines[t], (int)t);
+        if (d->done) {
+            return;
+        }
+    }
+    if (d->troubled.length > 0) {
+        diag_report(&d->context.diags, DIAG_KERNEL_SPILLS, (Place){0}, str_text(&d->troubled));
+    }
+    if (plain) {
+        PlanSetting where = {plan_writer_string(&writer, "computed_in_f32"),
+                             plan_writer_string(&writer, plain)};
+        VEC_PUSH(&d->scratch, &writer.settings, where);
+    }
+    writer.manifest = manifest_text(&writer, d->module, &d->text);
+    driver_stage(d, "writing the plan", 0.95);
+    plan_writer_finish(&writer, &d->plan);
+    if (d->plan.failed) {
+        driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
+    }
+}
+
+/* -- The module's functions -- */
+
+static char *text_take(const CompileCall *call, const Str *text) {
+    char *copy = call->allocator->alloc(call->allocator->user, text->length + 1);
+    if (copy) {
+        memcpy(copy, str_text(text), text->length + 1);
+    }
+    return copy;
+}
+
+static void diagnostics_take(Driver *d) {
+    CompileCall *call = d->call;
+    const DiagList none = {.arena = NULL};
+    const DiagList *diags = d->context.diags.is_trial ? &none : &d->context.diags;
+    for (int form = 0; form < 3; form++) {
+        Str text;
+        str_init(&text, call->allocator);
+        for (size_t i = 0; i < diags->count; i++) {
+            if (form == 2) {
+                diag_print_json(diags->items[i], &text);
+                str_add(&text, "\n");
+            } else {
+                diag_print(diags->items[i], &text, form == 1);
+            }
+        }
+        call->diagnostics[form] = text.failed ? NULL : text_take(call, &text);
+        str_finish(&text);
+    }
+    call->n_errors = diags->n_errors;
+    call->n_warnings = diags->n_warnings;
+}
+
+static void driver_init(Driver *d, CompileCall *call) {
+    memset(d, 0, sizeof(*d));
+    d->call = call;
+    d->options = call->options;
+    str_init(&d->plan, call->allocator);
+    str_init(&d->text, call->allocator);
+    str_init(&d->troubled, call->allocator);
+}
+
+static void driver_finish(Driver *d) {
+    module_destroy(d->module);
+    for (int i = 0; i < d->n_imports; i++) {
+        file_view_close(&d->imports[i].view);
+    }
+    for (int i = 0; i < MAX_TARGETS; i++) {
+        target_image_finish(&d->images[i], d->call->allocator);
+    }
+    arena_finish(&d->scratch);
+    context_finish(&d->context);
+    str_finish(&d->plan);
+    str_finish(&d->text);
+    str_finish(&d->troubled);
+}
+
+/* Runs `work` inside a boundary and frees everything afterwards. */
+static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
+    Driver *d = call->allocator->alloc(call->allocator->user, sizeof(*d));
+    if (!d) {
+        snprintf(call->message, COMPILE_MESSAGE_BYTES, "out of memory");
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    driver_init(d, call);
+    if (setjmp(d->boundary.jump) == 0) {
+        const char *wide = call->options->float_type;
+        context_init(&d->context, call->allocator, &d->boundary);
+        boundary_budget(&d->boundary,
+                        call->options->compile_bytes > 0 ? (size_t)call->options->compile_bytes : 0,
+                        call->options->compile_seconds);
+        arena_init(&d->scratch, call->allocator, &d->boundary);
+        d->context.default_float = wide && strcmp(wide, "f64") == 0 ? DT_F64 : DT_F32;
+        if (wide && strcmp(wide, "f32") != 0 && strcmp(wide, "f64") != 0) {
+            driver_leave(
+                d, DLC_ERROR_INVALID_ARGUMENT,
+                arena_format(&d->scratch, "the type of floats is f32 or f64, not '%.64s'", wide));
+        }
+        work(d);
+    }
+    dlc_status status = d->boundary.status;
+    if (status == DLC_OK && !d->done && d->plan.length > 0) {
+        call->plan = call->allocator->alloc(call->allocator->user, d->plan.length);
+        if (call->plan) {
+            memcpy(call->plan, d->plan.text, d->plan.length);
+            call->n_plan = d->plan.length;
+        } else {
+            status = DLC_ERROR_OUT_OF_MEMORY;
+        }
+    }
+    if (status == DLC_OK && d->text.length > 0) {
+        call->result = text_take(call, &d->text);
+        status = call->result ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+    }
+    if (setjmp(d->boundary.jump) == 0) { /* printing may need the arena */
+        diagnostics_take(d);
+    }
+    if (status != DLC_OK && !call->message[0]) {
+        bool internal = status == DLC_ERROR_INTERNAL && d->context.diags.count > 0;
+        const char *limit =
+            d->boundary.limit ? d->boundary.limit : "a limit of the compiler was met";
+        snprintf(call->message, COMPILE_MESSAGE_BYTES, "%s",
+                 internal ? d->context.diags.items[d->context.diags.count - 1]->message
+                 : status == DLC_ERROR_LIMIT         ? limit
+                 : status == DLC_ERROR_OUT_OF_MEMORY ? "out of memory"
+                                                     : "");
+    }
+    driver_finish(d);
+    call->allocator->free(call->allocator->user, d);
+    return status;
+}
+
+static dlc_status compile(CompileCall *call) {
+    return guarded(call, drive);
+}
+
+static void format_work(Driver *d) {
+    const Source *source =
+        context_source(&d->context, d->call->name, d->call->text, d->call->length, false);
+    d->done = true;
+    if (!frontend_format(&d->context, source, &d->text)) {
+        driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
+    }
+    if (d->text.length == 0) {
+        str_add(&d->text, "\n");
+    }
+}
+
+static dlc_status format(CompileCall *call) {
+    return guarded(call, format_work);
+}
+
+/* A row's format with "…" for each value that it takes. */
+static void add_readable(Str *out, const char *format) {
+    while (*format) {
+        size_t plain = strcspn(format, "%");
+        str_add_bytes(out, format, plain);
+        format += plain;
+        if (format[0] == '%' && format[1] == '%') {
+            str_add_char(out, '%');
+            format += 2;
+        } else if (format[0] == '%') {
+            format += 1 + strspn(format + 1, "-+ #0123456789.*lhzjt");
+            format += *format != '\0';
+            str_add(out, "…");
+        }
+    }
+}
+
+static void explain_work(Driver *d) {
+    static const char *const names[DIAG_COUNT] = {
+#define DIAG(id, name, severity, text) [DIAG_##name] = text,
+#include "ir/base/diag.def"
+#undef DIAG
+    };
+    const char *topic = d->call->text;
+    d->done = true;
+    if (strcmp(topic, "ops") == 0) {
+        for (int i = 0; i < OP_CODE_COUNT; i++) {
+            str_addf(&d->text, "%-18s %s\n", op_info((OpCode)i)->name, op_info((OpCode)i)->doc);
+        }
+        return;
+    }
+    if (strcmp(topic, "passes") == 0) {
+        for (int i = 0; pass_name(i); i++) {
+            str_addf(&d->text, "%-16s %s\n", pass_name(i), pass_doc(i));
+        }
+        return;
+    }
+    for (int i = 0; i < DIAG_COUNT; i++) {
+        if (strcmp(diag_code((DiagId)i), topic) == 0) {
+            str_addf(&d->text, "%s: ", topic);
+            add_readable(&d->text, names[i]);
+            str_add(&d->text, "\n");
+            return;
+        }
+    }
+    driver_leave(d, DLC_ERROR_NOT_FOUND,
+                 "no such diagnostic; topics are E0101 and the like, ops, passes");
+}
+
+static dlc_status explain(CompileCall *call) {
+    return guarded(call, explain_work);
+}
+
+const CompileModule *dlc_compile_module_v1(void) {
+    static const CompileModule module = {COMPILE_ABI_VERSION, compile, format, explain};
+    return &module;
+}

@@ -1,0 +1,336 @@
+/* Built-in reductions, and the few functions along one axis. */
+#include "frontend/builtin/builtin.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct Reduce {
+    Lower *lw;
+    Place place;
+    const int64_t *axes;
+    int32_t n_axes;
+    Type full; /* of the operand */
+} Reduce;
+
+static Val raw(const Reduce *r, OpCode code, Val x) {
+    if (val_is_error(x) || r->n_axes == 0) {
+        return x;
+    }
+    lower_at(r->lw, r->place);
+    Value *value = b_reduce(&r->lw->b, code, x.as.tensor, r->axes, r->n_axes);
+    return val_tensor(lower_made(r->lw, value, r->place), x.weak, r->place);
+}
+
+/* The reduced value with its axes back, of size 1. */
+static Val keep_axes(const Reduce *r, Val x) {
+    if (x.kind != VAL_TENSOR) {
+        return x;
+    }
+    const Size *shape[TYPE_MAX_RANK];
+    copy_sizes(shape, r->full.dims, r->full.rank);
+    for (int32_t i = 0; i < r->n_axes; i++) {
+        shape[r->axes[i]] = size_const(r->lw->context, 1);
+    }
+    return val_tensor(lower_reshape(r->lw, x.as.tensor, shape, r->full.rank, r->place), x.weak,
+                      r->place);
+}
+
+static const Size *elements_of(const Reduce *r) {
+    const Size *count = size_const(r->lw->context, 1);
+    for (int32_t i = 0; i < r->n_axes; i++) {
+        count = size_mul(r->lw->context, count, r->full.dims[r->axes[i]]);
+    }
+    return count;
+}
+
+static Val count_of(const Reduce *r) {
+    return val_size(elements_of(r), r->place);
+}
+
+static Val mean_of(const Reduce *r, Val x) {
+    Val sum = raw(r, OP_reduce_sum, x);
+    Val count = count_of(r);
+    double number = 0;
+    if (number_to_double(count, &number) && number > 0) {
+        return lower_binary(r->lw, AST_OP_MUL, sum, val_float(1.0 / number, r->place), r->place);
+    }
+    return lower_binary(r->lw, AST_OP_DIV, sum, count, r->place);
+}
+
+static Val unary(const Reduce *r, OpCode code, Val x) {
+    if (val_is_error(x)) {
+        return x;
+    }
+    return lower_elementwise(r->lw, code, &x, 1, USE_FLOAT, "this reduction", r->place);
+}
+
+static Val variance_of(const Reduce *r, Val x) {
+    Val centred = lower_binary(r->lw, AST_OP_SUB, x, keep_axes(r, mean_of(r, x)), r->place);
+    return mean_of(r, lower_binary(r->lw, AST_OP_MUL, centred, centred, r->place));
+}
+
+static Val choose_zero(const Reduce *r, Value *zero, double value, Val x) {
+    if (val_is_error(x)) {
+        return x;
+    }
+    Value *constant = lower_made(r->lw, b_constant_like(&r->lw->b, value, x.as.tensor), r->place);
+    Value *chosen = b_select(&r->lw->b, zero, constant, x.as.tensor);
+    return val_tensor(lower_made(r->lw, chosen, r->place), x.weak, r->place);
+}
+
+/* f(x), but `at_zero` with derivative 0 where x is 0, and f has none. */
+static Val unary_but_at_zero(const Reduce *r, OpCode f, double at_zero, Val x) {
+    if (val_is_error(x)) {
+        return x;
+    }
+    lower_at(r->lw, r->place);
+    Value *none = lower_made(r->lw, b_constant_like(&r->lw->b, 0.0, x.as.tensor), r->place);
+    Value *zero = lower_made(r->lw, b_binary(&r->lw->b, OP_eq, x.as.tensor, none), r->place);
+    return choose_zero(r, zero, at_zero, unary(r, f, choose_zero(r, zero, 1.0, x)));
+}
+
+/* top + log(sum(exp(x - top))); a row of nothing but -inf gives -inf. */
+static Val logsumexp_of(const Reduce *r, Val x) {
+    Lower *lw = r->lw;
+    Val top = raw(r, OP_reduce_max, x);
+    if (val_is_error(top)) {
+        return top;
+    }
+    lower_at(lw, r->place);
+    Value *finite = lower_made(lw, b_unary(&lw->b, OP_isfinite, top.as.tensor), r->place);
+    Value *zero = lower_made(lw, b_constant_like(&lw->b, 0.0, top.as.tensor), r->place);
+    Value *safe = lower_made(lw, b_select(&lw->b, finite, top.as.tensor, zero), r->place);
+    safe = lower_made(lw, b_stop_gradient(&lw->b, safe), r->place);
+    Val shift = val_tensor(safe, x.weak, r->place);
+    Val moved = lower_binary(lw, AST_OP_SUB, x, keep_axes(r, shift), r->place);
+    Val sum = raw(r, OP_reduce_sum, unary(r, OP_exp, moved));
+    return lower_binary(lw, AST_OP_ADD, shift, unary_but_at_zero(r, OP_log, -HUGE_VAL, sum),
+                        r->place);
+}
+
+typedef enum Need { NEED_NUMBER, NEED_FLOAT, NEED_BOOL, NEED_ANY } Need;
+
+static Need need_of(const char *name) {
+    if (strcmp(name, "any") == 0 || strcmp(name, "all") == 0) {
+        return NEED_BOOL;
+    }
+    if (strcmp(name, "max") == 0 || strcmp(name, "min") == 0) {
+        return NEED_ANY;
+    }
+    return strcmp(name, "sum") == 0 || strcmp(name, "prod") == 0 ? NEED_NUMBER : NEED_FLOAT;
+}
+
+/* The operand with an element type that the reduction takes. */
+static bool prepare(Lower *lw, const char *name, Val *x, Place place) {
+    Need need = need_of(name);
+    DType dtype = x->as.tensor->type.dtype;
+    const char *what = arena_format(lw->arena, "'%s'", name);
+    if (need == NEED_BOOL && dtype != DT_BOOL) {
+        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, place, what, "bools", dtype_name(dtype));
+        lower_help(lw, diag, "compare first, e.g. x != 0");
+        return false;
+    }
+    if (need == NEED_FLOAT && dtype_is_integer(dtype) && !x->weak) {
+        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, place, what, "floats", dtype_name(dtype));
+        lower_help(lw, diag, "convert it: cast(x, %s)", dtype_name(lower_float(lw)));
+        return false;
+    }
+    DType to = dtype;
+    if (need == NEED_NUMBER && dtype == DT_BOOL) {
+        to = DT_I32;
+    } else if (need == NEED_NUMBER && (dtype == DT_U8 || dtype == DT_I8)) {
+        to = DT_I32;
+    } else if (need == NEED_FLOAT && !dtype_is_float(dtype)) {
+        to = lower_float(lw);
+    }
+    if (to != dtype) {
+        bool weak = x->weak;
+        Place from = x->place;
+        lower_at(lw, place);
+        *x = val_tensor(lower_made(lw, b_cast(&lw->b, x->as.tensor, to), place), weak, from);
+    }
+    return !val_is_error(*x);
+}
+
+/* No axis without elements where there is no value of none, no count beyond i32. */
+static bool sizes_fit(const Reduce *r, const char *name) {
+    bool extreme = strcmp(name, "max") == 0 || strcmp(name, "min") == 0;
+    const char *what = arena_format(r->lw->arena, "the size of an axis of '%s'", name);
+    for (int32_t i = 0; extreme && i < r->n_axes; i++) {
+        if (!shown_within(r->lw, r->full.dims[r->axes[i]], 1, INT64_MAX, what, r->place)) {
+            return false;
+        }
+    }
+    if (strcmp(name, "sum") != 0 || r->full.dtype != DT_BOOL) {
+        return true;
+    }
+    what = "the number of bools that 'sum' counts";
+    return shown_within(r->lw, elements_of(r), 0, INDEX_COUNT_MOST, what, r->place);
+}
+
+Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int32_t n_axes,
+                   bool keepdims, Place place) {
+    if (x.kind != VAL_TENSOR) {
+        return val_error();
+    }
+    Reduce r = {
+        .lw = lw, .place = place, .axes = axes, .n_axes = n_axes, .full = x.as.tensor->type};
+    if (!sizes_fit(&r, name) || !prepare(lw, name, &x, place)) {
+        return val_error();
+    }
+    Val result = val_error();
+    if (strcmp(name, "sum") == 0) {
+        result = raw(&r, OP_reduce_sum, x);
+    } else if (strcmp(name, "mean") == 0) {
+        result = mean_of(&r, x);
+    } else if (strcmp(name, "max") == 0 || strcmp(name, "any") == 0) {
+        result = raw(&r, OP_reduce_max, x);
+    } else if (strcmp(name, "min") == 0 || strcmp(name, "all") == 0) {
+        result = raw(&r, OP_reduce_min, x);
+    } else if (strcmp(name, "prod") == 0) {
+        result = raw(&r, OP_reduce_prod, x);
+    } else if (strcmp(name, "var") == 0) {
+        result = variance_of(&r, x);
+    } else if (strcmp(name, "std") == 0) {
+        result = unary_but_at_zero(&r, OP_sqrt, 0.0, variance_of(&r, x));
+    } else if (strcmp(name, "logsumexp") == 0) {
+        result = logsumexp_of(&r, x);
+    } else if (strcmp(name, "norm") == 0) {
+        Val squares = raw(&r, OP_reduce_sum, lower_binary(lw, AST_OP_MUL, x, x, place));
+        result = unary_but_at_zero(&r, OP_sqrt, 0.0, squares);
+    } else {
+        Diag *diag = LW_REPORT(lw, AXES_BY, place, name);
+        lower_help(lw, diag, "sum mean max min prod any all var std logsumexp norm");
+    }
+    return keepdims ? keep_axes(&r, result) : result;
+}
+
+Val builtin_reduction(BuiltinCall *call) {
+    Lower *lw = call->lw;
+    int64_t axes[TYPE_MAX_RANK];
+    int32_t n_axes = 0;
+    bool keepdims = false;
+    if (call->builtin->code != 0 && val_is_number(call->args[0]) && val_is_number(call->args[1])) {
+        /* max(a, b) of compile-time numbers */
+        BuiltinCall pair = *call;
+        Builtin row = *call->builtin;
+        row.code = call->builtin->code == 1 ? OP_max : OP_min;
+        pair.builtin = &row;
+        return builtin_pair(&pair);
+    }
+    Value *x = arg_tensor(call, 0);
+    if (call->builtin->code != 0 && x && call->args[1].kind == VAL_TENSOR) {
+        Diag *diag = LW_REPORT(lw, WRONG_KIND, call->places[1], "an axis", "an integer",
+                               val_describe(lw, call->args[1]));
+        lower_help(lw, diag, "%s(a, b) compares elementwise",
+                   call->builtin->code == 1 ? "maximum" : "minimum");
+        return val_error();
+    }
+    if (x == NULL || !need_axes(lw, call->args[1], x->type.rank, call->places[1], axes, &n_axes) ||
+        !arg_bool(call, 2, false, &keepdims)) {
+        return val_error();
+    }
+    Val operand = val_tensor(x, is_weak(call->args[0]), call->args[0].place);
+    return builtin_reduce(lw, call->builtin->name, operand, axes, n_axes, keepdims, call->place);
+}
+
+/* x as one axis, for functions whose axis was not given. */
+static Value *flat(BuiltinCall *call, Value *x) {
+    const Size *shape[] = {type_elements(call->lw->context, x->type)};
+    return lower_reshape(call->lw, x, shape, 1, call->place);
+}
+
+Val builtin_arg(BuiltinCall *call) {
+    Lower *lw = call->lw;
+    Value *x = arg_tensor(call, 0);
+    int64_t axis = 0;
+    bool keepdims = false;
+    if (x && !given(call, 1) && x->type.rank != 1) {
+        x = flat(call, x);
+    }
+    if (x == NULL || !arg_axis(call, 1, x->type.rank, 0, &axis) ||
+        !arg_bool(call, 2, false, &keepdims)) {
+        return val_error();
+    }
+    const char *what = arena_format(lw->arena, "the size of the axis of %s", call_name(call));
+    if (!shown_within(lw, x->type.dims[axis], 1, INDEX_SIZE_MOST, what, call->place)) {
+        return val_error();
+    }
+    lower_at(lw, call->place);
+    Value *index = call->builtin->code == 0 ? b_argmax(&lw->b, x, axis) : b_argmin(&lw->b, x, axis);
+    Val result = made(call, index, false);
+    if (keepdims) {
+        Reduce r = {.lw = lw, .place = call->place, .axes = &axis, .n_axes = 1, .full = x->type};
+        return keep_axes(&r, result);
+    }
+    return result;
+}
+
+Val builtin_cumsum(BuiltinCall *call) {
+    Value *x = arg_tensor(call, 0);
+    int64_t axis = 0;
+    bool counts = x && x->type.dtype == DT_BOOL;
+    if (counts) {
+        x = lower_made(call->lw, b_cast(&call->lw->b, x, DT_I32), call->place);
+    }
+    if (x && !given(call, 1) && x->type.rank != 1) {
+        x = flat(call, x);
+    }
+    if (x == NULL || !arg_axis(call, 1, x->type.rank, 0, &axis)) {
+        return val_error();
+    }
+    if (counts && !shown_within(call->lw, x->type.dims[axis], 0, INDEX_COUNT_MOST,
+                                "the number of bools that 'cumsum' counts", call->place)) {
+        return val_error();
+    }
+    lower_at(call->lw, call->place);
+    return made(call, b_cumsum(&call->lw->b, x, axis, false, false), is_weak(call->args[0]));
+}
+
+static bool sort_fits(BuiltinCall *call, const Value *x, int64_t axis) {
+    const char *what = arena_format(call->lw->arena, "the size of the axis of %s", call_name(call));
+    return shown_within(call->lw, x->type.dims[axis], 0, INDEX_SIZE_MOST, what, call->place);
+}
+
+Val builtin_sort(BuiltinCall *call) {
+    Value *x = arg_tensor(call, 0), *indices = NULL;
+    int64_t axis = 0;
+    bool descending = false;
+    if (x == NULL || !arg_axis(call, 1, x->type.rank, -1, &axis) ||
+        !arg_bool(call, 2, false, &descending) || !sort_fits(call, x, axis)) {
+        return val_error();
+    }
+    lower_at(call->lw, call->place);
+    Val values =
+        made(call, b_sort(&call->lw->b, x, axis, descending, &indices), is_weak(call->args[0]));
+    if (val_is_error(values) || call->builtin->code == 0) {
+        return values;
+    }
+    return val_tensor(indices, false, call->place);
+}
+
+Val builtin_topk(BuiltinCall *call) {
+    Lower *lw = call->lw;
+    Value *x = arg_tensor(call, 0), *indices = NULL;
+    const Size *k = NULL;
+    int64_t axis = 0;
+    if (x == NULL || !need_size(lw, call->args[1], "k", call->places[1], &k) ||
+        !arg_axis(call, 2, x->type.rank, -1, &axis)) {
+        return val_error();
+    }
+    const Size *zero = size_const(lw->context, 0);
+    if (!sort_fits(call, x, axis) ||
+        !check_range(lw, zero, k, x->type.dims[axis], call->places[1])) {
+        return val_error();
+    }
+    lower_at(lw, call->place);
+    Value *values = lower_made(lw, b_sort(&lw->b, x, axis, true, &indices), call->place);
+    if (values == NULL) {
+        return val_error();
+    }
+    Val pair = val_list(lw, VAL_TUPLE, 2, call->place);
+    pair.as.list.items[0] =
+        made(call, b_slice_axis(&lw->b, values, axis, zero, k), is_weak(call->args[0]));
+    pair.as.list.items[1] = made(call, b_slice_axis(&lw->b, indices, axis, zero, k), false);
+    return pair;
+}

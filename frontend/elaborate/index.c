@@ -1,0 +1,332 @@
+/* Indexing and slicing of tensors, lists and tuples. Ranges are proved, refuted here, or checked
+ * when the plan runs; nothing is clamped. */
+#include "frontend/elaborate/elaborate.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place) {
+    Truth truth = size_less_equal(lw->context, a, b);
+    if (truth == TRUTH_MAYBE) {
+        Place at = lower_user_place(lw, place);
+        const char *text =
+            arena_format(lw->arena, "%s:%d:%d: %s: %s is above %s",
+                         at.source ? at.source->name : "", (int)at.line, (int)at.column, what,
+                         size_text(lw->context, a), size_text(lw->context, b));
+        lower_at(lw, place);
+        b_size_check(&lw->b, size_min(lw->context, a, b), a, text);
+        return !lower_building_failed(lw, place);
+    }
+    return truth == TRUTH_YES;
+}
+
+bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, const char *what,
+                  Place place) {
+    const Size *low = size_const(lw->context, least), *high = size_const(lw->context, most);
+    const char *above = most == INDEX_SIZE_MOST
+                            ? arena_format(lw->arena, "%" PRId64 ", as far as i32 counts", most)
+                            : size_text(lw->context, high);
+    const char *bound = arena_format(lw->arena, "at least %" PRId64, least);
+    if (shown_le(lw, low, size, arena_format(lw->arena, "%s must be %s", what, bound), place)) {
+        bound = arena_format(lw->arena, "at most %s", above);
+        if (shown_le(lw, size, high, arena_format(lw->arena, "%s must be %s", what, bound),
+                     place)) {
+            return true;
+        }
+    }
+    LW_REPORT(lw, VALUE_RANGE, place, what, bound, size_text(lw->context, size));
+    return false;
+}
+
+bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place) {
+    const Size *zero = size_const(lw->context, 0);
+    if (shown_le(lw, zero, start, "a slice starts below 0", place) &&
+        shown_le(lw, start, limit, "a slice ends before it starts", place) &&
+        shown_le(lw, limit, size, "a slice ends behind the axis", place)) {
+        return true;
+    }
+    Diag *diag = LW_REPORT(lw, SLICE_RANGE, place, size_text(lw->context, start),
+                           size_text(lw->context, limit), size_text(lw->context, size));
+    lower_help(lw, diag, "slices are never clamped; negative bounds count from the end");
+    return false;
+}
+
+static bool index_in_range(Lower *lw, const Size *index, const Size *size, Place place) {
+    const Size *next = size_add(lw->context, index, size_const(lw->context, 1));
+    if (shown_le(lw, size_const(lw->context, 0), index, "an index is below 0", place) &&
+        shown_le(lw, next, size, "an index is behind the end", place)) {
+        return true;
+    }
+    LW_REPORT(lw, INDEX_RANGE, place, size_text(lw->context, index), size_text(lw->context, size));
+    return false;
+}
+
+bool may_count_back(Lower *lw, Val value) {
+    return lw->trial && value.kind == VAL_SIZE &&
+           size_less_equal(lw->context, size_const(lw->context, 0), value.as.size) != TRUTH_YES;
+}
+
+/* A bound as a size, negative integers counted from the end. */
+static bool bound_size(Lower *lw, const AstExpr *expr, const Size *size, const Size *fallback,
+                       const Size **out) {
+    if (expr == NULL) {
+        *out = fallback;
+        return true;
+    }
+    Val value = lower_expr(lw, expr);
+    if (!need_size(lw, value, "the bound of a slice", expr->place, out)) {
+        return false;
+    }
+    if (value.kind == VAL_INT && value.as.i < 0) {
+        *out = size_add(lw->context, size, *out);
+    }
+    return !may_count_back(lw, value);
+}
+
+/* -- lists */
+
+static Val list_slice(Lower *lw, Val base, const AstIndexItem *item, Place place) {
+    int64_t count = base.as.list.count, start = 0, stop = count, step = 1;
+    const Size *n = size_const(lw->context, count);
+    const Size *from = NULL, *to = NULL;
+    if (!bound_size(lw, item->start, n, size_const(lw->context, 0), &from) ||
+        !bound_size(lw, item->stop, n, n, &to) || !size_is_const(from, &start) ||
+        !size_is_const(to, &stop)) {
+        return val_error();
+    }
+    if (item->step && !need_int(lw, lower_expr(lw, item->step), "the step of a slice",
+                                item->step->place, &step)) {
+        return val_error();
+    }
+    if (step < 1) {
+        LW_REPORT(lw, STEP_RANGE, item->place, (long long)step);
+        return val_error();
+    }
+    if (!check_range(lw, from, to, n, item->place)) {
+        return val_error();
+    }
+    int64_t length = (stop - start + step - 1) / step;
+    if (!lower_count_items(lw, length, place)) {
+        return val_error();
+    }
+    Val result = val_list(lw, base.kind, (int32_t)length, place);
+    for (int32_t i = 0; i < result.as.list.count; i++) {
+        result.as.list.items[i] = base.as.list.items[start + i * step];
+    }
+    return result;
+}
+
+static Val index_list(Lower *lw, Val base, const AstExpr *expr) {
+    const AstIndexItems *items = &expr->as.index.items;
+    Val value = base;
+    for (int32_t i = 0; i < items->count; i++) {
+        const AstIndexItem *item = &items->items[i];
+        int64_t index = 0;
+        if (value.kind != VAL_LIST && value.kind != VAL_TUPLE) {
+            LW_REPORT(lw, INDEX_KIND, item->place, val_describe(lw, value), "another index");
+            return val_error();
+        }
+        if (item->kind == AST_INDEX_SLICE) {
+            value = list_slice(lw, value, item, expr->place);
+        } else if (item->kind == AST_INDEX_AT &&
+                   need_int(lw, lower_expr(lw, item->start), "the index of a list", item->place,
+                            &index)) {
+            value = lower_item(lw, value, index, item->place);
+        } else {
+            return val_error();
+        }
+        if (val_is_error(value)) {
+            return value;
+        }
+    }
+    return value;
+}
+
+Val lower_item(Lower *lw, Val base, int64_t index, Place place) {
+    if (base.kind == VAL_LIST || base.kind == VAL_TUPLE) {
+        int64_t count = base.as.list.count;
+        int64_t at = index < 0 ? index + count : index;
+        if (at < 0 || at >= count) {
+            LW_REPORT(lw, INDEX_RANGE, place, arena_format(lw->arena, "%lld", (long long)index),
+                      arena_format(lw->arena, "%lld", (long long)count));
+            return val_error();
+        }
+        return base.as.list.items[at];
+    }
+    Value *x = base.as.tensor;
+    const Size *at = size_const(lw->context, index);
+    if (index < 0) {
+        at = size_add(lw->context, x->type.dims[0], at);
+    }
+    if (!index_in_range(lw, at, x->type.dims[0], place)) {
+        return val_error();
+    }
+    lower_at(lw, place);
+    const Size *next = size_add(lw->context, at, size_const(lw->context, 1));
+    Value *row = lower_made(lw, b_slice_axis(&lw->b, x, 0, at, next), place);
+    row = lower_reshape(lw, row, x->type.dims + 1, x->type.rank - 1, place);
+    return val_tensor(row, base.weak, place);
+}
+
+/* -- tensors */
+
+typedef struct Cut {
+    const Size *start[TYPE_MAX_RANK], *limit[TYPE_MAX_RANK];
+    int64_t step[TYPE_MAX_RANK];
+    bool removed[TYPE_MAX_RANK];
+    bool any;
+} Cut;
+
+static bool cut_slice(Lower *lw, const AstIndexItem *item, const Size *n, int32_t axis, Cut *cut) {
+    int64_t step = 1;
+    if (!bound_size(lw, item->start, n, size_const(lw->context, 0), &cut->start[axis]) ||
+        !bound_size(lw, item->stop, n, n, &cut->limit[axis])) {
+        return false;
+    }
+    if (item->step && !need_int(lw, lower_expr(lw, item->step), "the step of a slice",
+                                item->step->place, &step)) {
+        return false;
+    }
+    if (step < 1) {
+        Diag *diag = LW_REPORT(lw, STEP_RANGE, item->place, (long long)step);
+        lower_help(lw, diag, "flip(x, axis) reverses an axis");
+        return false;
+    }
+    cut->step[axis] = step;
+    bool whole = item->start == NULL && item->stop == NULL && step == 1;
+    cut->any = cut->any || !whole;
+    return whole || check_range(lw, cut->start[axis], cut->limit[axis], n, item->place);
+}
+
+static bool cut_at(Lower *lw, Val at, Place place, const Size *n, int32_t axis, Cut *cut) {
+    const Size *index = NULL;
+    if (!need_size(lw, at, "an index", place, &index) || may_count_back(lw, at)) {
+        return false;
+    }
+    if (at.kind == VAL_INT && at.as.i < 0) {
+        index = size_add(lw->context, n, index);
+    }
+    if (!index_in_range(lw, index, n, place)) {
+        return false;
+    }
+    cut->start[axis] = index;
+    cut->limit[axis] = size_add(lw->context, index, size_const(lw->context, 1));
+    cut->removed[axis] = true;
+    cut->any = true;
+    return true;
+}
+
+static Val take_rows(Lower *lw, Val base, Val ids, const AstExpr *expr) {
+    const AstIndexItems *items = &expr->as.index.items;
+    if (items->count > 1) {
+        Diag *diag = LW_REPORT(lw, INDEX_KIND, items->items[0].place, val_describe(lw, base),
+                               "an index tensor among other indices");
+        lower_help(lw, diag, "take(x, ids, axis) picks along one axis; slice before or after it");
+        return val_error();
+    }
+    DType dtype = ids.as.tensor->type.dtype;
+    if (!dtype_is_integer(dtype)) {
+        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, items->items[0].place, "an index", "integers",
+                               dtype_name(dtype));
+        if (dtype == DT_BOOL) {
+            lower_help(lw, diag, "where(mask, x, 0.0) keeps the shape");
+        } else {
+            lower_help(lw, diag, "convert it: cast(x, i32)");
+        }
+        return val_error();
+    }
+    Value *index = ids.as.tensor;
+    if (dtype == DT_U8 || dtype == DT_I8) {
+        index = lower_as(lw, ids, DT_I32, expr->place);
+    }
+    lower_at(lw, expr->place);
+    return val_tensor(lower_made(lw, b_take(&lw->b, base.as.tensor, index, 0), expr->place),
+                      base.weak, expr->place);
+}
+
+static Val finish_cut(Lower *lw, Val base, const Cut *cut, Place place) {
+    Value *x = base.as.tensor;
+    if (!cut->any) {
+        return base;
+    }
+    lower_at(lw, place);
+    Value *part = lower_made(lw, b_slice(&lw->b, x, cut->start, cut->limit, cut->step), place);
+    if (part == NULL) {
+        return val_error();
+    }
+    const Size *shape[TYPE_MAX_RANK];
+    int32_t rank = 0;
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        if (!cut->removed[i]) {
+            shape[rank++] = part->type.dims[i];
+        }
+    }
+    return val_tensor(lower_reshape(lw, part, shape, rank, place), base.weak, place);
+}
+
+static Val index_tensor(Lower *lw, Val base, const AstExpr *expr) {
+    const AstIndexItems *items = &expr->as.index.items;
+    Type type = base.as.tensor->type;
+    int32_t fixed = 0, ellipses = 0;
+    for (int32_t i = 0; i < items->count; i++) {
+        ellipses += items->items[i].kind == AST_INDEX_ELLIPSIS;
+        fixed += items->items[i].kind != AST_INDEX_ELLIPSIS;
+    }
+    if (fixed > type.rank || ellipses > 1) {
+        Diag *diag = LW_REPORT(lw, INDEX_COUNT, expr->place, (int)fixed, (int)type.rank);
+        if (base.place.source) {
+            lower_note(lw, diag, base.place, "this is %s", type_text(lw->context, type));
+        }
+        return val_error();
+    }
+    Cut cut = {.any = false};
+    for (int32_t i = 0; i < type.rank; i++) {
+        cut.start[i] = size_const(lw->context, 0);
+        cut.limit[i] = type.dims[i];
+        cut.step[i] = 1;
+    }
+    int32_t axis = 0;
+    for (int32_t i = 0; i < items->count; i++) {
+        const AstIndexItem *item = &items->items[i];
+        if (item->kind == AST_INDEX_ELLIPSIS) {
+            axis += type.rank - fixed;
+            continue;
+        }
+        const Size *n = type.dims[axis];
+        if (item->kind == AST_INDEX_SLICE) {
+            if (!cut_slice(lw, item, n, axis, &cut)) {
+                return val_error();
+            }
+        } else {
+            Val at = lower_expr(lw, item->start);
+            if (at.kind == VAL_LIST) {
+                at = val_tensor(need_tensor(lw, at, "an index", item->place), false, item->place);
+            }
+            if (at.kind == VAL_TENSOR) {
+                return take_rows(lw, base, at, expr);
+            }
+            if (!cut_at(lw, at, item->place, n, axis, &cut)) {
+                return val_error();
+            }
+        }
+        axis++;
+    }
+    return finish_cut(lw, base, &cut, expr->place);
+}
+
+Val lower_index(Lower *lw, const AstExpr *expr) {
+    int32_t first = lower_next_value(lw);
+    Val base = lower_expr(lw, expr->as.index.base);
+    switch (base.kind) {
+    case VAL_ERROR:
+        return base;
+    case VAL_LIST:
+    case VAL_TUPLE:
+        return index_list(lw, base, expr);
+    case VAL_TENSOR:
+        return lower_own(lw, index_tensor(lw, base, expr), first, expr->place);
+    default:
+        LW_REPORT(lw, INDEX_KIND, expr->place, val_describe(lw, base), "[…]");
+        return val_error();
+    }
+}

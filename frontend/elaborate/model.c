@@ -1,0 +1,479 @@
+/* A model's Funcs: its body is lowered once for each purpose, then pruned to what the purpose
+ * needs, and checked. */
+#include "frontend/elaborate/elaborate.h"
+
+#include <string.h>
+
+/* -- Funcs under construction */
+
+FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose) {
+    FuncState *fs = ARENA_NEW(lw->arena, FuncState);
+    fs->func = func_create(lw->module, name, purpose);
+    fs->purpose = purpose;
+    map_init(&fs->uses, lw->arena);
+    map_init(&fs->scalars, lw->arena);
+    map_init(&fs->ordinals, lw->arena);
+    lw->fs = fs;
+    lw->n_iterations = lw->n_ops = 0; /* the limits are each Func's */
+    lw->training = purpose == PURPOSE_TRAIN;
+    lw->b = builder_at_end(fs->func, fs->func->body);
+    lw->b.soft = true;
+    lw->b.precision = compute_precision(lw);
+    return fs;
+}
+
+void func_state_inputs(Lower *lw, FuncState *fs, const AstDecl *decl) {
+    const AstParams *params = &decl->as.fn.params;
+    Frame top = {.env = lw->user, .fn_name = decl->name.text, .path = ""};
+    fs->inputs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
+    lw->frame = &top;
+    lw->scope = NULL;
+    for (int32_t i = 0; i < params->count; i++) {
+        const AstParam *param = &params->items[i];
+        Type type = {0};
+        if (param->type == NULL || param->type->kind != AST_TYPE_TENSOR) {
+            Diag *diag = LW_REPORT(lw, INPUT_TYPE, param->place, param->name.text);
+            lower_help(lw, diag, "e.g. %s: f32[B, 10]", param->name.text);
+            continue;
+        }
+        if (lower_type(lw, param->type, &type)) {
+            fs->inputs[i] =
+                func_add_arg(fs->func, ARG_INPUT, param->name.text, type, param->name.place);
+        }
+    }
+    lower_diag_close(lw);
+    lw->frame = NULL;
+}
+
+void lower_model_body(Lower *lw, const AstDecl *decl, Value *const *inputs) {
+    const AstParams *params = &decl->as.fn.params;
+    Frame *frame = ARENA_NEW(lw->arena, Frame);
+    *frame = (Frame){.fn_name = decl->name.text,
+                     .call_place = decl->place,
+                     .env = lw->user,
+                     .path = "",
+                     .is_model = true,
+                     .loop = lw->fs->loop};
+    frame->labels = ARENA_NEW(lw->arena, Map);
+    map_init(frame->labels, lw->arena);
+    lw->frame = frame;
+    lw->scope = NULL;
+    frame->scope = scope_push(lw, true);
+    for (int32_t i = 0; i < params->count; i++) {
+        AstName name = params->items[i].name;
+        scope_define(lw, lw->scope, name.text, val_tensor(inputs[i], false, name.place),
+                     name.place);
+    }
+    lower_stmts(lw, &decl->as.fn.body);
+    lw->frame = NULL;
+    lw->scope = NULL;
+}
+
+void result_add(Lower *lw, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
+                Value *value) {
+    FuncResult result = {.role = role, .name = name, .arg = arg};
+    VEC_PUSH(lw->arena, &vec->results, result);
+    VEC_PUSH(lw->arena, &vec->values, value);
+}
+
+/* -- pruning: what no result needs */
+
+typedef struct Live {
+    Arena *arena;
+    bool *values; /* by id */
+} Live;
+
+static void live_value(Live *live, Value *value);
+
+static void live_block(Live *live, Block *block) {
+    BLOCK_EACH_OP (block, op) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            live_value(live, op->operands[i]);
+        }
+        for (int32_t b = 0; b < op->n_blocks; b++) {
+            live_block(live, op->blocks[b]);
+        }
+    }
+}
+
+static void live_value(Live *live, Value *start) {
+    VEC(Value *) todo = {0};
+    VEC_PUSH(live->arena, &todo, start);
+    while (todo.count > 0) {
+        Value *value = todo.items[--todo.count];
+        if (live->values[value->id]) {
+            continue;
+        }
+        live->values[value->id] = true;
+        Op *op = value->op;
+        for (int32_t i = 0; op && i < op->n_operands; i++) {
+            VEC_PUSH(live->arena, &todo, op->operands[i]);
+        }
+        for (int32_t b = 0; op && b < op->n_blocks; b++) {
+            live_block(live, op->blocks[b]);
+        }
+    }
+}
+
+/* Whether an op of the body is needed: by a result, or for its effect on inputs that stay. */
+static bool op_needed(const Op *op, const bool *live, const bool *gone) {
+    if (op_info(op->code)->flags & OPF_EFFECT) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            if (gone[op->operands[i]->id]) {
+                return false;
+            }
+        }
+        return true;
+    }
+    for (int32_t i = 0; i < op->n_results; i++) {
+        if (live[op->results[i]->id]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool type_has_alone(Type type, const Dim *dim) {
+    for (int32_t i = 0; i < type.rank; i++) {
+        if (size_as_dim(type.dims[i]) == dim) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool type_uses(Type type, const Dim *dim) {
+    for (int32_t i = 0; i < type.rank; i++) {
+        if (size_uses_dim(type.dims[i], dim)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool op_uses_dim(const Op *op, const Dim *dim) {
+    for (int32_t i = 0; i < op->n_results; i++) {
+        if (type_uses(op->results[i]->type, dim)) {
+            return true;
+        }
+    }
+    const OpInfo *info = op_info(op->code);
+    for (int i = 0; i < info->n_attrs; i++) {
+        if (info->attrs[i].kind == ATTR_SIZE && op->attrs[i].size &&
+            size_uses_dim(op->attrs[i].size, dim)) {
+            return true;
+        }
+    }
+    for (int32_t b = 0; b < op->n_blocks; b++) {
+        BLOCK_EACH_OP (op->blocks[b], inner) {
+            if (op_uses_dim(inner, dim)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Keeps an input that alone tells the size of a dim that is needed. */
+static void keep_for_dims(Lower *lw, Func *func, const bool *live, bool *keep) {
+    for (int32_t d = 0; d < lw->module->n_dims; d++) {
+        const Dim *dim = lw->module->dims[d];
+        bool needed = false, known = false;
+        int32_t provider = -1;
+        for (int32_t i = 0; i < func->body->n_args; i++) {
+            Type type = func->body->args[i]->type;
+            bool stays = func->args[i].role != ARG_INPUT || keep[i];
+            needed = needed || (stays && type_uses(type, dim));
+            if (type_has_alone(type, dim)) {
+                known = known || stays;
+                provider = provider < 0 ? i : provider;
+            }
+        }
+        BLOCK_EACH_OP (func->body, op) {
+            bool wanted = op->code != OP_size_check && op_needed(op, live, live);
+            needed = needed || (wanted && op_uses_dim(op, dim));
+        }
+        if (needed && !known && provider >= 0) {
+            keep[provider] = true;
+        }
+    }
+}
+
+static void drop_args(Func *func, const bool *keep) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        if (func->args[i].role == ARG_INPUT && !keep[i]) {
+            continue;
+        }
+        func->args[count] = func->args[i];
+        func->body->args[count] = func->body->args[i];
+        func->body->args[count]->index = count;
+        count++;
+    }
+    func->body->n_args = count;
+}
+
+/* Removes ops and inputs that the results do not need; `results` already name arguments by value.
+ */
+static void prune(Lower *lw, Func *func, const ResultVec *vec) {
+    Op *mark = op_create(func, OP_yield, vec->values.items, (int32_t)vec->values.count, 0, 0);
+    op_append(func->body, mark);
+    func_renumber(func);
+    op_unlink(mark);
+    Live live = {.arena = lw->arena};
+    live.values = ARENA_ARRAY(lw->arena, bool, func->n_values + 1);
+    for (size_t i = 0; i < vec->values.count; i++) {
+        live_value(&live, vec->values.items[i]);
+    }
+    bool *keep = ARENA_ARRAY(lw->arena, bool, func->body->n_args + 1);
+    bool *gone = ARENA_ARRAY(lw->arena, bool, func->n_values + 1);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        keep[i] = live.values[func->body->args[i]->id];
+    }
+    keep_for_dims(lw, func, live.values, keep);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        gone[func->body->args[i]->id] = func->args[i].role == ARG_INPUT && !keep[i];
+    }
+    /* What is made of a dropped input goes with it; effects on what stays keep their operands. */
+    for (Op *op = func->body->first; op; op = op->next) {
+        bool lost = false;
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            lost = lost || gone[op->operands[i]->id];
+        }
+        for (int32_t i = 0; i < op->n_results; i++) {
+            gone[op->results[i]->id] = lost && !live.values[op->results[i]->id];
+        }
+    }
+    BLOCK_EACH_OP (func->body, op) {
+        if ((op_info(op->code)->flags & OPF_EFFECT) && op_needed(op, live.values, gone)) {
+            for (int32_t i = 0; i < op->n_operands; i++) {
+                live_value(&live, op->operands[i]);
+            }
+        }
+    }
+    for (Op *op = func->body->first, *next = NULL; op; op = next) {
+        next = op->next;
+        bool dead = !op_needed(op, live.values, gone);
+        if (op->code == OP_size_check) {
+            for (int32_t d = 0; d < lw->module->n_dims && !dead; d++) {
+                const Dim *dim = lw->module->dims[d];
+                bool uses = op_uses_dim(op, dim), known = false;
+                for (int32_t i = 0; uses && i < func->body->n_args; i++) {
+                    bool stays = func->args[i].role != ARG_INPUT || keep[i];
+                    known = known || (stays && type_has_alone(func->body->args[i]->type, dim));
+                }
+                dead = uses && !known;
+            }
+        }
+        if (dead) {
+            op_unlink(op);
+        }
+    }
+    drop_args(func, keep);
+}
+
+/* -- finishing */
+
+static void note_used_inputs(Lower *lw, Func *func) {
+    BLOCK_EACH_OP (func->body, op) {
+        (void)op;
+    }
+    func_renumber(func);
+    int32_t *uses = func_use_counts(func, lw->arena);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        const Value *arg = func->body->args[i];
+        if (func->args[i].role == ARG_INPUT && uses[arg->id] > 0) {
+            map_set(&lw->input_used, func->args[i].name, lw);
+        }
+    }
+}
+
+/* Every dim must stand alone in some input or parameter, so that the run can learn it. */
+static void check_dims(Lower *lw, Func *func) {
+    for (int32_t d = 0; d < lw->module->n_dims; d++) {
+        const Dim *dim = lw->module->dims[d];
+        bool alone = false, used = false;
+        for (int32_t i = 0; i < func->body->n_args; i++) {
+            Type type = func->body->args[i]->type;
+            alone = alone || type_has_alone(type, dim);
+            used = used || type_uses(type, dim);
+        }
+        if (alone) {
+            continue;
+        }
+        Place place = dim->place;
+        BLOCK_EACH_OP (func->body, op) {
+            if (!used && op_uses_dim(op, dim)) {
+                used = true;
+                place = op->place.source ? op->place : place;
+            }
+        }
+        if (used) {
+            Diag *diag = LW_REPORT(lw, DIM_ALONE, dim->place, dim->name, func->name);
+            if (place.line != dim->place.line) {
+                lower_note(lw, diag, place, "'%s' is used here", dim->name);
+            }
+            lower_help(lw, diag, "let an input have it as an axis, or fix it with -D %s=…",
+                       dim->name);
+        }
+    }
+}
+
+void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec *vec) {
+    Func *func = fs->func;
+    (void)decl;
+    lower_diag_close(lw);
+    if (lw->context->diags.n_errors > 0) {
+        return;
+    }
+    /* Arguments may move: stores name theirs by value first. */
+    int32_t count = (int32_t)vec->results.count;
+    Value **stored = ARENA_ARRAY(lw->arena, Value *, count + 1);
+    for (int32_t i = 0; i < count; i++) {
+        int32_t arg = vec->results.items[i].arg;
+        bool store = vec->results.items[i].role == RESULT_STORE && arg >= 0;
+        stored[i] = store ? func->body->args[arg] : NULL;
+    }
+    if (fs->purpose == PURPOSE_INFER || fs->purpose == PURPOSE_OTHER) {
+        prune(lw, func, vec);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        if (stored[i]) {
+            vec->results.items[i].arg = stored[i]->index;
+        }
+    }
+    func_set_results(func, vec->results.items, vec->values.items, count);
+    if (fs->purpose != PURPOSE_INIT) {
+        note_used_inputs(lw, func);
+        check_dims(lw, func);
+    }
+    func_renumber(func);
+}
+
+/* -- the purposes */
+
+/* State and caches; only if all state is finite. */
+static void add_stores(Lower *lw, FuncState *fs, Place place, ResultVec *vec) {
+    Value *fine = persist_states_finite(lw, place);
+    for (size_t i = 0; i < fs->uses.count; i++) {
+        PersistUse *use = fs->uses.entries[i].value;
+        bool stores = use->written && use->arg && use->persist->kind != PERSIST_PARAM;
+        Value *next = stores ? use->value : NULL;
+        if (next && fine && next != use->arg) {
+            next = persist_guarded(lw, fine, next, use->arg, place);
+        }
+        if (next) {
+            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
+        }
+    }
+    if (fine) {
+        result_add(lw, vec, RESULT_OK, "ok", -1, fine);
+    }
+}
+
+static void add_named(Lower *lw, FuncState *fs, ResultVec *vec) {
+    for (size_t i = 0; i < fs->metrics.count; i++) {
+        Named *metric = &fs->metrics.items[i];
+        result_add(lw, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
+        if (metric->over) {
+            result_add(lw, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
+        }
+    }
+    for (size_t i = 0; i < fs->losses.count; i++) {
+        Named *loss = &fs->losses.items[i];
+        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+                   loss->over ? loss->sum : loss->value.as.tensor);
+        if (loss->over) {
+            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+        }
+    }
+}
+
+static void lower_purpose(Lower *lw, const AstDecl *decl, const char *suffix, Purpose purpose) {
+    const char *name = context_internf(lw->context, "%s.%s", lw->model->name.text, suffix);
+    FuncState *fs = func_state_new(lw, name, purpose);
+    ResultVec vec = {0};
+    int64_t errors = lw->n_errors;
+    func_state_inputs(lw, fs, decl);
+    if (lw->n_errors > errors) {
+        return;
+    }
+    lower_model_body(lw, decl, fs->inputs);
+    for (size_t i = 0; i < fs->outputs.count; i++) {
+        Named *output = &fs->outputs.items[i];
+        result_add(lw, &vec, RESULT_OUTPUT, output->name, -1, output->value.as.tensor);
+    }
+    if (purpose != PURPOSE_INFER) {
+        add_named(lw, fs, &vec);
+    }
+    if (purpose != PURPOSE_EVAL) {
+        add_stores(lw, fs, decl->place, &vec);
+    }
+    if (purpose == PURPOSE_OTHER && fs->outputs.count == 0 && vec.results.count == 0 &&
+        lw->context->diags.n_errors == 0) {
+        LW_REPORT(lw, NO_OUTPUT, decl->place, decl->name.text);
+    }
+    func_finish(lw, fs, decl, &vec);
+}
+
+static void begin_init(Lower *lw) {
+    const char *name = context_internf(lw->context, "%s.init", lw->model->name.text);
+    lw->init = func_create(lw->module, name, PURPOSE_INIT);
+    func_remove(lw->init);
+    lw->init_seed = func_add_arg(lw->init, ARG_SCALAR, "seed", type_scalar(DT_I64), (Place){0});
+}
+
+static void end_init(Lower *lw) {
+    func_set_results(lw->init, lw->init_results.items, lw->init_values.items,
+                     (int32_t)lw->init_results.count);
+    if (lw->module->last) {
+        lw->module->last->next = lw->init;
+    } else {
+        lw->module->first = lw->init;
+    }
+    lw->module->last = lw->init;
+    lw->init->next = NULL;
+    func_renumber(lw->init);
+}
+
+static void warn_unused(Lower *lw, const AstDecl *decl) {
+    const AstParams *params = &decl->as.fn.params;
+    for (int32_t i = 0; i < params->count; i++) {
+        if (!map_has(&lw->input_used, params->items[i].name.text)) {
+            LW_REPORT(lw, INPUT_UNUSED, params->items[i].name.place, params->items[i].name.text);
+        }
+    }
+}
+
+void lower_model_funcs(Lower *lw) {
+    if (lw->train && lw->train->name.text != lw->model->name.text) {
+        Diag *diag = LW_REPORT(lw, TRAIN_UNKNOWN, lw->train->name.place, lw->train->name.text);
+        lower_note(lw, diag, lw->model->name.place, "the model is '%s'", lw->model->name.text);
+        return;
+    }
+    begin_init(lw);
+    lower_purpose(lw, lw->model, "infer", PURPOSE_INFER);
+    lower_purpose(lw, lw->model, "eval", PURPOSE_EVAL); /* tells of metrics and losses too */
+    if (lw->train) {
+        check_settings(lw);
+    }
+    if (lw->context->diags.n_errors == 0) {
+        lw->batch = batch_dim(lw);
+    }
+    if (lw->train && lw->context->diags.n_errors == 0) {
+        lower_train_func(lw);
+    }
+    lw->persists_closed = true;
+    for (size_t i = 0; i < lw->entries.count && lw->context->diags.n_errors == 0; i++) {
+        lower_purpose(lw, lw->entries.items[i], lw->entries.items[i]->name.text, PURPOSE_OTHER);
+    }
+    if (lw->context->diags.n_errors > 0) {
+        return;
+    }
+    end_init(lw);
+    warn_unused(lw, lw->model);
+    for (size_t i = 0; i < lw->entries.count; i++) {
+        warn_unused(lw, lw->entries.items[i]);
+    }
+    record_settings(lw);
+}

@@ -1,0 +1,256 @@
+/* What a name means: a local, a parameter, a const or dim, what is built in, a function; and the
+ * guess at what was meant where it means nothing. */
+#include "frontend/elaborate/elaborate.h"
+
+#include <math.h>
+#include <string.h>
+
+static Val value_of_itself(Lower *lw, const Global *global, Place place) {
+    Diag *diag = LW_REPORT(lw, CONST_CYCLE, global->place, global->name);
+    lower_note(lw, diag, place, "the cycle comes back to '%s' here", global->name);
+    return val_error();
+}
+
+Val global_value(Lower *lw, Global *global, Place place) {
+    global->used = true;
+    if (global->kind == GLOBAL_DIM) {
+        lower_dim(lw, global); /* if it stands further down */
+        if (global->state == GLOBAL_BUSY) {
+            return value_of_itself(lw, global, place);
+        }
+        if (global->dim == NULL) { /* fixed with -D, or its declaration had errors */
+            return global->value;
+        }
+        const Size *size = lw->dim_values ? lw->dim_values[global->dim->id] : NULL;
+        return val_size(size ? size : size_dim(lw->context, global->dim), global->place);
+    }
+    if (global->state == GLOBAL_DONE) {
+        return global->value;
+    }
+    if (global->state == GLOBAL_BUSY) {
+        return value_of_itself(lw, global, place);
+    }
+    global->state = GLOBAL_BUSY;
+    Frame *frame = lw->frame;
+    Scope *scope = lw->scope;
+    Frame top = {.env = global->env, .fn_name = "const", .path = ""};
+    lw->frame = &top;
+    lw->scope = NULL;
+    global->value = lower_expr(lw, global->expr);
+    lower_diag_close(lw); /* its frame is about to go */
+    lw->frame = frame;
+    lw->scope = scope;
+    if (global->value.kind == VAL_TENSOR) {
+        LW_REPORT(lw, NOT_COMPILE_TIME, global->expr->place, "a const",
+                  val_describe(lw, global->value));
+        global->value = val_error();
+    }
+    global->value.place = global->place;
+    global->state = GLOBAL_DONE;
+    return global->value;
+}
+
+Value *lower_run_scalar(Lower *lw, const char *name, DType dtype) {
+    FuncState *fs = lw->fs;
+    Value *value = map_get(&fs->scalars, name);
+    if (value == NULL) {
+        value = func_add_arg(fs->func, ARG_SCALAR, name, type_scalar(dtype), (Place){0});
+        map_set(&fs->scalars, name, value);
+    }
+    return value;
+}
+
+static bool is_run_scalar(const char *name) {
+    return strcmp(name, "step") == 0 || strcmp(name, "steps") == 0 || strcmp(name, "epoch") == 0 ||
+           strcmp(name, "steps_per_epoch") == 0;
+}
+
+bool name_is_built_in(const char *name) {
+    static const char *const others[] = {"float", "training", "none", "pi", "inf", "nan"};
+    DType dtype = DT_F32;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(others[i], name) == 0) {
+            return true;
+        }
+    }
+    return dtype_from_name(name, &dtype) || is_run_scalar(name);
+}
+
+/* What every program knows besides its own names. */
+static Val built_in_name(Lower *lw, const char *name, Place place) {
+    DType dtype = DT_F32;
+    if (dtype_from_name(name, &dtype)) {
+        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = dtype};
+    }
+    if (strcmp(name, "float") == 0) {
+        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = lower_float(lw)};
+    }
+    if (strcmp(name, "training") == 0) {
+        return val_bool(lw->training, place);
+    }
+    if (strcmp(name, "none") == 0) {
+        return (Val){.kind = VAL_NONE, .place = place};
+    }
+    if (strcmp(name, "pi") == 0) {
+        return val_float(3.14159265358979323846, place);
+    }
+    if (strcmp(name, "inf") == 0) {
+        return val_float(HUGE_VAL, place);
+    }
+    if (strcmp(name, "nan") == 0) {
+        return val_float(NAN, place);
+    }
+    if (is_run_scalar(name)) {
+        if (lw->fs == NULL || lw->init_path) {
+            LW_REPORT(lw, NOT_COMPILE_TIME, place, "a value here",
+                      arena_format(lw->arena, "'%s', which only the run knows", name));
+            return val_error();
+        }
+        return val_tensor(lower_run_scalar(lw, name, DT_I64), true, place);
+    }
+    return (Val){.kind = VAL_NONE, .as.text = "unknown"};
+}
+
+/* Everything that could have been meant by a mistyped name. */
+static void collect_names(Lower *lw, Map *names, bool functions) {
+    map_init(names, lw->arena);
+    for (Scope *s = lw->scope; s; s = s->parent) {
+        for (Binding *b = s->first; b; b = b->next) {
+            map_set(names, b->name, b);
+        }
+    }
+    env_names(lw, lw->frame ? lw->frame->env : lw->user, functions ? NAMES_FN : NAMES_VALUE, names);
+    if (functions) {
+        builtin_names(lw, names);
+    }
+}
+
+Val lower_unknown_name(Lower *lw, const char *name, Place place) {
+    Map names;
+    collect_names(lw, &names, false);
+    bool guess = strlen(name) > 2; /* anything is near a shorter name */
+    const char *near = guess ? map_suggest(&names, name) : NULL;
+    if (guess && near == NULL) {
+        collect_names(lw, &names, true);
+        near = map_suggest(&names, name);
+    }
+    Diag *diag = LW_REPORT(lw, NAME_UNKNOWN, place, name);
+    if (near) {
+        lower_help(lw, diag, "did you mean '%s'?", near);
+        Binding *binding = scope_find(lw->scope, near, false);
+        if (binding && binding->place.source) {
+            lower_note(lw, diag, binding->place, "'%s' is declared here", near);
+        }
+    }
+    return val_error();
+}
+
+/* A tensor of another Func: an initial value cannot use what a run computes. */
+static bool of_other_func(Lower *lw, Val value) {
+    if (value.kind != VAL_TENSOR || !lw->init_path) {
+        return false;
+    }
+    const Value *v = value.as.tensor;
+    const Block *block = v->op ? v->op->parent : v->block;
+    return block && block->func != lw->init;
+}
+
+Val lower_name(Lower *lw, const char *name, Place place) {
+    Binding *binding = scope_find(lw->scope, name, false);
+    if (binding && binding->persist) {
+        if (lw->init_path) {
+            LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
+            return val_error();
+        }
+        return val_tensor(persist_current(lw, binding->persist, place), false, binding->place);
+    }
+    if (binding) {
+        if (of_other_func(lw, binding->value)) {
+            Diag *diag = LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
+            lower_note(lw, diag, binding->place, "'%s' is computed here", name);
+            return val_error();
+        }
+        return binding->value;
+    }
+    Val persist = persist_read(lw, name, place);
+    if (persist.kind != VAL_NONE) {
+        return persist;
+    }
+    Env *env = lw->frame ? lw->frame->env : lw->user;
+    if (lw->trial && lw->has_shares && env->library) {
+        return val_error(); /* a parameter of what calls it `as _`, perhaps */
+    }
+    Global *global = env_find(lw, env, NAMES_VALUE, name, place);
+    if (global) {
+        return global_value(lw, global, place);
+    }
+    Val known = built_in_name(lw, name, place);
+    if (known.kind != VAL_NONE || known.as.text == NULL) {
+        return known;
+    }
+    Fn *fn = find_function(lw, env, name, place);
+    if (fn) {
+        return (Val){.kind = VAL_FN, .place = place, .as.fn = fn};
+    }
+    return lower_unknown_name(lw, name, place);
+}
+
+Fn *lower_unknown_function(Lower *lw, const char *name, Place place) {
+    static const char *const later[] = {"nms", "nonzero",  "fft",     "ifft", "rfft", "irfft",
+                                        "ctc", "ctc_loss", "complex", "real", "imag"};
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+        if (strcmp(later[i], name) == 0) {
+            LW_REPORT(lw, NOT_AVAILABLE, place, name);
+            return NULL;
+        }
+    }
+    Map names;
+    collect_names(lw, &names, true);
+    const char *near = map_suggest(&names, name);
+    Diag *diag = LW_REPORT(lw, FUNCTION_UNKNOWN, place, name);
+    if (near) {
+        lower_help(lw, diag, "did you mean '%s'?", near);
+    }
+    return NULL;
+}
+
+Fn *lower_callee(Lower *lw, const AstExpr *callee) {
+    while (callee->kind == AST_PAREN) {
+        callee = callee->as.inner;
+    }
+    if (callee->kind == AST_NAME) {
+        Binding *binding = scope_find(lw->scope, callee->as.name, false);
+        if (binding && binding->value.kind == VAL_FN) {
+            return binding->value.as.fn;
+        }
+        if (binding && val_is_error(binding->value)) {
+            return NULL;
+        }
+        Env *env = lw->frame ? lw->frame->env : lw->user;
+        Fn *fn = find_function(lw, env, callee->as.name, callee->place);
+        if (fn == NULL && binding) {
+            Diag *diag =
+                LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, binding->value));
+            lower_note(lw, diag, binding->place, "'%s' is bound here", callee->as.name);
+            return NULL;
+        }
+        if (fn == NULL) {
+            const Global *global = env_find(lw, env, NAMES_VALUE, callee->as.name, callee->place);
+            if (global) {
+                Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place, callee->as.name);
+                lower_note(lw, diag, global->place, "'%s' is declared here", callee->as.name);
+                return NULL;
+            }
+            return lower_unknown_function(lw, callee->as.name, callee->place);
+        }
+        return fn;
+    }
+    Val value = lower_expr(lw, callee);
+    if (value.kind == VAL_FN) {
+        return value.as.fn;
+    }
+    if (!val_is_error(value)) {
+        LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, value));
+    }
+    return NULL;
+}

@@ -1,0 +1,321 @@
+/* The training Func: forward, gradients (summed over micro-batches), clipping, one optimiser per
+ * parameter, averages, and stores that happen only when loss, gradient norm and state are finite.
+ */
+#include "frontend/elaborate/train.h"
+
+#include <string.h>
+
+Value *train_binary(Train *t, OpCode code, Value *x, Value *y) {
+    lower_at(t->lw, t->place);
+    return x && y ? lower_made(t->lw, b_binary(&t->lw->b, code, x, y), t->place) : NULL;
+}
+
+Value *train_unary(Train *t, OpCode code, Value *x) {
+    lower_at(t->lw, t->place);
+    return x ? lower_made(t->lw, b_unary(&t->lw->b, code, x), t->place) : NULL;
+}
+
+Value *train_number(Train *t, double value, Type type) {
+    lower_at(t->lw, t->place);
+    return lower_made(t->lw, b_constant(&t->lw->b, value, type), t->place);
+}
+
+Value *train_spread(Train *t, Value *x, Value *like) {
+    lower_at(t->lw, t->place);
+    Value *typed = x ? lower_made(t->lw, b_cast(&t->lw->b, x, like->type.dtype), t->place) : NULL;
+    return lower_expand(t->lw, typed, like->type.dims, like->type.rank, t->place);
+}
+
+/* -- updates */
+
+static Value *square_sum(Train *t, Value *x) {
+    int64_t axes[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        axes[i] = i;
+    }
+    lower_at(t->lw, t->place);
+    Value *wide = lower_made(t->lw, b_cast(&t->lw->b, x, lower_float(t->lw)), t->place);
+    Value *squared = train_binary(t, OP_mul, wide, wide);
+    if (squared && x->type.rank > 0) {
+        squared = lower_made(t->lw, b_reduce(&t->lw->b, OP_reduce_sum, squared, axes, x->type.rank),
+                             t->place);
+    }
+    return squared;
+}
+
+/* The norm of all gradients; and, with clip_norm, gradients scaled so that it is at most that. */
+static bool clip_gradients(Train *t) {
+    t->norm2 = NULL;
+    for (int32_t i = 0; i < t->n_params; i++) {
+        Value *one = square_sum(t, t->grads[i]);
+        t->norm2 = t->norm2 ? train_binary(t, OP_add, t->norm2, one) : one;
+    }
+    if (t->norm2 == NULL || !t->has_clip) {
+        return t->norm2 != NULL;
+    }
+    Type scalar = t->norm2->type;
+    Value *norm =
+        train_binary(t, OP_add, train_unary(t, OP_sqrt, t->norm2), train_number(t, 1e-6, scalar));
+    Val limit = val_float(t->clip, t->place);
+    limit.setting = context_intern(t->lw->context, "set.clip_norm");
+    Value *scale = train_binary(t, OP_div, lower_as(t->lw, limit, scalar.dtype, t->place), norm);
+    scale = train_binary(t, OP_min, scale, train_number(t, 1.0, scalar));
+    for (int32_t i = 0; i < t->n_params; i++) {
+        t->grads[i] = train_binary(t, OP_mul, t->grads[i], train_spread(t, scale, t->grads[i]));
+        if (t->grads[i] == NULL) {
+            return false;
+        }
+    }
+    return scale != NULL;
+}
+
+static OptimizerUse *optimizer_of(Train *t, const Objective *objective, const char *path) {
+    for (int32_t i = 0; i < objective->n_optimizers; i++) {
+        OptimizerUse *use = &objective->optimizers[i];
+        if (use->setting->for_globs.count == 0 ||
+            train_matches(t->lw, &use->setting->for_globs, path)) {
+            return use;
+        }
+    }
+    Diag *diag = LW_REPORT(t->lw, NO_OPTIMIZER, t->lw->train->place, path);
+    lower_help(t->lw, diag, "add a line without `for`: optimizer adam(lr=1e-3)");
+    return NULL;
+}
+
+static void average(Train *t, PersistUse *param, Value *next) {
+    Lower *lw = t->lw;
+    const char *path = context_internf(lw->context, "%s#ema", param->persist->path);
+    Persist *persist = map_get(&lw->slots, path);
+    if (persist == NULL) {
+        persist = ARENA_NEW(lw->arena, Persist);
+        *persist = (Persist){.path = path,
+                             .kind = PERSIST_SLOT,
+                             .type = param->persist->type,
+                             .place = param->persist->place};
+        map_set(&lw->slots, path, persist);
+        persist_init(lw, persist, NULL, param->persist->path);
+    }
+    PersistUse *use = persist_declare(lw, PERSIST_SLOT, path, persist->type, NULL, persist->place);
+    if (use) {
+        Value *kept = train_binary(t, OP_mul, use->value, train_number(t, t->ema, persist->type));
+        Value *fresh = train_binary(t, OP_mul, next, train_number(t, 1.0 - t->ema, persist->type));
+        persist_write(lw, use, train_binary(t, OP_add, kept, fresh));
+    }
+}
+
+static bool update_params(Train *t, const Objective *objective) {
+    for (int32_t i = 0; i < t->n_params; i++) {
+        PersistUse *param = t->params[i];
+        OptimizerUse *optimizer = optimizer_of(t, objective, param->persist->path);
+        Value *next = optimizer ? optimizer_apply(t->lw, optimizer, param, t->grads[i]) : NULL;
+        if (next == NULL) {
+            return false;
+        }
+        param->value = next;
+        param->written = true;
+        if (t->has_ema) {
+            average(t, param, next);
+        }
+    }
+    return true;
+}
+
+/* -- the whole step */
+
+static bool run_objective(Train *t, int32_t index) {
+    const Objective *objective = &t->objectives[index];
+    bool good = t->accumulate > 1 ? train_micro_batches(t, objective)
+                                  : train_forward(t, objective, t->fs->inputs);
+    if (!good || !scaling_of_gradients(t) || !clip_gradients(t)) {
+        return false;
+    }
+    Value *norm_fine = train_unary(t, OP_isfinite, t->norm2);
+    Value *loss_fine = train_unary(t, OP_isfinite, t->loss);
+    Value *fine = train_binary(t, OP_and, loss_fine, norm_fine);
+    if (t->scale) {
+        t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, loss_fine) : loss_fine;
+    }
+    t->ok = t->ok ? train_binary(t, OP_and, t->ok, fine) : fine;
+    t->total_norm2 = t->total_norm2 ? train_binary(t, OP_add, t->total_norm2, t->norm2) : t->norm2;
+    return update_params(t, objective);
+}
+
+/* State is stored as the first objective left it; later passes read what the step began with. */
+static void keep_states(Train *t, Value **kept, bool restore) {
+    for (size_t i = 0; i < t->fs->uses.count; i++) {
+        PersistUse *use = t->fs->uses.entries[i].value;
+        bool state = use->persist->kind == PERSIST_STATE || use->persist->kind == PERSIST_CACHE;
+        if (!state) {
+            continue;
+        }
+        if (restore) {
+            use->value = kept[i] ? kept[i] : use->value;
+        } else {
+            kept[i] = use->value;
+            use->value = use->arg;
+        }
+    }
+}
+
+/* What a rate is a rate of: the loss of a `minimize` line, the first glob of an `optimizer` line.
+ */
+static const char *rate_name(Train *t, const Objective *objective, const OptimizerUse *use) {
+    const AstExprs *globs = &use->setting->for_globs;
+    Val glob = {.kind = VAL_NONE};
+    if (!objective->loss && globs->count > 0) {
+        glob = lower_constant_expr(t->lw, globs->items[0]);
+    }
+    const char *what = objective->loss           ? objective->loss
+                       : glob.kind == VAL_STRING ? glob.as.text
+                                                 : "*";
+    return context_internf(t->lw->context, "lr.%s", what);
+}
+
+/* The first rate is "lr"; where there are several, each goes by a name of its own too. */
+static void rate_results(Train *t, ResultVec *vec) {
+    const OptimizerUse *first = NULL;
+    bool several = false;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t o = 0; o < t->n_objectives; o++) {
+            for (int32_t i = 0; i < t->objectives[o].n_optimizers; i++) {
+                const OptimizerUse *use = &t->objectives[o].optimizers[i];
+                if (use->lr && pass == 0) {
+                    several = several || first;
+                    first = first ? first : use;
+                } else if (use->lr && several) {
+                    const char *name = rate_name(t, &t->objectives[o], use);
+                    result_add(t->lw, vec, RESULT_INFO, name, -1, use->lr);
+                }
+            }
+        }
+        if (pass == 0 && first) {
+            result_add(t->lw, vec, RESULT_INFO, context_intern(t->lw->context, "lr"), -1,
+                       first->lr);
+        }
+    }
+}
+
+static void train_results(Train *t, const NamedVec *losses, const NamedVec *metrics,
+                          ResultVec *vec) {
+    Lower *lw = t->lw;
+    for (size_t i = 0; i < losses->count; i++) {
+        const Named *loss = &losses->items[i];
+        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+                   loss->over ? loss->sum : loss->value.as.tensor);
+        if (loss->over) {
+            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+        }
+    }
+    for (size_t i = 0; i < metrics->count; i++) {
+        const Named *metric = &metrics->items[i];
+        result_add(lw, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
+        if (metric->over) {
+            result_add(lw, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
+        }
+    }
+    Value *norm = train_unary(t, OP_sqrt, t->total_norm2);
+    result_add(lw, vec, RESULT_OK, "ok", -1, t->run_ok ? t->run_ok : t->ok);
+    if (t->scale) {
+        result_add(lw, vec, RESULT_INFO, "loss_scale", -1, t->scale->arg);
+    }
+    rate_results(t, vec);
+    result_add(lw, vec, RESULT_INFO, "grad_norm", -1, norm);
+}
+
+/* State is part of what must be finite before anything is stored; it does not depend on the scale
+ * of the loss. */
+static void test_states(Train *t) {
+    Value *fine = persist_states_finite(t->lw, t->place);
+    if (fine) {
+        t->ok = train_binary(t, OP_and, t->ok, fine);
+        t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, fine) : NULL;
+    }
+}
+
+/* new = ok ? new : old, for everything that is stored but the scale of the loss. Both conditions of
+ * f16 stand at the store: what the run is told shows the scheduler that it is guarded. */
+static void train_stores(Train *t, ResultVec *vec) {
+    Lower *lw = t->lw;
+    for (size_t i = 0; i < t->fs->uses.count; i++) {
+        PersistUse *use = t->fs->uses.entries[i].value;
+        if (!use->written || use->arg == NULL || use->value == use->arg) {
+            continue;
+        }
+        Value *next = use->value;
+        if (!scaling_owns(t, use)) {
+            next = persist_guarded(lw, t->ok, next, use->arg, t->place);
+        }
+        if (next && t->run_ok) {
+            next = persist_guarded(lw, t->run_ok, next, use->arg, t->place);
+        }
+        if (next) {
+            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
+        }
+    }
+}
+
+static void read_numbers(Train *t) {
+    Val accumulate = setting_value(t->lw, "accumulate");
+    Val clip = setting_value(t->lw, "clip_norm"), ema = setting_value(t->lw, "ema");
+    t->accumulate = accumulate.kind == VAL_INT ? accumulate.as.i : 1;
+    t->has_clip = number_to_double(clip, &t->clip);
+    t->has_ema = number_to_double(ema, &t->ema);
+}
+
+void lower_train_func(Lower *lw) {
+    const char *name = context_internf(lw->context, "%s.train", lw->model->name.text);
+    Train *t = ARENA_NEW(lw->arena, Train);
+    *t = (Train){.lw = lw, .place = lw->train->place};
+    t->fs = func_state_new(lw, name, PURPOSE_TRAIN);
+    Frame *frame = ARENA_NEW(lw->arena, Frame);
+    ResultVec vec = {0};
+    read_numbers(t);
+    func_state_inputs(lw, t->fs, lw->model);
+    *frame = (Frame){.env = lw->user, .fn_name = "train", .path = "", .call_place = t->place};
+    frame->labels = ARENA_NEW(lw->arena, Map);
+    map_init(frame->labels, lw->arena);
+    lw->frame = frame;
+    lw->scope = NULL;
+    if (!train_read_objectives(t) || !scaling_begin(t)) {
+        lower_diag_close(lw);
+        return;
+    }
+    NamedVec losses = {0}, metrics = {0};
+    Value **kept = NULL;
+    for (int32_t i = 0; i < t->n_objectives; i++) {
+        if (!run_objective(t, i)) {
+            lower_diag_close(lw);
+            return;
+        }
+        if (i == 0) {
+            losses = t->fs->losses;
+            metrics = t->fs->metrics;
+            kept = ARENA_ARRAY(lw->arena, Value *, t->fs->uses.count + 1);
+            t->fs->losses = t->fs->metrics = t->fs->outputs = (NamedVec){0};
+        }
+        if (i + 1 < t->n_objectives) {
+            keep_states(t, kept, false);
+        }
+    }
+    if (t->n_objectives > 1) {
+        keep_states(t, kept, true);
+    }
+    const AstSettings *settings = &lw->train->as.train.settings;
+    for (int32_t i = 0; i < settings->count; i++) {
+        bool freeze = strcmp(settings->items[i].word.text, "freeze") == 0;
+        train_warn_unmatched(t, &settings->items[i].for_globs);
+        train_warn_unmatched(t, &settings->items[i].over_globs);
+        if (freeze) {
+            train_warn_unmatched(t, &settings->items[i].values);
+        }
+    }
+    test_states(t);
+    if (!scaling_finish(t)) {
+        lower_diag_close(lw);
+        return;
+    }
+    train_results(t, &losses, &metrics, &vec);
+    train_stores(t, &vec);
+    func_finish(lw, t->fs, lw->model, &vec);
+    lw->frame = NULL;
+}

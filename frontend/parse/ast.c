@@ -1,0 +1,443 @@
+/* Constructors of the syntax tree. Those of expressions also keep the depth, so that a walker may
+ * recurse; what is too deep is reported once and replaced by AST_ERROR. */
+#include "frontend/parse/scan.h"
+
+static int32_t depth_of(const AstExpr *expr) {
+    return expr ? expr->depth : 0;
+}
+
+static void deepen(AstExpr *expr, const AstExpr *child) {
+    if (expr->depth <= depth_of(child)) {
+        expr->depth = depth_of(child) + 1;
+    }
+}
+
+/* The finished node, or a stand-in when it is too deep. */
+static AstExpr *limit_depth(Parse *parse, AstExpr *expr) {
+    if (expr->depth <= AST_MAX_DEPTH) {
+        return expr;
+    }
+    parse_report(parse, DIAG_CHAIN, expr->place, NULL);
+    return expr_new(parse, AST_ERROR, expr->place);
+}
+
+AstExpr *expr_new(Parse *parse, AstExprKind kind, Place place) {
+    if (++parse->n_nodes == AST_MAX_NODES) {
+        parse_report(parse, DIAG_LIMIT, place, "a file has more than 500,000 expressions");
+        parse->stopped = true;
+    }
+    AstExpr *expr = ARENA_NEW(&parse->context->arena, AstExpr);
+    expr->kind = kind;
+    expr->depth = 1;
+    expr->place = place;
+    return expr;
+}
+
+AstExpr *expr_name(Parse *parse, AstName name) {
+    AstExpr *expr = expr_new(parse, AST_NAME, name.place);
+    expr->as.name = name.text;
+    return expr;
+}
+
+AstExpr *expr_list(Parse *parse, AstExprKind kind, AstExprs list, Place place) {
+    AstExpr *expr = expr_new(parse, kind, place);
+    expr->as.list = list;
+    for (int32_t i = 0; i < list.count; i++) {
+        deepen(expr, list.items[i]);
+    }
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_values(Parse *parse, AstExprs list, Place place) {
+    return list.count == 1 ? list.items[0] : expr_list(parse, AST_TUPLE, list, place);
+}
+
+/* One text of the literal pieces [first, end). */
+static AstStringPart join_text(Parse *parse, const AstStringParts *parts, int32_t first,
+                               int32_t end) {
+    size_t total = 0;
+    for (int32_t i = first; i < end; i++) {
+        total += strlen(parts->items[i].text);
+    }
+    char *text = arena_alloc(&parse->context->arena, total + 1);
+    size_t at = 0;
+    for (int32_t i = first; i < end; i++) {
+        size_t length = strlen(parts->items[i].text);
+        memcpy(text + at, parts->items[i].text, length);
+        at += length;
+    }
+    return (AstStringPart){
+        .place = place_join(parts->items[first].place, parts->items[end - 1].place), .text = text};
+}
+
+/* Neighbouring literal pieces (text and escapes) become one. */
+AstExpr *expr_string(Parse *parse, AstStringParts parts, Place place) {
+    AstExpr *expr = expr_new(parse, AST_STRING, place);
+    AstStringParts joined = {0};
+    for (int32_t i = 0; i < parts.count;) {
+        int32_t end = i;
+        while (end < parts.count && parts.items[end].text) {
+            end++;
+        }
+        if (end > i) {
+            LIST_PUSH(parse, &joined, join_text(parse, &parts, i, end));
+            i = end;
+        } else {
+            deepen(expr, parts.items[i].expr);
+            LIST_PUSH(parse, &joined, parts.items[i]);
+            i++;
+        }
+    }
+    expr->as.string = joined;
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_paren(Parse *parse, AstExpr *inner, Place place) {
+    AstExpr *expr = expr_new(parse, AST_PAREN, place);
+    expr->as.inner = inner;
+    deepen(expr, inner);
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_unary(Parse *parse, AstOp op, AstExpr *operand, Place place) {
+    AstExpr *expr = expr_new(parse, AST_UNARY, place);
+    expr->as.unary.op = op;
+    expr->as.unary.operand = operand;
+    deepen(expr, operand);
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_binary(Parse *parse, AstOp op, Place op_place, AstExpr *left, AstExpr *right) {
+    AstExpr *expr = expr_new(parse, AST_BINARY, place_join(left->place, right->place));
+    expr->as.binary.op = op;
+    expr->as.binary.op_place = op_place;
+    expr->as.binary.left = left;
+    expr->as.binary.right = right;
+    deepen(expr, left);
+    deepen(expr, right);
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_conditional(Parse *parse, AstExpr *then, AstExpr *condition, AstExpr *otherwise) {
+    AstExpr *expr = expr_new(parse, AST_CONDITIONAL, place_join(then->place, otherwise->place));
+    expr->as.conditional.then = then;
+    expr->as.conditional.condition = condition;
+    expr->as.conditional.otherwise = otherwise;
+    deepen(expr, then);
+    deepen(expr, condition);
+    deepen(expr, otherwise);
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_call(Parse *parse, AstExpr *callee, AstArgs args, bool has_parens, Place place) {
+    AstExpr *expr = expr_new(parse, AST_CALL, place);
+    expr->as.call.callee = callee;
+    expr->as.call.args = args;
+    expr->as.call.has_parens = has_parens;
+    if (callee->kind == AST_NAME && strcmp(callee->as.name, "grad") == 0) {
+        parse->file->has_grads = true;
+    }
+    deepen(expr, callee);
+    for (int32_t i = 0; i < args.count; i++) {
+        deepen(expr, args.items[i].value);
+    }
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_label(AstExpr *call, AstLabel label) {
+    if (call->kind == AST_CALL) {
+        call->as.call.label = label;
+        call->place = place_join(call->place, label.place);
+    }
+    return call;
+}
+
+AstExpr *expr_pipe(Parse *parse, AstExpr *left, AstExpr *stage) {
+    if (stage->kind != AST_CALL) {
+        return stage; /* AST_ERROR: reported */
+    }
+    stage->as.call.piped = left;
+    deepen(stage, left);
+    return limit_depth(parse, stage);
+}
+
+AstExpr *expr_index(Parse *parse, AstExpr *base, AstIndexItems items, Place place) {
+    AstExpr *expr = expr_new(parse, AST_INDEX, place);
+    expr->as.index.base = base;
+    expr->as.index.items = items;
+    deepen(expr, base);
+    for (int32_t i = 0; i < items.count; i++) {
+        deepen(expr, items.items[i].start);
+        deepen(expr, items.items[i].stop);
+        deepen(expr, items.items[i].step);
+    }
+    return limit_depth(parse, expr);
+}
+
+AstExpr *expr_field(Parse *parse, AstExpr *base, const AstName *name, int64_t integer, Place at) {
+    AstExpr *expr = expr_new(parse, AST_FIELD, place_join(base->place, at));
+    expr->as.field.base = base;
+    expr->as.field.name = name ? name->text : NULL;
+    expr->as.field.integer = integer;
+    expr->as.field.name_place = at;
+    deepen(expr, base);
+    return limit_depth(parse, expr);
+}
+
+static void deepen_terms(AstExpr *expr, const AstAxisTerms *terms) {
+    for (int32_t i = 0; i < terms->count; i++) {
+        deepen(expr, terms->items[i].size);
+        deepen_terms(expr, &terms->items[i].terms);
+    }
+}
+
+AstExpr *expr_axis_fn(Parse *parse, AstAxisSides operands, AstAxisSide result, AstName by,
+                      Place place) {
+    AstExpr *expr = expr_new(parse, AST_AXIS_FN, place);
+    expr->as.axis_fn.operands = operands;
+    expr->as.axis_fn.result = result;
+    expr->as.axis_fn.by = by;
+    for (int32_t i = 0; i < operands.count; i++) {
+        deepen_terms(expr, &operands.items[i].terms);
+    }
+    deepen_terms(expr, &result.terms);
+    return limit_depth(parse, expr);
+}
+
+/* Positional arguments come first; a name is given once. */
+void args_push(Parse *parse, AstArgs *args, AstArg arg) {
+    enum { MAX_COMPARED = 256 }; /* so that a call of a million arguments stays linear */
+    DiagList *diags = &parse->context->diags;
+    const AstArg *last = args->count ? &args->items[args->count - 1] : NULL;
+    if (!arg.name.text && last && last->name.text) {
+        Diag *diag = parse_report(parse, DIAG_POSITIONAL_AFTER_NAMED, arg.place, NULL);
+        diag_note(diags, diag, last->place, "a named argument stands here");
+    }
+    for (int32_t i = 0; arg.name.text && i < args->count && i < MAX_COMPARED; i++) {
+        if (args->items[i].name.text == arg.name.text) {
+            Diag *diag = parse_report(parse, DIAG_ARGUMENT_TWICE, arg.name.place, arg.name.text);
+            diag_note(diags, diag, args->items[i].name.place, "first given here");
+            break;
+        }
+    }
+    LIST_PUSH(parse, args, arg);
+}
+
+AstPathPart path_name(AstName name) {
+    return (AstPathPart){.kind = AST_PATH_NAME, .place = name.place, .name = name.text};
+}
+
+AstPathPart path_int(int64_t integer, Place place) {
+    return (AstPathPart){.kind = AST_PATH_INT, .place = place, .integer = integer};
+}
+
+AstPathPart path_expr(AstPathPartKind kind, AstExpr *expr, Place place) {
+    return (AstPathPart){.kind = kind, .place = place, .expr = expr};
+}
+
+AstLabel label_new(Parse *parse, AstLabelKind kind, AstPath path, Place place) {
+    AstLabel label = {.kind = kind, .place = place, .path = path};
+    if (kind == AST_LABEL_PATH && path.count == 1 && path.items[0].kind == AST_PATH_NAME &&
+        strcmp(path.items[0].name, "_") == 0) {
+        label.kind = AST_LABEL_SPLICE;
+        label.path = (AstPath){0};
+    }
+    parse->file->has_shares = parse->file->has_shares || label.kind != AST_LABEL_PATH;
+    return label;
+}
+
+AstType *type_new(Parse *parse, AstTypeKind kind, const AstName *element, Place place) {
+    AstType *type = ARENA_NEW(&parse->context->arena, AstType);
+    type->kind = kind;
+    type->place = place;
+    if (element) {
+        type->element = element->text;
+        type->element_place = element->place;
+    }
+    return type;
+}
+
+AstStmt *stmt_new(Parse *parse, AstStmtKind kind, Place place) {
+    AstStmt *stmt = ARENA_NEW(&parse->context->arena, AstStmt);
+    stmt->kind = kind;
+    stmt->place = place;
+    stmt->end = place;
+    return stmt;
+}
+
+AstStmt *stmt_value(Parse *parse, AstStmtKind kind, AstExpr *value, Place place) {
+    AstStmt *stmt = stmt_new(parse, kind, place);
+    stmt->as.value = value;
+    return stmt;
+}
+
+/* `running.mean` was read as an expression; what it stores into is a path. */
+static bool path_of_expr(Parse *parse, const AstExpr *expr, AstPath *path) {
+    switch (expr->kind) {
+    case AST_NAME: {
+        AstName name = {.text = expr->as.name, .place = expr->place};
+        LIST_PUSH(parse, path, path_name(name));
+        return true;
+    }
+    case AST_STRING:
+        LIST_PUSH(parse, path, path_expr(AST_PATH_STRING, (AstExpr *)(uintptr_t)expr, expr->place));
+        return true;
+    case AST_FIELD: {
+        if (!path_of_expr(parse, expr->as.field.base, path)) {
+            return false;
+        }
+        AstName name = {.text = expr->as.field.name, .place = expr->as.field.name_place};
+        LIST_PUSH(parse, path,
+                  name.text ? path_name(name) : path_int(expr->as.field.integer, name.place));
+        return true;
+    }
+    case AST_INDEX: {
+        const AstIndexItems *items = &expr->as.index.items;
+        if (items->count != 1 || items->items[0].kind != AST_INDEX_AT ||
+            !path_of_expr(parse, expr->as.index.base, path)) {
+            return false;
+        }
+        LIST_PUSH(parse, path,
+                  path_expr(AST_PATH_INDEX, items->items[0].start, items->items[0].place));
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+/* An expression alone on its line: only a call can do anything. */
+AstStmt *stmt_expr(Parse *parse, AstExpr *value, Place place) {
+    if (value->kind != AST_CALL && value->kind != AST_ERROR) {
+        const char *help = ast_goes_on(value);
+        scan_report(parse, DIAG_STATEMENT_LOST, place, NULL, help ? help : "bind it: x = …");
+    }
+    return stmt_value(parse, AST_STMT_EXPR, value, place);
+}
+
+/* What an expression begins with. */
+static AstExprKind first_kind(const AstExpr *expr) {
+    for (;;) {
+        switch (expr->kind) {
+        case AST_BINARY:
+            expr = expr->as.binary.left;
+            break;
+        case AST_CONDITIONAL:
+            expr = expr->as.conditional.then;
+            break;
+        case AST_CALL:
+            expr = expr->as.call.piped ? expr->as.call.piped : expr->as.call.callee;
+            break;
+        case AST_INDEX:
+            expr = expr->as.index.base;
+            break;
+        case AST_FIELD:
+            expr = expr->as.field.base;
+            break;
+        case AST_UNARY:
+            return expr->as.unary.op == AST_OP_NOT ? AST_ERROR : AST_UNARY;
+        default:
+            return expr->kind;
+        }
+    }
+}
+
+const char *ast_goes_on(const AstExpr *expr) {
+    switch (first_kind(expr)) {
+    case AST_UNARY:
+        return "put the operator at the end of the line before, if that is to go on; `-` here "
+               "begins a statement";
+    case AST_PAREN:
+    case AST_TUPLE:
+        return "put the `(` at the end of the line before, if that is to go on";
+    case AST_LIST_EXPR:
+        return "put the `[` at the end of the line before, if that is to go on";
+    default:
+        return NULL;
+    }
+}
+
+AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place) {
+    AstStmt *stmt = stmt_new(parse, AST_STMT_STORE, place);
+    stmt->as.store.value = value;
+    if (!path_of_expr(parse, target, &stmt->as.store.target)) {
+        Diag *diag = parse_report(parse, DIAG_STORE_TARGET, target->place, NULL);
+        diag_help(&parse->context->diags, diag,
+                  "to compare with a negative number put a blank between: `a < -b`");
+        stmt->kind = AST_STMT_ERROR;
+    }
+    return stmt;
+}
+
+AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstName local, AstPath path, AstType *type,
+                      AstExpr *init, Place place) {
+    AstStmt *stmt = stmt_new(parse, kind, place);
+    stmt->as.declare.local = local;
+    stmt->as.declare.path = path;
+    stmt->as.declare.type = type;
+    stmt->as.declare.init = init;
+    return stmt;
+}
+
+AstStmt *stmt_named(Parse *parse, AstStmtKind kind, AstName name, AstExpr *value, AstExpr *over,
+                    Place place) {
+    AstStmt *stmt = stmt_new(parse, kind, place);
+    stmt->as.named.name = name;
+    stmt->as.named.value = value;
+    stmt->as.named.over = over;
+    return stmt;
+}
+
+AstStmt *stmt_if(Parse *parse, AstExpr *condition, AstBlock then, const AstStmts *otherwise,
+                 Place place, Place end) {
+    AstStmt *stmt = stmt_new(parse, AST_STMT_IF, place);
+    stmt->end = end;
+    stmt->as.if_.condition = condition;
+    stmt->as.if_.then = then.stmts;
+    stmt->as.if_.has_else = otherwise != NULL;
+    stmt->as.if_.otherwise = otherwise ? *otherwise : (AstStmts){0};
+    int32_t length = 0;
+    for (const AstStmt *link = stmt;
+         link->as.if_.otherwise.count == 1 && link->as.if_.otherwise.items[0]->kind == AST_STMT_IF;
+         link = link->as.if_.otherwise.items[0]) {
+        if (++length > AST_MAX_NESTING) {
+            parse_report(parse, DIAG_NESTING, place, NULL);
+            stmt->as.if_.otherwise = (AstStmts){0};
+            break;
+        }
+    }
+    return stmt;
+}
+
+AstDecl *decl_new(Parse *parse, AstDeclKind kind, AstName name, Place place) {
+    AstDecl *decl = ARENA_NEW(&parse->context->arena, AstDecl);
+    decl->kind = kind;
+    decl->name = name;
+    decl->place = place;
+    decl->end = place;
+    return decl;
+}
+
+AstDecl *decl_fn(Parse *parse, AstDeclKind kind, AstName name, AstParams params, AstType *result,
+                 AstBlock body, Place place) {
+    AstDecl *decl = decl_new(parse, kind, name, place);
+    decl->end = body.close;
+    decl->as.fn.params = params;
+    decl->as.fn.result = result;
+    decl->as.fn.body = body.stmts;
+    return decl;
+}
+
+/* The declaration's place then begins with its attributes, so that its comment is found above. */
+void decl_attributes(Parse *parse, AstDecl *decl, AstNames attributes, Place place) {
+    decl->as.fn.attributes = attributes;
+    decl->place = place_join(place, decl->place);
+    for (int32_t i = 0; i < attributes.count; i++) {
+        if (strcmp(attributes.items[i].text, "keep") == 0) {
+            decl->as.fn.keep = true;
+        } else {
+            parse_report(parse, DIAG_UNKNOWN_ATTRIBUTE, attributes.items[i].place,
+                         attributes.items[i].text);
+        }
+    }
+}

@@ -1,0 +1,427 @@
+/* Fusion, first step: the units of a block and what each reads, seen through free ops. */
+#include "passes/fuse/fuse.h"
+
+enum { SMALL_LITERAL = 8, WINDOW_LIMIT = 64 };
+
+/* Casts to 16 bits say what is to be stored so: they are computed, where the value is. */
+static bool is_rounding(const Op *op) {
+    DType to = op->results[0]->type.dtype;
+    return (op->parent->func->properties & PROP_SHORT) && (to == DT_BF16 || to == DT_F16) &&
+           op->operands[0]->type.dtype != to;
+}
+
+bool fuse_op_is_free(const Op *op) {
+    switch (op->code) {
+    case OP_cast:
+        return !is_rounding(op);
+    case OP_constant:
+    case OP_size:
+    case OP_iota:
+        return true;
+    case OP_literal: {
+        int64_t n;
+        return size_is_const(type_elements(op->parent->func->module->context, op->results[0]->type),
+                             &n) &&
+               n <= SMALL_LITERAL;
+    }
+    default:
+        return op_is_view(op->code);
+    }
+}
+
+bool fuse_op_is_barrier(const Op *op) {
+    return op_info(op->code)->kind == KIND_CONTROL;
+}
+
+/* -- spaces and maps */
+Space fuse_space(Type type) {
+    Space space = {0};
+    for (int32_t i = 0; i < type.rank; i++) {
+        if (!size_is_one(type.dims[i])) {
+            space.dims[space.rank++] = type.dims[i];
+        }
+    }
+    return space;
+}
+
+bool space_equal(const Space *a, const Space *b) {
+    if (a->rank != b->rank) {
+        return false;
+    }
+    for (int32_t i = 0; i < a->rank; i++) {
+        if (a->dims[i] != b->dims[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+double space_elements(const Space *space) {
+    double n = 1;
+    for (int32_t i = 0; i < space->rank; i++) {
+        n *= (double)size_nominal(space->dims[i], 64);
+    }
+    return n;
+}
+
+bool map_is_same(const AxisMap *map, int32_t rank) {
+    if (map->is_general || map->rank != rank) {
+        return false;
+    }
+    for (int32_t i = 0; i < rank; i++) {
+        if (map->axis[i] != i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool map_is_kept(const AxisMap *map, int32_t rank, uint32_t reduced) {
+    if (map->is_general) {
+        return false;
+    }
+    int32_t at = 0;
+    for (int32_t i = 0; i < rank; i++) {
+        if (reduced >> i & 1) {
+            continue;
+        }
+        if (at >= map->rank || map->axis[at++] != i) {
+            return false;
+        }
+    }
+    return at == map->rank;
+}
+
+/* Maps in terms of all axes of a type, while walking; -1 for axes of size one. */
+typedef struct Walk {
+    bool is_general;
+    int8_t axis[TYPE_MAX_RANK];
+} Walk;
+
+static Walk walk_identity(Type type) {
+    Walk walk = {0};
+    int8_t wide = 0;
+    for (int32_t i = 0; i < type.rank; i++) {
+        walk.axis[i] = size_is_one(type.dims[i]) ? -1 : wide++;
+    }
+    return walk;
+}
+
+static AxisMap map_of(const Walk *walk, Type type) {
+    AxisMap map = {.is_general = walk->is_general};
+    for (int32_t i = 0; i < type.rank; i++) {
+        if (!size_is_one(type.dims[i])) {
+            map.axis[map.rank++] = walk->axis[i];
+        }
+    }
+    return map;
+}
+
+/* The walk seen from operand 0 of a free op. */
+static Walk walk_through(const Op *op, const Walk *walk) {
+    Type x = op->operands[0]->type, y = op->results[0]->type;
+    Walk inner = {.is_general = walk->is_general};
+    for (int32_t i = 0; i < TYPE_MAX_RANK; i++) {
+        inner.axis[i] = -1;
+    }
+    if (op->code == OP_cast) {
+        return *walk;
+    }
+    if (op->code == OP_broadcast) {
+        const int64_t *axes = op_ints(op, "axes", NULL);
+        for (int32_t i = 0; i < x.rank; i++) {
+            inner.axis[i] = size_is_one(x.dims[i]) ? -1 : walk->axis[axes[i]];
+        }
+    } else if (op->code == OP_transpose) {
+        const int64_t *permutation = op_ints(op, "permutation", NULL);
+        for (int32_t i = 0; i < x.rank; i++) {
+            inner.axis[permutation[i]] = walk->axis[i];
+        }
+    } else if (op->code == OP_reshape) {
+        Space a = fuse_space(x), b = fuse_space(y);
+        inner.is_general = inner.is_general || !space_equal(&a, &b);
+        for (int32_t i = 0, j = 0; i < x.rank && !inner.is_general; i++) {
+            if (!size_is_one(x.dims[i])) {
+                while (size_is_one(y.dims[j])) {
+                    j++;
+                }
+                inner.axis[i] = walk->axis[j++];
+            }
+        }
+    } else {
+        inner.is_general = true;
+    }
+    return inner;
+}
+
+static bool map_equal(const AxisMap *a, const AxisMap *b) {
+    if (a->is_general || b->is_general) {
+        return a->is_general == b->is_general;
+    }
+    return a->rank == b->rank && memcmp(a->axis, b->axis, (size_t)a->rank) == 0;
+}
+
+static int32_t unit_of_value(const Fuse *f, const Value *v) {
+    if (!v->op || v->op->parent != f->block || v->op->id >= f->n_ids) {
+        return -1;
+    }
+    return f->unit_of[v->op->id];
+}
+
+static void add_edge(Fuse *f, int32_t unit, const Value *v, AxisMap map) {
+    Unit *reader = &f->units.items[unit];
+    for (size_t i = 0; i < reader->reads.count && !map.is_general; i++) {
+        if (reader->reads.items[i].value == v && map_equal(&reader->reads.items[i].map, &map)) {
+            return;
+        }
+    }
+    Edge edge = {.unit = unit_of_value(f, v), .value = v, .map = map};
+    VEC_PUSH(f->arena, &reader->reads, edge);
+    if (edge.unit >= 0) {
+        VEC_PUSH(f->arena, &f->units.items[edge.unit].users, unit);
+    }
+}
+
+/* Without a map a unit comes to a value once, however many ways lead there: a pad reads two values,
+ * so that the ways of a chain double with each. With a map there is one way, along operand 0. */
+static void walk_reads(Fuse *f, int32_t unit, const Value *v, Walk walk) {
+    boundary_check_stack(f->context->boundary);
+    if (walk.is_general) {
+        if (f->walked[v->id] == unit + 1) {
+            return;
+        }
+        f->walked[v->id] = unit + 1;
+    }
+    if (!v->op || unit_of_value(f, v) >= 0 || !fuse_op_is_free(v->op)) {
+        add_edge(f, unit, v, map_of(&walk, v->type));
+        return;
+    }
+    for (int32_t i = 0; i < v->op->n_operands; i++) {
+        Walk inner = i == 0 ? walk_through(v->op, &walk) : (Walk){.is_general = true};
+        walk_reads(f, unit, v->op->operands[i], inner);
+    }
+}
+
+static void nested_reads(Fuse *f, int32_t unit, const Block *block) {
+    BLOCK_EACH_OP (block, op) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            const Value *v = op->operands[i];
+            if (v->op && v->op->parent == f->block) {
+                walk_reads(f, unit, v, (Walk){.is_general = true});
+            }
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            nested_reads(f, unit, op->blocks[i]);
+        }
+    }
+}
+
+/* -- units */
+/* A pooling: a reduction of a few elements of a window. */
+static bool is_window_reduction(const Op *op, double *out_total) {
+    int32_t n;
+    const int64_t *axes = op_ints(op, "axes", &n);
+    *out_total = 1;
+    for (int32_t i = 0; i < n; i++) {
+        int64_t extent;
+        if (!size_is_const(op->operands[0]->type.dims[axes[i]], &extent)) {
+            return false;
+        }
+        *out_total *= (double)extent;
+    }
+    if (*out_total > WINDOW_LIMIT) {
+        return false;
+    }
+    for (const Op *at = op->operands[0]->op; at && at->n_operands > 0; at = at->operands[0]->op) {
+        if (at->code == OP_unfold) {
+            return true;
+        }
+        if (!fuse_op_is_free(at)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static GroupKind unit_kind(const Op *op) {
+    double total;
+    if (fuse_op_is_barrier(op)) {
+        return GROUP_BARRIER;
+    }
+    if (op->code == OP_attention || op->code == OP_attention_grad) {
+        return GROUP_ROOT;
+    }
+    switch (op_info(op->code)->kind) {
+    case KIND_CONTRACTION:
+        return GROUP_CONTRACT;
+    case KIND_CONVOLUTION:
+        return GROUP_CONV;
+    case KIND_REDUCTION:
+        return op->code != OP_argmax && op->code != OP_argmin && is_window_reduction(op, &total)
+                   ? GROUP_LOOP
+                   : GROUP_REDUCE;
+    case KIND_PREFIX:
+    case KIND_SORT:
+        return GROUP_ROOT;
+    default:
+        return op->code == OP_take_add || op->code == OP_scatter_add ||
+                       op->code == OP_dynamic_update
+                   ? GROUP_ROOT
+                   : GROUP_LOOP;
+    }
+}
+
+static double unit_cost(const Op *op) {
+    double total = 0;
+    int64_t extent;
+    if (op_is_scalar(op->code)) {
+        return op_info(op->code)->scalar_cost;
+    }
+    switch (op->code) {
+    case OP_random_uniform:
+        return 60;
+    case OP_cast:
+        return 0;
+    case OP_fold:
+        return size_is_const(op->operands[0]->type.dims[op_int(op, "axis") + 1], &extent)
+                   ? (double)extent
+                   : 64;
+    case OP_reduce_sum:
+    case OP_reduce_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+        return is_window_reduction(op, &total) ? total : 1;
+    case OP_take:
+    case OP_gather:
+    case OP_dynamic_slice:
+    case OP_concat:
+    case OP_literal:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static void set_reduction(Unit *unit) {
+    const Op *op = unit->op;
+    Type x = op->operands[0]->type;
+    int32_t n = 1;
+    bool is_arg = op->code == OP_argmax || op->code == OP_argmin;
+    int64_t axis = is_arg ? op_int(op, "axis") : 0;
+    const int64_t *axes = is_arg ? &axis : op_ints(op, "axes", &n);
+    unit->space = fuse_space(x);
+    unit->kept = fuse_space(op->results[0]->type);
+    int32_t wide = 0;
+    for (int32_t i = 0; i < x.rank; i++) {
+        if (size_is_one(x.dims[i])) {
+            continue;
+        }
+        for (int32_t j = 0; j < n; j++) {
+            unit->reduced |= axes[j] == i ? 1u << wide : 0;
+        }
+        wide++;
+    }
+}
+
+/* Ops whose operands are read at the result's own index. */
+static bool reads_elementwise(const Unit *unit) {
+    return op_is_scalar(unit->op->code) || unit->op->code == OP_stop_gradient ||
+           unit->op->code == OP_cast || unit->kind == GROUP_REDUCE;
+}
+
+static void collect_reads(Fuse *f, int32_t index) {
+    Unit *unit = &f->units.items[index];
+    Op *op = unit->op;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        Walk walk = reads_elementwise(unit) ? walk_identity(op->operands[i]->type)
+                                            : (Walk){.is_general = true};
+        walk_reads(f, index, op->operands[i], walk);
+    }
+    for (int32_t i = 0; i < op->n_blocks; i++) {
+        nested_reads(f, index, op->blocks[i]);
+    }
+}
+
+static void mark_live(Fuse *f) {
+    for (size_t i = f->units.count; i > 0; i--) {
+        Unit *unit = &f->units.items[i - 1];
+        unit->is_live = unit->kind == GROUP_BARRIER;
+        for (size_t j = 0; j < unit->users.count && !unit->is_live; j++) {
+            unit->is_live = f->units.items[unit->users.items[j]].is_live;
+        }
+    }
+}
+
+/* Whether the yield stores every use of the unit's values as a parameter or optimiser slot. */
+static bool only_stored(const Fuse *f, const Unit *unit, const Op *yield) {
+    if (f->block != f->func->body || yield->parent != f->block) {
+        return false;
+    }
+    for (int32_t i = 0; i < yield->n_operands && i < f->func->n_results; i++) {
+        const Value *v = yield->operands[i];
+        while (v->op && v->op->code == OP_reshape) {
+            v = v->op->operands[0];
+        }
+        if (v->op != unit->op) {
+            continue;
+        }
+        const FuncResult *result = &f->func->results[i];
+        ArgRole role = result->role == RESULT_STORE ? f->func->args[result->arg].role : ARG_INPUT;
+        if (role != ARG_PARAM && role != ARG_SLOT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void mark_updates(Fuse *f) {
+    for (size_t i = f->units.count; i > 0; i--) {
+        Unit *unit = &f->units.items[i - 1];
+        unit->is_update = unit->kind == GROUP_LOOP && unit->users.count > 0;
+        for (size_t j = 0; j < unit->users.count && unit->is_update; j++) {
+            const Unit *user = &f->units.items[unit->users.items[j]];
+            unit->is_update =
+                user->op->code == OP_yield ? only_stored(f, unit, user->op) : user->is_update;
+        }
+    }
+}
+
+void fuse_collect(Fuse *f) {
+    f->n_ids = f->func->n_ops;
+    f->unit_of = ARENA_ARRAY(f->arena, int32_t, f->n_ids + 1);
+    for (int32_t i = 0; i < f->n_ids; i++) {
+        f->unit_of[i] = -1;
+    }
+    BLOCK_EACH_OP (f->block, op) {
+        if (fuse_op_is_free(op)) {
+            continue;
+        }
+        Unit unit = {.op = op, .kind = unit_kind(op), .group = (int32_t)f->units.count};
+        unit.cost = unit_cost(op);
+        if (unit.kind == GROUP_REDUCE) {
+            set_reduction(&unit);
+        } else if (unit.kind != GROUP_BARRIER) {
+            unit.space = fuse_space(op->results[0]->type);
+        }
+        f->unit_of[op->id] = (int32_t)f->units.count;
+        VEC_PUSH(f->arena, &f->units, unit);
+    }
+    f->walked = ARENA_ARRAY(f->arena, int32_t, f->func->n_values + 1);
+    f->groups = ARENA_ARRAY(f->arena, Group, f->units.count + 1);
+    for (size_t i = 0; i < f->units.count; i++) {
+        collect_reads(f, (int32_t)i);
+        const Unit *unit = &f->units.items[i];
+        Group *group = &f->groups[i];
+        *group = (Group){.merged_into = -1,
+                         .kind = unit->kind,
+                         .space = unit->space,
+                         .kept = unit->kept,
+                         .reduced = unit->reduced,
+                         .first = (int32_t)i,
+                         .last = (int32_t)i,
+                         .n_reduce = unit->kind == GROUP_REDUCE};
+        VEC_PUSH(f->arena, &group->units, (int32_t)i);
+    }
+    mark_live(f);
+    mark_updates(f);
+}

@@ -1,0 +1,324 @@
+/* Precision, first step: which values are kept in 16 bits. The table by op is op_class; from the
+ * products (contractions, convolutions, attention) two flows go through the whole Func, loops
+ * included: forwards what is made of parameters and products, backwards what products depend on.
+ * What lies in both, is as large as an activation and computed where rounding does no harm is
+ * stored in 16 bits. Gradients of parameters, clipping and updates lie behind stop_gradient, which
+ * ends the backward flow. */
+#include "passes/precision/precision.h"
+
+#include <string.h>
+
+typedef enum OpClass {
+    CLASS_NONE,     /* its result keeps its type: reductions, sorts, sums, random numbers */
+    CLASS_MAP,      /* elementwise, or picks elements: its result may be stored in 16 bits */
+    CLASS_WIDE,     /* elementwise, result and operands want f32 */
+    CLASS_WIDE_OUT, /* elementwise, the result wants f32 */
+    CLASS_PRODUCT
+} OpClass;
+
+/* A pooling: reductions of windows are no statistics. */
+static bool is_pooling(const Op *op) {
+    for (const Op *at = op->operands[0]->op; at && at->n_operands > 0; at = at->operands[0]->op) {
+        if (at->code == OP_unfold) {
+            return true;
+        }
+        if (!op_is_view(at->code) && at->code != OP_cast) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static OpClass op_class(const Precision *p, const Op *op) {
+    if (precision_is_product(p, op)) {
+        return CLASS_PRODUCT;
+    }
+    switch (op->code) {
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_pow:
+    case OP_sin:
+    case OP_cos:
+    case OP_tan:
+        return CLASS_WIDE;
+    case OP_sqrt:
+    case OP_rsqrt:
+    case OP_asin:
+    case OP_acos:
+    case OP_atan:
+        return CLASS_WIDE_OUT;
+    case OP_take:
+    case OP_gather:
+    case OP_concat:
+    case OP_dynamic_slice:
+    case OP_fold:
+        return CLASS_MAP;
+    case OP_reduce_sum:
+    case OP_reduce_max:
+    case OP_reduce_min:
+        return is_pooling(op) ? CLASS_MAP : CLASS_NONE;
+    default:
+        return op_is_scalar(op->code) ? CLASS_MAP : CLASS_NONE;
+    }
+}
+
+bool precision_is_product(const Precision *p, const Op *op) {
+    if (op_info(op->code)->kind != KIND_CONTRACTION &&
+        op_info(op->code)->kind != KIND_CONVOLUTION) {
+        return false;
+    }
+    for (int i = 0; i < op_info(op->code)->n_attrs; i++) {
+        if (op_info(op->code)->attrs[i].kind == ATTR_WORD) {
+            return strcmp(op->attrs[i].text, dtype_name(p->low)) == 0;
+        }
+    }
+    return op->operands[0]->type.dtype == DT_F32; /* attention, which is made of products */
+}
+
+bool precision_is_factor(const Op *op, int32_t operand) {
+    if (op->operands[operand]->type.dtype != DT_F32) {
+        return false;
+    }
+    /* attention_grad: q, k, v, the logarithms, dy, and the row sums */
+    return strcmp(op_info(op->code)->name, "attention_grad") != 0 || operand < 3 || operand == 4;
+}
+
+bool precision_fact(const Precision *p, const Value *v, unsigned facts) {
+    return v->id < p->n_values && (p->facts[v->id] & facts) == facts;
+}
+
+static void learn(Precision *p, const Value *v, unsigned facts) {
+    if (dtype_is_float(v->type.dtype) && (p->facts[v->id] & facts) != facts) {
+        p->facts[v->id] |= (uint8_t)facts;
+        p->grows = true;
+    }
+}
+
+static void share(Precision *p, const Value *from, const Value *to, unsigned facts) {
+    learn(p, to, p->facts[from->id] & facts);
+}
+
+/* -- forwards */
+
+/* Whether all float operands that are no constants have one of the facts, and some are there. */
+static bool all_have(const Precision *p, const Op *op, unsigned facts) {
+    bool any = false;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Value *x = op->operands[i];
+        if (!dtype_is_float(x->type.dtype) || (x->op && x->op->n_operands == 0)) {
+            continue;
+        }
+        if (!(p->facts[x->id] & facts)) {
+            return false;
+        }
+        any = true;
+    }
+    return any;
+}
+
+static void forward_block(Precision *p, const Block *block);
+
+static void forward_scan(Precision *p, const Op *op) {
+    const Block *body = op->blocks[0];
+    int32_t carries = (int32_t)op_int(op, "carries");
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        share(p, op->operands[i], body->args[1 + i], FACT_ACTIVE);
+    }
+    forward_block(p, body);
+    const Op *yield = block_yield(body);
+    for (int32_t i = 0; i < op->n_results; i++) {
+        share(p, yield->operands[i], op->results[i], FACT_ACTIVE);
+        if (i < carries) {
+            share(p, yield->operands[i], body->args[1 + i], FACT_ACTIVE);
+            share(p, op->operands[i], op->results[i], FACT_ACTIVE);
+        }
+    }
+}
+
+static void forward_while(Precision *p, const Op *op) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        share(p, op->operands[i], op->blocks[0]->args[i], FACT_ACTIVE);
+        share(p, op->operands[i], op->blocks[1]->args[i], FACT_ACTIVE);
+    }
+    forward_block(p, op->blocks[0]);
+    forward_block(p, op->blocks[1]);
+    for (int32_t i = 0; i < op->n_results; i++) {
+        share(p, block_yield(op->blocks[1])->operands[i], op->results[i], FACT_ACTIVE);
+        share(p, op->results[i], op->blocks[1]->args[i], FACT_ACTIVE);
+    }
+}
+
+static void forward_op(Precision *p, const Op *op) {
+    OpClass class = op_class(p, op);
+    bool is_map = op_is_scalar(op->code) || op_is_view(op->code) || op->code == OP_cast ||
+                  op->code == OP_stop_gradient;
+    bool reduces = op_info(op->code)->kind == KIND_REDUCTION && class != CLASS_MAP;
+    bool active = class == CLASS_PRODUCT;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        active = active || (p->facts[op->operands[i]->id] & FACT_ACTIVE);
+    }
+    for (int32_t i = 0; i < op->n_results; i++) {
+        if (active) {
+            learn(p, op->results[i], FACT_ACTIVE);
+        }
+        if (is_map && all_have(p, op, FACT_PARAM)) {
+            learn(p, op->results[i], FACT_PARAM);
+        }
+        if (reduces || (is_map && all_have(p, op, FACT_STATISTIC | FACT_PARAM) &&
+                        !all_have(p, op, FACT_PARAM))) {
+            learn(p, op->results[i], FACT_STATISTIC);
+        }
+    }
+}
+
+static void forward_block(Precision *p, const Block *block) {
+    BLOCK_EACH_OP (block, op) {
+        if (op->code == OP_scan) {
+            forward_scan(p, op);
+        } else if (op->code == OP_while) {
+            forward_while(p, op);
+        } else {
+            forward_op(p, op);
+        }
+    }
+}
+
+/* -- backwards */
+
+static void backward_block(Precision *p, const Block *block);
+
+static void backward_scan(Precision *p, const Op *op) {
+    const Block *body = op->blocks[0];
+    const Op *yield = block_yield(body);
+    int32_t carries = (int32_t)op_int(op, "carries");
+    for (int32_t i = 0; i < op->n_results; i++) {
+        share(p, op->results[i], yield->operands[i], FACT_REACHES);
+        if (i < carries) {
+            share(p, body->args[1 + i], yield->operands[i], FACT_REACHES);
+        }
+    }
+    backward_block(p, body);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        share(p, body->args[1 + i], op->operands[i], FACT_REACHES);
+        if (i < carries) {
+            share(p, op->results[i], op->operands[i], FACT_REACHES);
+        }
+    }
+}
+
+static void backward_while(Precision *p, const Op *op) {
+    const Op *next = block_yield(op->blocks[1]);
+    for (int32_t i = 0; i < op->n_results; i++) {
+        share(p, op->results[i], next->operands[i], FACT_REACHES);
+        share(p, op->blocks[1]->args[i], next->operands[i], FACT_REACHES);
+    }
+    backward_block(p, op->blocks[1]);
+    backward_block(p, op->blocks[0]);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        share(p, op->blocks[0]->args[i], op->operands[i], FACT_REACHES);
+        share(p, op->blocks[1]->args[i], op->operands[i], FACT_REACHES);
+    }
+}
+
+static void backward_op(Precision *p, const Op *op) {
+    bool reaches = precision_is_product(p, op);
+    for (int32_t i = 0; i < op->n_results; i++) {
+        reaches = reaches || (p->facts[op->results[i]->id] & FACT_REACHES);
+    }
+    for (int32_t i = 0; i < op->n_operands && reaches && op->code != OP_stop_gradient; i++) {
+        learn(p, op->operands[i], FACT_REACHES);
+    }
+}
+
+static void backward_block(Precision *p, const Block *block) {
+    for (const Op *op = block->last; op; op = op->prev) {
+        if (op->code == OP_scan) {
+            backward_scan(p, op);
+        } else if (op->code == OP_while) {
+            backward_while(p, op);
+        } else if (op->code != OP_yield) {
+            backward_op(p, op);
+        }
+    }
+}
+
+/* -- choosing */
+
+static void collect_use(Op *op, void *user) {
+    Precision *p = user;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        PrecisionUse use = {op, i, p->uses[op->operands[i]->id]};
+        p->uses[op->operands[i]->id] = (int32_t)p->use_list.count;
+        VEC_PUSH(p->pass->scratch, &p->use_list, use);
+    }
+}
+
+static bool uses_statistic(const Precision *p, const Op *op) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (op->operands[i]->type.rank > 0 && precision_fact(p, op->operands[i], FACT_STATISTIC)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the readers gain: a product, a loop or a view reads it, or several ops do, of which one
+ * may be far away. What one elementwise op reads stays in a register. */
+static bool is_worth(const Precision *p, const Value *v) {
+    int32_t readers = 0;
+    bool moved = false;
+    const Op *first = NULL;
+    for (int32_t at = p->uses[v->id]; at >= 0; at = p->use_list.items[at].next) {
+        const Op *user = p->use_list.items[at].op;
+        if (user->code == OP_yield) {
+            continue;
+        }
+        if (op_class(p, user) == CLASS_WIDE && v->op && op_is_scalar(v->op->code)) {
+            return false;
+        }
+        moved = moved || (!op_is_scalar(user->code) &&
+                          op_info(user->code)->kind != KIND_REDUCTION && user->code != OP_cast);
+        readers += user != first;
+        first = user;
+    }
+    bool normalises = v->op && op_is_scalar(v->op->code) && uses_statistic(p, v->op);
+    return moved || (readers > 1 && !normalises);
+}
+
+static void choose(Op *op, void *user) {
+    Precision *p = user;
+    OpClass class = op_class(p, op);
+    if (op->n_results != 1 || (class != CLASS_MAP && class != CLASS_PRODUCT)) {
+        return;
+    }
+    const Value *v = op->results[0];
+    unsigned facts = p->facts[v->id];
+    if (v->type.dtype == DT_F32 && v->type.rank > 0 && (facts & FACT_ACTIVE) &&
+        (facts & FACT_REACHES) && !(facts & (FACT_PARAM | FACT_STATISTIC)) && is_worth(p, v)) {
+        p->facts[v->id] |= FACT_NARROW;
+    }
+}
+
+void precision_analyse(Precision *p) {
+    Func *func = p->func;
+    Arena *arena = p->pass->scratch;
+    p->facts = ARENA_ARRAY(arena, uint8_t, p->n_values + 1);
+    p->uses = ARENA_ARRAY(arena, int32_t, p->n_values + 1);
+    for (int32_t i = 0; i < p->n_values; i++) {
+        p->uses[i] = -1;
+    }
+    func_each_op(func, collect_use, p);
+    for (int32_t i = 0; i < func->body->n_args; i++) {
+        if (func->args[i].role == ARG_PARAM) {
+            learn(p, func->body->args[i], FACT_ACTIVE | FACT_PARAM);
+        }
+    }
+    do {
+        p->grows = false;
+        forward_block(p, func->body);
+        backward_block(p, func->body);
+    } while (p->grows);
+    func_each_op(func, choose, p);
+}

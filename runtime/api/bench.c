@@ -1,0 +1,132 @@
+/* Times an entry, on inputs that bench_inputs.c brings where none are set. */
+#include "runtime/border.h"
+#include "runtime/session/session.h"
+
+#include <stdlib.h>
+
+static int double_compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+enum { MAX_REPEATS = 100000 };
+
+static dlc_status run_whole(dlc_session *session, EntryState *entry) {
+    dlc_status status = session_run(session, entry);
+    return status == DLC_OK && !session->ops->is_host ? session_finish(session) : status;
+}
+
+static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_bench_options *options,
+                          double *times, int64_t *out_n) {
+    int64_t warmup = options->warmup > 0 ? options->warmup : 3;
+    double limit = options->seconds > 0 ? options->seconds : 2;
+    for (int64_t i = 0; i < warmup; i++) {
+        if (context_cancelled(session->context)) {
+            return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+        }
+        dlc_status status = run_whole(session, entry);
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
+    double begin = clock_seconds();
+    int64_t n = 0;
+    int64_t least = options->repeats > 0 ? options->repeats : 5;
+    least = least < MAX_REPEATS ? least : MAX_REPEATS;
+    while (n < MAX_REPEATS &&
+           (n < least || (options->repeats <= 0 && clock_seconds() - begin < limit))) {
+        if (context_cancelled(session->context)) {
+            return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+        }
+        double start = clock_seconds();
+        dlc_status status = run_whole(session, entry);
+        if (status != DLC_OK) {
+            return status;
+        }
+        times[n++] = clock_seconds() - start;
+    }
+    *out_n = n;
+    return DLC_OK;
+}
+
+/* Lengths that nobody told take any value while the entry is timed. */
+static dlc_status lengths_assume(dlc_session *session) {
+    static const char *const lengths[] = {"steps", "steps_per_epoch"};
+    dlc_status status = DLC_OK;
+    for (size_t i = 0; status == DLC_OK && i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        if (!session_scalar(session, lengths[i], false)) {
+            status = dlc_set_counter(session, lengths[i], 1);
+        }
+    }
+    return status;
+}
+
+/* Sizes, weights and inputs, where the caller set none. */
+static dlc_status prepare(dlc_session *session, const char *name, EntryState *entry,
+                          const dlc_dataset *data) {
+    bool fresh = session->n_variables > 0 && !session->variables[0].data;
+    dlc_status status = data ? dlc_session_bind_data(session, name, data) : DLC_OK;
+    if (status == DLC_OK) {
+        status = session_layout(session, entry, true);
+    }
+    if (status == DLC_OK && fresh) {
+        status = dlc_init_weights(session);
+    }
+    return status == DLC_OK ? bench_inputs(session, entry, data) : status;
+}
+
+static void result_fill(const dlc_session *session, const EntryState *entry, double *times,
+                        int64_t n, dlc_bench_result *out) {
+    qsort(times, (size_t)n, sizeof(*times), double_compare);
+    int32_t batch = plan_batch_dim(session->file, session->tables);
+    *out = (dlc_bench_result){
+        .repeats = n,
+        .median = times[n / 2],
+        .p10 = times[n / 10],
+        .p90 = times[n * 9 / 10],
+        .rows = batch >= 0 ? entry->layout->vars[batch] : 0,
+        .flops = entry->layout->flops,
+        .bytes = entry->layout->bytes,
+    };
+    if (session->ops->peak) {
+        session->ops->peak(session->device, &out->peak_flops, &out->peak_bytes);
+    }
+}
+
+dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_options *options,
+                     dlc_bench_result *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
+    dlc_bench_options given;
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (!border_options(session->context, "dlc_bench_options", &given, sizeof(given), options) ||
+        !border_result(session->context, "dlc_bench_result", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));
+    if (!times) {
+        return context_out_of_memory(session->context);
+    }
+    int32_t n_scalars = session->n_scalars;
+    int64_t n = 0;
+    dlc_status status = lengths_assume(session);
+    if (status == DLC_OK) {
+        status = prepare(session, name, entry, given.data);
+    }
+    if (status == DLC_OK) {
+        status = measure(session, entry, &given, times, &n);
+    }
+    session->n_scalars = n_scalars;
+    if (status == DLC_OK) {
+        dlc_bench_result result;
+        result_fill(session, entry, times, n, &result);
+        border_result_write(out, &result, sizeof(result));
+    }
+    memory_free(&session->context->allocator, times);
+    return status;
+}

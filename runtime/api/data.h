@@ -1,0 +1,23 @@
+/* Datasets at the public border, for the calls that walk over rows. */
+#ifndef DLC_RUNTIME_DATA_API_H
+#define DLC_RUNTIME_DATA_API_H
+
+#include "runtime/data/dataset.h"
+#include "runtime/session/session.h"
+
+struct dlc_dataset {
+    ContextChild child;
+    dlc_context *context;
+    Dataset data;
+};
+
+/* Copies the rows to the entry's inputs. */
+dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
+                           const int64_t *rows, int64_t count);
+/* Rows of a batch for this entry: `asked` if > 0, else what is bound or fixed, else the setting,
+ * else 32. */
+dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t asked, int64_t *out);
+/* Whether the entry takes any number of rows (its batch dim is free). */
+bool data_batch_is_free(const dlc_session *session, const EntryState *entry);
+
+#endif

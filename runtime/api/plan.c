@@ -1,0 +1,430 @@
+/* The public face of plans: loading, saving, and every question that can be asked without running.
+ */
+#include "runtime/session/session.h"
+#include "runtime/session/tensor.h"
+
+#include "ir/base/checked.h"
+#include "runtime/border.h"
+#include "runtime/compile_abi.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Elements of all parameters: the constant part, then one term a product of dims. */
+static dlc_status parameters_count(dlc_plan *plan) {
+    const PlanFile *file = &plan->file;
+    Str text;
+    str_init(&text, &plan->context->allocator);
+    int64_t fixed = 0;
+    for (int64_t i = 0; i < file->n_variables; i++) {
+        const PlanVariable *variable = &file->variables[i];
+        if (variable->role != PLAN_ARG_PARAM) {
+            continue;
+        }
+        int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+        int64_t known = 1;
+        char term[256] = "";
+        size_t at = 0;
+        for (int32_t a = 0; a < variable->type.rank; a++) {
+            PlanProgram program = file->sizes[variable->type.first_size + a];
+            int32_t dim = plan_size_dim(file, program);
+            int64_t size;
+            if (dim >= 0) {
+                int n = snprintf(term + at, sizeof(term) - at, "*%s",
+                                 plan_text(file, file->dims[dim].name));
+                at += n > 0 && (size_t)n < sizeof(term) - at ? (size_t)n : 0;
+            } else if (!plan_eval(file, program, vars, &size) ||
+                       !checked_mul(known, size, &known)) {
+                known = 0;
+            }
+        }
+        if (at > 0) {
+            str_addf(&text, "%s%" PRId64 "%s", text.length ? " + " : "", known, term);
+        } else if (!checked_add(fixed, known, &fixed)) {
+            fixed = INT64_MAX;
+        }
+    }
+    if (fixed > 0 || text.length == 0) {
+        str_addf(&text, "%s%" PRId64, text.length ? " + " : "", fixed);
+    }
+    plan->parameter_text = text.failed ? NULL : memory_strdup(&plan->context->allocator, text.text);
+    str_finish(&text);
+    return plan->parameter_text ? DLC_OK : context_out_of_memory(plan->context);
+}
+
+static bool only_cpu(const PlanFile *file) {
+    for (int32_t t = 0; t < file->n_targets; t++) {
+        if (strcmp(plan_text(file, file->targets[t].target->device), "cpu") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void plan_end(ContextChild *child) {
+    plan_release((dlc_plan *)child);
+}
+
+/* The plan of the file; compiled anew when its code is for other processors only. Where there is
+ * code for other devices, the session decides. */
+static dlc_status plan_open(dlc_context *context, const char *name, const void *bytes,
+                            size_t n_bytes, unsigned flags, dlc_plan **out) {
+    dlc_plan *plan = memory_new(&context->allocator, 1, sizeof(*plan));
+    if (!plan) {
+        return context_out_of_memory(context);
+    }
+    plan->context = context;
+    plan->references = 1;
+    dlc_status status = plan_file_open(context, name, bytes, n_bytes, &plan->file);
+    if (status != DLC_OK) {
+        memory_free(&context->allocator, plan);
+        return status;
+    }
+    border_child_begin(context, &plan->child, plan_end);
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
+    plan->target = -1;
+    if (!unwanted) { /* a processor can, or it cannot */
+        (void)plan_target_for(&plan->file, device_find("cpu"), "", &plan->target, message);
+    }
+    bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
+    if (anew && !(flags & PLAN_KEEP)) {
+        dlc_plan *renewed = NULL;
+        status = plan_retarget(context, plan->file.ir, "cpu:native", 0, &renewed);
+        if (status == DLC_OK) {
+            context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s",
+                        plan->file.name, unwanted ? "its code was not wanted" : message);
+        } else {
+            context_fail(context, status, "%s: %s, and compiling anew failed: %s", plan->file.name,
+                         message, context->error);
+        }
+        plan_release(plan);
+        if (status == DLC_OK) {
+            *out = renewed;
+        }
+        return status;
+    }
+    status = parameters_count(plan);
+    if (status != DLC_OK) {
+        plan_release(plan);
+        return status;
+    }
+    *out = plan;
+    return DLC_OK;
+}
+
+dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags, dlc_plan **out) {
+    BORDER_CALL(context);
+    if (!path || !out) {
+        return border_missing(context, !path ? "path" : "out");
+    }
+    return plan_open(context, path, NULL, 0, flags, out);
+}
+
+dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t n_bytes,
+                                const char *name, unsigned flags, dlc_plan **out) {
+    BORDER_CALL(context);
+    if (!bytes || !out) {
+        return border_missing(context, !bytes ? "bytes" : "out");
+    }
+    return plan_open(context, name, bytes, n_bytes, flags, out);
+}
+
+void dlc_plan_destroy(dlc_plan *plan) {
+    if (plan) {
+        border_child_end(plan->context, &plan->child);
+    }
+}
+
+void plan_release(dlc_plan *plan) {
+    if (!plan || --plan->references > 0) {
+        return;
+    }
+    dlc_context *context = plan->context;
+    plan_file_close(context, &plan->file);
+    memory_free(&context->allocator, plan->parameter_text);
+    memory_free(&context->allocator, plan);
+    border_child_ended(context);
+}
+
+dlc_status dlc_plan_save(const dlc_plan *plan, const char *path) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!path) {
+        return border_missing(plan->context, "path");
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    const void *parts[1] = {plan->file.bytes};
+    size_t lengths[1] = {plan->file.n_bytes};
+    dlc_status status = file_write(path, parts, lengths, 1, message);
+    return status == DLC_OK ? DLC_OK : context_fail(plan->context, status, "%s", message);
+}
+
+void dlc_plan_bytes(const dlc_plan *plan, const void **out_bytes, size_t *out_n_bytes) {
+    if (out_bytes) {
+        *out_bytes = plan ? plan->file.bytes : NULL;
+    }
+    if (out_n_bytes) {
+        *out_n_bytes = plan ? plan->file.n_bytes : 0;
+    }
+}
+
+const char *dlc_plan_manifest(const dlc_plan *plan) {
+    return plan ? plan->file.manifest : "";
+}
+
+const char *dlc_plan_ir(const dlc_plan *plan) {
+    return plan ? plan->file.ir : "";
+}
+
+const char *dlc_plan_setting(const dlc_plan *plan, const char *name) {
+    return plan && name ? plan_setting(&plan->file, name) : NULL;
+}
+
+const char *dlc_plan_model(const dlc_plan *plan) {
+    const char *name = dlc_plan_setting(plan, "model");
+    return name ? name : "";
+}
+
+const char *dlc_plan_parameter_text(const dlc_plan *plan) {
+    return plan ? plan->parameter_text : "";
+}
+
+static const PlanTables *plan_tables(const dlc_plan *plan) {
+    return &plan->file.targets[plan->target < 0 ? 0 : plan->target];
+}
+
+size_t dlc_plan_kernel_count(const dlc_plan *plan) {
+    return plan ? (size_t)plan_tables(plan)->n_kernels : 0;
+}
+
+size_t dlc_plan_dim_count(const dlc_plan *plan) {
+    return plan ? (size_t)plan->file.n_dims : 0;
+}
+
+static dlc_status no_such(const dlc_plan *plan, const char *what, size_t index) {
+    return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no %s number %zu", what,
+                        index);
+}
+
+size_t dlc_plan_target_count(const dlc_plan *plan) {
+    return plan ? (size_t)plan->file.n_targets : 0;
+}
+
+dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
+    if (index >= (size_t)plan->file.n_targets) {
+        return no_such(plan, "target", index);
+    }
+    const PlanTables *tables = &plan->file.targets[index];
+    *out = (dlc_target_info){plan_text(&plan->file, tables->target->device),
+                             plan_text(&plan->file, tables->target->machine),
+                             (size_t)tables->n_kernels, (size_t)tables->n_image};
+    return DLC_OK;
+}
+
+dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (index >= (size_t)plan->file.n_targets) {
+        return no_such(plan, "target", index);
+    }
+    const PlanTarget *target = plan->file.targets[index].target;
+    const DeviceOps *ops = device_find(plan_text(&plan->file, target->device));
+    char message[DEVICE_MESSAGE_BYTES] = "this library knows no such device";
+    dlc_status status = DLC_ERROR_UNSUPPORTED;
+    if (ops && target->abi != KERNEL_ABI_VERSION) {
+        snprintf(message, sizeof(message), "its code is of another version than this library");
+    } else if (ops) {
+        status = ops->supports(plan_text(&plan->file, target->machine),
+                               plan_text(&plan->file, target->features), "", message);
+    }
+    return status == DLC_OK ? DLC_OK : context_fail(plan->context, status, "%s", message);
+}
+
+dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
+    if (index >= (size_t)plan->file.n_dims) {
+        return no_such(plan, "dim", index);
+    }
+    const PlanDim *dim = &plan->file.dims[index];
+    int64_t usual[PLAN_MAX_DIMS];
+    for (int32_t d = 0; d < plan->file.n_dims; d++) {
+        usual[d] = -1;
+    }
+    dims_default(&plan->file, usual);
+    *out = (dlc_dim_info){.name = plan_text(&plan->file, dim->name),
+                          .low = dim->low,
+                          .high = dim->high,
+                          .divisor = dim->divisor,
+                          .nominal = dim->nominal,
+                          .usual = usual[index]};
+    return DLC_OK;
+}
+
+size_t dlc_plan_entry_count(const dlc_plan *plan) {
+    return plan ? (size_t)plan_tables(plan)->n_entries : 0;
+}
+
+static bool arg_is_listed(const PlanArg *arg) {
+    return arg->role != PLAN_ARG_SCALAR;
+}
+
+static bool result_is_listed(const PlanResult *result) {
+    return result->role != PLAN_RESULT_STORE && result->role != PLAN_RESULT_OK &&
+           result->role != PLAN_RESULT_METRIC_OVER && result->role != PLAN_RESULT_LOSS_OVER;
+}
+
+dlc_status dlc_plan_entry(const dlc_plan *plan, size_t index, dlc_entry_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
+    const PlanTables *tables = plan_tables(plan);
+    if (index >= (size_t)tables->n_entries) {
+        return no_such(plan, "entry", index);
+    }
+    const PlanEntry *entry = &tables->entries[index];
+    size_t n = 0;
+    for (int32_t i = 0; i < entry->n_args; i++) {
+        n += arg_is_listed(&tables->args[entry->first_arg + i]);
+    }
+    for (int32_t i = 0; i < entry->n_results; i++) {
+        n += result_is_listed(&tables->results[entry->first_result + i]);
+    }
+    *out = (dlc_entry_info){plan_text(&plan->file, entry->name), (dlc_purpose)entry->purpose, n};
+    return DLC_OK;
+}
+
+static void tensor_info(const PlanFile *file, PlanType type, uint32_t name, dlc_tensor_role role,
+                        dlc_tensor_info *out) {
+    *out = (dlc_tensor_info){.role = role,
+                             .name = plan_text(file, name),
+                             .type = plan_text(file, type.text),
+                             .dtype = dl_dtype(type.dtype),
+                             .rank = type.rank};
+    for (int32_t a = 0; a < type.rank; a++) {
+        PlanProgram program = file->sizes[type.first_size + a];
+        bool fixed = true;
+        for (int32_t i = 0; i < program.count; i++) {
+            fixed = fixed && file->programs[program.first + i].code != PROGRAM_VAR;
+        }
+        int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+        if (!fixed || !plan_eval(file, program, vars, &out->dims[a])) {
+            out->dims[a] = -1;
+        }
+    }
+}
+
+dlc_status dlc_plan_entry_tensor(const dlc_plan *plan, size_t number, size_t index,
+                                 dlc_tensor_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
+    static const dlc_tensor_role result_roles[PLAN_N_RESULT_ROLES] = {
+        [PLAN_RESULT_OUTPUT] = DLC_ROLE_OUTPUT,
+        [PLAN_RESULT_METRIC] = DLC_ROLE_METRIC,
+        [PLAN_RESULT_LOSS] = DLC_ROLE_LOSS,
+        [PLAN_RESULT_INFO] = DLC_ROLE_INFO,
+    };
+    const PlanTables *tables = plan_tables(plan);
+    if (number >= (size_t)tables->n_entries) {
+        return no_such(plan, "entry", number);
+    }
+    const PlanEntry *entry = &tables->entries[number];
+    size_t left = index;
+    for (int32_t i = 0; i < entry->n_args; i++) {
+        const PlanArg *arg = &tables->args[entry->first_arg + i];
+        if (arg_is_listed(arg) && left-- == 0) {
+            tensor_info(&plan->file, arg->type, arg->name, (dlc_tensor_role)arg->role, out);
+            return DLC_OK;
+        }
+    }
+    for (int32_t i = 0; i < entry->n_results; i++) {
+        const PlanResult *result = &tables->results[entry->first_result + i];
+        if (result_is_listed(result) && left-- == 0) {
+            tensor_info(&plan->file, result->type, result->name, result_roles[result->role], out);
+            return DLC_OK;
+        }
+    }
+    return no_such(plan, "tensor", index);
+}
+
+size_t dlc_plan_variable_count(const dlc_plan *plan) {
+    return plan ? (size_t)plan->file.n_variables : 0;
+}
+
+dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out) {
+        return border_missing(plan->context, "out");
+    }
+    if (index >= (size_t)plan->file.n_variables) {
+        return no_such(plan, "variable", index);
+    }
+    const PlanVariable *variable = &plan->file.variables[index];
+    tensor_info(&plan->file, variable->type, variable->name, (dlc_tensor_role)variable->role, out);
+    return DLC_OK;
+}
+
+dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_binding *bindings,
+                              size_t n_bindings, dlc_entry_summary *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!out || (!bindings && n_bindings > 0)) {
+        return border_missing(plan->context, !out ? "out" : "bindings");
+    }
+    const PlanFile *file = &plan->file;
+    const PlanTables *tables = plan_tables(plan);
+    int32_t number = plan_entry_find(file, tables, name);
+    if (number < 0) {
+        return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'",
+                            name ? name : "infer");
+    }
+    int64_t dims[PLAN_MAX_DIMS];
+    for (int32_t d = 0; d < file->n_dims; d++) {
+        dims[d] = -1;
+    }
+    for (size_t i = 0; i < n_bindings; i++) {
+        if (!bindings[i].name) {
+            return border_missing(plan->context, "a binding's name");
+        }
+        int32_t d = 0;
+        while (d < file->n_dims &&
+               strcmp(plan_text(file, file->dims[d].name), bindings[i].name) != 0) {
+            d++;
+        }
+        if (d == file->n_dims) {
+            return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no dim '%s'",
+                                bindings[i].name);
+        }
+        dlc_status status = dim_check(plan->context, file, d, bindings[i].value);
+        if (status != DLC_OK) {
+            return status;
+        }
+        dims[d] = bindings[i].value;
+    }
+    dims_default(file, dims);
+    Layout *layout;
+    dlc_status status =
+        layout_create(plan->context, file, tables, &tables->entries[number], dims, &layout);
+    if (status != DLC_OK) {
+        return status;
+    }
+    *out = (dlc_entry_summary){
+        .flops = layout->flops,
+        .bytes = layout->bytes,
+        .persistent_bytes = layout->persistent_bytes,
+        .input_bytes = layout->input_bytes,
+        .arena_bytes = layout->arena_bytes,
+        .peak_bytes = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes,
+        .commands = layout->n_counted,
+        .kernels = layout->n_kernels,
+    };
+    layout_destroy(plan->context, layout);
+    return DLC_OK;
+}

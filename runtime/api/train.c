@@ -1,0 +1,477 @@
+/* Training and evaluating over a dataset: the order of rows, the schedule's counters, checkpoints.
+ * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
+ * with the same bits. */
+#include "ir/base/checked.h"
+#include "ir/base/number.h"
+#include "runtime/border.h"
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/data/shuffle.h"
+#include "runtime/api/data.h"
+#include "runtime/session/tensor.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_METRICS = 64 };
+
+typedef struct Trainer {
+    dlc_session *session;
+    dlc_context *context;
+    EntryState *entry;
+    const dlc_train_options *options;
+    int64_t rows, batch, steps_per_epoch, steps;
+    int64_t step;   /* done */
+    int64_t *order; /* of the epoch `order_epoch` */
+    int64_t order_epoch;
+    int64_t saved_step; /* the step that the checkpoint holds; -1: none */
+    CheckpointFolder folder;
+    CheckpointRun run;
+    double loss;
+} Trainer;
+
+static int64_t setting_number(const dlc_session *session, const char *name) {
+    const char *text = plan_setting(session->file, name);
+    return text ? strtoll(text, NULL, 10) : 0;
+}
+
+/* -- Evaluation -- */
+
+typedef struct Sum {
+    double value, weight, over;
+    bool has_over;
+} Sum;
+
+/* Adds one batch's losses and metrics. */
+static void sums_add(const dlc_session *session, const EntryState *entry, int64_t count, Sum *sums,
+                     dlc_metric *metrics, size_t *out_n) {
+    const PlanResult *results = session->tables->results + entry->record->first_result;
+    size_t n = 0;
+    for (int32_t i = 0; i < entry->record->n_results && n < MAX_METRICS; i++) {
+        bool metric = results[i].role == PLAN_RESULT_METRIC;
+        if (!metric && results[i].role != PLAN_RESULT_LOSS) {
+            continue;
+        }
+        double value = session_number(session, entry, i);
+        double over = 0;
+        bool has_over = session_divisor(session, entry, i, &over);
+        sums[n].has_over = has_over;
+        sums[n].value += has_over ? value : value * (double)count;
+        sums[n].over += over;
+        sums[n].weight += (double)count;
+        metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), 0,
+                                  metric ? DLC_ROLE_METRIC : DLC_ROLE_LOSS};
+        n++;
+    }
+    *out_n = n;
+}
+
+dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
+                        dlc_metric *metrics, size_t capacity, size_t *out_count) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!dataset || !out_count || (!metrics && capacity > 0)) {
+        return border_missing(session->context, !dataset     ? "dataset"
+                                                : !out_count ? "out_count"
+                                                             : "metrics");
+    }
+    EntryState *entry = session_entry(session, "eval");
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    if (asked < 0) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "a batch of %" PRId64 " rows is asked for", asked);
+    }
+    int64_t batch, n_rows = dataset_rows(&dataset->data);
+    dlc_status status = dlc_session_bind_data(session, "eval", dataset);
+    if (status == DLC_OK) {
+        status = data_batch(session, entry, asked, &batch);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    bool is_free = data_batch_is_free(session, entry);
+    if (n_rows == 0 || (!is_free && n_rows < batch)) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH,
+                            "%" PRId64 " rows are fewer than a batch of %" PRId64, n_rows, batch);
+    }
+    if (!is_free && n_rows % batch != 0) {
+        context_log(session->context, DLC_LOG_WARNING,
+                    "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
+                    batch, n_rows % batch);
+    }
+    int64_t *rows = memory_new(&session->context->allocator, (size_t)batch, sizeof(*rows));
+    if (!rows) {
+        return context_out_of_memory(session->context);
+    }
+    Sum sums[MAX_METRICS] = {0};
+    dlc_metric found[MAX_METRICS];
+    size_t n = 0;
+    for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
+        int64_t count = n_rows - first < batch ? n_rows - first : batch;
+        if (count < batch && !is_free) {
+            break;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            rows[i] = first + i;
+        }
+        if (context_cancelled(session->context)) {
+            status = context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+            break;
+        }
+        status = data_set_inputs(session, entry, &dataset->data, rows, count);
+        if (status == DLC_OK) {
+            status = session_run(session, entry);
+        }
+        if (status == DLC_OK) {
+            sums_add(session, entry, count, sums, found, &n);
+        }
+    }
+    memory_free(&session->context->allocator, rows);
+    if (status != DLC_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < n && i < capacity; i++) {
+        metrics[i] = found[i];
+        metrics[i].value = sums[i].value / (sums[i].has_over ? sums[i].over : sums[i].weight);
+    }
+    *out_count = n;
+    return DLC_OK;
+}
+
+/* -- Training -- */
+
+static dlc_status plan_length(Trainer *t) {
+    dlc_session *session = t->session;
+    const dlc_train_options *options = t->options;
+    t->rows = dataset_rows(&options->data->data);
+    dlc_status status = data_batch(session, t->entry, options->batch, &t->batch);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (t->rows < t->batch) {
+        return context_fail(t->context, DLC_ERROR_MISMATCH,
+                            "the data have %" PRId64 " rows, a batch needs %" PRId64, t->rows,
+                            t->batch);
+    }
+    t->steps_per_epoch = t->rows / t->batch;
+    int64_t steps = options->steps, epochs = options->epochs;
+    if (steps <= 0 && epochs <= 0) {
+        steps = setting_number(session, "steps");
+        epochs = steps > 0 ? 0 : setting_number(session, "epochs");
+    }
+    if (steps <= 0 && epochs <= 0) {
+        epochs = 1;
+        context_log(t->context, DLC_LOG_INFO,
+                    "no length is given: training for one epoch of %" PRId64 " steps",
+                    t->steps_per_epoch);
+    }
+    t->steps = steps;
+    if (steps <= 0 && !checked_mul(epochs, t->steps_per_epoch, &t->steps)) {
+        return context_fail(t->context, DLC_ERROR_LIMIT,
+                            "%" PRId64 " epochs of %" PRId64 " steps are too many", epochs,
+                            t->steps_per_epoch);
+    }
+    return DLC_OK;
+}
+
+static dlc_status counters_set(Trainer *t) {
+    dlc_status status = dlc_set_counter(t->session, "steps", t->steps);
+    if (status == DLC_OK) {
+        status = dlc_set_counter(t->session, "steps_per_epoch", t->steps_per_epoch);
+    }
+    if (status == DLC_OK && t->options->lr > 0) {
+        status = dlc_set_scalar(t->session, "lr", t->options->lr);
+    }
+    return status;
+}
+
+/* What a checkpoint of this run is bound to. */
+static dlc_status run_identify(Trainer *t) {
+    const char *program = plan_setting(t->session->file, "program");
+    char message[DATA_MESSAGE_BYTES] = "";
+    uint64_t hash = 0;
+    dlc_status status = dataset_hash(&t->options->data->data, &hash, message);
+    t->run = (CheckpointRun){
+        .seed = session_counter(t->session, "seed"), .steps = t->steps, .batch = t->batch};
+    snprintf(t->run.program, sizeof(t->run.program), "%s", program ? program : "");
+    snprintf(t->run.data, sizeof(t->run.data), "%016" PRIx64, hash);
+    return status == DLC_OK ? DLC_OK : context_fail(t->context, status, "%s", message);
+}
+
+/* Differences from the run that the checkpoint is of: an error, or by force a warning. */
+static dlc_status checkpoint_suits(Trainer *t, const Checkpoint *checkpoint) {
+    if (checkpoint->step > t->steps) {
+        return context_fail(t->context, DLC_ERROR_MISMATCH,
+                            "'%s' is of step %" PRId64
+                            ", beyond this run's planned length of %" PRId64 " steps",
+                            checkpoint->name, checkpoint->step, t->steps);
+    }
+    Str differences;
+    str_init(&differences, &t->context->allocator);
+    checkpoint_compare(checkpoint, &t->run, &differences);
+    dlc_status status = DLC_OK;
+    if (differences.failed) {
+        status = context_out_of_memory(t->context);
+    } else if (differences.length > 0 && t->options->resume == DLC_RESUME_FORCE) {
+        context_log(t->context, DLC_LOG_WARNING, "resumed by force, '%s' is of another run: %s",
+                    checkpoint->name, str_text(&differences));
+    } else if (differences.length > 0) {
+        status = context_fail(t->context, DLC_ERROR_MISMATCH,
+                              "'%s' is of another run: %s. Give what it was trained with; "
+                              "--resume=force (DLC_RESUME_FORCE) goes on in spite of it",
+                              checkpoint->name, str_text(&differences));
+    }
+    str_finish(&differences);
+    return status;
+}
+
+/* Goes on from the folder's latest whole checkpoint. */
+static dlc_status checkpoint_resume(Trainer *t) {
+    Checkpoint checkpoint;
+    dlc_status status = checkpoint_open_latest(&checkpoint, &t->folder);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = checkpoint_suits(t, &checkpoint);
+    if (status == DLC_OK) {
+        status = weights_restore(t->session, &checkpoint);
+    }
+    if (status == DLC_OK) {
+        status = dlc_set_counter(t->session, "step", checkpoint.step);
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_prune(&t->folder, checkpoint.step, true);
+    }
+    t->step = checkpoint.step;
+    t->saved_step = checkpoint.step;
+    checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* *out: whether there is a checkpoint to go on from. */
+static dlc_status folder_begin(Trainer *t, bool *out) {
+    const dlc_train_options *options = t->options;
+    int64_t *steps = NULL, count = 0;
+    *out = false;
+    dlc_status status = checkpoint_folder_open(&t->folder, t->context, options->checkpoint);
+    if (status == DLC_OK) {
+        status = run_identify(t);
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_steps(&t->folder, &steps, &count);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    *out = count > 0 && options->resume;
+    if (count > 0 && !options->resume) {
+        status = options->overwrite
+                     ? checkpoint_remove_all(&t->folder)
+                     : context_fail(t->context, DLC_ERROR_MISMATCH,
+                                    "'%s' holds a run's checkpoints: --resume goes on with it, "
+                                    "--overwrite removes them and starts anew",
+                                    options->checkpoint);
+    }
+    memory_free(&t->context->allocator, steps);
+    return status;
+}
+
+static dlc_status weights_begin(Trainer *t) {
+    const dlc_train_options *options = t->options;
+    bool has_checkpoint = false;
+    dlc_status status = options->checkpoint ? folder_begin(t, &has_checkpoint) : DLC_OK;
+    if (status != DLC_OK || has_checkpoint) {
+        return status == DLC_OK ? checkpoint_resume(t) : status;
+    }
+    if (options->resume) {
+        context_log(t->context, DLC_LOG_INFO, "no checkpoint to resume from: starting anew");
+    }
+    if (options->keep_weights) {
+        status = dlc_set_counter(t->session, "step", 0);
+        return status == DLC_OK ? session_allocate(t->session, NULL) : status;
+    }
+    return dlc_init_weights(t->session);
+}
+
+static dlc_status inputs_begin(Trainer *t) {
+    int64_t epoch = t->step / t->steps_per_epoch;
+    if (epoch != t->order_epoch) {
+        shuffle_permutation((uint64_t)session_counter(t->session, "seed"), (uint64_t)epoch, t->rows,
+                            t->order);
+        t->order_epoch = epoch;
+    }
+    dlc_status status = dlc_set_counter(t->session, "epoch", epoch);
+    if (status != DLC_OK) {
+        return status;
+    }
+    const int64_t *rows = t->order + t->step % t->steps_per_epoch * t->batch;
+    return data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
+}
+
+static dlc_status checkpoint_save(Trainer *t) {
+    if (!t->options->checkpoint || t->saved_step == t->step) {
+        return DLC_OK;
+    }
+    dlc_status status = checkpoint_write(&t->folder, t->session, &t->run);
+    t->saved_step = status == DLC_OK ? t->step : t->saved_step;
+    return status;
+}
+
+static dlc_status evaluate_now(Trainer *t, const dlc_step_info *info, bool *stop) {
+    dlc_metric metrics[MAX_METRICS];
+    size_t n = 0;
+    dlc_status status = dlc_evaluate(t->session, t->options->eval_data, t->options->eval_batch,
+                                     metrics, MAX_METRICS, &n);
+    if (status == DLC_OK && t->options->on_eval) {
+        *stop = t->options->on_eval(t->options->user, info, metrics, n) != 0 || *stop;
+    }
+    return status;
+}
+
+static bool is_due(int64_t step, int64_t every, int64_t otherwise) {
+    return step % (every > 0 ? every : otherwise) == 0;
+}
+
+/* What a run that ends with a number that is not finite leaves behind. */
+static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
+    if (status != DLC_ERROR_NON_FINITE || !t->options->checkpoint) {
+        return status;
+    }
+    char error[sizeof(t->context->error)];
+    snprintf(error, sizeof(error), "%s", t->context->error);
+    return t->saved_step < 0
+               ? context_fail(t->context, status, "%s; '%s' holds no checkpoint of this run", error,
+                              t->options->checkpoint)
+               : context_fail(t->context, status,
+                              "%s; the checkpoint of step %" PRId64 " in '%s' stands", error,
+                              t->saved_step, t->options->checkpoint);
+}
+
+static dlc_status train_loop(Trainer *t) {
+    const dlc_train_options *options = t->options;
+    int64_t end =
+        options->stop_after > 0 && options->stop_after < t->steps ? options->stop_after : t->steps;
+    bool stop = false, cancelled = false;
+    dlc_status status = DLC_OK;
+    while (status == DLC_OK && t->step < end && !stop && !cancelled) {
+        double start = clock_seconds();
+        status = inputs_begin(t);
+        dlc_step_info info = {.struct_size = sizeof(info)};
+        if (status == DLC_OK) {
+            status = tell_checkpoint(t, dlc_train_step(t->session, &info));
+        }
+        if (status != DLC_OK) {
+            break;
+        }
+        t->step = info.step;
+        t->loss = info.loss;
+        info.seconds = clock_seconds() - start;
+        info.rows = t->batch;
+        stop = options->on_step && options->on_step(options->user, &info) != 0;
+        cancelled = context_cancelled(t->context);
+        bool last = t->step == t->steps;
+        if (options->eval_data && !cancelled &&
+            (last || is_due(t->step, options->eval_every, t->steps_per_epoch))) {
+            status = evaluate_now(t, &info, &stop);
+            cancelled = status == DLC_ERROR_CANCELLED;
+            status = cancelled ? DLC_OK : status;
+        }
+        if (status == DLC_OK && is_due(t->step, options->checkpoint_every, t->steps_per_epoch)) {
+            status = checkpoint_save(t);
+        }
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_save(t);
+    }
+    if (status == DLC_OK && cancelled) {
+        status =
+            context_fail(t->context, DLC_ERROR_CANCELLED, "cancelled after step %" PRId64, t->step);
+    }
+    return status;
+}
+
+/* What cannot be meant. */
+static dlc_status options_check(dlc_context *context, const dlc_train_options *options) {
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {
+        {"epochs", options->epochs},         {"steps", options->steps},
+        {"batch", options->batch},           {"eval_batch", options->eval_batch},
+        {"eval_every", options->eval_every}, {"checkpoint_every", options->checkpoint_every},
+        {"stop_after", options->stop_after},
+    };
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        if (counts[i].value < 0) {
+            return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                                "dlc_train_options.%s is %" PRId64, counts[i].name,
+                                counts[i].value);
+        }
+    }
+    if (options->resume < DLC_RESUME_NO || options->resume > DLC_RESUME_FORCE) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_train_options.resume is %d, no dlc_resume", options->resume);
+    }
+    if (!isfinite(options->lr) || options->lr < 0) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "dlc_train_options.lr is %s",
+                            number_text(options->lr, 6).text);
+    }
+    return options->data ? DLC_OK : border_missing(context, "dlc_train_options.data");
+}
+
+dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
+                     dlc_train_result *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    dlc_train_options given;
+    if (!border_options(session->context, "dlc_train_options", &given, sizeof(given), options) ||
+        !border_result(session->context, "dlc_train_result", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    dlc_status asked = options_check(session->context, &given);
+    if (asked != DLC_OK) {
+        return asked;
+    }
+    Trainer t = {.session = session,
+                 .context = session->context,
+                 .entry = session_entry(session, "train"),
+                 .options = &given,
+                 .order_epoch = -1,
+                 .saved_step = -1,
+                 .folder = {.fd = -1},
+                 .loss = NAN};
+    if (!t.entry) {
+        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                            "the plan has no train entry: its program has no train block");
+    }
+    double start = clock_seconds();
+    dlc_status status = dlc_session_bind_data(session, "train", given.data);
+    if (status == DLC_OK) {
+        status = plan_length(&t);
+    }
+    if (status == DLC_OK) {
+        status = weights_begin(&t);
+    }
+    if (status == DLC_OK) {
+        status = counters_set(&t);
+    }
+    if (status == DLC_OK) {
+        t.order = memory_new(&session->context->allocator, (size_t)t.rows, sizeof(*t.order));
+        status = t.order ? DLC_OK : context_out_of_memory(session->context);
+    }
+    if (status == DLC_OK) {
+        status = train_loop(&t);
+    }
+    memory_free(&session->context->allocator, t.order);
+    checkpoint_folder_close(&t.folder);
+    if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
+        dlc_train_result result = {.steps_done = t.step,
+                                   .steps = t.steps,
+                                   .finished = t.step == t.steps,
+                                   .last_loss = t.loss,
+                                   .seconds = clock_seconds() - start};
+        border_result_write(out, &result, sizeof(result));
+    }
+    return status;
+}

@@ -1,0 +1,102 @@
+/* Checkpoints: a folder "step-N" beside others in a run's folder, made under another name and
+ * renamed when all of it is on the disk. It holds safetensors files, one for each process that
+ * wrote, and manifest.json: the run that it belongs to, counters, and size and checksum of every
+ * file. A tensor lies whole in one of the files. docs/files.md describes the format. */
+#ifndef DLC_RUNTIME_CHECKPOINT_H
+#define DLC_RUNTIME_CHECKPOINT_H
+
+#include "runtime/data/safetensors.h"
+#include "runtime/session/session.h"
+
+enum {
+    CHECKPOINT_NAME_BYTES = 64,
+    CHECKPOINT_SHOWN_BYTES = 320,
+    CHECKPOINT_MESSAGE_BYTES = 1024,
+    CHECKPOINT_HASH_BYTES = 17, /* of 16 digits */
+    CHECKPOINT_FILES = 4096,
+    CHECKPOINT_COUNTERS = 32
+};
+
+/* What must be the same for a run to go on with the same bits. */
+typedef struct CheckpointRun {
+    char program[CHECKPOINT_HASH_BYTES]; /* of the IR before passes; "": not known */
+    char data[CHECKPOINT_HASH_BYTES];    /* of the training data; "": not known */
+    int64_t seed, steps;                 /* planned */
+    int64_t batch;                       /* rows of a step; 0: not known */
+} CheckpointRun;
+
+typedef struct CheckpointCounter {
+    char name[SCALAR_NAME_BYTES];
+    int64_t value;
+} CheckpointCounter;
+
+/* One that was opened: checked as far as it can be without the model. */
+typedef struct Checkpoint {
+    const dlc_allocator *allocator;
+    char name[CHECKPOINT_SHOWN_BYTES]; /* "runs/a/step-40", for messages */
+    CheckpointRun run;
+    int64_t step;
+    CheckpointCounter counters[CHECKPOINT_COUNTERS];
+    int32_t n_counters;
+    Safetensors *files;
+    char (*file_names)[CHECKPOINT_NAME_BYTES]; /* cut where they are longer; NULL: the old form */
+    int32_t n_files;
+} Checkpoint;
+
+/* A run's folder; while it is open to write, no other process (or session) opens it so. */
+typedef struct CheckpointFolder {
+    dlc_context *context;
+    const char *path; /* lent */
+    int fd;           /* -1: not open */
+} CheckpointFolder;
+
+/* -- write.c: folders and writing -- */
+
+/* Makes the folder where it is missing, locks it (DLC_ERROR_LIMIT: another run has it) and removes
+ * what a killed run left. */
+dlc_status checkpoint_folder_open(CheckpointFolder *folder, dlc_context *context, const char *path);
+void checkpoint_folder_close(CheckpointFolder *folder); /* accepts a zeroed one with fd -1 */
+/* The steps that have a checkpoint in the folder, latest first; memory_free. The old form's single
+ * file counts as one before all others, with step -1. */
+dlc_status checkpoint_steps(const CheckpointFolder *folder, int64_t **out, int64_t *out_count);
+/* Writes step-N of the session's state and keeps it and the one before, no other. */
+dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
+                            const CheckpointRun *run);
+/* Removes every checkpoint but `step` and the one before it; later ones are kept on demand. */
+dlc_status checkpoint_prune(CheckpointFolder *folder, int64_t step, bool keep_later);
+dlc_status checkpoint_remove_all(CheckpointFolder *folder);
+/* Gives the session's counters the checkpoint's values. */
+dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);
+
+/* -- read.c -- */
+
+/* Opens the checkpoint of that step (-1: the old file) and checks every byte of it against the
+ * manifest. Failure fills `message` (CHECKPOINT_MESSAGE_BYTES); out is closed then. */
+dlc_status checkpoint_open(Checkpoint *out, const CheckpointFolder *folder, int64_t step,
+                           char *message);
+/* The latest that is whole; says by the log which were not. DLC_ERROR_NOT_FOUND: there is none.
+ * Sets the error. */
+dlc_status checkpoint_open_latest(Checkpoint *out, const CheckpointFolder *folder);
+/* A run's folder, one of its checkpoints, or a file of the old form. */
+dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, const char *path);
+void checkpoint_close(Checkpoint *checkpoint); /* accepts a zeroed one */
+/* Lists what differs ("seed 5, here 6; …"); empty: nothing that both know. */
+void checkpoint_compare(const Checkpoint *checkpoint, const CheckpointRun *run, Str *out);
+
+/* -- api/weights.c -- */
+
+/* The session's state as a file's tensors; free by weights_collected_free. */
+typedef struct WeightsCollected {
+    SafetensorsEntry *entries;
+    void **copies;
+    int32_t n_entries;
+} WeightsCollected;
+/* Parameters, states, caches and slots (`everything`), else parameters (their averages where there
+ * are such) and states. */
+dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out);
+void weights_collected_free(dlc_session *session, WeightsCollected *collected);
+/* Sets the session's variables from the checkpoint's files; nothing is changed when they do not
+ * fit. Counters stay. */
+dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint);
+
+#endif

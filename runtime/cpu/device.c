@@ -1,0 +1,367 @@
+/* Loads native code and launches it, small launches on the calling thread, others on the pool.
+ * Everything is done when a call returns. */
+#include "runtime/cpu/device.h"
+
+#include "ir/base/cores.h"
+#include "runtime/cpu/pool.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct CpuDevice {
+    Device base;
+    CpuWorkers workers;
+    int wanted;            /* threads; the system may give fewer */
+    int64_t scratch_bytes; /* of one worker */
+    KernelFault fault;     /* the first since the last finish */
+    bool guarded;
+} CpuDevice;
+
+struct DeviceModule {
+    uint8_t *code;
+    size_t n_code;
+};
+
+/* LLVM's names of x86 features, and the compiler's test for each. */
+static bool host_has(const char *feature, size_t length) {
+#if defined(__x86_64__)
+#define FEATURE(name, test)                                                                        \
+    if (strlen(name) == length && strncmp(feature, name, length) == 0) {                           \
+        return __builtin_cpu_supports(test) != 0;                                                  \
+    }
+    __builtin_cpu_init();
+    FEATURE("popcnt", "popcnt")
+    FEATURE("sse3", "sse3")
+    FEATURE("ssse3", "ssse3")
+    FEATURE("sse4.1", "sse4.1")
+    FEATURE("sse4.2", "sse4.2")
+    FEATURE("avx", "avx")
+    FEATURE("avx2", "avx2")
+    FEATURE("bmi", "bmi")
+    FEATURE("bmi2", "bmi2")
+    FEATURE("fma", "fma")
+    FEATURE("avx512f", "avx512f")
+    FEATURE("avx512bw", "avx512bw")
+    FEATURE("avx512cd", "avx512cd")
+    FEATURE("avx512dq", "avx512dq")
+    FEATURE("avx512vl", "avx512vl")
+#undef FEATURE
+    /* Part of every machine that has the level's others (x86-64 psABI, micro-architecture levels).
+     */
+    static const char *const implied[] = {"cx16", "sahf", "f16c", "lzcnt", "movbe", "sse2", "fxsr"};
+    for (size_t i = 0; i < sizeof(implied) / sizeof(implied[0]); i++) {
+        if (strlen(implied[i]) == length && strncmp(feature, implied[i], length) == 0) {
+            return true;
+        }
+    }
+#endif
+    (void)feature;
+    (void)length;
+    return false;
+}
+
+static dlc_status cpu_supports(const char *machine, const char *features, const char *which,
+                               char *message) {
+    (void)machine;
+    if (*which) {
+        snprintf(message, DEVICE_MESSAGE_BYTES,
+                 "the processor is one device, 'cpu'; its threads are chosen apart");
+        return DLC_ERROR_UNSUPPORTED;
+    }
+    for (const char *at = features; *at;) {
+        const char *end = strchr(at, ',');
+        size_t length = end ? (size_t)(end - at) : strlen(at);
+        size_t sign = length > 0 && *at == '+';
+        if (length > sign && !host_has(at + sign, length - sign)) {
+            snprintf(message, DEVICE_MESSAGE_BYTES, "this processor lacks %.*s",
+                     (int)(length - sign), at + sign);
+            return DLC_ERROR_UNSUPPORTED;
+        }
+        at = end ? end + 1 : at + length;
+    }
+    return DLC_OK;
+}
+
+/* -- Opening -- */
+
+static void workers_free(CpuDevice *cpu) {
+    const dlc_allocator *allocator = &cpu->base.allocator;
+    cpu_pool_destroy(cpu->workers.pool);
+    for (int t = 0; cpu->workers.scratch && t < cpu->workers.threads; t++) {
+        memory_free_aligned(allocator, cpu->workers.scratch[t]);
+    }
+    memory_free(allocator, cpu->workers.scratch);
+    memory_free(allocator, cpu->workers.faults);
+}
+
+static void cpu_close(Device *device) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    if (cpu) {
+        dlc_allocator allocator = cpu->base.allocator;
+        workers_free(cpu);
+        memory_free(&allocator, cpu);
+    }
+}
+
+static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *options,
+                           Device **out, char *message) {
+    int threads = options->threads > 0 ? options->threads : cores_usable();
+    CpuDevice *cpu = memory_new(allocator, 1, sizeof(*cpu));
+    if (!cpu) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    *cpu = (CpuDevice){.base = {.ops = &device_cpu, .allocator = *allocator},
+                       .guarded = options->guarded};
+    CpuWorkers *workers = &cpu->workers;
+    workers->threads = threads > 1024 ? 1024 : threads;
+    cpu->wanted = workers->threads;
+    workers->scratch = memory_new(allocator, (size_t)workers->threads, sizeof(uint8_t *));
+    workers->faults = memory_new(allocator, (size_t)workers->threads, sizeof(KernelFault));
+    dlc_status status = workers->scratch && workers->faults ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
+    if (status == DLC_OK && workers->threads > 1) {
+        status = cpu_pool_create(&cpu->base.allocator, &workers->threads, &workers->pool);
+        if (status != DLC_OK) {
+            snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", cpu->wanted,
+                     dlc_status_text(status));
+        }
+    }
+    if (status != DLC_OK) {
+        cpu_close(&cpu->base);
+        return status;
+    }
+    *out = &cpu->base;
+    return DLC_OK;
+}
+
+static void cpu_describe(Device *device, char *out, size_t n_out) {
+    const CpuDevice *cpu = (CpuDevice *)device;
+    int threads = cpu->workers.threads;
+    int n = snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
+    if (threads < cpu->wanted && n > 0 && (size_t)n < n_out) {
+        snprintf(out + n, n_out - (size_t)n, ", the system gave no more of %d", cpu->wanted);
+    }
+}
+
+/* The number in a file of one line, or after `name` in one of many; -1: none. */
+static int64_t file_number(const char *path, const char *name) {
+    FILE *file = fopen(path, "r");
+    char line[256];
+    long long number = -1;
+    while (file && number < 0 && fgets(line, sizeof(line), file)) {
+        size_t n = strlen(name);
+        if (strncmp(line, name, n) != 0 || sscanf(line + n, "%lld", &number) != 1) {
+            number = -1;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return number;
+}
+
+/* What the system says is available, and what the container may still take. */
+static int64_t cpu_free_bytes(Device *device) {
+    (void)device;
+    int64_t available = file_number("/proc/meminfo", "MemAvailable:");
+    int64_t most = file_number("/sys/fs/cgroup/memory.max", "");
+    int64_t used = file_number("/sys/fs/cgroup/memory.current", "");
+    available = available >= 0 ? 1024 * available : -1;
+    int64_t room = most >= 0 && used >= 0 ? (most > used ? most - used : 0) : available;
+    return room < available || available < 0 ? room : available;
+}
+
+static int64_t cpu_overhead_bytes(Device *device) {
+    const CpuDevice *cpu = (const CpuDevice *)device;
+    int64_t each = (int64_t)(sizeof(uint8_t *) + sizeof(KernelFault)) + cpu->scratch_bytes;
+    return (int64_t)sizeof(*cpu) + each * cpu->workers.threads +
+           (cpu->workers.pool ? cpu_pool_bytes(cpu->workers.pool) : 0);
+}
+
+static void cpu_peak(Device *device, double *out_flops, double *out_bytes) {
+    int threads = ((CpuDevice *)device)->workers.threads;
+    *out_flops = cpu_peak_flops(threads);
+    *out_bytes = cpu_peak_bytes(&device->allocator, threads);
+}
+
+/* -- Memory -- */
+
+/* Guarded: ends at a page that nobody may touch; the page before it says how long the mapping is.
+ */
+static void *guarded_alloc(size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t whole = (bytes + 63) & ~(size_t)63;
+    size_t total = page + (whole + page - 1) / page * page + page;
+    uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    memcpy(map, &total, sizeof(total));
+    if (mprotect(map + total - page, page, PROT_NONE) != 0) {
+        munmap(map, total);
+        return NULL;
+    }
+    return map + total - page - whole;
+}
+
+static void guarded_free(void *memory) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), total;
+    uint8_t *at = memory;
+    /* An empty block is the guard page itself. */
+    uint8_t *map = at - (uintptr_t)at % page - page;
+    memcpy(&total, map, sizeof(total));
+    munmap(map, total);
+}
+
+static void *cpu_alloc(Device *device, size_t bytes) {
+    if (((CpuDevice *)device)->guarded) {
+        return guarded_alloc(bytes);
+    }
+    return memory_new_aligned(&device->allocator, bytes);
+}
+
+static void cpu_free(Device *device, void *memory) {
+    if (memory && ((CpuDevice *)device)->guarded) {
+        guarded_free(memory);
+    } else {
+        memory_free_aligned(&device->allocator, memory);
+    }
+}
+
+static dlc_status cpu_move(Device *device, void *to, const void *from, size_t bytes) {
+    (void)device;
+    memmove(to, from, bytes);
+    return DLC_OK;
+}
+
+static dlc_status cpu_copy(Device *device, void *to, const void *from, size_t bytes,
+                           const uint8_t *if_set) {
+    (void)device;
+    if (!if_set || *if_set) {
+        memmove(to, from, bytes);
+    }
+    return DLC_OK;
+}
+
+static dlc_status cpu_fill(Device *device, void *to, int byte, size_t bytes) {
+    (void)device;
+    memset(to, byte, bytes);
+    return DLC_OK;
+}
+
+static dlc_status cpu_set_i32(Device *device, int32_t *to, int32_t value) {
+    (void)device;
+    memcpy(to, &value, sizeof(value));
+    return DLC_OK;
+}
+
+static dlc_status cpu_reserve(Device *device, int64_t bytes) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    CpuWorkers *workers = &cpu->workers;
+    if (bytes <= cpu->scratch_bytes && workers->scratch[workers->threads - 1]) {
+        return DLC_OK;
+    }
+    for (int t = 0; t < workers->threads; t++) {
+        void *scratch = memory_new_aligned(&device->allocator, (size_t)bytes + 64);
+        if (!scratch) {
+            return DLC_ERROR_OUT_OF_MEMORY;
+        }
+        memory_free_aligned(&device->allocator, workers->scratch[t]);
+        workers->scratch[t] = scratch;
+    }
+    cpu->scratch_bytes = bytes;
+    return DLC_OK;
+}
+
+/* -- Code -- */
+
+static dlc_status cpu_load(Device *device, const uint8_t *image, size_t n_image,
+                           DeviceModule **out) {
+    DeviceModule *module = memory_new(&device->allocator, 1, sizeof(*module));
+    if (!module) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    module->n_code = n_image ? n_image : 1;
+    void *code =
+        mmap(NULL, module->n_code, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (code == MAP_FAILED) {
+        memory_free(&device->allocator, module);
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    memcpy(code, image, n_image);
+    if (mprotect(code, module->n_code, PROT_READ | PROT_EXEC) != 0) {
+        munmap(code, module->n_code);
+        memory_free(&device->allocator, module);
+        snprintf(device->error, sizeof(device->error),
+                 "this system refuses to make code executable");
+        return DLC_ERROR_UNSUPPORTED;
+    }
+    module->code = code;
+    *out = module;
+    return DLC_OK;
+}
+
+static void cpu_unload(Device *device, DeviceModule *module) {
+    if (module) {
+        munmap(module->code, module->n_code);
+        memory_free(&device->allocator, module);
+    }
+}
+
+/* Below this much work waking threads costs more than it brings. */
+enum { INLINE_WORK = 50000 };
+
+static dlc_status cpu_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    const CpuWorkers *workers = &cpu->workers;
+    KernelFunction function;
+    void *address = module->code + launch->entry;
+    memcpy(&function, &address, sizeof(function));
+    if (launch->tiles <= 0) {
+        return DLC_OK;
+    }
+    KernelFault *fault = &workers->faults[0];
+    if (!workers->pool || launch->tiles == 1 || launch->work < INLINE_WORK) {
+        KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[0], fault};
+        function(&args, 0, launch->tiles);
+    } else {
+        cpu_pool_run(workers->pool, function, launch, workers);
+    }
+    if (fault->site != 0) {
+        cpu->fault = cpu->fault.site ? cpu->fault : *fault;
+        *fault = (KernelFault){0};
+    }
+    return DLC_OK;
+}
+
+static dlc_status cpu_finish(Device *device, KernelFault *fault) {
+    CpuDevice *cpu = (CpuDevice *)device;
+    *fault = cpu->fault;
+    cpu->fault = (KernelFault){0};
+    return DLC_OK;
+}
+
+const DeviceOps device_cpu = {
+    .name = "cpu",
+    .doc = "this machine's processor",
+    .is_host = true,
+    .supports = cpu_supports,
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_move,
+    .read = cpu_move,
+    .copy = cpu_copy,
+    .fill = cpu_fill,
+    .set_i32 = cpu_set_i32,
+    .load = cpu_load,
+    .unload = cpu_unload,
+    .reserve = cpu_reserve,
+    .launch = cpu_launch,
+    .finish = cpu_finish,
+    .free_bytes = cpu_free_bytes,
+    .overhead_bytes = cpu_overhead_bytes,
+    .peak = cpu_peak,
+};

@@ -1,0 +1,483 @@
+/* Every number in a plan that is used as an index, range, text or program, checked once when it is
+ * loaded, so that nothing later has to. The work is linear in the file, whatever the file says:
+ * what many records may refer to is looked at once. */
+#include "runtime/plan_file/read.h"
+
+/* More instructions than any step's sizes take; evaluating as many is a matter of a second. */
+static const int64_t MOST_WORK = (int64_t)1 << 28;
+
+typedef struct Check {
+    dlc_context *context;
+    const PlanFile *file;
+    const PlanTables *tables;
+    const char *wrong; /* the first complaint, or NULL */
+    const void *where; /* the record it is about */
+    ProgramIndex index;
+    int64_t *size_work; /* instructions of all PLAN_SIZES in front of one */
+    int64_t work;       /* instructions that laying out the entries takes */
+    int64_t refs_left, swaps_left;
+} Check;
+
+static bool fail(Check *c, const void *record, const char *what) {
+    if (!c->wrong) {
+        c->wrong = what;
+        c->where = record;
+    }
+    return false;
+}
+
+static bool range_ok(int64_t first, int64_t count, int64_t limit) {
+    return first >= 0 && count >= 0 && first <= limit && count <= limit - first;
+}
+
+static bool text_ok(Check *c, const void *record, uint32_t offset) {
+    return offset < (uint64_t)c->file->n_strings ||
+           fail(c, record, "a text is outside the strings");
+}
+
+static bool program_ok(Check *c, const void *record, PlanProgram program, bool loops) {
+    if (!range_ok(program.first, program.count, c->file->n_programs)) {
+        return fail(c, record, "a size program is outside its section");
+    }
+    if (program.count == 0) {
+        return true;
+    }
+    if (!program_index_valid(&c->index, program.first, program.count, loops)) {
+        return fail(c, record, "a size program is malformed");
+    }
+    c->work += program.count;
+    return c->work <= MOST_WORK || fail(c, record, "the size programs are out of proportion");
+}
+
+static dlc_status check_begin(Check *c) {
+    const PlanFile *file = c->file;
+    const dlc_allocator *allocator = &c->context->allocator;
+    if (file->n_programs > PROGRAM_INDEX_MOST) {
+        return context_fail(c->context, DLC_ERROR_FORMAT, "%s: too many size programs", file->name);
+    }
+    c->size_work = memory_new(allocator, (size_t)file->n_sizes + 1, sizeof(*c->size_work));
+    if (!c->size_work || !program_index_init(&c->index, allocator, file->programs, file->n_programs,
+                                             file->n_dims, PLAN_MAX_LOOP_DEPTH)) {
+        return context_out_of_memory(c->context);
+    }
+    for (int64_t i = 0; i < file->n_sizes; i++) {
+        c->size_work[i + 1] = c->size_work[i] + file->sizes[i].count;
+    }
+    return DLC_OK;
+}
+
+static void check_end(Check *c) {
+    program_index_finish(&c->index, &c->context->allocator);
+    memory_free(&c->context->allocator, c->size_work);
+}
+
+static bool sizes_ok(Check *c, const void *record, int32_t first, int32_t count) {
+    if (!range_ok(first, count, c->file->n_sizes)) {
+        return fail(c, record, "sizes are outside their section");
+    }
+    /* The programs themselves are checked once, in shared_ok. */
+    c->work += c->size_work[first + count] - c->size_work[first];
+    return c->work <= MOST_WORK || fail(c, record, "the sizes are out of proportion");
+}
+
+static bool type_ok(Check *c, const void *record, PlanType type) {
+    if (type.dtype < 0 || type.dtype >= PLAN_N_DTYPES || type.rank < 0 ||
+        type.rank > PLAN_MAX_RANK) {
+        return fail(c, record, "a type is malformed");
+    }
+    return sizes_ok(c, record, type.first_size, type.rank) && text_ok(c, record, type.text);
+}
+
+static bool shared_ok(Check *c) {
+    const PlanFile *file = c->file;
+    if (file->n_strings < 1 || file->strings[0] || file->strings[file->n_strings - 1]) {
+        return fail(c, file->strings, "the strings are not terminated");
+    }
+    if (file->n_dims > PLAN_MAX_DIMS) {
+        return fail(c, file->dims, "too many dims");
+    }
+    for (int64_t i = 0; i < file->n_dims; i++) {
+        const PlanDim *dim = &file->dims[i];
+        if (!text_ok(c, dim, dim->name)) {
+            return false;
+        }
+        if (dim->divisor < 1 || dim->low < 0 || dim->high < dim->low) {
+            return fail(c, dim, "a dim's bounds are malformed");
+        }
+    }
+    for (int64_t i = 0; i < file->n_sizes; i++) {
+        if (!program_ok(c, &file->sizes[i], file->sizes[i], false)) {
+            return false;
+        }
+        c->work = 0; /* not before something refers to it */
+    }
+    for (int64_t i = 0; i < file->n_variables; i++) {
+        const PlanVariable *variable = &file->variables[i];
+        if (variable->role < PLAN_ARG_PARAM || variable->role > PLAN_ARG_SLOT) {
+            return fail(c, variable, "a variable has no such role");
+        }
+        if (!text_ok(c, variable, variable->name) || !type_ok(c, variable, variable->type) ||
+            !program_ok(c, variable, variable->bytes, false)) {
+            return false;
+        }
+    }
+    for (int64_t i = 0; i < file->n_settings; i++) {
+        if (!text_ok(c, &file->settings[i], file->settings[i].name) ||
+            !text_ok(c, &file->settings[i], file->settings[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool ref_ok(Check *c, const PlanEntry *entry, const PlanRef *ref, bool loops) {
+    if (ref->buffer < 0 || ref->buffer >= entry->n_buffers) {
+        return fail(c, ref, "a command refers to no buffer");
+    }
+    if (ref->written < 0 || ref->written > PLAN_N_DTYPES) {
+        return fail(c, ref, "a reference is malformed");
+    }
+    return program_ok(c, ref, ref->offset, loops) && program_ok(c, ref, ref->bytes, false);
+}
+
+static int32_t refs_needed(const PlanCommand *command, const PlanTables *tables) {
+    switch (command->kind) {
+    case PLAN_LAUNCH:
+        return tables->kernels[command->kernel].n_buffers;
+    case PLAN_COPY:
+        return 2;
+    case PLAN_FILL:
+    case PLAN_TEST:
+    case PLAN_SHOW:
+    case PLAN_CHECK:
+        return 1;
+    case PLAN_LOOP:
+        return command->flags & PLAN_COMMAND_WHILE ? 0 : 1;
+    case PLAN_STORE:
+        return command->n_refs == 3 ? 3 : 2;
+    default:
+        return 0;
+    }
+}
+
+static bool library_kind_ok(const PlanLibrary *library) {
+    enum { MOST_SPATIAL = 3 };
+    if (library->kind == PLAN_LIBRARY_MATMUL) {
+        return library->n_sizes == PLAN_MATMUL_SIZES;
+    }
+    for (int32_t r = 1; r <= MOST_SPATIAL; r++) {
+        if (library->n_sizes == PLAN_CONV_SIZES(r)) {
+            return library->kind > 0 && library->kind < PLAN_N_LIBRARY_KINDS;
+        }
+    }
+    return false;
+}
+
+static bool library_ok(Check *c, const PlanLibrary *library) {
+    bool ok = library_kind_ok(library) && library->compute >= 0 &&
+              library->compute < PLAN_N_COMPUTES && library->epilogue >= 0 &&
+              library->epilogue < PLAN_N_EPILOGUES && library->more >= 0;
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        bool needed = i == PLAN_OPERAND_A || i == PLAN_OPERAND_B || i == PLAN_OPERAND_D;
+        ok = ok && library->refs[i] >= (needed ? 0 : -1) && library->dtypes[i] >= 0 &&
+             library->dtypes[i] < PLAN_N_DTYPES;
+    }
+    return (ok || fail(c, library, "a library call is malformed")) &&
+           sizes_ok(c, library, library->first_size, library->n_sizes);
+}
+
+/* The launches that a call stands for follow its command and are launches only, their refs one
+ * after another. */
+static bool library_use_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    const PlanTables *tables = c->tables;
+    if (command->library < -1 || command->library >= tables->n_libraries ||
+        (command->library >= 0 && command->kind != PLAN_LAUNCH)) {
+        return fail(c, command, "a command of no library call");
+    }
+    if (command->library < 0) {
+        return true;
+    }
+    const PlanLibrary *library = &tables->libraries[command->library];
+    const PlanCommand *end = tables->commands + entry->first_command + entry->n_commands;
+    if (library->more >= end - command) {
+        return fail(c, command, "a library call goes past the entry");
+    }
+    int64_t n_refs = command->n_refs;
+    for (int32_t i = 1; i <= library->more; i++) {
+        const PlanCommand *next = &command[i];
+        if (next->kind != PLAN_LAUNCH || next->library != -1 ||
+            next->first_ref != command->first_ref + n_refs) {
+            return fail(c, command, "a library call stands for what is no launch");
+        }
+        n_refs += next->n_refs;
+    }
+    for (int i = 0; i < PLAN_N_OPERANDS; i++) {
+        if (library->refs[i] >= n_refs) {
+            return fail(c, command, "a library call refers to no buffer");
+        }
+    }
+    return true;
+}
+
+static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    const PlanTables *tables = c->tables;
+    if (command->kind < 0 || command->kind >= PLAN_N_COMMAND_KINDS) {
+        return fail(c, command, "no such kind of command");
+    }
+    if (command->kind == PLAN_LAUNCH) {
+        if (command->kernel < 0 || command->kernel >= tables->n_kernels) {
+            return fail(c, command, "a launch of no kernel");
+        }
+        if (command->n_sizes != tables->kernels[command->kernel].n_sizes) {
+            return fail(c, command, "a launch with the wrong number of sizes");
+        }
+    }
+    if (command->n_refs != refs_needed(command, tables) ||
+        !range_ok(command->first_ref, command->n_refs, tables->n_refs)) {
+        return fail(c, command, "a command with the wrong number of buffers");
+    }
+    c->refs_left -= command->n_refs;
+    if (c->refs_left < 0) {
+        return fail(c, command, "commands share their references");
+    }
+    for (int32_t i = 0; i < command->n_refs; i++) {
+        if (!ref_ok(c, entry, &tables->refs[command->first_ref + i], true)) {
+            return false;
+        }
+    }
+    if (!sizes_ok(c, command, command->first_size, command->n_sizes) ||
+        !program_ok(c, command, command->extent, false) ||
+        !program_ok(c, command, command->other, false) ||
+        !program_ok(c, command, command->flops, false) ||
+        !program_ok(c, command, command->bytes, false) || !text_ok(c, command, command->text) ||
+        !text_ok(c, command, command->place)) {
+        return false;
+    }
+    if (command->kind == PLAN_SHOW && !type_ok(c, command, command->type)) {
+        return false;
+    }
+    bool site_needed = command->kind == PLAN_CHECK || command->kind == PLAN_SIZE_CHECK ||
+                       (command->kind == PLAN_LOOP && (command->flags & PLAN_COMMAND_WHILE));
+    if (command->site < (site_needed ? 0 : -1) || command->site >= tables->n_sites) {
+        return fail(c, command, "a check without a place");
+    }
+    if (!library_use_ok(c, entry, command)) {
+        return false;
+    }
+    if (command->flags < 0 || command->flags > 7) {
+        return fail(c, command, "a command is malformed");
+    }
+    if (command->flags & PLAN_COMMAND_GROUPED) {
+        bool is_first = command == tables->commands + entry->first_command;
+        if (command->kind != PLAN_LAUNCH || command->library >= 0 || is_first ||
+            command[-1].kind != PLAN_LAUNCH || command[-1].kernel != command->kernel ||
+            command[-1].library >= 0) {
+            return fail(c, command, "a group of different launches");
+        }
+    }
+    if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
+        return fail(c, command, "swaps are outside their section");
+    }
+    c->swaps_left -= command->n_swaps;
+    if (c->swaps_left < 0) {
+        return fail(c, command, "commands share their swaps");
+    }
+    for (int32_t i = 0; i < command->n_swaps; i++) {
+        const PlanSwap *swap = &tables->swaps[command->first_swap + i];
+        const PlanBuffer *buffers = tables->buffers + entry->first_buffer;
+        if (swap->a < 0 || swap->a >= entry->n_buffers || swap->b < 0 ||
+            swap->b >= entry->n_buffers || buffers[swap->a].kind != PLAN_BUFFER_ARENA ||
+            buffers[swap->b].kind != PLAN_BUFFER_ARENA) {
+            return fail(c, swap, "a swap of buffers that cannot swap");
+        }
+    }
+    return true;
+}
+
+/* Loops nest, and their two ends name each other. */
+static bool loops_ok(Check *c, const PlanEntry *entry) {
+    const PlanCommand *commands = c->tables->commands + entry->first_command;
+    int32_t open[PLAN_MAX_LOOP_DEPTH];
+    int32_t depth = 0;
+    for (int32_t i = 0; i < entry->n_commands; i++) {
+        const PlanCommand *command = &commands[i];
+        if (command->kind == PLAN_LOOP) {
+            if (depth == PLAN_MAX_LOOP_DEPTH || command->depth != depth || command->match <= i ||
+                command->match >= entry->n_commands) {
+                return fail(c, command, "a loop nests wrongly");
+            }
+            open[depth++] = i;
+        } else if (command->kind == PLAN_TEST) {
+            if (depth == 0 || command->match != commands[open[depth - 1]].match) {
+                return fail(c, command, "a test stands outside its loop");
+            }
+        } else if (command->kind == PLAN_LOOP_END) {
+            if (depth == 0 || command->match != open[depth - 1] ||
+                commands[command->match].match != i) {
+                return fail(c, command, "a loop ends wrongly");
+            }
+            depth--;
+        }
+    }
+    return depth == 0 || fail(c, entry, "a loop does not end");
+}
+
+static bool entry_records_ok(Check *c, const PlanEntry *entry) {
+    const PlanTables *tables = c->tables;
+    for (int32_t i = 0; i < entry->n_args; i++) {
+        const PlanArg *arg = &tables->args[entry->first_arg + i];
+        if (arg->role < 0 || arg->role >= PLAN_N_ARG_ROLES || arg->buffer < 0 ||
+            arg->buffer >= entry->n_buffers) {
+            return fail(c, arg, "an argument is malformed");
+        }
+        bool is_variable = arg->role != PLAN_ARG_INPUT && arg->role != PLAN_ARG_SCALAR;
+        if (is_variable ? arg->variable < 0 || arg->variable >= c->file->n_variables
+                        : arg->variable != -1) {
+            return fail(c, arg, "an argument refers to no variable");
+        }
+        if (!text_ok(c, arg, arg->name) || !type_ok(c, arg, arg->type)) {
+            return false;
+        }
+        if (arg->role == PLAN_ARG_SCALAR && arg->type.rank != 0) {
+            return fail(c, arg, "a run-time scalar with axes");
+        }
+        if (is_variable && (c->file->variables[arg->variable].type.dtype != arg->type.dtype ||
+                            c->file->variables[arg->variable].type.rank != arg->type.rank)) {
+            return fail(c, arg, "an argument and its variable differ in type");
+        }
+    }
+    for (int32_t i = 0; i < entry->n_buffers; i++) {
+        const PlanBuffer *buffer = &tables->buffers[entry->first_buffer + i];
+        if (buffer->kind < 0 || buffer->kind >= PLAN_N_BUFFER_KINDS || buffer->birth < 0 ||
+            buffer->death < buffer->birth || buffer->death > entry->n_commands) {
+            return fail(c, buffer, "a buffer is malformed");
+        }
+        if (buffer->kind == PLAN_BUFFER_ARG &&
+            (buffer->index < 0 || buffer->index >= entry->n_args ||
+             tables->args[entry->first_arg + buffer->index].buffer != i)) {
+            return fail(c, buffer, "a buffer belongs to no argument");
+        }
+        if (buffer->kind == PLAN_BUFFER_CONSTANT &&
+            (buffer->offset < 0 || buffer->offset > c->file->n_constants ||
+             buffer->offset % PLAN_ALIGNMENT != 0)) {
+            return fail(c, buffer, "a constant is outside its section");
+        }
+        if (!program_ok(c, buffer, buffer->bytes, false) || !text_ok(c, buffer, buffer->name)) {
+            return false;
+        }
+    }
+    for (int32_t i = 0; i < entry->n_results; i++) {
+        const PlanResult *result = &tables->results[entry->first_result + i];
+        if (result->role < 0 || result->role >= PLAN_N_RESULT_ROLES || result->arg < -1 ||
+            result->arg >= entry->n_args) {
+            return fail(c, result, "a result is malformed");
+        }
+        if (result->role == PLAN_RESULT_STORE && result->arg < 0) {
+            return fail(c, result, "a store to no argument");
+        }
+        if (result->role != PLAN_RESULT_OUTPUT && result->role != PLAN_RESULT_STORE &&
+            result->type.rank != 0) {
+            return fail(c, result, "a number of the run with axes");
+        }
+        if (!text_ok(c, result, result->name) || !type_ok(c, result, result->type) ||
+            !ref_ok(c, entry, &result->ref, false)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool target_ok(Check *c) {
+    const PlanTables *tables = c->tables;
+    if (tables->n_target != 1) {
+        return fail(c, tables->target, "not one target record");
+    }
+    const PlanTarget *target = tables->target;
+    if (!text_ok(c, target, target->device) || !text_ok(c, target, target->machine) ||
+        !text_ok(c, target, target->features)) {
+        return false;
+    }
+    for (int64_t i = 0; i < tables->n_kernels; i++) {
+        const PlanKernel *kernel = &tables->kernels[i];
+        if (kernel->entry < 0 || kernel->entry >= (tables->n_image ? tables->n_image : 1) ||
+            kernel->n_buffers < 0 || kernel->n_sizes < 0 || kernel->scratch_bytes < 0 ||
+            kernel->scratch_bytes > INT32_MAX) {
+            return fail(c, kernel, "a kernel is malformed");
+        }
+        if (!text_ok(c, kernel, kernel->name)) {
+            return false;
+        }
+    }
+    for (int64_t i = 0; i < tables->n_args; i++) {
+        /* Also those of no entry: some questions are asked of all. */
+        if (!text_ok(c, &tables->args[i], tables->args[i].name) ||
+            !type_ok(c, &tables->args[i], tables->args[i].type)) {
+            return false;
+        }
+    }
+    for (int64_t i = 0; i < tables->n_sites; i++) {
+        if (!text_ok(c, &tables->sites[i], tables->sites[i].place) ||
+            !text_ok(c, &tables->sites[i], tables->sites[i].text)) {
+            return false;
+        }
+    }
+    for (int64_t i = 0; i < tables->n_libraries; i++) {
+        if (!library_ok(c, &tables->libraries[i])) {
+            return false;
+        }
+    }
+    c->refs_left = tables->n_refs;
+    c->swaps_left = tables->n_swaps;
+    int32_t end_arg = 0, end_result = 0, end_buffer = 0, end_command = 0;
+    for (int64_t i = 0; i < tables->n_entries; i++) {
+        const PlanEntry *entry = &tables->entries[i];
+        if (!range_ok(entry->first_arg, entry->n_args, tables->n_args) ||
+            !range_ok(entry->first_result, entry->n_results, tables->n_results) ||
+            !range_ok(entry->first_buffer, entry->n_buffers, tables->n_buffers) ||
+            !range_ok(entry->first_command, entry->n_commands, tables->n_commands) ||
+            entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES) {
+            return fail(c, entry, "an entry is malformed");
+        }
+        if (entry->first_arg < end_arg || entry->first_result < end_result ||
+            entry->first_buffer < end_buffer || entry->first_command < end_command) {
+            return fail(c, entry, "entries share their records");
+        }
+        end_arg = entry->first_arg + entry->n_args;
+        end_result = entry->first_result + entry->n_results;
+        end_buffer = entry->first_buffer + entry->n_buffers;
+        end_command = entry->first_command + entry->n_commands;
+        if (!text_ok(c, entry, entry->name) || !entry_records_ok(c, entry)) {
+            return false;
+        }
+        for (int32_t k = 0; k < entry->n_commands; k++) {
+            if (!command_ok(c, entry, &tables->commands[entry->first_command + k])) {
+                return false;
+            }
+        }
+        if (!loops_ok(c, entry)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+dlc_status plan_file_check(dlc_context *context, const PlanFile *file) {
+    Check check = {.context = context, .file = file};
+    dlc_status status = check_begin(&check);
+    if (status != DLC_OK) {
+        check_end(&check);
+        return status;
+    }
+    bool ok = shared_ok(&check);
+    for (int32_t t = 0; ok && t < file->n_targets; t++) {
+        check.tables = &file->targets[t];
+        ok = target_ok(&check);
+    }
+    check_end(&check);
+    if (ok) {
+        return DLC_OK;
+    }
+    size_t offset = check.where ? (size_t)((const uint8_t *)check.where - file->bytes) : 0;
+    return context_fail(context, DLC_ERROR_FORMAT, "%s: offset %zu: %s", file->name, offset,
+                        check.wrong);
+}

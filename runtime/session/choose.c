@@ -1,0 +1,269 @@
+/* Which device a session runs on, and which of a plan's images it takes there; compiles the plan
+ * anew from its portable part where a named device has no image in it. */
+#include "runtime/compile_abi.h"
+#include "runtime/session/session.h"
+
+#include <stdio.h>
+
+/* The number that a machine's name ends in: 90 of "sm_90" and of "sm_90a". */
+static int machine_number(const char *machine) {
+    const char *digit = strpbrk(machine, "0123456789");
+    int number = 0;
+    for (; digit && *digit >= '0' && *digit <= '9' && number < 100000; digit++) {
+        number = 10 * number + (*digit - '0');
+    }
+    return number;
+}
+
+/* Machines of a cuda target are numbered by what they can do; those of a processor are listed in
+ * the order wanted. */
+static bool is_better(const DeviceOps *ops, const char *machine, const char *than) {
+    if (strcmp(ops->name, "cuda") != 0) {
+        return false;
+    }
+    int a = machine_number(machine), b = machine_number(than);
+    return a != b ? a > b : strlen(machine) > strlen(than);
+}
+
+dlc_status plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
+                           int32_t *out, char *message) {
+    int32_t best = -1;
+    char why[DEVICE_MESSAGE_BYTES] = "";
+    *out = -1;
+    message[0] = '\0';
+    for (int32_t t = 0; t < file->n_targets; t++) {
+        const PlanTarget *target = file->targets[t].target;
+        const char *machine = plan_text(file, target->machine);
+        if (strcmp(plan_text(file, target->device), ops->name) != 0) {
+            continue;
+        }
+        dlc_status status = DLC_ERROR_UNSUPPORTED;
+        if (target->abi != KERNEL_ABI_VERSION) {
+            snprintf(why, sizeof(why), "its code is of another version than this library");
+        } else {
+            status = ops->supports(machine, plan_text(file, target->features), which, why);
+        }
+        if (status == DLC_OK) {
+            bool better =
+                best < 0 ||
+                is_better(ops, machine, plan_text(file, file->targets[best].target->machine));
+            best = better ? t : best;
+        } else if (status != DLC_ERROR_UNSUPPORTED) {
+            memcpy(message, why, sizeof(why));
+            return status;
+        }
+        if (best < 0 && !message[0]) {
+            memcpy(message, why, sizeof(why));
+        }
+    }
+    *out = best;
+    return best >= 0 ? DLC_OK : DLC_ERROR_UNSUPPORTED;
+}
+
+static bool has_target(const PlanFile *file, const char *device) {
+    for (int32_t t = 0; t < file->n_targets; t++) {
+        if (strcmp(plan_text(file, file->targets[t].target->device), device) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Opens the device and loads image `number` on it. */
+static dlc_status open_on(dlc_session *session, const DeviceOps *ops, const char *which,
+                          const dlc_session_options *options, int32_t number) {
+    dlc_context *context = session->context;
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    DeviceOptions device_options = {
+        .which = which, .threads = options->threads, .guarded = options->guarded != 0};
+    dlc_status status = ops->open(&context->allocator, &device_options, &session->device, message);
+    if (status != DLC_OK) {
+        return context_fail(context, status, "%s: %s", ops->name,
+                            message[0] ? message : dlc_status_text(status));
+    }
+    session->ops = ops;
+    session->tables = &session->file->targets[number];
+    status = ops->load(session->device, session->tables->image, (size_t)session->tables->n_image,
+                       &session->module);
+    if (status != DLC_OK) {
+        context_fail(context, status, "%s: %s", session->file->name,
+                     session->device->error[0] ? session->device->error : dlc_status_text(status));
+        ops->close(session->device);
+        session->device = NULL;
+        session->ops = NULL;
+        return status;
+    }
+    char about[256] = "";
+    ops->describe(session->device, about, sizeof(about));
+    snprintf(session->description, sizeof(session->description), "%s%s%s (%s), code for %s",
+             ops->name, *which ? ":" : "", which, about,
+             plan_text(session->file, session->tables->target->machine));
+    return DLC_OK;
+}
+
+/* Replaces the session's plan by one for the device, with a note. */
+static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const char *why) {
+    dlc_context *context = session->context;
+    dlc_plan *renewed = NULL;
+    const char *target = strcmp(ops->name, "cpu") == 0 ? "cpu:native" : ops->name;
+    dlc_status status = plan_retarget(context, session->file->ir, target, 0, &renewed);
+    if (status != DLC_OK) {
+        return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
+                            session->file->name, why, ops->name, context->error);
+    }
+    context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: %s", session->file->name,
+                ops->name, why);
+    plan_release(session->plan);
+    session->plan = renewed;
+    session->file = &renewed->file;
+    return DLC_OK;
+}
+
+/* The error of a device that cannot be asked or opened. */
+static dlc_status device_fail(dlc_context *context, dlc_status status, const DeviceOps *ops,
+                              const char *which, const char *why) {
+    return context_fail(
+        context, status, "%s%s%s cannot be used: %s%s", ops->name, *which ? ":" : "", which, why,
+        strcmp(ops->name, "cpu") == 0 ? ""
+                                      : "; the device cpu (--device cpu) runs the plan without it");
+}
+
+static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const char *which,
+                             const dlc_session_options *options) {
+    dlc_context *context = session->context;
+    char message[DEVICE_MESSAGE_BYTES] = "";
+    if (strcmp(ops->name, "null") == 0) {
+        return open_on(session, ops, which, options, 0); /* runs nothing, so any code will do */
+    }
+    int32_t number;
+    dlc_status status = plan_target_for(session->file, ops, which, &number, message);
+    if (status == DLC_ERROR_UNSUPPORTED) {
+        char missing[DEVICE_MESSAGE_BYTES] = "";
+        status = ops->supports("", "", which, missing);
+        if (status != DLC_OK) {
+            return device_fail(context, status, ops, which, missing);
+        }
+        status = retarget(session, ops, message[0] ? message : "it has no code for that device");
+        if (status != DLC_OK) {
+            return status;
+        }
+        status = plan_target_for(session->file, ops, which, &number, message);
+    }
+    if (status == DLC_ERROR_UNSUPPORTED) {
+        return context_fail(context, status, "%s: %s", session->file->name, message);
+    }
+    if (status != DLC_OK) {
+        return device_fail(context, status, ops, which, message);
+    }
+    return open_on(session, ops, which, options, number);
+}
+
+/* The devices that the plan has code for, the preferred first, until one can be opened. Only a
+ * machine that cannot leads to the next: whoever has a GPU wants to hear that it fails. */
+static dlc_status open_best(dlc_session *session, const dlc_session_options *options) {
+    dlc_context *context = session->context;
+    char reasons[SESSION_DESCRIPTION_BYTES / 2] = "", message[DEVICE_MESSAGE_BYTES];
+    size_t at = 0;
+    const DeviceOps *ops;
+    for (int i = 0; (ops = device_at(i)) != NULL; i++) {
+        if (strcmp(ops->name, "null") == 0 || !has_target(session->file, ops->name)) {
+            continue;
+        }
+        int32_t number;
+        dlc_status status = plan_target_for(session->file, ops, "", &number, message);
+        const char *why = message;
+        if (status != DLC_OK && status != DLC_ERROR_UNSUPPORTED) {
+            return device_fail(context, status, ops, "", message);
+        }
+        if (status == DLC_OK) {
+            status = open_on(session, ops, "", options, number);
+            why = context->error;
+        }
+        if (status == DLC_OK) {
+            size_t length = strlen(session->description);
+            snprintf(session->description + length, sizeof(session->description) - length, "%s",
+                     reasons);
+            return DLC_OK;
+        }
+        if (status != DLC_ERROR_UNSUPPORTED) {
+            return status;
+        }
+        int n = snprintf(reasons + at, sizeof(reasons) - at, "; not %s: %s", ops->name, why);
+        at += n > 0 && (size_t)n < sizeof(reasons) - at ? (size_t)n : 0;
+    }
+    const char *why =
+        at > 0 ? reasons + strlen("; not ") : "it has no code for a device of this build";
+    if (has_target(session->file, "cpu")) {
+        const DeviceOps *cpu = device_find("cpu");
+        char kept[sizeof(reasons)];
+        memcpy(kept, why, strlen(why) + 1);
+        dlc_status status = retarget(session, cpu, kept);
+        return status == DLC_OK ? open_named(session, cpu, "", options) : status;
+    }
+    return context_fail(context, DLC_ERROR_UNSUPPORTED,
+                        "%s cannot run here: %s; the device cpu (--device cpu) has it compiled "
+                        "anew for this machine's processor",
+                        session->file->name, why);
+}
+
+static dlc_status device_open(dlc_session *session, const dlc_session_options *options,
+                              const DeviceOps *ops) {
+    const char *name = options->device ? options->device : "auto";
+    if (ops) {
+        return open_named(session, ops, "", options);
+    }
+    if (strcmp(name, "auto") == 0) {
+        return open_best(session, options);
+    }
+    char kind[32], known[128] = "auto";
+    const char *colon = strchr(name, ':');
+    int length = colon ? (int)(colon - name) : (int)strlen(name);
+    snprintf(kind, sizeof(kind), "%.*s", length, name);
+    ops = length < (int)sizeof(kind) ? device_find(kind) : NULL;
+    if (ops) {
+        return open_named(session, ops, colon ? colon + 1 : "", options);
+    }
+    for (int i = 0; device_at(i); i++) {
+        size_t at = strlen(known);
+        snprintf(known + at, sizeof(known) - at, "%s%s", device_at(i + 1) ? ", " : " and ",
+                 device_at(i)->name);
+    }
+    return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
+                        "unknown device '%s'; there are %s", name, known);
+}
+
+/* Replaces the session's plan by the same with training in parts, for the device that it is on. */
+static dlc_status parts_compile(dlc_session *session) {
+    dlc_context *context = session->context;
+    const PlanTarget *target = session->tables->target;
+    char name[SESSION_DESCRIPTION_BYTES];
+    dlc_plan *renewed = NULL;
+    snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
+             plan_text(session->file, target->machine));
+    dlc_status status =
+        plan_retarget(context, session->file->ir, name, DLC_COMPILE_ACCUMULATE, &renewed);
+    if (status != DLC_OK) {
+        return status;
+    }
+    context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: its training step in parts",
+                session->file->name, name);
+    session->ops->unload(session->device, session->module);
+    session->ops->close(session->device);
+    session->module = NULL;
+    session->device = NULL;
+    session->ops = NULL;
+    plan_release(session->plan);
+    session->plan = renewed;
+    session->file = &renewed->file;
+    return DLC_OK;
+}
+
+dlc_status session_device_open(dlc_session *session, const dlc_session_options *options,
+                               const DeviceOps *ops) {
+    dlc_status status = device_open(session, options, ops);
+    if (status != DLC_OK || !options->accumulate || plan_setting(session->file, "parts_dim")) {
+        return status;
+    }
+    status = parts_compile(session);
+    return status == DLC_OK ? device_open(session, options, ops) : status;
+}

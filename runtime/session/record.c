@@ -1,0 +1,258 @@
+/* Recorded steps: the commands of an entry's layout between the points where the host needs a value
+ * are handed to the device once and replayed in later runs. A recording holds addresses, so it is
+ * made anew when a buffer has moved. The first run of a layout is never recorded: most layouts of
+ * a partial batch run once. */
+#include "runtime/session/session.h"
+
+enum { RECORD_NODES = 16384 }; /* commands of one recording, loops unrolled */
+
+/* Commands [first, last). */
+typedef struct Piece {
+    int32_t first, last;
+    bool is_recorded;
+    int32_t faults;
+    DeviceGraph *graph; /* NULL: run command by command */
+    uint8_t **bases;    /* of all buffers afterwards, where its loops swap any; else NULL */
+} Piece;
+
+struct Recording {
+    Piece *pieces;
+    int32_t n_pieces, n_buffers, n_swapping;
+    uint8_t **bases; /* [n_buffers], when it was made */
+};
+
+/* What a stretch of commands is. */
+typedef struct Span {
+    int64_t nodes;
+    bool waits; /* the host needs a value in it */
+    int32_t faults;
+    bool swaps;
+} Span;
+
+/* A check that may have failed before makes a barrier wait: see command_run. */
+static Span span_look(const dlc_session *session, const EntryState *entry, int32_t first,
+                      int32_t last, int32_t faults) {
+    const Layout *layout = entry->layout;
+    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+    Span span = {.faults = faults};
+    int64_t times[PLAN_MAX_LOOP_DEPTH + 1] = {1};
+    int32_t depth = 0;
+    for (int32_t i = first; i < last && span.nodes <= RECORD_NODES; i++) {
+        const PlanCommand *command = &commands[i];
+        switch (command->kind) {
+        case PLAN_LAUNCH:
+            span.faults |= session->tables->kernels[command->kernel].faults;
+            span.nodes += times[depth];
+            break;
+        case PLAN_COPY:
+        case PLAN_FILL:
+        case PLAN_STORE:
+            span.nodes += times[depth];
+            break;
+        case PLAN_LOOP: {
+            int64_t count = layout->extent[i] < RECORD_NODES ? layout->extent[i] : RECORD_NODES;
+            span.waits |= (command->flags & PLAN_COMMAND_WHILE) != 0;
+            times[depth + 1] = times[depth] * count;
+            times[depth + 1] = times[depth + 1] < RECORD_NODES ? times[depth + 1] : RECORD_NODES;
+            depth++;
+            span.nodes += times[depth];
+            break;
+        }
+        case PLAN_LOOP_END:
+            span.swaps |= command->n_swaps > 0;
+            depth--;
+            break;
+        case PLAN_BARRIER:
+            if (span.faults & PLAN_FAULTS_CHECKS) {
+                span.waits = true;
+                span.faults = 0;
+            }
+            break;
+        case PLAN_SIZE_CHECK:
+            break;
+        default: /* a test, a check, a shown value */
+            span.waits = true;
+            span.faults |= command->kind == PLAN_CHECK ? PLAN_FAULTS_CHECKS : 0;
+            break;
+        }
+    }
+    return span;
+}
+
+/* Cuts the entry's commands; `out` NULL: only counts the pieces. */
+static int32_t pieces_cut(const dlc_session *session, const EntryState *entry, Piece *out) {
+    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+    int32_t n = 0;
+    int64_t nodes = 0;
+    int32_t faults = 0;
+    bool moved = false, before = false;
+    for (int32_t i = 0; i < entry->record->n_commands;) {
+        int32_t last = commands[i].kind == PLAN_LOOP ? commands[i].match + 1 : i + 1;
+        Span span = span_look(session, entry, i, last, faults);
+        /* How often a waiting loop swaps, and so where its results lie, differs from run to run. */
+        bool recorded = !span.waits && !moved && nodes + span.nodes <= RECORD_NODES;
+        moved |= span.waits && span.swaps;
+        nodes += recorded ? span.nodes : 0;
+        faults = span.faults;
+        if (n == 0 || recorded != before) {
+            if (out) {
+                out[n] = (Piece){.first = i, .is_recorded = recorded};
+            }
+            n++;
+        }
+        if (out) {
+            out[n - 1].last = last;
+        }
+        before = recorded;
+        i = last;
+    }
+    return n;
+}
+
+void recording_destroy(dlc_session *session, Recording *recording) {
+    if (!recording) {
+        return;
+    }
+    const dlc_allocator *allocator = &session->context->allocator;
+    for (int32_t i = 0; recording->pieces && i < recording->n_pieces; i++) {
+        if (recording->pieces[i].graph) {
+            session->ops->graph_free(session->device, recording->pieces[i].graph);
+        }
+        memory_free(allocator, recording->pieces[i].bases);
+    }
+    memory_free(allocator, recording->pieces);
+    memory_free(allocator, recording->bases);
+    memory_free(allocator, recording);
+}
+
+int64_t recording_bytes(const Recording *recording) {
+    if (!recording) {
+        return 0;
+    }
+    return (int64_t)sizeof(*recording) + recording->n_pieces * (int64_t)sizeof(Piece) +
+           (1 + recording->n_swapping) * recording->n_buffers * (int64_t)sizeof(uint8_t *);
+}
+
+static dlc_status piece_record(dlc_session *session, EntryState *entry, Recording *recording,
+                               Piece *piece) {
+    size_t n_bytes = (size_t)recording->n_buffers * sizeof(uint8_t *);
+    Span span = span_look(session, entry, piece->first, piece->last, 0);
+    bool is_last = piece->last == entry->record->n_commands;
+    if (span.nodes == 0 && !(is_last && entry->n_numbers > 0)) {
+        return DLC_OK; /* nothing to do in it */
+    }
+    if (span.swaps) {
+        piece->bases = memory_new(&session->context->allocator, n_bytes, 1);
+        if (!piece->bases) {
+            return context_out_of_memory(session->context);
+        }
+        recording->n_swapping++;
+    }
+    dlc_status status = session->ops->record(session->device);
+    if (status != DLC_OK) {
+        return session_device_fail(session, status);
+    }
+    session->faults = 0; /* of pieces recorded before: a barrier here need not wait */
+    status = session_range(session, entry, piece->first, piece->last);
+    if (status == DLC_OK && is_last) {
+        status = session_numbers_gather(session, entry);
+    }
+    if (status != DLC_OK) {
+        (void)session->ops->record_end(session->device, NULL);
+        return status;
+    }
+    status = session->ops->record_end(session->device, &piece->graph);
+    if (status != DLC_OK) {
+        piece->graph = NULL;
+        return session_device_fail(session, status);
+    }
+    piece->faults = span.faults;
+    if (piece->bases) {
+        memcpy(piece->bases, session->bases, n_bytes);
+    }
+    return DLC_OK;
+}
+
+static dlc_status recording_create(dlc_session *session, EntryState *entry, Recording **out) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    dlc_status status = DLC_OK;
+    Recording *recording = memory_new(allocator, 1, sizeof(*recording));
+    if (!recording) {
+        return context_out_of_memory(session->context);
+    }
+    recording->n_buffers = entry->record->n_buffers;
+    recording->n_pieces = pieces_cut(session, entry, NULL);
+    size_t n_bytes = (size_t)recording->n_buffers * sizeof(uint8_t *);
+    recording->pieces = memory_new(allocator, (size_t)recording->n_pieces, sizeof(Piece));
+    recording->bases = memory_new(allocator, n_bytes, 1);
+    if (!recording->pieces || !recording->bases) {
+        status = context_out_of_memory(session->context);
+        goto fail;
+    }
+    memcpy(recording->bases, session->bases, n_bytes);
+    (void)pieces_cut(session, entry, recording->pieces);
+    for (int32_t i = 0; status == DLC_OK && i < recording->n_pieces; i++) {
+        if (recording->pieces[i].is_recorded) {
+            status = piece_record(session, entry, recording, &recording->pieces[i]);
+        }
+    }
+    memcpy(session->bases, recording->bases, n_bytes);
+    session->faults = 0; /* nothing has run yet */
+    if (status == DLC_OK) {
+        *out = recording;
+        return DLC_OK;
+    }
+fail:
+    recording_destroy(session, recording);
+    return status;
+}
+
+static dlc_status piece_run(dlc_session *session, EntryState *entry, const Recording *recording,
+                            const Piece *piece) {
+    if (!piece->graph) {
+        return session_range(session, entry, piece->first, piece->last);
+    }
+    session->faults |= piece->faults;
+    dlc_status status = session->ops->replay(session->device, piece->graph);
+    if (piece->bases) {
+        memcpy(session->bases, piece->bases, (size_t)recording->n_buffers * sizeof(uint8_t *));
+    }
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status recording_run(dlc_session *session, EntryState *entry, bool *out_done) {
+    LayoutSlot *slot = &entry->slots[0];
+    *out_done = false;
+    if (!slot->has_run) {
+        slot->has_run = true;
+        return DLC_OK;
+    }
+    if (slot->recording && memcmp(slot->recording->bases, session->bases,
+                                  (size_t)entry->record->n_buffers * sizeof(uint8_t *)) != 0) {
+        recording_destroy(session, slot->recording);
+        slot->recording = NULL;
+    }
+    if (!slot->recording) {
+        dlc_status status = recording_create(session, entry, &slot->recording);
+        if (status == DLC_ERROR_UNSUPPORTED) {
+            session->no_recording = true;
+            context_log(session->context, DLC_LOG_INFO, "steps are not recorded: %s",
+                        session->context->error);
+            return DLC_OK;
+        }
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
+    const Recording *recording = slot->recording;
+    *out_done = true;
+    bool gathered = false;
+    for (int32_t i = 0; i < recording->n_pieces; i++) {
+        dlc_status status = piece_run(session, entry, recording, &recording->pieces[i]);
+        if (status != DLC_OK) {
+            return status;
+        }
+        gathered = recording->pieces[i].graph != NULL;
+    }
+    return gathered ? DLC_OK : session_numbers_gather(session, entry);
+}

@@ -1,0 +1,204 @@
+/* See trace.h. Times of a device whose work is queued are taken between marks in its queue and put
+ * on the host's clock; a host device has done its work when a call returns. */
+#include "runtime/session/trace.h"
+
+#include "ir/base/file.h"
+#include "ir/base/number.h"
+#include "runtime/border.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { MOST_COMMANDS = 100000, LANE_HOST = 1, LANE_DEVICE = 2 };
+
+typedef struct Traced {
+    int32_t command, count;
+    double start, end; /* of the host's clock; for a device with marks: their numbers */
+} Traced;
+
+struct Trace {
+    FILE *file;
+    char *path;
+    double origin;
+    Traced *commands; /* of the run under way */
+    int64_t n_commands, capacity;
+    int32_t n_marks;
+    double start;
+};
+
+static void text_write(FILE *file, const char *text) {
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        if (*at == '"' || *at == '\\') {
+            fputc('\\', file);
+        }
+        fputc(*at < ' ' ? ' ' : *at, file);
+    }
+}
+
+static void lane_name(FILE *file, int lane, const char *name) {
+    fprintf(
+        file,
+        "{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": {\"name\": "
+        "\"",
+        lane);
+    text_write(file, name);
+    fputs("\"}}", file);
+}
+
+static void span_begin(const Trace *trace, const char *name, int lane, double start, double end) {
+    fputs(",\n{\"name\": \"", trace->file);
+    text_write(trace->file, name);
+    fprintf(trace->file, "\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %s, \"dur\": %s",
+            lane, number_fixed(1e6 * (start - trace->origin), 3).text,
+            number_fixed(end > start ? 1e6 * (end - start) : 0.0, 3).text);
+}
+
+dlc_status trace_open(dlc_session *session, const char *path) {
+    Trace *trace = memory_new(&session->context->allocator, 1, sizeof(*trace));
+    if (!trace) {
+        return context_out_of_memory(session->context);
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    dlc_status status = DLC_OK;
+    trace->path = memory_strdup(&session->context->allocator, path);
+    if (!trace->path) {
+        status = context_out_of_memory(session->context);
+        goto fail;
+    }
+    trace->file = file_stream_open(path, message);
+    if (!trace->file) {
+        status = context_fail(session->context, DLC_ERROR_IO, "%s", message);
+        goto fail;
+    }
+    trace->origin = clock_seconds();
+    session->trace = trace;
+    fputs("[\n", trace->file);
+    lane_name(trace->file, LANE_HOST, "host");
+    fputs(",\n", trace->file);
+    lane_name(trace->file, LANE_DEVICE, session->description);
+    return DLC_OK;
+fail:
+    memory_free(&session->context->allocator, trace->path);
+    memory_free(&session->context->allocator, trace);
+    return status;
+}
+
+dlc_status trace_close(dlc_session *session) {
+    Trace *trace = session->trace;
+    if (!trace) {
+        return DLC_OK;
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    fputs("\n]\n", trace->file);
+    dlc_status status = file_stream_close(trace->file, trace->path, message);
+    memory_free(&session->context->allocator, trace->path);
+    memory_free(&session->context->allocator, trace->commands);
+    memory_free(&session->context->allocator, trace);
+    session->trace = NULL;
+    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+}
+
+dlc_status dlc_session_end_trace(dlc_session *session) {
+    BORDER_CALL(session ? session->context : NULL);
+    return trace_close(session);
+}
+
+void trace_host(dlc_session *session, const char *what, double start) {
+    if (session->trace) {
+        span_begin(session->trace, what, LANE_HOST, start, clock_seconds());
+        fputs("}", session->trace->file);
+    }
+}
+
+static dlc_status mark(dlc_session *session) {
+    dlc_status status = session->ops->mark(session->device, session->trace->n_marks++);
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
+
+dlc_status trace_run_begin(dlc_session *session) {
+    Trace *trace = session->trace;
+    if (!trace) {
+        return DLC_OK;
+    }
+    trace->n_commands = 0;
+    trace->n_marks = 0;
+    return session->ops->mark ? mark(session) : DLC_OK;
+}
+
+dlc_status trace_command_begin(dlc_session *session) {
+    Trace *trace = session->trace;
+    if (!trace || trace->n_commands >= MOST_COMMANDS) {
+        return DLC_OK;
+    }
+    if (session->ops->mark) {
+        trace->start = trace->n_marks;
+        return mark(session);
+    }
+    trace->start = clock_seconds();
+    return DLC_OK;
+}
+
+dlc_status trace_command_end(dlc_session *session, int32_t command, int32_t count) {
+    Trace *trace = session->trace;
+    const dlc_allocator *allocator = &session->context->allocator;
+    if (!trace || trace->n_commands >= MOST_COMMANDS) {
+        return DLC_OK;
+    }
+    if (trace->n_commands == trace->capacity) {
+        int64_t more = trace->capacity ? 2 * trace->capacity : 256;
+        Traced *grown = memory_new(allocator, (size_t)more, sizeof(*grown));
+        if (!grown) {
+            return context_out_of_memory(session->context);
+        }
+        if (trace->commands) {
+            memcpy(grown, trace->commands, (size_t)trace->n_commands * sizeof(*grown));
+        }
+        memory_free(allocator, trace->commands);
+        trace->commands = grown;
+        trace->capacity = more;
+    }
+    Traced *traced = &trace->commands[trace->n_commands++];
+    *traced = (Traced){command, count, trace->start,
+                       session->ops->mark ? trace->n_marks : clock_seconds()};
+    return session->ops->mark ? mark(session) : DLC_OK;
+}
+
+static void command_write(const dlc_session *session, const EntryState *entry, const Traced *traced,
+                          double start, double end) {
+    int32_t number = traced->command;
+    const PlanFile *file = session->file;
+    const PlanCommand *command = &session->tables->commands[entry->record->first_command + number];
+    const char *label = plan_text(file, command->text);
+    const char *kernel = command->kind == PLAN_LAUNCH
+                             ? plan_text(file, session->tables->kernels[command->kernel].name)
+                         : command->kind == PLAN_FILL ? "fill"
+                                                      : "copy";
+    FILE *out = session->trace->file;
+    span_begin(session->trace, *label ? label : kernel, LANE_DEVICE, start, end);
+    fputs(", \"args\": {\"kernel\": \"", out);
+    text_write(out, kernel);
+    fputs("\", \"place\": \"", out);
+    text_write(out, command->kind == PLAN_LAUNCH ? plan_text(file, command->place) : "");
+    fprintf(out, "\", \"command\": %d, \"launches\": %d}}", number, traced->count);
+}
+
+dlc_status trace_run_end(dlc_session *session, const EntryState *entry) {
+    Trace *trace = session->trace;
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; trace && status == DLC_OK && i < trace->n_commands; i++) {
+        double start = trace->commands[i].start, end = trace->commands[i].end;
+        if (session->ops->mark) {
+            status = session->ops->mark_seconds(session->device, (int32_t)start, &start);
+            if (status == DLC_OK) {
+                status = session->ops->mark_seconds(session->device, (int32_t)end, &end);
+            }
+        }
+        if (status == DLC_OK) {
+            command_write(session, entry, &trace->commands[i], start, end);
+        }
+    }
+    if (trace) {
+        trace->n_commands = 0;
+    }
+    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+}
