@@ -1,5 +1,6 @@
-/* The front end's entry: the text of a `.dl` program to an IR module. Parsing is parse/parse.h's, the
- * syntax tree is parse/ast.h's; what lies between (names, sizes, shapes, calls, training) is elaborate/elaborate.h's.
+/* The front end's entry: the text of a `.dl` program to an IR module. Parsing is parse/parse.h's,
+ * the syntax tree is parse/ast.h's; what lies between (names, sizes, shapes, calls, training) is
+ * elaborate/elaborate.h's.
  */
 #ifndef DLC_FRONTEND_FRONTEND_H
 #define DLC_FRONTEND_FRONTEND_H

@@ -20,8 +20,8 @@ const Builtin *builtin_find(const char *name) {
     return NULL;
 }
 
-void builtin_names(Lower *lw, Map *out) {
-    (void)lw;
+void builtin_names(Elaborator *el, Map *out) {
+    (void)el;
     for (int i = 0; i < N_BUILTINS; i++) {
         map_set(out, builtins[i].name, out);
     }
@@ -36,7 +36,7 @@ typedef struct Signature {
     int rest; /* index of `*xs`, or -1 */
 } Signature;
 
-static Signature read_signature(Lower *lw, const char *text) {
+static Signature read_signature(Elaborator *el, const char *text) {
     Signature signature = {.rest = -1};
     while (*text && signature.count < BUILTIN_MAX_PARAMS) {
         while (*text == ' ' || *text == ',') {
@@ -45,7 +45,7 @@ static Signature read_signature(Lower *lw, const char *text) {
         size_t length = strcspn(text, ",=");
         bool rest = *text == '*';
         int index = signature.count++;
-        signature.names[index] = arena_strndup(lw->arena, text + rest, length - rest);
+        signature.names[index] = arena_strndup(el->arena, text + rest, length - rest);
         signature.optional[index] = text[length] == '=' || rest;
         if (rest) {
             signature.rest = index;
@@ -64,20 +64,20 @@ static int signature_index(const Signature *signature, const char *name) {
     return -1;
 }
 
-static bool unknown_named(Lower *lw, const Builtin *builtin, const Signature *signature,
+static bool unknown_named(Elaborator *el, const Builtin *builtin, const Signature *signature,
                           const Arg *arg) {
     Map names;
-    map_init(&names, lw->arena);
+    map_init(&names, el->arena);
     for (int i = 0; i < signature->count; i++) {
         map_set(&names, signature->names[i], &names);
     }
     const char *near = map_suggest(&names, arg->name);
     Place place = arg->name_place.source ? arg->name_place : arg->place;
-    Diag *diag = LW_REPORT(lw, ARG_UNKNOWN, place, builtin->name, arg->name);
+    Diag *diag = LW_REPORT(el, ARG_UNKNOWN, place, builtin->name, arg->name);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
-        lower_help(lw, diag, "its parameters: %s", builtin->signature);
+        elaborate_help(el, diag, "its parameters: %s", builtin->signature);
     }
     return false;
 }
@@ -91,9 +91,9 @@ static bool wants_float(const BuiltinCall *call) {
 
 /* Gives each argument to its parameter; `partial`: others may follow. */
 static bool match_call(BuiltinCall *call, Args args, bool partial) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     const Builtin *builtin = call->builtin;
-    Signature signature = read_signature(lw, builtin->signature);
+    Signature signature = read_signature(el, builtin->signature);
     bool filled[BUILTIN_MAX_PARAMS] = {false};
     int position = 0;
     for (int32_t i = 0; i < args.count; i++) {
@@ -104,16 +104,16 @@ static bool match_call(BuiltinCall *call, Args args, bool partial) {
         }
         int index = arg->name ? signature_index(&signature, arg->name) : position++;
         if (index < 0) {
-            return unknown_named(lw, builtin, &signature, arg);
+            return unknown_named(el, builtin, &signature, arg);
         }
         if (index >= signature.count) {
-            Diag *diag = LW_REPORT(lw, ARG_TOO_MANY, arg->place, builtin->name, signature.count,
+            Diag *diag = LW_REPORT(el, ARG_TOO_MANY, arg->place, builtin->name, signature.count,
                                    (int)args.count);
-            lower_help(lw, diag, "its parameters: %s", builtin->signature);
+            elaborate_help(el, diag, "its parameters: %s", builtin->signature);
             return false;
         }
         if (filled[index]) {
-            LW_REPORT(lw, ARG_TWICE, arg->place, signature.names[index]);
+            LW_REPORT(el, ARG_TWICE, arg->place, signature.names[index]);
             return false;
         }
         filled[index] = true;
@@ -122,8 +122,8 @@ static bool match_call(BuiltinCall *call, Args args, bool partial) {
     }
     for (int i = 0; i < signature.count; i++) {
         if (!signature.optional[i] && !filled[i] && !partial) {
-            Diag *diag = LW_REPORT(lw, ARG_MISSING, call->place, builtin->name, signature.names[i]);
-            lower_help(lw, diag, "its parameters: %s", builtin->signature);
+            Diag *diag = LW_REPORT(el, ARG_MISSING, call->place, builtin->name, signature.names[i]);
+            elaborate_help(el, diag, "its parameters: %s", builtin->signature);
             return false;
         }
         if (val_is_error(call->args[i])) {
@@ -133,12 +133,12 @@ static bool match_call(BuiltinCall *call, Args args, bool partial) {
     return true;
 }
 
-static BuiltinCall *call_new(Lower *lw, const Builtin *builtin, Args args, Place place) {
-    BuiltinCall *call = ARENA_NEW(lw->arena, BuiltinCall);
-    call->lw = lw;
+static BuiltinCall *call_new(Elaborator *el, const Builtin *builtin, Args args, Place place) {
+    BuiltinCall *call = ARENA_NEW(el->arena, BuiltinCall);
+    call->el = el;
     call->builtin = builtin;
     call->place = place;
-    call->rest = ARENA_ARRAY(lw->arena, Arg, args.count + 1);
+    call->rest = ARENA_ARRAY(el->arena, Arg, args.count + 1);
     for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
         call->args[i] = (Val){.kind = VAL_NONE};
         call->places[i] = place;
@@ -146,26 +146,26 @@ static BuiltinCall *call_new(Lower *lw, const Builtin *builtin, Args args, Place
     return call;
 }
 
-void builtin_arguments_fit(Lower *lw, const Builtin *builtin, Args args, Place place,
+void builtin_arguments_fit(Elaborator *el, const Builtin *builtin, Args args, Place place,
                            bool partial) {
-    match_call(call_new(lw, builtin, args, place), args, partial);
+    match_call(call_new(el, builtin, args, place), args, partial);
 }
 
-Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
-    BuiltinCall *call = call_new(lw, builtin, args, place);
+Val call_builtin(Elaborator *el, const Builtin *builtin, Args args, Place place) {
+    BuiltinCall *call = call_new(el, builtin, args, place);
     if (!match_call(call, args, false)) {
         return val_error();
     }
     for (int i = 0; i < BUILTIN_MAX_PARAMS; i++) {
-        call->args[i] = val_settled(lw, call->args[i]);
+        call->args[i] = val_settled(el, call->args[i]);
     }
     for (int32_t i = 0; i < call->n_rest; i++) {
-        call->rest[i].value = val_settled(lw, call->rest[i].value);
+        call->rest[i].value = val_settled(el, call->rest[i].value);
     }
-    if (!number_exact(lw, wants_float(call) ? call->args[0] : (Val){.kind = VAL_NONE}, place)) {
+    if (!number_exact(el, wants_float(call) ? call->args[0] : (Val){.kind = VAL_NONE}, place)) {
         return val_error();
     }
-    lower_at(lw, place);
+    elaborate_at(el, place);
     Val result = builtin->handler(call);
     if (result.kind == VAL_TENSOR) {
         result.place = place;
@@ -176,35 +176,35 @@ Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place) {
 /* -- reading arguments */
 
 const char *call_name(const BuiltinCall *call) {
-    return arena_format(call->lw->arena, "'%s'", call->builtin->name);
+    return arena_format(call->el->arena, "'%s'", call->builtin->name);
 }
 
 Val made(BuiltinCall *call, Value *value, bool weak) {
-    return val_tensor(lower_made(call->lw, value, call->place), weak, call->place);
+    return val_tensor(elaborate_made(call->el, value, call->place), weak, call->place);
 }
 
 Value *arg_tensor(BuiltinCall *call, int index) {
-    const char *what = arena_format(call->lw->arena, "what '%s' takes", call->builtin->name);
-    Value *value = need_tensor(call->lw, call->args[index], what, call->places[index]);
-    lower_at(call->lw, call->place);
+    const char *what = arena_format(call->el->arena, "what '%s' takes", call->builtin->name);
+    Value *value = need_tensor(call->el, call->args[index], what, call->places[index]);
+    elaborate_at(call->el, call->place);
     return value;
 }
 
 bool arg_axis(BuiltinCall *call, int index, int32_t rank, int64_t fallback, int64_t *out) {
     Val axis = given(call, index) ? call->args[index] : val_int(fallback, call->place);
-    return need_axis(call->lw, axis, rank, call->places[index], out);
+    return need_axis(call->el, axis, rank, call->places[index], out);
 }
 
 bool arg_bool(BuiltinCall *call, int index, bool fallback, bool *out) {
     *out = fallback;
     return !given(call, index) ||
-           need_bool(call->lw, call->args[index], "this argument", call->places[index], out);
+           need_bool(call->el, call->args[index], "this argument", call->places[index], out);
 }
 
 bool arg_int(BuiltinCall *call, int index, int64_t fallback, int64_t *out) {
     *out = fallback;
     return !given(call, index) ||
-           need_int(call->lw, call->args[index], "this argument", call->places[index], out);
+           need_int(call->el, call->args[index], "this argument", call->places[index], out);
 }
 
 bool arg_dtype(BuiltinCall *call, int index, DType fallback, DType *out, bool *out_weak) {
@@ -215,9 +215,9 @@ bool arg_dtype(BuiltinCall *call, int index, DType fallback, DType *out, bool *o
     }
     Val value = call->args[index];
     if (value.kind != VAL_DTYPE) {
-        Diag *diag = LW_REPORT(call->lw, WRONG_KIND, call->places[index], "dtype",
-                               "an element type", val_describe(call->lw, value));
-        lower_help(call->lw, diag, "f64 f32 f16 bf16 i64 i32 i8 u8 bool");
+        Diag *diag = LW_REPORT(call->el, WRONG_KIND, call->places[index], "dtype",
+                               "an element type", val_describe(call->el, value));
+        elaborate_help(call->el, diag, "f64 f32 f16 bf16 i64 i32 i8 u8 bool");
         return false;
     }
     *out = value.as.dtype;
@@ -225,31 +225,31 @@ bool arg_dtype(BuiltinCall *call, int index, DType fallback, DType *out, bool *o
 }
 
 Value *arg_indices(BuiltinCall *call, int index) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *ids = arg_tensor(call, index);
     if (ids == NULL) {
         return NULL;
     }
     DType dtype = ids->type.dtype;
     if (!dtype_is_integer(dtype)) {
-        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, call->places[index], "an index", "integers",
+        Diag *diag = LW_REPORT(el, WRONG_DTYPE, call->places[index], "an index", "integers",
                                dtype_name(dtype));
-        lower_help(lw, diag, "convert it: cast(x, i32)");
+        elaborate_help(el, diag, "convert it: cast(x, i32)");
         return NULL;
     }
     if (dtype == DT_U8 || dtype == DT_I8) {
-        return lower_made(lw, b_cast(&lw->b, ids, DT_I32), call->place);
+        return elaborate_made(el, b_cast(&el->b, ids, DT_I32), call->place);
     }
     return ids;
 }
 
 Val arith(BuiltinCall *call, AstOp op, Val x, Val y) {
-    return lower_binary(call->lw, op, x, y, call->place);
+    return elaborate_binary(call->el, op, x, y, call->place);
 }
 
 Val apply(BuiltinCall *call, OpCode code, Val x) {
     if (val_is_error(x)) {
         return x;
     }
-    return lower_elementwise(call->lw, code, &x, 1, USE_FLOAT, call_name(call), call->place);
+    return elaborate_elementwise(call->el, code, &x, 1, USE_FLOAT, call_name(call), call->place);
 }

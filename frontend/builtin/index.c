@@ -9,18 +9,19 @@ Val builtin_take(BuiltinCall *call) {
     if (ids == NULL || !arg_axis(call, 2, x->type.rank, 0, &axis)) {
         return val_error();
     }
-    lower_at(call->lw, call->place);
-    return made(call, b_take(&call->lw->b, x, ids, axis), is_weak(call->args[0]));
+    elaborate_at(call->el, call->place);
+    return made(call, b_take(&call->el->b, x, ids, axis), is_weak(call->args[0]));
 }
 
 /* ids and x agree off `axis`; ids gets x's sizes where that is only checked at run time. */
 static Value *align_indices(BuiltinCall *call, Value *x, Value *ids, int64_t axis) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     const Size *shape[TYPE_MAX_RANK];
     if (ids->type.rank != x->type.rank) {
-        Diag *diag = LW_REPORT(lw, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
+        Diag *diag = LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
                                (int)ids->type.rank);
-        lower_help(lw, diag, "the indices have the rank of x; take(x, ids, axis) takes any rank");
+        elaborate_help(el, diag,
+                       "the indices have the rank of x; take(x, ids, axis) takes any rank");
         return NULL;
     }
     for (int32_t i = 0; i < x->type.rank; i++) {
@@ -28,14 +29,14 @@ static Value *align_indices(BuiltinCall *call, Value *x, Value *ids, int64_t axi
         if (i == axis) {
             continue;
         }
-        const char *what = arena_format(lw->arena, "%s, axis %d", call_name(call), (int)i);
-        if (!lower_same_size(lw, ids->type.dims[i], call->places[1], x->type.dims[i],
-                             call->places[0], call->place, what)) {
+        const char *what = arena_format(el->arena, "%s, axis %d", call_name(call), (int)i);
+        if (!elaborate_same_size(el, ids->type.dims[i], call->places[1], x->type.dims[i],
+                                 call->places[0], call->place, what)) {
             return NULL;
         }
         shape[i] = x->type.dims[i];
     }
-    return lower_reshape(lw, ids, shape, x->type.rank, call->place);
+    return elaborate_reshape(el, ids, shape, x->type.rank, call->place);
 }
 
 Val builtin_gather(BuiltinCall *call) {
@@ -45,13 +46,13 @@ Val builtin_gather(BuiltinCall *call) {
         return val_error();
     }
     ids = align_indices(call, x, ids, axis);
-    lower_at(call->lw, call->place);
-    return ids ? made(call, b_gather(&call->lw->b, x, ids, axis), is_weak(call->args[0]))
+    elaborate_at(call->el, call->place);
+    return ids ? made(call, b_gather(&call->el->b, x, ids, axis), is_weak(call->args[0]))
                : val_error();
 }
 
 Val builtin_scatter_add(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *x = arg_tensor(call, 0), *ids = x ? arg_indices(call, 1) : NULL;
     int64_t axis = 0;
     if (ids == NULL || !arg_axis(call, 3, x->type.rank, 0, &axis)) {
@@ -60,11 +61,11 @@ Val builtin_scatter_add(BuiltinCall *call) {
     Val both[] = {call->args[0], call->args[2]};
     DType dtype = DT_F32;
     bool weak = false;
-    if (!common_dtype(lw, both, 2, USE_ARITHMETIC, call_name(call), call->place, &dtype, &weak)) {
+    if (!common_dtype(el, both, 2, USE_ARITHMETIC, call_name(call), call->place, &dtype, &weak)) {
         return val_error();
     }
-    x = lower_as(lw, both[0], dtype, call->place);
-    Value *u = lower_as(lw, both[1], dtype, call->place);
+    x = elaborate_as(el, both[0], dtype, call->place);
+    Value *u = elaborate_as(el, both[1], dtype, call->place);
     if (!x || !u) {
         return val_error();
     }
@@ -90,50 +91,50 @@ Val builtin_scatter_add(BuiltinCall *call) {
         rank = ids->type.rank;
         copy_sizes(shape, ids->type.dims, rank);
     }
-    Value like = {.type = type_make(lw->context, dtype, rank, shape)};
+    Value like = {.type = type_make(el->context, dtype, rank, shape)};
     Val pair[] = {val_tensor(&like, false, call->places[1]), val_tensor(u, false, call->places[2])};
     const Size *common[TYPE_MAX_RANK];
     int32_t n = 0;
-    if (!common_shape(lw, pair, 2, call_name(call), call->place, common, &n)) {
+    if (!common_shape(el, pair, 2, call_name(call), call->place, common, &n)) {
         return val_error();
     }
     if (n != rank) {
-        LW_REPORT(lw, CONCAT_RANK, call->place, call_name(call), (int)rank, (int)u->type.rank);
+        LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)rank, (int)u->type.rank);
         return val_error();
     }
-    u = lower_expand(lw, u, shape, rank, call->place);
-    lower_at(lw, call->place);
+    u = elaborate_expand(el, u, shape, rank, call->place);
+    elaborate_at(el, call->place);
     return made(call,
-                rows ? b_take_add(&lw->b, x, ids, u, axis) : b_scatter_add(&lw->b, x, ids, u, axis),
+                rows ? b_take_add(&el->b, x, ids, u, axis) : b_scatter_add(&el->b, x, ids, u, axis),
                 weak);
 }
 
 /* A run-time start as an i32 scalar. */
 static Value *start_index(BuiltinCall *call, int index) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *start = arg_indices(call, index);
     if (start == NULL) {
         return NULL;
     }
     if (start->type.rank != 0) {
-        LW_REPORT(lw, WRONG_KIND, call->places[index], "a start", "an integer scalar",
-                  val_describe(lw, call->args[index]));
+        LW_REPORT(el, WRONG_KIND, call->places[index], "a start", "an integer scalar",
+                  val_describe(el, call->args[index]));
         return NULL;
     }
-    lower_at(lw, call->place);
+    elaborate_at(el, call->place);
     if (start->type.dtype == DT_I64) { /* what i32 cannot hold stays out of range */
-        Value *low = lower_made(lw, b_constant_like(&lw->b, -1, start), call->place);
-        Value *high = lower_made(lw, b_constant_like(&lw->b, INT32_MAX, start), call->place);
-        start = lower_made(lw, b_binary(&lw->b, OP_max, start, low), call->place);
-        start = lower_made(lw, b_binary(&lw->b, OP_min, start, high), call->place);
+        Value *low = elaborate_made(el, b_constant_like(&el->b, -1, start), call->place);
+        Value *high = elaborate_made(el, b_constant_like(&el->b, INT32_MAX, start), call->place);
+        start = elaborate_made(el, b_binary(&el->b, OP_max, start, low), call->place);
+        start = elaborate_made(el, b_binary(&el->b, OP_min, start, high), call->place);
     }
-    return lower_made(lw, b_cast(&lw->b, start, DT_I32), call->place);
+    return elaborate_made(el, b_cast(&el->b, start, DT_I32), call->place);
 }
 
 static bool starts_at(BuiltinCall *call, Value *x, int64_t axis, Value *start, Value **starts) {
-    Lower *lw = call->lw;
-    lower_at(lw, call->place);
-    Value *zero = lower_made(lw, b_constant(&lw->b, 0.0, type_scalar(DT_I32)), call->place);
+    Elaborator *el = call->el;
+    elaborate_at(el, call->place);
+    Value *zero = elaborate_made(el, b_constant(&el->b, 0.0, type_scalar(DT_I32)), call->place);
     for (int32_t i = 0; i < x->type.rank; i++) {
         starts[i] = i == axis ? start : zero;
     }
@@ -141,34 +142,34 @@ static bool starts_at(BuiltinCall *call, Value *x, int64_t axis, Value *start, V
 }
 
 Val builtin_slice(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *x = arg_tensor(call, 0), *starts[TYPE_MAX_RANK];
     const Size *size = NULL, *shape[TYPE_MAX_RANK];
     int64_t axis = 0;
-    if (x == NULL || !need_size(lw, call->args[2], "the size", call->places[2], &size) ||
+    if (x == NULL || !need_size(el, call->args[2], "the size", call->places[2], &size) ||
         !arg_axis(call, 3, x->type.rank, 0, &axis)) {
         return val_error();
     }
     const Size *fixed = NULL;
-    if (val_as_size(lw, call->args[1], &fixed)) {
-        const Size *limit = size_add(lw->context, fixed, size);
-        if (!check_range(lw, fixed, limit, x->type.dims[axis], call->place)) {
+    if (val_as_size(el, call->args[1], &fixed)) {
+        const Size *limit = size_add(el->context, fixed, size);
+        if (!check_range(el, fixed, limit, x->type.dims[axis], call->place)) {
             return val_error();
         }
-        lower_at(lw, call->place);
-        return made(call, b_slice_axis(&lw->b, x, axis, fixed, limit), is_weak(call->args[0]));
+        elaborate_at(el, call->place);
+        return made(call, b_slice_axis(&el->b, x, axis, fixed, limit), is_weak(call->args[0]));
     }
-    if (!check_range(lw, size_const(lw->context, 0), size, x->type.dims[axis], call->places[2]) ||
+    if (!check_range(el, size_const(el->context, 0), size, x->type.dims[axis], call->places[2]) ||
         !starts_at(call, x, axis, start_index(call, 1), starts)) {
         return val_error();
     }
     copy_sizes(shape, x->type.dims, x->type.rank);
     shape[axis] = size;
-    return made(call, b_dynamic_slice(&lw->b, x, starts, shape), is_weak(call->args[0]));
+    return made(call, b_dynamic_slice(&el->b, x, starts, shape), is_weak(call->args[0]));
 }
 
 Val builtin_update(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *x = arg_tensor(call, 0), *starts[TYPE_MAX_RANK];
     int64_t axis = 0;
     if (x == NULL || !arg_axis(call, 3, x->type.rank, 0, &axis)) {
@@ -177,36 +178,36 @@ Val builtin_update(BuiltinCall *call) {
     Val both[] = {call->args[0], call->args[1]};
     DType dtype = DT_F32;
     bool weak = false;
-    if (!common_dtype(lw, both, 2, USE_SELECT, call_name(call), call->place, &dtype, &weak)) {
+    if (!common_dtype(el, both, 2, USE_SELECT, call_name(call), call->place, &dtype, &weak)) {
         return val_error();
     }
-    x = lower_as(lw, both[0], dtype, call->place);
-    Value *v = lower_as(lw, both[1], dtype, call->place);
+    x = elaborate_as(el, both[0], dtype, call->place);
+    Value *v = elaborate_as(el, both[1], dtype, call->place);
     if (!x || !v) {
         return val_error();
     }
     const Size *shape[TYPE_MAX_RANK];
     if (v->type.rank != x->type.rank) {
-        LW_REPORT(lw, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
+        LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
                   (int)v->type.rank);
         return val_error();
     }
     for (int32_t i = 0; i < x->type.rank; i++) {
         shape[i] = i == axis ? v->type.dims[i] : x->type.dims[i];
-        const char *what = arena_format(lw->arena, "%s, axis %d", call_name(call), (int)i);
-        if (i != axis && !lower_same_size(lw, v->type.dims[i], call->places[1], x->type.dims[i],
-                                          call->places[0], call->place, what)) {
+        const char *what = arena_format(el->arena, "%s, axis %d", call_name(call), (int)i);
+        if (i != axis && !elaborate_same_size(el, v->type.dims[i], call->places[1], x->type.dims[i],
+                                              call->places[0], call->place, what)) {
             return val_error();
         }
     }
-    if (!check_range(lw, size_const(lw->context, 0), shape[axis], x->type.dims[axis],
+    if (!check_range(el, size_const(el->context, 0), shape[axis], x->type.dims[axis],
                      call->places[1])) {
         return val_error();
     }
-    v = lower_reshape(lw, v, shape, x->type.rank, call->place);
+    v = elaborate_reshape(el, v, shape, x->type.rank, call->place);
     if (v == NULL || !starts_at(call, x, axis, start_index(call, 2), starts)) {
         return val_error();
     }
-    lower_at(lw, call->place);
-    return made(call, b_dynamic_update(&lw->b, x, v, starts), weak);
+    elaborate_at(el, call->place);
+    return made(call, b_dynamic_update(&el->b, x, v, starts), weak);
 }

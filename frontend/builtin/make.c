@@ -7,13 +7,13 @@ static bool shape_type(BuiltinCall *call, int dtype_index, DType fallback, Type 
     const Size *shape[TYPE_MAX_RANK];
     int32_t rank = 0;
     DType dtype = fallback;
-    if (!need_shape(call->lw, call->args[0], "the shape", call->places[0], shape, &rank) ||
+    if (!need_shape(call->el, call->args[0], "the shape", call->places[0], shape, &rank) ||
         !arg_dtype(call, dtype_index, fallback, &dtype, weak)) {
         return false;
     }
-    *out = type_make(call->lw->context, dtype, rank, shape);
-    if (size_is_error(type_bytes(call->lw->context, *out))) {
-        LW_REPORT(call->lw, OVERFLOW, call->place, "the number of bytes of this tensor");
+    *out = type_make(call->el->context, dtype, rank, shape);
+    if (size_is_error(type_bytes(call->el->context, *out))) {
+        LW_REPORT(call->el, OVERFLOW, call->place, "the number of bytes of this tensor");
         return false;
     }
     return true;
@@ -22,40 +22,40 @@ static bool shape_type(BuiltinCall *call, int dtype_index, DType fallback, Type 
 Val builtin_fill(BuiltinCall *call) {
     Type type = {0};
     bool weak = false;
-    if (!shape_type(call, 1, lower_float(call->lw), &type, &weak)) {
+    if (!shape_type(call, 1, elaborate_float(call->el), &type, &weak)) {
         return val_error();
     }
-    return made(call, b_constant(&call->lw->b, call->builtin->code, type), weak);
+    return made(call, b_constant(&call->el->b, call->builtin->code, type), weak);
 }
 
 Val builtin_full(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Type type = {0};
     bool weak = false, value_weak = false;
     DType own = DT_F32;
     Val value = call->args[1];
-    if (!common_dtype(lw, &value, 1, USE_SELECT, "'full'", call->places[1], &own, &value_weak) ||
+    if (!common_dtype(el, &value, 1, USE_SELECT, "'full'", call->places[1], &own, &value_weak) ||
         !shape_type(call, 2, own, &type, &weak)) {
         return val_error();
     }
     if (value.kind == VAL_FLOAT && !dtype_is_float(type.dtype)) {
-        LW_REPORT(lw, WRONG_DTYPE, call->places[1], "'full'", dtype_name(type.dtype), "a fraction");
+        LW_REPORT(el, WRONG_DTYPE, call->places[1], "'full'", dtype_name(type.dtype), "a fraction");
         return val_error();
     }
-    Value *x = lower_as(lw, value, type.dtype, call->place);
+    Value *x = elaborate_as(el, value, type.dtype, call->place);
     Val both[] = {val_tensor(x, false, call->places[1])};
     const Size *shape[TYPE_MAX_RANK];
     int32_t rank = 0;
-    if (x == NULL || !common_shape(lw, both, 1, "'full'", call->place, shape, &rank)) {
+    if (x == NULL || !common_shape(el, both, 1, "'full'", call->place, shape, &rank)) {
         return val_error();
     }
     if (rank > type.rank) {
-        LW_REPORT(lw, RESHAPE_COUNT, call->place, type_text(lw->context, x->type),
-                  type_text(lw->context, type));
+        LW_REPORT(el, RESHAPE_COUNT, call->place, type_text(el->context, x->type),
+                  type_text(el->context, type));
         return val_error();
     }
-    return val_tensor(lower_expand(lw, x, type.dims, type.rank, call->place), weak && value_weak,
-                      call->place);
+    return val_tensor(elaborate_expand(el, x, type.dims, type.rank, call->place),
+                      weak && value_weak, call->place);
 }
 
 Val builtin_like(BuiltinCall *call) {
@@ -66,22 +66,22 @@ Val builtin_like(BuiltinCall *call) {
         return val_error();
     }
     Type type = type_with_dtype(x->type, dtype);
-    return made(call, b_constant(&call->lw->b, call->builtin->code, type),
+    return made(call, b_constant(&call->el->b, call->builtin->code, type),
                 weak && is_weak(call->args[0]));
 }
 
-Value *index_along(Lower *lw, int64_t axis, Type type, Place place) {
+Value *index_along(Elaborator *el, int64_t axis, Type type, Place place) {
     int64_t most = type.dtype == DT_I32  ? INDEX_SIZE_MOST
                    : type.dtype == DT_I8 ? INT8_MAX + 1
                    : type.dtype == DT_U8 ? UINT8_MAX + 1
                                          : INT64_MAX;
-    const char *what = arena_format(lw->arena, "the size of an axis that %s indices count",
+    const char *what = arena_format(el->arena, "the size of an axis that %s indices count",
                                     dtype_name(type.dtype));
-    if (!shown_within(lw, type.dims[axis], 0, most, what, place)) {
+    if (!shown_within(el, type.dims[axis], 0, most, what, place)) {
         return NULL;
     }
-    lower_at(lw, place);
-    return lower_made(lw, b_iota(&lw->b, axis, type), place);
+    elaborate_at(el, place);
+    return elaborate_made(el, b_iota(&el->b, axis, type), place);
 }
 
 Val builtin_iota(BuiltinCall *call) {
@@ -91,44 +91,44 @@ Val builtin_iota(BuiltinCall *call) {
     if (!shape_type(call, 2, DT_I32, &type, &weak) || !arg_axis(call, 1, type.rank, 0, &axis)) {
         return val_error();
     }
-    return made(call, index_along(call->lw, axis, type, call->place), weak);
+    return made(call, index_along(call->el, axis, type, call->place), weak);
 }
 
 Val builtin_eye(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     const Size *shape[2] = {NULL, NULL};
     DType dtype = DT_F32;
     bool weak = false;
-    if (!need_size(lw, call->args[0], "the size", call->places[0], &shape[0]) ||
-        !arg_dtype(call, 2, lower_float(lw), &dtype, &weak)) {
+    if (!need_size(el, call->args[0], "the size", call->places[0], &shape[0]) ||
+        !arg_dtype(call, 2, elaborate_float(el), &dtype, &weak)) {
         return val_error();
     }
     shape[1] = shape[0];
-    if (given(call, 1) && !need_size(lw, call->args[1], "the size", call->places[1], &shape[1])) {
+    if (given(call, 1) && !need_size(el, call->args[1], "the size", call->places[1], &shape[1])) {
         return val_error();
     }
-    Type index = type_make(lw->context, DT_I32, 2, shape);
-    Value *row = index_along(lw, 0, index, call->place);
-    Value *column = index_along(lw, 1, index, call->place);
-    Value *same = lower_made(lw, b_binary(&lw->b, OP_eq, row, column), call->place);
-    return made(call, b_cast(&lw->b, same, dtype), weak);
+    Type index = type_make(el->context, DT_I32, 2, shape);
+    Value *row = index_along(el, 0, index, call->place);
+    Value *column = index_along(el, 1, index, call->place);
+    Value *same = elaborate_made(el, b_binary(&el->b, OP_eq, row, column), call->place);
+    return made(call, b_cast(&el->b, same, dtype), weak);
 }
 
 Val builtin_one_hot(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *ids = arg_indices(call, 0);
     const Size *n = NULL, *shape[TYPE_MAX_RANK];
     int64_t axes[TYPE_MAX_RANK];
     DType dtype = DT_F32;
     bool weak = false;
     if (ids == NULL ||
-        !need_size(lw, call->args[1], "the number of classes", call->places[1], &n) ||
-        !arg_dtype(call, 2, lower_float(lw), &dtype, &weak)) {
+        !need_size(el, call->args[1], "the number of classes", call->places[1], &n) ||
+        !arg_dtype(call, 2, elaborate_float(el), &dtype, &weak)) {
         return val_error();
     }
     int32_t rank = ids->type.rank;
     if (rank == TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, call->place, rank + 1);
+        LW_REPORT(el, RANK_LIMIT, call->place, rank + 1);
         return val_error();
     }
     for (int32_t i = 0; i < rank; i++) {
@@ -136,47 +136,48 @@ Val builtin_one_hot(BuiltinCall *call) {
         axes[i] = i;
     }
     shape[rank] = n;
-    lower_at(lw, call->place);
-    Value *wide = lower_made(lw, b_broadcast(&lw->b, ids, rank + 1, shape, axes), call->place);
-    Type type = type_make(lw->context, ids->type.dtype, rank + 1, shape);
-    Value *class_ids = index_along(lw, rank, type, call->place);
+    elaborate_at(el, call->place);
+    Value *wide = elaborate_made(el, b_broadcast(&el->b, ids, rank + 1, shape, axes), call->place);
+    Type type = type_make(el->context, ids->type.dtype, rank + 1, shape);
+    Value *class_ids = index_along(el, rank, type, call->place);
     if (wide == NULL || class_ids == NULL) {
         return val_error();
     }
-    Value *same = lower_made(lw, b_binary(&lw->b, OP_eq, wide, class_ids), call->place);
-    return made(call, b_cast(&lw->b, same, dtype), weak);
+    Value *same = elaborate_made(el, b_binary(&el->b, OP_eq, wide, class_ids), call->place);
+    return made(call, b_cast(&el->b, same, dtype), weak);
 }
 
 /* -- random numbers */
 
-Value *lower_uniform(Lower *lw, Type type, Place place) {
+Value *elaborate_uniform(Elaborator *el, Type type, Place place) {
     DType drawn = type.dtype == DT_F64 ? DT_F64 : DT_F32;
     Type numbers = type_with_dtype(type, drawn);
-    RandomKey key = random_key(lw, numbers, place);
+    RandomKey key = random_key(el, numbers, place);
     if (!key.seed || !key.step || !key.iteration) {
         return NULL;
     }
-    Value *u = lower_made(
-        lw, b_random_piece(&lw->b, key.seed, key.step, key.iteration, key.site, numbers, key.piece),
+    Value *u = elaborate_made(
+        el, b_random_piece(&el->b, key.seed, key.step, key.iteration, key.site, numbers, key.piece),
         place);
-    return u && drawn != type.dtype ? lower_made(lw, b_cast(&lw->b, u, type.dtype), place) : u;
+    return u && drawn != type.dtype ? elaborate_made(el, b_cast(&el->b, u, type.dtype), place) : u;
 }
 
 static bool random_allowed(BuiltinCall *call) {
-    if (call->lw->fs != NULL || call->lw->init_path) {
+    if (call->el->fs != NULL || call->el->init_path) {
         return true;
     }
-    LW_REPORT(call->lw, NOT_COMPILE_TIME, call->place, "a value here",
+    LW_REPORT(call->el, NOT_COMPILE_TIME, call->place, "a value here",
               "a random number, which only the run knows");
     return false;
 }
 
 static bool random_type(BuiltinCall *call, int dtype_index, Type *out, bool *weak) {
-    if (!random_allowed(call) || !shape_type(call, dtype_index, lower_float(call->lw), out, weak)) {
+    if (!random_allowed(call) ||
+        !shape_type(call, dtype_index, elaborate_float(call->el), out, weak)) {
         return false;
     }
     if (!dtype_is_float(out->dtype)) {
-        LW_REPORT(call->lw, WRONG_DTYPE, call->place, call_name(call), "floats",
+        LW_REPORT(call->el, WRONG_DTYPE, call->place, call_name(call), "floats",
                   dtype_name(out->dtype));
         return false;
     }
@@ -203,7 +204,7 @@ Val builtin_uniform(BuiltinCall *call) {
     }
     Val low = given(call, 1) ? call->args[1] : val_float(0.0, call->place);
     Val high = given(call, 2) ? call->args[2] : val_float(1.0, call->place);
-    Val u = val_tensor(lower_uniform(call->lw, type, call->place), weak, call->place);
+    Val u = val_tensor(elaborate_uniform(call->el, type, call->place), weak, call->place);
     return affine(call, u, arith(call, AST_OP_SUB, high, low), low);
 }
 
@@ -214,17 +215,17 @@ Val builtin_normal(BuiltinCall *call) {
     if (!random_type(call, 3, &type, &weak)) {
         return val_error();
     }
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Type drawn = type_with_dtype(type, type.dtype == DT_F64 ? DT_F64 : DT_F32);
     Place place = call->place;
-    Val u = val_tensor(lower_uniform(lw, drawn, place), weak, place);
-    Val v = val_tensor(lower_uniform(lw, drawn, place), weak, place);
+    Val u = val_tensor(elaborate_uniform(el, drawn, place), weak, place);
+    Val v = val_tensor(elaborate_uniform(el, drawn, place), weak, place);
     Val log_u = apply(call, OP_log, arith(call, AST_OP_SUB, val_float(1.0, place), u));
     Val radius = apply(call, OP_sqrt, arith(call, AST_OP_MUL, val_float(-2.0, place), log_u));
     Val angle = arith(call, AST_OP_MUL, val_float(6.28318530717958647692, place), v);
     Val z = arith(call, AST_OP_MUL, radius, apply(call, OP_cos, angle));
     if (z.kind == VAL_TENSOR && drawn.dtype != type.dtype) {
-        z = made(call, b_cast(&lw->b, z.as.tensor, type.dtype), weak);
+        z = made(call, b_cast(&el->b, z.as.tensor, type.dtype), weak);
     }
     Val mean = given(call, 1) ? call->args[1] : val_float(0.0, place);
     Val std = given(call, 2) ? call->args[2] : val_float(1.0, place);
@@ -232,26 +233,26 @@ Val builtin_normal(BuiltinCall *call) {
 }
 
 Val builtin_bernoulli(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Type type = {0};
     bool weak = false;
     Val p = given(call, 1) ? call->args[1] : val_float(0.5, call->place);
     if (call->args[0].kind == VAL_TENSOR && !given(call, 1)) { /* probabilities themselves */
         p = call->args[0];
         type = p.as.tensor->type;
-    } else if (!random_allowed(call) || !shape_type(call, 9, lower_float(lw), &type, &weak)) {
+    } else if (!random_allowed(call) || !shape_type(call, 9, elaborate_float(el), &type, &weak)) {
         return val_error();
     }
     if (!random_allowed(call) || !dtype_is_float(type.dtype)) {
         return val_error();
     }
-    Val u = val_tensor(lower_uniform(lw, type, call->place), true, call->place);
+    Val u = val_tensor(elaborate_uniform(el, type, call->place), true, call->place);
     return arith(call, AST_OP_LT, u, p);
 }
 
 /* argmax of logits + Gumbel noise. */
 Val builtin_categorical(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Value *logits = arg_tensor(call, 0);
     int64_t axis = 0;
     if (logits == NULL || !random_allowed(call) ||
@@ -259,20 +260,20 @@ Val builtin_categorical(BuiltinCall *call) {
         return val_error();
     }
     if (!dtype_is_float(logits->type.dtype)) {
-        LW_REPORT(lw, WRONG_DTYPE, call->place, "'categorical'", "floats",
+        LW_REPORT(el, WRONG_DTYPE, call->place, "'categorical'", "floats",
                   dtype_name(logits->type.dtype));
         return val_error();
     }
     Place place = call->place;
-    Val u = val_tensor(lower_uniform(lw, logits->type, place), false, place);
+    Val u = val_tensor(elaborate_uniform(el, logits->type, place), false, place);
     /* -log(-log(u)) with u kept off 0 and 1 */
     Val kept = affine(call, u, val_float(1.0 - 2e-7, place), val_float(1e-7, place));
-    Val inner = lower_unary_minus(lw, apply(call, OP_log, kept), place);
-    Val noise = lower_unary_minus(lw, apply(call, OP_log, inner), place);
+    Val inner = elaborate_unary_minus(el, apply(call, OP_log, kept), place);
+    Val noise = elaborate_unary_minus(el, apply(call, OP_log, inner), place);
     Val noisy = arith(call, AST_OP_ADD, val_tensor(logits, false, place), noise);
     if (val_is_error(noisy)) {
         return noisy;
     }
-    lower_at(lw, place);
-    return made(call, b_argmax(&lw->b, noisy.as.tensor, axis), false);
+    elaborate_at(el, place);
+    return made(call, b_argmax(&el->b, noisy.as.tensor, axis), false);
 }

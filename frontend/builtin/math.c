@@ -18,7 +18,7 @@ Val builtin_unary(BuiltinCall *call) {
         if (code == OP_sign) {
             return val_int((i > 0) - (i < 0), call->place);
         }
-        return i < 0 && code == OP_abs ? lower_unary_minus(call->lw, x, call->place) : x;
+        return i < 0 && code == OP_abs ? elaborate_unary_minus(call->el, x, call->place) : x;
     }
     if (number_to_double(x, &number)) {
         double result = scalar_eval_float(code, &number);
@@ -32,8 +32,8 @@ Val builtin_unary(BuiltinCall *call) {
         return x;
     }
     bool number_op = code == OP_abs || code == OP_sign;
-    return lower_elementwise(call->lw, code, &x, 1, number_op ? USE_ARITHMETIC : USE_FLOAT,
-                             call_name(call), call->place);
+    return elaborate_elementwise(call->el, code, &x, 1, number_op ? USE_ARITHMETIC : USE_FLOAT,
+                                 call_name(call), call->place);
 }
 
 /* Square, reciprocal, isinf and logical_not. */
@@ -47,12 +47,13 @@ Val builtin_composed(BuiltinCall *call) {
     case 1:
         return arith(call, AST_OP_DIV, val_float(1.0, place), x);
     case 3:
-        return lower_not(call->lw, x, place);
+        return elaborate_not(call->el, x, place);
     default: {
         if (number_to_double(x, &number)) {
             return val_bool(isinf(number), place);
         }
-        Val size = lower_elementwise(call->lw, OP_abs, &x, 1, USE_FLOAT, call_name(call), place);
+        Val size =
+            elaborate_elementwise(call->el, OP_abs, &x, 1, USE_FLOAT, call_name(call), place);
         return arith(call, AST_OP_EQ, size, val_float(HUGE_VAL, place));
     }
     }
@@ -60,7 +61,7 @@ Val builtin_composed(BuiltinCall *call) {
 
 /* The greater or lesser of two compile-time numbers; NONE when one is a tensor. */
 static Val number_extreme(BuiltinCall *call, bool greater, Val x, Val y) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     double numbers[2] = {0};
     const Size *sa = NULL, *sb = NULL;
     if (x.kind == VAL_INT && y.kind == VAL_INT) {
@@ -69,8 +70,8 @@ static Val number_extreme(BuiltinCall *call, bool greater, Val x, Val y) {
     if (number_to_double(x, &numbers[0]) && number_to_double(y, &numbers[1])) {
         return val_float(scalar_eval_float(greater ? OP_max : OP_min, numbers), call->place);
     }
-    if (val_as_size(lw, x, &sa) && val_as_size(lw, y, &sb)) {
-        return val_size(greater ? size_max(lw->context, sa, sb) : size_min(lw->context, sa, sb),
+    if (val_as_size(el, x, &sa) && val_as_size(el, y, &sb)) {
+        return val_size(greater ? size_max(el->context, sa, sb) : size_min(el->context, sa, sb),
                         call->place);
     }
     return (Val){.kind = VAL_NONE};
@@ -90,29 +91,30 @@ Val builtin_pair(BuiltinCall *call) {
         if (number.kind != VAL_NONE) {
             return number;
         }
-        return lower_elementwise(call->lw, code, both, 2, USE_SELECT, call_name(call), call->place);
+        return elaborate_elementwise(call->el, code, both, 2, USE_SELECT, call_name(call),
+                                     call->place);
     }
     double numbers[2] = {0};
     if (number_to_double(both[0], &numbers[0]) && number_to_double(both[1], &numbers[1])) {
         return val_float(scalar_eval_float(code, numbers), call->place);
     }
-    return lower_elementwise(call->lw, code, both, 2, USE_FLOAT, call_name(call), call->place);
+    return elaborate_elementwise(call->el, code, both, 2, USE_FLOAT, call_name(call), call->place);
 }
 
 Val builtin_floordiv(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     bool up = call->builtin->code == 1;
     Val a = call->args[0], b = call->args[1];
     const Size *x = NULL, *y = NULL;
     double numbers[2] = {0};
-    if (val_as_size(lw, a, &x) && val_as_size(lw, b, &y)) {
+    if (val_as_size(el, a, &x) && val_as_size(el, b, &y)) {
         int64_t divisor = 0;
         bool zero = size_is_const(y, &divisor) && divisor == 0;
         const Size *result = zero ? NULL
-                             : up ? size_cdiv(lw->context, x, y)
-                                  : size_floordiv(lw->context, x, y);
+                             : up ? size_cdiv(el->context, x, y)
+                                  : size_floordiv(el->context, x, y);
         if (result == NULL) {
-            LW_REPORT(lw, DIVISION_BY_ZERO, call->place, "");
+            LW_REPORT(el, DIVISION_BY_ZERO, call->place, "");
             return val_error();
         }
         return val_size(result, call->place);
@@ -123,12 +125,12 @@ Val builtin_floordiv(BuiltinCall *call) {
         return val_float(up ? -quotient : quotient, call->place);
     }
     if (up) { /* -floordiv(-a, b) */
-        a = lower_unary_minus(lw, a, call->place);
+        a = elaborate_unary_minus(el, a, call->place);
     }
     Val both[] = {a, b};
-    Val result =
-        lower_elementwise(lw, OP_floordiv, both, 2, USE_ARITHMETIC, call_name(call), call->place);
-    return up ? lower_unary_minus(lw, result, call->place) : result;
+    Val result = elaborate_elementwise(el, OP_floordiv, both, 2, USE_ARITHMETIC, call_name(call),
+                                       call->place);
+    return up ? elaborate_unary_minus(el, result, call->place) : result;
 }
 
 static Val choose(BuiltinCall *call, Val condition, Val x, Val y) {
@@ -178,14 +180,14 @@ Val builtin_clip(BuiltinCall *call) {
             continue;
         }
         Val both[] = {x, call->args[i]};
-        x = lower_elementwise(call->lw, i == 1 ? OP_max : OP_min, both, 2, USE_ARITHMETIC,
-                              call_name(call), call->place);
+        x = elaborate_elementwise(call->el, i == 1 ? OP_max : OP_min, both, 2, USE_ARITHMETIC,
+                                  call_name(call), call->place);
     }
     return x;
 }
 
 Val builtin_where(BuiltinCall *call) {
-    Lower *lw = call->lw;
+    Elaborator *el = call->el;
     Val condition = call->args[0];
     Value *parts[2] = {NULL}, *test = NULL;
     const Size *shape[TYPE_MAX_RANK];
@@ -195,30 +197,30 @@ Val builtin_where(BuiltinCall *call) {
     if (condition.kind == VAL_BOOL) {
         return call->args[condition.as.i ? 1 : 2];
     }
-    if (val_stands_in(lw, condition)) {
+    if (val_stands_in(el, condition)) {
         return val_error(); /* a number's comparison chooses one of the two as it is */
     }
     if (condition.kind != VAL_TENSOR || condition.as.tensor->type.dtype != DT_BOOL) {
-        Diag *diag = LW_REPORT(lw, WRONG_KIND, call->places[0], "the condition of 'where'",
-                               "a bool tensor", val_describe(lw, condition));
-        lower_help(lw, diag, "compare first, e.g. x != 0");
+        Diag *diag = LW_REPORT(el, WRONG_KIND, call->places[0], "the condition of 'where'",
+                               "a bool tensor", val_describe(el, condition));
+        elaborate_help(el, diag, "compare first, e.g. x != 0");
         return val_error();
     }
     Val all[] = {call->args[1], call->args[2], condition};
-    if (!common_dtype(lw, all, 2, USE_SELECT, "'where'", call->place, &dtype, &weak) ||
-        !common_shape(lw, all, 3, "'where'", call->place, shape, &rank)) {
+    if (!common_dtype(el, all, 2, USE_SELECT, "'where'", call->place, &dtype, &weak) ||
+        !common_shape(el, all, 3, "'where'", call->place, shape, &rank)) {
         return val_error();
     }
     for (int i = 0; i < 2; i++) {
-        parts[i] =
-            lower_expand(lw, lower_as(lw, all[i], dtype, call->place), shape, rank, call->place);
+        parts[i] = elaborate_expand(el, elaborate_as(el, all[i], dtype, call->place), shape, rank,
+                                    call->place);
     }
-    test = lower_expand(lw, condition.as.tensor, shape, rank, call->place);
+    test = elaborate_expand(el, condition.as.tensor, shape, rank, call->place);
     if (!parts[0] || !parts[1] || !test) {
         return val_error();
     }
-    lower_at(lw, call->place);
-    return made(call, b_select(&lw->b, test, parts[0], parts[1]), weak);
+    elaborate_at(el, call->place);
+    return made(call, b_select(&el->b, test, parts[0], parts[1]), weak);
 }
 
 Val builtin_stop_gradient(BuiltinCall *call) {
@@ -226,7 +228,7 @@ Val builtin_stop_gradient(BuiltinCall *call) {
         return call->args[0];
     }
     Value *x = arg_tensor(call, 0);
-    return x ? made(call, b_stop_gradient(&call->lw->b, x), is_weak(call->args[0])) : val_error();
+    return x ? made(call, b_stop_gradient(&call->el->b, x), is_weak(call->args[0])) : val_error();
 }
 
 Val builtin_cast(BuiltinCall *call) {
@@ -238,14 +240,14 @@ Val builtin_cast(BuiltinCall *call) {
     Val x = call->args[0];
     if (x.kind == VAL_FLOAT && !dtype_is_float(dtype)) {
         return made(
-            call, b_constant(&call->lw->b, (double)float_to_int(x.as.f, dtype), type_scalar(dtype)),
+            call, b_constant(&call->el->b, (double)float_to_int(x.as.f, dtype), type_scalar(dtype)),
             false);
     }
     Value *tensor = x.kind == VAL_TENSOR || val_is_number(x) || x.kind == VAL_BOOL
-                        ? lower_as(call->lw, x, dtype, call->place)
+                        ? elaborate_as(call->el, x, dtype, call->place)
                         : arg_tensor(call, 0);
     if (tensor == NULL) {
         return val_error();
     }
-    return made(call, b_cast(&call->lw->b, tensor, dtype), false);
+    return made(call, b_cast(&call->el->b, tensor, dtype), false);
 }

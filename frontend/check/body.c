@@ -6,23 +6,23 @@
 
 /* -- parameters and state that a body declares */
 
-static const char *path_text(Lower *lw, const AstPath *path, bool *out_whole) {
+static const char *path_text(Elaborator *el, const AstPath *path, bool *out_whole) {
     const char *text = "";
     *out_whole = false;
     for (int32_t i = 0; i < path->count; i++) {
         const AstPathPart *part = &path->items[i];
         const char *dot = i > 0 ? "." : "";
         if (part->kind == AST_PATH_NAME) {
-            text = arena_format(lw->arena, "%s%s%s", text, dot, part->name);
+            text = arena_format(el->arena, "%s%s%s", text, dot, part->name);
         } else if (part->kind == AST_PATH_INT) {
-            text = arena_format(lw->arena, "%s%s%lld", text, dot, (long long)part->integer);
+            text = arena_format(el->arena, "%s%s%lld", text, dot, (long long)part->integer);
         } else if (part->kind == AST_PATH_STRING) {
             const AstStringParts *string = &part->expr->as.string;
             for (int32_t k = 0; k < string->count; k++) {
                 if (string->items[k].expr) {
                     return text;
                 }
-                text = arena_format(lw->arena, "%s%s%s", text, k == 0 ? dot : "",
+                text = arena_format(el->arena, "%s%s%s", text, k == 0 ? dot : "",
                                     string->items[k].text);
             }
         } else {
@@ -39,17 +39,17 @@ static bool declares(const AstStmt *stmt) {
 }
 
 static void note_declared(Check *check, const AstStmt *stmt) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     const AstPath *path = &stmt->as.declare.path;
     bool whole = false;
-    const char *text = path_text(lw, path, &whole);
+    const char *text = path_text(el, path, &whole);
     if (!whole) {
-        VEC_PUSH(lw->arena, &check->open_paths, text);
+        VEC_PUSH(el->arena, &check->open_paths, text);
         return;
     }
     map_set(&check->declared, text, (void *)stmt);
     const char *dot = strchr(text, '.');
-    const char *root = dot ? arena_strndup(lw->arena, text, (size_t)(dot - text)) : text;
+    const char *root = dot ? arena_strndup(el->arena, text, (size_t)(dot - text)) : text;
     if (!map_has(&check->declared, root)) {
         map_set(&check->declared, root, (void *)stmt);
     }
@@ -83,19 +83,19 @@ static void note_env(Check *all, const Env *env) {
 }
 
 bool check_declared_elsewhere(Check *check, const char *name) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     if (check->persists->arena == NULL) {
-        Check all = {.lw = lw};
-        map_init(&all.declared, lw->arena);
-        note_env(&all, lw->library);
-        for (size_t i = 0; i < lw->sources.count; i++) {
-            note_env(&all, lw->sources.entries[i].value);
+        Check all = {.el = el};
+        map_init(&all.declared, el->arena);
+        note_env(&all, el->library);
+        for (size_t i = 0; i < el->sources.count; i++) {
+            note_env(&all, el->sources.entries[i].value);
         }
-        for (size_t i = 0; i < lw->entries.count; i++) {
-            note_declares(&all, &lw->entries.items[i]->as.fn.body);
+        for (size_t i = 0; i < el->entries.count; i++) {
+            note_declares(&all, &el->entries.items[i]->as.fn.body);
         }
-        if (lw->model) {
-            note_declares(&all, &lw->model->as.fn.body);
+        if (el->model) {
+            note_declares(&all, &el->model->as.fn.body);
         }
         *check->persists = all.declared;
     }
@@ -108,7 +108,7 @@ static void check_sizes(Check *check, const AstType *type, const char *rest_rule
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         if (size->is_rest && rest_rule && (i > 0 || rest_rule[0] == '!')) {
-            LW_REPORT(check->lw, MISPLACED, size->place, rest_rule + (rest_rule[0] == '!'));
+            LW_REPORT(check->el, MISPLACED, size->place, rest_rule + (rest_rule[0] == '!'));
         } else if (!size->is_rest) {
             check_expr(check, size->expr);
         }
@@ -124,7 +124,7 @@ static void check_element(Check *check, const AstType *type) {
         }
     }
     if (type->kind == AST_TYPE_BARE || type->kind == AST_TYPE_TENSOR) {
-        type_element_known(check->lw, type);
+        type_element_known(check->el, type);
     }
 }
 
@@ -144,20 +144,20 @@ static void check_result_type(Check *check, const AstType *type) {
 
 static void define(Check *check, AstName name, bool is_value) {
     Val value = is_value ? (Val){.kind = VAL_NONE} : val_error();
-    scope_define(check->lw, check->lw->scope, name.text, value, name.place);
+    scope_define(check->el, check->el->scope, name.text, value, name.place);
 }
 
 static void bind(Check *check, AstName name, bool is_value) {
-    scope_bind(check->lw, name.text, is_value ? (Val){.kind = VAL_NONE} : val_error(), name.place);
+    scope_bind(check->el, name.text, is_value ? (Val){.kind = VAL_NONE} : val_error(), name.place);
 }
 
 static void check_stmts(Check *check, const AstStmts *stmts);
 
 static void check_block(Check *check, const AstStmts *stmts) {
     check->conditional++;
-    scope_push(check->lw, false);
+    scope_push(check->el, false);
     check_stmts(check, stmts);
-    scope_pop(check->lw);
+    scope_pop(check->el);
     check->conditional--;
     check->conditional += check_stmts_return(stmts); /* what follows is not always reached */
 }
@@ -168,8 +168,8 @@ static void check_bind(Check *check, const AstStmt *stmt) {
     check_expr(check, value);
     int32_t count = targets->count > 1 ? check_result_count(check, value) : -1;
     if (count >= 0 && count != targets->count) {
-        LW_REPORT(check->lw, UNPACK_COUNT, stmt->place, (int)targets->count,
-                  arena_format(check->lw->arena, "%d", (int)count));
+        LW_REPORT(check->el, UNPACK_COUNT, stmt->place, (int)targets->count,
+                  arena_format(check->el->arena, "%d", (int)count));
     }
     for (int32_t i = 0; i < targets->count; i++) {
         bind(check, targets->items[i], targets->count == 1 && check_is_value(value));
@@ -177,71 +177,71 @@ static void check_bind(Check *check, const AstStmt *stmt) {
 }
 
 static void store_unknown(Check *check, const AstStmt *stmt, const char *name) {
-    Lower *lw = check->lw;
-    const Binding *binding = scope_find(lw->scope, name, false);
-    Diag *diag = LW_REPORT(lw, STORE_UNKNOWN, stmt->place, name);
+    Elaborator *el = check->el;
+    const Binding *binding = scope_find(el->scope, name, false);
+    Diag *diag = LW_REPORT(el, STORE_UNKNOWN, stmt->place, name);
     if (binding) {
-        lower_note(lw, diag, binding->place, "'%s' is an ordinary name, bound here", name);
-        lower_help(lw, diag, "`%s = …` binds a name; `state %s: [..] = …` declares state", name,
-                   name);
+        elaborate_note(el, diag, binding->place, "'%s' is an ordinary name, bound here", name);
+        elaborate_help(el, diag, "`%s = …` binds a name; `state %s: [..] = …` declares state", name,
+                       name);
         return;
     }
     const char *near = map_suggest(&check->declared, name);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
-        lower_help(lw, diag, "declare it: state %s: [..] = zeros", name);
+        elaborate_help(el, diag, "declare it: state %s: [..] = zeros", name);
     }
 }
 
 /* `param w as "w_{i}"` is stored into by the name that it has here. */
 static bool is_alias(const Check *check, const char *name) {
-    const Binding *binding = scope_find(check->lw->scope, name, false);
+    const Binding *binding = scope_find(check->el->scope, name, false);
     return binding && binding->value.kind == VAL_NONE && binding->value.as.text == name;
 }
 
 static void check_store(Check *check, const AstStmt *stmt) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     bool whole = false;
     check_path(check, &stmt->as.store.target);
     check_expr(check, stmt->as.store.value);
-    const char *name = path_text(lw, &stmt->as.store.target, &whole);
+    const char *name = path_text(el, &stmt->as.store.target, &whole);
     bool updates = check->kind == AST_DECL_OPTIMIZER && strcmp(name, "param") == 0;
     if (!whole || updates || check->open_paths.count > 0) {
         return;
     }
     const AstStmt *declared = map_get(&check->declared, name);
-    bool elsewhere = lw->has_shares && check_declared_elsewhere(check, name);
+    bool elsewhere = el->has_shares && check_declared_elsewhere(check, name);
     if (declared == NULL && !elsewhere && !is_alias(check, name)) {
         store_unknown(check, stmt, name);
     }
 }
 
 static void check_declare(Check *check, const AstStmt *stmt) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     const AstType *type = stmt->as.declare.type;
     bool whole = false;
-    const char *name = path_text(lw, &stmt->as.declare.path, &whole);
+    const char *name = path_text(el, &stmt->as.declare.path, &whole);
     check_path(check, &stmt->as.declare.path);
     if (check->kind == AST_DECL_OPTIMIZER && stmt->kind != AST_STMT_STATE) {
-        LW_REPORT(lw, MISPLACED, stmt->place, "an optimizer declares only `state`");
+        LW_REPORT(el, MISPLACED, stmt->place, "an optimizer declares only `state`");
     } else if (type == NULL && check->kind != AST_DECL_OPTIMIZER) {
-        LW_REPORT(lw, PARAM_TYPE, stmt->place, name);
+        LW_REPORT(el, PARAM_TYPE, stmt->place, name);
     } else if (type && type->kind != AST_TYPE_TENSOR) {
-        LW_REPORT(lw, PARAM_TYPE, type->place, name);
-    } else if (type && type_element_known(lw, type)) {
+        LW_REPORT(el, PARAM_TYPE, type->place, name);
+    } else if (type && type_element_known(el, type)) {
         check_sizes(check, type, "!`...` stands only in a function's parameters");
     }
     if (stmt->as.declare.init) {
         check_initial(check, stmt->as.declare.init);
     } else if (whole && check->fn) { /* a path of its own, under which nothing else makes it */
-        Diag *diag = LW_REPORT(lw, PARAM_INIT, stmt->place, name);
-        lower_help(lw, diag, "e.g. = zeros, or = normal(0, 0.02)");
+        Diag *diag = LW_REPORT(el, PARAM_INIT, stmt->place, name);
+        elaborate_help(el, diag, "e.g. = zeros, or = normal(0, 0.02)");
     }
     AstName local = declared_name(stmt);
     if (local.text) {
         Val value = {.kind = VAL_NONE, .as.text = local.text}; /* is_alias */
-        scope_bind(lw, local.text, value, local.place);
+        scope_bind(el, local.text, value, local.place);
     }
 }
 
@@ -255,15 +255,15 @@ static void check_yield(Check *check, const AstStmt *scan, const AstStmt *last) 
     if (count == results->count) {
         return;
     }
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     Diag *diag =
-        LW_REPORT(lw, YIELD_MISSING, last ? last->place : scan->place,
-                  arena_format(lw->arena, "the scan yields %d values, but %d are named after `->`",
+        LW_REPORT(el, YIELD_MISSING, last ? last->place : scan->place,
+                  arena_format(el->arena, "the scan yields %d values, but %d are named after `->`",
                                (int)count, (int)results->count));
     if (results->count > 0) {
-        lower_note(lw, diag, results->items[0].place, "named here");
+        elaborate_note(el, diag, results->items[0].place, "named here");
     } else {
-        lower_help(lw, diag, "write `} -> y` after the body");
+        elaborate_help(el, diag, "write `} -> y` after the body");
     }
 }
 
@@ -278,7 +278,7 @@ static void check_scan(Check *check, const AstStmt *stmt) {
     for (int32_t i = 0; i < carries->count; i++) {
         check_expr(check, carries->items[i].value);
     }
-    scope_push(check->lw, true);
+    scope_push(check->el, true);
     for (int32_t i = 0; i < carries->count; i++) {
         define(check, carries->items[i].name, true);
     }
@@ -293,7 +293,7 @@ static void check_scan(Check *check, const AstStmt *stmt) {
     check_stmts(check, &rest);
     check_yield(check, stmt, last);
     check->loops--;
-    scope_pop(check->lw);
+    scope_pop(check->el);
     for (int32_t i = 0; i < carries->count; i++) {
         bind(check, carries->items[i].name, true);
     }
@@ -307,7 +307,7 @@ static void check_while(Check *check, const AstStmt *stmt) {
     for (int32_t i = 0; i < carries->count; i++) {
         check_expr(check, carries->items[i].value);
     }
-    scope_push(check->lw, true);
+    scope_push(check->el, true);
     for (int32_t i = 0; i < carries->count; i++) {
         define(check, carries->items[i].name, true);
     }
@@ -315,7 +315,7 @@ static void check_while(Check *check, const AstStmt *stmt) {
     check_expr(check, stmt->as.while_.condition);
     check_stmts(check, &stmt->as.while_.body);
     check->loops--;
-    scope_pop(check->lw);
+    scope_pop(check->el);
     for (int32_t i = 0; i < carries->count; i++) {
         bind(check, carries->items[i].name, true);
     }
@@ -324,20 +324,20 @@ static void check_while(Check *check, const AstStmt *stmt) {
 static void check_for(Check *check, const AstStmt *stmt) {
     check_expr(check, stmt->as.for_.start);
     check_expr(check, stmt->as.for_.stop);
-    scope_push(check->lw, false);
+    scope_push(check->el, false);
     define(check, stmt->as.for_.name, true);
     check_block(check, &stmt->as.for_.body);
-    scope_pop(check->lw);
+    scope_pop(check->el);
 }
 
 static void misplaced(Check *check, const AstStmt *stmt, const char *text) {
-    LW_REPORT(check->lw, MISPLACED, stmt->place, text);
+    LW_REPORT(check->el, MISPLACED, stmt->place, text);
 }
 
 static void check_given(Check *check, const AstStmt *stmt, const char *word) {
     if ((check->kind != AST_DECL_MODEL && check->kind != AST_DECL_ENTRY) || check->loops > 0) {
         misplaced(check, stmt,
-                  arena_format(check->lw->arena, "`%s` stands only in a model or an entry", word));
+                  arena_format(check->el->arena, "`%s` stands only in a model or an entry", word));
         return;
     }
     check_expr(check, stmt->as.named.value);
@@ -418,8 +418,8 @@ static void check_stmts(Check *check, const AstStmts *stmts) {
     for (int32_t i = 0; i < stmts->count && check_goes_on(check); i++) {
         const AstStmt *before = i > 0 ? stmts->items[i - 1] : NULL;
         if (before && (before->kind == AST_STMT_RETURN || before->kind == AST_STMT_RETURN_OVER)) {
-            Diag *diag = LW_REPORT(check->lw, RETURN_TWICE, stmts->items[i]->place, "");
-            lower_note(check->lw, diag, before->place, "the `return`");
+            Diag *diag = LW_REPORT(check->el, RETURN_TWICE, stmts->items[i]->place, "");
+            elaborate_note(check->el, diag, before->place, "the `return`");
             return;
         }
         check_stmt(check, stmts->items[i]);
@@ -438,14 +438,14 @@ static bool is_param(const AstParams *params, const char *name) {
 
 /* Binds what stands bare in a parameter's type, as bind_typed does. */
 static void bind_dims(Check *check, const AstParams *params, const AstType *type) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         const char *name = size->expr && size->expr->kind == AST_NAME ? size->expr->as.name : NULL;
-        if (name == NULL || is_param(params, name) || scope_find(lw->scope, name, true)) {
+        if (name == NULL || is_param(params, name) || scope_find(el->scope, name, true)) {
             continue;
         }
-        const Global *global = env_find(lw, check->frame.env, NAMES_VALUE, name, size->place);
+        const Global *global = env_find(el, check->frame.env, NAMES_VALUE, name, size->place);
         if (global == NULL || global->kind != GLOBAL_CONST) {
             define(check, (AstName){name, size->place}, true);
         }
@@ -463,7 +463,7 @@ static void check_params(Check *check, const AstParams *params) {
             check_expr(check, param->fallback);
         }
         if (type && type->kind == AST_TYPE_TUPLE) {
-            LW_REPORT(check->lw, MISPLACED, type->place,
+            LW_REPORT(check->el, MISPLACED, type->place,
                       "a tuple type stands only as a result type");
         } else if (type) {
             check_element(check, type);
@@ -481,14 +481,14 @@ static void check_params(Check *check, const AstParams *params) {
 }
 
 static void check_decl(Check *check, const AstDecl *decl, Env *env) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     check->frame = (Frame){.env = env, .fn_name = decl->name.text, .path = ""};
-    map_init(&check->declared, lw->arena);
-    map_init(&check->labels, lw->arena);
+    map_init(&check->declared, el->arena);
+    map_init(&check->labels, el->arena);
     check->kind = decl->kind;
-    lw->frame = &check->frame;
-    lw->scope = NULL;
-    scope_push(lw, true);
+    el->frame = &check->frame;
+    el->scope = NULL;
+    scope_push(el, true);
     note_declares(check, &decl->as.fn.body);
     if (decl->kind == AST_DECL_FN || decl->kind == AST_DECL_OPTIMIZER) {
         check_params(check, &decl->as.fn.params);
@@ -498,51 +498,51 @@ static void check_decl(Check *check, const AstDecl *decl, Env *env) {
         }
     }
     if (decl->kind == AST_DECL_OPTIMIZER) {
-        define(check, (AstName){context_intern(lw->context, "param"), decl->place}, true);
-        define(check, (AstName){context_intern(lw->context, "grad"), decl->place}, true);
+        define(check, (AstName){context_intern(el->context, "param"), decl->place}, true);
+        define(check, (AstName){context_intern(el->context, "grad"), decl->place}, true);
     }
     check_stmts(check, &decl->as.fn.body);
     if (check_stmts_return(&decl->as.fn.body)) {
         check_result_type(check, decl->as.fn.result);
     }
     check_fields(check);
-    lower_diag_close(lw); /* its frame is about to go */
-    lw->frame = NULL;
-    lw->scope = NULL;
+    elaborate_diag_close(el); /* its frame is about to go */
+    el->frame = NULL;
+    el->scope = NULL;
 }
 
-static void check_global(Lower *lw, const Global *global, CallEdges *edges, Map *persists) {
+static void check_global(Elaborator *el, const Global *global, CallEdges *edges, Map *persists) {
     if (global->kind != GLOBAL_FN && global->kind != GLOBAL_OPTIMIZER) {
         return;
     }
-    Check check = {.lw = lw, .edges = edges, .persists = persists};
+    Check check = {.el = el, .edges = edges, .persists = persists};
     if (global->kind == GLOBAL_FN) {
-        check.fn = find_function(lw, global->env, global->name, global->place);
+        check.fn = find_function(el, global->env, global->name, global->place);
     }
     check_decl(&check, global->decl, global->env);
 }
 
-void check_bodies(Lower *lw, bool library) {
+void check_bodies(Elaborator *el, bool library) {
     CallEdges edges = {0};
     Map persists = {.arena = NULL};
     if (library) {
         for (int space = NAMES_FN; space < NAME_SPACES; space++) {
-            const Map *own = &lw->library->own[space];
+            const Map *own = &el->library->own[space];
             for (size_t i = 0; i < own->count; i++) {
-                check_global(lw, own->entries[i].value, &edges, &persists);
+                check_global(el, own->entries[i].value, &edges, &persists);
             }
         }
         return;
     }
-    for (size_t i = 0; i < lw->globals.count; i++) {
-        check_global(lw, lw->globals.items[i], &edges, &persists);
+    for (size_t i = 0; i < el->globals.count; i++) {
+        check_global(el, el->globals.items[i], &edges, &persists);
     }
-    for (size_t i = 0; i <= lw->entries.count; i++) {
-        const AstDecl *decl = i < lw->entries.count ? lw->entries.items[i] : lw->model;
+    for (size_t i = 0; i <= el->entries.count; i++) {
+        const AstDecl *decl = i < el->entries.count ? el->entries.items[i] : el->model;
         if (decl) {
-            Check check = {.lw = lw, .edges = &edges, .persists = &persists};
-            check_decl(&check, decl, lw->user);
+            Check check = {.el = el, .edges = &edges, .persists = &persists};
+            check_decl(&check, decl, el->user);
         }
     }
-    check_cycles(lw, &edges);
+    check_cycles(el, &edges);
 }

@@ -23,7 +23,7 @@ typedef VEC(CallEdge) CallEdges;
 /* One body. Names are bound in Scopes as elaboration binds them: VAL_NONE stands for what is
  * certainly no function, VAL_ERROR for what may be anything. */
 typedef struct Check {
-    Lower *lw;
+    Elaborator *el;
     Frame frame;
     const Fn *fn; /* NULL: of a model or an optimizer */
     AstDeclKind kind;
@@ -58,15 +58,15 @@ int32_t check_result_count(Check *check, const AstExpr *expr);
 bool check_is_value(const AstExpr *expr);
 
 /* -- cycles.c */
-void check_cycles(Lower *lw, const CallEdges *edges);
+void check_cycles(Elaborator *el, const CallEdges *edges);
 
 /* -- shapes.c */
 /* Every function that no call elaborated, by its signature; in a test those that calls elaborated,
  * and the library's, as well. */
-void check_shapes(Lower *lw, bool is_test);
+void check_shapes(Elaborator *el, bool is_test);
 
 /* -- body.c */
 /* Every body of the user's files, called or not; of the library's if `library`. */
-void check_bodies(Lower *lw, bool library);
+void check_bodies(Elaborator *el, bool library);
 
 #endif

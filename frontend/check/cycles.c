@@ -10,18 +10,18 @@ typedef struct Node {
     enum { NODE_NEW, NODE_OPEN, NODE_DONE } state;
 } Node;
 
-static const char *key_of(Lower *lw, const Fn *fn) {
-    return arena_format(lw->arena, "%p", (const void *)fn);
+static const char *key_of(Elaborator *el, const Fn *fn) {
+    return arena_format(el->arena, "%p", (const void *)fn);
 }
 
-static Map make_nodes(Lower *lw, const CallEdges *edges) {
+static Map make_nodes(Elaborator *el, const CallEdges *edges) {
     Map nodes;
-    map_init(&nodes, lw->arena);
+    map_init(&nodes, el->arena);
     for (size_t i = 0; i < edges->count; i++) {
-        const char *key = key_of(lw, edges->items[i].from);
+        const char *key = key_of(el, edges->items[i].from);
         Node *node = map_get(&nodes, key);
         if (node == NULL) {
-            node = ARENA_NEW(lw->arena, Node);
+            node = ARENA_NEW(el->arena, Node);
             node->edges = &edges->items[i];
             map_set(&nodes, key, node);
         }
@@ -30,21 +30,21 @@ static Map make_nodes(Lower *lw, const CallEdges *edges) {
     return nodes;
 }
 
-static void report(Lower *lw, const CallEdge *edge) {
+static void report(Elaborator *el, const CallEdge *edge) {
     const char *name = edge->to->name;
-    Diag *diag = LW_REPORT(lw, LIMIT, edge->place,
-                           arena_format(lw->arena, "calls nest more than %d deep ('%s' among them)",
+    Diag *diag = LW_REPORT(el, LIMIT, edge->place,
+                           arena_format(el->arena, "calls nest more than %d deep ('%s' among them)",
                                         LOWER_MAX_CALLS, name));
-    lower_help(lw, diag,
-               "every call of '%s' calls it again: end it by an `if` that is decided "
-               "when compiling",
-               name);
+    elaborate_help(el, diag,
+                   "every call of '%s' calls it again: end it by an `if` that is decided "
+                   "when compiling",
+                   name);
 }
 
 /* Depth first, without recursion: a program may have ten thousand functions in a row. */
-static void walk(Lower *lw, const Map *nodes, Node *start) {
+static void walk(Elaborator *el, const Map *nodes, Node *start) {
     VEC(Node *) path = {0};
-    VEC_PUSH(lw->arena, &path, start);
+    VEC_PUSH(el->arena, &path, start);
     start->state = NODE_OPEN;
     while (path.count > 0) {
         Node *node = path.items[path.count - 1];
@@ -54,23 +54,23 @@ static void walk(Lower *lw, const Map *nodes, Node *start) {
             continue;
         }
         const CallEdge *edge = &node->edges[node->next++];
-        Node *to = map_get(nodes, key_of(lw, edge->to));
+        Node *to = map_get(nodes, key_of(el, edge->to));
         if (to && to->state == NODE_OPEN && !edge->to->elaborated) {
-            report(lw, edge);
+            report(el, edge);
         } else if (to && to->state == NODE_NEW) {
             to->state = NODE_OPEN;
-            VEC_PUSH(lw->arena, &path, to);
+            VEC_PUSH(el->arena, &path, to);
         }
     }
 }
 
-void check_cycles(Lower *lw, const CallEdges *edges) {
-    Map nodes = make_nodes(lw, edges);
+void check_cycles(Elaborator *el, const CallEdges *edges) {
+    Map nodes = make_nodes(el, edges);
     for (size_t i = 0; i < nodes.count; i++) {
         Node *node = nodes.entries[i].value;
         if (node->state == NODE_NEW) {
-            walk(lw, &nodes, node);
+            walk(el, &nodes, node);
         }
     }
-    lower_diag_close(lw);
+    elaborate_diag_close(el);
 }

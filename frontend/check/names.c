@@ -5,7 +5,7 @@
 #include <string.h>
 
 bool check_goes_on(const Check *check) {
-    const Context *context = check->lw->context;
+    const Context *context = check->el->context;
     return context->diags.n_errors < DIAG_MAX_ERRORS && !boundary_stack_low(context->boundary);
 }
 
@@ -58,7 +58,7 @@ static int32_t join_results(const AstStmts *stmts, int32_t count) {
 static const FnFacts *facts_of(Check *check, Fn *fn) {
     if (fn->facts == NULL) {
         const AstType *type = fn->decl->as.fn.result;
-        FnFacts *facts = ARENA_NEW(check->lw->arena, FnFacts);
+        FnFacts *facts = ARENA_NEW(check->el->arena, FnFacts);
         facts->returns = check_stmts_return(&fn->decl->as.fn.body);
         facts->results = type ? (type->kind == AST_TYPE_TUPLE ? type->types.count : -1)
                               : join_results(&fn->decl->as.fn.body, 0);
@@ -71,23 +71,23 @@ static const FnFacts *facts_of(Check *check, Fn *fn) {
 
 /* The function that the name is certain to mean; NULL: it may be any, or it was reported. */
 static Fn *callee_named(Check *check, const char *name, Place place) {
-    Lower *lw = check->lw;
-    const Binding *binding = scope_find(lw->scope, name, false);
+    Elaborator *el = check->el;
+    const Binding *binding = scope_find(el->scope, name, false);
     if (binding && val_is_error(binding->value)) {
         return NULL;
     }
-    Fn *fn = find_function(lw, check->frame.env, name, place);
+    Fn *fn = find_function(el, check->frame.env, name, place);
     if (fn) {
         return fn;
     }
-    const Global *global = env_find(lw, check->frame.env, NAMES_VALUE, name, place);
+    const Global *global = env_find(el, check->frame.env, NAMES_VALUE, name, place);
     if (binding || global) {
-        Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, place, name);
-        lower_note(lw, diag, binding ? binding->place : global->place, "'%s' is %s here", name,
-                   binding ? "bound" : "declared");
+        Diag *diag = LW_REPORT(el, NOT_A_FUNCTION, place, name);
+        elaborate_note(el, diag, binding ? binding->place : global->place, "'%s' is %s here", name,
+                       binding ? "bound" : "declared");
         return NULL;
     }
-    return lower_unknown_function(lw, name, place);
+    return elaborate_unknown_function(el, name, place);
 }
 
 static Fn *check_callee(Check *check, const AstExpr *callee) {
@@ -107,17 +107,17 @@ void check_path(Check *check, const AstPath *path) {
     }
 }
 
-static const char *first_part(Lower *lw, const AstPath *path) {
+static const char *first_part(Elaborator *el, const AstPath *path) {
     const AstPathPart *part = path->count > 0 ? &path->items[0] : NULL;
     return part == NULL                  ? NULL
            : part->kind == AST_PATH_NAME ? part->name
-           : part->kind == AST_PATH_INT  ? arena_format(lw->arena, "%lld", (long long)part->integer)
+           : part->kind == AST_PATH_INT  ? arena_format(el->arena, "%lld", (long long)part->integer)
                                          : NULL;
 }
 
 static void note_label(Check *check, const AstLabel *label, const Fn *fn) {
     const char *root = label->kind == AST_LABEL_NONE ? (fn ? fn->name : NULL)
-                                                     : first_part(check->lw, &label->path);
+                                                     : first_part(check->el, &label->path);
     if (root) {
         map_set(&check->labels, root, check);
     } else {
@@ -129,11 +129,11 @@ static void note_label(Check *check, const AstLabel *label, const Fn *fn) {
 /* -- calls */
 
 static void check_arguments(Check *check, const Fn *fn, const AstExpr *expr, Args *out) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     const AstArgs *args = &expr->as.call.args;
     const AstExpr *piped = expr->as.call.piped;
     bool named = false;
-    out->items = ARENA_ARRAY(lw->arena, Arg, args->count + 1);
+    out->items = ARENA_ARRAY(el->arena, Arg, args->count + 1);
     if (piped) {
         check_expr(check, piped);
         out->items[out->count++] = (Arg){.value.kind = VAL_NONE, .place = piped->place};
@@ -141,7 +141,7 @@ static void check_arguments(Check *check, const Fn *fn, const AstExpr *expr, Arg
     for (int32_t i = 0; i < args->count; i++) {
         const AstArg *arg = &args->items[i];
         if (arg->name.text == NULL && named) {
-            LW_REPORT(lw, ARG_ORDER, arg->place, "");
+            LW_REPORT(el, ARG_ORDER, arg->place, "");
         }
         named = named || arg->name.text != NULL;
         const AstParam *param = fn ? param_for(fn, out->count, arg->name.text) : NULL;
@@ -161,14 +161,14 @@ static void check_arguments(Check *check, const Fn *fn, const AstExpr *expr, Arg
 
 static void match_arguments(Check *check, const Fn *fn, Args args, Place place, bool partial) {
     if (fn && fn->kind == FN_DECL) {
-        arguments_fit(check->lw, fn->decl, args, place, partial);
+        arguments_fit(check->el, fn->decl, args, place, partial);
     } else if (fn && fn->kind == FN_BUILTIN) {
-        builtin_arguments_fit(check->lw, fn->builtin, args, place, partial);
+        builtin_arguments_fit(check->el, fn->builtin, args, place, partial);
     }
 }
 
 static void check_call(Check *check, const AstExpr *expr) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     Fn *fn = check_callee(check, expr->as.call.callee);
     Args args = {0};
     check_arguments(check, fn, expr, &args);
@@ -178,13 +178,13 @@ static void check_call(Check *check, const AstExpr *expr) {
         return;
     }
     if (!facts_of(check, fn)->returns) {
-        Diag *diag = LW_REPORT(lw, NO_RESULT, expr->place, fn->name);
-        lower_note(lw, diag, fn->decl->place, "'%s' is declared here", fn->name);
-        lower_help(lw, diag, "end its body with `return …`");
+        Diag *diag = LW_REPORT(el, NO_RESULT, expr->place, fn->name);
+        elaborate_note(el, diag, fn->decl->place, "'%s' is declared here", fn->name);
+        elaborate_help(el, diag, "end its body with `return …`");
     }
     if (check->fn && check->conditional == 0) {
         CallEdge edge = {.from = check->fn, .to = fn, .place = expr->place};
-        VEC_PUSH(lw->arena, check->edges, edge);
+        VEC_PUSH(el->arena, check->edges, edge);
     }
 }
 
@@ -212,7 +212,7 @@ void check_fn_argument(Check *check, const AstExpr *expr) {
         check_choice(check, expr, check_fn_argument);
     } else if (expr->kind == AST_CALL) {
         check_partial(check, expr);
-    } else if (expr->kind == AST_NAME && !scope_find(check->lw->scope, expr->as.name, false) &&
+    } else if (expr->kind == AST_NAME && !scope_find(check->el->scope, expr->as.name, false) &&
                strcmp(expr->as.name, "none") != 0) {
         callee_named(check, expr->as.name, expr->place);
     } else {
@@ -222,7 +222,7 @@ void check_fn_argument(Check *check, const AstExpr *expr) {
 
 void check_initial(Check *check, const AstExpr *expr) {
     expr = bare(expr);
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     if (expr->kind == AST_CONDITIONAL) {
         check_choice(check, expr, check_initial);
         return;
@@ -230,9 +230,9 @@ void check_initial(Check *check, const AstExpr *expr) {
     bool plain_call = expr->kind == AST_CALL && expr->as.call.piped == NULL;
     const AstExpr *callee = plain_call ? bare(expr->as.call.callee) : NULL;
     if (callee && callee->kind == AST_NAME) {
-        const Binding *binding = scope_find(lw->scope, callee->as.name, false);
+        const Binding *binding = scope_find(el->scope, callee->as.name, false);
         bool open = binding && val_is_error(binding->value);
-        Fn *fn = open ? NULL : find_function(lw, check->frame.env, callee->as.name, callee->place);
+        Fn *fn = open ? NULL : find_function(el, check->frame.env, callee->as.name, callee->place);
         if (open || (fn && fn_takes(fn, "shape", true))) {
             check_partial(check, expr);
             return;
@@ -255,19 +255,19 @@ static bool may_be_path(const Check *check, const char *name) {
 }
 
 static void check_name(Check *check, const AstExpr *expr) {
-    Lower *lw = check->lw;
+    Elaborator *el = check->el;
     const char *name = expr->as.name;
-    if (scope_find(lw->scope, name, false) || map_has(&check->declared, name) ||
+    if (scope_find(el->scope, name, false) || map_has(&check->declared, name) ||
         name_is_built_in(name) || may_be_path(check, name)) {
         return;
     }
-    if (env_find(lw, check->frame.env, NAMES_VALUE, name, expr->place) ||
-        find_function(lw, check->frame.env, name, expr->place)) {
+    if (env_find(el, check->frame.env, NAMES_VALUE, name, expr->place) ||
+        find_function(el, check->frame.env, name, expr->place)) {
         return;
     }
     /* `as shared`, `as _`: a body may read what another declares under its path. */
-    if (!lw->has_shares || !check_declared_elsewhere(check, name)) {
-        lower_unknown_name(lw, name, expr->place);
+    if (!el->has_shares || !check_declared_elsewhere(check, name)) {
+        elaborate_unknown_name(el, name, expr->place);
     }
 }
 
@@ -294,9 +294,9 @@ static void check_field(Check *check, const AstExpr *expr) {
     bool is_item = expr->as.field.name == NULL; /* `.0`, of a tuple too */
     if (root == NULL && is_item) {
         check_expr(check, base);
-    } else if (root && !(is_item && scope_find(check->lw->scope, root, false))) {
+    } else if (root && !(is_item && scope_find(check->el->scope, root, false))) {
         FieldUse use = {.expr = expr, .root = root};
-        VEC_PUSH(check->lw->arena, &check->fields, use);
+        VEC_PUSH(check->el->arena, &check->fields, use);
     }
 }
 
@@ -306,25 +306,25 @@ static bool is_numbered(Check *check, const char *root) {
     if (bar == NULL || bar[1] == '\0' || bar[1 + strspn(bar + 1, "0123456789")] != '\0') {
         return false;
     }
-    return map_has(&check->labels, arena_strndup(check->lw->arena, root, (size_t)(bar - root)));
+    return map_has(&check->labels, arena_strndup(check->el->arena, root, (size_t)(bar - root)));
 }
 
 void check_fields(Check *check) {
-    Lower *lw = check->lw;
-    bool open = check->open_paths.count > 0 || check->has_open_labels || lw->has_shares;
+    Elaborator *el = check->el;
+    bool open = check->open_paths.count > 0 || check->has_open_labels || el->has_shares;
     for (size_t i = 0; i < check->fields.count && !open; i++) {
         FieldUse use = check->fields.items[i];
         if (map_has(&check->labels, use.root) || map_has(&check->declared, use.root) ||
             is_numbered(check, use.root)) {
             continue;
         }
-        Diag *diag = LW_REPORT(lw, FIELD_UNKNOWN, use.expr->place, expr_source(lw, use.expr));
+        Diag *diag = LW_REPORT(el, FIELD_UNKNOWN, use.expr->place, expr_source(el, use.expr));
         /* Anything is near a shorter name. */
         const char *near = strlen(use.root) > 2 ? map_suggest(&check->labels, use.root) : NULL;
         if (near) {
-            lower_help(lw, diag, "did you mean '%s'?", near);
+            elaborate_help(el, diag, "did you mean '%s'?", near);
         } else {
-            lower_help(lw, diag, "`call as p` comes first; p.weight is then its parameter");
+            elaborate_help(el, diag, "`call as p` comes first; p.weight is then its parameter");
         }
     }
 }
@@ -426,10 +426,10 @@ int32_t check_result_count(Check *check, const AstExpr *expr) {
     }
     const AstExpr *callee = expr->kind == AST_CALL ? bare(expr->as.call.callee) : NULL;
     if (callee == NULL || callee->kind != AST_NAME ||
-        scope_find(check->lw->scope, callee->as.name, false)) {
+        scope_find(check->el->scope, callee->as.name, false)) {
         return -1;
     }
-    Fn *fn = find_function(check->lw, check->frame.env, callee->as.name, callee->place);
+    Fn *fn = find_function(check->el, check->frame.env, callee->as.name, callee->place);
     if (fn == NULL || fn->kind != FN_DECL || !facts_of(check, fn)->returns) {
         return -1;
     }

@@ -4,7 +4,7 @@
  * way is tried. Only what fails in all of them is told: such a body has no right call.
  *
  * Where elaboration takes a choice by what is known of a number or size, a trial takes none
- * (`lw->trial` in elaborate/, builtin/), and kinds of errors that a known number could prevent
+ * (`el->trial` in elaborate/, builtin/), and kinds of errors that a known number could prevent
  * are left out (`told`). */
 #include "frontend/check/check.h"
 
@@ -68,25 +68,26 @@ static bool told(const Diag *diag) {
 
 /* -- sizes */
 
-static const Size *fresh(Lower *lw, const char *key, const char *name, int64_t low, Place place) {
-    Map *dims = lw->trial->dims;
+static const Size *fresh(Elaborator *el, const char *key, const char *name, int64_t low,
+                         Place place) {
+    Map *dims = el->trial->dims;
     const Dim *dim = map_get(dims, key);
     if (dim == NULL) {
-        dim = module_add_dim(lw->module, name, low, INT64_MAX, 1, 0, place);
+        dim = module_add_dim(el->module, name, low, INT64_MAX, 1, 0, place);
         map_set(dims, key, (void *)dim);
     }
-    return size_dim(lw->context, dim);
+    return size_dim(el->context, dim);
 }
 
-static const Size *fresh_size(Lower *lw, const char *name, Place place) {
-    return fresh(lw, name, name, 0, place);
+static const Size *fresh_size(Elaborator *el, const char *name, Place place) {
+    return fresh(el, name, name, 0, place);
 }
 
-const Size *trial_joined(Lower *lw, const Size *a, const Size *b) {
-    const char *key = arena_format(lw->arena, "%p|%p", (const void *)a, (const void *)b);
+const Size *trial_joined(Elaborator *el, const Size *a, const Size *b) {
+    const char *key = arena_format(el->arena, "%p|%p", (const void *)a, (const void *)b);
     const char *name =
-        arena_format(lw->arena, "(%s or %s)", size_text(lw->context, a), size_text(lw->context, b));
-    return fresh(lw, key, name, 0, (Place){0});
+        arena_format(el->arena, "(%s or %s)", size_text(el->context, a), size_text(el->context, b));
+    return fresh(el, key, name, 0, (Place){0});
 }
 
 /* -- what a parameter may be */
@@ -117,11 +118,11 @@ static int32_t element_ways(const AstType *type) {
                                    : 2; /* declared, and a weak one of the same */
 }
 
-static Way element_way(Lower *lw, const AstType *type, int32_t at) {
-    DType dtype = lower_float(lw);
+static Way element_way(Elaborator *el, const AstType *type, int32_t at) {
+    DType dtype = elaborate_float(el);
     if (is_class(type, "float") || is_class(type, "any") || is_class(type, "int")) {
         Way way = ways[is_class(type, "int") ? FLOAT_WAYS + at : at];
-        way.dtype = way.is_default ? lower_float(lw) : way.dtype;
+        way.dtype = way.is_default ? elaborate_float(el) : way.dtype;
         return way;
     }
     if (type->element) {
@@ -226,24 +227,24 @@ static bool is_param(const AstParams *params, const char *name) {
 }
 
 /* Sizes that stand bare in the types of parameters, as bind_sizes binds them. */
-static void bind_dims(Lower *lw, const AstParams *params, const AstType *type) {
+static void bind_dims(Elaborator *el, const AstParams *params, const AstType *type) {
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         const char *name = size->expr && size->expr->kind == AST_NAME ? size->expr->as.name : NULL;
-        if (name == NULL || is_param(params, name) || scope_find(lw->scope, name, true)) {
+        if (name == NULL || is_param(params, name) || scope_find(el->scope, name, true)) {
             continue;
         }
-        const Global *global = env_find(lw, lw->frame->env, NAMES_VALUE, name, size->place);
+        const Global *global = env_find(el, el->frame->env, NAMES_VALUE, name, size->place);
         if (global == NULL || global->kind != GLOBAL_CONST) {
-            Val value = val_size(fresh_size(lw, name, size->place), size->place);
-            scope_define(lw, lw->scope, name, value, size->place);
+            Val value = val_size(fresh_size(el, name, size->place), size->place);
+            scope_define(el, el->scope, name, value, size->place);
         }
     }
 }
 
 /* A tensor of the declared type. Its rank is that of this trial. */
-static Val tensor_argument(Lower *lw, const AstParam *param, Way way) {
-    Trial *trial = lw->trial;
+static Val tensor_argument(Elaborator *el, const AstParam *param, Way way) {
+    Trial *trial = el->trial;
     const AstType *type = param->type;
     const Size *dims[TYPE_MAX_RANK];
     int32_t rank = 0, rest = 0;
@@ -255,35 +256,35 @@ static Val tensor_argument(Lower *lw, const AstParam *param, Way way) {
             rest = (choice->at + 1) % choice->count;
             for (int32_t k = 0; k < rest; k++) {
                 const char *name = arena_format(
-                    lw->arena, "%s_%d", size->rest_name[0] ? size->rest_name : "axis", (int)k);
-                dims[rank++] = fresh_size(lw, name, size->place);
+                    el->arena, "%s_%d", size->rest_name[0] ? size->rest_name : "axis", (int)k);
+                dims[rank++] = fresh_size(el, name, size->place);
             }
             continue;
         }
-        Val value = lower_expr(lw, size->expr);
+        Val value = elaborate_expr(el, size->expr);
         if (rank == TYPE_MAX_RANK) {
             return val_error();
         }
-        if (!val_as_size(lw, value, &dims[rank])) {
-            dims[rank] = fresh_size(lw, expr_source(lw, size->expr), size->place);
+        if (!val_as_size(el, value, &dims[rank])) {
+            dims[rank] = fresh_size(el, expr_source(el, size->expr), size->place);
         }
         rank++;
     }
-    Type made = type_make(lw->context, way.dtype, rank, dims);
-    Value *arg = func_add_arg(lw->fs->func, ARG_INPUT, param->name.text, made, param->name.place);
+    Type made = type_make(el->context, way.dtype, rank, dims);
+    Value *arg = func_add_arg(el->fs->func, ARG_INPUT, param->name.text, made, param->name.place);
     Val value = val_tensor(arg, way.weak, param->name.place);
     if (type_has_rest(type)) {
-        rest_bind(lw, type, param->name.text, "", &value, param->name.place);
+        rest_bind(el, type, param->name.text, "", &value, param->name.place);
     }
     return value;
 }
 
-static Val bare_argument(Lower *lw, const AstParam *param, int32_t at) {
+static Val bare_argument(Elaborator *el, const AstParam *param, int32_t at) {
     const AstType *type = param->type;
     AstName name = param->name;
     if (is_class(type, "int")) {
-        const char *key = arena_format(lw->arena, "int %s", name.text);
-        return val_size(fresh(lw, key, name.text, INT64_MIN, name.place), name.place);
+        const char *key = arena_format(el->arena, "int %s", name.text);
+        return val_size(fresh(el, key, name.text, INT64_MIN, name.place), name.place);
     }
     if (is_class(type, "bool")) {
         bool first = param->fallback && param->fallback->kind == AST_BOOL &&
@@ -291,15 +292,15 @@ static Val bare_argument(Lower *lw, const AstParam *param, int32_t at) {
         return val_bool(first == (at == 0), name.place);
     }
     if (is_class(type, "float")) {
-        Way way = element_way(lw, type, at);
+        Way way = element_way(el, type, at);
         Value *arg =
-            func_add_arg(lw->fs->func, ARG_INPUT, name.text, type_scalar(way.dtype), name.place);
+            func_add_arg(el->fs->func, ARG_INPUT, name.text, type_scalar(way.dtype), name.place);
         return val_tensor(arg, way.weak, name.place);
     }
     return val_error();
 }
 
-static Val argument(Lower *lw, const AstParam *param, int32_t at) {
+static Val argument(Elaborator *el, const AstParam *param, int32_t at) {
     const AstType *type = param->type;
     if (type == NULL) {
         return val_error();
@@ -309,11 +310,11 @@ static Val argument(Lower *lw, const AstParam *param, int32_t at) {
     }
     switch (type->kind) {
     case AST_TYPE_FN:
-        return val_fn(lw, FN_UNKNOWN, param->name.text, param->name.place);
+        return val_fn(el, FN_UNKNOWN, param->name.text, param->name.place);
     case AST_TYPE_BARE:
-        return bare_argument(lw, param, at);
+        return bare_argument(el, param, at);
     case AST_TYPE_TENSOR:
-        return tensor_argument(lw, param, element_way(lw, type, at));
+        return tensor_argument(el, param, element_way(el, type, at));
     case AST_TYPE_TUPLE:
         break;
     }
@@ -321,12 +322,12 @@ static Val argument(Lower *lw, const AstParam *param, int32_t at) {
 }
 
 /* Compile-time arguments first: the shapes of tensors may use them. */
-static void bind_arguments(Lower *lw) {
-    Trial *trial = lw->trial;
+static void bind_arguments(Elaborator *el) {
+    Trial *trial = el->trial;
     const AstParams *params = trial->params;
     for (int32_t i = 0; i < params->count; i++) {
         if (params->items[i].type) {
-            bind_dims(lw, params, params->items[i].type);
+            bind_dims(el, params, params->items[i].type);
         }
     }
     for (int pass = 0; pass < 2; pass++) {
@@ -334,8 +335,8 @@ static void bind_arguments(Lower *lw) {
             const AstParam *param = &params->items[i];
             bool tensor = param->type && param->type->kind == AST_TYPE_TENSOR;
             if (tensor == (pass == 1)) {
-                scope_define(lw, lw->scope, param->name.text,
-                             argument(lw, param, trial->args[i].at), param->name.place);
+                scope_define(el, el->scope, param->name.text,
+                             argument(el, param, trial->args[i].at), param->name.place);
             }
         }
     }
@@ -343,26 +344,26 @@ static void bind_arguments(Lower *lw) {
 
 /* -- one trial */
 
-static void elaborate(Lower *lw) {
-    const Fn *fn = lw->trial->fn;
+static void elaborate(Elaborator *el) {
+    const Fn *fn = el->trial->fn;
     const AstDecl *decl = fn->decl;
-    Frame *frame = ARENA_NEW(lw->arena, Frame);
+    Frame *frame = ARENA_NEW(el->arena, Frame);
     *frame = (Frame){.fn_name = fn->name,
                      .call_place = decl->place,
                      .env = fn->env,
                      .path = "",
                      .result_type = decl->as.fn.result};
-    frame->labels = ARENA_NEW(lw->arena, Map);
-    map_init(frame->labels, lw->arena);
-    lw->frame = frame;
-    lw->scope = NULL;
-    frame->scope = scope_push(lw, true);
-    bind_arguments(lw);
-    lower_stmts(lw, &decl->as.fn.body);
+    frame->labels = ARENA_NEW(el->arena, Map);
+    map_init(frame->labels, el->arena);
+    el->frame = frame;
+    el->scope = NULL;
+    frame->scope = scope_push(el, true);
+    bind_arguments(el);
+    elaborate_stmts(el, &decl->as.fn.body);
     if (frame->returned) {
-        check_result(lw, decl->as.fn.result, frame->result, fn->name, frame->result_place);
+        check_result(el, decl->as.fn.result, frame->result, fn->name, frame->result_place);
     }
-    lower_diag_close(lw);
+    elaborate_diag_close(el);
 }
 
 /* What all trials together may still use. */
@@ -374,12 +375,12 @@ typedef struct Budget {
 static const Budget whole_budget = {
     .ops = ALL_OPS, .calls = ALL_CALLS, .steps = ALL_STEPS, .text = ALL_TEXT};
 
-static size_t bytes_taken(const Lower *lw, const Module *module) {
-    return lw->arena->total + (module ? module->arena.total : 0);
+static size_t bytes_taken(const Elaborator *el, const Module *module) {
+    return el->arena->total + (module ? module->arena.total : 0);
 }
 
-static bool is_spent(const Lower *lw, const Module *module, const Budget *budget) {
-    return bytes_taken(lw, module) - budget->bytes > ALL_BYTES || budget->ops <= 0 ||
+static bool is_spent(const Elaborator *el, const Module *module, const Budget *budget) {
+    return bytes_taken(el, module) - budget->bytes > ALL_BYTES || budget->ops <= 0 ||
            budget->calls <= 0 || budget->steps <= 0 || budget->text <= 0;
 }
 
@@ -388,41 +389,41 @@ static int64_t least(int64_t a, int64_t b) {
 }
 
 /* The errors of one trial that are told. The state of elaboration is as before. */
-static DiagList run_trial(Lower *lw, Trial *trial, Module *module, Budget *budget) {
-    Context *context = lw->context;
-    Lower before = *lw;
+static DiagList run_trial(Elaborator *el, Trial *trial, Module *module, Budget *budget) {
+    Context *context = el->context;
+    Elaborator before = *el;
     DiagList diags = context->diags, found;
     int64_t ops = least(TRIAL_OPS, budget->ops), calls = least(TRIAL_CALLS, budget->calls);
     int64_t steps = least(TRIAL_STEPS, budget->steps), text = least(TRIAL_TEXT, budget->text);
-    diag_list_init(&context->diags, lw->arena);
+    diag_list_init(&context->diags, el->arena);
     context->diags.is_trial = true; /* should memory or time end here */
-    lw->module = module;
-    lw->trial = trial;
-    lw->train = NULL;
-    lw->persists_closed = false;
-    lw->dim_values = NULL;
-    map_init(&lw->persists, lw->arena);
-    map_init(&lw->slots, lw->arena);
-    lw->init = func_create(module, "init", PURPOSE_INIT);
-    lw->init_seed = func_add_arg(lw->init, ARG_SCALAR, "seed", type_scalar(DT_I64), (Place){0});
-    memset(&lw->init_results, 0, sizeof lw->init_results);
-    memset(&lw->init_values, 0, sizeof lw->init_values);
-    func_state_new(lw, trial->fn->name, PURPOSE_INFER);
-    lw->training = trial->training.at == 1;
+    el->module = module;
+    el->trial = trial;
+    el->train = NULL;
+    el->persists_closed = false;
+    el->dim_values = NULL;
+    map_init(&el->persists, el->arena);
+    map_init(&el->slots, el->arena);
+    el->init = func_create(module, "init", PURPOSE_INIT);
+    el->init_seed = func_add_arg(el->init, ARG_SCALAR, "seed", type_scalar(DT_I64), (Place){0});
+    memset(&el->init_results, 0, sizeof el->init_results);
+    memset(&el->init_values, 0, sizeof el->init_values);
+    func_state_new(el, trial->fn->name, PURPOSE_INFER);
+    el->training = trial->training.at == 1;
     /* The limits of a program, with so much left. */
-    lw->n_ops = LOWER_MAX_OPS - ops;
-    lw->n_calls = LOWER_MAX_ALL_CALLS - calls;
-    lw->n_iterations = LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS;
-    lw->n_text = LOWER_MAX_ALL_TEXT - text;
-    lw->trial_steps = steps;
-    lw->trial_partial = false;
-    elaborate(lw);
-    budget->ops -= lw->n_ops - (LOWER_MAX_OPS - ops);
-    budget->calls -= 1 + lw->n_calls - (LOWER_MAX_ALL_CALLS - calls);
-    budget->text -= lw->n_text - (LOWER_MAX_ALL_TEXT - text);
+    el->n_ops = LOWER_MAX_OPS - ops;
+    el->n_calls = LOWER_MAX_ALL_CALLS - calls;
+    el->n_iterations = LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS;
+    el->n_text = LOWER_MAX_ALL_TEXT - text;
+    el->trial_steps = steps;
+    el->trial_partial = false;
+    elaborate(el);
+    budget->ops -= el->n_ops - (LOWER_MAX_OPS - ops);
+    budget->calls -= 1 + el->n_calls - (LOWER_MAX_ALL_CALLS - calls);
+    budget->text -= el->n_text - (LOWER_MAX_ALL_TEXT - text);
     budget->steps -=
-        steps - lw->trial_steps + lw->n_iterations - (LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS);
-    *lw = before;
+        steps - el->trial_steps + el->n_iterations - (LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS);
+    *el = before;
     found = context->diags;
     context->diags = diags;
     size_t kept = 0;
@@ -455,40 +456,40 @@ static void intersect(DiagList *list, const DiagList *other) {
     list->count = kept;
 }
 
-static void try_function(Lower *lw, const Fn *fn, Module *module, Map *dims, Budget *budget) {
+static void try_function(Elaborator *el, const Fn *fn, Module *module, Map *dims, Budget *budget) {
     Trial trial = {.fn = fn, .params = &fn->decl->as.fn.params, .dims = dims};
     if (!read_choices(&trial)) {
         return;
     }
-    DiagList found = run_trial(lw, &trial, module, budget);
+    DiagList found = run_trial(el, &trial, module, budget);
     Diag *first = found.count > 0 ? found.items[0] : NULL;
     bool fails = first && all_trials(&trial) <= MAX_TRIALS;
     while (fails && next_trial(&trial)) {
-        DiagList other = run_trial(lw, &trial, module, budget);
+        DiagList other = run_trial(el, &trial, module, budget);
         intersect(&found, &other);
-        fails = other.count > 0 && !is_spent(lw, module, budget);
+        fails = other.count > 0 && !is_spent(el, module, budget);
     }
     if (fails && found.count == 0) { /* each way has a fault of its own: that of the first */
-        VEC_PUSH(lw->arena, &found, first);
+        VEC_PUSH(el->arena, &found, first);
     }
     for (size_t i = 0; i < found.count && fails; i++) {
         Diag *diag = found.items[i];
-        diag_note(&lw->context->diags, diag, fn->decl->place,
+        diag_note(&el->context->diags, diag, fn->decl->place,
                   "nothing calls '%s', but no call of it can be right", fn->name);
-        diag_take(&lw->context->diags, diag);
+        diag_take(&el->context->diags, diag);
     }
 }
 
 /* Dims of the program keep their numbers: sizes of both meet. */
-static Module *trial_module(Lower *lw) {
-    Module *module = module_create(lw->context, "trial");
-    int32_t count = lw->module->n_dims, room = 4;
+static Module *trial_module(Elaborator *el) {
+    Module *module = module_create(el->context, "trial");
+    int32_t count = el->module->n_dims, room = 4;
     while (room < count) {
         room *= 2;
     }
     if (count > 0) {
-        module->dims = ARENA_ARRAY(lw->arena, const Dim *, room);
-        memcpy(module->dims, lw->module->dims, (size_t)count * sizeof module->dims[0]);
+        module->dims = ARENA_ARRAY(el->arena, const Dim *, room);
+        memcpy(module->dims, el->module->dims, (size_t)count * sizeof module->dims[0]);
         module->n_dims = count;
     }
     return module;
@@ -497,7 +498,7 @@ static Module *trial_module(Lower *lw) {
 /* All functions of one file or of the library: what is made for trials is kept from one to the
  * next. */
 typedef struct Trials {
-    Lower *lw;
+    Elaborator *el;
     Module *module; /* NULL: none was made yet */
     Map dims;
     Budget budget;
@@ -505,37 +506,37 @@ typedef struct Trials {
 } Trials;
 
 static void try_global(Trials *trials, const Global *global) {
-    Lower *lw = trials->lw;
+    Elaborator *el = trials->el;
     if (trials->is_test) { /* each may use what a program may */
         trials->budget = whole_budget;
-        trials->budget.bytes = bytes_taken(lw, trials->module);
+        trials->budget.bytes = bytes_taken(el, trials->module);
     }
-    if (global->kind != GLOBAL_FN || is_spent(lw, trials->module, &trials->budget) ||
-        lw->context->diags.n_errors >= DIAG_MAX_ERRORS) {
+    if (global->kind != GLOBAL_FN || is_spent(el, trials->module, &trials->budget) ||
+        el->context->diags.n_errors >= DIAG_MAX_ERRORS) {
         return;
     }
-    const Fn *fn = find_function(lw, global->env, global->name, global->place);
+    const Fn *fn = find_function(el, global->env, global->name, global->place);
     if (!fn->elaborated || trials->is_test) {
-        trials->module = trials->module ? trials->module : trial_module(lw);
-        try_function(lw, fn, trials->module, &trials->dims, &trials->budget);
+        trials->module = trials->module ? trials->module : trial_module(el);
+        try_function(el, fn, trials->module, &trials->dims, &trials->budget);
     }
 }
 
-void check_shapes(Lower *lw, bool is_test) {
-    Trials trials = {.lw = lw, .budget = whole_budget, .is_test = is_test};
-    const Map *own = &lw->library->own[NAMES_FN];
-    trials.budget.bytes = bytes_taken(lw, NULL);
-    const Boundary *boundary = lw->context->boundary;
+void check_shapes(Elaborator *el, bool is_test) {
+    Trials trials = {.el = el, .budget = whole_budget, .is_test = is_test};
+    const Map *own = &el->library->own[NAMES_FN];
+    trials.budget.bytes = bytes_taken(el, NULL);
+    const Boundary *boundary = el->context->boundary;
     if (boundary->bytes_limit > 0 &&
         boundary->bytes_limit - boundary->bytes < 2 * (size_t)ALL_BYTES) {
         return; /* what is left is for the program */
     }
-    map_init(&trials.dims, lw->arena);
+    map_init(&trials.dims, el->arena);
     for (size_t i = 0; is_test && i < own->count; i++) {
         try_global(&trials, own->entries[i].value);
     }
-    for (size_t i = 0; i < lw->globals.count; i++) {
-        try_global(&trials, lw->globals.items[i]);
+    for (size_t i = 0; i < el->globals.count; i++) {
+        try_global(&trials, el->globals.items[i]);
     }
     module_destroy(trials.module);
 }

@@ -4,22 +4,22 @@
 
 #include <math.h>
 
-Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, TypeUse use,
-                      const char *what, Place place) {
+Val elaborate_elementwise(Elaborator *el, OpCode code, const Val *values, int32_t count,
+                          TypeUse use, const char *what, Place place) {
     Value *operands[4] = {NULL};
     bool weak = false;
-    if (!lower_unify(lw, values, count, use, what, place, operands, &weak)) {
+    if (!elaborate_unify(el, values, count, use, what, place, operands, &weak)) {
         return val_error();
     }
-    lower_at(lw, place);
-    Value *result = lower_made(lw, b_scalar(&lw->b, code, operands, count), place);
+    elaborate_at(el, place);
+    Value *result = elaborate_made(el, b_scalar(&el->b, code, operands, count), place);
     bool is_bool = op_info(code)->scalar_result == RESULT_BOOL;
     Val made = val_tensor(result, weak && !is_bool, place);
     for (int32_t i = 0; i < count && made.kind == VAL_TENSOR && !made.lost; i++) {
         made.lost = values[i].quotient ? values[i].quotient : values[i].lost;
     }
     if (result && count == 2) {
-        pairs_note(lw, code, made, values[0], values[1], place);
+        pairs_note(el, code, made, values[0], values[1], place);
     }
     return made;
 }
@@ -61,73 +61,73 @@ static bool is_comparison(AstOp op) {
     return op >= AST_OP_EQ && op <= AST_OP_GE;
 }
 
-static Val divide(Lower *lw, Val left, Val right, Place place) {
+static Val divide(Elaborator *el, Val left, Val right, Place place) {
     Val both[] = {left, right};
     DType dtype = DT_F32;
     bool weak = false;
-    if (!common_dtype(lw, both, 2, USE_ARITHMETIC, "'/'", place, &dtype, &weak)) {
+    if (!common_dtype(el, both, 2, USE_ARITHMETIC, "'/'", place, &dtype, &weak)) {
         return val_error();
     }
     if (dtype_is_integer(dtype) && !weak) {
-        Diag *diag = LW_REPORT(lw, INTEGER_DIVISION, place, dtype_name(dtype));
-        lower_help(lw, diag, "floordiv(a, b) rounds down; cast(a, f32) / b gives a fraction");
+        Diag *diag = LW_REPORT(el, INTEGER_DIVISION, place, dtype_name(dtype));
+        elaborate_help(el, diag, "floordiv(a, b) rounds down; cast(a, f32) / b gives a fraction");
         return val_error();
     }
-    return lower_elementwise(lw, OP_div, both, 2, USE_FLOAT, "'/'", place);
+    return elaborate_elementwise(el, OP_div, both, 2, USE_FLOAT, "'/'", place);
 }
 
 /* x ** n for a small integer n: by multiplication, exact and cheap to differentiate. */
-static Val integer_power(Lower *lw, Val base, int64_t exponent, Place place) {
+static Val integer_power(Elaborator *el, Val base, int64_t exponent, Place place) {
     Value *x = base.as.tensor, *result = NULL;
     if (exponent == 1) { /* a value of its own, as every operation gives */
-        return lower_own(lw, base, lower_next_value(lw), place);
+        return elaborate_own(el, base, elaborate_next_value(el), place);
     }
-    lower_at(lw, place);
+    elaborate_at(el, place);
     for (int64_t i = exponent; i > 0 && x; i >>= 1) {
         if (i & 1) {
-            result = result ? lower_made(lw, b_mul(&lw->b, result, x), place) : x;
+            result = result ? elaborate_made(el, b_mul(&el->b, result, x), place) : x;
         }
         if (i > 1) {
-            x = lower_made(lw, b_mul(&lw->b, x, x), place);
+            x = elaborate_made(el, b_mul(&el->b, x, x), place);
         }
     }
     return val_tensor(result, base.weak, place);
 }
 
-static Val power(Lower *lw, Val left, Val right, Place place) {
+static Val power(Elaborator *el, Val left, Val right, Place place) {
     double exponent = 0;
-    if (!number_exact(lw, right, place)) {
+    if (!number_exact(el, right, place)) {
         return val_error();
     }
     bool of_floats = left.kind == VAL_TENSOR && dtype_is_float(left.as.tensor->type.dtype);
-    if (val_stands_in(lw, right) && !of_floats) {
+    if (val_stands_in(el, right) && !of_floats) {
         return val_error(); /* integers have whole powers, which the number may be */
     }
     if (left.kind == VAL_TENSOR && number_to_double(right, &exponent)) {
         bool whole = exponent == floor(exponent);
         bool is_float = dtype_is_float(left.as.tensor->type.dtype);
         if (left.as.tensor->type.dtype == DT_BOOL) {
-            Diag *diag = LW_REPORT(lw, BOOL_ARITHMETIC, place, "'**'");
-            lower_help(lw, diag, "cast(x, i32) first");
+            Diag *diag = LW_REPORT(el, BOOL_ARITHMETIC, place, "'**'");
+            elaborate_help(el, diag, "cast(x, i32) first");
             return val_error();
         }
         if (whole && exponent >= 1 && exponent <= 64 && (!is_float || exponent <= 4)) {
-            return integer_power(lw, left, (int64_t)exponent, place);
+            return integer_power(el, left, (int64_t)exponent, place);
         }
         if (is_float && exponent == 0.5) {
-            return lower_elementwise(lw, OP_sqrt, &left, 1, USE_FLOAT, "'**'", place);
+            return elaborate_elementwise(el, OP_sqrt, &left, 1, USE_FLOAT, "'**'", place);
         }
         if (is_float && exponent == -0.5) {
-            return lower_elementwise(lw, OP_rsqrt, &left, 1, USE_FLOAT, "'**'", place);
+            return elaborate_elementwise(el, OP_rsqrt, &left, 1, USE_FLOAT, "'**'", place);
         }
         if (is_float && whole && exponent >= -4 && exponent <= -1) {
             /* (1 / x) ** n: 1 / x ** n would have nan derivatives where x ** n is 0. */
-            Val over = lower_binary(lw, AST_OP_DIV, val_float(1.0, place), left, place);
-            return val_is_error(over) ? over : integer_power(lw, over, (int64_t)-exponent, place);
+            Val over = elaborate_binary(el, AST_OP_DIV, val_float(1.0, place), left, place);
+            return val_is_error(over) ? over : integer_power(el, over, (int64_t)-exponent, place);
         }
     }
     Val both[] = {left, right};
-    return lower_elementwise(lw, OP_pow, both, 2, USE_FLOAT, "'**'", place);
+    return elaborate_elementwise(el, OP_pow, both, 2, USE_FLOAT, "'**'", place);
 }
 
 static bool is_bool_like(Val value) {
@@ -135,11 +135,11 @@ static bool is_bool_like(Val value) {
            (value.kind == VAL_TENSOR && value.as.tensor->type.dtype == DT_BOOL);
 }
 
-static Val logic(Lower *lw, AstOp op, Val left, Val right, Place place) {
+static Val logic(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     if (!is_bool_like(left) || !is_bool_like(right)) {
-        Diag *diag = LW_REPORT(lw, OPERAND_KIND, place, ast_op_text(op), val_describe(lw, left),
-                               val_describe(lw, right));
-        lower_help(lw, diag, "compare first, e.g. x != 0");
+        Diag *diag = LW_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
+                               val_describe(el, right));
+        elaborate_help(el, diag, "compare first, e.g. x != 0");
         return val_error();
     }
     if (left.kind == VAL_BOOL && right.kind == VAL_BOOL) {
@@ -147,7 +147,8 @@ static Val logic(Lower *lw, AstOp op, Val left, Val right, Place place) {
         return val_bool(result, place);
     }
     Val both[] = {left, right};
-    return lower_elementwise(lw, arithmetic_code(op), both, 2, USE_COMPARE, ast_op_text(op), place);
+    return elaborate_elementwise(el, arithmetic_code(op), both, 2, USE_COMPARE, ast_op_text(op),
+                                 place);
 }
 
 /* Equality of strings, bools, element types and lists, known when compiling. */
@@ -192,26 +193,26 @@ static bool is_tensor_like(Val value) {
            value.kind == VAL_LIST;
 }
 
-bool lower_count_items(Lower *lw, int64_t count, Place place) {
-    lw->n_items += count;
-    if (lw->n_items > LOWER_MAX_ITEMS) {
-        lower_limit(lw, place,
-                    "the lists made when compiling have more than 2,000,000 elements in all");
+bool elaborate_count_items(Elaborator *el, int64_t count, Place place) {
+    el->n_items += count;
+    if (el->n_items > LOWER_MAX_ITEMS) {
+        elaborate_limit(el, place,
+                        "the lists made when compiling have more than 2,000,000 elements in all");
         return false;
     }
     return true;
 }
 
 /* `[1, 2] + [3]`: lists are joined. */
-static Val list_concat(Lower *lw, Val left, Val right, Place place) {
+static Val list_concat(Elaborator *el, Val left, Val right, Place place) {
     int32_t n_left = left.as.list.count, n_right = right.as.list.count;
     if ((int64_t)n_left + n_right > LOWER_MAX_LIST) {
-        return lower_limit(lw, place, "a list has more than 1,000,000 elements");
+        return elaborate_limit(el, place, "a list has more than 1,000,000 elements");
     }
-    if (!lower_count_items(lw, (int64_t)n_left + n_right, place)) {
+    if (!elaborate_count_items(el, (int64_t)n_left + n_right, place)) {
         return val_error();
     }
-    Val result = val_list(lw, left.kind, n_left + n_right, place);
+    Val result = val_list(el, left.kind, n_left + n_right, place);
     for (int32_t i = 0; i < n_left; i++) {
         result.as.list.items[i] = left.as.list.items[i];
     }
@@ -221,19 +222,19 @@ static Val list_concat(Lower *lw, Val left, Val right, Place place) {
     return result;
 }
 
-static Val binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
+static Val binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     if (val_is_error(left) || val_is_error(right)) {
         return val_error();
     }
     if (op == AST_OP_AND || op == AST_OP_OR) {
-        return logic(lw, op, left, right, place);
+        return logic(el, op, left, right, place);
     }
     if (!(is_comparison(op) && val_is_number(left) && val_is_number(right))) {
-        left = val_settled(lw, left);
-        right = val_settled(lw, right);
+        left = val_settled(el, left);
+        right = val_settled(el, right);
     }
     if (val_is_number(left) && val_is_number(right) && op != AST_OP_MATMUL) {
-        Val result = number_binary(lw, op, left, right, place);
+        Val result = number_binary(el, op, left, right, place);
         if (result.kind != VAL_NONE) {
             return result;
         }
@@ -244,61 +245,61 @@ static Val binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
     }
     if (op == AST_OP_ADD && left.kind == right.kind &&
         (left.kind == VAL_LIST || left.kind == VAL_TUPLE)) {
-        return list_concat(lw, left, right, place);
+        return list_concat(el, left, right, place);
     }
     if (!is_tensor_like(left) || !is_tensor_like(right)) {
-        LW_REPORT(lw, OPERAND_KIND, place, ast_op_text(op), val_describe(lw, left),
-                  val_describe(lw, right));
+        LW_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
+                  val_describe(el, right));
         return val_error();
     }
     if (op == AST_OP_MATMUL) {
-        return lower_matmul(lw, left, right, place);
+        return elaborate_matmul(el, left, right, place);
     }
     if (op == AST_OP_DIV) {
-        return divide(lw, left, right, place);
+        return divide(el, left, right, place);
     }
     if (op == AST_OP_POW) {
-        return power(lw, left, right, place);
+        return power(el, left, right, place);
     }
     Val both[] = {left, right};
-    const char *what = arena_format(lw->arena, "'%s'", ast_op_text(op));
+    const char *what = arena_format(el->arena, "'%s'", ast_op_text(op));
     TypeUse use = is_comparison(op) ? USE_COMPARE : USE_ARITHMETIC;
     if ((op == AST_OP_LT || op == AST_OP_LE || op == AST_OP_GT || op == AST_OP_GE)) {
         use = USE_ARITHMETIC;
     }
-    return lower_elementwise(lw, arithmetic_code(op), both, 2, use, what, place);
+    return elaborate_elementwise(el, arithmetic_code(op), both, 2, use, what, place);
 }
 
-Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
-    Val result = binary(lw, op, left, right, place);
-    return left.quotient || right.quotient ? quotient_kept(lw, op, left, right, result, place)
+Val elaborate_binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
+    Val result = binary(el, op, left, right, place);
+    return left.quotient || right.quotient ? quotient_kept(el, op, left, right, result, place)
                                            : result;
 }
 
-Val lower_unary_minus(Lower *lw, Val value, Place place) {
-    value = val_settled(lw, value);
+Val elaborate_unary_minus(Elaborator *el, Val value, Place place) {
+    value = val_settled(el, value);
     switch (value.kind) {
     case VAL_ERROR:
         return value;
     case VAL_INT:
     case VAL_SIZE:
-        return number_binary(lw, AST_OP_SUB, val_int(0, place), value, place);
+        return number_binary(el, AST_OP_SUB, val_int(0, place), value, place);
     case VAL_FLOAT:
         return val_float(-value.as.f, place);
     case VAL_TENSOR:
         if (value.quotient) {
-            return lower_binary(lw, AST_OP_MUL, value, val_int(-1, place), place);
+            return elaborate_binary(el, AST_OP_MUL, value, val_int(-1, place), place);
         }
-        return lower_elementwise(lw, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
+        return elaborate_elementwise(el, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     case VAL_LIST:
-        return lower_elementwise(lw, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
+        return elaborate_elementwise(el, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     default:
-        LW_REPORT(lw, OPERAND_ONE, place, "-", val_describe(lw, value));
+        LW_REPORT(el, OPERAND_ONE, place, "-", val_describe(el, value));
         return val_error();
     }
 }
 
-Val lower_not(Lower *lw, Val value, Place place) {
+Val elaborate_not(Elaborator *el, Val value, Place place) {
     if (val_is_error(value)) {
         return value;
     }
@@ -306,17 +307,17 @@ Val lower_not(Lower *lw, Val value, Place place) {
         return val_bool(!value.as.i, place);
     }
     if (is_bool_like(value)) {
-        return lower_elementwise(lw, OP_not, &value, 1, USE_COMPARE, "'not'", place);
+        return elaborate_elementwise(el, OP_not, &value, 1, USE_COMPARE, "'not'", place);
     }
-    Diag *diag = LW_REPORT(lw, OPERAND_ONE, place, "not", val_describe(lw, value));
-    lower_help(lw, diag, "compare first, e.g. x == 0");
+    Diag *diag = LW_REPORT(el, OPERAND_ONE, place, "not", val_describe(el, value));
+    elaborate_help(el, diag, "compare first, e.g. x == 0");
     return val_error();
 }
 
 /* -- `@`, by NumPy's rules */
 
 /* Batch axes are paired from the right; an operand whose batch is smaller is repeated first. */
-static Val batched(Lower *lw, Value *a, Value *b, bool weak, Place place) {
+static Val batched(Elaborator *el, Value *a, Value *b, bool weak, Place place) {
     int32_t batch_a = a->type.rank - 2, batch_b = b->type.rank - 2;
     const Size *shape[TYPE_MAX_RANK];
     Val leads[2];
@@ -324,12 +325,12 @@ static Val batched(Lower *lw, Value *a, Value *b, bool weak, Place place) {
     Value *const both[] = {a, b};
     for (int i = 0; i < 2; i++) {
         /* Only the shapes of the leading axes are compared; no op is made of these. */
-        Value *lead = ARENA_NEW(lw->arena, Value);
+        Value *lead = ARENA_NEW(el->arena, Value);
         *lead = *both[i];
         lead->type.rank -= 2;
         leads[i] = val_tensor(lead, false, place);
     }
-    if (!common_shape(lw, leads, 2, "'@'", place, shape, &batch)) {
+    if (!common_shape(el, leads, 2, "'@'", place, shape, &batch)) {
         return val_error();
     }
     Value *wide[2];
@@ -341,7 +342,7 @@ static Val batched(Lower *lw, Value *a, Value *b, bool weak, Place place) {
         }
         full[batch] = type.dims[type.rank - 2];
         full[batch + 1] = type.dims[type.rank - 1];
-        wide[i] = lower_expand(lw, both[i], full, batch + 2, place);
+        wide[i] = elaborate_expand(el, both[i], full, batch + 2, place);
         if (wide[i] == NULL) {
             return val_error();
         }
@@ -354,30 +355,30 @@ static Val batched(Lower *lw, Value *a, Value *b, bool weak, Place place) {
     }
     axes.contract_a[0] = batch + 1;
     axes.contract_b[0] = batch;
-    lower_at(lw, place);
-    return val_tensor(lower_made(lw, b_contract(&lw->b, wide[0], wide[1], &axes), place), weak,
+    elaborate_at(el, place);
+    return val_tensor(elaborate_made(el, b_contract(&el->b, wide[0], wide[1], &axes), place), weak,
                       place);
 }
 
-Val lower_matmul(Lower *lw, Val left, Val right, Place place) {
+Val elaborate_matmul(Elaborator *el, Val left, Val right, Place place) {
     Val both[] = {left, right};
     DType dtype = DT_F32;
     bool weak = false;
-    if (!common_dtype(lw, both, 2, USE_ARITHMETIC, "'@'", place, &dtype, &weak)) {
+    if (!common_dtype(el, both, 2, USE_ARITHMETIC, "'@'", place, &dtype, &weak)) {
         return val_error();
     }
-    Value *a = lower_as(lw, left, dtype, place), *b = lower_as(lw, right, dtype, place);
+    Value *a = elaborate_as(el, left, dtype, place), *b = elaborate_as(el, right, dtype, place);
     if (!a || !b) {
         return val_error();
     }
     if (a->type.rank == 0 || b->type.rank == 0) {
-        LW_REPORT(lw, MATMUL_RANK, place, val_describe(lw, a->type.rank == 0 ? left : right));
+        LW_REPORT(el, MATMUL_RANK, place, val_describe(el, a->type.rank == 0 ? left : right));
         return val_error();
     }
     int32_t inner_b = b->type.rank == 1 ? 0 : b->type.rank - 2;
     const Size *ka = a->type.dims[a->type.rank - 1], *kb = b->type.dims[inner_b];
-    if (!lower_same_size(
-            lw, ka, left.place, kb, right.place, place,
+    if (!elaborate_same_size(
+            el, ka, left.place, kb, right.place, place,
             "'@' sums over the last axis of the left and the last but one of the right")) {
         return val_error();
     }
@@ -386,21 +387,21 @@ Val lower_matmul(Lower *lw, Val left, Val right, Place place) {
         for (int32_t i = 0; i < b->type.rank; i++) {
             shape[i] = i == inner_b ? ka : b->type.dims[i];
         }
-        b = lower_reshape(lw, b, shape, b->type.rank, place);
+        b = elaborate_reshape(el, b, shape, b->type.rank, place);
     }
     if (b && a->type.rank > 2 && b->type.rank > 2) {
-        return batched(lw, a, b, weak, place);
+        return batched(el, a, b, weak, place);
     }
     if (b && b->type.rank > 2 && a->type.rank <= 2) {
         /* [k] or [n, k] @ [..., k, m]: contract, then move the batch axes to the front. */
         if (a->type.rank == 2) {
-            const Size *shape[] = {size_const(lw->context, 1), a->type.dims[0], a->type.dims[1]};
-            return batched(lw, lower_reshape(lw, a, shape, 3, place), b, weak, place);
+            const Size *shape[] = {size_const(el->context, 1), a->type.dims[0], a->type.dims[1]};
+            return batched(el, elaborate_reshape(el, a, shape, 3, place), b, weak, place);
         }
     }
     ContractAxes axes = {.n_contract = 1};
     axes.contract_a[0] = a->type.rank - 1;
     axes.contract_b[0] = inner_b;
-    lower_at(lw, place);
-    return val_tensor(lower_made(lw, b_contract(&lw->b, a, b, &axes), place), weak, place);
+    elaborate_at(el, place);
+    return val_tensor(elaborate_made(el, b_contract(&el->b, a, b, &axes), place), weak, place);
 }

@@ -28,7 +28,7 @@ static bool reduce_away(AxisCall *c, Labelled *x, const bool *keep, const char *
     if (count == 0) {
         return true;
     }
-    Val reduced = builtin_reduce(c->lw, by, val_tensor(x->value, x->weak, c->place), axes, count,
+    Val reduced = builtin_reduce(c->el, by, val_tensor(x->value, x->weak, c->place), axes, count,
                                  false, c->place);
     x->rank = left;
     x->value = reduced.kind == VAL_TENSOR ? reduced.as.tensor : NULL;
@@ -37,12 +37,12 @@ static bool reduce_away(AxisCall *c, Labelled *x, const bool *keep, const char *
 
 /* The result: axes in the right's order, new ones repeated, groups merged, ones added. */
 static Val put_together(AxisCall *c, Labelled *x) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     int64_t order[TYPE_MAX_RANK], axes[TYPE_MAX_RANK];
     const Size *shape[MAX_NAMES];
     int32_t n_old = 0;
     if (c->n_right > TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, c->place, (int)c->n_right);
+        LW_REPORT(el, RANK_LIMIT, c->place, (int)c->n_right);
         return val_error();
     }
     for (int32_t i = 0; i < c->n_right; i++) {
@@ -53,10 +53,10 @@ static Val put_together(AxisCall *c, Labelled *x) {
             axes[n_old++] = i;
         }
     }
-    Value *value = lower_transpose(lw, x->value, order, c->place);
+    Value *value = elaborate_transpose(el, x->value, order, c->place);
     if (value && n_old < c->n_right) {
-        lower_at(lw, c->place);
-        value = lower_made(lw, b_broadcast(&lw->b, value, c->n_right, shape, axes), c->place);
+        elaborate_at(el, c->place);
+        value = elaborate_made(el, b_broadcast(&el->b, value, c->n_right, shape, axes), c->place);
     }
     /* Merge the groups. */
     const AstAxisTerms *terms = &c->expr->as.axis_fn.result.terms;
@@ -65,7 +65,7 @@ static Val put_together(AxisCall *c, Labelled *x) {
     for (int32_t i = 0; i < terms->count; i++) {
         const AstAxisTerm *term = &terms->items[i];
         if (rank + (c->n_rest > 1 ? c->n_rest : 1) > TYPE_MAX_RANK) {
-            LW_REPORT(lw, RANK_LIMIT, c->place, (int)rank + 1);
+            LW_REPORT(el, RANK_LIMIT, c->place, (int)rank + 1);
             return val_error();
         }
         if (term->kind == AST_AXIS_ELLIPSIS) {
@@ -73,20 +73,20 @@ static Val put_together(AxisCall *c, Labelled *x) {
                 merged[rank++] = shape[at++];
             }
         } else if (term->kind == AST_AXIS_ONE) {
-            merged[rank++] = size_const(lw->context, 1);
+            merged[rank++] = size_const(el->context, 1);
         } else if (term->kind == AST_AXIS_NAME) {
             merged[rank++] = shape[at++];
         } else {
-            const Size *product = size_const(lw->context, 1);
+            const Size *product = size_const(el->context, 1);
             for (int32_t k = 0; k < term->terms.count; k++) {
                 if (term->terms.items[k].kind == AST_AXIS_NAME) {
-                    product = size_mul(lw->context, product, shape[at++]);
+                    product = size_mul(el->context, product, shape[at++]);
                 }
             }
             merged[rank++] = product;
         }
     }
-    return val_tensor(lower_reshape(lw, value, merged, rank, c->place), x->weak, c->place);
+    return val_tensor(elaborate_reshape(el, value, merged, rank, c->place), x->weak, c->place);
 }
 
 /* -- several operands */
@@ -115,13 +115,13 @@ static int32_t joined_labels(AxisCall *c, const Labelled *a, const Labelled *b, 
 
 /* Without an axis to sum the product is elementwise. */
 static bool multiply(AxisCall *c, Labelled *a, const Labelled *b, const bool *keep) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     int32_t labels[MAX_NAMES];
     const Size *shape[MAX_NAMES];
     int32_t rank = joined_labels(c, a, b, keep, labels);
     Value *factors[2];
     if (rank > TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, c->place, (int)rank);
+        LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
         return false;
     }
     for (int32_t i = 0; i < rank; i++) {
@@ -138,15 +138,15 @@ static bool multiply(AxisCall *c, Labelled *a, const Labelled *b, const bool *ke
                 axes[count++] = i;
             }
         }
-        factors[k] = lower_transpose(lw, both[k]->value, order, c->place);
+        factors[k] = elaborate_transpose(el, both[k]->value, order, c->place);
         if (factors[k] && count < rank) {
-            lower_at(lw, c->place);
+            elaborate_at(el, c->place);
             factors[k] =
-                lower_made(lw, b_broadcast(&lw->b, factors[k], rank, shape, axes), c->place);
+                elaborate_made(el, b_broadcast(&el->b, factors[k], rank, shape, axes), c->place);
         }
     }
-    lower_at(lw, c->place);
-    a->value = lower_made(lw, b_mul(&lw->b, factors[0], factors[1]), c->place);
+    elaborate_at(el, c->place);
+    a->value = elaborate_made(el, b_mul(&el->b, factors[0], factors[1]), c->place);
     a->rank = rank;
     memcpy(a->labels, labels, (size_t)rank * sizeof(labels[0]));
     return a->value != NULL;
@@ -202,7 +202,7 @@ static bool in_right_order(const AxisCall *c, const int32_t *labels, int32_t cou
 }
 
 static bool combine(AxisCall *c, Labelled *a, const Labelled *b, const bool *keep) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     int32_t labels[MAX_NAMES], swapped[MAX_NAMES];
     ContractAxes axes, other;
     int32_t rank = contract_order(c, a, b, keep, &axes, labels);
@@ -211,16 +211,16 @@ static bool combine(AxisCall *c, Labelled *a, const Labelled *b, const bool *kee
         return multiply(c, a, b, keep);
     }
     if (rank > TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, c->place, (int)rank);
+        LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
         return false;
     }
     contract_order(c, b, a, keep, &other, swapped);
-    lower_at(lw, c->place);
+    elaborate_at(el, c->place);
     if (!in_right_order(c, labels, rank) && in_right_order(c, swapped, rank)) {
-        a->value = lower_made(lw, b_contract(&lw->b, b->value, a->value, &other), c->place);
+        a->value = elaborate_made(el, b_contract(&el->b, b->value, a->value, &other), c->place);
         memcpy(labels, swapped, sizeof(labels));
     } else {
-        a->value = lower_made(lw, b_contract(&lw->b, a->value, b->value, &axes), c->place);
+        a->value = elaborate_made(el, b_contract(&el->b, a->value, b->value, &axes), c->place);
     }
     a->rank = rank;
     memcpy(a->labels, labels, (size_t)rank * sizeof(labels[0]));
@@ -259,31 +259,31 @@ static Val contract_all(AxisCall *c, Labelled *xs, int32_t count) {
 /* -- the call */
 
 static bool axis_operands(AxisCall *c, Args args, Val *operands) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     const AstAxisSides *sides = &c->expr->as.axis_fn.operands;
     if (args.count != sides->count) {
-        Diag *diag = LW_REPORT(lw, AXES_OPERANDS, c->place, (int)sides->count, (int)args.count);
-        lower_note(lw, diag, c->expr->place, "the axis function");
+        Diag *diag = LW_REPORT(el, AXES_OPERANDS, c->place, (int)sides->count, (int)args.count);
+        elaborate_note(el, diag, c->expr->place, "the axis function");
         return false;
     }
     for (int32_t i = 0; i < args.count; i++) {
         if (args.items[i].name) {
-            LW_REPORT(lw, ARG_UNKNOWN, args.items[i].place, "{…}", args.items[i].name);
+            LW_REPORT(el, ARG_UNKNOWN, args.items[i].place, "{…}", args.items[i].name);
             return false;
         }
     }
     DType dtype = DT_F32;
     bool weak = false;
-    Val *values = ARENA_ARRAY(lw->arena, Val, args.count + 1);
+    Val *values = ARENA_ARRAY(el->arena, Val, args.count + 1);
     for (int32_t i = 0; i < args.count; i++) {
         values[i] = args.items[i].value;
     }
     TypeUse use = args.count > 1 ? USE_ARITHMETIC : USE_SELECT;
-    if (!common_dtype(lw, values, args.count, use, "{…}", c->place, &dtype, &weak)) {
+    if (!common_dtype(el, values, args.count, use, "{…}", c->place, &dtype, &weak)) {
         return false;
     }
     for (int32_t i = 0; i < args.count; i++) {
-        Value *x = lower_as(lw, values[i], dtype, c->place);
+        Value *x = elaborate_as(el, values[i], dtype, c->place);
         if (x == NULL) {
             return false;
         }
@@ -298,30 +298,30 @@ static bool axis_operands(AxisCall *c, Args args, Val *operands) {
 
 /* Sizes in the pattern are expressions of the place where it was written. */
 static void sizes_of_pattern(AxisCall *c, Fn *fn) {
-    Lower *lw = c->lw;
-    Frame *frame = lw->frame;
-    Scope *scope = lw->scope;
-    lw->frame = fn->frame;
-    lw->scope = fn->scope;
+    Elaborator *el = c->el;
+    Frame *frame = el->frame;
+    Scope *scope = el->scope;
+    el->frame = fn->frame;
+    el->scope = fn->scope;
     const AstAxisSides *sides = &c->expr->as.axis_fn.operands;
     for (int32_t i = 0; i < sides->count; i++) {
         axis_read_sizes(c, &sides->items[i].terms);
     }
     axis_read_sizes(c, &c->expr->as.axis_fn.result.terms);
-    lw->frame = frame;
-    lw->scope = scope;
+    el->frame = frame;
+    el->scope = scope;
 }
 
-Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place) {
-    AxisCall *c = ARENA_NEW(lw->arena, AxisCall);
+Val elaborate_axis_call(Elaborator *el, Fn *fn, Args args, Place place) {
+    AxisCall *c = ARENA_NEW(el->arena, AxisCall);
     const AstExpr *expr = fn->axis;
-    c->lw = lw;
+    c->el = el;
     c->expr = expr;
     c->place = place.source && !place.source->is_library ? place : expr->place;
     c->n_rest = -1;
     const AstAxisSides *sides = &expr->as.axis_fn.operands;
-    Val *operands = ARENA_ARRAY(lw->arena, Val, sides->count + 1);
-    Labelled *xs = ARENA_ARRAY(lw->arena, Labelled, sides->count + 1);
+    Val *operands = ARENA_ARRAY(el->arena, Val, sides->count + 1);
+    Labelled *xs = ARENA_ARRAY(el->arena, Labelled, sides->count + 1);
     if (!axis_operands(c, args, operands)) {
         return val_error();
     }
@@ -349,13 +349,14 @@ Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place) {
         for (int32_t i = 0; i < c->n_right; i++) {
             keep[c->right[i]] = true;
         }
-        lw->b.problem.text = NULL;
+        el->b.problem.text = NULL;
         return reduce_away(c, &xs[0], keep, by ? by : "sum") ? put_together(c, &xs[0])
                                                              : val_error();
     }
     if (by && strcmp(by, "sum") != 0) {
-        Diag *diag = LW_REPORT(lw, AXES_BY, expr->as.axis_fn.by.place, by);
-        lower_help(lw, diag, "several tensors are multiplied and summed; `by` takes one tensor");
+        Diag *diag = LW_REPORT(el, AXES_BY, expr->as.axis_fn.by.place, by);
+        elaborate_help(el, diag,
+                       "several tensors are multiplied and summed; `by` takes one tensor");
         return val_error();
     }
     return contract_all(c, xs, sides->count);

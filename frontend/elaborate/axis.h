@@ -1,5 +1,5 @@
 /* What the files of axis functions share: named axes, and a call under way. Private to
- * lower_axis*.c. */
+ * elaborate_axis*.c. */
 #ifndef DLC_FRONTEND_LOWER_AXIS_H
 #define DLC_FRONTEND_LOWER_AXIS_H
 
@@ -22,7 +22,7 @@ typedef struct Labelled {
 } Labelled;
 
 typedef struct AxisCall {
-    Lower *lw;
+    Elaborator *el;
     const AstExpr *expr;
     Place place;
     AxisName names[MAX_NAMES];

@@ -11,7 +11,7 @@ static int32_t name_index(AxisCall *c, const char *name, Place place) {
         }
     }
     if (c->n_names == MAX_NAMES) {
-        lower_limit(c->lw, place, "more than 64 axes in an axis function");
+        elaborate_limit(c->el, place, "more than 64 axes in an axis function");
         c->failed = true;
         return 0;
     }
@@ -20,13 +20,13 @@ static int32_t name_index(AxisCall *c, const char *name, Place place) {
 }
 
 static int32_t rest_index(AxisCall *c, int32_t from_right, Place place) {
-    return name_index(c, context_internf(c->lw->context, "...%d", (int)from_right), place);
+    return name_index(c, context_internf(c->el->context, "...%d", (int)from_right), place);
 }
 
 /* -- sizes written in the pattern */
 
 void axis_read_sizes(AxisCall *c, const AstAxisTerms *terms) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     for (int32_t i = 0; i < terms->count && !c->failed; i++) {
         const AstAxisTerm *term = &terms->items[i];
         if (term->kind == AST_AXIS_GROUP) {
@@ -36,22 +36,22 @@ void axis_read_sizes(AxisCall *c, const AstAxisTerms *terms) {
             continue;
         }
         const Size *size = NULL;
-        Val value = lower_expr(lw, term->size);
-        if (!need_size(lw, value, "the size of an axis", term->size->place, &size)) {
+        Val value = elaborate_expr(el, term->size);
+        if (!need_size(el, value, "the size of an axis", term->size->place, &size)) {
             c->failed = true;
             return;
         }
         AxisName *name = &c->names[name_index(c, term->name, term->place)];
-        if (name->size && size_equal(lw->context, name->size, size) == TRUTH_NO) {
+        if (name->size && size_equal(el->context, name->size, size) == TRUTH_NO) {
             Diag *diag =
-                LW_REPORT(lw, AXES_SIZE, term->place, term->name, size_text(lw->context, size),
-                          size_text(lw->context, name->size));
-            lower_note(lw, diag, name->place, "given here");
+                LW_REPORT(el, AXES_SIZE, term->place, term->name, size_text(el->context, size),
+                          size_text(el->context, name->size));
+            elaborate_note(el, diag, name->place, "given here");
             c->failed = true;
             return;
         }
         /* What is refuted, the op's own rule refuses. */
-        (void)shown_le(lw, size_const(lw->context, 0), size, "the size of an axis is negative",
+        (void)shown_le(el, size_const(el->context, 0), size, "the size of an axis is negative",
                        term->place);
         name->size = size;
         name->place = term->place;
@@ -60,28 +60,28 @@ void axis_read_sizes(AxisCall *c, const AstAxisTerms *terms) {
 
 /* The axis' size is `size`: learned, or compared with what is known. */
 static void learn(AxisCall *c, int32_t index, const Size *size, Place place, Place from) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     AxisName *name = &c->names[index];
     if (name->size == NULL) {
         name->size = size;
         name->place = from.source ? from : place;
         return;
     }
-    Truth truth = size_equal(lw->context, name->size, size);
+    Truth truth = size_equal(el->context, name->size, size);
     if (truth == TRUTH_NO) {
-        Diag *diag = LW_REPORT(lw, AXES_SIZE, place, name->name, size_text(lw->context, size),
-                               size_text(lw->context, name->size));
-        lower_note(lw, diag, name->place, "%s is %s because of this", name->name,
-                   size_text(lw->context, name->size));
+        Diag *diag = LW_REPORT(el, AXES_SIZE, place, name->name, size_text(el->context, size),
+                               size_text(el->context, name->size));
+        elaborate_note(el, diag, name->place, "%s is %s because of this", name->name,
+                       size_text(el->context, name->size));
         if (from.source) {
-            lower_note(lw, diag, from, "the tensor comes from here");
+            elaborate_note(el, diag, from, "the tensor comes from here");
         }
         c->failed = true;
         return;
     }
     if (truth == TRUTH_MAYBE &&
-        !lower_same_size(lw, size, from, name->size, name->place, place,
-                         arena_format(lw->arena, "axis '%s'", name->name))) {
+        !elaborate_same_size(el, size, from, name->size, name->place, place,
+                             arena_format(el->arena, "axis '%s'", name->name))) {
         c->failed = true;
     }
 }
@@ -107,18 +107,18 @@ bool axis_check_rank(AxisCall *c, const AstAxisSide *side, Val operand, Place pl
     int32_t count = top_terms(side, &rest);
     if (rest ? type.rank < count : type.rank != count) {
         Diag *diag =
-            LW_REPORT(c->lw, AXES_RANK, side->place, (int)count, type_text(c->lw->context, type));
+            LW_REPORT(c->el, AXES_RANK, side->place, (int)count, type_text(c->el->context, type));
         if (operand.place.source) {
-            lower_note(c->lw, diag, operand.place, "the tensor comes from here");
+            elaborate_note(c->el, diag, operand.place, "the tensor comes from here");
         } else {
-            lower_note(c->lw, diag, place, "the tensor is given here");
+            elaborate_note(c->el, diag, place, "the tensor is given here");
         }
         c->failed = true;
         return false;
     }
     int32_t n_rest = type.rank - count;
     if (rest && c->n_rest >= 0 && c->n_rest != n_rest) {
-        LW_REPORT(c->lw, AXES_ELLIPSIS, side->place,
+        LW_REPORT(c->el, AXES_ELLIPSIS, side->place,
                   "`...` stands for different numbers of axes in these tensors");
         c->failed = true;
         return false;
@@ -133,7 +133,7 @@ static const char *group_text(AxisCall *c, const AstAxisTerm *group) {
     const char *text = "";
     for (int32_t i = 0; i < group->terms.count; i++) {
         const AstAxisTerm *term = &group->terms.items[i];
-        text = arena_format(c->lw->arena, "%s%s%s", text, i ? " " : "",
+        text = arena_format(c->el->arena, "%s%s%s", text, i ? " " : "",
                             term->kind == AST_AXIS_NAME ? term->name : "1");
     }
     return text;
@@ -141,8 +141,8 @@ static const char *group_text(AxisCall *c, const AstAxisTerm *group) {
 
 /* Solves the one unknown size of a group and checks the rest. */
 static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, Place from) {
-    Lower *lw = c->lw;
-    Context *context = lw->context;
+    Elaborator *el = c->el;
+    Context *context = el->context;
     const Size *known = size_const(context, 1);
     int32_t unknown = -1;
     for (int32_t i = 0; i < group->terms.count; i++) {
@@ -151,7 +151,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
             continue;
         }
         if (term->kind != AST_AXIS_NAME) {
-            LW_REPORT(lw, AXES_ELLIPSIS, term->place, "a group holds names only");
+            LW_REPORT(el, AXES_ELLIPSIS, term->place, "a group holds names only");
             c->failed = true;
             return;
         }
@@ -159,10 +159,10 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
         if (c->names[index].size) {
             known = size_mul(context, known, c->names[index].size);
         } else if (unknown >= 0) {
-            Diag *diag = LW_REPORT(lw, AXES_SPLIT, group->place,
-                                   arena_format(lw->arena, "'%s' and '%s' are both open",
+            Diag *diag = LW_REPORT(el, AXES_SPLIT, group->place,
+                                   arena_format(el->arena, "'%s' and '%s' are both open",
                                                 c->names[unknown].name, term->name));
-            lower_help(lw, diag, "give one: %s=…", c->names[unknown].name);
+            elaborate_help(el, diag, "give one: %s=…", c->names[unknown].name);
             c->failed = true;
             return;
         } else {
@@ -173,7 +173,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
     if (unknown >= 0) {
         const Size *quotient = size_floordiv(context, dim, known);
         if (quotient == NULL) {
-            LW_REPORT(lw, DIVISION_BY_ZERO, group->place, "");
+            LW_REPORT(el, DIVISION_BY_ZERO, group->place, "");
             c->failed = true;
             return;
         }
@@ -181,16 +181,16 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
         product = size_mul(context, quotient, known);
     }
     if (size_equal(context, product, dim) == TRUTH_NO) {
-        Diag *diag = LW_REPORT(lw, AXES_NOT_DIVISIBLE, group->place, group_text(c, group),
+        Diag *diag = LW_REPORT(el, AXES_NOT_DIVISIBLE, group->place, group_text(c, group),
                                size_text(context, known), size_text(context, dim));
         if (from.source) {
-            lower_note(lw, diag, from, "the tensor comes from here");
+            elaborate_note(el, diag, from, "the tensor comes from here");
         }
         c->failed = true;
         return;
     }
-    if (!lower_same_size(lw, product, group->place, dim, from, group->place,
-                         arena_format(lw->arena, "the group (%s)", group_text(c, group)))) {
+    if (!elaborate_same_size(el, product, group->place, dim, from, group->place,
+                             arena_format(el->arena, "the group (%s)", group_text(c, group)))) {
         c->failed = true;
     }
 }
@@ -217,10 +217,10 @@ void axis_visit_operand(AxisCall *c, const AstAxisSide *side, Val operand, bool 
         case AST_AXIS_ONE:
             if (!groups &&
                 (term->integer != 1 ||
-                 size_equal(c->lw->context, dim, size_const(c->lw->context, 1)) != TRUTH_YES)) {
+                 size_equal(c->el->context, dim, size_const(c->el->context, 1)) != TRUTH_YES)) {
                 Diag *diag =
-                    LW_REPORT(c->lw, AXES_ONE, term->place, size_text(c->lw->context, dim));
-                lower_note(c->lw, diag, operand.place, "the tensor comes from here");
+                    LW_REPORT(c->el, AXES_ONE, term->place, size_text(c->el->context, dim));
+                elaborate_note(c->el, diag, operand.place, "the tensor comes from here");
                 c->failed = true;
             }
             break;
@@ -236,18 +236,18 @@ void axis_visit_operand(AxisCall *c, const AstAxisSide *side, Val operand, bool 
 
 /* x with two axes of one name: the diagonal, by a mask and a sum. */
 static bool take_diagonal(AxisCall *c, Labelled *x, int32_t first, int32_t second) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     Type type = x->value->type;
-    lower_at(lw, c->place);
+    elaborate_at(el, c->place);
     Type index = type_with_dtype(type, DT_I32);
-    Value *i = index_along(lw, first, index, c->place);
-    Value *j = index_along(lw, second, index, c->place);
-    Value *same = lower_made(lw, b_binary(&lw->b, OP_eq, i, j), c->place);
-    Value *zero = lower_made(lw, b_constant_like(&lw->b, 0.0, x->value), c->place);
-    Value *masked = lower_made(lw, b_select(&lw->b, same, x->value, zero), c->place);
+    Value *i = index_along(el, first, index, c->place);
+    Value *j = index_along(el, second, index, c->place);
+    Value *same = elaborate_made(el, b_binary(&el->b, OP_eq, i, j), c->place);
+    Value *zero = elaborate_made(el, b_constant_like(&el->b, 0.0, x->value), c->place);
+    Value *masked = elaborate_made(el, b_select(&el->b, same, x->value, zero), c->place);
     int64_t axis = second;
     OpCode code = type.dtype == DT_BOOL ? OP_reduce_max : OP_reduce_sum;
-    x->value = lower_made(lw, b_reduce(&lw->b, code, masked, &axis, 1), c->place);
+    x->value = elaborate_made(el, b_reduce(&el->b, code, masked, &axis, 1), c->place);
     for (int32_t k = second; k + 1 < x->rank; k++) {
         x->labels[k] = x->labels[k + 1];
     }
@@ -256,7 +256,7 @@ static bool take_diagonal(AxisCall *c, Labelled *x, int32_t first, int32_t secon
 }
 
 bool axis_take_apart(AxisCall *c, const AstAxisSide *side, Val operand, Labelled *out) {
-    Lower *lw = c->lw;
+    Elaborator *el = c->el;
     const Size *shape[MAX_NAMES] = {NULL};
     int32_t labels[MAX_NAMES], rank = 0;
     for (int32_t i = 0; i < side->terms.count; i++) {
@@ -276,14 +276,14 @@ bool axis_take_apart(AxisCall *c, const AstAxisSide *side, Val operand, Labelled
             }
         }
         if (rank > TYPE_MAX_RANK) {
-            LW_REPORT(lw, RANK_LIMIT, c->place, (int)rank);
+            LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
             return false;
         }
     }
     for (int32_t i = 0; i < rank; i++) {
         shape[i] = c->names[labels[i]].size;
     }
-    out->value = lower_reshape(lw, operand.as.tensor, shape, rank, c->place);
+    out->value = elaborate_reshape(el, operand.as.tensor, shape, rank, c->place);
     out->rank = rank;
     out->weak = operand.weak;
     memcpy(out->labels, labels, (size_t)rank * sizeof(labels[0]));
@@ -314,7 +314,7 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         return;
     case AST_AXIS_ELLIPSIS:
         if (c->n_rest < 0) {
-            LW_REPORT(c->lw, AXES_ELLIPSIS, term->place, "`...` stands only on the right");
+            LW_REPORT(c->el, AXES_ELLIPSIS, term->place, "`...` stands only on the right");
             c->failed = true;
             return;
         }
@@ -327,9 +327,9 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         break;
     }
     if (c->names[index].size == NULL) {
-        Diag *diag = LW_REPORT(c->lw, AXES_NEW_NAME, term->place, term->name);
+        Diag *diag = LW_REPORT(c->el, AXES_NEW_NAME, term->place, term->name);
         Map names;
-        map_init(&names, c->lw->arena);
+        map_init(&names, c->el->arena);
         for (int32_t i = 0; i < c->n_names; i++) {
             if (c->names[i].size) {
                 map_set(&names, c->names[i].name, c);
@@ -337,17 +337,17 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         }
         const char *near = map_suggest(&names, term->name);
         if (near && strlen(term->name) > 1) {
-            lower_help(c->lw, diag, "did you mean '%s'? A new axis needs a size: %s=…", near,
-                       term->name);
+            elaborate_help(c->el, diag, "did you mean '%s'? A new axis needs a size: %s=…", near,
+                           term->name);
         } else {
-            lower_help(c->lw, diag, "give the new axis a size: %s=…", term->name);
+            elaborate_help(c->el, diag, "give the new axis a size: %s=…", term->name);
         }
         c->failed = true;
         return;
     }
     for (int32_t i = 0; i < c->n_right; i++) {
         if (c->right[i] == index) {
-            LW_REPORT(c->lw, AXES_REPEATED, term->place, term->name);
+            LW_REPORT(c->el, AXES_REPEATED, term->place, term->name);
             c->failed = true;
             return;
         }

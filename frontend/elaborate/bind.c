@@ -15,36 +15,36 @@ static int32_t param_index(const AstParams *params, const char *name) {
     return -1;
 }
 
-static void unknown_argument(Lower *lw, const AstDecl *decl, const Arg *arg, Place place) {
+static void unknown_argument(Elaborator *el, const AstDecl *decl, const Arg *arg, Place place) {
     const AstParams *params = &decl->as.fn.params;
     Map names;
-    map_init(&names, lw->arena);
+    map_init(&names, el->arena);
     for (int32_t i = 0; i < params->count; i++) {
         map_set(&names, params->items[i].name.text, &names);
     }
     const char *near = map_suggest(&names, arg->name);
-    Diag *diag = LW_REPORT(lw, ARG_UNKNOWN, place, decl->name.text, arg->name);
-    lower_note(lw, diag, decl->name.place, "'%s' is declared here", decl->name.text);
+    Diag *diag = LW_REPORT(el, ARG_UNKNOWN, place, decl->name.text, arg->name);
+    elaborate_note(el, diag, decl->name.place, "'%s' is declared here", decl->name.text);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
         return;
     }
     const char *list = "";
     for (int32_t i = 0; i < params->count; i++) {
-        list = arena_format(lw->arena, "%s%s%s", list, i ? ", " : "", params->items[i].name.text);
+        list = arena_format(el->arena, "%s%s%s", list, i ? ", " : "", params->items[i].name.text);
     }
-    lower_help(lw, diag, "its parameters: %s", list);
+    elaborate_help(el, diag, "its parameters: %s", list);
 }
 
 /* slots[i]: the argument for parameter i, or NULL. */
-static bool match_given(Lower *lw, const AstDecl *decl, Args args, Place place, Arg **slots) {
+static bool match_given(Elaborator *el, const AstDecl *decl, Args args, Place place, Arg **slots) {
     const AstParams *params = &decl->as.fn.params;
     int32_t position = 0;
     for (int32_t i = 0; i < args.count; i++) {
         Arg *arg = &args.items[i];
         int32_t index = arg->name ? param_index(params, arg->name) : position++;
         if (arg->name && index < 0) {
-            unknown_argument(lw, decl, arg, arg->name_place.source ? arg->name_place : place);
+            unknown_argument(el, decl, arg, arg->name_place.source ? arg->name_place : place);
             return false;
         }
         if (index >= params->count) {
@@ -52,14 +52,14 @@ static bool match_given(Lower *lw, const AstDecl *decl, Args args, Place place, 
             for (int32_t k = 0; k < args.count; k++) {
                 given += args.items[k].name == NULL;
             }
-            Diag *diag = LW_REPORT(lw, ARG_TOO_MANY, arg->place, decl->name.text,
+            Diag *diag = LW_REPORT(el, ARG_TOO_MANY, arg->place, decl->name.text,
                                    (int)params->count, (int)given);
-            lower_note(lw, diag, decl->name.place, "'%s' is declared here", decl->name.text);
+            elaborate_note(el, diag, decl->name.place, "'%s' is declared here", decl->name.text);
             return false;
         }
         if (slots[index]) {
-            Diag *diag = LW_REPORT(lw, ARG_TWICE, arg->place, params->items[index].name.text);
-            lower_note(lw, diag, slots[index]->place, "first given here");
+            Diag *diag = LW_REPORT(el, ARG_TWICE, arg->place, params->items[index].name.text);
+            elaborate_note(el, diag, slots[index]->place, "first given here");
             return false;
         }
         slots[index] = arg;
@@ -67,61 +67,61 @@ static bool match_given(Lower *lw, const AstDecl *decl, Args args, Place place, 
     return true;
 }
 
-static bool match_args(Lower *lw, const AstDecl *decl, Args args, Place place, Arg **slots) {
+static bool match_args(Elaborator *el, const AstDecl *decl, Args args, Place place, Arg **slots) {
     const AstParams *params = &decl->as.fn.params;
-    if (!match_given(lw, decl, args, place, slots)) {
+    if (!match_given(el, decl, args, place, slots)) {
         return false;
     }
     for (int32_t i = 0; i < params->count; i++) {
         if (slots[i] == NULL && params->items[i].fallback == NULL) {
             Diag *diag =
-                LW_REPORT(lw, ARG_MISSING, place, decl->name.text, params->items[i].name.text);
-            lower_note(lw, diag, params->items[i].place, "the parameter is declared here");
+                LW_REPORT(el, ARG_MISSING, place, decl->name.text, params->items[i].name.text);
+            elaborate_note(el, diag, params->items[i].place, "the parameter is declared here");
             return false;
         }
     }
     return true;
 }
 
-bool arguments_fit(Lower *lw, const AstDecl *decl, Args args, Place place, bool partial) {
+bool arguments_fit(Elaborator *el, const AstDecl *decl, Args args, Place place, bool partial) {
     int32_t count = decl->as.fn.params.count;
-    Arg **slots = ARENA_ARRAY(lw->arena, Arg *, count > 0 ? count : 1);
-    return partial ? match_given(lw, decl, args, place, slots)
-                   : match_args(lw, decl, args, place, slots);
+    Arg **slots = ARENA_ARRAY(el->arena, Arg *, count > 0 ? count : 1);
+    return partial ? match_given(el, decl, args, place, slots)
+                   : match_args(el, decl, args, place, slots);
 }
 
-bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site) {
+bool bind_params(Elaborator *el, const AstDecl *decl, Args args, CallSite site) {
     const AstParams *params = &decl->as.fn.params;
-    Arg **slots = ARENA_ARRAY(lw->arena, Arg *, params->count > 0 ? params->count : 1);
-    if (!match_args(lw, decl, args, site.place, slots)) {
+    Arg **slots = ARENA_ARRAY(el->arena, Arg *, params->count > 0 ? params->count : 1);
+    if (!match_args(el, decl, args, site.place, slots)) {
         return false;
     }
     for (int32_t i = 0; i < params->count; i++) {
         const AstParam *param = &params->items[i];
         bool wants_fn = param->type && param->type->kind == AST_TYPE_FN;
         Val value = slots[i]   ? slots[i]->value
-                    : wants_fn ? lower_fn_argument(lw, param->fallback)
-                               : lower_expr(lw, param->fallback);
+                    : wants_fn ? elaborate_fn_argument(el, param->fallback)
+                               : elaborate_expr(el, param->fallback);
         Place place = slots[i] ? slots[i]->place : param->place;
         /* `x = none` stands for an argument left out, whatever the type. */
         bool absent = value.kind == VAL_NONE && param->fallback != NULL;
         if (param->type && !absent) {
             value =
-                bind_typed(lw, param->type, param->name.text, param->place, value, place, params);
+                bind_typed(el, param->type, param->name.text, param->place, value, place, params);
         }
         if (val_is_error(value)) {
             return false;
         }
-        scope_define(lw, lw->scope, param->name.text, value, param->name.place);
+        scope_define(el, el->scope, param->name.text, value, param->name.place);
     }
     for (int32_t i = 0; i < params->count; i++) {
         const AstParam *param = &params->items[i];
-        Binding *binding = scope_find(lw->scope, param->name.text, true);
+        Binding *binding = scope_find(el->scope, param->name.text, true);
         Place place = slots[i] ? slots[i]->place : param->place;
         bool tensor = binding->value.kind == VAL_TENSOR;
         if (param->type && param->type->kind == AST_TYPE_TENSOR && tensor &&
-            (!check_typed(lw, param->type, param->name.text, &binding->value, place) ||
-             !rest_fill(lw, param->type, &binding->value, place))) {
+            (!check_typed(el, param->type, param->name.text, &binding->value, place) ||
+             !rest_fill(el, param->type, &binding->value, place))) {
             return false;
         }
     }
@@ -138,9 +138,9 @@ typedef enum Element {
     ELEMENT_BAD
 } Element;
 
-static Element element_of(Lower *lw, const AstType *type, DType *out) {
+static Element element_of(Elaborator *el, const AstType *type, DType *out) {
     if (type->element == NULL) {
-        *out = lower_float(lw);
+        *out = elaborate_float(el);
         return ELEMENT_EXACT;
     }
     if (dtype_from_name(type->element, out)) {
@@ -156,7 +156,7 @@ static Element element_of(Lower *lw, const AstType *type, DType *out) {
         return ELEMENT_ANY;
     }
     Map names;
-    map_init(&names, lw->arena);
+    map_init(&names, el->arena);
     for (int i = 0; i < DT_COUNT; i++) {
         map_set(&names, dtype_name((DType)i), &names);
     }
@@ -164,18 +164,18 @@ static Element element_of(Lower *lw, const AstType *type, DType *out) {
     map_set(&names, "int", &names);
     map_set(&names, "any", &names);
     const char *near = map_suggest(&names, type->element);
-    Diag *diag = LW_REPORT(lw, DTYPE_UNKNOWN, type->element_place, type->element);
+    Diag *diag = LW_REPORT(el, DTYPE_UNKNOWN, type->element_place, type->element);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
-        lower_help(lw, diag, "there are: f64 f32 f16 bf16 i64 i32 i8 u8 bool");
+        elaborate_help(el, diag, "there are: f64 f32 f16 bf16 i64 i32 i8 u8 bool");
     }
     return ELEMENT_BAD;
 }
 
-bool type_element_known(Lower *lw, const AstType *type) {
+bool type_element_known(Elaborator *el, const AstType *type) {
     DType dtype = DT_F32;
-    return element_of(lw, type, &dtype) != ELEMENT_BAD;
+    return element_of(el, type, &dtype) != ELEMENT_BAD;
 }
 
 static bool fits_element(Element element, DType wanted, DType have) {
@@ -192,9 +192,9 @@ static bool fits_element(Element element, DType wanted, DType have) {
 }
 
 /* Converts a weak value to what the type wants; false when that is not allowed. */
-static bool adapt_weak(Lower *lw, Element element, DType wanted, Val *value, Place place) {
+static bool adapt_weak(Elaborator *el, Element element, DType wanted, Val *value, Place place) {
     DType have = value->as.tensor->type.dtype;
-    DType to = element == ELEMENT_EXACT ? wanted : lower_float(lw);
+    DType to = element == ELEMENT_EXACT ? wanted : elaborate_float(el);
     bool stays_weak = element != ELEMENT_EXACT;
     if (element == ELEMENT_INT || have == DT_BOOL || element == ELEMENT_BAD) {
         return false;
@@ -205,7 +205,7 @@ static bool adapt_weak(Lower *lw, Element element, DType wanted, Val *value, Pla
     if (to == DT_BOOL) {
         return false;
     }
-    Value *converted = lower_as(lw, *value, to, place);
+    Value *converted = elaborate_as(el, *value, to, place);
     if (converted == NULL) {
         return false;
     }
@@ -214,7 +214,7 @@ static bool adapt_weak(Lower *lw, Element element, DType wanted, Val *value, Pla
     return true;
 }
 
-static const char *element_text(Lower *lw, Element element, DType dtype) {
+static const char *element_text(Elaborator *el, Element element, DType dtype) {
     switch (element) {
     case ELEMENT_EXACT:
         return dtype_name(dtype);
@@ -223,14 +223,15 @@ static const char *element_text(Lower *lw, Element element, DType dtype) {
     case ELEMENT_INT:
         return "integers";
     default:
-        (void)lw;
+        (void)el;
         return "anything";
     }
 }
 
 /* -- shapes */
 
-static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val value, Place place) {
+static Val bind_scalar(Elaborator *el, const AstType *type, const char *name, Val value,
+                       Place place) {
     const char *element = type->element ? type->element : "any";
     const char *wanted = NULL;
     if (strcmp(element, "any") == 0) {
@@ -242,7 +243,7 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         }
         wanted = "an integer known when compiling";
     } else if (strcmp(element, "float") == 0) {
-        if (!number_exact(lw, value, place)) {
+        if (!number_exact(el, value, place)) {
             return val_error();
         }
         if (value.kind == VAL_INT) {
@@ -257,8 +258,8 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         DType dtype = DT_F32;
         bool weak = false;
         if (scalar) {
-            return common_dtype(lw, &value, 1, USE_FLOAT, name, place, &dtype, &weak)
-                       ? val_tensor(lower_as(lw, value, dtype, place), weak, value.place)
+            return common_dtype(el, &value, 1, USE_FLOAT, name, place, &dtype, &weak)
+                       ? val_tensor(elaborate_as(el, value, dtype, place), weak, value.place)
                        : val_error();
         }
         wanted = "a number or a float scalar";
@@ -274,53 +275,53 @@ static Val bind_scalar(Lower *lw, const AstType *type, const char *name, Val val
         wanted = "a string";
     } else {
         DType dtype = DT_F32;
-        if (element_of(lw, type, &dtype) == ELEMENT_BAD) {
+        if (element_of(el, type, &dtype) == ELEMENT_BAD) {
             return val_error();
         }
         return value;
     }
-    if (val_stands_in(lw, value)) {
+    if (val_stands_in(el, value)) {
         return val_error();
     }
-    Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name, wanted, val_describe(lw, value));
-    lower_note(lw, diag, type->place, "the type is declared here");
+    Diag *diag = LW_REPORT(el, ARG_TYPE, place, name, wanted, val_describe(el, value));
+    elaborate_note(el, diag, type->place, "the type is declared here");
     return val_error();
 }
 
 /* Binds the sizes that stand bare and are still free; the others are check_typed's. */
-static bool bind_sizes(Lower *lw, const AstType *type, const char *name, Val value, Place place,
-                       const AstParams *params) {
+static bool bind_sizes(Elaborator *el, const AstType *type, const char *name, Val value,
+                       Place place, const AstParams *params) {
     Type have = value.as.tensor->type;
     bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
-        Diag *diag = LW_REPORT(lw, RANK_DIFFERS, place, name, (int)have.rank,
-                               type_text(lw->context, have), type_source(lw, type));
-        lower_note(lw, diag, type->place, "expected shape from here");
+        Diag *diag = LW_REPORT(el, RANK_DIFFERS, place, name, (int)have.rank,
+                               type_text(el->context, have), type_source(el, type));
+        elaborate_note(el, diag, type->place, "expected shape from here");
         if (value.place.source && value.place.line != place.line) {
-            lower_note(lw, diag, value.place, "the value comes from here");
+            elaborate_note(el, diag, value.place, "the value comes from here");
         }
         return false;
     }
     for (int32_t i = 0; i < fixed; i++) {
         const AstSize *size = &type->sizes.items[i + (rest ? 1 : 0)];
         if (size->is_rest) {
-            LW_REPORT(lw, MISPLACED, size->place, "`...` stands first in a type");
+            LW_REPORT(el, MISPLACED, size->place, "`...` stands first in a type");
             return false;
         }
         if (size->expr->kind != AST_NAME) {
             continue;
         }
         const char *symbol = size->expr->as.name;
-        if (param_index(params, symbol) >= 0 || scope_find(lw->scope, symbol, true)) {
+        if (param_index(params, symbol) >= 0 || scope_find(el->scope, symbol, true)) {
             continue;
         }
-        const Global *global = env_find(lw, lw->frame->env, NAMES_VALUE, symbol, size->place);
+        const Global *global = env_find(el, el->frame->env, NAMES_VALUE, symbol, size->place);
         bool constant = global && global->kind == GLOBAL_CONST;
         if (!constant) {
             Val bound = val_size(have.dims[have.rank - fixed + i], value.place);
             bound.place = value.place;
-            scope_define(lw, lw->scope, symbol, bound, place);
+            scope_define(el, el->scope, symbol, bound, place);
         }
     }
     return true;
@@ -331,20 +332,20 @@ static bool is_plain_number(Val value) {
 }
 
 /* Numbers and lists of them become weakly typed tensors; other values stay. */
-static bool number_as_tensor(Lower *lw, Val *value, const char *name, Place place) {
+static bool number_as_tensor(Elaborator *el, Val *value, const char *name, Place place) {
     if (!is_plain_number(*value) && value->kind != VAL_LIST) {
         return true;
     }
     DType dtype = DT_F32;
     bool weak = false;
-    if (!common_dtype(lw, value, 1, USE_SELECT, name, place, &dtype, &weak)) {
+    if (!common_dtype(el, value, 1, USE_SELECT, name, place, &dtype, &weak)) {
         return false;
     }
-    *value = val_tensor(lower_as(lw, *value, dtype, place), true, place);
+    *value = val_tensor(elaborate_as(el, *value, dtype, place), true, place);
     return true;
 }
 
-Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared, Val value,
+Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place declared, Val value,
                Place place, const AstParams *params) {
     (void)declared;
     if (val_is_error(value)) {
@@ -352,70 +353,70 @@ Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared,
     }
     switch (type->kind) {
     case AST_TYPE_BARE:
-        return bind_scalar(lw, type, name, value, place);
+        return bind_scalar(el, type, name, value, place);
     case AST_TYPE_FN:
         if (value.kind != VAL_FN) {
             Diag *diag =
-                LW_REPORT(lw, ARG_TYPE, place, name, "a function", val_describe(lw, value));
-            lower_note(lw, diag, type->place, "the type is declared here");
+                LW_REPORT(el, ARG_TYPE, place, name, "a function", val_describe(el, value));
+            elaborate_note(el, diag, type->place, "the type is declared here");
             return val_error();
         }
         return value;
     case AST_TYPE_TUPLE:
-        LW_REPORT(lw, MISPLACED, type->place, "a tuple type stands only as a result type");
+        LW_REPORT(el, MISPLACED, type->place, "a tuple type stands only as a result type");
         return val_error();
     case AST_TYPE_TENSOR:
         break;
     }
     DType wanted = DT_F32;
-    Element element = element_of(lw, type, &wanted);
+    Element element = element_of(el, type, &wanted);
     if (element == ELEMENT_BAD) {
         return val_error();
     }
-    bool is_number = is_plain_number(value) || val_stands_in(lw, value);
+    bool is_number = is_plain_number(value) || val_stands_in(el, value);
     bool takes_floats =
         element == ELEMENT_FLOAT || (element == ELEMENT_EXACT && dtype_is_float(wanted));
-    if (takes_floats && !number_exact(lw, value, place)) {
+    if (takes_floats && !number_exact(el, value, place)) {
         return val_error();
     }
-    if (!number_as_tensor(lw, &value, name, place)) {
+    if (!number_as_tensor(el, &value, name, place)) {
         return val_error();
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
-            Diag *diag = LW_REPORT(lw, ARG_TYPE, place, name, "a tensor", val_describe(lw, value));
-            lower_note(lw, diag, type->place, "the type is declared here");
+            Diag *diag = LW_REPORT(el, ARG_TYPE, place, name, "a tensor", val_describe(el, value));
+            elaborate_note(el, diag, type->place, "the type is declared here");
         }
         return val_error();
     }
     DType have = value.as.tensor->type.dtype;
     if (!fits_element(element, wanted, have) &&
-        !(value.weak && adapt_weak(lw, element, wanted, &value, place))) {
+        !(value.weak && adapt_weak(el, element, wanted, &value, place))) {
         Diag *diag =
-            LW_REPORT(lw, ARG_TYPE, place, name,
-                      arena_format(lw->arena, "a tensor of %s", element_text(lw, element, wanted)),
-                      arena_format(lw->arena, "%s", type_text(lw->context, value.as.tensor->type)));
-        lower_note(lw, diag, type->place, "the type is declared here");
+            LW_REPORT(el, ARG_TYPE, place, name,
+                      arena_format(el->arena, "a tensor of %s", element_text(el, element, wanted)),
+                      arena_format(el->arena, "%s", type_text(el->context, value.as.tensor->type)));
+        elaborate_note(el, diag, type->place, "the type is declared here");
         if (element != ELEMENT_INT || have != DT_BOOL) {
-            lower_help(lw, diag, "convert it: cast(x, %s)",
-                       element == ELEMENT_EXACT   ? dtype_name(wanted)
-                       : element == ELEMENT_FLOAT ? dtype_name(lower_float(lw))
-                                                  : "i32");
+            elaborate_help(el, diag, "convert it: cast(x, %s)",
+                           element == ELEMENT_EXACT   ? dtype_name(wanted)
+                           : element == ELEMENT_FLOAT ? dtype_name(elaborate_float(el))
+                                                      : "i32");
         }
         return val_error();
     }
-    if (!bind_sizes(lw, type, name, value, place, params)) {
+    if (!bind_sizes(el, type, name, value, place, params)) {
         return val_error();
     }
     bool waits = is_number && type->sizes.count == 1; /* for the tensors: rest_fill */
-    const char *what = arena_format(lw->arena, "argument '%s'", name);
-    return waits || rest_bind(lw, type, name, what, &value, place) ? value : val_error();
+    const char *what = arena_format(el->arena, "argument '%s'", name);
+    return waits || rest_bind(el, type, name, what, &value, place) ? value : val_error();
 }
 
 /* Checks every size of a declared shape against a tensor's; unproved ones are checked at run time
  * and the value then carries the declared sizes. */
-static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *value, Place place,
-                        bool is_result) {
+static bool check_sizes(Elaborator *el, const AstType *type, const char *name, Val *value,
+                        Place place, bool is_result) {
     Type have = value->as.tensor->type;
     bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
@@ -425,115 +426,115 @@ static bool check_sizes(Lower *lw, const AstType *type, const char *name, Val *v
     for (int32_t i = 0; i < fixed; i++) {
         const AstSize *size = &type->sizes.items[i + (rest ? 1 : 0)];
         int32_t axis = have.rank - fixed + i;
-        Val wanted = lower_expr(lw, size->expr);
+        Val wanted = elaborate_expr(el, size->expr);
         const Size *want = NULL;
-        if (!need_size(lw, wanted, "a size of a type", size->place, &want)) {
+        if (!need_size(el, wanted, "a size of a type", size->place, &want)) {
             return false;
         }
-        Truth truth = size_equal(lw->context, have.dims[axis], want);
+        Truth truth = size_equal(el->context, have.dims[axis], want);
         if (truth == TRUTH_YES) {
             continue;
         }
-        const char *has_text = size_text(lw->context, have.dims[axis]);
-        const char *want_text = size_text(lw->context, want);
+        const char *has_text = size_text(el->context, have.dims[axis]);
+        const char *want_text = size_text(el->context, want);
         if (truth == TRUTH_NO) {
             Diag *diag =
-                is_result ? LW_REPORT(lw, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
-                          : LW_REPORT(lw, ARG_SIZE, place, name, (int)axis, has_text, want_text);
-            const char *source = expr_source(lw, size->expr);
+                is_result ? LW_REPORT(el, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
+                          : LW_REPORT(el, ARG_SIZE, place, name, (int)axis, has_text, want_text);
+            const char *source = expr_source(el, size->expr);
             bool plain = strcmp(source, want_text) == 0;
             if (plain) {
-                lower_note(lw, diag, size->place, "expected size from here");
+                elaborate_note(el, diag, size->place, "expected size from here");
             } else {
-                lower_note(lw, diag, size->place, "expected size from here: %s is %s", source,
-                           want_text);
+                elaborate_note(el, diag, size->place, "expected size from here: %s is %s", source,
+                               want_text);
             }
             if (wanted.place.source && wanted.place.line != size->place.line) {
-                lower_note(lw, diag, wanted.place, "%s comes from here", want_text);
+                elaborate_note(el, diag, wanted.place, "%s comes from here", want_text);
             }
             return false;
         }
-        if (!lower_same_size(lw, have.dims[axis], value->place, want, wanted.place, place,
-                             arena_format(lw->arena, "axis %d of '%s'", (int)axis, name))) {
+        if (!elaborate_same_size(el, have.dims[axis], value->place, want, wanted.place, place,
+                                 arena_format(el->arena, "axis %d of '%s'", (int)axis, name))) {
             return false;
         }
         shape[axis] = want;
         differs = true;
     }
     if (differs) {
-        Value *same = lower_reshape(lw, value->as.tensor, shape, have.rank, place);
+        Value *same = elaborate_reshape(el, value->as.tensor, shape, have.rank, place);
         *value = val_tensor(same, value->weak, value->place);
         return same != NULL;
     }
     return true;
 }
 
-bool check_typed(Lower *lw, const AstType *type, const char *name, Val *value, Place place) {
-    return check_sizes(lw, type, name, value, place, false);
+bool check_typed(Elaborator *el, const AstType *type, const char *name, Val *value, Place place) {
+    return check_sizes(el, type, name, value, place, false);
 }
 
-static Val check_one_result(Lower *lw, const AstType *type, Val value, const char *name,
+static Val check_one_result(Elaborator *el, const AstType *type, Val value, const char *name,
                             Place place) {
     if (type->kind != AST_TYPE_TENSOR) {
-        return type->kind == AST_TYPE_BARE ? bind_scalar(lw, type, "result", value, place) : value;
+        return type->kind == AST_TYPE_BARE ? bind_scalar(el, type, "result", value, place) : value;
     }
     DType wanted = DT_F32;
-    Element element = element_of(lw, type, &wanted);
+    Element element = element_of(el, type, &wanted);
     if (element == ELEMENT_BAD) {
         return val_error();
     }
-    if (!number_as_tensor(lw, &value, name, place)) {
+    if (!number_as_tensor(el, &value, name, place)) {
         return val_error();
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
             Diag *diag =
-                LW_REPORT(lw, RESULT_TYPE, place, name, "a tensor", val_describe(lw, value));
-            lower_note(lw, diag, type->place, "the result type is declared here");
+                LW_REPORT(el, RESULT_TYPE, place, name, "a tensor", val_describe(el, value));
+            elaborate_note(el, diag, type->place, "the result type is declared here");
         }
         return val_error();
     }
     Type have = value.as.tensor->type;
     if (!fits_element(element, wanted, have.dtype) &&
-        !(value.weak && adapt_weak(lw, element, wanted, &value, place))) {
-        Diag *diag = LW_REPORT(lw, RESULT_TYPE, place, name, element_text(lw, element, wanted),
-                               type_text(lw->context, have));
-        lower_note(lw, diag, type->place, "the result type is declared here");
+        !(value.weak && adapt_weak(el, element, wanted, &value, place))) {
+        Diag *diag = LW_REPORT(el, RESULT_TYPE, place, name, element_text(el, element, wanted),
+                               type_text(el->context, have));
+        elaborate_note(el, diag, type->place, "the result type is declared here");
         return val_error();
     }
     bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
-        Diag *diag = LW_REPORT(lw, RESULT_RANK, place, name, type_text(lw->context, have),
-                               type_source(lw, type));
-        lower_note(lw, diag, type->place, "the result type is declared here");
+        Diag *diag = LW_REPORT(el, RESULT_RANK, place, name, type_text(el->context, have),
+                               type_source(el, type));
+        elaborate_note(el, diag, type->place, "the result type is declared here");
         return val_error();
     }
-    const char *what = arena_format(lw->arena, "the result of '%s'", name);
-    return check_sizes(lw, type, name, &value, place, true) &&
-                   rest_bind(lw, type, name, what, &value, place)
+    const char *what = arena_format(el->arena, "the result of '%s'", name);
+    return check_sizes(el, type, name, &value, place, true) &&
+                   rest_bind(el, type, name, what, &value, place)
                ? value
                : val_error();
 }
 
-Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Place place) {
+Val check_result(Elaborator *el, const AstType *type, Val value, const char *name, Place place) {
     if (type == NULL || val_is_error(value)) {
         return value;
     }
     if (type->kind != AST_TYPE_TUPLE) {
-        return check_one_result(lw, type, value, name, place);
+        return check_one_result(el, type, value, name, place);
     }
     if (value.kind != VAL_TUPLE || value.as.list.count != type->types.count) {
-        Diag *diag = LW_REPORT(lw, RESULT_TYPE, place, name,
-                               arena_format(lw->arena, "a tuple of %d", (int)type->types.count),
-                               val_describe(lw, value));
-        lower_note(lw, diag, type->place, "the result type is declared here");
+        Diag *diag = LW_REPORT(el, RESULT_TYPE, place, name,
+                               arena_format(el->arena, "a tuple of %d", (int)type->types.count),
+                               val_describe(el, value));
+        elaborate_note(el, diag, type->place, "the result type is declared here");
         return val_error();
     }
-    Val result = val_list(lw, VAL_TUPLE, value.as.list.count, value.place);
+    Val result = val_list(el, VAL_TUPLE, value.as.list.count, value.place);
     for (int32_t i = 0; i < value.as.list.count; i++) {
         result.as.list.items[i] =
-            check_one_result(lw, type->types.items[i], value.as.list.items[i], name, place);
+            check_one_result(el, type->types.items[i], value.as.list.items[i], name, place);
         if (val_is_error(result.as.list.items[i])) {
             return val_error();
         }
@@ -541,48 +542,48 @@ Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Pl
     return result;
 }
 
-bool lower_type(Lower *lw, const AstType *type, Type *out) {
+bool elaborate_type(Elaborator *el, const AstType *type, Type *out) {
     DType dtype = DT_F32;
     const Size *dims[TYPE_MAX_RANK];
-    Element element = element_of(lw, type, &dtype);
+    Element element = element_of(el, type, &dtype);
     if (element == ELEMENT_BAD) {
         return false;
     }
     if (element == ELEMENT_FLOAT) {
-        dtype = lower_float(lw);
+        dtype = elaborate_float(el);
     } else if (element != ELEMENT_EXACT) {
-        Diag *diag = LW_REPORT(lw, DTYPE_UNKNOWN, type->place, type->element);
-        lower_help(lw, diag,
-                   "a class of types stands only in a function's parameters; say i32, f32 …");
+        Diag *diag = LW_REPORT(el, DTYPE_UNKNOWN, type->place, type->element);
+        elaborate_help(el, diag,
+                       "a class of types stands only in a function's parameters; say i32, f32 …");
         return false;
     }
     if (type->sizes.count > TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, type->place, (int)type->sizes.count);
+        LW_REPORT(el, RANK_LIMIT, type->place, (int)type->sizes.count);
         return false;
     }
-    const Size *one = size_const(lw->context, 1);
+    const Size *one = size_const(el->context, 1);
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         if (size->is_rest) {
-            LW_REPORT(lw, MISPLACED, size->place, "`...` stands only in a function's parameters");
+            LW_REPORT(el, MISPLACED, size->place, "`...` stands only in a function's parameters");
             return false;
         }
-        if (!need_size(lw, lower_expr(lw, size->expr), "a size", size->place, &dims[i])) {
+        if (!need_size(el, elaborate_expr(el, size->expr), "a size", size->place, &dims[i])) {
             return false;
         }
         if (size_is_error(dims[i])) {
-            LW_REPORT(lw, OVERFLOW, size->place, "this size");
+            LW_REPORT(el, OVERFLOW, size->place, "this size");
             return false;
         }
-        if (size_less_equal(lw->context, one, dims[i]) == TRUTH_NO) {
-            LW_REPORT(lw, SIZE_SMALL, size->place, "this size", size_text(lw->context, dims[i]),
+        if (size_less_equal(el->context, one, dims[i]) == TRUTH_NO) {
+            LW_REPORT(el, SIZE_SMALL, size->place, "this size", size_text(el->context, dims[i]),
                       "1");
             return false;
         }
     }
-    *out = type_make(lw->context, dtype, type->sizes.count, dims);
-    if (size_is_error(type_bytes(lw->context, *out))) {
-        LW_REPORT(lw, OVERFLOW, type->place, "the number of bytes of this tensor");
+    *out = type_make(el->context, dtype, type->sizes.count, dims);
+    if (size_is_error(type_bytes(el->context, *out))) {
+        LW_REPORT(el, OVERFLOW, type->place, "the number of bytes of this tensor");
         return false;
     }
     return true;

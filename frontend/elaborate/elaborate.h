@@ -5,11 +5,11 @@
 #ifndef DLC_FRONTEND_LOWER_H
 #define DLC_FRONTEND_LOWER_H
 
-#include "frontend/parse/ast.h"
 #include "frontend/frontend.h"
+#include "frontend/parse/ast.h"
 #include "ir/build.h"
 
-typedef struct Lower Lower;
+typedef struct Elaborator Elaborator;
 typedef struct Loop Loop;
 typedef struct PersistUse PersistUse;
 typedef struct Fn Fn;
@@ -65,7 +65,7 @@ struct Val {
     const char *rounded; /* INT: the division that lost a fraction, "1 / 10"; NULL: none */
     const Quotient *quotient; /* TENSOR: is one, of scalars; NULL: nothing is known */
     const Quotient *lost;     /* TENSOR: is computed from one, and is none any more; or NULL */
-    Place place;         /* the expression that made it: the "other place" of diagnostics */
+    Place place;              /* the expression that made it: the "other place" of diagnostics */
     union {
         int64_t i;
         double f;
@@ -115,7 +115,7 @@ enum { BUILTIN_MAX_PARAMS = 10 };
 
 /* What a handler sees: its parameters in the order of the signature (VAL_NONE: not given). */
 struct BuiltinCall {
-    Lower *lw;
+    Elaborator *el;
     const Builtin *builtin;
     Place place;
     Val args[BUILTIN_MAX_PARAMS];
@@ -246,7 +246,7 @@ struct Frame {
     Place result_place;
     bool returned;
     bool is_model, is_optimizer;
-    Loop *loop; /* the loop the body runs in as a whole */
+    Loop *loop;         /* the loop the body runs in as a whole */
     struct Rest *rests; /* what its signature's `...` stand for */
     /* of an optimizer's body: the parameter it updates */
     const char *opt_path;
@@ -330,13 +330,13 @@ typedef struct FuncState {
     NamedVec outputs, metrics, losses;
     VEC(Pairing) pairings;
     Loop *loop;
-    Parts *parts; /* NULL: the body is lowered for the whole batch at once */
+    Parts *parts; /* NULL: the body is elaborated for the whole batch at once */
     Scope *input_scope;
 } FuncState;
 
 /* -- the whole */
 
-struct Lower {
+struct Elaborator {
     Context *context;
     Arena *arena; /* the context's */
     const FrontendOptions *options;
@@ -347,12 +347,12 @@ struct Lower {
     const AstDecl *model, *train, *mesh;
     Place root_place; /* the root file's first line */
     VEC(const AstDecl *) entries;
-    VEC(Global *) globals; /* of the user's files, in order */
+    VEC(Global *) globals;  /* of the user's files, in order */
     Map *dims, *dims_fixed; /* while dims are bounded: by name, and values of -D */
-    Map persists;          /* path -> Persist */
-    bool persists_closed;  /* entries: a new path is an error */
-    Map slots;             /* path#slot -> Persist */
-    Func *init;            /* the init Func, filled as parameters are met */
+    Map persists;           /* path -> Persist */
+    bool persists_closed;   /* entries: a new path is an error */
+    Map slots;              /* path#slot -> Persist */
+    Func *init;             /* the init Func, filled as parameters are met */
     Value *init_seed;
     VEC(FuncResult) init_results;
     VEC(Value *) init_values;
@@ -365,7 +365,7 @@ struct Lower {
     Frame *frame;
     Scope *scope;
     bool training;
-    bool has_grads; /* some file calls `grad`: what a name holds may be derived by */
+    bool has_grads;  /* some file calls `grad`: what a name holds may be derived by */
     bool has_shares; /* some file of the user's calls `as shared` or `as _` */
     /* The condition of a `check`: sizes that cannot be compared now are compared by the run. */
     struct {
@@ -381,9 +381,9 @@ struct Lower {
     struct Trial *trial; /* of a body by its signature alone (check/shapes.c); NULL: a call's */
     bool trial_partial;  /* some value was not known: what it would have made may be missing */
     int64_t trial_steps; /* it may take so many more: evaluations and elements of lists */
-    int64_t n_effects; /* statements that did something besides binding */
-    bool limit_hit;   /* a limit was reported: wind down quickly */
-    int64_t n_errors; /* reported so far, those told already by an earlier Func included */
+    int64_t n_effects;   /* statements that did something besides binding */
+    bool limit_hit;      /* a limit was reported: wind down quickly */
+    int64_t n_errors;    /* reported so far, those told already by an earlier Func included */
     /* the diagnostic that still takes notes; call places are added when the next one opens */
     Diag *open_diag;
     Frame *open_frame;
@@ -394,33 +394,33 @@ struct Lower {
 
 /* Reports at `place`, moved out of the library to the call that entered it. The result takes notes
  * and help until the next report. */
-#define LW_REPORT(lw, ID, place_, ...)                                                             \
-    (lower_diag_close(lw),                                                                         \
-     lower_diag_opened(lw,                                                                         \
-                       diag_report(&(lw)->context->diags, DIAG_##ID,                               \
-                                   lower_user_place((lw), (place_)), __VA_ARGS__),                 \
-                       (place_)))
-void lower_diag_close(Lower *lw);
-Diag *lower_diag_opened(Lower *lw, Diag *diag, Place place);
-Place lower_user_place(Lower *lw, Place place);
-void lower_note(Lower *lw, Diag *diag, Place place, const char *format, ...)
+#define LW_REPORT(el, ID, place_, ...)                                                             \
+    (elaborate_diag_close(el),                                                                     \
+     elaborate_diag_opened(el,                                                                     \
+                           diag_report(&(el)->context->diags, DIAG_##ID,                           \
+                                       elaborate_user_place((el), (place_)), __VA_ARGS__),         \
+                           (place_)))
+void elaborate_diag_close(Elaborator *el);
+Diag *elaborate_diag_opened(Elaborator *el, Diag *diag, Place place);
+Place elaborate_user_place(Elaborator *el, Place place);
+void elaborate_note(Elaborator *el, Diag *diag, Place place, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-void lower_help(Lower *lw, Diag *diag, const char *format, ...)
+void elaborate_help(Elaborator *el, Diag *diag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static inline Val val_error(void) {
     Val value = {.kind = VAL_ERROR};
     return value;
 }
 /* "an i32[B, 10] tensor", "the number 3", "a list"; for messages. */
-const char *val_describe(Lower *lw, Val value);
+const char *val_describe(Elaborator *el, Val value);
 /* The kind alone: "a tensor", "a string". */
 const char *val_kind_text(ValKind kind);
-Val lower_limit(Lower *lw, Place place, const char *text);
+Val elaborate_limit(Elaborator *el, Place place, const char *text);
 /* Whether an evaluation may go one deeper; reports the limit where not. */
-bool lower_may_nest(Lower *lw, Place place);
+bool elaborate_may_nest(Elaborator *el, Place place);
 /* As source text on one line; in the arena. */
-const char *expr_source(Lower *lw, const AstExpr *expr);
-const char *type_source(Lower *lw, const AstType *type);
+const char *expr_source(Elaborator *el, const AstExpr *expr);
+const char *type_source(Elaborator *el, const AstType *type);
 
 /* -- value.c: making and asking values */
 
@@ -428,80 +428,84 @@ Val val_int(int64_t value, Place place);
 Val val_float(double value, Place place);
 Val val_bool(bool value, Place place);
 Val val_string(const char *text, Place place);
-Val val_size(const Size *size, Place place);                       /* INT when constant */
-Val val_tensor(Value *value, bool weak, Place place);              /* ERROR for NULL */
-Val val_list(Lower *lw, ValKind kind, int32_t count, Place place); /* items zeroed */
-Val val_fn(Lower *lw, FnKind kind, const char *name, Place place);
+Val val_size(const Size *size, Place place);                            /* INT when constant */
+Val val_tensor(Value *value, bool weak, Place place);                   /* ERROR for NULL */
+Val val_list(Elaborator *el, ValKind kind, int32_t count, Place place); /* items zeroed */
+Val val_fn(Elaborator *el, FnKind kind, const char *name, Place place);
 /* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
  * shapes use the program's number. Other values are returned as they are. */
-Val val_settled(Lower *lw, Val value);
+Val val_settled(Elaborator *el, Val value);
 static inline bool val_is_error(Val value) {
     return value.kind == VAL_ERROR;
 }
 /* Whether the value stands for a number that calls know and a trial of the signature does not. */
-static inline bool val_stands_in(const Lower *lw, Val value) {
-    return lw->trial && (value.kind == VAL_SIZE ||
+static inline bool val_stands_in(const Elaborator *el, Val value) {
+    return el->trial && (value.kind == VAL_SIZE ||
                          (value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0));
 }
 static inline bool val_is_number(Val value) {
     return value.kind == VAL_INT || value.kind == VAL_FLOAT || value.kind == VAL_SIZE;
 }
-bool val_as_size(Lower *lw, Val value, const Size **out); /* INT or SIZE; silent */
+bool val_as_size(Elaborator *el, Val value, const Size **out); /* INT or SIZE; silent */
 /* These report (naming `what`) and return false when the value is of another kind. */
-bool need_int(Lower *lw, Val value, const char *what, Place place, int64_t *out);
-bool need_size(Lower *lw, Val value, const char *what, Place place, const Size **out);
-bool need_float(Lower *lw, Val value, const char *what, Place place, double *out);
-bool need_bool(Lower *lw, Val value, const char *what, Place place, bool *out);
-bool need_string(Lower *lw, Val value, const char *what, Place place, const char **out);
+bool need_int(Elaborator *el, Val value, const char *what, Place place, int64_t *out);
+bool need_size(Elaborator *el, Val value, const char *what, Place place, const Size **out);
+bool need_float(Elaborator *el, Val value, const char *what, Place place, double *out);
+bool need_bool(Elaborator *el, Val value, const char *what, Place place, bool *out);
+bool need_string(Elaborator *el, Val value, const char *what, Place place, const char **out);
 /* An axis in [0, rank), negatives from the end. */
-bool need_axis(Lower *lw, Val value, int32_t rank, Place place, int64_t *out);
+bool need_axis(Elaborator *el, Val value, int32_t rank, Place place, int64_t *out);
 /* One axis or a list of them; NONE: all. Sorted, distinct. */
-bool need_axes(Lower *lw, Val value, int32_t rank, Place place, int64_t *out, int32_t *out_count);
+bool need_axes(Elaborator *el, Val value, int32_t rank, Place place, int64_t *out,
+               int32_t *out_count);
 /* A shape: a list or tuple of sizes, or one size. */
-bool need_shape(Lower *lw, Val value, const char *what, Place place, const Size **out,
+bool need_shape(Elaborator *el, Val value, const char *what, Place place, const Size **out,
                 int32_t *out_rank);
 /* A tensor; numbers become weak rank-0 tensors. NULL after a report. */
-Value *need_tensor(Lower *lw, Val value, const char *what, Place place);
+Value *need_tensor(Elaborator *el, Val value, const char *what, Place place);
 
 /* -- tensor.c: types, broadcasting, arithmetic */
 
 /* Sets place and label for ops to come. */
-void lower_at(Lower *lw, Place place);
+void elaborate_at(Elaborator *el, Place place);
 /* Passes a builder's result on, turning its complaint into a diagnostic at `place`. */
-Value *lower_made(Lower *lw, Value *value, Place place);
-bool lower_building_failed(Lower *lw, Place place); /* the same for calls without a result */
+Value *elaborate_made(Elaborator *el, Value *value, Place place);
+bool elaborate_building_failed(Elaborator *el,
+                               Place place); /* the same for calls without a result */
 typedef enum TypeUse { USE_ARITHMETIC, USE_COMPARE, USE_SELECT, USE_FLOAT } TypeUse;
 /* The common element type of `count` values under the weak rules, reported when there is none. */
-bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
+bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use, const char *what,
                   Place place, DType *out, bool *out_weak);
 /* A value as a tensor of `dtype` with its own shape (numbers: rank 0). */
-Value *lower_as(Lower *lw, Val value, DType dtype, Place place);
+Value *elaborate_as(Elaborator *el, Val value, DType dtype, Place place);
 /* Two sizes that must agree: proved, reported as unequal, or checked when the plan runs. */
-bool lower_same_size(Lower *lw, const Size *a, Place place_a, const Size *b, Place place_b,
-                     Place place, const char *what);
+bool elaborate_same_size(Elaborator *el, const Size *a, Place place_a, const Size *b, Place place_b,
+                         Place place, const char *what);
 /* The broadcast shape of tensors and numbers; false after a report. */
-bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what, Place place,
+bool common_shape(Elaborator *el, const Val *values, int32_t count, const char *what, Place place,
                   const Size **out, int32_t *out_rank);
 /* x repeated to `shape` by the rules of broadcasting (which were checked). */
-Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place);
+Value *elaborate_expand(Elaborator *el, Value *x, const Size *const *shape, int32_t rank,
+                        Place place);
 /* Values as tensors of one element type and shape; numbers become full constants. */
-bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
-                 Place place, Value **out, bool *out_weak);
-Val lower_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
+bool elaborate_unify(Elaborator *el, const Val *values, int32_t count, TypeUse use,
+                     const char *what, Place place, Value **out, bool *out_weak);
+Val elaborate_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
 /* Counts the elements of a list that is made of others; false at the limit, which was reported. */
-bool lower_count_items(Lower *lw, int64_t count, Place place);
-Val lower_unary_minus(Lower *lw, Val value, Place place);
-Val lower_not(Lower *lw, Val value, Place place);
-Val lower_elementwise(Lower *lw, OpCode code, const Val *values, int32_t count, TypeUse use,
-                      const char *what, Place place);
-Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place);
-Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place place);
+bool elaborate_count_items(Elaborator *el, int64_t count, Place place);
+Val elaborate_unary_minus(Elaborator *el, Val value, Place place);
+Val elaborate_not(Elaborator *el, Val value, Place place);
+Val elaborate_elementwise(Elaborator *el, OpCode code, const Val *values, int32_t count,
+                          TypeUse use, const char *what, Place place);
+Value *elaborate_reshape(Elaborator *el, Value *x, const Size *const *shape, int32_t rank,
+                         Place place);
+Value *elaborate_transpose(Elaborator *el, Value *x, const int64_t *permutation, Place place);
 bool dtype_promote(DType a, DType b, DType *out);
-DType lower_float(const Lower *lw); /* the default float */
+DType elaborate_float(const Elaborator *el); /* the default float */
 /* What a call or an index gave is a value of its own, which `grad` can tell from every other: a
  * float tensor that was there before value `first` of the Func gets an identity in front. */
-Val lower_own(Lower *lw, Val value, int32_t first, Place place);
-int32_t lower_next_value(const Lower *lw); /* for `first`: what is made from now on */
+Val elaborate_own(Elaborator *el, Val value, int32_t first, Place place);
+int32_t elaborate_next_value(const Elaborator *el); /* for `first`: what is made from now on */
 /* memcpy for sizes; a rank-0 shape may be NULL. */
 static inline void copy_sizes(const Size **to, const Size *const *from, int32_t count) {
     for (int32_t i = 0; i < count; i++) {
@@ -512,101 +516,103 @@ static inline void copy_sizes(const Size **to, const Size *const *from, int32_t 
 /* -- pairs.c: comparisons that pair by accident */
 
 /* Notes the comparison, difference or product `result` where its operands are such a pair. */
-void pairs_note(Lower *lw, OpCode code, Val result, Val left, Val right, Place place);
+void pairs_note(Elaborator *el, OpCode code, Val result, Val left, Val right, Place place);
 /* Reports a noted comparison (an error), difference or product (a warning) whose mean or sum
  * `value` is, the `what` called `name`. False after an error. */
-bool pairs_check(Lower *lw, const Value *value, const char *what, const char *name, Place place);
+bool pairs_check(Elaborator *el, const Value *value, const char *what, const char *name,
+                 Place place);
 
 /* -- number.c: arithmetic on compile-time numbers and sizes */
 
-Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place);
+Val number_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
 bool number_to_double(Val value, double *out); /* INT, FLOAT */
 /* Where a float is wanted: false, after a report, for an integer that a division rounded. */
-bool number_exact(Lower *lw, Val value, Place place);
+bool number_exact(Elaborator *el, Val value, Place place);
 
-Val lower_matmul(Lower *lw, Val left, Val right, Place place);
+Val elaborate_matmul(Elaborator *el, Val left, Val right, Place place);
 
 /* -- env.c: top-level names */
 
-Env *env_new(Lower *lw, Env *library);
+Env *env_new(Elaborator *el, Env *library);
 /* What a name means in a file; NULL: nothing. Reports when two imported files declare it. */
-Global *env_find(Lower *lw, Env *env, NameSpace space, const char *name, Place place);
+Global *env_find(Elaborator *el, Env *env, NameSpace space, const char *name, Place place);
 /* All names that a file sees, for suggestions. */
-void env_names(Lower *lw, Env *env, NameSpace space, Map *out);
+void env_names(Elaborator *el, Env *env, NameSpace space, Map *out);
 /* The same for functions, the built-in ones included. */
-Fn *find_function(Lower *lw, Env *env, const char *name, Place place);
+Fn *find_function(Elaborator *el, Env *env, const char *name, Place place);
 
 /* -- expr.c: expressions */
 
-Val lower_expr(Lower *lw, const AstExpr *expr);
+Val elaborate_expr(Elaborator *el, const AstExpr *expr);
 /* Text of a path, with strings interpolated and indices evaluated; NULL after a report. */
-const char *lower_path(Lower *lw, const AstPath *path);
+const char *elaborate_path(Elaborator *el, const AstPath *path);
 Binding *scope_find(Scope *scope, const char *name, bool to_barrier);
-void scope_bind(Lower *lw, const char *name, Val value, Place place); /* rebinding rules */
-void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place);
-Scope *scope_push(Lower *lw, bool barrier);
-void scope_pop(Lower *lw);
+void scope_bind(Elaborator *el, const char *name, Val value, Place place); /* rebinding rules */
+void scope_define(Elaborator *el, Scope *scope, const char *name, Val value, Place place);
+Scope *scope_push(Elaborator *el, bool barrier);
+void scope_pop(Elaborator *el);
 
 /* -- name.c: names */
 
 /* A name where a value is meant: locals, consts, dims, run-time scalars, functions. */
-Val lower_name(Lower *lw, const char *name, Place place);
+Val elaborate_name(Elaborator *el, const char *name, Place place);
 /* A name where a function is meant; reports when there is none. */
-Fn *lower_callee(Lower *lw, const AstExpr *callee);
-Val global_value(Lower *lw, Global *global, Place place);
-Value *lower_run_scalar(Lower *lw, const char *name, DType dtype);
+Fn *elaborate_callee(Elaborator *el, const AstExpr *callee);
+Val global_value(Elaborator *el, Global *global, Place place);
+Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype);
 bool name_is_built_in(const char *name); /* as a value: `pi`, `f32`, `step` … */
 /* The reports for a name that means nothing, with what was meant. */
-Val lower_unknown_name(Lower *lw, const char *name, Place place);
-Fn *lower_unknown_function(Lower *lw, const char *name, Place place);
+Val elaborate_unknown_name(Elaborator *el, const char *name, Place place);
+Fn *elaborate_unknown_function(Elaborator *el, const char *name, Place place);
 
 /* -- index.c: indices and slices */
 
-Val lower_index(Lower *lw, const AstExpr *expr);
+Val elaborate_index(Elaborator *el, const AstExpr *expr);
 /* One element of a tensor's axis 0, or of a list. */
-Val lower_item(Lower *lw, Val base, int64_t index, Place place);
+Val elaborate_item(Elaborator *el, Val base, int64_t index, Place place);
 /* `a <= b`, by proof or by a check at run time with `what` in its text; false when it is refuted.
  */
-bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place);
+bool shown_le(Elaborator *el, const Size *a, const Size *b, const char *what, Place place);
 /* The same of least <= size <= most, `what` naming the size; reports where it is refuted. */
-bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, const char *what,
+bool shown_within(Elaborator *el, const Size *size, int64_t least, int64_t most, const char *what,
                   Place place);
 /* An axis whose positions i32 counts, and a count that i32 holds. */
 #define INDEX_SIZE_MOST  ((int64_t)INT32_MAX + 1)
 #define INDEX_COUNT_MOST ((int64_t)INT32_MAX)
 /* In a trial of a signature: whether the size is a negative number in some call, which counts from
  * the end there. */
-bool may_count_back(Lower *lw, Val value);
+bool may_count_back(Elaborator *el, Val value);
 /* iota of the type along the axis, whose positions the type is shown to hold; NULL: reported. */
-Value *index_along(Lower *lw, int64_t axis, Type type, Place place);
+Value *index_along(Elaborator *el, int64_t axis, Type type, Place place);
 /* [start, limit) of an axis with both bounds shown to hold; reports otherwise. */
-bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place);
+bool check_range(Elaborator *el, const Size *start, const Size *limit, const Size *size,
+                 Place place);
 
 /* -- call.c, bind.c: calls */
 
-Val lower_call(Lower *lw, const AstExpr *expr);
+Val elaborate_call(Elaborator *el, const AstExpr *expr);
 /* Calls with evaluated arguments. */
-Val call_fn(Lower *lw, Fn *fn, Args args, CallSite site);
-Val call_builtin(Lower *lw, const Builtin *builtin, Args args, Place place);
+Val call_fn(Elaborator *el, Fn *fn, Args args, CallSite site);
+Val call_builtin(Elaborator *el, const Builtin *builtin, Args args, Place place);
 /* An expression for a parameter of type `fn`: a call there is a partial application. */
-Val lower_fn_argument(Lower *lw, const AstExpr *expr);
+Val elaborate_fn_argument(Elaborator *el, const AstExpr *expr);
 /* Whether these arguments can be given by number and name; reported otherwise. `partial`: others
  * may follow. */
-bool arguments_fit(Lower *lw, const AstDecl *decl, Args args, Place place, bool partial);
-bool type_element_known(Lower *lw, const AstType *type); /* reports an unknown one */
+bool arguments_fit(Elaborator *el, const AstDecl *decl, Args args, Place place, bool partial);
+bool type_element_known(Elaborator *el, const AstType *type); /* reports an unknown one */
 /* The parameter that an argument is for; NULL: unknown, or not of a function with a body. */
 const AstParam *param_for(const Fn *fn, int32_t position, const char *name);
 /* Binds args to the parameters of decl in the current scope (types, sizes, defaults). */
-bool bind_params(Lower *lw, const AstDecl *decl, Args args, CallSite site);
+bool bind_params(Elaborator *el, const AstDecl *decl, Args args, CallSite site);
 /* A value against the declared type of `name`; sizes not yet bound are bound in the scope. Returns
  * the value (converted by the weak rules) or an error. */
-Val bind_typed(Lower *lw, const AstType *type, const char *name, Place declared, Val value,
+Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place declared, Val value,
                Place place, const AstParams *params);
 /* The shape part, a second visit: sizes that are expressions. */
-bool check_typed(Lower *lw, const AstType *type, const char *name, Val *value, Place place);
-Val check_result(Lower *lw, const AstType *type, Val value, const char *name, Place place);
+bool check_typed(Elaborator *el, const AstType *type, const char *name, Val *value, Place place);
+Val check_result(Elaborator *el, const AstType *type, Val value, const char *name, Place place);
 /* A declared type as a concrete one (inputs, params, states). */
-bool lower_type(Lower *lw, const AstType *type, Type *out);
+bool elaborate_type(Elaborator *el, const AstType *type, Type *out);
 /* -- rest.c: the `...` of a signature */
 
 /* Whether the type begins with `...`. */
@@ -614,93 +620,95 @@ bool type_has_rest(const AstType *type);
 /* The leading axes of a tensor against the earlier uses of its `...` in this call: bound by the
  * first, the same in all others; what is not proved is checked when the plan runs, and the value
  * then carries the sizes of the first. `what`: "argument 'x'". False after a report. */
-bool rest_bind(Lower *lw, const AstType *type, const char *param, const char *what, Val *value,
+bool rest_bind(Elaborator *el, const AstType *type, const char *param, const char *what, Val *value,
                Place place);
 /* A number repeated to the axes that other arguments gave to the `...` of its type. */
-bool rest_fill(Lower *lw, const AstType *type, Val *value, Place place);
+bool rest_fill(Elaborator *el, const AstType *type, Val *value, Place place);
 
-const char *frame_path(Lower *lw, Frame *frame); /* allocates the label part when needed */
-const char *join_path(Lower *lw, const char *prefix, const char *rest);
+const char *frame_path(Elaborator *el, Frame *frame); /* allocates the label part when needed */
+const char *join_path(Elaborator *el, const char *prefix, const char *rest);
 
 /* -- axis.c: axis functions */
 
-Val lower_axis_call(Lower *lw, Fn *fn, Args args, Place place);
+Val elaborate_axis_call(Elaborator *el, Fn *fn, Args args, Place place);
 
 /* -- result.c: what models give */
 
-void lower_output(Lower *lw, const AstStmt *stmt);
-void lower_metric(Lower *lw, const AstStmt *stmt);
-void lower_loss(Lower *lw, const AstStmt *stmt);
+void elaborate_output(Elaborator *el, const AstStmt *stmt);
+void elaborate_metric(Elaborator *el, const AstStmt *stmt);
+void elaborate_loss(Elaborator *el, const AstStmt *stmt);
 /* `return a over b`: the quotient, which remembers both where they are scalars. */
-Val lower_quotient(Lower *lw, const AstExpr *a, const AstExpr *b);
+Val elaborate_quotient(Elaborator *el, const AstExpr *a, const AstExpr *b);
 /* What `left op right` is where one of them is a quotient: one still, if only what is the same for
  * all parts of a batch was done to it. */
-Val quotient_kept(Lower *lw, AstOp op, Val left, Val right, Val result, Place place);
+Val quotient_kept(Elaborator *el, AstOp op, Val left, Val right, Val result, Place place);
 
 /* -- stmt.c: statements */
 
-void lower_stmts(Lower *lw, const AstStmts *stmts);
-void lower_bind_targets(Lower *lw, const AstNames *targets, Val value, Place place);
+void elaborate_stmts(Elaborator *el, const AstStmts *stmts);
+void elaborate_bind_targets(Elaborator *el, const AstNames *targets, Val value, Place place);
 
 /* -- persist.c: parameters and state */
 
-void lower_declare(Lower *lw, const AstStmt *stmt);
+void elaborate_declare(Elaborator *el, const AstStmt *stmt);
 /* What the declared one is called in its body; text NULL: it has a path alone. */
 AstName declared_name(const AstStmt *stmt);
-void lower_store(Lower *lw, const AstStmt *stmt);
+void elaborate_store(Elaborator *el, const AstStmt *stmt);
 /* The parameter or state at a path below the frame's, as a value; NONE when there is none. */
-Val persist_read(Lower *lw, const char *path, Place place);
-Value *persist_current(Lower *lw, PersistUse *use, Place place);
-void persist_write(Lower *lw, PersistUse *use, Value *value);
+Val persist_read(Elaborator *el, const char *path, Place place);
+Value *persist_current(Elaborator *el, PersistUse *use, Place place);
+void persist_write(Elaborator *el, PersistUse *use, Value *value);
 /* Whether all next values of the Func's states are finite, a bool; NULL: no state of floats is
  * written, or it was reported. */
-Value *persist_states_finite(Lower *lw, Place place);
+Value *persist_states_finite(Elaborator *el, Place place);
 /* test ? next : old, for what is stored only if a run went well. */
-Value *persist_guarded(Lower *lw, Value *test, Value *next, Value *old, Place place);
+Value *persist_guarded(Elaborator *el, Value *test, Value *next, Value *old, Place place);
 /* The slot or state `name` of this frame; NULL when there is none. */
-PersistUse *persist_find(Lower *lw, const char *name);
+PersistUse *persist_find(Elaborator *el, const char *name);
 /* Initial value by the rules of `param … = f(…)`; shape and dtype are handed to f. */
-Value *lower_initial(Lower *lw, const AstExpr *expr, Type type, const char *what, Place place);
+Value *elaborate_initial(Elaborator *el, const AstExpr *expr, Type type, const char *what,
+                         Place place);
 /* Whether the function has such a parameter; `first`: only as its first one. */
 bool fn_takes(const Fn *fn, const char *name, bool first);
 /* Emits a Persist's initial value into the init Func; copy_of: the value of another Persist there.
  */
-void persist_init(Lower *lw, Persist *persist, const AstExpr *expr, const char *copy_of);
-void persist_init_number(Lower *lw, Persist *persist, double number);
+void persist_init(Elaborator *el, Persist *persist, const AstExpr *expr, const char *copy_of);
+void persist_init_number(Elaborator *el, Persist *persist, double number);
 /* Declares `path` in the current Func, making or finding its Persist. */
-PersistUse *persist_declare(Lower *lw, PersistKind kind, const char *path, Type type,
+PersistUse *persist_declare(Elaborator *el, PersistKind kind, const char *path, Type type,
                             const AstExpr *init, Place place);
 
 /* -- scan.c: loops */
 
-void lower_scan(Lower *lw, const AstStmt *stmt);
-void lower_while(Lower *lw, const AstStmt *stmt);
+void elaborate_scan(Elaborator *el, const AstStmt *stmt);
+void elaborate_while(Elaborator *el, const AstStmt *stmt);
 /* Enters a loop's body: ops go to `body` until loop_leave. */
 typedef struct LoopEntry {
     Loop *loop;
     Builder outside;
 } LoopEntry;
-LoopEntry loop_enter(Lower *lw, Loop *loop, Block *body);
-void loop_leave(Lower *lw, const LoopEntry *entry);
+LoopEntry loop_enter(Elaborator *el, Loop *loop, Block *body);
+void loop_leave(Elaborator *el, const LoopEntry *entry);
 /* After the body: drops hidden carries that were only read, and completes the op with `carries`
  * next values and `ys` yields. Returns the inserted op or NULL. */
-Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts, int32_t n_carries,
-                Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys, Place place);
-void loop_thread(Lower *lw, PersistUse *use);
-/* Undoing a body that has to be lowered again. */
+Op *scan_finish(Elaborator *el, Loop *loop, Value *const *inits, Value *const *nexts,
+                int32_t n_carries, Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys,
+                Place place);
+void loop_thread(Elaborator *el, PersistUse *use);
+/* Undoing a body that has to be elaborated again. */
 typedef struct PassMark {
     Map *labels;
     size_t n_labels, n_uses, n_ordinals;
     PersistUse *uses; /* copies */
     int64_t *ordinals;
 } PassMark;
-PassMark pass_mark(Lower *lw);
-void pass_undo(Lower *lw, const PassMark *mark);
+PassMark pass_mark(Elaborator *el);
+void pass_undo(Elaborator *el, const PassMark *mark);
 
 /* -- check/shapes.c: trials of signatures */
 
 /* The size of what two sizes broadcast to, either of which may be 1 in some call. */
-const Size *trial_joined(Lower *lw, const Size *a, const Size *b);
+const Size *trial_joined(Elaborator *el, const Size *a, const Size *b);
 
 /* -- random.c: keys of random numbers */
 
@@ -711,50 +719,50 @@ typedef struct RandomKey {
     Piece piece;
 } RandomKey;
 /* For the next numbers of this type. */
-RandomKey random_key(Lower *lw, Type type, Place place);
+RandomKey random_key(Elaborator *el, Type type, Place place);
 
 /* -- module.c: files, consts, dims, defines */
 
-bool lower_file(Lower *lw, Env *env, const AstFile *file, bool is_root);
+bool elaborate_file(Elaborator *el, Env *env, const AstFile *file, bool is_root);
 /* Evaluates dims and applies -D; then every const. */
-void lower_globals(Lower *lw);
+void elaborate_globals(Elaborator *el);
 /* Bounds a dim, or gives it the value of -D; nothing to do for one that was. */
-void lower_dim(Lower *lw, Global *global);
+void elaborate_dim(Elaborator *el, Global *global);
 /* Evaluates outside any function, with the user's names. */
-Val lower_constant_expr(Lower *lw, const AstExpr *expr);
+Val elaborate_constant_expr(Elaborator *el, const AstExpr *expr);
 
 /* -- model.c: a model's Funcs */
 
-FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose);
-void func_state_inputs(Lower *lw, FuncState *fs, const AstDecl *decl);
+FuncState *func_state_new(Elaborator *el, const char *name, Purpose purpose);
+void func_state_inputs(Elaborator *el, FuncState *fs, const AstDecl *decl);
 /* Runs a model's (or entry's) body with these inputs in the current FuncState. */
-void lower_model_body(Lower *lw, const AstDecl *decl, Value *const *inputs);
+void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs);
 /* Sets the results and checks what a finished Func must have. */
 typedef struct ResultVec {
     VEC(FuncResult) results;
     VEC(Value *) values;
 } ResultVec;
-void result_add(Lower *lw, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
+void result_add(Elaborator *el, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
                 Value *value);
-void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec *vec);
-void lower_model_funcs(Lower *lw);
+void func_finish(Elaborator *el, FuncState *fs, const AstDecl *decl, const ResultVec *vec);
+void elaborate_model_funcs(Elaborator *el);
 
 /* -- train.c, update.c, settings.c: training */
 
-void lower_train_func(Lower *lw);
+void elaborate_train_func(Elaborator *el);
 /* Whether the train block says `freeze` of a path. */
-bool train_frozen(Lower *lw, const char *path);
+bool train_frozen(Elaborator *el, const char *path);
 bool glob_match(const char *pattern, const char *text);
 /* The first setting with this word; NULL: not given. */
 const AstSetting *find_setting(const AstDecl *train, const char *word);
 /* A setting's only value as a compile-time number; NONE when the setting is not given. */
-Val setting_value(Lower *lw, const char *word);
-void check_settings(Lower *lw);
-void record_settings(Lower *lw);
+Val setting_value(Elaborator *el, const char *word);
+void check_settings(Elaborator *el);
+void record_settings(Elaborator *el);
 /* What `precision` asks of products: "bf16", "f16", "tf32"; NULL: nothing. */
-const char *compute_precision(Lower *lw);
+const char *compute_precision(Elaborator *el);
 /* The dim that counts rows; NULL when no input has one or it is unclear. */
-const Dim *batch_dim(Lower *lw);
+const Dim *batch_dim(Elaborator *el);
 
 /* An optimizer line ready for use. */
 typedef struct OptimizerUse {
@@ -763,21 +771,23 @@ typedef struct OptimizerUse {
     Args args; /* evaluated once */
     Value *lr; /* with the run's override, once known */
 } OptimizerUse;
-bool optimizer_read(Lower *lw, const AstSetting *setting, const AstExpr *expr, OptimizerUse *out);
+bool optimizer_read(Elaborator *el, const AstSetting *setting, const AstExpr *expr,
+                    OptimizerUse *out);
 /* The parameter's next value; NULL after a report. */
-Value *optimizer_apply(Lower *lw, OptimizerUse *use, PersistUse *param, Value *grad);
-bool lower_arguments(Lower *lw, const Fn *fn, const AstExpr *call, Args *out);
+Value *optimizer_apply(Elaborator *el, OptimizerUse *use, PersistUse *param, Value *grad);
+bool elaborate_arguments(Elaborator *el, const Fn *fn, const AstExpr *call, Args *out);
 
 /* -- builtin/builtin.c */
 
 const Builtin *builtin_find(const char *name);
 /* Reports arguments that cannot be given by number and name; `partial`: others may follow. */
-void builtin_arguments_fit(Lower *lw, const Builtin *builtin, Args args, Place place, bool partial);
-void builtin_names(Lower *lw, Map *out); /* for suggestions */
-Val builtin_reduce(Lower *lw, const char *name, Val x, const int64_t *axes, int32_t n_axes,
+void builtin_arguments_fit(Elaborator *el, const Builtin *builtin, Args args, Place place,
+                           bool partial);
+void builtin_names(Elaborator *el, Map *out); /* for suggestions */
+Val builtin_reduce(Elaborator *el, const char *name, Val x, const int64_t *axes, int32_t n_axes,
                    bool keepdims, Place place);
-Val lower_concat(Lower *lw, const Val *values, int32_t count, int64_t axis, Place place);
+Val elaborate_concat(Elaborator *el, const Val *values, int32_t count, int64_t axis, Place place);
 /* x with axis `axis` of size n: uniform numbers of `type`. */
-Value *lower_uniform(Lower *lw, Type type, Place place);
+Value *elaborate_uniform(Elaborator *el, Type type, Place place);
 
 #endif

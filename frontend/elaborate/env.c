@@ -2,11 +2,11 @@
  * or through others, then the library's. Who imports a file never changes what it means. */
 #include "frontend/elaborate/elaborate.h"
 
-Env *env_new(Lower *lw, Env *library) {
-    Env *env = ARENA_NEW(lw->arena, Env);
+Env *env_new(Elaborator *el, Env *library) {
+    Env *env = ARENA_NEW(el->arena, Env);
     env->library = library;
     for (int space = 0; space < NAME_SPACES; space++) {
-        map_init(&env->own[space], lw->arena);
+        map_init(&env->own[space], el->arena);
     }
     return env;
 }
@@ -14,13 +14,13 @@ Env *env_new(Lower *lw, Env *library) {
 /* -- Imported names */
 
 typedef struct Imports {
-    Lower *lw;
+    Elaborator *el;
     Map *found[NAME_SPACES];
     VEC(Env *) seen;
 } Imports;
 
 static void collect_env(Imports *imports, Env *env) {
-    Arena *arena = imports->lw->arena;
+    Arena *arena = imports->el->arena;
     for (size_t i = 0; i < imports->seen.count; i++) {
         if (imports->seen.items[i] == env) {
             return; /* twice, or in a circle */
@@ -46,11 +46,11 @@ static void collect_env(Imports *imports, Env *env) {
     }
 }
 
-static void collect_imports(Lower *lw, Env *env) {
-    Imports imports = {.lw = lw};
-    env->imported = ARENA_ARRAY(lw->arena, Map, NAME_SPACES);
+static void collect_imports(Elaborator *el, Env *env) {
+    Imports imports = {.el = el};
+    env->imported = ARENA_ARRAY(el->arena, Map, NAME_SPACES);
     for (int space = 0; space < NAME_SPACES; space++) {
-        map_init(&env->imported[space], lw->arena);
+        map_init(&env->imported[space], el->arena);
         imports.found[space] = &env->imported[space];
     }
     collect_env(&imports, env);
@@ -58,23 +58,23 @@ static void collect_imports(Lower *lw, Env *env) {
 
 /* -- Finding */
 
-Global *env_find(Lower *lw, Env *env, NameSpace space, const char *name, Place place) {
+Global *env_find(Elaborator *el, Env *env, NameSpace space, const char *name, Place place) {
     Global *global = map_get(&env->own[space], name);
     if (global) {
         return global;
     }
     if (env->imports.count > 0) {
         if (env->imported == NULL) {
-            collect_imports(lw, env);
+            collect_imports(el, env);
         }
         Found *found = map_get(&env->imported[space], name);
         bool same_dim = found && found->second && found->first->kind == GLOBAL_DIM &&
-                        found->second->kind == GLOBAL_DIM; /* one dim: see lower_dim */
+                        found->second->kind == GLOBAL_DIM; /* one dim: see elaborate_dim */
         if (found && found->second && !same_dim) {
-            Diag *diag = LW_REPORT(lw, NAME_AMBIGUOUS, place, name);
-            lower_note(lw, diag, found->first->place, "declared here");
-            lower_note(lw, diag, found->second->place, "and here");
-            lower_help(lw, diag, "rename one, or declare '%s' in this file", name);
+            Diag *diag = LW_REPORT(el, NAME_AMBIGUOUS, place, name);
+            elaborate_note(el, diag, found->first->place, "declared here");
+            elaborate_note(el, diag, found->second->place, "and here");
+            elaborate_help(el, diag, "rename one, or declare '%s' in this file", name);
         }
         if (found) {
             return found->first;
@@ -83,10 +83,10 @@ Global *env_find(Lower *lw, Env *env, NameSpace space, const char *name, Place p
     return env->library ? map_get(&env->library->own[space], name) : NULL;
 }
 
-void env_names(Lower *lw, Env *env, NameSpace space, Map *out) {
+void env_names(Elaborator *el, Env *env, NameSpace space, Map *out) {
     const Map *maps[3] = {&env->own[space], NULL, env->library ? &env->library->own[space] : NULL};
     if (env->imports.count > 0 && env->imported == NULL) {
-        collect_imports(lw, env);
+        collect_imports(el, env);
     }
     maps[1] = env->imported ? &env->imported[space] : NULL;
     for (int m = 0; m < 3; m++) {
@@ -96,12 +96,12 @@ void env_names(Lower *lw, Env *env, NameSpace space, Map *out) {
     }
 }
 
-Fn *find_function(Lower *lw, Env *env, const char *name, Place place) {
-    Global *global = env_find(lw, env, NAMES_FN, name, place);
+Fn *find_function(Elaborator *el, Env *env, const char *name, Place place) {
+    Global *global = env_find(el, env, NAMES_FN, name, place);
     if (global) {
         global->used = true;
         if (global->value.kind != VAL_FN) {
-            global->value = val_fn(lw, FN_DECL, global->name, global->place);
+            global->value = val_fn(el, FN_DECL, global->name, global->place);
             global->value.as.fn->decl = global->decl;
             global->value.as.fn->env = global->env;
         }
@@ -109,7 +109,7 @@ Fn *find_function(Lower *lw, Env *env, const char *name, Place place) {
     }
     const Builtin *builtin = builtin_find(name);
     if (builtin) {
-        Val value = val_fn(lw, FN_BUILTIN, builtin->name, (Place){0});
+        Val value = val_fn(el, FN_BUILTIN, builtin->name, (Place){0});
         value.as.fn->builtin = builtin;
         return value.as.fn;
     }

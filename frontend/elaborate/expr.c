@@ -33,15 +33,15 @@ Binding *scope_find(Scope *scope, const char *name, bool to_barrier) {
     return NULL;
 }
 
-static void index_scope(Lower *lw, Scope *scope) {
-    scope->index = ARENA_NEW(lw->arena, Map);
-    map_init(scope->index, lw->arena);
+static void index_scope(Elaborator *el, Scope *scope) {
+    scope->index = ARENA_NEW(el->arena, Map);
+    map_init(scope->index, el->arena);
     for (Binding *b = scope->first; b; b = b->next) {
         map_set(scope->index, b->name, b);
     }
 }
 
-void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place place) {
+void scope_define(Elaborator *el, Scope *scope, const char *name, Val value, Place place) {
     Binding *binding = binding_in(scope, name);
     if (binding) {
         binding->value = value;
@@ -49,43 +49,43 @@ void scope_define(Lower *lw, Scope *scope, const char *name, Val value, Place pl
         binding->persist = NULL;
         return;
     }
-    binding = ARENA_NEW(lw->arena, Binding);
+    binding = ARENA_NEW(el->arena, Binding);
     *binding = (Binding){.name = name, .value = value, .place = place, .next = scope->first};
     scope->first = binding;
     if (scope->index) {
         map_set(scope->index, name, binding);
     } else if (++scope->count > FEW_BINDINGS) {
-        index_scope(lw, scope);
+        index_scope(el, scope);
     }
 }
 
-void scope_bind(Lower *lw, const char *name, Val value, Place place) {
-    Binding *found = scope_find(lw->scope, name, true);
+void scope_bind(Elaborator *el, const char *name, Val value, Place place) {
+    Binding *found = scope_find(el->scope, name, true);
     if (found) {
         found->value = value;
         found->place = place;
         found->persist = NULL;
         return;
     }
-    scope_define(lw, lw->scope, name, value, place);
+    scope_define(el, el->scope, name, value, place);
 }
 
-Scope *scope_push(Lower *lw, bool barrier) {
-    Scope *scope = ARENA_NEW(lw->arena, Scope);
-    scope->parent = lw->scope;
+Scope *scope_push(Elaborator *el, bool barrier) {
+    Scope *scope = ARENA_NEW(el->arena, Scope);
+    scope->parent = el->scope;
     scope->barrier = barrier;
-    lw->scope = scope;
+    el->scope = scope;
     return scope;
 }
 
-void scope_pop(Lower *lw) {
-    lw->scope = lw->scope->parent;
+void scope_pop(Elaborator *el) {
+    el->scope = el->scope->parent;
 }
 
 /* -- strings and paths */
 
-static bool add_value(Lower *lw, Str *text, const AstStringPart *part) {
-    Val value = lower_expr(lw, part->expr);
+static bool add_value(Elaborator *el, Str *text, const AstStringPart *part) {
+    Val value = elaborate_expr(el, part->expr);
     switch (value.kind) {
     case VAL_ERROR:
         return false;
@@ -102,43 +102,43 @@ static bool add_value(Lower *lw, Str *text, const AstStringPart *part) {
         str_add(text, value.as.text);
         return true;
     case VAL_SIZE:
-        str_add(text, size_text(lw->context, value.as.size));
+        str_add(text, size_text(el->context, value.as.size));
         return true;
     default:
-        LW_REPORT(lw, WRONG_KIND, part->expr->place, "what a string takes in",
-                  "a number or a string", val_describe(lw, value));
+        LW_REPORT(el, WRONG_KIND, part->expr->place, "what a string takes in",
+                  "a number or a string", val_describe(el, value));
         return false;
     }
 }
 
-static const char *string_text(Lower *lw, const AstStringParts *parts, Place place) {
+static const char *string_text(Elaborator *el, const AstStringParts *parts, Place place) {
     if (parts->count == 1 && parts->items[0].expr == NULL) {
-        return context_intern(lw->context, parts->items[0].text);
+        return context_intern(el->context, parts->items[0].text);
     }
     Str text;
-    dlc_allocator hooks = arena_hooks(lw->arena);
+    dlc_allocator hooks = arena_hooks(el->arena);
     str_init(&text, &hooks);
     for (int32_t i = 0; i < parts->count; i++) {
         const AstStringPart *part = &parts->items[i];
         if (part->expr == NULL) {
             str_add(&text, part->text);
-        } else if (!add_value(lw, &text, part)) {
+        } else if (!add_value(el, &text, part)) {
             return NULL;
         }
         if (text.length > LOWER_MAX_TEXT) {
-            lower_limit(lw, place, "a string is longer than 65,536 bytes");
+            elaborate_limit(el, place, "a string is longer than 65,536 bytes");
             return NULL;
         }
     }
-    lw->n_text += (int64_t)text.length;
-    if (lw->n_text > LOWER_MAX_ALL_TEXT) {
-        lower_limit(lw, place, "the strings made when compiling have more than 16 MiB in all");
+    el->n_text += (int64_t)text.length;
+    if (el->n_text > LOWER_MAX_ALL_TEXT) {
+        elaborate_limit(el, place, "the strings made when compiling have more than 16 MiB in all");
         return NULL;
     }
-    return context_intern(lw->context, str_text(&text));
+    return context_intern(el->context, str_text(&text));
 }
 
-const char *lower_path(Lower *lw, const AstPath *path) {
+const char *elaborate_path(Elaborator *el, const AstPath *path) {
     const char *text = "";
     for (int32_t i = 0; i < path->count; i++) {
         const AstPathPart *part = &path->items[i];
@@ -149,61 +149,61 @@ const char *lower_path(Lower *lw, const AstPath *path) {
             piece = part->name;
             break;
         case AST_PATH_INT:
-            piece = arena_format(lw->arena, "%lld", (long long)part->integer);
+            piece = arena_format(el->arena, "%lld", (long long)part->integer);
             break;
         case AST_PATH_INDEX: {
-            Val value = lower_expr(lw, part->expr);
-            if (!need_int(lw, value, "an index in a path", part->place, &index)) {
+            Val value = elaborate_expr(el, part->expr);
+            if (!need_int(el, value, "an index in a path", part->place, &index)) {
                 return NULL;
             }
-            piece = arena_format(lw->arena, "%lld", (long long)index);
+            piece = arena_format(el->arena, "%lld", (long long)index);
             break;
         }
         case AST_PATH_STRING:
-            piece = string_text(lw, &part->expr->as.string, part->place);
+            piece = string_text(el, &part->expr->as.string, part->place);
             break;
         }
         if (piece == NULL) {
             return NULL;
         }
         if (strlen(text) + strlen(piece) > LOWER_MAX_PATH) {
-            lower_limit(lw, part->place, "a path is longer than 4,096 bytes");
+            elaborate_limit(el, part->place, "a path is longer than 4,096 bytes");
             return NULL;
         }
-        text = i == 0 ? piece : arena_format(lw->arena, "%s.%s", text, piece);
+        text = i == 0 ? piece : arena_format(el->arena, "%s.%s", text, piece);
     }
-    return context_intern(lw->context, text);
+    return context_intern(el->context, text);
 }
 
 /* `h[i].attn.weight` as path text; NULL when the expression is no path. Silent. */
-static const char *field_path(Lower *lw, const AstExpr *expr) {
+static const char *field_path(Elaborator *el, const AstExpr *expr) {
     const char *base = NULL;
     if (expr->kind == AST_NAME) {
         return expr->as.name;
     }
     if (expr->kind == AST_FIELD) {
-        base = field_path(lw, expr->as.field.base);
+        base = field_path(el, expr->as.field.base);
         if (base == NULL) {
             return NULL;
         }
         return expr->as.field.name
-                   ? arena_format(lw->arena, "%s.%s", base, expr->as.field.name)
-                   : arena_format(lw->arena, "%s.%lld", base, (long long)expr->as.field.integer);
+                   ? arena_format(el->arena, "%s.%s", base, expr->as.field.name)
+                   : arena_format(el->arena, "%s.%lld", base, (long long)expr->as.field.integer);
     }
     if (expr->kind == AST_INDEX && expr->as.index.items.count == 1 &&
         expr->as.index.items.items[0].kind == AST_INDEX_AT) {
-        base = field_path(lw, expr->as.index.base);
-        Val at = base ? lower_expr(lw, expr->as.index.items.items[0].start) : val_error();
-        return at.kind == VAL_INT ? arena_format(lw->arena, "%s.%lld", base, (long long)at.as.i)
+        base = field_path(el, expr->as.index.base);
+        Val at = base ? elaborate_expr(el, expr->as.index.items.items[0].start) : val_error();
+        return at.kind == VAL_INT ? arena_format(el->arena, "%s.%lld", base, (long long)at.as.i)
                                   : NULL;
     }
     return NULL;
 }
 
-static Val lower_field(Lower *lw, const AstExpr *expr) {
-    const char *path = field_path(lw, expr);
+static Val elaborate_field(Elaborator *el, const AstExpr *expr) {
+    const char *path = field_path(el, expr);
     if (path) {
-        Val value = persist_read(lw, path, expr->place);
+        Val value = persist_read(el, path, expr->place);
         if (value.kind != VAL_NONE) {
             return value;
         }
@@ -211,35 +211,35 @@ static Val lower_field(Lower *lw, const AstExpr *expr) {
     /* `.0` of a tuple or list. */
     if (expr->as.field.name == NULL) {
         const AstExpr *base = expr->as.field.base;
-        bool named = base->kind != AST_NAME || scope_find(lw->scope, base->as.name, false);
+        bool named = base->kind != AST_NAME || scope_find(el->scope, base->as.name, false);
         if (named) {
-            Val value = lower_expr(lw, base);
+            Val value = elaborate_expr(el, base);
             if (value.kind == VAL_TUPLE || value.kind == VAL_LIST || val_is_error(value)) {
                 return val_is_error(value)
                            ? value
-                           : lower_item(lw, value, expr->as.field.integer, expr->place);
+                           : elaborate_item(el, value, expr->as.field.integer, expr->place);
             }
         }
     }
-    if (lw->trial && (lw->trial_partial || lw->has_shares)) {
+    if (el->trial && (el->trial_partial || el->has_shares)) {
         return val_error();
     }
-    Diag *diag = LW_REPORT(lw, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
+    Diag *diag = LW_REPORT(el, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
     if (path) {
         Map names;
-        map_init(&names, lw->arena);
-        size_t skip = lw->frame && lw->frame->path ? strlen(lw->frame->path) : 0;
-        for (size_t i = 0; lw->fs && i < lw->fs->uses.count; i++) {
-            const char *key = lw->fs->uses.entries[i].key;
-            if (strncmp(key, lw->frame->path ? lw->frame->path : "", skip) == 0) {
+        map_init(&names, el->arena);
+        size_t skip = el->frame && el->frame->path ? strlen(el->frame->path) : 0;
+        for (size_t i = 0; el->fs && i < el->fs->uses.count; i++) {
+            const char *key = el->fs->uses.entries[i].key;
+            if (strncmp(key, el->frame->path ? el->frame->path : "", skip) == 0) {
                 map_set(&names, skip ? key + skip + (key[skip] == '.') : key, &names);
             }
         }
         const char *near = map_suggest(&names, path);
         if (near) {
-            lower_help(lw, diag, "did you mean '%s'?", near);
+            elaborate_help(el, diag, "did you mean '%s'?", near);
         } else {
-            lower_help(lw, diag, "`call as p` comes first; p.weight is then its parameter");
+            elaborate_help(el, diag, "`call as p` comes first; p.weight is then its parameter");
         }
     }
     return val_error();
@@ -248,15 +248,15 @@ static Val lower_field(Lower *lw, const AstExpr *expr) {
 /* -- lists, conditionals */
 
 /* A list of numbers (or of lists, rectangular). With a tensor in it, `[a, b]` is the tuple. */
-static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
+static Val elaborate_list(Elaborator *el, const AstExpr *expr, ValKind kind) {
     int32_t count = expr->as.list.count;
-    Val list = val_list(lw, kind, count, expr->place);
+    Val list = val_list(el, kind, count, expr->place);
     for (int32_t i = 0; i < count; i++) {
-        Val item = lower_expr(lw, expr->as.list.items[i]);
+        Val item = elaborate_expr(el, expr->as.list.items[i]);
         if (val_is_error(item)) {
             return item;
         }
-        if (kind == VAL_LIST && item.kind == VAL_TENSOR && val_stands_in(lw, item)) {
+        if (kind == VAL_LIST && item.kind == VAL_TENSOR && val_stands_in(el, item)) {
             return val_error(); /* of numbers a list, of tensors a tuple */
         }
         list.as.list.items[i] = item;
@@ -264,7 +264,7 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
             list.kind = VAL_TUPLE;
         }
         if (kind == VAL_LIST && item.kind == VAL_FN) {
-            LW_REPORT(lw, LIST_KIND, expr->as.list.items[i]->place, val_describe(lw, item));
+            LW_REPORT(el, LIST_KIND, expr->as.list.items[i]->place, val_describe(el, item));
             return val_error();
         }
     }
@@ -273,52 +273,53 @@ static Val lower_list(Lower *lw, const AstExpr *expr, ValKind kind) {
         bool ragged = (item.kind == VAL_LIST) != (first.kind == VAL_LIST) ||
                       (item.kind == VAL_LIST && item.as.list.count != first.as.list.count);
         if (ragged) {
-            Diag *diag = LW_REPORT(lw, LIST_RAGGED, expr->as.list.items[i]->place,
-                                   val_describe(lw, first), val_describe(lw, item));
-            lower_note(lw, diag, first.place, "the first row");
+            Diag *diag = LW_REPORT(el, LIST_RAGGED, expr->as.list.items[i]->place,
+                                   val_describe(el, first), val_describe(el, item));
+            elaborate_note(el, diag, first.place, "the first row");
             return val_error();
         }
     }
     return list;
 }
 
-static Val lower_conditional(Lower *lw, const AstExpr *expr) {
+static Val elaborate_conditional(Elaborator *el, const AstExpr *expr) {
     const AstExpr *condition = expr->as.conditional.condition;
-    Val value = lower_expr(lw, condition);
-    if (val_is_error(value) || val_stands_in(lw, value)) {
+    Val value = elaborate_expr(el, condition);
+    if (val_is_error(value) || val_stands_in(el, value)) {
         return val_error();
     }
     if (value.kind != VAL_BOOL) {
-        Diag *diag = LW_REPORT(lw, CONDITION_KIND, condition->place, val_describe(lw, value));
+        Diag *diag = LW_REPORT(el, CONDITION_KIND, condition->place, val_describe(el, value));
         if (value.kind == VAL_TENSOR) {
-            lower_help(lw, diag, "where(condition, a, b) chooses element by element");
+            elaborate_help(el, diag, "where(condition, a, b) chooses element by element");
         }
         return val_error();
     }
-    return lower_expr(lw, value.as.i ? expr->as.conditional.then : expr->as.conditional.otherwise);
+    return elaborate_expr(el,
+                          value.as.i ? expr->as.conditional.then : expr->as.conditional.otherwise);
 }
 
 /* `and`, `or` on compile-time bools do not evaluate what is already decided. */
-static Val lower_binary_expr(Lower *lw, const AstExpr *expr) {
+static Val elaborate_binary_expr(Elaborator *el, const AstExpr *expr) {
     AstOp op = expr->as.binary.op;
-    Val left = lower_expr(lw, expr->as.binary.left);
+    Val left = elaborate_expr(el, expr->as.binary.left);
     if (left.kind == VAL_BOOL &&
         ((op == AST_OP_AND && !left.as.i) || (op == AST_OP_OR && left.as.i))) {
         return left;
     }
-    Val right = lower_expr(lw, expr->as.binary.right);
-    return lower_binary(lw, op, left, right, expr->place);
+    Val right = elaborate_expr(el, expr->as.binary.right);
+    return elaborate_binary(el, op, left, right, expr->place);
 }
 
-static Val lower_axis_fn(Lower *lw, const AstExpr *expr) {
-    Val value = val_fn(lw, FN_AXIS, "{…}", expr->place);
+static Val elaborate_axis_fn(Elaborator *el, const AstExpr *expr) {
+    Val value = val_fn(el, FN_AXIS, "{…}", expr->place);
     value.as.fn->axis = expr;
-    value.as.fn->scope = lw->scope;
-    value.as.fn->frame = lw->frame;
+    value.as.fn->scope = el->scope;
+    value.as.fn->frame = el->frame;
     return value;
 }
 
-static Val lower_inner(Lower *lw, const AstExpr *expr) {
+static Val elaborate_inner(Elaborator *el, const AstExpr *expr) {
     switch (expr->kind) {
     case AST_ERROR:
         return val_error();
@@ -329,45 +330,45 @@ static Val lower_inner(Lower *lw, const AstExpr *expr) {
     case AST_BOOL:
         return val_bool(expr->as.integer != 0, expr->place);
     case AST_STRING: {
-        const char *text = string_text(lw, &expr->as.string, expr->place);
+        const char *text = string_text(el, &expr->as.string, expr->place);
         return text ? val_string(text, expr->place) : val_error();
     }
     case AST_NAME:
-        return lower_name(lw, expr->as.name, expr->place);
+        return elaborate_name(el, expr->as.name, expr->place);
     case AST_LIST_EXPR:
-        return lower_list(lw, expr, VAL_LIST);
+        return elaborate_list(el, expr, VAL_LIST);
     case AST_TUPLE:
-        return lower_list(lw, expr, VAL_TUPLE);
+        return elaborate_list(el, expr, VAL_TUPLE);
     case AST_UNARY: {
-        Val value = lower_expr(lw, expr->as.unary.operand);
-        return expr->as.unary.op == AST_OP_NOT ? lower_not(lw, value, expr->place)
-                                               : lower_unary_minus(lw, value, expr->place);
+        Val value = elaborate_expr(el, expr->as.unary.operand);
+        return expr->as.unary.op == AST_OP_NOT ? elaborate_not(el, value, expr->place)
+                                               : elaborate_unary_minus(el, value, expr->place);
     }
     case AST_BINARY:
-        return lower_binary_expr(lw, expr);
+        return elaborate_binary_expr(el, expr);
     case AST_CONDITIONAL:
-        return lower_conditional(lw, expr);
+        return elaborate_conditional(el, expr);
     case AST_CALL:
-        return lower_call(lw, expr);
+        return elaborate_call(el, expr);
     case AST_INDEX:
-        return lower_index(lw, expr);
+        return elaborate_index(el, expr);
     case AST_FIELD:
-        return lower_field(lw, expr);
+        return elaborate_field(el, expr);
     case AST_AXIS_FN:
-        return lower_axis_fn(lw, expr);
+        return elaborate_axis_fn(el, expr);
     case AST_PAREN:
-        return lower_expr(lw, expr->as.inner);
+        return elaborate_expr(el, expr->as.inner);
     }
     return val_error();
 }
 
-Val lower_expr(Lower *lw, const AstExpr *expr) {
-    if (expr == NULL || !lower_may_nest(lw, expr->place)) {
+Val elaborate_expr(Elaborator *el, const AstExpr *expr) {
+    if (expr == NULL || !elaborate_may_nest(el, expr->place)) {
         return val_error();
     }
-    lw->depth++;
-    Val value = lower_inner(lw, expr);
-    lw->trial_partial = lw->trial_partial || val_is_error(value);
-    lw->depth--;
+    el->depth++;
+    Val value = elaborate_inner(el, expr);
+    el->trial_partial = el->trial_partial || val_is_error(value);
+    el->depth--;
     return value;
 }

@@ -5,133 +5,134 @@
 #include <inttypes.h>
 #include <string.h>
 
-bool shown_le(Lower *lw, const Size *a, const Size *b, const char *what, Place place) {
-    Truth truth = size_less_equal(lw->context, a, b);
+bool shown_le(Elaborator *el, const Size *a, const Size *b, const char *what, Place place) {
+    Truth truth = size_less_equal(el->context, a, b);
     if (truth == TRUTH_MAYBE) {
-        Place at = lower_user_place(lw, place);
+        Place at = elaborate_user_place(el, place);
         const char *text =
-            arena_format(lw->arena, "%s:%d:%d: %s: %s is above %s",
+            arena_format(el->arena, "%s:%d:%d: %s: %s is above %s",
                          at.source ? at.source->name : "", (int)at.line, (int)at.column, what,
-                         size_text(lw->context, a), size_text(lw->context, b));
-        lower_at(lw, place);
-        b_size_check(&lw->b, size_min(lw->context, a, b), a, text);
-        return !lower_building_failed(lw, place);
+                         size_text(el->context, a), size_text(el->context, b));
+        elaborate_at(el, place);
+        b_size_check(&el->b, size_min(el->context, a, b), a, text);
+        return !elaborate_building_failed(el, place);
     }
     return truth == TRUTH_YES;
 }
 
-bool shown_within(Lower *lw, const Size *size, int64_t least, int64_t most, const char *what,
+bool shown_within(Elaborator *el, const Size *size, int64_t least, int64_t most, const char *what,
                   Place place) {
-    const Size *low = size_const(lw->context, least), *high = size_const(lw->context, most);
+    const Size *low = size_const(el->context, least), *high = size_const(el->context, most);
     const char *above = most == INDEX_SIZE_MOST
-                            ? arena_format(lw->arena, "%" PRId64 ", as far as i32 counts", most)
-                            : size_text(lw->context, high);
-    const char *bound = arena_format(lw->arena, "at least %" PRId64, least);
-    if (shown_le(lw, low, size, arena_format(lw->arena, "%s must be %s", what, bound), place)) {
-        bound = arena_format(lw->arena, "at most %s", above);
-        if (shown_le(lw, size, high, arena_format(lw->arena, "%s must be %s", what, bound),
+                            ? arena_format(el->arena, "%" PRId64 ", as far as i32 counts", most)
+                            : size_text(el->context, high);
+    const char *bound = arena_format(el->arena, "at least %" PRId64, least);
+    if (shown_le(el, low, size, arena_format(el->arena, "%s must be %s", what, bound), place)) {
+        bound = arena_format(el->arena, "at most %s", above);
+        if (shown_le(el, size, high, arena_format(el->arena, "%s must be %s", what, bound),
                      place)) {
             return true;
         }
     }
-    LW_REPORT(lw, VALUE_RANGE, place, what, bound, size_text(lw->context, size));
+    LW_REPORT(el, VALUE_RANGE, place, what, bound, size_text(el->context, size));
     return false;
 }
 
-bool check_range(Lower *lw, const Size *start, const Size *limit, const Size *size, Place place) {
-    const Size *zero = size_const(lw->context, 0);
-    if (shown_le(lw, zero, start, "a slice starts below 0", place) &&
-        shown_le(lw, start, limit, "a slice ends before it starts", place) &&
-        shown_le(lw, limit, size, "a slice ends behind the axis", place)) {
+bool check_range(Elaborator *el, const Size *start, const Size *limit, const Size *size,
+                 Place place) {
+    const Size *zero = size_const(el->context, 0);
+    if (shown_le(el, zero, start, "a slice starts below 0", place) &&
+        shown_le(el, start, limit, "a slice ends before it starts", place) &&
+        shown_le(el, limit, size, "a slice ends behind the axis", place)) {
         return true;
     }
-    Diag *diag = LW_REPORT(lw, SLICE_RANGE, place, size_text(lw->context, start),
-                           size_text(lw->context, limit), size_text(lw->context, size));
-    lower_help(lw, diag, "slices are never clamped; negative bounds count from the end");
+    Diag *diag = LW_REPORT(el, SLICE_RANGE, place, size_text(el->context, start),
+                           size_text(el->context, limit), size_text(el->context, size));
+    elaborate_help(el, diag, "slices are never clamped; negative bounds count from the end");
     return false;
 }
 
-static bool index_in_range(Lower *lw, const Size *index, const Size *size, Place place) {
-    const Size *next = size_add(lw->context, index, size_const(lw->context, 1));
-    if (shown_le(lw, size_const(lw->context, 0), index, "an index is below 0", place) &&
-        shown_le(lw, next, size, "an index is behind the end", place)) {
+static bool index_in_range(Elaborator *el, const Size *index, const Size *size, Place place) {
+    const Size *next = size_add(el->context, index, size_const(el->context, 1));
+    if (shown_le(el, size_const(el->context, 0), index, "an index is below 0", place) &&
+        shown_le(el, next, size, "an index is behind the end", place)) {
         return true;
     }
-    LW_REPORT(lw, INDEX_RANGE, place, size_text(lw->context, index), size_text(lw->context, size));
+    LW_REPORT(el, INDEX_RANGE, place, size_text(el->context, index), size_text(el->context, size));
     return false;
 }
 
-bool may_count_back(Lower *lw, Val value) {
-    return lw->trial && value.kind == VAL_SIZE &&
-           size_less_equal(lw->context, size_const(lw->context, 0), value.as.size) != TRUTH_YES;
+bool may_count_back(Elaborator *el, Val value) {
+    return el->trial && value.kind == VAL_SIZE &&
+           size_less_equal(el->context, size_const(el->context, 0), value.as.size) != TRUTH_YES;
 }
 
 /* A bound as a size, negative integers counted from the end. */
-static bool bound_size(Lower *lw, const AstExpr *expr, const Size *size, const Size *fallback,
+static bool bound_size(Elaborator *el, const AstExpr *expr, const Size *size, const Size *fallback,
                        const Size **out) {
     if (expr == NULL) {
         *out = fallback;
         return true;
     }
-    Val value = lower_expr(lw, expr);
-    if (!need_size(lw, value, "the bound of a slice", expr->place, out)) {
+    Val value = elaborate_expr(el, expr);
+    if (!need_size(el, value, "the bound of a slice", expr->place, out)) {
         return false;
     }
     if (value.kind == VAL_INT && value.as.i < 0) {
-        *out = size_add(lw->context, size, *out);
+        *out = size_add(el->context, size, *out);
     }
-    return !may_count_back(lw, value);
+    return !may_count_back(el, value);
 }
 
 /* -- lists */
 
-static Val list_slice(Lower *lw, Val base, const AstIndexItem *item, Place place) {
+static Val list_slice(Elaborator *el, Val base, const AstIndexItem *item, Place place) {
     int64_t count = base.as.list.count, start = 0, stop = count, step = 1;
-    const Size *n = size_const(lw->context, count);
+    const Size *n = size_const(el->context, count);
     const Size *from = NULL, *to = NULL;
-    if (!bound_size(lw, item->start, n, size_const(lw->context, 0), &from) ||
-        !bound_size(lw, item->stop, n, n, &to) || !size_is_const(from, &start) ||
+    if (!bound_size(el, item->start, n, size_const(el->context, 0), &from) ||
+        !bound_size(el, item->stop, n, n, &to) || !size_is_const(from, &start) ||
         !size_is_const(to, &stop)) {
         return val_error();
     }
-    if (item->step && !need_int(lw, lower_expr(lw, item->step), "the step of a slice",
+    if (item->step && !need_int(el, elaborate_expr(el, item->step), "the step of a slice",
                                 item->step->place, &step)) {
         return val_error();
     }
     if (step < 1) {
-        LW_REPORT(lw, STEP_RANGE, item->place, (long long)step);
+        LW_REPORT(el, STEP_RANGE, item->place, (long long)step);
         return val_error();
     }
-    if (!check_range(lw, from, to, n, item->place)) {
+    if (!check_range(el, from, to, n, item->place)) {
         return val_error();
     }
     int64_t length = (stop - start + step - 1) / step;
-    if (!lower_count_items(lw, length, place)) {
+    if (!elaborate_count_items(el, length, place)) {
         return val_error();
     }
-    Val result = val_list(lw, base.kind, (int32_t)length, place);
+    Val result = val_list(el, base.kind, (int32_t)length, place);
     for (int32_t i = 0; i < result.as.list.count; i++) {
         result.as.list.items[i] = base.as.list.items[start + i * step];
     }
     return result;
 }
 
-static Val index_list(Lower *lw, Val base, const AstExpr *expr) {
+static Val index_list(Elaborator *el, Val base, const AstExpr *expr) {
     const AstIndexItems *items = &expr->as.index.items;
     Val value = base;
     for (int32_t i = 0; i < items->count; i++) {
         const AstIndexItem *item = &items->items[i];
         int64_t index = 0;
         if (value.kind != VAL_LIST && value.kind != VAL_TUPLE) {
-            LW_REPORT(lw, INDEX_KIND, item->place, val_describe(lw, value), "another index");
+            LW_REPORT(el, INDEX_KIND, item->place, val_describe(el, value), "another index");
             return val_error();
         }
         if (item->kind == AST_INDEX_SLICE) {
-            value = list_slice(lw, value, item, expr->place);
+            value = list_slice(el, value, item, expr->place);
         } else if (item->kind == AST_INDEX_AT &&
-                   need_int(lw, lower_expr(lw, item->start), "the index of a list", item->place,
+                   need_int(el, elaborate_expr(el, item->start), "the index of a list", item->place,
                             &index)) {
-            value = lower_item(lw, value, index, item->place);
+            value = elaborate_item(el, value, index, item->place);
         } else {
             return val_error();
         }
@@ -142,29 +143,29 @@ static Val index_list(Lower *lw, Val base, const AstExpr *expr) {
     return value;
 }
 
-Val lower_item(Lower *lw, Val base, int64_t index, Place place) {
+Val elaborate_item(Elaborator *el, Val base, int64_t index, Place place) {
     if (base.kind == VAL_LIST || base.kind == VAL_TUPLE) {
         int64_t count = base.as.list.count;
         int64_t at = index < 0 ? index + count : index;
         if (at < 0 || at >= count) {
-            LW_REPORT(lw, INDEX_RANGE, place, arena_format(lw->arena, "%lld", (long long)index),
-                      arena_format(lw->arena, "%lld", (long long)count));
+            LW_REPORT(el, INDEX_RANGE, place, arena_format(el->arena, "%lld", (long long)index),
+                      arena_format(el->arena, "%lld", (long long)count));
             return val_error();
         }
         return base.as.list.items[at];
     }
     Value *x = base.as.tensor;
-    const Size *at = size_const(lw->context, index);
+    const Size *at = size_const(el->context, index);
     if (index < 0) {
-        at = size_add(lw->context, x->type.dims[0], at);
+        at = size_add(el->context, x->type.dims[0], at);
     }
-    if (!index_in_range(lw, at, x->type.dims[0], place)) {
+    if (!index_in_range(el, at, x->type.dims[0], place)) {
         return val_error();
     }
-    lower_at(lw, place);
-    const Size *next = size_add(lw->context, at, size_const(lw->context, 1));
-    Value *row = lower_made(lw, b_slice_axis(&lw->b, x, 0, at, next), place);
-    row = lower_reshape(lw, row, x->type.dims + 1, x->type.rank - 1, place);
+    elaborate_at(el, place);
+    const Size *next = size_add(el->context, at, size_const(el->context, 1));
+    Value *row = elaborate_made(el, b_slice_axis(&el->b, x, 0, at, next), place);
+    row = elaborate_reshape(el, row, x->type.dims + 1, x->type.rank - 1, place);
     return val_tensor(row, base.weak, place);
 }
 
@@ -177,80 +178,82 @@ typedef struct Cut {
     bool any;
 } Cut;
 
-static bool cut_slice(Lower *lw, const AstIndexItem *item, const Size *n, int32_t axis, Cut *cut) {
+static bool cut_slice(Elaborator *el, const AstIndexItem *item, const Size *n, int32_t axis,
+                      Cut *cut) {
     int64_t step = 1;
-    if (!bound_size(lw, item->start, n, size_const(lw->context, 0), &cut->start[axis]) ||
-        !bound_size(lw, item->stop, n, n, &cut->limit[axis])) {
+    if (!bound_size(el, item->start, n, size_const(el->context, 0), &cut->start[axis]) ||
+        !bound_size(el, item->stop, n, n, &cut->limit[axis])) {
         return false;
     }
-    if (item->step && !need_int(lw, lower_expr(lw, item->step), "the step of a slice",
+    if (item->step && !need_int(el, elaborate_expr(el, item->step), "the step of a slice",
                                 item->step->place, &step)) {
         return false;
     }
     if (step < 1) {
-        Diag *diag = LW_REPORT(lw, STEP_RANGE, item->place, (long long)step);
-        lower_help(lw, diag, "flip(x, axis) reverses an axis");
+        Diag *diag = LW_REPORT(el, STEP_RANGE, item->place, (long long)step);
+        elaborate_help(el, diag, "flip(x, axis) reverses an axis");
         return false;
     }
     cut->step[axis] = step;
     bool whole = item->start == NULL && item->stop == NULL && step == 1;
     cut->any = cut->any || !whole;
-    return whole || check_range(lw, cut->start[axis], cut->limit[axis], n, item->place);
+    return whole || check_range(el, cut->start[axis], cut->limit[axis], n, item->place);
 }
 
-static bool cut_at(Lower *lw, Val at, Place place, const Size *n, int32_t axis, Cut *cut) {
+static bool cut_at(Elaborator *el, Val at, Place place, const Size *n, int32_t axis, Cut *cut) {
     const Size *index = NULL;
-    if (!need_size(lw, at, "an index", place, &index) || may_count_back(lw, at)) {
+    if (!need_size(el, at, "an index", place, &index) || may_count_back(el, at)) {
         return false;
     }
     if (at.kind == VAL_INT && at.as.i < 0) {
-        index = size_add(lw->context, n, index);
+        index = size_add(el->context, n, index);
     }
-    if (!index_in_range(lw, index, n, place)) {
+    if (!index_in_range(el, index, n, place)) {
         return false;
     }
     cut->start[axis] = index;
-    cut->limit[axis] = size_add(lw->context, index, size_const(lw->context, 1));
+    cut->limit[axis] = size_add(el->context, index, size_const(el->context, 1));
     cut->removed[axis] = true;
     cut->any = true;
     return true;
 }
 
-static Val take_rows(Lower *lw, Val base, Val ids, const AstExpr *expr) {
+static Val take_rows(Elaborator *el, Val base, Val ids, const AstExpr *expr) {
     const AstIndexItems *items = &expr->as.index.items;
     if (items->count > 1) {
-        Diag *diag = LW_REPORT(lw, INDEX_KIND, items->items[0].place, val_describe(lw, base),
+        Diag *diag = LW_REPORT(el, INDEX_KIND, items->items[0].place, val_describe(el, base),
                                "an index tensor among other indices");
-        lower_help(lw, diag, "take(x, ids, axis) picks along one axis; slice before or after it");
+        elaborate_help(el, diag,
+                       "take(x, ids, axis) picks along one axis; slice before or after it");
         return val_error();
     }
     DType dtype = ids.as.tensor->type.dtype;
     if (!dtype_is_integer(dtype)) {
-        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, items->items[0].place, "an index", "integers",
+        Diag *diag = LW_REPORT(el, WRONG_DTYPE, items->items[0].place, "an index", "integers",
                                dtype_name(dtype));
         if (dtype == DT_BOOL) {
-            lower_help(lw, diag, "where(mask, x, 0.0) keeps the shape");
+            elaborate_help(el, diag, "where(mask, x, 0.0) keeps the shape");
         } else {
-            lower_help(lw, diag, "convert it: cast(x, i32)");
+            elaborate_help(el, diag, "convert it: cast(x, i32)");
         }
         return val_error();
     }
     Value *index = ids.as.tensor;
     if (dtype == DT_U8 || dtype == DT_I8) {
-        index = lower_as(lw, ids, DT_I32, expr->place);
+        index = elaborate_as(el, ids, DT_I32, expr->place);
     }
-    lower_at(lw, expr->place);
-    return val_tensor(lower_made(lw, b_take(&lw->b, base.as.tensor, index, 0), expr->place),
+    elaborate_at(el, expr->place);
+    return val_tensor(elaborate_made(el, b_take(&el->b, base.as.tensor, index, 0), expr->place),
                       base.weak, expr->place);
 }
 
-static Val finish_cut(Lower *lw, Val base, const Cut *cut, Place place) {
+static Val finish_cut(Elaborator *el, Val base, const Cut *cut, Place place) {
     Value *x = base.as.tensor;
     if (!cut->any) {
         return base;
     }
-    lower_at(lw, place);
-    Value *part = lower_made(lw, b_slice(&lw->b, x, cut->start, cut->limit, cut->step), place);
+    elaborate_at(el, place);
+    Value *part = elaborate_made(el, b_slice(&el->b, x, cut->start, cut->limit, cut->step), place);
     if (part == NULL) {
         return val_error();
     }
@@ -261,10 +264,10 @@ static Val finish_cut(Lower *lw, Val base, const Cut *cut, Place place) {
             shape[rank++] = part->type.dims[i];
         }
     }
-    return val_tensor(lower_reshape(lw, part, shape, rank, place), base.weak, place);
+    return val_tensor(elaborate_reshape(el, part, shape, rank, place), base.weak, place);
 }
 
-static Val index_tensor(Lower *lw, Val base, const AstExpr *expr) {
+static Val index_tensor(Elaborator *el, Val base, const AstExpr *expr) {
     const AstIndexItems *items = &expr->as.index.items;
     Type type = base.as.tensor->type;
     int32_t fixed = 0, ellipses = 0;
@@ -273,15 +276,15 @@ static Val index_tensor(Lower *lw, Val base, const AstExpr *expr) {
         fixed += items->items[i].kind != AST_INDEX_ELLIPSIS;
     }
     if (fixed > type.rank || ellipses > 1) {
-        Diag *diag = LW_REPORT(lw, INDEX_COUNT, expr->place, (int)fixed, (int)type.rank);
+        Diag *diag = LW_REPORT(el, INDEX_COUNT, expr->place, (int)fixed, (int)type.rank);
         if (base.place.source) {
-            lower_note(lw, diag, base.place, "this is %s", type_text(lw->context, type));
+            elaborate_note(el, diag, base.place, "this is %s", type_text(el->context, type));
         }
         return val_error();
     }
     Cut cut = {.any = false};
     for (int32_t i = 0; i < type.rank; i++) {
-        cut.start[i] = size_const(lw->context, 0);
+        cut.start[i] = size_const(el->context, 0);
         cut.limit[i] = type.dims[i];
         cut.step[i] = 1;
     }
@@ -294,39 +297,39 @@ static Val index_tensor(Lower *lw, Val base, const AstExpr *expr) {
         }
         const Size *n = type.dims[axis];
         if (item->kind == AST_INDEX_SLICE) {
-            if (!cut_slice(lw, item, n, axis, &cut)) {
+            if (!cut_slice(el, item, n, axis, &cut)) {
                 return val_error();
             }
         } else {
-            Val at = lower_expr(lw, item->start);
+            Val at = elaborate_expr(el, item->start);
             if (at.kind == VAL_LIST) {
-                at = val_tensor(need_tensor(lw, at, "an index", item->place), false, item->place);
+                at = val_tensor(need_tensor(el, at, "an index", item->place), false, item->place);
             }
             if (at.kind == VAL_TENSOR) {
-                return take_rows(lw, base, at, expr);
+                return take_rows(el, base, at, expr);
             }
-            if (!cut_at(lw, at, item->place, n, axis, &cut)) {
+            if (!cut_at(el, at, item->place, n, axis, &cut)) {
                 return val_error();
             }
         }
         axis++;
     }
-    return finish_cut(lw, base, &cut, expr->place);
+    return finish_cut(el, base, &cut, expr->place);
 }
 
-Val lower_index(Lower *lw, const AstExpr *expr) {
-    int32_t first = lower_next_value(lw);
-    Val base = lower_expr(lw, expr->as.index.base);
+Val elaborate_index(Elaborator *el, const AstExpr *expr) {
+    int32_t first = elaborate_next_value(el);
+    Val base = elaborate_expr(el, expr->as.index.base);
     switch (base.kind) {
     case VAL_ERROR:
         return base;
     case VAL_LIST:
     case VAL_TUPLE:
-        return index_list(lw, base, expr);
+        return index_list(el, base, expr);
     case VAL_TENSOR:
-        return lower_own(lw, index_tensor(lw, base, expr), first, expr->place);
+        return elaborate_own(el, index_tensor(el, base, expr), first, expr->place);
     default:
-        LW_REPORT(lw, INDEX_KIND, expr->place, val_describe(lw, base), "[…]");
+        LW_REPORT(el, INDEX_KIND, expr->place, val_describe(el, base), "[…]");
         return val_error();
     }
 }

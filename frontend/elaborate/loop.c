@@ -6,14 +6,14 @@
 
 /* -- undoing a pass */
 
-PassMark pass_mark(Lower *lw) {
-    FuncState *fs = lw->fs;
-    PassMark mark = {.labels = lw->frame->labels,
-                     .n_labels = lw->frame->labels->count,
+PassMark pass_mark(Elaborator *el) {
+    FuncState *fs = el->fs;
+    PassMark mark = {.labels = el->frame->labels,
+                     .n_labels = el->frame->labels->count,
                      .n_uses = fs->uses.count,
                      .n_ordinals = fs->ordinals.count};
-    mark.uses = ARENA_ARRAY(lw->arena, PersistUse, mark.n_uses + 1);
-    mark.ordinals = ARENA_ARRAY(lw->arena, int64_t, mark.n_ordinals + 1);
+    mark.uses = ARENA_ARRAY(el->arena, PersistUse, mark.n_uses + 1);
+    mark.ordinals = ARENA_ARRAY(el->arena, int64_t, mark.n_ordinals + 1);
     for (size_t i = 0; i < mark.n_uses; i++) {
         mark.uses[i] = *(PersistUse *)fs->uses.entries[i].value;
     }
@@ -23,8 +23,8 @@ PassMark pass_mark(Lower *lw) {
     return mark;
 }
 
-void pass_undo(Lower *lw, const PassMark *mark) {
-    FuncState *fs = lw->fs;
+void pass_undo(Elaborator *el, const PassMark *mark) {
+    FuncState *fs = el->fs;
     for (size_t i = mark->n_labels; i < mark->labels->count; i++) {
         ((LabelUse *)mark->labels->entries[i].value)->removed = true;
     }
@@ -44,41 +44,41 @@ void pass_undo(Lower *lw, const PassMark *mark) {
 
 /* -- loops and hidden carries */
 
-bool loop_may_nest(Lower *lw, Place place) {
+bool loop_may_nest(Elaborator *el, Place place) {
     int depth = 1;
-    for (const Loop *loop = lw->fs->loop; loop; loop = loop->parent) {
+    for (const Loop *loop = el->fs->loop; loop; loop = loop->parent) {
         depth++;
     }
     if (depth > LOWER_MAX_LOOPS) {
-        lower_limit(lw, place, "loops that stay loops nest more than 16 deep");
+        elaborate_limit(el, place, "loops that stay loops nest more than 16 deep");
         return false;
     }
     return true;
 }
 
-LoopEntry loop_enter(Lower *lw, Loop *loop, Block *body) {
-    LoopEntry entry = {.loop = loop, .outside = lw->b};
-    loop->parent = lw->fs->loop;
+LoopEntry loop_enter(Elaborator *el, Loop *loop, Block *body) {
+    LoopEntry entry = {.loop = loop, .outside = el->b};
+    loop->parent = el->fs->loop;
     loop->body = body;
-    lw->fs->loop = loop;
-    lw->b.block = body;
-    lw->b.before = NULL;
-    scope_push(lw, true);
+    el->fs->loop = loop;
+    el->b.block = body;
+    el->b.before = NULL;
+    scope_push(el, true);
     return entry;
 }
 
-void loop_leave(Lower *lw, const LoopEntry *entry) {
-    scope_pop(lw);
-    lw->b.block = entry->outside.block;
-    lw->b.before = entry->outside.before;
-    lw->fs->loop = entry->loop->parent;
+void loop_leave(Elaborator *el, const LoopEntry *entry) {
+    scope_pop(el);
+    el->b.block = entry->outside.block;
+    el->b.before = entry->outside.before;
+    el->fs->loop = entry->loop->parent;
 }
 
-static void thread_into(Lower *lw, Loop *loop, PersistUse *use) {
+static void thread_into(Elaborator *el, Loop *loop, PersistUse *use) {
     if (loop == NULL) {
         return;
     }
-    thread_into(lw, loop->parent, use);
+    thread_into(el, loop->parent, use);
     for (size_t i = 0; i < loop->hidden.count; i++) {
         if (loop->hidden.items[i].use == use) {
             return;
@@ -86,13 +86,13 @@ static void thread_into(Lower *lw, Loop *loop, PersistUse *use) {
     }
     HiddenCarry hidden = {.use = use, .init = use->value};
     hidden.arg = block_add_arg(loop->body, use->value->type, NULL);
-    VEC_PUSH(lw->arena, &loop->hidden, hidden);
+    VEC_PUSH(el->arena, &loop->hidden, hidden);
     use->value = hidden.arg;
 }
 
-void loop_thread(Lower *lw, PersistUse *use) {
+void loop_thread(Elaborator *el, PersistUse *use) {
     if (use->persist->kind != PERSIST_PARAM) {
-        thread_into(lw, lw->fs->loop, use);
+        thread_into(el, el->fs->loop, use);
     }
 }
 
@@ -123,8 +123,8 @@ void drop_unwritten(Loop *loop) {
     loop->hidden.count = kept;
 }
 
-void set_args(Lower *lw, Block *block, Value *const *args, int32_t count) {
-    block->args = ARENA_ARRAY(&lw->module->arena, Value *, count + 4);
+void set_args(Elaborator *el, Block *block, Value *const *args, int32_t count) {
+    block->args = ARENA_ARRAY(&el->module->arena, Value *, count + 4);
     block->n_args = count;
     for (int32_t i = 0; i < count; i++) {
         block->args[i] = args[i];
@@ -133,15 +133,16 @@ void set_args(Lower *lw, Block *block, Value *const *args, int32_t count) {
     /* Growth by the module's rule expects a power of two; a body gets no arguments after this. */
 }
 
-Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts, int32_t n_carries,
-                Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys, Place place) {
+Op *scan_finish(Elaborator *el, Loop *loop, Value *const *inits, Value *const *nexts,
+                int32_t n_carries, Value *const *xs, int32_t n_xs, Value *const *ys, int32_t n_ys,
+                Place place) {
     Block *body = loop->body;
     drop_unwritten(loop);
     int32_t n_hidden = (int32_t)loop->hidden.count;
     int32_t n_all = n_carries + n_hidden;
-    Value **all = ARENA_ARRAY(lw->arena, Value *, n_all + 1);
-    Value **yields = ARENA_ARRAY(lw->arena, Value *, n_all + n_ys + 1);
-    Value **args = ARENA_ARRAY(lw->arena, Value *, 1 + n_all + n_xs + 1);
+    Value **all = ARENA_ARRAY(el->arena, Value *, n_all + 1);
+    Value **yields = ARENA_ARRAY(el->arena, Value *, n_all + n_ys + 1);
+    Value **args = ARENA_ARRAY(el->arena, Value *, 1 + n_all + n_xs + 1);
     int32_t n_args = 0;
     args[n_args++] = body->args[0];
     for (int32_t i = 0; i < n_carries; i++) {
@@ -160,24 +161,24 @@ Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts,
     for (int32_t i = 0; i < n_ys; i++) {
         yields[n_all + i] = ys[i];
     }
-    if (!shown_within(lw, loop->length, 0, INDEX_SIZE_MOST, "the length of a scan", place)) {
+    if (!shown_within(el, loop->length, 0, INDEX_SIZE_MOST, "the length of a scan", place)) {
         return NULL;
     }
-    lower_at(lw, place);
-    Op *op = b_scan_begin(&lw->b, all, n_all, xs, n_xs, loop->length, false, n_ys);
-    if (lower_building_failed(lw, place) || op == NULL) {
+    elaborate_at(el, place);
+    Op *op = b_scan_begin(&el->b, all, n_all, xs, n_xs, loop->length, false, n_ys);
+    if (elaborate_building_failed(el, place) || op == NULL) {
         return NULL;
     }
-    set_args(lw, body, args, n_args);
+    set_args(el, body, args, n_args);
     op->blocks[0] = body;
     body->owner = op;
-    Builder inside = builder_at_end(lw->fs->func, body);
+    Builder inside = builder_at_end(el->fs->func, body);
     inside.soft = true;
-    inside.place = lw->b.place;
-    inside.label = lw->b.label;
+    inside.place = el->b.place;
+    inside.label = el->b.label;
     b_yield(&inside, yields, n_all + n_ys);
-    b_op(&lw->b, op);
-    if (lower_building_failed(lw, place)) {
+    b_op(&el->b, op);
+    if (elaborate_building_failed(el, place)) {
         return NULL;
     }
     for (int32_t i = 0; i < n_hidden; i++) {
@@ -188,14 +189,14 @@ Op *scan_finish(Lower *lw, Loop *loop, Value *const *inits, Value *const *nexts,
 
 /* -- carries */
 
-bool carry_start(Lower *lw, const AstNamedExprs *exprs, Carry *carries) {
+bool carry_start(Elaborator *el, const AstNamedExprs *exprs, Carry *carries) {
     bool good = true;
     for (int32_t i = 0; i < exprs->count; i++) {
         Carry *carry = &carries[i];
         const AstExpr *expr = exprs->items[i].value;
         carry->name = exprs->items[i].name;
-        carry->init = lower_expr(lw, expr);
-        if (val_is_error(carry->init) || !common_dtype(lw, &carry->init, 1, USE_SELECT, "a carry",
+        carry->init = elaborate_expr(el, expr);
+        if (val_is_error(carry->init) || !common_dtype(el, &carry->init, 1, USE_SELECT, "a carry",
                                                        expr->place, &carry->dtype, &carry->weak)) {
             good = false;
         }
@@ -203,9 +204,10 @@ bool carry_start(Lower *lw, const AstNamedExprs *exprs, Carry *carries) {
     return good;
 }
 
-bool carry_values(Lower *lw, Carry *carries, int32_t count, Value **out) {
+bool carry_values(Elaborator *el, Carry *carries, int32_t count, Value **out) {
     for (int32_t i = 0; i < count; i++) {
-        carries[i].start = lower_as(lw, carries[i].init, carries[i].dtype, carries[i].name.place);
+        carries[i].start =
+            elaborate_as(el, carries[i].init, carries[i].dtype, carries[i].name.place);
         out[i] = carries[i].start;
         if (out[i] == NULL) {
             return false;
@@ -214,26 +216,26 @@ bool carry_values(Lower *lw, Carry *carries, int32_t count, Value **out) {
     return true;
 }
 
-static bool carry_complaint(Lower *lw, const Carry *carry, Val next) {
-    Diag *diag = LW_REPORT(lw, CARRY_TYPE, carry->name.place, carry->name.text,
-                           type_text(lw->context, carry->start->type), val_describe(lw, next));
+static bool carry_complaint(Elaborator *el, const Carry *carry, Val next) {
+    Diag *diag = LW_REPORT(el, CARRY_TYPE, carry->name.place, carry->name.text,
+                           type_text(el->context, carry->start->type), val_describe(el, next));
     if (next.place.source) {
-        lower_note(lw, diag, next.place, "the next value comes from here");
+        elaborate_note(el, diag, next.place, "the next value comes from here");
     }
     if (next.kind == VAL_TENSOR && next.as.tensor->type.rank != carry->start->type.rank) {
-        lower_help(lw, diag, "start it with the full shape, e.g. zeros([…])");
+        elaborate_help(el, diag, "start it with the full shape, e.g. zeros([…])");
     }
     return false;
 }
 
 /* The carry's last binding as its next value. */
-static CarryFit carry_next(Lower *lw, Carry *carry) {
-    Binding *binding = scope_find(lw->scope, carry->name.text, true);
+static CarryFit carry_next(Elaborator *el, Carry *carry) {
+    Binding *binding = scope_find(el->scope, carry->name.text, true);
     Val next = binding ? binding->value : val_error();
     DType dtype = DT_F32;
     bool weak = false;
     if (val_is_error(next) ||
-        !common_dtype(lw, &next, 1, USE_SELECT, "a carry", carry->name.place, &dtype, &weak)) {
+        !common_dtype(el, &next, 1, USE_SELECT, "a carry", carry->name.place, &dtype, &weak)) {
         return CARRY_BAD;
     }
     if (dtype != carry->dtype) {
@@ -246,34 +248,34 @@ static CarryFit carry_next(Lower *lw, Carry *carry) {
                 carry->weak = weak;
                 return CARRY_RETRY;
             }
-            carry_complaint(lw, carry, next);
+            carry_complaint(el, carry, next);
             return CARRY_BAD;
         }
     }
-    Value *value = lower_as(lw, next, carry->dtype, carry->name.place);
+    Value *value = elaborate_as(el, next, carry->dtype, carry->name.place);
     Type type = carry->start->type;
     if (value == NULL || value->type.rank != type.rank) {
         if (value) {
-            carry_complaint(lw, carry, next);
+            carry_complaint(el, carry, next);
         }
         return CARRY_BAD;
     }
     for (int32_t i = 0; i < type.rank; i++) {
-        if (size_equal(lw->context, value->type.dims[i], type.dims[i]) == TRUTH_NO) {
-            carry_complaint(lw, carry, next);
+        if (size_equal(el->context, value->type.dims[i], type.dims[i]) == TRUTH_NO) {
+            carry_complaint(el, carry, next);
             return CARRY_BAD;
         }
-        lower_same_size(lw, value->type.dims[i], next.place, type.dims[i], carry->name.place,
-                        carry->name.place, "the next value of a carry");
+        elaborate_same_size(el, value->type.dims[i], next.place, type.dims[i], carry->name.place,
+                            carry->name.place, "the next value of a carry");
     }
-    carry->next = lower_reshape(lw, value, type.dims, type.rank, carry->name.place);
+    carry->next = elaborate_reshape(el, value, type.dims, type.rank, carry->name.place);
     return carry->next ? CARRY_FITS : CARRY_BAD;
 }
 
-CarryFit carries_next(Lower *lw, Carry *carries, int32_t count) {
+CarryFit carries_next(Elaborator *el, Carry *carries, int32_t count) {
     CarryFit fit = CARRY_FITS;
     for (int32_t i = 0; i < count; i++) {
-        CarryFit one = carry_next(lw, &carries[i]);
+        CarryFit one = carry_next(el, &carries[i]);
         fit = one > fit ? one : fit;
     }
     return fit;

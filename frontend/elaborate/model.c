@@ -1,4 +1,4 @@
-/* A model's Funcs: its body is lowered once for each purpose, then pruned to what the purpose
+/* A model's Funcs: its body is elaborated once for each purpose, then pruned to what the purpose
  * needs, and checked. */
 #include "frontend/elaborate/elaborate.h"
 
@@ -6,74 +6,74 @@
 
 /* -- Funcs under construction */
 
-FuncState *func_state_new(Lower *lw, const char *name, Purpose purpose) {
-    FuncState *fs = ARENA_NEW(lw->arena, FuncState);
-    fs->func = func_create(lw->module, name, purpose);
+FuncState *func_state_new(Elaborator *el, const char *name, Purpose purpose) {
+    FuncState *fs = ARENA_NEW(el->arena, FuncState);
+    fs->func = func_create(el->module, name, purpose);
     fs->purpose = purpose;
-    map_init(&fs->uses, lw->arena);
-    map_init(&fs->scalars, lw->arena);
-    map_init(&fs->ordinals, lw->arena);
-    lw->fs = fs;
-    lw->n_iterations = lw->n_ops = 0; /* the limits are each Func's */
-    lw->training = purpose == PURPOSE_TRAIN;
-    lw->b = builder_at_end(fs->func, fs->func->body);
-    lw->b.soft = true;
-    lw->b.precision = compute_precision(lw);
+    map_init(&fs->uses, el->arena);
+    map_init(&fs->scalars, el->arena);
+    map_init(&fs->ordinals, el->arena);
+    el->fs = fs;
+    el->n_iterations = el->n_ops = 0; /* the limits are each Func's */
+    el->training = purpose == PURPOSE_TRAIN;
+    el->b = builder_at_end(fs->func, fs->func->body);
+    el->b.soft = true;
+    el->b.precision = compute_precision(el);
     return fs;
 }
 
-void func_state_inputs(Lower *lw, FuncState *fs, const AstDecl *decl) {
+void func_state_inputs(Elaborator *el, FuncState *fs, const AstDecl *decl) {
     const AstParams *params = &decl->as.fn.params;
-    Frame top = {.env = lw->user, .fn_name = decl->name.text, .path = ""};
-    fs->inputs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
-    lw->frame = &top;
-    lw->scope = NULL;
+    Frame top = {.env = el->user, .fn_name = decl->name.text, .path = ""};
+    fs->inputs = ARENA_ARRAY(el->arena, Value *, params->count + 1);
+    el->frame = &top;
+    el->scope = NULL;
     for (int32_t i = 0; i < params->count; i++) {
         const AstParam *param = &params->items[i];
         Type type = {0};
         if (param->type == NULL || param->type->kind != AST_TYPE_TENSOR) {
-            Diag *diag = LW_REPORT(lw, INPUT_TYPE, param->place, param->name.text);
-            lower_help(lw, diag, "e.g. %s: f32[B, 10]", param->name.text);
+            Diag *diag = LW_REPORT(el, INPUT_TYPE, param->place, param->name.text);
+            elaborate_help(el, diag, "e.g. %s: f32[B, 10]", param->name.text);
             continue;
         }
-        if (lower_type(lw, param->type, &type)) {
+        if (elaborate_type(el, param->type, &type)) {
             fs->inputs[i] =
                 func_add_arg(fs->func, ARG_INPUT, param->name.text, type, param->name.place);
         }
     }
-    lower_diag_close(lw);
-    lw->frame = NULL;
+    elaborate_diag_close(el);
+    el->frame = NULL;
 }
 
-void lower_model_body(Lower *lw, const AstDecl *decl, Value *const *inputs) {
+void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs) {
     const AstParams *params = &decl->as.fn.params;
-    Frame *frame = ARENA_NEW(lw->arena, Frame);
+    Frame *frame = ARENA_NEW(el->arena, Frame);
     *frame = (Frame){.fn_name = decl->name.text,
                      .call_place = decl->place,
-                     .env = lw->user,
+                     .env = el->user,
                      .path = "",
                      .is_model = true,
-                     .loop = lw->fs->loop};
-    frame->labels = ARENA_NEW(lw->arena, Map);
-    map_init(frame->labels, lw->arena);
-    lw->frame = frame;
-    lw->scope = NULL;
-    frame->scope = scope_push(lw, true);
+                     .loop = el->fs->loop};
+    frame->labels = ARENA_NEW(el->arena, Map);
+    map_init(frame->labels, el->arena);
+    el->frame = frame;
+    el->scope = NULL;
+    frame->scope = scope_push(el, true);
     for (int32_t i = 0; i < params->count; i++) {
         AstName name = params->items[i].name;
-        scope_define(lw, lw->scope, name.text, val_tensor(inputs[i], false, name.place),
+        scope_define(el, el->scope, name.text, val_tensor(inputs[i], false, name.place),
                      name.place);
     }
-    lower_stmts(lw, &decl->as.fn.body);
-    lw->frame = NULL;
-    lw->scope = NULL;
+    elaborate_stmts(el, &decl->as.fn.body);
+    el->frame = NULL;
+    el->scope = NULL;
 }
 
-void result_add(Lower *lw, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
+void result_add(Elaborator *el, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
                 Value *value) {
     FuncResult result = {.role = role, .name = name, .arg = arg};
-    VEC_PUSH(lw->arena, &vec->results, result);
-    VEC_PUSH(lw->arena, &vec->values, value);
+    VEC_PUSH(el->arena, &vec->results, result);
+    VEC_PUSH(el->arena, &vec->values, value);
 }
 
 /* -- pruning: what no result needs */
@@ -175,9 +175,9 @@ static bool op_uses_dim(const Op *op, const Dim *dim) {
 }
 
 /* Keeps an input that alone tells the size of a dim that is needed. */
-static void keep_for_dims(Lower *lw, Func *func, const bool *live, bool *keep) {
-    for (int32_t d = 0; d < lw->module->n_dims; d++) {
-        const Dim *dim = lw->module->dims[d];
+static void keep_for_dims(Elaborator *el, Func *func, const bool *live, bool *keep) {
+    for (int32_t d = 0; d < el->module->n_dims; d++) {
+        const Dim *dim = el->module->dims[d];
         bool needed = false, known = false;
         int32_t provider = -1;
         for (int32_t i = 0; i < func->body->n_args; i++) {
@@ -215,22 +215,22 @@ static void drop_args(Func *func, const bool *keep) {
 
 /* Removes ops and inputs that the results do not need; `results` already name arguments by value.
  */
-static void prune(Lower *lw, Func *func, const ResultVec *vec) {
+static void prune(Elaborator *el, Func *func, const ResultVec *vec) {
     Op *mark = op_create(func, OP_yield, vec->values.items, (int32_t)vec->values.count, 0, 0);
     op_append(func->body, mark);
     func_renumber(func);
     op_unlink(mark);
-    Live live = {.arena = lw->arena};
-    live.values = ARENA_ARRAY(lw->arena, bool, func->n_values + 1);
+    Live live = {.arena = el->arena};
+    live.values = ARENA_ARRAY(el->arena, bool, func->n_values + 1);
     for (size_t i = 0; i < vec->values.count; i++) {
         live_value(&live, vec->values.items[i]);
     }
-    bool *keep = ARENA_ARRAY(lw->arena, bool, func->body->n_args + 1);
-    bool *gone = ARENA_ARRAY(lw->arena, bool, func->n_values + 1);
+    bool *keep = ARENA_ARRAY(el->arena, bool, func->body->n_args + 1);
+    bool *gone = ARENA_ARRAY(el->arena, bool, func->n_values + 1);
     for (int32_t i = 0; i < func->body->n_args; i++) {
         keep[i] = live.values[func->body->args[i]->id];
     }
-    keep_for_dims(lw, func, live.values, keep);
+    keep_for_dims(el, func, live.values, keep);
     for (int32_t i = 0; i < func->body->n_args; i++) {
         gone[func->body->args[i]->id] = func->args[i].role == ARG_INPUT && !keep[i];
     }
@@ -255,8 +255,8 @@ static void prune(Lower *lw, Func *func, const ResultVec *vec) {
         next = op->next;
         bool dead = !op_needed(op, live.values, gone);
         if (op->code == OP_size_check) {
-            for (int32_t d = 0; d < lw->module->n_dims && !dead; d++) {
-                const Dim *dim = lw->module->dims[d];
+            for (int32_t d = 0; d < el->module->n_dims && !dead; d++) {
+                const Dim *dim = el->module->dims[d];
                 bool uses = op_uses_dim(op, dim), known = false;
                 for (int32_t i = 0; uses && i < func->body->n_args; i++) {
                     bool stays = func->args[i].role != ARG_INPUT || keep[i];
@@ -274,24 +274,24 @@ static void prune(Lower *lw, Func *func, const ResultVec *vec) {
 
 /* -- finishing */
 
-static void note_used_inputs(Lower *lw, Func *func) {
+static void note_used_inputs(Elaborator *el, Func *func) {
     BLOCK_EACH_OP (func->body, op) {
         (void)op;
     }
     func_renumber(func);
-    int32_t *uses = func_use_counts(func, lw->arena);
+    int32_t *uses = func_use_counts(func, el->arena);
     for (int32_t i = 0; i < func->body->n_args; i++) {
         const Value *arg = func->body->args[i];
         if (func->args[i].role == ARG_INPUT && uses[arg->id] > 0) {
-            map_set(&lw->input_used, func->args[i].name, lw);
+            map_set(&el->input_used, func->args[i].name, el);
         }
     }
 }
 
 /* Every dim must stand alone in some input or parameter, so that the run can learn it. */
-static void check_dims(Lower *lw, Func *func) {
-    for (int32_t d = 0; d < lw->module->n_dims; d++) {
-        const Dim *dim = lw->module->dims[d];
+static void check_dims(Elaborator *el, Func *func) {
+    for (int32_t d = 0; d < el->module->n_dims; d++) {
+        const Dim *dim = el->module->dims[d];
         bool alone = false, used = false;
         for (int32_t i = 0; i < func->body->n_args; i++) {
             Type type = func->body->args[i]->type;
@@ -309,33 +309,33 @@ static void check_dims(Lower *lw, Func *func) {
             }
         }
         if (used) {
-            Diag *diag = LW_REPORT(lw, DIM_ALONE, dim->place, dim->name, func->name);
+            Diag *diag = LW_REPORT(el, DIM_ALONE, dim->place, dim->name, func->name);
             if (place.line != dim->place.line) {
-                lower_note(lw, diag, place, "'%s' is used here", dim->name);
+                elaborate_note(el, diag, place, "'%s' is used here", dim->name);
             }
-            lower_help(lw, diag, "let an input have it as an axis, or fix it with -D %s=…",
-                       dim->name);
+            elaborate_help(el, diag, "let an input have it as an axis, or fix it with -D %s=…",
+                           dim->name);
         }
     }
 }
 
-void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec *vec) {
+void func_finish(Elaborator *el, FuncState *fs, const AstDecl *decl, const ResultVec *vec) {
     Func *func = fs->func;
     (void)decl;
-    lower_diag_close(lw);
-    if (lw->context->diags.n_errors > 0) {
+    elaborate_diag_close(el);
+    if (el->context->diags.n_errors > 0) {
         return;
     }
     /* Arguments may move: stores name theirs by value first. */
     int32_t count = (int32_t)vec->results.count;
-    Value **stored = ARENA_ARRAY(lw->arena, Value *, count + 1);
+    Value **stored = ARENA_ARRAY(el->arena, Value *, count + 1);
     for (int32_t i = 0; i < count; i++) {
         int32_t arg = vec->results.items[i].arg;
         bool store = vec->results.items[i].role == RESULT_STORE && arg >= 0;
         stored[i] = store ? func->body->args[arg] : NULL;
     }
     if (fs->purpose == PURPOSE_INFER || fs->purpose == PURPOSE_OTHER) {
-        prune(lw, func, vec);
+        prune(el, func, vec);
     }
     for (int32_t i = 0; i < count; i++) {
         if (stored[i]) {
@@ -344,8 +344,8 @@ void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec 
     }
     func_set_results(func, vec->results.items, vec->values.items, count);
     if (fs->purpose != PURPOSE_INIT) {
-        note_used_inputs(lw, func);
-        check_dims(lw, func);
+        note_used_inputs(el, func);
+        check_dims(el, func);
     }
     func_renumber(func);
 }
@@ -353,127 +353,128 @@ void func_finish(Lower *lw, FuncState *fs, const AstDecl *decl, const ResultVec 
 /* -- the purposes */
 
 /* State and caches; only if all state is finite. */
-static void add_stores(Lower *lw, FuncState *fs, Place place, ResultVec *vec) {
-    Value *fine = persist_states_finite(lw, place);
+static void add_stores(Elaborator *el, FuncState *fs, Place place, ResultVec *vec) {
+    Value *fine = persist_states_finite(el, place);
     for (size_t i = 0; i < fs->uses.count; i++) {
         PersistUse *use = fs->uses.entries[i].value;
         bool stores = use->written && use->arg && use->persist->kind != PERSIST_PARAM;
         Value *next = stores ? use->value : NULL;
         if (next && fine && next != use->arg) {
-            next = persist_guarded(lw, fine, next, use->arg, place);
+            next = persist_guarded(el, fine, next, use->arg, place);
         }
         if (next) {
-            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
+            result_add(el, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
         }
     }
     if (fine) {
-        result_add(lw, vec, RESULT_OK, "ok", -1, fine);
+        result_add(el, vec, RESULT_OK, "ok", -1, fine);
     }
 }
 
-static void add_named(Lower *lw, FuncState *fs, ResultVec *vec) {
+static void add_named(Elaborator *el, FuncState *fs, ResultVec *vec) {
     for (size_t i = 0; i < fs->metrics.count; i++) {
         Named *metric = &fs->metrics.items[i];
-        result_add(lw, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
+        result_add(el, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
         if (metric->over) {
-            result_add(lw, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
+            result_add(el, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
         }
     }
     for (size_t i = 0; i < fs->losses.count; i++) {
         Named *loss = &fs->losses.items[i];
-        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+        result_add(el, vec, RESULT_LOSS, loss->name, -1,
                    loss->over ? loss->sum : loss->value.as.tensor);
         if (loss->over) {
-            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+            result_add(el, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
         }
     }
 }
 
-static void lower_purpose(Lower *lw, const AstDecl *decl, const char *suffix, Purpose purpose) {
-    const char *name = context_internf(lw->context, "%s.%s", lw->model->name.text, suffix);
-    FuncState *fs = func_state_new(lw, name, purpose);
+static void elaborate_purpose(Elaborator *el, const AstDecl *decl, const char *suffix,
+                              Purpose purpose) {
+    const char *name = context_internf(el->context, "%s.%s", el->model->name.text, suffix);
+    FuncState *fs = func_state_new(el, name, purpose);
     ResultVec vec = {0};
-    int64_t errors = lw->n_errors;
-    func_state_inputs(lw, fs, decl);
-    if (lw->n_errors > errors) {
+    int64_t errors = el->n_errors;
+    func_state_inputs(el, fs, decl);
+    if (el->n_errors > errors) {
         return;
     }
-    lower_model_body(lw, decl, fs->inputs);
+    elaborate_model_body(el, decl, fs->inputs);
     for (size_t i = 0; i < fs->outputs.count; i++) {
         Named *output = &fs->outputs.items[i];
-        result_add(lw, &vec, RESULT_OUTPUT, output->name, -1, output->value.as.tensor);
+        result_add(el, &vec, RESULT_OUTPUT, output->name, -1, output->value.as.tensor);
     }
     if (purpose != PURPOSE_INFER) {
-        add_named(lw, fs, &vec);
+        add_named(el, fs, &vec);
     }
     if (purpose != PURPOSE_EVAL) {
-        add_stores(lw, fs, decl->place, &vec);
+        add_stores(el, fs, decl->place, &vec);
     }
     if (purpose == PURPOSE_OTHER && fs->outputs.count == 0 && vec.results.count == 0 &&
-        lw->context->diags.n_errors == 0) {
-        LW_REPORT(lw, NO_OUTPUT, decl->place, decl->name.text);
+        el->context->diags.n_errors == 0) {
+        LW_REPORT(el, NO_OUTPUT, decl->place, decl->name.text);
     }
-    func_finish(lw, fs, decl, &vec);
+    func_finish(el, fs, decl, &vec);
 }
 
-static void begin_init(Lower *lw) {
-    const char *name = context_internf(lw->context, "%s.init", lw->model->name.text);
-    lw->init = func_create(lw->module, name, PURPOSE_INIT);
-    func_remove(lw->init);
-    lw->init_seed = func_add_arg(lw->init, ARG_SCALAR, "seed", type_scalar(DT_I64), (Place){0});
+static void begin_init(Elaborator *el) {
+    const char *name = context_internf(el->context, "%s.init", el->model->name.text);
+    el->init = func_create(el->module, name, PURPOSE_INIT);
+    func_remove(el->init);
+    el->init_seed = func_add_arg(el->init, ARG_SCALAR, "seed", type_scalar(DT_I64), (Place){0});
 }
 
-static void end_init(Lower *lw) {
-    func_set_results(lw->init, lw->init_results.items, lw->init_values.items,
-                     (int32_t)lw->init_results.count);
-    if (lw->module->last) {
-        lw->module->last->next = lw->init;
+static void end_init(Elaborator *el) {
+    func_set_results(el->init, el->init_results.items, el->init_values.items,
+                     (int32_t)el->init_results.count);
+    if (el->module->last) {
+        el->module->last->next = el->init;
     } else {
-        lw->module->first = lw->init;
+        el->module->first = el->init;
     }
-    lw->module->last = lw->init;
-    lw->init->next = NULL;
-    func_renumber(lw->init);
+    el->module->last = el->init;
+    el->init->next = NULL;
+    func_renumber(el->init);
 }
 
-static void warn_unused(Lower *lw, const AstDecl *decl) {
+static void warn_unused(Elaborator *el, const AstDecl *decl) {
     const AstParams *params = &decl->as.fn.params;
     for (int32_t i = 0; i < params->count; i++) {
-        if (!map_has(&lw->input_used, params->items[i].name.text)) {
-            LW_REPORT(lw, INPUT_UNUSED, params->items[i].name.place, params->items[i].name.text);
+        if (!map_has(&el->input_used, params->items[i].name.text)) {
+            LW_REPORT(el, INPUT_UNUSED, params->items[i].name.place, params->items[i].name.text);
         }
     }
 }
 
-void lower_model_funcs(Lower *lw) {
-    if (lw->train && lw->train->name.text != lw->model->name.text) {
-        Diag *diag = LW_REPORT(lw, TRAIN_UNKNOWN, lw->train->name.place, lw->train->name.text);
-        lower_note(lw, diag, lw->model->name.place, "the model is '%s'", lw->model->name.text);
+void elaborate_model_funcs(Elaborator *el) {
+    if (el->train && el->train->name.text != el->model->name.text) {
+        Diag *diag = LW_REPORT(el, TRAIN_UNKNOWN, el->train->name.place, el->train->name.text);
+        elaborate_note(el, diag, el->model->name.place, "the model is '%s'", el->model->name.text);
         return;
     }
-    begin_init(lw);
-    lower_purpose(lw, lw->model, "infer", PURPOSE_INFER);
-    lower_purpose(lw, lw->model, "eval", PURPOSE_EVAL); /* tells of metrics and losses too */
-    if (lw->train) {
-        check_settings(lw);
+    begin_init(el);
+    elaborate_purpose(el, el->model, "infer", PURPOSE_INFER);
+    elaborate_purpose(el, el->model, "eval", PURPOSE_EVAL); /* tells of metrics and losses too */
+    if (el->train) {
+        check_settings(el);
     }
-    if (lw->context->diags.n_errors == 0) {
-        lw->batch = batch_dim(lw);
+    if (el->context->diags.n_errors == 0) {
+        el->batch = batch_dim(el);
     }
-    if (lw->train && lw->context->diags.n_errors == 0) {
-        lower_train_func(lw);
+    if (el->train && el->context->diags.n_errors == 0) {
+        elaborate_train_func(el);
     }
-    lw->persists_closed = true;
-    for (size_t i = 0; i < lw->entries.count && lw->context->diags.n_errors == 0; i++) {
-        lower_purpose(lw, lw->entries.items[i], lw->entries.items[i]->name.text, PURPOSE_OTHER);
+    el->persists_closed = true;
+    for (size_t i = 0; i < el->entries.count && el->context->diags.n_errors == 0; i++) {
+        elaborate_purpose(el, el->entries.items[i], el->entries.items[i]->name.text, PURPOSE_OTHER);
     }
-    if (lw->context->diags.n_errors > 0) {
+    if (el->context->diags.n_errors > 0) {
         return;
     }
-    end_init(lw);
-    warn_unused(lw, lw->model);
-    for (size_t i = 0; i < lw->entries.count; i++) {
-        warn_unused(lw, lw->entries.items[i]);
+    end_init(el);
+    warn_unused(el, el->model);
+    for (size_t i = 0; i < el->entries.count; i++) {
+        warn_unused(el, el->entries.items[i]);
     }
-    record_settings(lw);
+    record_settings(el);
 }

@@ -5,44 +5,44 @@
 #include <math.h>
 #include <string.h>
 
-static Val value_of_itself(Lower *lw, const Global *global, Place place) {
-    Diag *diag = LW_REPORT(lw, CONST_CYCLE, global->place, global->name);
-    lower_note(lw, diag, place, "the cycle comes back to '%s' here", global->name);
+static Val value_of_itself(Elaborator *el, const Global *global, Place place) {
+    Diag *diag = LW_REPORT(el, CONST_CYCLE, global->place, global->name);
+    elaborate_note(el, diag, place, "the cycle comes back to '%s' here", global->name);
     return val_error();
 }
 
-Val global_value(Lower *lw, Global *global, Place place) {
+Val global_value(Elaborator *el, Global *global, Place place) {
     global->used = true;
     if (global->kind == GLOBAL_DIM) {
-        lower_dim(lw, global); /* if it stands further down */
+        elaborate_dim(el, global); /* if it stands further down */
         if (global->state == GLOBAL_BUSY) {
-            return value_of_itself(lw, global, place);
+            return value_of_itself(el, global, place);
         }
         if (global->dim == NULL) { /* fixed with -D, or its declaration had errors */
             return global->value;
         }
-        const Size *size = lw->dim_values ? lw->dim_values[global->dim->id] : NULL;
-        return val_size(size ? size : size_dim(lw->context, global->dim), global->place);
+        const Size *size = el->dim_values ? el->dim_values[global->dim->id] : NULL;
+        return val_size(size ? size : size_dim(el->context, global->dim), global->place);
     }
     if (global->state == GLOBAL_DONE) {
         return global->value;
     }
     if (global->state == GLOBAL_BUSY) {
-        return value_of_itself(lw, global, place);
+        return value_of_itself(el, global, place);
     }
     global->state = GLOBAL_BUSY;
-    Frame *frame = lw->frame;
-    Scope *scope = lw->scope;
+    Frame *frame = el->frame;
+    Scope *scope = el->scope;
     Frame top = {.env = global->env, .fn_name = "const", .path = ""};
-    lw->frame = &top;
-    lw->scope = NULL;
-    global->value = lower_expr(lw, global->expr);
-    lower_diag_close(lw); /* its frame is about to go */
-    lw->frame = frame;
-    lw->scope = scope;
+    el->frame = &top;
+    el->scope = NULL;
+    global->value = elaborate_expr(el, global->expr);
+    elaborate_diag_close(el); /* its frame is about to go */
+    el->frame = frame;
+    el->scope = scope;
     if (global->value.kind == VAL_TENSOR) {
-        LW_REPORT(lw, NOT_COMPILE_TIME, global->expr->place, "a const",
-                  val_describe(lw, global->value));
+        LW_REPORT(el, NOT_COMPILE_TIME, global->expr->place, "a const",
+                  val_describe(el, global->value));
         global->value = val_error();
     }
     global->value.place = global->place;
@@ -50,8 +50,8 @@ Val global_value(Lower *lw, Global *global, Place place) {
     return global->value;
 }
 
-Value *lower_run_scalar(Lower *lw, const char *name, DType dtype) {
-    FuncState *fs = lw->fs;
+Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype) {
+    FuncState *fs = el->fs;
     Value *value = map_get(&fs->scalars, name);
     if (value == NULL) {
         value = func_add_arg(fs->func, ARG_SCALAR, name, type_scalar(dtype), (Place){0});
@@ -77,16 +77,16 @@ bool name_is_built_in(const char *name) {
 }
 
 /* What every program knows besides its own names. */
-static Val built_in_name(Lower *lw, const char *name, Place place) {
+static Val built_in_name(Elaborator *el, const char *name, Place place) {
     DType dtype = DT_F32;
     if (dtype_from_name(name, &dtype)) {
         return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = dtype};
     }
     if (strcmp(name, "float") == 0) {
-        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = lower_float(lw)};
+        return (Val){.kind = VAL_DTYPE, .place = place, .as.dtype = elaborate_float(el)};
     }
     if (strcmp(name, "training") == 0) {
-        return val_bool(lw->training, place);
+        return val_bool(el->training, place);
     }
     if (strcmp(name, "none") == 0) {
         return (Val){.kind = VAL_NONE, .place = place};
@@ -101,156 +101,156 @@ static Val built_in_name(Lower *lw, const char *name, Place place) {
         return val_float(NAN, place);
     }
     if (is_run_scalar(name)) {
-        if (lw->fs == NULL || lw->init_path) {
-            LW_REPORT(lw, NOT_COMPILE_TIME, place, "a value here",
-                      arena_format(lw->arena, "'%s', which only the run knows", name));
+        if (el->fs == NULL || el->init_path) {
+            LW_REPORT(el, NOT_COMPILE_TIME, place, "a value here",
+                      arena_format(el->arena, "'%s', which only the run knows", name));
             return val_error();
         }
-        return val_tensor(lower_run_scalar(lw, name, DT_I64), true, place);
+        return val_tensor(elaborate_run_scalar(el, name, DT_I64), true, place);
     }
     return (Val){.kind = VAL_NONE, .as.text = "unknown"};
 }
 
 /* Everything that could have been meant by a mistyped name. */
-static void collect_names(Lower *lw, Map *names, bool functions) {
-    map_init(names, lw->arena);
-    for (Scope *s = lw->scope; s; s = s->parent) {
+static void collect_names(Elaborator *el, Map *names, bool functions) {
+    map_init(names, el->arena);
+    for (Scope *s = el->scope; s; s = s->parent) {
         for (Binding *b = s->first; b; b = b->next) {
             map_set(names, b->name, b);
         }
     }
-    env_names(lw, lw->frame ? lw->frame->env : lw->user, functions ? NAMES_FN : NAMES_VALUE, names);
+    env_names(el, el->frame ? el->frame->env : el->user, functions ? NAMES_FN : NAMES_VALUE, names);
     if (functions) {
-        builtin_names(lw, names);
+        builtin_names(el, names);
     }
 }
 
-Val lower_unknown_name(Lower *lw, const char *name, Place place) {
+Val elaborate_unknown_name(Elaborator *el, const char *name, Place place) {
     Map names;
-    collect_names(lw, &names, false);
+    collect_names(el, &names, false);
     bool guess = strlen(name) > 2; /* anything is near a shorter name */
     const char *near = guess ? map_suggest(&names, name) : NULL;
     if (guess && near == NULL) {
-        collect_names(lw, &names, true);
+        collect_names(el, &names, true);
         near = map_suggest(&names, name);
     }
-    Diag *diag = LW_REPORT(lw, NAME_UNKNOWN, place, name);
+    Diag *diag = LW_REPORT(el, NAME_UNKNOWN, place, name);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
-        Binding *binding = scope_find(lw->scope, near, false);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
+        Binding *binding = scope_find(el->scope, near, false);
         if (binding && binding->place.source) {
-            lower_note(lw, diag, binding->place, "'%s' is declared here", near);
+            elaborate_note(el, diag, binding->place, "'%s' is declared here", near);
         }
     }
     return val_error();
 }
 
 /* A tensor of another Func: an initial value cannot use what a run computes. */
-static bool of_other_func(Lower *lw, Val value) {
-    if (value.kind != VAL_TENSOR || !lw->init_path) {
+static bool of_other_func(Elaborator *el, Val value) {
+    if (value.kind != VAL_TENSOR || !el->init_path) {
         return false;
     }
     const Value *v = value.as.tensor;
     const Block *block = v->op ? v->op->parent : v->block;
-    return block && block->func != lw->init;
+    return block && block->func != el->init;
 }
 
-Val lower_name(Lower *lw, const char *name, Place place) {
-    Binding *binding = scope_find(lw->scope, name, false);
+Val elaborate_name(Elaborator *el, const char *name, Place place) {
+    Binding *binding = scope_find(el->scope, name, false);
     if (binding && binding->persist) {
-        if (lw->init_path) {
-            LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
+        if (el->init_path) {
+            LW_REPORT(el, INIT_RUN_TIME, place, el->init_path);
             return val_error();
         }
-        return val_tensor(persist_current(lw, binding->persist, place), false, binding->place);
+        return val_tensor(persist_current(el, binding->persist, place), false, binding->place);
     }
     if (binding) {
-        if (of_other_func(lw, binding->value)) {
-            Diag *diag = LW_REPORT(lw, INIT_RUN_TIME, place, lw->init_path);
-            lower_note(lw, diag, binding->place, "'%s' is computed here", name);
+        if (of_other_func(el, binding->value)) {
+            Diag *diag = LW_REPORT(el, INIT_RUN_TIME, place, el->init_path);
+            elaborate_note(el, diag, binding->place, "'%s' is computed here", name);
             return val_error();
         }
         return binding->value;
     }
-    Val persist = persist_read(lw, name, place);
+    Val persist = persist_read(el, name, place);
     if (persist.kind != VAL_NONE) {
         return persist;
     }
-    Env *env = lw->frame ? lw->frame->env : lw->user;
-    if (lw->trial && lw->has_shares && env->library) {
+    Env *env = el->frame ? el->frame->env : el->user;
+    if (el->trial && el->has_shares && env->library) {
         return val_error(); /* a parameter of what calls it `as _`, perhaps */
     }
-    Global *global = env_find(lw, env, NAMES_VALUE, name, place);
+    Global *global = env_find(el, env, NAMES_VALUE, name, place);
     if (global) {
-        return global_value(lw, global, place);
+        return global_value(el, global, place);
     }
-    Val known = built_in_name(lw, name, place);
+    Val known = built_in_name(el, name, place);
     if (known.kind != VAL_NONE || known.as.text == NULL) {
         return known;
     }
-    Fn *fn = find_function(lw, env, name, place);
+    Fn *fn = find_function(el, env, name, place);
     if (fn) {
         return (Val){.kind = VAL_FN, .place = place, .as.fn = fn};
     }
-    return lower_unknown_name(lw, name, place);
+    return elaborate_unknown_name(el, name, place);
 }
 
-Fn *lower_unknown_function(Lower *lw, const char *name, Place place) {
+Fn *elaborate_unknown_function(Elaborator *el, const char *name, Place place) {
     static const char *const later[] = {"nms", "nonzero",  "fft",     "ifft", "rfft", "irfft",
                                         "ctc", "ctc_loss", "complex", "real", "imag"};
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (strcmp(later[i], name) == 0) {
-            LW_REPORT(lw, NOT_AVAILABLE, place, name);
+            LW_REPORT(el, NOT_AVAILABLE, place, name);
             return NULL;
         }
     }
     Map names;
-    collect_names(lw, &names, true);
+    collect_names(el, &names, true);
     const char *near = map_suggest(&names, name);
-    Diag *diag = LW_REPORT(lw, FUNCTION_UNKNOWN, place, name);
+    Diag *diag = LW_REPORT(el, FUNCTION_UNKNOWN, place, name);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
     }
     return NULL;
 }
 
-Fn *lower_callee(Lower *lw, const AstExpr *callee) {
+Fn *elaborate_callee(Elaborator *el, const AstExpr *callee) {
     while (callee->kind == AST_PAREN) {
         callee = callee->as.inner;
     }
     if (callee->kind == AST_NAME) {
-        Binding *binding = scope_find(lw->scope, callee->as.name, false);
+        Binding *binding = scope_find(el->scope, callee->as.name, false);
         if (binding && binding->value.kind == VAL_FN) {
             return binding->value.as.fn;
         }
         if (binding && val_is_error(binding->value)) {
             return NULL;
         }
-        Env *env = lw->frame ? lw->frame->env : lw->user;
-        Fn *fn = find_function(lw, env, callee->as.name, callee->place);
+        Env *env = el->frame ? el->frame->env : el->user;
+        Fn *fn = find_function(el, env, callee->as.name, callee->place);
         if (fn == NULL && binding) {
             Diag *diag =
-                LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, binding->value));
-            lower_note(lw, diag, binding->place, "'%s' is bound here", callee->as.name);
+                LW_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, binding->value));
+            elaborate_note(el, diag, binding->place, "'%s' is bound here", callee->as.name);
             return NULL;
         }
         if (fn == NULL) {
-            const Global *global = env_find(lw, env, NAMES_VALUE, callee->as.name, callee->place);
+            const Global *global = env_find(el, env, NAMES_VALUE, callee->as.name, callee->place);
             if (global) {
-                Diag *diag = LW_REPORT(lw, NOT_A_FUNCTION, callee->place, callee->as.name);
-                lower_note(lw, diag, global->place, "'%s' is declared here", callee->as.name);
+                Diag *diag = LW_REPORT(el, NOT_A_FUNCTION, callee->place, callee->as.name);
+                elaborate_note(el, diag, global->place, "'%s' is declared here", callee->as.name);
                 return NULL;
             }
-            return lower_unknown_function(lw, callee->as.name, callee->place);
+            return elaborate_unknown_function(el, callee->as.name, callee->place);
         }
         return fn;
     }
-    Val value = lower_expr(lw, callee);
+    Val value = elaborate_expr(el, callee);
     if (value.kind == VAL_FN) {
         return value.as.fn;
     }
     if (!val_is_error(value)) {
-        LW_REPORT(lw, NOT_A_FUNCTION, callee->place, val_describe(lw, value));
+        LW_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, value));
     }
     return NULL;
 }

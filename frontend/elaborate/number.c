@@ -19,44 +19,44 @@ bool number_to_double(Val value, double *out) {
     return false;
 }
 
-bool number_exact(Lower *lw, Val value, Place place) {
+bool number_exact(Elaborator *el, Val value, Place place) {
     if (value.kind != VAL_INT || value.rounded == NULL) {
         return true;
     }
-    Diag *diag = LW_REPORT(lw, ROUNDED, place, value.rounded, (long long)value.as.i);
+    Diag *diag = LW_REPORT(el, ROUNDED, place, value.rounded, (long long)value.as.i);
     if (value.place.source && value.place.line != place.line) {
-        lower_note(lw, diag, value.place, "the value comes from here");
+        elaborate_note(el, diag, value.place, "the value comes from here");
     }
     const char *bar = strstr(value.rounded, " / ");
-    lower_help(
-        lw, diag,
+    elaborate_help(
+        el, diag,
         "write the fraction with a point: %.*s.0%s; or floordiv(a, b) where rounding down is "
         "meant",
         (int)(bar - value.rounded), value.rounded, bar);
     return false;
 }
 
-static Val overflow(Lower *lw, Place place) {
-    LW_REPORT(lw, OVERFLOW, place, "the result");
+static Val overflow(Elaborator *el, Place place) {
+    LW_REPORT(el, OVERFLOW, place, "the result");
     return val_error();
 }
 
-static Val divided_by_zero(Lower *lw, Place place) {
-    LW_REPORT(lw, DIVISION_BY_ZERO, place, "");
+static Val divided_by_zero(Elaborator *el, Place place) {
+    LW_REPORT(el, DIVISION_BY_ZERO, place, "");
     return val_error();
 }
 
-static Val int_power(Lower *lw, int64_t base, int64_t exponent, Place place) {
+static Val int_power(Elaborator *el, int64_t base, int64_t exponent, Place place) {
     if (exponent < 0) {
         return val_float(pow((double)base, (double)exponent), place);
     }
     int64_t result = 1;
     for (int64_t i = exponent; i > 0; i >>= 1) {
         if ((i & 1) && !checked_mul(result, base, &result)) {
-            return overflow(lw, place);
+            return overflow(el, place);
         }
         if (i > 1 && !checked_mul(base, base, &base)) {
-            return overflow(lw, place);
+            return overflow(el, place);
         }
     }
     return val_int(result, place);
@@ -72,41 +72,41 @@ static Val compared(AstOp op, int order, Place place) {
     return val_bool(result, place);
 }
 
-static void warn_truncating(Lower *lw, const char *a, const char *b, Place place) {
-    Diag *diag = LW_REPORT(lw, TRUNCATING, place, a, b);
-    lower_help(lw, diag,
-               "write floordiv(a, b), or cdiv(a, b) to round up, to say that it is meant");
+static void warn_truncating(Elaborator *el, const char *a, const char *b, Place place) {
+    Diag *diag = LW_REPORT(el, TRUNCATING, place, a, b);
+    elaborate_help(el, diag,
+                   "write floordiv(a, b), or cdiv(a, b) to round up, to say that it is meant");
 }
 
-static Val int_binary(Lower *lw, AstOp op, int64_t a, int64_t b, Place place) {
+static Val int_binary(Elaborator *el, AstOp op, int64_t a, int64_t b, Place place) {
     int64_t result = 0;
     switch (op) {
     case AST_OP_ADD:
-        return checked_add(a, b, &result) ? val_int(result, place) : overflow(lw, place);
+        return checked_add(a, b, &result) ? val_int(result, place) : overflow(el, place);
     case AST_OP_SUB:
-        return checked_sub(a, b, &result) ? val_int(result, place) : overflow(lw, place);
+        return checked_sub(a, b, &result) ? val_int(result, place) : overflow(el, place);
     case AST_OP_MUL:
-        return checked_mul(a, b, &result) ? val_int(result, place) : overflow(lw, place);
+        return checked_mul(a, b, &result) ? val_int(result, place) : overflow(el, place);
     case AST_OP_DIV:
     case AST_OP_MOD:
         if (b == 0) {
-            return divided_by_zero(lw, place);
+            return divided_by_zero(el, place);
         }
         if (b == -1) {
             return op == AST_OP_MOD             ? val_int(0, place)
                    : checked_sub(0, a, &result) ? val_int(result, place)
-                                                : overflow(lw, place);
+                                                : overflow(el, place);
         }
         if (op == AST_OP_DIV && a % b != 0) {
-            warn_truncating(lw, arena_format(lw->arena, "%lld", (long long)a),
-                            arena_format(lw->arena, "%lld", (long long)b), place);
+            warn_truncating(el, arena_format(el->arena, "%lld", (long long)a),
+                            arena_format(el->arena, "%lld", (long long)b), place);
             Val quotient = val_int(floor_div(a, b), place);
-            quotient.rounded = arena_format(lw->arena, "%lld / %lld", (long long)a, (long long)b);
+            quotient.rounded = arena_format(el->arena, "%lld / %lld", (long long)a, (long long)b);
             return quotient;
         }
         return val_int(op == AST_OP_DIV ? floor_div(a, b) : floor_mod(a, b), place);
     case AST_OP_POW:
-        return int_power(lw, a, b, place);
+        return int_power(el, a, b, place);
     default:
         return compared(op, (a > b) - (a < b), place);
     }
@@ -142,8 +142,8 @@ static Val float_binary(AstOp op, double a, double b, Place place) {
 }
 
 /* Comparisons of sizes that the compiler must decide. */
-static Val size_compare_op(Lower *lw, AstOp op, const Size *a, const Size *b, Place place) {
-    Context *context = lw->context;
+static Val size_compare_op(Elaborator *el, AstOp op, const Size *a, const Size *b, Place place) {
+    Context *context = el->context;
     Truth truth = TRUTH_MAYBE;
     bool negate = false;
     switch (op) {
@@ -169,22 +169,22 @@ static Val size_compare_op(Lower *lw, AstOp op, const Size *a, const Size *b, Pl
         truth = size_less_equal(context, b, a);
         break;
     }
-    if (truth == TRUTH_MAYBE && lw->check.is_open) {
-        lw->check.n_undecided++;
-        lw->check.op = op;
-        lw->check.a = a;
-        lw->check.b = b;
+    if (truth == TRUTH_MAYBE && el->check.is_open) {
+        el->check.n_undecided++;
+        el->check.op = op;
+        el->check.a = a;
+        el->check.b = b;
         return (Val){.kind = VAL_NONE}; /* decided when the plan runs */
     }
     if (truth == TRUTH_MAYBE) {
-        const char *text = arena_format(lw->arena, "%s %s %s", size_text(context, a),
+        const char *text = arena_format(el->arena, "%s %s %s", size_text(context, a),
                                         ast_op_text(op), size_text(context, b));
-        Diag *diag = LW_REPORT(lw, UNDECIDED, place, text);
-        for (int32_t i = 0; i < lw->module->n_dims; i++) {
-            const Dim *dim = lw->module->dims[i];
+        Diag *diag = LW_REPORT(el, UNDECIDED, place, text);
+        for (int32_t i = 0; i < el->module->n_dims; i++) {
+            const Dim *dim = el->module->dims[i];
             if (size_uses_dim(a, dim) || size_uses_dim(b, dim)) {
-                lower_note(lw, diag, dim->place, "the dim '%s' is free", dim->name);
-                lower_help(lw, diag, "fix it with -D %s=…", dim->name);
+                elaborate_note(el, diag, dim->place, "the dim '%s' is free", dim->name);
+                elaborate_help(el, diag, "fix it with -D %s=…", dim->name);
                 break;
             }
         }
@@ -193,8 +193,8 @@ static Val size_compare_op(Lower *lw, AstOp op, const Size *a, const Size *b, Pl
     return val_bool((truth == TRUTH_YES) != negate, place);
 }
 
-static Val size_binary(Lower *lw, AstOp op, const Size *a, const Size *b, Place place) {
-    Context *context = lw->context;
+static Val size_binary(Elaborator *el, AstOp op, const Size *a, const Size *b, Place place) {
+    Context *context = el->context;
     const Size *result = NULL;
     int64_t exponent = 0;
     switch (op) {
@@ -211,7 +211,7 @@ static Val size_binary(Lower *lw, AstOp op, const Size *a, const Size *b, Place 
         result = size_floordiv(context, a, b);
         const Size *rest = result ? size_mod(context, a, b) : NULL;
         if (rest && size_equal(context, rest, size_const(context, 0)) != TRUTH_YES) {
-            warn_truncating(lw, size_text(context, a), size_text(context, b), place);
+            warn_truncating(el, size_text(context, a), size_text(context, b), place);
         }
         break;
     }
@@ -228,32 +228,32 @@ static Val size_binary(Lower *lw, AstOp op, const Size *a, const Size *b, Place 
         }
         break;
     default:
-        return size_compare_op(lw, op, a, b, place);
+        return size_compare_op(el, op, a, b, place);
     }
     if (result == NULL) {
-        return divided_by_zero(lw, place);
+        return divided_by_zero(el, place);
     }
-    return size_is_error(result) ? overflow(lw, place) : val_size(result, place);
+    return size_is_error(result) ? overflow(el, place) : val_size(result, place);
 }
 
-Val number_binary(Lower *lw, AstOp op, Val left, Val right, Place place) {
+Val number_binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     double x = 0, y = 0;
     if (left.kind == VAL_INT && right.kind == VAL_INT) {
-        Val result = int_binary(lw, op, left.as.i, right.as.i, place);
+        Val result = int_binary(el, op, left.as.i, right.as.i, place);
         if (result.kind == VAL_INT && result.rounded == NULL) {
             result.rounded = left.rounded ? left.rounded : right.rounded;
         }
         return result;
     }
     if (number_to_double(left, &x) && number_to_double(right, &y)) {
-        if (!number_exact(lw, left, place) || !number_exact(lw, right, place)) {
+        if (!number_exact(el, left, place) || !number_exact(el, right, place)) {
             return val_error();
         }
         return float_binary(op, x, y, place);
     }
     const Size *a = NULL, *b = NULL;
-    if (val_as_size(lw, left, &a) && val_as_size(lw, right, &b)) {
-        return size_binary(lw, op, a, b, place);
+    if (val_as_size(el, left, &a) && val_as_size(el, right, &b)) {
+        return size_binary(el, op, a, b, place);
     }
     return (Val){.kind = VAL_NONE};
 }

@@ -49,8 +49,8 @@ static bool is_noted(OpCode code) {
     }
 }
 
-void pairs_note(Lower *lw, OpCode code, Val result, Val left, Val right, Place place) {
-    if (lw->fs == NULL || !is_noted(code) || result.kind != VAL_TENSOR || left.kind != VAL_TENSOR ||
+void pairs_note(Elaborator *el, OpCode code, Val result, Val left, Val right, Place place) {
+    if (el->fs == NULL || !is_noted(code) || result.kind != VAL_TENSOR || left.kind != VAL_TENSOR ||
         right.kind != VAL_TENSOR) {
         return;
     }
@@ -61,7 +61,7 @@ void pairs_note(Lower *lw, OpCode code, Val result, Val left, Val right, Place p
                            .left = left,
                            .right = right,
                            .place = place};
-        VEC_PUSH(lw->arena, &lw->fs->pairings, pairing);
+        VEC_PUSH(el->arena, &el->fs->pairings, pairing);
     }
 }
 
@@ -155,34 +155,36 @@ static void walk(Walk *w, const Value *value, Stand stand) {
     }
 }
 
-static const char *shape_text(Lower *lw, Val value) {
-    return strchr(type_text(lw->context, tensor_type(value)), '[');
+static const char *shape_text(Elaborator *el, Val value) {
+    return strchr(type_text(el->context, tensor_type(value)), '[');
 }
 
-bool pairs_check(Lower *lw, const Value *value, const char *what, const char *name, Place place) {
-    if (lw->fs->pairings.count == 0) {
+bool pairs_check(Elaborator *el, const Value *value, const char *what, const char *name,
+                 Place place) {
+    if (el->fs->pairings.count == 0) {
         return true;
     }
-    Walk w = {.fs = lw->fs};
+    Walk w = {.fs = el->fs};
     walk(&w, value, ABOVE);
     const Pairing *pairing = w.found;
     if (pairing == NULL) {
         return true;
     }
     Val left = pairing->left, right = pairing->right;
-    const char *who = arena_format(lw->arena, "the %s '%s'", what, name);
-    const char *left_text = shape_text(lw, left), *right_text = shape_text(lw, right);
+    const char *who = arena_format(el->arena, "the %s '%s'", what, name);
+    const char *left_text = shape_text(el, left), *right_text = shape_text(el, right);
     const char *meant = pairing->may_be_meant;
     Diag *diag =
-        meant ? LW_REPORT(lw, PAIRS_SUBTRACTED, pairing->place, who, meant, left_text, right_text)
-              : LW_REPORT(lw, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
+        meant ? LW_REPORT(el, PAIRS_SUBTRACTED, pairing->place, who, meant, left_text, right_text)
+              : LW_REPORT(el, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
     if (place.line != pairing->place.line) {
-        lower_note(lw, diag, place, "%s is the mean of it", who);
+        elaborate_note(el, diag, place, "%s is the mean of it", who);
     }
-    lower_note(lw, diag, left.place, "%s comes from here", left_text);
-    lower_note(lw, diag, right.place, "%s comes from here", right_text);
-    lower_help(lw, diag,
-               "give both the same shape: squeeze(x, axis=…) drops the axis of size 1, unsqueeze "
-               "adds it; where pairs are meant, give both operands an axis of size 1");
+    elaborate_note(el, diag, left.place, "%s comes from here", left_text);
+    elaborate_note(el, diag, right.place, "%s comes from here", right_text);
+    elaborate_help(
+        el, diag,
+        "give both the same shape: squeeze(x, axis=…) drops the axis of size 1, unsqueeze "
+        "adds it; where pairs are meant, give both operands an axis of size 1");
     return meant != NULL;
 }

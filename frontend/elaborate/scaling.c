@@ -9,30 +9,30 @@
 enum { FIRST_SCALE = 65536, MOST_SCALE = 16777216, GOOD_STEPS = 1000 };
 
 static PersistUse *declare(Train *t, const char *path, double first) {
-    Lower *lw = t->lw;
-    path = context_intern(lw->context, path);
-    if (!map_has(&lw->slots, path)) {
-        Persist *persist = ARENA_NEW(lw->arena, Persist);
+    Elaborator *el = t->el;
+    path = context_intern(el->context, path);
+    if (!map_has(&el->slots, path)) {
+        Persist *persist = ARENA_NEW(el->arena, Persist);
         *persist = (Persist){
             .path = path, .kind = PERSIST_SLOT, .type = type_scalar(DT_F32), .place = t->place};
-        map_set(&lw->slots, path, persist);
-        persist_init_number(lw, persist, first);
+        map_set(&el->slots, path, persist);
+        persist_init_number(el, persist, first);
     }
-    return persist_declare(lw, PERSIST_SLOT, path, type_scalar(DT_F32), NULL, t->place);
+    return persist_declare(el, PERSIST_SLOT, path, type_scalar(DT_F32), NULL, t->place);
 }
 
 bool scaling_begin(Train *t) {
-    const char *precision = compute_precision(t->lw);
+    const char *precision = compute_precision(t->el);
     t->is_short = precision && strcmp(precision, "tf32") != 0;
     if (!precision || strcmp(precision, "f16") != 0) {
         return true;
     }
-    Frame frame = {.env = t->lw->user, .fn_name = "train", .path = "", .call_place = t->place};
-    Frame *outer = t->lw->frame;
-    t->lw->frame = outer ? outer : &frame;
+    Frame frame = {.env = t->el->user, .fn_name = "train", .path = "", .call_place = t->place};
+    Frame *outer = t->el->frame;
+    t->el->frame = outer ? outer : &frame;
     t->scale = declare(t, "#loss_scale", FIRST_SCALE);
     t->good_steps = declare(t, "#good_steps", 0);
-    t->lw->frame = outer;
+    t->el->frame = outer;
     return t->scale && t->good_steps;
 }
 
@@ -42,7 +42,7 @@ Value *scaling_of_loss(Train *t, Value *loss) {
 
 /* What follows is not for the precision pass to change: stop_gradient tells it. */
 bool scaling_of_gradients(Train *t) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     if (!t->is_short) {
         return true;
     }
@@ -51,8 +51,8 @@ bool scaling_of_gradients(Train *t) {
         inverse = train_binary(t, OP_div, train_number(t, 1.0, t->scale->arg->type), t->scale->arg);
     }
     for (int32_t i = 0; i < t->n_params; i++) {
-        lower_at(lw, t->place);
-        Value *grad = lower_made(lw, b_stop_gradient(&lw->b, t->grads[i]), t->place);
+        elaborate_at(el, t->place);
+        Value *grad = elaborate_made(el, b_stop_gradient(&el->b, t->grads[i]), t->place);
         if (grad && inverse) {
             grad = train_binary(t, OP_mul, grad, train_spread(t, inverse, grad));
         }
@@ -65,8 +65,8 @@ bool scaling_of_gradients(Train *t) {
 }
 
 static Value *choose(Train *t, Value *test, Value *x, Value *y) {
-    lower_at(t->lw, t->place);
-    return test && x && y ? lower_made(t->lw, b_select(&t->lw->b, test, x, y), t->place) : NULL;
+    elaborate_at(t->el, t->place);
+    return test && x && y ? elaborate_made(t->el, b_select(&t->el->b, test, x, y), t->place) : NULL;
 }
 
 bool scaling_finish(Train *t) {

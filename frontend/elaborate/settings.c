@@ -69,66 +69,66 @@ static const AstExpr *value_expr(const AstSetting *setting) {
     return setting->values.count > 0 ? setting->values.items[setting->values.count - 1] : NULL;
 }
 
-Val setting_value(Lower *lw, const char *word) {
-    const AstSetting *setting = find_setting(lw->train, word);
+Val setting_value(Elaborator *el, const char *word) {
+    const AstSetting *setting = find_setting(el->train, word);
     const AstExpr *expr = setting ? value_expr(setting) : NULL;
-    return expr ? lower_constant_expr(lw, expr) : (Val){.kind = VAL_NONE};
+    return expr ? elaborate_constant_expr(el, expr) : (Val){.kind = VAL_NONE};
 }
 
 /* -- checking */
 
-static void unknown_setting(Lower *lw, const AstSetting *setting) {
+static void unknown_setting(Elaborator *el, const AstSetting *setting) {
     Map names;
-    map_init(&names, lw->arena);
+    map_init(&names, el->arena);
     for (int i = 0; i < N_SETTING_ROWS; i++) {
         map_set(&names, setting_rows[i].word, &names);
     }
     const char *near = map_suggest(&names, setting->word.text);
-    Diag *diag = LW_REPORT(lw, SETTING_UNKNOWN, setting->word.place, setting->word.text);
+    Diag *diag = LW_REPORT(el, SETTING_UNKNOWN, setting->word.place, setting->word.text);
     if (near) {
-        lower_help(lw, diag, "did you mean '%s'?", near);
+        elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
-        lower_help(lw, diag,
-                   "there are: optimizer minimize freeze batch accumulate epochs steps "
-                   "clip_norm precision ema seed");
+        elaborate_help(el, diag,
+                       "there are: optimizer minimize freeze batch accumulate epochs steps "
+                       "clip_norm precision ema seed");
     }
 }
 
-static void check_number(Lower *lw, const AstSetting *setting, const SettingRow *row) {
+static void check_number(Elaborator *el, const AstSetting *setting, const SettingRow *row) {
     const AstExpr *expr = value_expr(setting);
     int64_t integer = 0;
     double number = 0;
     if (expr == NULL || setting->values.count > (row->kind == SET_BATCH ? 2 : 1)) {
-        LW_REPORT(lw, SETTING_FORM, setting->place,
-                  arena_format(lw->arena, "`%s` takes one value", row->word));
+        LW_REPORT(el, SETTING_FORM, setting->place,
+                  arena_format(el->arena, "`%s` takes one value", row->word));
         return;
     }
-    Val value = lower_constant_expr(lw, expr);
-    const char *what = arena_format(lw->arena, "`%s`", row->word);
+    Val value = elaborate_constant_expr(el, expr);
+    const char *what = arena_format(el->arena, "`%s`", row->word);
     if (value.kind == VAL_TENSOR) {
-        Diag *diag = LW_REPORT(lw, NOT_COMPILE_TIME, expr->place, what, "a value of the run");
-        lower_help(lw, diag, "only the arguments of an optimizer may change from step to step");
+        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, expr->place, what, "a value of the run");
+        elaborate_help(el, diag, "only the arguments of an optimizer may change from step to step");
         return;
     }
-    bool good = row->kind == SET_NUMBER ? need_float(lw, value, what, expr->place, &number)
-                                        : need_int(lw, value, what, expr->place, &integer);
+    bool good = row->kind == SET_NUMBER ? need_float(el, value, what, expr->place, &number)
+                                        : need_int(el, value, what, expr->place, &integer);
     if (good && row->kind != SET_NUMBER) {
         number = (double)integer;
     }
     if (good && number < row->least) {
-        LW_REPORT(lw, VALUE_RANGE, expr->place, what,
-                  arena_format(lw->arena, "at least %s", number_text(row->least, 6).text),
-                  val_describe(lw, value));
+        LW_REPORT(el, VALUE_RANGE, expr->place, what,
+                  arena_format(el->arena, "at least %s", number_text(row->least, 6).text),
+                  val_describe(el, value));
     }
     if (good && strcmp(row->word, "ema") == 0 && number >= 1) {
-        LW_REPORT(lw, VALUE_RANGE, expr->place, what, "below 1", val_describe(lw, value));
+        LW_REPORT(el, VALUE_RANGE, expr->place, what, "below 1", val_describe(el, value));
     }
 }
 
 static const char *const PRECISIONS[] = {"f32", "tf32", "bf16", "f16"};
 
-const char *compute_precision(Lower *lw) {
-    const AstSetting *setting = find_setting(lw->train, "precision");
+const char *compute_precision(Elaborator *el) {
+    const AstSetting *setting = find_setting(el->train, "precision");
     const AstExpr *expr = setting ? value_expr(setting) : NULL;
     for (int i = 1; i < 4 && expr && expr->kind == AST_NAME; i++) {
         if (strcmp(expr->as.name, PRECISIONS[i]) == 0) {
@@ -138,20 +138,20 @@ const char *compute_precision(Lower *lw) {
     return NULL;
 }
 
-static void check_precision(Lower *lw, const AstSetting *setting) {
+static void check_precision(Elaborator *el, const AstSetting *setting) {
     const AstExpr *expr = value_expr(setting);
-    const char *precision = compute_precision(lw);
+    const char *precision = compute_precision(el);
     bool plain = expr && expr->kind == AST_NAME && setting->values.count == 1 &&
                  strcmp(expr->as.name, PRECISIONS[0]) == 0;
     if (!plain && (!precision || setting->values.count != 1)) {
         Diag *diag =
-            LW_REPORT(lw, SETTING_FORM, setting->place, "`precision` takes the type of products");
-        lower_help(lw, diag, "f32, tf32, bf16 or f16");
-    } else if (precision && lower_float(lw) != DT_F32) {
-        Diag *diag = LW_REPORT(lw, SETTING_FORM, setting->place,
-                               arena_format(lw->arena, "`precision %s` is of f32 programs, not %s",
-                                            precision, dtype_name(lower_float(lw))));
-        lower_help(lw, diag, "compile without --float, or leave the line out");
+            LW_REPORT(el, SETTING_FORM, setting->place, "`precision` takes the type of products");
+        elaborate_help(el, diag, "f32, tf32, bf16 or f16");
+    } else if (precision && elaborate_float(el) != DT_F32) {
+        Diag *diag = LW_REPORT(el, SETTING_FORM, setting->place,
+                               arena_format(el->arena, "`precision %s` is of f32 programs, not %s",
+                                            precision, dtype_name(elaborate_float(el))));
+        elaborate_help(el, diag, "compile without --float, or leave the line out");
     }
 }
 
@@ -170,80 +170,81 @@ static bool all_strings(const AstExprs *exprs) {
     return exprs->count > 0;
 }
 
-void check_settings(Lower *lw) {
-    const AstSettings *settings = &lw->train->as.train.settings;
+void check_settings(Elaborator *el) {
+    const AstSettings *settings = &el->train->as.train.settings;
     for (int32_t i = 0; i < settings->count; i++) {
         const AstSetting *setting = &settings->items[i];
         const SettingRow *row = row_of(setting->word.text);
         if (row == NULL) {
-            unknown_setting(lw, setting);
+            unknown_setting(el, setting);
             continue;
         }
         for (int32_t k = 0; k < i && !repeats(setting); k++) {
             if (settings->items[k].word.text == setting->word.text &&
                 !repeats(&settings->items[k])) {
-                Diag *diag = LW_REPORT(lw, SETTING_TWICE, setting->place, setting->word.text);
-                lower_note(lw, diag, settings->items[k].place, "first given here");
+                Diag *diag = LW_REPORT(el, SETTING_TWICE, setting->place, setting->word.text);
+                elaborate_note(el, diag, settings->items[k].place, "first given here");
             }
         }
         if (row->kind == SET_NAME) {
-            check_precision(lw, setting);
+            check_precision(el, setting);
         } else if (row->kind != SET_OTHER) {
-            check_number(lw, setting, row);
+            check_number(el, setting, row);
         } else if (strcmp(row->word, "optimizer") == 0 && setting->values.count != 1) {
-            LW_REPORT(lw, SETTING_FORM, setting->place, "`optimizer` takes one optimizer");
+            LW_REPORT(el, SETTING_FORM, setting->place, "`optimizer` takes one optimizer");
         } else if (strcmp(row->word, "freeze") == 0 && !all_strings(&setting->values)) {
             Diag *diag =
-                LW_REPORT(lw, SETTING_FORM, setting->place, "`freeze` takes globs of paths");
-            lower_help(lw, diag, "freeze \"embed.*\"");
+                LW_REPORT(el, SETTING_FORM, setting->place, "`freeze` takes globs of paths");
+            elaborate_help(el, diag, "freeze \"embed.*\"");
         } else if (strcmp(row->word, "minimize") == 0 &&
                    (setting->values.count != 1 || setting->values.items[0]->kind != AST_NAME ||
                     setting->over_value == NULL)) {
-            Diag *diag = LW_REPORT(lw, SETTING_FORM, setting->place,
+            Diag *diag = LW_REPORT(el, SETTING_FORM, setting->place,
                                    "`minimize` takes a loss, globs and an optimizer");
-            lower_help(lw, diag, "minimize d over \"disc.*\" adam(lr=2e-4)");
+            elaborate_help(el, diag, "minimize d over \"disc.*\" adam(lr=2e-4)");
         }
     }
-    lower_diag_close(lw);
+    elaborate_diag_close(el);
 }
 
 /* -- the batch dim */
 
-static const Dim *named_batch_dim(Lower *lw, const AstSetting *setting, bool *out_bad) {
+static const Dim *named_batch_dim(Elaborator *el, const AstSetting *setting, bool *out_bad) {
     const AstExpr *expr = setting->values.items[0];
-    const Dim *dim = expr->kind == AST_NAME ? module_find_dim(lw->module, expr->as.name) : NULL;
+    const Dim *dim = expr->kind == AST_NAME ? module_find_dim(el->module, expr->as.name) : NULL;
     if (dim == NULL) {
-        Diag *diag = LW_REPORT(lw, BATCH_DIM, expr->place, "this names no free dim");
-        lower_help(lw, diag, "batch N 1024, with `dim N`");
+        Diag *diag = LW_REPORT(el, BATCH_DIM, expr->place, "this names no free dim");
+        elaborate_help(el, diag, "batch N 1024, with `dim N`");
         *out_bad = true;
     }
     return dim;
 }
 
-const Dim *batch_dim(Lower *lw) {
-    const AstSetting *setting = find_setting(lw->train, "batch");
+const Dim *batch_dim(Elaborator *el) {
+    const AstSetting *setting = find_setting(el->train, "batch");
     bool bad = false;
     if (setting && setting->values.count == 2) {
-        return named_batch_dim(lw, setting, &bad);
+        return named_batch_dim(el, setting, &bad);
     }
     const Dim *found = NULL;
-    const FuncState *fs = lw->fs;
-    const AstParams *params = &lw->model->as.fn.params;
+    const FuncState *fs = el->fs;
+    const AstParams *params = &el->model->as.fn.params;
     for (int32_t i = 0; fs && i < params->count; i++) {
         Type type = fs->inputs[i]->type;
         const Dim *dim = type.rank > 0 ? size_as_dim(type.dims[0]) : NULL;
         if (dim == NULL || dim == found) {
             continue;
         }
-        if (found && lw->train == NULL) {
+        if (found && el->train == NULL) {
             return NULL;
         }
         if (found) {
-            Diag *diag = LW_REPORT(lw, BATCH_DIM, setting ? setting->place : lw->train->place,
-                                   arena_format(lw->arena, "the inputs begin with '%s' and '%s'",
+            Diag *diag = LW_REPORT(el, BATCH_DIM, setting ? setting->place : el->train->place,
+                                   arena_format(el->arena, "the inputs begin with '%s' and '%s'",
                                                 found->name, dim->name));
-            lower_note(lw, diag, params->items[i].place, "this input begins with '%s'", dim->name);
-            lower_help(lw, diag, "name it: batch %s 64", found->name);
+            elaborate_note(el, diag, params->items[i].place, "this input begins with '%s'",
+                           dim->name);
+            elaborate_help(el, diag, "name it: batch %s 64", found->name);
             return NULL;
         }
         found = dim;
@@ -253,55 +254,55 @@ const Dim *batch_dim(Lower *lw) {
 
 /* -- recording */
 
-static void record(Lower *lw, const char *key, const char *text) {
-    Module *module = lw->module;
-    map_set(&module->settings, key, (void *)context_intern(lw->context, text));
+static void record(Elaborator *el, const char *key, const char *text) {
+    Module *module = el->module;
+    map_set(&module->settings, key, (void *)context_intern(el->context, text));
 }
 
-static void record_train(Lower *lw) {
-    const AstSettings *settings = &lw->train->as.train.settings;
+static void record_train(Elaborator *el) {
+    const AstSettings *settings = &el->train->as.train.settings;
     const char *optimizers = "";
     for (int32_t i = 0; i < settings->count; i++) {
         const AstSetting *setting = &settings->items[i];
         const SettingRow *row = row_of(setting->word.text);
         const AstExpr *expr = value_expr(setting);
         if (row->kind == SET_NAME) {
-            record(lw, row->word, expr->as.name);
+            record(el, row->word, expr->as.name);
         } else if (row->kind != SET_OTHER) {
-            Val value = lower_constant_expr(lw, expr);
-            record(lw, row->word,
+            Val value = elaborate_constant_expr(el, expr);
+            record(el, row->word,
                    value.kind == VAL_INT
-                       ? arena_format(lw->arena, "%lld", (long long)value.as.i)
-                       : arena_format(lw->arena, "%s", number_shortest(value.as.f).text));
+                       ? arena_format(el->arena, "%lld", (long long)value.as.i)
+                       : arena_format(el->arena, "%s", number_shortest(value.as.f).text));
         } else if (strcmp(row->word, "freeze") != 0) {
             const AstExpr *shown = setting->over_value ? setting->over_value : expr;
-            optimizers = arena_format(lw->arena, "%s%s%s", optimizers, optimizers[0] ? "; " : "",
-                                      expr_source(lw, shown));
+            optimizers = arena_format(el->arena, "%s%s%s", optimizers, optimizers[0] ? "; " : "",
+                                      expr_source(el, shown));
         }
     }
-    record(lw, "optimizer", optimizers);
+    record(el, "optimizer", optimizers);
 }
 
-void record_settings(Lower *lw) {
-    record(lw, "model", lw->model->name.text);
-    if (lw->train) {
-        record_train(lw);
+void record_settings(Elaborator *el) {
+    record(el, "model", el->model->name.text);
+    if (el->train) {
+        record_train(el);
     }
-    if (lw->batch) {
-        record(lw, "batch_dim", lw->batch->name);
+    if (el->batch) {
+        record(el, "batch_dim", el->batch->name);
     }
-    if (lw->mesh) {
+    if (el->mesh) {
         const char *text = "";
-        for (int32_t i = 0; i < lw->mesh->as.mesh.count; i++) {
-            AstNamedExpr axis = lw->mesh->as.mesh.items[i];
+        for (int32_t i = 0; i < el->mesh->as.mesh.count; i++) {
+            AstNamedExpr axis = el->mesh->as.mesh.items[i];
             int64_t size = 0;
-            Val value = lower_constant_expr(lw, axis.value);
-            if (!need_int(lw, value, "a mesh axis", axis.value->place, &size)) {
+            Val value = elaborate_constant_expr(el, axis.value);
+            if (!need_int(el, value, "a mesh axis", axis.value->place, &size)) {
                 return;
             }
-            text = arena_format(lw->arena, "%s%s%s=%lld", text, i ? ", " : "", axis.name.text,
+            text = arena_format(el->arena, "%s%s%s=%lld", text, i ? ", " : "", axis.name.text,
                                 (long long)size);
         }
-        record(lw, "mesh", text);
+        record(el, "mesh", text);
     }
 }

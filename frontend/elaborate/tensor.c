@@ -6,38 +6,38 @@
 #include <math.h>
 #include <string.h>
 
-void lower_at(Lower *lw, Place place) {
-    lw->b.place = lower_user_place(lw, place);
-    for (Frame *f = lw->frame; f; f = f->caller) {
+void elaborate_at(Elaborator *el, Place place) {
+    el->b.place = elaborate_user_place(el, place);
+    for (Frame *f = el->frame; f; f = f->caller) {
         if (f->path) {
-            lw->b.label = f->path;
+            el->b.label = f->path;
             return;
         }
     }
-    lw->b.label = "";
+    el->b.label = "";
 }
 
-bool lower_building_failed(Lower *lw, Place place) {
-    if (lw->b.problem.text == NULL) {
+bool elaborate_building_failed(Elaborator *el, Place place) {
+    if (el->b.problem.text == NULL) {
         return false;
     }
-    LW_REPORT(lw, SHAPE_RULE, place, lw->b.problem.text);
-    lw->b.problem.text = NULL;
+    LW_REPORT(el, SHAPE_RULE, place, el->b.problem.text);
+    el->b.problem.text = NULL;
     return true;
 }
 
-int32_t lower_next_value(const Lower *lw) {
-    return lw->fs ? lw->fs->func->n_values : 0;
+int32_t elaborate_next_value(const Elaborator *el) {
+    return el->fs ? el->fs->func->n_values : 0;
 }
 
-Val lower_own(Lower *lw, Val value, int32_t first, Place place) {
-    if (!lw->has_grads || !lw->fs) {
+Val elaborate_own(Elaborator *el, Val value, int32_t first, Place place) {
+    if (!el->has_grads || !el->fs) {
         return value;
     }
     if (value.kind == VAL_TUPLE) {
-        Val result = val_list(lw, VAL_TUPLE, value.as.list.count, value.place);
+        Val result = val_list(el, VAL_TUPLE, value.as.list.count, value.place);
         for (int32_t i = 0; i < value.as.list.count; i++) {
-            result.as.list.items[i] = lower_own(lw, value.as.list.items[i], first, place);
+            result.as.list.items[i] = elaborate_own(el, value.as.list.items[i], first, place);
         }
         return result;
     }
@@ -45,24 +45,24 @@ Val lower_own(Lower *lw, Val value, int32_t first, Place place) {
         value.as.tensor->id >= first) {
         return value;
     }
-    lower_at(lw, place);
-    Value *own = lower_made(lw, b_opaque(&lw->b, value.as.tensor), place);
+    elaborate_at(el, place);
+    Value *own = elaborate_made(el, b_opaque(&el->b, value.as.tensor), place);
     return val_tensor(own, value.weak, value.place);
 }
 
-Value *lower_made(Lower *lw, Value *value, Place place) {
-    if (lower_building_failed(lw, place)) {
+Value *elaborate_made(Elaborator *el, Value *value, Place place) {
+    if (elaborate_building_failed(el, place)) {
         return NULL;
     }
-    if (++lw->n_ops > LOWER_MAX_OPS) {
-        lower_limit(lw, place, "the program has more than 1,000,000 operations");
+    if (++el->n_ops > LOWER_MAX_OPS) {
+        elaborate_limit(el, place, "the program has more than 1,000,000 operations");
         return NULL;
     }
     return value;
 }
 
-DType lower_float(const Lower *lw) {
-    return (DType)lw->context->default_float;
+DType elaborate_float(const Elaborator *el) {
+    return (DType)el->context->default_float;
 }
 
 /* -- element types */
@@ -119,7 +119,7 @@ static bool list_has_float(const Val *value) {
 }
 
 /* The element type a value has by itself; false when it is no tensor and cannot become one. */
-static bool own_dtype(Lower *lw, const Val *value, DType *out, bool *out_weak) {
+static bool own_dtype(Elaborator *el, const Val *value, DType *out, bool *out_weak) {
     *out_weak = true;
     switch (value->kind) {
     case VAL_TENSOR:
@@ -133,7 +133,7 @@ static bool own_dtype(Lower *lw, const Val *value, DType *out, bool *out_weak) {
         *out = DT_I32;
         return true;
     case VAL_FLOAT:
-        *out = lower_float(lw);
+        *out = elaborate_float(el);
         return true;
     case VAL_BOOL:
         *out = DT_BOOL;
@@ -141,35 +141,35 @@ static bool own_dtype(Lower *lw, const Val *value, DType *out, bool *out_weak) {
     case VAL_LIST: {
         const Val *first = list_first(value);
         if (list_has_float(value)) {
-            *out = lower_float(lw);
+            *out = elaborate_float(el);
             return true;
         }
         return first->kind != VAL_LIST && first->kind != VAL_TENSOR &&
-               own_dtype(lw, first, out, out_weak);
+               own_dtype(el, first, out, out_weak);
     }
     default:
         return false;
     }
 }
 
-static bool mix_error(Lower *lw, const char *what, Place place, DType a, DType b, const Val *values,
-                      int32_t count) {
-    Diag *diag = LW_REPORT(lw, DTYPES_MIX, place, what, dtype_name(a), dtype_name(b));
+static bool mix_error(Elaborator *el, const char *what, Place place, DType a, DType b,
+                      const Val *values, int32_t count) {
+    Diag *diag = LW_REPORT(el, DTYPES_MIX, place, what, dtype_name(a), dtype_name(b));
     DType to = dtype_class(a) >= dtype_class(b) ? a : b;
     int shown = 0;
     for (int32_t i = 0; i < count && shown < 2; i++) {
         Place from = values[i].place;
         if (values[i].kind == VAL_TENSOR && from.source && from.line != place.line) {
-            lower_note(lw, diag, from, "this is %s",
-                       type_text(lw->context, values[i].as.tensor->type));
+            elaborate_note(el, diag, from, "this is %s",
+                           type_text(el->context, values[i].as.tensor->type));
             shown++;
         }
     }
-    lower_help(lw, diag, "convert one: cast(x, %s)", dtype_name(to));
+    elaborate_help(el, diag, "convert one: cast(x, %s)", dtype_name(to));
     return false;
 }
 
-bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
+bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use, const char *what,
                   Place place, DType *out, bool *out_weak) {
     DType strong = DT_COUNT, weak = DT_COUNT;
     for (int32_t i = 0; i < count; i++) {
@@ -178,8 +178,8 @@ bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, cons
         if (values[i].kind == VAL_ERROR) {
             return false;
         }
-        if (!own_dtype(lw, &values[i], &dtype, &is_weak)) {
-            LW_REPORT(lw, OPERAND_ONE, place, what, val_describe(lw, values[i]));
+        if (!own_dtype(el, &values[i], &dtype, &is_weak)) {
+            LW_REPORT(el, OPERAND_ONE, place, what, val_describe(el, values[i]));
             return false;
         }
         DType *slot = is_weak ? &weak : &strong;
@@ -187,11 +187,11 @@ bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, cons
             *slot = dtype;
         } else if (is_weak && dtype_class(*slot) != dtype_class(dtype)) {
             if (dtype_class(*slot) == 0 || dtype_class(dtype) == 0) {
-                return mix_error(lw, what, place, *slot, dtype, values, count);
+                return mix_error(el, what, place, *slot, dtype, values, count);
             }
             *slot = dtype_class(*slot) == 2 ? *slot : dtype;
         } else if (!dtype_promote(*slot, dtype, slot)) {
-            return mix_error(lw, what, place, *slot, dtype, values, count);
+            return mix_error(el, what, place, *slot, dtype, values, count);
         }
     }
     *out_weak = strong == DT_COUNT;
@@ -199,21 +199,21 @@ bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, cons
     if (!*out_weak && weak != DT_COUNT) {
         int have = dtype_class(strong), extra = dtype_class(weak);
         if (extra > have || (have > 0 && extra == 0)) {
-            return mix_error(lw, what, place, strong, weak, values, count);
+            return mix_error(el, what, place, strong, weak, values, count);
         }
     }
     if (use == USE_ARITHMETIC && *out == DT_BOOL) {
-        Diag *diag = LW_REPORT(lw, BOOL_ARITHMETIC, place, what);
-        lower_help(lw, diag, "use and, or, not; or cast(x, i32) first");
+        Diag *diag = LW_REPORT(el, BOOL_ARITHMETIC, place, what);
+        elaborate_help(el, diag, "use and, or, not; or cast(x, i32) first");
         return false;
     }
     if (use == USE_FLOAT && !dtype_is_float(*out)) {
         if (*out_weak && *out != DT_BOOL) {
-            *out = lower_float(lw);
+            *out = elaborate_float(el);
             return true;
         }
-        Diag *diag = LW_REPORT(lw, WRONG_DTYPE, place, what, "floats", dtype_name(*out));
-        lower_help(lw, diag, "convert it: cast(x, %s)", dtype_name(lower_float(lw)));
+        Diag *diag = LW_REPORT(el, WRONG_DTYPE, place, what, "floats", dtype_name(*out));
+        elaborate_help(el, diag, "convert it: cast(x, %s)", dtype_name(elaborate_float(el)));
         return false;
     }
     return true;
@@ -221,16 +221,17 @@ bool common_dtype(Lower *lw, const Val *values, int32_t count, TypeUse use, cons
 
 /* -- constants of values */
 
-static bool list_shape(Lower *lw, const Val *value, int64_t *dims, int32_t *rank, Place place) {
+static bool list_shape(Elaborator *el, const Val *value, int64_t *dims, int32_t *rank,
+                       Place place) {
     if (value->kind != VAL_LIST) {
         return true;
     }
     if (*rank == TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, place, (int)*rank + 1);
+        LW_REPORT(el, RANK_LIMIT, place, (int)*rank + 1);
         return false;
     }
     dims[(*rank)++] = value->as.list.count;
-    return value->as.list.count == 0 || list_shape(lw, &value->as.list.items[0], dims, rank, place);
+    return value->as.list.count == 0 || list_shape(el, &value->as.list.items[0], dims, rank, place);
 }
 
 static void list_fill(const Val *value, bool is_float, void *data, int64_t *at) {
@@ -265,87 +266,89 @@ static bool list_all_constant(const Val *value) {
     return true;
 }
 
-static bool list_exact(Lower *lw, const Val *value, Place place) {
+static bool list_exact(Elaborator *el, const Val *value, Place place) {
     for (int32_t i = 0; value->kind == VAL_LIST && i < value->as.list.count; i++) {
-        if (!list_exact(lw, &value->as.list.items[i], place)) {
+        if (!list_exact(el, &value->as.list.items[i], place)) {
             return false;
         }
     }
-    return number_exact(lw, *value, place);
+    return number_exact(el, *value, place);
 }
 
-static Value *list_as(Lower *lw, Val value, DType dtype, Place place) {
+static Value *list_as(Elaborator *el, Val value, DType dtype, Place place) {
     int64_t dims[TYPE_MAX_RANK];
     const Size *shape[TYPE_MAX_RANK];
     int32_t rank = 0;
-    if (!list_shape(lw, &value, dims, &rank, place)) {
+    if (!list_shape(el, &value, dims, &rank, place)) {
         return NULL;
     }
     if (!list_all_constant(&value)) {
-        LW_REPORT(lw, LIST_KIND, place, "sizes that are not constant");
+        LW_REPORT(el, LIST_KIND, place, "sizes that are not constant");
         return NULL;
     }
     int64_t count = 1;
     for (int32_t i = 0; i < rank; i++) {
         count *= dims[i];
-        shape[i] = size_const(lw->context, dims[i]);
+        shape[i] = size_const(el->context, dims[i]);
     }
     bool is_float = dtype_is_float(dtype);
-    if (is_float && !list_exact(lw, &value, place)) {
+    if (is_float && !list_exact(el, &value, place)) {
         return NULL;
     }
-    void *data = ARENA_ARRAY(lw->arena, double, count > 0 ? count : 1);
+    void *data = ARENA_ARRAY(el->arena, double, count > 0 ? count : 1);
     int64_t at = 0;
     list_fill(&value, is_float, data, &at);
-    Type type = type_make(lw->context, dtype, rank, shape);
-    return lower_made(lw, b_literal(&lw->b, type, data, count), place);
+    Type type = type_make(el->context, dtype, rank, shape);
+    return elaborate_made(el, b_literal(&el->b, type, data, count), place);
 }
 
 /* Whether a constant is converted as any other value, so that `grad` finds what a name holds; not
  * where only a new constant of the wanted type has all digits of the number. */
-static bool keeps_apart(const Lower *lw, const Value *x) {
+static bool keeps_apart(const Elaborator *el, const Value *x) {
     double number = op_float(x->op, "value");
-    return lw->has_grads && dtype_is_float(x->type.dtype) &&
+    return el->has_grads && dtype_is_float(x->type.dtype) &&
            round_to_dtype(number, x->type.dtype) == number;
 }
 
-Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
-    value = val_settled(lw, value);
-    lower_at(lw, place);
+Value *elaborate_as(Elaborator *el, Val value, DType dtype, Place place) {
+    value = val_settled(el, value);
+    elaborate_at(el, place);
     switch (value.kind) {
     case VAL_TENSOR: {
         Value *x = value.as.tensor;
         if (x->type.dtype == dtype) {
             return x;
         }
-        if (value.weak && x->op && x->op->code == OP_constant && !keeps_apart(lw, x)) {
+        if (value.weak && x->op && x->op->code == OP_constant && !keeps_apart(el, x)) {
             double number = op_float(x->op, "value");
-            return lower_made(lw, b_constant(&lw->b, number, type_with_dtype(x->type, dtype)),
-                              place);
+            return elaborate_made(el, b_constant(&el->b, number, type_with_dtype(x->type, dtype)),
+                                  place);
         }
         if (value.weak && x->op && x->op->code == OP_iota) {
             int64_t axis = op_int(x->op, "axis");
-            return lower_made(lw, b_iota(&lw->b, axis, type_with_dtype(x->type, dtype)), place);
+            return elaborate_made(el, b_iota(&el->b, axis, type_with_dtype(x->type, dtype)), place);
         }
-        return lower_made(lw, b_cast(&lw->b, x, dtype), place);
+        return elaborate_made(el, b_cast(&el->b, x, dtype), place);
     }
     case VAL_INT:
-        if (dtype_is_float(dtype) && !number_exact(lw, value, place)) {
+        if (dtype_is_float(dtype) && !number_exact(el, value, place)) {
             return NULL;
         }
         if (!dtype_is_float(dtype) &&
             (value.as.i > (INT64_C(1) << 53) || value.as.i < -(INT64_C(1) << 53))) {
-            return lower_made(lw, b_literal(&lw->b, type_scalar(dtype), &value.as.i, 1), place);
+            return elaborate_made(el, b_literal(&el->b, type_scalar(dtype), &value.as.i, 1), place);
         }
-        return lower_made(lw, b_constant(&lw->b, (double)value.as.i, type_scalar(dtype)), place);
+        return elaborate_made(el, b_constant(&el->b, (double)value.as.i, type_scalar(dtype)),
+                              place);
     case VAL_BOOL:
-        return lower_made(lw, b_constant(&lw->b, (double)value.as.i, type_scalar(dtype)), place);
+        return elaborate_made(el, b_constant(&el->b, (double)value.as.i, type_scalar(dtype)),
+                              place);
     case VAL_FLOAT:
-        return lower_made(lw, b_constant(&lw->b, value.as.f, type_scalar(dtype)), place);
+        return elaborate_made(el, b_constant(&el->b, value.as.f, type_scalar(dtype)), place);
     case VAL_SIZE:
-        return lower_made(lw, b_size(&lw->b, value.as.size, dtype), place);
+        return elaborate_made(el, b_size(&el->b, value.as.size, dtype), place);
     case VAL_LIST:
-        return list_as(lw, value, dtype, place);
+        return list_as(el, value, dtype, place);
     default:
         return NULL;
     }
@@ -353,36 +356,36 @@ Value *lower_as(Lower *lw, Val value, DType dtype, Place place) {
 
 /* -- shapes */
 
-bool lower_same_size(Lower *lw, const Size *a, Place place_a, const Size *b, Place place_b,
-                     Place place, const char *what) {
-    Truth truth = size_equal(lw->context, a, b);
+bool elaborate_same_size(Elaborator *el, const Size *a, Place place_a, const Size *b, Place place_b,
+                         Place place, const char *what) {
+    Truth truth = size_equal(el->context, a, b);
     if (truth == TRUTH_YES) {
         return true;
     }
-    const char *text_a = size_text(lw->context, a), *text_b = size_text(lw->context, b);
+    const char *text_a = size_text(el->context, a), *text_b = size_text(el->context, b);
     if (truth == TRUTH_NO) {
-        Diag *diag = LW_REPORT(lw, SIZES_DIFFER, place, what, text_a, text_b);
+        Diag *diag = LW_REPORT(el, SIZES_DIFFER, place, what, text_a, text_b);
         if (place_a.line != place.line) {
-            lower_note(lw, diag, place_a, "%s comes from here", text_a);
+            elaborate_note(el, diag, place_a, "%s comes from here", text_a);
         }
         if (place_b.line != place.line) {
-            lower_note(lw, diag, place_b, "%s comes from here", text_b);
+            elaborate_note(el, diag, place_b, "%s comes from here", text_b);
         }
         return false;
     }
-    Place first = lower_user_place(lw, place), other = place_b.source ? place_b : place_a;
+    Place first = elaborate_user_place(el, place), other = place_b.source ? place_b : place_a;
     const char *text =
         first.source && other.source
-            ? arena_format(lw->arena, "%s:%d:%d: %s: %s is not %s (from %s:%d:%d)",
+            ? arena_format(el->arena, "%s:%d:%d: %s: %s is not %s (from %s:%d:%d)",
                            first.source->name, (int)first.line, (int)first.column, what, text_a,
                            text_b, other.source->name, (int)other.line, (int)other.column)
-            : arena_format(lw->arena, "%s: %s is not %s", what, text_a, text_b);
-    lower_at(lw, place);
-    b_size_check(&lw->b, a, b, text);
-    return !lower_building_failed(lw, place);
+            : arena_format(el->arena, "%s: %s is not %s", what, text_a, text_b);
+    elaborate_at(el, place);
+    b_size_check(&el->b, a, b, text);
+    return !elaborate_building_failed(el, place);
 }
 
-static int32_t val_shape(Lower *lw, const Val *value, const Size **dims) {
+static int32_t val_shape(Elaborator *el, const Val *value, const Size **dims) {
     if (value->kind == VAL_TENSOR) {
         Type type = value->as.tensor->type;
         copy_sizes(dims, type.dims, type.rank);
@@ -390,61 +393,62 @@ static int32_t val_shape(Lower *lw, const Val *value, const Size **dims) {
     }
     int64_t sizes[TYPE_MAX_RANK];
     int32_t rank = 0;
-    list_shape(lw, value, sizes, &rank, value->place);
+    list_shape(el, value, sizes, &rank, value->place);
     for (int32_t i = 0; i < rank; i++) {
-        dims[i] = size_const(lw->context, sizes[i]);
+        dims[i] = size_const(el->context, sizes[i]);
     }
     return rank;
 }
 
-static bool broadcast_error(Lower *lw, const Val *values, int32_t i, int32_t j, int32_t axis,
+static bool broadcast_error(Elaborator *el, const Val *values, int32_t i, int32_t j, int32_t axis,
                             const Size *a, const Size *b, const char *what, Place place) {
-    Context *context = lw->context;
+    Context *context = el->context;
     const Size *dims[TYPE_MAX_RANK];
-    int32_t rank_a = val_shape(lw, &values[i], dims);
+    int32_t rank_a = val_shape(el, &values[i], dims);
     const char *text_a = type_text(context, type_make(context, DT_F32, rank_a, dims));
-    int32_t rank_b = val_shape(lw, &values[j], dims);
+    int32_t rank_b = val_shape(el, &values[j], dims);
     const char *text_b = type_text(context, type_make(context, DT_F32, rank_b, dims));
-    Diag *diag = LW_REPORT(lw, BROADCAST, place, what, strchr(text_a, '['), strchr(text_b, '['),
+    Diag *diag = LW_REPORT(el, BROADCAST, place, what, strchr(text_a, '['), strchr(text_b, '['),
                            (int)axis, size_text(context, a), size_text(context, b));
     const int32_t both[] = {i, j};
     const char *const texts[] = {text_a, text_b};
     for (int k = 0; k < 2; k++) {
         Place from = values[both[k]].place;
         if (from.source) {
-            lower_note(lw, diag, from, "%s comes from here", strchr(texts[k], '['));
+            elaborate_note(el, diag, from, "%s comes from here", strchr(texts[k], '['));
         }
     }
     if (rank_a != rank_b) {
-        lower_help(lw, diag, "shapes are compared from the last axis; {b c -> b c 1} adds an axis");
+        elaborate_help(el, diag,
+                       "shapes are compared from the last axis; {b c -> b c 1} adds an axis");
     } else {
-        lower_help(lw, diag, "only an axis whose size is exactly 1 is repeated");
+        elaborate_help(el, diag, "only an axis whose size is exactly 1 is repeated");
     }
     return false;
 }
 
-static bool either_may_be_one(Lower *lw, const Size *a, const Size *b) {
-    const Size *one = size_const(lw->context, 1);
-    return size_equal(lw->context, a, one) != TRUTH_NO ||
-           size_equal(lw->context, b, one) != TRUTH_NO;
+static bool either_may_be_one(Elaborator *el, const Size *a, const Size *b) {
+    const Size *one = size_const(el->context, 1);
+    return size_equal(el->context, a, one) != TRUTH_NO ||
+           size_equal(el->context, b, one) != TRUTH_NO;
 }
 
-bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what, Place place,
+bool common_shape(Elaborator *el, const Val *values, int32_t count, const char *what, Place place,
                   const Size **out, int32_t *out_rank) {
     const Size *dims[TYPE_MAX_RANK];
     int32_t owner[TYPE_MAX_RANK];
     int32_t rank = 0;
     for (int32_t i = 0; i < count; i++) {
-        int32_t own = val_shape(lw, &values[i], dims);
+        int32_t own = val_shape(el, &values[i], dims);
         rank = own > rank ? own : rank;
     }
     *out_rank = rank;
     for (int32_t axis = 0; axis < rank; axis++) {
-        out[axis] = size_const(lw->context, 1);
+        out[axis] = size_const(el->context, 1);
         owner[axis] = -1;
     }
     for (int32_t i = 0; i < count; i++) {
-        int32_t own = val_shape(lw, &values[i], dims);
+        int32_t own = val_shape(el, &values[i], dims);
         for (int32_t k = 0; k < own; k++) {
             int32_t axis = rank - own + k;
             if (size_is_one(dims[k])) {
@@ -455,20 +459,21 @@ bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what,
                 owner[axis] = i;
                 continue;
             }
-            Truth truth = size_equal(lw->context, out[axis], dims[k]);
-            if (truth != TRUTH_YES && lw->trial && either_may_be_one(lw, out[axis], dims[k])) {
+            Truth truth = size_equal(el->context, out[axis], dims[k]);
+            if (truth != TRUTH_YES && el->trial && either_may_be_one(el, out[axis], dims[k])) {
                 if (truth == TRUTH_NO) { /* unless that one is 1 */
                     return false;
                 }
-                out[axis] = trial_joined(lw, out[axis], dims[k]);
+                out[axis] = trial_joined(el, out[axis], dims[k]);
                 continue;
             }
             if (truth == TRUTH_NO) {
-                return broadcast_error(lw, values, owner[axis], i, axis, out[axis], dims[k], what,
+                return broadcast_error(el, values, owner[axis], i, axis, out[axis], dims[k], what,
                                        place);
             }
-            if (truth == TRUTH_MAYBE && !lower_same_size(lw, out[axis], values[owner[axis]].place,
-                                                         dims[k], values[i].place, place, what)) {
+            if (truth == TRUTH_MAYBE &&
+                !elaborate_same_size(el, out[axis], values[owner[axis]].place, dims[k],
+                                     values[i].place, place, what)) {
                 return false;
             }
         }
@@ -476,7 +481,8 @@ bool common_shape(Lower *lw, const Val *values, int32_t count, const char *what,
     return true;
 }
 
-Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place) {
+Value *elaborate_reshape(Elaborator *el, Value *x, const Size *const *shape, int32_t rank,
+                         Place place) {
     if (x == NULL) {
         return NULL;
     }
@@ -487,11 +493,11 @@ Value *lower_reshape(Lower *lw, Value *x, const Size *const *shape, int32_t rank
     if (same) {
         return x;
     }
-    lower_at(lw, place);
-    return lower_made(lw, b_reshape(&lw->b, x, rank, shape), place);
+    elaborate_at(el, place);
+    return elaborate_made(el, b_reshape(&el->b, x, rank, shape), place);
 }
 
-Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place place) {
+Value *elaborate_transpose(Elaborator *el, Value *x, const int64_t *permutation, Place place) {
     if (x == NULL) {
         return NULL;
     }
@@ -502,11 +508,12 @@ Value *lower_transpose(Lower *lw, Value *x, const int64_t *permutation, Place pl
     if (identity) {
         return x;
     }
-    lower_at(lw, place);
-    return lower_made(lw, b_transpose(&lw->b, x, permutation), place);
+    elaborate_at(el, place);
+    return elaborate_made(el, b_transpose(&el->b, x, permutation), place);
 }
 
-Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank, Place place) {
+Value *elaborate_expand(Elaborator *el, Value *x, const Size *const *shape, int32_t rank,
+                        Place place) {
     if (x == NULL) {
         return NULL;
     }
@@ -522,41 +529,42 @@ Value *lower_expand(Lower *lw, Value *x, const Size *const *shape, int32_t rank,
         }
     }
     bool widens = n_kept < rank || x->type.rank < rank;
-    if (x->op && x->op->code == OP_constant && widens && !lw->has_grads) {
-        lower_at(lw, place);
-        Type type = type_make(lw->context, x->type.dtype, rank, shape);
-        return lower_made(lw, b_constant(&lw->b, op_float(x->op, "value"), type), place);
+    if (x->op && x->op->code == OP_constant && widens && !el->has_grads) {
+        elaborate_at(el, place);
+        Type type = type_make(el->context, x->type.dtype, rank, shape);
+        return elaborate_made(el, b_constant(&el->b, op_float(x->op, "value"), type), place);
     }
     /* Repeated axes are dropped first; sizes that a check made equal take the common text. */
-    x = lower_reshape(lw, x, kept, n_kept, place);
+    x = elaborate_reshape(el, x, kept, n_kept, place);
     if (x == NULL || n_kept == rank) {
         return x;
     }
-    lower_at(lw, place);
-    return lower_made(lw, b_broadcast(&lw->b, x, rank, shape, axes), place);
+    elaborate_at(el, place);
+    return elaborate_made(el, b_broadcast(&el->b, x, rank, shape, axes), place);
 }
 
-bool lower_unify(Lower *lw, const Val *values, int32_t count, TypeUse use, const char *what,
-                 Place place, Value **out, bool *out_weak) {
+bool elaborate_unify(Elaborator *el, const Val *values, int32_t count, TypeUse use,
+                     const char *what, Place place, Value **out, bool *out_weak) {
     DType dtype = DT_F32;
     const Size *shape[TYPE_MAX_RANK];
     int32_t rank = 0;
-    if (!common_dtype(lw, values, count, use, what, place, &dtype, out_weak) ||
-        !common_shape(lw, values, count, what, place, shape, &rank)) {
+    if (!common_dtype(el, values, count, use, what, place, &dtype, out_weak) ||
+        !common_shape(el, values, count, what, place, shape, &rank)) {
         return false;
     }
     for (int32_t i = 0; i < count; i++) {
         double number = 0;
         if (values[i].setting == NULL && number_to_double(values[i], &number) &&
             fabs(number) < 9007199254740992.0) { /* an integer is exact */
-            if (dtype_is_float(dtype) && !number_exact(lw, values[i], place)) {
+            if (dtype_is_float(dtype) && !number_exact(el, values[i], place)) {
                 return false;
             }
-            lower_at(lw, place);
-            Type type = type_make(lw->context, dtype, rank, shape);
-            out[i] = lower_made(lw, b_constant(&lw->b, number, type), place);
+            elaborate_at(el, place);
+            Type type = type_make(el->context, dtype, rank, shape);
+            out[i] = elaborate_made(el, b_constant(&el->b, number, type), place);
         } else {
-            out[i] = lower_expand(lw, lower_as(lw, values[i], dtype, place), shape, rank, place);
+            out[i] =
+                elaborate_expand(el, elaborate_as(el, values[i], dtype, place), shape, rank, place);
         }
         if (out[i] == NULL) {
             return false;

@@ -6,24 +6,25 @@
 #include <string.h>
 
 Value *train_binary(Train *t, OpCode code, Value *x, Value *y) {
-    lower_at(t->lw, t->place);
-    return x && y ? lower_made(t->lw, b_binary(&t->lw->b, code, x, y), t->place) : NULL;
+    elaborate_at(t->el, t->place);
+    return x && y ? elaborate_made(t->el, b_binary(&t->el->b, code, x, y), t->place) : NULL;
 }
 
 Value *train_unary(Train *t, OpCode code, Value *x) {
-    lower_at(t->lw, t->place);
-    return x ? lower_made(t->lw, b_unary(&t->lw->b, code, x), t->place) : NULL;
+    elaborate_at(t->el, t->place);
+    return x ? elaborate_made(t->el, b_unary(&t->el->b, code, x), t->place) : NULL;
 }
 
 Value *train_number(Train *t, double value, Type type) {
-    lower_at(t->lw, t->place);
-    return lower_made(t->lw, b_constant(&t->lw->b, value, type), t->place);
+    elaborate_at(t->el, t->place);
+    return elaborate_made(t->el, b_constant(&t->el->b, value, type), t->place);
 }
 
 Value *train_spread(Train *t, Value *x, Value *like) {
-    lower_at(t->lw, t->place);
-    Value *typed = x ? lower_made(t->lw, b_cast(&t->lw->b, x, like->type.dtype), t->place) : NULL;
-    return lower_expand(t->lw, typed, like->type.dims, like->type.rank, t->place);
+    elaborate_at(t->el, t->place);
+    Value *typed =
+        x ? elaborate_made(t->el, b_cast(&t->el->b, x, like->type.dtype), t->place) : NULL;
+    return elaborate_expand(t->el, typed, like->type.dims, like->type.rank, t->place);
 }
 
 /* -- updates */
@@ -33,12 +34,12 @@ static Value *square_sum(Train *t, Value *x) {
     for (int32_t i = 0; i < x->type.rank; i++) {
         axes[i] = i;
     }
-    lower_at(t->lw, t->place);
-    Value *wide = lower_made(t->lw, b_cast(&t->lw->b, x, lower_float(t->lw)), t->place);
+    elaborate_at(t->el, t->place);
+    Value *wide = elaborate_made(t->el, b_cast(&t->el->b, x, elaborate_float(t->el)), t->place);
     Value *squared = train_binary(t, OP_mul, wide, wide);
     if (squared && x->type.rank > 0) {
-        squared = lower_made(t->lw, b_reduce(&t->lw->b, OP_reduce_sum, squared, axes, x->type.rank),
-                             t->place);
+        squared = elaborate_made(
+            t->el, b_reduce(&t->el->b, OP_reduce_sum, squared, axes, x->type.rank), t->place);
     }
     return squared;
 }
@@ -57,8 +58,9 @@ static bool clip_gradients(Train *t) {
     Value *norm =
         train_binary(t, OP_add, train_unary(t, OP_sqrt, t->norm2), train_number(t, 1e-6, scalar));
     Val limit = val_float(t->clip, t->place);
-    limit.setting = context_intern(t->lw->context, "set.clip_norm");
-    Value *scale = train_binary(t, OP_div, lower_as(t->lw, limit, scalar.dtype, t->place), norm);
+    limit.setting = context_intern(t->el->context, "set.clip_norm");
+    Value *scale =
+        train_binary(t, OP_div, elaborate_as(t->el, limit, scalar.dtype, t->place), norm);
     scale = train_binary(t, OP_min, scale, train_number(t, 1.0, scalar));
     for (int32_t i = 0; i < t->n_params; i++) {
         t->grads[i] = train_binary(t, OP_mul, t->grads[i], train_spread(t, scale, t->grads[i]));
@@ -73,33 +75,33 @@ static OptimizerUse *optimizer_of(Train *t, const Objective *objective, const ch
     for (int32_t i = 0; i < objective->n_optimizers; i++) {
         OptimizerUse *use = &objective->optimizers[i];
         if (use->setting->for_globs.count == 0 ||
-            train_matches(t->lw, &use->setting->for_globs, path)) {
+            train_matches(t->el, &use->setting->for_globs, path)) {
             return use;
         }
     }
-    Diag *diag = LW_REPORT(t->lw, NO_OPTIMIZER, t->lw->train->place, path);
-    lower_help(t->lw, diag, "add a line without `for`: optimizer adam(lr=1e-3)");
+    Diag *diag = LW_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, path);
+    elaborate_help(t->el, diag, "add a line without `for`: optimizer adam(lr=1e-3)");
     return NULL;
 }
 
 static void average(Train *t, PersistUse *param, Value *next) {
-    Lower *lw = t->lw;
-    const char *path = context_internf(lw->context, "%s#ema", param->persist->path);
-    Persist *persist = map_get(&lw->slots, path);
+    Elaborator *el = t->el;
+    const char *path = context_internf(el->context, "%s#ema", param->persist->path);
+    Persist *persist = map_get(&el->slots, path);
     if (persist == NULL) {
-        persist = ARENA_NEW(lw->arena, Persist);
+        persist = ARENA_NEW(el->arena, Persist);
         *persist = (Persist){.path = path,
                              .kind = PERSIST_SLOT,
                              .type = param->persist->type,
                              .place = param->persist->place};
-        map_set(&lw->slots, path, persist);
-        persist_init(lw, persist, NULL, param->persist->path);
+        map_set(&el->slots, path, persist);
+        persist_init(el, persist, NULL, param->persist->path);
     }
-    PersistUse *use = persist_declare(lw, PERSIST_SLOT, path, persist->type, NULL, persist->place);
+    PersistUse *use = persist_declare(el, PERSIST_SLOT, path, persist->type, NULL, persist->place);
     if (use) {
         Value *kept = train_binary(t, OP_mul, use->value, train_number(t, t->ema, persist->type));
         Value *fresh = train_binary(t, OP_mul, next, train_number(t, 1.0 - t->ema, persist->type));
-        persist_write(lw, use, train_binary(t, OP_add, kept, fresh));
+        persist_write(el, use, train_binary(t, OP_add, kept, fresh));
     }
 }
 
@@ -107,7 +109,7 @@ static bool update_params(Train *t, const Objective *objective) {
     for (int32_t i = 0; i < t->n_params; i++) {
         PersistUse *param = t->params[i];
         OptimizerUse *optimizer = optimizer_of(t, objective, param->persist->path);
-        Value *next = optimizer ? optimizer_apply(t->lw, optimizer, param, t->grads[i]) : NULL;
+        Value *next = optimizer ? optimizer_apply(t->el, optimizer, param, t->grads[i]) : NULL;
         if (next == NULL) {
             return false;
         }
@@ -163,12 +165,12 @@ static const char *rate_name(Train *t, const Objective *objective, const Optimiz
     const AstExprs *globs = &use->setting->for_globs;
     Val glob = {.kind = VAL_NONE};
     if (!objective->loss && globs->count > 0) {
-        glob = lower_constant_expr(t->lw, globs->items[0]);
+        glob = elaborate_constant_expr(t->el, globs->items[0]);
     }
     const char *what = objective->loss           ? objective->loss
                        : glob.kind == VAL_STRING ? glob.as.text
                                                  : "*";
-    return context_internf(t->lw->context, "lr.%s", what);
+    return context_internf(t->el->context, "lr.%s", what);
 }
 
 /* The first rate is "lr"; where there are several, each goes by a name of its own too. */
@@ -184,12 +186,12 @@ static void rate_results(Train *t, ResultVec *vec) {
                     first = first ? first : use;
                 } else if (use->lr && several) {
                     const char *name = rate_name(t, &t->objectives[o], use);
-                    result_add(t->lw, vec, RESULT_INFO, name, -1, use->lr);
+                    result_add(t->el, vec, RESULT_INFO, name, -1, use->lr);
                 }
             }
         }
         if (pass == 0 && first) {
-            result_add(t->lw, vec, RESULT_INFO, context_intern(t->lw->context, "lr"), -1,
+            result_add(t->el, vec, RESULT_INFO, context_intern(t->el->context, "lr"), -1,
                        first->lr);
         }
     }
@@ -197,35 +199,35 @@ static void rate_results(Train *t, ResultVec *vec) {
 
 static void train_results(Train *t, const NamedVec *losses, const NamedVec *metrics,
                           ResultVec *vec) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     for (size_t i = 0; i < losses->count; i++) {
         const Named *loss = &losses->items[i];
-        result_add(lw, vec, RESULT_LOSS, loss->name, -1,
+        result_add(el, vec, RESULT_LOSS, loss->name, -1,
                    loss->over ? loss->sum : loss->value.as.tensor);
         if (loss->over) {
-            result_add(lw, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
+            result_add(el, vec, RESULT_LOSS_OVER, loss->name, -1, loss->over);
         }
     }
     for (size_t i = 0; i < metrics->count; i++) {
         const Named *metric = &metrics->items[i];
-        result_add(lw, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
+        result_add(el, vec, RESULT_METRIC, metric->name, -1, metric->value.as.tensor);
         if (metric->over) {
-            result_add(lw, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
+            result_add(el, vec, RESULT_METRIC_OVER, metric->name, -1, metric->over);
         }
     }
     Value *norm = train_unary(t, OP_sqrt, t->total_norm2);
-    result_add(lw, vec, RESULT_OK, "ok", -1, t->run_ok ? t->run_ok : t->ok);
+    result_add(el, vec, RESULT_OK, "ok", -1, t->run_ok ? t->run_ok : t->ok);
     if (t->scale) {
-        result_add(lw, vec, RESULT_INFO, "loss_scale", -1, t->scale->arg);
+        result_add(el, vec, RESULT_INFO, "loss_scale", -1, t->scale->arg);
     }
     rate_results(t, vec);
-    result_add(lw, vec, RESULT_INFO, "grad_norm", -1, norm);
+    result_add(el, vec, RESULT_INFO, "grad_norm", -1, norm);
 }
 
 /* State is part of what must be finite before anything is stored; it does not depend on the scale
  * of the loss. */
 static void test_states(Train *t) {
-    Value *fine = persist_states_finite(t->lw, t->place);
+    Value *fine = persist_states_finite(t->el, t->place);
     if (fine) {
         t->ok = train_binary(t, OP_and, t->ok, fine);
         t->loss_ok = t->loss_ok ? train_binary(t, OP_and, t->loss_ok, fine) : NULL;
@@ -235,7 +237,7 @@ static void test_states(Train *t) {
 /* new = ok ? new : old, for everything that is stored but the scale of the loss. Both conditions of
  * f16 stand at the store: what the run is told shows the scheduler that it is guarded. */
 static void train_stores(Train *t, ResultVec *vec) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     for (size_t i = 0; i < t->fs->uses.count; i++) {
         PersistUse *use = t->fs->uses.entries[i].value;
         if (!use->written || use->arg == NULL || use->value == use->arg) {
@@ -243,54 +245,54 @@ static void train_stores(Train *t, ResultVec *vec) {
         }
         Value *next = use->value;
         if (!scaling_owns(t, use)) {
-            next = persist_guarded(lw, t->ok, next, use->arg, t->place);
+            next = persist_guarded(el, t->ok, next, use->arg, t->place);
         }
         if (next && t->run_ok) {
-            next = persist_guarded(lw, t->run_ok, next, use->arg, t->place);
+            next = persist_guarded(el, t->run_ok, next, use->arg, t->place);
         }
         if (next) {
-            result_add(lw, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
+            result_add(el, vec, RESULT_STORE, use->persist->path, use->arg->index, next);
         }
     }
 }
 
 static void read_numbers(Train *t) {
-    Val accumulate = setting_value(t->lw, "accumulate");
-    Val clip = setting_value(t->lw, "clip_norm"), ema = setting_value(t->lw, "ema");
+    Val accumulate = setting_value(t->el, "accumulate");
+    Val clip = setting_value(t->el, "clip_norm"), ema = setting_value(t->el, "ema");
     t->accumulate = accumulate.kind == VAL_INT ? accumulate.as.i : 1;
     t->has_clip = number_to_double(clip, &t->clip);
     t->has_ema = number_to_double(ema, &t->ema);
 }
 
-void lower_train_func(Lower *lw) {
-    const char *name = context_internf(lw->context, "%s.train", lw->model->name.text);
-    Train *t = ARENA_NEW(lw->arena, Train);
-    *t = (Train){.lw = lw, .place = lw->train->place};
-    t->fs = func_state_new(lw, name, PURPOSE_TRAIN);
-    Frame *frame = ARENA_NEW(lw->arena, Frame);
+void elaborate_train_func(Elaborator *el) {
+    const char *name = context_internf(el->context, "%s.train", el->model->name.text);
+    Train *t = ARENA_NEW(el->arena, Train);
+    *t = (Train){.el = el, .place = el->train->place};
+    t->fs = func_state_new(el, name, PURPOSE_TRAIN);
+    Frame *frame = ARENA_NEW(el->arena, Frame);
     ResultVec vec = {0};
     read_numbers(t);
-    func_state_inputs(lw, t->fs, lw->model);
-    *frame = (Frame){.env = lw->user, .fn_name = "train", .path = "", .call_place = t->place};
-    frame->labels = ARENA_NEW(lw->arena, Map);
-    map_init(frame->labels, lw->arena);
-    lw->frame = frame;
-    lw->scope = NULL;
+    func_state_inputs(el, t->fs, el->model);
+    *frame = (Frame){.env = el->user, .fn_name = "train", .path = "", .call_place = t->place};
+    frame->labels = ARENA_NEW(el->arena, Map);
+    map_init(frame->labels, el->arena);
+    el->frame = frame;
+    el->scope = NULL;
     if (!train_read_objectives(t) || !scaling_begin(t)) {
-        lower_diag_close(lw);
+        elaborate_diag_close(el);
         return;
     }
     NamedVec losses = {0}, metrics = {0};
     Value **kept = NULL;
     for (int32_t i = 0; i < t->n_objectives; i++) {
         if (!run_objective(t, i)) {
-            lower_diag_close(lw);
+            elaborate_diag_close(el);
             return;
         }
         if (i == 0) {
             losses = t->fs->losses;
             metrics = t->fs->metrics;
-            kept = ARENA_ARRAY(lw->arena, Value *, t->fs->uses.count + 1);
+            kept = ARENA_ARRAY(el->arena, Value *, t->fs->uses.count + 1);
             t->fs->losses = t->fs->metrics = t->fs->outputs = (NamedVec){0};
         }
         if (i + 1 < t->n_objectives) {
@@ -300,7 +302,7 @@ void lower_train_func(Lower *lw) {
     if (t->n_objectives > 1) {
         keep_states(t, kept, true);
     }
-    const AstSettings *settings = &lw->train->as.train.settings;
+    const AstSettings *settings = &el->train->as.train.settings;
     for (int32_t i = 0; i < settings->count; i++) {
         bool freeze = strcmp(settings->items[i].word.text, "freeze") == 0;
         train_warn_unmatched(t, &settings->items[i].for_globs);
@@ -311,11 +313,11 @@ void lower_train_func(Lower *lw) {
     }
     test_states(t);
     if (!scaling_finish(t)) {
-        lower_diag_close(lw);
+        elaborate_diag_close(el);
         return;
     }
     train_results(t, &losses, &metrics, &vec);
     train_stores(t, &vec);
-    func_finish(lw, t->fs, lw->model, &vec);
-    lw->frame = NULL;
+    func_finish(el, t->fs, el->model, &vec);
+    el->frame = NULL;
 }

@@ -1,4 +1,4 @@
-/* What the files of training share: a step under way. Private to lower_train*.c. */
+/* What the files of training share: a step under way. Private to elaborate_train*.c. */
 #ifndef DLC_FRONTEND_LOWER_TRAIN_H
 #define DLC_FRONTEND_LOWER_TRAIN_H
 
@@ -14,7 +14,7 @@ typedef struct Objective {
 } Objective;
 
 typedef struct Train {
-    Lower *lw;
+    Elaborator *el;
     FuncState *fs;
     Place place;
     int64_t accumulate;
@@ -50,10 +50,10 @@ bool scaling_finish(Train *t);
 bool scaling_owns(const Train *t, const PersistUse *use);
 
 /* train_forward.c: which parameters are trained on what, and their gradients */
-bool train_matches(Lower *lw, const AstExprs *globs, const char *path);
+bool train_matches(Elaborator *el, const AstExprs *globs, const char *path);
 void train_warn_unmatched(Train *t, const AstExprs *globs);
 bool train_read_objectives(Train *t);
-/* Lowers the model's body on `inputs`. */
+/* Elaborates the model's body on `inputs`. */
 bool train_body(Train *t, Value *const *inputs);
 /* The same, and takes the gradients of one objective. */
 bool train_forward(Train *t, const Objective *objective, Value *const *inputs);

@@ -1,15 +1,15 @@
 /* The forward half of a training step: what each objective trains, the model's body, the gradients.
  */
-#include "frontend/elaborate/train.h"
 #include "frontend/elaborate/reach.h"
+#include "frontend/elaborate/train.h"
 
 #include <string.h>
 
 /* -- objectives */
 
-bool train_matches(Lower *lw, const AstExprs *globs, const char *path) {
+bool train_matches(Elaborator *el, const AstExprs *globs, const char *path) {
     for (int32_t i = 0; i < globs->count; i++) {
-        Val pattern = lower_constant_expr(lw, globs->items[i]);
+        Val pattern = elaborate_constant_expr(el, globs->items[i]);
         if (pattern.kind == VAL_STRING && glob_match(pattern.as.text, path)) {
             return true;
         }
@@ -17,14 +17,14 @@ bool train_matches(Lower *lw, const AstExprs *globs, const char *path) {
     return false;
 }
 
-bool train_frozen(Lower *lw, const char *path) {
-    const AstSettings *settings = &lw->train->as.train.settings;
+bool train_frozen(Elaborator *el, const char *path) {
+    const AstSettings *settings = &el->train->as.train.settings;
     for (int32_t i = 0; i < settings->count; i++) {
         const AstSetting *setting = &settings->items[i];
         if (strcmp(setting->word.text, "freeze") == 0 &&
-            (train_matches(lw, &setting->values, path) ||
-             train_matches(lw, &setting->for_globs, path) ||
-             train_matches(lw, &setting->over_globs, path))) {
+            (train_matches(el, &setting->values, path) ||
+             train_matches(el, &setting->for_globs, path) ||
+             train_matches(el, &setting->over_globs, path))) {
             return true;
         }
     }
@@ -38,11 +38,11 @@ void train_warn_unmatched(Train *t, const AstExprs *globs) {
         for (size_t k = 0; k < t->fs->uses.count; k++) {
             const PersistUse *use = t->fs->uses.entries[k].value;
             found = found || (use->persist->kind == PERSIST_PARAM &&
-                              train_matches(t->lw, &one, use->persist->path));
+                              train_matches(t->el, &one, use->persist->path));
         }
-        Val pattern = lower_constant_expr(t->lw, globs->items[i]);
+        Val pattern = elaborate_constant_expr(t->el, globs->items[i]);
         if (!found && pattern.kind == VAL_STRING) {
-            LW_REPORT(t->lw, GLOB_UNMATCHED, globs->items[i]->place, pattern.as.text);
+            LW_REPORT(t->el, GLOB_UNMATCHED, globs->items[i]->place, pattern.as.text);
         }
     }
 }
@@ -52,15 +52,15 @@ static bool read_minimize(Train *t, const AstSetting *setting, Objective *out) {
                        .over = &setting->over_globs,
                        .n_optimizers = 1,
                        .place = setting->place};
-    out->optimizers = ARENA_NEW(t->lw->arena, OptimizerUse);
-    return optimizer_read(t->lw, setting, setting->over_value, &out->optimizers[0]);
+    out->optimizers = ARENA_NEW(t->el->arena, OptimizerUse);
+    return optimizer_read(t->el, setting, setting->over_value, &out->optimizers[0]);
 }
 
 /* The `optimizer` lines together: those with globs first, in order, the plain one for the rest. */
 static bool read_plain(Train *t, Objective *out) {
-    const AstSettings *settings = &t->lw->train->as.train.settings;
-    *out = (Objective){.place = t->lw->train->place};
-    out->optimizers = ARENA_ARRAY(t->lw->arena, OptimizerUse, settings->count + 1);
+    const AstSettings *settings = &t->el->train->as.train.settings;
+    *out = (Objective){.place = t->el->train->place};
+    out->optimizers = ARENA_ARRAY(t->el->arena, OptimizerUse, settings->count + 1);
     for (int plain = 0; plain < 2; plain++) {
         for (int32_t i = 0; i < settings->count; i++) {
             const AstSetting *setting = &settings->items[i];
@@ -69,7 +69,7 @@ static bool read_plain(Train *t, Objective *out) {
                 continue;
             }
             OptimizerUse *use = &out->optimizers[out->n_optimizers++];
-            if (!optimizer_read(t->lw, setting, setting->values.items[0], use)) {
+            if (!optimizer_read(t->el, setting, setting->values.items[0], use)) {
                 return false;
             }
         }
@@ -78,8 +78,8 @@ static bool read_plain(Train *t, Objective *out) {
 }
 
 bool train_read_objectives(Train *t) {
-    const AstSettings *settings = &t->lw->train->as.train.settings;
-    t->objectives = ARENA_ARRAY(t->lw->arena, Objective, settings->count + 1);
+    const AstSettings *settings = &t->el->train->as.train.settings;
+    t->objectives = ARENA_ARRAY(t->el->arena, Objective, settings->count + 1);
     for (int32_t i = 0; i < settings->count; i++) {
         if (strcmp(settings->items[i].word.text, "minimize") == 0 &&
             !read_minimize(t, &settings->items[i], &t->objectives[t->n_objectives++])) {
@@ -89,9 +89,9 @@ bool train_read_objectives(Train *t) {
     if (t->n_objectives > 0) {
         return true;
     }
-    if (find_setting(t->lw->train, "optimizer") == NULL) {
-        Diag *diag = LW_REPORT(t->lw, NO_OPTIMIZER, t->lw->train->place, t->lw->model->name.text);
-        lower_help(t->lw, diag, "add a line: optimizer adam(lr=1e-3)");
+    if (find_setting(t->el->train, "optimizer") == NULL) {
+        Diag *diag = LW_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, t->el->model->name.text);
+        elaborate_help(t->el, diag, "add a line: optimizer adam(lr=1e-3)");
         return false;
     }
     t->n_objectives = 1;
@@ -103,20 +103,20 @@ bool train_read_objectives(Train *t) {
 /* The sum of two losses, which may be of different float types. */
 static Value *add_loss(Train *t, Value *total, Value *loss) {
     DType wider = loss->type.dtype;
-    lower_at(t->lw, t->place);
+    elaborate_at(t->el, t->place);
     if (dtype_promote(total->type.dtype, loss->type.dtype, &wider)) {
-        total = lower_made(t->lw, b_cast(&t->lw->b, total, wider), t->place);
-        loss = lower_made(t->lw, b_cast(&t->lw->b, loss, wider), t->place);
+        total = elaborate_made(t->el, b_cast(&t->el->b, total, wider), t->place);
+        loss = elaborate_made(t->el, b_cast(&t->el->b, loss, wider), t->place);
     }
     return train_binary(t, OP_add, total, loss);
 }
 
 static Value *objective_loss(Train *t, const Objective *objective) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     NamedVec *losses = &t->fs->losses;
     Value *total = NULL;
     Map names;
-    map_init(&names, lw->arena);
+    map_init(&names, el->arena);
     for (size_t i = 0; i < losses->count; i++) {
         Value *loss = losses->items[i].value.as.tensor;
         map_set(&names, losses->items[i].name, loss);
@@ -127,15 +127,15 @@ static Value *objective_loss(Train *t, const Objective *objective) {
         }
     }
     if (losses->count == 0) {
-        Diag *diag = LW_REPORT(lw, NO_LOSS, lw->train->place, lw->model->name.text);
-        lower_note(lw, diag, lw->model->place, "the model");
-        lower_help(lw, diag, "add one: loss mse(prediction, y)");
+        Diag *diag = LW_REPORT(el, NO_LOSS, el->train->place, el->model->name.text);
+        elaborate_note(el, diag, el->model->place, "the model");
+        elaborate_help(el, diag, "add one: loss mse(prediction, y)");
     } else if (total == NULL && objective->loss) {
-        Diag *diag = LW_REPORT(lw, MINIMIZE_UNKNOWN, objective->place, lw->model->name.text,
+        Diag *diag = LW_REPORT(el, MINIMIZE_UNKNOWN, objective->place, el->model->name.text,
                                objective->loss);
         const char *near = map_suggest(&names, objective->loss);
         if (near) {
-            lower_help(lw, diag, "did you mean '%s'?", near);
+            elaborate_help(el, diag, "did you mean '%s'?", near);
         }
     }
     return total;
@@ -143,50 +143,50 @@ static Value *objective_loss(Train *t, const Objective *objective) {
 
 /* The parameters that this objective trains: not frozen, matched, and reached by the loss. */
 static void choose_params(Train *t, const Objective *objective, Value *loss) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     size_t count = t->fs->uses.count;
-    Value **values = ARENA_ARRAY(lw->arena, Value *, count + 1);
-    bool *reached = ARENA_ARRAY(lw->arena, bool, count + 1);
+    Value **values = ARENA_ARRAY(el->arena, Value *, count + 1);
+    bool *reached = ARENA_ARRAY(el->arena, bool, count + 1);
     for (size_t i = 0; i < count; i++) {
         values[i] = ((PersistUse *)t->fs->uses.entries[i].value)->value;
     }
-    values_reached(lw->arena, loss, values, (int32_t)count, reached);
-    t->params = ARENA_ARRAY(lw->arena, PersistUse *, count + 1);
+    values_reached(el->arena, loss, values, (int32_t)count, reached);
+    t->params = ARENA_ARRAY(el->arena, PersistUse *, count + 1);
     t->n_params = 0;
     for (size_t i = 0; i < count; i++) {
         PersistUse *use = t->fs->uses.entries[i].value;
         const char *path = use->persist->path;
-        if (use->persist->kind != PERSIST_PARAM || train_frozen(lw, path) ||
-            (objective->over && !train_matches(lw, objective->over, path))) {
+        if (use->persist->kind != PERSIST_PARAM || train_frozen(el, path) ||
+            (objective->over && !train_matches(el, objective->over, path))) {
             continue;
         }
         if (!reached[i]) {
-            Diag *diag = LW_REPORT(lw, NO_GRADIENT, use->place, path);
-            lower_help(lw, diag, "it keeps its value; say so with: freeze \"%s\"", path);
+            Diag *diag = LW_REPORT(el, NO_GRADIENT, use->place, path);
+            elaborate_help(el, diag, "it keeps its value; say so with: freeze \"%s\"", path);
             continue;
         }
         t->params[t->n_params++] = use;
     }
-    t->grads = ARENA_ARRAY(lw->arena, Value *, t->n_params + 1);
+    t->grads = ARENA_ARRAY(el->arena, Value *, t->n_params + 1);
 }
 
 static bool gradients(Train *t, Value *loss) {
-    Lower *lw = t->lw;
-    Value **xs = ARENA_ARRAY(lw->arena, Value *, t->n_params + 1);
+    Elaborator *el = t->el;
+    Value **xs = ARENA_ARRAY(el->arena, Value *, t->n_params + 1);
     for (int32_t i = 0; i < t->n_params; i++) {
         xs[i] = t->params[i]->value;
     }
-    lower_at(lw, t->place);
+    elaborate_at(el, t->place);
     loss = scaling_of_loss(t, loss);
-    lower_at(lw, t->place);
+    elaborate_at(el, t->place);
     if (t->n_params > 0 && loss) {
-        b_grad(&lw->b, loss, xs, t->n_params, t->grads);
+        b_grad(&el->b, loss, xs, t->n_params, t->grads);
     }
-    return !lower_building_failed(lw, t->place);
+    return !elaborate_building_failed(el, t->place);
 }
 
 bool train_body(Train *t, Value *const *inputs) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     FuncState *fs = t->fs;
     fs->outputs.count = fs->metrics.count = fs->losses.count = 0;
     for (size_t i = 0; i < fs->uses.count; i++) {
@@ -195,15 +195,15 @@ bool train_body(Train *t, Value *const *inputs) {
     for (size_t i = 0; i < fs->ordinals.count; i++) {
         *(int64_t *)fs->ordinals.entries[i].value = 0; /* every pass draws the same numbers */
     }
-    Frame *frame = lw->frame;
-    int64_t errors = lw->n_errors;
-    lower_model_body(lw, lw->model, inputs);
-    lw->frame = frame;
-    return lw->n_errors == errors;
+    Frame *frame = el->frame;
+    int64_t errors = el->n_errors;
+    elaborate_model_body(el, el->model, inputs);
+    el->frame = frame;
+    return el->n_errors == errors;
 }
 
 bool train_forward(Train *t, const Objective *objective, Value *const *inputs) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     if (!train_body(t, inputs)) {
         return false;
     }
@@ -213,7 +213,7 @@ bool train_forward(Train *t, const Objective *objective, Value *const *inputs) {
     }
     choose_params(t, objective, t->loss);
     if (t->n_params == 0) {
-        LW_REPORT(lw, NOTHING_TRAINED, objective->place,
+        LW_REPORT(el, NOTHING_TRAINED, objective->place,
                   "every parameter is frozen, unmatched or not reached by the loss");
         return false;
     }

@@ -6,25 +6,25 @@
 
 /* An input cut into `accumulate` parts along the batch: [k, B/k, …]. */
 static Value *cut_input(Train *t, Value *input, const Size *part) {
-    Lower *lw = t->lw;
-    const Size *k = size_const(lw->context, t->accumulate);
+    Elaborator *el = t->el;
+    const Size *k = size_const(el->context, t->accumulate);
     const Size *shape[TYPE_MAX_RANK];
     Type type = input->type;
     if (type.rank == TYPE_MAX_RANK) {
-        LW_REPORT(lw, RANK_LIMIT, t->place, TYPE_MAX_RANK + 1);
+        LW_REPORT(el, RANK_LIMIT, t->place, TYPE_MAX_RANK + 1);
         return NULL;
     }
-    const Size *whole = size_mul(lw->context, k, part);
-    lower_at(lw, t->place);
+    const Size *whole = size_mul(el->context, k, part);
+    elaborate_at(el, t->place);
     Value *rows =
         whole == type.dims[0]
             ? input
-            : lower_made(lw, b_slice_axis(&lw->b, input, 0, size_const(lw->context, 0), whole),
-                         t->place);
+            : elaborate_made(el, b_slice_axis(&el->b, input, 0, size_const(el->context, 0), whole),
+                             t->place);
     shape[0] = k;
     shape[1] = part;
     copy_sizes(shape + 2, type.dims + 1, type.rank - 1);
-    return lower_reshape(lw, rows, shape, type.rank + 1, t->place);
+    return elaborate_reshape(el, rows, shape, type.rank + 1, t->place);
 }
 
 /* The values summed over the micro-batches: gradients, losses, metrics. */
@@ -84,22 +84,22 @@ typedef struct Rows {
 } Rows;
 
 /* The dim that the declared type of an input begins with; NULL when there is none. */
-static Global *leading_dim(Lower *lw, const AstParam *param) {
+static Global *leading_dim(Elaborator *el, const AstParam *param) {
     const AstSizes *sizes = &param->type->sizes;
     const AstExpr *first = sizes->count > 0 ? sizes->items[0].expr : NULL;
     if (first == NULL || first->kind != AST_NAME) {
         return NULL;
     }
-    Global *global = env_find(lw, lw->user, NAMES_VALUE, first->as.name, first->place);
+    Global *global = env_find(el, el->user, NAMES_VALUE, first->as.name, first->place);
     return global && global->kind == GLOBAL_DIM ? global : NULL;
 }
 
 static bool find_rows(Train *t, Rows *out) {
-    Lower *lw = t->lw;
-    const AstParams *params = &lw->model->as.fn.params;
-    *out = (Rows){.dim = lw->batch};
-    for (int32_t i = 0; i < params->count && lw->batch == NULL; i++) {
-        Global *global = leading_dim(lw, &params->items[i]);
+    Elaborator *el = t->el;
+    const AstParams *params = &el->model->as.fn.params;
+    *out = (Rows){.dim = el->batch};
+    for (int32_t i = 0; i < params->count && el->batch == NULL; i++) {
+        Global *global = leading_dim(el, &params->items[i]);
         out->fixed = out->fixed ? out->fixed : global;
         if (global && global != out->fixed) {
             out->fixed = NULL;
@@ -107,20 +107,20 @@ static bool find_rows(Train *t, Rows *out) {
         }
     }
     if (out->dim) {
-        out->all = size_dim(lw->context, out->dim);
+        out->all = size_dim(el->context, out->dim);
         out->place = out->dim->place;
-    } else if (out->fixed && val_as_size(lw, out->fixed->value, &out->all)) {
+    } else if (out->fixed && val_as_size(el, out->fixed->value, &out->all)) {
         out->place = out->fixed->place;
     } else {
-        LW_REPORT(lw, BATCH_DIM, t->place,
+        LW_REPORT(el, BATCH_DIM, t->place,
                   "`accumulate` cuts the batch, but no input begins with a dim");
         return false;
     }
-    const Size *k = size_const(lw->context, t->accumulate);
-    Place asked = find_setting(lw->train, "accumulate")->place;
-    out->part = size_floordiv(lw->context, out->all, k);
-    return lower_same_size(lw, out->all, out->place, size_mul(lw->context, k, out->part), asked,
-                           asked, "`accumulate` must divide the batch");
+    const Size *k = size_const(el->context, t->accumulate);
+    Place asked = find_setting(el->train, "accumulate")->place;
+    out->part = size_floordiv(el->context, out->all, k);
+    return elaborate_same_size(el, out->all, out->place, size_mul(el->context, k, out->part), asked,
+                               asked, "`accumulate` must divide the batch");
 }
 
 static bool has_rows(Train *t, const Rows *rows, int32_t input) {
@@ -128,7 +128,7 @@ static bool has_rows(Train *t, const Rows *rows, int32_t input) {
     if (rows->dim) {
         return type.rank > 0 && size_as_dim(type.dims[0]) == rows->dim;
     }
-    return leading_dim(t->lw, &t->lw->model->as.fn.params.items[input]) == rows->fixed;
+    return leading_dim(t->el, &t->el->model->as.fn.params.items[input]) == rows->fixed;
 }
 
 /* -- the pass over the whole batch */
@@ -158,7 +158,7 @@ static void need_operands(const Op *op, bool *needed) {
 static void drop_ops(Train *t, const Op *last) {
     Func *func = t->fs->func;
     func_renumber(func);
-    bool *needed = ARENA_ARRAY(t->lw->arena, bool, func->n_values + 1);
+    bool *needed = ARENA_ARRAY(t->el->arena, bool, func->n_values + 1);
     bool divides = false;
     for (size_t i = 0; i < t->fs->losses.count; i++) {
         const Value *over = t->fs->losses.items[i].over;
@@ -193,27 +193,27 @@ static void note_shares(Train *t, Parts *parts) {
     }
 }
 
-/* Lowers the model's body for the whole batch and notes what it draws. */
+/* Elaborates the model's body for the whole batch and notes what it draws. */
 static bool whole_pass(Train *t, const Rows *rows) {
-    Lower *lw = t->lw;
-    Parts *parts = ARENA_NEW(lw->arena, Parts);
-    *parts = (Parts){.count = size_const(lw->context, t->accumulate)};
-    map_init(&parts->draws, lw->arena);
-    map_init(&parts->shares, lw->arena);
+    Elaborator *el = t->el;
+    Parts *parts = ARENA_NEW(el->arena, Parts);
+    *parts = (Parts){.count = size_const(el->context, t->accumulate)};
+    map_init(&parts->draws, el->arena);
+    map_init(&parts->shares, el->arena);
     t->fs->parts = parts;
     Op *last = t->fs->func->body->last;
-    int64_t n_iterations = lw->n_iterations, n_ops = lw->n_ops;
+    int64_t n_iterations = el->n_iterations, n_ops = el->n_ops;
     bool good = train_body(t, t->fs->inputs);
     if (good) {
         drop_ops(t, last);
         note_shares(t, parts);
     }
     forget_pass(t);
-    lw->n_iterations = n_iterations;
-    lw->n_ops = n_ops;
+    el->n_iterations = n_iterations;
+    el->n_ops = n_ops;
     if (rows->dim) {
-        parts->by = ARENA_ARRAY(lw->arena, const Size *, lw->module->n_dims + 1);
-        parts->by[rows->dim->id] = size_mul(lw->context, parts->count, rows->part);
+        parts->by = ARENA_ARRAY(el->arena, const Size *, el->module->n_dims + 1);
+        parts->by[rows->dim->id] = size_mul(el->context, parts->count, rows->part);
     }
     return good;
 }
@@ -223,29 +223,29 @@ static bool whole_pass(Train *t, const Rows *rows) {
 /* The model's body on one part, where the dim's name means a part's rows. */
 static bool forward_part(Train *t, const Objective *objective, const Rows *rows,
                          Value *const *inputs) {
-    Lower *lw = t->lw;
+    Elaborator *el = t->el;
     Val whole = rows->fixed ? rows->fixed->value : val_error();
     if (rows->fixed) {
         rows->fixed->value = val_size(rows->part, rows->place);
     } else {
-        lw->dim_values = ARENA_ARRAY(lw->arena, const Size *, lw->module->n_dims + 1);
-        lw->dim_values[rows->dim->id] = rows->part;
+        el->dim_values = ARENA_ARRAY(el->arena, const Size *, el->module->n_dims + 1);
+        el->dim_values[rows->dim->id] = rows->part;
     }
     bool good = train_forward(t, objective, inputs);
-    lw->dim_values = NULL;
+    el->dim_values = NULL;
     if (rows->fixed) {
         rows->fixed->value = whole;
     }
-    lw->scope = scope_push(lw, true); /* forward leaves none; loop_leave takes one away */
+    el->scope = scope_push(el, true); /* forward leaves none; loop_leave takes one away */
     return good;
 }
 
 bool train_micro_batches(Train *t, const Objective *objective) {
-    Lower *lw = t->lw;
-    const AstParams *params = &lw->model->as.fn.params;
-    const Size *k = size_const(lw->context, t->accumulate);
-    Value **xs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
-    Value **inputs = ARENA_ARRAY(lw->arena, Value *, params->count + 1);
+    Elaborator *el = t->el;
+    const AstParams *params = &el->model->as.fn.params;
+    const Size *k = size_const(el->context, t->accumulate);
+    Value **xs = ARENA_ARRAY(el->arena, Value *, params->count + 1);
+    Value **inputs = ARENA_ARRAY(el->arena, Value *, params->count + 1);
     int32_t n_xs = 0;
     Rows rows;
     if (!find_rows(t, &rows) || (!t->fs->parts && !whole_pass(t, &rows))) {
@@ -259,9 +259,9 @@ bool train_micro_batches(Train *t, const Objective *objective) {
             }
         }
     }
-    lower_at(lw, t->place);
-    Op *draft = b_scan_begin(&lw->b, NULL, 0, xs, n_xs, k, false, 0);
-    if (lower_building_failed(lw, t->place) || draft == NULL) {
+    elaborate_at(el, t->place);
+    Op *draft = b_scan_begin(&el->b, NULL, 0, xs, n_xs, k, false, 0);
+    if (elaborate_building_failed(el, t->place) || draft == NULL) {
         return false;
     }
     Block *body = draft->blocks[0];
@@ -269,13 +269,13 @@ bool train_micro_batches(Train *t, const Objective *objective) {
         inputs[i] = has_rows(t, &rows, i) ? body->args[at++] : t->fs->inputs[i];
     }
     Loop loop = {.length = k, .index = body->args[0]};
-    LoopEntry entry = loop_enter(lw, &loop, body);
+    LoopEntry entry = loop_enter(el, &loop, body);
     t->fs->parts->loop = &loop;
     bool good = forward_part(t, objective, &rows, inputs);
     size_t most = (size_t)t->n_params + 1 + t->fs->losses.count + 2 * t->fs->metrics.count;
-    Value **nexts = ARENA_ARRAY(lw->arena, Value *, most + 1);
-    Value **starts = ARENA_ARRAY(lw->arena, Value *, most + 1);
-    Value **args = ARENA_ARRAY(lw->arena, Value *, most + (size_t)n_xs + 2);
+    Value **nexts = ARENA_ARRAY(el->arena, Value *, most + 1);
+    Value **starts = ARENA_ARRAY(el->arena, Value *, most + 1);
+    Value **args = ARENA_ARRAY(el->arena, Value *, most + (size_t)n_xs + 2);
     int32_t count = good ? summed_values(t, nexts) : 0;
     args[0] = body->args[0];
     for (int32_t i = 0; i < count; i++) {
@@ -286,7 +286,7 @@ bool train_micro_batches(Train *t, const Objective *objective) {
     for (int32_t i = 0; i < n_xs; i++) {
         args[1 + count + i] = body->args[1 + i];
     }
-    loop_leave(lw, &entry);
+    loop_leave(el, &entry);
     t->fs->parts->loop = NULL;
     if (!good) {
         return false;
@@ -295,7 +295,7 @@ bool train_micro_batches(Train *t, const Objective *objective) {
         starts[i] = train_number(t, 0.0, args[1 + i]->type);
     }
     body->args = args; /* hidden carries are known to the loop, not by position */
-    Op *op = scan_finish(lw, &loop, starts, nexts, count, xs, n_xs, NULL, 0, t->place);
+    Op *op = scan_finish(el, &loop, starts, nexts, count, xs, n_xs, NULL, 0, t->place);
     if (op == NULL) {
         return false;
     }

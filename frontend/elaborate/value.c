@@ -38,25 +38,25 @@ Val val_tensor(Value *value, bool weak, Place place) {
     return (Val){.kind = VAL_TENSOR, .weak = weak, .place = place, .as.tensor = value};
 }
 
-Val val_list(Lower *lw, ValKind kind, int32_t count, Place place) {
+Val val_list(Elaborator *el, ValKind kind, int32_t count, Place place) {
     Val value = {.kind = kind, .place = place};
-    lw->trial_steps -= lw->trial ? count : 0;
-    value.as.list.items = ARENA_ARRAY(lw->arena, Val, count > 0 ? count : 1);
+    el->trial_steps -= el->trial ? count : 0;
+    value.as.list.items = ARENA_ARRAY(el->arena, Val, count > 0 ? count : 1);
     value.as.list.count = count;
     return value;
 }
 
-Val val_fn(Lower *lw, FnKind kind, const char *name, Place place) {
+Val val_fn(Elaborator *el, FnKind kind, const char *name, Place place) {
     Val value = {.kind = VAL_FN, .place = place};
-    value.as.fn = ARENA_NEW(lw->arena, Fn);
+    value.as.fn = ARENA_NEW(el->arena, Fn);
     value.as.fn->kind = kind;
     value.as.fn->name = name;
     return value;
 }
 
-bool val_as_size(Lower *lw, Val value, const Size **out) {
+bool val_as_size(Elaborator *el, Val value, const Size **out) {
     if (value.kind == VAL_INT) {
-        *out = size_const(lw->context, value.as.i);
+        *out = size_const(el->context, value.as.i);
         return true;
     }
     if (value.kind == VAL_SIZE) {
@@ -67,77 +67,79 @@ bool val_as_size(Lower *lw, Val value, const Size **out) {
 }
 
 /* The common complaint; a tensor where a compile-time value is needed has one of its own. */
-static bool wrong_kind(Lower *lw, Val value, const char *what, const char *wanted, Place place) {
-    if (value.kind == VAL_ERROR || val_stands_in(lw, value)) {
+static bool wrong_kind(Elaborator *el, Val value, const char *what, const char *wanted,
+                       Place place) {
+    if (value.kind == VAL_ERROR || val_stands_in(el, value)) {
         return false;
     }
     if (value.kind == VAL_TENSOR) {
-        Diag *diag = LW_REPORT(lw, NOT_COMPILE_TIME, place, what, val_describe(lw, value));
+        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
         if (value.place.line != place.line && value.place.source) {
-            lower_note(lw, diag, value.place, "the tensor comes from here");
+            elaborate_note(el, diag, value.place, "the tensor comes from here");
         }
         return false;
     }
-    LW_REPORT(lw, WRONG_KIND, place, what, wanted, val_describe(lw, value));
+    LW_REPORT(el, WRONG_KIND, place, what, wanted, val_describe(el, value));
     return false;
 }
 
-bool need_int(Lower *lw, Val value, const char *what, Place place, int64_t *out) {
+bool need_int(Elaborator *el, Val value, const char *what, Place place, int64_t *out) {
     if (value.kind == VAL_INT) {
         *out = value.as.i;
         return true;
     }
-    if (value.kind == VAL_SIZE && !lw->trial) {
-        Diag *diag = LW_REPORT(lw, NOT_COMPILE_TIME, place, what, val_describe(lw, value));
-        lower_help(lw, diag, "fix the dim when compiling, e.g. -D %s=…",
-                   size_text(lw->context, value.as.size));
+    if (value.kind == VAL_SIZE && !el->trial) {
+        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
+        elaborate_help(el, diag, "fix the dim when compiling, e.g. -D %s=…",
+                       size_text(el->context, value.as.size));
         return false;
     }
-    return wrong_kind(lw, value, what, "an integer", place);
+    return wrong_kind(el, value, what, "an integer", place);
 }
 
-bool need_size(Lower *lw, Val value, const char *what, Place place, const Size **out) {
-    return val_as_size(lw, value, out) ||
-           wrong_kind(lw, value, what, "an integer or a size", place);
+bool need_size(Elaborator *el, Val value, const char *what, Place place, const Size **out) {
+    return val_as_size(el, value, out) ||
+           wrong_kind(el, value, what, "an integer or a size", place);
 }
 
-bool need_float(Lower *lw, Val value, const char *what, Place place, double *out) {
-    if (!number_exact(lw, value, place)) {
+bool need_float(Elaborator *el, Val value, const char *what, Place place, double *out) {
+    if (!number_exact(el, value, place)) {
         return false;
     }
-    return number_to_double(value, out) || wrong_kind(lw, value, what, "a number", place);
+    return number_to_double(value, out) || wrong_kind(el, value, what, "a number", place);
 }
 
-bool need_bool(Lower *lw, Val value, const char *what, Place place, bool *out) {
+bool need_bool(Elaborator *el, Val value, const char *what, Place place, bool *out) {
     if (value.kind == VAL_BOOL) {
         *out = value.as.i != 0;
         return true;
     }
-    return wrong_kind(lw, value, what, "true or false", place);
+    return wrong_kind(el, value, what, "true or false", place);
 }
 
-bool need_string(Lower *lw, Val value, const char *what, Place place, const char **out) {
+bool need_string(Elaborator *el, Val value, const char *what, Place place, const char **out) {
     if (value.kind == VAL_STRING) {
         *out = value.as.text;
         return true;
     }
-    return wrong_kind(lw, value, what, "a string", place);
+    return wrong_kind(el, value, what, "a string", place);
 }
 
-bool need_axis(Lower *lw, Val value, int32_t rank, Place place, int64_t *out) {
+bool need_axis(Elaborator *el, Val value, int32_t rank, Place place, int64_t *out) {
     int64_t axis = 0;
-    if (!need_int(lw, value, "an axis", place, &axis)) {
+    if (!need_int(el, value, "an axis", place, &axis)) {
         return false;
     }
     if (axis < -(int64_t)rank || axis >= rank) {
-        LW_REPORT(lw, AXIS_RANGE, place, (long long)axis, (int)rank);
+        LW_REPORT(el, AXIS_RANGE, place, (long long)axis, (int)rank);
         return false;
     }
     *out = axis < 0 ? axis + rank : axis;
     return true;
 }
 
-bool need_axes(Lower *lw, Val value, int32_t rank, Place place, int64_t *out, int32_t *out_count) {
+bool need_axes(Elaborator *el, Val value, int32_t rank, Place place, int64_t *out,
+               int32_t *out_count) {
     *out_count = 0;
     if (value.kind == VAL_NONE) {
         for (int32_t i = 0; i < rank; i++) {
@@ -151,11 +153,11 @@ bool need_axes(Lower *lw, Val value, int32_t rank, Place place, int64_t *out, in
     int32_t count = list ? value.as.list.count : 1;
     for (int32_t i = 0; i < count; i++) {
         int64_t axis = 0;
-        if (!need_axis(lw, list ? value.as.list.items[i] : value, rank, place, &axis)) {
+        if (!need_axis(el, list ? value.as.list.items[i] : value, rank, place, &axis)) {
             return false;
         }
         if (seen[axis]) {
-            LW_REPORT(lw, AXIS_TWICE, place, (long long)axis);
+            LW_REPORT(el, AXIS_TWICE, place, (long long)axis);
             return false;
         }
         seen[axis] = true;
@@ -168,55 +170,55 @@ bool need_axes(Lower *lw, Val value, int32_t rank, Place place, int64_t *out, in
     return true;
 }
 
-bool need_shape(Lower *lw, Val value, const char *what, Place place, const Size **out,
+bool need_shape(Elaborator *el, Val value, const char *what, Place place, const Size **out,
                 int32_t *out_rank) {
     bool list = value.kind == VAL_LIST || value.kind == VAL_TUPLE;
     if (!list) {
         *out_rank = 1;
-        if (!val_as_size(lw, value, &out[0])) {
-            return wrong_kind(lw, value, what, "a list of sizes", place);
+        if (!val_as_size(el, value, &out[0])) {
+            return wrong_kind(el, value, what, "a list of sizes", place);
         }
     } else {
         *out_rank = value.as.list.count;
         if (*out_rank > TYPE_MAX_RANK) {
-            LW_REPORT(lw, RANK_LIMIT, place, (int)*out_rank);
+            LW_REPORT(el, RANK_LIMIT, place, (int)*out_rank);
             return false;
         }
         for (int32_t i = 0; i < *out_rank; i++) {
-            if (!need_size(lw, value.as.list.items[i], "a size of a shape", place, &out[i])) {
+            if (!need_size(el, value.as.list.items[i], "a size of a shape", place, &out[i])) {
                 return false;
             }
         }
     }
-    const Size *zero = size_const(lw->context, 0);
+    const Size *zero = size_const(el->context, 0);
     for (int32_t i = 0; i < *out_rank; i++) {
         if (size_is_error(out[i])) {
-            LW_REPORT(lw, OVERFLOW, place, "a size");
+            LW_REPORT(el, OVERFLOW, place, "a size");
             return false;
         }
-        if (size_less_equal(lw->context, zero, out[i]) == TRUTH_NO) {
-            LW_REPORT(lw, SIZE_SMALL, place, "a size", size_text(lw->context, out[i]), "0");
+        if (size_less_equal(el->context, zero, out[i]) == TRUTH_NO) {
+            LW_REPORT(el, SIZE_SMALL, place, "a size", size_text(el->context, out[i]), "0");
             return false;
         }
-        (void)shown_le(lw, zero, out[i], "a size of this shape is negative", place);
+        (void)shown_le(el, zero, out[i], "a size of this shape is negative", place);
     }
     return true;
 }
 
-Value *need_tensor(Lower *lw, Val value, const char *what, Place place) {
+Value *need_tensor(Elaborator *el, Val value, const char *what, Place place) {
     if (value.kind == VAL_TENSOR) {
         return value.as.tensor;
     }
     if (val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST) {
         DType dtype = DT_F32;
         bool weak = false;
-        if (!common_dtype(lw, &value, 1, USE_SELECT, what, place, &dtype, &weak)) {
+        if (!common_dtype(el, &value, 1, USE_SELECT, what, place, &dtype, &weak)) {
             return NULL;
         }
-        return lower_as(lw, value, dtype, place);
+        return elaborate_as(el, value, dtype, place);
     }
     if (value.kind != VAL_ERROR) {
-        LW_REPORT(lw, WRONG_KIND, place, what, "a tensor", val_describe(lw, value));
+        LW_REPORT(el, WRONG_KIND, place, what, "a tensor", val_describe(el, value));
     }
     return NULL;
 }

@@ -397,7 +397,7 @@ struct AstDecl {
             AstParams params;
             AstType *result; /* NULL: not written */
             AstStmts body;
-            bool keep;           /* `@keep`: lowers to a composite of this name */
+            bool keep;           /* `@keep`: becomes a composite of this name */
             AstNames attributes; /* every `@name` */
         } fn;
         struct {

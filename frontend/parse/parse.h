@@ -8,8 +8,9 @@
 
 AstFile *frontend_parse(Context *context, const Source *source);
 
-/* `dlc fmt` (frontend/parse/fmt.c): the file in canonical layout, comments and groups of blank lines
- * kept. False, with diagnostics in the context and `out` untouched, when the text does not parse.
+/* `dlc fmt` (frontend/parse/fmt.c): the file in canonical layout, comments and groups of blank
+ * lines kept. False, with diagnostics in the context and `out` untouched, when the text does not
+ * parse.
  */
 bool frontend_format(Context *context, const Source *source, Str *out);
 

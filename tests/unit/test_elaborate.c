@@ -1,4 +1,4 @@
-/* Elaboration on whole programs: every program of examples/ lowers to valid Funcs that print and
+/* Elaboration on whole programs: every program of examples/ becomes valid Funcs that print and
  * parse back; at small sizes the reference interpreter initialises, trains and evaluates them. */
 #include "frontend/frontend.h"
 #include "ir/interp.h"
@@ -40,9 +40,9 @@ static const Program programs[] = {
      0.01,
      0.9},
     {"unet.dl", {{"width", "8"}, {"depth", "1"}}, 2, {1, 8, 8}, 3, 0.003, 0.95},
-    {"lower/features.dl", {{0}}, 0, {4, 3}, 6, 0.01, 0.9},
-    {"lower/adversarial.dl", {{0}}, 0, {6}, 6, NAN, 10.0},
-    {"lower/variational.dl", {{0}}, 0, {4}, 8, 0.05, 1.0},
+    {"elaborate/features.dl", {{0}}, 0, {4, 3}, 6, 0.01, 0.9},
+    {"elaborate/adversarial.dl", {{0}}, 0, {6}, 6, NAN, 10.0},
+    {"elaborate/variational.dl", {{0}}, 0, {4}, 8, 0.05, 1.0},
 };
 
 static char *read_text(const char *path, size_t *length) {
@@ -178,7 +178,7 @@ static void signatures_hold(void **state) {
     static const char *const names[] = {
         "torch_example.dl",  "tf_example.dl",        "digits.dl", "heat_pinn.dl", "char_lstm.dl",
         "gpt2.dl",           "resnet18.dl",          "unet.dl",   "fashion.dl",   "",
-        "lower/features.dl", "lower/adversarial.dl",
+        "elaborate/features.dl", "elaborate/adversarial.dl",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         Context context;
