@@ -1,7 +1,7 @@
 /* Inside the driver: one compile's state and what its parts share. compile.c goes through the
  * stages; code.c makes the code of one target. */
-#ifndef DLC_CODEGEN_COMPILE_DRIVER_H
-#define DLC_CODEGEN_COMPILE_DRIVER_H
+#ifndef DLC_DRIVER_DRIVER_H
+#define DLC_DRIVER_DRIVER_H
 
 #include "driver/compile.h"
 #include "codegen/schedule/plan_write.h"

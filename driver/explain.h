@@ -1,6 +1,6 @@
 /* What `dlc --explain` says of fusion. */
-#ifndef DLC_CODEGEN_COMPILE_EXPLAIN_H
-#define DLC_CODEGEN_COMPILE_EXPLAIN_H
+#ifndef DLC_DRIVER_EXPLAIN_H
+#define DLC_DRIVER_EXPLAIN_H
 
 #include "ir/ir.h"
 #include "passes/machine.h"

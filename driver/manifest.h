@@ -1,6 +1,6 @@
 /* The manifest of a plan: what it is, for readers that do not want to know the format. */
-#ifndef DLC_CODEGEN_COMPILE_MANIFEST_H
-#define DLC_CODEGEN_COMPILE_MANIFEST_H
+#ifndef DLC_DRIVER_MANIFEST_H
+#define DLC_DRIVER_MANIFEST_H
 
 #include "codegen/schedule/plan_write.h"
 #include "ir/base/json.h"

@@ -1,8 +1,8 @@
 /* Fusions that a vendor's library can do as one call (PlanLibrary in runtime/plan.h). Each kind has
  * a recogniser, which looks at a fusion alone and says which of its operands and results the call
  * would have, or why there is no such call. The fusion's kernels are made whatever it says. */
-#ifndef DLC_CODEGEN_LIBRARY_H
-#define DLC_CODEGEN_LIBRARY_H
+#ifndef DLC_CODEGEN_SCHEDULE_LIBRARY_H
+#define DLC_CODEGEN_SCHEDULE_LIBRARY_H
 
 #include "ir/ir.h"
 #include "passes/machine.h"

@@ -1,8 +1,8 @@
 /* Building a plan file: shared pools (strings, size programs, shapes, variables) and one set of
  * tables a target. Everything lives in one arena; plan_writer_finish lays the sections out. The
  * same calls in the same order give the same bytes. */
-#ifndef DLC_CODEGEN_PLAN_WRITE_H
-#define DLC_CODEGEN_PLAN_WRITE_H
+#ifndef DLC_CODEGEN_SCHEDULE_PLAN_WRITE_H
+#define DLC_CODEGEN_SCHEDULE_PLAN_WRITE_H
 
 #include "ir/ir.h"
 #include "runtime/plan.h"

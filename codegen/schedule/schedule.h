@@ -1,7 +1,7 @@
 /* Fused Funcs -> kernels and the commands that launch them. After this nothing is decided any more:
  * every buffer has its lifetime, every argument its place. */
-#ifndef DLC_CODEGEN_SCHEDULE_H
-#define DLC_CODEGEN_SCHEDULE_H
+#ifndef DLC_CODEGEN_SCHEDULE_SCHEDULE_H
+#define DLC_CODEGEN_SCHEDULE_SCHEDULE_H
 
 #include "codegen/kernel.h"
 #include "codegen/schedule/plan_write.h"
@@ -10,8 +10,8 @@
 typedef struct KernelPool {
     Arena *arena;
     VEC(Kernel *) kernels;
-    Map by_text; /* kernel_print text -> the first Kernel lowered to it */
-    Map sites;   /* "place\ntext" -> number + 1 */
+    Map by_text;                 /* kernel_print text -> the first Kernel lowered to it */
+    Map sites;                   /* "place\ntext" -> number + 1 */
     Arena *bodies;               /* of all that were lowered and are different */
     struct KBuildPool *building; /* working memory of every lowering, one after another */
     Str key;                     /* of the kernel looked up, in the arena */

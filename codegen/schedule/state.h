@@ -92,7 +92,7 @@ void emit_copy(Schedule *s, const Spot *to, const Spot *from, Type type);
 void memories_write(Schedule *s, int64_t n_commands);
 
 /* -- kernels.c */
-const char *place_text(Schedule *s, Place place);               /* "digits.dl:12:5", or "" */
+const char *place_text(Schedule *s, Place place); /* "digits.dl:12:5", or "" */
 /* The site that names the lines of a fusion whose values may be not finite of finite ones; -1:
  * none. */
 int32_t risk_site(Schedule *s, const Op *fusion);

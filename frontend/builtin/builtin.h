@@ -1,7 +1,7 @@
 /* What the files of built-in functions share: the handlers of builtin.def and how they read
  * arguments. */
-#ifndef DLC_FRONTEND_BUILTIN_H
-#define DLC_FRONTEND_BUILTIN_H
+#ifndef DLC_FRONTEND_BUILTIN_BUILTIN_H
+#define DLC_FRONTEND_BUILTIN_BUILTIN_H
 
 #include "frontend/elaborate/elaborate.h"
 

@@ -63,7 +63,7 @@ Val builtin_spread(BuiltinCall *call) {
         }
         return v;
     }
-    if (n < 0 || n > LOWER_MAX_LIST) {
+    if (n < 0 || n > ELABORATE_MAX_LIST) {
         LW_REPORT(el, VALUE_RANGE, call->places[1], "a length", "small and not negative",
                   val_describe(el, call->args[1]));
         return val_error();
@@ -377,7 +377,7 @@ static bool split_sizes(BuiltinCall *call, const Size *n, Val *sizes) {
     if (!need_int(el, parts, "the number of parts", call->places[1], &count)) {
         return false;
     }
-    if (count < 1 || count > LOWER_MAX_LIST) {
+    if (count < 1 || count > ELABORATE_MAX_LIST) {
         LW_REPORT(el, VALUE_RANGE, call->places[1], "the number of parts", "at least 1",
                   val_describe(el, parts));
         return false;

@@ -1,8 +1,8 @@
 /* Checking bodies that no call elaborates: what holds whatever the arguments are. Names, arguments
  * by number and name, places of statements (body.c, names.c), then shapes and element
  * types as far as the signature tells them (shapes.c). Private to frontend/check/. */
-#ifndef DLC_FRONTEND_CHECK_H
-#define DLC_FRONTEND_CHECK_H
+#ifndef DLC_FRONTEND_CHECK_CHECK_H
+#define DLC_FRONTEND_CHECK_CHECK_H
 
 #include "frontend/elaborate/elaborate.h"
 

@@ -34,7 +34,7 @@ static void report(Elaborator *el, const CallEdge *edge) {
     const char *name = edge->to->name;
     Diag *diag = LW_REPORT(el, LIMIT, edge->place,
                            arena_format(el->arena, "calls nest more than %d deep ('%s' among them)",
-                                        LOWER_MAX_CALLS, name));
+                                        ELABORATE_MAX_CALLS, name));
     elaborate_help(el, diag,
                    "every call of '%s' calls it again: end it by an `if` that is decided "
                    "when compiling",

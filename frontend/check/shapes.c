@@ -19,7 +19,7 @@ enum {
     TRIAL_CALLS = 2000,
     TRIAL_STEPS = 100000,
     TRIAL_ITERATIONS = 2000,
-    TRIAL_TEXT = LOWER_MAX_TEXT,
+    TRIAL_TEXT = ELABORATE_MAX_TEXT,
     ALL_OPS = 100000,
     ALL_CALLS = 40000,
     ALL_STEPS = 500000,
@@ -411,18 +411,18 @@ static DiagList run_trial(Elaborator *el, Trial *trial, Module *module, Budget *
     func_state_new(el, trial->fn->name, PURPOSE_INFER);
     el->training = trial->training.at == 1;
     /* The limits of a program, with so much left. */
-    el->n_ops = LOWER_MAX_OPS - ops;
-    el->n_calls = LOWER_MAX_ALL_CALLS - calls;
-    el->n_iterations = LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS;
-    el->n_text = LOWER_MAX_ALL_TEXT - text;
+    el->n_ops = ELABORATE_MAX_OPS - ops;
+    el->n_calls = ELABORATE_MAX_ALL_CALLS - calls;
+    el->n_iterations = ELABORATE_MAX_ITERATIONS - TRIAL_ITERATIONS;
+    el->n_text = ELABORATE_MAX_ALL_TEXT - text;
     el->trial_steps = steps;
     el->trial_partial = false;
     elaborate(el);
-    budget->ops -= el->n_ops - (LOWER_MAX_OPS - ops);
-    budget->calls -= 1 + el->n_calls - (LOWER_MAX_ALL_CALLS - calls);
-    budget->text -= el->n_text - (LOWER_MAX_ALL_TEXT - text);
+    budget->ops -= el->n_ops - (ELABORATE_MAX_OPS - ops);
+    budget->calls -= 1 + el->n_calls - (ELABORATE_MAX_ALL_CALLS - calls);
+    budget->text -= el->n_text - (ELABORATE_MAX_ALL_TEXT - text);
     budget->steps -=
-        steps - el->trial_steps + el->n_iterations - (LOWER_MAX_ITERATIONS - TRIAL_ITERATIONS);
+        steps - el->trial_steps + el->n_iterations - (ELABORATE_MAX_ITERATIONS - TRIAL_ITERATIONS);
     *el = before;
     found = context->diags;
     context->diags = diags;

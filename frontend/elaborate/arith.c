@@ -195,7 +195,7 @@ static bool is_tensor_like(Val value) {
 
 bool elaborate_count_items(Elaborator *el, int64_t count, Place place) {
     el->n_items += count;
-    if (el->n_items > LOWER_MAX_ITEMS) {
+    if (el->n_items > ELABORATE_MAX_ITEMS) {
         elaborate_limit(el, place,
                         "the lists made when compiling have more than 2,000,000 elements in all");
         return false;
@@ -206,7 +206,7 @@ bool elaborate_count_items(Elaborator *el, int64_t count, Place place) {
 /* `[1, 2] + [3]`: lists are joined. */
 static Val list_concat(Elaborator *el, Val left, Val right, Place place) {
     int32_t n_left = left.as.list.count, n_right = right.as.list.count;
-    if ((int64_t)n_left + n_right > LOWER_MAX_LIST) {
+    if ((int64_t)n_left + n_right > ELABORATE_MAX_LIST) {
         return elaborate_limit(el, place, "a list has more than 1,000,000 elements");
     }
     if (!elaborate_count_items(el, (int64_t)n_left + n_right, place)) {

@@ -1,7 +1,7 @@
 /* What the files of axis functions share: named axes, and a call under way. Private to
  * elaborate_axis*.c. */
-#ifndef DLC_FRONTEND_LOWER_AXIS_H
-#define DLC_FRONTEND_LOWER_AXIS_H
+#ifndef DLC_FRONTEND_ELABORATE_AXIS_H
+#define DLC_FRONTEND_ELABORATE_AXIS_H
 
 #include "frontend/elaborate/elaborate.h"
 

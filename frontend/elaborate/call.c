@@ -48,7 +48,7 @@ const char *frame_path(Elaborator *el, Frame *frame) {
             part = context_internf(el->context, "%s_", part);
         }
     }
-    if (strlen(above) + strlen(part) > LOWER_MAX_PATH) {
+    if (strlen(above) + strlen(part) > ELABORATE_MAX_PATH) {
         elaborate_limit(el, place, "a path is longer than 4,096 bytes");
         part = "";
     }
@@ -207,13 +207,13 @@ static Val call_decl(Elaborator *el, Fn *fn, Args args, CallSite site) {
                      .shared = el->frame->shared,
                      .loop = el->fs ? el->fs->loop : NULL,
                      .result_type = decl->as.fn.result};
-    if (frame->depth > LOWER_MAX_CALLS) {
+    if (frame->depth > ELABORATE_MAX_CALLS) {
         return elaborate_limit(el, site.place,
                                arena_format(el->arena,
                                             "calls nest more than %d deep ('%s' among them)",
-                                            LOWER_MAX_CALLS, fn->name));
+                                            ELABORATE_MAX_CALLS, fn->name));
     }
-    if (++el->n_calls > LOWER_MAX_ALL_CALLS) {
+    if (++el->n_calls > ELABORATE_MAX_ALL_CALLS) {
         return elaborate_limit(
             el, site.place,
             arena_format(el->arena, "more than 100,000 calls ('%s' among them)", fn->name));

@@ -96,7 +96,7 @@ bool elaborate_may_nest(Elaborator *el, Place place) {
                         "this nests too deeply for the stack of the thread that compiles");
         return false;
     }
-    if (el->depth >= LOWER_MAX_DEPTH) {
+    if (el->depth >= ELABORATE_MAX_DEPTH) {
         elaborate_limit(el, place, "expressions and calls nest too deeply");
         return false;
     }

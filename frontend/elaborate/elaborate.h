@@ -2,8 +2,8 @@
  * (numbers, sizes, strings, lists, functions) are computed; tensors are IR values under
  * construction. Every function is inlined at its call. Private to frontend/elaborate/ and
  * frontend/builtin/. */
-#ifndef DLC_FRONTEND_LOWER_H
-#define DLC_FRONTEND_LOWER_H
+#ifndef DLC_FRONTEND_ELABORATE_ELABORATE_H
+#define DLC_FRONTEND_ELABORATE_ELABORATE_H
 
 #include "frontend/frontend.h"
 #include "frontend/parse/ast.h"
@@ -19,18 +19,18 @@ typedef struct Frame Frame;
 
 /* Stated limits of the language. */
 enum {
-    LOWER_MAX_CALLS = 256,  /* nested calls */
-    LOWER_MAX_DEPTH = 6000, /* nested evaluations, so that the C stack is bounded */
-    LOWER_MAX_ITERATIONS = 100000,
-    LOWER_MAX_OPS = 1000000,
-    LOWER_MAX_LIST = 1000000,
-    LOWER_MAX_ITEMS = 2000000,     /* of all lists together */
-    LOWER_MAX_ALL_CALLS = 100000,  /* of functions with a body, in all */
-    LOWER_MAX_TEXT = 64 * 1024,    /* bytes of a string … */
-    LOWER_MAX_ALL_TEXT = 16 << 20, /* … and of all strings that are made */
-    LOWER_MAX_PATH = 4096,         /* bytes of a parameter's path */
-    LOWER_MAX_LOOPS = 16,          /* PLAN_MAX_LOOP_DEPTH: scans and whiles inside each other */
-    LOWER_MAX_IMPORTS = 256,       /* files */
+    ELABORATE_MAX_CALLS = 256,  /* nested calls */
+    ELABORATE_MAX_DEPTH = 6000, /* nested evaluations, so that the C stack is bounded */
+    ELABORATE_MAX_ITERATIONS = 100000,
+    ELABORATE_MAX_OPS = 1000000,
+    ELABORATE_MAX_LIST = 1000000,
+    ELABORATE_MAX_ITEMS = 2000000,     /* of all lists together */
+    ELABORATE_MAX_ALL_CALLS = 100000,  /* of functions with a body, in all */
+    ELABORATE_MAX_TEXT = 64 * 1024,    /* bytes of a string … */
+    ELABORATE_MAX_ALL_TEXT = 16 << 20, /* … and of all strings that are made */
+    ELABORATE_MAX_PATH = 4096,         /* bytes of a parameter's path */
+    ELABORATE_MAX_LOOPS = 16,          /* PLAN_MAX_LOOP_DEPTH: scans and whiles inside each other */
+    ELABORATE_MAX_IMPORTS = 256,       /* files */
 };
 
 /* -- values */

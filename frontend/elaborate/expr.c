@@ -125,13 +125,13 @@ static const char *string_text(Elaborator *el, const AstStringParts *parts, Plac
         } else if (!add_value(el, &text, part)) {
             return NULL;
         }
-        if (text.length > LOWER_MAX_TEXT) {
+        if (text.length > ELABORATE_MAX_TEXT) {
             elaborate_limit(el, place, "a string is longer than 65,536 bytes");
             return NULL;
         }
     }
     el->n_text += (int64_t)text.length;
-    if (el->n_text > LOWER_MAX_ALL_TEXT) {
+    if (el->n_text > ELABORATE_MAX_ALL_TEXT) {
         elaborate_limit(el, place, "the strings made when compiling have more than 16 MiB in all");
         return NULL;
     }
@@ -166,7 +166,7 @@ const char *elaborate_path(Elaborator *el, const AstPath *path) {
         if (piece == NULL) {
             return NULL;
         }
-        if (strlen(text) + strlen(piece) > LOWER_MAX_PATH) {
+        if (strlen(text) + strlen(piece) > ELABORATE_MAX_PATH) {
             elaborate_limit(el, part->place, "a path is longer than 4,096 bytes");
             return NULL;
         }

@@ -49,7 +49,7 @@ bool loop_may_nest(Elaborator *el, Place place) {
     for (const Loop *loop = el->fs->loop; loop; loop = loop->parent) {
         depth++;
     }
-    if (depth > LOWER_MAX_LOOPS) {
+    if (depth > ELABORATE_MAX_LOOPS) {
         elaborate_limit(el, place, "loops that stay loops nest more than 16 deep");
         return false;
     }

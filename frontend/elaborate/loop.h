@@ -1,7 +1,7 @@
 /* What the two kinds of loop share: carries that the user writes, and arguments of bodies. Private
  * to loop.c, scan.c and while.c. */
-#ifndef DLC_FRONTEND_LOWER_LOOP_H
-#define DLC_FRONTEND_LOWER_LOOP_H
+#ifndef DLC_FRONTEND_ELABORATE_LOOP_H
+#define DLC_FRONTEND_ELABORATE_LOOP_H
 
 #include "frontend/elaborate/elaborate.h"
 

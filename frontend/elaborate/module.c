@@ -65,7 +65,7 @@ static void import_file(Elaborator *el, Env *env, const AstDecl *decl) {
         LW_REPORT(el, NO_FILE, decl->as.import.path_place, path, problem);
         return;
     }
-    if (++el->n_imports > LOWER_MAX_IMPORTS || boundary_stack_low(el->context->boundary)) {
+    if (++el->n_imports > ELABORATE_MAX_IMPORTS || boundary_stack_low(el->context->boundary)) {
         elaborate_limit(el, decl->place, "more than 256 imports");
         return;
     }

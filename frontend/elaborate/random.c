@@ -74,7 +74,7 @@ static Value *iteration_of(Elaborator *el, Loop *const *chain, int32_t depth, co
 static int32_t loops_around(Elaborator *el, Loop **chain) {
     const Parts *parts = el->fs ? el->fs->parts : NULL;
     int32_t depth = 0;
-    for (Loop *l = el->init_path ? NULL : el->fs->loop; l && depth < LOWER_MAX_CALLS;
+    for (Loop *l = el->init_path ? NULL : el->fs->loop; l && depth < ELABORATE_MAX_CALLS;
          l = l->parent) {
         if (!parts || l != parts->loop) {
             chain[depth++] = l;
@@ -126,7 +126,7 @@ RandomKey random_key(Elaborator *el, Type type, Place place) {
     int64_t ordinal = (*ordinal_of(el, path))++;
     uint64_t hash = hash_bytes(path, strlen(path), (uint64_t)ordinal);
     key.site = (int64_t)(hash & INT64_MAX);
-    Loop *chain[LOWER_MAX_CALLS];
+    Loop *chain[ELABORATE_MAX_CALLS];
     int32_t depth = loops_around(el, chain);
     Parts *parts = el->init_path ? NULL : el->fs->parts;
     const Draw *draw = NULL;

@@ -1,6 +1,6 @@
 /* Which values a value is made of, for warnings about missing gradients. */
-#ifndef DLC_FRONTEND_REACH_H
-#define DLC_FRONTEND_REACH_H
+#ifndef DLC_FRONTEND_ELABORATE_REACH_H
+#define DLC_FRONTEND_ELABORATE_REACH_H
 
 #include "ir/ir.h"
 

@@ -127,7 +127,7 @@ static void elaborate_for(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     for (int64_t i = start; i < stop && !el->frame->returned; i++) {
-        if (++el->n_iterations > LOWER_MAX_ITERATIONS) {
+        if (++el->n_iterations > ELABORATE_MAX_ITERATIONS) {
             elaborate_limit(el, stmt->place, "more than 100,000 unrolled iterations");
             return;
         }

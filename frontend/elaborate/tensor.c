@@ -54,7 +54,7 @@ Value *elaborate_made(Elaborator *el, Value *value, Place place) {
     if (elaborate_building_failed(el, place)) {
         return NULL;
     }
-    if (++el->n_ops > LOWER_MAX_OPS) {
+    if (++el->n_ops > ELABORATE_MAX_OPS) {
         elaborate_limit(el, place, "the program has more than 1,000,000 operations");
         return NULL;
     }

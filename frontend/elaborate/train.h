@@ -1,6 +1,6 @@
 /* What the files of training share: a step under way. Private to elaborate_train*.c. */
-#ifndef DLC_FRONTEND_LOWER_TRAIN_H
-#define DLC_FRONTEND_LOWER_TRAIN_H
+#ifndef DLC_FRONTEND_ELABORATE_TRAIN_H
+#define DLC_FRONTEND_ELABORATE_TRAIN_H
 
 #include "frontend/elaborate/elaborate.h"
 

@@ -2,8 +2,8 @@
  * the editor tools read. Nodes live in the context's arena and are never changed after the parse.
  * Names are interned (equal texts are the same pointer); every node carries its Place. The tree is
  * purely syntactic: nothing in it says whether a name exists or a shape fits. */
-#ifndef DLC_FRONTEND_AST_H
-#define DLC_FRONTEND_AST_H
+#ifndef DLC_FRONTEND_PARSE_AST_H
+#define DLC_FRONTEND_PARSE_AST_H
 
 #include "ir/base/context.h"
 

@@ -1,8 +1,8 @@
 /* Text to syntax tree. Reports up to 20 errors into the context's diagnostics and always returns a
  * file, whose has_errors says whether it may be elaborated. No input crashes it or keeps it long.
  */
-#ifndef DLC_FRONTEND_PARSE_H
-#define DLC_FRONTEND_PARSE_H
+#ifndef DLC_FRONTEND_PARSE_PARSE_H
+#define DLC_FRONTEND_PARSE_PARSE_H
 
 #include "frontend/parse/ast.h"
 

@@ -1,8 +1,8 @@
 /* Private to the front half of the frontend: the state of one parse, shared by the scanner
  * (lexer.l, scan.c), the grammar (parser.y), the node constructors (ast.c) and the messages
  * (error.c). */
-#ifndef DLC_FRONTEND_SCAN_H
-#define DLC_FRONTEND_SCAN_H
+#ifndef DLC_FRONTEND_PARSE_SCAN_H
+#define DLC_FRONTEND_PARSE_SCAN_H
 
 #include "frontend/parse/parse.h"
 

@@ -1,8 +1,8 @@
 /* Private to the differentiate pass: one run of reverse mode over a list of ops. A run knows which
  * values are active (depend on what is derived by), collects a cotangent for each, and builds at
  * its builder's place. Loops are runs inside runs. */
-#ifndef DLC_PASSES_DIFFERENTIATE_H
-#define DLC_PASSES_DIFFERENTIATE_H
+#ifndef DLC_PASSES_DIFFERENTIATE_DIFFERENTIATE_H
+#define DLC_PASSES_DIFFERENTIATE_DIFFERENTIATE_H
 
 #include "passes/pass.h"
 
@@ -51,7 +51,7 @@ typedef struct Gradient {
     PassContext *pass;
     Func *func;
     Builder b;
-    Place asked; /* of the grad op */
+    Place asked;      /* of the grad op */
     int64_t most_ops; /* the Func may have so many */
     ValueFlags active;
     ValueFlags risky; /* see mask_mark_risky */

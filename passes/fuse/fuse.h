@@ -1,8 +1,8 @@
 /* Inside fusion: the units (ops that compute) of one block, what they read through free ops, and
  * the groups they form. A free op (movement, constants, casts, windows) belongs to nobody: it is
  * cloned into every group that reads through it. */
-#ifndef DLC_PASSES_FUSE_H
-#define DLC_PASSES_FUSE_H
+#ifndef DLC_PASSES_FUSE_FUSE_H
+#define DLC_PASSES_FUSE_FUSE_H
 
 #include "passes/pass.h"
 

@@ -1,6 +1,6 @@
 /* Inside the precision pass: what is known of the values of a Func before anything is changed. */
-#ifndef DLC_PASSES_PRECISION_H
-#define DLC_PASSES_PRECISION_H
+#ifndef DLC_PASSES_PRECISION_PRECISION_H
+#define DLC_PASSES_PRECISION_PRECISION_H
 
 #include "passes/pass.h"
 

@@ -1,6 +1,6 @@
 /* Datasets at the public border, for the calls that walk over rows. */
-#ifndef DLC_RUNTIME_DATA_API_H
-#define DLC_RUNTIME_DATA_API_H
+#ifndef DLC_RUNTIME_API_DATA_H
+#define DLC_RUNTIME_API_DATA_H
 
 #include "runtime/data/dataset.h"
 #include "runtime/session/session.h"

@@ -2,8 +2,8 @@
  * renamed when all of it is on the disk. It holds safetensors files, one for each process that
  * wrote, and manifest.json: the run that it belongs to, counters, and size and checksum of every
  * file. A tensor lies whole in one of the files. docs/files.md describes the format. */
-#ifndef DLC_RUNTIME_CHECKPOINT_H
-#define DLC_RUNTIME_CHECKPOINT_H
+#ifndef DLC_RUNTIME_CHECKPOINT_CHECKPOINT_H
+#define DLC_RUNTIME_CHECKPOINT_CHECKPOINT_H
 
 #include "runtime/data/safetensors.h"
 #include "runtime/session/session.h"

@@ -1,6 +1,6 @@
 /* The CPU as a device: native images mapped read-execute, tiles split over a pool of threads. */
-#ifndef DLC_RUNTIME_CPU_CPU_DEVICE_H
-#define DLC_RUNTIME_CPU_CPU_DEVICE_H
+#ifndef DLC_RUNTIME_CPU_DEVICE_H
+#define DLC_RUNTIME_CPU_DEVICE_H
 
 #include "runtime/device.h"
 

@@ -1,6 +1,6 @@
 /* NVIDIA GPUs through the driver API, opened at run time. */
-#ifndef DLC_RUNTIME_CUDA_CUDA_DEVICE_H
-#define DLC_RUNTIME_CUDA_CUDA_DEVICE_H
+#ifndef DLC_RUNTIME_CUDA_DEVICE_H
+#define DLC_RUNTIME_CUDA_DEVICE_H
 
 #include "runtime/device.h"
 

@@ -1,7 +1,7 @@
 /* safetensors: named tensors in one file (github.com/huggingface/safetensors): u64 length of a JSON
  * header, the header, the data. Weights and checkpoints are such files. */
-#ifndef DLC_RUNTIME_SAFETENSORS_H
-#define DLC_RUNTIME_SAFETENSORS_H
+#ifndef DLC_RUNTIME_DATA_SAFETENSORS_H
+#define DLC_RUNTIME_DATA_SAFETENSORS_H
 
 #include "dlc/dlc.h"
 #include "ir/base/file.h"

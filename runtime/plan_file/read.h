@@ -1,7 +1,7 @@
 /* Reading a plan: every offset, range and program in it is validated once, and
  * then its tables are used in place. */
-#ifndef DLC_RUNTIME_PLAN_READ_H
-#define DLC_RUNTIME_PLAN_READ_H
+#ifndef DLC_RUNTIME_PLAN_FILE_READ_H
+#define DLC_RUNTIME_PLAN_FILE_READ_H
 
 #include "ir/base/file.h"
 #include "runtime/context.h"

@@ -1,7 +1,7 @@
 /* One entry for one binding of dims: every size, offset and count as a number, the arena packed.
  * Made when dims bind, cached, never inside a step. What dlc prints as peak is this. */
-#ifndef DLC_RUNTIME_LAYOUT_H
-#define DLC_RUNTIME_LAYOUT_H
+#ifndef DLC_RUNTIME_SESSION_LAYOUT_H
+#define DLC_RUNTIME_SESSION_LAYOUT_H
 
 #include "runtime/plan_file/read.h"
 

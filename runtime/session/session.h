@@ -2,8 +2,8 @@
  * the dim bindings it has met. Memory that outlives a step is here; execute.c only walks. All of it
  * is the device's: host code reads and writes it through the device's calls, or through
  * session_host, which costs nothing where the device's memory is the host's. */
-#ifndef DLC_RUNTIME_SESSION_H
-#define DLC_RUNTIME_SESSION_H
+#ifndef DLC_RUNTIME_SESSION_SESSION_H
+#define DLC_RUNTIME_SESSION_SESSION_H
 
 #include "runtime/device.h"
 #include "runtime/session/layout.h"

@@ -1,6 +1,6 @@
 /* Tensors at the border: DLPack's types to ours, strided copies, tensors that own themselves. */
-#ifndef DLC_RUNTIME_TENSOR_H
-#define DLC_RUNTIME_TENSOR_H
+#ifndef DLC_RUNTIME_SESSION_TENSOR_H
+#define DLC_RUNTIME_SESSION_TENSOR_H
 
 #include "runtime/context.h"
 #include "runtime/plan.h"

@@ -1,7 +1,7 @@
 /* A session's trace: what host and device did when, as a file that chrome://tracing and Perfetto
  * read. Steps are not recorded while one is written, so that each command has times of its own. */
-#ifndef DLC_RUNTIME_TRACE_H
-#define DLC_RUNTIME_TRACE_H
+#ifndef DLC_RUNTIME_SESSION_TRACE_H
+#define DLC_RUNTIME_SESSION_TRACE_H
 
 #include "runtime/session/session.h"
 

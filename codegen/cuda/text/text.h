@@ -1,7 +1,7 @@
 /* One kernel of the loop IR as CUDA C text, and the prelude that the text includes. Pure: same
  * kernel and machine, same text. */
-#ifndef DLC_CODEGEN_CUDA_TEXT_H
-#define DLC_CODEGEN_CUDA_TEXT_H
+#ifndef DLC_CODEGEN_CUDA_TEXT_TEXT_H
+#define DLC_CODEGEN_CUDA_TEXT_TEXT_H
 
 #include "codegen/kernel.h"
 #include "ir/base/str.h"

@@ -9,8 +9,8 @@
  *
  * A let is placed in the outermost open loop in which everything it reads exists, so that what does
  * not depend on the inner loops leaves them; never above a guard or the grid loops. */
-#ifndef DLC_CODEGEN_LOWER_KBUILD_H
-#define DLC_CODEGEN_LOWER_KBUILD_H
+#ifndef DLC_CODEGEN_LOWER_BUILD_BUILD_H
+#define DLC_CODEGEN_LOWER_BUILD_BUILD_H
 
 #include "codegen/kernel.h"
 

@@ -1,7 +1,7 @@
 /* Inside the kernel builder: its nodes, scopes and pool. Everything of one attempt at a kernel
  * lives in the pool and is dropped with it; finish.c copies the finished kernel out. */
-#ifndef DLC_CODEGEN_LOWER_KBUILD_IMPL_H
-#define DLC_CODEGEN_LOWER_KBUILD_IMPL_H
+#ifndef DLC_CODEGEN_LOWER_BUILD_BUILD_IMPL_H
+#define DLC_CODEGEN_LOWER_BUILD_BUILD_IMPL_H
 
 #include "codegen/lower/build/build.h"
 
@@ -19,7 +19,7 @@ struct Node {
     uint64_t hash;
     Node *next; /* in the intern table */
     int32_t serial;
-    int32_t depth; /* of the innermost scope whose variables it reads */
+    int32_t depth;  /* of the innermost scope whose variables it reads */
     int32_t weight; /* nodes of its tree, in which what is shared counts each time it is met */
     bool is_volatile;
     bool is_sum; /* i64: `terms` and `constant` are its normal form (an atom: itself once) */
