@@ -3,8 +3,7 @@
 #ifndef DLC_PASSES_MACHINE_H
 #define DLC_PASSES_MACHINE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "ir/type.h"
 
 typedef struct Machine {
     const char *target;   /* "cpu", "cuda", "null" */
@@ -32,5 +31,14 @@ typedef struct Machine {
     bool has_libraries; /* a vendor's library may do what one call of it can say */
     double flops_per_second, bytes_per_second; /* nominal, for the cost model */
 } Machine;
+
+/* The register tile for sums of `dtype`. */
+static inline int32_t machine_tile_rows(const Machine *machine, DType dtype) {
+    return dtype == DT_F64 ? machine->tile_rows_f64 : machine->tile_rows_f32;
+}
+
+static inline int32_t machine_tile_columns(const Machine *machine, DType dtype) {
+    return dtype == DT_F64 ? machine->tile_columns_f64 : machine->tile_columns_f32;
+}
 
 #endif

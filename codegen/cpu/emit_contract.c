@@ -182,10 +182,9 @@ static void emit_block_contract(Emit *e, const KStmt *stmt, const Tile *tile, LL
 void emit_contract(Emit *e, const KStmt *stmt) {
     DType dtype = stmt->local->dtype;
     const Machine *machine = e->machine;
-    bool wide = dtype == DT_F64;
     Tile tile = {.dtype = dtype, .bytes = dtype_bytes(dtype)};
-    int32_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
-    tile.rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
+    int32_t columns = machine_tile_columns(machine, dtype);
+    tile.rows = machine_tile_rows(machine, dtype);
     tile.lanes = machine->vector_bytes / tile.bytes;
     tile.vectors = columns / tile.lanes;
     tile.scalar = emit_memory_type(e, dtype);

@@ -61,9 +61,8 @@ static int64_t bytes_of(KBuild *k, const Attention *at, int64_t block) {
 
 void attention_choose_block(KBuild *k, Attention *at) {
     const Machine *machine = kb_machine(k);
-    bool wide = at->dtype == DT_F64;
-    int64_t rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
-    int64_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    int64_t rows = machine_tile_rows(machine, at->dtype);
+    int64_t columns = machine_tile_columns(machine, at->dtype);
     int64_t tile = rows < columns ? rows : columns;
     at->block_q = tile < GOOD_BLOCK ? tile : GOOD_BLOCK;
     while (at->block_q > LEAST_TILE && machine->shared_bytes > 0 &&

@@ -3,8 +3,8 @@
 #ifndef DLC_CODEGEN_LOWER_ELEMENTAL_IMPL_H
 #define DLC_CODEGEN_LOWER_ELEMENTAL_IMPL_H
 
-#include "codegen/lower/elemental.h"
 #include "codegen/lower/build/build_impl.h"
+#include "codegen/lower/elemental.h"
 
 typedef const KExpr *const *Index;
 

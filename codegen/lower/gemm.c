@@ -2,6 +2,7 @@
  * Few tiles over a long depth are cut along the depth into partial sums, added in order by a second
  * kernel. */
 #include "codegen/lower/gemm.h"
+#include "ir/base/checked.h"
 
 enum {
     BLOCK_ROWS = 144, /* A's block stays in the second cache, B's in the third */
@@ -20,10 +21,6 @@ enum {
 };
 static const double WORTH_CUTTING = 1e7; /* flops of a tile: below this, cutting costs more */
 
-static int64_t round_up(int64_t value, int64_t unit) {
-    return (value + unit - 1) / unit * unit;
-}
-
 static int64_t cut_evenly(int64_t total, int64_t most, int64_t unit) {
     int64_t parts = (total + most - 1) / most;
     return round_up((total + parts - 1) / (parts > 0 ? parts : 1), unit);
@@ -40,8 +37,8 @@ static void choose_packed(KBuild *k, GemmPlan *plan) {
     const Machine *machine = kb_machine(k);
     bool wide = gemm->dtype == DT_F64;
     plan->kind = GEMM_PACKED;
-    plan->tile_m = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
-    plan->tile_n = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    plan->tile_m = machine_tile_rows(machine, gemm->dtype);
+    plan->tile_n = machine_tile_columns(machine, gemm->dtype);
     int64_t m = nominal(gemm->m), n = nominal(gemm->n);
     int64_t most_n = wide ? BLOCK_COLUMNS / 2 : BLOCK_COLUMNS;
     plan->block_m = cut_evenly(m, BLOCK_ROWS, plan->tile_m);

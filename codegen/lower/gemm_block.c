@@ -6,6 +6,7 @@
  * added in a fixed order by a second kernel. */
 #include "codegen/lower/gemm.h"
 #include "codegen/lower/lower.h"
+#include "ir/base/checked.h"
 
 enum {
     GROUP_BYTES = 16, /* moved at once */
@@ -42,10 +43,6 @@ static int64_t nominal(const Size *size) {
     const int64_t most = 1 << 20; /* three of them are multiplied */
     int64_t value = size_nominal(size, NOMINAL);
     return value > most ? most : value > 0 ? value : 1;
-}
-
-static int64_t round_up(int64_t value, int64_t unit) {
-    return (value + unit - 1) / unit * unit;
 }
 
 static int64_t power_at_least(int64_t value) {
@@ -121,8 +118,8 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     const Gemm *gemm = plan->gemm;
     bool wide = gemm->dtype == DT_F64;
     plan->kind = GEMM_PACKED;
-    plan->block_m = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
-    plan->block_n = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
+    plan->block_m = machine_tile_rows(machine, gemm->dtype);
+    plan->block_n = machine_tile_columns(machine, gemm->dtype);
     b->panel = gemm->dtype;
     bool native = (gemm->panel == DT_BF16 && machine->has_bf16) ||
                   (gemm->panel == DT_F16 && machine->has_f16);
@@ -213,8 +210,7 @@ static BlockGemm choose(KBuild *k, const Gemm *gemm) {
     bool tiny = size_is_const(gemm->depth, &depth) && depth <= TINY_DEPTH;
     bool few = (size_is_const(gemm->m, &m) && m <= FEW_ROWS) ||
                (size_is_const(gemm->n, &n) && n <= FEW_ROWS);
-    bool has_tile = gemm->dtype == DT_F64 ? machine->tile_rows_f64 >= LEAST_TILE
-                                          : machine->tile_rows_f32 >= LEAST_TILE;
+    bool has_tile = machine_tile_rows(machine, gemm->dtype) >= LEAST_TILE;
     if (tiny || few || !has_tile || !dtype_is_float(gemm->dtype)) {
         choose_plain(k, &b, tiny);
     } else {

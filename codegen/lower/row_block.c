@@ -2,8 +2,8 @@
  * that a block a row would leave most of the machine idle (batch norm): the reductions in stages,
  * each as partial results of chunks and a kernel that combines them, those of one stage together;
  * then the results of a row each, and the results that range over all elements as one map. */
-#include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/build/build_impl.h"
+#include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/reduce.h"
 
 enum { SEEN_LIMIT = 512 };

@@ -16,7 +16,7 @@ struct ArenaBlock {
     size_t bytes;
 };
 
-static size_t round_up(size_t bytes) {
+static size_t aligned(size_t bytes) {
     return (bytes + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
 }
 
@@ -159,7 +159,7 @@ void *arena_alloc(Arena *arena, size_t bytes) {
     if (bytes > SIZE_MAX / 2) {
         boundary_leave(arena->boundary, DLC_ERROR_OUT_OF_MEMORY);
     }
-    size_t payload = round_up(bytes ? bytes : 1);
+    size_t payload = aligned(bytes ? bytes : 1);
     char *memory;
     if (arena->cursor && (size_t)(arena->end - arena->cursor) >= payload) {
         memory = arena->cursor;

@@ -29,6 +29,10 @@ static inline int64_t multiple_within(int64_t value, int64_t divisor, int64_t hi
     bool up = rest > 0 && divisor - rest <= high - value;
     return up ? value + (divisor - rest) : value - rest;
 }
+/* The least multiple of `unit` (1 or more) at or above `value` >= 0; the result fits. */
+static inline int64_t round_up(int64_t value, int64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
 /* Floor division and the modulus with the divisor's sign; b != 0 and not INT64_MIN / -1. */
 static inline int64_t floor_div(int64_t a, int64_t b) {
     int64_t q = a / b;

@@ -2,14 +2,10 @@
  * out over warps or threads uses as scratch of its own (written before it is read, used nowhere
  * else) has a copy for each of them; any other is the block's. Shared memory takes what fits, the
  * block's global scratch the rest, largest first. */
-#include "codegen/cuda/text/state.h"
+#include "codegen/cuda/team/team.h"
 #include <stdlib.h>
 
 enum { LOCAL_ALIGN = 128, MOST_REGISTERS = 32, LEAST_SHARED = 48 * 1024, BANK_BYTES = 128 };
-
-int text_memory_bytes(DType dtype) {
-    return dtype_bytes(dtype);
-}
 
 /* -- accesses, in program order; those that make up a statement's values before what it writes */
 static void add_access(Text *t, const KLocal *local, const KExpr *index, int32_t at,
@@ -133,7 +129,7 @@ static bool in_registers(const Text *t, const KLocal *local) {
 }
 
 static int64_t place_bytes(const Text *t, const KLocal *local, const LocalPlace *place) {
-    int64_t bytes = local->count * text_memory_bytes(local->dtype) * place->copies;
+    int64_t bytes = local->count * team_memory_bytes(local->dtype) * place->copies;
     return (bytes + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN * t->locals[local->id].stages;
 }
 
@@ -172,13 +168,9 @@ int64_t local_shared_bytes(const Text *t) {
     return total;
 }
 
-static bool is_power(int64_t value) {
-    return value > 0 && (value & (value - 1)) == 0;
-}
-
 static void set_exchange(Text *t, const KLocal *local, int64_t width, int32_t unit, int32_t most) {
     LocalInfo *info = &t->locals[local->id];
-    int32_t line = BANK_BYTES / text_memory_bytes(local->dtype);
+    int32_t line = BANK_BYTES / team_memory_bytes(local->dtype);
     info->width = (int32_t)width;
     info->line = width > line ? (int32_t)width : line;
     info->unit = unit;
@@ -195,15 +187,15 @@ static void choose_width(Text *t, const KLocal *local) {
             fits = stmt->kind != KS_CONTRACT || stmt->local != local;
             continue;
         }
-        TileShape shape = text_tile_shape(t, stmt);
+        TileShape shape = team_tile_shape(t, stmt);
         bool is_a = stmt->a_local == local, deep = is_a ? stmt->a_deep : stmt->b_deep;
         const KExpr *offset = is_a ? stmt->begin : stmt->end;
         int64_t own = deep ? shape.depth : is_a ? shape.rows : shape.columns;
-        fits = shape.is_block && (width == 0 || own == width) && is_power(own) &&
+        fits = shape.is_block && (width == 0 || own == width) && is_power_of_two(own) &&
                offset->kind == KE_INT && offset->integer % (8 * own) == 0;
         width = own;
     }
-    int32_t unit = 16 / text_memory_bytes(local->dtype);
+    int32_t unit = 16 / team_memory_bytes(local->dtype);
     if (fits && width >= 2 * unit) {
         set_exchange(t, local, width, unit, 8);
     }
@@ -218,10 +210,11 @@ static void choose_result_width(Text *t, const KLocal *local) {
         if (stmt->kind == KS_CONTRACT && (stmt->a_local == local || stmt->b_local == local)) {
             fits = false;
         } else if (stmt->kind == KS_CONTRACT && stmt->local == local) {
-            TileShape shape = text_tile_shape(t, stmt);
+            TileShape shape = team_tile_shape(t, stmt);
             int64_t own = stmt->c_stride->kind == KE_INT ? stmt->c_stride->integer : 0;
-            fits = shape.by_mma && own >= 32 && is_power(own) && (width == 0 || own == width) &&
-                   stmt->value->kind == KE_INT && stmt->value->integer == 0;
+            fits = shape.by_mma && own >= 32 && is_power_of_two(own) &&
+                   (width == 0 || own == width) && stmt->value->kind == KE_INT &&
+                   stmt->value->integer == 0;
             width = own;
         }
     }

@@ -4,7 +4,7 @@
  * gets a barrier when it meets an access of another thread, one of the two a write. Accesses are
  * told apart by object alone, except where one formula of the same shared-out loop proves that each
  * thread meets its own. */
-#include "codegen/cuda/text/state.h"
+#include "codegen/cuda/team/team.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,7 +159,7 @@ static void add_buffer(Sync *s, int32_t buffer, int32_t by, bool is_write) {
     }
     for (int32_t i = 0; i < kernel->n_buffers; i++) {
         const KBuffer *other = &kernel->buffers[i];
-        if (other->is_written && text_memory_bytes(other->dtype) == text_memory_bytes(own->dtype)) {
+        if (other->is_written && team_memory_bytes(other->dtype) == team_memory_bytes(own->dtype)) {
             add_object(s, first + i, by, false);
         }
     }
@@ -340,7 +340,7 @@ static void follow_pipe(Sync *s, const KStmt *stmt, int32_t at, State state) {
     add_expr(s, stmt->begin, at, &any);
     add_expr(s, stmt->end, at, &any);
     add_inside(s, at, &any);
-    if (!s->t->stmts[text_number(s->t, info->held)].from_zero) {
+    if (!s->t->stmts[team_number(s->t, info->held)].from_zero) {
         add_local(s, info->held->local, at, BY_ANY, false);
     }
     add_local(s, info->held->local, at, BY_ANY, true);
@@ -385,7 +385,7 @@ static void follow_if(Sync *s, const KStmt *stmt, int32_t at, State state) {
 
 static void follow(Sync *s, const KStmt *stmt, State state) {
     for (; stmt && !s->failed; stmt = stmt->next) {
-        int32_t at = text_number(s->t, stmt);
+        int32_t at = team_number(s->t, stmt);
         StmtInfo *info = &s->t->stmts[at];
         bool one = stmt->kind == KS_STORE || stmt->kind == KS_LOCAL_STORE;
         Region region = {.by = one ? BY_ONE : BY_ALL};

@@ -2,11 +2,9 @@
  * single threads (kernel.h says which loops may be shared out). Decided from the loops' kinds and,
  * where sizes are symbolic, from their nominal values; never from anything that differs between
  * runs. */
-#include "codegen/cuda/text/state.h"
+#include "codegen/cuda/team/team.h"
 #include <stdlib.h>
 #include <string.h>
-
-enum { NOMINAL = 64 };
 
 /* -- numbering */
 static int32_t count_stmts(const KStmt *stmt) {
@@ -17,22 +15,13 @@ static int32_t count_stmts(const KStmt *stmt) {
     return count;
 }
 
-static uint32_t slot_of(const Text *t, const KStmt *stmt) {
-    uint64_t hash = (uint64_t)(uintptr_t)stmt * 0x9E3779B97F4A7C15u;
-    uint32_t slot = (uint32_t)(hash >> 32) & t->mask;
-    while (t->by_stmt[slot] != 0 && t->stmts[t->by_stmt[slot] - 1].stmt != stmt) {
-        slot = (slot + 1) & t->mask;
-    }
-    return slot;
-}
-
 static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
     const KStmt *list = stmt;
     for (; stmt; stmt = stmt->next) {
         int32_t number = t->n_stmts++;
         t->stmts[number] = (StmtInfo){
             .stmt = stmt, .parent = parent, .list = list, .chain = 1, .team = TEAM_BLOCK};
-        t->by_stmt[slot_of(t, stmt)] = number + 1;
+        t->by_stmt[team_slot(t, stmt)] = number + 1;
         if (stmt->kind == KS_FAULT || stmt->watched) {
             t->has_faults = true;
         }
@@ -42,17 +31,9 @@ static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
     }
 }
 
-int32_t text_number(const Text *t, const KStmt *stmt) {
-    return t->by_stmt[slot_of(t, stmt)] - 1;
-}
-
-StmtInfo *text_info(const Text *t, const KStmt *stmt) {
-    return &t->stmts[text_number(t, stmt)];
-}
-
 /* -- variables: where mutable ones are declared, which are fixed for the whole tile */
 static const KStmt *list_around(const Text *t, const KStmt *list) {
-    int32_t parent = text_info(t, list)->parent;
+    int32_t parent = team_info(t, list)->parent;
     return parent < 0 ? NULL : t->stmts[parent].list;
 }
 
@@ -151,13 +132,13 @@ static OpCode reduction_op(const KStmt *set) {
 }
 
 int32_t team_reduced(const Text *t, const KStmt *loop, const KVar **vars, OpCode *ops) {
-    int32_t number = text_number(t, loop), count = 0;
+    int32_t number = team_number(t, loop), count = 0;
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
         if (stmt->kind != KS_SET) {
             continue;
         }
-        int32_t home = text_number(t, t->var_list[stmt->var->id]);
+        int32_t home = team_number(t, t->var_list[stmt->var->id]);
         if (home > number && home < t->stmts[number].end) {
             continue;
         }
@@ -180,7 +161,7 @@ static bool sets_outer(const Text *t, const KStmt *loop) {
 }
 
 static bool holds(const Text *t, const KStmt *loop, bool vectors_only) {
-    int32_t number = text_number(t, loop);
+    int32_t number = team_number(t, loop);
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
         if (stmt->kind == KS_CONTRACT ||
@@ -193,7 +174,7 @@ static bool holds(const Text *t, const KStmt *loop, bool vectors_only) {
 }
 
 static bool holds_store(const Text *t, const KStmt *loop) {
-    int32_t number = text_number(t, loop);
+    int32_t number = team_number(t, loop);
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         KStmtKind kind = t->stmts[i].stmt->kind;
         if (kind == KS_STORE || kind == KS_LOCAL_STORE) {
@@ -203,66 +184,13 @@ static bool holds_store(const Text *t, const KStmt *loop) {
     return false;
 }
 
-/* -- extents */
-static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
-    int64_t x, y;
-    switch (expr->kind) {
-    case KE_INT:
-        return expr->integer;
-    case KE_SIZE:
-        *known = *known && size_is_const(t->kernel->sizes[expr->index], NULL);
-        return size_nominal(t->kernel->sizes[expr->index], NOMINAL);
-    case KE_VAR:
-        if (t->let_stmt[expr->var->id] >= 0) {
-            const KStmt *stmt = t->stmts[t->let_stmt[expr->var->id]].stmt;
-            if (stmt->kind == KS_LET) {
-                return nominal(t, stmt->value, known);
-            }
-        }
-        *known = false;
-        return 0;
-    case KE_SCALAR:
-        if (expr->n != 2) {
-            break;
-        }
-        x = nominal(t, expr->a[0], known);
-        y = nominal(t, expr->a[1], known);
-        switch (expr->op) {
-        case OP_add:
-            return (int64_t)((uint64_t)x + (uint64_t)y);
-        case OP_sub:
-            return (int64_t)((uint64_t)x - (uint64_t)y);
-        case OP_mul:
-            return (int64_t)((uint64_t)x * (uint64_t)y);
-        case OP_min:
-            return x < y ? x : y;
-        case OP_max:
-            return x > y ? x : y;
-        case OP_floordiv:
-            return y > 0 && x >= 0 ? x / y : x;
-        default:
-            break;
-        }
-        break;
-    default:
-        break;
-    }
-    *known = false;
-    return NOMINAL;
-}
-
-int64_t team_extent(const Text *t, const KStmt *loop, bool *known) {
-    *known = true;
-    return nominal(t, loop->end, known) - nominal(t, loop->begin, known);
-}
-
 /* -- chains: perfectly nested loops whose iterations are all independent */
 static const KStmt *inner_loop(const Text *t, const KStmt *outermost, const KStmt *loop) {
     const KStmt *stmt = loop->body;
     while (stmt && stmt->kind == KS_LET) {
         stmt = stmt->next;
     }
-    int32_t number = text_number(t, outermost);
+    int32_t number = team_number(t, outermost);
     bool fits = stmt && !stmt->next && stmt->kind == KS_FOR &&
                 (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR) &&
                 !depends_on(t, stmt->begin, number) && !depends_on(t, stmt->end, number);
@@ -270,7 +198,7 @@ static const KStmt *inner_loop(const Text *t, const KStmt *outermost, const KStm
 }
 
 int32_t team_chain(const Text *t, const KStmt *stmt, const KStmt **out) {
-    int32_t count = 1, most = text_info(t, stmt)->chain;
+    int32_t count = 1, most = team_info(t, stmt)->chain;
     out[0] = stmt;
     while (count < most) {
         out[count] = inner_loop(t, stmt, out[count - 1]);
@@ -288,7 +216,7 @@ static void plan_list(Text *t, const KStmt *stmt, Team team);
 
 /* The longest vector loop inside, and whether all are constant. */
 static int64_t longest_vector(const Text *t, const KStmt *loop, bool *known) {
-    int32_t number = text_number(t, loop);
+    int32_t number = team_number(t, loop);
     int64_t most = 0;
     *known = true;
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
@@ -306,7 +234,7 @@ static int64_t longest_vector(const Text *t, const KStmt *loop, bool *known) {
 }
 
 static void plan_independent(Text *t, const KStmt *stmt, Team team) {
-    StmtInfo *info = text_info(t, stmt);
+    StmtInfo *info = team_info(t, stmt);
     const KStmt *last = stmt, *inner;
     double iterations = 1;
     bool unused;
@@ -340,7 +268,7 @@ static void plan_independent(Text *t, const KStmt *stmt, Team team) {
 }
 
 static void plan_loop(Text *t, const KStmt *stmt, Team team) {
-    StmtInfo *info = text_info(t, stmt);
+    StmtInfo *info = team_info(t, stmt);
     if (team == TEAM_THREAD) {
         info->plan = PLAN_SERIAL;
         plan_list(t, stmt->body, team);
@@ -364,7 +292,7 @@ static void plan_loop(Text *t, const KStmt *stmt, Team team) {
 
 static void plan_list(Text *t, const KStmt *stmt, Team team) {
     for (; stmt; stmt = stmt->next) {
-        text_info(t, stmt)->team = team;
+        team_info(t, stmt)->team = team;
         if (stmt->kind == KS_FOR) {
             plan_loop(t, stmt, team);
         } else {
@@ -413,7 +341,7 @@ static bool only_contract(const Text *t, int32_t loop, int32_t contract) {
 static void hold_sums(Text *t, int32_t number) {
     StmtInfo *info = &t->stmts[number];
     const KStmt *stmt = info->stmt;
-    if (info->team != TEAM_BLOCK || !text_tile_shape(t, stmt).is_block || !stmt->accumulate ||
+    if (info->team != TEAM_BLOCK || !team_tile_shape(t, stmt).is_block || !stmt->accumulate ||
         !is_fixed_expr(stmt->value) || !is_fixed_expr(stmt->c_stride)) {
         return;
     }
@@ -485,7 +413,7 @@ bool team_plan(Text *t) {
             hold_sums(t, i);
         } else if (info->stmt->kind == KS_FOR && info->team == TEAM_BLOCK &&
                    info->plan == PLAN_SPREAD && info->chain == 1) {
-            info->is_wide = text_wide(t, info->stmt, &wide);
+            info->is_wide = team_wide(t, info->stmt, &wide);
         }
     }
     return true;

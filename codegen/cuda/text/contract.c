@@ -5,111 +5,6 @@
 #include "codegen/cuda/text/state.h"
 #include <stdlib.h>
 
-enum { MOST_MICRO = 8, FRAGMENT = 16 };
-
-/* One thread's share: rows and columns in groups of consecutive ones. */
-typedef struct Micro {
-    int32_t rows, columns, row_group, column_group, across, count;
-    bool fits;
-} Micro;
-
-/* One warp's share, in fragments of 16 x 16. */
-typedef struct Warps {
-    int32_t down, across;  /* warps */
-    int32_t rows, columns; /* fragments of a warp */
-    bool fits;
-} Warps;
-
-static bool is_power(int32_t value) {
-    return value > 0 && (value & (value - 1)) == 0;
-}
-
-static int32_t group_of(int32_t n, DType dtype) {
-    int32_t most = 16 / text_memory_bytes(dtype);
-    most = most > 4 ? 4 : most;
-    return n < most ? n : most;
-}
-
-static Micro choose_micro(const Text *t, const TileShape *shape) {
-    Micro best = {.fits = false};
-    for (int32_t rows = 1; rows <= MOST_MICRO; rows *= 2) {
-        for (int32_t columns = 1; columns <= MOST_MICRO; columns *= 2) {
-            if (shape->rows % rows != 0 || shape->columns % columns != 0) {
-                continue;
-            }
-            int32_t count = shape->rows / rows * (shape->columns / columns);
-            bool better =
-                count > best.count ||
-                (count == best.count && abs(rows - columns) < abs(best.rows - best.columns));
-            if (count <= t->threads && better) {
-                best = (Micro){.rows = rows, .columns = columns, .count = count, .fits = true};
-            }
-        }
-    }
-    best.across = best.fits ? shape->columns / best.columns : 1;
-    best.row_group = group_of(best.rows, shape->operand);
-    best.column_group = group_of(best.columns, shape->operand);
-    return best;
-}
-
-static Warps choose_warps(const Text *t, const TileShape *shape) {
-    Warps best = {.fits = false};
-    int32_t high = shape->rows / FRAGMENT, wide = shape->columns / FRAGMENT;
-    for (int32_t down = 1; down <= t->warps && down <= high; down++) {
-        for (int32_t across = 1; down * across <= t->warps && across <= wide; across++) {
-            if (high % down != 0 || wide % across != 0) {
-                continue;
-            }
-            Warps now = {down, across, high / down, wide / across, true};
-            int32_t used = down * across, most = best.down * best.across;
-            if (used > most ||
-                (used == most && abs(now.rows - now.columns) < abs(best.rows - best.columns))) {
-                best = now;
-            }
-        }
-    }
-    best.fits = best.fits && best.rows * best.columns <= 8;
-    return best;
-}
-
-TileShape text_tile_shape(const Text *t, const KStmt *stmt) {
-    TileShape shape = {.operand = stmt->a_local->dtype, .sum = stmt->local->dtype};
-    bool wide = shape.sum == DT_F64;
-    shape.rows = wide ? t->machine->tile_rows_f64 : t->machine->tile_rows_f32;
-    shape.columns = wide ? t->machine->tile_columns_f64 : t->machine->tile_columns_f32;
-    if (stmt->depth->kind == KE_INT && stmt->depth->integer > 0) {
-        shape.depth = (int32_t)stmt->depth->integer;
-        bool whole = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
-                     stmt->end->kind == KE_INT && stmt->end->integer == 0 &&
-                     stmt->a_local->count % shape.depth == 0 &&
-                     stmt->b_local->count % shape.depth == 0;
-        if (whole) { /* the panels are the tile's alone and say how large it is */
-            shape.rows = (int32_t)(stmt->a_local->count / shape.depth);
-            shape.columns = (int32_t)(stmt->b_local->count / shape.depth);
-        }
-    }
-    bool half = shape.operand == DT_F16 || shape.operand == DT_BF16;
-    bool types = dtype_is_float(shape.sum) &&
-                 (shape.operand == shape.sum || (half && shape.sum == DT_F32)) &&
-                 stmt->b_local->dtype == shape.operand;
-    bool in_block = text_info(t, stmt)->team == TEAM_BLOCK;
-    shape.is_block = types && in_block && choose_micro(t, &shape).fits;
-    const LocalInfo *a = &t->locals[stmt->a_local->id], *b = &t->locals[stmt->b_local->id];
-    int32_t needed = shape.operand == DT_F16 ? 75 : 80;
-    bool tf32 = stmt->tf32 && shape.operand == DT_F32 && shape.sum == DT_F32 && stmt->a_deep &&
-                stmt->b_deep;
-    int32_t a_width = stmt->a_deep ? shape.depth : shape.rows;
-    int32_t b_width = stmt->b_deep ? shape.depth : shape.columns;
-    bool starts = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
-                  stmt->end->kind == KE_INT && stmt->end->integer == 0;
-    shape.by_mma = shape.is_block && starts && (half || tf32) && a->width == a_width &&
-                   b->width == b_width && shape.rows % FRAGMENT == 0 &&
-                   shape.columns % FRAGMENT == 0 && is_power(shape.depth) &&
-                   shape.depth % FRAGMENT == 0 && t->machine->architecture >= needed &&
-                   choose_warps(t, &shape).fits;
-    return shape;
-}
-
 /* -- text of both kinds */
 static void open_unrolled(Text *t, const char *name, int32_t count) {
     text_line(t, "#pragma unroll");
@@ -146,7 +41,7 @@ static void c_element(Text *t, const KStmt *stmt, const TileShape *shape, int32_
         text_expr(t, stmt->c_stride);
         str_addf(t->out, " + column_%d + j * 8 + lane %% 4 * 2 + r %% 2", number);
     } else {
-        Micro micro = choose_micro(t, shape);
+        Micro micro = team_micro(t, shape);
         share_index(t, "row", number, "i", micro.rows, micro.row_group, shape->rows);
         str_add(t->out, ") * ");
         text_expr(t, stmt->c_stride);
@@ -159,13 +54,13 @@ static void c_element(Text *t, const KStmt *stmt, const TileShape *shape, int32_
 /* The loops over a thread's sums. */
 static int32_t open_sums(Text *t, const TileShape *shape) {
     if (shape->by_mma) {
-        Warps warps = choose_warps(t, shape);
+        Warps warps = team_warps(t, shape);
         open_unrolled(t, "i", warps.rows);
         open_unrolled(t, "j", 2 * warps.columns);
         open_unrolled(t, "r", 4);
         return 3;
     }
-    Micro micro = choose_micro(t, shape);
+    Micro micro = team_micro(t, shape);
     open_unrolled(t, "i", micro.rows);
     open_unrolled(t, "j", micro.columns);
     return 2;
@@ -173,9 +68,9 @@ static int32_t open_sums(Text *t, const TileShape *shape) {
 
 /* Threads without a share stand aside. */
 static bool open_guard(Text *t, const TileShape *shape) {
-    Warps warps = choose_warps(t, shape);
+    Warps warps = team_warps(t, shape);
     int32_t count =
-        shape->by_mma ? warps.down * warps.across * WARP_LANES : choose_micro(t, shape).count;
+        shape->by_mma ? warps.down * warps.across * WARP_LANES : team_micro(t, shape).count;
     if (count >= t->threads) {
         return false;
     }
@@ -186,8 +81,8 @@ static bool open_guard(Text *t, const TileShape *shape) {
 
 /* Fragments hold neighbours in pairs, which the result's layout keeps together. */
 static void put_pairs(Text *t, const KStmt *stmt, const TileShape *shape) {
-    Warps warps = choose_warps(t, shape);
-    int32_t number = text_number(t, stmt);
+    Warps warps = team_warps(t, shape);
+    int32_t number = team_number(t, stmt);
     open_unrolled(t, "i", warps.rows);
     open_unrolled(t, "j", 2 * warps.columns);
     open_unrolled(t, "r", 2);
@@ -203,7 +98,7 @@ static void put_pairs(Text *t, const KStmt *stmt, const TileShape *shape) {
 }
 
 static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool fetch) {
-    int32_t number = text_number(t, stmt);
+    int32_t number = team_number(t, stmt);
     t->at = number;
     bool guarded = open_guard(t, shape);
     if (!fetch && shape->by_mma && t->locals[stmt->local->id].width > 0) {
@@ -219,7 +114,7 @@ static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool f
         str_addf(t->out, " = sum_%d[i][j]%s;\n", number, r);
     } else {
         str_addf(t->out, "sum_%d[i][j]%s = ", number, r);
-        if (stmt->accumulate && !text_info(t, stmt)->from_zero) {
+        if (stmt->accumulate && !team_info(t, stmt)->from_zero) {
             c_element(t, stmt, shape, number);
             str_add(t->out, ";\n");
         } else {
@@ -230,17 +125,17 @@ static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool f
 }
 
 void text_contract_open(Text *t, const KStmt *stmt) {
-    TileShape shape = text_tile_shape(t, stmt);
-    int32_t number = text_number(t, stmt);
+    TileShape shape = team_tile_shape(t, stmt);
+    int32_t number = team_number(t, stmt);
     if (shape.by_mma) {
-        Warps warps = choose_warps(t, &shape);
+        Warps warps = team_warps(t, &shape);
         t->uses_warp = t->uses_lane = true;
         text_line(t, "const int row_%d = warp / %d * %d, column_%d = warp %% %d * %d;", number,
                   warps.across, warps.rows * FRAGMENT, number, warps.across,
                   warps.columns * FRAGMENT);
         text_line(t, "float sum_%d[%d][%d][4];", number, warps.rows, 2 * warps.columns);
     } else {
-        Micro micro = choose_micro(t, &shape);
+        Micro micro = team_micro(t, &shape);
         text_line(t, "const int row_%d = thread / %d * %d, column_%d = thread %% %d * %d;", number,
                   micro.across, micro.row_group, number, micro.across, micro.column_group);
         text_line(t, "%s sum_%d[%d][%d];", text_value_type(shape.sum), number, micro.rows,
@@ -250,23 +145,23 @@ void text_contract_open(Text *t, const KStmt *stmt) {
 }
 
 void text_contract_close(Text *t, const KStmt *stmt) {
-    TileShape shape = text_tile_shape(t, stmt);
+    TileShape shape = team_tile_shape(t, stmt);
     move_sums(t, stmt, &shape, false);
 }
 
 /* -- one thread's small tile */
 /* Fills NAME[count] from a panel's row k. */
 static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
-    Micro micro = choose_micro(t, shape);
+    Micro micro = team_micro(t, shape);
     const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
     const LocalInfo *info = &t->locals[panel->id];
     int32_t count = is_a ? micro.rows : micro.columns;
     int32_t group = is_a ? micro.row_group : micro.column_group;
-    int32_t side = is_a ? shape->rows : shape->columns, number = text_number(t, stmt);
+    int32_t side = is_a ? shape->rows : shape->columns, number = team_number(t, stmt);
     const char *name = is_a ? "x" : "y", *index = is_a ? "i" : "j";
     bool deep = is_a ? stmt->a_deep : stmt->b_deep;
     bool wide = info->width > 0 && panel->dtype == shape->sum && !deep &&
-                group * text_memory_bytes(panel->dtype) == 16;
+                group * team_memory_bytes(panel->dtype) == 16;
     open_unrolled(t, index, wide ? count / group : count);
     text_begin(t);
     if (wide) {
@@ -314,9 +209,9 @@ static void open_depth(Text *t, const KStmt *stmt) {
 }
 
 static void multiply_micro(Text *t, const KStmt *stmt, const TileShape *shape) {
-    Micro micro = choose_micro(t, shape);
+    Micro micro = team_micro(t, shape);
     const char *type = text_value_type(shape->sum);
-    int32_t number = text_number(t, stmt);
+    int32_t number = team_number(t, stmt);
     open_depth(t, stmt);
     text_line(t, "%s x[%d], y[%d];", type, micro.rows, micro.columns);
     fetch_side(t, stmt, shape, true);
@@ -337,7 +232,7 @@ static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape,
     bool deep = is_a ? stmt->a_deep : stmt->b_deep;
     const char *row = is_a ? "8 % 2" : "16", *depth = is_a ? "16" : "8 % 2";
     const char *base = is_a ? "row" : "column";
-    int32_t number = text_number(t, stmt), unit = info->unit; /* sixteen bytes of depth */
+    int32_t number = team_number(t, stmt), unit = info->unit; /* sixteen bytes of depth */
     text_begin(t);
     str_addf(t->out, "const int %s = dlc_exchange(", is_a ? "at_x" : "at_y");
     if (deep) {
@@ -351,7 +246,7 @@ static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape,
 }
 
 static void load_fragments(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
-    Warps warps = choose_warps(t, shape);
+    Warps warps = team_warps(t, shape);
     const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
     int32_t count = is_a ? warps.rows : warps.columns;
     const char *index = is_a ? "i" : "j", *name = is_a ? "x" : "y";
@@ -374,8 +269,8 @@ static void load_fragments(Text *t, const KStmt *stmt, const TileShape *shape, b
 }
 
 static void multiply_fragments(Text *t, const KStmt *stmt, const TileShape *shape) {
-    Warps warps = choose_warps(t, shape);
-    int32_t number = text_number(t, stmt);
+    Warps warps = team_warps(t, shape);
+    int32_t number = team_number(t, stmt);
     declare_fragment(t, stmt, shape, true);
     declare_fragment(t, stmt, shape, false);
     text_line(t, "#pragma unroll");
@@ -455,18 +350,18 @@ static void plain_contract(Text *t, const KStmt *stmt, const TileShape *shape, T
 }
 
 void text_contract(Text *t, const KStmt *stmt, Team team) {
-    TileShape shape = text_tile_shape(t, stmt);
+    TileShape shape = team_tile_shape(t, stmt);
     if (!shape.is_block) {
         plain_contract(t, stmt, &shape, team);
         return;
     }
-    bool held = text_info(t, stmt)->is_held;
+    bool held = team_info(t, stmt)->is_held;
     text_line(t, "{");
     t->indent++;
     if (!held) {
         text_contract_open(t, stmt);
     }
-    t->at = text_number(t, stmt);
+    t->at = team_number(t, stmt);
     bool guarded = open_guard(t, &shape);
     if (shape.by_mma) {
         multiply_fragments(t, stmt, &shape);

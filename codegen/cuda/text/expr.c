@@ -281,7 +281,7 @@ static void add_load(Text *t, DType dtype, const KExpr *expr) {
     }
     str_add(t->out, before);
     bool is_load = expr->kind == KE_LOAD;
-    int32_t part = text_wide_part(t, false, is_load ? expr->index : -1,
+    int32_t part = team_wide_part(t, false, is_load ? expr->index : -1,
                                   is_load ? NULL : expr->local, expr->a[0]);
     if (part >= 0) {
         text_wide_element(t, part);

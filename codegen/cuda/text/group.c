@@ -75,7 +75,7 @@ static bool divides(const Text *t, const KExpr *expr, int64_t m, const KVar *zer
 /* What a variable of the group's own lets stands for. */
 static const KExpr *resolved(const Text *t, const KExpr *expr, const KStmt *inside) {
     while (expr->kind == KE_VAR && !expr->var->is_mutable) {
-        int32_t defined = t->let_stmt[expr->var->id], number = text_number(t, inside);
+        int32_t defined = t->let_stmt[expr->var->id], number = team_number(t, inside);
         const KStmt *stmt = defined >= 0 ? t->stmts[defined].stmt : NULL;
         bool own =
             stmt && stmt->kind == KS_LET && defined > number && defined < t->stmts[number].end;
@@ -130,8 +130,8 @@ static void write_copy(Text *t, const KStmt *store, const Copy *copy, int32_t by
 
 bool text_copy_element(Text *t, const KStmt *store) {
     Copy copy;
-    int32_t parent = text_info(t, store)->parent;
-    if (parent < 0 || !is_staged(t, store->local) || text_memory_bytes(store->local->dtype) != 4 ||
+    int32_t parent = team_info(t, store)->parent;
+    if (parent < 0 || !is_staged(t, store->local) || team_memory_bytes(store->local->dtype) != 4 ||
         !find_copy(t, store, t->stmts[parent].stmt, &copy)) {
         return false;
     }
@@ -162,13 +162,13 @@ static bool in_memory(const Text *t, const KLocal *local, int32_t at) {
 
 /* Takes one access as a part if it is fit to be one. */
 static void add_part(Text *t, Group *group, const WidePart *part, int32_t at) {
-    int32_t bytes = text_memory_bytes(part_dtype(t, part)), each = GROUP_BYTES / bytes;
+    int32_t bytes = team_memory_bytes(part_dtype(t, part)), each = GROUP_BYTES / bytes;
     Conditions before = group->conditions;
     bool fits = bytes >= 2 && group->count % each == 0 && part->buffer < 64 &&
-                text_slope(t, part->index, group->loop) == 1 &&
+                team_slope(t, part->index, group->loop) == 1 &&
                 (!part->local || in_memory(t, part->local, at)) &&
                 divides(t, part->index, each, group->loop->var, &group->conditions);
-    if (!fits || !text_wide_add(t, &group->wide, part)) {
+    if (!fits || !team_wide_add(t, &group->wide, part)) {
         group->conditions = before;
         return;
     }
@@ -225,14 +225,14 @@ static bool find_group_copy(Text *t, Group *group) {
         stmt = stmt->next;
     }
     Copy *copy = &group->copy;
-    int32_t bytes = text_memory_bytes(stmt->kind == KS_LOCAL_STORE ? stmt->local->dtype : DT_U8);
+    int32_t bytes = team_memory_bytes(stmt->kind == KS_LOCAL_STORE ? stmt->local->dtype : DT_U8);
     int32_t each = GROUP_BYTES / bytes;
     const KVar *var = group->loop->var;
     bool fits = stmt->kind == KS_LOCAL_STORE && is_staged(t, stmt->local) && group->count == each &&
                 find_copy(t, stmt, group->loop, copy) && copy->load->index < 64 &&
-                text_slope(t, copy->load->a[0], group->loop) == 1 &&
-                text_slope(t, stmt->begin, group->loop) == 1 &&
-                (!copy->inside || text_slope(t, copy->inside, group->loop) == 0) &&
+                team_slope(t, copy->load->a[0], group->loop) == 1 &&
+                team_slope(t, stmt->begin, group->loop) == 1 &&
+                (!copy->inside || team_slope(t, copy->inside, group->loop) == 0) &&
                 divides(t, copy->load->a[0], each, var, &group->conditions) &&
                 divides(t, stmt->begin, each, var, &group->conditions);
     if (fits) {
@@ -253,7 +253,7 @@ static bool find_group(Text *t, const KStmt *loop, Group *group) {
         return true;
     }
     group->conditions = (Conditions){.n_sizes = 0};
-    int32_t at = text_number(t, loop) + 1;
+    int32_t at = team_number(t, loop) + 1;
     for (const KStmt *stmt = loop->body; stmt; stmt = stmt->next) {
         if (!add_reads(t, group, stmt->value, at)) {
             return false;
@@ -322,7 +322,7 @@ static void move_part(Text *t, const Group *group, int32_t number) {
     const WidePart *part = &group->wide.parts[number];
     DType dtype = part_dtype(t, part);
     const char *name = text_vector_name(dtype);
-    int32_t each = GROUP_BYTES / text_memory_bytes(dtype);
+    int32_t each = GROUP_BYTES / team_memory_bytes(dtype);
     for (int32_t i = 0; i < group->count / each; i++) {
         text_begin(t);
         if (part->is_store) {
@@ -362,7 +362,7 @@ static void write_wide(Text *t, const Group *group) {
     for (int32_t i = 0; i < group->wide.n; i++) {
         DType dtype = part_dtype(t, &group->wide.parts[i]);
         text_line(t, "dlc_%s w%d[%d];", text_vector_name(dtype), i,
-                  (int32_t)group->count * text_memory_bytes(dtype) / GROUP_BYTES);
+                  (int32_t)group->count * team_memory_bytes(dtype) / GROUP_BYTES);
     }
     move_parts(t, group, false);
     text_line(t, "#pragma unroll");

@@ -4,22 +4,7 @@
 #include "codegen/cuda/text/state.h"
 #include "runtime/kernel_abi.h"
 
-enum { MOST_TURNS = 4 }; /* of a loop of groups that is unrolled */
-
-void text_begin(Text *t) {
-    for (int32_t i = 0; i < t->indent; i++) {
-        str_add(t->out, "    ");
-    }
-}
-
-void text_line(Text *t, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    text_begin(t);
-    str_vaddf(t->out, format, args);
-    str_add_char(t->out, '\n');
-    va_end(args);
-}
+enum { MOST_TURNS = 4 };
 
 static void close_brace(Text *t) {
     t->indent--;
@@ -40,7 +25,7 @@ static void declare(Text *t, const KVar *var) {
 
 /* Mutable variables that live in this list but are first set inside one of its statements. */
 static void declare_inside(Text *t, const KStmt *stmt, const KStmt *list) {
-    int32_t number = text_number(t, stmt);
+    int32_t number = team_number(t, stmt);
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *inner = t->stmts[i].stmt;
         if (inner->kind == KS_SET && !t->declared[inner->var->id] &&
@@ -88,7 +73,7 @@ static void watch(Text *t, const KStmt *stmt, DType dtype) {
 static void store(Text *t, const KStmt *stmt) {
     DType dtype =
         stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
-    int32_t part = text_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
+    int32_t part = team_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
                                   stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
     if (part < 0 && stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
         return;
@@ -217,7 +202,7 @@ void text_loop_bounds(Text *t, const KStmt *loop) {
 }
 
 static void serial_loop(Text *t, const KStmt *stmt, Team team) {
-    StmtInfo *info = text_info(t, stmt);
+    StmtInfo *info = team_info(t, stmt);
     int32_t at = t->at;
     if (info->held) {
         text_contract_open(t, info->held);
@@ -361,7 +346,7 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
         chain_index(t, chain, n, i, small);
         for (const KStmt *inner = chain[i]->body; i + 1 < n && inner->kind == KS_LET;
              inner = inner->next) {
-            t->at = text_number(t, inner);
+            t->at = team_number(t, inner);
             let(t, inner);
         }
     }
@@ -461,7 +446,7 @@ static void add_part(Text *t, const KVar *var) {
 
 static void reduce(Text *t, const KStmt *stmt, Team team, const KVar **vars, const OpCode *ops,
                    int32_t n) {
-    const StmtInfo *info = text_info(t, stmt);
+    const StmtInfo *info = team_info(t, stmt);
     if (team == TEAM_BLOCK) {
         if (info->slots_barrier) {
             barrier(t, team);
@@ -536,7 +521,7 @@ static void spread_loop(Text *t, const KStmt *stmt, Team team) {
 /* Sixteen bytes at a time as far as that goes, then the rest. */
 static void wide_loop(Text *t, const KStmt *stmt) {
     Wide wide;
-    if (!text_wide(t, stmt, &wide)) {
+    if (!team_wide(t, stmt, &wide)) {
         return; /* never: planned so */
     }
     hoist_bounds(t, stmt);
@@ -560,16 +545,16 @@ static void wide_loop(Text *t, const KStmt *stmt) {
 }
 
 static void for_stmt(Text *t, const KStmt *stmt, Team team) {
-    if (text_info(t, stmt)->is_pipe) {
+    if (team_info(t, stmt)->is_pipe) {
         pipe_loop(t, stmt);
         return;
     }
     if (text_group(t, stmt, team)) {
         return;
     }
-    switch (text_info(t, stmt)->plan) {
+    switch (team_info(t, stmt)->plan) {
     case PLAN_SPREAD:
-        if (text_info(t, stmt)->is_wide) {
+        if (team_info(t, stmt)->is_wide) {
             wide_loop(t, stmt);
         } else {
             spread_loop(t, stmt, team);
@@ -579,7 +564,7 @@ static void for_stmt(Text *t, const KStmt *stmt, Team team) {
         warps_loop(t, stmt);
         break;
     default:
-        serial_loop(t, stmt, text_info(t, stmt)->plan == PLAN_SOLO ? TEAM_THREAD : team);
+        serial_loop(t, stmt, team_info(t, stmt)->plan == PLAN_SOLO ? TEAM_THREAD : team);
         break;
     }
 }
@@ -588,7 +573,7 @@ static void for_stmt(Text *t, const KStmt *stmt, Team team) {
 /* What one thread of a team does while the others wait. */
 static bool is_for_one(const Text *t, const KStmt *stmt) {
     return stmt->kind == KS_STORE || stmt->kind == KS_LOCAL_STORE ||
-           (stmt->kind == KS_FOR && text_info(t, stmt)->plan == PLAN_SOLO);
+           (stmt->kind == KS_FOR && team_info(t, stmt)->plan == PLAN_SOLO);
 }
 
 static void if_stmt(Text *t, const KStmt *stmt, Team team) {
@@ -639,7 +624,7 @@ void text_stmts(Text *t, const KStmt *stmt, Team team) {
     const KStmt *list = stmt;
     bool in_one = false;
     for (; stmt; stmt = stmt->next) {
-        const StmtInfo *info = text_info(t, stmt);
+        const StmtInfo *info = team_info(t, stmt);
         if (info->is_elided) {
             continue;
         }
@@ -648,7 +633,7 @@ void text_stmts(Text *t, const KStmt *stmt, Team team) {
             close_brace(t);
             in_one = false;
         }
-        t->at = text_number(t, stmt);
+        t->at = team_number(t, stmt);
         declare_inside(t, stmt, list);
         if (info->barrier && team != TEAM_THREAD) {
             barrier(t, team);

@@ -124,7 +124,9 @@ struct KBuild {
     VEC(SiteKey) sites;
 };
 
+/* pool.c */
 void *pool_alloc(KBuild *k, size_t bytes); /* zeroed */
+void pool_reset(KBuild *k);
 #define POOL_NEW(k, type)      ((type *)pool_alloc((k), sizeof(type)))
 #define POOL_ARRAY(k, type, n) ((type *)pool_alloc((k), (size_t)(n) * sizeof(type)))
 

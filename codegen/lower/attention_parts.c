@@ -1,0 +1,117 @@
+/* Pieces that forward and backward attention share (attention.h): indices, masks, loops over
+ * blocks, room for tiles. */
+#include "codegen/lower/attention.h"
+#include "ir/base/checked.h"
+#include <math.h>
+
+int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows) {
+    return kb_is_block(k) ? attention_power(rows)
+                          : round_up(rows, machine_tile_rows(kb_machine(k), at->dtype));
+}
+
+int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns) {
+    return kb_is_block(k) ? attention_power(columns)
+                          : round_up(columns, machine_tile_columns(kb_machine(k), at->dtype));
+}
+
+/* -- products */
+void attention_index(KBuild *k, const Attention *at, const KExpr *batch, const KExpr *row,
+                     const KExpr *column, const KExpr **out) {
+    k_unflat(k, at->batch, batch, out);
+    int32_t next = at->batch.rank;
+    if (row) {
+        out[next++] = row;
+    }
+    if (column) {
+        out[next++] = column;
+    }
+}
+
+const KExpr *attention_element(KBuild *k, const Product *p, const Factor *f, const KExpr *batch,
+                               const KExpr *row, const KExpr *depth) {
+    const KExpr *index[TYPE_MAX_RANK];
+    if (f->operand >= 0) {
+        attention_index(k, p->pair->at, batch, f->width_is_row ? depth : row,
+                        f->width_is_row ? row : depth, index);
+        return elemental_value(k, p->pair->at->op->operands[f->operand], index);
+    }
+    const KExpr *i = k_sub(k, row, f->first_row), *d = k_sub(k, depth, f->first_depth);
+    const KExpr *outer = f->inner_is_row ? d : i, *inner = f->inner_is_row ? i : d;
+    return k_local(k, f->local, k_add(k, k_scale_int(k, outer, f->stride), inner));
+}
+
+/* -- small things */
+const KExpr *attention_mask(KBuild *k, const Pair *pair, const KExpr *query, const KExpr *key) {
+    const Attention *at = pair->at;
+    const KExpr *all = NULL, *index[TYPE_MAX_RANK];
+    attention_index(k, at, pair->batch, query, key, index);
+    for (int32_t i = at->n_plain; i < at->op->n_operands; i++) {
+        const KExpr *mask = elemental_value(k, at->op->operands[i], index);
+        all = all ? k_binary(k, OP_and, all, mask) : mask;
+    }
+    return all;
+}
+
+void attention_store(KBuild *k, const Attention *at, int32_t result, const KExpr *const *index,
+                     const KExpr *value) {
+    const Value *v = at->op->results[result];
+    const KExpr *flat = k_flat(k, v->type, index);
+    int32_t buffer = kb_result_buffer(k, at->results[result]);
+    kb_store(k, buffer, flat, k_cast(k, value, v->type.dtype));
+}
+
+const KExpr *attention_grid(KBuild *k, const Size *extent, const char *hint, int32_t *depth) {
+    if (size_is_one(extent)) {
+        return k_int(k, 0);
+    }
+    (*depth)++;
+    return kb_grid(k, extent, hint);
+}
+
+const KExpr *attention_rest(KBuild *k, const Size *size, const KExpr *first, int64_t block) {
+    const KExpr *rest = k_sub(k, k_size(k, size), first);
+    return kb_let(k, k_min(k, k_int(k, block), rest), "rest");
+}
+
+const KExpr *attention_loop(KBuild *k, KLoopKind kind, const KExpr *begin, const KExpr *end,
+                            int64_t extent, const char *hint) {
+    return kb_loop(k, kind, begin, end, size_const(kb_context(k), extent), hint);
+}
+
+void attention_fill(KBuild *k, const KLocal *local, int64_t count, double value) {
+    const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, count), count, "i");
+    kb_local_store(k, local, i, k_constant(k, local->dtype, value));
+    kb_loop_end(k);
+}
+
+const KExpr *attention_mixed(KBuild *k, const Attention *at, const KExpr *value, const KExpr *sum) {
+    if (at->attrs.safe) { /* the values of a query without keys are 0 */
+        const KExpr *none = k_binary(k, OP_eq, sum, k_constant(k, at->dtype, 0));
+        sum = kb_let(k, k_select(k, none, k_constant(k, at->dtype, 1), sum), "sum");
+    }
+    return k_binary(k, OP_div, value, sum);
+}
+
+const KExpr *attention_logarithm(KBuild *k, const Attention *at, const KExpr *sum,
+                                 const KExpr *top) {
+    const KExpr *lse = k_scalar(k, OP_log, &sum, 1);
+    lse = k_binary(k, OP_add, lse, top);
+    if (at->attrs.safe) { /* so that exp(score - lse) is 0 in the gradient */
+        const KExpr *none = k_binary(k, OP_eq, sum, k_constant(k, at->dtype, 0));
+        lse = k_select(k, none, k_constant(k, at->dtype, INFINITY), lse);
+    }
+    return lse;
+}
+
+const KExpr *attention_key_steps(KBuild *k, const Pair *pair) {
+    const Attention *at = pair->at;
+    const KExpr *end = k_size(k, at->keys), *steps, *unused;
+    if (at->attrs.causal) {
+        const KExpr *last = k_add(k, pair->q0, pair->rows);
+        last = k_add(k, last, k_size(k, at->attrs.offset));
+        end = kb_let(k, k_max(k, k_min(k, end, last), k_int(k, 0)), "end");
+    }
+    const Size *block = size_const(kb_context(k), at->block_k);
+    k_divmod(k, k_add(k, end, k_int(k, at->block_k - 1)), block, &steps, &unused);
+    return kb_let(k, steps, "steps");
+}
