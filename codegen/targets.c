@@ -3,7 +3,6 @@
 #include "codegen/cuda/cuda.h"
 #include "codegen/null/null.h"
 #include "codegen/target.h"
-#include "ir/base/memory.h"
 #include <string.h>
 
 static const Target *const targets[] = {&target_cpu, &target_cuda, &target_null};
@@ -20,12 +19,4 @@ const Target *target_find(const char *name) {
         }
     }
     return NULL;
-}
-
-void target_image_finish(TargetImage *image, const dlc_allocator *allocator) {
-    void *parts[2] = {image->bytes, image->entries};
-    for (int i = 0; i < 2; i++) {
-        raw_free(allocator, parts[i]);
-    }
-    memset(image, 0, sizeof(*image));
 }

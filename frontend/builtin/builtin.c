@@ -73,7 +73,7 @@ static bool unknown_named(Elaborator *el, const Builtin *builtin, const Signatur
     }
     const char *near = map_suggest(&names, arg->name);
     Place place = arg->name_place.source ? arg->name_place : arg->place;
-    Diag *diag = LW_REPORT(el, ARG_UNKNOWN, place, builtin->name, arg->name);
+    Diag *diag = EL_REPORT(el, ARG_UNKNOWN, place, builtin->name, arg->name);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
@@ -107,13 +107,13 @@ static bool match_call(BuiltinCall *call, Args args, bool partial) {
             return unknown_named(el, builtin, &signature, arg);
         }
         if (index >= signature.count) {
-            Diag *diag = LW_REPORT(el, ARG_TOO_MANY, arg->place, builtin->name, signature.count,
+            Diag *diag = EL_REPORT(el, ARG_TOO_MANY, arg->place, builtin->name, signature.count,
                                    (int)args.count);
             elaborate_help(el, diag, "its parameters: %s", builtin->signature);
             return false;
         }
         if (filled[index]) {
-            LW_REPORT(el, ARG_TWICE, arg->place, signature.names[index]);
+            EL_REPORT(el, ARG_TWICE, arg->place, signature.names[index]);
             return false;
         }
         filled[index] = true;
@@ -122,7 +122,7 @@ static bool match_call(BuiltinCall *call, Args args, bool partial) {
     }
     for (int i = 0; i < signature.count; i++) {
         if (!signature.optional[i] && !filled[i] && !partial) {
-            Diag *diag = LW_REPORT(el, ARG_MISSING, call->place, builtin->name, signature.names[i]);
+            Diag *diag = EL_REPORT(el, ARG_MISSING, call->place, builtin->name, signature.names[i]);
             elaborate_help(el, diag, "its parameters: %s", builtin->signature);
             return false;
         }
@@ -215,7 +215,7 @@ bool arg_dtype(BuiltinCall *call, int index, DType fallback, DType *out, bool *o
     }
     Val value = call->args[index];
     if (value.kind != VAL_DTYPE) {
-        Diag *diag = LW_REPORT(call->el, WRONG_KIND, call->places[index], "dtype",
+        Diag *diag = EL_REPORT(call->el, WRONG_KIND, call->places[index], "dtype",
                                "an element type", val_describe(call->el, value));
         elaborate_help(call->el, diag, "f64 f32 f16 bf16 i64 i32 i8 u8 bool");
         return false;
@@ -232,7 +232,7 @@ Value *arg_indices(BuiltinCall *call, int index) {
     }
     DType dtype = ids->type.dtype;
     if (!dtype_is_integer(dtype)) {
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, call->places[index], "an index", "integers",
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, call->places[index], "an index", "integers",
                                dtype_name(dtype));
         elaborate_help(el, diag, "convert it: cast(x, i32)");
         return NULL;

@@ -18,7 +18,7 @@ static Value *align_indices(BuiltinCall *call, Value *x, Value *ids, int64_t axi
     Elaborator *el = call->el;
     const Size *shape[TYPE_MAX_RANK];
     if (ids->type.rank != x->type.rank) {
-        Diag *diag = LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
+        Diag *diag = EL_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
                                (int)ids->type.rank);
         elaborate_help(el, diag,
                        "the indices have the rank of x; take(x, ids, axis) takes any rank");
@@ -99,7 +99,7 @@ Val builtin_scatter_add(BuiltinCall *call) {
         return val_error();
     }
     if (n != rank) {
-        LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)rank, (int)u->type.rank);
+        EL_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)rank, (int)u->type.rank);
         return val_error();
     }
     u = elaborate_expand(el, u, shape, rank, call->place);
@@ -117,7 +117,7 @@ static Value *start_index(BuiltinCall *call, int index) {
         return NULL;
     }
     if (start->type.rank != 0) {
-        LW_REPORT(el, WRONG_KIND, call->places[index], "a start", "an integer scalar",
+        EL_REPORT(el, WRONG_KIND, call->places[index], "a start", "an integer scalar",
                   val_describe(el, call->args[index]));
         return NULL;
     }
@@ -188,7 +188,7 @@ Val builtin_update(BuiltinCall *call) {
     }
     const Size *shape[TYPE_MAX_RANK];
     if (v->type.rank != x->type.rank) {
-        LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
+        EL_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)x->type.rank,
                   (int)v->type.rank);
         return val_error();
     }

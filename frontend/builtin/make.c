@@ -13,7 +13,7 @@ static bool shape_type(BuiltinCall *call, int dtype_index, DType fallback, Type 
     }
     *out = type_make(call->el->context, dtype, rank, shape);
     if (size_is_error(type_bytes(call->el->context, *out))) {
-        LW_REPORT(call->el, OVERFLOW, call->place, "the number of bytes of this tensor");
+        EL_REPORT(call->el, OVERFLOW, call->place, "the number of bytes of this tensor");
         return false;
     }
     return true;
@@ -39,7 +39,7 @@ Val builtin_full(BuiltinCall *call) {
         return val_error();
     }
     if (value.kind == VAL_FLOAT && !dtype_is_float(type.dtype)) {
-        LW_REPORT(el, WRONG_DTYPE, call->places[1], "'full'", dtype_name(type.dtype), "a fraction");
+        EL_REPORT(el, WRONG_DTYPE, call->places[1], "'full'", dtype_name(type.dtype), "a fraction");
         return val_error();
     }
     Value *x = elaborate_as(el, value, type.dtype, call->place);
@@ -50,7 +50,7 @@ Val builtin_full(BuiltinCall *call) {
         return val_error();
     }
     if (rank > type.rank) {
-        LW_REPORT(el, RESHAPE_COUNT, call->place, type_text(el->context, x->type),
+        EL_REPORT(el, RESHAPE_COUNT, call->place, type_text(el->context, x->type),
                   type_text(el->context, type));
         return val_error();
     }
@@ -128,7 +128,7 @@ Val builtin_one_hot(BuiltinCall *call) {
     }
     int32_t rank = ids->type.rank;
     if (rank == TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, call->place, rank + 1);
+        EL_REPORT(el, RANK_LIMIT, call->place, rank + 1);
         return val_error();
     }
     for (int32_t i = 0; i < rank; i++) {
@@ -166,7 +166,7 @@ static bool random_allowed(BuiltinCall *call) {
     if (call->el->fs != NULL || call->el->init_path) {
         return true;
     }
-    LW_REPORT(call->el, NOT_COMPILE_TIME, call->place, "a value here",
+    EL_REPORT(call->el, NOT_COMPILE_TIME, call->place, "a value here",
               "a random number, which only the run knows");
     return false;
 }
@@ -177,7 +177,7 @@ static bool random_type(BuiltinCall *call, int dtype_index, Type *out, bool *wea
         return false;
     }
     if (!dtype_is_float(out->dtype)) {
-        LW_REPORT(call->el, WRONG_DTYPE, call->place, call_name(call), "floats",
+        EL_REPORT(call->el, WRONG_DTYPE, call->place, call_name(call), "floats",
                   dtype_name(out->dtype));
         return false;
     }
@@ -260,7 +260,7 @@ Val builtin_categorical(BuiltinCall *call) {
         return val_error();
     }
     if (!dtype_is_float(logits->type.dtype)) {
-        LW_REPORT(el, WRONG_DTYPE, call->place, "'categorical'", "floats",
+        EL_REPORT(el, WRONG_DTYPE, call->place, "'categorical'", "floats",
                   dtype_name(logits->type.dtype));
         return val_error();
     }

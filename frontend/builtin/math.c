@@ -114,7 +114,7 @@ Val builtin_floordiv(BuiltinCall *call) {
                              : up ? size_cdiv(el->context, x, y)
                                   : size_floordiv(el->context, x, y);
         if (result == NULL) {
-            LW_REPORT(el, DIVISION_BY_ZERO, call->place, "");
+            EL_REPORT(el, DIVISION_BY_ZERO, call->place, "");
             return val_error();
         }
         return val_size(result, call->place);
@@ -201,7 +201,7 @@ Val builtin_where(BuiltinCall *call) {
         return val_error(); /* a number's comparison chooses one of the two as it is */
     }
     if (condition.kind != VAL_TENSOR || condition.as.tensor->type.dtype != DT_BOOL) {
-        Diag *diag = LW_REPORT(el, WRONG_KIND, call->places[0], "the condition of 'where'",
+        Diag *diag = EL_REPORT(el, WRONG_KIND, call->places[0], "the condition of 'where'",
                                "a bool tensor", val_describe(el, condition));
         elaborate_help(el, diag, "compare first, e.g. x != 0");
         return val_error();

@@ -13,7 +13,7 @@ static bool spatial_ints(BuiltinCall *call, int index, int32_t count, int64_t fa
     Val value = given(call, index) ? call->args[index] : val_int(fallback, call->place);
     bool list = value.kind == VAL_LIST || value.kind == VAL_TUPLE;
     if (list && value.as.list.count != count) {
-        LW_REPORT(el, VALUE_RANGE, call->places[index], "this list",
+        EL_REPORT(el, VALUE_RANGE, call->places[index], "this list",
                   arena_format(el->arena, "of length %d", (int)count), val_describe(el, value));
         return false;
     }
@@ -23,7 +23,7 @@ static bool spatial_ints(BuiltinCall *call, int index, int32_t count, int64_t fa
             return false;
         }
         if (out[i] < least || out[i] > 1 << 20) {
-            LW_REPORT(el, VALUE_RANGE, call->places[index], "this argument",
+            EL_REPORT(el, VALUE_RANGE, call->places[index], "this argument",
                       arena_format(el->arena, "at least %lld", (long long)least),
                       val_describe(el, item));
             return false;
@@ -48,7 +48,7 @@ static bool conv_operands(BuiltinCall *call, Value **x, Value **w) {
     }
     int32_t rank = (*x)->type.rank;
     if (rank < 3 || rank > 5 || (*w)->type.rank != rank) {
-        Diag *diag = LW_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)rank,
+        Diag *diag = EL_REPORT(el, CONCAT_RANK, call->place, call_name(call), (int)rank,
                                (int)(*w)->type.rank);
         elaborate_help(el, diag, "x is [batch, channel, 1 to 3 axes], w the same rank");
         return false;
@@ -73,7 +73,7 @@ static bool output_fits(BuiltinCall *call, const Size *n, const Size *k, int64_t
     if (shown_le(el, one, out, what, call->place)) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, SIZE_SMALL, call->place,
+    Diag *diag = EL_REPORT(el, SIZE_SMALL, call->place,
                            arena_format(el->arena, "axis %d of the result", (int)axis),
                            size_text(context, out), "1");
     elaborate_note(el, diag, call->args[0].place, "its size here is %s, the kernel's %s",
@@ -139,14 +139,14 @@ Val builtin_conv_transpose(BuiltinCall *call) {
                         size_mul(context, reach, size_const(context, attrs.dilation[i])));
         spatial[i] = size_add(context, size, size_const(context, extra[i] + 1 - 2 * attrs.low[i]));
         if (extra[i] >= attrs.stride[i] && extra[i] > 0) {
-            LW_REPORT(el, VALUE_RANGE, call->places[4], "output_padding", "below the stride",
+            EL_REPORT(el, VALUE_RANGE, call->places[4], "output_padding", "below the stride",
                       val_describe(el, val_int(extra[i], call->place)));
             return val_error();
         }
         const char *what = arena_format(el->arena, "%s: axis %d of the result would be empty",
                                         call_name(call), (int)(2 + i));
         if (!shown_le(el, one, spatial[i], what, call->place)) {
-            LW_REPORT(el, SIZE_SMALL, call->place,
+            EL_REPORT(el, SIZE_SMALL, call->place,
                       arena_format(el->arena, "axis %d of the result", (int)(2 + i)),
                       size_text(context, spatial[i]), "1");
             return val_error();
@@ -170,12 +170,12 @@ Val builtin_unfold(BuiltinCall *call) {
     }
     int64_t constant = 0;
     if (size_is_const(window, &constant) && constant < 1) {
-        LW_REPORT(el, VALUE_RANGE, call->places[2], "a window", "at least 1",
+        EL_REPORT(el, VALUE_RANGE, call->places[2], "a window", "at least 1",
                   val_describe(el, call->args[2]));
         return val_error();
     }
     if (stride < 1 || dilation < 1) {
-        LW_REPORT(el, VALUE_RANGE, call->places[stride < 1 ? 3 : 4], "a stride or dilation",
+        EL_REPORT(el, VALUE_RANGE, call->places[stride < 1 ? 3 : 4], "a stride or dilation",
                   "at least 1", val_describe(el, call->args[stride < 1 ? 3 : 4]));
         return val_error();
     }
@@ -206,7 +206,7 @@ Val builtin_grad(BuiltinCall *call) {
     bool scalar = y.kind == VAL_TENSOR && y.as.tensor->type.rank == 0 &&
                   dtype_is_float(y.as.tensor->type.dtype);
     if (!scalar) {
-        Diag *diag = LW_REPORT(el, GRAD_SCALAR, call->places[0], val_describe(el, y));
+        Diag *diag = EL_REPORT(el, GRAD_SCALAR, call->places[0], val_describe(el, y));
         elaborate_help(el, diag, "sum it first: grad(sum(y), x)");
         return val_error();
     }
@@ -217,7 +217,7 @@ Val builtin_grad(BuiltinCall *call) {
         if (one.kind != VAL_TENSOR || !dtype_is_float(one.as.tensor->type.dtype)) {
             if (!val_is_error(one)) {
                 Diag *diag =
-                    LW_REPORT(el, GRAD_OF, call->places[1], val_describe(el, tuple ? one : x));
+                    EL_REPORT(el, GRAD_OF, call->places[1], val_describe(el, tuple ? one : x));
                 if (val_is_number(one)) {
                     elaborate_help(el, diag,
                                    "a derivative is by a tensor, which a number becomes by "
@@ -233,7 +233,7 @@ Val builtin_grad(BuiltinCall *call) {
             const char *name = input     ? el->fs->func->args[v->index].name
                                : v->name ? v->name
                                          : "this value";
-            Diag *diag = LW_REPORT(el, GRAD_ZERO, call->place, name);
+            Diag *diag = EL_REPORT(el, GRAD_ZERO, call->place, name);
             elaborate_note(el, diag, one.place, "the value comes from here");
         }
     }

@@ -128,12 +128,12 @@ static bool prepare(Elaborator *el, const char *name, Val *x, Place place) {
     DType dtype = x->as.tensor->type.dtype;
     const char *what = arena_format(el->arena, "'%s'", name);
     if (need == NEED_BOOL && dtype != DT_BOOL) {
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, place, what, "bools", dtype_name(dtype));
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, place, what, "bools", dtype_name(dtype));
         elaborate_help(el, diag, "compare first, e.g. x != 0");
         return false;
     }
     if (need == NEED_FLOAT && dtype_is_integer(dtype) && !x->weak) {
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, place, what, "floats", dtype_name(dtype));
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, place, what, "floats", dtype_name(dtype));
         elaborate_help(el, diag, "convert it: cast(x, %s)", dtype_name(elaborate_float(el)));
         return false;
     }
@@ -201,7 +201,7 @@ Val builtin_reduce(Elaborator *el, const char *name, Val x, const int64_t *axes,
         Val squares = raw(&r, OP_reduce_sum, elaborate_binary(el, AST_OP_MUL, x, x, place));
         result = unary_but_at_zero(&r, OP_sqrt, 0.0, squares);
     } else {
-        Diag *diag = LW_REPORT(el, AXES_BY, place, name);
+        Diag *diag = EL_REPORT(el, AXES_BY, place, name);
         elaborate_help(el, diag, "sum mean max min prod any all var std logsumexp norm");
     }
     return keepdims ? keep_axes(&r, result) : result;
@@ -222,7 +222,7 @@ Val builtin_reduction(BuiltinCall *call) {
     }
     Value *x = arg_tensor(call, 0);
     if (call->builtin->code != 0 && x && call->args[1].kind == VAL_TENSOR) {
-        Diag *diag = LW_REPORT(el, WRONG_KIND, call->places[1], "an axis", "an integer",
+        Diag *diag = EL_REPORT(el, WRONG_KIND, call->places[1], "an axis", "an integer",
                                val_describe(el, call->args[1]));
         elaborate_help(el, diag, "%s(a, b) compares elementwise",
                        call->builtin->code == 1 ? "maximum" : "minimum");

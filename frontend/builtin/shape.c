@@ -42,7 +42,7 @@ Val builtin_len(BuiltinCall *call) {
         return val_error();
     }
     if (tensor->type.rank == 0) {
-        LW_REPORT(call->el, OPERAND_ONE, call->place, "len", val_describe(call->el, x));
+        EL_REPORT(call->el, OPERAND_ONE, call->place, "len", val_describe(call->el, x));
         return val_error();
     }
     return val_size(tensor->type.dims[0], call->place);
@@ -57,14 +57,14 @@ Val builtin_spread(BuiltinCall *call) {
     }
     if (v.kind == VAL_LIST || v.kind == VAL_TUPLE) {
         if (v.as.list.count != n) {
-            LW_REPORT(el, VALUE_RANGE, call->places[0], "this list",
+            EL_REPORT(el, VALUE_RANGE, call->places[0], "this list",
                       arena_format(el->arena, "of length %lld", (long long)n), val_describe(el, v));
             return val_error();
         }
         return v;
     }
     if (n < 0 || n > ELABORATE_MAX_LIST) {
-        LW_REPORT(el, VALUE_RANGE, call->places[1], "a length", "small and not negative",
+        EL_REPORT(el, VALUE_RANGE, call->places[1], "a length", "small and not negative",
                   val_describe(el, call->args[1]));
         return val_error();
     }
@@ -116,7 +116,7 @@ Val builtin_reshape(BuiltinCall *call) {
     const Size *want = type_elements(el->context, type);
     Truth truth = size_equal(el->context, have, want);
     if (truth == TRUTH_NO) {
-        Diag *diag = LW_REPORT(el, RESHAPE_COUNT, call->place, size_text(el->context, have),
+        Diag *diag = EL_REPORT(el, RESHAPE_COUNT, call->place, size_text(el->context, have),
                                type_text(el->context, type));
         if (call->args[0].place.source) {
             elaborate_note(el, diag, call->args[0].place, "this is %s",
@@ -148,7 +148,7 @@ Val builtin_transpose(BuiltinCall *call) {
     if (given(call, 1)) {
         bool list = axes.kind == VAL_LIST || axes.kind == VAL_TUPLE;
         if (!list || axes.as.list.count != rank) {
-            LW_REPORT(el, WRONG_KIND, call->places[1], "the order of axes",
+            EL_REPORT(el, WRONG_KIND, call->places[1], "the order of axes",
                       arena_format(el->arena, "a list of %d axes", (int)rank),
                       val_describe(el, axes));
             return val_error();
@@ -158,7 +158,7 @@ Val builtin_transpose(BuiltinCall *call) {
                 return val_error();
             }
             if (seen[order[i]]) {
-                LW_REPORT(el, AXIS_TWICE, call->places[1], (long long)order[i]);
+                EL_REPORT(el, AXIS_TWICE, call->places[1], (long long)order[i]);
                 return val_error();
             }
             seen[order[i]] = true;
@@ -187,7 +187,7 @@ Val builtin_squeeze(BuiltinCall *call) {
             return val_error(); /* some calls may know it */
         }
         if (named[i] && given(call, 1) && !one) {
-            LW_REPORT(el, AXES_ONE, call->places[1], size_text(el->context, x->type.dims[i]));
+            EL_REPORT(el, AXES_ONE, call->places[1], size_text(el->context, x->type.dims[i]));
             return val_error();
         }
         if (!(named[i] && one)) {
@@ -203,7 +203,7 @@ static Value *new_axis(BuiltinCall *call, Value *x, int64_t axis) {
     Elaborator *el = call->el;
     const Size *shape[TYPE_MAX_RANK];
     if (x->type.rank == TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, call->place, TYPE_MAX_RANK + 1);
+        EL_REPORT(el, RANK_LIMIT, call->place, TYPE_MAX_RANK + 1);
         return NULL;
     }
     for (int32_t i = 0, from = 0; i <= x->type.rank; i++) {
@@ -237,7 +237,7 @@ Val builtin_expand(BuiltinCall *call) {
     }
     for (int32_t i = 0; i < n; i++) {
         if (n != rank || size_equal(el->context, common[i], shape[i]) == TRUTH_NO) {
-            LW_REPORT(el, RESHAPE_COUNT, call->place, type_text(el->context, x->type),
+            EL_REPORT(el, RESHAPE_COUNT, call->place, type_text(el->context, x->type),
                       type_text(el->context, like.type));
             return val_error();
         }
@@ -266,7 +266,7 @@ static Value **join_operands(BuiltinCall *call, const Val *values, int32_t count
     Elaborator *el = call->el;
     DType dtype = DT_F32;
     if (count == 0) {
-        LW_REPORT(el, ARG_MISSING, call->place, call->builtin->name, "x");
+        EL_REPORT(el, ARG_MISSING, call->place, call->builtin->name, "x");
         return NULL;
     }
     if (!common_dtype(el, values, count, USE_SELECT, call_name(call), call->place, &dtype,
@@ -280,7 +280,7 @@ static Value **join_operands(BuiltinCall *call, const Val *values, int32_t count
             return NULL;
         }
         if (xs[i]->type.rank != xs[0]->type.rank) {
-            Diag *diag = LW_REPORT(el, CONCAT_RANK, call->place, call_name(call),
+            Diag *diag = EL_REPORT(el, CONCAT_RANK, call->place, call_name(call),
                                    (int)xs[0]->type.rank, (int)xs[i]->type.rank);
             if (values[i].place.source) {
                 elaborate_note(el, diag, values[i].place, "this is %s",
@@ -364,7 +364,7 @@ static bool split_sizes(BuiltinCall *call, const Size *n, Val *sizes) {
                 return false;
             }
             if (!shown_le(el, zero, part, "a part of 'split' is negative", call->places[1])) {
-                LW_REPORT(el, SIZE_SMALL, call->places[1], "a part of 'split'",
+                EL_REPORT(el, SIZE_SMALL, call->places[1], "a part of 'split'",
                           size_text(el->context, part), "0");
                 return false;
             }
@@ -378,7 +378,7 @@ static bool split_sizes(BuiltinCall *call, const Size *n, Val *sizes) {
         return false;
     }
     if (count < 1 || count > ELABORATE_MAX_LIST) {
-        LW_REPORT(el, VALUE_RANGE, call->places[1], "the number of parts", "at least 1",
+        EL_REPORT(el, VALUE_RANGE, call->places[1], "the number of parts", "at least 1",
                   val_describe(el, parts));
         return false;
     }
@@ -390,7 +390,7 @@ static bool split_sizes(BuiltinCall *call, const Size *n, Val *sizes) {
         sizes->as.list.items[i] = val_size(part, call->place);
     }
     if (size_equal(el->context, total, n) == TRUTH_NO) {
-        Diag *diag = LW_REPORT(el, AXES_NOT_DIVISIBLE, call->place,
+        Diag *diag = EL_REPORT(el, AXES_NOT_DIVISIBLE, call->place,
                                arena_format(el->arena, "%lld equal parts", (long long)count),
                                size_text(el->context, by), size_text(el->context, n));
         elaborate_help(el, diag, "split(x, [a, b, …]) takes unequal sizes");
@@ -438,7 +438,7 @@ static bool pad_width(BuiltinCall *call, int32_t axis, int32_t rank, const Size 
     if (list && widths.as.list.count > 0 &&
         (widths.as.list.items[0].kind == VAL_LIST || widths.as.list.items[0].kind == VAL_TUPLE)) {
         if (widths.as.list.count != rank) {
-            LW_REPORT(el, VALUE_RANGE, call->places[1], "the widths",
+            EL_REPORT(el, VALUE_RANGE, call->places[1], "the widths",
                       arena_format(el->arena, "a pair for each of %d axes", (int)rank),
                       val_describe(el, widths));
             return false;
@@ -447,7 +447,7 @@ static bool pad_width(BuiltinCall *call, int32_t axis, int32_t rank, const Size 
     }
     list = pair.kind == VAL_LIST || pair.kind == VAL_TUPLE;
     if (list && pair.as.list.count != 2) {
-        LW_REPORT(el, VALUE_RANGE, call->places[1], "a width", "a number or [low, high]",
+        EL_REPORT(el, VALUE_RANGE, call->places[1], "a width", "a number or [low, high]",
                   val_describe(el, pair));
         return false;
     }
@@ -511,7 +511,7 @@ Val builtin_roll(BuiltinCall *call) {
     const Size *turned = size_mod(el->context, shift, n);
     const Size *zero = size_const(el->context, 0);
     if (turned == NULL) {
-        LW_REPORT(el, DIVISION_BY_ZERO, call->place, "");
+        EL_REPORT(el, DIVISION_BY_ZERO, call->place, "");
         return val_error();
     }
     const Size *cut = size_sub(el->context, n, turned);
@@ -536,7 +536,7 @@ Val builtin_triangle(BuiltinCall *call) {
     }
     int32_t rank = x->type.rank;
     if (rank < 2) {
-        LW_REPORT(el, OPERAND_ONE, call->place, call->builtin->name,
+        EL_REPORT(el, OPERAND_ONE, call->place, call->builtin->name,
                   val_describe(el, call->args[0]));
         return val_error();
     }

@@ -108,7 +108,7 @@ static void check_sizes(Check *check, const AstType *type, const char *rest_rule
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         if (size->is_rest && rest_rule && (i > 0 || rest_rule[0] == '!')) {
-            LW_REPORT(check->el, MISPLACED, size->place, rest_rule + (rest_rule[0] == '!'));
+            EL_REPORT(check->el, MISPLACED, size->place, rest_rule + (rest_rule[0] == '!'));
         } else if (!size->is_rest) {
             check_expr(check, size->expr);
         }
@@ -168,7 +168,7 @@ static void check_bind(Check *check, const AstStmt *stmt) {
     check_expr(check, value);
     int32_t count = targets->count > 1 ? check_result_count(check, value) : -1;
     if (count >= 0 && count != targets->count) {
-        LW_REPORT(check->el, UNPACK_COUNT, stmt->place, (int)targets->count,
+        EL_REPORT(check->el, UNPACK_COUNT, stmt->place, (int)targets->count,
                   arena_format(check->el->arena, "%d", (int)count));
     }
     for (int32_t i = 0; i < targets->count; i++) {
@@ -179,7 +179,7 @@ static void check_bind(Check *check, const AstStmt *stmt) {
 static void store_unknown(Check *check, const AstStmt *stmt, const char *name) {
     Elaborator *el = check->el;
     const Binding *binding = scope_find(el->scope, name, false);
-    Diag *diag = LW_REPORT(el, STORE_UNKNOWN, stmt->place, name);
+    Diag *diag = EL_REPORT(el, STORE_UNKNOWN, stmt->place, name);
     if (binding) {
         elaborate_note(el, diag, binding->place, "'%s' is an ordinary name, bound here", name);
         elaborate_help(el, diag, "`%s = …` binds a name; `state %s: [..] = …` declares state", name,
@@ -224,18 +224,18 @@ static void check_declare(Check *check, const AstStmt *stmt) {
     const char *name = path_text(el, &stmt->as.declare.path, &whole);
     check_path(check, &stmt->as.declare.path);
     if (check->kind == AST_DECL_OPTIMIZER && stmt->kind != AST_STMT_STATE) {
-        LW_REPORT(el, MISPLACED, stmt->place, "an optimizer declares only `state`");
+        EL_REPORT(el, MISPLACED, stmt->place, "an optimizer declares only `state`");
     } else if (type == NULL && check->kind != AST_DECL_OPTIMIZER) {
-        LW_REPORT(el, PARAM_TYPE, stmt->place, name);
+        EL_REPORT(el, PARAM_TYPE, stmt->place, name);
     } else if (type && type->kind != AST_TYPE_TENSOR) {
-        LW_REPORT(el, PARAM_TYPE, type->place, name);
+        EL_REPORT(el, PARAM_TYPE, type->place, name);
     } else if (type && type_element_known(el, type)) {
         check_sizes(check, type, "!`...` stands only in a function's parameters");
     }
     if (stmt->as.declare.init) {
         check_initial(check, stmt->as.declare.init);
     } else if (whole && check->fn) { /* a path of its own, under which nothing else makes it */
-        Diag *diag = LW_REPORT(el, PARAM_INIT, stmt->place, name);
+        Diag *diag = EL_REPORT(el, PARAM_INIT, stmt->place, name);
         elaborate_help(el, diag, "e.g. = zeros, or = normal(0, 0.02)");
     }
     AstName local = declared_name(stmt);
@@ -257,7 +257,7 @@ static void check_yield(Check *check, const AstStmt *scan, const AstStmt *last) 
     }
     Elaborator *el = check->el;
     Diag *diag =
-        LW_REPORT(el, YIELD_MISSING, last ? last->place : scan->place,
+        EL_REPORT(el, YIELD_MISSING, last ? last->place : scan->place,
                   arena_format(el->arena, "the scan yields %d values, but %d are named after `->`",
                                (int)count, (int)results->count));
     if (results->count > 0) {
@@ -331,7 +331,7 @@ static void check_for(Check *check, const AstStmt *stmt) {
 }
 
 static void misplaced(Check *check, const AstStmt *stmt, const char *text) {
-    LW_REPORT(check->el, MISPLACED, stmt->place, text);
+    EL_REPORT(check->el, MISPLACED, stmt->place, text);
 }
 
 static void check_given(Check *check, const AstStmt *stmt, const char *word) {
@@ -418,7 +418,7 @@ static void check_stmts(Check *check, const AstStmts *stmts) {
     for (int32_t i = 0; i < stmts->count && check_goes_on(check); i++) {
         const AstStmt *before = i > 0 ? stmts->items[i - 1] : NULL;
         if (before && (before->kind == AST_STMT_RETURN || before->kind == AST_STMT_RETURN_OVER)) {
-            Diag *diag = LW_REPORT(check->el, RETURN_TWICE, stmts->items[i]->place, "");
+            Diag *diag = EL_REPORT(check->el, RETURN_TWICE, stmts->items[i]->place, "");
             elaborate_note(check->el, diag, before->place, "the `return`");
             return;
         }
@@ -463,7 +463,7 @@ static void check_params(Check *check, const AstParams *params) {
             check_expr(check, param->fallback);
         }
         if (type && type->kind == AST_TYPE_TUPLE) {
-            LW_REPORT(check->el, MISPLACED, type->place,
+            EL_REPORT(check->el, MISPLACED, type->place,
                       "a tuple type stands only as a result type");
         } else if (type) {
             check_element(check, type);

@@ -32,7 +32,7 @@ static Map make_nodes(Elaborator *el, const CallEdges *edges) {
 
 static void report(Elaborator *el, const CallEdge *edge) {
     const char *name = edge->to->name;
-    Diag *diag = LW_REPORT(el, LIMIT, edge->place,
+    Diag *diag = EL_REPORT(el, LIMIT, edge->place,
                            arena_format(el->arena, "calls nest more than %d deep ('%s' among them)",
                                         ELABORATE_MAX_CALLS, name));
     elaborate_help(el, diag,

@@ -82,7 +82,7 @@ static Fn *callee_named(Check *check, const char *name, Place place) {
     }
     const Global *global = env_find(el, check->frame.env, NAMES_VALUE, name, place);
     if (binding || global) {
-        Diag *diag = LW_REPORT(el, NOT_A_FUNCTION, place, name);
+        Diag *diag = EL_REPORT(el, NOT_A_FUNCTION, place, name);
         elaborate_note(el, diag, binding ? binding->place : global->place, "'%s' is %s here", name,
                        binding ? "bound" : "declared");
         return NULL;
@@ -141,7 +141,7 @@ static void check_arguments(Check *check, const Fn *fn, const AstExpr *expr, Arg
     for (int32_t i = 0; i < args->count; i++) {
         const AstArg *arg = &args->items[i];
         if (arg->name.text == NULL && named) {
-            LW_REPORT(el, ARG_ORDER, arg->place, "");
+            EL_REPORT(el, ARG_ORDER, arg->place, "");
         }
         named = named || arg->name.text != NULL;
         const AstParam *param = fn ? param_for(fn, out->count, arg->name.text) : NULL;
@@ -178,7 +178,7 @@ static void check_call(Check *check, const AstExpr *expr) {
         return;
     }
     if (!facts_of(check, fn)->returns) {
-        Diag *diag = LW_REPORT(el, NO_RESULT, expr->place, fn->name);
+        Diag *diag = EL_REPORT(el, NO_RESULT, expr->place, fn->name);
         elaborate_note(el, diag, fn->decl->place, "'%s' is declared here", fn->name);
         elaborate_help(el, diag, "end its body with `return …`");
     }
@@ -318,7 +318,7 @@ void check_fields(Check *check) {
             is_numbered(check, use.root)) {
             continue;
         }
-        Diag *diag = LW_REPORT(el, FIELD_UNKNOWN, use.expr->place, expr_source(el, use.expr));
+        Diag *diag = EL_REPORT(el, FIELD_UNKNOWN, use.expr->place, expr_source(el, use.expr));
         /* Anything is near a shorter name. */
         const char *near = strlen(use.root) > 2 ? map_suggest(&check->labels, use.root) : NULL;
         if (near) {

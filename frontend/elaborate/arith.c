@@ -69,7 +69,7 @@ static Val divide(Elaborator *el, Val left, Val right, Place place) {
         return val_error();
     }
     if (dtype_is_integer(dtype) && !weak) {
-        Diag *diag = LW_REPORT(el, INTEGER_DIVISION, place, dtype_name(dtype));
+        Diag *diag = EL_REPORT(el, INTEGER_DIVISION, place, dtype_name(dtype));
         elaborate_help(el, diag, "floordiv(a, b) rounds down; cast(a, f32) / b gives a fraction");
         return val_error();
     }
@@ -107,7 +107,7 @@ static Val power(Elaborator *el, Val left, Val right, Place place) {
         bool whole = exponent == floor(exponent);
         bool is_float = dtype_is_float(left.as.tensor->type.dtype);
         if (left.as.tensor->type.dtype == DT_BOOL) {
-            Diag *diag = LW_REPORT(el, BOOL_ARITHMETIC, place, "'**'");
+            Diag *diag = EL_REPORT(el, BOOL_ARITHMETIC, place, "'**'");
             elaborate_help(el, diag, "cast(x, i32) first");
             return val_error();
         }
@@ -137,7 +137,7 @@ static bool is_bool_like(Val value) {
 
 static Val logic(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     if (!is_bool_like(left) || !is_bool_like(right)) {
-        Diag *diag = LW_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
+        Diag *diag = EL_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
                                val_describe(el, right));
         elaborate_help(el, diag, "compare first, e.g. x != 0");
         return val_error();
@@ -248,7 +248,7 @@ static Val binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
         return list_concat(el, left, right, place);
     }
     if (!is_tensor_like(left) || !is_tensor_like(right)) {
-        LW_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
+        EL_REPORT(el, OPERAND_KIND, place, ast_op_text(op), val_describe(el, left),
                   val_describe(el, right));
         return val_error();
     }
@@ -294,7 +294,7 @@ Val elaborate_unary_minus(Elaborator *el, Val value, Place place) {
     case VAL_LIST:
         return elaborate_elementwise(el, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     default:
-        LW_REPORT(el, OPERAND_ONE, place, "-", val_describe(el, value));
+        EL_REPORT(el, OPERAND_ONE, place, "-", val_describe(el, value));
         return val_error();
     }
 }
@@ -309,7 +309,7 @@ Val elaborate_not(Elaborator *el, Val value, Place place) {
     if (is_bool_like(value)) {
         return elaborate_elementwise(el, OP_not, &value, 1, USE_COMPARE, "'not'", place);
     }
-    Diag *diag = LW_REPORT(el, OPERAND_ONE, place, "not", val_describe(el, value));
+    Diag *diag = EL_REPORT(el, OPERAND_ONE, place, "not", val_describe(el, value));
     elaborate_help(el, diag, "compare first, e.g. x == 0");
     return val_error();
 }
@@ -372,7 +372,7 @@ Val elaborate_matmul(Elaborator *el, Val left, Val right, Place place) {
         return val_error();
     }
     if (a->type.rank == 0 || b->type.rank == 0) {
-        LW_REPORT(el, MATMUL_RANK, place, val_describe(el, a->type.rank == 0 ? left : right));
+        EL_REPORT(el, MATMUL_RANK, place, val_describe(el, a->type.rank == 0 ? left : right));
         return val_error();
     }
     int32_t inner_b = b->type.rank == 1 ? 0 : b->type.rank - 2;

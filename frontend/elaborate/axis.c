@@ -42,7 +42,7 @@ static Val put_together(AxisCall *c, Labelled *x) {
     const Size *shape[MAX_NAMES];
     int32_t n_old = 0;
     if (c->n_right > TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, c->place, (int)c->n_right);
+        EL_REPORT(el, RANK_LIMIT, c->place, (int)c->n_right);
         return val_error();
     }
     for (int32_t i = 0; i < c->n_right; i++) {
@@ -65,7 +65,7 @@ static Val put_together(AxisCall *c, Labelled *x) {
     for (int32_t i = 0; i < terms->count; i++) {
         const AstAxisTerm *term = &terms->items[i];
         if (rank + (c->n_rest > 1 ? c->n_rest : 1) > TYPE_MAX_RANK) {
-            LW_REPORT(el, RANK_LIMIT, c->place, (int)rank + 1);
+            EL_REPORT(el, RANK_LIMIT, c->place, (int)rank + 1);
             return val_error();
         }
         if (term->kind == AST_AXIS_ELLIPSIS) {
@@ -121,7 +121,7 @@ static bool multiply(AxisCall *c, Labelled *a, const Labelled *b, const bool *ke
     int32_t rank = joined_labels(c, a, b, keep, labels);
     Value *factors[2];
     if (rank > TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
+        EL_REPORT(el, RANK_LIMIT, c->place, (int)rank);
         return false;
     }
     for (int32_t i = 0; i < rank; i++) {
@@ -211,7 +211,7 @@ static bool combine(AxisCall *c, Labelled *a, const Labelled *b, const bool *kee
         return multiply(c, a, b, keep);
     }
     if (rank > TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
+        EL_REPORT(el, RANK_LIMIT, c->place, (int)rank);
         return false;
     }
     contract_order(c, b, a, keep, &other, swapped);
@@ -262,13 +262,13 @@ static bool axis_operands(AxisCall *c, Args args, Val *operands) {
     Elaborator *el = c->el;
     const AstAxisSides *sides = &c->expr->as.axis_fn.operands;
     if (args.count != sides->count) {
-        Diag *diag = LW_REPORT(el, AXES_OPERANDS, c->place, (int)sides->count, (int)args.count);
+        Diag *diag = EL_REPORT(el, AXES_OPERANDS, c->place, (int)sides->count, (int)args.count);
         elaborate_note(el, diag, c->expr->place, "the axis function");
         return false;
     }
     for (int32_t i = 0; i < args.count; i++) {
         if (args.items[i].name) {
-            LW_REPORT(el, ARG_UNKNOWN, args.items[i].place, "{…}", args.items[i].name);
+            EL_REPORT(el, ARG_UNKNOWN, args.items[i].place, "{…}", args.items[i].name);
             return false;
         }
     }
@@ -354,7 +354,7 @@ Val elaborate_axis_call(Elaborator *el, Fn *fn, Args args, Place place) {
                                                              : val_error();
     }
     if (by && strcmp(by, "sum") != 0) {
-        Diag *diag = LW_REPORT(el, AXES_BY, expr->as.axis_fn.by.place, by);
+        Diag *diag = EL_REPORT(el, AXES_BY, expr->as.axis_fn.by.place, by);
         elaborate_help(el, diag,
                        "several tensors are multiplied and summed; `by` takes one tensor");
         return val_error();

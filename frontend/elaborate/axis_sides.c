@@ -44,7 +44,7 @@ void axis_read_sizes(AxisCall *c, const AstAxisTerms *terms) {
         AxisName *name = &c->names[name_index(c, term->name, term->place)];
         if (name->size && size_equal(el->context, name->size, size) == TRUTH_NO) {
             Diag *diag =
-                LW_REPORT(el, AXES_SIZE, term->place, term->name, size_text(el->context, size),
+                EL_REPORT(el, AXES_SIZE, term->place, term->name, size_text(el->context, size),
                           size_text(el->context, name->size));
             elaborate_note(el, diag, name->place, "given here");
             c->failed = true;
@@ -69,7 +69,7 @@ static void learn(AxisCall *c, int32_t index, const Size *size, Place place, Pla
     }
     Truth truth = size_equal(el->context, name->size, size);
     if (truth == TRUTH_NO) {
-        Diag *diag = LW_REPORT(el, AXES_SIZE, place, name->name, size_text(el->context, size),
+        Diag *diag = EL_REPORT(el, AXES_SIZE, place, name->name, size_text(el->context, size),
                                size_text(el->context, name->size));
         elaborate_note(el, diag, name->place, "%s is %s because of this", name->name,
                        size_text(el->context, name->size));
@@ -107,7 +107,7 @@ bool axis_check_rank(AxisCall *c, const AstAxisSide *side, Val operand, Place pl
     int32_t count = top_terms(side, &rest);
     if (rest ? type.rank < count : type.rank != count) {
         Diag *diag =
-            LW_REPORT(c->el, AXES_RANK, side->place, (int)count, type_text(c->el->context, type));
+            EL_REPORT(c->el, AXES_RANK, side->place, (int)count, type_text(c->el->context, type));
         if (operand.place.source) {
             elaborate_note(c->el, diag, operand.place, "the tensor comes from here");
         } else {
@@ -118,7 +118,7 @@ bool axis_check_rank(AxisCall *c, const AstAxisSide *side, Val operand, Place pl
     }
     int32_t n_rest = type.rank - count;
     if (rest && c->n_rest >= 0 && c->n_rest != n_rest) {
-        LW_REPORT(c->el, AXES_ELLIPSIS, side->place,
+        EL_REPORT(c->el, AXES_ELLIPSIS, side->place,
                   "`...` stands for different numbers of axes in these tensors");
         c->failed = true;
         return false;
@@ -151,7 +151,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
             continue;
         }
         if (term->kind != AST_AXIS_NAME) {
-            LW_REPORT(el, AXES_ELLIPSIS, term->place, "a group holds names only");
+            EL_REPORT(el, AXES_ELLIPSIS, term->place, "a group holds names only");
             c->failed = true;
             return;
         }
@@ -159,7 +159,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
         if (c->names[index].size) {
             known = size_mul(context, known, c->names[index].size);
         } else if (unknown >= 0) {
-            Diag *diag = LW_REPORT(el, AXES_SPLIT, group->place,
+            Diag *diag = EL_REPORT(el, AXES_SPLIT, group->place,
                                    arena_format(el->arena, "'%s' and '%s' are both open",
                                                 c->names[unknown].name, term->name));
             elaborate_help(el, diag, "give one: %s=…", c->names[unknown].name);
@@ -173,7 +173,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
     if (unknown >= 0) {
         const Size *quotient = size_floordiv(context, dim, known);
         if (quotient == NULL) {
-            LW_REPORT(el, DIVISION_BY_ZERO, group->place, "");
+            EL_REPORT(el, DIVISION_BY_ZERO, group->place, "");
             c->failed = true;
             return;
         }
@@ -181,7 +181,7 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
         product = size_mul(context, quotient, known);
     }
     if (size_equal(context, product, dim) == TRUTH_NO) {
-        Diag *diag = LW_REPORT(el, AXES_NOT_DIVISIBLE, group->place, group_text(c, group),
+        Diag *diag = EL_REPORT(el, AXES_NOT_DIVISIBLE, group->place, group_text(c, group),
                                size_text(context, known), size_text(context, dim));
         if (from.source) {
             elaborate_note(el, diag, from, "the tensor comes from here");
@@ -219,7 +219,7 @@ void axis_visit_operand(AxisCall *c, const AstAxisSide *side, Val operand, bool 
                 (term->integer != 1 ||
                  size_equal(c->el->context, dim, size_const(c->el->context, 1)) != TRUTH_YES)) {
                 Diag *diag =
-                    LW_REPORT(c->el, AXES_ONE, term->place, size_text(c->el->context, dim));
+                    EL_REPORT(c->el, AXES_ONE, term->place, size_text(c->el->context, dim));
                 elaborate_note(c->el, diag, operand.place, "the tensor comes from here");
                 c->failed = true;
             }
@@ -276,7 +276,7 @@ bool axis_take_apart(AxisCall *c, const AstAxisSide *side, Val operand, Labelled
             }
         }
         if (rank > TYPE_MAX_RANK) {
-            LW_REPORT(el, RANK_LIMIT, c->place, (int)rank);
+            EL_REPORT(el, RANK_LIMIT, c->place, (int)rank);
             return false;
         }
     }
@@ -314,7 +314,7 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         return;
     case AST_AXIS_ELLIPSIS:
         if (c->n_rest < 0) {
-            LW_REPORT(c->el, AXES_ELLIPSIS, term->place, "`...` stands only on the right");
+            EL_REPORT(c->el, AXES_ELLIPSIS, term->place, "`...` stands only on the right");
             c->failed = true;
             return;
         }
@@ -327,7 +327,7 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         break;
     }
     if (c->names[index].size == NULL) {
-        Diag *diag = LW_REPORT(c->el, AXES_NEW_NAME, term->place, term->name);
+        Diag *diag = EL_REPORT(c->el, AXES_NEW_NAME, term->place, term->name);
         Map names;
         map_init(&names, c->el->arena);
         for (int32_t i = 0; i < c->n_names; i++) {
@@ -347,7 +347,7 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
     }
     for (int32_t i = 0; i < c->n_right; i++) {
         if (c->right[i] == index) {
-            LW_REPORT(c->el, AXES_REPEATED, term->place, term->name);
+            EL_REPORT(c->el, AXES_REPEATED, term->place, term->name);
             c->failed = true;
             return;
         }

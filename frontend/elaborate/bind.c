@@ -23,7 +23,7 @@ static void unknown_argument(Elaborator *el, const AstDecl *decl, const Arg *arg
         map_set(&names, params->items[i].name.text, &names);
     }
     const char *near = map_suggest(&names, arg->name);
-    Diag *diag = LW_REPORT(el, ARG_UNKNOWN, place, decl->name.text, arg->name);
+    Diag *diag = EL_REPORT(el, ARG_UNKNOWN, place, decl->name.text, arg->name);
     elaborate_note(el, diag, decl->name.place, "'%s' is declared here", decl->name.text);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
@@ -52,13 +52,13 @@ static bool match_given(Elaborator *el, const AstDecl *decl, Args args, Place pl
             for (int32_t k = 0; k < args.count; k++) {
                 given += args.items[k].name == NULL;
             }
-            Diag *diag = LW_REPORT(el, ARG_TOO_MANY, arg->place, decl->name.text,
+            Diag *diag = EL_REPORT(el, ARG_TOO_MANY, arg->place, decl->name.text,
                                    (int)params->count, (int)given);
             elaborate_note(el, diag, decl->name.place, "'%s' is declared here", decl->name.text);
             return false;
         }
         if (slots[index]) {
-            Diag *diag = LW_REPORT(el, ARG_TWICE, arg->place, params->items[index].name.text);
+            Diag *diag = EL_REPORT(el, ARG_TWICE, arg->place, params->items[index].name.text);
             elaborate_note(el, diag, slots[index]->place, "first given here");
             return false;
         }
@@ -75,7 +75,7 @@ static bool match_args(Elaborator *el, const AstDecl *decl, Args args, Place pla
     for (int32_t i = 0; i < params->count; i++) {
         if (slots[i] == NULL && params->items[i].fallback == NULL) {
             Diag *diag =
-                LW_REPORT(el, ARG_MISSING, place, decl->name.text, params->items[i].name.text);
+                EL_REPORT(el, ARG_MISSING, place, decl->name.text, params->items[i].name.text);
             elaborate_note(el, diag, params->items[i].place, "the parameter is declared here");
             return false;
         }
@@ -164,7 +164,7 @@ static Element element_of(Elaborator *el, const AstType *type, DType *out) {
     map_set(&names, "int", &names);
     map_set(&names, "any", &names);
     const char *near = map_suggest(&names, type->element);
-    Diag *diag = LW_REPORT(el, DTYPE_UNKNOWN, type->element_place, type->element);
+    Diag *diag = EL_REPORT(el, DTYPE_UNKNOWN, type->element_place, type->element);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
@@ -283,7 +283,7 @@ static Val bind_scalar(Elaborator *el, const AstType *type, const char *name, Va
     if (val_stands_in(el, value)) {
         return val_error();
     }
-    Diag *diag = LW_REPORT(el, ARG_TYPE, place, name, wanted, val_describe(el, value));
+    Diag *diag = EL_REPORT(el, ARG_TYPE, place, name, wanted, val_describe(el, value));
     elaborate_note(el, diag, type->place, "the type is declared here");
     return val_error();
 }
@@ -295,7 +295,7 @@ static bool bind_sizes(Elaborator *el, const AstType *type, const char *name, Va
     bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
-        Diag *diag = LW_REPORT(el, RANK_DIFFERS, place, name, (int)have.rank,
+        Diag *diag = EL_REPORT(el, RANK_DIFFERS, place, name, (int)have.rank,
                                type_text(el->context, have), type_source(el, type));
         elaborate_note(el, diag, type->place, "expected shape from here");
         if (value.place.source && value.place.line != place.line) {
@@ -306,7 +306,7 @@ static bool bind_sizes(Elaborator *el, const AstType *type, const char *name, Va
     for (int32_t i = 0; i < fixed; i++) {
         const AstSize *size = &type->sizes.items[i + (rest ? 1 : 0)];
         if (size->is_rest) {
-            LW_REPORT(el, MISPLACED, size->place, "`...` stands first in a type");
+            EL_REPORT(el, MISPLACED, size->place, "`...` stands first in a type");
             return false;
         }
         if (size->expr->kind != AST_NAME) {
@@ -357,13 +357,13 @@ Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place decl
     case AST_TYPE_FN:
         if (value.kind != VAL_FN) {
             Diag *diag =
-                LW_REPORT(el, ARG_TYPE, place, name, "a function", val_describe(el, value));
+                EL_REPORT(el, ARG_TYPE, place, name, "a function", val_describe(el, value));
             elaborate_note(el, diag, type->place, "the type is declared here");
             return val_error();
         }
         return value;
     case AST_TYPE_TUPLE:
-        LW_REPORT(el, MISPLACED, type->place, "a tuple type stands only as a result type");
+        EL_REPORT(el, MISPLACED, type->place, "a tuple type stands only as a result type");
         return val_error();
     case AST_TYPE_TENSOR:
         break;
@@ -384,7 +384,7 @@ Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place decl
     }
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
-            Diag *diag = LW_REPORT(el, ARG_TYPE, place, name, "a tensor", val_describe(el, value));
+            Diag *diag = EL_REPORT(el, ARG_TYPE, place, name, "a tensor", val_describe(el, value));
             elaborate_note(el, diag, type->place, "the type is declared here");
         }
         return val_error();
@@ -393,7 +393,7 @@ Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place decl
     if (!fits_element(element, wanted, have) &&
         !(value.weak && adapt_weak(el, element, wanted, &value, place))) {
         Diag *diag =
-            LW_REPORT(el, ARG_TYPE, place, name,
+            EL_REPORT(el, ARG_TYPE, place, name,
                       arena_format(el->arena, "a tensor of %s", element_text(el, element, wanted)),
                       arena_format(el->arena, "%s", type_text(el->context, value.as.tensor->type)));
         elaborate_note(el, diag, type->place, "the type is declared here");
@@ -439,8 +439,8 @@ static bool check_sizes(Elaborator *el, const AstType *type, const char *name, V
         const char *want_text = size_text(el->context, want);
         if (truth == TRUTH_NO) {
             Diag *diag =
-                is_result ? LW_REPORT(el, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
-                          : LW_REPORT(el, ARG_SIZE, place, name, (int)axis, has_text, want_text);
+                is_result ? EL_REPORT(el, RESULT_SIZE, place, name, (int)axis, has_text, want_text)
+                          : EL_REPORT(el, ARG_SIZE, place, name, (int)axis, has_text, want_text);
             const char *source = expr_source(el, size->expr);
             bool plain = strcmp(source, want_text) == 0;
             if (plain) {
@@ -489,7 +489,7 @@ static Val check_one_result(Elaborator *el, const AstType *type, Val value, cons
     if (value.kind != VAL_TENSOR) {
         if (!val_is_error(value)) {
             Diag *diag =
-                LW_REPORT(el, RESULT_TYPE, place, name, "a tensor", val_describe(el, value));
+                EL_REPORT(el, RESULT_TYPE, place, name, "a tensor", val_describe(el, value));
             elaborate_note(el, diag, type->place, "the result type is declared here");
         }
         return val_error();
@@ -497,7 +497,7 @@ static Val check_one_result(Elaborator *el, const AstType *type, Val value, cons
     Type have = value.as.tensor->type;
     if (!fits_element(element, wanted, have.dtype) &&
         !(value.weak && adapt_weak(el, element, wanted, &value, place))) {
-        Diag *diag = LW_REPORT(el, RESULT_TYPE, place, name, element_text(el, element, wanted),
+        Diag *diag = EL_REPORT(el, RESULT_TYPE, place, name, element_text(el, element, wanted),
                                type_text(el->context, have));
         elaborate_note(el, diag, type->place, "the result type is declared here");
         return val_error();
@@ -505,7 +505,7 @@ static Val check_one_result(Elaborator *el, const AstType *type, Val value, cons
     bool rest = type_has_rest(type);
     int32_t fixed = type->sizes.count - (rest ? 1 : 0);
     if (rest ? have.rank < fixed : have.rank != fixed) {
-        Diag *diag = LW_REPORT(el, RESULT_RANK, place, name, type_text(el->context, have),
+        Diag *diag = EL_REPORT(el, RESULT_RANK, place, name, type_text(el->context, have),
                                type_source(el, type));
         elaborate_note(el, diag, type->place, "the result type is declared here");
         return val_error();
@@ -525,7 +525,7 @@ Val check_result(Elaborator *el, const AstType *type, Val value, const char *nam
         return check_one_result(el, type, value, name, place);
     }
     if (value.kind != VAL_TUPLE || value.as.list.count != type->types.count) {
-        Diag *diag = LW_REPORT(el, RESULT_TYPE, place, name,
+        Diag *diag = EL_REPORT(el, RESULT_TYPE, place, name,
                                arena_format(el->arena, "a tuple of %d", (int)type->types.count),
                                val_describe(el, value));
         elaborate_note(el, diag, type->place, "the result type is declared here");
@@ -552,38 +552,38 @@ bool elaborate_type(Elaborator *el, const AstType *type, Type *out) {
     if (element == ELEMENT_FLOAT) {
         dtype = elaborate_float(el);
     } else if (element != ELEMENT_EXACT) {
-        Diag *diag = LW_REPORT(el, DTYPE_UNKNOWN, type->place, type->element);
+        Diag *diag = EL_REPORT(el, DTYPE_UNKNOWN, type->place, type->element);
         elaborate_help(el, diag,
                        "a class of types stands only in a function's parameters; say i32, f32 …");
         return false;
     }
     if (type->sizes.count > TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, type->place, (int)type->sizes.count);
+        EL_REPORT(el, RANK_LIMIT, type->place, (int)type->sizes.count);
         return false;
     }
     const Size *one = size_const(el->context, 1);
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         if (size->is_rest) {
-            LW_REPORT(el, MISPLACED, size->place, "`...` stands only in a function's parameters");
+            EL_REPORT(el, MISPLACED, size->place, "`...` stands only in a function's parameters");
             return false;
         }
         if (!need_size(el, elaborate_expr(el, size->expr), "a size", size->place, &dims[i])) {
             return false;
         }
         if (size_is_error(dims[i])) {
-            LW_REPORT(el, OVERFLOW, size->place, "this size");
+            EL_REPORT(el, OVERFLOW, size->place, "this size");
             return false;
         }
         if (size_less_equal(el->context, one, dims[i]) == TRUTH_NO) {
-            LW_REPORT(el, SIZE_SMALL, size->place, "this size", size_text(el->context, dims[i]),
+            EL_REPORT(el, SIZE_SMALL, size->place, "this size", size_text(el->context, dims[i]),
                       "1");
             return false;
         }
     }
     *out = type_make(el->context, dtype, type->sizes.count, dims);
     if (size_is_error(type_bytes(el->context, *out))) {
-        LW_REPORT(el, OVERFLOW, type->place, "the number of bytes of this tensor");
+        EL_REPORT(el, OVERFLOW, type->place, "the number of bytes of this tensor");
         return false;
     }
     return true;

@@ -39,7 +39,7 @@ const char *frame_path(Elaborator *el, Frame *frame) {
     LabelUse *earlier = label_find(labels, part);
     Place place = frame->label ? frame->label_place : frame->call_place;
     if (earlier) {
-        Diag *diag = LW_REPORT(el, LABEL_TWICE, place, part, frame->caller->fn_name);
+        Diag *diag = EL_REPORT(el, LABEL_TWICE, place, part, frame->caller->fn_name);
         elaborate_note(el, diag, earlier->place, "first used here");
         elaborate_help(el, diag,
                        "choose another label, or write `as shared %s` to share its parameters",
@@ -97,7 +97,7 @@ bool elaborate_arguments(Elaborator *el, const Fn *fn, const AstExpr *expr, Args
     for (int32_t i = 0; i < args->count; i++) {
         const AstArg *arg = &args->items[i];
         if (arg->name.text == NULL && named) {
-            LW_REPORT(el, ARG_ORDER, arg->place, "");
+            EL_REPORT(el, ARG_ORDER, arg->place, "");
             good = false;
         }
         named = named || arg->name.text != NULL;
@@ -166,7 +166,7 @@ static bool share_label(Elaborator *el, Frame *frame, const AstLabel *label) {
         return false;
     }
     if (use == NULL) {
-        Diag *diag = LW_REPORT(el, SHARED_UNKNOWN, label->place, el->frame->fn_name, part);
+        Diag *diag = EL_REPORT(el, SHARED_UNKNOWN, label->place, el->frame->fn_name, part);
         const char *near = el->frame->labels ? map_suggest(el->frame->labels, part) : NULL;
         if (near) {
             elaborate_help(el, diag, "did you mean '%s'?", near);
@@ -310,7 +310,7 @@ Val elaborate_call(Elaborator *el, const AstExpr *expr) {
         while (target->kind == FN_PARTIAL) {
             target = target->base;
         }
-        Diag *diag = LW_REPORT(el, NO_RESULT, expr->place, fn->name);
+        Diag *diag = EL_REPORT(el, NO_RESULT, expr->place, fn->name);
         if (target->decl) {
             elaborate_note(el, diag, target->decl->place, "'%s' is declared here", fn->name);
         }

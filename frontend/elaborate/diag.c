@@ -79,7 +79,7 @@ void elaborate_help(Elaborator *el, Diag *diag, const char *format, ...) {
 Val elaborate_limit(Elaborator *el, Place place, const char *text) {
     if (!el->limit_hit) {
         el->limit_hit = true;
-        LW_REPORT(el, LIMIT, place, text);
+        EL_REPORT(el, LIMIT, place, text);
     }
     return val_error();
 }

@@ -5,17 +5,7 @@
 #ifndef DLC_FRONTEND_ELABORATE_ELABORATE_H
 #define DLC_FRONTEND_ELABORATE_ELABORATE_H
 
-#include "frontend/frontend.h"
-#include "frontend/parse/ast.h"
-#include "ir/build.h"
-
-typedef struct Elaborator Elaborator;
-typedef struct Loop Loop;
-typedef struct PersistUse PersistUse;
-typedef struct Fn Fn;
-typedef struct Env Env;
-typedef struct Scope Scope;
-typedef struct Frame Frame;
+#include "frontend/elaborate/state.h"
 
 /* Stated limits of the language. */
 enum {
@@ -33,368 +23,11 @@ enum {
     ELABORATE_MAX_IMPORTS = 256,       /* files */
 };
 
-/* -- values */
-
-typedef enum ValKind {
-    VAL_ERROR, /* was reported; everything made of it is silent */
-    VAL_NONE,  /* an argument not given */
-    VAL_INT,
-    VAL_SIZE, /* a size that is not constant (a constant one is an INT) */
-    VAL_FLOAT,
-    VAL_BOOL, /* as.i */
-    VAL_STRING,
-    VAL_DTYPE,
-    VAL_LIST,
-    VAL_TUPLE,
-    VAL_FN,
-    VAL_TENSOR
-} ValKind;
-
-/* A quotient whose parts are remembered: what is summed over the parts of a step, or over an
- * evaluation, are a and b. */
-typedef struct Quotient {
-    Value *a, *b;
-    Place place; /* of b */
-} Quotient;
-
-typedef struct Val Val;
-struct Val {
-    ValKind kind;
-    bool weak;           /* TENSOR: takes the element type of what it meets */
-    const char *setting; /* FLOAT: the run may give another value, by this name; see val_settled */
-    const char *rounded; /* INT: the division that lost a fraction, "1 / 10"; NULL: none */
-    const Quotient *quotient; /* TENSOR: is one, of scalars; NULL: nothing is known */
-    const Quotient *lost;     /* TENSOR: is computed from one, and is none any more; or NULL */
-    Place place;              /* the expression that made it: the "other place" of diagnostics */
-    union {
-        int64_t i;
-        double f;
-        const char *text;
-        const Size *size;
-        DType dtype;
-        struct {
-            Val *items;
-            int32_t count;
-        } list;
-        Fn *fn;
-        Value *tensor;
-    } as;
-};
-
-/* An evaluated argument. */
-typedef struct Arg {
-    const char *name; /* NULL: positional */
-    Val value;
-    Place place;
-    Place name_place; /* of a named one */
-} Arg;
-
-typedef struct Args {
-    Arg *items;
-    int32_t count;
-} Args;
-
-/* -- functions */
-
-typedef struct CallSite {
-    Place place;    /* of the call */
-    AstLabel label; /* kind NONE: none */
-} CallSite;
-
-typedef struct BuiltinCall BuiltinCall;
-typedef Val (*BuiltinHandler)(BuiltinCall *call);
-
-typedef struct Builtin {
-    const char *name;
-    const char *signature; /* "x, axis=, keepdims=": what may be given; `*xs` takes any number */
-    BuiltinHandler handler;
-    int32_t code; /* for handlers that serve several rows: an OpCode or a variant */
-} Builtin;
-
-enum { BUILTIN_MAX_PARAMS = 10 };
-
-/* What a handler sees: its parameters in the order of the signature (VAL_NONE: not given). */
-struct BuiltinCall {
-    Elaborator *el;
-    const Builtin *builtin;
-    Place place;
-    Val args[BUILTIN_MAX_PARAMS];
-    Place places[BUILTIN_MAX_PARAMS];
-    Arg *rest; /* of `*xs` */
-    int32_t n_rest;
-};
-
-typedef enum FnKind {
-    FN_DECL,
-    FN_BUILTIN,
-    FN_AXIS,
-    FN_PARTIAL,
-    FN_UNKNOWN /* of a signature that is tried: what it gives is not known, VAL_ERROR */
-} FnKind;
-
-struct Fn {
-    FnKind kind;
-    const char *name;
-    const AstDecl *decl; /* DECL */
-    Env *env;            /* DECL: whose names its body sees */
-    const Builtin *builtin;
-    const AstExpr *axis; /* AXIS, with the scope and frame it was written in */
-    Scope *scope;
-    Frame *frame;
-    Fn *base; /* PARTIAL: called with `args` after the ones it is given */
-    Args args;
-    bool elaborated;       /* DECL: a call made its body */
-    struct FnFacts *facts; /* of check/names.c; NULL: not asked for yet */
-};
-
-/* -- names */
-
-typedef enum GlobalKind {
-    GLOBAL_CONST,
-    GLOBAL_DIM,
-    GLOBAL_FN,
-    GLOBAL_OPTIMIZER,
-    GLOBAL_MODEL, /* and entries */
-} GlobalKind;
-
-typedef struct Global {
-    GlobalKind kind;
-    const char *name;
-    Place place;
-    const AstDecl *decl;
-    const AstExpr *expr; /* of a const */
-    Env *env;
-    const Dim *dim;
-    enum { GLOBAL_FRESH, GLOBAL_BUSY, GLOBAL_DONE } state; /* of a const's evaluation */
-    Val value;
-    bool used;
-} Global;
-
-typedef enum NameSpace { NAMES_VALUE /* consts, dims */, NAMES_FN, NAMES_OPTIMIZER } NameSpace;
-enum { NAME_SPACES = 3 };
-
-/* A name that imported files declare; second: in another file too, NULL else. */
-typedef struct Found {
-    Global *first, *second;
-} Found;
-
-/* The names of one file; the library's files share one. */
-struct Env {
-    Env *library;         /* NULL: it is the library's own */
-    Map own[NAME_SPACES]; /* name -> Global */
-    VEC(Env *) imports;   /* of the files that it imports itself, in order */
-    Map *imported;        /* NAME_SPACES maps, name -> Found; NULL: not asked for yet */
-};
-
-typedef struct Binding Binding;
-struct Binding {
-    const char *name;
-    Val value;
-    Place place;
-    struct PersistUse *persist; /* `param w as "…"`: the name stands for its current value */
-    Binding *next;
-};
-
-struct Scope {
-    Scope *parent;
-    Binding *first;
-    int32_t count;
-    Map *index;   /* name -> Binding, once there are many; else NULL */
-    bool barrier; /* binding a name here never rebinds one of `parent` (fn, model, scan, while) */
-};
-
-/* -- parameters and state */
-
-typedef enum PersistKind { PERSIST_PARAM, PERSIST_STATE, PERSIST_CACHE, PERSIST_SLOT } PersistKind;
-
-/* One parameter, state or cache of the model: shared by all its Funcs. */
-typedef struct Persist {
-    const char *path;
-    PersistKind kind;
-    Type type;
-    Place place;
-    bool has_gradient; /* some loss reaches it */
-} Persist;
-
-/* A Persist in the Func under construction. */
-struct PersistUse {
-    Persist *persist;
-    Value *arg;   /* of the Func; NULL when the value comes from elsewhere (train's inner passes) */
-    Value *value; /* what the name holds now */
-    bool written;
-    bool declared; /* by a call of this pass, for collisions */
-    Place place;
-};
-
-/* A call in progress. */
-struct Frame {
-    Frame *caller;
-    const char *fn_name;
-    Place call_place;
-    Env *env;
-    Scope *scope;      /* of the body */
-    const char *path;  /* full parameter path; NULL: not needed yet */
-    const char *label; /* the part to add, NULL: from fn_name */
-    Place label_place;
-    bool splice; /* `as _` */
-    bool shared; /* inside `as shared` */
-    Map *labels; /* part -> LabelUse, of calls in this body */
-    int32_t depth;
-    /* the body's result */
-    const AstType *result_type;
-    Val result;
-    Place result_place;
-    bool returned;
-    bool is_model, is_optimizer;
-    Loop *loop;         /* the loop the body runs in as a whole */
-    struct Rest *rests; /* what its signature's `...` stand for */
-    /* of an optimizer's body: the parameter it updates */
-    const char *opt_path;
-    Type opt_type;
-    Value *opt_stored; /* what `param <-` gave */
-};
-
-/* What the `...` of a signature stands for in one call. */
-typedef struct Rest {
-    const char *name;  /* as AstSize has it */
-    const char *param; /* the parameter that bound it */
-    Place place;       /* its argument */
-    Place origin;      /* where the argument's value was made */
-    Type type;         /* of the argument */
-    int32_t rank;      /* of the leading axes */
-    struct Rest *next;
-} Rest;
-
-typedef struct LabelUse {
-    const char *path;
-    Place place;
-    const char *fn_name;
-    bool removed; /* undone with the pass that made it */
-} LabelUse;
-
-/* A carry that the user did not write: state used inside a loop. */
-typedef struct HiddenCarry {
-    PersistUse *use;
-    Value *init, *arg;
-} HiddenCarry;
-
-/* A scan or while body in progress. */
-struct Loop {
-    Loop *parent;
-    Block *body;
-    Value *index; /* i32; NULL in a while */
-    const Size *length;
-    bool is_while, in_condition;
-    Value *counter; /* of a while with random ops: i32, a carry */
-    VEC(HiddenCarry) hidden;
-};
-
-typedef struct Named {
-    const char *name;
-    Val value;
-    Value *over; /* the divisor of a metric or loss, or NULL */
-    Value *sum;  /* what a loss divides by it; the value is the quotient */
-    Place place;
-} Named;
-
-typedef VEC(Named) NamedVec;
-
-typedef struct Draw Draw; /* random.c */
-
-/* A training step that is computed in equal parts of the batch. */
-typedef struct Parts {
-    const Size *count;
-    Loop *loop;      /* over the parts; NULL: a pass over the whole batch, which notes its draws */
-    const Size **by; /* by dim id: the batch as so many times a part; NULL: the batch is fixed */
-    Map draws;       /* site -> Draw */
-    Map shares;      /* loss -> Value: the whole batch's divisor, by the number of parts */
-} Parts;
-
-/* A comparison, difference or product that pairs all of one operand with all of the other because
- * only one has an axis of size 1: [B, 1] against [B]. */
-typedef struct Pairing {
-    const Value *result;
-    const char *may_be_meant; /* what it is, if no more than a warning: differences, products */
-    Val left, right;
-    Place place;
-} Pairing;
-
-/* The Func under construction. */
-typedef struct FuncState {
-    Func *func;
-    Purpose purpose;
-    Map uses;     /* path -> PersistUse */
-    Map scalars;  /* "step" … -> Value */
-    Map ordinals; /* label path -> int64_t *: random calls so far */
-    Value **inputs;
-    NamedVec outputs, metrics, losses;
-    VEC(Pairing) pairings;
-    Loop *loop;
-    Parts *parts; /* NULL: the body is elaborated for the whole batch at once */
-    Scope *input_scope;
-} FuncState;
-
-/* -- the whole */
-
-struct Elaborator {
-    Context *context;
-    Arena *arena; /* the context's */
-    const FrontendOptions *options;
-    Module *module;
-    Env *library, *user;           /* user: the root file's */
-    Map sources;                   /* file name -> its Env */
-    const AstDecl *imported_model; /* of an imported file, for the message that there is none */
-    const AstDecl *model, *train, *mesh;
-    Place root_place; /* the root file's first line */
-    VEC(const AstDecl *) entries;
-    VEC(Global *) globals;  /* of the user's files, in order */
-    Map *dims, *dims_fixed; /* while dims are bounded: by name, and values of -D */
-    Map persists;           /* path -> Persist */
-    bool persists_closed;   /* entries: a new path is an error */
-    Map slots;              /* path#slot -> Persist */
-    Func *init;             /* the init Func, filled as parameters are met */
-    Value *init_seed;
-    VEC(FuncResult) init_results;
-    VEC(Value *) init_values;
-    const Size **dim_values; /* by dim id: what the dim's name means now; NULL: itself */
-    const Dim *batch;        /* counts rows; NULL: none, or unclear */
-    Map input_used;          /* input name -> non-NULL */
-    /* position */
-    FuncState *fs;
-    Builder b;
-    Frame *frame;
-    Scope *scope;
-    bool training;
-    bool has_grads;  /* some file calls `grad`: what a name holds may be derived by */
-    bool has_shares; /* some file of the user's calls `as shared` or `as _` */
-    /* The condition of a `check`: sizes that cannot be compared now are compared by the run. */
-    struct {
-        bool is_open;
-        int32_t n_undecided;
-        AstOp op; /* of the last such comparison */
-        const Size *a, *b;
-    } check;
-    const char *init_path; /* of the initial value under construction, or NULL */
-    int32_t depth;
-    int64_t n_iterations, n_ops, n_calls, n_items, n_text;
-    int32_t n_imports;
-    struct Trial *trial; /* of a body by its signature alone (check/shapes.c); NULL: a call's */
-    bool trial_partial;  /* some value was not known: what it would have made may be missing */
-    int64_t trial_steps; /* it may take so many more: evaluations and elements of lists */
-    int64_t n_effects;   /* statements that did something besides binding */
-    bool limit_hit;      /* a limit was reported: wind down quickly */
-    int64_t n_errors;    /* reported so far, those told already by an earlier Func included */
-    /* the diagnostic that still takes notes; call places are added when the next one opens */
-    Diag *open_diag;
-    Frame *open_frame;
-    Place open_place;
-};
-
 /* -- diag.c: reporting */
 
 /* Reports at `place`, moved out of the library to the call that entered it. The result takes notes
  * and help until the next report. */
-#define LW_REPORT(el, ID, place_, ...)                                                             \
+#define EL_REPORT(el, ID, place_, ...)                                                             \
     (elaborate_diag_close(el),                                                                     \
      elaborate_diag_opened(el,                                                                     \
                            diag_report(&(el)->context->diags, DIAG_##ID,                           \
@@ -432,9 +65,6 @@ Val val_size(const Size *size, Place place);                            /* INT w
 Val val_tensor(Value *value, bool weak, Place place);                   /* ERROR for NULL */
 Val val_list(Elaborator *el, ValKind kind, int32_t count, Place place); /* items zeroed */
 Val val_fn(Elaborator *el, FnKind kind, const char *name, Place place);
-/* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
- * shapes use the program's number. Other values are returned as they are. */
-Val val_settled(Elaborator *el, Val value);
 static inline bool val_is_error(Val value) {
     return value.kind == VAL_ERROR;
 }
@@ -461,8 +91,12 @@ bool need_axes(Elaborator *el, Val value, int32_t rank, Place place, int64_t *ou
 /* A shape: a list or tuple of sizes, or one size. */
 bool need_shape(Elaborator *el, Val value, const char *what, Place place, const Size **out,
                 int32_t *out_rank);
-/* A tensor; numbers become weak rank-0 tensors. NULL after a report. */
-Value *need_tensor(Elaborator *el, Val value, const char *what, Place place);
+
+/* -- settled.c */
+
+/* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
+ * shapes use the program's number. Other values are returned as they are. */
+Val val_settled(Elaborator *el, Val value);
 
 /* -- tensor.c: types, broadcasting, arithmetic */
 
@@ -478,6 +112,8 @@ bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use,
                   Place place, DType *out, bool *out_weak);
 /* A value as a tensor of `dtype` with its own shape (numbers: rank 0). */
 Value *elaborate_as(Elaborator *el, Val value, DType dtype, Place place);
+/* A tensor; numbers become weak rank-0 tensors. NULL after a report. */
+Value *need_tensor(Elaborator *el, Val value, const char *what, Place place);
 /* Two sizes that must agree: proved, reported as unequal, or checked when the plan runs. */
 bool elaborate_same_size(Elaborator *el, const Size *a, Place place_a, const Size *b, Place place_b,
                          Place place, const char *what);
@@ -546,6 +182,9 @@ Fn *find_function(Elaborator *el, Env *env, const char *name, Place place);
 Val elaborate_expr(Elaborator *el, const AstExpr *expr);
 /* Text of a path, with strings interpolated and indices evaluated; NULL after a report. */
 const char *elaborate_path(Elaborator *el, const AstPath *path);
+
+/* -- scope.c: names of a block */
+
 Binding *scope_find(Scope *scope, const char *name, bool to_barrier);
 void scope_bind(Elaborator *el, const char *name, Val value, Place place); /* rebinding rules */
 void scope_define(Elaborator *el, Scope *scope, const char *name, Val value, Place place);
@@ -613,6 +252,7 @@ bool check_typed(Elaborator *el, const AstType *type, const char *name, Val *val
 Val check_result(Elaborator *el, const AstType *type, Val value, const char *name, Place place);
 /* A declared type as a concrete one (inputs, params, states). */
 bool elaborate_type(Elaborator *el, const AstType *type, Type *out);
+
 /* -- rest.c: the `...` of a signature */
 
 /* Whether the type begins with `...`. */
@@ -728,15 +368,17 @@ bool elaborate_file(Elaborator *el, Env *env, const AstFile *file, bool is_root)
 void elaborate_globals(Elaborator *el);
 /* Bounds a dim, or gives it the value of -D; nothing to do for one that was. */
 void elaborate_dim(Elaborator *el, Global *global);
-/* Evaluates outside any function, with the user's names. */
+
+/* -- constant.c: outside any function */
+
+/* With the names of a file; with the user's. */
+Val elaborate_constant_in(Elaborator *el, Env *env, const AstExpr *expr);
 Val elaborate_constant_expr(Elaborator *el, const AstExpr *expr);
 
-/* -- model.c: a model's Funcs */
+/* -- func_state.c: a Func under construction */
 
 FuncState *func_state_new(Elaborator *el, const char *name, Purpose purpose);
 void func_state_inputs(Elaborator *el, FuncState *fs, const AstDecl *decl);
-/* Runs a model's (or entry's) body with these inputs in the current FuncState. */
-void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs);
 /* Sets the results and checks what a finished Func must have. */
 typedef struct ResultVec {
     VEC(FuncResult) results;
@@ -745,6 +387,11 @@ typedef struct ResultVec {
 void result_add(Elaborator *el, ResultVec *vec, ResultRole role, const char *name, int32_t arg,
                 Value *value);
 void func_finish(Elaborator *el, FuncState *fs, const AstDecl *decl, const ResultVec *vec);
+
+/* -- model.c: a model's Funcs */
+
+/* Runs a model's (or entry's) body with these inputs in the current FuncState. */
+void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs);
 void elaborate_model_funcs(Elaborator *el);
 
 /* -- train.c, update.c, settings.c: training */

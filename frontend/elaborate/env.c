@@ -71,7 +71,7 @@ Global *env_find(Elaborator *el, Env *env, NameSpace space, const char *name, Pl
         bool same_dim = found && found->second && found->first->kind == GLOBAL_DIM &&
                         found->second->kind == GLOBAL_DIM; /* one dim: see elaborate_dim */
         if (found && found->second && !same_dim) {
-            Diag *diag = LW_REPORT(el, NAME_AMBIGUOUS, place, name);
+            Diag *diag = EL_REPORT(el, NAME_AMBIGUOUS, place, name);
             elaborate_note(el, diag, found->first->place, "declared here");
             elaborate_note(el, diag, found->second->place, "and here");
             elaborate_help(el, diag, "rename one, or declare '%s' in this file", name);

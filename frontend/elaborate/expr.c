@@ -1,86 +1,10 @@
-/* Expressions: literals, scopes, operators, conditionals, fields. Names, calls, indices and axis
+/* Expressions: literals, operators, conditionals, fields. Names, calls, indices and axis
  * functions have files of their own. */
 #include "frontend/elaborate/elaborate.h"
 
 #include "ir/base/number.h"
 
 #include <string.h>
-
-/* -- scopes */
-
-/* Scopes of more names than this have an index. */
-enum { FEW_BINDINGS = 32 };
-
-static Binding *binding_in(const Scope *scope, const char *name) {
-    if (scope->index) {
-        return map_get(scope->index, name);
-    }
-    for (Binding *b = scope->first; b; b = b->next) {
-        if (b->name == name) {
-            return b;
-        }
-    }
-    return NULL;
-}
-
-Binding *scope_find(Scope *scope, const char *name, bool to_barrier) {
-    for (; scope; scope = scope->parent) {
-        Binding *binding = binding_in(scope, name);
-        if (binding || (to_barrier && scope->barrier)) {
-            return binding;
-        }
-    }
-    return NULL;
-}
-
-static void index_scope(Elaborator *el, Scope *scope) {
-    scope->index = ARENA_NEW(el->arena, Map);
-    map_init(scope->index, el->arena);
-    for (Binding *b = scope->first; b; b = b->next) {
-        map_set(scope->index, b->name, b);
-    }
-}
-
-void scope_define(Elaborator *el, Scope *scope, const char *name, Val value, Place place) {
-    Binding *binding = binding_in(scope, name);
-    if (binding) {
-        binding->value = value;
-        binding->place = place;
-        binding->persist = NULL;
-        return;
-    }
-    binding = ARENA_NEW(el->arena, Binding);
-    *binding = (Binding){.name = name, .value = value, .place = place, .next = scope->first};
-    scope->first = binding;
-    if (scope->index) {
-        map_set(scope->index, name, binding);
-    } else if (++scope->count > FEW_BINDINGS) {
-        index_scope(el, scope);
-    }
-}
-
-void scope_bind(Elaborator *el, const char *name, Val value, Place place) {
-    Binding *found = scope_find(el->scope, name, true);
-    if (found) {
-        found->value = value;
-        found->place = place;
-        found->persist = NULL;
-        return;
-    }
-    scope_define(el, el->scope, name, value, place);
-}
-
-Scope *scope_push(Elaborator *el, bool barrier) {
-    Scope *scope = ARENA_NEW(el->arena, Scope);
-    scope->parent = el->scope;
-    scope->barrier = barrier;
-    el->scope = scope;
-    return scope;
-}
-
-void scope_pop(Elaborator *el) {
-    el->scope = el->scope->parent;
-}
 
 /* -- strings and paths */
 
@@ -105,7 +29,7 @@ static bool add_value(Elaborator *el, Str *text, const AstStringPart *part) {
         str_add(text, size_text(el->context, value.as.size));
         return true;
     default:
-        LW_REPORT(el, WRONG_KIND, part->expr->place, "what a string takes in",
+        EL_REPORT(el, WRONG_KIND, part->expr->place, "what a string takes in",
                   "a number or a string", val_describe(el, value));
         return false;
     }
@@ -224,7 +148,7 @@ static Val elaborate_field(Elaborator *el, const AstExpr *expr) {
     if (el->trial && (el->trial_partial || el->has_shares)) {
         return val_error();
     }
-    Diag *diag = LW_REPORT(el, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
+    Diag *diag = EL_REPORT(el, FIELD_UNKNOWN, expr->place, path ? path : "of this expression");
     if (path) {
         Map names;
         map_init(&names, el->arena);
@@ -264,7 +188,7 @@ static Val elaborate_list(Elaborator *el, const AstExpr *expr, ValKind kind) {
             list.kind = VAL_TUPLE;
         }
         if (kind == VAL_LIST && item.kind == VAL_FN) {
-            LW_REPORT(el, LIST_KIND, expr->as.list.items[i]->place, val_describe(el, item));
+            EL_REPORT(el, LIST_KIND, expr->as.list.items[i]->place, val_describe(el, item));
             return val_error();
         }
     }
@@ -273,7 +197,7 @@ static Val elaborate_list(Elaborator *el, const AstExpr *expr, ValKind kind) {
         bool ragged = (item.kind == VAL_LIST) != (first.kind == VAL_LIST) ||
                       (item.kind == VAL_LIST && item.as.list.count != first.as.list.count);
         if (ragged) {
-            Diag *diag = LW_REPORT(el, LIST_RAGGED, expr->as.list.items[i]->place,
+            Diag *diag = EL_REPORT(el, LIST_RAGGED, expr->as.list.items[i]->place,
                                    val_describe(el, first), val_describe(el, item));
             elaborate_note(el, diag, first.place, "the first row");
             return val_error();
@@ -289,7 +213,7 @@ static Val elaborate_conditional(Elaborator *el, const AstExpr *expr) {
         return val_error();
     }
     if (value.kind != VAL_BOOL) {
-        Diag *diag = LW_REPORT(el, CONDITION_KIND, condition->place, val_describe(el, value));
+        Diag *diag = EL_REPORT(el, CONDITION_KIND, condition->place, val_describe(el, value));
         if (value.kind == VAL_TENSOR) {
             elaborate_help(el, diag, "where(condition, a, b) chooses element by element");
         }

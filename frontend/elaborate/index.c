@@ -34,7 +34,7 @@ bool shown_within(Elaborator *el, const Size *size, int64_t least, int64_t most,
             return true;
         }
     }
-    LW_REPORT(el, VALUE_RANGE, place, what, bound, size_text(el->context, size));
+    EL_REPORT(el, VALUE_RANGE, place, what, bound, size_text(el->context, size));
     return false;
 }
 
@@ -46,7 +46,7 @@ bool check_range(Elaborator *el, const Size *start, const Size *limit, const Siz
         shown_le(el, limit, size, "a slice ends behind the axis", place)) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, SLICE_RANGE, place, size_text(el->context, start),
+    Diag *diag = EL_REPORT(el, SLICE_RANGE, place, size_text(el->context, start),
                            size_text(el->context, limit), size_text(el->context, size));
     elaborate_help(el, diag, "slices are never clamped; negative bounds count from the end");
     return false;
@@ -58,7 +58,7 @@ static bool index_in_range(Elaborator *el, const Size *index, const Size *size, 
         shown_le(el, next, size, "an index is behind the end", place)) {
         return true;
     }
-    LW_REPORT(el, INDEX_RANGE, place, size_text(el->context, index), size_text(el->context, size));
+    EL_REPORT(el, INDEX_RANGE, place, size_text(el->context, index), size_text(el->context, size));
     return false;
 }
 
@@ -100,7 +100,7 @@ static Val list_slice(Elaborator *el, Val base, const AstIndexItem *item, Place 
         return val_error();
     }
     if (step < 1) {
-        LW_REPORT(el, STEP_RANGE, item->place, (long long)step);
+        EL_REPORT(el, STEP_RANGE, item->place, (long long)step);
         return val_error();
     }
     if (!check_range(el, from, to, n, item->place)) {
@@ -124,7 +124,7 @@ static Val index_list(Elaborator *el, Val base, const AstExpr *expr) {
         const AstIndexItem *item = &items->items[i];
         int64_t index = 0;
         if (value.kind != VAL_LIST && value.kind != VAL_TUPLE) {
-            LW_REPORT(el, INDEX_KIND, item->place, val_describe(el, value), "another index");
+            EL_REPORT(el, INDEX_KIND, item->place, val_describe(el, value), "another index");
             return val_error();
         }
         if (item->kind == AST_INDEX_SLICE) {
@@ -148,7 +148,7 @@ Val elaborate_item(Elaborator *el, Val base, int64_t index, Place place) {
         int64_t count = base.as.list.count;
         int64_t at = index < 0 ? index + count : index;
         if (at < 0 || at >= count) {
-            LW_REPORT(el, INDEX_RANGE, place, arena_format(el->arena, "%lld", (long long)index),
+            EL_REPORT(el, INDEX_RANGE, place, arena_format(el->arena, "%lld", (long long)index),
                       arena_format(el->arena, "%lld", (long long)count));
             return val_error();
         }
@@ -190,7 +190,7 @@ static bool cut_slice(Elaborator *el, const AstIndexItem *item, const Size *n, i
         return false;
     }
     if (step < 1) {
-        Diag *diag = LW_REPORT(el, STEP_RANGE, item->place, (long long)step);
+        Diag *diag = EL_REPORT(el, STEP_RANGE, item->place, (long long)step);
         elaborate_help(el, diag, "flip(x, axis) reverses an axis");
         return false;
     }
@@ -221,7 +221,7 @@ static bool cut_at(Elaborator *el, Val at, Place place, const Size *n, int32_t a
 static Val take_rows(Elaborator *el, Val base, Val ids, const AstExpr *expr) {
     const AstIndexItems *items = &expr->as.index.items;
     if (items->count > 1) {
-        Diag *diag = LW_REPORT(el, INDEX_KIND, items->items[0].place, val_describe(el, base),
+        Diag *diag = EL_REPORT(el, INDEX_KIND, items->items[0].place, val_describe(el, base),
                                "an index tensor among other indices");
         elaborate_help(el, diag,
                        "take(x, ids, axis) picks along one axis; slice before or after it");
@@ -229,7 +229,7 @@ static Val take_rows(Elaborator *el, Val base, Val ids, const AstExpr *expr) {
     }
     DType dtype = ids.as.tensor->type.dtype;
     if (!dtype_is_integer(dtype)) {
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, items->items[0].place, "an index", "integers",
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, items->items[0].place, "an index", "integers",
                                dtype_name(dtype));
         if (dtype == DT_BOOL) {
             elaborate_help(el, diag, "where(mask, x, 0.0) keeps the shape");
@@ -276,7 +276,7 @@ static Val index_tensor(Elaborator *el, Val base, const AstExpr *expr) {
         fixed += items->items[i].kind != AST_INDEX_ELLIPSIS;
     }
     if (fixed > type.rank || ellipses > 1) {
-        Diag *diag = LW_REPORT(el, INDEX_COUNT, expr->place, (int)fixed, (int)type.rank);
+        Diag *diag = EL_REPORT(el, INDEX_COUNT, expr->place, (int)fixed, (int)type.rank);
         if (base.place.source) {
             elaborate_note(el, diag, base.place, "this is %s", type_text(el->context, type));
         }
@@ -329,7 +329,7 @@ Val elaborate_index(Elaborator *el, const AstExpr *expr) {
     case VAL_TENSOR:
         return elaborate_own(el, index_tensor(el, base, expr), first, expr->place);
     default:
-        LW_REPORT(el, INDEX_KIND, expr->place, val_describe(el, base), "[…]");
+        EL_REPORT(el, INDEX_KIND, expr->place, val_describe(el, base), "[…]");
         return val_error();
     }
 }

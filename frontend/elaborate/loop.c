@@ -217,7 +217,7 @@ bool carry_values(Elaborator *el, Carry *carries, int32_t count, Value **out) {
 }
 
 static bool carry_complaint(Elaborator *el, const Carry *carry, Val next) {
-    Diag *diag = LW_REPORT(el, CARRY_TYPE, carry->name.place, carry->name.text,
+    Diag *diag = EL_REPORT(el, CARRY_TYPE, carry->name.place, carry->name.text,
                            type_text(el->context, carry->start->type), val_describe(el, next));
     if (next.place.source) {
         elaborate_note(el, diag, next.place, "the next value comes from here");

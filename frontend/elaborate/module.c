@@ -13,7 +13,7 @@ static bool name_is_free(Elaborator *el, const Map *map, AstName name) {
     if (earlier == NULL) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, NAME_TWICE, name.place, name.text);
+    Diag *diag = EL_REPORT(el, NAME_TWICE, name.place, name.text);
     elaborate_note(el, diag, earlier->place, "first declared here");
     return false;
 }
@@ -39,7 +39,7 @@ static void check_params(Elaborator *el, const AstDecl *decl) {
     for (int32_t i = 0; i < params->count; i++) {
         for (int32_t k = 0; k < i; k++) {
             if (params->items[i].name.text == params->items[k].name.text) {
-                Diag *diag = LW_REPORT(el, NAME_TWICE, params->items[i].name.place,
+                Diag *diag = EL_REPORT(el, NAME_TWICE, params->items[i].name.place,
                                        params->items[i].name.text);
                 elaborate_note(el, diag, params->items[k].name.place, "first declared here");
             }
@@ -48,7 +48,7 @@ static void check_params(Elaborator *el, const AstDecl *decl) {
     for (int32_t i = 0; i < decl->as.fn.attributes.count; i++) {
         AstName attribute = decl->as.fn.attributes.items[i];
         if (strcmp(attribute.text, "keep") != 0) {
-            Diag *diag = LW_REPORT(el, ATTRIBUTE_UNKNOWN, attribute.place, attribute.text);
+            Diag *diag = EL_REPORT(el, ATTRIBUTE_UNKNOWN, attribute.place, attribute.text);
             elaborate_help(el, diag, "there is @keep");
         }
     }
@@ -62,7 +62,7 @@ static void import_file(Elaborator *el, Env *env, const AstDecl *decl) {
             el->options->import(el->options->import_user, el->context, importer, path, &problem);
     }
     if (source == NULL) {
-        LW_REPORT(el, NO_FILE, decl->as.import.path_place, path, problem);
+        EL_REPORT(el, NO_FILE, decl->as.import.path_place, path, problem);
         return;
     }
     if (++el->n_imports > ELABORATE_MAX_IMPORTS || boundary_stack_low(el->context->boundary)) {
@@ -86,7 +86,7 @@ static void root_decl(Elaborator *el, const AstDecl *decl) {
     case AST_DECL_MODEL:
         check_params(el, decl);
         if (el->model) {
-            Diag *diag = LW_REPORT(el, TWO_MODELS, decl->name.place, decl->name.text);
+            Diag *diag = EL_REPORT(el, TWO_MODELS, decl->name.place, decl->name.text);
             elaborate_note(el, diag, el->model->name.place, "the model");
             elaborate_help(el, diag, "make it an `entry`, or a file of its own");
             return;
@@ -99,7 +99,7 @@ static void root_decl(Elaborator *el, const AstDecl *decl) {
         return;
     case AST_DECL_TRAIN:
         if (el->train) {
-            Diag *diag = LW_REPORT(el, NAME_TWICE, decl->place, "train");
+            Diag *diag = EL_REPORT(el, NAME_TWICE, decl->place, "train");
             elaborate_note(el, diag, el->train->place, "first declared here");
             return;
         }
@@ -155,29 +155,12 @@ bool elaborate_file(Elaborator *el, Env *env, const AstFile *file, bool is_root)
     return el->context->diags.n_errors == errors;
 }
 
-/* Evaluates outside any function, with the names of a file. */
-static Val constant_in(Elaborator *el, Env *env, const AstExpr *expr) {
-    Frame *frame = el->frame;
-    Scope *scope = el->scope;
-    Frame top = {.env = env, .fn_name = "file", .path = ""};
-    el->frame = &top;
-    el->scope = NULL;
-    Val value = elaborate_expr(el, expr);
-    elaborate_diag_close(el);
-    el->frame = frame;
-    el->scope = scope;
-    return value;
-}
-
-Val elaborate_constant_expr(Elaborator *el, const AstExpr *expr) {
-    return constant_in(el, el->user, expr);
-}
-
 /* -- dims */
 
 static bool dim_int(Elaborator *el, const Global *global, const AstExpr *expr, const char *what,
                     int64_t *out) {
-    return expr == NULL || need_int(el, constant_in(el, global->env, expr), what, expr->place, out);
+    return expr == NULL ||
+           need_int(el, elaborate_constant_in(el, global->env, expr), what, expr->place, out);
 }
 
 typedef struct DimBounds {
@@ -198,7 +181,7 @@ static bool dim_value_fits(Elaborator *el, const Global *global, int64_t value, 
     if (why == NULL) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, DIM_VALUE, place, global->name,
+    Diag *diag = EL_REPORT(el, DIM_VALUE, place, global->name,
                            arena_format(el->arena, "%lld", (long long)value), why);
     elaborate_note(el, diag, global->place, "'%s' is declared here", global->name);
     return false;
@@ -215,7 +198,7 @@ static bool shared_dim(Elaborator *el, Map *dims, Global *global, const DimBound
     }
     if (earlier->low != bounds->low || earlier->high != bounds->high ||
         earlier->divisor != bounds->divisor) {
-        Diag *diag = LW_REPORT(el, NAME_TWICE, global->place, global->name);
+        Diag *diag = EL_REPORT(el, NAME_TWICE, global->place, global->name);
         elaborate_note(el, diag, earlier->global->place, "first declared here, with other bounds");
         elaborate_help(el, diag, "dims of one name in several files are one dim");
         return true;
@@ -236,7 +219,7 @@ static void bound_dim(Elaborator *el, Map *dims, Global *global, const AstExpr *
         return;
     }
     if (divisor < 1 || low < 0 || low > high) {
-        LW_REPORT(el, DIM_VALUE, decl->place, global->name,
+        EL_REPORT(el, DIM_VALUE, decl->place, global->name,
                   divisor < 1
                       ? arena_format(el->arena, "a multiple of %lld", (long long)divisor)
                       : arena_format(el->arena, "in %lld..%lld", (long long)low, (long long)high),
@@ -244,13 +227,13 @@ static void bound_dim(Elaborator *el, Map *dims, Global *global, const AstExpr *
         return;
     }
     if (high - high % divisor < low) {
-        LW_REPORT(el, DIM_VALUE, decl->place, global->name,
+        EL_REPORT(el, DIM_VALUE, decl->place, global->name,
                   arena_format(el->arena, "in %lld..%lld", (long long)low, (long long)high),
                   arena_format(el->arena, "they hold no multiple of %lld", (long long)divisor));
         return;
     }
     if (nominal > SIZE_NOMINAL_MAX) {
-        LW_REPORT(el, DIM_VALUE, decl->as.dim.nominal->place, global->name,
+        EL_REPORT(el, DIM_VALUE, decl->as.dim.nominal->place, global->name,
                   arena_format(el->arena, "%lld", (long long)nominal),
                   "a nominal value is at most 2^40, 1,099,511,627,776");
         return;
@@ -327,7 +310,7 @@ static void suggest_define(Elaborator *el, const FrontendDefine *define) {
             map_set(&names, global->name, &names);
         }
     }
-    Diag *diag = LW_REPORT(el, DEFINE_UNKNOWN, (Place){0}, define->name);
+    Diag *diag = EL_REPORT(el, DEFINE_UNKNOWN, (Place){0}, define->name);
     const char *near = map_suggest(&names, define->name);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
@@ -353,7 +336,7 @@ static void apply_defines(Elaborator *el, Map *fixed) {
         const AstExpr *expr = define_expr(el, define);
         if (expr == NULL) {
             if (el->context->diags.n_errors == errors) {
-                LW_REPORT(el, DEFINE_VALUE, (Place){0}, define->name, "the value is no expression");
+                EL_REPORT(el, DEFINE_VALUE, (Place){0}, define->name, "the value is no expression");
             }
             continue;
         }
@@ -448,7 +431,7 @@ static Elaborator *elaborate_program(Context *context, const FrontendOptions *op
 Module *frontend_compile(Context *context, const FrontendOptions *options) {
     Elaborator *el = elaborate_program(context, options);
     if (context->diags.n_errors == 0 && el->model == NULL) {
-        Diag *diag = LW_REPORT(el, NO_MODEL, el->root_place, "");
+        Diag *diag = EL_REPORT(el, NO_MODEL, el->root_place, "");
         const AstDecl *other = el->imported_model;
         if (other) {
             const char *file = other->place.source->name;

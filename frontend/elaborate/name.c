@@ -6,7 +6,7 @@
 #include <string.h>
 
 static Val value_of_itself(Elaborator *el, const Global *global, Place place) {
-    Diag *diag = LW_REPORT(el, CONST_CYCLE, global->place, global->name);
+    Diag *diag = EL_REPORT(el, CONST_CYCLE, global->place, global->name);
     elaborate_note(el, diag, place, "the cycle comes back to '%s' here", global->name);
     return val_error();
 }
@@ -41,7 +41,7 @@ Val global_value(Elaborator *el, Global *global, Place place) {
     el->frame = frame;
     el->scope = scope;
     if (global->value.kind == VAL_TENSOR) {
-        LW_REPORT(el, NOT_COMPILE_TIME, global->expr->place, "a const",
+        EL_REPORT(el, NOT_COMPILE_TIME, global->expr->place, "a const",
                   val_describe(el, global->value));
         global->value = val_error();
     }
@@ -102,7 +102,7 @@ static Val built_in_name(Elaborator *el, const char *name, Place place) {
     }
     if (is_run_scalar(name)) {
         if (el->fs == NULL || el->init_path) {
-            LW_REPORT(el, NOT_COMPILE_TIME, place, "a value here",
+            EL_REPORT(el, NOT_COMPILE_TIME, place, "a value here",
                       arena_format(el->arena, "'%s', which only the run knows", name));
             return val_error();
         }
@@ -134,7 +134,7 @@ Val elaborate_unknown_name(Elaborator *el, const char *name, Place place) {
         collect_names(el, &names, true);
         near = map_suggest(&names, name);
     }
-    Diag *diag = LW_REPORT(el, NAME_UNKNOWN, place, name);
+    Diag *diag = EL_REPORT(el, NAME_UNKNOWN, place, name);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
         Binding *binding = scope_find(el->scope, near, false);
@@ -159,14 +159,14 @@ Val elaborate_name(Elaborator *el, const char *name, Place place) {
     Binding *binding = scope_find(el->scope, name, false);
     if (binding && binding->persist) {
         if (el->init_path) {
-            LW_REPORT(el, INIT_RUN_TIME, place, el->init_path);
+            EL_REPORT(el, INIT_RUN_TIME, place, el->init_path);
             return val_error();
         }
         return val_tensor(persist_current(el, binding->persist, place), false, binding->place);
     }
     if (binding) {
         if (of_other_func(el, binding->value)) {
-            Diag *diag = LW_REPORT(el, INIT_RUN_TIME, place, el->init_path);
+            Diag *diag = EL_REPORT(el, INIT_RUN_TIME, place, el->init_path);
             elaborate_note(el, diag, binding->place, "'%s' is computed here", name);
             return val_error();
         }
@@ -200,14 +200,14 @@ Fn *elaborate_unknown_function(Elaborator *el, const char *name, Place place) {
                                         "ctc", "ctc_loss", "complex", "real", "imag"};
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (strcmp(later[i], name) == 0) {
-            LW_REPORT(el, NOT_AVAILABLE, place, name);
+            EL_REPORT(el, NOT_AVAILABLE, place, name);
             return NULL;
         }
     }
     Map names;
     collect_names(el, &names, true);
     const char *near = map_suggest(&names, name);
-    Diag *diag = LW_REPORT(el, FUNCTION_UNKNOWN, place, name);
+    Diag *diag = EL_REPORT(el, FUNCTION_UNKNOWN, place, name);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
     }
@@ -230,14 +230,14 @@ Fn *elaborate_callee(Elaborator *el, const AstExpr *callee) {
         Fn *fn = find_function(el, env, callee->as.name, callee->place);
         if (fn == NULL && binding) {
             Diag *diag =
-                LW_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, binding->value));
+                EL_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, binding->value));
             elaborate_note(el, diag, binding->place, "'%s' is bound here", callee->as.name);
             return NULL;
         }
         if (fn == NULL) {
             const Global *global = env_find(el, env, NAMES_VALUE, callee->as.name, callee->place);
             if (global) {
-                Diag *diag = LW_REPORT(el, NOT_A_FUNCTION, callee->place, callee->as.name);
+                Diag *diag = EL_REPORT(el, NOT_A_FUNCTION, callee->place, callee->as.name);
                 elaborate_note(el, diag, global->place, "'%s' is declared here", callee->as.name);
                 return NULL;
             }
@@ -250,7 +250,7 @@ Fn *elaborate_callee(Elaborator *el, const AstExpr *callee) {
         return value.as.fn;
     }
     if (!val_is_error(value)) {
-        LW_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, value));
+        EL_REPORT(el, NOT_A_FUNCTION, callee->place, val_describe(el, value));
     }
     return NULL;
 }

@@ -23,7 +23,7 @@ bool number_exact(Elaborator *el, Val value, Place place) {
     if (value.kind != VAL_INT || value.rounded == NULL) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, ROUNDED, place, value.rounded, (long long)value.as.i);
+    Diag *diag = EL_REPORT(el, ROUNDED, place, value.rounded, (long long)value.as.i);
     if (value.place.source && value.place.line != place.line) {
         elaborate_note(el, diag, value.place, "the value comes from here");
     }
@@ -37,12 +37,12 @@ bool number_exact(Elaborator *el, Val value, Place place) {
 }
 
 static Val overflow(Elaborator *el, Place place) {
-    LW_REPORT(el, OVERFLOW, place, "the result");
+    EL_REPORT(el, OVERFLOW, place, "the result");
     return val_error();
 }
 
 static Val divided_by_zero(Elaborator *el, Place place) {
-    LW_REPORT(el, DIVISION_BY_ZERO, place, "");
+    EL_REPORT(el, DIVISION_BY_ZERO, place, "");
     return val_error();
 }
 
@@ -73,7 +73,7 @@ static Val compared(AstOp op, int order, Place place) {
 }
 
 static void warn_truncating(Elaborator *el, const char *a, const char *b, Place place) {
-    Diag *diag = LW_REPORT(el, TRUNCATING, place, a, b);
+    Diag *diag = EL_REPORT(el, TRUNCATING, place, a, b);
     elaborate_help(el, diag,
                    "write floordiv(a, b), or cdiv(a, b) to round up, to say that it is meant");
 }
@@ -179,7 +179,7 @@ static Val size_compare_op(Elaborator *el, AstOp op, const Size *a, const Size *
     if (truth == TRUTH_MAYBE) {
         const char *text = arena_format(el->arena, "%s %s %s", size_text(context, a),
                                         ast_op_text(op), size_text(context, b));
-        Diag *diag = LW_REPORT(el, UNDECIDED, place, text);
+        Diag *diag = EL_REPORT(el, UNDECIDED, place, text);
         for (int32_t i = 0; i < el->module->n_dims; i++) {
             const Dim *dim = el->module->dims[i];
             if (size_uses_dim(a, dim) || size_uses_dim(b, dim)) {

@@ -175,8 +175,8 @@ bool pairs_check(Elaborator *el, const Value *value, const char *what, const cha
     const char *left_text = shape_text(el, left), *right_text = shape_text(el, right);
     const char *meant = pairing->may_be_meant;
     Diag *diag =
-        meant ? LW_REPORT(el, PAIRS_SUBTRACTED, pairing->place, who, meant, left_text, right_text)
-              : LW_REPORT(el, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
+        meant ? EL_REPORT(el, PAIRS_SUBTRACTED, pairing->place, who, meant, left_text, right_text)
+              : EL_REPORT(el, PAIRS_COMPARED, pairing->place, who, left_text, right_text);
     if (place.line != pairing->place.line) {
         elaborate_note(el, diag, place, "%s is the mean of it", who);
     }

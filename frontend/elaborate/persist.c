@@ -123,7 +123,7 @@ Value *elaborate_initial(Elaborator *el, const AstExpr *expr, Type type, const c
         bool fits = have == type.dtype ||
                     (value.weak && (dtype_is_float(type.dtype) || dtype_is_integer(have)));
         if (!fits) {
-            Diag *diag = LW_REPORT(el, WRONG_DTYPE, expr->place,
+            Diag *diag = EL_REPORT(el, WRONG_DTYPE, expr->place,
                                    arena_format(el->arena, "the initial value of '%s'", what),
                                    dtype_name(type.dtype), dtype_name(have));
             elaborate_help(el, diag, "convert it: cast(x, %s)", dtype_name(type.dtype));
@@ -131,14 +131,14 @@ Value *elaborate_initial(Elaborator *el, const AstExpr *expr, Type type, const c
         }
         tensor = elaborate_as(el, value, type.dtype, expr->place);
     } else if (value.kind == VAL_FLOAT && !dtype_is_float(type.dtype)) {
-        LW_REPORT(el, WRONG_DTYPE, expr->place,
+        EL_REPORT(el, WRONG_DTYPE, expr->place,
                   arena_format(el->arena, "the initial value of '%s'", what),
                   dtype_name(type.dtype), "a fraction");
         return NULL;
     } else if (val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST) {
         tensor = elaborate_as(el, value, type.dtype, expr->place);
     } else if (!val_is_error(value)) {
-        LW_REPORT(el, WRONG_KIND, expr->place,
+        EL_REPORT(el, WRONG_KIND, expr->place,
                   arena_format(el->arena, "the initial value of '%s'", what), "numbers",
                   val_describe(el, value));
     }
@@ -158,7 +158,7 @@ Value *elaborate_initial(Elaborator *el, const AstExpr *expr, Type type, const c
         same = size_equal(el->context, shape[i], type.dims[i]) != TRUTH_NO;
     }
     if (!same) {
-        LW_REPORT(el, STORE_TYPE, expr->place, what, type_text(el->context, type),
+        EL_REPORT(el, STORE_TYPE, expr->place, what, type_text(el->context, type),
                   type_text(el->context, tensor->type));
         return NULL;
     }
@@ -210,13 +210,13 @@ static bool check_redeclared(Elaborator *el, PersistUse *use, PersistKind kind, 
     Persist *persist = use->persist;
     bool same_type = type_equal(persist->type, type);
     if (el->frame->shared && (!same_type || persist->kind != kind)) {
-        Diag *diag = LW_REPORT(el, SHARED_TYPE, place, path, type_text(el->context, persist->type),
+        Diag *diag = EL_REPORT(el, SHARED_TYPE, place, path, type_text(el->context, persist->type),
                                type_text(el->context, type));
         elaborate_note(el, diag, persist->place, "declared here, by the call that it shares");
         return false;
     }
     if (!el->frame->shared && use->declared) {
-        Diag *diag = LW_REPORT(el, PARAM_TWICE, place, path);
+        Diag *diag = EL_REPORT(el, PARAM_TWICE, place, path);
         elaborate_note(el, diag, use->place, "first declared here");
         elaborate_help(el, diag,
                        "label the calls apart: f(x) as a, f(y) as b; or share: as shared a");
@@ -231,7 +231,7 @@ static Persist *persist_make(Elaborator *el, PersistKind kind, const char *path,
     *persist = (Persist){.path = path, .kind = kind, .type = type, .place = place};
     map_set(kind == PERSIST_SLOT ? &el->slots : &el->persists, path, persist);
     if (init == NULL) {
-        Diag *diag = LW_REPORT(el, PARAM_INIT, place, path);
+        Diag *diag = EL_REPORT(el, PARAM_INIT, place, path);
         elaborate_help(el, diag, "e.g. = zeros, or = normal(0, 0.02)");
         return persist;
     }
@@ -248,19 +248,19 @@ PersistUse *persist_declare(Elaborator *el, PersistKind kind, const char *path, 
             return NULL;
         }
     } else if (el->frame->shared) {
-        Diag *diag = LW_REPORT(el, SHARED_NEW, place, path);
+        Diag *diag = EL_REPORT(el, SHARED_NEW, place, path);
         elaborate_help(el, diag, "the two calls must make the same parameters");
         return NULL;
     }
     Persist *persist = map_get(kind == PERSIST_SLOT ? &el->slots : &el->persists, path);
     if (persist == NULL && el->persists_closed && kind != PERSIST_CACHE) {
-        LW_REPORT(el, ENTRY_NEW_PARAM, place, el->fs->func->name, path);
+        EL_REPORT(el, ENTRY_NEW_PARAM, place, el->fs->func->name, path);
         return NULL;
     }
     if (persist == NULL) {
         persist = persist_make(el, kind, path, type, init, place);
     } else if (persist->kind != kind || !type_equal(persist->type, type)) {
-        Diag *diag = LW_REPORT(
+        Diag *diag = EL_REPORT(
             el, PARAM_DIFFERS, place, path,
             arena_format(el->arena, "%s %s", kind_text(kind), type_text(el->context, type)),
             arena_format(el->arena, "%s %s", kind_text(persist->kind),
@@ -306,7 +306,7 @@ void elaborate_declare(Elaborator *el, const AstStmt *stmt) {
         scope_bind(el, local.text, val_error(), local.place);
     }
     if (el->fs == NULL || el->init_path) {
-        LW_REPORT(el, MISPLACED, stmt->place,
+        EL_REPORT(el, MISPLACED, stmt->place,
                   "parameters and state stand only in what a model calls");
         return;
     }
@@ -316,23 +316,23 @@ void elaborate_declare(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     if (frame->is_optimizer && kind != PERSIST_STATE) {
-        LW_REPORT(el, MISPLACED, stmt->place, "an optimizer declares only `state`");
+        EL_REPORT(el, MISPLACED, stmt->place, "an optimizer declares only `state`");
         return;
     }
     if (stmt->as.declare.type == NULL) {
         if (!frame->is_optimizer) {
-            LW_REPORT(el, PARAM_TYPE, stmt->place, name);
+            EL_REPORT(el, PARAM_TYPE, stmt->place, name);
             return;
         }
         type = frame->opt_type;
     } else if (stmt->as.declare.type->kind != AST_TYPE_TENSOR) {
-        LW_REPORT(el, PARAM_TYPE, stmt->as.declare.type->place, name);
+        EL_REPORT(el, PARAM_TYPE, stmt->as.declare.type->place, name);
         return;
     } else if (!elaborate_type(el, stmt->as.declare.type, &type)) {
         return;
     }
     if (kind == PERSIST_PARAM && !dtype_is_float(type.dtype)) {
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, stmt->place, "a parameter", "floats",
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, stmt->place, "a parameter", "floats",
                                dtype_name(type.dtype));
         elaborate_help(el, diag, "what is not trained is a `state`");
         return;
@@ -377,7 +377,7 @@ Value *persist_current(Elaborator *el, PersistUse *use, Place place) {
         return use->value;
     }
     if (el->fs->loop && el->fs->loop->in_condition) {
-        LW_REPORT(el, STATE_IN_CONDITION, place, "state");
+        EL_REPORT(el, STATE_IN_CONDITION, place, "state");
         return NULL;
     }
     loop_thread(el, use);
@@ -390,7 +390,7 @@ Val persist_read(Elaborator *el, const char *path, Place place) {
         return (Val){.kind = VAL_NONE};
     }
     if (el->init_path) {
-        Diag *diag = LW_REPORT(el, INIT_RUN_TIME, place, el->init_path);
+        Diag *diag = EL_REPORT(el, INIT_RUN_TIME, place, el->init_path);
         elaborate_note(el, diag, use->place, "'%s' is declared here", path);
         return val_error();
     }
@@ -475,7 +475,7 @@ static Value *fit_store(Elaborator *el, const char *name, Type type, Place decla
     }
     fits = fits && rank == type.rank;
     if (!fits) {
-        Diag *diag = LW_REPORT(el, STORE_TYPE, place, name, type_text(el->context, type),
+        Diag *diag = EL_REPORT(el, STORE_TYPE, place, name, type_text(el->context, type),
                                val_describe(el, value));
         elaborate_note(el, diag, declared, "'%s' is declared here", name);
         if (dtype != type.dtype && !converts) {
@@ -493,7 +493,7 @@ static void store_param(Elaborator *el, const AstStmt *stmt) {
     Value *next = fit_store(el, "param", frame->opt_type, frame->call_place, value,
                             stmt->as.store.value->place);
     if (frame->opt_stored) {
-        LW_REPORT(el, OPTIMIZER_STORE, stmt->place, frame->fn_name);
+        EL_REPORT(el, OPTIMIZER_STORE, stmt->place, frame->fn_name);
         return;
     }
     frame->opt_stored = next;
@@ -515,7 +515,7 @@ void elaborate_store(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     if (use == NULL) {
-        Diag *diag = LW_REPORT(el, STORE_UNKNOWN, stmt->place, name);
+        Diag *diag = EL_REPORT(el, STORE_UNKNOWN, stmt->place, name);
         if (binding) {
             elaborate_note(el, diag, binding->place, "'%s' is an ordinary name, bound here", name);
             elaborate_help(el, diag, "`%s = …` binds a name; `state %s: [..] = …` declares state",
@@ -526,7 +526,7 @@ void elaborate_store(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     if (use->persist->kind == PERSIST_PARAM) {
-        Diag *diag = LW_REPORT(el, STORE_PARAM, stmt->place, name);
+        Diag *diag = EL_REPORT(el, STORE_PARAM, stmt->place, name);
         elaborate_note(el, diag, use->place, "declared here");
         elaborate_help(el, diag, "declare it `state` to store it yourself");
         return;
@@ -538,7 +538,7 @@ void elaborate_store(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     if (el->fs->loop && el->fs->loop->in_condition) {
-        LW_REPORT(el, STATE_IN_CONDITION, stmt->place, "state");
+        EL_REPORT(el, STATE_IN_CONDITION, stmt->place, "state");
         return;
     }
     if (!frame->is_optimizer && dtype_is_float(next->type.dtype)) {

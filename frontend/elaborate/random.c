@@ -26,7 +26,7 @@ static Value *loop_count(Elaborator *el, Loop *loop, Place place) {
         return loop->index;
     }
     if (loop->counter == NULL) {
-        LW_REPORT(el, STATE_IN_CONDITION, place, "random numbers");
+        EL_REPORT(el, STATE_IN_CONDITION, place, "random numbers");
     }
     return loop->counter;
 }

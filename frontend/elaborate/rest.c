@@ -81,7 +81,7 @@ static bool rest_error(Elaborator *el, const AstType *type, const Rest *rest, co
     const char *sign = arena_format(el->arena, "...%s", rest->name);
     const char *first_text = type_text(el->context, rest->type);
     const char *text = type_text(el->context, have);
-    Diag *diag = LW_REPORT(el, REST_DIFFERS, place, what, text, sign, axes_text(el, have, rank),
+    Diag *diag = EL_REPORT(el, REST_DIFFERS, place, what, text, sign, axes_text(el, have, rank),
                            rest->param, first_text, axes_text(el, rest->type, rest->rank));
     elaborate_note(el, diag, rest->place, "'%s' is %s", rest->param, first_text);
     if (rest->origin.source && rest->origin.line != rest->place.line) {

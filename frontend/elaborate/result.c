@@ -9,7 +9,7 @@ static bool in_model(Elaborator *el, const AstStmt *stmt, const char *word) {
     if (el->frame->is_model && el->fs->loop == el->frame->loop) {
         return true;
     }
-    LW_REPORT(el, MISPLACED, stmt->place,
+    EL_REPORT(el, MISPLACED, stmt->place,
               arena_format(el->arena, "`%s` stands only in a model or an entry", word));
     return false;
 }
@@ -17,7 +17,7 @@ static bool in_model(Elaborator *el, const AstStmt *stmt, const char *word) {
 static void add_named(Elaborator *el, NamedVec *vec, const char *what, Named named) {
     for (size_t i = 0; i < vec->count; i++) {
         if (strcmp(vec->items[i].name, named.name) == 0) {
-            Diag *diag = LW_REPORT(el, RESULT_TWICE, named.place, what, named.name);
+            Diag *diag = EL_REPORT(el, RESULT_TWICE, named.place, what, named.name);
             elaborate_note(el, diag, vec->items[i].place, "first given here");
             elaborate_help(el, diag, "give it a name: %s name = …", what);
             return;
@@ -177,7 +177,7 @@ static Value *scalar_value(Elaborator *el, const AstStmt *stmt, const AstExpr *e
         return NULL;
     }
     if (tensor->type.rank != 0) {
-        Diag *diag = LW_REPORT(el, METRIC_SCALAR, expr->place, val_describe(el, value));
+        Diag *diag = EL_REPORT(el, METRIC_SCALAR, expr->place, val_describe(el, value));
         elaborate_help(el, diag, "take its mean: mean(x)");
         return NULL;
     }
@@ -218,7 +218,7 @@ static Value *loss_scalar(Elaborator *el, Val value, const AstExpr *expr) {
     if (tensor == NULL || (tensor->type.rank == 0 && dtype_is_float(tensor->type.dtype))) {
         return tensor;
     }
-    Diag *diag = LW_REPORT(el, LOSS_SCALAR, expr->place, val_describe(el, value));
+    Diag *diag = EL_REPORT(el, LOSS_SCALAR, expr->place, val_describe(el, value));
     if (value.place.source && value.place.line != expr->place.line) {
         elaborate_note(el, diag, value.place, "it is computed here");
     }
@@ -237,7 +237,7 @@ static bool divisor_fits(Elaborator *el, const Quotient *quotient, bool is_asked
     if (!trains || (!is_asked && !el->fs->parts)) {
         return true;
     }
-    Diag *diag = LW_REPORT(el, LOSS_OVER_TRAINED, quotient->place, param->persist->path);
+    Diag *diag = EL_REPORT(el, LOSS_OVER_TRAINED, quotient->place, param->persist->path);
     elaborate_note(el, diag, param->place, "the parameter is declared here");
     elaborate_help(el, diag, "stop_gradient(…) keeps it out of the derivative");
     return false;
@@ -249,7 +249,7 @@ static void warn_lost(Elaborator *el, Val value, const char *name, Place place) 
     if (lost == NULL || !value_reads_data(el->arena, el->fs->func, lost->b)) {
         return;
     }
-    Diag *diag = LW_REPORT(el, QUOTIENT_LOST, place, name);
+    Diag *diag = EL_REPORT(el, QUOTIENT_LOST, place, name);
     elaborate_note(el, diag, lost->place, "the divisor of this quotient counts in the data");
     elaborate_help(el, diag,
                    "give each term a loss of its own, which are added up: loss first = … and "
@@ -270,7 +270,7 @@ void elaborate_loss(Elaborator *el, const AstStmt *stmt) {
     const Quotient *quotient = value.kind == VAL_TENSOR ? value.quotient : NULL;
     warn_lost(el, value, given_name(el, stmt, "loss"), expr->place);
     if (divisor && !quotient) {
-        LW_REPORT(el, LOSS_SCALAR, divisor->place, "a quotient by what is no float scalar");
+        EL_REPORT(el, LOSS_SCALAR, divisor->place, "a quotient by what is no float scalar");
         return;
     }
     bool is_plain = false;

@@ -60,7 +60,7 @@ static bool scan_inputs(Elaborator *el, Scan *scan) {
         scan->sources[i] = val_tensor(x, source.weak, expr->place);
     }
     if (scan->length == NULL) {
-        LW_REPORT(el, MISPLACED, scan->stmt->place, "a scan needs something to read");
+        EL_REPORT(el, MISPLACED, scan->stmt->place, "a scan needs something to read");
         return false;
     }
     return true;
@@ -89,7 +89,7 @@ static bool scan_yields(Elaborator *el, Scan *scan, const AstStmt *last) {
     scan->n_ys = count;
     if (count != results->count) {
         Place place = last ? last->place : scan->stmt->place;
-        Diag *diag = LW_REPORT(el, YIELD_MISSING, place,
+        Diag *diag = EL_REPORT(el, YIELD_MISSING, place,
                                arena_format(el->arena,
                                             "the scan yields %d values, but %d are named "
                                             "after `->`",
@@ -190,7 +190,7 @@ void elaborate_scan(Elaborator *el, const AstStmt *stmt) {
     scan.carries = ARENA_ARRAY(el->arena, Carry, exprs->count + 1);
     Op *op = NULL;
     if (el->fs == NULL || el->init_path) {
-        LW_REPORT(el, MISPLACED, stmt->place, "a scan stands only in what a model calls");
+        EL_REPORT(el, MISPLACED, stmt->place, "a scan stands only in what a model calls");
         return;
     }
     if (!loop_may_nest(el, stmt->place)) {

@@ -84,7 +84,7 @@ static void unknown_setting(Elaborator *el, const AstSetting *setting) {
         map_set(&names, setting_rows[i].word, &names);
     }
     const char *near = map_suggest(&names, setting->word.text);
-    Diag *diag = LW_REPORT(el, SETTING_UNKNOWN, setting->word.place, setting->word.text);
+    Diag *diag = EL_REPORT(el, SETTING_UNKNOWN, setting->word.place, setting->word.text);
     if (near) {
         elaborate_help(el, diag, "did you mean '%s'?", near);
     } else {
@@ -99,14 +99,14 @@ static void check_number(Elaborator *el, const AstSetting *setting, const Settin
     int64_t integer = 0;
     double number = 0;
     if (expr == NULL || setting->values.count > (row->kind == SET_BATCH ? 2 : 1)) {
-        LW_REPORT(el, SETTING_FORM, setting->place,
+        EL_REPORT(el, SETTING_FORM, setting->place,
                   arena_format(el->arena, "`%s` takes one value", row->word));
         return;
     }
     Val value = elaborate_constant_expr(el, expr);
     const char *what = arena_format(el->arena, "`%s`", row->word);
     if (value.kind == VAL_TENSOR) {
-        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, expr->place, what, "a value of the run");
+        Diag *diag = EL_REPORT(el, NOT_COMPILE_TIME, expr->place, what, "a value of the run");
         elaborate_help(el, diag, "only the arguments of an optimizer may change from step to step");
         return;
     }
@@ -116,12 +116,12 @@ static void check_number(Elaborator *el, const AstSetting *setting, const Settin
         number = (double)integer;
     }
     if (good && number < row->least) {
-        LW_REPORT(el, VALUE_RANGE, expr->place, what,
+        EL_REPORT(el, VALUE_RANGE, expr->place, what,
                   arena_format(el->arena, "at least %s", number_text(row->least, 6).text),
                   val_describe(el, value));
     }
     if (good && strcmp(row->word, "ema") == 0 && number >= 1) {
-        LW_REPORT(el, VALUE_RANGE, expr->place, what, "below 1", val_describe(el, value));
+        EL_REPORT(el, VALUE_RANGE, expr->place, what, "below 1", val_describe(el, value));
     }
 }
 
@@ -145,10 +145,10 @@ static void check_precision(Elaborator *el, const AstSetting *setting) {
                  strcmp(expr->as.name, PRECISIONS[0]) == 0;
     if (!plain && (!precision || setting->values.count != 1)) {
         Diag *diag =
-            LW_REPORT(el, SETTING_FORM, setting->place, "`precision` takes the type of products");
+            EL_REPORT(el, SETTING_FORM, setting->place, "`precision` takes the type of products");
         elaborate_help(el, diag, "f32, tf32, bf16 or f16");
     } else if (precision && elaborate_float(el) != DT_F32) {
-        Diag *diag = LW_REPORT(el, SETTING_FORM, setting->place,
+        Diag *diag = EL_REPORT(el, SETTING_FORM, setting->place,
                                arena_format(el->arena, "`precision %s` is of f32 programs, not %s",
                                             precision, dtype_name(elaborate_float(el))));
         elaborate_help(el, diag, "compile without --float, or leave the line out");
@@ -182,7 +182,7 @@ void check_settings(Elaborator *el) {
         for (int32_t k = 0; k < i && !repeats(setting); k++) {
             if (settings->items[k].word.text == setting->word.text &&
                 !repeats(&settings->items[k])) {
-                Diag *diag = LW_REPORT(el, SETTING_TWICE, setting->place, setting->word.text);
+                Diag *diag = EL_REPORT(el, SETTING_TWICE, setting->place, setting->word.text);
                 elaborate_note(el, diag, settings->items[k].place, "first given here");
             }
         }
@@ -191,15 +191,15 @@ void check_settings(Elaborator *el) {
         } else if (row->kind != SET_OTHER) {
             check_number(el, setting, row);
         } else if (strcmp(row->word, "optimizer") == 0 && setting->values.count != 1) {
-            LW_REPORT(el, SETTING_FORM, setting->place, "`optimizer` takes one optimizer");
+            EL_REPORT(el, SETTING_FORM, setting->place, "`optimizer` takes one optimizer");
         } else if (strcmp(row->word, "freeze") == 0 && !all_strings(&setting->values)) {
             Diag *diag =
-                LW_REPORT(el, SETTING_FORM, setting->place, "`freeze` takes globs of paths");
+                EL_REPORT(el, SETTING_FORM, setting->place, "`freeze` takes globs of paths");
             elaborate_help(el, diag, "freeze \"embed.*\"");
         } else if (strcmp(row->word, "minimize") == 0 &&
                    (setting->values.count != 1 || setting->values.items[0]->kind != AST_NAME ||
                     setting->over_value == NULL)) {
-            Diag *diag = LW_REPORT(el, SETTING_FORM, setting->place,
+            Diag *diag = EL_REPORT(el, SETTING_FORM, setting->place,
                                    "`minimize` takes a loss, globs and an optimizer");
             elaborate_help(el, diag, "minimize d over \"disc.*\" adam(lr=2e-4)");
         }
@@ -213,7 +213,7 @@ static const Dim *named_batch_dim(Elaborator *el, const AstSetting *setting, boo
     const AstExpr *expr = setting->values.items[0];
     const Dim *dim = expr->kind == AST_NAME ? module_find_dim(el->module, expr->as.name) : NULL;
     if (dim == NULL) {
-        Diag *diag = LW_REPORT(el, BATCH_DIM, expr->place, "this names no free dim");
+        Diag *diag = EL_REPORT(el, BATCH_DIM, expr->place, "this names no free dim");
         elaborate_help(el, diag, "batch N 1024, with `dim N`");
         *out_bad = true;
     }
@@ -239,7 +239,7 @@ const Dim *batch_dim(Elaborator *el) {
             return NULL;
         }
         if (found) {
-            Diag *diag = LW_REPORT(el, BATCH_DIM, setting ? setting->place : el->train->place,
+            Diag *diag = EL_REPORT(el, BATCH_DIM, setting ? setting->place : el->train->place,
                                    arena_format(el->arena, "the inputs begin with '%s' and '%s'",
                                                 found->name, dim->name));
             elaborate_note(el, diag, params->items[i].place, "this input begins with '%s'",

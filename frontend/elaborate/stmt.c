@@ -37,18 +37,18 @@ void elaborate_bind_targets(Elaborator *el, const AstNames *targets, Val value, 
         }
         if (!size_is_const(n, &count)) {
             Diag *diag =
-                LW_REPORT(el, UNPACK_COUNT, place, (int)targets->count, size_text(el->context, n));
+                EL_REPORT(el, UNPACK_COUNT, place, (int)targets->count, size_text(el->context, n));
             elaborate_help(el, diag, "only an axis of known size comes apart");
             bind_error_all(el, targets);
             return;
         }
     } else {
-        LW_REPORT(el, UNPACK_KIND, place, val_describe(el, value));
+        EL_REPORT(el, UNPACK_KIND, place, val_describe(el, value));
         bind_error_all(el, targets);
         return;
     }
     if (count != targets->count) {
-        Diag *diag = LW_REPORT(el, UNPACK_COUNT, place, (int)targets->count,
+        Diag *diag = EL_REPORT(el, UNPACK_COUNT, place, (int)targets->count,
                                arena_format(el->arena, "%lld", (long long)count));
         if (value.place.source) {
             elaborate_note(el, diag, value.place, "%s comes from here", val_describe(el, value));
@@ -157,7 +157,7 @@ static void elaborate_if(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     if (value.kind != VAL_BOOL) {
-        Diag *diag = LW_REPORT(el, CONDITION_KIND, condition->place, val_describe(el, value));
+        Diag *diag = EL_REPORT(el, CONDITION_KIND, condition->place, val_describe(el, value));
         if (value.kind == VAL_TENSOR) {
             elaborate_help(el, diag, "where(condition, a, b) chooses element by element");
         }
@@ -169,7 +169,7 @@ static void elaborate_if(Elaborator *el, const AstStmt *stmt) {
 static void elaborate_return(Elaborator *el, const AstStmt *stmt) {
     Frame *frame = el->frame;
     if (frame->is_model || frame->is_optimizer || (el->fs && el->fs->loop != frame->loop)) {
-        LW_REPORT(el, MISPLACED, stmt->place,
+        EL_REPORT(el, MISPLACED, stmt->place,
                   frame->is_model ? "a model has no `return`; it has outputs"
                                   : "`return` stands only in the body of a function");
         return;
@@ -246,14 +246,14 @@ static void elaborate_check(Elaborator *el, const AstStmt *stmt) {
     message = check_text(el, stmt, message);
     if (value.kind == VAL_BOOL) {
         if (!value.as.i) {
-            LW_REPORT(el, SHAPE_RULE, expr->place,
+            EL_REPORT(el, SHAPE_RULE, expr->place,
                       arena_format(el->arena, "check failed: %s", message));
         }
         return;
     }
     bool is_bool = value.kind == VAL_TENSOR && value.as.tensor->type.dtype == DT_BOOL;
     if (!is_bool) {
-        LW_REPORT(el, WRONG_KIND, expr->place, "what a check tests", "a bool",
+        EL_REPORT(el, WRONG_KIND, expr->place, "what a check tests", "a bool",
                   val_describe(el, value));
         return;
     }
@@ -308,8 +308,8 @@ static void elaborate_lone_expr(Elaborator *el, const AstStmt *stmt) {
         return;
     }
     const char *help = ast_goes_on(stmt->as.value);
-    Diag *diag = el->n_effects == effects ? LW_REPORT(el, STATEMENT_LOST, stmt->place, "")
-                                          : LW_REPORT(el, VALUE_LOST, stmt->place, "");
+    Diag *diag = el->n_effects == effects ? EL_REPORT(el, STATEMENT_LOST, stmt->place, "")
+                                          : EL_REPORT(el, VALUE_LOST, stmt->place, "");
     elaborate_help(el, diag, "%s", help ? help : "bind it: x = …");
 }
 
@@ -354,7 +354,7 @@ static void elaborate_stmt(Elaborator *el, const AstStmt *stmt) {
         elaborate_return(el, stmt);
         return;
     case AST_STMT_YIELD:
-        LW_REPORT(el, MISPLACED, stmt->place, "`yield` stands only at the end of a `scan` body");
+        EL_REPORT(el, MISPLACED, stmt->place, "`yield` stands only at the end of a `scan` body");
         return;
     case AST_STMT_OUTPUT:
         elaborate_output(el, stmt);
@@ -385,7 +385,7 @@ void elaborate_stmts(Elaborator *el, const AstStmts *stmts) {
         if (el->frame->returned) {
             AstStmtKind last = i > 0 ? stmts->items[i - 1]->kind : AST_STMT_EXPR;
             if (last == AST_STMT_RETURN || last == AST_STMT_RETURN_OVER) {
-                Diag *diag = LW_REPORT(el, RETURN_TWICE, stmts->items[i]->place, "");
+                Diag *diag = EL_REPORT(el, RETURN_TWICE, stmts->items[i]->place, "");
                 elaborate_note(el, diag, stmts->items[i - 1]->place, "the `return`");
             }
             return;

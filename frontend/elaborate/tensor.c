@@ -21,7 +21,7 @@ bool elaborate_building_failed(Elaborator *el, Place place) {
     if (el->b.problem.text == NULL) {
         return false;
     }
-    LW_REPORT(el, SHAPE_RULE, place, el->b.problem.text);
+    EL_REPORT(el, SHAPE_RULE, place, el->b.problem.text);
     el->b.problem.text = NULL;
     return true;
 }
@@ -154,7 +154,7 @@ static bool own_dtype(Elaborator *el, const Val *value, DType *out, bool *out_we
 
 static bool mix_error(Elaborator *el, const char *what, Place place, DType a, DType b,
                       const Val *values, int32_t count) {
-    Diag *diag = LW_REPORT(el, DTYPES_MIX, place, what, dtype_name(a), dtype_name(b));
+    Diag *diag = EL_REPORT(el, DTYPES_MIX, place, what, dtype_name(a), dtype_name(b));
     DType to = dtype_class(a) >= dtype_class(b) ? a : b;
     int shown = 0;
     for (int32_t i = 0; i < count && shown < 2; i++) {
@@ -179,7 +179,7 @@ bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use,
             return false;
         }
         if (!own_dtype(el, &values[i], &dtype, &is_weak)) {
-            LW_REPORT(el, OPERAND_ONE, place, what, val_describe(el, values[i]));
+            EL_REPORT(el, OPERAND_ONE, place, what, val_describe(el, values[i]));
             return false;
         }
         DType *slot = is_weak ? &weak : &strong;
@@ -203,7 +203,7 @@ bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use,
         }
     }
     if (use == USE_ARITHMETIC && *out == DT_BOOL) {
-        Diag *diag = LW_REPORT(el, BOOL_ARITHMETIC, place, what);
+        Diag *diag = EL_REPORT(el, BOOL_ARITHMETIC, place, what);
         elaborate_help(el, diag, "use and, or, not; or cast(x, i32) first");
         return false;
     }
@@ -212,7 +212,7 @@ bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use,
             *out = elaborate_float(el);
             return true;
         }
-        Diag *diag = LW_REPORT(el, WRONG_DTYPE, place, what, "floats", dtype_name(*out));
+        Diag *diag = EL_REPORT(el, WRONG_DTYPE, place, what, "floats", dtype_name(*out));
         elaborate_help(el, diag, "convert it: cast(x, %s)", dtype_name(elaborate_float(el)));
         return false;
     }
@@ -227,7 +227,7 @@ static bool list_shape(Elaborator *el, const Val *value, int64_t *dims, int32_t 
         return true;
     }
     if (*rank == TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, place, (int)*rank + 1);
+        EL_REPORT(el, RANK_LIMIT, place, (int)*rank + 1);
         return false;
     }
     dims[(*rank)++] = value->as.list.count;
@@ -283,7 +283,7 @@ static Value *list_as(Elaborator *el, Val value, DType dtype, Place place) {
         return NULL;
     }
     if (!list_all_constant(&value)) {
-        LW_REPORT(el, LIST_KIND, place, "sizes that are not constant");
+        EL_REPORT(el, LIST_KIND, place, "sizes that are not constant");
         return NULL;
     }
     int64_t count = 1;
@@ -364,7 +364,7 @@ bool elaborate_same_size(Elaborator *el, const Size *a, Place place_a, const Siz
     }
     const char *text_a = size_text(el->context, a), *text_b = size_text(el->context, b);
     if (truth == TRUTH_NO) {
-        Diag *diag = LW_REPORT(el, SIZES_DIFFER, place, what, text_a, text_b);
+        Diag *diag = EL_REPORT(el, SIZES_DIFFER, place, what, text_a, text_b);
         if (place_a.line != place.line) {
             elaborate_note(el, diag, place_a, "%s comes from here", text_a);
         }
@@ -408,7 +408,7 @@ static bool broadcast_error(Elaborator *el, const Val *values, int32_t i, int32_
     const char *text_a = type_text(context, type_make(context, DT_F32, rank_a, dims));
     int32_t rank_b = val_shape(el, &values[j], dims);
     const char *text_b = type_text(context, type_make(context, DT_F32, rank_b, dims));
-    Diag *diag = LW_REPORT(el, BROADCAST, place, what, strchr(text_a, '['), strchr(text_b, '['),
+    Diag *diag = EL_REPORT(el, BROADCAST, place, what, strchr(text_a, '['), strchr(text_b, '['),
                            (int)axis, size_text(context, a), size_text(context, b));
     const int32_t both[] = {i, j};
     const char *const texts[] = {text_a, text_b};
@@ -571,4 +571,22 @@ bool elaborate_unify(Elaborator *el, const Val *values, int32_t count, TypeUse u
         }
     }
     return true;
+}
+
+Value *need_tensor(Elaborator *el, Val value, const char *what, Place place) {
+    if (value.kind == VAL_TENSOR) {
+        return value.as.tensor;
+    }
+    if (val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST) {
+        DType dtype = DT_F32;
+        bool weak = false;
+        if (!common_dtype(el, &value, 1, USE_SELECT, what, place, &dtype, &weak)) {
+            return NULL;
+        }
+        return elaborate_as(el, value, dtype, place);
+    }
+    if (value.kind != VAL_ERROR) {
+        EL_REPORT(el, WRONG_KIND, place, what, "a tensor", val_describe(el, value));
+    }
+    return NULL;
 }

@@ -5,28 +5,6 @@
 
 #include <string.h>
 
-Value *train_binary(Train *t, OpCode code, Value *x, Value *y) {
-    elaborate_at(t->el, t->place);
-    return x && y ? elaborate_made(t->el, b_binary(&t->el->b, code, x, y), t->place) : NULL;
-}
-
-Value *train_unary(Train *t, OpCode code, Value *x) {
-    elaborate_at(t->el, t->place);
-    return x ? elaborate_made(t->el, b_unary(&t->el->b, code, x), t->place) : NULL;
-}
-
-Value *train_number(Train *t, double value, Type type) {
-    elaborate_at(t->el, t->place);
-    return elaborate_made(t->el, b_constant(&t->el->b, value, type), t->place);
-}
-
-Value *train_spread(Train *t, Value *x, Value *like) {
-    elaborate_at(t->el, t->place);
-    Value *typed =
-        x ? elaborate_made(t->el, b_cast(&t->el->b, x, like->type.dtype), t->place) : NULL;
-    return elaborate_expand(t->el, typed, like->type.dims, like->type.rank, t->place);
-}
-
 /* -- updates */
 
 static Value *square_sum(Train *t, Value *x) {
@@ -79,7 +57,7 @@ static OptimizerUse *optimizer_of(Train *t, const Objective *objective, const ch
             return use;
         }
     }
-    Diag *diag = LW_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, path);
+    Diag *diag = EL_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, path);
     elaborate_help(t->el, diag, "add a line without `for`: optimizer adam(lr=1e-3)");
     return NULL;
 }

@@ -35,12 +35,12 @@ typedef struct Train {
     Value *total_norm2;
 } Train;
 
-/* train.c */
+/* train_arith.c */
 Value *train_binary(Train *t, OpCode code, Value *x, Value *y);
-Value *train_unary(Train *t, OpCode code, Value *x);
 Value *train_number(Train *t, double value, Type type);
 /* A rank-0 value to the element type and shape of `like`. */
 Value *train_spread(Train *t, Value *x, Value *like);
+Value *train_unary(Train *t, OpCode code, Value *x);
 
 /* scaling.c: f16's scale of the loss; in other precisions these do nothing */
 bool scaling_begin(Train *t);

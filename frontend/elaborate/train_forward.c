@@ -42,7 +42,7 @@ void train_warn_unmatched(Train *t, const AstExprs *globs) {
         }
         Val pattern = elaborate_constant_expr(t->el, globs->items[i]);
         if (!found && pattern.kind == VAL_STRING) {
-            LW_REPORT(t->el, GLOB_UNMATCHED, globs->items[i]->place, pattern.as.text);
+            EL_REPORT(t->el, GLOB_UNMATCHED, globs->items[i]->place, pattern.as.text);
         }
     }
 }
@@ -90,7 +90,7 @@ bool train_read_objectives(Train *t) {
         return true;
     }
     if (find_setting(t->el->train, "optimizer") == NULL) {
-        Diag *diag = LW_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, t->el->model->name.text);
+        Diag *diag = EL_REPORT(t->el, NO_OPTIMIZER, t->el->train->place, t->el->model->name.text);
         elaborate_help(t->el, diag, "add a line: optimizer adam(lr=1e-3)");
         return false;
     }
@@ -127,11 +127,11 @@ static Value *objective_loss(Train *t, const Objective *objective) {
         }
     }
     if (losses->count == 0) {
-        Diag *diag = LW_REPORT(el, NO_LOSS, el->train->place, el->model->name.text);
+        Diag *diag = EL_REPORT(el, NO_LOSS, el->train->place, el->model->name.text);
         elaborate_note(el, diag, el->model->place, "the model");
         elaborate_help(el, diag, "add one: loss mse(prediction, y)");
     } else if (total == NULL && objective->loss) {
-        Diag *diag = LW_REPORT(el, MINIMIZE_UNKNOWN, objective->place, el->model->name.text,
+        Diag *diag = EL_REPORT(el, MINIMIZE_UNKNOWN, objective->place, el->model->name.text,
                                objective->loss);
         const char *near = map_suggest(&names, objective->loss);
         if (near) {
@@ -161,7 +161,7 @@ static void choose_params(Train *t, const Objective *objective, Value *loss) {
             continue;
         }
         if (!reached[i]) {
-            Diag *diag = LW_REPORT(el, NO_GRADIENT, use->place, path);
+            Diag *diag = EL_REPORT(el, NO_GRADIENT, use->place, path);
             elaborate_help(el, diag, "it keeps its value; say so with: freeze \"%s\"", path);
             continue;
         }
@@ -213,7 +213,7 @@ bool train_forward(Train *t, const Objective *objective, Value *const *inputs) {
     }
     choose_params(t, objective, t->loss);
     if (t->n_params == 0) {
-        LW_REPORT(el, NOTHING_TRAINED, objective->place,
+        EL_REPORT(el, NOTHING_TRAINED, objective->place,
                   "every parameter is frozen, unmatched or not reached by the loss");
         return false;
     }

@@ -11,7 +11,7 @@ static Value *cut_input(Train *t, Value *input, const Size *part) {
     const Size *shape[TYPE_MAX_RANK];
     Type type = input->type;
     if (type.rank == TYPE_MAX_RANK) {
-        LW_REPORT(el, RANK_LIMIT, t->place, TYPE_MAX_RANK + 1);
+        EL_REPORT(el, RANK_LIMIT, t->place, TYPE_MAX_RANK + 1);
         return NULL;
     }
     const Size *whole = size_mul(el->context, k, part);
@@ -112,7 +112,7 @@ static bool find_rows(Train *t, Rows *out) {
     } else if (out->fixed && val_as_size(el, out->fixed->value, &out->all)) {
         out->place = out->fixed->place;
     } else {
-        LW_REPORT(el, BATCH_DIM, t->place,
+        EL_REPORT(el, BATCH_DIM, t->place,
                   "`accumulate` cuts the batch, but no input begins with a dim");
         return false;
     }

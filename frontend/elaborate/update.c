@@ -12,7 +12,7 @@ static Fn *optimizer_fn(Elaborator *el, const AstExpr *callee) {
         callee = callee->as.inner;
     }
     if (callee->kind != AST_NAME) {
-        LW_REPORT(el, SETTING_FORM, callee->place, "an optimizer is called by its name");
+        EL_REPORT(el, SETTING_FORM, callee->place, "an optimizer is called by its name");
         return NULL;
     }
     const Global *optimizer =
@@ -22,7 +22,7 @@ static Fn *optimizer_fn(Elaborator *el, const AstExpr *callee) {
         map_init(&names, el->arena);
         env_names(el, el->user, NAMES_OPTIMIZER, &names);
         const char *near = map_suggest(&names, callee->as.name);
-        Diag *diag = LW_REPORT(el, OPTIMIZER_UNKNOWN, callee->place, callee->as.name);
+        Diag *diag = EL_REPORT(el, OPTIMIZER_UNKNOWN, callee->place, callee->as.name);
         if (near) {
             elaborate_help(el, diag, "did you mean '%s'?", near);
         } else {
@@ -76,29 +76,6 @@ static bool bind_rate(Elaborator *el, OptimizerUse *use, Place place) {
     return use->lr != NULL;
 }
 
-Val val_settled(Elaborator *el, Val value) {
-    if (value.setting == NULL || value.kind != VAL_FLOAT || el->fs == NULL || el->init_path) {
-        return value;
-    }
-    const char *key =
-        arena_format(el->arena, "%s=%s", value.setting, number_shortest(value.as.f).text);
-    Value *settled = map_get(&el->fs->scalars, key);
-    if (settled == NULL) {
-        Place place = value.place;
-        Value *given = elaborate_run_scalar(el, value.setting, DT_F64);
-        elaborate_at(el, place);
-        Value *own = elaborate_made(el, b_constant(&el->b, value.as.f, type_scalar(DT_F64)), place);
-        Value *absent = elaborate_made(el, b_unary(&el->b, OP_isnan, given), place);
-        settled =
-            own && absent ? elaborate_made(el, b_select(&el->b, absent, own, given), place) : NULL;
-        if (settled == NULL) {
-            return val_error();
-        }
-        map_set(&el->fs->scalars, key, settled);
-    }
-    return val_tensor(settled, true, value.place);
-}
-
 /* Every number among the arguments but `lr` can be set by the run: `--set optimizer.beta2=0.9`. */
 static void bind_settings(Elaborator *el, const AstDecl *decl) {
     for (int32_t i = 0; i < decl->as.fn.params.count; i++) {
@@ -127,7 +104,7 @@ static Value *run_body(Elaborator *el, OptimizerUse *use, Frame *frame, PersistU
     int64_t errors = el->n_errors;
     elaborate_stmts(el, &decl->as.fn.body);
     if (frame->opt_stored == NULL && el->n_errors == errors) {
-        Diag *diag = LW_REPORT(el, OPTIMIZER_STORE, decl->place, decl->name.text);
+        Diag *diag = EL_REPORT(el, OPTIMIZER_STORE, decl->place, decl->name.text);
         elaborate_help(el, diag, "e.g. param <- param - lr * grad");
     }
     return frame->opt_stored;

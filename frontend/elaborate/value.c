@@ -73,13 +73,13 @@ static bool wrong_kind(Elaborator *el, Val value, const char *what, const char *
         return false;
     }
     if (value.kind == VAL_TENSOR) {
-        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
+        Diag *diag = EL_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
         if (value.place.line != place.line && value.place.source) {
             elaborate_note(el, diag, value.place, "the tensor comes from here");
         }
         return false;
     }
-    LW_REPORT(el, WRONG_KIND, place, what, wanted, val_describe(el, value));
+    EL_REPORT(el, WRONG_KIND, place, what, wanted, val_describe(el, value));
     return false;
 }
 
@@ -89,7 +89,7 @@ bool need_int(Elaborator *el, Val value, const char *what, Place place, int64_t 
         return true;
     }
     if (value.kind == VAL_SIZE && !el->trial) {
-        Diag *diag = LW_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
+        Diag *diag = EL_REPORT(el, NOT_COMPILE_TIME, place, what, val_describe(el, value));
         elaborate_help(el, diag, "fix the dim when compiling, e.g. -D %s=…",
                        size_text(el->context, value.as.size));
         return false;
@@ -131,7 +131,7 @@ bool need_axis(Elaborator *el, Val value, int32_t rank, Place place, int64_t *ou
         return false;
     }
     if (axis < -(int64_t)rank || axis >= rank) {
-        LW_REPORT(el, AXIS_RANGE, place, (long long)axis, (int)rank);
+        EL_REPORT(el, AXIS_RANGE, place, (long long)axis, (int)rank);
         return false;
     }
     *out = axis < 0 ? axis + rank : axis;
@@ -157,7 +157,7 @@ bool need_axes(Elaborator *el, Val value, int32_t rank, Place place, int64_t *ou
             return false;
         }
         if (seen[axis]) {
-            LW_REPORT(el, AXIS_TWICE, place, (long long)axis);
+            EL_REPORT(el, AXIS_TWICE, place, (long long)axis);
             return false;
         }
         seen[axis] = true;
@@ -181,7 +181,7 @@ bool need_shape(Elaborator *el, Val value, const char *what, Place place, const 
     } else {
         *out_rank = value.as.list.count;
         if (*out_rank > TYPE_MAX_RANK) {
-            LW_REPORT(el, RANK_LIMIT, place, (int)*out_rank);
+            EL_REPORT(el, RANK_LIMIT, place, (int)*out_rank);
             return false;
         }
         for (int32_t i = 0; i < *out_rank; i++) {
@@ -193,32 +193,14 @@ bool need_shape(Elaborator *el, Val value, const char *what, Place place, const 
     const Size *zero = size_const(el->context, 0);
     for (int32_t i = 0; i < *out_rank; i++) {
         if (size_is_error(out[i])) {
-            LW_REPORT(el, OVERFLOW, place, "a size");
+            EL_REPORT(el, OVERFLOW, place, "a size");
             return false;
         }
         if (size_less_equal(el->context, zero, out[i]) == TRUTH_NO) {
-            LW_REPORT(el, SIZE_SMALL, place, "a size", size_text(el->context, out[i]), "0");
+            EL_REPORT(el, SIZE_SMALL, place, "a size", size_text(el->context, out[i]), "0");
             return false;
         }
         (void)shown_le(el, zero, out[i], "a size of this shape is negative", place);
     }
     return true;
-}
-
-Value *need_tensor(Elaborator *el, Val value, const char *what, Place place) {
-    if (value.kind == VAL_TENSOR) {
-        return value.as.tensor;
-    }
-    if (val_is_number(value) || value.kind == VAL_BOOL || value.kind == VAL_LIST) {
-        DType dtype = DT_F32;
-        bool weak = false;
-        if (!common_dtype(el, &value, 1, USE_SELECT, what, place, &dtype, &weak)) {
-            return NULL;
-        }
-        return elaborate_as(el, value, dtype, place);
-    }
-    if (value.kind != VAL_ERROR) {
-        LW_REPORT(el, WRONG_KIND, place, what, "a tensor", val_describe(el, value));
-    }
-    return NULL;
 }

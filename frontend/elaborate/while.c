@@ -29,7 +29,7 @@ static bool elaborate_condition(Elaborator *el, While *w) {
     Val value = elaborate_expr(el, expr);
     Value *condition = need_tensor(el, value, "the condition of a `while`", expr->place);
     if (condition && (condition->type.rank != 0 || condition->type.dtype != DT_BOOL)) {
-        LW_REPORT(el, WRONG_KIND, expr->place, "the condition of a `while`", "a bool scalar",
+        EL_REPORT(el, WRONG_KIND, expr->place, "the condition of a `while`", "a bool scalar",
                   val_describe(el, value));
         condition = NULL;
     }
@@ -134,7 +134,7 @@ void elaborate_while(Elaborator *el, const AstStmt *stmt) {
     Carry *carries = ARENA_ARRAY(el->arena, Carry, count + 1);
     Op *op = NULL;
     if (el->fs == NULL || el->init_path) {
-        LW_REPORT(el, MISPLACED, stmt->place, "a while stands only in what a model calls");
+        EL_REPORT(el, MISPLACED, stmt->place, "a while stands only in what a model calls");
         return;
     }
     if (!loop_may_nest(el, stmt->place)) {
