@@ -1,5 +1,5 @@
 /* The public face of running: entries, outputs, metrics, single training steps, variables. */
-#include "runtime/api/average.h"
+#include "runtime/session/average.h"
 #include "runtime/session/session.h"
 #include "runtime/session/tensor.h"
 

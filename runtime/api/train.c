@@ -3,10 +3,10 @@
  * with the same bits. */
 #include "ir/base/checked.h"
 #include "ir/base/number.h"
+#include "runtime/api/data.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/shuffle.h"
-#include "runtime/api/data.h"
 #include "runtime/session/tensor.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* A session's variables to and from safetensors files: a weights file holds parameters and states,
  * a checkpoint's files (checkpoint/write.c) all of them. */
-#include "runtime/api/average.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/session/average.h"
 #include "runtime/session/tensor.h"
 
 #include <fnmatch.h>

@@ -2,7 +2,7 @@
  * loop indices; the only parallelism is inside a launch. Work is queued on the device; the walk
  * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
  * happened before something is stored, and the run's numbers at its end. */
-#include "runtime/api/average.h"
+#include "runtime/session/average.h"
 #include "runtime/session/session.h"
 
 #include "ir/base/number.h"

@@ -1,7 +1,7 @@
 /* Where a value that is not finite came from: the data, what was stored before, or a line of the
  * program. Run after a step failed, so it may take its time. */
 #include "ir/base/number.h"
-#include "runtime/api/average.h"
+#include "runtime/session/average.h"
 #include "runtime/session/session.h"
 #include "runtime/session/tensor.h"
 

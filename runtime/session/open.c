@@ -1,6 +1,6 @@
 /* Sessions: creation on a device, and their end. */
-#include "runtime/api/average.h"
 #include "runtime/border.h"
+#include "runtime/session/average.h"
 #include "runtime/session/session.h"
 #include "runtime/session/trace.h"
 

@@ -1,5 +1,5 @@
 /* See average.h. */
-#include "runtime/api/average.h"
+#include "runtime/session/average.h"
 
 #include <stdio.h>
 

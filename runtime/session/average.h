@@ -1,8 +1,8 @@
 /* Moving averages of parameters (`ema` of a train block): the slot "w#ema" beside parameter "w".
  * What is evaluated, inferred and written to a weights file are the averages; steps go on from the
  * parameters. */
-#ifndef DLC_RUNTIME_API_AVERAGE_H
-#define DLC_RUNTIME_API_AVERAGE_H
+#ifndef DLC_RUNTIME_SESSION_AVERAGE_H
+#define DLC_RUNTIME_SESSION_AVERAGE_H
 
 #include "runtime/session/session.h"
 
