@@ -1,8 +1,8 @@
 /* The code of one target: which targets are meant, the kernels and their schedule, the image, and
  * what is shown of them. Called by compile.c. */
+#include "codegen/schedule/schedule.h"
 #include "driver/driver.h"
 #include "driver/manifest.h"
-#include "codegen/schedule/schedule.h"
 #include "ir/base/cores.h"
 #include "passes/pass.h"
 #include "runtime/kernel_abi.h"

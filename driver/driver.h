@@ -1,11 +1,11 @@
 /* Inside the driver: one compile's state and what its parts share. compile.c goes through the
- * stages; code.c makes the code of one target. */
+ * stages; import.c finds the files of a program; code.c makes the code of one target. */
 #ifndef DLC_DRIVER_DRIVER_H
 #define DLC_DRIVER_DRIVER_H
 
-#include "driver/compile.h"
 #include "codegen/schedule/plan_write.h"
 #include "codegen/target.h"
+#include "driver/compile.h"
 #include "ir/base/file.h"
 
 enum { MAX_TARGETS = 16, MAX_IMPORTS = 64 };
@@ -47,6 +47,11 @@ bool driver_emits(const Driver *d, const char *name);
 void driver_give_text(Driver *d, const char *name);
 /* Leaves if errors were reported. */
 void driver_check(Driver *d);
+
+/* FrontendOptions.import of a Driver (`user`): reads the file that `importer` names, once whatever
+ * names it goes by; NULL: it cannot be, for the reason in *out_problem. */
+const Source *import_source(void *user, Context *context, const Source *importer, const char *path,
+                            const char **out_problem);
 
 bool driver_pass_known(const char *name);
 /* Leaves if options name a stage or a pass that is none. */

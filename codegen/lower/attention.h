@@ -63,6 +63,8 @@ const KExpr *attention_element(KBuild *k, const Product *p, const Factor *f, con
 int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows);
 int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns);
 
+int64_t attention_power(int64_t value); /* the tile side of a block that holds it */
+
 /* Index of the batch, then row and column (each may be NULL). */
 void attention_index(KBuild *k, const Attention *at, const KExpr *batch, const KExpr *row,
                      const KExpr *column, const KExpr **out);
@@ -91,7 +93,6 @@ const KExpr *attention_key_steps(KBuild *k, const Pair *pair);
 void attention_backward(KBuild *k, Attention *at);
 
 /* -- attention_block.c: for blocks of threads */
-int64_t attention_power(int64_t value); /* the tile side that holds it */
 void attention_choose_block(KBuild *k, Attention *at);
 void attention_product_block(KBuild *k, const Product *product);
 void attention_build_block(KBuild *k, void *user);

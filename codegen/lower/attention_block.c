@@ -4,15 +4,7 @@
 #include "codegen/lower/attention.h"
 #include <math.h>
 
-enum { GROUP_BYTES = 16, STEP_BYTES = 64, HALF_STEP_BYTES = 128, LEAST_TILE = 32, GOOD_BLOCK = 64 };
-
-int64_t attention_power(int64_t value) {
-    int64_t power = LEAST_TILE;
-    while (power < value) {
-        power *= 2;
-    }
-    return power;
-}
+enum { GROUP_BYTES = 16, STEP_BYTES = 64, HALF_STEP_BYTES = 128, GOOD_BLOCK = 64 };
 
 static DType panel_dtype(KBuild *k, const Attention *at) {
     DType dtype = at->op->operands[0]->type.dtype;

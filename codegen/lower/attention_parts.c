@@ -115,3 +115,11 @@ const KExpr *attention_key_steps(KBuild *k, const Pair *pair) {
     k_divmod(k, k_add(k, end, k_int(k, at->block_k - 1)), block, &steps, &unused);
     return kb_let(k, steps, "steps");
 }
+
+int64_t attention_power(int64_t value) {
+    int64_t power = LEAST_TILE;
+    while (power < value) {
+        power *= 2;
+    }
+    return power;
+}

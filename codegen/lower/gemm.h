@@ -7,6 +7,8 @@
 
 #include "codegen/lower/build/build.h"
 
+enum { LEAST_TILE = 32 }; /* the least side of the tile of a block of threads */
+
 typedef enum GemmOrder {
     GEMM_SCATTERED, /* neither of the below */
     GEMM_BY_ROW,    /* neighbours along the row (m or n) are neighbours in memory */

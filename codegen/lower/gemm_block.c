@@ -12,8 +12,7 @@ enum {
     GROUP_BYTES = 16, /* moved at once */
     TF32_ARCHITECTURE = 80,
     RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
-    LEAST_TILE = 32,
-    GOOD_TILE = 64, /* smaller ones only where cutting the depth does not make enough */
+    GOOD_TILE = 64,   /* smaller ones only where cutting the depth does not make enough */
     TINY_DEPTH = 8,
     FEW_ROWS = 3,
     STEP_BYTES =

@@ -441,3 +441,17 @@ void decl_attributes(Parse *parse, AstDecl *decl, AstNames attributes, Place pla
         }
     }
 }
+
+void *list_grow(Parse *parse, void *items, int32_t count, size_t item_size) {
+    enum { FIRST = 4 };
+    bool is_full = count == 0 || (count >= FIRST && (count & (count - 1)) == 0);
+    if (!is_full) {
+        return items;
+    }
+    size_t capacity = count == 0 ? FIRST : (size_t)count * 2;
+    void *fresh = arena_alloc_array(&parse->context->arena, capacity, item_size);
+    if (count) {
+        memcpy(fresh, items, (size_t)count * item_size);
+    }
+    return fresh;
+}

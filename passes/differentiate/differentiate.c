@@ -9,41 +9,13 @@
 /* What derivatives may make of a Func: so many ops, or so many times those it had. */
 enum { MAX_OPS = 300000, MAX_GROWTH = 8 };
 
-/* -- side tables */
-
-const Block *value_home(const Value *value) {
-    return value->op ? value->op->parent : value->block;
-}
-
 bool value_is_float(const Value *value) {
     return dtype_is_float(value->type.dtype);
 }
 
-bool value_flag(const ValueFlags *flags, const Value *value) {
-    return value->id < flags->capacity && flags->items[value->id];
-}
-
-/* Room for id `id` with some to spare. */
-static int32_t room_for(int32_t id) {
-    return id + id / 2 + 64;
-}
-
-void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value) {
-    if (value->id >= flags->capacity) {
-        int32_t capacity = room_for(value->id);
-        bool *items = ARENA_ARRAY(arena, bool, capacity);
-        if (flags->capacity > 0) {
-            memcpy(items, flags->items, (size_t)flags->capacity * sizeof *items);
-        }
-        flags->items = items;
-        flags->capacity = capacity;
-    }
-    flags->items[value->id] = true;
-}
-
 static void table_set(Arena *arena, CotangentTable *table, const Value *key, Cotangent cotangent) {
     if (key->id >= table->capacity) {
-        int32_t capacity = room_for(key->id);
+        int32_t capacity = flags_room(key->id);
         Cotangent *items = ARENA_ARRAY(arena, Cotangent, capacity);
         if (table->capacity > 0) {
             memcpy(items, table->items, (size_t)table->capacity * sizeof *items);

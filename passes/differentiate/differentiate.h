@@ -60,10 +60,14 @@ typedef struct Gradient {
     DeferredList *deferred; /* set with loop */
 } Gradient;
 
+/* flags.c */
+int32_t flags_room(int32_t id); /* of a table by id that is to hold `id` */
 bool value_flag(const ValueFlags *flags, const Value *value);
 void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value);
 /* The block in which a value is defined. */
 const Block *value_home(const Value *value);
+
+/* differentiate.c */
 bool value_is_float(const Value *value);
 
 /* Marks the results of ops that depend on active values; `ops` in program order. */

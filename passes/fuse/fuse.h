@@ -94,13 +94,13 @@ bool map_is_same(const AxisMap *map, int32_t rank);
 /* Whether the map lists exactly the axes of a space of `rank` that are not in `reduced`. */
 bool map_is_kept(const AxisMap *map, int32_t rank, uint32_t reduced);
 
-/* merge.c */
-int32_t fuse_group(Fuse *f, int32_t unit);
 void fuse_merge_all(Fuse *f);
 /* Whether the group's kernel must go row by row: maps over the full space follow a reduction. */
 bool fuse_needs_row(Fuse *f, int32_t group);
 
 /* order.c */
+/* merge.c */
+int32_t fuse_group(Fuse *f, int32_t unit);
 void fuse_order_init(Fuse *f);
 /* Whether no path leads from one of the groups to the other through a third. */
 bool fuse_order_allows(Fuse *f, int32_t a, int32_t b);
@@ -117,8 +117,11 @@ void fuse_library_copies(Fuse *f);
 void fuse_library_biases(Fuse *f);
 /* Marks the units that a library could do in one call; before groups are merged. */
 void fuse_library_mark(Fuse *f);
+/* -- library_parts.c */
 /* Puts operand i of a product into memory of its own, if it is a view; `copies` by value id. */
 void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies);
+/* Whether `unit` is one of the list's. */
+bool fuse_library_holds(const int32_t *list, int32_t count, int32_t unit);
 /* The product's unit, then units that read its value or what was made of it, in order. */
 int32_t fuse_library_behind(const Fuse *f, int32_t unit_of_product, int32_t *out, int32_t most);
 

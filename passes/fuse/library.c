@@ -13,39 +13,8 @@ enum {
 
 /* -- Before units are collected: copies of operands -- */
 
-/* Whether a copy of v is no larger than what it is made of, about, and plain to make. */
-static bool can_copy(const Value *v) {
-    for (; v->op && fuse_op_is_free(v->op); v = v->op->operands[0]) {
-        switch (v->op->code) {
-        case OP_reshape:
-        case OP_transpose:
-        case OP_slice:
-        case OP_pad:
-        case OP_reverse:
-            break;
-        default:
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool lies_in_memory(const Value *v) {
     return !v->op || !fuse_op_is_free(v->op);
-}
-
-void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies) {
-    Value *v = product->operands[i];
-    if (!v->op || !fuse_op_is_free(v->op) || v->id >= n_copies || !can_copy(v)) {
-        return;
-    }
-    if (!copies[v->id]) {
-        Builder b = builder_before(product);
-        b.place = v->op->place;
-        b.label = v->op->label;
-        copies[v->id] = b_stop_gradient(&b, v);
-    }
-    op_set_operand(product, i, copies[v->id]);
 }
 
 /* -- A bias beside 16 bits -- */
@@ -156,15 +125,6 @@ static int32_t unit_of_op(const Fuse *f, const Op *op) {
     return op->parent == f->block && op->id < f->n_ids ? f->unit_of[op->id] : -1;
 }
 
-static bool holds(const int32_t *list, int32_t count, int32_t unit) {
-    for (int32_t i = 0; i < count; i++) {
-        if (list[i] == unit) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The units of the match; false: one of them but the last is wanted by others too, or an operand is
  * not in memory. */
 static bool match_units(const Fuse *f, const Matmul *matmul, int32_t last, int32_t *units,
@@ -172,7 +132,7 @@ static bool match_units(const Fuse *f, const Matmul *matmul, int32_t last, int32
     int32_t count = 0;
     for (int32_t i = 0; i < matmul->n_ops; i++) {
         int32_t unit = unit_of_op(f, matmul->ops[i]);
-        if (unit >= 0 && !holds(units, count, unit)) {
+        if (unit >= 0 && !fuse_library_holds(units, count, unit)) {
             units[count++] = unit;
         }
     }
@@ -180,7 +140,7 @@ static bool match_units(const Fuse *f, const Matmul *matmul, int32_t last, int32
         const Unit *unit = &f->units.items[units[i]];
         for (size_t j = 0; j < unit->users.count && units[i] != last; j++) {
             int32_t user = unit->users.items[j];
-            if (f->units.items[user].is_live && !holds(units, count, user)) {
+            if (f->units.items[user].is_live && !fuse_library_holds(units, count, user)) {
                 return false;
             }
         }
@@ -192,23 +152,6 @@ static bool match_units(const Fuse *f, const Matmul *matmul, int32_t last, int32
     }
     *out_count = count;
     return true;
-}
-
-int32_t fuse_library_behind(const Fuse *f, int32_t unit_of_product, int32_t *out, int32_t most) {
-    int32_t count = 0;
-    out[count++] = unit_of_product;
-    for (int32_t i = 0; i < count; i++) {
-        const Unit *unit = &f->units.items[out[i]];
-        for (size_t j = 0; j < unit->users.count && count < most; j++) {
-            int32_t user = unit->users.items[j];
-            const Unit *reader = &f->units.items[user];
-            if (reader->is_live && reader->kind == GROUP_LOOP && !reader->is_update &&
-                !holds(out, count, user)) {
-                out[count++] = user;
-            }
-        }
-    }
-    return count;
 }
 
 static void mark_contraction(Fuse *f, int32_t index) {

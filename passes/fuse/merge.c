@@ -13,15 +13,6 @@ enum {
     ROW_COST = 800 /* scalar work per element, over all passes of a row */
 };
 
-int32_t fuse_group(Fuse *f, int32_t unit) {
-    int32_t group = f->units.items[unit].group;
-    while (f->groups[group].merged_into >= 0) {
-        group = f->groups[group].merged_into;
-    }
-    f->units.items[unit].group = group;
-    return group;
-}
-
 /* -- what a merged group would be */
 typedef struct Merge {
     GroupKind kind;

@@ -94,3 +94,12 @@ void fuse_order_merge(Fuse *f, int32_t into, int32_t from) {
         f->order[at++] = -1; /* nobody */
     }
 }
+
+int32_t fuse_group(Fuse *f, int32_t unit) {
+    int32_t group = f->units.items[unit].group;
+    while (f->groups[group].merged_into >= 0) {
+        group = f->groups[group].merged_into;
+    }
+    f->units.items[unit].group = group;
+    return group;
+}
