@@ -1,23 +1,12 @@
 /* The context: hooks, memory through them, and the text of the last error. */
-#include "runtime/border.h"
-
+#include "runtime/context.h"
 #include "ir/base/checked.h"
-#include "ir/base/file.h"
-
 #include <dlfcn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-
-static void *default_alloc(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-
-static void default_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
 
 void *memory_new(const dlc_allocator *allocator, size_t count, size_t size) {
     size_t bytes;
@@ -69,47 +58,10 @@ char *memory_strdup(const dlc_allocator *allocator, const char *text) {
     return copy;
 }
 
-dlc_status dlc_file_write(dlc_context *context, const char *path, const void *bytes,
-                          size_t n_bytes) {
-    BORDER_CALL(context);
-    if (!path || (!bytes && n_bytes > 0)) {
-        return border_missing(context, !path ? "path" : "bytes");
-    }
-    char message[FILE_MESSAGE_BYTES] = "";
-    dlc_status status = file_write(path, &bytes, &n_bytes, 1, message);
-    return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
-}
-
 double clock_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **out) {
-    dlc_context_options given;
-    dlc_context nobody; /* its error goes unread */
-    if (!out || !border_options(&nobody, "dlc_context_options", &given, sizeof(given), options)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
-    }
-    dlc_allocator allocator = {default_alloc, default_free, NULL};
-    if (given.allocator) {
-        if (!given.allocator->alloc || !given.allocator->free) {
-            return DLC_ERROR_INVALID_ARGUMENT;
-        }
-        allocator = *given.allocator;
-    }
-    dlc_context *context = memory_new(&allocator, 1, sizeof(*context));
-    if (!context) {
-        return DLC_ERROR_OUT_OF_MEMORY;
-    }
-    context->allocator = allocator;
-    context->log = given.log;
-    context->cancel = given.cancel;
-    context->progress = given.progress;
-    context->user = given.user;
-    *out = context;
-    return DLC_OK;
 }
 
 void context_empty(dlc_context *context) {
@@ -149,40 +101,4 @@ void context_log(dlc_context *context, dlc_log_level level, const char *format, 
 
 bool context_cancelled(dlc_context *context) {
     return context->cancel && context->cancel(context->user) != 0;
-}
-
-const char *dlc_last_error(const dlc_context *context) {
-    return context ? context->error : "";
-}
-
-uint32_t dlc_version(void) {
-    return DLC_VERSION_MAJOR * 10000 + DLC_VERSION_MINOR * 100 + DLC_VERSION_PATCH;
-}
-
-#define VERSION_TEXT_(a, b, c) #a "." #b "." #c
-#define VERSION_TEXT(a, b, c)  VERSION_TEXT_(a, b, c)
-
-const char *dlc_version_text(void) {
-    return VERSION_TEXT(DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
-}
-
-const char *dlc_status_text(dlc_status status) {
-    static const char *const texts[] = {
-        [DLC_OK] = "success",
-        [DLC_ERROR_INVALID_ARGUMENT] = "invalid argument",
-        [DLC_ERROR_OUT_OF_MEMORY] = "out of memory",
-        [DLC_ERROR_IO] = "input or output failed",
-        [DLC_ERROR_FORMAT] = "malformed file",
-        [DLC_ERROR_COMPILE] = "the program has errors",
-        [DLC_ERROR_NOT_FOUND] = "not found",
-        [DLC_ERROR_MISMATCH] = "shapes or types do not fit",
-        [DLC_ERROR_UNSUPPORTED] = "not supported here",
-        [DLC_ERROR_FAULT] = "a check of the program failed",
-        [DLC_ERROR_NON_FINITE] = "loss or gradients are not finite",
-        [DLC_ERROR_CANCELLED] = "cancelled",
-        [DLC_ERROR_LIMIT] = "a limit was met",
-        [DLC_ERROR_INTERNAL] = "internal error",
-    };
-    size_t i = (size_t)status;
-    return i < sizeof(texts) / sizeof(texts[0]) ? texts[i] : "unknown status";
 }

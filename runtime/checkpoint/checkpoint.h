@@ -17,6 +17,9 @@ enum {
     CHECKPOINT_COUNTERS = 32
 };
 
+#define CHECKPOINT_OLD_FILE "last.safetensors" /* the form before folders: one file */
+#define CHECKPOINT_MANIFEST "manifest.json"
+
 /* What must be the same for a run to go on with the same bits. */
 typedef struct CheckpointRun {
     char program[CHECKPOINT_HASH_BYTES]; /* of the IR before passes; "": not known */
@@ -50,7 +53,7 @@ typedef struct CheckpointFolder {
     int fd;           /* -1: not open */
 } CheckpointFolder;
 
-/* -- write.c: folders and writing -- */
+/* -- folder.c -- */
 
 /* Makes the folder where it is missing, locks it (DLC_ERROR_LIMIT: another run has it) and removes
  * what a killed run left. */
@@ -59,14 +62,26 @@ void checkpoint_folder_close(CheckpointFolder *folder); /* accepts a zeroed one 
 /* The steps that have a checkpoint in the folder, latest first; memory_free. The old form's single
  * file counts as one before all others, with step -1. */
 dlc_status checkpoint_steps(const CheckpointFolder *folder, int64_t **out, int64_t *out_count);
-/* Writes step-N of the session's state and keeps it and the one before, no other. */
-dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
-                            const CheckpointRun *run);
 /* Removes every checkpoint but `step` and the one before it; later ones are kept on demand. */
 dlc_status checkpoint_prune(CheckpointFolder *folder, int64_t step, bool keep_later);
 dlc_status checkpoint_remove_all(CheckpointFolder *folder);
-/* Gives the session's counters the checkpoint's values. */
-dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);
+
+/* Removes what a killed run left; gives an errno, as the next two do. */
+int checkpoint_clean(const CheckpointFolder *folder);
+/* A folder of files; the checkpoint of a step. */
+int checkpoint_tree_remove(int folder, const char *name);
+int checkpoint_step_remove(int folder, int64_t step);
+/* `pattern` with the step in place of its %s. */
+void checkpoint_step_name(int64_t step, const char *pattern, char out[CHECKPOINT_NAME_BYTES]);
+/* Sets the error: what could not be done to `name` ("": the folder itself), by this errno. */
+dlc_status checkpoint_folder_fail(const CheckpointFolder *folder, const char *what,
+                                  const char *name, int error);
+
+/* -- write.c -- */
+
+/* Writes step-N of the session's state and keeps it and the one before, no other. */
+dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
+                            const CheckpointRun *run);
 
 /* -- read.c -- */
 
@@ -82,6 +97,11 @@ dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, const cha
 void checkpoint_close(Checkpoint *checkpoint); /* accepts a zeroed one */
 /* Lists what differs ("seed 5, here 6; …"); empty: nothing that both know. */
 void checkpoint_compare(const Checkpoint *checkpoint, const CheckpointRun *run, Str *out);
+
+/* -- api/checkpoint.c -- */
+
+/* Gives the session's counters the checkpoint's values. */
+dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);
 
 /* -- api/weights.c -- */
 

@@ -14,9 +14,6 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define OLD_FILE      "last.safetensors"
-#define MANIFEST_NAME "manifest.json"
-
 enum { PATH_BYTES = 4096 + 512 };
 
 typedef struct Reading {
@@ -109,7 +106,7 @@ static dlc_status integer_read(const Reading *reading, const JsonNode *object, c
                                int64_t low, int64_t *out) {
     const JsonNode *node = json_member(&reading->json, object, key);
     if (!node || !node->is_integer || node->integer < low) {
-        return fail(reading, MANIFEST_NAME,
+        return fail(reading, CHECKPOINT_MANIFEST,
                     "expected '%s' to be a whole number of at least %" PRId64, key, low);
     }
     *out = node->integer;
@@ -122,7 +119,7 @@ static dlc_status digits_read(const Reading *reading, const JsonNode *object, co
     const JsonNode *node = json_member(&reading->json, object, key);
     if (!node || node->kind != JSON_STRING || strlen(node->string) != count ||
         strspn(node->string, "0123456789abcdef") != count) {
-        return fail(reading, MANIFEST_NAME, "expected '%s' to be %zu hexadecimal digits", key,
+        return fail(reading, CHECKPOINT_MANIFEST, "expected '%s' to be %zu hexadecimal digits", key,
                     count);
     }
     memcpy(out, node->string, count + 1);
@@ -133,25 +130,26 @@ static dlc_status run_read(const Reading *reading, const JsonNode *root) {
     Checkpoint *out = reading->out;
     const JsonNode *counters = json_member(&reading->json, root, "counters");
     if (!counters || counters->kind != JSON_OBJECT) {
-        return fail(reading, MANIFEST_NAME, "expected 'counters' to be an object");
+        return fail(reading, CHECKPOINT_MANIFEST, "expected 'counters' to be an object");
     }
     dlc_status status = DLC_OK;
     for (int32_t i = counters->first_child; i >= 0 && status == DLC_OK;
          i = reading->json.nodes[i].next) {
         const JsonNode *node = &reading->json.nodes[i];
-        status = node->is_integer ? counter_add(reading, MANIFEST_NAME, node->key, node->integer)
-                                  : fail(reading, MANIFEST_NAME,
-                                         "expected the counter '%.60s' to be whole", node->key);
+        status = node->is_integer
+                     ? counter_add(reading, CHECKPOINT_MANIFEST, node->key, node->integer)
+                     : fail(reading, CHECKPOINT_MANIFEST,
+                            "expected the counter '%.60s' to be whole", node->key);
     }
     if (status == DLC_OK) {
-        status = counters_check(reading, MANIFEST_NAME, false);
+        status = counters_check(reading, CHECKPOINT_MANIFEST, false);
     }
     int64_t step = 0;
     if (status == DLC_OK) {
         status = integer_read(reading, root, "step", 0, &step);
     }
     if (status == DLC_OK && step != out->step) {
-        status = fail(reading, MANIFEST_NAME, "'step' and the counter of that name differ");
+        status = fail(reading, CHECKPOINT_MANIFEST, "'step' and the counter of that name differ");
     }
     if (status == DLC_OK && json_member(&reading->json, root, "batch")) {
         status = integer_read(reading, root, "batch", 1, &out->run.batch);
@@ -176,12 +174,12 @@ static dlc_status text_check(const Reading *reading, const char *text, size_t le
     }
     char wanted[64];
     if (!last) {
-        return fail(reading, MANIFEST_NAME, "it ends early: its checksum is missing");
+        return fail(reading, CHECKPOINT_MANIFEST, "it ends early: its checksum is missing");
     }
     uint32_t crc = (uint32_t)crc32_z(0, (const Bytef *)text, (size_t)(last - text));
     int n = snprintf(wanted, sizeof(wanted), "%s%08" PRIx32 "\"\n}\n", member, crc);
     if ((size_t)n != length - (size_t)(last - text) || memcmp(wanted, last, (size_t)n) != 0) {
-        return fail(reading, MANIFEST_NAME, "its checksum is wrong: overwritten or cut off");
+        return fail(reading, CHECKPOINT_MANIFEST, "its checksum is wrong: overwritten or cut off");
     }
     return DLC_OK;
 }
@@ -201,7 +199,7 @@ static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
     const JsonNode *name = json_member(&reading->json, node, "name");
     if (!name || name->kind != JSON_STRING || name->string[0] == '\0' || name->string[0] == '.' ||
         strchr(name->string, '/')) {
-        return fail(reading, MANIFEST_NAME, "expected a file to have a name without folders");
+        return fail(reading, CHECKPOINT_MANIFEST, "expected a file to have a name without folders");
     }
     int64_t bytes = 0;
     char digits[16];
@@ -244,8 +242,8 @@ static dlc_status manifest_read(Reading *reading, const char *text, size_t lengt
     }
     status = json_parse(text, length, out->allocator, &reading->json);
     if (status == DLC_ERROR_FORMAT) {
-        return fail(reading, MANIFEST_NAME, "offset %zu: expected %s", reading->json.error_offset,
-                    reading->json.error);
+        return fail(reading, CHECKPOINT_MANIFEST, "offset %zu: expected %s",
+                    reading->json.error_offset, reading->json.error);
     }
     if (status != DLC_OK) {
         return no_memory(reading);
@@ -254,12 +252,12 @@ static dlc_status manifest_read(Reading *reading, const char *text, size_t lengt
     const JsonNode *format =
         root->kind == JSON_OBJECT ? json_member(&reading->json, root, "format") : NULL;
     if (!format || format->kind != JSON_STRING || strcmp(format->string, "dlc-checkpoint") != 0) {
-        return fail(reading, MANIFEST_NAME, "this is no checkpoint's manifest");
+        return fail(reading, CHECKPOINT_MANIFEST, "this is no checkpoint's manifest");
     }
     int64_t version = 0;
     status = integer_read(reading, root, "version", 1, &version);
     if (status == DLC_OK && version != 1) {
-        fail(reading, MANIFEST_NAME, "version %" PRId64 "; this library reads 1", version);
+        fail(reading, CHECKPOINT_MANIFEST, "version %" PRId64 "; this library reads 1", version);
         return DLC_ERROR_UNSUPPORTED;
     }
     if (status == DLC_OK) {
@@ -268,8 +266,8 @@ static dlc_status manifest_read(Reading *reading, const char *text, size_t lengt
     const JsonNode *files = json_member(&reading->json, root, "files");
     if (status == DLC_OK && (!files || files->kind != JSON_ARRAY || files->n_children < 1 ||
                              files->n_children > CHECKPOINT_FILES)) {
-        status = fail(reading, MANIFEST_NAME, "expected 'files' to be a list of 1 to %d files",
-                      (int)CHECKPOINT_FILES);
+        status = fail(reading, CHECKPOINT_MANIFEST,
+                      "expected 'files' to be a list of 1 to %d files", (int)CHECKPOINT_FILES);
     }
     if (status != DLC_OK) {
         return status;
@@ -292,13 +290,13 @@ static dlc_status folder_read(Checkpoint *out, const char *folder, const dlc_all
                               char *message) {
     Reading reading = {.out = out, .folder = folder, .message = message};
     char path[PATH_BYTES], reason[FILE_MESSAGE_BYTES] = "";
-    int n = snprintf(path, sizeof(path), "%s/" MANIFEST_NAME, folder);
+    int n = snprintf(path, sizeof(path), "%s/" CHECKPOINT_MANIFEST, folder);
     out->allocator = allocator;
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return fail(&reading, "", "the path is too long");
     }
     FileView view;
-    dlc_status status = plain_check(&reading, MANIFEST_NAME, path);
+    dlc_status status = plain_check(&reading, CHECKPOINT_MANIFEST, path);
     if (status != DLC_OK) {
         return status;
     }
@@ -360,7 +358,7 @@ dlc_status checkpoint_open(Checkpoint *out, const CheckpointFolder *folder, int6
                            char *message) {
     *out = (Checkpoint){.allocator = &folder->context->allocator};
     char path[PATH_BYTES], name[CHECKPOINT_NAME_BYTES];
-    snprintf(name, sizeof(name), step < 0 ? OLD_FILE : "step-%" PRId64, step);
+    snprintf(name, sizeof(name), step < 0 ? CHECKPOINT_OLD_FILE : "step-%" PRId64, step);
     int n = snprintf(path, sizeof(path), "%s/%s", folder->path, name);
     snprintf(out->name, sizeof(out->name), "%.*s/%s", 200, folder->path, name);
     dlc_status status = DLC_ERROR_INVALID_ARGUMENT;
@@ -414,7 +412,7 @@ dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, const cha
     snprintf(out->name, sizeof(out->name), "%s", path);
     char manifest[PATH_BYTES], message[CHECKPOINT_MESSAGE_BYTES] = "";
     struct stat info;
-    int n = snprintf(manifest, sizeof(manifest), "%s/" MANIFEST_NAME, path);
+    int n = snprintf(manifest, sizeof(manifest), "%s/" CHECKPOINT_MANIFEST, path);
     if (n < 0 || (size_t)n >= sizeof(manifest)) {
         return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
                             "the checkpoint's path is too long");

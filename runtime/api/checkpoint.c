@@ -1,0 +1,98 @@
+/* The public face of checkpoints: saving a session's into a folder, loading one. */
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/border.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+static CheckpointRun run_of_session(dlc_session *session) {
+    CheckpointRun run = {.seed = session_counter(session, "seed"),
+                         .steps = session_counter(session, "steps")};
+    const char *program = plan_setting(session->file, "program");
+    snprintf(run.program, sizeof(run.program), "%s", program ? program : "");
+    return run;
+}
+
+/* Whether a whole checkpoint of a later step lies there, which saving would remove. */
+static dlc_status later_refuse(const CheckpointFolder *folder, int64_t step) {
+    int64_t *steps = NULL, count = 0;
+    dlc_status status = checkpoint_steps(folder, &steps, &count);
+    for (int64_t i = 0; i < count && status == DLC_OK && steps[i] > step; i++) {
+        char message[CHECKPOINT_MESSAGE_BYTES] = "";
+        Checkpoint found;
+        if (checkpoint_open(&found, folder, steps[i], message) == DLC_OK) {
+            checkpoint_close(&found);
+            status = context_fail(folder->context, DLC_ERROR_MISMATCH,
+                                  "'%s' holds a checkpoint of step %" PRId64
+                                  ", later than this one of step %" PRId64
+                                  ": load it, or save to another folder",
+                                  folder->path, steps[i], step);
+        }
+    }
+    memory_free(&folder->context->allocator, steps);
+    return status;
+}
+
+dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
+    }
+    CheckpointFolder folder;
+    dlc_status status = checkpoint_folder_open(&folder, session->context, path);
+    if (status != DLC_OK) {
+        return status;
+    }
+    CheckpointRun run = run_of_session(session);
+    int64_t step = session_counter(session, "step");
+    status = step >= 0 ? later_refuse(&folder, step) : DLC_OK;
+    if (status == DLC_OK) {
+        status = checkpoint_write(&folder, session, &run);
+    }
+    checkpoint_folder_close(&folder);
+    return status;
+}
+
+dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint) {
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; i < checkpoint->n_counters && status == DLC_OK; i++) {
+        const CheckpointCounter *counter = &checkpoint->counters[i];
+        status = dlc_set_counter(session, counter->name, counter->value);
+        /* One that the program does not have decides nothing. */
+        status = status == DLC_ERROR_NOT_FOUND ? DLC_OK : status;
+    }
+    return status;
+}
+
+dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
+    }
+    dlc_context *context = session->context;
+    Checkpoint checkpoint;
+    dlc_status status = checkpoint_open_path(&checkpoint, context, path);
+    if (status != DLC_OK) {
+        return status;
+    }
+    CheckpointRun run = run_of_session(session);
+    run.seed = checkpoint.run.seed; /* both come from the checkpoint */
+    run.steps = checkpoint.run.steps;
+    Str differences;
+    str_init(&differences, &context->allocator);
+    checkpoint_compare(&checkpoint, &run, &differences);
+    if (differences.failed) {
+        status = context_out_of_memory(context);
+    } else if (differences.length > 0) {
+        status = context_fail(context, DLC_ERROR_MISMATCH, "'%s' is of another run: %s",
+                              checkpoint.name, str_text(&differences));
+    }
+    str_finish(&differences);
+    if (status == DLC_OK) {
+        status = weights_restore(session, &checkpoint);
+    }
+    if (status == DLC_OK) {
+        status = checkpoint_counters(session, &checkpoint);
+    }
+    checkpoint_close(&checkpoint);
+    return status;
+}

@@ -1,0 +1,88 @@
+/* The public face of contexts: making one, its last error, versions, files written for others. */
+#include "ir/base/file.h"
+#include "runtime/border.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *default_alloc(void *user, size_t bytes) {
+    (void)user;
+    return malloc(bytes);
+}
+
+static void default_free(void *user, void *memory) {
+    (void)user;
+    free(memory);
+}
+
+dlc_status dlc_file_write(dlc_context *context, const char *path, const void *bytes,
+                          size_t n_bytes) {
+    BORDER_CALL(context);
+    if (!path || (!bytes && n_bytes > 0)) {
+        return border_missing(context, !path ? "path" : "bytes");
+    }
+    char message[FILE_MESSAGE_BYTES] = "";
+    dlc_status status = file_write(path, &bytes, &n_bytes, 1, message);
+    return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
+}
+
+dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **out) {
+    dlc_context_options given;
+    dlc_context nobody; /* its error goes unread */
+    if (!out || !border_options(&nobody, "dlc_context_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    dlc_allocator allocator = {default_alloc, default_free, NULL};
+    if (given.allocator) {
+        if (!given.allocator->alloc || !given.allocator->free) {
+            return DLC_ERROR_INVALID_ARGUMENT;
+        }
+        allocator = *given.allocator;
+    }
+    dlc_context *context = memory_new(&allocator, 1, sizeof(*context));
+    if (!context) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    context->allocator = allocator;
+    context->log = given.log;
+    context->cancel = given.cancel;
+    context->progress = given.progress;
+    context->user = given.user;
+    *out = context;
+    return DLC_OK;
+}
+
+const char *dlc_last_error(const dlc_context *context) {
+    return context ? context->error : "";
+}
+
+uint32_t dlc_version(void) {
+    return DLC_VERSION_MAJOR * 10000 + DLC_VERSION_MINOR * 100 + DLC_VERSION_PATCH;
+}
+
+#define VERSION_TEXT_(a, b, c) #a "." #b "." #c
+#define VERSION_TEXT(a, b, c)  VERSION_TEXT_(a, b, c)
+
+const char *dlc_version_text(void) {
+    return VERSION_TEXT(DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
+}
+
+const char *dlc_status_text(dlc_status status) {
+    static const char *const texts[] = {
+        [DLC_OK] = "success",
+        [DLC_ERROR_INVALID_ARGUMENT] = "invalid argument",
+        [DLC_ERROR_OUT_OF_MEMORY] = "out of memory",
+        [DLC_ERROR_IO] = "input or output failed",
+        [DLC_ERROR_FORMAT] = "malformed file",
+        [DLC_ERROR_COMPILE] = "the program has errors",
+        [DLC_ERROR_NOT_FOUND] = "not found",
+        [DLC_ERROR_MISMATCH] = "shapes or types do not fit",
+        [DLC_ERROR_UNSUPPORTED] = "not supported here",
+        [DLC_ERROR_FAULT] = "a check of the program failed",
+        [DLC_ERROR_NON_FINITE] = "loss or gradients are not finite",
+        [DLC_ERROR_CANCELLED] = "cancelled",
+        [DLC_ERROR_LIMIT] = "a limit was met",
+        [DLC_ERROR_INTERNAL] = "internal error",
+    };
+    size_t i = (size_t)status;
+    return i < sizeof(texts) / sizeof(texts[0]) ? texts[i] : "unknown status";
+}
