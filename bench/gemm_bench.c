@@ -159,7 +159,7 @@ static Op *make_op(Setup *s, OpCode code, Type *types, const void *attrs,
     op->blocks[0] = block_create(func, op);
     inner[0] = block_add_arg(op->blocks[0], types[0], NULL);
     inner[1] = block_add_arg(op->blocks[0], types[1], NULL);
-    op_attr(op, "form")->text = context_intern(&s->context, "contract");
+    op_set_form(op, context_intern(&s->context, "contract"));
     Builder b = builder_at_end(func, op->blocks[0]);
     Value *y = code == OP_contract ? b_contract(&b, inner[0], inner[1], attrs)
                : code == OP_conv   ? b_conv(&b, inner[0], inner[1], attrs)

@@ -34,7 +34,7 @@ static void explain_block(Explain *e, const Block *block, int depth) {
             }
             continue;
         }
-        str_addf(e->out, "  %s:", op_text(op, "form"));
+        str_addf(e->out, "  %s:", fusion_form(op));
         BLOCK_EACH_OP (op->blocks[0], inner) {
             if (inner->code != OP_yield) {
                 str_addf(e->out, " %s", op_info(inner->code)->name);

@@ -112,7 +112,7 @@ Value *b_cast(Builder *b, Value *x, DType dtype) {
     }
     Op *op = build_op(b, OP_cast, &x, 1, 1);
     if (op != NULL) {
-        op_set_int(op, "dtype", dtype);
+        op_set_dtype(op, dtype);
     }
     return b_op(b, op);
 }
@@ -128,13 +128,13 @@ Value *b_opaque(Builder *b, Value *x) {
 /* -- constants */
 
 static void set_type(Builder *b, Op *op, Type type) {
-    op_set_int(op, "dtype", type.dtype);
-    op_set_sizes(b->func, op, "shape", type.dims, type.rank);
+    op_set_dtype(op, type.dtype);
+    op_set_shape(op, sizes_copy(b->func, type.dims, type.rank));
 }
 
 Value *b_constant(Builder *b, double value, Type type) {
     Op *op = build_op(b, OP_constant, NULL, 0, 1);
-    op_set_float(op, "value", value);
+    op_set_value(op, value);
     set_type(b, op, type);
     return b_op(b, op);
 }
@@ -155,21 +155,20 @@ Value *b_literal(Builder *b, Type type, const void *data, int64_t count) {
     if (count > 0) {
         memcpy(copy, data, (size_t)count * sizeof(copy[0]));
     }
-    op_attr(op, "data")->list.count = (int32_t)count;
-    op_attr(op, "data")->list.ints = copy;
+    op_set_data(op, (AttrList){(int32_t)count, {.ints = copy}});
     return b_op(b, op);
 }
 
 Value *b_size(Builder *b, const Size *size, DType dtype) {
     Op *op = build_op(b, OP_size, NULL, 0, 1);
-    op_set_size(op, "value", size);
-    op_set_int(op, "dtype", dtype);
+    op_set_extent(op, size);
+    op_set_dtype(op, dtype);
     return b_op(b, op);
 }
 
 Value *b_iota(Builder *b, int64_t axis, Type type) {
     Op *op = build_op(b, OP_iota, NULL, 0, 1);
-    op_set_int(op, "axis", axis);
+    op_set_axis(op, axis);
     set_type(b, op, type);
     return b_op(b, op);
 }

@@ -7,7 +7,7 @@
 Value *b_reduce(Builder *b, OpCode code, Value *x, const int64_t *axes, int32_t n_axes) {
     Op *op = build_op(b, code, &x, 1, 1);
     if (op != NULL) {
-        op_set_ints(b->func, op, "axes", axes, n_axes);
+        op_set_axes(op, ints_copy(b->func, axes, n_axes));
     }
     return b_op(b, op);
 }
@@ -17,7 +17,7 @@ static Value *axis_op(Builder *b, OpCode code, Value *const *operands, int32_t n
                       int64_t axis) {
     Op *op = build_op(b, code, operands, n_operands, 1);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
+        op_set_axis(op, axis);
     }
     return b_op(b, op);
 }
@@ -33,9 +33,9 @@ Value *b_argmin(Builder *b, Value *x, int64_t axis) {
 Value *b_cumsum(Builder *b, Value *x, int64_t axis, bool reverse, bool exclusive) {
     Op *op = build_op(b, OP_cumsum, &x, 1, 1);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
-        op_set_int(op, "reverse", reverse);
-        op_set_int(op, "exclusive", exclusive);
+        op_set_axis(op, axis);
+        op_set_reverse(op, reverse);
+        op_set_exclusive(op, exclusive);
     }
     return b_op(b, op);
 }
@@ -43,8 +43,8 @@ Value *b_cumsum(Builder *b, Value *x, int64_t axis, bool reverse, bool exclusive
 Value *b_sort(Builder *b, Value *x, int64_t axis, bool descending, Value **out_indices) {
     Op *op = build_op(b, OP_sort, &x, 1, 2);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
-        op_set_int(op, "descending", descending);
+        op_set_axis(op, axis);
+        op_set_descending(op, descending);
     }
     Value *values = b_op(b, op);
     if (out_indices != NULL) {
@@ -58,7 +58,7 @@ static void set_precision(Builder *b, Op *op) {
     DType dtype = op->operands[0]->type.dtype;
     bool is_short = dtype == DT_F16 || dtype == DT_BF16;
     if (b->precision && (strcmp(b->precision, "f32") == 0 ? is_short : dtype == DT_F32)) {
-        op_set_text(op, "precision", context_intern(b->context, b->precision));
+        op_set_precision(op, context_intern(b->context, b->precision));
     }
 }
 
@@ -66,10 +66,10 @@ Value *b_contract(Builder *b, Value *x, Value *y, const ContractAxes *axes) {
     Value *operands[] = {x, y};
     Op *op = build_op(b, OP_contract, operands, 2, 1);
     if (op != NULL) {
-        op_set_ints(b->func, op, "batch_a", axes->batch_a, axes->n_batch);
-        op_set_ints(b->func, op, "batch_b", axes->batch_b, axes->n_batch);
-        op_set_ints(b->func, op, "contract_a", axes->contract_a, axes->n_contract);
-        op_set_ints(b->func, op, "contract_b", axes->contract_b, axes->n_contract);
+        op_set_batch_a(op, ints_copy(b->func, axes->batch_a, axes->n_batch));
+        op_set_batch_b(op, ints_copy(b->func, axes->batch_b, axes->n_batch));
+        op_set_contract_a(op, ints_copy(b->func, axes->contract_a, axes->n_contract));
+        op_set_contract_b(op, ints_copy(b->func, axes->contract_b, axes->n_contract));
         set_precision(b, op);
     }
     return b_op(b, op);
@@ -78,11 +78,11 @@ Value *b_contract(Builder *b, Value *x, Value *y, const ContractAxes *axes) {
 /* -- convolutions */
 
 static void set_conv_attrs(Builder *b, Op *op, const ConvAttrs *attrs) {
-    op_set_ints(b->func, op, "stride", attrs->stride, attrs->n_spatial);
-    op_set_ints(b->func, op, "dilation", attrs->dilation, attrs->n_spatial);
-    op_set_ints(b->func, op, "low", attrs->low, attrs->n_spatial);
-    op_set_ints(b->func, op, "high", attrs->high, attrs->n_spatial);
-    op_set_int(op, "groups", attrs->groups);
+    op_set_strides(op, ints_copy(b->func, attrs->stride, attrs->n_spatial));
+    op_set_dilations(op, ints_copy(b->func, attrs->dilation, attrs->n_spatial));
+    op_set_padding_low(op, ints_copy(b->func, attrs->low, attrs->n_spatial));
+    op_set_padding_high(op, ints_copy(b->func, attrs->high, attrs->n_spatial));
+    op_set_groups(op, attrs->groups);
     set_precision(b, op);
 }
 
@@ -100,7 +100,7 @@ Value *b_conv_input_grad(Builder *b, Value *dy, Value *w, const Size *const *spa
     Value *operands[] = {dy, w};
     Op *op = build_op(b, OP_conv_input_grad, operands, 2, 1);
     if (op != NULL) {
-        op_set_sizes(b->func, op, "spatial", spatial, attrs->n_spatial);
+        op_set_spatial(op, sizes_copy(b->func, spatial, attrs->n_spatial));
         set_conv_attrs(b, op, attrs);
     }
     return b_op(b, op);
@@ -111,27 +111,24 @@ Value *b_conv_weight_grad(Builder *b, Value *x, Value *dy, const Size *const *ke
     Value *operands[] = {x, dy};
     Op *op = build_op(b, OP_conv_weight_grad, operands, 2, 1);
     if (op != NULL) {
-        op_set_sizes(b->func, op, "kernel", kernel, attrs->n_spatial);
+        op_set_kernel(op, sizes_copy(b->func, kernel, attrs->n_spatial));
         set_conv_attrs(b, op, attrs);
     }
     return b_op(b, op);
 }
 
-static void read_spatial(const Op *op, const char *name, int64_t out[3]) {
-    int32_t count = 0;
-    const int64_t *ints = op_ints(op, name, &count);
-    for (int32_t i = 0; i < count && i < 3; i++) {
-        out[i] = ints[i];
+static void read_spatial(Ints ints, int64_t out[3]) {
+    for (int32_t i = 0; i < ints.count && i < 3; i++) {
+        out[i] = ints.at[i];
     }
 }
 
 ConvAttrs conv_attrs_of(const Op *op) {
-    ConvAttrs attrs = {.groups = op_int(op, "groups")};
-    op_ints(op, "stride", &attrs.n_spatial);
-    read_spatial(op, "stride", attrs.stride);
-    read_spatial(op, "dilation", attrs.dilation);
-    read_spatial(op, "low", attrs.low);
-    read_spatial(op, "high", attrs.high);
+    ConvAttrs attrs = {.n_spatial = op_strides(op).count, .groups = op_groups(op)};
+    read_spatial(op_strides(op), attrs.stride);
+    read_spatial(op_dilations(op), attrs.dilation);
+    read_spatial(op_padding_low(op), attrs.low);
+    read_spatial(op_padding_high(op), attrs.high);
     return attrs;
 }
 
@@ -167,10 +164,10 @@ Value *b_random_piece(Builder *b, Value *seed, Value *step, Value *iteration, in
     Value *operands[] = {seed, step, iteration, piece.start};
     Op *op = build_op(b, OP_random_uniform, operands, piece.start ? 4 : 3, 1);
     if (op != NULL) {
-        op_set_int(op, "site", site);
-        op_set_int(op, "dtype", type.dtype);
-        op_set_sizes(b->func, op, "shape", type.dims, type.rank);
-        op_set_sizes(b->func, op, "stride", piece.stride, piece.n_strides);
+        op_set_site(op, site);
+        op_set_dtype(op, type.dtype);
+        op_set_shape(op, sizes_copy(b->func, type.dims, type.rank));
+        op_set_piece_strides(op, sizes_copy(b->func, piece.stride, piece.n_strides));
     }
     return b_op(b, op);
 }

@@ -8,8 +8,8 @@ Value *b_broadcast(Builder *b, Value *x, int32_t rank, const Size *const *shape,
                    const int64_t *axes) {
     Op *op = build_op(b, OP_broadcast, &x, 1, 1);
     if (op != NULL) {
-        op_set_sizes(b->func, op, "shape", shape, rank);
-        op_set_ints(b->func, op, "axes", axes, x->type.rank);
+        op_set_shape(op, sizes_copy(b->func, shape, rank));
+        op_set_axes(op, ints_copy(b->func, axes, x->type.rank));
     }
     return b_op(b, op);
 }
@@ -46,7 +46,7 @@ Value *b_expand_axes(Builder *b, Value *x, Type like, const int64_t *axes, int32
 Value *b_reshape(Builder *b, Value *x, int32_t rank, const Size *const *shape) {
     Op *op = build_op(b, OP_reshape, &x, 1, 1);
     if (op != NULL) {
-        op_set_sizes(b->func, op, "shape", shape, rank);
+        op_set_shape(op, sizes_copy(b->func, shape, rank));
     }
     return b_op(b, op);
 }
@@ -54,7 +54,7 @@ Value *b_reshape(Builder *b, Value *x, int32_t rank, const Size *const *shape) {
 Value *b_transpose(Builder *b, Value *x, const int64_t *permutation) {
     Op *op = build_op(b, OP_transpose, &x, 1, 1);
     if (op != NULL) {
-        op_set_ints(b->func, op, "permutation", permutation, x->type.rank);
+        op_set_permutation(op, ints_copy(b->func, permutation, x->type.rank));
     }
     return b_op(b, op);
 }
@@ -67,9 +67,9 @@ Value *b_slice(Builder *b, Value *x, const Size *const *start, const Size *const
         for (int i = 0; i < TYPE_MAX_RANK; i++) {
             ones[i] = 1;
         }
-        op_set_sizes(b->func, op, "start", start, x->type.rank);
-        op_set_sizes(b->func, op, "limit", limit, x->type.rank);
-        op_set_ints(b->func, op, "step", step != NULL ? step : ones, x->type.rank);
+        op_set_starts(op, sizes_copy(b->func, start, x->type.rank));
+        op_set_limits(op, sizes_copy(b->func, limit, x->type.rank));
+        op_set_steps(op, ints_copy(b->func, step != NULL ? step : ones, x->type.rank));
     }
     return b_op(b, op);
 }
@@ -97,9 +97,9 @@ Value *b_pad(Builder *b, Value *x, Value *value, const Size *const *low, const S
     Op *op = build_op(b, OP_pad, operands, 2, 1);
     if (op != NULL) {
         int64_t zeros[TYPE_MAX_RANK] = {0};
-        op_set_sizes(b->func, op, "low", low, x->type.rank);
-        op_set_sizes(b->func, op, "high", high, x->type.rank);
-        op_set_ints(b->func, op, "interior", interior != NULL ? interior : zeros, x->type.rank);
+        op_set_lows(op, sizes_copy(b->func, low, x->type.rank));
+        op_set_highs(op, sizes_copy(b->func, high, x->type.rank));
+        op_set_interior(op, ints_copy(b->func, interior != NULL ? interior : zeros, x->type.rank));
     }
     return b_op(b, op);
 }
@@ -107,7 +107,7 @@ Value *b_pad(Builder *b, Value *x, Value *value, const Size *const *low, const S
 Value *b_concat(Builder *b, Value *const *xs, int32_t count, int64_t axis) {
     Op *op = build_op(b, OP_concat, xs, count, 1);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
+        op_set_axis(op, axis);
     }
     return b_op(b, op);
 }
@@ -115,7 +115,7 @@ Value *b_concat(Builder *b, Value *const *xs, int32_t count, int64_t axis) {
 Value *b_reverse(Builder *b, Value *x, const int64_t *axes, int32_t n_axes) {
     Op *op = build_op(b, OP_reverse, &x, 1, 1);
     if (op != NULL) {
-        op_set_ints(b->func, op, "axes", axes, n_axes);
+        op_set_axes(op, ints_copy(b->func, axes, n_axes));
     }
     return b_op(b, op);
 }
@@ -135,7 +135,7 @@ static Op *op_with_starts(Builder *b, OpCode code, Value *const *head, int32_t n
 Value *b_dynamic_slice(Builder *b, Value *x, Value *const *starts, const Size *const *shape) {
     Op *op = op_with_starts(b, OP_dynamic_slice, &x, 1, starts);
     if (op != NULL) {
-        op_set_sizes(b->func, op, "shape", shape, x->type.rank);
+        op_set_shape(op, sizes_copy(b->func, shape, x->type.rank));
     }
     return b_op(b, op);
 }
@@ -150,12 +150,12 @@ Value *b_unfold(Builder *b, Value *x, Value *value, int64_t axis, const Size *wi
     Value *operands[] = {x, value};
     Op *op = build_op(b, OP_unfold, operands, 2, 1);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
-        op_set_size(op, "window", window);
-        op_set_int(op, "stride", stride);
-        op_set_int(op, "dilation", dilation);
-        op_set_size(op, "low", low);
-        op_set_size(op, "high", high);
+        op_set_axis(op, axis);
+        op_set_window(op, window);
+        op_set_stride(op, stride);
+        op_set_dilation(op, dilation);
+        op_set_low(op, low);
+        op_set_high(op, high);
     }
     return b_op(b, op);
 }
@@ -164,11 +164,11 @@ Value *b_fold(Builder *b, Value *x, int64_t axis, const Size *size, int64_t stri
               int64_t dilation, const Size *low) {
     Op *op = build_op(b, OP_fold, &x, 1, 1);
     if (op != NULL) {
-        op_set_int(op, "axis", axis);
-        op_set_size(op, "size", size);
-        op_set_int(op, "stride", stride);
-        op_set_int(op, "dilation", dilation);
-        op_set_size(op, "low", low);
+        op_set_axis(op, axis);
+        op_set_size(op, size);
+        op_set_stride(op, stride);
+        op_set_dilation(op, dilation);
+        op_set_low(op, low);
     }
     return b_op(b, op);
 }

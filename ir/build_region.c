@@ -37,9 +37,9 @@ Op *b_scan_begin(Builder *b, Value *const *carries, int32_t n_carries, Value *co
     if (op == NULL) {
         return NULL;
     }
-    op_set_size(op, "length", length);
-    op_set_int(op, "carries", n_carries);
-    op_set_int(op, "reverse", reverse);
+    op_set_length(op, length);
+    op_set_carries(op, n_carries);
+    op_set_reverse(op, reverse);
     Block *body = op->blocks[0];
     block_add_arg(body, type_scalar(DT_I32), NULL);
     for (int32_t i = 0; i < n_carries; i++) {
@@ -59,7 +59,7 @@ Op *b_while_begin(Builder *b, Value *const *carries, int32_t n_carries, int64_t 
     if (op == NULL) {
         return NULL;
     }
-    op_set_int(op, "limit", limit);
+    op_set_limit(op, limit);
     for (int32_t block = 0; block < 2; block++) {
         for (int32_t i = 0; i < n_carries; i++) {
             block_add_arg(op->blocks[block], carries[i]->type, carries[i]->name);
@@ -75,7 +75,7 @@ void b_yield(Builder *b, Value *const *values, int32_t count) {
 void b_check(Builder *b, Value *condition, const char *text) {
     Op *op = build_op(b, OP_check, &condition, 1, 0);
     if (op != NULL) {
-        op_set_text(op, "text", context_intern(b->context, text));
+        op_set_text(op, context_intern(b->context, text));
     }
     b_op(b, op);
 }
@@ -83,15 +83,15 @@ void b_check(Builder *b, Value *condition, const char *text) {
 void b_show(Builder *b, Value *x, const char *text) {
     Op *op = build_op(b, OP_show, &x, 1, 0);
     if (op != NULL) {
-        op_set_text(op, "text", context_intern(b->context, text));
+        op_set_text(op, context_intern(b->context, text));
     }
     b_op(b, op);
 }
 
 void b_size_check(Builder *b, const Size *left, const Size *right, const char *text) {
     Op *op = build_op(b, OP_size_check, NULL, 0, 0);
-    op_set_size(op, "left", left);
-    op_set_size(op, "right", right);
-    op_set_text(op, "text", context_intern(b->context, text));
+    op_set_left(op, left);
+    op_set_right(op, right);
+    op_set_text(op, context_intern(b->context, text));
     b_op(b, op);
 }

@@ -80,7 +80,7 @@ static const Value *reshaped(const Value *v) {
 }
 
 static bool is_zero(const Value *v) {
-    return v->op && v->op->code == OP_constant && op_float(v->op, "value") == 0;
+    return v->op && v->op->code == OP_constant && constant_value(v->op) == 0;
 }
 
 /* max(x, 0) however it is written: x, or NULL. */
@@ -111,7 +111,7 @@ const Value *convolution_bias(const Value *v) {
     if (!v->op || v->op->code != OP_broadcast || v->op->operands[0]->type.rank != 1) {
         return NULL;
     }
-    return op_ints(v->op, "axes", NULL)[0] == CHANNEL_AXIS ? stored(v->op->operands[0]) : NULL;
+    return op_axes(v->op).at[0] == CHANNEL_AXIS ? stored(v->op->operands[0]) : NULL;
 }
 
 /* From the sum, or the product itself, back to the conv. */

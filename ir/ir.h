@@ -10,19 +10,22 @@ typedef struct Block Block;
 typedef struct Func Func;
 typedef struct Module Module;
 
+typedef struct AttrList {
+    int32_t count;
+    union {
+        const int64_t *ints;
+        const Size *const *sizes;
+        const double *floats; /* DATA */
+    };
+} AttrList;
+
+/* Which member holds an attribute, its AttrKind says. */
 typedef union AttrValue {
     int64_t i; /* INT, BOOL (0/1), DTYPE */
     double f;
     const char *text;
     const Size *size;
-    struct {
-        int32_t count;
-        union {
-            const int64_t *ints;
-            const Size *const *sizes;
-            const double *floats; /* DATA */
-        };
-    } list;
+    AttrList list;
 } AttrValue;
 
 struct Value {
@@ -50,6 +53,8 @@ struct Op {
     Op *prev, *next;
     int32_t id; /* dense after func_renumber */
 };
+
+#include "ir/attributes.h"
 
 /* A straight list of ops that ends in `yield`. */
 struct Block {
@@ -163,25 +168,11 @@ void op_insert_before(Op *op, Op *position);
 void op_append(Block *block, Op *op);
 void op_unlink(Op *op); /* out of its block; the op stays valid */
 void op_set_operand(Op *op, int32_t index, Value *value);
-AttrValue *op_attr(Op *op, const char *name); /* NULL: the op has no such attribute */
-int64_t op_int(const Op *op, const char *name);
-bool op_bool(const Op *op, const char *name);
-double op_float(const Op *op, const char *name);
-const char *op_text(const Op *op, const char *name);
-const Size *op_size(const Op *op, const char *name);
-const int64_t *op_ints(const Op *op, const char *name, int32_t *out_count);
-const Size *const *op_sizes(const Op *op, const char *name, int32_t *out_count);
-void op_set_int(Op *op, const char *name, int64_t value); /* INT, BOOL and DTYPE */
-void op_set_float(Op *op, const char *name, double value);
-void op_set_text(Op *op, const char *name, const char *text); /* interned by the caller */
-void op_set_size(Op *op, const char *name, const Size *size);
-void op_set_ints(Func *func, Op *op, const char *name, const int64_t *ints, int32_t count);
-void op_set_sizes(Func *func, Op *op, const char *name, const Size *const *sizes, int32_t count);
 /* Whether a DATA attribute of the op holds doubles (its dtype is a float type), else int64_t. */
 bool op_data_is_float(const Op *op);
-AttrValue attr_ints(Func *func, const int64_t *ints,
-                    int32_t count); /* copies into the module arena */
-AttrValue attr_sizes(Func *func, const Size *const *sizes, int32_t count);
+/* Copies of lists in the module's arena, for op_set_…. */
+Ints ints_copy(Func *func, const int64_t *ints, int32_t count);
+Sizes sizes_copy(Func *func, const Size *const *sizes, int32_t count);
 /* Infers the result types with the op's shape rule. */
 bool op_infer(Context *context, Op *op, OpProblem *problem);
 /* Whether two ops of the same code have equal attributes (blocks not compared). */

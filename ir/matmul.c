@@ -108,7 +108,7 @@ static bool strides_of(Context *context, const Value *v, bool wide, const Value 
         return strides_reshape(context, x->type, from, v->type, out);
     }
     if (broadcast) {
-        const int64_t *axes = op_ints(op, "axes", NULL);
+        const int64_t *axes = op_axes(op).at;
         for (int32_t i = 0; i < v->type.rank; i++) {
             out[i] = none(context);
         }
@@ -117,7 +117,7 @@ static bool strides_of(Context *context, const Value *v, bool wide, const Value 
         }
         return true;
     }
-    const int64_t *order = op->code == OP_transpose ? op_ints(op, "permutation", NULL) : NULL;
+    const int64_t *order = op->code == OP_transpose ? transpose_permutation(op).at : NULL;
     for (int32_t i = 0; i < v->type.rank; i++) {
         out[i] = from[order ? order[i] : i];
     }
@@ -131,11 +131,10 @@ typedef struct Axes {
     int64_t axis[TYPE_MAX_RANK];
 } Axes;
 
-static Axes axes_of(const Op *op, const char *name) {
-    Axes axes;
-    const int64_t *list = op_ints(op, name, &axes.count);
-    for (int32_t i = 0; i < axes.count; i++) {
-        axes.axis[i] = list[i];
+static Axes axes_of(Ints list) {
+    Axes axes = {.count = list.count};
+    for (int32_t i = 0; i < list.count; i++) {
+        axes.axis[i] = list.at[i];
     }
     return axes;
 }
@@ -174,8 +173,8 @@ static const Size *axes_elements(Context *context, const Value *v, const Axes *a
 
 static void side_axes(const Op *op, int32_t number, Side *side) {
     side->v = op->operands[number];
-    side->batch = axes_of(op, number == 0 ? "batch_a" : "batch_b");
-    side->depth = axes_of(op, number == 0 ? "contract_a" : "contract_b");
+    side->batch = axes_of(number == 0 ? contract_batch_a(op) : contract_batch_b(op));
+    side->depth = axes_of(number == 0 ? contract_contract_a(op) : contract_contract_b(op));
     side->rows.count = 0;
     for (int32_t axis = 0; axis < side->v->type.rank; axis++) {
         if (!has_axis(&side->batch, axis) && !has_axis(&side->depth, axis)) {
@@ -330,7 +329,7 @@ static bool value_at(const Value *v, const Value *x, double at, DType rounded, i
         return false;
     }
     if (op->code == OP_constant && dtype_is_float(v->type.dtype)) {
-        *out = op_float(op, "value");
+        *out = constant_value(op);
         return true;
     }
     if (op->code == OP_broadcast || rounded_behind(v, rounded)) {

@@ -204,7 +204,7 @@ Op *op_create(Func *func, OpCode code, Value *const *operands, int32_t n_operand
         op->blocks[i] = block_create(func, op);
     }
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_TEXT || info->attrs[i].kind == ATTR_WORD) {
+        if (info->attrs[i]->kind == ATTR_TEXT || info->attrs[i]->kind == ATTR_WORD) {
             op->attrs[i].text = op->label;
         }
     }
@@ -259,108 +259,26 @@ void op_set_operand(Op *op, int32_t index, Value *value) {
 
 /* -- attributes */
 
-static const AttrValue *find_attr(const Op *op, const char *name) {
-    const OpInfo *info = op_info(op->code);
-    for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].name == name || strcmp(info->attrs[i].name, name) == 0) {
-            return &op->attrs[i];
-        }
-    }
-    return NULL;
-}
-
-AttrValue *op_attr(Op *op, const char *name) {
-    return (AttrValue *)find_attr(op, name);
-}
-
-/* For the readers below: asking an op for an attribute that it has not is a mistake of ours. */
-static const AttrValue *need_attr(const Op *op, const char *name) {
-    const AttrValue *attr = find_attr(op, name);
-    assert(attr != NULL);
-    return attr;
-}
-
-int64_t op_int(const Op *op, const char *name) {
-    return need_attr(op, name)->i;
-}
-
-bool op_bool(const Op *op, const char *name) {
-    return need_attr(op, name)->i != 0;
-}
-
-double op_float(const Op *op, const char *name) {
-    return need_attr(op, name)->f;
-}
-
-const char *op_text(const Op *op, const char *name) {
-    return need_attr(op, name)->text;
-}
-
-const Size *op_size(const Op *op, const char *name) {
-    return need_attr(op, name)->size;
-}
-
-const int64_t *op_ints(const Op *op, const char *name, int32_t *out_count) {
-    const AttrValue *attr = need_attr(op, name);
-    if (out_count != NULL) {
-        *out_count = attr->list.count;
-    }
-    return attr->list.ints;
-}
-
-const Size *const *op_sizes(const Op *op, const char *name, int32_t *out_count) {
-    const AttrValue *attr = need_attr(op, name);
-    if (out_count != NULL) {
-        *out_count = attr->list.count;
-    }
-    return attr->list.sizes;
-}
-
-void op_set_int(Op *op, const char *name, int64_t value) {
-    op_attr(op, name)->i = value;
-}
-
-void op_set_float(Op *op, const char *name, double value) {
-    op_attr(op, name)->f = value;
-}
-
-void op_set_text(Op *op, const char *name, const char *text) {
-    op_attr(op, name)->text = text;
-}
-
-void op_set_size(Op *op, const char *name, const Size *size) {
-    op_attr(op, name)->size = size;
-}
-
-void op_set_ints(Func *func, Op *op, const char *name, const int64_t *ints, int32_t count) {
-    *op_attr(op, name) = attr_ints(func, ints, count);
-}
-
-void op_set_sizes(Func *func, Op *op, const char *name, const Size *const *sizes, int32_t count) {
-    *op_attr(op, name) = attr_sizes(func, sizes, count);
-}
-
 bool op_data_is_float(const Op *op) {
-    const AttrValue *dtype = find_attr(op, "dtype");
-    return dtype != NULL && dtype->i >= 0 && dtype->i < DT_COUNT && dtype_is_float((DType)dtype->i);
+    int index = OP_ATTR_INDEX[op->code][ATTR_ID_dtype];
+    int64_t dtype = index > 0 ? op->attrs[index - 1].i : -1; /* a parsed one may be out of range */
+    return dtype >= 0 && dtype < DT_COUNT && dtype_is_float((DType)dtype);
 }
 
-AttrValue attr_ints(Func *func, const int64_t *ints, int32_t count) {
+Ints ints_copy(Func *func, const int64_t *ints, int32_t count) {
     int64_t *copy = ARENA_ARRAY(&func->module->arena, int64_t, count > 0 ? count : 1);
     if (count > 0) {
         memcpy(copy, ints, (size_t)count * sizeof(copy[0]));
     }
-    AttrValue value = {.list = {.count = count, .ints = copy}};
-    return value;
+    return (Ints){count, copy};
 }
 
-AttrValue attr_sizes(Func *func, const Size *const *sizes, int32_t count) {
+Sizes sizes_copy(Func *func, const Size *const *sizes, int32_t count) {
     const Size **copy = ARENA_ARRAY(&func->module->arena, const Size *, count > 0 ? count : 1);
     if (count > 0) {
         memcpy(copy, sizes, (size_t)count * sizeof(copy[0]));
     }
-    AttrValue value = {.list = {.count = count, .sizes = copy}};
-    return value;
+    return (Sizes){count, copy};
 }
 
 bool op_infer(Context *context, Op *op, OpProblem *problem) {

@@ -89,12 +89,14 @@ void func_replace_values(Func *func, Value **map) {
  * interned in the context. */
 static AttrValue attr_copy(Func *to, const Op *op, int index) {
     AttrValue value = op->attrs[index];
-    switch (op_info(op->code)->attrs[index].kind) {
+    switch (op_info(op->code)->attrs[index]->kind) {
     case ATTR_INTS:
     case ATTR_DATA: /* doubles and int64_t are both 8 bytes */
-        return attr_ints(to, value.list.ints, value.list.count);
+        value.list.ints = ints_copy(to, value.list.ints, value.list.count).at;
+        return value;
     case ATTR_SIZES:
-        return attr_sizes(to, value.list.sizes, value.list.count);
+        value.list.sizes = sizes_copy(to, value.list.sizes, value.list.count).at;
+        return value;
     default:
         return value;
     }
@@ -211,7 +213,7 @@ bool op_attrs_equal(const Op *a, const Op *b) {
         const AttrValue *x = &a->attrs[i];
         const AttrValue *y = &b->attrs[i];
         bool equal = true;
-        switch (info->attrs[i].kind) {
+        switch (info->attrs[i]->kind) {
         case ATTR_INT:
         case ATTR_BOOL:
         case ATTR_DTYPE:
@@ -254,7 +256,7 @@ uint64_t op_attrs_hash(const Op *op) {
     uint64_t hash = hash_bytes(&code, sizeof(code), 0);
     for (int i = 0; i < info->n_attrs; i++) {
         const AttrValue *attr = &op->attrs[i];
-        switch (info->attrs[i].kind) {
+        switch (info->attrs[i]->kind) {
         case ATTR_INT:
         case ATTR_BOOL:
         case ATTR_DTYPE:

@@ -1,5 +1,6 @@
 /* The op table as the program sees it: codes, kinds, attribute descriptors and per-op rules, all
- * expanded from ir/scalar.def and ir/ops.def. Who wants to know something about an op asks here. */
+ * expanded from ir/scalar.def, ir/ops.def and ir/attributes.def. Who wants to know something about
+ * an op asks here. */
 #ifndef DLC_IR_OP_H
 #define DLC_IR_OP_H
 
@@ -58,10 +59,18 @@ typedef enum AttrKind {
     ATTR_DATA /* doubles for float literals, int64_t for the others */
 } AttrKind;
 
+/* Which attribute: ATTR_ID_<word>, for each row of attributes.def. */
+typedef enum AttrId {
+#define ATTR(word, kind, name) ATTR_ID_##word,
+#include "ir/attributes.def"
+#undef ATTR
+    ATTR_ID_COUNT
+} AttrId;
+
 enum { OP_MAX_ATTRS = 7 };
 
 typedef struct AttrDesc {
-    const char *name;
+    const char *name; /* in the text form */
     AttrKind kind;
 } AttrDesc;
 
@@ -102,7 +111,7 @@ typedef struct OpInfo {
     int n_operands, n_results, n_blocks; /* -1: any */
     unsigned flags;
     int n_attrs;
-    AttrDesc attrs[OP_MAX_ATTRS];
+    const AttrDesc *attrs[OP_MAX_ATTRS + 1]; /* then NULL */
     const char *doc;
     /* scalar.def rows only */
     bool is_scalar;
@@ -124,6 +133,8 @@ typedef struct OpInfo {
 } OpInfo;
 
 const OpInfo *op_info(OpCode code);
+/* Where an op of that code keeps an attribute, plus 1; 0: it has none such. */
+extern const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT];
 bool op_code_from_name(const char *name, OpCode *out);
 /* Every element of the result is one element of operand 0, or operand 1 (padding). */
 bool op_is_view(OpCode code);

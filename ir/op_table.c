@@ -18,12 +18,22 @@ enum { OPF_0 = 0 }; /* the flags word of a plain row */
 #define OP_GRAD_ISOLATED(name) NULL
 #define OP_GRAD_OWN_GRAD(name) NULL
 
-/* The sizeof counts with one entry in front, because an empty array has no size in C. */
-#define A(attr, attr_kind)                                                                         \
-    { #attr, ATTR_##attr_kind }
-#define ATTRS(...)                                                                                 \
-    .n_attrs = (int)(sizeof((AttrDesc[]){{NULL, ATTR_INT}, __VA_ARGS__}) / sizeof(AttrDesc)) - 1,  \
-    .attrs = {__VA_ARGS__}
+static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
+#define ATTR(word, attr_kind, attr_name) [ATTR_ID_##word] = {attr_name, ATTR_##attr_kind},
+#include "ir/attributes.def"
+#undef ATTR
+};
+
+#define ATTR_COUNT(op, index, word) +1
+#define ATTR_DESC(op, index, word)  &ATTR_TABLE[ATTR_ID_##word],
+#define ATTR_PLACE(op, index, word) [OP_##op][ATTR_ID_##word] = (index) + 1,
+
+const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
+#define OP(name, kind, n_operands, n_results, n_blocks, flags, attrs, doc)                         \
+    ATTR_EACH(ATTR_PLACE, name attrs)
+#include "ir/ops.def"
+#undef OP
+};
 
 static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
 #define SCALAR(op_name, arity, class_, result, op_kind, op_cost, c, cuda, text)                    \
@@ -52,7 +62,8 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .n_results = result_count,                                                   \
                       .n_blocks = block_count,                                                     \
                       .flags = OPF_##op_flags,                                                     \
-                      op_attrs,                                                                    \
+                      .n_attrs = 0 ATTR_EACH(ATTR_COUNT, op_name op_attrs),                        \
+                      .attrs = {ATTR_EACH(ATTR_DESC, op_name op_attrs) NULL},                      \
                       .doc = text,                                                                 \
                       .shape = shape_##op_name,                                                    \
                       .grad = OP_GRAD_##op_flags(op_name),                                         \

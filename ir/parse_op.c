@@ -76,7 +76,7 @@ static bool parse_numbers(Parser *p, bool (*read)(Parser *p, int64_t *out), Attr
         }
         VEC_PUSH(&p->module->arena, &numbers, number);
     }
-    *out = attr_ints(p->func, numbers.items, (int32_t)numbers.count);
+    attr_write_INTS(out, ints_copy(p->func, numbers.items, (int32_t)numbers.count));
     return true;
 }
 
@@ -95,7 +95,7 @@ static bool parse_sizes(Parser *p, AttrValue *out) {
         }
         VEC_PUSH(&p->module->arena, &sizes, size);
     }
-    *out = attr_sizes(p->func, sizes.items, (int32_t)sizes.count);
+    attr_write_SIZES(out, sizes_copy(p->func, sizes.items, (int32_t)sizes.count));
     return true;
 }
 
@@ -145,11 +145,12 @@ static bool parse_attrs(Parser *p, Op *op) {
         return false;
     }
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_WORD && parse_at(p, "}")) {
+        if (info->attrs[i]->kind == ATTR_WORD && parse_at(p, "}")) {
             break; /* empty, as op_create made it */
         }
-        if ((i > 0 && !parse_expect(p, ",")) || !parse_keyword(p, info->attrs[i].name) ||
-            !parse_expect(p, "=") || !parse_attr_value(p, op, info->attrs[i].kind, &op->attrs[i])) {
+        if ((i > 0 && !parse_expect(p, ",")) || !parse_keyword(p, info->attrs[i]->name) ||
+            !parse_expect(p, "=") ||
+            !parse_attr_value(p, op, info->attrs[i]->kind, &op->attrs[i])) {
             return false;
         }
     }

@@ -68,7 +68,7 @@ static const Size *may_run(Premises *p) {
     const Size *one = size_const(p->context, 1), *runs = one;
     for (const Op *op = p->op ? p->op->parent->owner : NULL; op; op = op->parent->owner) {
         if (op->code == OP_scan) {
-            runs = size_mul(p->context, runs, size_min(p->context, op_size(op, "length"), one));
+            runs = size_mul(p->context, runs, size_min(p->context, scan_length(op), one));
         }
     }
     return runs;
@@ -131,7 +131,7 @@ static bool is_in_fusion(const Op *op) {
 
 static void note_check(Op *op, void *user) {
     if (op->code == OP_size_check && !is_in_fusion(op)) {
-        checked_add_pair(user, op_size(op, "left"), op_size(op, "right"));
+        checked_add_pair(user, size_check_left(op), size_check_right(op));
     }
 }
 

@@ -90,7 +90,7 @@ static void print_list(const Op *op, AttrKind kind, const AttrValue *attr, Str *
 
 static void print_attr(const Op *op, int index, Str *out) {
     const AttrValue *attr = &op->attrs[index];
-    AttrKind kind = op_info(op->code)->attrs[index].kind;
+    AttrKind kind = op_info(op->code)->attrs[index]->kind;
     switch (kind) {
     case ATTR_INT:
         str_addf(out, "%lld", (long long)attr->i);
@@ -140,10 +140,10 @@ void op_print(const Op *op, Str *out) {
         print_value(op->operands[i], out);
     }
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_WORD && op->attrs[i].text && !op->attrs[i].text[0]) {
+        if (info->attrs[i]->kind == ATTR_WORD && op->attrs[i].text && !op->attrs[i].text[0]) {
             continue;
         }
-        str_addf(out, "%s%s = ", i > 0 ? ", " : " {", info->attrs[i].name);
+        str_addf(out, "%s%s = ", i > 0 ? ", " : " {", info->attrs[i]->name);
         print_attr(op, i, out);
     }
     if (info->n_attrs > 0) {

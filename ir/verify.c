@@ -152,9 +152,9 @@ static bool verify_attrs(Verify *v, const Op *op) {
     const OpInfo *info = op_info(op->code);
     bool ok = true;
     for (int i = 0; i < info->n_attrs; i++) {
-        const char *text = attr_problem(info->attrs[i].kind, &op->attrs[i]);
+        const char *text = attr_problem(info->attrs[i]->kind, &op->attrs[i]);
         if (text != NULL) {
-            problem(v, op, "attribute '%s' %s", info->attrs[i].name, text);
+            problem(v, op, "attribute '%s' %s", info->attrs[i]->name, text);
             ok = false;
         }
     }

@@ -97,10 +97,10 @@ static bool attrs_use(const Cut *cut, const Op *op) {
     const OpInfo *info = op_info(op->code);
     for (int i = 0; i < info->n_attrs; i++) {
         const AttrValue *attr = &op->attrs[i];
-        if (info->attrs[i].kind == ATTR_SIZE && size_uses_dim(attr->size, cut->rows)) {
+        if (info->attrs[i]->kind == ATTR_SIZE && size_uses_dim(attr->size, cut->rows)) {
             return true;
         }
-        for (int32_t k = 0; info->attrs[i].kind == ATTR_SIZES && k < attr->list.count; k++) {
+        for (int32_t k = 0; info->attrs[i]->kind == ATTR_SIZES && k < attr->list.count; k++) {
             if (size_uses_dim(attr->list.sizes[k], cut->rows)) {
                 return true;
             }
@@ -291,15 +291,15 @@ static void attrs_cut(const Cut *cut, Op *op) {
     const OpInfo *info = op_info(op->code);
     for (int i = 0; i < info->n_attrs; i++) {
         AttrValue *attr = &op->attrs[i];
-        if (info->attrs[i].kind == ATTR_SIZE) {
+        if (info->attrs[i]->kind == ATTR_SIZE) {
             attr->size = size_substitute(cut->context, attr->size, cut->by, cut->module->n_dims);
-        } else if (info->attrs[i].kind == ATTR_SIZES && attr->list.count > 0) {
+        } else if (info->attrs[i]->kind == ATTR_SIZES && attr->list.count > 0) {
             const Size **sizes = ARENA_ARRAY(cut->arena, const Size *, attr->list.count);
             for (int32_t k = 0; k < attr->list.count; k++) {
                 sizes[k] = size_substitute(cut->context, attr->list.sizes[k], cut->by,
                                            cut->module->n_dims);
             }
-            *attr = attr_sizes(cut->func, sizes, attr->list.count);
+            attr_write_SIZES(attr, sizes_copy(cut->func, sizes, attr->list.count));
         }
     }
 }
@@ -331,7 +331,7 @@ static Value *iteration_cut(const Cut *cut, Builder *b, const Around *around, Va
         return NULL;
     }
     Value *index = loop->blocks[0]->args[0];
-    const Size *length = op_size(loop, "length");
+    const Size *length = scan_length(loop);
     if (around->whole) {
         Value *before = b_size(b, length, DT_I32);
         index = b_add(b, b_mul(b, turn, before), index);
@@ -359,7 +359,7 @@ static void replace_from(Op *from, const Value *old, Value *by) {
 
 /* How many turns the loop has in the whole step, where it has fewer in a part. */
 static const Size *scan_whole(const Cut *cut, const Op *scan) {
-    const Size *length = op_size(scan, "length");
+    const Size *length = scan_length(scan);
     if (!size_uses_dim(length, cut->rows)) {
         return NULL;
     }
@@ -388,7 +388,7 @@ static bool random_cut(Cut *cut, Op *op, Type whole, Value *turn, const Around *
         return true;
     }
     Value *made = b_random_piece(&b, op->operands[0], op->operands[1], op->operands[2],
-                                 op_int(op, "site"), op->results[0]->type, piece);
+                                 random_uniform_site(op), op->results[0]->type, piece);
     replace_from(op->next, op->results[0], made);
     op_unlink(op);
     return true;

@@ -84,24 +84,24 @@ static Affine affine_of(Context *context, const Value *v, int32_t *steps) {
     }
     switch (op->code) {
     case OP_constant: {
-        double value = op_float(op, "value");
+        double value = constant_value(op);
         out.known = value == floor(value) && fabs(value) < 1e9;
         out.constant = out.known ? size_const(context, (int64_t)value) : out.constant;
         return out;
     }
     case OP_size:
         out.known = true;
-        out.constant = op_size(op, "value");
+        out.constant = size_extent(op);
         return out;
     case OP_iota:
         out.known = true;
-        out.factor[op_int(op, "axis")] = 1;
+        out.factor[op_axis(op)] = 1;
         return out;
     case OP_cast:
         return affine_of(context, op->operands[0], steps);
     case OP_broadcast: {
         Affine inner = affine_of(context, op->operands[0], steps);
-        const int64_t *axes = op_ints(op, "axes", NULL);
+        const int64_t *axes = op_axes(op).at;
         for (int32_t i = 0; inner.known && i < op->operands[0]->type.rank; i++) {
             out.factor[axes[i]] = inner.factor[i];
         }
@@ -125,7 +125,7 @@ static const Op *comparison_of(const Value *v, int32_t *axes) {
         axes[i] = i;
     }
     while (v->op && v->op->code == OP_broadcast) {
-        const int64_t *map = op_ints(v->op, "axes", NULL);
+        const int64_t *map = op_axes(v->op).at;
         v = v->op->operands[0];
         for (int32_t i = 0; i < v->type.rank; i++) {
             axes[i] = axes[map[i]];
@@ -210,12 +210,12 @@ static Value *guarded(const Match *m, const Value *v, double from, double to) {
 static bool repeats_reduction(const Match *m, const Value *v, OpCode code, const Value *x,
                               double from, double to, bool *out_safe) {
     const Op *repeat = v->op;
-    int32_t rank = x->type.rank, n;
+    int32_t rank = x->type.rank;
     if (!repeat || repeat->code != OP_broadcast || !type_equal(v->type, x->type) ||
         repeat->operands[0]->type.rank != rank - 1) {
         return false;
     }
-    const int64_t *axes = op_ints(repeat, "axes", NULL);
+    const int64_t *axes = op_axes(repeat).at;
     for (int32_t i = 0; i < rank - 1; i++) {
         if (axes[i] != i) {
             return false;
@@ -228,8 +228,8 @@ static bool repeats_reduction(const Match *m, const Value *v, OpCode code, const
         !type_equal(reduce->results[0]->type, repeat->operands[0]->type)) {
         return false;
     }
-    axes = op_ints(reduce, "axes", &n);
-    return n == 1 && axes[0] == rank - 1;
+    Ints reduced = op_axes(reduce);
+    return reduced.count == 1 && reduced.at[0] == rank - 1;
 }
 
 /* Scores that go into a softmax over the last axis; NULL: p is no such softmax, or its parts are
@@ -312,26 +312,22 @@ static bool match_scores(Match *m, Value *s) {
 
 /* -- operands */
 typedef struct Sides {
-    int32_t n_batch, n_sum;
-    const int64_t *batch[2], *sum[2];
+    Ints batch[2], sum[2];
     int32_t n_free[2];
     int64_t free_axis[2]; /* the first */
 } Sides;
 
 static Sides sides_of(const Op *op) {
-    Sides s = {0};
-    s.batch[0] = op_ints(op, "batch_a", &s.n_batch);
-    s.batch[1] = op_ints(op, "batch_b", NULL);
-    s.sum[0] = op_ints(op, "contract_a", &s.n_sum);
-    s.sum[1] = op_ints(op, "contract_b", NULL);
+    Sides s = {.batch = {contract_batch_a(op), contract_batch_b(op)},
+               .sum = {contract_contract_a(op), contract_contract_b(op)}};
     for (int side = 0; side < 2; side++) {
         for (int64_t axis = op->operands[side]->type.rank - 1; axis >= 0; axis--) {
             bool used = false;
-            for (int32_t i = 0; i < s.n_batch; i++) {
-                used = used || s.batch[side][i] == axis;
+            for (int32_t i = 0; i < s.batch[side].count; i++) {
+                used = used || s.batch[side].at[i] == axis;
             }
-            for (int32_t i = 0; i < s.n_sum; i++) {
-                used = used || s.sum[side][i] == axis;
+            for (int32_t i = 0; i < s.sum[side].count; i++) {
+                used = used || s.sum[side].at[i] == axis;
             }
             if (!used) {
                 s.n_free[side]++;
@@ -376,19 +372,19 @@ static bool machine_fits(const Machine *machine, const Size *width, const Size *
 static bool axes_fit(const Match *m) {
     Sides s = sides_of(m->scores), o = sides_of(m->mix);
     int p = m->values_first ? 1 : 0, v = 1 - p;
-    int32_t rank = s.n_batch + 2;
-    if (s.n_sum != 1 || s.n_free[0] != 1 || s.n_free[1] != 1 || o.n_sum != 1 ||
-        o.n_batch != s.n_batch || o.n_free[0] != 1 || o.n_free[1] != 1 || o.sum[p][0] != rank - 1 ||
-        o.free_axis[p] != rank - 2) {
+    int32_t n_batch = s.batch[0].count, rank = n_batch + 2;
+    if (s.sum[0].count != 1 || s.n_free[0] != 1 || s.n_free[1] != 1 || o.sum[0].count != 1 ||
+        o.batch[0].count != n_batch || o.n_free[0] != 1 || o.n_free[1] != 1 ||
+        o.sum[p].at[0] != rank - 1 || o.free_axis[p] != rank - 2) {
         return false;
     }
     Type q = m->scores->operands[0]->type, values = m->mix->operands[v]->type;
     const Value *scores = m->scores->results[0];
     double elements =
         length_of(scores->type.dims[rank - 2]) * length_of(scores->type.dims[rank - 1]);
-    return dtype_is_float(q.dtype) && is_short(q.dims[s.sum[0][0]]) &&
+    return dtype_is_float(q.dtype) && is_short(q.dims[s.sum[0].at[0]]) &&
            is_short(values.dims[o.free_axis[v]]) && elements >= WORTH_FUSING &&
-           machine_fits(m->pass->machine, q.dims[s.sum[0][0]], values.dims[o.free_axis[v]],
+           machine_fits(m->pass->machine, q.dims[s.sum[0].at[0]], values.dims[o.free_axis[v]],
                         q.dtype);
 }
 
@@ -411,20 +407,20 @@ static Value *laid_out(Builder *b, Value *x, const int64_t *batch, int32_t n_bat
 static Value *build(Match *m, Builder *b) {
     Sides s = sides_of(m->scores), o = sides_of(m->mix);
     int p = m->values_first ? 1 : 0, v = 1 - p;
-    int32_t n = s.n_batch;
+    int32_t n = s.batch[0].count;
     int64_t batch[TYPE_MAX_RANK], back[TYPE_MAX_RANK];
     for (int32_t i = 0; i < n; i++) {
-        batch[o.batch[p][i]] = o.batch[v][i];
-        back[i] = o.batch[p][i];
+        batch[o.batch[p].at[i]] = o.batch[v].at[i];
+        back[i] = o.batch[p].at[i];
     }
     back[n] = m->values_first ? n + 1 : n;
     back[n + 1] = m->values_first ? n : n + 1;
     Value *qkv[3];
     for (int side = 0; side < 2; side++) {
-        qkv[side] = laid_out(b, m->scores->operands[side], s.batch[side], n, s.free_axis[side],
-                             s.sum[side][0]);
+        qkv[side] = laid_out(b, m->scores->operands[side], s.batch[side].at, n, s.free_axis[side],
+                             s.sum[side].at[0]);
     }
-    qkv[2] = laid_out(b, m->mix->operands[v], batch, n, o.sum[v][0], o.free_axis[v]);
+    qkv[2] = laid_out(b, m->mix->operands[v], batch, n, o.sum[v].at[0], o.free_axis[v]);
     Value *y = b_attention(b, qkv, m->masks, m->n_masks, &m->attrs, NULL);
     return laid_out(b, y, back, n, back[n], back[n + 1]);
 }

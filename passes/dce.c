@@ -68,7 +68,7 @@ static void visit_value(Liveness *liveness, Value *value) {
     if (owner->code != OP_scan) {
         return;
     }
-    int64_t n_carries = op_int(owner, "carries");
+    int64_t n_carries = scan_carries(owner);
     Op *yield = block_yield(owner->blocks[0]);
     if (value->op) {
         mark(liveness, yield->operands[value->index]);
@@ -88,13 +88,13 @@ static void visit_value(Liveness *liveness, Value *value) {
 static bool scan_has_dead_parts(const Liveness *liveness, const Op *scan) {
     for (int32_t i = 1; i < scan->blocks[0]->n_args; i++) {
         if (!liveness->live[scan->blocks[0]->args[i]->id]) {
-            int64_t n_carries = op_int(scan, "carries");
+            int64_t n_carries = scan_carries(scan);
             if (i > n_carries || !liveness->live[scan->results[i - 1]->id]) {
                 return true;
             }
         }
     }
-    for (int64_t i = op_int(scan, "carries"); i < scan->n_results; i++) {
+    for (int64_t i = scan_carries(scan); i < scan->n_results; i++) {
         if (!liveness->live[scan->results[i]->id]) {
             return true;
         }
@@ -107,7 +107,7 @@ static bool scan_has_dead_parts(const Liveness *liveness, const Op *scan) {
 static void trim_scan(const Liveness *liveness, Op *scan) {
     Block *body = scan->blocks[0];
     Op *yield = block_yield(body);
-    int32_t n_carries = (int32_t)op_int(scan, "carries");
+    int32_t n_carries = (int32_t)scan_carries(scan);
     int32_t n_xs = scan->n_operands - n_carries;
     int32_t n_ys = scan->n_results - n_carries;
     int32_t carries = 0, operands = 0, results = 0;
@@ -143,7 +143,7 @@ static void trim_scan(const Liveness *liveness, Op *scan) {
     for (int32_t i = 0; i < args; i++) {
         body->args[i]->index = i;
     }
-    op_attr(scan, "carries")->i = carries;
+    op_set_carries(scan, carries);
 }
 
 static bool sweep_block(const Liveness *liveness, Block *block) {

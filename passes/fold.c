@@ -62,7 +62,7 @@ static Value *fold_op(Rewriter *rewriter, Builder *b, Op *op) {
     }
     switch (op->code) {
     case OP_size:
-        if (size_is_const(op_size(op, "value"), &size) && size <= (INT64_C(1) << 53) &&
+        if (size_is_const(size_extent(op), &size) && size <= (INT64_C(1) << 53) &&
             size >= -(INT64_C(1) << 53)) {
             DType dtype = op->results[0]->type.dtype;
             double number = dtype_is_float(dtype) ? round_to_dtype((double)size, dtype)

@@ -45,17 +45,15 @@ static Shape shape_of(const Head *h, Type type) {
                                        : SHAPE_OTHER;
 }
 
-static bool has_axis(const Op *op, const char *name, int64_t axis, int32_t wanted) {
-    int32_t n;
-    const int64_t *axes = op_ints(op, name, &n);
-    return n == wanted && axes[wanted - 1] == axis;
+/* Whether `axis` is the last of `wanted` axes. */
+static bool ends_in(Ints axes, int64_t axis, int32_t wanted) {
+    return axes.count == wanted && axes.at[wanted - 1] == axis;
 }
 
 /* A product of the logits' derivative with the weights, or with the inputs (`out_sum`). */
 static bool is_product(const Head *h, const Op *op, bool *out_sum) {
-    int32_t n_batch, n;
-    op_ints(op, "batch_a", &n_batch);
-    const int64_t *sums[2] = {op_ints(op, "contract_a", &n), op_ints(op, "contract_b", NULL)};
+    int32_t n_batch = contract_batch_a(op).count, n = contract_contract_a(op).count;
+    const int64_t *sums[2] = {contract_contract_a(op).at, contract_contract_b(op).at};
     int full = -1;
     for (int side = 0; side < 2; side++) {
         const Value *v = op->operands[side];
@@ -94,14 +92,14 @@ static bool is_by_row(const Head *h, const Op *op) {
     case OP_reshape:
         return (in == SHAPE_ROW || in == SHAPE_ROW_ONE) && out != SHAPE_FULL;
     case OP_broadcast:
-        return in == SHAPE_ROW && out == SHAPE_FULL && has_axis(op, "axes", 1, 2);
+        return in == SHAPE_ROW && out == SHAPE_FULL && ends_in(op_axes(op), 1, 2);
     case OP_reduce_sum:
     case OP_reduce_max:
     case OP_reduce_min:
-        return in == SHAPE_FULL && has_axis(op, "axes", 2, 1);
+        return in == SHAPE_FULL && ends_in(op_axes(op), 2, 1);
     case OP_gather:
     case OP_scatter_add:
-        return op_int(op, "axis") == 2 && in == SHAPE_FULL &&
+        return op_axis(op) == 2 && in == SHAPE_FULL &&
                shape_of(h, op->operands[1]->type) == SHAPE_ROW_ONE;
     default:
         return false;
@@ -203,11 +201,11 @@ static bool is_made_anew(const Head *h, const Value *v) {
     if (!op || shape_of(h, v->type) != SHAPE_FULL) {
         return false;
     }
-    int64_t axis = op->code == OP_iota ? op_int(op, "axis") : 2;
+    int64_t axis = op->code == OP_iota ? op_axis(op) : 2;
     if (op->code == OP_broadcast) {
         const Type x = op->operands[0]->type;
-        return x.rank == 0 || (x.rank == 1 && has_axis(op, "axes", 2, 1)) ||
-               (shape_of(h, x) == SHAPE_ROW && has_axis(op, "axes", 1, 2));
+        return x.rank == 0 || (x.rank == 1 && ends_in(op_axes(op), 2, 1)) ||
+               (shape_of(h, x) == SHAPE_ROW && ends_in(op_axes(op), 1, 2));
     }
     return op->code == OP_constant || (op->code == OP_iota && axis == 2) ||
            ((op_is_scalar(op->code) || op->code == OP_cast) && op->n_blocks == 0);
@@ -263,11 +261,11 @@ static Value *body_op(Head *h, const Op *op) {
         bool sum = false;
         is_product(h, op, &sum);
         if (sum) {
-            op_set_ints(func, copy, "contract_a", &row, 1);
-            op_set_ints(func, copy, "contract_b", &row, 1);
+            op_set_contract_a(copy, ints_copy(func, &row, 1));
+            op_set_contract_b(copy, ints_copy(func, &row, 1));
         } else { /* logits, or their derivative times the weights: over the last axis of operand 0
                   */
-            op_set_ints(func, copy, "contract_a", &classes, 1);
+            op_set_contract_a(copy, ints_copy(func, &classes, 1));
         }
         break;
     }
@@ -275,28 +273,28 @@ static Value *body_op(Head *h, const Op *op) {
     case OP_constant:
     case OP_iota: {
         Type inner = body_type(h, type);
-        op_set_sizes(func, copy, "shape", inner.dims, inner.rank);
+        op_set_shape(copy, sizes_copy(func, inner.dims, inner.rank));
         if (op->code == OP_iota) {
-            op_set_int(copy, "axis", 1);
+            op_set_axis(copy, 1);
         }
         break;
     }
     case OP_broadcast: {
         Type inner = body_type(h, type);
-        op_set_sizes(func, copy, "shape", inner.dims, inner.rank);
+        op_set_shape(copy, sizes_copy(func, inner.dims, inner.rank));
         int32_t rank = operands[0]->type.rank;
         bool by_row = is_rows(h, op->operands[0]->type);
-        op_set_ints(func, copy, "axes", by_row ? &row : &classes, rank);
+        op_set_axes(copy, ints_copy(func, by_row ? &row : &classes, rank));
         break;
     }
     case OP_reduce_sum:
     case OP_reduce_max:
     case OP_reduce_min:
-        op_set_ints(func, copy, "axes", &classes, 1);
+        op_set_axes(copy, ints_copy(func, &classes, 1));
         break;
     case OP_gather:
     case OP_scatter_add:
-        op_set_int(copy, "axis", 1);
+        op_set_axis(copy, 1);
         break;
     default:
         break;
@@ -392,11 +390,9 @@ static bool is_logits(Head *h, Op *op) {
         return false;
     }
     Type type = op->results[0]->type, x = op->operands[0]->type;
-    int32_t n_batch, n;
-    op_ints(op, "batch_a", &n_batch);
-    const int64_t *sum = op_ints(op, "contract_a", &n);
-    if (n_batch > 0 || n != 1 || x.rank != 3 || sum[0] != 2 || op->operands[1]->type.rank != 2 ||
-        x.dims[2] == type.dims[2]) {
+    Ints sum = contract_contract_a(op);
+    if (contract_batch_a(op).count > 0 || sum.count != 1 || x.rank != 3 || sum.at[0] != 2 ||
+        op->operands[1]->type.rank != 2 || x.dims[2] == type.dims[2]) {
         return false;
     }
     for (int i = 0; i < 3; i++) {

@@ -21,8 +21,8 @@ static Value *simplify_reshape(Builder *b, Op *op) {
 
 static Value *simplify_transpose(Builder *b, Op *op) {
     Value *x = op->operands[0];
-    int32_t rank;
-    const int64_t *permutation = op_ints(op, "permutation", &rank);
+    int32_t rank = x->type.rank;
+    const int64_t *permutation = transpose_permutation(op).at;
     bool identity = true;
     /* Axes of size 1 may go anywhere: if the others keep their order nothing moves in memory. */
     bool only_ones_move = true;
@@ -42,7 +42,7 @@ static Value *simplify_transpose(Builder *b, Op *op) {
     }
     Op *inner = value_made_by(x, OP_transpose);
     if (inner) {
-        const int64_t *first = op_ints(inner, "permutation", &rank);
+        const int64_t *first = transpose_permutation(inner).at;
         int64_t composed[TYPE_MAX_RANK];
         for (int32_t i = 0; i < rank; i++) {
             composed[i] = first[permutation[i]];
@@ -60,35 +60,29 @@ static Value *simplify_broadcast(Builder *b, Op *op) {
     }
     Op *inner = value_made_by(x, OP_broadcast);
     if (inner) {
-        int32_t n_outer, n_inner;
-        const int64_t *outer_axes = op_ints(op, "axes", &n_outer);
-        const int64_t *inner_axes = op_ints(inner, "axes", &n_inner);
+        Ints outer_axes = broadcast_axes(op), inner_axes = broadcast_axes(inner);
         int64_t composed[TYPE_MAX_RANK];
-        for (int32_t i = 0; i < n_inner; i++) {
-            composed[i] = outer_axes[inner_axes[i]];
+        for (int32_t i = 0; i < inner_axes.count; i++) {
+            composed[i] = outer_axes.at[inner_axes.at[i]];
         }
         return b_broadcast(b, inner->operands[0], type.rank, type.dims, composed);
     }
     return NULL;
 }
 
-static bool sizes_are(const Op *op, const char *name, int64_t value) {
-    int32_t count;
-    const Size *const *sizes = op_sizes(op, name, &count);
-    for (int32_t i = 0; i < count; i++) {
+static bool sizes_are(Sizes sizes, int64_t value) {
+    for (int32_t i = 0; i < sizes.count; i++) {
         int64_t constant;
-        if (!size_is_const(sizes[i], &constant) || constant != value) {
+        if (!size_is_const(sizes.at[i], &constant) || constant != value) {
             return false;
         }
     }
     return true;
 }
 
-static bool ints_are(const Op *op, const char *name, int64_t value) {
-    int32_t count;
-    const int64_t *ints = op_ints(op, name, &count);
-    for (int32_t i = 0; i < count; i++) {
-        if (ints[i] != value) {
+static bool ints_are(Ints ints, int64_t value) {
+    for (int32_t i = 0; i < ints.count; i++) {
+        if (ints.at[i] != value) {
             return false;
         }
     }
@@ -96,13 +90,12 @@ static bool ints_are(const Op *op, const char *name, int64_t value) {
 }
 
 static Value *simplify_slice(Op *op) {
-    int32_t count;
-    const Size *const *limit = op_sizes(op, "limit", &count);
-    if (!sizes_are(op, "start", 0) || !ints_are(op, "step", 1)) {
+    Sizes limits = slice_limits(op);
+    if (!sizes_are(slice_starts(op), 0) || !ints_are(slice_steps(op), 1)) {
         return NULL;
     }
-    for (int32_t i = 0; i < count; i++) {
-        if (limit[i] != op->operands[0]->type.dims[i]) {
+    for (int32_t i = 0; i < limits.count; i++) {
+        if (limits.at[i] != op->operands[0]->type.dims[i]) {
             return NULL;
         }
     }
@@ -110,7 +103,8 @@ static Value *simplify_slice(Op *op) {
 }
 
 static Value *simplify_pad(Op *op) {
-    return sizes_are(op, "low", 0) && sizes_are(op, "high", 0) && ints_are(op, "interior", 0)
+    return sizes_are(pad_lows(op), 0) && sizes_are(pad_highs(op), 0) &&
+                   ints_are(pad_interior(op), 0)
                ? op->operands[0]
                : NULL;
 }
@@ -121,21 +115,19 @@ static Value *reduce_of_broadcast(Builder *b, Op *op) {
     if (!broadcast || op->code != OP_reduce_sum || !dtype_is_float(op->results[0]->type.dtype)) {
         return NULL;
     }
-    int32_t n_axes, n_kept;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
-    const int64_t *kept = op_ints(broadcast, "axes", &n_kept);
+    Ints axes = reduce_sum_axes(op), kept = broadcast_axes(broadcast);
     Type wide = op->operands[0]->type;
-    if (n_axes + n_kept != wide.rank) {
+    if (axes.count + kept.count != wide.rank) {
         return NULL;
     }
     const Size *count = size_const(b->context, 1);
-    for (int32_t i = 0; i < n_axes; i++) {
-        for (int32_t k = 0; k < n_kept; k++) {
-            if (kept[k] == axes[i]) {
+    for (int32_t i = 0; i < axes.count; i++) {
+        for (int32_t k = 0; k < kept.count; k++) {
+            if (kept.at[k] == axes.at[i]) {
                 return NULL;
             }
         }
-        count = size_mul(b->context, count, wide.dims[axes[i]]);
+        count = size_mul(b->context, count, wide.dims[axes.at[i]]);
     }
     Type type = op->results[0]->type;
     Value *factor = b_size(b, count, type.dtype);
@@ -145,15 +137,14 @@ static Value *reduce_of_broadcast(Builder *b, Op *op) {
 
 static Value *simplify_reduce(Builder *b, Op *op) {
     Value *x = op->operands[0];
-    int32_t n_axes;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = op_axes(op);
     bool all_ones = true;
-    for (int32_t i = 0; i < n_axes; i++) {
-        all_ones &= size_is_one(x->type.dims[axes[i]]);
+    for (int32_t i = 0; i < axes.count; i++) {
+        all_ones &= size_is_one(x->type.dims[axes.at[i]]);
     }
     if (all_ones) {
         Type type = op->results[0]->type;
-        return n_axes == 0 ? x : b_reshape(b, x, type.rank, type.dims);
+        return axes.count == 0 ? x : b_reshape(b, x, type.rank, type.dims);
     }
     return reduce_of_broadcast(b, op);
 }

@@ -138,7 +138,7 @@ static double measure(Remat *r) {
 static bool is_repeatable(const Op *op) {
     static const char *const forms[] = {"loop", "row", "reduce", "contract", "conv"};
     for (int32_t i = 0; i < 5 && op->code == OP_fusion; i++) {
-        if (strcmp(op_text(op, "form"), forms[i]) == 0) {
+        if (strcmp(fusion_form(op), forms[i]) == 0) {
             return true;
         }
     }

@@ -66,7 +66,7 @@ bool value_is_constant(const Value *value, double *out) {
     if (!value->op || value->op->code != OP_constant) {
         return false;
     }
-    double number = op_float(value->op, "value");
+    double number = constant_value(value->op);
     DType dtype = value->type.dtype;
     *out = dtype_is_float(dtype) ? round_to_dtype(number, dtype)
                                  : (double)wrap_int((int64_t)number, dtype);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes docs/ops.md to standard output, from the op table (ir/scalar.def, ir/ops.def).
+# Writes docs/ops.md to standard output, from the op table (ir/scalar.def, ir/ops.def, ir/attributes.def).
 # Usage: tools/gen_ops_docs.sh > docs/ops.md; tests/scripts/docs.sh checks that the file is up to date.
 set -eu
 cd "$(dirname "$0")/.."
@@ -27,13 +27,16 @@ cat <<'END'
 | op | kind | attributes | what |
 |---|---|---|---|
 END
-sed -n 's/^OP(//p' ir/ops.def | awk '{
-    doc = $0; sub(/^.*\), "/, "", doc); sub(/"\)$/, "", doc)
+sed -n 's/^ATTR(//p; s/^OP(/OP /p' ir/attributes.def ir/ops.def | awk '!/^OP / {
+    split($0, part, /, */); name = part[3]; gsub(/[")]/, "", name)
+    attribute[part[1]] = "`" name "` " tolower(part[2]); next
+}
+{
+    sub(/^OP /, ""); doc = $0; sub(/^.*\), "/, "", doc); sub(/"\)$/, "", doc)
     attrs = $0; sub(/^.*ATTRS\(/, "", attrs); sub(/\), ".*$/, "", attrs)
     list = ""
-    while (match(attrs, /A\([a-z_]+, [A-Z]+\)/)) {
-        item = substr(attrs, RSTART + 2, RLENGTH - 3); split(item, pair, /, /)
-        list = list (list == "" ? "" : ", ") "`" pair[1] "` " tolower(pair[2])
+    while (match(attrs, /A\([a-z_]+\)/)) {
+        list = list (list == "" ? "" : ", ") attribute[substr(attrs, RSTART + 2, RLENGTH - 3)]
         attrs = substr(attrs, RSTART + RLENGTH)
     }
     split($0, part, /, */)

@@ -36,11 +36,12 @@ static Type type_of_axes(KBuild *k, const Value *v, const Axes *axes) {
     return type_make(kb_context(k), v->type.dtype, axes->count, dims);
 }
 
-static void take_axes(const Op *op, const char *name, Axes *out) {
-    const int64_t *list = op_ints(op, name, &out->count);
-    for (int32_t i = 0; i < out->count; i++) {
-        out->axis[i] = list[i];
+static Axes take_axes(Ints list) {
+    Axes axes = {.count = list.count};
+    for (int32_t i = 0; i < list.count; i++) {
+        axes.axis[i] = list.at[i];
     }
+    return axes;
 }
 
 /* Summed axes in the order of the larger operand's memory, so that they run together. */
@@ -117,10 +118,10 @@ static GemmOrder order_of(const Product *p, int side) {
 void lower_contract(KBuild *k) {
     const Op *op = root_find(k, KIND_CONTRACTION);
     Product p = {.op = op};
-    take_axes(op, "batch_a", &p.batch[0]);
-    take_axes(op, "batch_b", &p.batch[1]);
-    take_axes(op, "contract_a", &p.depth[0]);
-    take_axes(op, "contract_b", &p.depth[1]);
+    p.batch[0] = take_axes(contract_batch_a(op));
+    p.batch[1] = take_axes(contract_batch_b(op));
+    p.depth[0] = take_axes(contract_contract_a(op));
+    p.depth[1] = take_axes(contract_contract_b(op));
     const Value *a = op->operands[0], *b = op->operands[1];
     sort_depth(&p, a->type.rank >= b->type.rank ? 0 : 1);
     for (int side = 0; side < 2; side++) {
@@ -141,7 +142,7 @@ void lower_contract(KBuild *k) {
     gemm.depth = type_elements(context, p.depth_type);
     gemm.dtype = dtype_in_register(op->results[0]->type.dtype);
     gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : gemm.dtype;
-    const char *precision = op_text(op, "precision");
+    const char *precision = op_precision(op);
     gemm.tf32 = precision && strcmp(precision, "tf32") == 0;
     gemm.a = (GemmSide){.element = element_a, .order = order_of(&p, 0)};
     gemm.b = (GemmSide){.element = element_b, .order = order_of(&p, 1)};

@@ -413,7 +413,7 @@ void lower_conv(KBuild *k) {
     conv.gemm = (Gemm){.name = root_name(k, op), .user = &conv};
     conv.gemm.dtype = dtype_in_register(result.dtype);
     conv.gemm.panel = a->type.dtype == b->type.dtype ? a->type.dtype : conv.gemm.dtype;
-    const char *precision = op_text(op, "precision");
+    const char *precision = op_precision(op);
     conv.gemm.tf32 = precision && strcmp(precision, "tf32") == 0;
     if (op->code == OP_conv_weight_grad) {
         plan_weight(k, &conv);

@@ -41,18 +41,18 @@ const KExpr *elemental_clamped_id(KBuild *k, const Op *op, const KExpr *id, cons
 
 static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
     Type type = op->results[0]->type;
-    const AttrValue *data = &op->attrs[2];
+    AttrList data = literal_data(op);
     const KExpr *flat = k_flat(k, type, index);
     bool is_float = dtype_is_float(type.dtype);
     const KExpr *value = NULL;
     int64_t at;
     bool known = k_is_int(flat, &at);
-    for (int32_t i = data->list.count - 1; i >= 0; i--) {
+    for (int32_t i = data.count - 1; i >= 0; i--) {
         if (known && i != at) {
             continue;
         }
-        const KExpr *element = is_float ? k_constant(k, type.dtype, data->list.floats[i])
-                                        : k_integer(k, type.dtype, data->list.ints[i]);
+        const KExpr *element = is_float ? k_constant(k, type.dtype, data.floats[i])
+                                        : k_integer(k, type.dtype, data.ints[i]);
         const KExpr *here = value ? k_binary(k, OP_eq, flat, k_int(k, i)) : NULL;
         value = value ? k_select(k, here, element, value) : element;
     }
@@ -61,11 +61,10 @@ static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
 
 /* The element's index in the logical tensor of which the result is a piece. */
 static const KExpr *uniform_index(KBuild *k, const Op *op, Index index) {
-    int32_t count = 0;
-    const Size *const *stride = op_sizes(op, "stride", &count);
-    const KExpr *flat = count == 0 ? k_flat(k, op->results[0]->type, index) : k_int(k, 0);
-    for (int32_t a = 0; a < count; a++) {
-        flat = k_add(k, flat, k_scale(k, index[a], stride[a]));
+    Sizes stride = random_uniform_piece_strides(op);
+    const KExpr *flat = stride.count == 0 ? k_flat(k, op->results[0]->type, index) : k_int(k, 0);
+    for (int32_t a = 0; a < stride.count; a++) {
+        flat = k_add(k, flat, k_scale(k, index[a], stride.at[a]));
     }
     if (op->n_operands > 3) {
         const KExpr *start = k_cast(k, elemental_value(k, op->operands[3], NULL), DT_I64);
@@ -82,7 +81,7 @@ static const KExpr *uniform_value(KBuild *k, const Op *op, Index index) {
     }
     operands[3] = uniform_index(k, op, index);
     DType dtype = op->results[0]->type.dtype;
-    const KExpr *value = k_uniform(k, operands, op_int(op, "site"), dtype);
+    const KExpr *value = k_uniform(k, operands, random_uniform_site(op), dtype);
     if (dtype != DT_F16 && dtype != DT_BF16) {
         return value;
     }
@@ -101,20 +100,20 @@ static const KExpr *scalar_value(KBuild *k, const Op *op, Index index) {
     return k_scalar(k, op->code, operands, op->n_operands);
 }
 
-static const KExpr *op_value(KBuild *k, const Op *op, Index index) {
+static const KExpr *value_of_op(KBuild *k, const Op *op, Index index) {
     Type type = op->results[0]->type;
     if (op_is_scalar(op->code)) {
         return scalar_value(k, op, index);
     }
     switch (op->code) {
     case OP_constant:
-        return k_constant(k, type.dtype, op_float(op, "value"));
+        return k_constant(k, type.dtype, constant_value(op));
     case OP_literal:
         return literal_value(k, op, index);
     case OP_size:
-        return k_cast(k, k_size(k, op_size(op, "value")), type.dtype);
+        return k_cast(k, k_size(k, size_extent(op)), type.dtype);
     case OP_iota:
-        return k_cast(k, index[op_int(op, "axis")], type.dtype);
+        return k_cast(k, index[op_axis(op)], type.dtype);
     case OP_cast: {
         const KExpr *value = elemental_value(k, op->operands[0], index);
         return k_cast(k, value, type.dtype);
@@ -187,7 +186,7 @@ const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *inde
         return found;
     }
     Scope *saved = scope_enter(k, index_depth(index, rank));
-    const KExpr *value = v->op ? op_value(k, v->op, index) : argument_value(k, v, index);
+    const KExpr *value = v->op ? value_of_op(k, v->op, index) : argument_value(k, v, index);
     if (v->op && dtype_in_register(v->type.dtype) != v->type.dtype && !keeps_type(v->op->code)) {
         value = k_cast(k, value, v->type.dtype);
     }

@@ -8,7 +8,7 @@ static const char START_TEXT[] = "slice start out of range";
 static const KExpr *broadcast_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    const int64_t *axes = op_ints(op, "axes", NULL);
+    const int64_t *axes = op_axes(op).at;
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = size_is_one(x->type.dims[i]) ? k_int(k, 0) : index[axes[i]];
     }
@@ -26,7 +26,7 @@ static const KExpr *reshape_value(KBuild *k, const Op *op, Index index) {
 static const KExpr *transpose_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    const int64_t *permutation = op_ints(op, "permutation", NULL);
+    const int64_t *permutation = transpose_permutation(op).at;
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[permutation[i]] = index[i];
     }
@@ -36,8 +36,8 @@ static const KExpr *transpose_value(KBuild *k, const Op *op, Index index) {
 static const KExpr *slice_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    const Size *const *start = op_sizes(op, "start", NULL);
-    const int64_t *step = op_ints(op, "step", NULL);
+    const Size *const *start = slice_starts(op).at;
+    const int64_t *step = slice_steps(op).at;
     for (int32_t i = 0; i < x->type.rank; i++) {
         const KExpr *scaled = k_scale_int(k, index[i], step[i]);
         inner[i] = k_add(k, scaled, k_size(k, start[i]));
@@ -48,8 +48,8 @@ static const KExpr *slice_value(KBuild *k, const Op *op, Index index) {
 static const KExpr *pad_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    const Size *const *low = op_sizes(op, "low", NULL);
-    const int64_t *interior = op_ints(op, "interior", NULL);
+    const Size *const *low = pad_lows(op).at;
+    const int64_t *interior = pad_interior(op).at;
     const KExpr *condition = k_integer(k, DT_BOOL, 1);
     const KExpr *zero = k_int(k, 0);
     for (int32_t i = 0; i < x->type.rank; i++) {
@@ -109,7 +109,7 @@ static const KExpr *concat_value(KBuild *k, const Op *op, Index index) {
         inner[i] = index[i];
     }
     const KVar *var = kb_var(k, op->results[0]->type.dtype, "concat");
-    concat_among(k, op, 0, op->n_operands, inner, op_int(op, "axis"), var);
+    concat_among(k, op, 0, op->n_operands, inner, op_axis(op), var);
     return kb_let(k, k_get(k, var), "concat");
 }
 
@@ -119,11 +119,11 @@ static const KExpr *reverse_value(KBuild *k, const Op *op, Index index) {
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = index[i];
     }
-    int32_t count;
-    const int64_t *axes = op_ints(op, "axes", &count);
-    for (int32_t i = 0; i < count; i++) {
-        const KExpr *last = k_sub(k, k_size(k, x->type.dims[axes[i]]), k_int(k, 1));
-        inner[axes[i]] = k_sub(k, last, index[axes[i]]);
+    Ints axes = reverse_axes(op);
+    for (int32_t i = 0; i < axes.count; i++) {
+        int64_t axis = axes.at[i];
+        const KExpr *last = k_sub(k, k_size(k, x->type.dims[axis]), k_int(k, 1));
+        inner[axis] = k_sub(k, last, index[axis]);
     }
     return elemental_value(k, x, inner);
 }
@@ -137,7 +137,7 @@ static const KExpr *read_nonempty(KBuild *k, const Value *x, Index inner, const 
 static const KExpr *dynamic_slice_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    const Size *const *shape = op_sizes(op, "shape", NULL);
+    const Size *const *shape = dynamic_slice_shape(op).at;
     for (int32_t i = 0; i < x->type.rank; i++) {
         const KExpr *start = elemental_value(k, op->operands[1 + i], NULL);
         start = kb_let(k, k_cast(k, start, DT_I64), "start");
@@ -152,13 +152,13 @@ static const KExpr *dynamic_slice_value(KBuild *k, const Op *op, Index index) {
 static const KExpr *unfold_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = index[i <= axis ? i : i + 1];
     }
-    const KExpr *at = k_scale_int(k, index[axis], op_int(op, "stride"));
-    at = k_add(k, at, k_scale_int(k, index[axis + 1], op_int(op, "dilation")));
-    at = k_sub(k, at, k_size(k, op_size(op, "low")));
+    const KExpr *at = k_scale_int(k, index[axis], op_stride(op));
+    at = k_add(k, at, k_scale_int(k, index[axis + 1], op_dilation(op)));
+    at = k_sub(k, at, k_size(k, op_low(op)));
     inner[axis] = at;
     const KExpr *above = k_le(k, k_int(k, 0), at);
     const KExpr *below = k_lt(k, at, k_size(k, x->type.dims[axis]));
@@ -176,7 +176,7 @@ static const KExpr *id_value(KBuild *k, const Op *op, Index at, const Size *boun
 static const KExpr *take_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0], *ids = op->operands[1];
     const KExpr *inner[TYPE_MAX_RANK];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = index[i <= axis ? i : i + ids->type.rank - 1];
     }
@@ -188,7 +188,7 @@ static const KExpr *take_value(KBuild *k, const Op *op, Index index) {
 static const KExpr *gather_value(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = index[i];
     }

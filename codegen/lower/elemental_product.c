@@ -4,21 +4,19 @@
 
 const KExpr *elemental_contract(KBuild *k, const Op *op, Index index) {
     const Value *a = op->operands[0], *b = op->operands[1];
-    int32_t n_batch, n_sum;
-    const int64_t *batch_a = op_ints(op, "batch_a", &n_batch);
-    const int64_t *batch_b = op_ints(op, "batch_b", NULL);
-    const int64_t *sum_a = op_ints(op, "contract_a", &n_sum);
-    const int64_t *sum_b = op_ints(op, "contract_b", NULL);
+    Ints batch_a = contract_batch_a(op), batch_b = contract_batch_b(op);
+    Ints sum_a = contract_contract_a(op), sum_b = contract_contract_b(op);
     const KExpr *at_a[TYPE_MAX_RANK] = {NULL}, *at_b[TYPE_MAX_RANK] = {NULL};
-    for (int32_t i = 0; i < n_batch; i++) {
-        at_a[batch_a[i]] = at_b[batch_b[i]] = index[i];
+    for (int32_t i = 0; i < batch_a.count; i++) {
+        at_a[batch_a.at[i]] = at_b[batch_b.at[i]] = index[i];
     }
     SumLoop loop = sum_loop_begin(k, OP_reduce_sum, op->results[0]->type.dtype);
-    for (int32_t i = 0; i < n_sum; i++) {
-        const KExpr *var = sum_loop_axis(k, &loop, a->type.dims[sum_a[i]], i + 1 == n_sum);
-        at_a[sum_a[i]] = at_b[sum_b[i]] = var;
+    for (int32_t i = 0; i < sum_a.count; i++) {
+        bool last = i + 1 == sum_a.count;
+        const KExpr *var = sum_loop_axis(k, &loop, a->type.dims[sum_a.at[i]], last);
+        at_a[sum_a.at[i]] = at_b[sum_b.at[i]] = var;
     }
-    int32_t next = n_batch;
+    int32_t next = batch_a.count;
     for (int32_t i = 0; i < a->type.rank; i++) {
         at_a[i] = at_a[i] ? at_a[i] : index[next++];
     }
@@ -39,11 +37,12 @@ typedef struct Spatial {
 } Spatial;
 
 static Spatial spatial_of(const Op *op) {
-    Spatial s = {.groups = op_int(op, "groups")};
-    s.stride = op_ints(op, "stride", &s.n);
-    s.dilation = op_ints(op, "dilation", NULL);
-    s.low = op_ints(op, "low", NULL);
-    return s;
+    Ints stride = op_strides(op);
+    return (Spatial){.n = stride.count,
+                     .stride = stride.at,
+                     .dilation = op_dilations(op).at,
+                     .low = op_padding_low(op).at,
+                     .groups = op_groups(op)};
 }
 
 /* Place in x of output place p and kernel place j along spatial axis i. */

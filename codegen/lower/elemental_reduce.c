@@ -69,9 +69,8 @@ static bool is_reduction(const Op *op) {
 /* -- which reductions can share a loop */
 static bool same_space(const Op *a, const Op *b) {
     Type x = a->operands[0]->type, y = b->operands[0]->type;
-    int32_t n_a, n_b;
-    const int64_t *axes_a = op_ints(a, "axes", &n_a), *axes_b = op_ints(b, "axes", &n_b);
-    if (x.rank != y.rank || n_a != n_b) {
+    Ints axes_a = op_axes(a), axes_b = op_axes(b);
+    if (x.rank != y.rank || axes_a.count != axes_b.count) {
         return false;
     }
     for (int32_t i = 0; i < x.rank; i++) {
@@ -79,8 +78,8 @@ static bool same_space(const Op *a, const Op *b) {
             return false;
         }
     }
-    for (int32_t i = 0; i < n_a; i++) {
-        if (axes_a[i] != axes_b[i]) {
+    for (int32_t i = 0; i < axes_a.count; i++) {
+        if (axes_a.at[i] != axes_b.at[i]) {
             return false;
         }
     }
@@ -144,12 +143,12 @@ static int32_t shared_reductions(KBuild *k, const Op *op, Index index, const Op 
 /* -- the loops */
 /* Index of the operand: result axes in order around the reduced ones. */
 static void merge_index(const Op *op, Type x, Index kept, Index reduced, const KExpr **out) {
-    int32_t n_axes, at = 0;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    int32_t at = 0;
+    Ints axes = op_axes(op);
     for (int32_t i = 0; i < x.rank; i++) {
         int32_t hit = -1;
-        for (int32_t j = 0; j < n_axes; j++) {
-            hit = axes[j] == i ? j : hit;
+        for (int32_t j = 0; j < axes.count; j++) {
+            hit = axes.at[j] == i ? j : hit;
         }
         out[i] = hit >= 0 ? reduced[hit] : kept[at++];
     }
@@ -158,15 +157,14 @@ static void merge_index(const Op *op, Type x, Index kept, Index reduced, const K
 /* As a binary tree. */
 static const KExpr *unrolled(KBuild *k, const Op *op, Index index, int64_t total) {
     Type x = op->operands[0]->type;
-    int32_t n_axes;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = op_axes(op);
     const KExpr *values[UNROLL_LIMIT];
     for (int64_t i = 0; i < total; i++) {
         const KExpr *reduced[TYPE_MAX_RANK], *inner[TYPE_MAX_RANK];
         int64_t rest = i;
-        for (int32_t j = n_axes - 1; j >= 0; j--) {
+        for (int32_t j = axes.count - 1; j >= 0; j--) {
             int64_t extent = 1;
-            size_is_const(x.dims[axes[j]], &extent);
+            size_is_const(x.dims[axes.at[j]], &extent);
             reduced[j] = k_int(k, rest % extent);
             rest /= extent;
         }
@@ -193,16 +191,15 @@ typedef struct RowLoops {
 
 static void row_pieces(KBuild *k, const Op *op, RowLoops *row) {
     Type x = op->operands[0]->type;
-    int32_t n_axes;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = op_axes(op);
     int64_t key = elemental_ordinal(k, op) * 32;
-    for (int32_t i = 0; i < n_axes; i = row->ends[row->n_groups++]) {
+    for (int32_t i = 0; i < axes.count; i = row->ends[row->n_groups++]) {
         int32_t end = i + 1;
-        while (end < n_axes && axes[end] == axes[end - 1] + 1) {
+        while (end < axes.count && axes.at[end] == axes.at[end - 1] + 1) {
             end++;
         }
         const Size *extent =
-            size_product(k->context, x.dims, (int32_t)axes[i], (int32_t)axes[i] + end - i);
+            size_product(k->context, x.dims, (int32_t)axes.at[i], (int32_t)axes.at[i] + end - i);
         int32_t count = kb_pieces(k, key + i, extent, row->pieces + row->n_pieces);
         row->ends[row->n_groups] = end;
         row->counts[row->n_groups] = count;
@@ -243,10 +240,9 @@ static void open_row_blocks(KBuild *k, RowLoops *row, const KExpr **begin, const
 
 static void row_index(KBuild *k, const Op *op, RowLoops *row) {
     Type x = op->operands[0]->type;
-    int32_t n_axes;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = op_axes(op);
     for (int32_t g = 0, i = 0, p = 0; g < row->n_groups; p += row->counts[g], i = row->ends[g++]) {
-        Type group = {x.dtype, row->ends[g] - i, x.dims + axes[i]};
+        Type group = {x.dtype, row->ends[g] - i, x.dims + axes.at[i]};
         k_unflat(k, group, kb_pieces_flat(k, row->pieces + p, row->counts[g]), &row->reduced[i]);
     }
 }
@@ -319,11 +315,10 @@ static void accumulate_blocks(KBuild *k, const Op *op, RowLoops *row, const Accu
 
 const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
     Type x = op->operands[0]->type;
-    int32_t n_axes;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = op_axes(op);
     const Size *total = size_const(k->context, 1);
-    for (int32_t i = 0; i < n_axes; i++) {
-        total = size_mul(k->context, total, x.dims[axes[i]]);
+    for (int32_t i = 0; i < axes.count; i++) {
+        total = size_mul(k->context, total, x.dims[axes.at[i]]);
     }
     int64_t constant;
     if (size_is_const(total, &constant) && constant <= UNROLL_LIMIT) {
@@ -357,7 +352,7 @@ const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index) {
 static const KExpr *unrolled_argreduce(KBuild *k, const Op *op, const KExpr **inner,
                                        int64_t extent) {
     const Value *x = op->operands[0];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     OpCode beats = op->code == OP_argmax ? OP_gt : OP_lt;
     DType place_type = op->results[0]->type.dtype;
     const KExpr *best = NULL, *place = NULL;
@@ -389,7 +384,7 @@ static const KExpr *unrolled_argreduce(KBuild *k, const Op *op, const KExpr **in
 /* Two passes: the extreme (a nan counts), then the first place that has it. */
 const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     const Size *extent = x->type.dims[axis];
     OpCode code = op->code == OP_argmax ? OP_reduce_max : OP_reduce_min;
     const KExpr *inner[TYPE_MAX_RANK];
@@ -424,13 +419,13 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
 /* Contributions to place s: o * stride + j * dilation - low == s, over the window's j. */
 static void fold_term(KBuild *k, const Op *op, Index index, const KExpr *j, const KVar *acc) {
     const Value *x = op->operands[0];
-    int64_t axis = op_int(op, "axis");
-    int64_t stride = op_int(op, "stride"), dilation = op_int(op, "dilation");
+    int64_t axis = op_axis(op);
+    int64_t stride = op_stride(op), dilation = op_dilation(op);
     const KExpr *inner[TYPE_MAX_RANK];
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = i <= axis ? index[i] : index[i - 1];
     }
-    const KExpr *at = k_add(k, index[axis], k_size(k, op_size(op, "low")));
+    const KExpr *at = k_add(k, index[axis], k_size(k, op_low(op)));
     at = k_sub(k, at, k_scale_int(k, j, dilation));
     const KExpr *condition = k_le(k, k_int(k, 0), at), *rest;
     k_divmod(k, at, size_const(k->context, stride), &at, &rest);
@@ -445,28 +440,28 @@ static void fold_term(KBuild *k, const Op *op, Index index, const KExpr *j, cons
 
 /* A window of constant length that meets no other one: at most one element of it fits. */
 static bool fold_is_single(const Op *op, int64_t *window) {
-    const Size *extent = op->operands[0]->type.dims[op_int(op, "axis") + 1];
-    return size_is_const(extent, window) && *window <= op_int(op, "stride") &&
-           op_int(op, "dilation") == 1 && *window > 0;
+    const Size *extent = op->operands[0]->type.dims[op_axis(op) + 1];
+    return size_is_const(extent, window) && *window <= op_stride(op) && op_dilation(op) == 1 &&
+           *window > 0;
 }
 
 bool elemental_fold_loops(const Op *op) {
     int64_t window;
     return op->code == OP_fold && !fold_is_single(op, &window) &&
-           !(size_is_const(op->operands[0]->type.dims[op_int(op, "axis") + 1], &window) &&
+           !(size_is_const(op->operands[0]->type.dims[op_axis(op) + 1], &window) &&
              window <= UNROLL_LIMIT);
 }
 
 const KExpr *elemental_fold(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
-    int64_t axis = op_int(op, "axis"), window;
+    int64_t axis = op_axis(op), window;
     const Size *extent = x->type.dims[axis + 1];
     const KVar *acc = kb_var(k, x->type.dtype, "fold");
     kb_set(k, acc, k_constant(k, x->type.dtype, 0));
-    int64_t stride = op_int(op, "stride");
+    int64_t stride = op_stride(op);
     bool is_const = size_is_const(extent, &window);
     if (fold_is_single(op, &window)) {
-        const KExpr *at = k_add(k, index[axis], k_size(k, op_size(op, "low"))), *out, *j;
+        const KExpr *at = k_add(k, index[axis], k_size(k, op_low(op))), *out, *j;
         k_divmod(k, at, size_const(k->context, stride), &out, &j);
         const KExpr *inner[TYPE_MAX_RANK];
         for (int32_t i = 0; i < x->type.rank; i++) {

@@ -23,7 +23,7 @@ static double block_flops(const Block *block) {
 }
 
 void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out) {
-    const char *form = op_text(fusion, "form");
+    const char *form = fusion_form(fusion);
     KBuild *k = kb_create(lower, fusion);
     void (*lowering)(KBuild *) = NULL;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {

@@ -25,8 +25,8 @@ static void build_prefix(KBuild *k, void *user) {
     const Op *op = prefix->op;
     Context *context = kb_context(k);
     Type x = op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(op, "axis");
-    bool exclusive = op_bool(op, "exclusive");
+    int32_t axis = (int32_t)cumsum_axis(op);
+    bool exclusive = cumsum_exclusive(op);
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *n_tail = type_elements(context, tail), *length = x.dims[axis];
     DType dtype = sum_dtype(x.dtype);
@@ -49,7 +49,7 @@ static void build_prefix(KBuild *k, void *user) {
     kb_loop_end(k);
     const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, length), length, "step");
     index[axis] = step;
-    if (op_bool(op, "reverse")) {
+    if (cumsum_reverse(op)) {
         const KExpr *last = k_sub(k, k_size(k, length), k_int(k, 1));
         index[axis] = k_sub(k, last, step);
     }
@@ -74,13 +74,13 @@ static const KExpr *prefix_step(KBuild *k, const Prefix *prefix, const KExpr **i
                                 const KExpr *step, const KVar *sum) {
     const Op *op = prefix->op;
     Type x = op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(op, "axis");
+    int32_t axis = (int32_t)cumsum_axis(op);
     const KExpr *last = k_sub(k, k_size(k, x.dims[axis]), k_int(k, 1));
-    index[axis] = op_bool(op, "reverse") ? k_sub(k, last, step) : step;
+    index[axis] = cumsum_reverse(op) ? k_sub(k, last, step) : step;
     const KExpr *before = kb_let(k, k_get(k, sum), "before");
     const KExpr *after = kb_let(k, sum_with(k, op, index, before), "after");
     kb_set(k, sum, after);
-    return k_cast(k, op_bool(op, "exclusive") ? before : after, dtype_in_register(x.dtype));
+    return k_cast(k, cumsum_exclusive(op) ? before : after, dtype_in_register(x.dtype));
 }
 
 /* Short lines, many lines, or neighbouring ones: a thread's each. */
@@ -88,7 +88,7 @@ static void build_prefix_threads(KBuild *k, void *user) {
     const Prefix *prefix = user;
     Context *context = kb_context(k);
     Type x = prefix->op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    int32_t axis = (int32_t)cumsum_axis(prefix->op);
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *one = size_const(context, 1), *length = x.dims[axis];
     LoopPiece pieces[2] = {{.extent = type_elements(context, lead), .stride = one, .key = 1},
@@ -129,7 +129,7 @@ static void build_prefix_segments(KBuild *k, void *user) {
     const Prefix *prefix = user;
     Context *context = kb_context(k);
     Type x = prefix->op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    int32_t axis = (int32_t)cumsum_axis(prefix->op);
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *length = x.dims[axis];
     DType dtype = sum_dtype(x.dtype);
@@ -171,7 +171,7 @@ static void build_prefix_segments(KBuild *k, void *user) {
 
 static void lower_prefix_block(KBuild *k, Prefix *prefix) {
     Type x = prefix->op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(prefix->op, "axis");
+    int32_t axis = (int32_t)cumsum_axis(prefix->op);
     double lines = 1, threads = kb_machine(k)->threads;
     double length = (double)size_nominal(x.dims[axis], UNKNOWN_SIZE);
     for (int32_t i = 0; i < x.rank; i++) {

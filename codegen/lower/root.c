@@ -47,7 +47,7 @@ static bool step_forward(KBuild *k, const Op *op, const Value *operand, const KE
         return true;
     }
     if (op->code == OP_transpose) {
-        const int64_t *permutation = op_ints(op, "permutation", NULL);
+        const int64_t *permutation = transpose_permutation(op).at;
         for (int32_t i = 0; i < rank; i++) {
             out[i] = from[permutation[i]];
         }
@@ -212,12 +212,12 @@ bool axis_is_contiguous(const Value *v, int64_t axis) {
         if (keeps_index(op)) {
             v = widest_operand(op);
         } else if (op->code == OP_transpose) {
-            axis = op_ints(op, "permutation", NULL)[axis];
+            axis = transpose_permutation(op).at[axis];
             v = op->operands[0];
         } else if (op->code == OP_broadcast) {
             int64_t from = -1;
             for (int32_t i = 0; i < op->operands[0]->type.rank; i++) {
-                from = op_ints(op, "axes", NULL)[i] == axis ? i : from;
+                from = op_axes(op).at[i] == axis ? i : from;
             }
             if (from < 0) {
                 return true; /* the same element again and again */

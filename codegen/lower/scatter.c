@@ -217,7 +217,7 @@ void lower_scatter(KBuild *k) {
     }
     Type x = s.op->operands[0]->type;
     s.result = lower_root_result(k, s.op->results[0]);
-    s.axis = op_int(s.op, "axis");
+    s.axis = op_axis(s.op);
     s.lead = (Type){x.dtype, (int32_t)s.axis, x.dims};
     s.tail = (Type){x.dtype, x.rank - (int32_t)s.axis - 1, x.dims + s.axis + 1};
     s.bound = x.dims[s.axis];

@@ -23,7 +23,7 @@ static const KExpr *value_at(KBuild *k, const Line *line, const KExpr *i) {
 /* Whether a stands strictly before b: the less one, or the greater one if descending; nan is
  * greatest. */
 static const KExpr *stands_before(KBuild *k, const Sort *s, const KExpr *a, const KExpr *b) {
-    bool descending = op_bool(s->op, "descending");
+    bool descending = sort_descending(s->op);
     const KExpr *greater = descending ? a : b, *less = descending ? b : a;
     if (a->dtype == DT_BOOL) {
         return k_binary(k, OP_and, greater, k_scalar(k, OP_not, &less, 1));
@@ -216,7 +216,7 @@ static void build_sort(KBuild *k, void *user) {
     const Sort *s = user;
     Context *context = kb_context(k);
     Type x = s->op->operands[0]->type;
-    int32_t axis = (int32_t)op_int(s->op, "axis");
+    int32_t axis = (int32_t)sort_axis(s->op);
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const KExpr *index[TYPE_MAX_RANK];
     const KExpr *a = kb_grid(k, type_elements(context, lead), "lead");

@@ -282,12 +282,10 @@ const Op *reduce_anchor(KBuild *k) {
 
 ReduceSpace reduce_space(KBuild *k, const Op *op) {
     ReduceSpace space = {.full = op->operands[0]->type, .kept = op->results[0]->type};
-    int32_t n_axes = 1;
-    bool is_arg = op->code == OP_argmax || op->code == OP_argmin;
-    int64_t axis = is_arg ? op_int(op, "axis") : 0;
-    const int64_t *axes = is_arg ? &axis : op_ints(op, "axes", &n_axes);
-    for (int32_t i = 0; i < n_axes; i++) {
-        space.is_reduced[axes[i]] = true;
+    int64_t axis = op_has_axis(op) ? op_axis(op) : 0;
+    Ints axes = op_has_axis(op) ? (Ints){1, &axis} : op_axes(op);
+    for (int32_t i = 0; i < axes.count; i++) {
+        space.is_reduced[axes.at[i]] = true;
     }
     (void)k;
     space.n_kept = space.n_reduced = space.n_long = 1;

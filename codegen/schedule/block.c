@@ -26,7 +26,7 @@ static void analyse_roots(Op *op, void *user) {
         /* A carry that the body passes on unchanged is its initial value. */
         const Block *body = op->blocks[op->n_blocks - 1];
         int32_t first = op->code == OP_scan ? 1 : 0;
-        int32_t n = op->code == OP_scan ? (int32_t)op_int(op, "carries") : op->n_operands;
+        int32_t n = op->code == OP_scan ? (int32_t)scan_carries(op) : op->n_operands;
         const Op *yield = block_yield(body);
         for (int32_t i = 0; i < n; i++) {
             if (yield->operands[i] != body->args[first + i]) {
@@ -309,13 +309,13 @@ static void schedule_fusion(Schedule *s, const Op *op) {
 
 static void schedule_literal(Schedule *s, const Op *op) {
     Type type = op->results[0]->type;
-    const AttrValue *data = op_attr((Op *)op, "data");
+    AttrList data = literal_data(op);
     int width = dtype_bytes(type.dtype);
-    int64_t n = data->list.count;
+    int64_t n = data.count;
     uint8_t *bytes = arena_alloc(s->arena, (size_t)(n * width) + 1);
     for (int64_t i = 0; i < n; i++) {
-        double real = dtype_is_float(type.dtype) ? data->list.floats[i] : 0;
-        int64_t whole = dtype_is_float(type.dtype) ? 0 : data->list.ints[i];
+        double real = dtype_is_float(type.dtype) ? data.floats[i] : 0;
+        int64_t whole = dtype_is_float(type.dtype) ? 0 : data.ints[i];
         float single = (float)real;
         uint16_t bits;
         switch (type.dtype) {
@@ -344,22 +344,22 @@ static void schedule_literal(Schedule *s, const Op *op) {
 static void schedule_effect(Schedule *s, const Op *op) {
     if (op->code == OP_size_check) {
         PlanCommand *command = command_add(s, PLAN_SIZE_CHECK);
-        command->extent = plan_writer_size(s->writer, op_size(op, "left"));
-        command->other = plan_writer_size(s->writer, op_size(op, "right"));
-        command->site = (int32_t)site_number(s, op->place, op_text(op, "text"));
+        command->extent = plan_writer_size(s->writer, size_check_left(op));
+        command->other = plan_writer_size(s->writer, size_check_right(op));
+        command->site = (int32_t)site_number(s, op->place, op_text(op));
         return;
     }
     const Spot *spot = spot_at(s, op, op->operands[0]);
     if (op->code == OP_check) {
         PlanCommand *command = command_add(s, PLAN_CHECK);
-        command->site = (int32_t)site_number(s, op->place, op_text(op, "text"));
+        command->site = (int32_t)site_number(s, op->place, op_text(op));
         command_add_ref(s, command, spot);
         return;
     }
     PlanType type = plan_writer_type(s->writer, op->operands[0]->type);
     PlanCommand *command = command_add(s, PLAN_SHOW);
     command->type = type;
-    command->text = plan_writer_string(s->writer, op_text(op, "text"));
+    command->text = plan_writer_string(s->writer, op_text(op));
     command_add_ref(s, command, spot);
 }
 

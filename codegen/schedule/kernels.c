@@ -235,11 +235,10 @@ static const Size *op_flops(Schedule *s, const Op *op) {
     const Size *work = NULL;
     switch (op->code) {
     case OP_contract: {
-        int32_t n;
-        const int64_t *axes = op_ints(op, "contract_a", &n);
+        Ints axes = contract_contract_a(op);
         work = type_elements(context, op->results[0]->type);
-        for (int32_t i = 0; i < n; i++) {
-            work = size_mul(context, work, op->operands[0]->type.dims[axes[i]]);
+        for (int32_t i = 0; i < axes.count; i++) {
+            work = size_mul(context, work, op->operands[0]->type.dims[axes.at[i]]);
         }
         return size_mul(context, size_const(context, 2), work);
     }
@@ -267,7 +266,7 @@ static const Size *op_flops(Schedule *s, const Op *op) {
         work = size_mul(context, type_elements(context, q), v.dims[v.rank - 2]);
         const Size *more = size_mul(context, type_elements(context, v), q.dims[q.rank - 2]);
         int64_t products = op->code == OP_attention ? 2 : 5;
-        int64_t each = op_bool(op, "causal") ? 1 : 2;
+        int64_t each = op_causal(op) ? 1 : 2;
         work = size_mul(context, size_const(context, each * (products - products / 2)), work);
         return size_add(context, work,
                         size_mul(context, size_const(context, each * (products / 2)), more));

@@ -74,7 +74,7 @@ bool library_conv(Context *context, Arena *arena, const Machine *machine, const 
                   LibraryCall *out, const char **why) {
     (void)arena;
     (void)machine;
-    const Op *conv = strcmp(op_text(fusion, "form"), "conv") == 0 ? convolution_in(fusion) : NULL;
+    const Op *conv = strcmp(fusion_form(fusion), "conv") == 0 ? convolution_in(fusion) : NULL;
     if (!conv) {
         return false;
     }
@@ -101,7 +101,7 @@ bool library_conv(Context *context, Arena *arena, const Machine *machine, const 
         }
     }
     DType type = out->dtype[PLAN_OPERAND_D];
-    bool tf32 = type == DT_F32 && strcmp(op_text(conv, "precision"), "tf32") == 0;
+    bool tf32 = type == DT_F32 && strcmp(op_precision(conv), "tf32") == 0;
     out->kind = conv->code == OP_conv              ? PLAN_LIBRARY_CONV
                 : conv->code == OP_conv_input_grad ? PLAN_LIBRARY_CONV_INPUT_GRAD
                                                    : PLAN_LIBRARY_CONV_FILTER_GRAD;

@@ -35,7 +35,7 @@ bool library_matmul(Context *context, Arena *arena, const Machine *machine, cons
     (void)arena;
     (void)machine;
     const Op *contract = contraction_in(fusion);
-    if (strcmp(op_text(fusion, "form"), "contract") != 0 || !contract) {
+    if (strcmp(fusion_form(fusion), "contract") != 0 || !contract) {
         return false;
     }
     const Op *yield = block_yield(fusion->blocks[0]);
@@ -67,7 +67,7 @@ bool library_matmul(Context *context, Arena *arena, const Machine *machine, cons
         }
     }
     DType a = matmul.operand[MATMUL_A]->type.dtype;
-    bool tf32 = a == DT_F32 && strcmp(op_text(matmul.contract, "precision"), "tf32") == 0;
+    bool tf32 = a == DT_F32 && strcmp(op_precision(matmul.contract), "tf32") == 0;
     out->kind = PLAN_LIBRARY_MATMUL;
     out->compute = a == DT_F64 ? PLAN_COMPUTE_F64 : tf32 ? PLAN_COMPUTE_TF32 : PLAN_COMPUTE_F32;
     out->epilogue = matmul.act == MATMUL_RELU        ? PLAN_EPILOGUE_RELU

@@ -17,7 +17,7 @@ static LoopParts loop_parts(Schedule *s, Op *op) {
     bool scan = op->code == OP_scan;
     LoopParts parts = {.op = op, .body = op->blocks[op->n_blocks - 1]};
     parts.yield = block_yield(parts.body);
-    parts.n_carries = scan ? (int32_t)op_int(op, "carries") : op->n_operands;
+    parts.n_carries = scan ? (int32_t)scan_carries(op) : op->n_operands;
     parts.n_xs = op->n_operands - parts.n_carries;
     parts.n_ys = op->n_results - parts.n_carries;
     parts.first_carry_arg = scan ? 1 : 0;
@@ -84,7 +84,7 @@ static const Op *willing_producer(const LoopParts *parts, const Value *root, boo
     if (op->code == OP_fusion) {
         return op;
     }
-    bool stacked = op->code == OP_scan && root->index >= op_int(op, "carries");
+    bool stacked = op->code == OP_scan && root->index >= scan_carries(op);
     return stacked && for_spot ? op : NULL;
 }
 
@@ -237,12 +237,12 @@ void schedule_loop_op(Schedule *s, Op *op) {
     PlanCommand *command = command_add(s, PLAN_LOOP);
     if (scan) {
         Spot index = spot_of(index_memory, s->context);
-        command->extent = plan_writer_size(s->writer, op_size(op, "length"));
-        command->flags = op_bool(op, "reverse") ? PLAN_COMMAND_REVERSE : 0;
+        command->extent = plan_writer_size(s->writer, scan_length(op));
+        command->flags = scan_reverse(op) ? PLAN_COMMAND_REVERSE : 0;
         command_add_ref(s, command, &index);
     } else {
         command->flags = PLAN_COMMAND_WHILE;
-        command->limit = op_int(op, "limit");
+        command->limit = while_limit(op);
         command->site = (int32_t)site_number(
             s, op->place,
             arena_format(s->arena, "`while` ran more than %lld times", (long long)command->limit));

@@ -132,7 +132,7 @@ static bool op_uses_dim(const Op *op, const Dim *dim) {
     }
     const OpInfo *info = op_info(op->code);
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_SIZE && op->attrs[i].size &&
+        if (info->attrs[i]->kind == ATTR_SIZE && op->attrs[i].size &&
             size_uses_dim(op->attrs[i].size, dim)) {
             return true;
         }

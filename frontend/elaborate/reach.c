@@ -69,7 +69,7 @@ static void push_op(Seen *seen, Op *op) {
 static void push_scan_result(Seen *seen, const Op *scan, int32_t index) {
     const Op *yield = scan->blocks[0]->last;
     push(seen, yield->operands[index]);
-    if (index < op_int(scan, "carries")) {
+    if (index < scan_carries(scan)) {
         push(seen, scan->operands[index]);
     }
 }
@@ -78,7 +78,7 @@ static void push_scan_result(Seen *seen, const Op *scan, int32_t index) {
  * its carries become, nor which of its later arguments are carries: all of it then. */
 static void push_body_argument(Seen *seen, Op *loop, const Value *argument) {
     const Op *last = loop->code == OP_scan ? loop->blocks[0]->last : NULL;
-    int64_t carries = loop->code == OP_scan ? op_int(loop, "carries") : 0;
+    int64_t carries = loop->code == OP_scan ? scan_carries(loop) : 0;
     int64_t index = argument->index - 1; /* after the turn's number */
     if (loop->code == OP_scan && index >= carries && index < loop->n_operands) {
         push(seen, loop->operands[index]); /* a slice of what is read */

@@ -219,7 +219,7 @@ static bool is_size_rule(Elaborator *el, const AstExpr *expr, const Size **left,
 }
 
 /* A check in a layer of the library says which layer it is. */
-static const char *check_text(Elaborator *el, const AstStmt *stmt, const char *message) {
+static const char *text_of_check(Elaborator *el, const AstStmt *stmt, const char *message) {
     const char *path = el->frame ? el->frame->path : NULL;
     bool library = stmt->place.source && stmt->place.source->is_library;
     return library && path && path[0] ? arena_format(el->arena, "%s: %s", path, message) : message;
@@ -243,7 +243,7 @@ static void elaborate_check(Elaborator *el, const AstStmt *stmt) {
     if (val_is_error(value)) {
         return;
     }
-    message = check_text(el, stmt, message);
+    message = text_of_check(el, stmt, message);
     if (value.kind == VAL_BOOL) {
         if (!value.as.i) {
             EL_REPORT(el, SHAPE_RULE, expr->place,

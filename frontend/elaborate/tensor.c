@@ -305,7 +305,7 @@ static Value *list_as(Elaborator *el, Val value, DType dtype, Place place) {
 /* Whether a constant is converted as any other value, so that `grad` finds what a name holds; not
  * where only a new constant of the wanted type has all digits of the number. */
 static bool keeps_apart(const Elaborator *el, const Value *x) {
-    double number = op_float(x->op, "value");
+    double number = constant_value(x->op);
     return el->has_grads && dtype_is_float(x->type.dtype) &&
            round_to_dtype(number, x->type.dtype) == number;
 }
@@ -320,12 +320,12 @@ Value *elaborate_as(Elaborator *el, Val value, DType dtype, Place place) {
             return x;
         }
         if (value.weak && x->op && x->op->code == OP_constant && !keeps_apart(el, x)) {
-            double number = op_float(x->op, "value");
+            double number = constant_value(x->op);
             return elaborate_made(el, b_constant(&el->b, number, type_with_dtype(x->type, dtype)),
                                   place);
         }
         if (value.weak && x->op && x->op->code == OP_iota) {
-            int64_t axis = op_int(x->op, "axis");
+            int64_t axis = op_axis(x->op);
             return elaborate_made(el, b_iota(&el->b, axis, type_with_dtype(x->type, dtype)), place);
         }
         return elaborate_made(el, b_cast(&el->b, x, dtype), place);
@@ -532,7 +532,7 @@ Value *elaborate_expand(Elaborator *el, Value *x, const Size *const *shape, int3
     if (x->op && x->op->code == OP_constant && widens && !el->has_grads) {
         elaborate_at(el, place);
         Type type = type_make(el->context, x->type.dtype, rank, shape);
-        return elaborate_made(el, b_constant(&el->b, op_float(x->op, "value"), type), place);
+        return elaborate_made(el, b_constant(&el->b, constant_value(x->op), type), place);
     }
     /* Repeated axes are dropped first; sizes that a check made equal take the common text. */
     x = elaborate_reshape(el, x, kept, n_kept, place);

@@ -5,10 +5,10 @@
 #include <math.h>
 
 AttentionAttrs attention_attrs(const Op *op) {
-    return (AttentionAttrs){.scale = op_float(op, "scale"),
-                            .causal = op_bool(op, "causal"),
-                            .offset = op_size(op, "offset"),
-                            .safe = op_bool(op, "safe")};
+    return (AttentionAttrs){.scale = op_scale(op),
+                            .causal = op_causal(op),
+                            .offset = op_offset(op),
+                            .safe = op_safe(op)};
 }
 
 /* lse and delta are kept wide. */
@@ -27,10 +27,10 @@ static Op *make(Builder *b, OpCode code, Value *const *operands, int32_t n, Valu
         all[n + i] = masks[i];
     }
     Op *op = op_create(b->func, code, all, n + n_masks, code == OP_attention ? 2 : 3, 0);
-    op_set_float(op, "scale", attrs->scale);
-    op_set_int(op, "causal", attrs->causal);
-    op_set_size(op, "offset", attrs->offset ? attrs->offset : size_const(b->context, 0));
-    op_set_int(op, "safe", attrs->safe);
+    op_set_scale(op, attrs->scale);
+    op_set_causal(op, attrs->causal);
+    op_set_offset(op, attrs->offset ? attrs->offset : size_const(b->context, 0));
+    op_set_safe(op, attrs->safe);
     return op;
 }
 
@@ -143,7 +143,7 @@ static OpCost cost_of(const Op *op, double products) {
     double scores = cost_elements(q) / (double)size_nominal(q.dims[q.rank - 1], 64) *
                     (double)size_nominal(k.dims[q.rank - 2], 64);
     OpCost cost = cost_per_result(op, 0);
-    cost.flops = scores * width * products * (op_bool(op, "causal") ? 0.5 : 1.0);
+    cost.flops = scores * width * products * (op_causal(op) ? 0.5 : 1.0);
     return cost;
 }
 
@@ -156,28 +156,28 @@ OpCost cost_attention_grad(const Op *op) {
 }
 
 /* -- evaluation */
-typedef struct Sizes {
+typedef struct AttentionSizes {
     int64_t batch, queries, keys, width, values; /* q, k: width; v: values */
     int64_t offset;
-} Sizes;
+} AttentionSizes;
 
-static dlc_status read_sizes(Interp *interp, const Op *op, Sizes *out) {
+static dlc_status read_sizes(Interp *interp, const Op *op, AttentionSizes *out) {
     const EvalTensor *q = interp_operand(interp, op, 0), *k = interp_operand(interp, op, 1),
                      *v = interp_operand(interp, op, 2);
     int32_t rank = q->rank;
-    *out = (Sizes){.batch = 1,
-                   .queries = q->dims[rank - 2],
-                   .keys = k->dims[rank - 2],
-                   .width = q->dims[rank - 1],
-                   .values = v->dims[rank - 1]};
+    *out = (AttentionSizes){.batch = 1,
+                            .queries = q->dims[rank - 2],
+                            .keys = k->dims[rank - 2],
+                            .width = q->dims[rank - 1],
+                            .values = v->dims[rank - 1]};
     for (int32_t i = 0; i < rank - 2; i++) {
         out->batch *= q->dims[i];
     }
-    return interp_size(interp, op_size(op, "offset"), &out->offset);
+    return interp_size(interp, op_offset(op), &out->offset);
 }
 
-/* Sizes, and room for the scores of one query; the caller frees it. */
-static dlc_status begin_rows(Interp *interp, const Op *op, Sizes *n, double **out) {
+/* AttentionSizes, and room for the scores of one query; the caller frees it. */
+static dlc_status begin_rows(Interp *interp, const Op *op, AttentionSizes *n, double **out) {
     dlc_status status = read_sizes(interp, op, n);
     if (status != DLC_OK) {
         return status;
@@ -195,12 +195,12 @@ static double dot(const double *x, const double *y, int64_t n) {
 }
 
 /* The scores of one query; -inf where masked. `row` counts queries over all batches. */
-static void score_row(Interp *interp, const Op *op, const Sizes *n, int32_t n_plain, int64_t row,
-                      double *out) {
+static void score_row(Interp *interp, const Op *op, const AttentionSizes *n, int32_t n_plain,
+                      int64_t row, double *out) {
     const EvalTensor *q = interp_operand(interp, op, 0), *k = interp_operand(interp, op, 1);
     int64_t batch = row / n->queries, t = row % n->queries;
-    double scale = op_float(op, "scale");
-    bool causal = op_bool(op, "causal");
+    double scale = op_scale(op);
+    bool causal = op_causal(op);
     for (int64_t s = 0; s < n->keys; s++) {
         bool counts = !causal || s <= t + n->offset;
         for (int32_t i = n_plain; i < op->n_operands; i++) {
@@ -211,8 +211,8 @@ static void score_row(Interp *interp, const Op *op, const Sizes *n, int32_t n_pl
     }
 }
 
-static void mix_row(const EvalTensor *v, const Sizes *n, int64_t row, const double *p, double sum,
-                    double *out) {
+static void mix_row(const EvalTensor *v, const AttentionSizes *n, int64_t row, const double *p,
+                    double sum, double *out) {
     int64_t batch = row / n->queries;
     for (int64_t e = 0; e < n->values; e++) {
         double total = 0;
@@ -225,7 +225,7 @@ static void mix_row(const EvalTensor *v, const Sizes *n, int64_t row, const doub
 
 dlc_status eval_attention(Interp *interp, const Op *op) {
     EvalTensor *y = interp_result(interp, op, 0), *lse = interp_result(interp, op, 1);
-    Sizes n;
+    AttentionSizes n;
     double *p = NULL;
     dlc_status status = begin_rows(interp, op, &n, &p);
     if (status != DLC_OK) {
@@ -237,7 +237,7 @@ dlc_status eval_attention(Interp *interp, const Op *op) {
         for (int64_t s = 0; s < n.keys; s++) {
             top = p[s] > top || isnan(p[s]) ? p[s] : top;
         }
-        bool none = op_bool(op, "safe") && isinf(top) && top < 0;
+        bool none = attention_safe(op) && isinf(top) && top < 0;
         for (int64_t s = 0; s < n.keys; s++) {
             p[s] = none ? 0 : exp(p[s] - top);
             sum += p[s];
@@ -252,13 +252,14 @@ dlc_status eval_attention(Interp *interp, const Op *op) {
 }
 
 /* What one query adds to the three derivatives. */
-static void grad_row(Interp *interp, const Op *op, const Sizes *n, int64_t row, const double *p) {
+static void grad_row(Interp *interp, const Op *op, const AttentionSizes *n, int64_t row,
+                     const double *p) {
     const EvalTensor *q = interp_operand(interp, op, 0), *k = interp_operand(interp, op, 1),
                      *v = interp_operand(interp, op, 2);
     EvalTensor *dq = interp_result(interp, op, 0), *dk = interp_result(interp, op, 1),
                *dv = interp_result(interp, op, 2);
     const double *dy = interp_operand(interp, op, 4)->f + row * n->values;
-    double delta = interp_operand(interp, op, 5)->f[row], scale = op_float(op, "scale");
+    double delta = interp_operand(interp, op, 5)->f[row], scale = op_scale(op);
     int64_t base = row / n->queries * n->keys;
     for (int64_t s = 0; s < n->keys; s++) {
         int64_t key = base + s;
@@ -274,7 +275,7 @@ static void grad_row(Interp *interp, const Op *op, const Sizes *n, int64_t row, 
 }
 
 dlc_status eval_attention_grad(Interp *interp, const Op *op) {
-    Sizes n;
+    AttentionSizes n;
     double *p = NULL;
     dlc_status status = begin_rows(interp, op, &n, &p);
     if (status != DLC_OK) {
@@ -382,7 +383,7 @@ typedef struct Second {
 static Second second_of(Builder *b, const Op *op, Value *const *given) {
     Second w = {.q = op->operands[0], .k = op->operands[1], .v = op->operands[2]};
     Value *dy = op->operands[4];
-    double scale = op_float(op, "scale");
+    double scale = op_scale(op);
     Value *s = build_scores(b, op);
     w.p = b_unary(b, OP_exp, b_sub(b, s, over_keys(b, op->operands[3], s)));
     Value *dp = product(b, dy, w.v, true, true);
@@ -401,7 +402,7 @@ static Second second_of(Builder *b, const Op *op, Value *const *given) {
 
 void grad_attention_grad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                          Value **out) {
-    double scale = op_float(op, "scale");
+    double scale = attention_grad_scale(op);
     Second w = second_of(b, op, cotangents);
     DType wide = op->operands[3]->type.dtype;
     if (wanted[0]) {

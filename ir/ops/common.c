@@ -13,18 +13,19 @@ bool rule_axis(Context *context, const Op *op, int64_t axis, int32_t rank, OpPro
     return true;
 }
 
-bool rule_axes(Context *context, const Op *op, const char *attr, const int64_t *axes, int32_t count,
-               int32_t rank, OpProblem *problem) {
+bool rule_axes(Context *context, const Op *op, const char *attr, Ints axes, int32_t rank,
+               OpProblem *problem) {
     bool seen[TYPE_MAX_RANK] = {false};
-    for (int32_t i = 0; i < count; i++) {
-        if (!rule_axis(context, op, axes[i], rank, problem)) {
+    for (int32_t i = 0; i < axes.count; i++) {
+        int64_t axis = axes.at[i];
+        if (!rule_axis(context, op, axis, rank, problem)) {
             return false;
         }
-        if (seen[axes[i]]) {
+        if (seen[axis]) {
             return op_problem(context, problem, "%s: axis %lld stands twice in %s", op_name(op),
-                              (long long)axes[i], attr);
+                              (long long)axis, attr);
         }
-        seen[axes[i]] = true;
+        seen[axis] = true;
     }
     return true;
 }
@@ -247,7 +248,7 @@ Value *transpose_by(Builder *b, Value *x, const int64_t *permutation) {
 
 bool rule_precision(Context *context, const Op *op, DType dtype, DType *out, OpProblem *problem) {
     static const char *const LOWER[] = {"tf32", "bf16", "f16"};
-    const char *precision = op_text(op, "precision");
+    const char *precision = op_precision(op);
     bool is_short = dtype == DT_F16 || dtype == DT_BF16;
     *out = dtype;
     if (precision[0] == '\0') {
@@ -270,7 +271,7 @@ bool rule_precision(Context *context, const Op *op, DType dtype, DType *out, OpP
 }
 
 const char *precision_enter(Builder *b, const Op *op, Value **cotangent) {
-    const char *saved = b->precision, *precision = op_text(op, "precision");
+    const char *saved = b->precision, *precision = op_precision(op);
     b->precision = precision[0] ? precision : NULL;
     *cotangent = b_cast(b, *cotangent, operand_type(op, 0).dtype);
     return saved;

@@ -6,15 +6,14 @@
 #include <math.h>
 
 bool shape_constant(Context *context, Op *op, OpProblem *problem) {
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    DType dtype = (DType)op_int(op, "dtype");
-    double value = op_float(op, "value");
+    Sizes shape = constant_shape(op);
+    DType dtype = constant_dtype(op);
+    double value = constant_value(op);
     if (!dtype_is_float(dtype) && (value != trunc(value) || fabs(value) > 9007199254740992.0)) {
         return op_problem(context, problem, "constant: %s is not exact in %s",
                           number_text(value, 17).text, dtype_name(dtype));
     }
-    return rule_result(context, op, 0, dtype, rank, shape, problem);
+    return rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
 }
 
 OpCost cost_constant(const Op *op) {
@@ -23,7 +22,7 @@ OpCost cost_constant(const Op *op) {
 
 dlc_status eval_constant(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
-    double value = op_float(op, "value");
+    double value = constant_value(op);
     for (int64_t i = 0; i < out->n; i++) {
         if (out->f) {
             out->f[i] = value;
@@ -36,27 +35,26 @@ dlc_status eval_constant(Interp *interp, const Op *op) {
 }
 
 bool shape_literal(Context *context, Op *op, OpProblem *problem) {
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
+    Sizes shape = literal_shape(op);
     int64_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
+    for (int32_t i = 0; i < shape.count; i++) {
         int64_t n = 0;
-        if (!size_is_const(shape[i], &n) || n < 0) {
+        if (!size_is_const(shape.at[i], &n) || n < 0) {
             return op_problem(context, problem,
                               "literal: axis %d has size %s but must be a constant of 0 or more",
-                              (int)i, size_text(context, shape[i]));
+                              (int)i, size_text(context, shape.at[i]));
         }
         if (!checked_mul(count, n, &count)) {
             return op_problem(context, problem, "literal: the number of elements overflows");
         }
     }
-    const AttrValue *data = op_attr(op, "data");
-    if (data->list.count != count) {
+    AttrList data = literal_data(op);
+    if (data.count != count) {
         return op_problem(context, problem,
                           "literal: the shape holds %lld elements but data has %d",
-                          (long long)count, (int)data->list.count);
+                          (long long)count, (int)data.count);
     }
-    return rule_result(context, op, 0, (DType)op_int(op, "dtype"), rank, shape, problem);
+    return rule_result(context, op, 0, literal_dtype(op), shape.count, shape.at, problem);
 }
 
 OpCost cost_literal(const Op *op) {
@@ -65,18 +63,12 @@ OpCost cost_literal(const Op *op) {
 
 dlc_status eval_literal(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
-    const AttrValue *data = NULL;
-    const OpInfo *info = op_info(op->code);
-    for (int32_t i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i].kind == ATTR_DATA) {
-            data = &op->attrs[i];
-        }
-    }
+    AttrList data = literal_data(op);
     for (int64_t i = 0; i < out->n; i++) {
         if (out->f) {
-            out->f[i] = data->list.floats[i];
+            out->f[i] = data.floats[i];
         } else {
-            int64_t value = data->list.ints[i];
+            int64_t value = data.ints[i];
             out->i[i] = out->dtype == DT_BOOL ? value != 0 : value;
         }
     }
@@ -84,8 +76,8 @@ dlc_status eval_literal(Interp *interp, const Op *op) {
 }
 
 bool shape_size(Context *context, Op *op, OpProblem *problem) {
-    DType dtype = (DType)op_int(op, "dtype");
-    const Size *value = op_size(op, "value");
+    DType dtype = size_dtype(op);
+    const Size *value = size_extent(op);
     if (size_is_error(value)) {
         return op_problem(context, problem, "size: the value does not fit 64-bit integers");
     }
@@ -102,7 +94,7 @@ OpCost cost_size(const Op *op) {
 dlc_status eval_size(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     int64_t value = 0;
-    dlc_status status = interp_size(interp, op_size(op, "value"), &value);
+    dlc_status status = interp_size(interp, size_extent(op), &value);
     if (status) {
         return status;
     }
@@ -115,15 +107,14 @@ dlc_status eval_size(Interp *interp, const Op *op) {
 }
 
 bool shape_iota(Context *context, Op *op, OpProblem *problem) {
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    DType dtype = (DType)op_int(op, "dtype");
+    Sizes shape = iota_shape(op);
+    DType dtype = iota_dtype(op);
     if (dtype == DT_BOOL) {
         return op_problem(context, problem, "iota: the element type must be a number");
     }
-    return rule_axis(context, op, op_int(op, "axis"), rank, problem) &&
-           rule_counts(context, op, dtype, shape[op_int(op, "axis")], problem) &&
-           rule_result(context, op, 0, dtype, rank, shape, problem);
+    return rule_axis(context, op, iota_axis(op), shape.count, problem) &&
+           rule_counts(context, op, dtype, shape.at[iota_axis(op)], problem) &&
+           rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
 }
 
 OpCost cost_iota(const Op *op) {
@@ -132,7 +123,7 @@ OpCost cost_iota(const Op *op) {
 
 dlc_status eval_iota(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(out, op_int(op, "axis"));
+    AxisView view = axis_view(out, iota_axis(op));
     for (int64_t i = 0; i < out->n; i++) {
         int64_t value = i / view.inner % view.n;
         if (out->f) {

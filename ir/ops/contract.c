@@ -28,24 +28,21 @@ static int32_t list_free(int32_t rank, const int64_t *used_1, int32_t n_1, const
     return count;
 }
 
-static void copy_axes(int64_t *to, const int64_t *from, int32_t count) {
-    if (count > 0) {
-        memcpy(to, from, (size_t)count * sizeof *to);
+static int32_t copy_axes(int64_t *to, Ints from) {
+    if (from.count > 0) {
+        memcpy(to, from.at, (size_t)from.count * sizeof *to);
     }
+    return from.count;
 }
 
 /* Valid after shape_contract accepted the op. */
 static ContractPlan contract_plan(const Op *op) {
     ContractPlan plan = {0};
     ContractAxes *axes = &plan.axes;
-    const int64_t *batch_a = op_ints(op, "batch_a", &axes->n_batch);
-    const int64_t *batch_b = op_ints(op, "batch_b", &axes->n_batch);
-    const int64_t *contract_a = op_ints(op, "contract_a", &axes->n_contract);
-    const int64_t *contract_b = op_ints(op, "contract_b", &axes->n_contract);
-    copy_axes(axes->batch_a, batch_a, axes->n_batch);
-    copy_axes(axes->batch_b, batch_b, axes->n_batch);
-    copy_axes(axes->contract_a, contract_a, axes->n_contract);
-    copy_axes(axes->contract_b, contract_b, axes->n_contract);
+    axes->n_batch = copy_axes(axes->batch_a, contract_batch_a(op));
+    copy_axes(axes->batch_b, contract_batch_b(op));
+    axes->n_contract = copy_axes(axes->contract_a, contract_contract_a(op));
+    copy_axes(axes->contract_b, contract_contract_b(op));
     plan.n_free_a = list_free(operand_type(op, 0).rank, axes->batch_a, axes->n_batch,
                               axes->contract_a, axes->n_contract, plan.free_a);
     plan.n_free_b = list_free(operand_type(op, 1).rank, axes->batch_b, axes->n_batch,
@@ -53,44 +50,45 @@ static ContractPlan contract_plan(const Op *op) {
     return plan;
 }
 
+/* A list of axes and its name in the text form, for messages. */
+typedef struct NamedAxes {
+    const char *name;
+    Ints axes;
+} NamedAxes;
+
 /* The axes named for one operand are in range and distinct over both lists. */
-static bool check_axes(Context *context, const Op *op, const char *batch_name,
-                       const char *contract_name, int32_t rank, OpProblem *problem) {
-    int32_t n_batch = 0, n_contract = 0;
-    const int64_t *batch = op_ints(op, batch_name, &n_batch);
-    const int64_t *contract = op_ints(op, contract_name, &n_contract);
-    if (!rule_axes(context, op, batch_name, batch, n_batch, rank, problem) ||
-        !rule_axes(context, op, contract_name, contract, n_contract, rank, problem)) {
+static bool check_axes(Context *context, const Op *op, NamedAxes batch, NamedAxes contract,
+                       int32_t rank, OpProblem *problem) {
+    if (!rule_axes(context, op, batch.name, batch.axes, rank, problem) ||
+        !rule_axes(context, op, contract.name, contract.axes, rank, problem)) {
         return false;
     }
-    for (int32_t i = 0; i < n_batch; i++) {
-        for (int32_t k = 0; k < n_contract; k++) {
-            if (batch[i] == contract[k]) {
+    for (int32_t i = 0; i < batch.axes.count; i++) {
+        for (int32_t k = 0; k < contract.axes.count; k++) {
+            if (batch.axes.at[i] == contract.axes.at[k]) {
                 return op_problem(context, problem, "contract: axis %lld stands in %s and in %s",
-                                  (long long)batch[i], batch_name, contract_name);
+                                  (long long)batch.axes.at[i], batch.name, contract.name);
             }
         }
     }
     return true;
 }
 
-static bool check_pairs(Context *context, const Op *op, const char *name_a, const char *name_b,
+static bool check_pairs(Context *context, const Op *op, NamedAxes of_a, NamedAxes of_b,
                         OpProblem *problem) {
     Type a = operand_type(op, 0), b = operand_type(op, 1);
-    int32_t n_a = 0, n_b = 0;
-    const int64_t *axes_a = op_ints(op, name_a, &n_a), *axes_b = op_ints(op, name_b, &n_b);
-    if (n_a != n_b) {
-        return op_problem(context, problem, "contract: %s has %d axes but %s has %d", name_a,
-                          (int)n_a, name_b, (int)n_b);
+    if (of_a.axes.count != of_b.axes.count) {
+        return op_problem(context, problem, "contract: %s has %d axes but %s has %d", of_a.name,
+                          (int)of_a.axes.count, of_b.name, (int)of_b.axes.count);
     }
-    for (int32_t i = 0; i < n_a; i++) {
-        if (size_equal(context, a.dims[axes_a[i]], b.dims[axes_b[i]]) != TRUTH_YES) {
+    for (int32_t i = 0; i < of_a.axes.count; i++) {
+        int64_t axis_a = of_a.axes.at[i], axis_b = of_b.axes.at[i];
+        if (size_equal(context, a.dims[axis_a], b.dims[axis_b]) != TRUTH_YES) {
             return op_problem(
                 context, problem,
                 "contract: operand 0 has type %s and operand 1 %s, so axis %lld of the "
                 "first does not match axis %lld of the second",
-                type_text(context, a), type_text(context, b), (long long)axes_a[i],
-                (long long)axes_b[i]);
+                type_text(context, a), type_text(context, b), (long long)axis_a, (long long)axis_b);
         }
     }
     return true;
@@ -98,12 +96,16 @@ static bool check_pairs(Context *context, const Op *op, const char *name_a, cons
 
 bool shape_contract(Context *context, Op *op, OpProblem *problem) {
     Type a = operand_type(op, 0), b = operand_type(op, 1);
+    NamedAxes batch_a = {"batch_a", contract_batch_a(op)};
+    NamedAxes batch_b = {"batch_b", contract_batch_b(op)};
+    NamedAxes contract_a = {"contract_a", contract_contract_a(op)};
+    NamedAxes contract_b = {"contract_b", contract_contract_b(op)};
     if (!rule_number_operand(context, op, 0, problem) ||
         !rule_same_dtype(context, op, 0, 1, problem) ||
-        !check_axes(context, op, "batch_a", "contract_a", a.rank, problem) ||
-        !check_axes(context, op, "batch_b", "contract_b", b.rank, problem) ||
-        !check_pairs(context, op, "batch_a", "batch_b", problem) ||
-        !check_pairs(context, op, "contract_a", "contract_b", problem)) {
+        !check_axes(context, op, batch_a, contract_a, a.rank, problem) ||
+        !check_axes(context, op, batch_b, contract_b, b.rank, problem) ||
+        !check_pairs(context, op, batch_a, batch_b, problem) ||
+        !check_pairs(context, op, contract_a, contract_b, problem)) {
         return false;
     }
     ContractPlan plan = contract_plan(op);

@@ -32,7 +32,7 @@ static bool check_type(Context *context, const Op *op, const char *what, int32_t
 
 static bool check_scan_args(Context *context, const Op *op, int32_t n_carries, OpProblem *problem) {
     const Block *body = op->blocks[0];
-    const Size *length = op_size(op, "length");
+    const Size *length = scan_length(op);
     if (!rule_counts(context, op, DT_I32, length, problem) ||
         !check_type(context, op, "block argument", 0, body->args[0]->type, type_scalar(DT_I32),
                     problem)) {
@@ -59,8 +59,8 @@ static bool check_scan_args(Context *context, const Op *op, int32_t n_carries, O
 }
 
 bool shape_scan(Context *context, Op *op, OpProblem *problem) {
-    int64_t carries = op_int(op, "carries");
-    const Size *length = op_size(op, "length");
+    int64_t carries = scan_carries(op);
+    const Size *length = scan_length(op);
     if (carries < 0 || carries > op->n_operands || carries > op->n_results) {
         return op_problem(context, problem, "scan: %lld carries, but %d operands and %d results",
                           (long long)carries, (int)op->n_operands, (int)op->n_results);
@@ -112,7 +112,7 @@ bool shape_while(Context *context, Op *op, OpProblem *problem) {
                           (int)op->n_operands, (int)condition->n_operands, (int)next->n_operands,
                           (int)op->n_results);
     }
-    if (op_int(op, "limit") < 0) {
+    if (while_limit(op) < 0) {
         return op_problem(context, problem, "while: the limit is negative");
     }
     if (!check_type(context, op, "condition", 0, condition->operands[0]->type, type_scalar(DT_BOOL),
@@ -202,7 +202,7 @@ bool shape_show(Context *context, Op *op, OpProblem *problem) {
 }
 
 bool shape_size_check(Context *context, Op *op, OpProblem *problem) {
-    const Size *left = op_size(op, "left"), *right = op_size(op, "right");
+    const Size *left = size_check_left(op), *right = size_check_right(op);
     if (size_is_error(left) || size_is_error(right)) {
         return op_problem(context, problem, "size_check: a size does not fit 64-bit integers");
     }
@@ -224,7 +224,7 @@ static OpCost cost_of_block(const Block *block, double times) {
 }
 
 OpCost cost_scan(const Op *op) {
-    return cost_of_block(op->blocks[0], (double)size_nominal(op_size(op, "length"), 64));
+    return cost_of_block(op->blocks[0], (double)size_nominal(scan_length(op), 64));
 }
 
 OpCost cost_while(const Op *op) {

@@ -86,9 +86,9 @@ static dlc_status loop_advance(Interp *interp, LoopState *loop) {
 }
 
 dlc_status eval_scan(Interp *interp, const Op *op) {
-    int64_t carries = op_int(op, "carries"), length = 0;
+    int64_t carries = scan_carries(op), length = 0;
     const Block *body = op->blocks[0];
-    dlc_status status = interp_size(interp, op_size(op, "length"), &length);
+    dlc_status status = interp_size(interp, scan_length(op), &length);
     if (status) {
         return status;
     }
@@ -103,7 +103,7 @@ dlc_status eval_scan(Interp *interp, const Op *op) {
     status = rows ? eval_tensor_init(&index, DT_I32, 0, NULL, interp->allocator)
                   : DLC_ERROR_OUT_OF_MEMORY;
     for (int64_t k = 0; !status && k < length; k++) {
-        int64_t at = op_bool(op, "reverse") ? length - 1 - k : k;
+        int64_t at = scan_reverse(op) ? length - 1 - k : k;
         index.i[0] = at;
         loop.args[0] = &index;
         for (int64_t i = 0; i < carries; i++) {
@@ -130,7 +130,7 @@ dlc_status eval_scan(Interp *interp, const Op *op) {
 }
 
 dlc_status eval_while(Interp *interp, const Op *op) {
-    int64_t limit = op_int(op, "limit");
+    int64_t limit = while_limit(op);
     LoopState loop;
     dlc_status status =
         loop_init(interp, op, &loop, op->n_operands, op->n_operands, op->n_operands);
@@ -190,7 +190,7 @@ dlc_status eval_grad(Interp *interp, const Op *op) {
 
 dlc_status eval_check(Interp *interp, const Op *op) {
     if (!interp_operand(interp, op, 0)->i[0]) {
-        return interp_fail(interp, op, "check failed: %s", op_text(op, "text"));
+        return interp_fail(interp, op, "check failed: %s", check_text(op));
     }
     return DLC_OK;
 }
@@ -203,11 +203,11 @@ dlc_status eval_show(Interp *interp, const Op *op) {
 
 dlc_status eval_size_check(Interp *interp, const Op *op) {
     int64_t left = 0, right = 0;
-    dlc_status status = interp_size(interp, op_size(op, "left"), &left);
-    status = status ? status : interp_size(interp, op_size(op, "right"), &right);
+    dlc_status status = interp_size(interp, size_check_left(op), &left);
+    status = status ? status : interp_size(interp, size_check_right(op), &right);
     if (!status && left != right) {
         return interp_fail(interp, op, "sizes %lld and %lld must be equal: %s", (long long)left,
-                           (long long)right, op_text(op, "text"));
+                           (long long)right, size_check_text(op));
     }
     return status;
 }

@@ -3,7 +3,13 @@
 #include "ir/ops/rule.h"
 
 static bool check_attrs(Context *context, const Op *op, int32_t rank, OpProblem *problem) {
-    static const char *const LISTS[] = {"stride", "dilation", "low", "high"};
+    const struct {
+        const char *name;
+        Ints ints;
+    } lists[] = {{"stride", op_strides(op)},
+                 {"dilation", op_dilations(op)},
+                 {"low", op_padding_low(op)},
+                 {"high", op_padding_high(op)}};
     if (rank < 3 || rank > 5) {
         return op_problem(
             context, problem,
@@ -11,26 +17,25 @@ static bool check_attrs(Context *context, const Op *op, int32_t rank, OpProblem 
             op_name(op), type_text(context, operand_type(op, 0)));
     }
     for (int32_t k = 0; k < 4; k++) {
-        int32_t count = 0;
-        const int64_t *list = op_ints(op, LISTS[k], &count);
-        if (!rule_count(context, op, LISTS[k], count, rank - 2, problem)) {
+        const char *name = lists[k].name;
+        if (!rule_count(context, op, name, lists[k].ints.count, rank - 2, problem)) {
             return false;
         }
-        for (int32_t i = 0; i < count; i++) {
-            if (k < 2 && list[i] < 1) {
+        for (int32_t i = 0; i < lists[k].ints.count; i++) {
+            int64_t value = lists[k].ints.at[i];
+            if (k < 2 && value < 1) {
                 return op_problem(context, problem, "%s: %s %lld must be 1 or more", op_name(op),
-                                  LISTS[k], (long long)list[i]);
+                                  name, (long long)value);
             }
-            if (list[i] > INT32_MAX ||
-                list[i] < INT32_MIN) { /* sums and products stay in 64 bits */
+            if (value > INT32_MAX || value < INT32_MIN) { /* sums and products stay in 64 bits */
                 return op_problem(context, problem, "%s: %s %lld does not fit 32 bits", op_name(op),
-                                  LISTS[k], (long long)list[i]);
+                                  name, (long long)value);
             }
         }
     }
-    if (op_int(op, "groups") < 1) {
+    if (op_groups(op) < 1) {
         return op_problem(context, problem, "%s: groups %lld must be 1 or more", op_name(op),
-                          (long long)op_int(op, "groups"));
+                          (long long)op_groups(op));
     }
     return true;
 }
@@ -117,19 +122,18 @@ bool shape_conv_input_grad(Context *context, Op *op, OpProblem *problem) {
     }
     Type dy = operand_type(op, 0), w = operand_type(op, 1);
     ConvAttrs attrs = conv_attrs_of(op);
-    int32_t count = 0;
-    const Size *const *spatial = op_sizes(op, "spatial", &count);
+    Sizes spatial = conv_input_grad_spatial(op);
     const Size *channels = size_mul(context, w.dims[1], size_const(context, attrs.groups));
-    if (!rule_count(context, op, "spatial", count, attrs.n_spatial, problem) ||
+    if (!rule_count(context, op, "spatial", spatial.count, attrs.n_spatial, problem) ||
         !rule_same_size(context, op, dy.dims[1], "the number of channels of dy", w.dims[0],
                         "the weight's first size", problem) ||
         !check_channels(context, op, channels, w.dims[1], w.dims[0], attrs.groups, problem) ||
-        !check_dy(context, op, &attrs, dy, spatial, w.dims + 2, problem)) {
+        !check_dy(context, op, &attrs, dy, spatial.at, w.dims + 2, problem)) {
         return false;
     }
     const Size *dims[TYPE_MAX_RANK] = {dy.dims[0], channels};
-    for (int32_t i = 0; i < count; i++) {
-        dims[2 + i] = spatial[i];
+    for (int32_t i = 0; i < spatial.count; i++) {
+        dims[2 + i] = spatial.at[i];
     }
     DType dtype = dy.dtype;
     return rule_precision(context, op, dy.dtype, &dtype, problem) &&
@@ -142,19 +146,18 @@ bool shape_conv_weight_grad(Context *context, Op *op, OpProblem *problem) {
     }
     Type x = operand_type(op, 0), dy = operand_type(op, 1);
     ConvAttrs attrs = conv_attrs_of(op);
-    int32_t count = 0;
-    const Size *const *kernel = op_sizes(op, "kernel", &count);
+    Sizes kernel = conv_weight_grad_kernel(op);
     const Size *per_group = size_floordiv(context, x.dims[1], size_const(context, attrs.groups));
-    if (!rule_count(context, op, "kernel", count, attrs.n_spatial, problem) ||
+    if (!rule_count(context, op, "kernel", kernel.count, attrs.n_spatial, problem) ||
         !rule_same_size(context, op, x.dims[0], "the batch of x", dy.dims[0], "the batch of dy",
                         problem) ||
         !check_channels(context, op, x.dims[1], per_group, dy.dims[1], attrs.groups, problem) ||
-        !check_dy(context, op, &attrs, dy, x.dims + 2, kernel, problem)) {
+        !check_dy(context, op, &attrs, dy, x.dims + 2, kernel.at, problem)) {
         return false;
     }
     const Size *dims[TYPE_MAX_RANK] = {dy.dims[1], per_group};
-    for (int32_t i = 0; i < count; i++) {
-        dims[2 + i] = kernel[i];
+    for (int32_t i = 0; i < kernel.count; i++) {
+        dims[2 + i] = kernel.at[i];
     }
     DType dtype = x.dtype;
     return rule_precision(context, op, x.dtype, &dtype, problem) &&

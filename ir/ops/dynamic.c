@@ -59,12 +59,11 @@ bool shape_dynamic_slice(Context *context, Op *op, OpProblem *problem) {
         return false;
     }
     Type x = operand_type(op, 0);
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    return rule_shape(context, op, shape, rank, problem) &&
-           check_fits(context, op, shape, rank, problem) &&
+    Sizes shape = dynamic_slice_shape(op);
+    return rule_shape(context, op, shape.at, shape.count, problem) &&
+           check_fits(context, op, shape.at, shape.count, problem) &&
            check_starts(context, op, 1, x.rank, problem) &&
-           rule_result(context, op, 0, x.dtype, rank, shape, problem);
+           rule_result(context, op, 0, x.dtype, shape.count, shape.at, problem);
 }
 
 OpCost cost_dynamic_slice(const Op *op) {

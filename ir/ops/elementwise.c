@@ -3,7 +3,7 @@
 
 bool shape_cast(Context *context, Op *op, OpProblem *problem) {
     Type type = operand_type(op, 0);
-    return rule_result(context, op, 0, (DType)op_int(op, "dtype"), type.rank, type.dims, problem);
+    return rule_result(context, op, 0, cast_dtype(op), type.rank, type.dims, problem);
 }
 
 OpCost cost_cast(const Op *op) {

@@ -6,7 +6,7 @@
 static bool take_dims(Context *context, const Op *op, const Size **dims, int32_t *out_rank,
                       OpProblem *problem) {
     Type x = operand_type(op, 0), ids = operand_type(op, 1);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     if (!rule_axis(context, op, axis, x.rank, problem) ||
         !rule_index_operand(context, op, 1, problem)) {
         return false;
@@ -111,7 +111,7 @@ static dlc_status check_all(Interp *interp, const Op *op, const EvalTensor *ids,
 dlc_status eval_take(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *ids = interp_operand(interp, op, 1);
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(x, op_int(op, "axis"));
+    AxisView view = axis_view(x, take_axis(op));
     dlc_status status = check_all(interp, op, ids, view.n);
     for (int64_t i = 0; !status && i < out->n; i++) {
         tensor_copy_element(out, i, x, take_source(view, ids, i));
@@ -123,7 +123,7 @@ dlc_status eval_take_add(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *ids = interp_operand(interp, op, 1);
     const EvalTensor *u = interp_operand(interp, op, 2);
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(x, op_int(op, "axis"));
+    AxisView view = axis_view(x, take_add_axis(op));
     dlc_status status = check_all(interp, op, ids, view.n);
     if (status) {
         return status;
@@ -138,7 +138,7 @@ dlc_status eval_take_add(Interp *interp, const Op *op) {
 void grad_take(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (wanted[0] && cotangents[0]) {
         Value *zero = zeros_like(b, op->operands[0]);
-        out[0] = b_take_add(b, zero, op->operands[1], cotangents[0], op_int(op, "axis"));
+        out[0] = b_take_add(b, zero, op->operands[1], cotangents[0], take_axis(op));
     }
 }
 
@@ -148,13 +148,13 @@ void grad_take_add(Builder *b, Op *op, Value *const *cotangents, const bool *wan
     }
     out[0] = cotangents[0];
     if (wanted[2]) {
-        out[2] = b_take(b, cotangents[0], op->operands[1], op_int(op, "axis"));
+        out[2] = b_take(b, cotangents[0], op->operands[1], take_add_axis(op));
     }
 }
 
 static bool check_gather(Context *context, const Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0), ids = operand_type(op, 1);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     if (!rule_axis(context, op, axis, x.rank, problem) ||
         !rule_index_operand(context, op, 1, problem)) {
         return false;
@@ -214,7 +214,7 @@ static int64_t gather_source(AxisView view, AxisView ids_view, const EvalTensor 
 dlc_status eval_gather(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *ids = interp_operand(interp, op, 1);
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(x, op_int(op, "axis")), ids_view = axis_view(ids, op_int(op, "axis"));
+    AxisView view = axis_view(x, gather_axis(op)), ids_view = axis_view(ids, gather_axis(op));
     dlc_status status = check_all(interp, op, ids, view.n);
     for (int64_t i = 0; !status && i < out->n; i++) {
         tensor_copy_element(out, i, x, gather_source(view, ids_view, ids, i));
@@ -226,7 +226,8 @@ dlc_status eval_scatter_add(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *ids = interp_operand(interp, op, 1);
     const EvalTensor *u = interp_operand(interp, op, 2);
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(x, op_int(op, "axis")), ids_view = axis_view(ids, op_int(op, "axis"));
+    AxisView view = axis_view(x, scatter_add_axis(op)),
+             ids_view = axis_view(ids, scatter_add_axis(op));
     dlc_status status = check_all(interp, op, ids, view.n);
     if (status) {
         return status;
@@ -254,7 +255,7 @@ static Value *drop_axis(Builder *b, Value *x, int64_t axis) {
 static Value *spread_one(Builder *b, const Op *op, Value *g) {
     Type x = operand_type(op, 0);
     Value *ids = op->operands[1];
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     Value *index = b_iota(b, axis, type_with_dtype(x, ids->type.dtype));
     Value *wanted_ids = drop_axis(b, ids, axis);
     Value *wide_ids = b_expand_axes(b, wanted_ids, index->type, &axis, 1);
@@ -269,7 +270,7 @@ void grad_gather(Builder *b, Op *op, Value *const *cotangents, const bool *wante
     if (!wanted[0] || !cotangents[0]) {
         return;
     }
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = gather_axis(op);
     if (size_is_one(operand_type(op, 1).dims[axis])) {
         out[0] = spread_one(b, op, cotangents[0]);
         return;
@@ -285,6 +286,6 @@ void grad_scatter_add(Builder *b, Op *op, Value *const *cotangents, const bool *
     }
     out[0] = cotangents[0];
     if (wanted[2]) {
-        out[2] = b_gather(b, cotangents[0], op->operands[1], op_int(op, "axis"));
+        out[2] = b_gather(b, cotangents[0], op->operands[1], scatter_add_axis(op));
     }
 }

@@ -3,28 +3,27 @@
 
 bool shape_broadcast(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t rank = 0, n_axes = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
-    if (!rule_shape(context, op, shape, rank, problem) ||
-        !rule_count(context, op, "axes", n_axes, x.rank, problem) ||
-        !rule_axes(context, op, "axes", axes, n_axes, rank, problem)) {
+    Sizes shape = broadcast_shape(op);
+    Ints axes = broadcast_axes(op);
+    if (!rule_shape(context, op, shape.at, shape.count, problem) ||
+        !rule_count(context, op, "axes", axes.count, x.rank, problem) ||
+        !rule_axes(context, op, "axes", axes, shape.count, problem)) {
         return false;
     }
-    for (int32_t i = 0; i < n_axes; i++) {
-        if (i > 0 && axes[i] <= axes[i - 1]) {
+    for (int32_t i = 0; i < axes.count; i++) {
+        if (i > 0 && axes.at[i] <= axes.at[i - 1]) {
             return op_problem(context, problem, "broadcast: axes must increase");
         }
-        if (size_equal(context, x.dims[i], shape[axes[i]]) != TRUTH_YES) {
+        if (size_equal(context, x.dims[i], shape.at[axes.at[i]]) != TRUTH_YES) {
             return op_problem(
                 context, problem,
                 "broadcast: operand 0 has shape %s, but its axis %d becomes result axis "
                 "%lld of size %s",
-                type_text(context, x), (int)i, (long long)axes[i],
-                size_text(context, shape[axes[i]]));
+                type_text(context, x), (int)i, (long long)axes.at[i],
+                size_text(context, shape.at[axes.at[i]]));
         }
     }
-    return rule_result(context, op, 0, x.dtype, rank, shape, problem);
+    return rule_result(context, op, 0, x.dtype, shape.count, shape.at, problem);
 }
 
 OpCost cost_broadcast(const Op *op) {
@@ -34,13 +33,12 @@ OpCost cost_broadcast(const Op *op) {
 dlc_status eval_broadcast(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    int32_t n_axes = 0;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = broadcast_axes(op);
     int64_t x_strides[TYPE_MAX_RANK] = {0}, strides[TYPE_MAX_RANK] = {0};
     int64_t index[TYPE_MAX_RANK] = {0};
     nd_strides(x->dims, x->rank, x_strides);
-    for (int32_t i = 0; i < n_axes; i++) {
-        strides[axes[i]] = x_strides[i];
+    for (int32_t i = 0; i < axes.count; i++) {
+        strides[axes.at[i]] = x_strides[i];
     }
     for (int64_t i = 0; i < out->n; i++) {
         tensor_copy_element(out, i, x, nd_dot(index, strides, out->rank));
@@ -53,12 +51,11 @@ void grad_broadcast(Builder *b, Op *op, Value *const *cotangents, const bool *wa
     if (!wanted[0] || !cotangents[0]) {
         return;
     }
-    int32_t n_axes = 0;
-    const int64_t *axes = op_ints(op, "axes", &n_axes);
+    Ints axes = broadcast_axes(op);
     int64_t reduced[TYPE_MAX_RANK];
     int32_t n_reduced = 0, next = 0;
     for (int32_t axis = 0; axis < op->results[0]->type.rank; axis++) {
-        if (next < n_axes && axes[next] == axis) {
+        if (next < axes.count && axes.at[next] == axis) {
             next++;
         } else {
             reduced[n_reduced++] = axis;
@@ -72,9 +69,8 @@ void grad_broadcast(Builder *b, Op *op, Value *const *cotangents, const bool *wa
  * the sizes that a size_check beside it demands. */
 bool shape_reshape(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    if (!rule_result(context, op, 0, x.dtype, rank, shape, problem)) {
+    Sizes shape = reshape_shape(op);
+    if (!rule_result(context, op, 0, x.dtype, shape.count, shape.at, problem)) {
         return false;
     }
     const Size *have = type_elements(context, x);
@@ -118,15 +114,14 @@ void grad_reshape(Builder *b, Op *op, Value *const *cotangents, const bool *want
 
 bool shape_transpose(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t count = 0;
-    const int64_t *permutation = op_ints(op, "permutation", &count);
+    Ints permutation = transpose_permutation(op);
     const Size *dims[TYPE_MAX_RANK];
-    if (!rule_count(context, op, "permutation", count, x.rank, problem) ||
-        !rule_axes(context, op, "permutation", permutation, count, x.rank, problem)) {
+    if (!rule_count(context, op, "permutation", permutation.count, x.rank, problem) ||
+        !rule_axes(context, op, "permutation", permutation, x.rank, problem)) {
         return false;
     }
-    for (int32_t i = 0; i < count; i++) {
-        dims[i] = x.dims[permutation[i]];
+    for (int32_t i = 0; i < permutation.count; i++) {
+        dims[i] = x.dims[permutation.at[i]];
     }
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
 }
@@ -138,7 +133,7 @@ OpCost cost_transpose(const Op *op) {
 dlc_status eval_transpose(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    const int64_t *permutation = op_ints(op, "permutation", &(int32_t){0});
+    const int64_t *permutation = transpose_permutation(op).at;
     int64_t x_strides[TYPE_MAX_RANK] = {0}, strides[TYPE_MAX_RANK] = {0};
     int64_t index[TYPE_MAX_RANK] = {0};
     nd_strides(x->dims, x->rank, x_strides);
@@ -156,20 +151,18 @@ void grad_transpose(Builder *b, Op *op, Value *const *cotangents, const bool *wa
     if (!wanted[0] || !cotangents[0]) {
         return;
     }
-    int32_t count = 0;
-    const int64_t *permutation = op_ints(op, "permutation", &count);
+    Ints permutation = transpose_permutation(op);
     int64_t inverse[TYPE_MAX_RANK] = {0};
-    for (int32_t i = 0; i < count; i++) {
-        inverse[permutation[i]] = i;
+    for (int32_t i = 0; i < permutation.count; i++) {
+        inverse[permutation.at[i]] = i;
     }
     out[0] = transpose_by(b, cotangents[0], inverse);
 }
 
 bool shape_reverse(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t count = 0;
-    const int64_t *axes = op_ints(op, "axes", &count);
-    return rule_axes(context, op, "axes", axes, count, x.rank, problem) &&
+    Ints axes = reverse_axes(op);
+    return rule_axes(context, op, "axes", axes, x.rank, problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
 }
 
@@ -180,14 +173,13 @@ OpCost cost_reverse(const Op *op) {
 dlc_status eval_reverse(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    int32_t count = 0;
-    const int64_t *axes = op_ints(op, "axes", &count);
+    Ints axes = reverse_axes(op);
     int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0};
     nd_strides(x->dims, x->rank, strides);
     int64_t base = 0;
-    for (int32_t i = 0; i < count; i++) {
-        base += (x->dims[axes[i]] - 1) * strides[axes[i]];
-        strides[axes[i]] = -strides[axes[i]];
+    for (int32_t i = 0; i < axes.count; i++) {
+        base += (x->dims[axes.at[i]] - 1) * strides[axes.at[i]];
+        strides[axes.at[i]] = -strides[axes.at[i]];
     }
     for (int64_t i = 0; i < out->n; i++) {
         tensor_copy_element(out, i, x, base + nd_dot(index, strides, out->rank));
@@ -198,8 +190,7 @@ dlc_status eval_reverse(Interp *interp, const Op *op) {
 
 void grad_reverse(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (wanted[0] && cotangents[0]) {
-        int32_t count = 0;
-        const int64_t *axes = op_ints(op, "axes", &count);
-        out[0] = b_reverse(b, cotangents[0], axes, count);
+        Ints axes = reverse_axes(op);
+        out[0] = b_reverse(b, cotangents[0], axes.at, axes.count);
     }
 }

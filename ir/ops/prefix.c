@@ -3,7 +3,7 @@
 
 bool shape_cumsum(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    return rule_axis(context, op, op_int(op, "axis"), x.rank, problem) &&
+    return rule_axis(context, op, cumsum_axis(op), x.rank, problem) &&
            rule_number_operand(context, op, 0, problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
 }
@@ -15,8 +15,8 @@ OpCost cost_cumsum(const Op *op) {
 dlc_status eval_cumsum(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    bool reverse = op_bool(op, "reverse"), exclusive = op_bool(op, "exclusive");
-    AxisView view = axis_view(x, op_int(op, "axis"));
+    bool reverse = cumsum_reverse(op), exclusive = cumsum_exclusive(op);
+    AxisView view = axis_view(x, cumsum_axis(op));
     for (int64_t line = 0; line < view.outer * view.inner; line++) {
         int64_t base = line / view.inner * view.n * view.inner + line % view.inner;
         double sum = 0;
@@ -37,7 +37,7 @@ dlc_status eval_cumsum(Interp *interp, const Op *op) {
 
 void grad_cumsum(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (wanted[0] && cotangents[0]) {
-        out[0] = b_cumsum(b, cotangents[0], op_int(op, "axis"), !op_bool(op, "reverse"),
-                          op_bool(op, "exclusive"));
+        out[0] =
+            b_cumsum(b, cotangents[0], cumsum_axis(op), !cumsum_reverse(op), cumsum_exclusive(op));
     }
 }

@@ -3,13 +3,12 @@
 #include "ir/ops/rule.h"
 
 static bool check_strides(Context *context, const Op *op, int32_t rank, OpProblem *problem) {
-    int32_t count = 0;
-    const Size *const *stride = op_sizes(op, "stride", &count);
-    if (count > 0 && !rule_count(context, op, "stride", count, rank, problem)) {
+    Sizes stride = random_uniform_piece_strides(op);
+    if (stride.count > 0 && !rule_count(context, op, "stride", stride.count, rank, problem)) {
         return false;
     }
-    for (int32_t i = 0; i < count; i++) {
-        if (!stride[i] || size_is_error(stride[i])) {
+    for (int32_t i = 0; i < stride.count; i++) {
+        if (!stride.at[i] || size_is_error(stride.at[i])) {
             return op_problem(context, problem,
                               "random_uniform: the stride of axis %d does not fit 64-bit integers",
                               (int)i);
@@ -19,9 +18,8 @@ static bool check_strides(Context *context, const Op *op, int32_t rank, OpProble
 }
 
 bool shape_random_uniform(Context *context, Op *op, OpProblem *problem) {
-    int32_t rank = 0;
-    const Size *const *shape = op_sizes(op, "shape", &rank);
-    DType dtype = (DType)op_int(op, "dtype");
+    Sizes shape = random_uniform_shape(op);
+    DType dtype = random_uniform_dtype(op);
     if (!dtype_is_float(dtype)) {
         return op_problem(context, problem, "random_uniform: %s is not a float type",
                           dtype_name(dtype));
@@ -34,8 +32,8 @@ bool shape_random_uniform(Context *context, Op *op, OpProblem *problem) {
            rule_scalar_operand(context, op, 1, DT_I64, problem) &&
            rule_scalar_operand(context, op, 2, DT_I32, problem) &&
            (op->n_operands == 3 || rule_scalar_operand(context, op, 3, DT_I64, problem)) &&
-           check_strides(context, op, rank, problem) &&
-           rule_result(context, op, 0, dtype, rank, shape, problem);
+           check_strides(context, op, shape.count, problem) &&
+           rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
 }
 
 OpCost cost_random_uniform(const Op *op) {
@@ -48,13 +46,12 @@ dlc_status eval_random_uniform(Interp *interp, const Op *op) {
     int64_t step = interp_operand(interp, op, 1)->i[0];
     int64_t iteration = interp_operand(interp, op, 2)->i[0];
     int64_t start = op->n_operands > 3 ? interp_operand(interp, op, 3)->i[0] : 0;
-    int64_t site = op_int(op, "site");
+    int64_t site = random_uniform_site(op);
     int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0};
-    int32_t count = 0;
-    const Size *const *stride = op_sizes(op, "stride", &count);
+    Sizes stride = random_uniform_piece_strides(op);
     nd_strides(out->dims, out->rank, strides);
-    for (int32_t a = 0; a < count; a++) {
-        dlc_status status = interp_size(interp, stride[a], &strides[a]);
+    for (int32_t a = 0; a < stride.count; a++) {
+        dlc_status status = interp_size(interp, stride.at[a], &strides[a]);
         if (status != DLC_OK) {
             return status;
         }

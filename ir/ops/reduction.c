@@ -5,17 +5,17 @@
 
 static bool shape_reduce(Context *context, Op *op, bool number, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t count = 0, rank = 0;
-    const int64_t *axes = op_ints(op, "axes", &count);
+    int32_t rank = 0;
+    Ints axes = op_axes(op);
     const Size *dims[TYPE_MAX_RANK];
-    if (!rule_axes(context, op, "axes", axes, count, x.rank, problem) ||
+    if (!rule_axes(context, op, "axes", axes, x.rank, problem) ||
         (number && !rule_number_operand(context, op, 0, problem))) {
         return false;
     }
     for (int32_t i = 0; i < x.rank; i++) {
         bool reduced = false;
-        for (int32_t k = 0; k < count; k++) {
-            reduced = reduced || axes[k] == i;
+        for (int32_t k = 0; k < axes.count; k++) {
+            reduced = reduced || axes.at[k] == i;
         }
         if (!reduced) {
             dims[rank++] = x.dims[i];
@@ -42,7 +42,7 @@ bool shape_reduce_min(Context *context, Op *op, OpProblem *problem) {
 
 static bool shape_arg(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = op_axis(op);
     const Size *dims[TYPE_MAX_RANK];
     if (!rule_axis(context, op, axis, x.rank, problem)) {
         return false;
@@ -119,14 +119,13 @@ static dlc_status eval_reduce(Interp *interp, const Op *op, OpCode code, double 
                               int64_t start_int) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    int32_t count = 0;
-    const int64_t *axes = op_ints(op, "axes", &count);
+    Ints axes = op_axes(op);
     int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0};
     int64_t stride = 1;
     for (int32_t i = x->rank - 1; i >= 0; i--) {
         bool reduced = false;
-        for (int32_t k = 0; k < count; k++) {
-            reduced = reduced || axes[k] == i;
+        for (int32_t k = 0; k < axes.count; k++) {
+            reduced = reduced || axes.at[k] == i;
         }
         strides[i] = reduced ? 0 : stride;
         stride *= reduced ? 1 : x->dims[i];
@@ -181,7 +180,7 @@ static bool beats(const EvalTensor *x, int64_t i, int64_t j, bool greatest) {
 static dlc_status eval_arg(Interp *interp, const Op *op, bool greatest) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    AxisView view = axis_view(x, op_int(op, "axis"));
+    AxisView view = axis_view(x, op_axis(op));
     for (int64_t i = 0; i < out->n; i++) {
         int64_t base = i / view.inner * view.n * view.inner + i % view.inner;
         int64_t best = 0;

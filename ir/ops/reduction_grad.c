@@ -7,10 +7,10 @@ enum { PRODUCT_PAIRS_MAX = 256 };
 void grad_reduce_sum(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                      Value **out) {
     if (wanted[0] && cotangents[0]) {
-        int32_t count = 0;
-        const int64_t *axes = op_ints(op, "axes", &count);
-        out[0] = count == 0 ? cotangents[0]
-                            : b_expand_axes(b, cotangents[0], operand_type(op, 0), axes, count);
+        Ints axes = reduce_sum_axes(op);
+        out[0] = axes.count == 0
+                     ? cotangents[0]
+                     : b_expand_axes(b, cotangents[0], operand_type(op, 0), axes.at, axes.count);
     }
 }
 
@@ -25,12 +25,12 @@ typedef struct Collapsed {
 static Collapsed collapse(Builder *b, Op *op) {
     Collapsed c = {.x = op->operands[0]};
     Type x = c.x->type;
-    int32_t count = 0, rank = 0;
-    const int64_t *axes = op_ints(op, "axes", &count);
+    int32_t rank = 0;
+    Ints axes = op_axes(op);
     bool reduced[TYPE_MAX_RANK] = {false};
-    int64_t permutation[TYPE_MAX_RANK];
-    for (int32_t k = 0; k < count; k++) {
-        reduced[axes[k]] = true;
+    int64_t permutation[TYPE_MAX_RANK] = {0};
+    for (int32_t k = 0; k < axes.count; k++) {
+        reduced[axes.at[k]] = true;
     }
     for (int32_t pass = 0; pass < 2; pass++) {
         for (int32_t i = 0; i < x.rank; i++) {
@@ -40,10 +40,10 @@ static Collapsed collapse(Builder *b, Op *op) {
             }
         }
     }
-    c.axis = x.rank - count;
+    c.axis = x.rank - axes.count;
     c.x = transpose_by(b, c.x, permutation);
     c.permuted = c.x->type;
-    if (count != 1) {
+    if (axes.count != 1) {
         const Size *dims[TYPE_MAX_RANK + 1];
         const Size *n = size_const(b->context, 1);
         for (int32_t i = 0; i < x.rank; i++) {
@@ -72,10 +72,8 @@ static bool reduces(const Op *op, Value *const *cotangents, const bool *wanted, 
     if (!wanted[0] || !cotangents[0]) {
         return false;
     }
-    int32_t count = 0;
-    op_ints(op, "axes", &count);
-    out[0] = count == 0 ? cotangents[0] : NULL;
-    return count > 0;
+    out[0] = op_axes(op).count == 0 ? cotangents[0] : NULL;
+    return !out[0];
 }
 
 /* The cotangent goes to the first element that attains the extreme. */

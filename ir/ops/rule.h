@@ -16,8 +16,8 @@ static inline Type operand_type(const Op *op, int32_t index) {
 }
 bool rule_axis(Context *context, const Op *op, int64_t axis, int32_t rank, OpProblem *problem);
 /* Axes in range and distinct. */
-bool rule_axes(Context *context, const Op *op, const char *attr, const int64_t *axes, int32_t count,
-               int32_t rank, OpProblem *problem);
+bool rule_axes(Context *context, const Op *op, const char *attr, Ints axes, int32_t rank,
+               OpProblem *problem);
 /* An attribute list of exactly `wanted` entries. */
 bool rule_count(Context *context, const Op *op, const char *attr, int32_t count, int32_t wanted,
                 OpProblem *problem);

@@ -4,38 +4,37 @@
 
 bool shape_slice(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t n_start = 0, n_limit = 0, n_step = 0;
-    const Size *const *start = op_sizes(op, "start", &n_start);
-    const Size *const *limit = op_sizes(op, "limit", &n_limit);
-    const int64_t *step = op_ints(op, "step", &n_step);
+    Sizes start = slice_starts(op);
+    Sizes limit = slice_limits(op);
+    Ints step = slice_steps(op);
     const Size *dims[TYPE_MAX_RANK];
-    if (!rule_count(context, op, "start", n_start, x.rank, problem) ||
-        !rule_count(context, op, "limit", n_limit, x.rank, problem) ||
-        !rule_count(context, op, "step", n_step, x.rank, problem)) {
+    if (!rule_count(context, op, "start", start.count, x.rank, problem) ||
+        !rule_count(context, op, "limit", limit.count, x.rank, problem) ||
+        !rule_count(context, op, "step", step.count, x.rank, problem)) {
         return false;
     }
     const Size *zero = size_const(context, 0);
     for (int32_t i = 0; i < x.rank; i++) {
-        if (step[i] < 1) {
+        if (step.at[i] < 1) {
             return op_problem(context, problem, "slice: the step of axis %d is %lld, below 1",
-                              (int)i, (long long)step[i]);
+                              (int)i, (long long)step.at[i]);
         }
-        if (size_is_error(start[i]) || size_is_error(limit[i])) {
+        if (size_is_error(start.at[i]) || size_is_error(limit.at[i])) {
             return op_problem(context, problem, "slice: a bound of axis %d does not fit 64 bits",
                               (int)i);
         }
-        if (!rule_may_be_le(context, op, zero, start[i], "the start is below zero", problem) ||
-            !rule_may_be_le(context, op, limit[i], x.dims[i], "the limit is behind the axis",
+        if (!rule_may_be_le(context, op, zero, start.at[i], "the start is below zero", problem) ||
+            !rule_may_be_le(context, op, limit.at[i], x.dims[i], "the limit is behind the axis",
                             problem) ||
-            !rule_may_be_le(context, op, start[i], limit[i], "the start is behind the limit",
+            !rule_may_be_le(context, op, start.at[i], limit.at[i], "the start is behind the limit",
                             problem)) {
             return op_problem(context, problem,
                               "slice: %s to %s is outside axis %d of operand 0, which has shape %s",
-                              size_text(context, start[i]), size_text(context, limit[i]), (int)i,
-                              type_text(context, x));
+                              size_text(context, start.at[i]), size_text(context, limit.at[i]),
+                              (int)i, type_text(context, x));
         }
-        dims[i] =
-            size_cdiv(context, size_sub(context, limit[i], start[i]), size_const(context, step[i]));
+        dims[i] = size_cdiv(context, size_sub(context, limit.at[i], start.at[i]),
+                            size_const(context, step.at[i]));
     }
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
 }
@@ -53,10 +52,9 @@ static dlc_status two_sizes(Interp *interp, const Size *a, const Size *b, int64_
 dlc_status eval_slice(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    int32_t count = 0;
-    const Size *const *start = op_sizes(op, "start", &count);
-    const Size *const *limit = op_sizes(op, "limit", &count);
-    const int64_t *step = op_ints(op, "step", &count);
+    int32_t count = slice_starts(op).count;
+    const Size *const *start = slice_starts(op).at, *const *limit = slice_limits(op).at;
+    const int64_t *step = slice_steps(op).at;
     int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0}, base = 0;
     nd_strides(x->dims, x->rank, strides);
     for (int32_t i = 0; i < count; i++) {
@@ -95,9 +93,9 @@ void grad_slice(Builder *b, Op *op, Value *const *cotangents, const bool *wanted
     }
     Context *context = b->context;
     Type x = operand_type(op, 0), y = op->results[0]->type;
-    int32_t count = 0;
-    const Size *const *start = op_sizes(op, "start", &count);
-    const int64_t *step = op_ints(op, "step", &count);
+    int32_t count = slice_starts(op).count;
+    const Size *const *start = slice_starts(op).at;
+    const int64_t *step = slice_steps(op).at;
     const Size *high[TYPE_MAX_RANK];
     int64_t interior[TYPE_MAX_RANK];
     for (int32_t i = 0; i < count; i++) {
@@ -111,34 +109,33 @@ void grad_slice(Builder *b, Op *op, Value *const *cotangents, const bool *wanted
 
 bool shape_pad(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int32_t n_low = 0, n_high = 0, n_interior = 0;
-    const Size *const *low = op_sizes(op, "low", &n_low);
-    const Size *const *high = op_sizes(op, "high", &n_high);
-    const int64_t *interior = op_ints(op, "interior", &n_interior);
+    Sizes low = pad_lows(op);
+    Sizes high = pad_highs(op);
+    Ints interior = pad_interior(op);
     const Size *dims[TYPE_MAX_RANK];
-    if (!rule_count(context, op, "low", n_low, x.rank, problem) ||
-        !rule_count(context, op, "high", n_high, x.rank, problem) ||
-        !rule_count(context, op, "interior", n_interior, x.rank, problem) ||
+    if (!rule_count(context, op, "low", low.count, x.rank, problem) ||
+        !rule_count(context, op, "high", high.count, x.rank, problem) ||
+        !rule_count(context, op, "interior", interior.count, x.rank, problem) ||
         !rule_scalar_operand(context, op, 1, x.dtype, problem)) {
         return false;
     }
     const Size *zero = size_const(context, 0);
     for (int32_t i = 0; i < x.rank; i++) {
-        if (size_is_error(low[i]) || size_is_error(high[i])) {
+        if (size_is_error(low.at[i]) || size_is_error(high.at[i])) {
             return op_problem(context, problem, "pad: the padding of axis %d does not fit 64 bits",
                               (int)i);
         }
-        if (!rule_may_be_le(context, op, zero, low[i], "low is below zero", problem) ||
-            !rule_may_be_le(context, op, zero, high[i], "high is below zero", problem) ||
-            interior[i] < 0) {
+        if (!rule_may_be_le(context, op, zero, low.at[i], "low is below zero", problem) ||
+            !rule_may_be_le(context, op, zero, high.at[i], "high is below zero", problem) ||
+            interior.at[i] < 0) {
             return op_problem(context, problem,
                               "pad: axis %d has low %s, high %s, interior %lld, but none may be "
                               "negative",
-                              (int)i, size_text(context, low[i]), size_text(context, high[i]),
-                              (long long)interior[i]);
+                              (int)i, size_text(context, low.at[i]), size_text(context, high.at[i]),
+                              (long long)interior.at[i]);
         }
-        const Size *middle = dilated_size(context, x.dims[i], interior[i]);
-        dims[i] = size_add(context, size_add(context, low[i], middle), high[i]);
+        const Size *middle = dilated_size(context, x.dims[i], interior.at[i]);
+        dims[i] = size_add(context, size_add(context, low.at[i], middle), high.at[i]);
     }
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
 }
@@ -151,10 +148,9 @@ dlc_status eval_pad(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     const EvalTensor *value = interp_operand(interp, op, 1);
     EvalTensor *out = interp_result(interp, op, 0);
-    int32_t count = 0;
-    const Size *const *low = op_sizes(op, "low", &count);
-    const Size *const *high = op_sizes(op, "high", &count);
-    const int64_t *interior = op_ints(op, "interior", &count);
+    int32_t count = pad_lows(op).count;
+    const Size *const *low = pad_lows(op).at, *const *high = pad_highs(op).at;
+    const int64_t *interior = pad_interior(op).at;
     int64_t strides[TYPE_MAX_RANK] = {0}, index[TYPE_MAX_RANK] = {0}, base = 0;
     nd_strides(out->dims, out->rank, strides);
     for (int32_t i = 0; i < count; i++) {
@@ -185,9 +181,9 @@ void grad_pad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, 
         return;
     }
     Type x = operand_type(op, 0);
-    int32_t count = 0;
-    const Size *const *low = op_sizes(op, "low", &count);
-    const int64_t *interior = op_ints(op, "interior", &count);
+    int32_t count = pad_lows(op).count;
+    const Size *const *low = pad_lows(op).at;
+    const int64_t *interior = pad_interior(op).at;
     const Size *limit[TYPE_MAX_RANK];
     int64_t step[TYPE_MAX_RANK], axes[TYPE_MAX_RANK];
     for (int32_t i = 0; i < count; i++) {
@@ -212,7 +208,7 @@ bool shape_concat(Context *context, Op *op, OpProblem *problem) {
         return false;
     }
     Type first = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = concat_axis(op);
     const Size *dims[TYPE_MAX_RANK];
     if (!rule_axis(context, op, axis, first.rank, problem)) {
         return false;
@@ -247,7 +243,7 @@ OpCost cost_concat(const Op *op) {
 
 dlc_status eval_concat(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
-    int64_t axis = op_int(op, "axis"), offset = 0;
+    int64_t axis = concat_axis(op), offset = 0;
     AxisView whole = axis_view(out, axis);
     for (int32_t k = 0; k < op->n_operands; k++) {
         const EvalTensor *x = interp_operand(interp, op, k);
@@ -266,7 +262,7 @@ void grad_concat(Builder *b, Op *op, Value *const *cotangents, const bool *wante
     if (!cotangents[0]) {
         return;
     }
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = concat_axis(op);
     const Size *offset = size_const(b->context, 0);
     for (int32_t k = 0; k < op->n_operands; k++) {
         const Size *next = size_add(b->context, offset, operand_type(op, k).dims[axis]);

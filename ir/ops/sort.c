@@ -4,14 +4,14 @@
 
 bool shape_sort(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    return rule_axis(context, op, op_int(op, "axis"), x.rank, problem) &&
-           rule_counts(context, op, DT_I32, x.dims[op_int(op, "axis")], problem) &&
+    return rule_axis(context, op, sort_axis(op), x.rank, problem) &&
+           rule_counts(context, op, DT_I32, x.dims[sort_axis(op)], problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem) &&
            rule_result(context, op, 1, DT_I32, x.rank, x.dims, problem);
 }
 
 OpCost cost_sort(const Op *op) {
-    double n = (double)size_nominal(operand_type(op, 0).dims[op_int(op, "axis")], 64);
+    double n = (double)size_nominal(operand_type(op, 0).dims[sort_axis(op)], 64);
     return cost_per_operand(op, log2(n > 1 ? n : 2));
 }
 
@@ -45,13 +45,13 @@ static void sort_line(const EvalTensor *x, int64_t base, AxisView view, bool des
 dlc_status eval_sort(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *values = interp_result(interp, op, 0), *indices = interp_result(interp, op, 1);
-    AxisView view = axis_view(x, op_int(op, "axis"));
+    AxisView view = axis_view(x, sort_axis(op));
     for (int64_t line = 0; line < view.outer * view.inner; line++) {
         int64_t base = line / view.inner * view.n * view.inner + line % view.inner;
         if (view.n == 0) {
             break;
         }
-        sort_line(x, base, view, op_bool(op, "descending"), indices->i + base);
+        sort_line(x, base, view, sort_descending(op), indices->i + base);
         for (int64_t k = 0; k < view.n; k++) {
             int64_t at = base + k * view.inner;
             tensor_copy_element(values, at, x, base + indices->i[at] * view.inner);
@@ -64,6 +64,6 @@ dlc_status eval_sort(Interp *interp, const Op *op) {
 void grad_sort(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (wanted[0] && cotangents[0]) {
         Value *zero = zeros_like(b, op->operands[0]);
-        out[0] = b_scatter_add(b, zero, op->results[1], cotangents[0], op_int(op, "axis"));
+        out[0] = b_scatter_add(b, zero, op->results[1], cotangents[0], sort_axis(op));
     }
 }

@@ -3,12 +3,11 @@
 #include "ir/ops/rule.h"
 
 static bool check_window(Context *context, Op *op, OpProblem *problem) {
-    if (op_int(op, "stride") < 1 || op_int(op, "dilation") < 1) {
+    if (op_stride(op) < 1 || op_dilation(op) < 1) {
         return op_problem(context, problem, "%s: stride %lld and dilation %lld must be 1 or more",
-                          op_name(op), (long long)op_int(op, "stride"),
-                          (long long)op_int(op, "dilation"));
+                          op_name(op), (long long)op_stride(op), (long long)op_dilation(op));
     }
-    if (op_int(op, "stride") > INT32_MAX || op_int(op, "dilation") > INT32_MAX) {
+    if (op_stride(op) > INT32_MAX || op_dilation(op) > INT32_MAX) {
         return op_problem(context, problem, "%s: stride and dilation must fit 32 bits",
                           op_name(op));
     }
@@ -25,7 +24,7 @@ static const Size *window_span(Context *context, const Size *window, int64_t dil
 
 bool shape_unfold(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = unfold_axis(op);
     const Size *dims[TYPE_MAX_RANK + 1];
     if (!rule_axis(context, op, axis, x.rank, problem) || !check_window(context, op, problem) ||
         !rule_scalar_operand(context, op, 1, x.dtype, problem)) {
@@ -35,17 +34,16 @@ bool shape_unfold(Context *context, Op *op, OpProblem *problem) {
         return op_problem(context, problem, "unfold: the result has rank %d but the limit is %d",
                           (int)x.rank + 1, (int)TYPE_MAX_RANK);
     }
-    const Size *window = op_size(op, "window");
+    const Size *window = unfold_window(op);
     if (!rule_may_be_le(context, op, size_const(context, 1), window, "the window is empty",
                         problem)) {
         return op_problem(context, problem, "unfold: the window is %s, below 1",
                           size_text(context, window));
     }
-    const Size *padded = size_add(context, x.dims[axis], op_size(op, "low"));
-    padded = size_add(context, padded, op_size(op, "high"));
-    const Size *room =
-        size_sub(context, padded, window_span(context, window, op_int(op, "dilation")));
-    const Size *last = size_floordiv(context, room, size_const(context, op_int(op, "stride")));
+    const Size *padded = size_add(context, x.dims[axis], unfold_low(op));
+    padded = size_add(context, padded, unfold_high(op));
+    const Size *room = size_sub(context, padded, window_span(context, window, unfold_dilation(op)));
+    const Size *last = size_floordiv(context, room, size_const(context, unfold_stride(op)));
     for (int32_t i = 0; i < x.rank; i++) {
         dims[i < axis ? i : i + 1] = x.dims[i];
     }
@@ -72,15 +70,15 @@ static int64_t window_element(const Op *op, const AxisView *view, const int64_t 
     int64_t inner = i % view->inner, k = i / view->inner % windowed[1];
     int64_t o = i / view->inner / windowed[1] % windowed[0];
     int64_t outer = i / view->inner / windowed[1] / windowed[0];
-    int64_t at = window_source(o, k, op_int(op, "stride"), op_int(op, "dilation"), low, view->n);
+    int64_t at = window_source(o, k, op_stride(op), op_dilation(op), low, view->n);
     return at < 0 ? -1 : (outer * view->n + at) * view->inner + inner;
 }
 
 dlc_status eval_unfold(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0), *value = interp_operand(interp, op, 1);
     EvalTensor *out = interp_result(interp, op, 0);
-    int64_t axis = op_int(op, "axis"), low = 0;
-    dlc_status status = interp_size(interp, op_size(op, "low"), &low);
+    int64_t axis = unfold_axis(op), low = 0;
+    dlc_status status = interp_size(interp, unfold_low(op), &low);
     if (status) {
         return status;
     }
@@ -102,9 +100,9 @@ void grad_unfold(Builder *b, Op *op, Value *const *cotangents, const bool *wante
         return;
     }
     Type x = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis"), axes[TYPE_MAX_RANK];
-    Value *inside = b_fold(b, cotangents[0], axis, x.dims[axis], op_int(op, "stride"),
-                           op_int(op, "dilation"), op_size(op, "low"));
+    int64_t axis = unfold_axis(op), axes[TYPE_MAX_RANK];
+    Value *inside = b_fold(b, cotangents[0], axis, x.dims[axis], unfold_stride(op),
+                           unfold_dilation(op), unfold_low(op));
     if (wanted[0]) {
         out[0] = inside;
     }
@@ -120,18 +118,18 @@ void grad_unfold(Builder *b, Op *op, Value *const *cotangents, const bool *wante
 
 bool shape_fold(Context *context, Op *op, OpProblem *problem) {
     Type x = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis");
+    int64_t axis = fold_axis(op);
     const Size *dims[TYPE_MAX_RANK];
     if (!rule_axis(context, op, axis, x.rank, problem) ||
         !rule_axis(context, op, axis + 1, x.rank, problem) || !check_window(context, op, problem) ||
         !rule_number_operand(context, op, 0, problem)) {
         return false;
     }
-    if (size_is_error(op_size(op, "low"))) {
+    if (size_is_error(fold_low(op))) {
         return op_problem(context, problem, "fold: low does not fit 64-bit integers");
     }
     for (int32_t i = 0; i < x.rank - 1; i++) {
-        dims[i] = i < axis ? x.dims[i] : i == axis ? op_size(op, "size") : x.dims[i + 1];
+        dims[i] = i < axis ? x.dims[i] : i == axis ? fold_size(op) : x.dims[i + 1];
     }
     return rule_result(context, op, 0, x.dtype, x.rank - 1, dims, problem);
 }
@@ -143,8 +141,8 @@ OpCost cost_fold(const Op *op) {
 dlc_status eval_fold(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
-    int64_t axis = op_int(op, "axis"), low = 0;
-    dlc_status status = interp_size(interp, op_size(op, "low"), &low);
+    int64_t axis = fold_axis(op), low = 0;
+    dlc_status status = interp_size(interp, fold_low(op), &low);
     if (status) {
         return status;
     }
@@ -171,14 +169,14 @@ void grad_fold(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
     }
     Context *context = b->context;
     Type x = operand_type(op, 0);
-    int64_t axis = op_int(op, "axis"), stride = op_int(op, "stride");
-    int64_t dilation = op_int(op, "dilation");
-    const Size *low = op_size(op, "low"), *window = x.dims[axis + 1];
+    int64_t axis = fold_axis(op), stride = fold_stride(op);
+    int64_t dilation = fold_dilation(op);
+    const Size *low = fold_low(op), *window = x.dims[axis + 1];
     const Size *steps = size_sub(context, x.dims[axis], size_const(context, 1));
     const Size *span = window_span(context, window, dilation);
     const Size *covered =
         size_add(context, size_mul(context, steps, size_const(context, stride)), span);
-    const Size *high = size_sub(context, size_sub(context, covered, op_size(op, "size")), low);
+    const Size *high = size_sub(context, size_sub(context, covered, fold_size(op)), low);
     Value *zero = b_constant(b, 0.0, type_scalar(x.dtype));
     out[0] = b_unfold(b, cotangents[0], zero, axis, window, stride, dilation, low, high);
 }

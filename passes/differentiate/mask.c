@@ -160,12 +160,12 @@ void mask_mark_risky(Arena *arena, ValueFlags *risky, const OpList *ops) {
 }
 
 static bool repeats_alike(const Op *a, const Op *b) {
-    int32_t n_a, n_b;
     if (b->code != OP_broadcast) {
         return false;
     }
-    const int64_t *x = op_ints(a, "axes", &n_a), *y = op_ints(b, "axes", &n_b);
-    return n_a == n_b && (n_a == 0 || memcmp(x, y, (size_t)n_a * sizeof(*x)) == 0);
+    Ints x = broadcast_axes(a), y = broadcast_axes(b);
+    return x.count == y.count &&
+           (x.count == 0 || memcmp(x.at, y.at, (size_t)x.count * sizeof(*x.at)) == 0);
 }
 
 const Mask *mask_through(Arena *arena, Builder *b, Op *op, const Mask *mask) {

@@ -317,10 +317,10 @@ static int32_t find_x(const ScanReverse *s, const Value *slice) {
 /* The cotangent of what a broadcast repeats. `shift` 1: one more axis in front, summed as well. */
 static Value *unbroadcast(Builder *b, const Op *op, Value *cotangent, int32_t shift) {
     int64_t axes[TYPE_MAX_RANK + 1];
-    int32_t n_axes = 0, n_kept = 0, next = 0;
-    const int64_t *kept = op_ints(op, "axes", &n_kept);
+    int32_t n_axes = 0, next = 0;
+    Ints kept = op_axes(op);
     for (int32_t axis = -shift; axis + shift < cotangent->type.rank; axis++) {
-        if (axis >= 0 && next < n_kept && kept[next] == axis) {
+        if (axis >= 0 && next < kept.count && kept.at[next] == axis) {
             next++;
         } else {
             axes[n_axes++] = axis + shift;
@@ -486,9 +486,9 @@ static Op *insert_reverse(ScanReverse *s) {
                        (int32_t)parts.yields.count, 1);
     op->blocks[0] = body;
     body->owner = op;
-    op_set_size(op, "length", op_size(s->scan, "length"));
-    op_set_int(op, "carries", parts.n_carries);
-    op_set_int(op, "reverse", !op_bool(s->scan, "reverse"));
+    op_set_length(op, scan_length(s->scan));
+    op_set_carries(op, parts.n_carries);
+    op_set_reverse(op, !scan_reverse(s->scan));
     b_op(&outer->b, op);
     return op;
 }
@@ -562,7 +562,7 @@ void gradient_scan(Gradient *gradient, Op *scan) {
                      .scan = scan,
                      .body = scan->blocks[0],
                      .yield = block_yield(scan->blocks[0]),
-                     .n_carries = (int32_t)op_int(scan, "carries"),
+                     .n_carries = (int32_t)scan_carries(scan),
                      .func_values = gradient->func->n_values};
     s.n_xs = scan->n_operands - s.n_carries;
     s.n_ys = scan->n_results - s.n_carries;

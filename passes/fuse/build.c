@@ -185,7 +185,7 @@ static void build_group(Build *b, int32_t index) {
                            (int32_t)results.count, 1);
     fusion->place = named->place;
     fusion->label = named->label;
-    op_attr(fusion, "form")->text = context_intern(f->context, group_form(f, index));
+    op_set_form(fusion, context_intern(f->context, group_form(f, index)));
     fusion->blocks[0] = b->body;
     b->body->owner = fusion;
     for (size_t i = 0; i < results.count; i++) {

@@ -107,11 +107,10 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
 
 /* transpose(contract(a, b)) that only exchanges the free axes of a and b is contract(b, a). */
 static bool exchanges_operands(const Op *transpose, const Op *contract) {
-    int32_t n_batch, rank = contract->results[0]->type.rank, n_sum;
-    op_ints(contract, "batch_a", &n_batch);
-    op_ints(contract, "contract_a", &n_sum);
+    int32_t n_batch = contract_batch_a(contract).count, rank = contract->results[0]->type.rank;
+    int32_t n_sum = contract_contract_a(contract).count;
     int32_t free_a = contract->operands[0]->type.rank - n_batch - n_sum;
-    const int64_t *permutation = op_ints(transpose, "permutation", NULL);
+    const int64_t *permutation = transpose_permutation(transpose).at;
     for (int32_t i = 0; i < rank; i++) {
         int32_t free_b = rank - n_batch - free_a, at = i - n_batch;
         int64_t wanted = i < n_batch ? i : at < free_b ? i + free_a : i - free_b;
@@ -125,11 +124,11 @@ static bool exchanges_operands(const Op *transpose, const Op *contract) {
 static void exchange(Func *func, Op *transpose, Op *contract) {
     Value *operands[2] = {contract->operands[1], contract->operands[0]};
     Op *swapped = op_create(func, OP_contract, operands, 2, 1, 0);
-    *op_attr(swapped, "batch_a") = *op_attr(contract, "batch_b");
-    *op_attr(swapped, "batch_b") = *op_attr(contract, "batch_a");
-    *op_attr(swapped, "contract_a") = *op_attr(contract, "contract_b");
-    *op_attr(swapped, "contract_b") = *op_attr(contract, "contract_a");
-    *op_attr(swapped, "precision") = *op_attr(contract, "precision");
+    op_set_batch_a(swapped, contract_batch_b(contract));
+    op_set_batch_b(swapped, contract_batch_a(contract));
+    op_set_contract_a(swapped, contract_contract_b(contract));
+    op_set_contract_b(swapped, contract_contract_a(contract));
+    op_set_precision(swapped, contract_precision(contract));
     swapped->place = contract->place;
     swapped->label = contract->label;
     swapped->results[0]->type = transpose->results[0]->type;

@@ -128,12 +128,12 @@ static Walk walk_through(const Op *op, const Walk *walk) {
         return *walk;
     }
     if (op->code == OP_broadcast) {
-        const int64_t *axes = op_ints(op, "axes", NULL);
+        const int64_t *axes = op_axes(op).at;
         for (int32_t i = 0; i < x.rank; i++) {
             inner.axis[i] = size_is_one(x.dims[i]) ? -1 : walk->axis[axes[i]];
         }
     } else if (op->code == OP_transpose) {
-        const int64_t *permutation = op_ints(op, "permutation", NULL);
+        const int64_t *permutation = transpose_permutation(op).at;
         for (int32_t i = 0; i < x.rank; i++) {
             inner.axis[permutation[i]] = walk->axis[i];
         }
@@ -219,12 +219,11 @@ static void nested_reads(Fuse *f, int32_t unit, const Block *block) {
 /* -- units */
 /* A pooling: a reduction of a few elements of a window. */
 static bool is_window_reduction(const Op *op, double *out_total) {
-    int32_t n;
-    const int64_t *axes = op_ints(op, "axes", &n);
+    Ints axes = op_axes(op);
     *out_total = 1;
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < axes.count; i++) {
         int64_t extent;
-        if (!size_is_const(op->operands[0]->type.dims[axes[i]], &extent)) {
+        if (!size_is_const(op->operands[0]->type.dims[axes.at[i]], &extent)) {
             return false;
         }
         *out_total *= (double)extent;
@@ -283,9 +282,8 @@ static double unit_cost(const Op *op) {
     case OP_cast:
         return 0;
     case OP_fold:
-        return size_is_const(op->operands[0]->type.dims[op_int(op, "axis") + 1], &extent)
-                   ? (double)extent
-                   : 64;
+        return size_is_const(op->operands[0]->type.dims[op_axis(op) + 1], &extent) ? (double)extent
+                                                                                   : 64;
     case OP_reduce_sum:
     case OP_reduce_prod:
     case OP_reduce_max:
@@ -305,10 +303,8 @@ static double unit_cost(const Op *op) {
 static void set_reduction(Unit *unit) {
     const Op *op = unit->op;
     Type x = op->operands[0]->type;
-    int32_t n = 1;
-    bool is_arg = op->code == OP_argmax || op->code == OP_argmin;
-    int64_t axis = is_arg ? op_int(op, "axis") : 0;
-    const int64_t *axes = is_arg ? &axis : op_ints(op, "axes", &n);
+    int64_t axis = op_has_axis(op) ? op_axis(op) : 0;
+    Ints axes = op_has_axis(op) ? (Ints){1, &axis} : op_axes(op);
     unit->space = fuse_space(x);
     unit->kept = fuse_space(op->results[0]->type);
     int32_t wide = 0;
@@ -316,8 +312,8 @@ static void set_reduction(Unit *unit) {
         if (size_is_one(x.dims[i])) {
             continue;
         }
-        for (int32_t j = 0; j < n; j++) {
-            unit->reduced |= axes[j] == i ? 1u << wide : 0;
+        for (int32_t j = 0; j < axes.count; j++) {
+            unit->reduced |= axes.at[j] == i ? 1u << wide : 0;
         }
         wide++;
     }

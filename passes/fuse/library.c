@@ -42,8 +42,8 @@ static bool adds_to_product(Fuse *f, const Value *v, DType low, int32_t fuel) {
 static bool is_bias(const Value *v) {
     const Op *op = v->op;
     return op && op->code == OP_broadcast && op->operands[0]->type.rank == 1 &&
-           op->operands[0]->type.dtype == DT_F32 &&
-           op_ints(op, "axes", NULL)[0] == v->type.rank - 1 && lies_in_memory(op->operands[0]);
+           op->operands[0]->type.dtype == DT_F32 && op_axes(op).at[0] == v->type.rank - 1 &&
+           lies_in_memory(op->operands[0]);
 }
 
 /* Libraries add a bias of the result's own type only: where the sum is stored in 16 bits, the bias
@@ -64,9 +64,9 @@ static void biases_round(Fuse *f, Op *cast, const int32_t *uses) {
             b.place = bias->op->place;
             b.label = bias->op->label;
             Value *rounded = b_cast(&b, b_cast(&b, bias->op->operands[0], low), DT_F32);
-            op_set_operand(add, 1 - sum,
-                           b_broadcast(&b, rounded, bias->type.rank, bias->type.dims,
-                                       op_ints(bias->op, "axes", NULL)));
+            op_set_operand(
+                add, 1 - sum,
+                b_broadcast(&b, rounded, bias->type.rank, bias->type.dims, op_axes(bias->op).at));
         }
         v = through_views(add->operands[sum]);
     }

@@ -38,9 +38,8 @@ static void bias_round(Op *add, int32_t side, DType low) {
     b.label = broadcast->label;
     Value *rounded = b_cast(&b, b_cast(&b, broadcast->operands[0], low), DT_F32);
     Type type = add->operands[side]->type;
-    op_set_operand(
-        add, side,
-        b_broadcast(&b, rounded, type.rank, type.dims, op_ints(broadcast, "axes", NULL)));
+    op_set_operand(add, side,
+                   b_broadcast(&b, rounded, type.rank, type.dims, op_axes(broadcast).at));
 }
 
 /* Whether a sum of a forward convolution is stored in 16 bits after additions alone; an f32 bias

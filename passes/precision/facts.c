@@ -70,7 +70,7 @@ bool precision_is_product(const Precision *p, const Op *op) {
         return false;
     }
     for (int i = 0; i < op_info(op->code)->n_attrs; i++) {
-        if (op_info(op->code)->attrs[i].kind == ATTR_WORD) {
+        if (op_info(op->code)->attrs[i]->kind == ATTR_WORD) {
             return strcmp(op->attrs[i].text, dtype_name(p->low)) == 0;
         }
     }
@@ -122,7 +122,7 @@ static void forward_block(Precision *p, const Block *block);
 
 static void forward_scan(Precision *p, const Op *op) {
     const Block *body = op->blocks[0];
-    int32_t carries = (int32_t)op_int(op, "carries");
+    int32_t carries = (int32_t)scan_carries(op);
     for (int32_t i = 0; i < op->n_operands; i++) {
         share(p, op->operands[i], body->args[1 + i], FACT_ACTIVE);
     }
@@ -192,7 +192,7 @@ static void backward_block(Precision *p, const Block *block);
 static void backward_scan(Precision *p, const Op *op) {
     const Block *body = op->blocks[0];
     const Op *yield = block_yield(body);
-    int32_t carries = (int32_t)op_int(op, "carries");
+    int32_t carries = (int32_t)scan_carries(op);
     for (int32_t i = 0; i < op->n_results; i++) {
         share(p, op->results[i], yield->operands[i], FACT_REACHES);
         if (i < carries) {

@@ -103,8 +103,8 @@ static void lower_product(Precision *p, Op *op) {
             op_set_operand(op, i, low_of(p, op->operands[i]));
         }
     }
-    if (op_attr(op, "precision")) {
-        op_set_text(op, "precision", context_intern(p->pass->context, "f32"));
+    if (op_has_precision(op)) {
+        op_set_precision(op, context_intern(p->pass->context, "f32"));
     }
     infer(p, op);
     for (int32_t i = 0; i < op->n_results; i++) {
@@ -125,7 +125,7 @@ static bool is_kept_low(const Precision *p, const Value *v) {
 /* What a loop reads and stacks slice by slice is in memory as a whole: in 16 bits. */
 static void lower_scan(Precision *p, Op *op) {
     Block *body = op->blocks[0];
-    int32_t carries = (int32_t)op_int(op, "carries");
+    int32_t carries = (int32_t)scan_carries(op);
     for (int32_t i = carries; i < op->n_operands; i++) {
         Value *x = op->operands[i], *slice = body->args[1 + i];
         bool is_low = x->op && x->op->code == OP_cast && x->op->operands[0]->type.dtype == p->low;
@@ -180,7 +180,7 @@ static void find_wanted(Op *op, void *user) {
     Wanted *wanted = user;
     if (op->code == OP_contract || op->code == OP_conv || op->code == OP_conv_input_grad ||
         op->code == OP_conv_weight_grad) {
-        const char *precision = op_text(op, "precision");
+        const char *precision = op_precision(op);
         DType dtype = DT_F32;
         if (dtype_from_name(precision, &dtype) && (dtype == DT_BF16 || dtype == DT_F16)) {
             *wanted = (Wanted){true, dtype};

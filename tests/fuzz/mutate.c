@@ -85,7 +85,7 @@ static void change_attr(Mutator *m, Op *op) {
     int64_t at = mutate_pick(m, info->n_attrs);
     AttrValue *attr = &op->attrs[at];
     int32_t count = attr->list.count;
-    switch (info->attrs[at].kind) {
+    switch (info->attrs[at]->kind) {
     case ATTR_INT:
         attr->i = any_int(m, attr->i);
         break;

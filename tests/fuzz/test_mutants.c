@@ -68,13 +68,12 @@ static void limit_op(Op *op, void *user) {
     Limits *l = user;
     if (op->code == OP_size_check) {
         int64_t a = 0, b = 0;
-        l->holds = l->holds && size_eval(op_size(op, "left"), l->dims, l->n_dims, &a) &&
-                   size_eval(op_size(op, "right"), l->dims, l->n_dims, &b) && a == b;
+        l->holds = l->holds && size_eval(size_check_left(op), l->dims, l->n_dims, &a) &&
+                   size_eval(size_check_right(op), l->dims, l->n_dims, &b) && a == b;
     }
     if (op->code == OP_scan) {
         int64_t length = 0;
-        l->is_small = l->is_small &&
-                      size_eval(op_size(op, "length"), l->dims, l->n_dims, &length) &&
+        l->is_small = l->is_small && size_eval(scan_length(op), l->dims, l->n_dims, &length) &&
                       length <= MOST_LENGTH;
     }
     l->is_small = l->is_small && op->code != OP_while; /* may never end, which is no harm */

@@ -170,9 +170,9 @@ static Raw copy_raw(Run *r, const Value *type_of, Raw from) {
 static void run_scan(Run *r, const Op *op) {
     const Block *body = op->blocks[0];
     const Op *yield = block_yield(body);
-    int32_t n_carries = (int32_t)op_int(op, "carries");
-    int64_t length = value_of(r, op_size(op, "length"));
-    bool reverse = op_bool(op, "reverse");
+    int32_t n_carries = (int32_t)scan_carries(op);
+    int64_t length = value_of(r, scan_length(op));
+    bool reverse = scan_reverse(op);
     for (int32_t i = 0; i < op->n_results; i++) {
         r->values[op->results[i]->id] =
             i < n_carries ? copy_raw(r, op->results[i], r->values[op->operands[i]->id])
@@ -245,7 +245,7 @@ static void run_block(Run *r, const Block *block) {
             break;
         case OP_check:
             if (!raw_get_int(DT_BOOL, r->values[op->operands[0]->id].data, 0)) {
-                run_fail(r, "check failed: %s", op_text(op, "text"));
+                run_fail(r, "check failed: %s", op_text(op));
             }
             break;
         case OP_show:

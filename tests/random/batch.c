@@ -161,9 +161,8 @@ static void differentiate_loss(Batch *batch, Graph *graph, bool twice) {
 }
 
 static void mark_product(Op *op, void *user) {
-    AttrValue *precision = op_attr(op, "precision");
-    if (precision && op->operands[0]->type.dtype == DT_F32) {
-        precision->text = user;
+    if (op_has_precision(op) && op->operands[0]->type.dtype == DT_F32) {
+        op_set_precision(op, user);
     }
 }
 

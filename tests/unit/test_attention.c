@@ -189,11 +189,11 @@ static void expect_found(Form form, int wanted, const char *offset, int n_masks)
     assert_int_equal(count_code(func, OP_attention), wanted);
     BLOCK_EACH_OP (func->body, op) {
         if (op->code == OP_attention) {
-            assert_int_equal(op_bool(op, "causal"), offset != NULL);
-            assert_int_equal(op_bool(op, "safe"), form.safe);
+            assert_int_equal(op_causal(op), offset != NULL);
+            assert_int_equal(op_safe(op), form.safe);
             assert_int_equal(op->n_operands, ATTENTION_OPERANDS + n_masks);
             if (offset) {
-                assert_string_equal(size_text(&h->context, op_size(op, "offset")), offset);
+                assert_string_equal(size_text(&h->context, op_offset(op)), offset);
             }
         }
     }
@@ -505,7 +505,7 @@ static void run_head(const HeadForm *form, bool found, const char *length) {
     assert_true(harness_verify(h, chunks));
     BLOCK_EACH_OP (chunks->body, op) {
         if (op->code == OP_scan) {
-            assert_string_equal(size_text(&h->context, op_size(op, "length")), length);
+            assert_string_equal(size_text(&h->context, scan_length(op)), length);
         }
         if (found && op->code == OP_contract) {
             fail_msg("a product outside the loop");

@@ -87,8 +87,7 @@ static const Case cases[] = {
 static void list_forms(const Block *block, Str *out) {
     BLOCK_EACH_OP (block, op) {
         if (op->code == OP_fusion) {
-            str_addf(out, "%s%s:%d", out->length ? " " : "", op_text(op, "form"),
-                     (int)op->n_results);
+            str_addf(out, "%s%s:%d", out->length ? " " : "", fusion_form(op), (int)op->n_results);
         }
     }
 }

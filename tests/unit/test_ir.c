@@ -289,10 +289,10 @@ static void test_clone(void **state) {
     str_finish(&original);
     str_finish(&copied);
     /* nothing is shared that a change would show through */
-    op_set_int(find_op(module, OP_scan), "reverse", 1);
+    op_set_reverse(find_op(module, OP_scan), 1);
     BLOCK_EACH_OP (copy->body, op) {
         if (op->code == OP_scan) {
-            assert_false(op_bool(op, "reverse"));
+            assert_false(op_reverse(op));
         }
     }
     Func *loose = func_clone(copy, NULL);
@@ -368,21 +368,21 @@ static void test_attrs(void **state) {
     Op *constant = find_op(module, OP_constant);
     Func *copy = func_clone(module->first, NULL);
     BLOCK_EACH_OP (copy->body, op) {
-        if (op->code == OP_constant && op_float(op, "value") != 0.0) {
+        if (op->code == OP_constant && constant_value(op) != 0.0) {
             assert_true(op_attrs_equal(op, constant));
             assert_true(op_attrs_hash(op) == op_attrs_hash(constant));
-            op_set_float(op, "value", 0.2);
+            op_set_value(op, 0.2);
             assert_false(op_attrs_equal(op, constant));
         } else if (op->code == OP_scan) {
             assert_true(op_attrs_equal(op, scan));
             assert_false(op_attrs_equal(op, constant));
         }
     }
-    assert_null(op_attr(scan, "nonsense"));
-    assert_int_equal(op_int(scan, "carries"), 1);
-    int32_t count = 0;
-    assert_non_null(op_sizes(constant, "shape", &count));
-    assert_int_equal(count, 1);
+    assert_true(op_has_carries(scan));
+    assert_false(op_has_axes(scan));
+    assert_int_equal(scan_carries(scan), 1);
+    assert_non_null(op_shape(constant).at);
+    assert_int_equal(constant_shape(constant).count, 1);
 }
 
 /* -- the builder's complaints */

@@ -101,7 +101,7 @@ static void list_fusions(Fixture *f, Arena *arena, const Machine *machine, const
         if (op->code != OP_fusion) {
             continue;
         }
-        str_addf(out, "%s%s", out->length ? " " : "", op_text(op, "form"));
+        str_addf(out, "%s%s", out->length ? " " : "", fusion_form(op));
         if (library_find(&f->context, arena, machine, op, &call, &why)) {
             assert_int_equal(call.n_sizes, PLAN_MATMUL_SIZES);
             str_add(out, "(");

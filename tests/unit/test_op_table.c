@@ -65,26 +65,51 @@ static void test_attributes(void **state) {
         const OpInfo *info = op_info((OpCode)i);
         bool has_dtype = false;
         for (int k = 0; k < info->n_attrs; k++) {
-            assert_non_null(info->attrs[k].name);
+            assert_non_null(info->attrs[k]->name);
             for (int j = 0; j < k; j++) {
-                assert_string_not_equal(info->attrs[j].name, info->attrs[k].name);
+                assert_string_not_equal(info->attrs[j]->name, info->attrs[k]->name);
             }
             /* the parser must know the element type before it meets the data */
-            assert_true(info->attrs[k].kind != ATTR_DATA || has_dtype);
-            has_dtype = has_dtype || info->attrs[k].kind == ATTR_DTYPE;
+            assert_true(info->attrs[k]->kind != ATTR_DATA || has_dtype);
+            has_dtype = has_dtype || info->attrs[k]->kind == ATTR_DTYPE;
             /* what may be left out of the text stands last */
-            assert_true(info->attrs[k].kind != ATTR_WORD || k + 1 == info->n_attrs);
+            assert_true(info->attrs[k]->kind != ATTR_WORD || k + 1 == info->n_attrs);
         }
-        for (int k = info->n_attrs; k < OP_MAX_ATTRS; k++) {
-            assert_null(info->attrs[k].name);
-        }
+        assert_null(info->attrs[info->n_attrs]);
     }
     const OpInfo *conv = op_info(OP_conv);
     assert_int_equal(conv->n_attrs, 6);
-    assert_string_equal(conv->attrs[4].name, "groups");
-    assert_int_equal(conv->attrs[4].kind, ATTR_INT);
-    assert_int_equal(conv->attrs[5].kind, ATTR_WORD);
+    assert_string_equal(conv->attrs[4]->name, "groups");
+    assert_int_equal(conv->attrs[4]->kind, ATTR_INT);
+    assert_int_equal(conv->attrs[5]->kind, ATTR_WORD);
     assert_int_equal(op_info(OP_yield)->n_attrs, 0);
+}
+
+/* Each attribute is found where the row has it, as what attributes.def says. */
+static void test_attribute_places(void **state) {
+    (void)state;
+    static const AttrDesc words[ATTR_ID_COUNT] = {
+#define ATTR(word, kind, name) [ATTR_ID_##word] = {name, ATTR_##kind},
+#include "ir/attributes.def"
+#undef ATTR
+    };
+    for (int code = 0; code < OP_CODE_COUNT; code++) {
+        const OpInfo *info = op_info((OpCode)code);
+        int n_found = 0;
+        for (int id = 0; id < ATTR_ID_COUNT; id++) {
+            int place = OP_ATTR_INDEX[code][id];
+            if (place == 0) {
+                continue;
+            }
+            n_found++;
+            assert_in_range(place, 1, info->n_attrs);
+            assert_string_equal(info->attrs[place - 1]->name, words[id].name);
+            assert_int_equal(info->attrs[place - 1]->kind, words[id].kind);
+        }
+        if (n_found != info->n_attrs) {
+            fail_msg("%s: %d of %d attributes are found", info->name, n_found, info->n_attrs);
+        }
+    }
 }
 
 static void test_kinds(void **state) {
@@ -160,11 +185,9 @@ static void test_scalar_classes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_are_complete),
-        cmocka_unit_test(test_names_are_unique_and_found),
-        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_rows_are_complete), cmocka_unit_test(test_names_are_unique_and_found),
+        cmocka_unit_test(test_gradients),         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_attribute_places),  cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_scalar_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

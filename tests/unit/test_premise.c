@@ -77,9 +77,9 @@ static const Case count_cases[] = {
 static void checks_print(Func *func, Str *out) {
     BLOCK_EACH_OP (func->body, op) {
         if (op->code == OP_size_check) {
-            size_print(op_size(op, "left"), out);
+            size_print(size_check_left(op), out);
             str_add(out, " = ");
-            size_print(op_size(op, "right"), out);
+            size_print(size_check_right(op), out);
             str_add(out, "\n");
         }
     }
@@ -87,9 +87,9 @@ static void checks_print(Func *func, Str *out) {
         for (int32_t i = 0; op->code == OP_fusion && i < op->n_blocks; i++) {
             BLOCK_EACH_OP (op->blocks[i], inner) {
                 if (inner->code == OP_size_check) {
-                    size_print(op_size(inner, "left"), out);
+                    size_print(size_check_left(inner), out);
                     str_add(out, " = ");
-                    size_print(op_size(inner, "right"), out);
+                    size_print(size_check_right(inner), out);
                     str_add(out, "\n");
                 }
             }

@@ -179,7 +179,7 @@ static Op *make_fusion(World *w, const Problem *p) {
     for (int32_t i = 0; i < p->n_args; i++) {
         inner[i] = block_add_arg(op->blocks[0], p->args[i], NULL);
     }
-    op_attr(op, "form")->text = context_intern(&w->context, "contract");
+    op_set_form(op, context_intern(&w->context, "contract"));
     Builder b = builder_at_end(func, op->blocks[0]);
     Value *result = p->make(&b, inner, p->user);
     b_yield(&b, &result, 1);

@@ -18,17 +18,18 @@ static void damage_type(Module *module) {
     find_op(module, OP_mul)->results[0]->type.dtype = DT_F64;
 }
 static void damage_attr_size(Module *module) {
-    op_set_size(find_op(module, OP_scan), "length", NULL);
+    op_set_length(find_op(module, OP_scan), NULL);
 }
 static void damage_attr_bool(Module *module) {
-    op_set_int(find_op(module, OP_scan), "reverse", 2);
+    Op *scan = find_op(module, OP_scan);
+    scan->attrs[op_attr_index(scan, ATTR_ID_reverse)].i = 2;
 }
 static void damage_attr_dtype(Module *module) {
-    op_set_int(find_op(module, OP_constant), "dtype", 99);
+    op_set_dtype(find_op(module, OP_constant), 99);
 }
 static void damage_attr_axes(Module *module) {
     int64_t axis = 7;
-    op_set_ints(module->first, find_op(module, OP_reduce_sum), "axes", &axis, 1);
+    op_set_axes(find_op(module, OP_reduce_sum), ints_copy(module->first, &axis, 1));
 }
 static void damage_operand_count(Module *module) {
     find_op(module, OP_mul)->n_operands = 1;
