@@ -34,7 +34,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # Everything but glibc is linked in. Its newest symbol decides how old a system may be.
 cc -O2 -s -std=c11 -D_GNU_SOURCE -I. -Iinclude -static-libgcc -o "$out/gpukit" tests/gpu/gpukit.c tests/gpu/kit_*.c \
-    "$build/runtime/libdlc-runtime.a" "$build/ir/base/libdlc-base.a" -l:libgomp.a -l:libz.a -lm -ldl -lpthread
+    "$build/runtime/libdlc-runtime.a" "$build/ir/base/libdlc-base.a" -l:libz.a -lm -ldl -lpthread
 newest=$(objdump -T "$out/gpukit" | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1)
 if [ "$(printf '%s\nGLIBC_2.34\n' "$newest" | sort -V | tail -n 1)" != GLIBC_2.34 ]; then
     echo "gpu-kit.sh: gpukit needs $newest, newer than GLIBC_2.34" >&2

@@ -180,7 +180,7 @@ static int64_t cpu_overhead_bytes(Device *device) {
 
 static void cpu_peak(Device *device, double *out_flops, double *out_bytes) {
     int threads = ((CpuDevice *)device)->workers.threads;
-    *out_flops = cpu_peak_flops(threads);
+    *out_flops = cpu_peak_flops(&device->allocator, threads);
     *out_bytes = cpu_peak_bytes(&device->allocator, threads);
 }
 

@@ -7,8 +7,9 @@
 extern const DeviceOps device_cpu;
 
 /* Measured rates of this machine with `threads` threads: fused multiply-adds in registers (two
- * operations each) and bytes read from memory, per second. Takes about a tenth of a second each. */
-double cpu_peak_flops(int threads);
+ * operations each) and bytes read from memory, per second. Takes about a tenth of a second each;
+ * 0 where memory runs out. */
+double cpu_peak_flops(const dlc_allocator *allocator, int threads);
 double cpu_peak_bytes(const dlc_allocator *allocator, int threads);
 
 #endif

@@ -668,10 +668,6 @@ static void test_compile_out_of_memory(void **state) {
 }
 
 static void test_bench(void **state) {
-#ifdef __SANITIZE_THREAD__
-    skip(); /* what the processor can do is measured by OpenMP, whose forks the sanitizer cannot see
-             */
-#endif
     Fixture *f = *state;
     dlc_session *session = open_session(f, f->net, 0, 0);
     dlc_bench_options options = {.struct_size = sizeof(options), .repeats = 5, .warmup = 1};
