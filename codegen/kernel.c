@@ -17,39 +17,6 @@ uint64_t kernel_hash(const Kernel *kernel) {
     return hash;
 }
 
-static bool holds(const KStmt *list, bool (*is)(const KStmt *stmt)) {
-    for (const KStmt *stmt = list; stmt; stmt = stmt->next) {
-        if (is(stmt) || holds(stmt->body, is) || holds(stmt->otherwise, is)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool is_contract(const KStmt *stmt) {
-    return stmt->kind == KS_CONTRACT;
-}
-
-static bool is_fault(const KStmt *stmt) {
-    return stmt->kind == KS_FAULT;
-}
-
-static bool is_watch(const KStmt *stmt) {
-    return stmt->kind == KS_STORE && stmt->watched;
-}
-
-bool kernel_holds_contract(const KStmt *list) {
-    return holds(list, is_contract);
-}
-
-bool kernel_holds_fault(const KStmt *list) {
-    return holds(list, is_fault);
-}
-
-bool kernel_holds_watch(const KStmt *list) {
-    return holds(list, is_watch);
-}
-
 static int64_t local_bytes(const KLocal *local) {
     /* Registers' widths: f16 and bf16 exist only in buffers. */
     int64_t width =

@@ -46,44 +46,58 @@ struct KLocal {
 };
 
 typedef enum KExprKind {
-    KE_INT,   /* i64 constant (dtype DT_I64), or an integer/bool constant of dtype */
-    KE_FLOAT, /* float constant of dtype */
-    KE_VAR,
-    KE_SIZE,   /* size parameter number `index`, i64 */
-    KE_LOAD,   /* buffer `index` at a[0] (i64); result dtype: the buffer's, widened to f32 for
-                  f16/bf16 */
-    KE_LOCAL,  /* local array at a[0] */
-    KE_SCALAR, /* scalar.def operation `op` on a[0..n) */
-    KE_CAST,   /* a[0] to dtype, with ops.def's cast rules; i64 <-> i32 for indices too. One to f16
-                  or bf16 rounds, and its only reader is the cast to f32 around it */
-    KE_UNIFORM /* Philox: a[0] seed i64, a[1] step i64, a[2] iteration i32, a[3] flat index i64;
-                  dtype; the site is size parameter `index` (a constant one), so that kernels of
-                  different sites are one */
+    KE_INT,    /* as.integer, of dtype: i64, another integer type or bool */
+    KE_FLOAT,  /* as.real, of dtype */
+    KE_VAR,    /* as.var */
+    KE_SIZE,   /* as.size: the number of a size parameter; i64 */
+    KE_LOAD,   /* as.load; dtype: the buffer's, widened to f32 for f16 and bf16 */
+    KE_LOCAL,  /* as.local; dtype: the local's, likewise */
+    KE_SCALAR, /* as.scalar: an operation of scalar.def */
+    KE_CAST,   /* as.cast, to dtype, with ops.def's cast rules; i64 <-> i32 for indices too. One to
+                  f16 or bf16 rounds, and its only reader is the cast to f32 around it */
+    KE_UNIFORM /* as.uniform: Philox, of dtype */
 } KExprKind;
+
+enum { KERNEL_EXPR_OPERANDS = 4, KERNEL_STMT_OPERANDS = 5 }; /* most of one */
 
 struct KExpr {
     KExprKind kind;
     DType dtype;
-    OpCode op;
-    int32_t n;
-    const KExpr *a[4];
-    int64_t integer; /* KE_INT */
-    double real;
-    int32_t index; /* buffer, size parameter */
-    const KVar *var;
-    const KLocal *local;
+    union {
+        int64_t integer;
+        double real;
+        const KVar *var;
+        int32_t size;
+        struct {
+            int32_t buffer;
+            const KExpr *at; /* i64 */
+        } load;
+        struct {
+            const KLocal *array;
+            const KExpr *at; /* i64 */
+        } local;
+        struct {
+            OpCode op;
+            int32_t n;
+            const KExpr *a[3];
+        } scalar;
+        const KExpr *cast;
+        struct {
+            int32_t site; /* a size parameter, so that kernels of different sites are one */
+            const KExpr *seed, *step, *iteration, *flat; /* i64, i64, i32, i64 */
+        } uniform;
+    } as;
 };
 
 typedef enum KStmtKind {
-    KS_LET,         /* var = value (var not mutable) */
-    KS_SET,         /* var = value (mutable; the first KS_SET in program order declares it) */
-    KS_FOR,         /* for var in [begin, end): body; see KLoopKind */
-    KS_IF,          /* if value: body else: otherwise (may be NULL) */
-    KS_STORE,       /* buffer `index` at [begin] = value; see `watched` */
-    KS_LOCAL_STORE, /* local at [begin] = value */
-    KS_CONTRACT,    /* register tile, see below */
-    KS_FAULT /* if value (bool): record fault `site` with begin (the index) and end (the bound),
-                first wins */
+    KS_LET,         /* as.let: a variable that is not mutable */
+    KS_SET,         /* as.set: a mutable one; the first in program order declares it */
+    KS_FOR,         /* as.loop, over [begin, end) */
+    KS_IF,          /* as.branch */
+    KS_STORE,       /* as.store: to a buffer */
+    KS_LOCAL_STORE, /* as.local_store */
+    KS_CONTRACT,    /* as.contract: a register tile */
+    KS_FAULT        /* as.fault: if `bad`, record the site with value and bound; the first wins */
 } KStmtKind;
 
 typedef enum KLoopKind {
@@ -100,33 +114,59 @@ typedef enum KLoopKind {
     KL_UNROLL /* constant extent */
 } KLoopKind;
 
+/* c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for i < rows,
+ * j < columns, with a, b packed panels in locals at element offsets, the rows of c `c_stride`
+ * apart. rows x columns is the machine's register tile for the dtype. `accumulate`: add to c, else
+ * overwrite. Of a block of threads it is the block's tile: columns is c_stride (a constant) and
+ * rows the count of c over it, powers of two from 32 up to the machine's tile; the offsets are 0,
+ * depth is a constant multiple of 8 (of 16 if a, b are f16 or bf16 locals; then products and sums
+ * are in f32), and when it is the only statement that writes c inside a loop, sums stay in
+ * registers over that loop. A panel of a block may also hold a[i * depth + k], b[j * depth + k]:
+ * a_deep, b_deep. */
+typedef struct KContract {
+    const KLocal *a_local, *b_local, *c_local;
+    const KExpr *a_offset, *b_offset, *c_offset, *depth, *c_stride;
+    bool accumulate, a_deep, b_deep;
+    bool tf32; /* f32 panels, both deep, may be rounded to tf32 */
+} KContract;
+
+typedef struct KAssign {
+    const KVar *var;
+    const KExpr *value;
+} KAssign;
+
 struct KStmt {
     KStmtKind kind;
     KStmt *next;
-    KLoopKind loop;
-    const KVar *var;
-    const KExpr *begin, *end, *value;
-    KStmt *body, *otherwise;
-    int32_t index;
-    const KLocal *local;
-    int64_t site;
-    /* KS_STORE of a float: a value that is not finite is recorded as KERNEL_SITE_NOT_FINITE, and
-     * stored all the same. */
-    bool watched;
-    /* KS_CONTRACT: c[i][j] (+)= sum over k < depth of a[k * rows + i] * b[k * columns + j], for
-     * i < rows, j < columns, with a, b packed panels in locals at element offsets begin and end, c
-     * in local `local` at offset `value`, its rows `c_stride` apart. rows x columns is the
-     * machine's register tile for the dtype. `accumulate`: add to c, else overwrite. Of a block of
-     * threads it is the block's tile: columns is c_stride (a constant) and rows the count of c over
-     * it, powers of two from 32 up to the machine's tile; the offsets are 0, depth is a constant
-     * multiple of 8 (of 16 if a, b are f16 or bf16 locals; then products and sums are in f32), and
-     * when it is the only statement that writes c inside a loop, sums stay in registers over that
-     * loop. A panel of a block may also hold a[i * depth + k]: a_deep, b_deep. */
-    const KLocal *a_local, *b_local;
-    const KExpr *depth, *c_stride;
-    bool accumulate;
-    bool tf32;           /* f32 panels, both deep, may be rounded to tf32 */
-    bool a_deep, b_deep; /* of a block's tile: the panel holds a[i * depth + k], b[j * depth + k] */
+    union {
+        KAssign let, set;
+        struct {
+            KLoopKind kind;
+            const KVar *var;
+            const KExpr *begin, *end;
+            KStmt *body;
+        } loop;
+        struct {
+            const KExpr *condition;
+            KStmt *then, *otherwise; /* NULL: empty */
+        } branch;
+        struct {
+            int32_t buffer;
+            /* Of a float: a value that is not finite is recorded as KERNEL_SITE_NOT_FINITE, and
+             * stored all the same. */
+            bool watched;
+            const KExpr *at, *value;
+        } store;
+        struct {
+            const KLocal *array;
+            const KExpr *at, *value;
+        } local_store;
+        KContract contract;
+        struct {
+            int64_t site;
+            const KExpr *bad, *value, *bound;
+        } fault;
+    } as;
 };
 
 typedef struct KBuffer {
@@ -163,14 +203,57 @@ struct Kernel {
 /* Text form; also the identity. Size parameters are printed by number, so that two kernels that
  * differ only in which symbolic sizes they get are the same. */
 void kernel_print(const Kernel *kernel, Str *out);
-/* Whether the list holds a KS_CONTRACT; a KS_FAULT; a watched KS_STORE; however deep. */
-bool kernel_holds_contract(const KStmt *list);
-bool kernel_holds_fault(const KStmt *list);
-bool kernel_holds_watch(const KStmt *list);
 uint64_t kernel_hash(const Kernel *kernel);
 int64_t
 kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
 int64_t kernel_local_offset(const Kernel *kernel, const KLocal *local);
+
+/* -- The one walk over expressions and statements (kernel_walk.c); what each kind means is for its
+ * readers to say, what it is made of is said here. */
+/* The operands of an expression, in order; returns how many. */
+int32_t kernel_expr_operands(const KExpr *expr, const KExpr *out[KERNEL_EXPR_OPERANDS]);
+/* The places that hold them, for whoever copies the expression. */
+int32_t kernel_expr_slots(KExpr *expr, const KExpr **out[KERNEL_EXPR_OPERANDS]);
+/* What tells the expression from others of its kind, dtype and operands. */
+void kernel_expr_key(const KExpr *expr, int64_t out[2]);
+bool kernel_expr_equal(const KExpr *a, const KExpr *b); /* the same tree */
+/* The expressions that a statement evaluates itself, not those of statements inside it. */
+int32_t kernel_stmt_operands(const KStmt *stmt, const KExpr *out[KERNEL_STMT_OPERANDS]);
+int32_t kernel_stmt_slots(KStmt *stmt, const KExpr **out[KERNEL_STMT_OPERANDS]);
+/* The lists inside a statement, of which each may be empty; returns how many. */
+int32_t kernel_stmt_lists(const KStmt *stmt, const KStmt *out[2]);
+int32_t kernel_stmt_list_slots(KStmt *stmt, KStmt **out[2]);
+/* The variable that the statement gives a value: of a let, a set, a loop; NULL: none. */
+const KVar *kernel_stmt_var(const KStmt *stmt);
+bool kernel_is_loop(const KStmt *stmt, KLoopKind kind);
+/* What the statement itself does with locals, its expressions apart: at most four. */
+typedef struct KLocalUse {
+    const KLocal *local;
+    const KExpr *at; /* NULL: of a contraction's tile */
+    bool is_write;
+} KLocalUse;
+int32_t kernel_stmt_locals(const KStmt *stmt, KLocalUse out[4]);
+
+/* Visitors return true to end the walk, which then returns true. `user` is handed through. */
+typedef bool (*KExprVisit)(const KExpr *expr, void *user);
+typedef bool (*KStmtVisit)(const KStmt *stmt, void *user);
+/* The expression, then what is inside it. */
+bool kernel_walk_expr(const KExpr *expr, KExprVisit visit, void *user);
+/* The statement's own expressions. */
+bool kernel_walk_operands(const KStmt *stmt, KExprVisit visit, void *user);
+/* Every statement of the list and of those inside, in order of the text. */
+bool kernel_walk(const KStmt *list, KStmtVisit visit, void *user);
+/* Whether the expression reads the variable; the local; the statement's own expressions the local. */
+bool kernel_expr_reads(const KExpr *expr, const KVar *var);
+bool kernel_expr_reads_local(const KExpr *expr, const KLocal *local);
+bool kernel_stmt_reads_local(const KStmt *stmt, const KLocal *local);
+int32_t kernel_count_stmts(const KStmt *list);
+/* Whether the list holds a KS_CONTRACT; a KS_FAULT; a watched KS_STORE; a loop that is not unrolled
+ * (a contraction is one); however deep. */
+bool kernel_holds_contract(const KStmt *list);
+bool kernel_holds_fault(const KStmt *list);
+bool kernel_holds_watch(const KStmt *list);
+bool kernel_holds_loop(const KStmt *list);
 
 /* What one fused op becomes: kernels in order, and how their buffers connect. */
 typedef enum BindKind { BIND_OPERAND, BIND_RESULT, BIND_TEMP } BindKind;

@@ -11,8 +11,8 @@
 
 /* What must be known before emission begins. */
 typedef struct Survey {
+    const Kernel *kernel;
     bool *used; /* by vecmath function */
-    int32_t n_vector_loops;
 } Survey;
 
 static void survey_name(Survey *survey, const char *name) {
@@ -30,39 +30,26 @@ static void survey_dtype(Survey *survey, DType dtype) {
     }
 }
 
-static void survey_expr(Survey *survey, const Kernel *kernel, const KExpr *expr) {
-    if (!expr) {
-        return;
-    }
+static bool survey_expr(const KExpr *expr, void *user) {
+    Survey *survey = user;
     char name[32];
     if (emit_vecmath_name(expr, name)) {
         survey_name(survey, name);
     }
     survey_dtype(survey, expr->dtype);
     if (expr->kind == KE_LOAD) {
-        survey_dtype(survey, kernel->buffers[expr->index].dtype);
+        survey_dtype(survey, survey->kernel->buffers[expr->as.load.buffer].dtype);
     }
-    for (int32_t i = 0; i < expr->n; i++) {
-        survey_expr(survey, kernel, expr->a[i]);
-    }
+    return false;
 }
 
-static void survey_stmts(Survey *survey, const Kernel *kernel, const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        survey_expr(survey, kernel, stmt->begin);
-        survey_expr(survey, kernel, stmt->end);
-        survey_expr(survey, kernel, stmt->value);
-        survey_expr(survey, kernel, stmt->depth);
-        survey_expr(survey, kernel, stmt->c_stride);
-        if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR) {
-            survey->n_vector_loops++;
-        }
-        if (stmt->kind == KS_STORE) {
-            survey_dtype(survey, kernel->buffers[stmt->index].dtype);
-        }
-        survey_stmts(survey, kernel, stmt->body);
-        survey_stmts(survey, kernel, stmt->otherwise);
+static bool survey_stmt(const KStmt *stmt, void *user) {
+    Survey *survey = user;
+    kernel_walk_operands(stmt, survey_expr, survey);
+    if (stmt->kind == KS_STORE) {
+        survey_dtype(survey, survey->kernel->buffers[stmt->as.store.buffer].dtype);
     }
+    return false;
 }
 
 /* KL_UNROLL bodies are emitted once per iteration, so a vector loop in one needs a node each time.
@@ -70,11 +57,15 @@ static void survey_stmts(Survey *survey, const Kernel *kernel, const KStmt *stmt
 static int32_t count_groups(const KStmt *stmt) {
     int32_t count = 0;
     for (; stmt; stmt = stmt->next) {
-        int32_t inner = count_groups(stmt->body) + count_groups(stmt->otherwise);
-        if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR) {
+        const KStmt *lists[2];
+        int32_t n = kernel_stmt_lists(stmt, lists), inner = 0;
+        for (int32_t i = 0; i < n; i++) {
+            inner += count_groups(lists[i]);
+        }
+        if (kernel_is_loop(stmt, KL_VECTOR)) {
             inner++;
-        } else if (stmt->kind == KS_FOR && stmt->loop == KL_UNROLL) {
-            int64_t extent = stmt->end->integer - stmt->begin->integer;
+        } else if (kernel_is_loop(stmt, KL_UNROLL)) {
+            int64_t extent = stmt->as.loop.end->as.integer - stmt->as.loop.begin->as.integer;
             inner = (int32_t)(extent > 0 ? extent * inner : 0);
         }
         count += inner;
@@ -285,8 +276,8 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
         snprintf(message, CPU_MESSAGE_BYTES, "out of memory");
         goto done;
     }
-    Survey survey = {.used = flags + n_vars};
-    survey_stmts(&survey, kernel, kernel->body);
+    Survey survey = {.kernel = kernel, .used = flags + n_vars};
+    kernel_walk(kernel->body, survey_stmt, &survey);
     module = parse_base(&survey, (int32_t)n_groups, context, message);
     if (!module) {
         goto done;

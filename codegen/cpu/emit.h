@@ -82,7 +82,7 @@ void emit_stmts(Emit *e, const KStmt *stmt);
 void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last);
 void emit_watch_end(Emit *e); /* after the last statement: records what watched stores found */
 /* emit_contract.c */
-void emit_contract(Emit *e, const KStmt *stmt);
+void emit_contract(Emit *e, const KContract *contract);
 
 /* compile.c: one per thread. */
 typedef struct CpuCompiler {

@@ -50,16 +50,18 @@ static LLVMValueRef fused(Emit *e, const Tile *tile, LLVMValueRef a, LLVMValueRe
 }
 
 /* One step of the depth: sums += column of A times row of B. */
-static void emit_step(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef a, LLVMValueRef b) {
+static void emit_step(Emit *e, const KContract *contract, Tile *tile, LLVMValueRef a,
+                      LLVMValueRef b) {
     LLVMValueRef row[MAX_VECTORS];
     for (int32_t v = 0; v < tile->vectors; v++) {
         LLVMValueRef index = LLVMConstInt(e->i64, (unsigned long long)(v * tile->lanes), 0);
-        row[v] = load_at(e, tile, tile->vector, offset_address(e, tile, b, index), stmt->b_local);
+        row[v] =
+            load_at(e, tile, tile->vector, offset_address(e, tile, b, index), contract->b_local);
     }
     for (int32_t r = 0; r < tile->rows; r++) {
         LLVMValueRef index = LLVMConstInt(e->i64, (unsigned long long)r, 0);
         LLVMValueRef scalar =
-            load_at(e, tile, tile->scalar, offset_address(e, tile, a, index), stmt->a_local);
+            load_at(e, tile, tile->scalar, offset_address(e, tile, a, index), contract->a_local);
         LLVMValueRef wide = splat(e, tile, scalar);
         for (int32_t v = 0; v < tile->vectors; v++) {
             tile->sums[r][v] = fused(e, tile, wide, row[v], tile->sums[r][v]);
@@ -67,8 +69,8 @@ static void emit_step(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef a, LL
     }
 }
 
-static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef a, LLVMValueRef b,
-                            LLVMValueRef depth) {
+static void emit_depth_loop(Emit *e, const KContract *contract, Tile *tile, LLVMValueRef a,
+                            LLVMValueRef b, LLVMValueRef depth) {
     LLVMBuilderRef builder = e->builder;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(builder);
     LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(e->context, e->function, "step");
@@ -92,7 +94,7 @@ static void emit_depth_loop(Emit *e, const KStmt *stmt, Tile *tile, LLVMValueRef
         }
     }
     Tile phis = inside;
-    emit_step(e, stmt, &inside, a_at, b_at);
+    emit_step(e, contract, &inside, a_at, b_at);
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(builder);
     LLVMValueRef rows = LLVMConstInt(e->i64, (unsigned long long)tile->rows, 0);
     LLVMValueRef columns =
@@ -155,19 +157,20 @@ static LLVMValueRef element(Emit *e, const Tile *tile, LLVMValueRef base, LLVMVa
 
 /* The tile of a block of threads, in order: the loop IR has one meaning, so what is lowered for
  * blocks can be checked here. */
-static void emit_block_contract(Emit *e, const KStmt *stmt, const Tile *tile, LLVMValueRef a,
-                                LLVMValueRef b, LLVMValueRef c) {
+static void emit_block_contract(Emit *e, const KContract *contract, const Tile *tile,
+                                LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
     LLVMBuilderRef builder = e->builder;
-    int64_t stride = stmt->c_stride->integer;
+    int64_t stride = contract->c_stride->as.integer;
     LLVMValueRef columns = LLVMConstInt(e->i64, (unsigned long long)stride, 0);
-    LLVMValueRef rows = LLVMConstInt(e->i64, (unsigned long long)(stmt->local->count / stride), 0);
+    LLVMValueRef rows =
+        LLVMConstInt(e->i64, (unsigned long long)(contract->c_local->count / stride), 0);
     ScalarLoop i = open_scalar_loop(e, rows);
     ScalarLoop j = open_scalar_loop(e, columns);
     LLVMValueRef at = element(e, tile, c, i.index, columns, j.index);
-    if (!stmt->accumulate) {
+    if (!contract->accumulate) {
         LLVMBuildStore(builder, LLVMConstNull(tile->scalar), at);
     }
-    ScalarLoop k = open_scalar_loop(e, emit_expr(e, stmt->depth));
+    ScalarLoop k = open_scalar_loop(e, emit_expr(e, contract->depth));
     LLVMValueRef x =
         LLVMBuildLoad2(builder, tile->scalar, element(e, tile, a, k.index, rows, i.index), "");
     LLVMValueRef y =
@@ -179,8 +182,8 @@ static void emit_block_contract(Emit *e, const KStmt *stmt, const Tile *tile, LL
     close_scalar_loop(e, &i);
 }
 
-void emit_contract(Emit *e, const KStmt *stmt) {
-    DType dtype = stmt->local->dtype;
+void emit_contract(Emit *e, const KContract *contract) {
+    DType dtype = contract->c_local->dtype;
     const Machine *machine = e->machine;
     Tile tile = {.dtype = dtype, .bytes = dtype_bytes(dtype)};
     int32_t columns = machine_tile_columns(machine, dtype);
@@ -189,34 +192,34 @@ void emit_contract(Emit *e, const KStmt *stmt) {
     tile.vectors = columns / tile.lanes;
     tile.scalar = emit_memory_type(e, dtype);
     tile.vector = LLVMVectorType(tile.scalar, (unsigned)tile.lanes);
-    LLVMValueRef a =
-        offset_address(e, &tile, e->locals[stmt->a_local->id], emit_expr(e, stmt->begin));
-    LLVMValueRef b =
-        offset_address(e, &tile, e->locals[stmt->b_local->id], emit_expr(e, stmt->end));
-    LLVMValueRef c =
-        offset_address(e, &tile, e->locals[stmt->local->id], emit_expr(e, stmt->value));
+    LLVMValueRef a = offset_address(e, &tile, e->locals[contract->a_local->id],
+                                    emit_expr(e, contract->a_offset));
+    LLVMValueRef b = offset_address(e, &tile, e->locals[contract->b_local->id],
+                                    emit_expr(e, contract->b_offset));
+    LLVMValueRef c = offset_address(e, &tile, e->locals[contract->c_local->id],
+                                    emit_expr(e, contract->c_offset));
     if (machine->threads > 1) {
         tile.vector = tile.scalar;
-        emit_block_contract(e, stmt, &tile, a, b, c);
+        emit_block_contract(e, contract, &tile, a, b, c);
         return;
     }
-    LLVMValueRef stride = emit_expr(e, stmt->c_stride);
+    LLVMValueRef stride = emit_expr(e, contract->c_stride);
     for (int32_t r = 0; r < tile.rows; r++) {
         for (int32_t v = 0; v < tile.vectors; v++) {
-            tile.sums[r][v] = stmt->accumulate
+            tile.sums[r][v] = contract->accumulate
                                   ? load_at(e, &tile, tile.vector,
-                                            c_address(e, &tile, c, stride, r, v), stmt->local)
+                                            c_address(e, &tile, c, stride, r, v), contract->c_local)
                                   : LLVMConstNull(tile.vector);
         }
     }
-    emit_depth_loop(e, stmt, &tile, a, b, emit_expr(e, stmt->depth));
+    emit_depth_loop(e, contract, &tile, a, b, emit_expr(e, contract->depth));
     for (int32_t r = 0; r < tile.rows; r++) {
         for (int32_t v = 0; v < tile.vectors; v++) {
             LLVMValueRef store =
                 LLVMBuildStore(e->builder, tile.sums[r][v], c_address(e, &tile, c, stride, r, v));
             LLVMSetAlignment(store, (unsigned)tile.bytes);
-            emit_mark_access(e, store, e->local_scope[stmt->local->id],
-                             e->local_noalias[stmt->local->id]);
+            emit_mark_access(e, store, e->local_scope[contract->c_local->id],
+                             e->local_noalias[contract->c_local->id]);
         }
     }
 }

@@ -134,28 +134,30 @@ LLVMValueRef emit_to_memory(Emit *e, LLVMValueRef value, DType dtype) {
 
 bool emit_expr_positive(const Emit *e, const KExpr *expr) {
     int64_t low, high;
+    const KExpr *const *a;
     switch (expr->kind) {
     case KE_INT:
-        return expr->integer >= 0;
+        return expr->as.integer >= 0;
     case KE_VAR:
-        return e->positive[expr->var->id];
+        return e->positive[expr->as.var->id];
     case KE_SIZE:
-        size_range(e->kernel->sizes[expr->index], &low, &high);
+        size_range(e->kernel->sizes[expr->as.size], &low, &high);
         return low >= 0;
     case KE_CAST:
-        return expr->a[0]->dtype == DT_I32 && emit_expr_positive(e, expr->a[0]);
+        return expr->as.cast->dtype == DT_I32 && emit_expr_positive(e, expr->as.cast);
     case KE_SCALAR:
-        switch (expr->op) {
+        a = expr->as.scalar.a;
+        switch (expr->as.scalar.op) {
         case OP_add:
         case OP_mul:
         case OP_floordiv:
         case OP_max:
         case OP_min:
-            return emit_expr_positive(e, expr->a[0]) && emit_expr_positive(e, expr->a[1]);
+            return emit_expr_positive(e, a[0]) && emit_expr_positive(e, a[1]);
         case OP_mod: /* the divisor's sign */
-            return emit_expr_positive(e, expr->a[1]);
+            return emit_expr_positive(e, a[1]);
         case OP_select:
-            return emit_expr_positive(e, expr->a[1]) && emit_expr_positive(e, expr->a[2]);
+            return emit_expr_positive(e, a[1]) && emit_expr_positive(e, a[2]);
         default:
             return false;
         }
@@ -176,10 +178,11 @@ static LLVMValueRef emit_load(Emit *e, DType dtype, LLVMValueRef base, const KEx
 }
 
 static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
-    LLVMValueRef args[5] = {emit_expr(e, expr->a[0]), emit_expr(e, expr->a[1]),
-                            e->sizes[expr->index], emit_expr(e, expr->a[2]),
-                            emit_expr(e, expr->a[3])};
-    if (expr->a[2]->dtype != DT_I64) {
+    LLVMValueRef args[5] = {emit_expr(e, expr->as.uniform.seed),
+                            emit_expr(e, expr->as.uniform.step), e->sizes[expr->as.uniform.site],
+                            emit_expr(e, expr->as.uniform.iteration),
+                            emit_expr(e, expr->as.uniform.flat)};
+    if (expr->as.uniform.iteration->dtype != DT_I64) {
         args[3] = LLVMBuildSExt(e->builder, args[3], e->i64, "");
     }
     char name[32];
@@ -188,33 +191,37 @@ static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
 }
 
 LLVMValueRef emit_expr(Emit *e, const KExpr *expr) {
-    LLVMValueRef args[4];
+    LLVMValueRef args[3];
+    int32_t number;
     switch (expr->kind) {
     case KE_INT:
-        return LLVMConstInt(emit_value_type(e, expr->dtype), (unsigned long long)expr->integer, 1);
+        return LLVMConstInt(emit_value_type(e, expr->dtype), (unsigned long long)expr->as.integer,
+                            1);
     case KE_FLOAT:
-        return LLVMConstReal(emit_value_type(e, expr->dtype), expr->real);
+        return LLVMConstReal(emit_value_type(e, expr->dtype), expr->as.real);
     case KE_VAR:
-        if (expr->var->is_mutable) {
-            return LLVMBuildLoad2(e->builder, emit_value_type(e, expr->var->dtype),
-                                  e->vars[expr->var->id], "");
+        if (expr->as.var->is_mutable) {
+            return LLVMBuildLoad2(e->builder, emit_value_type(e, expr->as.var->dtype),
+                                  e->vars[expr->as.var->id], "");
         }
-        return e->vars[expr->var->id];
+        return e->vars[expr->as.var->id];
     case KE_SIZE:
-        return e->sizes[expr->index];
+        return e->sizes[expr->as.size];
     case KE_LOAD:
-        return emit_load(e, e->kernel->buffers[expr->index].dtype, e->buffers[expr->index],
-                         expr->a[0], e->buffer_scope[expr->index], e->buffer_noalias[expr->index]);
+        number = expr->as.load.buffer;
+        return emit_load(e, e->kernel->buffers[number].dtype, e->buffers[number], expr->as.load.at,
+                         e->buffer_scope[number], e->buffer_noalias[number]);
     case KE_LOCAL:
-        return emit_load(e, emit_local_dtype(expr->local), e->locals[expr->local->id], expr->a[0],
-                         e->local_scope[expr->local->id], e->local_noalias[expr->local->id]);
+        number = expr->as.local.array->id;
+        return emit_load(e, emit_local_dtype(expr->as.local.array), e->locals[number],
+                         expr->as.local.at, e->local_scope[number], e->local_noalias[number]);
     case KE_SCALAR:
-        for (int32_t i = 0; i < expr->n; i++) {
-            args[i] = emit_expr(e, expr->a[i]);
+        for (int32_t i = 0; i < expr->as.scalar.n; i++) {
+            args[i] = emit_expr(e, expr->as.scalar.a[i]);
         }
         return emit_scalar(e, expr, args);
     case KE_CAST:
-        return emit_cast(e, emit_expr(e, expr->a[0]), expr->a[0]->dtype, expr->dtype);
+        return emit_cast(e, emit_expr(e, expr->as.cast), expr->as.cast->dtype, expr->dtype);
     case KE_UNIFORM:
         return emit_uniform(e, expr);
     }

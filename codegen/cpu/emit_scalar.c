@@ -54,7 +54,7 @@ static const char *vecmath_of(OpCode code, DType dtype) {
 bool emit_vecmath_name(const KExpr *expr, char out[32]) {
     const char *name = NULL;
     if (expr->kind == KE_SCALAR) {
-        name = vecmath_of(expr->op, expr->dtype);
+        name = vecmath_of(expr->as.scalar.op, expr->dtype);
     } else if (expr->kind == KE_UNIFORM) {
         name = "uniform";
     }
@@ -131,11 +131,11 @@ static LLVMValueRef unsigned_division(Emit *e, bool is_mod, LLVMTypeRef type, LL
 
 static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef x, LLVMValueRef y) {
     LLVMBuilderRef b = e->builder;
-    bool is_mod = expr->op == OP_mod;
+    bool is_mod = expr->as.scalar.op == OP_mod;
     LLVMTypeRef type = emit_value_type(e, expr->dtype);
-    const KExpr *divisor = expr->a[1];
-    bool is_constant = divisor->kind == KE_INT && divisor->integer > 0;
-    bool positive = emit_expr_positive(e, expr->a[0]) && emit_expr_positive(e, divisor);
+    const KExpr *divisor = expr->as.scalar.a[1];
+    bool is_constant = divisor->kind == KE_INT && divisor->as.integer > 0;
+    bool positive = emit_expr_positive(e, expr->as.scalar.a[0]) && emit_expr_positive(e, divisor);
     if (expr->dtype == DT_U8 || positive) {
         return unsigned_division(e, is_mod, type, x, y, is_constant);
     }
@@ -161,9 +161,9 @@ static LLVMValueRef emit_compare(Emit *e, const KExpr *expr, LLVMValueRef x, LLV
         {OP_lt, LLVMRealOLT, LLVMIntSLT, LLVMIntULT}, {OP_le, LLVMRealOLE, LLVMIntSLE, LLVMIntULE},
         {OP_gt, LLVMRealOGT, LLVMIntSGT, LLVMIntUGT}, {OP_ge, LLVMRealOGE, LLVMIntSGE, LLVMIntUGE},
     };
-    DType dtype = expr->a[0]->dtype;
+    DType dtype = expr->as.scalar.a[0]->dtype;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (rows[i].op == expr->op) {
+        if (rows[i].op == expr->as.scalar.op) {
             if (dtype_is_float(dtype)) {
                 return LLVMBuildFCmp(e->builder, rows[i].real, x, y, "");
             }
@@ -213,13 +213,13 @@ LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     LLVMBuilderRef b = e->builder;
     char name[32];
     if (emit_vecmath_name(expr, name)) {
-        return emit_call_vecmath(e, name, args, (unsigned)expr->n);
+        return emit_call_vecmath(e, name, args, (unsigned)expr->as.scalar.n);
     }
-    DType dtype = expr->a[0]->dtype;
+    DType dtype = expr->as.scalar.a[0]->dtype;
     LLVMTypeRef type = emit_value_type(e, dtype);
-    LLVMValueRef x = args[0], y = expr->n > 1 ? args[1] : NULL;
+    LLVMValueRef x = args[0], y = expr->as.scalar.n > 1 ? args[1] : NULL;
     bool is_float = dtype_is_float(dtype);
-    switch (expr->op) {
+    switch (expr->as.scalar.op) {
     case OP_neg:
         return is_float ? LLVMBuildFNeg(b, x, "") : LLVMBuildNeg(b, x, "");
     case OP_abs:
@@ -256,7 +256,7 @@ LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
         return emit_division(e, expr, x, y);
     case OP_max:
     case OP_min:
-        return emit_extreme(e, expr->op == OP_max, dtype, x, y);
+        return emit_extreme(e, expr->as.scalar.op == OP_max, dtype, x, y);
     case OP_and:
         return LLVMBuildAnd(b, x, y, "");
     case OP_or:
@@ -273,7 +273,7 @@ LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     case OP_ge:
         return emit_compare(e, expr, x, y);
     default:
-        e->missing = op_info(expr->op)->name;
+        e->missing = op_info(expr->as.scalar.op)->name;
         return LLVMGetUndef(emit_value_type(e, expr->dtype));
     }
 }

@@ -36,26 +36,16 @@ static LLVMValueRef variable_slot(Emit *e, const KVar *var) {
     return slot;
 }
 
-static bool mentions(const KExpr *expr, const KVar *var) {
-    if (expr->kind == KE_VAR && expr->var == var) {
-        return true;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (mentions(expr->a[i], var)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void emit_set(Emit *e, const KStmt *stmt) {
-    LLVMValueRef value = emit_expr(e, stmt->value);
-    const KExpr *expr = stmt->value;
+    const KVar *var = stmt->as.set.var;
+    const KExpr *expr = stmt->as.set.value;
+    LLVMValueRef value = emit_expr(e, expr);
     if (e->innermost_vector && expr->kind == KE_SCALAR && dtype_is_float(expr->dtype) &&
-        (expr->op == OP_add || expr->op == OP_mul) && mentions(expr, stmt->var)) {
-        mark_reduction(value, expr->op == OP_add ? LLVMFAdd : LLVMFMul);
+        (expr->as.scalar.op == OP_add || expr->as.scalar.op == OP_mul) &&
+        kernel_expr_reads(expr, var)) {
+        mark_reduction(value, expr->as.scalar.op == OP_add ? LLVMFAdd : LLVMFMul);
     }
-    LLVMBuildStore(e->builder, value, variable_slot(e, stmt->var));
+    LLVMBuildStore(e->builder, value, variable_slot(e, var));
 }
 
 /* What the vectoriser is told of a loop. An offered loop is left to its own judgement: forced, LLVM
@@ -124,28 +114,25 @@ static void close_loop(Emit *e, LoopFrame *loop, VectorHint hint, bool reduces,
 }
 
 static void emit_unrolled(Emit *e, const KStmt *stmt) {
-    for (int64_t i = stmt->begin->integer; i < stmt->end->integer; i++) {
-        e->vars[stmt->var->id] = constant_i64(e, i);
-        e->positive[stmt->var->id] = i >= 0;
-        emit_stmts(e, stmt->body);
+    for (int64_t i = stmt->as.loop.begin->as.integer; i < stmt->as.loop.end->as.integer; i++) {
+        e->vars[stmt->as.loop.var->id] = constant_i64(e, i);
+        e->positive[stmt->as.loop.var->id] = i >= 0;
+        emit_stmts(e, stmt->as.loop.body);
     }
 }
 
-static bool sets_variable(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if (stmt->kind == KS_SET || sets_variable(stmt->body) || sets_variable(stmt->otherwise)) {
-            return true;
-        }
-    }
-    return false;
+static bool is_set(const KStmt *stmt, void *user) {
+    (void)user;
+    return stmt->kind == KS_SET;
 }
 
 /* A vector loop of a few iterations fills no vector: it is unrolled, and the loop around it is
  * offered to the vectoriser instead, which proves by itself whether it may. */
 static bool is_short_vector(const KStmt *stmt) {
     enum { SHORT = 4 };
-    return stmt->loop == KL_VECTOR && stmt->begin->kind == KE_INT && stmt->end->kind == KE_INT &&
-           stmt->end->integer - stmt->begin->integer <= SHORT;
+    const KExpr *begin = stmt->as.loop.begin, *end = stmt->as.loop.end;
+    return stmt->as.loop.kind == KL_VECTOR && begin->kind == KE_INT && end->kind == KE_INT &&
+           end->as.integer - begin->as.integer <= SHORT;
 }
 
 static void emit_short_vector(Emit *e, const KStmt *stmt) {
@@ -158,7 +145,7 @@ static void emit_short_vector(Emit *e, const KStmt *stmt) {
 }
 
 static void emit_for(Emit *e, const KStmt *stmt) {
-    if (stmt->loop == KL_UNROLL && stmt->begin->kind == KE_INT && stmt->end->kind == KE_INT) {
+    if (stmt->as.loop.kind == KL_UNROLL) {
         emit_unrolled(e, stmt);
         return;
     }
@@ -166,14 +153,14 @@ static void emit_for(Emit *e, const KStmt *stmt) {
         emit_short_vector(e, stmt);
         return;
     }
-    LLVMValueRef begin = emit_expr(e, stmt->begin), end = emit_expr(e, stmt->end);
+    LLVMValueRef begin = emit_expr(e, stmt->as.loop.begin), end = emit_expr(e, stmt->as.loop.end);
     LoopFrame loop = open_loop(e, begin, end);
-    e->vars[stmt->var->id] = loop.index;
-    e->positive[stmt->var->id] = emit_expr_positive(e, stmt->begin);
+    e->vars[stmt->as.loop.var->id] = loop.index;
+    e->positive[stmt->as.loop.var->id] = emit_expr_positive(e, stmt->as.loop.begin);
     bool outer = e->innermost_vector;
     LLVMValueRef group = NULL;
-    bool vectorize = stmt->loop == KL_VECTOR && e->depth < EMIT_MAX_VECTOR_DEPTH;
-    if (stmt->loop == KL_VECTOR) {
+    bool vectorize = stmt->as.loop.kind == KL_VECTOR && e->depth < EMIT_MAX_VECTOR_DEPTH;
+    if (stmt->as.loop.kind == KL_VECTOR) {
         group = e->groups[e->next_group++];
     }
     if (vectorize) {
@@ -181,28 +168,29 @@ static void emit_for(Emit *e, const KStmt *stmt) {
     }
     e->innermost_vector = vectorize;
     e->offer_vector = false;
-    emit_stmts(e, stmt->body);
+    emit_stmts(e, stmt->as.loop.body);
     e->innermost_vector = outer;
     if (vectorize) {
         e->depth--;
     }
-    bool reduces = sets_variable(stmt->body);
+    bool reduces = kernel_walk(stmt->as.loop.body, is_set, NULL);
     VectorHint hint = vectorize ? HINT_FORCED : e->offer_vector ? HINT_OFFERED : HINT_NEVER;
     close_loop(e, &loop, hint, reduces, vectorize ? group : NULL);
     e->offer_vector = false;
 }
 
 static void emit_if(Emit *e, const KStmt *stmt) {
-    LLVMValueRef condition = emit_expr(e, stmt->value);
-    LLVMBasicBlockRef yes = new_block(e), no = stmt->otherwise ? new_block(e) : NULL;
+    LLVMValueRef condition = emit_expr(e, stmt->as.branch.condition);
+    const KStmt *otherwise = stmt->as.branch.otherwise;
+    LLVMBasicBlockRef yes = new_block(e), no = otherwise ? new_block(e) : NULL;
     LLVMBasicBlockRef after = new_block(e);
     LLVMBuildCondBr(e->builder, condition, yes, no ? no : after);
     LLVMPositionBuilderAtEnd(e->builder, yes);
-    emit_stmts(e, stmt->body);
+    emit_stmts(e, stmt->as.branch.then);
     LLVMBuildBr(e->builder, after);
     if (no) {
         LLVMPositionBuilderAtEnd(e->builder, no);
-        emit_stmts(e, stmt->otherwise);
+        emit_stmts(e, otherwise);
         LLVMBuildBr(e->builder, after);
     }
     LLVMPositionBuilderAtEnd(e->builder, after);
@@ -235,14 +223,15 @@ static void close_fault(Emit *e, LLVMBasicBlockRef after) {
 }
 
 static LLVMValueRef fault_number(Emit *e, const KExpr *expr) {
-    LLVMValueRef number = expr ? emit_expr(e, expr) : constant_i64(e, 0);
-    return expr && expr->dtype != DT_I64 ? emit_cast(e, number, expr->dtype, DT_I64) : number;
+    LLVMValueRef number = emit_expr(e, expr);
+    return expr->dtype != DT_I64 ? emit_cast(e, number, expr->dtype, DT_I64) : number;
 }
 
 static void emit_fault(Emit *e, const KStmt *stmt) {
     LLVMBasicBlockRef after =
-        open_fault(e, emit_expr(e, stmt->value), constant_i64(e, stmt->site + 1));
-    LLVMValueRef value = fault_number(e, stmt->begin), bound = fault_number(e, stmt->end);
+        open_fault(e, emit_expr(e, stmt->as.fault.bad), constant_i64(e, stmt->as.fault.site + 1));
+    LLVMValueRef value = fault_number(e, stmt->as.fault.value);
+    LLVMValueRef bound = fault_number(e, stmt->as.fault.bound);
     store_fault_field(e, 8, value);
     store_fault_field(e, 16, bound);
     close_fault(e, after);
@@ -290,28 +279,56 @@ void emit_watch_end(Emit *e) {
     }
 }
 
-static void emit_store(Emit *e, const KStmt *stmt, DType dtype, LLVMValueRef base,
-                       LLVMValueRef scope, LLVMValueRef noalias) {
-    LLVMValueRef plain = emit_expr(e, stmt->value);
-    if (stmt->watched) {
+/* Where a store goes: a buffer or a local. */
+typedef struct StoreTo {
+    DType dtype;
+    LLVMValueRef base, scope, noalias;
+    bool watched;
+} StoreTo;
+
+static void emit_store(Emit *e, const StoreTo *to, const KExpr *index, const KExpr *expr) {
+    LLVMValueRef plain = emit_expr(e, expr);
+    if (to->watched) {
         emit_watch(e, plain);
     }
-    LLVMValueRef value = emit_to_memory(e, plain, dtype);
-    LLVMValueRef at = emit_expr(e, stmt->begin);
-    LLVMTypeRef type = emit_memory_type(e, dtype);
-    LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, type, base, &at, 1, "");
+    LLVMValueRef value = emit_to_memory(e, plain, to->dtype);
+    LLVMValueRef at = emit_expr(e, index);
+    LLVMTypeRef type = emit_memory_type(e, to->dtype);
+    LLVMValueRef address = LLVMBuildInBoundsGEP2(e->builder, type, to->base, &at, 1, "");
     LLVMValueRef store = LLVMBuildStore(e->builder, value, address);
-    LLVMSetAlignment(store, (unsigned)dtype_bytes(dtype));
-    emit_mark_access(e, store, scope, noalias);
+    LLVMSetAlignment(store, (unsigned)dtype_bytes(to->dtype));
+    emit_mark_access(e, store, to->scope, to->noalias);
+}
+
+static void emit_buffer_store(Emit *e, const KStmt *stmt) {
+    int32_t buffer = stmt->as.store.buffer;
+    StoreTo to = {.dtype = e->kernel->buffers[buffer].dtype,
+                  .base = e->buffers[buffer],
+                  .scope = e->buffer_scope[buffer],
+                  .noalias = e->buffer_noalias[buffer],
+                  .watched = stmt->as.store.watched};
+    emit_store(e, &to, stmt->as.store.at, stmt->as.store.value);
+}
+
+static void emit_local_store(Emit *e, const KStmt *stmt) {
+    const KLocal *local = stmt->as.local_store.array;
+    StoreTo to = {.dtype = emit_local_dtype(local),
+                  .base = e->locals[local->id],
+                  .scope = e->local_scope[local->id],
+                  .noalias = e->local_noalias[local->id]};
+    emit_store(e, &to, stmt->as.local_store.at, stmt->as.local_store.value);
+}
+
+static void emit_let(Emit *e, const KAssign *let) {
+    e->vars[let->var->id] = emit_expr(e, let->value);
+    e->positive[let->var->id] = let->var->dtype == DT_I64 && emit_expr_positive(e, let->value);
 }
 
 void emit_stmts(Emit *e, const KStmt *stmt) {
     for (; stmt; stmt = stmt->next) {
         switch (stmt->kind) {
         case KS_LET:
-            e->vars[stmt->var->id] = emit_expr(e, stmt->value);
-            e->positive[stmt->var->id] =
-                stmt->var->dtype == DT_I64 && emit_expr_positive(e, stmt->value);
+            emit_let(e, &stmt->as.let);
             break;
         case KS_SET:
             emit_set(e, stmt);
@@ -323,15 +340,13 @@ void emit_stmts(Emit *e, const KStmt *stmt) {
             emit_if(e, stmt);
             break;
         case KS_STORE:
-            emit_store(e, stmt, e->kernel->buffers[stmt->index].dtype, e->buffers[stmt->index],
-                       e->buffer_scope[stmt->index], e->buffer_noalias[stmt->index]);
+            emit_buffer_store(e, stmt);
             break;
         case KS_LOCAL_STORE:
-            emit_store(e, stmt, emit_local_dtype(stmt->local), e->locals[stmt->local->id],
-                       e->local_scope[stmt->local->id], e->local_noalias[stmt->local->id]);
+            emit_local_store(e, stmt);
             break;
         case KS_CONTRACT:
-            emit_contract(e, stmt);
+            emit_contract(e, &stmt->as.contract);
             break;
         case KS_FAULT:
             emit_fault(e, stmt);
@@ -347,10 +362,10 @@ void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last) {
     LLVMValueRef extents[TYPE_MAX_RANK + 1];
     int32_t n = 0;
     const KStmt *stmt = e->kernel->body;
-    while (stmt && stmt->kind == KS_FOR && stmt->loop == KL_GRID && n <= TYPE_MAX_RANK) {
+    while (stmt && kernel_is_loop(stmt, KL_GRID) && n <= TYPE_MAX_RANK) {
         levels[n] = stmt;
-        extents[n++] = emit_expr(e, stmt->end);
-        stmt = stmt->body;
+        extents[n++] = emit_expr(e, stmt->as.loop.end);
+        stmt = stmt->as.loop.body;
     }
     LoopFrame loop = open_loop(e, first, last);
     LLVMValueRef rest = loop.index;
@@ -360,8 +375,8 @@ void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last) {
             index = LLVMBuildURem(e->builder, rest, extents[i], "");
             rest = LLVMBuildUDiv(e->builder, rest, extents[i], "");
         }
-        e->vars[levels[i]->var->id] = index;
-        e->positive[levels[i]->var->id] = true;
+        e->vars[levels[i]->as.loop.var->id] = index;
+        e->positive[levels[i]->as.loop.var->id] = true;
     }
     emit_stmts(e, stmt);
     close_loop(e, &loop, HINT_NEVER, false, NULL);

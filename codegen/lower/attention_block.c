@@ -84,7 +84,7 @@ typedef struct Panel {
     const KLocal *local;
     int64_t width, deep;
     bool is_a, row_inner; /* neighbours in memory run along the rows */
-    bool by_depth;        /* so do the panel's along the depth: KStmt.a_deep */
+    bool by_depth;        /* so do the panel's along the depth: KContract.a_deep */
     int64_t group;        /* neighbours that are moved at once; 1: none are known */
 } Panel;
 
@@ -171,17 +171,17 @@ void attention_product_block(KBuild *k, const Product *p) {
     }
     pack_panel(k, p, &a, done);
     pack_panel(k, p, &b, done);
-    KBContract contract = {.a_local = a.local,
-                           .b_local = b.local,
-                           .c_local = p->c,
-                           .a_offset = k_int(k, 0),
-                           .b_offset = k_int(k, 0),
-                           .c_offset = k_int(k, 0),
-                           .depth = k_int(k, deep),
-                           .c_stride = k_int(k, p->most_n),
-                           .accumulate = !once,
-                           .a_deep = a.by_depth,
-                           .b_deep = b.by_depth};
+    KContract contract = {.a_local = a.local,
+                          .b_local = b.local,
+                          .c_local = p->c,
+                          .a_offset = k_int(k, 0),
+                          .b_offset = k_int(k, 0),
+                          .c_offset = k_int(k, 0),
+                          .depth = k_int(k, deep),
+                          .c_stride = k_int(k, p->most_n),
+                          .accumulate = !once,
+                          .a_deep = a.by_depth,
+                          .b_deep = b.by_depth};
     kb_contract(k, &contract);
     if (!once) {
         kb_loop_end(k);

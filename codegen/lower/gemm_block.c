@@ -31,7 +31,7 @@ typedef struct BlockGemm {
     DType panel;
     bool tf32;   /* the panels go through tf32 fragments */
     bool long_n; /* the plain kinds: n is the longer side */
-    /* Panels, by side: rows of neighbours along the depth (KStmt.a_deep), and elements that lie
+    /* Panels, by side: rows of neighbours along the depth (KContract.a_deep), and elements that lie
      * side by side in memory whichever way the panel does (1: none), so that they are moved at
      * once. */
     bool deep[2];
@@ -349,18 +349,18 @@ static void multiply(KBuild *k, const BlockGemm *b, const GemmTile *tile) {
     }
     pack_panel(k, b, tile, true, a_panel, depth0);
     pack_panel(k, b, tile, false, b_panel, depth0);
-    KBContract contract = {.a_local = a_panel,
-                           .b_local = b_panel,
-                           .c_local = tile->c,
-                           .a_offset = k_int(k, 0),
-                           .b_offset = k_int(k, 0),
-                           .c_offset = k_int(k, 0),
-                           .depth = k_int(k, plan->block_k),
-                           .c_stride = k_int(k, plan->block_n),
-                           .accumulate = !once,
-                           .tf32 = b->tf32,
-                           .a_deep = b->deep[0],
-                           .b_deep = b->deep[1]};
+    KContract contract = {.a_local = a_panel,
+                          .b_local = b_panel,
+                          .c_local = tile->c,
+                          .a_offset = k_int(k, 0),
+                          .b_offset = k_int(k, 0),
+                          .c_offset = k_int(k, 0),
+                          .depth = k_int(k, plan->block_k),
+                          .c_stride = k_int(k, plan->block_n),
+                          .accumulate = !once,
+                          .tf32 = b->tf32,
+                          .a_deep = b->deep[0],
+                          .b_deep = b->deep[1]};
     kb_contract(k, &contract);
     if (!once) {
         kb_loop_end(k);

@@ -236,7 +236,7 @@ static void tile_packed(KBuild *k, const GemmPlan *plan, const GemmTile *whole) 
     const KExpr *panels_b = pack_side(k, plan, &tile, false, b);
     const KExpr *q = loop(k, KL_SERIAL, panels_b, plan->block_n / plan->tile_n, "q");
     const KExpr *p = loop(k, KL_SERIAL, panels_a, plan->block_m / plan->tile_m, "p");
-    KBContract contract = {.a_local = a, .b_local = b, .c_local = whole->c, .accumulate = !once};
+    KContract contract = {.a_local = a, .b_local = b, .c_local = whole->c, .accumulate = !once};
     contract.a_offset = k_scale_int(k, p, plan->tile_m * plan->block_k);
     contract.b_offset = k_scale_int(k, q, plan->tile_n * plan->block_k);
     contract.c_offset =

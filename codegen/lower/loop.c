@@ -14,8 +14,8 @@ static bool only_read_at(KBuild *k, int32_t buffer, const KExpr *flat) {
     bool any = false;
     for (int32_t i = 0; i < NODE_BUCKETS; i++) {
         for (const Node *node = k->nodes[i]; node; node = node->next) {
-            if (node->e.kind == KE_LOAD && node->e.index == buffer) {
-                if (node->e.a[0] != flat) {
+            if (node->e.kind == KE_LOAD && node->e.as.load.buffer == buffer) {
+                if (node->e.as.load.at != flat) {
                     return false;
                 }
                 any = true;

@@ -30,28 +30,33 @@ static const KExpr *copy_constant(Copy *c, const KExpr *e) {
     if (c->fill) {
         parameter = c->fill->items[c->at++].parameter;
     } else {
-        Hole hole = {e->integer, -1};
+        Hole hole = {e->as.integer, -1};
         VEC_PUSH(c->arena, c->holes, hole);
     }
     if (parameter >= 0) {
-        *copy = (KExpr){.kind = KE_SIZE, .dtype = DT_I64, .index = c->first + parameter};
+        *copy = (KExpr){.kind = KE_SIZE, .dtype = DT_I64, .as.size = c->first + parameter};
     }
     return copy;
 }
 
 static const KExpr *copy_expr(Copy *c, const KExpr *e) {
-    if (!e || e->n == 0) {
-        bool is_hole = e && e->kind == KE_INT && e->dtype == DT_I64 && e->integer >= LEAST;
+    const KExpr **slots[KERNEL_EXPR_OPERANDS];
+    if (kernel_expr_slots((KExpr *)e, slots) == 0) {
+        bool is_hole = e->kind == KE_INT && e->dtype == DT_I64 && e->as.integer >= LEAST;
         return is_hole ? copy_constant(c, e) : e;
     }
     KExpr *copy = ARENA_NEW(c->arena, KExpr);
     *copy = *e;
-    bool divides = e->kind == KE_SCALAR && (e->op == OP_floordiv || e->op == OP_mod);
+    int32_t n = kernel_expr_slots(copy, slots);
+    bool is_scalar = e->kind == KE_SCALAR;
+    bool divides = is_scalar && (e->as.scalar.op == OP_floordiv || e->as.scalar.op == OP_mod);
     bool indexes = e->kind == KE_LOAD || e->kind == KE_LOCAL || e->dtype == DT_I64 ||
-                   (e->kind == KE_SCALAR && e->a[0]->dtype == DT_I64);
-    for (int32_t i = 0; i < e->n; i++) {
-        bool whole = (divides && i == 1) || (!indexes && e->a[i]->kind == KE_INT);
-        copy->a[i] = whole ? e->a[i] : copy_expr(c, e->a[i]);
+                   (is_scalar && e->as.scalar.a[0]->dtype == DT_I64);
+    for (int32_t i = 0; i < n; i++) {
+        bool whole = (divides && i == 1) || (!indexes && (*slots[i])->kind == KE_INT);
+        if (!whole) {
+            *slots[i] = copy_expr(c, *slots[i]);
+        }
     }
     return copy;
 }
@@ -62,13 +67,16 @@ static KStmt *copy_stmts(Copy *c, const KStmt *stmt) {
         KStmt *copy = ARENA_NEW(c->arena, KStmt);
         *copy = *stmt;
         copy->next = NULL;
-        if (stmt->kind != KS_FOR || stmt->loop != KL_UNROLL) {
-            copy->begin = copy_expr(c, stmt->begin);
-            copy->end = copy_expr(c, stmt->end);
+        const KExpr **slots[KERNEL_STMT_OPERANDS];
+        int32_t n = kernel_is_loop(stmt, KL_UNROLL) ? 0 : kernel_stmt_slots(copy, slots);
+        for (int32_t i = 0; i < n; i++) {
+            *slots[i] = copy_expr(c, *slots[i]);
         }
-        copy->value = copy_expr(c, stmt->value);
-        copy->body = copy_stmts(c, stmt->body);
-        copy->otherwise = copy_stmts(c, stmt->otherwise);
+        KStmt **lists[2];
+        n = kernel_stmt_list_slots(copy, lists);
+        for (int32_t i = 0; i < n; i++) {
+            *lists[i] = copy_stmts(c, *lists[i]);
+        }
         *tail = copy;
         tail = &copy->next;
     }

@@ -33,84 +33,51 @@ static void touch(Check *c, const KVar *var) {
     c->last[var->id] = c->position;
 }
 
-static void read_expr(Check *c, const KExpr *e) {
-    if (!e) {
-        return;
-    }
-    if (e->kind == KE_VAR) {
-        touch(c, e->var);
-    }
-    for (int32_t i = 0; i < e->n; i++) {
-        read_expr(c, e->a[i]);
-    }
-}
-
-static void number(Check *c, const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        c->position++;
-        read_expr(c, stmt->begin);
-        read_expr(c, stmt->end);
-        read_expr(c, stmt->value);
-        read_expr(c, stmt->depth);
-        read_expr(c, stmt->c_stride);
-        if (stmt->var) {
-            touch(c, stmt->var);
-        }
-        number(c, stmt->body);
-        number(c, stmt->otherwise);
-    }
-}
-
-static bool reads_var(const KExpr *e, const KVar *var) {
-    if (!e) {
-        return false;
-    }
-    if (e->kind == KE_VAR && e->var == var) {
-        return true;
-    }
-    for (int32_t i = 0; i < e->n; i++) {
-        if (reads_var(e->a[i], var)) {
-            return true;
-        }
+static bool read_var(const KExpr *expr, void *user) {
+    if (expr->kind == KE_VAR) {
+        touch(user, expr->as.var);
     }
     return false;
 }
 
-static bool is_reduction(const KStmt *set) {
-    const KExpr *e = set->value;
-    bool known = e->kind == KE_SCALAR && (e->op == OP_add || e->op == OP_mul || e->op == OP_max ||
-                                          e->op == OP_min || e->op == OP_and || e->op == OP_or);
-    return known && e->a[0]->kind == KE_VAR && e->a[0]->var == set->var &&
-           !reads_var(e->a[1], set->var);
+static bool number(const KStmt *stmt, void *user) {
+    Check *c = user;
+    c->position++;
+    kernel_walk_operands(stmt, read_var, c);
+    const KVar *var = kernel_stmt_var(stmt);
+    if (var) {
+        touch(c, var);
+    }
+    return false;
 }
+
+static bool is_reduction(const KAssign *set) {
+    const KExpr *e = set->value;
+    if (e->kind != KE_SCALAR) {
+        return false;
+    }
+    OpCode op = e->as.scalar.op;
+    bool known =
+        op == OP_add || op == OP_mul || op == OP_max || op == OP_min || op == OP_and || op == OP_or;
+    const KExpr *const *a = e->as.scalar.a;
+    return known && a[0]->kind == KE_VAR && a[0]->as.var == set->var &&
+           !kernel_expr_reads(a[1], set->var);
+}
+
+typedef struct Body {
+    Check *check;
+    int32_t from, to;
+    bool reductions; /* are allowed */
+} Body;
 
 /* Every set inside [from, to] of a variable that lives outside is a reduction, where allowed. */
-static void check_sets(Check *c, const KStmt *stmt, int32_t from, int32_t to, bool reductions) {
-    for (; stmt; stmt = stmt->next) {
-        if (stmt->kind == KS_SET &&
-            (c->first[stmt->var->id] < from || c->last[stmt->var->id] > to) &&
-            !(reductions && is_reduction(stmt))) {
-            fail(c, "variable %d outlives an iteration that sets it", (int)stmt->var->id);
-        }
-        check_sets(c, stmt->body, from, to, reductions);
-        check_sets(c, stmt->otherwise, from, to, reductions);
-    }
-}
-
-static int32_t count_stmts(const KStmt *stmt) {
-    int32_t count = 0;
-    for (; stmt; stmt = stmt->next) {
-        count += 1 + count_stmts(stmt->body) + count_stmts(stmt->otherwise);
-    }
-    return count;
-}
-
-static bool holds_loop(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if ((stmt->kind == KS_FOR && stmt->loop != KL_UNROLL) || stmt->kind == KS_CONTRACT ||
-            holds_loop(stmt->body) || holds_loop(stmt->otherwise)) {
-            return true;
-        }
+static bool check_set(const KStmt *stmt, void *user) {
+    const Body *body = user;
+    Check *c = body->check;
+    const KVar *var = kernel_stmt_var(stmt);
+    if (stmt->kind == KS_SET && (c->first[var->id] < body->from || c->last[var->id] > body->to) &&
+        !(body->reductions && is_reduction(&stmt->as.set))) {
+        fail(c, "variable %d outlives an iteration that sets it", (int)var->id);
     }
     return false;
 }
@@ -120,28 +87,28 @@ static bool power(int64_t value) {
 }
 
 static bool is_zero(const KExpr *e) {
-    return e->kind == KE_INT && e->integer == 0;
+    return e->kind == KE_INT && e->as.integer == 0;
 }
 
-static void check_contract(Check *c, const KStmt *stmt) {
-    bool wide = stmt->local->dtype == DT_F64;
+static void check_contract(Check *c, const KContract *tile) {
+    bool wide = tile->c_local->dtype == DT_F64;
     const Machine *machine = c->machine;
-    if (stmt->c_stride->kind != KE_INT || stmt->depth->kind != KE_INT || !is_zero(stmt->begin) ||
-        !is_zero(stmt->end) || !is_zero(stmt->value)) {
+    if (tile->c_stride->kind != KE_INT || tile->depth->kind != KE_INT || !is_zero(tile->a_offset) ||
+        !is_zero(tile->b_offset) || !is_zero(tile->c_offset)) {
         fail(c, "a contraction tile that is not constant");
         return;
     }
-    int64_t columns = stmt->c_stride->integer, rows = stmt->local->count / columns;
-    int64_t depth = stmt->depth->integer;
-    bool is_half = stmt->a_local->dtype == DT_BF16 || stmt->a_local->dtype == DT_F16;
+    int64_t columns = tile->c_stride->as.integer, rows = tile->c_local->count / columns;
+    int64_t depth = tile->depth->as.integer;
+    bool is_half = tile->a_local->dtype == DT_BF16 || tile->a_local->dtype == DT_F16;
     if (!power(rows) || !power(columns) || rows < 32 || columns < 32 ||
         rows > (wide ? machine->tile_rows_f64 : machine->tile_rows_f32) ||
         columns > (wide ? machine->tile_columns_f64 : machine->tile_columns_f32) ||
-        rows * columns != stmt->local->count) {
+        rows * columns != tile->c_local->count) {
         fail(c, "a contraction tile of %lld by %lld", (long long)rows, (long long)columns);
     }
-    if (depth % (is_half ? 16 : 8) || stmt->a_local->count != depth * rows ||
-        stmt->b_local->count != depth * columns) {
+    if (depth % (is_half ? 16 : 8) || tile->a_local->count != depth * rows ||
+        tile->b_local->count != depth * columns) {
         fail(c, "panels that do not fit a contraction of depth %lld", (long long)depth);
     }
 }
@@ -150,22 +117,26 @@ static void check_contract(Check *c, const KStmt *stmt) {
 static void check_stmts(Check *c, const KStmt *stmt, bool in_threads) {
     for (; stmt && !c->failed; stmt = stmt->next) {
         int32_t at = ++c->position;
-        bool shared = false;
-        if (stmt->kind == KS_FOR && (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR)) {
-            shared = true;
-            int32_t to = at + count_stmts(stmt->body);
-            check_sets(c, stmt->body, at, to, stmt->loop == KL_VECTOR);
-            if (stmt->loop == KL_VECTOR && holds_loop(stmt->body)) {
+        bool is_vector = kernel_is_loop(stmt, KL_VECTOR);
+        bool shared = is_vector || kernel_is_loop(stmt, KL_INDEPENDENT);
+        if (shared) {
+            const KStmt *inside = stmt->as.loop.body;
+            Body body = {c, at, at + kernel_count_stmts(inside), is_vector};
+            kernel_walk(inside, check_set, &body);
+            if (is_vector && kernel_holds_loop(inside)) {
                 fail(c, "a vector loop holds a loop");
             }
         } else if (stmt->kind == KS_CONTRACT) {
-            check_contract(c, stmt);
+            check_contract(c, &stmt->as.contract);
             if (in_threads) {
                 fail(c, "a contraction in a shared loop");
             }
         }
-        check_stmts(c, stmt->body, in_threads || shared);
-        check_stmts(c, stmt->otherwise, in_threads || shared);
+        const KStmt *lists[2];
+        int32_t n = kernel_stmt_lists(stmt, lists);
+        for (int32_t i = 0; i < n; i++) {
+            check_stmts(c, lists[i], in_threads || shared);
+        }
     }
 }
 
@@ -177,7 +148,7 @@ bool kernel_check(const Kernel *kernel, const Machine *machine, char *message, s
     for (size_t i = 0; i < count; i++) {
         c.first[i] = c.last[i] = -1;
     }
-    number(&c, kernel->body);
+    kernel_walk(kernel->body, number, &c);
     c.position = 0;
     check_stmts(&c, kernel->body, false);
     int64_t bytes = 0;

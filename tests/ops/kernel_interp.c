@@ -102,17 +102,17 @@ static Val eval(State *s, const KExpr *e);
 
 static Val eval_scalar(State *s, const KExpr *e) {
     Val a[4] = {{0, 0}};
-    for (int32_t i = 0; i < e->n; i++) {
-        a[i] = eval(s, e->a[i]);
+    for (int32_t i = 0; i < e->as.scalar.n; i++) {
+        a[i] = eval(s, e->as.scalar.a[i]);
     }
-    DType type = e->a[e->op == OP_select ? 1 : 0]->dtype;
-    if (e->op == OP_select) {
+    DType type = e->as.scalar.a[e->as.scalar.op == OP_select ? 1 : 0]->dtype;
+    if (e->as.scalar.op == OP_select) {
         return a[0].i ? a[1] : a[2];
     }
     Val out = {0, 0};
     if (dtype_is_float(type)) {
         double x[3] = {a[0].f, a[1].f, a[2].f};
-        double y = scalar_eval_float(e->op, x);
+        double y = scalar_eval_float(e->as.scalar.op, x);
         if (e->dtype == DT_BOOL) {
             out.i = y != 0;
         } else {
@@ -120,13 +120,13 @@ static Val eval_scalar(State *s, const KExpr *e) {
         }
     } else {
         int64_t x[3] = {a[0].i, a[1].i, a[2].i};
-        out.i = scalar_eval_int(e->op, type, x);
+        out.i = scalar_eval_int(e->as.scalar.op, type, x);
     }
     return out;
 }
 
 static Val eval_cast(const KExpr *e, Val a) {
-    DType from = e->a[0]->dtype, to = e->dtype;
+    DType from = e->as.cast->dtype, to = e->dtype;
     Val out = {0, 0};
     if (dtype_is_float(to)) {
         bool is_single = !dtype_is_float(from) && to == DT_F32;
@@ -142,13 +142,14 @@ static Val eval_cast(const KExpr *e, Val a) {
 
 static Val eval_load(State *s, const KExpr *e) {
     Val out = {0, 0};
-    int64_t at = eval(s, e->a[0]).i;
-    if (s->failed || at < 0 || at >= s->run->elements[e->index]) {
-        fail(s, "load outside the buffer", at, s->run->elements[e->index]);
+    int64_t at = eval(s, e->as.load.at).i;
+    int32_t buffer = e->as.load.buffer;
+    if (s->failed || at < 0 || at >= s->run->elements[buffer]) {
+        fail(s, "load outside the buffer", at, s->run->elements[buffer]);
         return out;
     }
-    DType dtype = s->run->kernel->buffers[e->index].dtype;
-    const void *data = s->run->buffers[e->index];
+    DType dtype = s->run->kernel->buffers[buffer].dtype;
+    const void *data = s->run->buffers[buffer];
     if (dtype_is_float(dtype)) {
         out.f = raw_get(dtype, data, at);
     } else {
@@ -161,37 +162,40 @@ static Val eval(State *s, const KExpr *e) {
     Val out = {0, 0};
     switch (e->kind) {
     case KE_INT:
-        out.i = e->integer;
+        out.i = e->as.integer;
         return out;
     case KE_FLOAT:
-        out.f = e->real;
+        out.f = e->as.real;
         return out;
     case KE_VAR:
-        if (!s->defined[e->var->id]) {
-            fail(s, "variable read before it is set", e->var->id, 0);
+        if (!s->defined[e->as.var->id]) {
+            fail(s, "variable read before it is set", e->as.var->id, 0);
         }
-        return s->vars[e->var->id];
+        return s->vars[e->as.var->id];
     case KE_SIZE:
-        out.i = s->run->sizes[e->index];
+        out.i = s->run->sizes[e->as.size];
         return out;
     case KE_LOAD:
         return eval_load(s, e);
     case KE_LOCAL: {
-        int64_t at = eval(s, e->a[0]).i;
-        if (at < 0 || at >= e->local->count) {
-            fail(s, "read outside the local array", at, e->local->count);
+        const KLocal *local = e->as.local.array;
+        int64_t at = eval(s, e->as.local.at).i;
+        if (at < 0 || at >= local->count) {
+            fail(s, "read outside the local array", at, local->count);
             return out;
         }
-        return s->locals[e->local->id][at];
+        return s->locals[local->id][at];
     }
     case KE_SCALAR:
         return eval_scalar(s, e);
     case KE_CAST:
-        return eval_cast(e, eval(s, e->a[0]));
+        return eval_cast(e, eval(s, e->as.cast));
     case KE_UNIFORM: {
-        int64_t seed = eval(s, e->a[0]).i, step = eval(s, e->a[1]).i;
-        int64_t iteration = eval(s, e->a[2]).i, flat = eval(s, e->a[3]).i;
-        out.f = random_uniform_at(seed, step, s->run->sizes[e->index], iteration, flat, e->dtype);
+        int64_t seed = eval(s, e->as.uniform.seed).i, step = eval(s, e->as.uniform.step).i;
+        int64_t iteration = eval(s, e->as.uniform.iteration).i;
+        int64_t flat = eval(s, e->as.uniform.flat).i;
+        int64_t site = s->run->sizes[e->as.uniform.site];
+        out.f = random_uniform_at(seed, step, site, iteration, flat, e->dtype);
         return out;
     }
     }
@@ -207,122 +211,140 @@ static void run_shuffled(State *s, const KStmt *stmt, int64_t begin, int64_t end
     bool *before = malloc((size_t)n_vars + 1);
     memcpy(before, s->defined, (size_t)n_vars);
     for (int64_t i = begin; i < end && !s->failed; i++) {
-        s->vars[stmt->var->id] = (Val){0, s->run->backwards ? begin + end - 1 - i : i};
-        s->defined[stmt->var->id] = true;
-        run_stmts(s, stmt->body);
+        s->vars[stmt->as.loop.var->id] = (Val){0, s->run->backwards ? begin + end - 1 - i : i};
+        s->defined[stmt->as.loop.var->id] = true;
+        run_stmts(s, stmt->as.loop.body);
         memcpy(s->defined, before, (size_t)n_vars);
     }
     free(before);
 }
 
 static void run_for(State *s, const KStmt *stmt) {
-    if (stmt->loop == KL_GRID) {
-        s->vars[stmt->var->id] = (Val){0, s->grid[s->grid_depth++]};
-        s->defined[stmt->var->id] = true;
-        run_stmts(s, stmt->body);
+    if (stmt->as.loop.kind == KL_GRID) {
+        s->vars[stmt->as.loop.var->id] = (Val){0, s->grid[s->grid_depth++]};
+        s->defined[stmt->as.loop.var->id] = true;
+        run_stmts(s, stmt->as.loop.body);
         s->grid_depth--;
         return;
     }
-    int64_t begin = eval(s, stmt->begin).i, end = eval(s, stmt->end).i;
-    if (s->run->machine->threads > 1 && (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR)) {
+    int64_t begin = eval(s, stmt->as.loop.begin).i, end = eval(s, stmt->as.loop.end).i;
+    if (s->run->machine->threads > 1 &&
+        (stmt->as.loop.kind == KL_INDEPENDENT || stmt->as.loop.kind == KL_VECTOR)) {
         run_shuffled(s, stmt, begin, end);
         return;
     }
     for (int64_t i = begin; i < end && !s->failed; i++) {
-        s->vars[stmt->var->id] = (Val){0, i};
-        s->defined[stmt->var->id] = true;
-        run_stmts(s, stmt->body);
+        s->vars[stmt->as.loop.var->id] = (Val){0, i};
+        s->defined[stmt->as.loop.var->id] = true;
+        run_stmts(s, stmt->as.loop.body);
     }
 }
 
-static void run_contract(State *s, const KStmt *stmt) {
-    bool wide = stmt->local->dtype == DT_F64;
+static void run_contract(State *s, const KContract *tile) {
+    bool wide = tile->c_local->dtype == DT_F64;
     const Machine *machine = s->run->machine;
     int32_t rows = wide ? machine->tile_rows_f64 : machine->tile_rows_f32;
     int32_t columns = wide ? machine->tile_columns_f64 : machine->tile_columns_f32;
     if (machine->threads > 1) {
-        columns = (int32_t)eval(s, stmt->c_stride).i;
-        rows = (int32_t)(stmt->local->count / columns);
+        columns = (int32_t)eval(s, tile->c_stride).i;
+        rows = (int32_t)(tile->c_local->count / columns);
     }
-    int64_t a = eval(s, stmt->begin).i, b = eval(s, stmt->end).i, c = eval(s, stmt->value).i;
-    int64_t depth = eval(s, stmt->depth).i, stride = eval(s, stmt->c_stride).i;
+    int64_t a = eval(s, tile->a_offset).i, b = eval(s, tile->b_offset).i;
+    int64_t c = eval(s, tile->c_offset).i;
+    int64_t depth = eval(s, tile->depth).i, stride = eval(s, tile->c_stride).i;
     int64_t last_c = c + (rows - 1) * stride + columns - 1;
-    if (a < 0 || b < 0 || c < 0 || a + depth * rows > stmt->a_local->count ||
-        b + depth * columns > stmt->b_local->count || last_c >= stmt->local->count) {
-        fail(s, "contraction outside its local arrays", c, stmt->local->count);
+    if (a < 0 || b < 0 || c < 0 || a + depth * rows > tile->a_local->count ||
+        b + depth * columns > tile->b_local->count || last_c >= tile->c_local->count) {
+        fail(s, "contraction outside its local arrays", c, tile->c_local->count);
         return;
     }
     for (int32_t i = 0; i < rows; i++) {
         for (int32_t j = 0; j < columns; j++) {
-            Val *out = &s->locals[stmt->local->id][c + i * stride + j];
-            double sum = stmt->accumulate ? out->f : 0;
+            Val *out = &s->locals[tile->c_local->id][c + i * stride + j];
+            double sum = tile->accumulate ? out->f : 0;
             for (int64_t k = 0; k < depth; k++) {
-                int64_t at_a = stmt->a_deep ? i * depth + k : k * rows + i;
-                int64_t at_b = stmt->b_deep ? j * depth + k : k * columns + j;
-                sum += s->locals[stmt->a_local->id][a + at_a].f *
-                       s->locals[stmt->b_local->id][b + at_b].f;
+                int64_t at_a = tile->a_deep ? i * depth + k : k * rows + i;
+                int64_t at_b = tile->b_deep ? j * depth + k : k * columns + j;
+                sum += s->locals[tile->a_local->id][a + at_a].f *
+                       s->locals[tile->b_local->id][b + at_b].f;
             }
             out->f = wide ? sum : (double)(float)sum;
         }
     }
 }
 
-static void run_store(State *s, const KStmt *stmt) {
-    int64_t at = eval(s, stmt->begin).i;
-    Val value = eval(s, stmt->value);
-    if (stmt->kind == KS_LOCAL_STORE) {
-        if (at < 0 || at >= stmt->local->count) {
-            fail(s, "store outside the local array", at, stmt->local->count);
-        } else {
-            s->locals[stmt->local->id][at] = value;
-        }
-        return;
+static void run_local_store(State *s, const KStmt *stmt) {
+    const KLocal *local = stmt->as.local_store.array;
+    int64_t at = eval(s, stmt->as.local_store.at).i;
+    Val value = eval(s, stmt->as.local_store.value);
+    if (at < 0 || at >= local->count) {
+        fail(s, "store outside the local array", at, local->count);
+    } else {
+        s->locals[local->id][at] = value;
     }
-    if (at < 0 || at >= s->run->elements[stmt->index]) {
-        fail(s, "store outside the buffer", at, s->run->elements[stmt->index]);
-    } else if (!s->run->kernel->buffers[stmt->index].is_written) {
-        fail(s, "store to a buffer that is only read", stmt->index, at);
+}
+
+static void run_store(State *s, const KStmt *stmt) {
+    int32_t buffer = stmt->as.store.buffer;
+    int64_t at = eval(s, stmt->as.store.at).i;
+    Val value = eval(s, stmt->as.store.value);
+    if (at < 0 || at >= s->run->elements[buffer]) {
+        fail(s, "store outside the buffer", at, s->run->elements[buffer]);
+    } else if (!s->run->kernel->buffers[buffer].is_written) {
+        fail(s, "store to a buffer that is only read", buffer, at);
     } else if (!s->failed) {
-        raw_set(s->run->kernel->buffers[stmt->index].dtype, s->run->buffers[stmt->index], at,
-                value.f, value.i);
-        if (stmt->watched && !isfinite(value.f) && s->run->fault.site == 0) {
+        raw_set(s->run->kernel->buffers[buffer].dtype, s->run->buffers[buffer], at, value.f,
+                value.i);
+        if (stmt->as.store.watched && !isfinite(value.f) && s->run->fault.site == 0) {
             s->run->fault = (KernelFault){KERNEL_SITE_NOT_FINITE, 0, 0};
         }
     }
 }
 
+static void run_assign(State *s, const KAssign *assign) {
+    if (assign->value->dtype != assign->var->dtype) {
+        fail(s, "type of a variable and its value differ", assign->value->dtype,
+             assign->var->dtype);
+    }
+    s->vars[assign->var->id] = eval(s, assign->value);
+    s->defined[assign->var->id] = true;
+}
+
+static void run_fault(State *s, const KStmt *stmt) {
+    if (eval(s, stmt->as.fault.bad).i && s->run->fault.site == 0) {
+        int64_t value = eval(s, stmt->as.fault.value).i, bound = eval(s, stmt->as.fault.bound).i;
+        s->run->fault = (KernelFault){stmt->as.fault.site + 1, value, bound};
+    }
+}
+
 static void run_stmts(State *s, const KStmt *stmt) {
     for (; stmt && !s->failed; stmt = stmt->next) {
+        bool truth;
         switch (stmt->kind) {
         case KS_LET:
-        case KS_SET: {
-            Val value = eval(s, stmt->value);
-            if (stmt->value->dtype != stmt->var->dtype) {
-                fail(s, "type of a variable and its value differ", stmt->value->dtype,
-                     stmt->var->dtype);
-            }
-            s->vars[stmt->var->id] = value;
-            s->defined[stmt->var->id] = true;
+            run_assign(s, &stmt->as.let);
             break;
-        }
+        case KS_SET:
+            run_assign(s, &stmt->as.set);
+            break;
         case KS_FOR:
             run_for(s, stmt);
             break;
         case KS_IF:
-            run_stmts(s, eval(s, stmt->value).i ? stmt->body : stmt->otherwise);
+            truth = eval(s, stmt->as.branch.condition).i != 0;
+            run_stmts(s, truth ? stmt->as.branch.then : stmt->as.branch.otherwise);
             break;
         case KS_STORE:
-        case KS_LOCAL_STORE:
             run_store(s, stmt);
             break;
+        case KS_LOCAL_STORE:
+            run_local_store(s, stmt);
+            break;
         case KS_CONTRACT:
-            run_contract(s, stmt);
+            run_contract(s, &stmt->as.contract);
             break;
         case KS_FAULT:
-            if (eval(s, stmt->value).i && s->run->fault.site == 0) {
-                s->run->fault =
-                    (KernelFault){stmt->site + 1, eval(s, stmt->begin).i, eval(s, stmt->end).i};
-            }
+            run_fault(s, stmt);
             break;
         }
     }

@@ -70,51 +70,48 @@ static inline KExpr *x_new(Arena *arena, KExprKind kind, DType dtype) {
 }
 static inline const KExpr *x_int(Arena *arena, int64_t value) {
     KExpr *expr = x_new(arena, KE_INT, DT_I64);
-    expr->integer = value;
+    expr->as.integer = value;
     return expr;
 }
 static inline const KExpr *x_real(Arena *arena, DType dtype, double value) {
     KExpr *expr = x_new(arena, KE_FLOAT, dtype);
-    expr->real = value;
+    expr->as.real = value;
     return expr;
 }
 static inline const KExpr *x_var(Arena *arena, const KVar *var) {
     KExpr *expr = x_new(arena, KE_VAR, var->dtype);
-    expr->var = var;
+    expr->as.var = var;
     return expr;
 }
 static inline const KExpr *x_size(Arena *arena, int32_t index) {
     KExpr *expr = x_new(arena, KE_SIZE, DT_I64);
-    expr->index = index;
+    expr->as.size = index;
     return expr;
 }
 static inline const KExpr *x_load(Arena *arena, int32_t buffer, DType dtype, const KExpr *at) {
     KExpr *expr = x_new(arena, KE_LOAD, dtype);
-    expr->index = buffer;
-    expr->n = 1;
-    expr->a[0] = at;
+    expr->as.load.buffer = buffer;
+    expr->as.load.at = at;
     return expr;
 }
 static inline const KExpr *x_local(Arena *arena, const KLocal *local, const KExpr *at) {
     KExpr *expr = x_new(arena, KE_LOCAL, local->dtype);
-    expr->local = local;
-    expr->n = 1;
-    expr->a[0] = at;
+    expr->as.local.array = local;
+    expr->as.local.at = at;
     return expr;
 }
 static inline const KExpr *x_op(Arena *arena, OpCode op, DType dtype, const KExpr *a,
                                 const KExpr *b) {
     KExpr *expr = x_new(arena, KE_SCALAR, dtype);
-    expr->op = op;
-    expr->n = b ? 2 : 1;
-    expr->a[0] = a;
-    expr->a[1] = b;
+    expr->as.scalar.op = op;
+    expr->as.scalar.n = b ? 2 : 1;
+    expr->as.scalar.a[0] = a;
+    expr->as.scalar.a[1] = b;
     return expr;
 }
 static inline const KExpr *x_cast(Arena *arena, DType dtype, const KExpr *a) {
     KExpr *expr = x_new(arena, KE_CAST, dtype);
-    expr->n = 1;
-    expr->a[0] = a;
+    expr->as.cast = a;
     return expr;
 }
 static inline KVar *x_make_var(Arena *arena, Kernel *kernel, DType dtype, bool is_mutable) {
@@ -129,26 +126,26 @@ static inline KStmt *x_for(Arena *arena, KLoopKind loop, const KVar *var, const 
                            KStmt *body) {
     KStmt *stmt = ARENA_NEW(arena, KStmt);
     stmt->kind = KS_FOR;
-    stmt->loop = loop;
-    stmt->var = var;
-    stmt->begin = x_int(arena, 0);
-    stmt->end = end;
-    stmt->body = body;
+    stmt->as.loop.kind = loop;
+    stmt->as.loop.var = var;
+    stmt->as.loop.begin = x_int(arena, 0);
+    stmt->as.loop.end = end;
+    stmt->as.loop.body = body;
     return stmt;
 }
 static inline KStmt *x_store(Arena *arena, int32_t buffer, const KExpr *at, const KExpr *value) {
     KStmt *stmt = ARENA_NEW(arena, KStmt);
     stmt->kind = KS_STORE;
-    stmt->index = buffer;
-    stmt->begin = at;
-    stmt->value = value;
+    stmt->as.store.buffer = buffer;
+    stmt->as.store.at = at;
+    stmt->as.store.value = value;
     return stmt;
 }
 static inline KStmt *x_set(Arena *arena, const KVar *var, const KExpr *value) {
     KStmt *stmt = ARENA_NEW(arena, KStmt);
     stmt->kind = KS_SET;
-    stmt->var = var;
-    stmt->value = value;
+    stmt->as.set.var = var;
+    stmt->as.set.value = value;
     return stmt;
 }
 static inline Kernel *x_kernel(Arena *arena, const char *name, int32_t n_buffers) {

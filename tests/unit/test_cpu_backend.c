@@ -158,11 +158,11 @@ static const KExpr *make_operation(Arena *arena, const KExpr *a, const KExpr *b,
         return make_binary(arena, a, b, user);
     }
     KExpr *value = x_new(arena, KE_SCALAR, a->dtype);
-    value->op = OP_select;
-    value->n = 3;
-    value->a[0] = x_op(arena, OP_ne, DT_BOOL, a, b);
-    value->a[1] = a;
-    value->a[2] = b;
+    value->as.scalar.op = OP_select;
+    value->as.scalar.n = 3;
+    value->as.scalar.a[0] = x_op(arena, OP_ne, DT_BOOL, a, b);
+    value->as.scalar.a[1] = a;
+    value->as.scalar.a[2] = b;
     return value;
 }
 
@@ -382,12 +382,11 @@ static void check_uniform(Bench *b, DType dtype) {
     const KExpr *at = x_var(arena, i);
     KExpr *u = x_new(arena, KE_UNIFORM, dtype);
     KExpr *iteration = x_new(arena, KE_INT, DT_I32);
-    iteration->integer = 5;
-    u->n = 4;
-    u->a[0] = x_int(arena, 0x123456789abcdef0);
-    u->a[1] = x_int(arena, 77777777777);
-    u->a[2] = iteration;
-    u->a[3] = at;
+    iteration->as.integer = 5;
+    u->as.uniform.seed = x_int(arena, 0x123456789abcdef0);
+    u->as.uniform.step = x_int(arena, 77777777777);
+    u->as.uniform.iteration = iteration;
+    u->as.uniform.flat = at;
     int64_t site = -6148914691236517206;
     const Size *size = NULL; /* its range is never asked for */
     kernel->n_sizes = 1;
@@ -397,7 +396,7 @@ static void check_uniform(Bench *b, DType dtype) {
     KernelFault fault = {0};
     bench_run(b, kernel, buffers, &site, 1, &fault);
     for (int64_t n = 0; n < N; n++) {
-        double want = random_uniform_at(u->a[0]->integer, u->a[1]->integer, site, 5, n, dtype);
+        double want = random_uniform_at(0x123456789abcdef0, 77777777777, site, 5, n, dtype);
         double got = dtype == DT_F64 ? out64[n] : (double)out32[n];
         assert_true(want == got);
     }
@@ -438,10 +437,10 @@ static Kernel *sum_kernel(Arena *arena, Context *context, const Dim *dim) {
     clear->next->next = x_store(arena, 0, x_var(arena, row), x_var(arena, sum));
     KStmt *bad = ARENA_NEW(arena, KStmt);
     bad->kind = KS_FAULT;
-    bad->site = 4;
-    bad->begin = x_var(arena, row);
-    bad->end = x_int(arena, 3);
-    bad->value = x_op(arena, OP_ge, DT_BOOL, x_var(arena, row), x_int(arena, 3));
+    bad->as.fault.site = 4;
+    bad->as.fault.value = x_var(arena, row);
+    bad->as.fault.bound = x_int(arena, 3);
+    bad->as.fault.bad = x_op(arena, OP_ge, DT_BOOL, x_var(arena, row), x_int(arena, 3));
     clear->next->next->next = bad;
     kernel->body = x_for(arena, KL_GRID, row, x_size(arena, 0), clear);
     return kernel;
@@ -513,7 +512,7 @@ static void check_watched(Bench *b, DType dtype) {
     const KExpr *at = x_var(&b->arena, i);
     DType held = dtype == DT_F64 ? DT_F64 : DT_F32;
     KStmt *store = x_store(&b->arena, 0, at, x_load(&b->arena, 1, held, at));
-    store->watched = true;
+    store->as.store.watched = true;
     kernel->body = x_for(&b->arena, KL_VECTOR, i, x_int(&b->arena, N), store);
     RunCode code;
     assert_true(run_compile(&b->machine, &kernel, 1, 1, &code));

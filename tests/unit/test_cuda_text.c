@@ -85,17 +85,19 @@ static KStmt *let_stmt(Arena *arena, const KVar *var, const KExpr *value) {
 }
 
 static KStmt *local_store(Arena *arena, const KLocal *local, const KExpr *at, const KExpr *value) {
-    KStmt *stmt = x_store(arena, 0, at, value);
+    KStmt *stmt = ARENA_NEW(arena, KStmt);
     stmt->kind = KS_LOCAL_STORE;
-    stmt->local = local;
+    stmt->as.local_store.array = local;
+    stmt->as.local_store.at = at;
+    stmt->as.local_store.value = value;
     return stmt;
 }
 
 static KStmt *if_stmt(Arena *arena, const KExpr *condition, KStmt *body) {
     KStmt *stmt = ARENA_NEW(arena, KStmt);
     stmt->kind = KS_IF;
-    stmt->value = condition;
-    stmt->body = body;
+    stmt->as.branch.condition = condition;
+    stmt->as.branch.then = body;
     return stmt;
 }
 
@@ -288,15 +290,15 @@ static Kernel *make_contraction(Arena *a, DType panel) {
         local_store(a, pb, x_var(a, q[2]), x_load(a, 1, DT_F32, add(a, shift, x_var(a, q[2])))));
     KStmt *contract = ARENA_NEW(a, KStmt);
     *contract = (KStmt){.kind = KS_CONTRACT,
-                        .local = c,
-                        .a_local = pa,
-                        .b_local = pb,
-                        .begin = zero,
-                        .end = zero,
-                        .value = zero,
-                        .depth = x_int(a, 16),
-                        .c_stride = x_int(a, 64),
-                        .accumulate = true};
+                        .as.contract = {.c_local = c,
+                                        .a_local = pa,
+                                        .b_local = pb,
+                                        .a_offset = zero,
+                                        .b_offset = zero,
+                                        .c_offset = zero,
+                                        .depth = x_int(a, 16),
+                                        .c_stride = x_int(a, 64),
+                                        .accumulate = true}};
     pack->next->next = contract;
     clear->next = x_for(a, KL_SERIAL, step, x_int(a, 9), pack);
     const KExpr *to = add(a, times(a, x_var(a, tile), 4096), x_var(a, q[3]));
@@ -421,12 +423,12 @@ static void faults(void **state) {
     KStmt *body = let_stmt(a, at, x_load(a, 0, DT_I32, x_var(a, i)));
     KStmt *fault = ARENA_NEW(a, KStmt);
     KExpr *bound = x_new(a, KE_INT, DT_I32);
-    bound->integer = 10;
+    bound->as.integer = 10;
     *fault = (KStmt){.kind = KS_FAULT,
-                     .value = x_op(a, OP_ge, DT_BOOL, x_var(a, at), bound),
-                     .begin = x_var(a, at),
-                     .end = x_int(a, 10),
-                     .site = 6};
+                     .as.fault = {.bad = x_op(a, OP_ge, DT_BOOL, x_var(a, at), bound),
+                                  .value = x_var(a, at),
+                                  .bound = x_int(a, 10),
+                                  .site = 6}};
     body->next = fault;
     fault->next = x_store(a, 1, x_var(a, i), x_var(a, at));
     kernel->body = x_for(a, KL_VECTOR, i, x_int(a, 99), body);
@@ -462,13 +464,13 @@ static void operations(void **state) {
             kernel->buffers[1] = (KBuffer){is_bool ? DT_BOOL : dtype, true};
             KVar *i = x_make_var(a, kernel, DT_I64, false);
             KExpr *value = x_new(a, KE_SCALAR, is_bool ? DT_BOOL : dtype);
-            value->op = (OpCode)op;
-            value->n = info->n_operands;
-            for (int n = 0; n < value->n; n++) {
-                value->a[n] = x_load(a, 0, dtype, x_var(a, i));
+            value->as.scalar.op = (OpCode)op;
+            value->as.scalar.n = info->n_operands;
+            for (int n = 0; n < info->n_operands; n++) {
+                value->as.scalar.a[n] = x_load(a, 0, dtype, x_var(a, i));
             }
             if (op == OP_select) {
-                value->a[0] = x_cast(a, DT_BOOL, value->a[0]);
+                value->as.scalar.a[0] = x_cast(a, DT_BOOL, value->as.scalar.a[0]);
             }
             kernel->body = x_for(a, KL_VECTOR, i, x_int(a, 9), x_store(a, 1, x_var(a, i), value));
             const char *text = write_text(&f, kernel);

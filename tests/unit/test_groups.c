@@ -40,7 +40,7 @@ static void close_fixture(Fixture *f) {
 
 static const KExpr *constant(Fixture *f, int64_t value) {
     KExpr *e = ARENA_NEW(&f->arena, KExpr);
-    *e = (KExpr){.kind = KE_INT, .dtype = DT_I64, .integer = value};
+    *e = (KExpr){.kind = KE_INT, .dtype = DT_I64, .as.integer = value};
     return e;
 }
 
@@ -52,17 +52,13 @@ static int32_t add_kernel(Fixture *f, int64_t length, int64_t stride) {
     KExpr *product = ARENA_NEW(&f->arena, KExpr);
     KStmt *loop = ARENA_NEW(&f->arena, KStmt), *store = ARENA_NEW(&f->arena, KStmt);
     *i = (KVar){.dtype = DT_I64};
-    *var = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .var = i};
-    *load = (KExpr){.kind = KE_LOAD, .dtype = DT_F32, .n = 1, .a = {var}};
+    *var = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .as.var = i};
+    *load = (KExpr){.kind = KE_LOAD, .dtype = DT_F32, .as.load = {0, var}};
     *product = (KExpr){
-        .kind = KE_SCALAR, .op = OP_mul, .dtype = DT_I64, .n = 2, .a = {var, constant(f, stride)}};
-    *store = (KStmt){.kind = KS_STORE, .index = 1, .begin = product, .value = load};
+        .kind = KE_SCALAR, .dtype = DT_I64, .as.scalar = {OP_mul, 2, {var, constant(f, stride)}}};
+    *store = (KStmt){.kind = KS_STORE, .as.store = {.buffer = 1, .at = product, .value = load}};
     *loop = (KStmt){.kind = KS_FOR,
-                    .loop = KL_VECTOR,
-                    .var = i,
-                    .begin = constant(f, 0),
-                    .end = constant(f, length),
-                    .body = store};
+                    .as.loop = {KL_VECTOR, i, constant(f, 0), constant(f, length), store}};
     *kernel = (Kernel){.name = "k", .arena = &f->arena, .n_buffers = 2, .n_vars = 1, .body = loop};
     kernel->buffers = ARENA_ARRAY(&f->arena, KBuffer, 2);
     kernel->buffers[0].dtype = kernel->buffers[1].dtype = DT_F32;
@@ -137,7 +133,7 @@ static void check_merge(Fixture *f) {
     const Kernel *kernel = f->pool.kernels.items[0];
     assert_int_equal(kernel->n_sizes, 1);
     assert_int_equal(f->tables.kernels.items[0].n_sizes, 1);
-    assert_int_equal(kernel->body->end->kind, KE_SIZE);
+    assert_int_equal(kernel->body->as.loop.end->kind, KE_SIZE);
     int64_t most = 0;
     assert_true(size_is_const(kernel->sizes[0], &most));
     assert_int_equal(most, 70000);

@@ -16,36 +16,28 @@ static void add_access(Text *t, const KLocal *local, const KExpr *index, int32_t
     t->n_accesses++;
 }
 
-static void add_expr(Text *t, const KExpr *expr, int32_t at) {
-    if (!expr) {
-        return;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        add_expr(t, expr->a[i], at);
-    }
+typedef struct Reader {
+    Text *t;
+    int32_t at;
+} Reader;
+
+static bool add_read(const KExpr *expr, void *user) {
+    const Reader *reader = user;
     if (expr->kind == KE_LOCAL) {
-        add_access(t, expr->local, expr->a[0], at, false);
+        add_access(reader->t, expr->as.local.array, expr->as.local.at, reader->at, false);
     }
+    return false;
 }
 
 static void add_accesses(Text *t) {
     t->n_accesses = 0;
     for (int32_t i = 0; i < t->n_stmts; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        add_expr(t, stmt->begin, i);
-        add_expr(t, stmt->end, i);
-        add_expr(t, stmt->value, i);
-        add_expr(t, stmt->depth, i);
-        add_expr(t, stmt->c_stride, i);
-        if (stmt->kind == KS_CONTRACT) {
-            add_access(t, stmt->a_local, NULL, i, false);
-            add_access(t, stmt->b_local, NULL, i, false);
-            if (stmt->accumulate) {
-                add_access(t, stmt->local, NULL, i, false);
-            }
-            add_access(t, stmt->local, NULL, i, true);
-        } else if (stmt->kind == KS_LOCAL_STORE) {
-            add_access(t, stmt->local, stmt->begin, i, true);
+        kernel_walk_operands(stmt, add_read, &(Reader){t, i});
+        KLocalUse uses[4];
+        int32_t n = kernel_stmt_locals(stmt, uses);
+        for (int32_t u = 0; u < n; u++) {
+            add_access(t, uses[u].local, uses[u].at, i, uses[u].is_write);
         }
     }
 }
@@ -104,13 +96,13 @@ static bool is_unrolled(const Text *t, const KExpr *index) {
     case KE_INT:
         return true;
     case KE_VAR: {
-        int32_t defined = t->let_stmt[index->var->id];
+        int32_t defined = t->let_stmt[index->as.var->id];
         const KStmt *stmt = defined >= 0 ? t->stmts[defined].stmt : NULL;
-        return stmt && stmt->kind == KS_FOR && stmt->loop == KL_UNROLL;
+        return stmt && kernel_is_loop(stmt, KL_UNROLL);
     }
     case KE_SCALAR:
-        return index->n == 2 && (index->op == OP_add || index->op == OP_mul) &&
-               is_unrolled(t, index->a[0]) && is_unrolled(t, index->a[1]);
+        return (index->as.scalar.op == OP_add || index->as.scalar.op == OP_mul) &&
+               is_unrolled(t, index->as.scalar.a[0]) && is_unrolled(t, index->as.scalar.a[1]);
     default:
         return false;
     }
@@ -183,16 +175,21 @@ static void choose_width(Text *t, const KLocal *local) {
     bool fits = t->locals[local->id].by_team[TEAM_BLOCK].placement == PLACE_SHARED;
     for (int32_t i = 0; i < t->n_stmts && fits; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        if (stmt->kind != KS_CONTRACT || (stmt->a_local != local && stmt->b_local != local)) {
-            fits = stmt->kind != KS_CONTRACT || stmt->local != local;
+        if (stmt->kind != KS_CONTRACT) {
+            continue;
+        }
+        const KContract *contract = &stmt->as.contract;
+        if (contract->a_local != local && contract->b_local != local) {
+            fits = contract->c_local != local;
             continue;
         }
         TileShape shape = team_tile_shape(t, stmt);
-        bool is_a = stmt->a_local == local, deep = is_a ? stmt->a_deep : stmt->b_deep;
-        const KExpr *offset = is_a ? stmt->begin : stmt->end;
+        bool is_a = contract->a_local == local;
+        bool deep = is_a ? contract->a_deep : contract->b_deep;
+        const KExpr *offset = is_a ? contract->a_offset : contract->b_offset;
         int64_t own = deep ? shape.depth : is_a ? shape.rows : shape.columns;
         fits = shape.is_block && (width == 0 || own == width) && is_power_of_two(own) &&
-               offset->kind == KE_INT && offset->integer % (8 * own) == 0;
+               offset->kind == KE_INT && offset->as.integer % (8 * own) == 0;
         width = own;
     }
     int32_t unit = 16 / team_memory_bytes(local->dtype);
@@ -207,14 +204,16 @@ static void choose_result_width(Text *t, const KLocal *local) {
     bool fits = t->locals[local->id].by_team[TEAM_BLOCK].placement == PLACE_SHARED;
     for (int32_t i = 0; i < t->n_stmts && fits; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        if (stmt->kind == KS_CONTRACT && (stmt->a_local == local || stmt->b_local == local)) {
+        const KContract *contract = stmt->kind == KS_CONTRACT ? &stmt->as.contract : NULL;
+        if (contract && (contract->a_local == local || contract->b_local == local)) {
             fits = false;
-        } else if (stmt->kind == KS_CONTRACT && stmt->local == local) {
+        } else if (contract && contract->c_local == local) {
             TileShape shape = team_tile_shape(t, stmt);
-            int64_t own = stmt->c_stride->kind == KE_INT ? stmt->c_stride->integer : 0;
+            const KExpr *stride = contract->c_stride;
+            int64_t own = stride->kind == KE_INT ? stride->as.integer : 0;
             fits = shape.by_mma && own >= 32 && is_power_of_two(own) &&
-                   (width == 0 || own == width) && stmt->value->kind == KE_INT &&
-                   stmt->value->integer == 0;
+                   (width == 0 || own == width) && contract->c_offset->kind == KE_INT &&
+                   contract->c_offset->as.integer == 0;
             width = own;
         }
     }

@@ -29,26 +29,26 @@ static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
     int64_t x, y;
     switch (expr->kind) {
     case KE_INT:
-        return expr->integer;
+        return expr->as.integer;
     case KE_SIZE:
-        *known = *known && size_is_const(t->kernel->sizes[expr->index], NULL);
-        return size_nominal(t->kernel->sizes[expr->index], NOMINAL);
+        *known = *known && size_is_const(t->kernel->sizes[expr->as.size], NULL);
+        return size_nominal(t->kernel->sizes[expr->as.size], NOMINAL);
     case KE_VAR:
-        if (t->let_stmt[expr->var->id] >= 0) {
-            const KStmt *stmt = t->stmts[t->let_stmt[expr->var->id]].stmt;
+        if (t->let_stmt[expr->as.var->id] >= 0) {
+            const KStmt *stmt = t->stmts[t->let_stmt[expr->as.var->id]].stmt;
             if (stmt->kind == KS_LET) {
-                return nominal(t, stmt->value, known);
+                return nominal(t, stmt->as.let.value, known);
             }
         }
         *known = false;
         return 0;
     case KE_SCALAR:
-        if (expr->n != 2) {
+        if (expr->as.scalar.n != 2) {
             break;
         }
-        x = nominal(t, expr->a[0], known);
-        y = nominal(t, expr->a[1], known);
-        switch (expr->op) {
+        x = nominal(t, expr->as.scalar.a[0], known);
+        y = nominal(t, expr->as.scalar.a[1], known);
+        switch (expr->as.scalar.op) {
         case OP_add:
             return (int64_t)((uint64_t)x + (uint64_t)y);
         case OP_sub:
@@ -74,7 +74,7 @@ static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
 
 int64_t team_extent(const Text *t, const KStmt *loop, bool *known) {
     *known = true;
-    return nominal(t, loop->end, known) - nominal(t, loop->begin, known);
+    return nominal(t, loop->as.loop.end, known) - nominal(t, loop->as.loop.begin, known);
 }
 
 int team_memory_bytes(DType dtype) {

@@ -6,7 +6,8 @@
 enum { MOST_STAGES = 4, FREE_ROOM = 48 * 1024, ALIGN = 128 };
 
 /* -- which loops */
-static bool is_panel_of(const KLocal *local, const KStmt *contract) {
+static bool is_panel_of(const KLocal *local, const KStmt *stmt) {
+    const KContract *contract = &stmt->as.contract;
     return local == contract->a_local || local == contract->b_local;
 }
 
@@ -14,9 +15,10 @@ static bool is_panel_of(const KLocal *local, const KStmt *contract) {
 static bool only_fills(const Text *t, int32_t number, const KStmt *contract) {
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        bool fits = stmt->kind == KS_LET || stmt->kind == KS_SET || stmt->kind == KS_IF ||
-                    stmt->kind == KS_FAULT || stmt->kind == KS_FOR ||
-                    (stmt->kind == KS_LOCAL_STORE && is_panel_of(stmt->local, contract));
+        bool fits =
+            stmt->kind == KS_LET || stmt->kind == KS_SET || stmt->kind == KS_IF ||
+            stmt->kind == KS_FAULT || stmt->kind == KS_FOR ||
+            (stmt->kind == KS_LOCAL_STORE && is_panel_of(stmt->as.local_store.array, contract));
         if (!fits) {
             return false;
         }
@@ -26,9 +28,9 @@ static bool only_fills(const Text *t, int32_t number, const KStmt *contract) {
 
 static bool has_shape(const Text *t, const KStmt *loop) {
     const StmtInfo *info = team_info(t, loop);
-    const KStmt *contract = info->held, *last = loop->body;
-    if (!contract || info->plan != PLAN_SERIAL || loop->loop != KL_SERIAL ||
-        contract->a_local == contract->b_local) {
+    const KStmt *contract = info->held, *last = loop->as.loop.body;
+    if (!contract || info->plan != PLAN_SERIAL || loop->as.loop.kind != KL_SERIAL ||
+        contract->as.contract.a_local == contract->as.contract.b_local) {
         return false;
     }
     for (; last && last->next; last = last->next) {
@@ -51,14 +53,15 @@ static bool owns_panels(const Text *t, const KStmt *loop) {
             return false;
         }
     }
-    const LocalInfo *a = &t->locals[contract->a_local->id], *b = &t->locals[contract->b_local->id];
+    const LocalInfo *a = &t->locals[contract->as.contract.a_local->id],
+                    *b = &t->locals[contract->as.contract.b_local->id];
     return a->by_team[TEAM_BLOCK].placement == PLACE_SHARED &&
            b->by_team[TEAM_BLOCK].placement == PLACE_SHARED;
 }
 
 bool expr_is_zero(const KExpr *expr) {
-    return (expr->kind == KE_FLOAT && expr->real == 0) ||
-           (expr->kind == KE_INT && expr->integer == 0);
+    return (expr->kind == KE_FLOAT && expr->as.real == 0) ||
+           (expr->kind == KE_INT && expr->as.integer == 0);
 }
 
 /* The statement in front of the loop, if it sets all of the sums' tile to zero. */
@@ -67,13 +70,15 @@ static const KStmt *zeros_before(const Text *t, const KStmt *loop, const KLocal 
     for (const KStmt *stmt = team_info(t, loop)->list; stmt && stmt != loop; stmt = stmt->next) {
         before = stmt->kind == KS_LET ? before : stmt;
     }
-    bool fits = before && before->kind == KS_FOR && expr_is_zero(before->begin) &&
-                before->end->kind == KE_INT && before->end->integer == local->count &&
+    bool fits = before && before->kind == KS_FOR && expr_is_zero(before->as.loop.begin) &&
+                before->as.loop.end->kind == KE_INT &&
+                before->as.loop.end->as.integer == local->count &&
                 team_info(t, before)->plan == PLAN_SPREAD;
-    const KStmt *store = fits ? before->body : NULL;
+    const KStmt *store = fits ? before->as.loop.body : NULL;
     fits = fits && store && !store->next && store->kind == KS_LOCAL_STORE &&
-           store->local == local && store->begin->kind == KE_VAR &&
-           store->begin->var == before->var && expr_is_zero(store->value);
+           store->as.local_store.array == local && store->as.local_store.at->kind == KE_VAR &&
+           store->as.local_store.at->as.var == before->as.loop.var &&
+           expr_is_zero(store->as.local_store.value);
     return fits ? before : NULL;
 }
 
@@ -82,7 +87,7 @@ static bool may_overlay(const Text *t, const KStmt *loop, const KLocal *sums) {
     int32_t number = team_number(t, loop);
     for (int32_t up = t->stmts[number].parent; up >= 0; up = t->stmts[up].parent) {
         const KStmt *stmt = t->stmts[up].stmt;
-        if (stmt->kind != KS_FOR || stmt->loop != KL_GRID) {
+        if (!kernel_is_loop(stmt, KL_GRID)) {
             return false;
         }
     }
@@ -103,13 +108,13 @@ static void plan_pipe(Text *t, const KStmt *loop) {
     const KStmt *contract = info->held;
     info->is_pipe = true;
     team_info(t, contract)->is_elided = true;
-    const KStmt *zeros = zeros_before(t, loop, contract->local);
+    const KStmt *zeros = zeros_before(t, loop, contract->as.contract.c_local);
     if (zeros) {
         team_info(t, zeros)->is_elided = true;
         team_info(t, contract)->from_zero = true;
-        if (may_overlay(t, loop, contract->local)) {
-            t->locals[contract->a_local->id].overlaid = contract->local;
-            t->locals[contract->b_local->id].overlaid = contract->local;
+        if (may_overlay(t, loop, contract->as.contract.c_local)) {
+            t->locals[contract->as.contract.a_local->id].overlaid = contract->as.contract.c_local;
+            t->locals[contract->as.contract.b_local->id].overlaid = contract->as.contract.c_local;
         }
     }
 }
@@ -125,11 +130,11 @@ static void unplan_pipe(Text *t, const KStmt *loop) {
     info->is_pipe = false;
     team_info(t, contract)->is_elided = false;
     team_info(t, contract)->from_zero = false;
-    const KStmt *zeros = zeros_before(t, loop, contract->local);
+    const KStmt *zeros = zeros_before(t, loop, contract->as.contract.c_local);
     if (zeros) {
         team_info(t, zeros)->is_elided = false;
     }
-    const KLocal *panels[2] = {contract->a_local, contract->b_local};
+    const KLocal *panels[2] = {contract->as.contract.a_local, contract->as.contract.b_local};
     for (int i = 0; i < 2; i++) {
         t->locals[panels[i]->id].overlaid = NULL;
         t->locals[panels[i]->id].stages = 1;
@@ -139,9 +144,11 @@ static void unplan_pipe(Text *t, const KStmt *loop) {
 /* As many stages as the sums' tile or FREE_ROOM hold, at least two. */
 static void choose_stages(Text *t, const KStmt *loop, int64_t room) {
     const KStmt *contract = team_info(t, loop)->held;
-    LocalInfo *a = &t->locals[contract->a_local->id], *b = &t->locals[contract->b_local->id];
-    int64_t stage = bytes_of(contract->a_local) + bytes_of(contract->b_local);
-    int64_t sums = a->overlaid ? bytes_of(contract->local) : 0;
+    LocalInfo *a = &t->locals[contract->as.contract.a_local->id],
+              *b = &t->locals[contract->as.contract.b_local->id];
+    int64_t stage =
+        bytes_of(contract->as.contract.a_local) + bytes_of(contract->as.contract.b_local);
+    int64_t sums = a->overlaid ? bytes_of(contract->as.contract.c_local) : 0;
     int64_t goal = sums > FREE_ROOM ? sums : FREE_ROOM;
     bool known;
     int64_t steps = team_extent(t, loop, &known), stages = MOST_STAGES;

@@ -54,34 +54,35 @@ Warps team_warps(const Text *t, const TileShape *shape) {
 }
 
 TileShape team_tile_shape(const Text *t, const KStmt *stmt) {
-    TileShape shape = {.operand = stmt->a_local->dtype, .sum = stmt->local->dtype};
+    const KContract *contract = &stmt->as.contract;
+    TileShape shape = {.operand = contract->a_local->dtype, .sum = contract->c_local->dtype};
     shape.rows = machine_tile_rows(t->machine, shape.sum);
     shape.columns = machine_tile_columns(t->machine, shape.sum);
-    if (stmt->depth->kind == KE_INT && stmt->depth->integer > 0) {
-        shape.depth = (int32_t)stmt->depth->integer;
-        bool whole = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
-                     stmt->end->kind == KE_INT && stmt->end->integer == 0 &&
-                     stmt->a_local->count % shape.depth == 0 &&
-                     stmt->b_local->count % shape.depth == 0;
+    if (contract->depth->kind == KE_INT && contract->depth->as.integer > 0) {
+        shape.depth = (int32_t)contract->depth->as.integer;
+        bool whole = contract->a_offset->kind == KE_INT && contract->a_offset->as.integer == 0 &&
+                     contract->b_offset->kind == KE_INT && contract->b_offset->as.integer == 0 &&
+                     contract->a_local->count % shape.depth == 0 &&
+                     contract->b_local->count % shape.depth == 0;
         if (whole) { /* the panels are the tile's alone and say how large it is */
-            shape.rows = (int32_t)(stmt->a_local->count / shape.depth);
-            shape.columns = (int32_t)(stmt->b_local->count / shape.depth);
+            shape.rows = (int32_t)(contract->a_local->count / shape.depth);
+            shape.columns = (int32_t)(contract->b_local->count / shape.depth);
         }
     }
     bool half = shape.operand == DT_F16 || shape.operand == DT_BF16;
     bool types = dtype_is_float(shape.sum) &&
                  (shape.operand == shape.sum || (half && shape.sum == DT_F32)) &&
-                 stmt->b_local->dtype == shape.operand;
+                 contract->b_local->dtype == shape.operand;
     bool in_block = team_info(t, stmt)->team == TEAM_BLOCK;
     shape.is_block = types && in_block && team_micro(t, &shape).fits;
-    const LocalInfo *a = &t->locals[stmt->a_local->id], *b = &t->locals[stmt->b_local->id];
+    const LocalInfo *a = &t->locals[contract->a_local->id], *b = &t->locals[contract->b_local->id];
     int32_t needed = shape.operand == DT_F16 ? 75 : 80;
-    bool tf32 = stmt->tf32 && shape.operand == DT_F32 && shape.sum == DT_F32 && stmt->a_deep &&
-                stmt->b_deep;
-    int32_t a_width = stmt->a_deep ? shape.depth : shape.rows;
-    int32_t b_width = stmt->b_deep ? shape.depth : shape.columns;
-    bool starts = stmt->begin->kind == KE_INT && stmt->begin->integer == 0 &&
-                  stmt->end->kind == KE_INT && stmt->end->integer == 0;
+    bool tf32 = contract->tf32 && shape.operand == DT_F32 && shape.sum == DT_F32 &&
+                contract->a_deep && contract->b_deep;
+    int32_t a_width = contract->a_deep ? shape.depth : shape.rows;
+    int32_t b_width = contract->b_deep ? shape.depth : shape.columns;
+    bool starts = contract->a_offset->kind == KE_INT && contract->a_offset->as.integer == 0 &&
+                  contract->b_offset->kind == KE_INT && contract->b_offset->as.integer == 0;
     shape.by_mma = shape.is_block && starts && (half || tf32) && a->width == a_width &&
                    b->width == b_width && shape.rows % FRAGMENT == 0 &&
                    shape.columns % FRAGMENT == 0 && is_power_of_two(shape.depth) &&

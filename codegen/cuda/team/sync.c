@@ -60,24 +60,24 @@ static bool formula_expr(const Text *t, const KExpr *expr, const KStmt *const *c
                          Str *out) {
     switch (expr->kind) {
     case KE_INT:
-        str_addf(out, "%lld", (long long)expr->integer);
+        str_addf(out, "%lld", (long long)expr->as.integer);
         return true;
     case KE_SIZE:
-        str_addf(out, "s%d", expr->index);
+        str_addf(out, "s%d", expr->as.size);
         return true;
     case KE_VAR:
         for (int32_t i = 0; i < n; i++) {
-            if (chain[i]->var == expr->var) {
+            if (chain[i]->as.loop.var == expr->as.var) {
                 str_addf(out, "@%d", i);
                 return true;
             }
         }
-        str_addf(out, "v%d", expr->var->id);
-        return t->is_fixed[expr->var->id];
+        str_addf(out, "v%d", expr->as.var->id);
+        return t->is_fixed[expr->as.var->id];
     case KE_SCALAR:
-        str_addf(out, "%s(", op_info(expr->op)->name);
-        for (int32_t i = 0; i < expr->n; i++) {
-            if (!formula_expr(t, expr->a[i], chain, n, out)) {
+        str_addf(out, "%s(", op_info(expr->as.scalar.op)->name);
+        for (int32_t i = 0; i < expr->as.scalar.n; i++) {
+            if (!formula_expr(t, expr->as.scalar.a[i], chain, n, out)) {
                 return false;
             }
             str_add(out, ",");
@@ -94,9 +94,9 @@ static int32_t formula(Sync *s, const KExpr *index, const KStmt *const *chain, i
     str_init(&text, NULL);
     bool fits = true;
     for (int32_t i = 0; i < n && fits; i++) {
-        fits = formula_expr(s->t, chain[i]->begin, chain, 0, &text);
+        fits = formula_expr(s->t, chain[i]->as.loop.begin, chain, 0, &text);
         str_add(&text, "..");
-        fits = fits && formula_expr(s->t, chain[i]->end, chain, 0, &text);
+        fits = fits && formula_expr(s->t, chain[i]->as.loop.end, chain, 0, &text);
         str_add(&text, ";");
     }
     fits = fits && formula_expr(s->t, index, chain, n, &text);
@@ -175,44 +175,50 @@ static int32_t access_by(Sync *s, const Region *region, const KExpr *index) {
     return region->n > 0 ? formula(s, index, region->chain, region->n) : region->by;
 }
 
-static void add_expr(Sync *s, const KExpr *expr, int32_t at, const Region *region) {
-    if (!expr) {
-        return;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        add_expr(s, expr->a[i], at, region);
-    }
+typedef struct Reader {
+    Sync *sync;
+    int32_t at;
+    const Region *region;
+} Reader;
+
+static bool add_read(const KExpr *expr, void *user) {
+    const Reader *r = user;
     if (expr->kind == KE_LOAD) {
-        add_buffer(s, expr->index, access_by(s, region, expr->a[0]), false);
+        int32_t by = access_by(r->sync, r->region, expr->as.load.at);
+        add_buffer(r->sync, expr->as.load.buffer, by, false);
     } else if (expr->kind == KE_LOCAL) {
-        add_local(s, expr->local, at, access_by(s, region, expr->a[0]), false);
+        int32_t by = access_by(r->sync, r->region, expr->as.local.at);
+        add_local(r->sync, expr->as.local.array, r->at, by, false);
     }
+    return false;
 }
 
-static void add_contract(Sync *s, const KStmt *stmt, int32_t at) {
-    const StmtInfo *info = &s->t->stmts[at];
-    add_local(s, stmt->a_local, at, BY_ANY, false);
-    add_local(s, stmt->b_local, at, BY_ANY, false);
-    if (!info->is_held) {
-        add_local(s, stmt->local, at, BY_ANY, false);
-        add_local(s, stmt->local, at, BY_ANY, true);
+static void add_operands(Sync *s, int32_t at, const Region *region) {
+    kernel_walk_operands(s->t->stmts[at].stmt, add_read, &(Reader){s, at, region});
+}
+
+/* Sums that are held by a loop around are that loop's. */
+static void add_contract(Sync *s, const KContract *contract, int32_t at) {
+    add_local(s, contract->a_local, at, BY_ANY, false);
+    add_local(s, contract->b_local, at, BY_ANY, false);
+    if (!s->t->stmts[at].is_held) {
+        add_local(s, contract->c_local, at, BY_ANY, false);
+        add_local(s, contract->c_local, at, BY_ANY, true);
     }
 }
 
 /* Everything that a statement, without the ones inside it, does. */
 static void add_stmt(Sync *s, int32_t at, const Region *region) {
     const KStmt *stmt = s->t->stmts[at].stmt;
-    add_expr(s, stmt->begin, at, region);
-    add_expr(s, stmt->end, at, region);
-    add_expr(s, stmt->value, at, region);
-    add_expr(s, stmt->depth, at, region);
-    add_expr(s, stmt->c_stride, at, region);
+    add_operands(s, at, region);
     if (stmt->kind == KS_STORE) {
-        add_buffer(s, stmt->index, access_by(s, region, stmt->begin), true);
+        int32_t by = access_by(s, region, stmt->as.store.at);
+        add_buffer(s, stmt->as.store.buffer, by, true);
     } else if (stmt->kind == KS_LOCAL_STORE) {
-        add_local(s, stmt->local, at, access_by(s, region, stmt->begin), true);
+        int32_t by = access_by(s, region, stmt->as.local_store.at);
+        add_local(s, stmt->as.local_store.array, at, by, true);
     } else if (stmt->kind == KS_CONTRACT) {
-        add_contract(s, stmt, at);
+        add_contract(s, &stmt->as.contract, at);
     }
 }
 
@@ -281,8 +287,7 @@ static void follow_loop(Sync *s, const KStmt *body, State state, bool runs, bool
 static void follow_spread(Sync *s, const KStmt *stmt, int32_t at, State state) {
     StmtInfo *info = &s->t->stmts[at];
     Region region = {.n = 0, .by = BY_ALL};
-    add_expr(s, stmt->begin, at, &region);
-    add_expr(s, stmt->end, at, &region);
+    add_operands(s, at, &region);
     region.by = BY_ANY;
     if (info->plan == PLAN_SPREAD && !info->is_wide) {
         region.n = team_chain(s->t, stmt, region.chain);
@@ -316,17 +321,16 @@ static void follow_spread(Sync *s, const KStmt *stmt, int32_t at, State state) {
 static void follow_serial(Sync *s, const KStmt *stmt, int32_t at, State state) {
     StmtInfo *info = &s->t->stmts[at];
     Region all = {.by = BY_ALL};
-    add_expr(s, stmt->begin, at, &all);
-    add_expr(s, stmt->end, at, &all);
+    add_operands(s, at, &all);
     if (info->held) { /* the sums are fetched */
-        add_local(s, info->held->local, at, BY_ANY, false);
+        add_local(s, info->held->as.contract.c_local, at, BY_ANY, false);
     }
     meet(s, state, &info->barrier);
     bool known;
     bool runs = team_extent(s->t, stmt, &known) > 0 && known;
-    follow_loop(s, stmt->body, state, runs, false);
+    follow_loop(s, stmt->as.loop.body, state, runs, false);
     if (info->held) { /* and put back, each where its thread fetched it */
-        add_local(s, info->held->local, at, BY_ANY, true);
+        add_local(s, info->held->as.contract.c_local, at, BY_ANY, true);
         int32_t object = s->accesses[s->n_accesses - 1].object;
         s->n_accesses = 0;
         state[s->n_objects + object] = BY_ANY;
@@ -334,18 +338,17 @@ static void follow_serial(Sync *s, const KStmt *stmt, int32_t at, State state) {
 }
 
 /* A pipe keeps order inside by itself. */
-static void follow_pipe(Sync *s, const KStmt *stmt, int32_t at, State state) {
+static void follow_pipe(Sync *s, int32_t at, State state) {
     StmtInfo *info = &s->t->stmts[at];
     Region any = {.by = BY_ANY};
-    add_expr(s, stmt->begin, at, &any);
-    add_expr(s, stmt->end, at, &any);
+    add_operands(s, at, &any);
     add_inside(s, at, &any);
     if (!s->t->stmts[team_number(s->t, info->held)].from_zero) {
-        add_local(s, info->held->local, at, BY_ANY, false);
+        add_local(s, info->held->as.contract.c_local, at, BY_ANY, false);
     }
-    add_local(s, info->held->local, at, BY_ANY, true);
+    add_local(s, info->held->as.contract.c_local, at, BY_ANY, true);
     meet(s, state, &info->barrier);
-    add_local(s, info->held->local, at, BY_ANY, true);
+    add_local(s, info->held->as.contract.c_local, at, BY_ANY, true);
     int32_t object = s->accesses[s->n_accesses - 1].object;
     s->n_accesses = 0;
     state[s->n_objects + object] = BY_ANY;
@@ -354,7 +357,7 @@ static void follow_pipe(Sync *s, const KStmt *stmt, int32_t at, State state) {
 static void follow_for(Sync *s, const KStmt *stmt, int32_t at, State state) {
     StmtInfo *info = &s->t->stmts[at];
     if (info->is_pipe) {
-        follow_pipe(s, stmt, at, state);
+        follow_pipe(s, at, state);
         return;
     }
     if (info->plan == PLAN_SPREAD || info->plan == PLAN_WARPS) {
@@ -371,13 +374,13 @@ static void follow_for(Sync *s, const KStmt *stmt, int32_t at, State state) {
 
 static void follow_if(Sync *s, const KStmt *stmt, int32_t at, State state) {
     Region all = {.by = BY_ALL};
-    add_expr(s, stmt->value, at, &all);
+    add_operands(s, at, &all);
     meet(s, state, &s->t->stmts[at].barrier);
     State other = new_state(s);
     if (other) {
         memcpy(other, state, state_bytes(s));
-        follow(s, stmt->body, state);
-        follow(s, stmt->otherwise, other);
+        follow(s, stmt->as.branch.then, state);
+        follow(s, stmt->as.branch.otherwise, other);
         merge_state(s, state, other);
     }
     free(other);
@@ -415,8 +418,8 @@ bool team_place_barriers(Text *t) {
     s.n_objects = 2 * t->kernel->n_locals + t->kernel->n_buffers + 2;
     State state = new_state(&s);
     const KStmt *body = t->kernel->body;
-    while (body && body->kind == KS_FOR && body->loop == KL_GRID) {
-        body = body->body;
+    while (body && kernel_is_loop(body, KL_GRID)) {
+        body = body->as.loop.body;
     }
     if (state) {
         follow_loop(&s, body, state, false, true);

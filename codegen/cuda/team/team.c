@@ -7,14 +7,6 @@
 #include <string.h>
 
 /* -- numbering */
-static int32_t count_stmts(const KStmt *stmt) {
-    int32_t count = 0;
-    for (; stmt; stmt = stmt->next) {
-        count += 1 + count_stmts(stmt->body) + count_stmts(stmt->otherwise);
-    }
-    return count;
-}
-
 static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
     const KStmt *list = stmt;
     for (; stmt; stmt = stmt->next) {
@@ -22,11 +14,14 @@ static void number_stmts(Text *t, const KStmt *stmt, int32_t parent) {
         t->stmts[number] = (StmtInfo){
             .stmt = stmt, .parent = parent, .list = list, .chain = 1, .team = TEAM_BLOCK};
         t->by_stmt[team_slot(t, stmt)] = number + 1;
-        if (stmt->kind == KS_FAULT || stmt->watched) {
+        if (stmt->kind == KS_FAULT || (stmt->kind == KS_STORE && stmt->as.store.watched)) {
             t->has_faults = true;
         }
-        number_stmts(t, stmt->body, number);
-        number_stmts(t, stmt->otherwise, number);
+        const KStmt *lists[2];
+        int32_t n = kernel_stmt_lists(stmt, lists);
+        for (int32_t i = 0; i < n; i++) {
+            number_stmts(t, lists[i], number);
+        }
         t->stmts[number].end = t->n_stmts;
     }
 }
@@ -54,81 +49,65 @@ static void mention_var(Text *t, const KVar *var, int32_t number) {
     }
 }
 
-static void mention_expr(Text *t, const KExpr *expr, int32_t number) {
-    if (!expr) {
-        return;
+typedef struct Mention {
+    Text *t;
+    int32_t number;
+} Mention;
+
+static bool mention_read(const KExpr *expr, void *user) {
+    const Mention *mention = user;
+    if (expr->kind == KE_VAR && expr->as.var->is_mutable) {
+        mention_var(mention->t, expr->as.var, mention->number);
     }
-    if (expr->kind == KE_VAR && expr->var->is_mutable) {
-        mention_var(t, expr->var, number);
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        mention_expr(t, expr->a[i], number);
-    }
+    return false;
 }
 
 static void find_mentions(Text *t) {
     for (int32_t i = 0; i < t->n_stmts; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        mention_expr(t, stmt->begin, i);
-        mention_expr(t, stmt->end, i);
-        mention_expr(t, stmt->value, i);
-        mention_expr(t, stmt->depth, i);
-        mention_expr(t, stmt->c_stride, i);
+        kernel_walk_operands(stmt, mention_read, &(Mention){t, i});
+        const KVar *var = kernel_stmt_var(stmt);
         if (stmt->kind == KS_SET) {
-            mention_var(t, stmt->var, i);
-        } else if (stmt->kind == KS_LET || stmt->kind == KS_FOR) {
-            t->let_stmt[stmt->var->id] = i;
-        }
-        if (stmt->kind == KS_FOR && stmt->loop == KL_GRID) {
-            t->is_fixed[stmt->var->id] = true;
+            mention_var(t, var, i);
+        } else if (var) {
+            t->let_stmt[var->id] = i;
         }
         int32_t parent = t->stmts[i].parent;
-        bool top = parent < 0 || (t->stmts[parent].stmt->kind == KS_FOR &&
-                                  t->stmts[parent].stmt->loop == KL_GRID);
-        if (stmt->kind == KS_LET && top) {
-            t->is_fixed[stmt->var->id] = true;
+        bool top = parent < 0 || kernel_is_loop(t->stmts[parent].stmt, KL_GRID);
+        if (kernel_is_loop(stmt, KL_GRID) || (stmt->kind == KS_LET && top)) {
+            t->is_fixed[var->id] = true;
         }
     }
 }
 
 /* -- what a loop does */
-bool expr_mentions(const KExpr *expr, const KVar *var) {
-    if (!expr) {
-        return false;
-    }
-    if (expr->kind == KE_VAR && expr->var == var) {
+typedef struct Inside {
+    const Text *t;
+    int32_t number;
+} Inside;
+
+static bool is_made_inside(const KExpr *expr, void *user) {
+    const Inside *inside = user;
+    if (expr->kind == KE_LOAD || expr->kind == KE_LOCAL) {
         return true;
     }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (expr_mentions(expr->a[i], var)) {
-            return true;
-        }
+    if (expr->kind != KE_VAR) {
+        return false;
     }
-    return false;
+    const Text *t = inside->t;
+    int32_t defined = t->let_stmt[expr->as.var->id];
+    return expr->as.var->is_mutable ||
+           (defined >= inside->number && defined < t->stmts[inside->number].end);
 }
 
 /* Whether an expression reads something defined inside statement `number`, or memory. */
 static bool depends_on(const Text *t, const KExpr *expr, int32_t number) {
-    if (!expr) {
-        return false;
-    }
-    if (expr->kind == KE_LOAD || expr->kind == KE_LOCAL) {
-        return true;
-    }
-    if (expr->kind == KE_VAR) {
-        int32_t defined = t->let_stmt[expr->var->id];
-        return expr->var->is_mutable || (defined >= number && defined < t->stmts[number].end);
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (depends_on(t, expr->a[i], number)) {
-            return true;
-        }
-    }
-    return false;
+    return kernel_walk_expr(expr, is_made_inside, &(Inside){t, number});
 }
 
 static OpCode reduction_op(const KStmt *set) {
-    return set->value->kind == KE_SCALAR ? set->value->op : OP_add;
+    const KExpr *value = set->as.set.value;
+    return value->kind == KE_SCALAR ? value->as.scalar.op : OP_add;
 }
 
 int32_t team_reduced(const Text *t, const KStmt *loop, const KVar **vars, OpCode *ops) {
@@ -138,16 +117,16 @@ int32_t team_reduced(const Text *t, const KStmt *loop, const KVar **vars, OpCode
         if (stmt->kind != KS_SET) {
             continue;
         }
-        int32_t home = team_number(t, t->var_list[stmt->var->id]);
+        int32_t home = team_number(t, t->var_list[stmt->as.set.var->id]);
         if (home > number && home < t->stmts[number].end) {
             continue;
         }
         bool known = false;
         for (int32_t v = 0; v < count; v++) {
-            known = known || vars[v] == stmt->var;
+            known = known || vars[v] == stmt->as.set.var;
         }
         if (!known && count < TEXT_MAX_REDUCED) {
-            vars[count] = stmt->var;
+            vars[count] = stmt->as.set.var;
             ops[count++] = reduction_op(stmt);
         }
     }
@@ -164,9 +143,8 @@ static bool holds(const Text *t, const KStmt *loop, bool vectors_only) {
     int32_t number = team_number(t, loop);
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        if (stmt->kind == KS_CONTRACT ||
-            (stmt->kind == KS_FOR &&
-             (stmt->loop == KL_VECTOR || (!vectors_only && stmt->loop == KL_INDEPENDENT)))) {
+        if (stmt->kind == KS_CONTRACT || kernel_is_loop(stmt, KL_VECTOR) ||
+            (!vectors_only && kernel_is_loop(stmt, KL_INDEPENDENT))) {
             return true;
         }
     }
@@ -186,15 +164,16 @@ static bool holds_store(const Text *t, const KStmt *loop) {
 
 /* -- chains: perfectly nested loops whose iterations are all independent */
 static const KStmt *inner_loop(const Text *t, const KStmt *outermost, const KStmt *loop) {
-    const KStmt *stmt = loop->body;
+    const KStmt *stmt = loop->as.loop.body;
     while (stmt && stmt->kind == KS_LET) {
         stmt = stmt->next;
     }
     int32_t number = team_number(t, outermost);
-    bool fits = stmt && !stmt->next && stmt->kind == KS_FOR &&
-                (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR) &&
-                !depends_on(t, stmt->begin, number) && !depends_on(t, stmt->end, number);
-    return fits && !(stmt->loop == KL_VECTOR && sets_outer(t, stmt)) ? stmt : NULL;
+    bool fits = stmt && !stmt->next &&
+                (kernel_is_loop(stmt, KL_INDEPENDENT) || kernel_is_loop(stmt, KL_VECTOR)) &&
+                !depends_on(t, stmt->as.loop.begin, number) &&
+                !depends_on(t, stmt->as.loop.end, number);
+    return fits && !(kernel_is_loop(stmt, KL_VECTOR) && sets_outer(t, stmt)) ? stmt : NULL;
 }
 
 int32_t team_chain(const Text *t, const KStmt *stmt, const KStmt **out) {
@@ -209,7 +188,7 @@ int32_t team_chain(const Text *t, const KStmt *stmt, const KStmt **out) {
 
 const KStmt *team_chain_body(const Text *t, const KStmt *stmt) {
     const KStmt *chain[TEXT_MAX_CHAIN];
-    return chain[team_chain(t, stmt, chain) - 1]->body;
+    return chain[team_chain(t, stmt, chain) - 1]->as.loop.body;
 }
 
 static void plan_list(Text *t, const KStmt *stmt, Team team);
@@ -223,7 +202,7 @@ static int64_t longest_vector(const Text *t, const KStmt *loop, bool *known) {
         const KStmt *stmt = t->stmts[i].stmt;
         if (stmt->kind == KS_CONTRACT) {
             *known = false;
-        } else if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR) {
+        } else if (kernel_is_loop(stmt, KL_VECTOR)) {
             bool is_known;
             int64_t extent = team_extent(t, stmt, &is_known);
             *known = *known && is_known;
@@ -244,9 +223,9 @@ static void plan_independent(Text *t, const KStmt *stmt, Team team) {
         last = inner;
         info->chain++;
     }
-    if (last->loop == KL_VECTOR || !holds(t, last, true)) {
+    if (last->as.loop.kind == KL_VECTOR || !holds(t, last, true)) {
         info->plan = PLAN_SPREAD;
-        plan_list(t, last->body, TEAM_THREAD);
+        plan_list(t, last->as.loop.body, TEAM_THREAD);
         return;
     }
     iterations *= (double)team_extent(t, last, &unused);
@@ -255,15 +234,15 @@ static void plan_independent(Text *t, const KStmt *stmt, Team team) {
     bool alone = longest > LONG_ROW || (iterations <= 1.5 && longest > 4 * WARP_LANES);
     if (known && longest <= SHORT_LOOP) {
         info->plan = PLAN_SPREAD;
-        plan_list(t, last->body, TEAM_THREAD);
+        plan_list(t, last->as.loop.body, TEAM_THREAD);
     } else if (team == TEAM_BLOCK && !alone && t->warps > 1) {
         info->plan = PLAN_WARPS;
         t->uses_warp = true;
-        plan_list(t, last->body, TEAM_WARP);
+        plan_list(t, last->as.loop.body, TEAM_WARP);
     } else {
         info->chain = 1;
         info->plan = PLAN_SERIAL;
-        plan_list(t, stmt->body, team);
+        plan_list(t, stmt->as.loop.body, team);
     }
 }
 
@@ -271,22 +250,22 @@ static void plan_loop(Text *t, const KStmt *stmt, Team team) {
     StmtInfo *info = team_info(t, stmt);
     if (team == TEAM_THREAD) {
         info->plan = PLAN_SERIAL;
-        plan_list(t, stmt->body, team);
+        plan_list(t, stmt->as.loop.body, team);
         return;
     }
     const KVar *vars[TEXT_MAX_REDUCED];
     OpCode ops[TEXT_MAX_REDUCED];
-    if (stmt->loop == KL_VECTOR && team_reduced(t, stmt, vars, ops) < TEXT_MAX_REDUCED) {
+    if (stmt->as.loop.kind == KL_VECTOR && team_reduced(t, stmt, vars, ops) < TEXT_MAX_REDUCED) {
         info->plan = PLAN_SPREAD;
-        plan_list(t, stmt->body, TEAM_THREAD);
-    } else if (stmt->loop == KL_INDEPENDENT) {
+        plan_list(t, stmt->as.loop.body, TEAM_THREAD);
+    } else if (stmt->as.loop.kind == KL_INDEPENDENT) {
         plan_independent(t, stmt, team);
     } else if (!holds(t, stmt, false) && holds_store(t, stmt) && !sets_outer(t, stmt)) {
         info->plan = PLAN_SOLO;
-        plan_list(t, stmt->body, TEAM_THREAD);
+        plan_list(t, stmt->as.loop.body, TEAM_THREAD);
     } else {
         info->plan = PLAN_SERIAL;
-        plan_list(t, stmt->body, team);
+        plan_list(t, stmt->as.loop.body, team);
     }
 }
 
@@ -295,9 +274,9 @@ static void plan_list(Text *t, const KStmt *stmt, Team team) {
         team_info(t, stmt)->team = team;
         if (stmt->kind == KS_FOR) {
             plan_loop(t, stmt, team);
-        } else {
-            plan_list(t, stmt->body, team);
-            plan_list(t, stmt->otherwise, team);
+        } else if (stmt->kind == KS_IF) {
+            plan_list(t, stmt->as.branch.then, team);
+            plan_list(t, stmt->as.branch.otherwise, team);
         }
     }
 }
@@ -307,30 +286,18 @@ static bool is_fixed_expr(const KExpr *expr) {
     return expr->kind == KE_INT;
 }
 
-static bool touches(const KExpr *expr, const KLocal *local) {
-    if (!expr) {
-        return false;
-    }
-    if (expr->kind == KE_LOCAL && expr->local == local) {
-        return true;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (touches(expr->a[i], local)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool only_contract(const Text *t, int32_t loop, int32_t contract) {
-    const KLocal *c = t->stmts[contract].stmt->local;
+    const KLocal *c = t->stmts[contract].stmt->as.contract.c_local;
     for (int32_t i = loop + 1; i < t->stmts[loop].end; i++) {
         const KStmt *stmt = t->stmts[i].stmt;
-        bool writes =
-            (stmt->kind == KS_LOCAL_STORE || stmt->kind == KS_CONTRACT) && stmt->local == c;
-        bool reads = touches(stmt->begin, c) || touches(stmt->end, c) || touches(stmt->value, c) ||
-                     stmt->a_local == c || stmt->b_local == c;
-        if (i != contract && (writes || reads)) {
+        KLocalUse uses[4];
+        int32_t n = i == contract ? 0 : kernel_stmt_locals(stmt, uses);
+        for (int32_t u = 0; u < n; u++) {
+            if (uses[u].local == c) {
+                return false;
+            }
+        }
+        if (i != contract && kernel_stmt_reads_local(stmt, c)) {
             return false;
         }
     }
@@ -341,14 +308,15 @@ static bool only_contract(const Text *t, int32_t loop, int32_t contract) {
 static void hold_sums(Text *t, int32_t number) {
     StmtInfo *info = &t->stmts[number];
     const KStmt *stmt = info->stmt;
-    if (info->team != TEAM_BLOCK || !team_tile_shape(t, stmt).is_block || !stmt->accumulate ||
-        !is_fixed_expr(stmt->value) || !is_fixed_expr(stmt->c_stride)) {
+    if (info->team != TEAM_BLOCK || !team_tile_shape(t, stmt).is_block ||
+        !stmt->as.contract.accumulate || !is_fixed_expr(stmt->as.contract.c_offset) ||
+        !is_fixed_expr(stmt->as.contract.c_stride)) {
         return;
     }
     int32_t best = -1;
     for (int32_t up = info->parent; up >= 0; up = t->stmts[up].parent) {
         const KStmt *loop = t->stmts[up].stmt;
-        if (loop->kind == KS_FOR && loop->loop == KL_GRID) {
+        if (kernel_is_loop(loop, KL_GRID)) {
             break;
         }
         if (loop->kind == KS_FOR && !t->stmts[up].held && only_contract(t, up, number)) {
@@ -371,7 +339,7 @@ static void place_slots(Text *t) {
     for (int32_t i = 0; i < t->n_stmts; i++) {
         StmtInfo *info = &t->stmts[i];
         if (info->stmt->kind == KS_FOR && info->team == TEAM_BLOCK && info->plan == PLAN_SPREAD &&
-            info->stmt->loop == KL_VECTOR) {
+            info->stmt->as.loop.kind == KL_VECTOR) {
             int32_t n = team_reduced(t, info->stmt, vars, ops);
             info->slots = turn;
             turn = n > 0 ? 1 - turn : turn;
@@ -385,7 +353,7 @@ static void place_slots(Text *t) {
 }
 
 bool team_plan(Text *t) {
-    int32_t count = count_stmts(t->kernel->body);
+    int32_t count = kernel_count_stmts(t->kernel->body);
     t->mask = 15;
     while (t->mask < 2 * (uint32_t)count) {
         t->mask = 2 * t->mask + 1;
@@ -401,8 +369,8 @@ bool team_plan(Text *t) {
     number_stmts(t, t->kernel->body, -1);
     find_mentions(t);
     const KStmt *body = t->kernel->body;
-    while (body && body->kind == KS_FOR && body->loop == KL_GRID) {
-        body = body->body;
+    while (body && kernel_is_loop(body, KL_GRID)) {
+        body = body->as.loop.body;
     }
     plan_list(t, body, TEAM_BLOCK);
     place_slots(t);

@@ -132,7 +132,6 @@ bool team_plan(Text *t);
 /* The loops that are flattened with `stmt`, outermost first; returns how many. */
 int32_t team_chain(const Text *t, const KStmt *stmt, const KStmt **out);
 const KStmt *team_chain_body(const Text *t, const KStmt *stmt);
-bool expr_mentions(const KExpr *expr, const KVar *var);
 /* Variables of outside that a reducing loop sets, in order; returns how many. */
 int32_t team_reduced(const Text *t, const KStmt *loop, const KVar **vars, OpCode *ops);
 

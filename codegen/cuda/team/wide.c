@@ -6,27 +6,19 @@ enum { MOST_REGISTERS = 64 };
 /* 1: grows by one with every iteration; 0: the same in all; -1: anything else. */
 int team_slope(const Text *t, const KExpr *expr, const KStmt *loop) {
     if (expr->kind == KE_VAR) {
-        int32_t number = team_number(t, loop), defined = t->let_stmt[expr->var->id];
+        int32_t number = team_number(t, loop), defined = t->let_stmt[expr->as.var->id];
         bool inside = defined > number && defined < t->stmts[number].end;
-        return expr->var == loop->var ? 1 : inside || expr->var->is_mutable ? -1 : 0;
+        return expr->as.var == loop->as.loop.var ? 1 : inside || expr->as.var->is_mutable ? -1 : 0;
     }
     int sum = expr->kind == KE_LOAD || expr->kind == KE_LOCAL ? -1 : 0;
-    for (int32_t i = 0; i < expr->n && sum >= 0; i++) {
-        int own = team_slope(t, expr->a[i], loop);
-        bool adds = expr->kind == KE_SCALAR && expr->op == OP_add;
+    const KExpr *operands[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_operands(expr, operands);
+    bool adds = expr->kind == KE_SCALAR && expr->as.scalar.op == OP_add;
+    for (int32_t i = 0; i < n && sum >= 0; i++) {
+        int own = team_slope(t, operands[i], loop);
         sum = own < 0 || (own > 0 && (!adds || sum > 0)) ? -1 : sum + own;
     }
     return sum;
-}
-
-static bool same_expr(const KExpr *a, const KExpr *b) {
-    bool same = a == b || (a->kind == b->kind && a->dtype == b->dtype && a->op == b->op &&
-                           a->n == b->n && a->integer == b->integer && a->real == b->real &&
-                           a->index == b->index && a->var == b->var && a->local == b->local);
-    for (int32_t i = 0; a != b && same && i < a->n; i++) {
-        same = same_expr(a->a[i], b->a[i]);
-    }
-    return same;
 }
 
 int32_t team_wide_part(const Text *t, bool is_store, int32_t buffer, const KLocal *local,
@@ -34,7 +26,7 @@ int32_t team_wide_part(const Text *t, bool is_store, int32_t buffer, const KLoca
     for (int32_t i = 0; t->wide && i < t->wide->n; i++) {
         const WidePart *part = &t->wide->parts[i];
         if (part->is_store == is_store && part->buffer == buffer && part->local == local &&
-            same_expr(part->index, index)) {
+            kernel_expr_equal(part->index, index)) {
             return i;
         }
     }
@@ -62,30 +54,38 @@ static bool add_part(Text *t, Wide *wide, bool is_store, int32_t buffer, const K
     return by_elements || team_wide_add(t, wide, &part);
 }
 
-static bool add_loads(Text *t, Wide *wide, const KStmt *loop, const KExpr *expr) {
-    bool fits = expr->kind != KE_LOCAL;
-    for (int32_t i = 0; i < expr->n && fits; i++) {
-        fits = add_loads(t, wide, loop, expr->a[i]);
+typedef struct Loads {
+    Text *t;
+    Wide *wide;
+    const KStmt *loop;
+} Loads;
+
+/* Whether the load does not fit. */
+static bool misfits(const KExpr *expr, void *user) {
+    const Loads *loads = user;
+    if (expr->kind != KE_LOAD) {
+        return expr->kind == KE_LOCAL;
     }
-    if (fits && expr->kind == KE_LOAD) {
-        fits = !t->kernel->buffers[expr->index].is_written;
-        if (fits && team_slope(t, expr->a[0], loop) == 1) {
-            fits = add_part(t, wide, false, expr->index, expr->a[0]);
-        }
-    }
-    return fits;
+    int32_t buffer = expr->as.load.buffer;
+    const KExpr *at = expr->as.load.at;
+    return loads->t->kernel->buffers[buffer].is_written ||
+           (team_slope(loads->t, at, loads->loop) == 1 &&
+            !add_part(loads->t, loads->wide, false, buffer, at));
 }
 
 bool team_wide(Text *t, const KStmt *loop, Wide *out) {
     *out = (Wide){.n = 0};
-    for (const KStmt *stmt = loop->body; stmt; stmt = stmt->next) {
-        bool fits = stmt->kind == KS_LET || stmt->kind == KS_STORE;
-        fits = fits && add_loads(t, out, loop, stmt->value);
-        if (fits && stmt->kind == KS_STORE) {
-            fits = team_slope(t, stmt->begin, loop) == 1 &&
-                   add_part(t, out, true, stmt->index, stmt->begin);
+    for (const KStmt *stmt = loop->as.loop.body; stmt; stmt = stmt->next) {
+        bool is_store = stmt->kind == KS_STORE;
+        if (stmt->kind != KS_LET && !is_store) {
+            return false;
         }
-        if (!fits) {
+        const KExpr *value = is_store ? stmt->as.store.value : stmt->as.let.value;
+        if (kernel_walk_expr(value, misfits, &(Loads){t, out, loop})) {
+            return false;
+        }
+        if (is_store && (team_slope(t, stmt->as.store.at, loop) != 1 ||
+                         !add_part(t, out, true, stmt->as.store.buffer, stmt->as.store.at))) {
             return false;
         }
     }

@@ -33,22 +33,22 @@ static void share_index(Text *t, const char *base, int32_t number, const char *n
 
 /* c[(row) * stride + column], for the loops i, j (and r of fragments) around. */
 static void c_element(Text *t, const KStmt *stmt, const TileShape *shape, int32_t number) {
-    text_local_open(t, stmt->local);
-    text_expr(t, stmt->value);
+    text_local_open(t, stmt->as.contract.c_local);
+    text_expr(t, stmt->as.contract.c_offset);
     str_add(t->out, " + (");
     if (shape->by_mma) {
         str_addf(t->out, "row_%d + i * 16 + lane / 4 + r / 2 * 8) * ", number);
-        text_expr(t, stmt->c_stride);
+        text_expr(t, stmt->as.contract.c_stride);
         str_addf(t->out, " + column_%d + j * 8 + lane %% 4 * 2 + r %% 2", number);
     } else {
         Micro micro = team_micro(t, shape);
         share_index(t, "row", number, "i", micro.rows, micro.row_group, shape->rows);
         str_add(t->out, ") * ");
-        text_expr(t, stmt->c_stride);
+        text_expr(t, stmt->as.contract.c_stride);
         str_add(t->out, " + ");
         share_index(t, "column", number, "j", micro.columns, micro.column_group, shape->columns);
     }
-    text_local_close(t, stmt->local);
+    text_local_close(t, stmt->as.contract.c_local);
 }
 
 /* The loops over a thread's sums. */
@@ -88,11 +88,11 @@ static void put_pairs(Text *t, const KStmt *stmt, const TileShape *shape) {
     open_unrolled(t, "r", 2);
     text_begin(t);
     str_add(t->out, "dlc_put_pair_f32(&");
-    text_local_open(t, stmt->local);
+    text_local_open(t, stmt->as.contract.c_local);
     str_addf(t->out,
              "(row_%d + i * 16 + lane / 4 + r * 8) * %lld + column_%d + j * 8 + lane %% 4 * 2",
-             number, (long long)stmt->c_stride->integer, number);
-    text_local_close(t, stmt->local);
+             number, (long long)stmt->as.contract.c_stride->as.integer, number);
+    text_local_close(t, stmt->as.contract.c_local);
     str_addf(t->out, ", sum_%d[i][j][r * 2], sum_%d[i][j][r * 2 + 1]);\n", number, number);
     close_loops(t, 3);
 }
@@ -101,7 +101,7 @@ static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool f
     int32_t number = team_number(t, stmt);
     t->at = number;
     bool guarded = open_guard(t, shape);
-    if (!fetch && shape->by_mma && t->locals[stmt->local->id].width > 0) {
+    if (!fetch && shape->by_mma && t->locals[stmt->as.contract.c_local->id].width > 0) {
         put_pairs(t, stmt, shape);
         close_loops(t, guarded ? 1 : 0);
         return;
@@ -114,7 +114,7 @@ static void move_sums(Text *t, const KStmt *stmt, const TileShape *shape, bool f
         str_addf(t->out, " = sum_%d[i][j]%s;\n", number, r);
     } else {
         str_addf(t->out, "sum_%d[i][j]%s = ", number, r);
-        if (stmt->accumulate && !team_info(t, stmt)->from_zero) {
+        if (stmt->as.contract.accumulate && !team_info(t, stmt)->from_zero) {
             c_element(t, stmt, shape, number);
             str_add(t->out, ";\n");
         } else {
@@ -153,13 +153,13 @@ void text_contract_close(Text *t, const KStmt *stmt) {
 /* Fills NAME[count] from a panel's row k. */
 static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
     Micro micro = team_micro(t, shape);
-    const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
+    const KLocal *panel = is_a ? stmt->as.contract.a_local : stmt->as.contract.b_local;
     const LocalInfo *info = &t->locals[panel->id];
     int32_t count = is_a ? micro.rows : micro.columns;
     int32_t group = is_a ? micro.row_group : micro.column_group;
     int32_t side = is_a ? shape->rows : shape->columns, number = team_number(t, stmt);
     const char *name = is_a ? "x" : "y", *index = is_a ? "i" : "j";
-    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
+    bool deep = is_a ? stmt->as.contract.a_deep : stmt->as.contract.b_deep;
     bool wide = info->width > 0 && panel->dtype == shape->sum && !deep &&
                 group * team_memory_bytes(panel->dtype) == 16;
     open_unrolled(t, index, wide ? count / group : count);
@@ -174,7 +174,7 @@ static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool 
                                           : "(");
     }
     text_local_open(t, panel);
-    text_expr(t, is_a ? stmt->begin : stmt->end);
+    text_expr(t, is_a ? stmt->as.contract.a_offset : stmt->as.contract.b_offset);
     const char *base = is_a ? "row" : "column";
     if (deep) {
         str_add(t->out, " + k + (");
@@ -202,7 +202,7 @@ static void fetch_side(Text *t, const KStmt *stmt, const TileShape *shape, bool 
 static void open_depth(Text *t, const KStmt *stmt) {
     text_begin(t);
     str_add(t->out, "const int depth = (int)");
-    text_expr(t, stmt->depth);
+    text_expr(t, stmt->as.contract.depth);
     str_add(t->out, ";\n");
     text_line(t, "for (int k = 0; k < depth; k++) {");
     t->indent++;
@@ -226,10 +226,10 @@ static void multiply_micro(Text *t, const KStmt *stmt, const TileShape *shape) {
 /* Where a lane's row of the first fragment lies in each panel. The others' follow by an exclusive
  * or: a warp's share begins at a multiple of its length, and the exchange of groups is one too. */
 static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
-    const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
+    const KLocal *panel = is_a ? stmt->as.contract.a_local : stmt->as.contract.b_local;
     const LocalInfo *info = &t->locals[panel->id];
     /* Matrices of a: rows 0-7 and 8-15 of depths 0-7, then of depths 8-15; of b: depths first. */
-    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
+    bool deep = is_a ? stmt->as.contract.a_deep : stmt->as.contract.b_deep;
     const char *row = is_a ? "8 % 2" : "16", *depth = is_a ? "16" : "8 % 2";
     const char *base = is_a ? "row" : "column";
     int32_t number = team_number(t, stmt), unit = info->unit; /* sixteen bytes of depth */
@@ -247,10 +247,10 @@ static void declare_fragment(Text *t, const KStmt *stmt, const TileShape *shape,
 
 static void load_fragments(Text *t, const KStmt *stmt, const TileShape *shape, bool is_a) {
     Warps warps = team_warps(t, shape);
-    const KLocal *panel = is_a ? stmt->a_local : stmt->b_local;
+    const KLocal *panel = is_a ? stmt->as.contract.a_local : stmt->as.contract.b_local;
     int32_t count = is_a ? warps.rows : warps.columns;
     const char *index = is_a ? "i" : "j", *name = is_a ? "x" : "y";
-    bool deep = is_a ? stmt->a_deep : stmt->b_deep;
+    bool deep = is_a ? stmt->as.contract.a_deep : stmt->as.contract.b_deep;
     open_unrolled(t, index, count);
     text_begin(t);
     bool tf32 = shape->operand == DT_F32; /* four of them are a row of eight 16-bit ones */
@@ -306,12 +306,12 @@ static void element(Text *t, const KLocal *panel, const KExpr *offset, int32_t s
 }
 
 static void plain_sum(Text *t, const KStmt *stmt) {
-    text_local_open(t, stmt->local);
-    text_expr(t, stmt->value);
+    text_local_open(t, stmt->as.contract.c_local);
+    text_expr(t, stmt->as.contract.c_offset);
     str_add(t->out, " + i * ");
-    text_expr(t, stmt->c_stride);
+    text_expr(t, stmt->as.contract.c_stride);
     str_add(t->out, " + j");
-    text_local_close(t, stmt->local);
+    text_local_close(t, stmt->as.contract.c_local);
 }
 
 static void plain_contract(Text *t, const KStmt *stmt, const TileShape *shape, Team team) {
@@ -328,7 +328,7 @@ static void plain_contract(Text *t, const KStmt *stmt, const TileShape *shape, T
     text_line(t, "const int i = item / %d, j = item %% %d;", shape->columns, shape->columns);
     text_begin(t);
     str_addf(t->out, "%s sum = ", type);
-    if (stmt->accumulate) {
+    if (stmt->as.contract.accumulate) {
         plain_sum(t, stmt);
     } else {
         str_add(t->out, "0");
@@ -338,9 +338,11 @@ static void plain_contract(Text *t, const KStmt *stmt, const TileShape *shape, T
     text_begin(t);
     str_addf(t->out, is_float ? "sum = dlc_fma_%s(" : "sum = dlc_add_%s(sum, dlc_mul_%s(",
              text_suffix(shape->sum), text_suffix(shape->sum));
-    element(t, stmt->a_local, stmt->begin, shape->rows, stmt->a_deep, "i");
+    element(t, stmt->as.contract.a_local, stmt->as.contract.a_offset, shape->rows,
+            stmt->as.contract.a_deep, "i");
     str_add(t->out, ", ");
-    element(t, stmt->b_local, stmt->end, shape->columns, stmt->b_deep, "j");
+    element(t, stmt->as.contract.b_local, stmt->as.contract.b_offset, shape->columns,
+            stmt->as.contract.b_deep, "j");
     str_add(t->out, is_float ? ", sum);\n" : "));\n");
     close_loops(t, 1);
     text_begin(t);

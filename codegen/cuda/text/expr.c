@@ -70,29 +70,31 @@ void text_var(Text *t, const KVar *var) {
 
 bool text_positive(const Text *t, const KExpr *expr) {
     int64_t low, high;
+    const KExpr *const *a;
     switch (expr->kind) {
     case KE_INT:
-        return expr->integer >= 0;
+        return expr->as.integer >= 0;
     case KE_VAR:
-        return t->positive[expr->var->id];
+        return t->positive[expr->as.var->id];
     case KE_SIZE:
-        size_range(t->kernel->sizes[expr->index], &low, &high);
+        size_range(t->kernel->sizes[expr->as.size], &low, &high);
         return low >= 0;
     case KE_CAST:
-        return expr->a[0]->dtype == DT_I32 && text_positive(t, expr->a[0]);
+        return expr->as.cast->dtype == DT_I32 && text_positive(t, expr->as.cast);
     case KE_SCALAR:
-        switch (expr->op) {
+        a = expr->as.scalar.a;
+        switch (expr->as.scalar.op) {
         case OP_add:
         case OP_mul:
         case OP_floordiv:
         case OP_min:
-            return text_positive(t, expr->a[0]) && text_positive(t, expr->a[1]);
+            return text_positive(t, a[0]) && text_positive(t, a[1]);
         case OP_max:
-            return text_positive(t, expr->a[0]) || text_positive(t, expr->a[1]);
+            return text_positive(t, a[0]) || text_positive(t, a[1]);
         case OP_mod: /* the divisor's sign */
-            return text_positive(t, expr->a[1]);
+            return text_positive(t, a[1]);
         case OP_select:
-            return text_positive(t, expr->a[1]) && text_positive(t, expr->a[2]);
+            return text_positive(t, a[1]) && text_positive(t, a[2]);
         default:
             return false;
         }
@@ -108,7 +110,8 @@ static int64_t high_sum(int64_t x, int64_t y) {
 
 static int64_t high_product(const Text *t, const KExpr *expr, int64_t x, int64_t y) {
     int64_t product;
-    bool positive[2] = {text_positive(t, expr->a[0]), text_positive(t, expr->a[1])};
+    bool positive[2] = {text_positive(t, expr->as.scalar.a[0]),
+                        text_positive(t, expr->as.scalar.a[1])};
     if ((positive[0] && y <= 0) || (positive[1] && x <= 0)) {
         return 0;
     }
@@ -121,25 +124,25 @@ static int64_t high_product(const Text *t, const KExpr *expr, int64_t x, int64_t
 int64_t text_high(const Text *t, const KExpr *expr) {
     int64_t low, x, y;
     if (expr->kind == KE_INT) {
-        return expr->integer;
+        return expr->as.integer;
     }
     if (expr->kind == KE_VAR) {
-        return t->high[expr->var->id];
+        return t->high[expr->as.var->id];
     }
     if (expr->kind == KE_SIZE) {
-        size_range(t->kernel->sizes[expr->index], &low, &x);
+        size_range(t->kernel->sizes[expr->as.size], &low, &x);
         return x;
     }
-    if (expr->kind != KE_SCALAR || expr->n != 2 || expr->dtype != DT_I64) {
+    if (expr->kind != KE_SCALAR || expr->as.scalar.n != 2 || expr->dtype != DT_I64) {
         return INT64_MAX;
     }
-    x = text_high(t, expr->a[0]);
-    y = text_high(t, expr->a[1]);
-    switch (expr->op) {
+    x = text_high(t, expr->as.scalar.a[0]);
+    y = text_high(t, expr->as.scalar.a[1]);
+    switch (expr->as.scalar.op) {
     case OP_add:
         return high_sum(x, y);
     case OP_sub:
-        return text_positive(t, expr->a[1]) ? x : INT64_MAX;
+        return text_positive(t, expr->as.scalar.a[1]) ? x : INT64_MAX;
     case OP_mul:
         return high_product(t, expr, x, y);
     case OP_min:
@@ -147,16 +150,16 @@ int64_t text_high(const Text *t, const KExpr *expr) {
     case OP_max:
         return x > y ? x : y;
     case OP_floordiv:
-        if (!text_positive(t, expr->a[0]) || !text_positive(t, expr->a[1])) {
+        if (!text_positive(t, expr->as.scalar.a[0]) || !text_positive(t, expr->as.scalar.a[1])) {
             return INT64_MAX;
         }
-        return expr->a[1]->kind == KE_INT && y > 0 ? x / y : x;
+        return expr->as.scalar.a[1]->kind == KE_INT && y > 0 ? x / y : x;
     case OP_mod:
-        if (!text_positive(t, expr->a[1])) {
+        if (!text_positive(t, expr->as.scalar.a[1])) {
             return INT64_MAX;
         }
         y = y == INT64_MAX || y <= 0 ? y : y - 1;
-        return text_positive(t, expr->a[0]) && x < y ? x : y;
+        return text_positive(t, expr->as.scalar.a[0]) && x < y ? x : y;
     default:
         return INT64_MAX;
     }
@@ -166,30 +169,16 @@ static bool is_small(const Text *t, const KExpr *expr) {
     return text_high(t, expr) <= INT32_MAX;
 }
 
+static bool is_tainted(const KExpr *expr, void *user) {
+    const Text *t = user;
+    return expr->kind == KE_LOAD || expr->kind == KE_LOCAL || expr->kind == KE_UNIFORM ||
+           (expr->kind == KE_VAR && t->tainted[expr->as.var->id]);
+}
+
 /* Whether an i64 may be a value of the program rather than an index: its sums are then written so
  * that they wrap, while those of indices never leave the range. */
 bool text_tainted(const Text *t, const KExpr *expr) {
-    switch (expr->kind) {
-    case KE_INT:
-    case KE_SIZE:
-    case KE_FLOAT:
-        return false;
-    case KE_VAR:
-        return t->tainted[expr->var->id];
-    case KE_LOAD:
-    case KE_LOCAL:
-    case KE_UNIFORM:
-        return true;
-    case KE_CAST:
-    case KE_SCALAR:
-        break;
-    }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (text_tainted(t, expr->a[i])) {
-            return true;
-        }
-    }
-    return false;
+    return kernel_walk_expr(expr, is_tainted, (void *)t);
 }
 
 static void add_int(Text *t, DType dtype, int64_t value) {
@@ -281,16 +270,17 @@ static void add_load(Text *t, DType dtype, const KExpr *expr) {
     }
     str_add(t->out, before);
     bool is_load = expr->kind == KE_LOAD;
-    int32_t part = team_wide_part(t, false, is_load ? expr->index : -1,
-                                  is_load ? NULL : expr->local, expr->a[0]);
+    const KExpr *at = is_load ? expr->as.load.at : expr->as.local.at;
+    int32_t part = team_wide_part(t, false, is_load ? expr->as.load.buffer : -1,
+                                  is_load ? NULL : expr->as.local.array, at);
     if (part >= 0) {
         text_wide_element(t, part);
-    } else if (expr->kind == KE_LOAD) {
-        str_addf(t->out, "b%d[", expr->index);
-        text_expr(t, expr->a[0]);
+    } else if (is_load) {
+        str_addf(t->out, "b%d[", expr->as.load.buffer);
+        text_expr(t, at);
         str_add(t->out, "]");
     } else {
-        text_local_at(t, expr->local, expr->a[0]);
+        text_local_at(t, expr->as.local.array, at);
     }
     str_add(t->out, after);
 }
@@ -312,45 +302,51 @@ static void add_int_call(Text *t, const char *name, DType dtype, const KExpr *ex
         str_addf(t->out, "(%s)", text_value_type(dtype));
     }
     str_addf(t->out, "dlc_%s_%s(", name, text_suffix(dtype));
-    if (expr->op == OP_neg) {
+    if (expr->as.scalar.op == OP_neg) {
         str_add(t->out, "0, ");
     }
-    for (int32_t i = 0; i < expr->n; i++) {
+    for (int32_t i = 0; i < expr->as.scalar.n; i++) {
         str_add(t->out, i ? ", " : "");
-        text_expr(t, expr->a[i]);
+        text_expr(t, expr->as.scalar.a[i]);
     }
     str_add(t->out, ")");
 }
 
 static void add_infix(Text *t, const char *operator, const KExpr * expr) {
     str_add(t->out, "(");
-    text_expr(t, expr->a[0]);
+    text_expr(t, expr->as.scalar.a[0]);
     str_addf(t->out, " %s ", operator);
-    text_expr(t, expr->a[1]);
+    text_expr(t, expr->as.scalar.a[1]);
     str_add(t->out, ")");
 }
 
 static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
     bool is_index = dtype == DT_I64 && !text_tainted(t, expr);
-    switch (expr->op) {
+    switch (expr->as.scalar.op) {
     case OP_add:
     case OP_sub:
     case OP_mul:
         if (is_index) {
-            add_infix(t, expr->op == OP_add ? "+" : expr->op == OP_sub ? "-" : "*", expr);
+            add_infix(t,
+                      expr->as.scalar.op == OP_add   ? "+"
+                      : expr->as.scalar.op == OP_sub ? "-"
+                                                     : "*",
+                      expr);
             return true;
         }
         break;
     case OP_floordiv:
     case OP_mod:
-        if (dtype == DT_I64 && text_positive(t, expr->a[0]) && text_positive(t, expr->a[1]) &&
-            !(expr->a[1]->kind == KE_INT && expr->a[1]->integer == 0) && is_index) {
-            bool small = is_small(t, expr->a[0]) && is_small(t, expr->a[1]);
+        if (dtype == DT_I64 && text_positive(t, expr->as.scalar.a[0]) &&
+            text_positive(t, expr->as.scalar.a[1]) &&
+            !(expr->as.scalar.a[1]->kind == KE_INT && expr->as.scalar.a[1]->as.integer == 0) &&
+            is_index) {
+            bool small = is_small(t, expr->as.scalar.a[0]) && is_small(t, expr->as.scalar.a[1]);
             str_addf(t->out, "dlc_%s_%s(", small ? "small" : "index",
-                     expr->op == OP_mod ? "mod" : "div");
-            text_expr(t, expr->a[0]);
+                     expr->as.scalar.op == OP_mod ? "mod" : "div");
+            text_expr(t, expr->as.scalar.a[0]);
             str_add(t->out, ", ");
-            text_expr(t, expr->a[1]);
+            text_expr(t, expr->as.scalar.a[1]);
             str_add(t->out, ")");
             return true;
         }
@@ -358,7 +354,7 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
     case OP_neg:
         if (is_index) {
             str_add(t->out, "(-");
-            text_expr(t, expr->a[0]);
+            text_expr(t, expr->as.scalar.a[0]);
             str_add(t->out, ")");
             return true;
         }
@@ -372,7 +368,7 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
     default:
         return false;
     }
-    add_int_call(t, op_info(expr->op)->name, dtype, expr);
+    add_int_call(t, op_info(expr->as.scalar.op)->name, dtype, expr);
     return true;
 }
 
@@ -385,18 +381,18 @@ static const char *const cuda_columns[] = {
 
 /* scalar.def's text: %0, %1 and %2 are the operands, dlc_x is dlc_x_<type of the operands>. */
 static void add_scalar(Text *t, const KExpr *expr) {
-    DType dtype = expr->op == OP_select ? expr->dtype : expr->a[0]->dtype;
+    DType dtype = expr->as.scalar.op == OP_select ? expr->dtype : expr->as.scalar.a[0]->dtype;
     if (dtype_is_integer(dtype) && add_int_operation(t, dtype, expr)) {
         return;
     }
-    if (dtype == DT_BOOL && (expr->op == OP_max || expr->op == OP_min)) {
-        add_infix(t, expr->op == OP_max ? "||" : "&&", expr);
+    if (dtype == DT_BOOL && (expr->as.scalar.op == OP_max || expr->as.scalar.op == OP_min)) {
+        add_infix(t, expr->as.scalar.op == OP_max ? "||" : "&&", expr);
         return;
     }
-    const char *text = cuda_columns[expr->op];
+    const char *text = cuda_columns[expr->as.scalar.op];
     while (*text) {
         if (text[0] == '%') {
-            text_expr(t, expr->a[text[1] - '0']);
+            text_expr(t, expr->as.scalar.a[text[1] - '0']);
             text += 2;
         } else if (strncmp(text, "dlc_", 4) == 0) {
             size_t n = strcspn(text, "(");
@@ -410,8 +406,8 @@ static void add_scalar(Text *t, const KExpr *expr) {
 }
 
 static void add_cast(Text *t, const KExpr *expr) {
-    DType from = expr->a[0]->dtype, to = expr->dtype;
-    const KExpr *x = expr->a[0];
+    const KExpr *x = expr->as.cast;
+    DType from = x->dtype, to = expr->dtype;
     if (from == to) {
         text_expr(t, x);
     } else if (to == DT_BOOL) {
@@ -438,22 +434,22 @@ static void add_cast(Text *t, const KExpr *expr) {
 void text_expr(Text *t, const KExpr *expr) {
     switch (expr->kind) {
     case KE_INT:
-        add_int(t, expr->dtype, expr->integer);
+        add_int(t, expr->dtype, expr->as.integer);
         return;
     case KE_FLOAT:
-        add_real(t, expr->dtype, expr->real);
+        add_real(t, expr->dtype, expr->as.real);
         return;
     case KE_VAR:
-        text_var(t, expr->var);
+        text_var(t, expr->as.var);
         return;
     case KE_SIZE:
-        str_addf(t->out, "s%d", expr->index);
+        str_addf(t->out, "s%d", expr->as.size);
         return;
     case KE_LOAD:
-        add_load(t, t->kernel->buffers[expr->index].dtype, expr);
+        add_load(t, t->kernel->buffers[expr->as.load.buffer].dtype, expr);
         return;
     case KE_LOCAL:
-        add_load(t, expr->local->dtype, expr);
+        add_load(t, expr->as.local.array->dtype, expr);
         return;
     case KE_SCALAR:
         add_scalar(t, expr);
@@ -463,13 +459,13 @@ void text_expr(Text *t, const KExpr *expr) {
         return;
     case KE_UNIFORM:
         str_addf(t->out, "dlc_uniform_%s(", dtype_name(expr->dtype));
-        text_expr(t, expr->a[0]);
+        text_expr(t, expr->as.uniform.seed);
         str_add(t->out, ", ");
-        text_expr(t, expr->a[1]);
-        str_addf(t->out, ", s%d, ", expr->index);
-        text_expr(t, expr->a[2]);
+        text_expr(t, expr->as.uniform.step);
+        str_addf(t->out, ", s%d, ", expr->as.uniform.site);
+        text_expr(t, expr->as.uniform.iteration);
         str_add(t->out, ", ");
-        text_expr(t, expr->a[3]);
+        text_expr(t, expr->as.uniform.flat);
         str_add(t->out, ")");
         return;
     }

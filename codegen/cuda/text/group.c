@@ -32,40 +32,41 @@ static bool divides(const Text *t, const KExpr *expr, int64_t m, const KVar *zer
     Conditions before = *c;
     switch (expr->kind) {
     case KE_INT:
-        return expr->integer % m == 0;
+        return expr->as.integer % m == 0;
     case KE_SIZE:
-        return add_size(c, expr->index);
+        return add_size(c, expr->as.size);
     case KE_VAR: {
-        int32_t defined = t->let_stmt[expr->var->id];
+        int32_t defined = t->let_stmt[expr->as.var->id];
         const KStmt *stmt = defined >= 0 ? t->stmts[defined].stmt : NULL;
-        return expr->var == zero ||
-               (stmt && stmt->kind == KS_LET && divides(t, stmt->value, m, zero, c));
+        return expr->as.var == zero ||
+               (stmt && stmt->kind == KS_LET && divides(t, stmt->as.let.value, m, zero, c));
     }
     case KE_SCALAR:
         break;
     default:
         return false;
     }
-    switch (expr->op) {
+    const KExpr *const *a = expr->as.scalar.a;
+    switch (expr->as.scalar.op) {
     case OP_add:
     case OP_sub:
     case OP_min:
     case OP_max:
     case OP_mod:
-        return divides(t, expr->a[0], m, zero, c) && divides(t, expr->a[1], m, zero, c);
+        return divides(t, a[0], m, zero, c) && divides(t, a[1], m, zero, c);
     case OP_mul:
         for (int i = 1; i >= 0; i--) {
             *c = before;
-            if (expr->a[i]->kind != KE_SIZE && divides(t, expr->a[i], m, zero, c)) {
+            if (a[i]->kind != KE_SIZE && divides(t, a[i], m, zero, c)) {
                 return true;
             }
         }
         *c = before;
-        if (divides(t, expr->a[1], m, zero, c)) {
+        if (divides(t, a[1], m, zero, c)) {
             return true;
         }
         *c = before;
-        return divides(t, expr->a[0], m, zero, c);
+        return divides(t, a[0], m, zero, c);
     default:
         return false;
     }
@@ -74,22 +75,17 @@ static bool divides(const Text *t, const KExpr *expr, int64_t m, const KVar *zer
 /* -- values */
 /* What a variable of the group's own lets stands for. */
 static const KExpr *resolved(const Text *t, const KExpr *expr, const KStmt *inside) {
-    while (expr->kind == KE_VAR && !expr->var->is_mutable) {
-        int32_t defined = t->let_stmt[expr->var->id], number = team_number(t, inside);
+    while (expr->kind == KE_VAR && !expr->as.var->is_mutable) {
+        int32_t defined = t->let_stmt[expr->as.var->id], number = team_number(t, inside);
         const KStmt *stmt = defined >= 0 ? t->stmts[defined].stmt : NULL;
         bool own =
             stmt && stmt->kind == KS_LET && defined > number && defined < t->stmts[number].end;
         if (!own) {
             break;
         }
-        expr = stmt->value;
+        expr = stmt->as.let.value;
     }
     return expr;
-}
-
-static bool is_zero(const KExpr *expr) {
-    return (expr->kind == KE_FLOAT && expr->real == 0) ||
-           (expr->kind == KE_INT && expr->integer == 0);
 }
 
 typedef struct Copy {
@@ -98,15 +94,17 @@ typedef struct Copy {
 
 /* A store of memory as it is. */
 static bool find_copy(const Text *t, const KStmt *store, const KStmt *around, Copy *out) {
-    const KExpr *value = resolved(t, store->value, around);
+    const KExpr *value = resolved(t, store->as.local_store.value, around);
     out->inside = NULL;
-    if (value->kind == KE_SCALAR && value->op == OP_select && is_zero(value->a[2])) {
-        out->inside = value->a[0];
-        value = resolved(t, value->a[1], around);
+    if (value->kind == KE_SCALAR && value->as.scalar.op == OP_select &&
+        expr_is_zero(value->as.scalar.a[2])) {
+        out->inside = value->as.scalar.a[0];
+        value = resolved(t, value->as.scalar.a[1], around);
     }
     out->load = value;
-    return value->kind == KE_LOAD && !t->kernel->buffers[value->index].is_written &&
-           t->kernel->buffers[value->index].dtype == store->local->dtype;
+    const KBuffer *from =
+        value->kind == KE_LOAD ? &t->kernel->buffers[value->as.load.buffer] : NULL;
+    return from && !from->is_written && from->dtype == store->as.local_store.array->dtype;
 }
 
 static bool is_staged(const Text *t, const KLocal *local) {
@@ -115,11 +113,11 @@ static bool is_staged(const Text *t, const KLocal *local) {
 
 static void write_copy(Text *t, const KStmt *store, const Copy *copy, int32_t bytes) {
     text_begin(t);
-    str_addf(t->out, "dlc_copy%d%s%s(&", bytes, is_staged(t, store->local) ? "_async" : "",
-             copy->inside ? "_if" : "");
-    text_local_at(t, store->local, store->begin);
-    str_addf(t->out, ", &b%d[", copy->load->index);
-    text_expr(t, copy->load->a[0]);
+    str_addf(t->out, "dlc_copy%d%s%s(&", bytes,
+             is_staged(t, store->as.local_store.array) ? "_async" : "", copy->inside ? "_if" : "");
+    text_local_at(t, store->as.local_store.array, store->as.local_store.at);
+    str_addf(t->out, ", &b%d[", copy->load->as.load.buffer);
+    text_expr(t, copy->load->as.load.at);
     str_add(t->out, "]");
     if (copy->inside) {
         str_add(t->out, ", ");
@@ -131,7 +129,8 @@ static void write_copy(Text *t, const KStmt *store, const Copy *copy, int32_t by
 bool text_copy_element(Text *t, const KStmt *store) {
     Copy copy;
     int32_t parent = team_info(t, store)->parent;
-    if (parent < 0 || !is_staged(t, store->local) || team_memory_bytes(store->local->dtype) != 4 ||
+    const KLocal *local = store->as.local_store.array;
+    if (parent < 0 || !is_staged(t, local) || team_memory_bytes(local->dtype) != 4 ||
         !find_copy(t, store, t->stmts[parent].stmt, &copy)) {
         return false;
     }
@@ -167,7 +166,7 @@ static void add_part(Text *t, Group *group, const WidePart *part, int32_t at) {
     bool fits = bytes >= 2 && group->count % each == 0 && part->buffer < 64 &&
                 team_slope(t, part->index, group->loop) == 1 &&
                 (!part->local || in_memory(t, part->local, at)) &&
-                divides(t, part->index, each, group->loop->var, &group->conditions);
+                divides(t, part->index, each, group->loop->as.loop.var, &group->conditions);
     if (!fits || !team_wide_add(t, &group->wide, part)) {
         group->conditions = before;
         return;
@@ -175,30 +174,32 @@ static void add_part(Text *t, Group *group, const WidePart *part, int32_t at) {
     group->buffers |= part->local ? 0 : (uint64_t)1 << part->buffer;
 }
 
-static bool add_reads(Text *t, Group *group, const KExpr *expr, int32_t at) {
-    bool fits = true;
-    for (int32_t i = 0; i < expr->n && fits; i++) {
-        fits = add_reads(t, group, expr->a[i], at);
-    }
-    if (expr->kind == KE_LOAD) {
-        fits = fits && !t->kernel->buffers[expr->index].is_written;
-        add_part(t, group, &(WidePart){false, expr->index, NULL, expr->a[0]}, at);
-    } else if (expr->kind == KE_LOCAL) {
-        add_part(t, group, &(WidePart){false, -1, expr->local, expr->a[0]}, at);
-    }
-    return fits;
-}
+typedef struct Reader {
+    Text *t;
+    Group *group;
+    int32_t at;
+} Reader;
 
-static bool reads_local(const KExpr *expr, const KLocal *local) {
-    if (expr->kind == KE_LOCAL && expr->local == local) {
-        return true;
+/* Takes a read as a part where it may be one; true: it stands in the way of all. */
+static bool add_read(const KExpr *expr, void *user) {
+    const Reader *r = user;
+    if (expr->kind == KE_LOAD) {
+        int32_t buffer = expr->as.load.buffer;
+        add_part(r->t, r->group, &(WidePart){false, buffer, NULL, expr->as.load.at}, r->at);
+        return r->t->kernel->buffers[buffer].is_written;
     }
-    for (int32_t i = 0; i < expr->n; i++) {
-        if (reads_local(expr->a[i], local)) {
-            return true;
-        }
+    if (expr->kind == KE_LOCAL) {
+        WidePart part = {false, -1, expr->as.local.array, expr->as.local.at};
+        add_part(r->t, r->group, &part, r->at);
     }
     return false;
+}
+
+/* What a let or a store computes. */
+static const KExpr *simple_value(const KStmt *stmt) {
+    return stmt->kind == KS_LET     ? stmt->as.let.value
+           : stmt->kind == KS_STORE ? stmt->as.store.value
+                                    : stmt->as.local_store.value;
 }
 
 /* Nothing that the group stores to is read in it, so that reads may come first. */
@@ -208,7 +209,8 @@ static bool is_simple(const KStmt *body) {
             return false;
         }
         for (const KStmt *store = body; store; store = store->next) {
-            if (store->kind == KS_LOCAL_STORE && reads_local(stmt->value, store->local)) {
+            if (store->kind == KS_LOCAL_STORE &&
+                kernel_expr_reads_local(simple_value(stmt), store->as.local_store.array)) {
                 return false;
             }
         }
@@ -217,7 +219,7 @@ static bool is_simple(const KStmt *body) {
 }
 
 static bool find_group_copy(Text *t, Group *group) {
-    const KStmt *stmt = group->loop->body;
+    const KStmt *stmt = group->loop->as.loop.body;
     while (stmt->next) {
         if (stmt->kind != KS_LET) {
             return false;
@@ -225,43 +227,50 @@ static bool find_group_copy(Text *t, Group *group) {
         stmt = stmt->next;
     }
     Copy *copy = &group->copy;
-    int32_t bytes = team_memory_bytes(stmt->kind == KS_LOCAL_STORE ? stmt->local->dtype : DT_U8);
-    int32_t each = GROUP_BYTES / bytes;
-    const KVar *var = group->loop->var;
-    bool fits = stmt->kind == KS_LOCAL_STORE && is_staged(t, stmt->local) && group->count == each &&
-                find_copy(t, stmt, group->loop, copy) && copy->load->index < 64 &&
-                team_slope(t, copy->load->a[0], group->loop) == 1 &&
-                team_slope(t, stmt->begin, group->loop) == 1 &&
+    if (stmt->kind != KS_LOCAL_STORE) {
+        return false;
+    }
+    const KLocal *local = stmt->as.local_store.array;
+    const KExpr *to = stmt->as.local_store.at;
+    int32_t each = GROUP_BYTES / team_memory_bytes(local->dtype);
+    const KVar *var = group->loop->as.loop.var;
+    bool fits = is_staged(t, local) && group->count == each &&
+                find_copy(t, stmt, group->loop, copy) && copy->load->as.load.buffer < 64 &&
+                team_slope(t, copy->load->as.load.at, group->loop) == 1 &&
+                team_slope(t, to, group->loop) == 1 &&
                 (!copy->inside || team_slope(t, copy->inside, group->loop) == 0) &&
-                divides(t, copy->load->a[0], each, var, &group->conditions) &&
-                divides(t, stmt->begin, each, var, &group->conditions);
+                divides(t, copy->load->as.load.at, each, var, &group->conditions) &&
+                divides(t, to, each, var, &group->conditions);
     if (fits) {
         group->store = stmt;
-        group->buffers = (uint64_t)1 << copy->load->index;
+        group->buffers = (uint64_t)1 << copy->load->as.load.buffer;
     }
     return fits;
 }
 
 static bool find_group(Text *t, const KStmt *loop, Group *group) {
     *group = (Group){.loop = loop};
-    if (loop->kind != KS_FOR || loop->loop != KL_UNROLL || !loop->body || !is_zero(loop->begin) ||
-        loop->end->kind != KE_INT || loop->end->integer < 2 || !is_simple(loop->body)) {
+    if (!kernel_is_loop(loop, KL_UNROLL) || !loop->as.loop.body ||
+        !expr_is_zero(loop->as.loop.begin) || loop->as.loop.end->kind != KE_INT ||
+        loop->as.loop.end->as.integer < 2 || !is_simple(loop->as.loop.body)) {
         return false;
     }
-    group->count = loop->end->integer;
+    group->count = loop->as.loop.end->as.integer;
     if (find_group_copy(t, group)) {
         return true;
     }
     group->conditions = (Conditions){.n_sizes = 0};
     int32_t at = team_number(t, loop) + 1;
-    for (const KStmt *stmt = loop->body; stmt; stmt = stmt->next) {
-        if (!add_reads(t, group, stmt->value, at)) {
+    for (const KStmt *stmt = loop->as.loop.body; stmt; stmt = stmt->next) {
+        if (kernel_walk_expr(simple_value(stmt), add_read, &(Reader){t, group, at})) {
             return false;
         }
         if (stmt->kind == KS_STORE) {
-            add_part(t, group, &(WidePart){true, stmt->index, NULL, stmt->begin}, at);
+            WidePart part = {true, stmt->as.store.buffer, NULL, stmt->as.store.at};
+            add_part(t, group, &part, at);
         } else if (stmt->kind == KS_LOCAL_STORE) {
-            add_part(t, group, &(WidePart){true, -1, stmt->local, stmt->begin}, at);
+            WidePart part = {true, -1, stmt->as.local_store.array, stmt->as.local_store.at};
+            add_part(t, group, &part, at);
         }
     }
     return group->wide.n > 0;
@@ -296,7 +305,7 @@ static void open_zero(Text *t, const KStmt *loop) {
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, " = 0;\n");
 }
 
@@ -309,11 +318,11 @@ static void open_elements(Text *t, const KStmt *loop) {
     text_line(t, "#pragma unroll 1");
     text_begin(t);
     str_add(t->out, "for (long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, " = 0; ");
-    text_var(t, loop->var);
-    str_addf(t->out, " < %lld; ", (long long)loop->end->integer);
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
+    str_addf(t->out, " < %lld; ", (long long)loop->as.loop.end->as.integer);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, "++) {\n");
     t->indent++;
 }
@@ -370,11 +379,11 @@ static void write_wide(Text *t, const Group *group) {
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, group->loop->var);
+    text_var(t, group->loop->as.loop.var);
     str_add(t->out, " = e;\n");
     const Wide *before = t->wide;
     t->wide = &group->wide;
-    text_stmts(t, group->loop->body, TEAM_THREAD);
+    text_stmts(t, group->loop->as.loop.body, TEAM_THREAD);
     t->wide = before;
     close_brace(t);
     move_parts(t, group, true);
@@ -409,7 +418,7 @@ static void write_fast(Text *t, const Group *group) {
 
 static void write_slow(Text *t, const KStmt *loop) {
     open_elements(t, loop);
-    text_stmts(t, loop->body, TEAM_THREAD);
+    text_stmts(t, loop->as.loop.body, TEAM_THREAD);
     close_brace(t);
 }
 

@@ -13,7 +13,7 @@ static void close_brace(Text *t) {
 }
 
 static void open_stage(Text *t, const KStmt *contract, const char *number) {
-    const KLocal *panels[2] = {contract->a_local, contract->b_local};
+    const KLocal *panels[2] = {contract->as.contract.a_local, contract->as.contract.b_local};
     for (int i = 0; i < 2; i++) {
         const LocalInfo *info = &t->locals[panels[i]->id];
         text_begin(t);
@@ -32,23 +32,24 @@ static void write_fills(Text *t, const KStmt *loop, const char *steps) {
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, " = ");
-    if (!expr_is_zero(loop->begin)) {
-        text_bound(t, "begin", loop->var, loop->begin);
+    if (!expr_is_zero(loop->as.loop.begin)) {
+        text_bound(t, "begin", loop->as.loop.var, loop->as.loop.begin);
         str_add(t->out, " + ");
     }
     str_add(t->out, "ahead;\n");
     open_stage(t, contract, "ahead");
-    text_stmts(t, loop->body, TEAM_BLOCK);
+    text_stmts(t, loop->as.loop.body, TEAM_BLOCK);
     close_brace(t);
     text_line(t, "dlc_copy_commit();");
 }
 
 void pipe_loop(Text *t, const KStmt *loop) {
     const KStmt *contract = team_info(t, loop)->held;
-    int32_t ahead = t->locals[contract->a_local->id].stages - 1, id = loop->var->id;
-    bool overlaid = t->locals[contract->a_local->id].overlaid != NULL;
+    int32_t ahead = t->locals[contract->as.contract.a_local->id].stages - 1,
+            id = loop->as.loop.var->id;
+    bool overlaid = t->locals[contract->as.contract.a_local->id].overlaid != NULL;
     char steps[32], behind[32];
     snprintf(steps, sizeof(steps), "steps_%d", id);
     snprintf(behind, sizeof(behind), "ahead - %d", ahead);
@@ -56,10 +57,10 @@ void pipe_loop(Text *t, const KStmt *loop) {
     text_loop_bounds(t, loop);
     text_begin(t);
     str_addf(t->out, "const int %s = (int)(", steps);
-    text_bound(t, "end", loop->var, loop->end);
-    if (!expr_is_zero(loop->begin)) {
+    text_bound(t, "end", loop->as.loop.var, loop->as.loop.end);
+    if (!expr_is_zero(loop->as.loop.begin)) {
         str_add(t->out, " - ");
-        text_bound(t, "begin", loop->var, loop->begin);
+        text_bound(t, "begin", loop->as.loop.var, loop->as.loop.begin);
     }
     str_add(t->out, ");\n");
     text_line(t, "for (int ahead = 0; ahead < %s + %d; ahead++) {", steps, ahead);

@@ -28,96 +28,107 @@ static void declare_inside(Text *t, const KStmt *stmt, const KStmt *list) {
     int32_t number = team_number(t, stmt);
     for (int32_t i = number + 1; i < t->stmts[number].end; i++) {
         const KStmt *inner = t->stmts[i].stmt;
-        if (inner->kind == KS_SET && !t->declared[inner->var->id] &&
-            t->var_list[inner->var->id] == list) {
+        const KVar *var = kernel_stmt_var(inner);
+        if (inner->kind == KS_SET && !t->declared[var->id] && t->var_list[var->id] == list) {
             text_begin(t);
-            declare(t, inner->var);
-            text_var(t, inner->var);
+            declare(t, var);
+            text_var(t, var);
             str_add(t->out, " = 0;\n");
         }
     }
 }
 
-static void assign(Text *t, const KVar *var, const KExpr *value) {
-    text_var(t, var);
+static void assign(Text *t, const KAssign *assign) {
+    text_var(t, assign->var);
     str_add(t->out, " = ");
-    text_expr(t, value);
+    text_expr(t, assign->value);
     str_add(t->out, ";\n");
 }
 
-static void let(Text *t, const KStmt *stmt) {
-    t->positive[stmt->var->id] = stmt->var->dtype == DT_I64 && text_positive(t, stmt->value);
-    t->high[stmt->var->id] = stmt->var->dtype == DT_I64 ? text_high(t, stmt->value) : INT64_MAX;
-    t->tainted[stmt->var->id] = stmt->var->dtype == DT_I64 && text_tainted(t, stmt->value);
+static void let(Text *t, const KAssign *let) {
+    int32_t id = let->var->id;
+    bool is_index = let->var->dtype == DT_I64;
+    t->positive[id] = is_index && text_positive(t, let->value);
+    t->high[id] = is_index ? text_high(t, let->value) : INT64_MAX;
+    t->tainted[id] = is_index && text_tainted(t, let->value);
     text_begin(t);
-    str_addf(t->out, "const %s ", text_value_type(stmt->var->dtype));
-    assign(t, stmt->var, stmt->value);
+    str_addf(t->out, "const %s ", text_value_type(let->var->dtype));
+    assign(t, let);
 }
 
-static void set(Text *t, const KStmt *stmt) {
-    t->tainted[stmt->var->id] = true;
+static void set(Text *t, const KAssign *set) {
+    t->tainted[set->var->id] = true;
     text_begin(t);
-    declare(t, stmt->var);
-    assign(t, stmt->var, stmt->value);
+    declare(t, set->var);
+    assign(t, set);
 }
 
 /* dlc_fault_set adds 1 to the site's number. */
-static void watch(Text *t, const KStmt *stmt, DType dtype) {
+static void watch(Text *t, const KExpr *value, DType dtype) {
     text_begin(t);
     str_addf(t->out, "if (!dlc_isfinite_%s(", dtype == DT_F64 ? "f64" : "f32");
-    text_expr(t, stmt->value);
+    text_expr(t, value);
     str_addf(t->out, ")) dlc_fault_set(fault, %lldll, 0, 0);\n",
              (long long)KERNEL_SITE_NOT_FINITE - 1);
 }
 
 static void store(Text *t, const KStmt *stmt) {
-    DType dtype =
-        stmt->kind == KS_STORE ? t->kernel->buffers[stmt->index].dtype : stmt->local->dtype;
-    int32_t part = team_wide_part(t, true, stmt->kind == KS_STORE ? stmt->index : -1,
-                                  stmt->kind == KS_STORE ? NULL : stmt->local, stmt->begin);
-    if (part < 0 && stmt->kind == KS_LOCAL_STORE && text_copy_element(t, stmt)) {
-        return;
-    }
-    if (stmt->watched) {
-        watch(t, stmt, dtype);
+    int32_t buffer = stmt->as.store.buffer;
+    const KExpr *at = stmt->as.store.at, *value = stmt->as.store.value;
+    DType dtype = t->kernel->buffers[buffer].dtype;
+    int32_t part = team_wide_part(t, true, buffer, NULL, at);
+    if (stmt->as.store.watched) {
+        watch(t, value, dtype);
     }
     text_begin(t);
     if (part >= 0) {
         text_wide_element(t, part);
-    } else if (stmt->kind == KS_STORE) {
-        str_addf(t->out, "b%d[", stmt->index);
-        text_expr(t, stmt->begin);
-        str_add(t->out, "]");
     } else {
-        text_local_at(t, stmt->local, stmt->begin);
+        str_addf(t->out, "b%d[", buffer);
+        text_expr(t, at);
+        str_add(t->out, "]");
     }
     str_add(t->out, " = ");
-    text_stored(t, dtype, stmt->value);
+    text_stored(t, dtype, value);
+    str_add(t->out, ";\n");
+}
+
+static void local_store(Text *t, const KStmt *stmt) {
+    const KLocal *local = stmt->as.local_store.array;
+    const KExpr *at = stmt->as.local_store.at;
+    int32_t part = team_wide_part(t, true, -1, local, at);
+    if (part < 0 && text_copy_element(t, stmt)) {
+        return;
+    }
+    text_begin(t);
+    if (part >= 0) {
+        text_wide_element(t, part);
+    } else {
+        text_local_at(t, local, at);
+    }
+    str_add(t->out, " = ");
+    text_stored(t, local->dtype, stmt->as.local_store.value);
     str_add(t->out, ";\n");
 }
 
 static void index_argument(Text *t, const KExpr *expr) {
-    if (expr && expr->dtype != DT_I64) {
+    if (expr->dtype != DT_I64) {
         str_add(t->out, "(long long)");
     }
-    if (expr) {
-        text_expr(t, expr);
-    } else {
-        str_add(t->out, "0");
-    }
+    text_expr(t, expr);
 }
 
 static void fault(Text *t, const KStmt *stmt) {
     text_begin(t);
     str_add(t->out, "if (");
-    text_expr(t, stmt->value);
+    text_expr(t, stmt->as.fault.bad);
     str_add(t->out, ") {\n");
     t->indent++;
     text_begin(t);
-    str_addf(t->out, "dlc_fault_set(fault, %lld, ", (long long)stmt->site);
-    index_argument(t, stmt->begin);
+    str_addf(t->out, "dlc_fault_set(fault, %lld, ", (long long)stmt->as.fault.site);
+    index_argument(t, stmt->as.fault.value);
     str_add(t->out, ", ");
-    index_argument(t, stmt->end);
+    index_argument(t, stmt->as.fault.bound);
     str_add(t->out, ");\n");
     close_brace(t);
 }
@@ -125,7 +136,7 @@ static void fault(Text *t, const KStmt *stmt) {
 /* -- loops */
 static bool is_simple(const KExpr *expr) {
     return expr->kind == KE_INT || expr->kind == KE_SIZE ||
-           (expr->kind == KE_VAR && !expr->var->is_mutable);
+           (expr->kind == KE_VAR && !expr->as.var->is_mutable);
 }
 
 /* `const long long NAME_ID = value;` unless the value is as short; evaluated once, before the loop.
@@ -148,13 +159,9 @@ void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value) 
 }
 
 static void enter_loop(Text *t, const KStmt *loop) {
-    int64_t high = text_high(t, loop->end);
-    t->positive[loop->var->id] = text_positive(t, loop->begin);
-    t->high[loop->var->id] = high == INT64_MAX ? high : high - 1;
-}
-
-static bool is_zero(const KExpr *expr) {
-    return expr->kind == KE_INT && expr->integer == 0;
+    int64_t high = text_high(t, loop->as.loop.end);
+    t->positive[loop->as.loop.var->id] = text_positive(t, loop->as.loop.begin);
+    t->high[loop->as.loop.var->id] = high == INT64_MAX ? high : high - 1;
 }
 
 /* What runs where a group's condition is false is kept short. */
@@ -170,19 +177,19 @@ static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step
     rarely(t);
     text_begin(t);
     str_add(t->out, "for (long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, " = ");
-    if (!first || !is_zero(loop->begin)) {
-        text_bound(t, "begin", loop->var, loop->begin);
+    if (!first || !expr_is_zero(loop->as.loop.begin)) {
+        text_bound(t, "begin", loop->as.loop.var, loop->as.loop.begin);
         str_add(t->out, first ? " + " : "");
     }
     str_add(t->out, first ? first : "");
     str_add(t->out, "; ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_add(t->out, " < ");
-    text_bound(t, "end", loop->var, loop->end);
+    text_bound(t, "end", loop->as.loop.var, loop->as.loop.end);
     str_add(t->out, "; ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     if (step == 1) {
         str_add(t->out, "++) {\n");
     } else {
@@ -192,8 +199,8 @@ static void open_for(Text *t, const KStmt *loop, const char *first, int32_t step
 }
 
 static void hoist_bounds(Text *t, const KStmt *loop) {
-    hoist(t, "begin", loop->var, loop->begin);
-    hoist(t, "end", loop->var, loop->end);
+    hoist(t, "begin", loop->as.loop.var, loop->as.loop.begin);
+    hoist(t, "end", loop->as.loop.var, loop->as.loop.end);
 }
 
 void text_loop_bounds(Text *t, const KStmt *loop) {
@@ -209,11 +216,11 @@ static void serial_loop(Text *t, const KStmt *stmt, Team team) {
         t->at = at;
     }
     hoist_bounds(t, stmt);
-    if (stmt->loop == KL_UNROLL) {
+    if (stmt->as.loop.kind == KL_UNROLL) {
         text_line(t, "#pragma unroll");
     }
     open_for(t, stmt, NULL, 1);
-    text_stmts(t, stmt->body, team);
+    text_stmts(t, stmt->as.loop.body, team);
     close_brace(t);
     if (info->held) {
         text_contract_close(t, info->held);
@@ -222,10 +229,10 @@ static void serial_loop(Text *t, const KStmt *stmt, Team team) {
 
 /* The extent of a loop of constant bounds; -1: they are not. */
 static int64_t constant_extent(const KStmt *loop) {
-    if (loop->begin->kind != KE_INT || loop->end->kind != KE_INT) {
+    if (loop->as.loop.begin->kind != KE_INT || loop->as.loop.end->kind != KE_INT) {
         return -1;
     }
-    int64_t extent = loop->end->integer - loop->begin->integer;
+    int64_t extent = loop->as.loop.end->as.integer - loop->as.loop.begin->as.integer;
     return extent > 0 ? extent : 0;
 }
 
@@ -235,7 +242,8 @@ static int64_t most_items(const Text *t, const KStmt *const *chain, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         int64_t extent = constant_extent(chain[i]);
         if (extent < 0) {
-            extent = text_positive(t, chain[i]->begin) ? text_high(t, chain[i]->end) : INT64_MAX;
+            extent = text_positive(t, chain[i]->as.loop.begin) ? text_high(t, chain[i]->as.loop.end)
+                                                               : INT64_MAX;
             extent = extent < 0 ? 0 : extent;
         }
         if (extent == INT64_MAX || __builtin_mul_overflow(count, extent, &count)) {
@@ -250,7 +258,7 @@ static void add_extent(Text *t, const KStmt *loop) {
     if (extent >= 0) {
         str_addf(t->out, extent > INT32_MAX ? "%lldll" : "%lld", (long long)extent);
     } else {
-        str_addf(t->out, "extent_%d", loop->var->id);
+        str_addf(t->out, "extent_%d", loop->as.loop.var->id);
     }
 }
 
@@ -268,11 +276,11 @@ static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
             continue;
         }
         text_begin(t);
-        str_addf(t->out, "const long long extent_%d = dlc_max_i64(0, ", chain[i]->var->id);
-        text_bound(t, "end", chain[i]->var, chain[i]->end);
-        if (!is_zero(chain[i]->begin)) {
+        str_addf(t->out, "const long long extent_%d = dlc_max_i64(0, ", chain[i]->as.loop.var->id);
+        text_bound(t, "end", chain[i]->as.loop.var, chain[i]->as.loop.end);
+        if (!expr_is_zero(chain[i]->as.loop.begin)) {
             str_add(t->out, " - ");
-            text_bound(t, "begin", chain[i]->var, chain[i]->begin);
+            text_bound(t, "begin", chain[i]->as.loop.var, chain[i]->as.loop.begin);
         }
         str_add(t->out, ");\n");
     }
@@ -281,14 +289,14 @@ static void declare_extents(Text *t, const KStmt *const *chain, int32_t n) {
 /* The index of one loop of a chain, out of the flat number of the iteration. */
 static void chain_index(Text *t, const KStmt *const *chain, int32_t n, int32_t i, bool small) {
     const char *kind = small ? "small" : "index";
-    int32_t item = chain[0]->var->id;
+    int32_t item = chain[0]->as.loop.var->id;
     enter_loop(t, chain[i]);
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, chain[i]->var);
+    text_var(t, chain[i]->as.loop.var);
     str_add(t->out, " = ");
-    if (!is_zero(chain[i]->begin)) {
-        text_bound(t, "begin", chain[i]->var, chain[i]->begin);
+    if (!expr_is_zero(chain[i]->as.loop.begin)) {
+        text_bound(t, "begin", chain[i]->as.loop.var, chain[i]->as.loop.begin);
         str_add(t->out, " + ");
     }
     if (i > 0) {
@@ -315,15 +323,16 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
     const KStmt *chain[TEXT_MAX_CHAIN];
     int32_t n = team_chain(t, stmt, chain);
     int64_t extent = constant_extent(stmt), turns = extent / step;
-    if (n == 1 && t->group > 0 && is_zero(stmt->begin) && extent > 0 && extent % step == 0 &&
-        turns <= MOST_TURNS) {
+    if (n == 1 && t->group > 0 && expr_is_zero(stmt->as.loop.begin) && extent > 0 &&
+        extent % step == 0 && turns <= MOST_TURNS) {
         enter_loop(t, stmt);
-        text_line(t, text_group_copies(t, stmt->body) ? "#pragma unroll" : "#pragma unroll 1");
+        text_line(t,
+                  text_group_copies(t, stmt->as.loop.body) ? "#pragma unroll" : "#pragma unroll 1");
         text_line(t, "for (int turn = 0; turn < %d; turn++) {", (int)turns);
         t->indent++;
         text_begin(t);
         str_add(t->out, "const long long ");
-        text_var(t, stmt->var);
+        text_var(t, stmt->as.loop.var);
         str_addf(t->out, " = %s + turn * %d;\n", first, step);
         return;
     }
@@ -336,7 +345,7 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
     declare_extents(t, chain, n);
     rarely(t);
     text_begin(t);
-    int32_t item = stmt->var->id;
+    int32_t item = stmt->as.loop.var->id;
     str_addf(t->out, "for (%s item_%d = %s; item_%d < ", small ? "int" : "long long", item, first,
              item);
     add_extents(t, chain, 0, n);
@@ -344,10 +353,10 @@ static void open_chain(Text *t, const KStmt *stmt, const char *first, int32_t st
     t->indent++;
     for (int32_t i = 0; i < n; i++) {
         chain_index(t, chain, n, i, small);
-        for (const KStmt *inner = chain[i]->body; i + 1 < n && inner->kind == KS_LET;
+        for (const KStmt *inner = chain[i]->as.loop.body; i + 1 < n && inner->kind == KS_LET;
              inner = inner->next) {
             t->at = team_number(t, inner);
-            let(t, inner);
+            let(t, &inner->as.let);
         }
     }
 }
@@ -529,18 +538,18 @@ static void wide_loop(Text *t, const KStmt *stmt) {
     text_wide_stop(t, stmt, &wide);
     text_wide_loop(t, stmt, &wide);
     text_begin(t);
-    int32_t id = stmt->var->id;
+    int32_t id = stmt->as.loop.var->id;
     str_add(t->out, "for (long long ");
-    text_var(t, stmt->var);
+    text_var(t, stmt->as.loop.var);
     str_addf(t->out, " = stop_%d + thread; ", id);
-    text_var(t, stmt->var);
+    text_var(t, stmt->as.loop.var);
     str_add(t->out, " < ");
-    text_bound(t, "end", stmt->var, stmt->end);
+    text_bound(t, "end", stmt->as.loop.var, stmt->as.loop.end);
     str_add(t->out, "; ");
-    text_var(t, stmt->var);
+    text_var(t, stmt->as.loop.var);
     str_addf(t->out, " += %d) {\n", t->threads);
     t->indent++;
-    text_stmts(t, stmt->body, TEAM_THREAD);
+    text_stmts(t, stmt->as.loop.body, TEAM_THREAD);
     close_brace(t);
 }
 
@@ -579,15 +588,15 @@ static bool is_for_one(const Text *t, const KStmt *stmt) {
 static void if_stmt(Text *t, const KStmt *stmt, Team team) {
     text_begin(t);
     str_add(t->out, "if (");
-    text_expr(t, stmt->value);
+    text_expr(t, stmt->as.branch.condition);
     str_add(t->out, ") {\n");
     t->indent++;
-    text_stmts(t, stmt->body, team);
+    text_stmts(t, stmt->as.branch.then, team);
     t->indent--;
-    if (stmt->otherwise) {
+    if (stmt->as.branch.otherwise) {
         text_line(t, "} else {");
         t->indent++;
-        text_stmts(t, stmt->otherwise, team);
+        text_stmts(t, stmt->as.branch.otherwise, team);
         t->indent--;
     }
     text_line(t, "}");
@@ -596,10 +605,10 @@ static void if_stmt(Text *t, const KStmt *stmt, Team team) {
 static void one_stmt(Text *t, const KStmt *stmt, Team team) {
     switch (stmt->kind) {
     case KS_LET:
-        let(t, stmt);
+        let(t, &stmt->as.let);
         break;
     case KS_SET:
-        set(t, stmt);
+        set(t, &stmt->as.set);
         break;
     case KS_FOR:
         for_stmt(t, stmt, team);
@@ -608,8 +617,10 @@ static void one_stmt(Text *t, const KStmt *stmt, Team team) {
         if_stmt(t, stmt, team);
         break;
     case KS_STORE:
-    case KS_LOCAL_STORE:
         store(t, stmt);
+        break;
+    case KS_LOCAL_STORE:
+        local_store(t, stmt);
         break;
     case KS_CONTRACT:
         text_contract(t, stmt, team);

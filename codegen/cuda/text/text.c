@@ -102,13 +102,13 @@ static const KStmt *grid_indices(Text *t) {
     const KStmt *levels[TYPE_MAX_RANK + 1];
     int32_t n = 0;
     const KStmt *stmt = t->kernel->body;
-    while (stmt && stmt->kind == KS_FOR && stmt->loop == KL_GRID && n <= TYPE_MAX_RANK) {
+    while (stmt && kernel_is_loop(stmt, KL_GRID) && n <= TYPE_MAX_RANK) {
         levels[n++] = stmt;
-        stmt = stmt->body;
+        stmt = stmt->as.loop.body;
     }
     for (int32_t i = n - 1; i >= 0; i--) {
-        const KVar *var = levels[i]->var;
-        int64_t high = text_high(t, levels[i]->end);
+        const KVar *var = levels[i]->as.loop.var;
+        int64_t high = text_high(t, levels[i]->as.loop.end);
         t->positive[var->id] = true;
         t->high[var->id] = high == INT64_MAX ? high : high - 1;
         const char *rest = i == n - 1 ? "tile" : "rest";
@@ -121,12 +121,12 @@ static const KStmt *grid_indices(Text *t) {
         }
         str_addf(t->out, " = dlc_index_mod(%s", rest);
         str_addf(t->out, i == n - 1 ? ", " : "_%d, ", i + 1);
-        text_expr(t, levels[i]->end);
+        text_expr(t, levels[i]->as.loop.end);
         str_add(t->out, ");\n");
         text_begin(t);
         str_addf(t->out, "const long long rest_%d = dlc_index_div(%s", i, rest);
         str_addf(t->out, i == n - 1 ? ", " : "_%d, ", i + 1);
-        text_expr(t, levels[i]->end);
+        text_expr(t, levels[i]->as.loop.end);
         str_add(t->out, ");\n");
     }
     return stmt;

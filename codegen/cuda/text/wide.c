@@ -57,16 +57,16 @@ static void move_part(Text *t, const Wide *wide, int32_t number) {
 }
 
 void text_wide_stop(Text *t, const KStmt *loop, const Wide *wide) {
-    int32_t id = loop->var->id;
+    int32_t id = loop->as.loop.var->id;
     text_begin(t);
     str_addf(t->out, "long long stop_%d = ", id);
-    text_bound(t, "begin", loop->var, loop->begin);
+    text_bound(t, "begin", loop->as.loop.var, loop->as.loop.begin);
     str_add(t->out, ";\n");
     text_line(t, "{");
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_addf(t->out, " = stop_%d;\n", id);
     text_begin(t);
     str_add(t->out, "if (");
@@ -79,9 +79,9 @@ void text_wide_stop(Text *t, const KStmt *loop, const Wide *wide) {
     t->indent++;
     text_begin(t);
     str_addf(t->out, "stop_%d += (", id);
-    text_bound(t, "end", loop->var, loop->end);
+    text_bound(t, "end", loop->as.loop.var, loop->as.loop.end);
     str_add(t->out, " - ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_addf(t->out, ") / %d * %d;\n", wide->lanes, wide->lanes);
     for (int i = 0; i < 2; i++) {
         t->indent--;
@@ -90,11 +90,11 @@ void text_wide_stop(Text *t, const KStmt *loop, const Wide *wide) {
 }
 
 void text_wide_loop(Text *t, const KStmt *loop, Wide *wide) {
-    int32_t id = loop->var->id;
+    int32_t id = loop->as.loop.var->id;
     text_begin(t);
     str_addf(t->out, "for (long long wide_%d = ", id);
-    if (loop->begin->kind != KE_INT || loop->begin->integer != 0) {
-        text_bound(t, "begin", loop->var, loop->begin);
+    if (loop->as.loop.begin->kind != KE_INT || loop->as.loop.begin->as.integer != 0) {
+        text_bound(t, "begin", loop->as.loop.var, loop->as.loop.begin);
         str_add(t->out, " + ");
     }
     str_addf(t->out, "thread * %d; wide_%d < stop_%d; wide_%d += %d) {\n", wide->lanes, id, id, id,
@@ -102,7 +102,7 @@ void text_wide_loop(Text *t, const KStmt *loop, Wide *wide) {
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_addf(t->out, " = wide_%d;\n", id);
     for (int32_t i = 0; i < wide->n; i++) {
         DType dtype = t->kernel->buffers[wide->parts[i].buffer].dtype;
@@ -117,10 +117,10 @@ void text_wide_loop(Text *t, const KStmt *loop, Wide *wide) {
     t->indent++;
     text_begin(t);
     str_add(t->out, "const long long ");
-    text_var(t, loop->var);
+    text_var(t, loop->as.loop.var);
     str_addf(t->out, " = wide_%d + e;\n", id);
     t->wide = wide;
-    text_stmts(t, loop->body, TEAM_THREAD);
+    text_stmts(t, loop->as.loop.body, TEAM_THREAD);
     t->wide = NULL;
     t->indent--;
     text_line(t, "}");

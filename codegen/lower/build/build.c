@@ -60,8 +60,7 @@ void kb_reduce_serially(KBuild *k, bool serially) {
 KLoopKind kb_reducing(KBuild *k) {
     for (const Scope *scope = k->scope; scope && k->reduce_in_threads; scope = scope->parent) {
         const KStmt *stmt = scope->stmt;
-        if (stmt && stmt->kind == KS_FOR &&
-            (stmt->loop == KL_INDEPENDENT || stmt->loop == KL_VECTOR)) {
+        if (stmt && (kernel_is_loop(stmt, KL_INDEPENDENT) || kernel_is_loop(stmt, KL_VECTOR))) {
             return KL_SERIAL;
         }
     }
@@ -195,11 +194,11 @@ static KStmt *new_stmt(KBuild *k, KStmtKind kind) {
     return stmt;
 }
 
-static Scope *push_scope(KBuild *k, KStmt *stmt, bool is_floor) {
+static Scope *push_scope(KBuild *k, KStmt *stmt, KStmt **list, bool is_floor) {
     Scope *scope = POOL_NEW(k, Scope);
     scope->parent = k->scope;
     scope->stmt = stmt;
-    scope->head = scope->tail = &stmt->body;
+    scope->head = scope->tail = list;
     scope->depth = k->scope->depth + 1;
     scope->floor = is_floor ? scope->depth : k->scope->floor;
     k->scope = scope;
@@ -272,7 +271,7 @@ static PoolVar *new_var(KBuild *k, DType dtype, bool is_mutable, const char *hin
 }
 
 static const KExpr *var_node(KBuild *k, PoolVar *var, int32_t depth, const Node *like) {
-    Node node = {.e = {.kind = KE_VAR, .dtype = var->var.dtype, .var = &var->var}};
+    Node node = {.e = {.kind = KE_VAR, .dtype = var->var.dtype, .as.var = &var->var}};
     node.depth = depth;
     if (like) {
         node.is_natural = like->is_natural;
@@ -290,8 +289,7 @@ static const KExpr *let_always(KBuild *k, const KExpr *value, const char *hint, 
     Scope *scope = scope_at(k, node_of(value)->depth);
     PoolVar *var = new_var(k, value->dtype, false, hint);
     KStmt *stmt = new_stmt(k, KS_LET);
-    stmt->var = &var->var;
-    stmt->value = value;
+    stmt->as.let = (KAssign){&var->var, value};
     append(k, scope, stmt);
     const KExpr *result = var_node(k, var, scope->depth, like);
     if (!node_of(value)->is_volatile) {
@@ -330,26 +328,25 @@ const KVar *kb_var(KBuild *k, DType dtype, const char *hint) {
 
 void kb_set(KBuild *k, const KVar *var, const KExpr *value) {
     KStmt *stmt = new_stmt(k, KS_SET);
-    stmt->var = var;
-    stmt->value = value;
+    stmt->as.set = (KAssign){var, value};
     append(k, k->scope, stmt);
 }
 
 void kb_store(KBuild *k, int32_t buffer, const KExpr *index, const KExpr *value) {
     KStmt *stmt = new_stmt(k, KS_STORE);
-    stmt->index = buffer;
-    stmt->begin = index;
-    stmt->value = value;
+    stmt->as.store.buffer = buffer;
+    stmt->as.store.at = index;
+    stmt->as.store.value = value;
     Bind bind = k->binds.items[buffer];
-    stmt->watched = bind.kind == BIND_RESULT && k->watched[bind.index];
+    stmt->as.store.watched = bind.kind == BIND_RESULT && k->watched[bind.index];
     append(k, k->scope, stmt);
 }
 
 void kb_local_store(KBuild *k, const KLocal *local, const KExpr *index, const KExpr *value) {
     KStmt *stmt = new_stmt(k, KS_LOCAL_STORE);
-    stmt->local = local;
-    stmt->begin = index;
-    stmt->value = value;
+    stmt->as.local_store.array = local;
+    stmt->as.local_store.at = index;
+    stmt->as.local_store.value = value;
     append(k, k->scope, stmt);
 }
 
@@ -357,17 +354,17 @@ static const KExpr *open_loop(KBuild *k, KLoopKind kind, const KExpr *begin, con
                               Node like, const char *hint) {
     PoolVar *var = new_var(k, DT_I64, false, hint);
     KStmt *stmt = new_stmt(k, KS_FOR);
-    stmt->loop = kind;
-    stmt->var = &var->var;
-    stmt->begin = begin;
-    stmt->end = end;
+    stmt->as.loop.kind = kind;
+    stmt->as.loop.var = &var->var;
+    stmt->as.loop.begin = begin;
+    stmt->as.loop.end = end;
     /* In a loop that never runs an index may look constant: nothing leaves it. */
     int64_t least = 1, most = 1;
     if (like.last) {
         size_range(like.last, &least, &most);
     }
-    push_scope(k, stmt, kind == KL_GRID || (least < 0 && most <= 0));
-    like.e = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .var = &var->var};
+    push_scope(k, stmt, &stmt->as.loop.body, kind == KL_GRID || (least < 0 && most <= 0));
+    like.e = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .as.var = &var->var};
     like.depth = k->scope->depth;
     like.is_natural = true;
     return index_atom(k, &like);
@@ -397,14 +394,14 @@ void kb_loop_end(KBuild *k) {
 
 void kb_if(KBuild *k, const KExpr *condition) {
     KStmt *stmt = new_stmt(k, KS_IF);
-    stmt->value = condition;
-    push_scope(k, stmt, true);
+    stmt->as.branch.condition = condition;
+    push_scope(k, stmt, &stmt->as.branch.then, true);
 }
 
 void kb_else(KBuild *k) {
     Scope *scope = k->scope;
     drop_memos(scope);
-    scope->head = scope->tail = &scope->stmt->otherwise;
+    scope->head = scope->tail = &scope->stmt->as.branch.otherwise;
 }
 
 void kb_if_end(KBuild *k) {
@@ -432,10 +429,10 @@ void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const 
         return;
     }
     KStmt *stmt = new_stmt(k, KS_FAULT);
-    stmt->value = bad;
-    stmt->begin = value;
-    stmt->end = bound;
-    stmt->site = site_number(k, place, text);
+    stmt->as.fault.bad = bad;
+    stmt->as.fault.value = value;
+    stmt->as.fault.bound = bound;
+    stmt->as.fault.site = site_number(k, place, text);
     Scope *scope = scope_at(k, index_depth(parts, 3));
     append(k, scope, stmt);
     if (!node_of(bad)->is_volatile) {
@@ -443,20 +440,9 @@ void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const 
     }
 }
 
-void kb_contract(KBuild *k, const KBContract *contract) {
+void kb_contract(KBuild *k, const KContract *contract) {
     KStmt *stmt = new_stmt(k, KS_CONTRACT);
-    stmt->a_local = contract->a_local;
-    stmt->b_local = contract->b_local;
-    stmt->local = contract->c_local;
-    stmt->begin = contract->a_offset;
-    stmt->end = contract->b_offset;
-    stmt->value = contract->c_offset;
-    stmt->depth = contract->depth;
-    stmt->c_stride = contract->c_stride;
-    stmt->accumulate = contract->accumulate;
-    stmt->a_deep = contract->a_deep;
-    stmt->b_deep = contract->b_deep;
-    stmt->tf32 = contract->tf32;
+    stmt->as.contract = *contract;
     append(k, k->scope, stmt);
 }
 

@@ -116,12 +116,7 @@ void kb_else(KBuild *k);
 void kb_if_end(KBuild *k);
 void kb_fault(KBuild *k, Place place, const char *text, const KExpr *bad, const KExpr *value,
               const KExpr *bound);
-typedef struct KBContract {
-    const KLocal *a_local, *b_local, *c_local;
-    const KExpr *a_offset, *b_offset, *c_offset, *depth, *c_stride;
-    bool accumulate, a_deep, b_deep, tf32;
-} KBContract;
-void kb_contract(KBuild *k, const KBContract *contract);
+void kb_contract(KBuild *k, const KContract *contract);
 
 /* -- iteration spaces that split on demand. A group of adjacent axes is iterated as one flat range
  * of `total` elements, unless an access needs it split; pieces come outermost first. `key` names

@@ -35,6 +35,7 @@ struct Node {
     bool has_piece;
     int64_t piece_key;
     const Size *piece_stride;
+    int64_t parameter; /* of k_parameter and k_uniform: the constant that becomes a size */
     bool is_marked;
     const KExpr *copy; /* in the finished kernel */
 };

@@ -12,35 +12,38 @@ DType dtype_in_register(DType dtype) {
     return is_short(dtype) ? DT_F32 : dtype;
 }
 
-static uint64_t expr_hash(const KExpr *e) {
-    int64_t words[8] = {e->kind, e->dtype, e->op, e->n, e->integer, e->index, 0, 0};
-    memcpy(&words[6], &e->real, sizeof(e->real));
-    for (int32_t i = 0; i < e->n; i++) {
-        words[7] = words[7] * 31337 + node_of(e->a[i])->serial;
+static uint64_t node_hash(const Node *node) {
+    const KExpr *operands[KERNEL_EXPR_OPERANDS];
+    int64_t words[6] = {node->e.kind, node->e.dtype, node->parameter, 0, 0, 0};
+    kernel_expr_key(&node->e, &words[3]);
+    int32_t n = kernel_expr_operands(&node->e, operands);
+    for (int32_t i = 0; i < n; i++) {
+        words[5] = words[5] * 31337 + node_of(operands[i])->serial;
     }
     return hash_bytes(words, sizeof(words), 5);
 }
 
-static bool expr_equal(const KExpr *a, const KExpr *b) {
-    if (a->kind != b->kind || a->dtype != b->dtype || a->op != b->op || a->n != b->n ||
-        a->integer != b->integer || a->index != b->index || a->var != b->var ||
-        a->local != b->local || memcmp(&a->real, &b->real, sizeof(double)) != 0) {
+/* Operands are interned: equal ones are the same. */
+static bool node_equal(const Node *a, const Node *b) {
+    int64_t key_a[2], key_b[2];
+    kernel_expr_key(&a->e, key_a);
+    kernel_expr_key(&b->e, key_b);
+    if (a->e.kind != b->e.kind || a->e.dtype != b->e.dtype || a->parameter != b->parameter ||
+        memcmp(key_a, key_b, sizeof(key_a)) != 0) {
         return false;
     }
-    for (int32_t i = 0; i < a->n; i++) {
-        if (a->a[i] != b->a[i]) {
-            return false;
-        }
-    }
-    return true;
+    const KExpr *in_a[KERNEL_EXPR_OPERANDS], *in_b[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_operands(&a->e, in_a);
+    kernel_expr_operands(&b->e, in_b);
+    return n == 0 || memcmp(in_a, in_b, (size_t)n * sizeof(in_a[0])) == 0;
 }
 
 const KExpr *node_intern(KBuild *k, const Node *prototype) {
-    uint64_t hash = expr_hash(&prototype->e);
+    uint64_t hash = node_hash(prototype);
     Node **bucket = &k->nodes[hash % NODE_BUCKETS];
     if (!prototype->is_volatile) {
         for (Node *node = *bucket; node; node = node->next) {
-            if (node->hash == hash && !node->is_volatile && expr_equal(&node->e, &prototype->e)) {
+            if (node->hash == hash && !node->is_volatile && node_equal(node, prototype)) {
                 return &node->e;
             }
         }
@@ -48,8 +51,10 @@ const KExpr *node_intern(KBuild *k, const Node *prototype) {
     Node *node = POOL_NEW(k, Node);
     *node = *prototype;
     node->weight = 1;
-    for (int32_t i = 0; i < node->e.n; i++) {
-        int32_t sum = node->weight + node_of(node->e.a[i])->weight;
+    const KExpr *operands[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_operands(&node->e, operands);
+    for (int32_t i = 0; i < n; i++) {
+        int32_t sum = node->weight + node_of(operands[i])->weight;
         node->weight = sum < HEAVIEST ? sum : HEAVIEST;
     }
     node->hash = hash;
@@ -61,8 +66,10 @@ const KExpr *node_intern(KBuild *k, const Node *prototype) {
 
 /* i64 values may serve as indices: they are atoms of sums. */
 static const KExpr *finish_node(KBuild *k, Node *node) {
-    for (int32_t i = 0; i < node->e.n; i++) {
-        const Node *operand = node_of(node->e.a[i]);
+    const KExpr *operands[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_operands(&node->e, operands);
+    for (int32_t i = 0; i < n; i++) {
+        const Node *operand = node_of(operands[i]);
         node->depth = operand->depth > node->depth ? operand->depth : node->depth;
         node->is_volatile = node->is_volatile || operand->is_volatile;
     }
@@ -73,7 +80,7 @@ const KExpr *k_integer(KBuild *k, DType dtype, int64_t value) {
     if (dtype == DT_I64) {
         return k_int(k, value);
     }
-    Node node = {.e = {.kind = KE_INT, .dtype = dtype, .integer = wrap_int(value, dtype)}};
+    Node node = {.e = {.kind = KE_INT, .dtype = dtype, .as.integer = wrap_int(value, dtype)}};
     return node_intern(k, &node);
 }
 
@@ -82,7 +89,7 @@ const KExpr *k_constant(KBuild *k, DType dtype, double value) {
     if (!dtype_is_float(type)) {
         return k_integer(k, type, float_to_int(value, type == DT_BOOL ? type : DT_I64));
     }
-    Node node = {.e = {.kind = KE_FLOAT, .dtype = type, .real = round_to_dtype(value, dtype)}};
+    Node node = {.e = {.kind = KE_FLOAT, .dtype = type, .as.real = round_to_dtype(value, dtype)}};
     return node_intern(k, &node);
 }
 
@@ -90,16 +97,16 @@ bool k_is_int(const KExpr *a, int64_t *out) {
     if (a->kind != KE_INT) {
         return false;
     }
-    *out = a->integer;
+    *out = a->as.integer;
     return true;
 }
 
 bool k_is_true(const KExpr *a) {
-    return a->kind == KE_INT && a->dtype == DT_BOOL && a->integer != 0;
+    return a->kind == KE_INT && a->dtype == DT_BOOL && a->as.integer != 0;
 }
 
 bool k_is_false(const KExpr *a) {
-    return a->kind == KE_INT && a->dtype == DT_BOOL && a->integer == 0;
+    return a->kind == KE_INT && a->dtype == DT_BOOL && a->as.integer == 0;
 }
 
 const KExpr *k_and(KBuild *k, const KExpr *a, const KExpr *b) {
@@ -115,11 +122,11 @@ const KExpr *k_and(KBuild *k, const KExpr *a, const KExpr *b) {
 const KExpr *k_scalar(KBuild *k, OpCode op, const KExpr *const *operands, int32_t n) {
     const OpInfo *info = op_info(op);
     if (op == OP_select && operands[0]->kind == KE_INT) {
-        return operands[0]->integer ? operands[1] : operands[2];
+        return operands[0]->as.integer ? operands[1] : operands[2];
     }
-    Node node = {.e = {.kind = KE_SCALAR, .op = op, .n = n}};
+    Node node = {.e = {.kind = KE_SCALAR, .as.scalar = {.op = op, .n = n}}};
     for (int32_t i = 0; i < n; i++) {
-        node.e.a[i] = operands[i];
+        node.e.as.scalar.a[i] = operands[i];
     }
     node.e.dtype = info->scalar_result == RESULT_BOOL ? DT_BOOL
                    : op == OP_select                  ? operands[1]->dtype
@@ -138,16 +145,16 @@ const KExpr *k_select(KBuild *k, const KExpr *condition, const KExpr *a, const K
 }
 
 static const KExpr *cast_node(KBuild *k, const KExpr *a, DType dtype) {
-    Node node = {.e = {.kind = KE_CAST, .dtype = dtype, .n = 1, .a = {a}}};
+    Node node = {.e = {.kind = KE_CAST, .dtype = dtype, .as.cast = a}};
     return finish_node(k, &node);
 }
 
 const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype) {
     if (a->kind == KE_INT && dtype_is_float(dtype)) {
-        return k_constant(k, dtype, (double)a->integer);
+        return k_constant(k, dtype, (double)a->as.integer);
     }
     if (a->kind == KE_FLOAT && dtype_is_float(dtype)) {
-        return k_constant(k, dtype, a->real);
+        return k_constant(k, dtype, a->as.real);
     }
     if (is_short(dtype)) {
         /* Long integers by way of f64: f32 would round a first time. */
@@ -158,19 +165,19 @@ const KExpr *k_cast(KBuild *k, const KExpr *a, DType dtype) {
         return a;
     }
     if (a->kind == KE_INT && dtype == DT_I64) {
-        return k_int(k, a->integer);
+        return k_int(k, a->as.integer);
     }
     return cast_node(k, a, dtype);
 }
 
 const KExpr *k_load(KBuild *k, int32_t buffer, const KExpr *index) {
-    Node node = {.e = {.kind = KE_LOAD, .n = 1, .a = {index}, .index = buffer}};
+    Node node = {.e = {.kind = KE_LOAD, .as.load = {buffer, index}}};
     node.e.dtype = dtype_in_register(k->buffers.items[buffer].dtype);
     return finish_node(k, &node);
 }
 
 const KExpr *k_load_here(KBuild *k, int32_t buffer, const KExpr *index) {
-    Node node = {.e = {.kind = KE_LOAD, .n = 1, .a = {index}, .index = buffer}};
+    Node node = {.e = {.kind = KE_LOAD, .as.load = {buffer, index}}};
     node.e.dtype = dtype_in_register(k->buffers.items[buffer].dtype);
     node.is_volatile = true;
     node.depth = k->scope->depth;
@@ -178,7 +185,7 @@ const KExpr *k_load_here(KBuild *k, int32_t buffer, const KExpr *index) {
 }
 
 const KExpr *k_local(KBuild *k, const KLocal *local, const KExpr *index) {
-    Node node = {.e = {.kind = KE_LOCAL, .n = 1, .a = {index}, .local = local}};
+    Node node = {.e = {.kind = KE_LOCAL, .as.local = {local, index}}};
     node.e.dtype = dtype_in_register(local->dtype);
     node.is_volatile = true;
     node.depth = k->scope->depth;
@@ -186,7 +193,7 @@ const KExpr *k_local(KBuild *k, const KLocal *local, const KExpr *index) {
 }
 
 const KExpr *k_get(KBuild *k, const KVar *var) {
-    Node node = {.e = {.kind = KE_VAR, .dtype = var->dtype, .var = var}};
+    Node node = {.e = {.kind = KE_VAR, .dtype = var->dtype, .as.var = var}};
     node.is_volatile = true;
     node.depth = k->scope->depth;
     return finish_node(k, &node);
@@ -194,10 +201,10 @@ const KExpr *k_get(KBuild *k, const KVar *var) {
 
 /* Operands: seed, step, iteration, flat index. */
 const KExpr *k_uniform(KBuild *k, const KExpr *const *operands, int64_t site, DType dtype) {
-    Node node = {.e = {.kind = KE_UNIFORM, .n = 4, .integer = site}};
-    node.e.dtype = dtype_in_register(dtype);
-    for (int32_t i = 0; i < 4; i++) {
-        node.e.a[i] = operands[i];
-    }
+    Node node = {.e = {.kind = KE_UNIFORM, .dtype = dtype_in_register(dtype)}, .parameter = site};
+    node.e.as.uniform.seed = operands[0];
+    node.e.as.uniform.step = operands[1];
+    node.e.as.uniform.iteration = operands[2];
+    node.e.as.uniform.flat = operands[3];
     return finish_node(k, &node);
 }

@@ -14,19 +14,21 @@ typedef struct Finish {
 /* -- what is used */
 static void mark(KBuild *k, const KExpr *expr) {
     Node *node = (Node *)expr;
-    if (!expr || node->is_marked) {
+    if (node->is_marked) {
         return;
     }
     node->is_marked = true;
     if (expr->kind == KE_VAR) {
-        ((PoolVar *)expr->var)->is_live = true;
+        ((PoolVar *)expr->as.var)->is_live = true;
     }
     const Node *inner = node->inner;
     if (inner && inner->has_piece && !k->is_last_attempt) {
         plan_request(k, inner->piece_key, size_mul(k->context, inner->piece_stride, node->divisor));
     }
-    for (int32_t i = 0; i < expr->n; i++) {
-        mark(k, expr->a[i]);
+    const KExpr *operands[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_operands(expr, operands);
+    for (int32_t i = 0; i < n; i++) {
+        mark(k, operands[i]);
     }
 }
 
@@ -35,31 +37,31 @@ static KStmt *prune(KBuild *k, KStmt *first);
 static bool keep(KBuild *k, KStmt *stmt) {
     switch (stmt->kind) {
     case KS_LET:
-        if (!((const PoolVar *)stmt->var)->is_live) {
+        if (!((const PoolVar *)stmt->as.let.var)->is_live) {
             return false;
         }
         break;
     case KS_FOR:
-        stmt->body = prune(k, stmt->body);
-        if (!stmt->body && stmt->loop != KL_GRID) {
+        stmt->as.loop.body = prune(k, stmt->as.loop.body);
+        if (!stmt->as.loop.body && stmt->as.loop.kind != KL_GRID) {
             return false;
         }
         break;
     case KS_IF:
-        stmt->otherwise = prune(k, stmt->otherwise);
-        stmt->body = prune(k, stmt->body);
-        if (!stmt->body && !stmt->otherwise) {
+        stmt->as.branch.otherwise = prune(k, stmt->as.branch.otherwise);
+        stmt->as.branch.then = prune(k, stmt->as.branch.then);
+        if (!stmt->as.branch.then && !stmt->as.branch.otherwise) {
             return false;
         }
         break;
     default:
         break;
     }
-    mark(k, stmt->begin);
-    mark(k, stmt->end);
-    mark(k, stmt->value);
-    mark(k, stmt->depth);
-    mark(k, stmt->c_stride);
+    const KExpr *operands[KERNEL_STMT_OPERANDS];
+    int32_t n = kernel_stmt_operands(stmt, operands);
+    for (int32_t i = 0; i < n; i++) {
+        mark(k, operands[i]);
+    }
     return true;
 }
 
@@ -88,23 +90,23 @@ static KStmt *prune(KBuild *k, KStmt *first) {
 /* -- copying out */
 static const KVar *copy_var(Finish *f, const KVar *var) {
     PoolVar *pool = (PoolVar *)var;
-    if (var && !pool->copy) {
+    if (!pool->copy) {
         pool->copy = ARENA_NEW(f->k->lower->bodies, KVar);
         *pool->copy = pool->var;
         pool->copy->id = f->kernel->n_vars++;
     }
-    return var ? pool->copy : NULL;
+    return pool->copy;
 }
 
 static const KLocal *copy_local(Finish *f, const KLocal *local) {
     PoolLocal *pool = (PoolLocal *)local;
-    if (local && !pool->copy) {
+    if (!pool->copy) {
         pool->copy = ARENA_NEW(f->k->lower->bodies, KLocal);
         *pool->copy = pool->local;
         pool->copy->id = (int32_t)f->locals.count;
         VEC_PUSH(f->k->arena, &f->locals, pool->copy);
     }
-    return local ? pool->copy : NULL;
+    return pool->copy;
 }
 
 static int32_t size_number(Finish *f, const Size *size) {
@@ -119,38 +121,63 @@ static int32_t size_number(Finish *f, const Size *size) {
 
 static const KExpr *copy_expr(Finish *f, const KExpr *expr) {
     Node *node = (Node *)expr;
-    if (!expr || node->copy) {
-        return expr ? node->copy : NULL;
+    if (node->copy) {
+        return node->copy;
     }
     KExpr *copy = ARENA_NEW(f->k->lower->bodies, KExpr);
     *copy = *expr;
-    for (int32_t i = 0; i < expr->n; i++) {
-        copy->a[i] = copy_expr(f, expr->a[i]);
+    const KExpr **slots[KERNEL_EXPR_OPERANDS];
+    int32_t n = kernel_expr_slots(copy, slots);
+    for (int32_t i = 0; i < n; i++) {
+        *slots[i] = copy_expr(f, *slots[i]);
     }
-    copy->var = copy_var(f, expr->var);
-    copy->local = copy_local(f, expr->local);
-    if (expr->kind == KE_SIZE) {
+    if (expr->kind == KE_VAR) {
+        copy->as.var = copy_var(f, expr->as.var);
+    } else if (expr->kind == KE_LOCAL) {
+        copy->as.local.array = copy_local(f, expr->as.local.array);
+    } else if (expr->kind == KE_SIZE) {
         bool is_parameter = node->n_terms > 0; /* k_parameter */
-        copy->index = size_number(f, is_parameter ? size_const(f->k->context, expr->integer)
-                                                  : node->constant);
-        copy->integer = 0;
-    }
-    if (expr->kind == KE_UNIFORM) {
-        copy->index = size_number(f, size_const(f->k->context, expr->integer));
-        copy->integer = 0;
+        copy->as.size = size_number(f, is_parameter ? size_const(f->k->context, node->parameter)
+                                                    : node->constant);
+    } else if (expr->kind == KE_UNIFORM) {
+        copy->as.uniform.site = size_number(f, size_const(f->k->context, node->parameter));
     }
     node->copy = copy;
     return copy;
 }
 
-static bool holds_loop(const KStmt *stmt) {
-    for (; stmt; stmt = stmt->next) {
-        if ((stmt->kind == KS_FOR && stmt->loop != KL_UNROLL) || stmt->kind == KS_CONTRACT ||
-            holds_loop(stmt->body) || holds_loop(stmt->otherwise)) {
-            return true;
-        }
+/* What a statement names beside its expressions. */
+static void copy_names(Finish *f, KStmt *copy) {
+    switch (copy->kind) {
+    case KS_LET:
+        copy->as.let.var = copy_var(f, copy->as.let.var);
+        break;
+    case KS_SET:
+        copy->as.set.var = copy_var(f, copy->as.set.var);
+        break;
+    case KS_FOR:
+        copy->as.loop.var = copy_var(f, copy->as.loop.var);
+        break;
+    case KS_LOCAL_STORE:
+        copy->as.local_store.array = copy_local(f, copy->as.local_store.array);
+        break;
+    case KS_CONTRACT:
+        copy->as.contract.c_local = copy_local(f, copy->as.contract.c_local);
+        copy->as.contract.a_local = copy_local(f, copy->as.contract.a_local);
+        copy->as.contract.b_local = copy_local(f, copy->as.contract.b_local);
+        break;
+    case KS_IF:
+    case KS_STORE:
+    case KS_FAULT:
+        break;
     }
-    return false;
+}
+
+static KLoopKind finished_loop(const KStmt *stmt) {
+    bool holds = kernel_holds_loop(stmt->as.loop.body);
+    return kernel_is_loop(stmt, KL_VECTOR) && holds         ? KL_SERIAL
+           : kernel_is_loop(stmt, KL_INDEPENDENT) && !holds ? KL_VECTOR
+                                                            : stmt->as.loop.kind;
 }
 
 static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
@@ -159,23 +186,20 @@ static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
         KStmt *copy = ARENA_NEW(f->k->lower->bodies, KStmt);
         *copy = *stmt;
         copy->next = NULL;
-        copy->begin = copy_expr(f, stmt->begin);
-        copy->end = copy_expr(f, stmt->end);
-        copy->value = copy_expr(f, stmt->value);
-        copy->depth = copy_expr(f, stmt->depth);
-        copy->c_stride = copy_expr(f, stmt->c_stride);
-        copy->var = copy_var(f, stmt->var);
-        copy->local = copy_local(f, stmt->local);
-        copy->a_local = copy_local(f, stmt->a_local);
-        copy->b_local = copy_local(f, stmt->b_local);
-        if (stmt->kind == KS_FOR && stmt->loop == KL_VECTOR && holds_loop(stmt->body)) {
-            copy->loop = KL_SERIAL;
-        } else if (stmt->kind == KS_FOR && stmt->loop == KL_INDEPENDENT &&
-                   !holds_loop(stmt->body)) {
-            copy->loop = KL_VECTOR;
+        const KExpr **slots[KERNEL_STMT_OPERANDS];
+        int32_t n = kernel_stmt_slots(copy, slots);
+        for (int32_t i = 0; i < n; i++) {
+            *slots[i] = copy_expr(f, *slots[i]);
         }
-        copy->body = copy_stmts(f, stmt->body);
-        copy->otherwise = copy_stmts(f, stmt->otherwise);
+        copy_names(f, copy);
+        if (stmt->kind == KS_FOR) {
+            copy->as.loop.kind = finished_loop(stmt);
+        }
+        KStmt **lists[2];
+        n = kernel_stmt_list_slots(copy, lists);
+        for (int32_t i = 0; i < n; i++) {
+            *lists[i] = copy_stmts(f, *lists[i]);
+        }
         *tail = copy;
         tail = &copy->next;
     }

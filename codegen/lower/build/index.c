@@ -114,7 +114,7 @@ static bool sum_rejoin(KBuild *k, Sum *sum) {
 }
 
 static const KExpr *plain(KBuild *k, OpCode op, const KExpr *a, const KExpr *b) {
-    Node node = {.e = {.kind = KE_SCALAR, .dtype = DT_I64, .op = op, .n = 2, .a = {a, b}}};
+    Node node = {.e = {.kind = KE_SCALAR, .dtype = DT_I64, .as.scalar = {op, 2, {a, b}}}};
     node.depth = node_of(a)->depth > node_of(b)->depth ? node_of(a)->depth : node_of(b)->depth;
     node.is_volatile = node_of(a)->is_volatile || node_of(b)->is_volatile;
     return node_intern(k, &node);
@@ -161,7 +161,7 @@ static const KExpr *sum_intern(KBuild *k, Sum *sum) {
     Node *node = POOL_NEW(k, Node);
     int64_t value;
     if (sum->n == 0 && size_is_const(sum->constant, &value)) {
-        node->e = (KExpr){.kind = KE_INT, .dtype = DT_I64, .integer = value};
+        node->e = (KExpr){.kind = KE_INT, .dtype = DT_I64, .as.integer = value};
     } else if (sum->n == 0) {
         node->e = (KExpr){.kind = KE_SIZE, .dtype = DT_I64};
     } else {
@@ -214,7 +214,7 @@ const KExpr *k_size(KBuild *k, const Size *size) {
 /* An atom, so that it stays where a constant would be folded. Its value is no part of any proof: it
  * must not decide the text. */
 const KExpr *k_parameter(KBuild *k, int64_t value) {
-    Node node = {.e = {.kind = KE_SIZE, .dtype = DT_I64, .integer = value}};
+    Node node = {.e = {.kind = KE_SIZE, .dtype = DT_I64}, .parameter = value};
     node.is_natural = true;
     return index_atom(k, &node);
 }
@@ -307,9 +307,7 @@ static const KExpr *division_atom(KBuild *k, const KExpr *inner, const Size *n, 
     inner = kb_let_index(k, inner);
     Node node = {.e = {.kind = KE_SCALAR,
                        .dtype = DT_I64,
-                       .op = is_mod ? OP_mod : OP_floordiv,
-                       .n = 2,
-                       .a = {inner, k_size(k, n)}}};
+                       .as.scalar = {is_mod ? OP_mod : OP_floordiv, 2, {inner, k_size(k, n)}}}};
     node.depth = node_of(inner)->depth;
     node.is_volatile = node_of(inner)->is_volatile;
     node.inner = node_of(inner);
@@ -446,7 +444,7 @@ void k_unflat(KBuild *k, Type type, const KExpr *flat, const KExpr **out_index) 
 static const KExpr *extreme(KBuild *k, OpCode op, const KExpr *a, const KExpr *b) {
     a = kb_let_index(k, a);
     b = kb_let_index(k, b);
-    Node node = {.e = {.kind = KE_SCALAR, .dtype = DT_I64, .op = op, .n = 2, .a = {a, b}}};
+    Node node = {.e = {.kind = KE_SCALAR, .dtype = DT_I64, .as.scalar = {op, 2, {a, b}}}};
     node.depth = node_of(a)->depth > node_of(b)->depth ? node_of(a)->depth : node_of(b)->depth;
     node.is_volatile = node_of(a)->is_volatile || node_of(b)->is_volatile;
     const Size *low_a, *high_a, *low_b, *high_b;
