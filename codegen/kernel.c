@@ -4,10 +4,14 @@
 
 enum { SCRATCH_ALIGN = 64 };
 
+DType dtype_in_register(DType dtype) {
+    return dtype == DT_F16 || dtype == DT_BF16 ? DT_F32 : dtype;
+}
+
 uint64_t kernel_hash(const Kernel *kernel) {
     Str text;
     str_init(&text, kernel->arena->allocator);
-    kernel_print(kernel, &text);
+    kernel_identity(kernel, &text);
     uint64_t hash = hash_bytes(str_text(&text), text.length, 0);
     bool failed = text.failed;
     str_finish(&text);
@@ -18,10 +22,7 @@ uint64_t kernel_hash(const Kernel *kernel) {
 }
 
 static int64_t local_bytes(const KLocal *local) {
-    /* Registers' widths: f16 and bf16 exist only in buffers. */
-    int64_t width =
-        local->dtype == DT_F16 || local->dtype == DT_BF16 ? 4 : dtype_bytes(local->dtype);
-    int64_t bytes = local->count * width;
+    int64_t bytes = local->count * dtype_bytes(dtype_in_register(local->dtype));
     return (bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN;
 }
 

@@ -1,8 +1,7 @@
 /* The loop IR that all backends share: one Kernel is a grid of independent tiles, each running a
  * small structured program of loops, immutable lets, mutable scalars, local arrays, loads, stores,
- * guards and register-tile contractions. Made by codegen/lower from one fusion; printed by
- * kernel_print (the print is also the kernel's identity: equal text is compiled once); turned to
- * code by codegen/<backend>.
+ * guards and register-tile contractions. Made by codegen/lower from one fusion, or from text;
+ * turned to code by codegen/<backend>.
  *
  * Index arithmetic is i64; every load and store addresses a buffer by flat element index. Values
  * are scalars of a DType; bf16 and f16 exist only in memory (loads widen to f32, stores round):
@@ -188,7 +187,6 @@ struct Kernel {
     int32_t n_vars;
     KLocal **locals;
     int32_t n_locals;
-    double flops, bytes; /* at nominal dims, for bench */
     /* Most launches of it that may be done as one (PLAN_COMMAND_GROUPED); 0: it is launched alone.
      * Not identity: the schedule says so when it knows them all. Buffer b is the same throughout
      * every group where bit b of `common` is set. */
@@ -200,9 +198,30 @@ struct Kernel {
     int32_t number;
 };
 
-/* Text form; also the identity. Size parameters are printed by number, so that two kernels that
- * differ only in which symbolic sizes they get are the same. */
+/* The text form (docs/kernels.md), which kernel_parse reads back: everything of a kernel but `twin`
+ * and `number`. Its sizes name dims: module_print_head prints those. */
 void kernel_print(const Kernel *kernel, Str *out);
+/* What of the text decides the code: equal identities are compiled once. Size parameters are there
+ * by number, so that two kernels that differ only in which symbolic sizes they get are the same. */
+void kernel_identity(const Kernel *kernel, Str *out);
+typedef struct KernelFile {
+    Module *module; /* its dims; the caller destroys it */
+    Kernel **kernels;
+    int32_t n_kernels;
+} KernelFile;
+/* Reads the head of a module and kernels, in `arena`. False after diagnostics in context->diags. */
+bool kernel_parse(Context *context, Arena *arena, const Source *source, KernelFile *out);
+typedef struct KernelProblem {
+    int32_t stmt; /* number in the order of the text, from 0; -1: the kernel itself */
+    char text[160];
+} KernelProblem;
+/* Whether the kernel is what this header says: types, numbers, what is defined where, what each
+ * kind of loop may hold and set. What depends on the machine (shapes of tiles, room) is not looked
+ * at. `scratch` is where it works; it is left as it was. */
+bool kernel_verify(const Kernel *kernel, Arena *scratch, KernelProblem *problem);
+/* The type a value of `dtype` has in registers: f32 for f16 and bf16, else itself. */
+DType dtype_in_register(DType dtype);
+/* Of its identity. */
 uint64_t kernel_hash(const Kernel *kernel);
 int64_t
 kernel_scratch_bytes(const Kernel *kernel); /* locals laid out one after another, each at 64 */
@@ -243,7 +262,8 @@ bool kernel_walk_expr(const KExpr *expr, KExprVisit visit, void *user);
 bool kernel_walk_operands(const KStmt *stmt, KExprVisit visit, void *user);
 /* Every statement of the list and of those inside, in order of the text. */
 bool kernel_walk(const KStmt *list, KStmtVisit visit, void *user);
-/* Whether the expression reads the variable; the local; the statement's own expressions the local. */
+/* Whether the expression reads the variable; the local; the statement's own expressions the local.
+ */
 bool kernel_expr_reads(const KExpr *expr, const KVar *var);
 bool kernel_expr_reads_local(const KExpr *expr, const KLocal *local);
 bool kernel_stmt_reads_local(const KStmt *stmt, const KLocal *local);

@@ -71,7 +71,10 @@ static void show_kernels(Driver *d, const Target *target, const Machine *machine
     int32_t count = (int32_t)pool->kernels.count;
     const char **names =
         target->names ? target->names(pool->kernels.items, count, &d->scratch) : NULL;
-    if (target->shows_text && target->show_head) {
+    if (!target->shows_text) {
+        module_print_head(d->module, &d->text);
+        str_add(&d->text, "\n");
+    } else if (target->show_head) {
         target->show_head(machine, &d->text);
     }
     for (int32_t i = 0; i < count; i++) {

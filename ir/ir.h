@@ -199,6 +199,11 @@ Func *func_clone(Func *func, const char *name);
 void block_clone_ops(Func *func, const Block *block, Op *position, Block *append_to, Value **map);
 
 /* -- text form: print.c, parse.c */
+/* `module "name" { dims and settings }`, as other text forms begin too. */
+void module_print_head(const Module *module, Str *out);
+/* A name: a plain word where the text is one, else quoted; and always quoted. */
+void text_print_word(const char *text, Str *out);
+void text_print_quoted(const char *text, Str *out);
 void module_print(Module *module, Str *out); /* renumbers every Func, as func_print does */
 /* Tells programs apart: a hash of the text form's dims and functions and of the setting
  * `precision`, not of the settings that say how long, on what and by what seed it is trained.

@@ -68,7 +68,7 @@ static bool parse_setting(Parser *p) {
     return true;
 }
 
-static bool parse_module_head(Parser *p) {
+bool parse_module_head(Parser *p) {
     static const char *const WORDS[] = {"dim", "setting"};
     if (!parse_keyword(p, "module")) {
         return false;
@@ -100,7 +100,7 @@ static bool parse_properties(Parser *p) {
         if (choice < 0) {
             return false;
         }
-        p->func->properties |= 1U << choice;
+        module_parser(p)->func->properties |= 1U << choice;
     } while (parse_accept(p, ","));
     return true;
 }
@@ -110,7 +110,7 @@ static bool parse_args(Parser *p) {
         return false;
     }
     while (!parse_accept(p, ")")) {
-        if (p->func->body->n_args > 0 && !parse_expect(p, ",")) {
+        if (module_parser(p)->func->body->n_args > 0 && !parse_expect(p, ",")) {
             return false;
         }
         Mark mark = parse_mark(p);
@@ -126,7 +126,8 @@ static bool parse_args(Parser *p) {
         if (outer == NULL) {
             return false;
         }
-        Value *arg = func_add_arg(p->func, (ArgRole)role, outer, type, parse_place(p, mark));
+        Value *arg =
+            func_add_arg(module_parser(p)->func, (ArgRole)role, outer, type, parse_place(p, mark));
         arg->name = name;
         if (!parse_define(p, number, arg, mark)) {
             return false;
@@ -149,7 +150,7 @@ static bool parse_result(Parser *p, FuncResult *out) {
             return false;
         }
         Value *value = parse_defined(p, number);
-        if (value == NULL || value->block != p->func->body) {
+        if (value == NULL || value->block != module_parser(p)->func->body) {
             diag_report(&p->context->diags, DIAG_IR_UNDEFINED, parse_place(p, mark), (int)number);
             return false;
         }
@@ -174,8 +175,8 @@ static bool parse_results(Parser *p) {
         }
         VEC_PUSH(&p->module->arena, &results, result);
     }
-    p->func->results = results.items;
-    p->func->n_results = (int32_t)results.count;
+    module_parser(p)->func->results = results.items;
+    module_parser(p)->func->n_results = (int32_t)results.count;
     return true;
 }
 
@@ -188,22 +189,22 @@ static bool parse_func(Parser *p) {
     if (name == NULL) {
         return false;
     }
-    if (map_has(&p->func_names, name)) {
+    if (map_has(&module_parser(p)->func_names, name)) {
         diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "function", name);
         return false;
     }
-    map_set(&p->func_names, name, NULL);
+    map_set(&module_parser(p)->func_names, name, NULL);
     int purpose = parse_choice(p, PURPOSE_WORDS, N_PURPOSES, "purpose");
     if (purpose < 0) {
         return false;
     }
-    p->func = func_create(p->module, name, (Purpose)purpose);
+    module_parser(p)->func = func_create(p->module, name, (Purpose)purpose);
     p->nesting = 0;
     if (!parse_properties(p) || !parse_args(p) || !parse_expect(p, "{") ||
-        !parse_block(p, p->func->body) || !parse_results(p)) {
+        !parse_block(p, module_parser(p)->func->body) || !parse_results(p)) {
         return false;
     }
-    func_renumber(p->func);
+    func_renumber(module_parser(p)->func);
     return true;
 }
 
@@ -234,14 +235,10 @@ static bool check_module(Parser *p) {
 }
 
 Module *module_parse(Context *context, const Source *source) {
-    Parser parser = {.context = context,
-                     .source = source,
-                     .at = source->text,
-                     .end = source->text + source->length,
-                     .line_start = source->text,
-                     .line = 1};
-    Parser *p = &parser;
-    map_init(&p->func_names, &context->arena);
+    ModuleParser parser = {.func = NULL};
+    Parser *p = &parser.text;
+    parse_start(p, context, source);
+    map_init(&module_parser(p)->func_names, &context->arena);
     bool ok = parse_module_head(p);
     for (parse_skip(p); ok && p->at < p->end; parse_skip(p)) {
         ok = parse_func(p);

@@ -1,16 +1,9 @@
-/* What the files of the IR text parser share: the cursor over the text and its small readers. Each
- * reader returns false (or NULL) after reporting; the first error ends the parse. */
+/* What the files of the IR text parser share beside the readers of parse_lex.h. */
 #ifndef DLC_IR_PARSE_INTERNAL_H
 #define DLC_IR_PARSE_INTERNAL_H
 
+#include "ir/parse_lex.h"
 #include "ir/text.h"
-
-enum { PARSE_MAX_NESTING = 64, PARSE_MAX_DIMS = 1024 /* as many as a plan has */ };
-
-typedef struct Mark {
-    const char *at;
-    int32_t line, column;
-} Mark;
 
 /* What a number stands for; only where `func` is the function being read. */
 typedef struct Numbered {
@@ -18,40 +11,16 @@ typedef struct Numbered {
     const Func *func;
 } Numbered;
 
-typedef struct Parser {
-    Context *context;
-    const Source *source;
-    const char *at, *end; /* the text is NUL-terminated at `end` */
-    const char *line_start;
-    int32_t line;
-    Module *module;
+typedef struct ModuleParser {
+    Parser text; /* first: what takes a Parser of a module takes this one */
     Func *func;
     VEC(Numbered) values; /* by the number in the text */
     Map func_names;
-    int32_t nesting;
-} Parser;
+} ModuleParser;
 
-/* Readers skip space and comments (# to the end of the line) first. */
-void parse_skip(Parser *p);
-Mark parse_mark(Parser *p);                    /* where the next token begins */
-Place parse_place(const Parser *p, Mark from); /* from there to the cursor */
-bool parse_expected(Parser *p, const char *what);
-bool parse_at(Parser *p, const char *symbol);     /* whether the symbol stands here */
-bool parse_accept(Parser *p, const char *symbol); /* and steps over it */
-bool parse_expect(Parser *p, const char *symbol);
-bool parse_at_word(Parser *p);
-const char *parse_word(Parser *p, const char *what); /* interned */
-bool parse_keyword(Parser *p, const char *word);
-const char *parse_string(Parser *p, const char *what); /* unescaped, interned */
-const char *parse_name(Parser *p, const char *what);   /* a word or a string */
-bool parse_int(Parser *p, int64_t *out);
-bool parse_double(Parser *p, double *out);
-const Size *parse_size(Parser *p);
-bool parse_dtype(Parser *p, DType *out);
-bool parse_type(Parser *p, Type *out);
-/* One of `words`; its index, or -1 after "unknown <what> 'x'". */
-int parse_choice(Parser *p, const char *const *words, int n_words, const char *what);
-bool parse_value_number(Parser *p, int32_t *out);
+static inline ModuleParser *module_parser(const Parser *p) {
+    return (ModuleParser *)p;
+}
 
 /* parse_op.c: ops up to the closing brace of the block, which must end in yield. */
 bool parse_block(Parser *p, Block *block);

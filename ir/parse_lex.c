@@ -1,5 +1,5 @@
-/* The small readers of the IR text parser: words, strings, numbers, sizes, types. */
-#include "ir/parse_internal.h"
+/* The small readers of text forms: words, strings, numbers, sizes, types. */
+#include "ir/parse_lex.h"
 
 #include "ir/base/ascii.h"
 #include "ir/base/number.h"
@@ -20,6 +20,15 @@ static void advance_to(Parser *p, const char *to) {
             p->line_start = p->at + 1;
         }
     }
+}
+
+void parse_start(Parser *p, Context *context, const Source *source) {
+    *p = (Parser){.context = context,
+                  .source = source,
+                  .at = source->text,
+                  .end = source->text + source->length,
+                  .line_start = source->text,
+                  .line = 1};
 }
 
 void parse_skip(Parser *p) {

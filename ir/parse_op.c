@@ -5,22 +5,23 @@
 #include <string.h>
 
 bool parse_define(Parser *p, int32_t number, Value *value, Mark mark) {
-    while (p->values.count <= (size_t)number) {
-        VEC_PUSH(&p->context->arena, &p->values, (Numbered){0});
+    while (module_parser(p)->values.count <= (size_t)number) {
+        VEC_PUSH(&p->context->arena, &module_parser(p)->values, (Numbered){0});
     }
     if (parse_defined(p, number) != NULL) {
         diag_report(&p->context->diags, DIAG_IR_REDEFINED, parse_place(p, mark), (int)number);
         return false;
     }
-    p->values.items[number] = (Numbered){value, p->func};
+    module_parser(p)->values.items[number] = (Numbered){value, module_parser(p)->func};
     return true;
 }
 
 Value *parse_defined(const Parser *p, int32_t number) {
-    if ((size_t)number >= p->values.count || p->values.items[number].func != p->func) {
+    if ((size_t)number >= module_parser(p)->values.count ||
+        module_parser(p)->values.items[number].func != module_parser(p)->func) {
         return NULL;
     }
-    return p->values.items[number].value;
+    return module_parser(p)->values.items[number].value;
 }
 
 bool parse_definition(Parser *p, int32_t *out_number, const char **out_name) {
@@ -76,7 +77,7 @@ static bool parse_numbers(Parser *p, bool (*read)(Parser *p, int64_t *out), Attr
         }
         VEC_PUSH(&p->module->arena, &numbers, number);
     }
-    attr_write_INTS(out, ints_copy(p->func, numbers.items, (int32_t)numbers.count));
+    attr_write_INTS(out, ints_copy(module_parser(p)->func, numbers.items, (int32_t)numbers.count));
     return true;
 }
 
@@ -95,7 +96,7 @@ static bool parse_sizes(Parser *p, AttrValue *out) {
         }
         VEC_PUSH(&p->module->arena, &sizes, size);
     }
-    attr_write_SIZES(out, sizes_copy(p->func, sizes.items, (int32_t)sizes.count));
+    attr_write_SIZES(out, sizes_copy(module_parser(p)->func, sizes.items, (int32_t)sizes.count));
     return true;
 }
 
@@ -295,8 +296,9 @@ static bool parse_op(Parser *p, Block *block) {
     if (!parse_head(p, &head)) {
         return false;
     }
-    Op *op = op_create(p->func, head.code, head.operands.items, (int32_t)head.operands.count,
-                       (int32_t)head.numbers.count, op_info(head.code)->n_blocks);
+    Op *op = op_create(module_parser(p)->func, head.code, head.operands.items,
+                       (int32_t)head.operands.count, (int32_t)head.numbers.count,
+                       op_info(head.code)->n_blocks);
     if (!parse_attrs(p, op) || !parse_result_types(p, op)) {
         return false;
     }

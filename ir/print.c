@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Bytes above 0x7f pass: texts are UTF-8. */
-static void print_quoted(const char *text, Str *out) {
+void text_print_quoted(const char *text, Str *out) {
     str_add_char(out, '"');
     for (const char *p = text != NULL ? text : ""; *p != '\0'; p++) {
         unsigned char c = (unsigned char)*p;
@@ -28,8 +28,7 @@ static void print_quoted(const char *text, Str *out) {
     str_add_char(out, '"');
 }
 
-/* A plain word where the text is one, else quoted. */
-static void print_word(const char *text, Str *out) {
+void text_print_word(const char *text, Str *out) {
     bool plain = text[0] != '\0' && !ascii_is_digit(text[0]);
     for (const char *p = text; *p != '\0' && plain; p++) {
         plain = ascii_is_word(*p);
@@ -37,7 +36,7 @@ static void print_word(const char *text, Str *out) {
     if (plain) {
         str_add(out, text);
     } else {
-        print_quoted(text, out);
+        text_print_quoted(text, out);
     }
 }
 
@@ -54,7 +53,7 @@ static void print_definition(const Value *value, Str *out) {
     print_value(value, out);
     if (value != NULL && value->name != NULL) {
         str_add_char(out, ' ');
-        print_word(value->name, out);
+        text_print_word(value->name, out);
     }
 }
 
@@ -106,7 +105,7 @@ static void print_attr(const Op *op, int index, Str *out) {
         break;
     case ATTR_TEXT:
     case ATTR_WORD:
-        print_quoted(attr->text, out);
+        text_print_quoted(attr->text, out);
         break;
     case ATTR_DTYPE:
         print_dtype(attr->i, out);
@@ -155,7 +154,7 @@ void op_print(const Op *op, Str *out) {
     }
     if (op->label != NULL && op->label[0] != '\0') {
         str_add(out, " @");
-        print_quoted(op->label, out);
+        text_print_quoted(op->label, out);
     }
 }
 
@@ -216,7 +215,7 @@ static void print_func_results(const Func *func, Str *out) {
         }
         if (result->name != NULL && result->name[0] != '\0') {
             str_add_char(out, ' ');
-            print_quoted(result->name, out);
+            text_print_quoted(result->name, out);
         }
     }
     str_add(out, func->n_results > 0 ? "\n)\n" : ")\n");
@@ -225,7 +224,7 @@ static void print_func_results(const Func *func, Str *out) {
 void func_print(Func *func, Str *out) {
     func_renumber(func);
     str_add(out, "func ");
-    print_quoted(func->name, out);
+    text_print_quoted(func->name, out);
     str_addf(out, " %s", PURPOSE_WORDS[func->purpose]);
     print_properties(func->properties, out);
     str_add(out, " (");
@@ -236,7 +235,7 @@ void func_print(Func *func, Str *out) {
         str_add(out, ": ");
         type_print(arg->type, out);
         str_addf(out, " = %s ", ARG_ROLE_WORDS[func->args[i].role]);
-        print_quoted(func->args[i].name, out);
+        text_print_quoted(func->args[i].name, out);
     }
     str_add(out, func->body->n_args > 0 ? "\n) {\n" : ") {\n");
     print_block(func->body, 1, out);
@@ -246,7 +245,7 @@ void func_print(Func *func, Str *out) {
 
 static void print_dim(const Dim *dim, Str *out) {
     str_add(out, "    dim ");
-    print_word(dim->name, out);
+    text_print_word(dim->name, out);
     if (dim->divisor != 1) {
         str_addf(out, " %% %lld", (long long)dim->divisor);
     }
@@ -260,9 +259,9 @@ static void print_dim(const Dim *dim, Str *out) {
     str_add_char(out, '\n');
 }
 
-void module_print(Module *module, Str *out) {
+void module_print_head(const Module *module, Str *out) {
     str_add(out, "module ");
-    print_quoted(module->name, out);
+    text_print_quoted(module->name, out);
     str_add(out, " {\n");
     for (int32_t i = 0; i < module->n_dims; i++) {
         print_dim(module->dims[i], out);
@@ -270,12 +269,16 @@ void module_print(Module *module, Str *out) {
     for (size_t i = 0; i < module->settings.count; i++) {
         const MapEntry *setting = &module->settings.entries[i];
         str_add(out, "    setting ");
-        print_word(setting->key, out);
+        text_print_word(setting->key, out);
         str_add(out, " = ");
-        print_quoted(setting->value, out);
+        text_print_quoted(setting->value, out);
         str_add_char(out, '\n');
     }
     str_add(out, "}\n");
+}
+
+void module_print(Module *module, Str *out) {
+    module_print_head(module, out);
     for (Func *func = module->first; func != NULL; func = func->next) {
         str_add_char(out, '\n');
         func_print(func, out);

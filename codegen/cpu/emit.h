@@ -61,7 +61,6 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
 /* emit_expr.c */
 LLVMTypeRef emit_value_type(const Emit *e, DType dtype);  /* bool is i1; f16 and bf16 are float */
 LLVMTypeRef emit_memory_type(const Emit *e, DType dtype); /* bool is i8; f16 and bf16 are i16 */
-DType emit_local_dtype(const KLocal *local);              /* halves are held as f32 */
 LLVMValueRef emit_expr(Emit *e, const KExpr *expr);
 bool emit_expr_positive(const Emit *e, const KExpr *expr);
 LLVMValueRef emit_to_memory(Emit *e, LLVMValueRef value, DType dtype);

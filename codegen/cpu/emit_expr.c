@@ -34,10 +34,6 @@ LLVMTypeRef emit_memory_type(const Emit *e, DType dtype) {
     return dtype == DT_F16 || dtype == DT_BF16 ? e->i16 : emit_value_type(e, dtype);
 }
 
-DType emit_local_dtype(const KLocal *local) {
-    return local->dtype == DT_F16 || local->dtype == DT_BF16 ? DT_F32 : local->dtype;
-}
-
 LLVMValueRef emit_call_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                                  LLVMValueRef *args, unsigned n_args) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
@@ -213,7 +209,7 @@ LLVMValueRef emit_expr(Emit *e, const KExpr *expr) {
                          e->buffer_scope[number], e->buffer_noalias[number]);
     case KE_LOCAL:
         number = expr->as.local.array->id;
-        return emit_load(e, emit_local_dtype(expr->as.local.array), e->locals[number],
+        return emit_load(e, dtype_in_register(expr->as.local.array->dtype), e->locals[number],
                          expr->as.local.at, e->local_scope[number], e->local_noalias[number]);
     case KE_SCALAR:
         for (int32_t i = 0; i < expr->as.scalar.n; i++) {

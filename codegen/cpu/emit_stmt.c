@@ -312,7 +312,7 @@ static void emit_buffer_store(Emit *e, const KStmt *stmt) {
 
 static void emit_local_store(Emit *e, const KStmt *stmt) {
     const KLocal *local = stmt->as.local_store.array;
-    StoreTo to = {.dtype = emit_local_dtype(local),
+    StoreTo to = {.dtype = dtype_in_register(local->dtype),
                   .base = e->locals[local->id],
                   .scope = e->local_scope[local->id],
                   .noalias = e->local_noalias[local->id]};

@@ -14,14 +14,6 @@ static const Form forms[] = {
     {"update", lower_update},   {"attention", lower_attention},
 };
 
-static double block_flops(const Block *block) {
-    double flops = 0;
-    BLOCK_EACH_OP (block, op) {
-        flops += op_info(op->code)->cost ? op_info(op->code)->cost(op).flops : 0;
-    }
-    return flops;
-}
-
 void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out) {
     const char *form = fusion_form(fusion);
     KBuild *k = kb_create(lower, fusion);
@@ -36,10 +28,4 @@ void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out) {
     }
     lowering(k);
     kb_finish(k, out);
-    for (int32_t i = 0; i < out->n_kernels; i++) {
-        if (out->kernels[i].copy_of < 0) {
-            out->kernels[i].kernel->flops = block_flops(fusion->blocks[0]);
-            break;
-        }
-    }
 }

@@ -51,7 +51,7 @@ static dlc_status null_emit(const Machine *machine, Kernel *const *kernels, int3
     for (int32_t i = 0; i < n_kernels; i++) {
         Str text;
         str_init(&text, allocator);
-        kernel_print(kernels[i], &text);
+        kernel_identity(kernels[i], &text);
         uint64_t length = text.length;
         str_finish(&text);
         out->entries[i] = (int64_t)sizeof(uint64_t) * i;

@@ -101,24 +101,15 @@ static const char *sizes_signs(Schedule *s, const Kernel *kernel) {
     return signs;
 }
 
-/* What tells kernels apart, in the pool's buffer: the text without the name that heads it, before
- * it the signs of the sizes where kernels are merged. */
+/* What tells kernels apart, in the pool's buffer: the identity, before it the signs of the sizes
+ * where kernels are merged. */
 static const char *kernel_key(Schedule *s, const Kernel *kernel) {
     Str *key = &s->pool->key;
     str_clear(key);
     if (s->machine->merges_kernels) {
         str_add(key, sizes_signs(s, kernel));
     }
-    size_t start = key->length;
-    kernel_print(kernel, key);
-    size_t n_name = kernel->name ? strlen(kernel->name) : 0;
-    char *body = key->text + start;
-    char *name = n_name > 0 ? strstr(body, kernel->name) : NULL;
-    const char *newline = strchr(body, '\n');
-    if (name && newline && name < newline) {
-        memmove(name, name + n_name, strlen(name + n_name) + 1);
-        key->length -= n_name;
-    }
+    kernel_identity(kernel, key);
     return key->text;
 }
 

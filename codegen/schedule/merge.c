@@ -116,7 +116,6 @@ static void class_join(Merge *m, int32_t number) {
     Member member = {.kernel = number};
     Copy copy = {.arena = m->arena, .holes = &member.holes, .first = kernel->n_sizes};
     Kernel shape = *kernel;
-    shape.name = "";
     shape.body = copy_stmts(&copy, kernel->body);
     Str text;
     str_init(&text, m->writer->context->allocator);
@@ -125,7 +124,7 @@ static void class_join(Merge *m, int32_t number) {
         size_range(kernel->sizes[i], &low, &high);
         str_add(&text, low < 0 ? "-" : "+");
     }
-    kernel_print(&shape, &text);
+    kernel_identity(&shape, &text);
     bool failed = text.failed;
     const char *key = failed ? "" : arena_strndup(m->arena, text.text, text.length);
     str_finish(&text);

@@ -10,7 +10,7 @@
 typedef struct KernelPool {
     Arena *arena;
     VEC(Kernel *) kernels;
-    Map by_text;                 /* kernel_print text -> the first Kernel lowered to it */
+    Map by_text;                 /* kernel_identity -> the first Kernel lowered to it */
     Map sites;                   /* "place\ntext" -> number + 1 */
     Arena *bodies;               /* of all that were lowered and are different */
     struct KBuildPool *building; /* working memory of every lowering, one after another */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The documentation says what is true: every complete program of docs/language.md (```dl) compiles
-# without errors, and docs/std.md and docs/ops.md are
-# what their generators make.
+# without errors, docs/std.md and docs/ops.md are what their generators make, and docs/kernels.md shows the kernels that its
+# program has.
 set -u
 root=${DLC_SOURCE_ROOT:?}
 dlc=${DLC_BUILD_ROOT:?}/tools/dlc
@@ -30,5 +30,16 @@ for file in "$scratch"/*.dl; do
         failed=1
     fi
 done
+# block LANGUAGE FILE: the first block of that language.
+block() {
+    awk -v start="^\`\`\`$1\$" '$0 ~ start { inside = 1; next } /^```/ { if (inside) exit } inside' "$2"
+}
+block dl "$root/docs/kernels.md" > "$scratch/scale.dl"
+block kernels "$root/docs/kernels.md" > "$scratch/wanted"
+"$dlc" "$scratch/scale.dl" --target cpu:x86-64-v3 --emit=kernels > "$scratch/kernels" || failed=1
+if ! [ -s "$scratch/wanted" ] || ! diff -B "$scratch/wanted" "$scratch/kernels"; then
+    echo "docs/kernels.md shows other kernels than its program has" >&2
+    failed=1
+fi
 echo "docs: $count programs of docs/language.md"
 [ "$count" -gt 0 ] && [ "$failed" -eq 0 ]

@@ -50,9 +50,6 @@ int32_t kb_result_buffer(KBuild *k, int32_t result); /* marks it written */
 int32_t kb_temp_buffer(KBuild *k, int32_t temp, bool written);
 KLocal *kb_local(KBuild *k, DType dtype, int64_t count, const char *hint);
 
-/* The type a value of `dtype` has in registers: f32 for f16 and bf16, else itself. */
-DType dtype_in_register(DType dtype);
-
 /* -- i64 index arithmetic, normalised. n of div and mod: a size taken as > 0. */
 const KExpr *k_int(KBuild *k, int64_t value);
 const KExpr *k_size(KBuild *k, const Size *size);

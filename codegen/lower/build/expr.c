@@ -8,10 +8,6 @@ static bool is_short(DType dtype) {
     return dtype == DT_F16 || dtype == DT_BF16;
 }
 
-DType dtype_in_register(DType dtype) {
-    return is_short(dtype) ? DT_F32 : dtype;
-}
-
 static uint64_t node_hash(const Node *node) {
     const KExpr *operands[KERNEL_EXPR_OPERANDS];
     int64_t words[6] = {node->e.kind, node->e.dtype, node->parameter, 0, 0, 0};

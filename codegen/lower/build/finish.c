@@ -206,21 +206,6 @@ static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
     return first;
 }
 
-static double buffer_bytes(KBuild *k, Bind bind) {
-    const Size *elements;
-    DType dtype;
-    if (bind.kind == BIND_TEMP) {
-        elements = k->temps.items[bind.index].elements;
-        dtype = k->temps.items[bind.index].dtype;
-    } else {
-        Type type = bind.kind == BIND_OPERAND ? k->body->args[bind.index]->type
-                                              : kb_result_value(k, bind.index)->type;
-        elements = type_elements(k->context, type);
-        dtype = type.dtype;
-    }
-    return (double)size_nominal(elements, 32) * dtype_bytes(dtype);
-}
-
 bool kernel_finish(KBuild *k, const char *name) {
     k->first = prune(k, k->first);
     if (k->replan) {
@@ -237,7 +222,6 @@ bool kernel_finish(KBuild *k, const char *name) {
     for (size_t i = 0; i < k->buffers.count; i++) {
         kernel->buffers[i] = k->buffers.items[i];
         binds[i] = k->binds.items[i];
-        kernel->bytes += buffer_bytes(k, binds[i]);
     }
     kernel->n_grid = (int32_t)k->grid.count;
     kernel->grid = ARENA_ARRAY(k->arena, const Size *, k->grid.count + 1);
