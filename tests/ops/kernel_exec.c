@@ -81,6 +81,11 @@ static bool run_kernel(Run *r, const LoweredKernel *lowered, const Raw *operands
     }
     exec->n_kernels++;
     char why[256];
+    KernelProblem problem;
+    if (!kernel_verify(kernel, &exec->arena, &problem)) {
+        run_fail(r, "kernel %s, statement %d: %s", kernel->name, (int)problem.stmt, problem.text);
+        return false;
+    }
     if (exec->check && !exec->check(kernel, exec->machine, why, sizeof why)) {
         run_fail(r, "kernel %s: %s", kernel->name, why);
         return false;

@@ -1,10 +1,11 @@
-/* For tests: hand-built loop IR, compiled by the CPU target and called in this process. */
+/* For tests: the loop IR from text, compiled by the CPU target and called in this process. */
 #ifndef DLC_TESTS_UNIT_KERNEL_RUN_H
 #define DLC_TESTS_UNIT_KERNEL_RUN_H
 
 #include "codegen/kernel.h"
 #include "codegen/target.h"
 #include "runtime/kernel_abi.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,100 +62,27 @@ static inline void run_finish(RunCode *code) {
     target_image_finish(&code->image, NULL);
 }
 
-/* -- nodes */
-static inline KExpr *x_new(Arena *arena, KExprKind kind, DType dtype) {
-    KExpr *expr = ARENA_NEW(arena, KExpr);
-    expr->kind = kind;
-    expr->dtype = dtype;
-    return expr;
-}
-static inline const KExpr *x_int(Arena *arena, int64_t value) {
-    KExpr *expr = x_new(arena, KE_INT, DT_I64);
-    expr->as.integer = value;
-    return expr;
-}
-static inline const KExpr *x_real(Arena *arena, DType dtype, double value) {
-    KExpr *expr = x_new(arena, KE_FLOAT, dtype);
-    expr->as.real = value;
-    return expr;
-}
-static inline const KExpr *x_var(Arena *arena, const KVar *var) {
-    KExpr *expr = x_new(arena, KE_VAR, var->dtype);
-    expr->as.var = var;
-    return expr;
-}
-static inline const KExpr *x_size(Arena *arena, int32_t index) {
-    KExpr *expr = x_new(arena, KE_SIZE, DT_I64);
-    expr->as.size = index;
-    return expr;
-}
-static inline const KExpr *x_load(Arena *arena, int32_t buffer, DType dtype, const KExpr *at) {
-    KExpr *expr = x_new(arena, KE_LOAD, dtype);
-    expr->as.load.buffer = buffer;
-    expr->as.load.at = at;
-    return expr;
-}
-static inline const KExpr *x_local(Arena *arena, const KLocal *local, const KExpr *at) {
-    KExpr *expr = x_new(arena, KE_LOCAL, local->dtype);
-    expr->as.local.array = local;
-    expr->as.local.at = at;
-    return expr;
-}
-static inline const KExpr *x_op(Arena *arena, OpCode op, DType dtype, const KExpr *a,
-                                const KExpr *b) {
-    KExpr *expr = x_new(arena, KE_SCALAR, dtype);
-    expr->as.scalar.op = op;
-    expr->as.scalar.n = b ? 2 : 1;
-    expr->as.scalar.a[0] = a;
-    expr->as.scalar.a[1] = b;
-    return expr;
-}
-static inline const KExpr *x_cast(Arena *arena, DType dtype, const KExpr *a) {
-    KExpr *expr = x_new(arena, KE_CAST, dtype);
-    expr->as.cast = a;
-    return expr;
-}
-static inline KVar *x_make_var(Arena *arena, Kernel *kernel, DType dtype, bool is_mutable) {
-    KVar *var = ARENA_NEW(arena, KVar);
-    var->dtype = dtype;
-    var->id = kernel->n_vars++;
-    var->is_mutable = is_mutable;
-    var->hint = "v";
-    return var;
-}
-static inline KStmt *x_for(Arena *arena, KLoopKind loop, const KVar *var, const KExpr *end,
-                           KStmt *body) {
-    KStmt *stmt = ARENA_NEW(arena, KStmt);
-    stmt->kind = KS_FOR;
-    stmt->as.loop.kind = loop;
-    stmt->as.loop.var = var;
-    stmt->as.loop.begin = x_int(arena, 0);
-    stmt->as.loop.end = end;
-    stmt->as.loop.body = body;
-    return stmt;
-}
-static inline KStmt *x_store(Arena *arena, int32_t buffer, const KExpr *at, const KExpr *value) {
-    KStmt *stmt = ARENA_NEW(arena, KStmt);
-    stmt->kind = KS_STORE;
-    stmt->as.store.buffer = buffer;
-    stmt->as.store.at = at;
-    stmt->as.store.value = value;
-    return stmt;
-}
-static inline KStmt *x_set(Arena *arena, const KVar *var, const KExpr *value) {
-    KStmt *stmt = ARENA_NEW(arena, KStmt);
-    stmt->kind = KS_SET;
-    stmt->as.set.var = var;
-    stmt->as.set.value = value;
-    return stmt;
-}
-static inline Kernel *x_kernel(Arena *arena, const char *name, int32_t n_buffers) {
-    Kernel *kernel = ARENA_NEW(arena, Kernel);
-    kernel->name = name;
-    kernel->arena = arena;
-    kernel->n_buffers = n_buffers;
-    kernel->buffers = ARENA_ARRAY(arena, KBuffer, n_buffers + 1);
-    return kernel;
+/* The kernel of a text (docs/kernels.md), a printf format without the head of a module; its sizes
+ * may name the dim B, of 1 to 1000. NULL: the text is wrong, which stderr says. */
+__attribute__((format(printf, 3, 4))) static inline Kernel *
+run_parse(Context *context, Arena *arena, const char *format, ...) {
+    char body[8192], text[8256];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(body, sizeof(body), format, args);
+    va_end(args);
+    KernelFile file;
+    snprintf(text, sizeof(text), "module \"test\" { dim B in 1..1000 }\n%s", body);
+    const Source *source = context_source(context, "test.k", text, strlen(text), false);
+    if (length < (int)sizeof(body) && kernel_parse(context, arena, source, &file) &&
+        file.n_kernels == 1) {
+        return file.kernels[0];
+    }
+    for (size_t i = 0; i < context->diags.count; i++) {
+        const Diag *diag = context->diags.items[i];
+        fprintf(stderr, "%d: %s\n%s\n", (int)diag->place.line, diag->message, text);
+    }
+    return NULL;
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* The CPU backend by itself: hand-built loop IR, compiled, loaded and called: scalar operations and
+/* The CPU backend by itself: loop IR from text, compiled, loaded and called: scalar operations and
  * casts on special values, half precisions, random numbers, loops, guards, faults, reductions,
  * register tiles, on every processor level that this host can run. */
 #include <setjmp.h>
@@ -18,19 +18,27 @@ static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
 enum { N_LEVELS = 3 };
 
 typedef struct Bench {
+    Context context;
     Arena arena;
     Machine machine;
 } Bench;
 
 /* False: this host cannot run that level. */
 static bool bench_open(Bench *b, const char *level) {
+    context_init(&b->context, NULL, &boundary);
     arena_init(&b->arena, NULL, &boundary);
     return run_machine(level, &b->arena, &b->machine);
+}
+
+static void bench_close(Bench *b) {
+    arena_finish(&b->arena);
+    context_finish(&b->context);
 }
 
 static void bench_run(Bench *b, Kernel *kernel, void **buffers, const int64_t *sizes, int64_t tiles,
                       KernelFault *fault) {
     RunCode code;
+    assert_non_null(kernel);
     assert_true(run_compile(&b->machine, &kernel, 1, 1, &code));
     void *scratch = aligned_alloc(64, (size_t)kernel_scratch_bytes(kernel) + 64);
     KernelArgs args = {buffers, sizes, scratch, fault};
@@ -39,42 +47,36 @@ static void bench_run(Bench *b, Kernel *kernel, void **buffers, const int64_t *s
     run_finish(&code);
 }
 
-/* out[i] = expression of in0[i], in1[i], over n elements in a vector loop. */
-typedef const KExpr *(*MakeExpr)(Arena *arena, const KExpr *a, const KExpr *b, int64_t user);
+enum { MAP_TEXT = 128 };
 
-static void run_map(Bench *b, DType in, DType out, int64_t n, void *result, void *x, void *y,
-                    MakeExpr make, int64_t user) {
-    Arena *arena = &b->arena;
-    Kernel *kernel = x_kernel(arena, "map", 3);
-    kernel->buffers[0] = (KBuffer){out, true};
-    kernel->buffers[1].dtype = kernel->buffers[2].dtype = in;
-    KVar *i = x_make_var(arena, kernel, DT_I64, false);
-    const KExpr *at = x_var(arena, i);
-    DType reg = in == DT_F16 || in == DT_BF16 ? DT_F32 : in;
-    const KExpr *value = make(arena, x_load(arena, 1, reg, at), x_load(arena, 2, reg, at), user);
-    kernel->body = x_for(arena, KL_VECTOR, i, x_int(arena, n), x_store(arena, 0, at, value));
+/* out[i] = `value`, an expression of b1[%0] and b2[%0], over n elements in a vector loop. */
+static void run_map(Bench *b, DType in, DType out, int n, void *result, void *x, void *y,
+                    const char *value) {
+    Kernel *kernel = run_parse(&b->context, &b->arena,
+                               "kernel \"map\" (b0: %s written, b1: %s, b2: %s) {\n"
+                               "  vector %%0 in 0..%d {\n"
+                               "    b0[%%0] = %s\n"
+                               "  }\n"
+                               "}\n",
+                               dtype_name(out), dtype_name(in), dtype_name(in), n, value);
     void *buffers[3] = {result, x, y};
     KernelFault fault = {0};
     bench_run(b, kernel, buffers, NULL, 1, &fault);
 }
 
-static const KExpr *make_binary(Arena *arena, const KExpr *a, const KExpr *b, int64_t user) {
-    OpCode op = (OpCode)user;
+static const char *operation_text(OpCode op, char out[MAP_TEXT]) {
     const OpInfo *info = op_info(op);
-    DType dtype = info->scalar_result == RESULT_BOOL ? DT_BOOL : a->dtype;
-    return x_op(arena, op, dtype, a, info->n_operands == 2 ? b : NULL);
+    const char *format = op == OP_select         ? "%s(ne(b1[%%0], b2[%%0]), b1[%%0], b2[%%0])"
+                         : info->n_operands == 2 ? "%s(b1[%%0], b2[%%0])"
+                                                 : "%s(b1[%%0])";
+    snprintf(out, MAP_TEXT, format, info->name);
+    return out;
 }
 
-static const KExpr *make_cast(Arena *arena, const KExpr *a, const KExpr *b, int64_t user) {
-    (void)b;
-    return x_cast(arena, (DType)user, a);
-}
-
-static const KExpr *make_same(Arena *arena, const KExpr *a, const KExpr *b, int64_t user) {
-    (void)arena;
-    (void)b;
-    (void)user;
-    return a;
+static void run_cast(Bench *b, DType in, DType out, int n, void *result, void *x) {
+    char text[MAP_TEXT];
+    snprintf(text, sizeof(text), "cast.%s(b1[%%0])", dtype_name(out));
+    run_map(b, in, out, n, result, x, x, text);
 }
 
 /* -- scalar operations */
@@ -86,13 +88,14 @@ static void check_float_op(Bench *b, OpCode op, const double *values, int32_t n)
     int32_t total = n * n;
     float x[400], y[400], r[400];
     uint8_t flags[400];
+    char text[MAP_TEXT];
     for (int32_t i = 0; i < total; i++) {
         x[i] = (float)values[i / n];
         y[i] = (float)values[i % n];
     }
     bool is_bool = op_info(op)->scalar_result == RESULT_BOOL;
     run_map(b, DT_F32, is_bool ? DT_BOOL : DT_F32, total, is_bool ? (void *)flags : r, x, y,
-            make_binary, op);
+            operation_text(op, text));
     for (int32_t i = 0; i < total; i++) {
         double operands[3] = {(double)x[i], (double)y[i], 0};
         double want = (double)(float)scalar_eval_float(op, operands);
@@ -108,13 +111,14 @@ static void check_int_op(Bench *b, OpCode op, const int64_t *values, int32_t n) 
     int32_t total = n * n;
     int32_t x[400], y[400], r[400];
     uint8_t flags[400];
+    char text[MAP_TEXT];
     for (int32_t i = 0; i < total; i++) {
         x[i] = (int32_t)values[i / n];
         y[i] = (int32_t)values[i % n];
     }
     bool is_bool = op_info(op)->scalar_result == RESULT_BOOL;
     run_map(b, DT_I32, is_bool ? DT_BOOL : DT_I32, total, is_bool ? (void *)flags : r, x, y,
-            make_binary, op);
+            operation_text(op, text));
     for (int32_t i = 0; i < total; i++) {
         int64_t operands[3] = {x[i], y[i], 0};
         int64_t want = wrap_int(scalar_eval_int(op, DT_I32, operands), DT_I32);
@@ -148,24 +152,11 @@ static void test_scalars(void **state) {
                 check_int_op(&b, integer[i], ints, sizeof(ints) / sizeof(ints[0]));
             }
         }
-        arena_finish(&b.arena);
+        bench_close(&b);
     }
 }
 
 /* -- every operation of every type it takes has code, and gives what the interpreter gives */
-static const KExpr *make_operation(Arena *arena, const KExpr *a, const KExpr *b, int64_t user) {
-    if (user != OP_select) {
-        return make_binary(arena, a, b, user);
-    }
-    KExpr *value = x_new(arena, KE_SCALAR, a->dtype);
-    value->as.scalar.op = OP_select;
-    value->as.scalar.n = 3;
-    value->as.scalar.a[0] = x_op(arena, OP_ne, DT_BOOL, a, b);
-    value->as.scalar.a[1] = a;
-    value->as.scalar.a[2] = b;
-    return value;
-}
-
 static bool takes(const OpInfo *info, DType dtype) {
     switch (info->scalar_class) {
     case CLASS_FLOAT:
@@ -232,7 +223,8 @@ static void check_operation(Bench *b, OpCode op, DType dtype) {
         put_number(x, dtype, i, is_bool ? numbers[0][i] != 0 : numbers[0][i]);
         put_number(y, dtype, i, is_bool ? numbers[1][i] != 0 : numbers[1][i]);
     }
-    run_map(b, dtype, out, N_OPERANDS, r, x, y, make_operation, op);
+    char text[MAP_TEXT];
+    run_map(b, dtype, out, N_OPERANDS, r, x, y, operation_text(op, text));
     for (int32_t i = 0; i < N_OPERANDS; i++) {
         double p = get_number(x, dtype, i), q = get_number(y, dtype, i), want;
         double values[3] = {p, q, 0};
@@ -266,7 +258,7 @@ static void test_operations(void **state) {
             }
         }
     }
-    arena_finish(&b.arena);
+    bench_close(&b);
 }
 
 /* -- casts */
@@ -279,7 +271,7 @@ static void test_casts(void **state) {
     for (int level = 0; level < N_LEVELS; level++) {
         Bench b;
         if (!bench_open(&b, levels[level])) {
-            arena_finish(&b.arena);
+            bench_close(&b);
             continue;
         }
         double x[N];
@@ -288,11 +280,11 @@ static void test_casts(void **state) {
         uint8_t u8[N], flag[N];
         int32_t i32[N];
         int64_t i64[N];
-        run_map(&b, DT_F64, DT_I8, N, i8, x, x, make_cast, DT_I8);
-        run_map(&b, DT_F64, DT_U8, N, u8, x, x, make_cast, DT_U8);
-        run_map(&b, DT_F64, DT_I32, N, i32, x, x, make_cast, DT_I32);
-        run_map(&b, DT_F64, DT_I64, N, i64, x, x, make_cast, DT_I64);
-        run_map(&b, DT_F64, DT_BOOL, N, flag, x, x, make_cast, DT_BOOL);
+        run_cast(&b, DT_F64, DT_I8, N, i8, x);
+        run_cast(&b, DT_F64, DT_U8, N, u8, x);
+        run_cast(&b, DT_F64, DT_I32, N, i32, x);
+        run_cast(&b, DT_F64, DT_I64, N, i64, x);
+        run_cast(&b, DT_F64, DT_BOOL, N, flag, x);
         for (int i = 0; i < N; i++) {
             assert_int_equal(i8[i], float_to_int(values[i], DT_I8));
             assert_int_equal(u8[i], float_to_int(values[i], DT_U8));
@@ -305,15 +297,15 @@ static void test_casts(void **state) {
         for (int i = 0; i < 256; i++) {
             bytes[i] = (uint8_t)i;
         }
-        run_map(&b, DT_U8, DT_F32, 256, f, bytes, bytes, make_cast, DT_F32);
+        run_cast(&b, DT_U8, DT_F32, 256, f, bytes);
         for (int i = 0; i < 256; i++) {
             assert_true(f[i] == (float)i);
         }
-        run_map(&b, DT_I8, DT_F32, 256, f, bytes, bytes, make_cast, DT_F32);
+        run_cast(&b, DT_I8, DT_F32, 256, f, bytes);
         for (int i = 0; i < 256; i++) {
             assert_true(f[i] == (float)(int8_t)i);
         }
-        arena_finish(&b.arena);
+        bench_close(&b);
     }
 }
 
@@ -325,12 +317,12 @@ static void check_half(Bench *b, DType dtype) {
     for (int i = 0; i < N; i++) {
         bits[i] = (uint16_t)i;
     }
-    run_map(b, dtype, DT_F32, N, wide, bits, bits, make_same, 0);
+    run_map(b, dtype, DT_F32, N, wide, bits, bits, "b1[%0]");
     for (int i = 0; i < N; i++) {
         double value = (double)wide[i];
         assert_true(same_double(value, round_to_dtype(value, dtype)));
     }
-    run_map(b, DT_F32, dtype, N, back, wide, wide, make_same, 0);
+    run_map(b, DT_F32, dtype, N, back, wide, wide, "b1[%0]");
     for (int i = 0; i < N; i++) {
         if (!isnan(wide[i])) {
             assert_int_equal(back[i], bits[i]);
@@ -342,9 +334,9 @@ static void check_half(Bench *b, DType dtype) {
         uint32_t pattern = i % 4 ? 0x38000000u + (state >> 4) % 0x10000000u : state;
         memcpy(&wide[i], &pattern, 4);
     }
-    run_map(b, DT_F32, dtype, N, back, wide, wide, make_same, 0);
+    run_map(b, DT_F32, dtype, N, back, wide, wide, "b1[%0]");
     float *again = malloc(N * 4);
-    run_map(b, dtype, DT_F32, N, again, back, back, make_same, 0);
+    run_map(b, dtype, DT_F32, N, again, back, back, "b1[%0]");
     for (int i = 0; i < N; i++) {
         double want = round_to_dtype((double)wide[i], dtype);
         if (!same_double(want, (double)again[i])) {
@@ -366,37 +358,30 @@ static void test_halves(void **state) {
             check_half(&b, DT_F16);
             check_half(&b, DT_BF16);
         }
-        arena_finish(&b.arena);
+        bench_close(&b);
     }
 }
 
 /* -- random numbers */
 static void check_uniform(Bench *b, DType dtype) {
-    Arena *arena = &b->arena;
     enum { N = 1000 };
     double out64[N];
     float out32[N];
-    Kernel *kernel = x_kernel(arena, "uniform", 1);
-    kernel->buffers[0] = (KBuffer){dtype, true};
-    KVar *i = x_make_var(arena, kernel, DT_I64, false);
-    const KExpr *at = x_var(arena, i);
-    KExpr *u = x_new(arena, KE_UNIFORM, dtype);
-    KExpr *iteration = x_new(arena, KE_INT, DT_I32);
-    iteration->as.integer = 5;
-    u->as.uniform.seed = x_int(arena, 0x123456789abcdef0);
-    u->as.uniform.step = x_int(arena, 77777777777);
-    u->as.uniform.iteration = iteration;
-    u->as.uniform.flat = at;
-    int64_t site = -6148914691236517206;
-    const Size *size = NULL; /* its range is never asked for */
-    kernel->n_sizes = 1;
-    kernel->sizes = &size;
-    kernel->body = x_for(arena, KL_VECTOR, i, x_int(arena, N), x_store(arena, 0, at, u));
+    int64_t seed = 0x123456789abcdef0, step = 77777777777, site = -6148914691236517206;
+    const char *name = dtype_name(dtype);
+    Kernel *kernel = run_parse(&b->context, &b->arena,
+                               "kernel \"uniform\" (b0: %s written) {\n"
+                               "  size s0 = %lld\n"
+                               "  vector %%0 in 0..%d {\n"
+                               "    b0[%%0] = uniform.%s.s0(%lld, %lld, 5:i32, %%0)\n"
+                               "  }\n"
+                               "}\n",
+                               name, (long long)site, N, name, (long long)seed, (long long)step);
     void *buffers[1] = {dtype == DT_F64 ? (void *)out64 : out32};
     KernelFault fault = {0};
     bench_run(b, kernel, buffers, &site, 1, &fault);
     for (int64_t n = 0; n < N; n++) {
-        double want = random_uniform_at(0x123456789abcdef0, 77777777777, site, 5, n, dtype);
+        double want = random_uniform_at(seed, step, site, 5, n, dtype);
         double got = dtype == DT_F64 ? out64[n] : (double)out32[n];
         assert_true(want == got);
     }
@@ -410,51 +395,30 @@ static void test_uniform(void **state) {
             check_uniform(&b, DT_F32);
             check_uniform(&b, DT_F64);
         }
-        arena_finish(&b.arena);
+        bench_close(&b);
     }
 }
 
 /* -- a grid with a symbolic size, a reduction and a guard that faults */
-static Kernel *sum_kernel(Arena *arena, Context *context, const Dim *dim) {
-    Kernel *kernel = x_kernel(arena, "sum", 2);
-    kernel->buffers[0] = (KBuffer){DT_F32, true};
-    kernel->buffers[1].dtype = DT_F32;
-    kernel->n_sizes = 1;
-    kernel->sizes = ARENA_ARRAY(arena, const Size *, 1);
-    kernel->sizes[0] = size_dim(context, dim);
-    kernel->n_grid = 1;
-    kernel->grid = kernel->sizes;
-    KVar *row = x_make_var(arena, kernel, DT_I64, false);
-    KVar *column = x_make_var(arena, kernel, DT_I64, false);
-    KVar *sum = x_make_var(arena, kernel, DT_F32, true);
-    const KExpr *width = x_int(arena, 100);
-    const KExpr *at = x_op(arena, OP_mul, DT_I64, x_var(arena, row), width);
-    at = x_op(arena, OP_add, DT_I64, at, x_var(arena, column));
-    const KExpr *next =
-        x_op(arena, OP_add, DT_F32, x_var(arena, sum), x_load(arena, 1, DT_F32, at));
-    KStmt *clear = x_set(arena, sum, x_real(arena, DT_F32, 0));
-    clear->next = x_for(arena, KL_VECTOR, column, width, x_set(arena, sum, next));
-    clear->next->next = x_store(arena, 0, x_var(arena, row), x_var(arena, sum));
-    KStmt *bad = ARENA_NEW(arena, KStmt);
-    bad->kind = KS_FAULT;
-    bad->as.fault.site = 4;
-    bad->as.fault.value = x_var(arena, row);
-    bad->as.fault.bound = x_int(arena, 3);
-    bad->as.fault.bad = x_op(arena, OP_ge, DT_BOOL, x_var(arena, row), x_int(arena, 3));
-    clear->next->next->next = bad;
-    kernel->body = x_for(arena, KL_GRID, row, x_size(arena, 0), clear);
-    return kernel;
-}
+static const char sum_text[] = "kernel \"sum\" (b0: f32 written, b1: f32) {\n"
+                               "  size s0 = B\n"
+                               "  tiles B\n"
+                               "  grid %0 row in 0..s0 {\n"
+                               "    set %1 sum: f32 = 0.0:f32\n"
+                               "    vector %2 column in 0..100 {\n"
+                               "      set %1 sum: f32 = add(%1, b1[((%0 * 100) + %2)])\n"
+                               "    }\n"
+                               "    b0[%0] = %1\n"
+                               "    fault if ge(%0, 3) site 4 value %0 bound 3\n"
+                               "  }\n"
+                               "}\n";
 
 static void test_sum_and_fault(void **state) {
     (void)state;
     Bench b;
     assert_true(bench_open(&b, NULL));
-    Context context;
-    context_init(&context, NULL, &boundary);
-    Module *module = module_create(&context, "test");
-    const Dim *dim = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
-    Kernel *kernel = sum_kernel(&b.arena, &context, dim);
+    Kernel *kernel = run_parse(&b.context, &b.arena, "%s", sum_text);
+    assert_non_null(kernel);
     float x[500], y[5], again[5];
     for (int i = 0; i < 500; i++) {
         x[i] = (float)(i % 13) * 0.1f;
@@ -483,9 +447,7 @@ static void test_sum_and_fault(void **state) {
         assert_true(fabs(want - (double)y[row]) < 1e-4);
     }
     run_finish(&code);
-    module_destroy(module);
-    context_finish(&context);
-    arena_finish(&b.arena);
+    bench_close(&b);
 }
 
 /* -- stores that are watched: every place of a vector loop and its rest, by width of type */
@@ -505,15 +467,15 @@ static void check_watched(Bench *b, DType dtype) {
                                       [DT_BF16] = 0x1.FEp127,
                                       [DT_F32] = 0x1.FFFFFEp127,
                                       [DT_F64] = 0x1.FFFFFFFFFFFFFp1023};
-    Kernel *kernel = x_kernel(&b->arena, "watched", 2);
-    kernel->buffers[0] = (KBuffer){dtype, true};
-    kernel->buffers[1].dtype = dtype;
-    KVar *i = x_make_var(&b->arena, kernel, DT_I64, false);
-    const KExpr *at = x_var(&b->arena, i);
-    DType held = dtype == DT_F64 ? DT_F64 : DT_F32;
-    KStmt *store = x_store(&b->arena, 0, at, x_load(&b->arena, 1, held, at));
-    store->as.store.watched = true;
-    kernel->body = x_for(&b->arena, KL_VECTOR, i, x_int(&b->arena, N), store);
+    const char *name = dtype_name(dtype);
+    Kernel *kernel = run_parse(&b->context, &b->arena,
+                               "kernel \"watched\" (b0: %s written, b1: %s) {\n"
+                               "  vector %%0 in 0..%d {\n"
+                               "    b0[%%0] = b1[%%0] watched\n"
+                               "  }\n"
+                               "}\n",
+                               name, name, N);
+    assert_non_null(kernel);
     RunCode code;
     assert_true(run_compile(&b->machine, &kernel, 1, 1, &code));
     double x[N], y[N];
@@ -546,7 +508,7 @@ static void test_watched(void **state) {
             check_watched(&b, DT_F32);
             check_watched(&b, DT_F64);
         }
-        arena_finish(&b.arena);
+        bench_close(&b);
     }
 }
 
@@ -554,28 +516,27 @@ static void test_watched(void **state) {
 static void test_bytes(void **state) {
     (void)state;
     for (int level = 0; level < N_LEVELS; level++) {
-        Arena arena;
-        arena_init(&arena, NULL, &boundary);
-        Machine machine;
+        Bench b;
+        (void)bench_open(&b, levels[level]); /* what the host cannot run is compiled all the same */
         char message[512] = "";
         const Target *target = target_find("cpu");
-        assert_int_equal(target->describe(levels[level], &arena, &machine, message), DLC_OK);
-        static const OpCode ops[] = {OP_exp, OP_tanh, OP_sin, OP_add, OP_max, OP_log};
+        static const char *const values[] = {"exp(b1[%0])",         "tanh(b1[%0])",
+                                             "sin(b1[%0])",         "add(b1[%0], b1[%0])",
+                                             "max(b1[%0], b1[%0])", "log(b1[%0])"};
         Kernel *kernels[6];
         for (int n = 0; n < 6; n++) {
-            kernels[n] = x_kernel(&arena, "map", 2);
-            kernels[n]->buffers[0] = (KBuffer){DT_F32, true};
-            kernels[n]->buffers[1].dtype = DT_F32;
-            KVar *i = x_make_var(&arena, kernels[n], DT_I64, false);
-            const KExpr *at = x_var(&arena, i), *x = x_load(&arena, 1, DT_F32, at);
-            const KExpr *value =
-                x_op(&arena, ops[n], DT_F32, x, op_info(ops[n])->n_operands == 2 ? x : NULL);
-            kernels[n]->body =
-                x_for(&arena, KL_VECTOR, i, x_int(&arena, 1000 + n), x_store(&arena, 0, at, value));
+            kernels[n] = run_parse(&b.context, &b.arena,
+                                   "kernel \"map\" (b0: f32 written, b1: f32) {\n"
+                                   "  vector %%0 in 0..%d {\n"
+                                   "    b0[%%0] = %s\n"
+                                   "  }\n"
+                                   "}\n",
+                                   1000 + n, values[n]);
+            assert_non_null(kernels[n]);
         }
         TargetImage one, two;
-        assert_int_equal(target->emit(&machine, kernels, 6, 1, NULL, &one, message), DLC_OK);
-        assert_int_equal(target->emit(&machine, kernels, 6, 3, NULL, &two, message), DLC_OK);
+        assert_int_equal(target->emit(&b.machine, kernels, 6, 1, NULL, &one, message), DLC_OK);
+        assert_int_equal(target->emit(&b.machine, kernels, 6, 3, NULL, &two, message), DLC_OK);
         assert_int_equal(one.n_bytes, two.n_bytes);
         assert_memory_equal(one.bytes, two.bytes, one.n_bytes);
         assert_memory_equal(one.entries, two.entries, sizeof(int64_t) * 6);
@@ -583,10 +544,10 @@ static void test_bytes(void **state) {
         target_image_finish(&two, NULL);
         Str text;
         str_init(&text, NULL);
-        assert_int_equal(target->show(&machine, kernels[0], kernels[0]->name, &text), DLC_OK);
+        assert_int_equal(target->show(&b.machine, kernels[0], kernels[0]->name, &text), DLC_OK);
         assert_non_null(strstr(str_text(&text), "define"));
         str_finish(&text);
-        arena_finish(&arena);
+        bench_close(&b);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "codegen/schedule/state.h"
+#include "tests/unit/kernel_run.h"
 
 #include <string.h>
 
@@ -38,31 +39,16 @@ static void close_fixture(Fixture *f) {
     context_finish(&f->context);
 }
 
-static const KExpr *constant(Fixture *f, int64_t value) {
-    KExpr *e = ARENA_NEW(&f->arena, KExpr);
-    *e = (KExpr){.kind = KE_INT, .dtype = DT_I64, .as.integer = value};
-    return e;
-}
-
 /* for i < length: b1[i * stride] = b0[i] */
 static int32_t add_kernel(Fixture *f, int64_t length, int64_t stride) {
-    Kernel *kernel = ARENA_NEW(&f->arena, Kernel);
-    KVar *i = ARENA_NEW(&f->arena, KVar);
-    KExpr *var = ARENA_NEW(&f->arena, KExpr), *load = ARENA_NEW(&f->arena, KExpr);
-    KExpr *product = ARENA_NEW(&f->arena, KExpr);
-    KStmt *loop = ARENA_NEW(&f->arena, KStmt), *store = ARENA_NEW(&f->arena, KStmt);
-    *i = (KVar){.dtype = DT_I64};
-    *var = (KExpr){.kind = KE_VAR, .dtype = DT_I64, .as.var = i};
-    *load = (KExpr){.kind = KE_LOAD, .dtype = DT_F32, .as.load = {0, var}};
-    *product = (KExpr){
-        .kind = KE_SCALAR, .dtype = DT_I64, .as.scalar = {OP_mul, 2, {var, constant(f, stride)}}};
-    *store = (KStmt){.kind = KS_STORE, .as.store = {.buffer = 1, .at = product, .value = load}};
-    *loop = (KStmt){.kind = KS_FOR,
-                    .as.loop = {KL_VECTOR, i, constant(f, 0), constant(f, length), store}};
-    *kernel = (Kernel){.name = "k", .arena = &f->arena, .n_buffers = 2, .n_vars = 1, .body = loop};
-    kernel->buffers = ARENA_ARRAY(&f->arena, KBuffer, 2);
-    kernel->buffers[0].dtype = kernel->buffers[1].dtype = DT_F32;
-    kernel->buffers[1].is_written = true;
+    Kernel *kernel = run_parse(&f->context, &f->arena,
+                               "kernel \"k\" (b0: f32, b1: f32 written) {\n"
+                               "  vector %%0 i in 0..%lld {\n"
+                               "    b1[(%%0 * %lld)] = b0[%%0]\n"
+                               "  }\n"
+                               "}\n",
+                               (long long)length, (long long)stride);
+    assert_non_null(kernel);
     VEC_PUSH(&f->arena, &f->pool.kernels, kernel);
     PlanKernel record = {.n_buffers = 2, .hash = kernel_hash(kernel)};
     VEC_PUSH(&f->arena, &f->tables.kernels, record);

@@ -51,19 +51,15 @@ static const Case cases[] = {
 };
 
 /* out[i] = op(a[i]) or op(a[i], b[i]) in a vector loop. */
-static Kernel *map_kernel(Arena *arena, OpCode op, DType dtype, int arity) {
-    Kernel *kernel = x_kernel(arena, "map", 3);
-    for (int i = 0; i < 3; i++) {
-        kernel->buffers[i].dtype = dtype;
-    }
-    kernel->buffers[0].is_written = true;
-    KVar *var = x_make_var(arena, kernel, DT_I64, false);
-    const KExpr *at = x_var(arena, var);
-    const KExpr *a = x_load(arena, 1, dtype, at);
-    const KExpr *b = arity == 2 ? x_load(arena, 2, dtype, at) : NULL;
-    KStmt *store = x_store(arena, 0, at, x_op(arena, op, dtype, a, b));
-    kernel->body = x_for(arena, KL_VECTOR, var, x_int(arena, N_SAMPLES), store);
-    return kernel;
+static Kernel *map_kernel(Context *context, Arena *arena, OpCode op, DType dtype, int arity) {
+    const char *type = dtype_name(dtype);
+    return run_parse(context, arena,
+                     "kernel \"map\" (b0: %s written, b1: %s, b2: %s) {\n"
+                     "  vector %%0 in 0..%d {\n"
+                     "    b0[%%0] = %s(b1[%%0]%s)\n"
+                     "  }\n"
+                     "}\n",
+                     type, type, type, N_SAMPLES, op_info(op)->name, arity == 2 ? ", b2[%0]" : "");
 }
 
 static double ulp_f32(long double wide, float got) {
@@ -155,17 +151,20 @@ enum { N_WIDTHS = sizeof(WIDTHS) / sizeof(WIDTHS[0]) };
 
 static void check_unary(const char *width) {
     Arena arena;
+    Context context;
+    context_init(&context, NULL, &boundary);
     arena_init(&arena, NULL, &boundary);
     Machine machine;
     if (!run_machine(width, &arena, &machine)) {
         arena_finish(&arena);
+        context_finish(&context);
         return;
     }
     enum { N = sizeof(cases) / sizeof(cases[0]) };
     Kernel *kernels[2 * N];
     for (int i = 0; i < N; i++) {
-        kernels[2 * i] = map_kernel(&arena, cases[i].op, DT_F32, 1);
-        kernels[2 * i + 1] = map_kernel(&arena, cases[i].op, DT_F64, 1);
+        kernels[2 * i] = map_kernel(&context, &arena, cases[i].op, DT_F32, 1);
+        kernels[2 * i + 1] = map_kernel(&context, &arena, cases[i].op, DT_F64, 1);
     }
     RunCode code;
     assert_true(run_compile(&machine, kernels, 2 * N, 2, &code));
@@ -210,6 +209,7 @@ static void check_unary(const char *width) {
     free(x64);
     free(y64);
     arena_finish(&arena);
+    context_finish(&context);
     assert_true(good);
 }
 
@@ -356,15 +356,18 @@ static bool check_pair(const RunCode *code, int c, double *a, double *b, double 
 
 static void check_binary(const char *width) {
     Arena arena;
+    Context context;
+    context_init(&context, NULL, &boundary);
     arena_init(&arena, NULL, &boundary);
     Machine machine;
     if (!run_machine(width, &arena, &machine)) {
         arena_finish(&arena);
+        context_finish(&context);
         return;
     }
     Kernel *kernels[2 * N_PAIRS];
     for (int i = 0; i < 2 * N_PAIRS; i++) {
-        kernels[i] = map_kernel(&arena, pair_cases[i / 2].op, i % 2 ? DT_F64 : DT_F32, 2);
+        kernels[i] = map_kernel(&context, &arena, pair_cases[i / 2].op, i % 2 ? DT_F64 : DT_F32, 2);
     }
     RunCode code;
     assert_true(run_compile(&machine, kernels, 2 * N_PAIRS, 2, &code));
@@ -379,6 +382,7 @@ static void check_binary(const char *width) {
     free(wide);
     free(narrow);
     arena_finish(&arena);
+    context_finish(&context);
     assert_true(good);
 }
 
