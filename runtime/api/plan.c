@@ -10,6 +10,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* Numbers of the file are given to the caller as they are. */
+#define SAME(theirs, ours) _Static_assert((int)(theirs) == (int)(ours), #ours " mirrors " #theirs)
+SAME(PLAN_ARG_INPUT, DLC_ROLE_INPUT);
+SAME(PLAN_ARG_PARAM, DLC_ROLE_PARAM);
+SAME(PLAN_ARG_STATE, DLC_ROLE_STATE);
+SAME(PLAN_ARG_CACHE, DLC_ROLE_CACHE);
+SAME(PLAN_ARG_SLOT, DLC_ROLE_SLOT);
+SAME(PLAN_PURPOSE_INFER, DLC_PURPOSE_INFER);
+SAME(PLAN_PURPOSE_EVAL, DLC_PURPOSE_EVAL);
+SAME(PLAN_PURPOSE_TRAIN, DLC_PURPOSE_TRAIN);
+SAME(PLAN_PURPOSE_INIT, DLC_PURPOSE_INIT);
+SAME(PLAN_PURPOSE_OTHER, DLC_PURPOSE_OTHER);
+SAME(PLAN_N_PURPOSES, DLC_PURPOSE_OTHER + 1);
+#undef SAME
+
 /* Elements of all parameters: the constant part, then one term a product of dims. */
 static dlc_status parameters_count(dlc_plan *plan) {
     const PlanFile *file = &plan->file;
