@@ -286,8 +286,7 @@ static bool is_watch(const KStmt *stmt, void *user) {
 
 static bool is_loop(const KStmt *stmt, void *user) {
     (void)user;
-    return stmt->kind == KS_CONTRACT ||
-           (stmt->kind == KS_FOR && stmt->as.loop.kind != KL_UNROLL);
+    return stmt->kind == KS_CONTRACT || (stmt->kind == KS_FOR && stmt->as.loop.kind != KL_UNROLL);
 }
 
 bool kernel_holds_contract(const KStmt *list) {

@@ -17,6 +17,13 @@ typedef struct TargetImage {
 } TargetImage;
 void target_image_finish(TargetImage *image, const dlc_allocator *allocator);
 
+enum { TARGET_MESSAGE_BYTES = 512 };
+/* A mistake of ours in a backend: the text and our own file and line into `message`
+ * (TARGET_MESSAGE_BYTES). Gives DLC_ERROR_INTERNAL. */
+#define TARGET_INTERNAL(message, ...) target_internal((message), __FILE__, __LINE__, __VA_ARGS__)
+dlc_status target_internal(char *message, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* What the target's compiler said of one kernel of an image; -1: unknown. */
 typedef struct TargetFigures {
     const char *name; /* in the image */
@@ -29,8 +36,8 @@ typedef struct Target {
     /* --emit=kernels prints `show` instead of the loop IR. */
     bool shows_text;
     /* Fills `out` from the option text after "name:" ("x86-64-v3"; NULL or "" is this host,
-     * "native"). Unknown: DLC_ERROR_UNSUPPORTED, with the accepted names in message (512 bytes).
-     * Strings live in arena. */
+     * "native"). Unknown: DLC_ERROR_UNSUPPORTED, with the accepted names in message
+     * (TARGET_MESSAGE_BYTES). Strings live in arena. */
     dlc_status (*describe)(const char *option, Arena *arena, Machine *out, char *message);
     /* The option texts that one target given by the user stands for ("" may mean several devices),
      * at most `capacity`; returns how many. NULL: itself. */

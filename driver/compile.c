@@ -402,11 +402,12 @@ static dlc_status guarded(CompileCall *call, void (*work)(Driver *d)) {
         diagnostics_take(d);
     }
     if (status != DLC_OK && !call->message[0]) {
-        bool internal = status == DLC_ERROR_INTERNAL && d->context.diags.count > 0;
+        bool told = d->context.diags.count > 0 &&
+                    (status == DLC_ERROR_INTERNAL || status == DLC_ERROR_INVALID_ARGUMENT);
         const char *limit =
             d->boundary.limit ? d->boundary.limit : "a limit of the compiler was met";
         snprintf(call->message, COMPILE_MESSAGE_BYTES, "%s",
-                 internal ? d->context.diags.items[d->context.diags.count - 1]->message
+                 told ? d->context.diags.items[d->context.diags.count - 1]->message
                  : status == DLC_ERROR_LIMIT         ? limit
                  : status == DLC_ERROR_OUT_OF_MEMORY ? "out of memory"
                                                      : "");

@@ -24,8 +24,7 @@ void build_fail(Builder *b, const char *op_name, const char *text) {
     if (b->soft) {
         return;
     }
-    diag_report(&b->context->diags, DIAG_IR_INTERNAL, b->place, op_name, text);
-    boundary_leave(b->context->boundary, DLC_ERROR_INTERNAL);
+    INTERNAL_ERROR(b->context, b->place, op_name, "%s", text);
 }
 
 Op *build_op(Builder *b, OpCode code, Value *const *operands, int32_t n_operands,

@@ -83,6 +83,16 @@ static void print_after(Run *run, Func *func, const char *pass) {
     str_finish(&text);
 }
 
+/* The pass that gives one of the properties. */
+static const char *giver(unsigned properties) {
+    for (int i = 0; i < N_STEPS; i++) {
+        if (steps[i].gives & properties) {
+            return steps[i].name;
+        }
+    }
+    return "?";
+}
+
 /* Runs one pass. Scratch memory hangs on the context's boundary, so that a jump during a pass
  * reaches the public call; it is released here on the ordinary path and with the module otherwise.
  */
@@ -92,10 +102,11 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
         return false;
     }
     if ((func->properties & step->needs) != step->needs) {
-        Diag *diag = diag_report(&run->module->context->diags, DIAG_BROKEN_IR, (Place){0},
-                                 func->name, step->name);
-        diag_help(&run->module->context->diags, diag, "a pass it needs was skipped");
-        boundary_leave(run->module->context->boundary, DLC_ERROR_INTERNAL);
+        const char *missing = giver(step->needs & ~func->properties);
+        DiagList *diags = &run->module->context->diags;
+        Diag *diag = diag_report(diags, DIAG_PASS_SKIPPED, (Place){0}, step->name, missing);
+        diag_help(diags, diag, "take '%s' out of the passes to skip", missing);
+        boundary_leave(run->module->context->boundary, DLC_ERROR_INVALID_ARGUMENT);
     }
     Arena *scratch = &run->module->scratch;
     PassContext pass = {.context = run->module->context,

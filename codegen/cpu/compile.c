@@ -56,8 +56,7 @@ dlc_status cpu_compiler_init(CpuCompiler *compiler, const Machine *machine, char
         LLVMCreateTargetMachine(target, triple, "x86-64", machine->features,
                                 LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     if (!compiler->target_machine) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: no LLVM target machine");
-        return DLC_ERROR_INTERNAL;
+        return TARGET_INTERNAL(message, "no LLVM target machine");
     }
     return DLC_OK;
 }
@@ -79,7 +78,7 @@ dlc_status cpu_optimise(CpuCompiler *compiler, LLVMModuleRef module, char *messa
     LLVMDisposePassBuilderOptions(options);
     if (error) {
         char *text = LLVMGetErrorMessage(error);
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: LLVM passes: %s", text);
+        TARGET_INTERNAL(message, "LLVM passes: %s", text);
         LLVMDisposeErrorMessage(text);
         return DLC_ERROR_INTERNAL;
     }
@@ -91,7 +90,7 @@ dlc_status cpu_object(CpuCompiler *compiler, LLVMModuleRef module, bool assembly
     char *error = NULL;
     LLVMCodeGenFileType kind = assembly ? LLVMAssemblyFile : LLVMObjectFile;
     if (LLVMTargetMachineEmitToMemoryBuffer(compiler->target_machine, module, kind, &error, out)) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: LLVM code generation: %s", error);
+        TARGET_INTERNAL(message, "LLVM code generation: %s", error);
         LLVMDisposeMessage(error);
         return DLC_ERROR_INTERNAL;
     }

@@ -101,7 +101,7 @@ static LLVMModuleRef parse_base(const Survey *survey, int32_t n_groups, LLVMCont
             LLVMCreateMemoryBufferWithMemoryRangeCopy(str_text(&text), text.length, "base");
         char *error = NULL;
         if (LLVMParseIRInContext(context, buffer, &module, &error)) {
-            snprintf(message, CPU_MESSAGE_BYTES, "internal: vecmath text: %s", error ? error : "?");
+            TARGET_INTERNAL(message, "vecmath text: %s", error ? error : "?");
             LLVMDisposeMessage(error);
             module = NULL;
         }
@@ -310,8 +310,9 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
     emit_body(&e);
     char *error = NULL;
     if (e.missing || LLVMVerifyModule(module, LLVMReturnStatusAction, &error)) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: kernel %s: %s%s", kernel->name,
-                 e.missing ? "no code for the operation " : "", e.missing ? e.missing : error);
+        TARGET_INTERNAL(message, "kernel %s: %s%s", kernel->name,
+                        e.missing ? "no code for the operation " : "",
+                        e.missing ? e.missing : error);
         LLVMDisposeModule(module);
         module = NULL;
     }

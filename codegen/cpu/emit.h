@@ -9,7 +9,7 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 
-enum { CPU_MESSAGE_BYTES = 512 };
+enum { CPU_MESSAGE_BYTES = TARGET_MESSAGE_BYTES };
 
 /* One function of vecmath.c as LLVM IR text, self-contained; the table is made by vecmath.py. */
 typedef struct VecmathFunction {

@@ -69,8 +69,8 @@ static bool place_sections(ElfObject *elf, size_t *out_n, char *message) {
                 bool harmful = (section->sh_flags & SHF_ALLOC) && section->sh_size > 0 &&
                                strncmp(elf->names + section->sh_name, ".eh_frame", 9) != 0;
                 if (harmful) {
-                    snprintf(message, CPU_MESSAGE_BYTES, "internal: kernel code has a section %s",
-                             elf->names + section->sh_name);
+                    TARGET_INTERNAL(message, "kernel code has a section %s",
+                                    elf->names + section->sh_name);
                     return false;
                 }
                 continue;
@@ -101,9 +101,8 @@ static bool apply_relocations(const ElfObject *elf, const Elf64_Shdr *table, uin
         bool defined = symbol->st_shndx != SHN_UNDEF && symbol->st_shndx < SHN_LORESERVE &&
                        elf->place[symbol->st_shndx] >= 0;
         if (!defined || (type != R_X86_64_PC32 && type != R_X86_64_PLT32)) {
-            snprintf(message, CPU_MESSAGE_BYTES,
-                     "internal: kernel code needs '%s' (relocation %llu)",
-                     elf->symbol_names + symbol->st_name, (unsigned long long)type);
+            TARGET_INTERNAL(message, "kernel code needs '%s' (relocation %llu)",
+                            elf->symbol_names + symbol->st_name, (unsigned long long)type);
             return false;
         }
         int64_t at = base + (int64_t)rela[i].r_offset;
@@ -131,8 +130,7 @@ dlc_status cpu_image(const void *object, size_t n_object, const dlc_allocator *a
     uint8_t *image = NULL;
     dlc_status status = DLC_ERROR_INTERNAL;
     if (!elf_open(&elf, object, n_object)) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: LLVM gave no x86-64 object");
-        return DLC_ERROR_INTERNAL;
+        return TARGET_INTERNAL(message, "LLVM gave no x86-64 object");
     }
     size_t n = 0;
     elf.place = cpu_alloc(allocator, sizeof(int64_t) * elf.header->e_shnum);
@@ -162,7 +160,7 @@ dlc_status cpu_image(const void *object, size_t n_object, const dlc_allocator *a
     }
     *out_entry = find_entry(&elf);
     if (*out_entry < 0) {
-        snprintf(message, CPU_MESSAGE_BYTES, "internal: kernel code has no entry");
+        TARGET_INTERNAL(message, "kernel code has no entry");
         goto done;
     }
     *out_bytes = image;

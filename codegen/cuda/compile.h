@@ -6,7 +6,7 @@
 #include "codegen/target.h"
 #include "runtime/cuda_image.h"
 
-enum { CUDA_MESSAGE_BYTES = 512 };
+enum { CUDA_MESSAGE_BYTES = TARGET_MESSAGE_BYTES };
 /* Words that a group's members and what they have in common take: arguments of a kernel are 4 KiB
  * at most, on any card. */
 enum { CUDA_GROUP_WORDS = CUDA_GROUP_BYTES / 8 };

@@ -120,11 +120,9 @@ static dlc_status write_texts(EmitJob *job, char *message) {
             break;
         }
         if (job->kernels[i]->n_buffers + job->kernels[i]->n_sizes > MAX_ARGUMENTS) {
-            snprintf(message, CUDA_MESSAGE_BYTES,
-                     "internal error: kernel '%.64s' has %d arguments, a GPU takes %d",
-                     job->kernels[i]->name,
-                     (int)(job->kernels[i]->n_buffers + job->kernels[i]->n_sizes), MAX_ARGUMENTS);
-            status = DLC_ERROR_INTERNAL;
+            status = TARGET_INTERNAL(
+                message, "kernel '%.64s' has %d arguments, a GPU takes %d", job->kernels[i]->name,
+                (int)(job->kernels[i]->n_buffers + job->kernels[i]->n_sizes), MAX_ARGUMENTS);
             break;
         }
         CudaTextInfo info = {0};
@@ -243,10 +241,8 @@ static dlc_status check_units(const EmitJob *job, char *message) {
             }
             kernel = at && above <= line ? name : kernel;
         }
-        snprintf(message, CUDA_MESSAGE_BYTES,
-                 "internal error: NVRTC refuses kernel %s for %s: %.*s", kernel, job->machine->name,
-                 LOG_SHOWN, error ? error : log);
-        return DLC_ERROR_INTERNAL;
+        return TARGET_INTERNAL(message, "NVRTC refuses kernel %s for %s: %.*s", kernel,
+                               job->machine->name, LOG_SHOWN, error ? error : log);
     }
     return DLC_OK;
 }

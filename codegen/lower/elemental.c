@@ -145,7 +145,8 @@ static const KExpr *value_of_op(KBuild *k, const Op *op, Index index) {
 
 static const KExpr *argument_value(KBuild *k, const Value *v, Index index) {
     if (!kb_is_body_arg(k, v)) {
-        boundary_leave(k->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(k->context, k->fusion->place, fusion_form(k->fusion),
+                       "a value of another block is read");
     }
     int32_t buffer = kb_operand_buffer(k, v->index);
     const KExpr *flat = k_flat(k, v->type, index);

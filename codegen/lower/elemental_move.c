@@ -223,6 +223,7 @@ const KExpr *elemental_move(KBuild *k, const Op *op, Index index) {
         return gather_value(k, op, index);
     default:
         /* Roots only: the lowerings of sort, prefix, scatter and update never ask for them. */
-        boundary_leave(k->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(k->context, op->place, op_info(op->code)->name,
+                       "no element of it can be asked for");
     }
 }

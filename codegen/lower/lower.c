@@ -24,7 +24,7 @@ void lower_fusion(LowerContext *lower, const Op *fusion, LoweredOp *out) {
         }
     }
     if (!lowering) {
-        boundary_leave(lower->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(lower->context, fusion->place, "fusion", "no lowering is called '%s'", form);
     }
     lowering(k);
     kb_finish(k, out);

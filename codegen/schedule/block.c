@@ -3,14 +3,15 @@
 #include "codegen/schedule/state.h"
 #include "ir/interp.h"
 
-_Noreturn void schedule_refuse(Schedule *s, const Op *op, const char *why) {
+_Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
+                                  int line) {
     Str text;
     str_init(&text, s->context->allocator);
     op_print(op, &text);
-    diag_report(&s->context->diags, DIAG_INTERNAL, op->place,
-                arena_format(s->arena, "%s: %s", why, str_text(&text)));
+    const char *printed = arena_strdup(s->arena, str_text(&text));
     str_finish(&text);
-    boundary_leave(s->context->boundary, DLC_ERROR_INTERNAL);
+    internal_error(s->context, op->place, op_info(op->code)->name, file, line, "%s: %s", why,
+                   printed);
 }
 
 static Block *value_block(const Value *value) {
@@ -125,7 +126,7 @@ void schedule_barrier(Schedule *s) {
 static Spot *spot_at(Schedule *s, const Op *op, const Value *value) {
     Spot *spot = &s->spots[s->roots[value->id]->id];
     if (spot->memory < 0) {
-        schedule_refuse(s, op, "an operand has no memory");
+        SCHEDULE_REFUSE(s, op, "an operand has no memory");
     }
     return spot;
 }
@@ -385,7 +386,7 @@ void schedule_block(Schedule *s, Block *block) {
             schedule_effect(s, op);
             break;
         default:
-            schedule_refuse(s, op, "no schedule for this op outside a fusion");
+            SCHEDULE_REFUSE(s, op, "no schedule for this op outside a fusion");
         }
     }
 }

@@ -38,7 +38,7 @@ static int32_t carry_begin(Schedule *s, const LoopParts *parts, int32_t i) {
     const Block *home = root->op ? root->op->parent : root->block;
     const Spot *from = &s->spots[root->id];
     if (from->memory < 0) {
-        schedule_refuse(s, op, "an operand has no memory");
+        SCHEDULE_REFUSE(s, op, "an operand has no memory");
     }
     const Memory *memory = &s->memories.items[from->memory];
     if (home == op->parent && s->last_use[root->id] == op->id && s->last_uses[root->id] == 1 &&
@@ -264,7 +264,7 @@ void schedule_loop_op(Schedule *s, Op *op) {
             const Value *arg = parts.body->args[1 + parts.n_carries + i];
             const Value *xs = s->roots[op->operands[parts.n_carries + i]->id];
             if (s->spots[xs->id].memory < 0) {
-                schedule_refuse(s, op, "an operand has no memory");
+                SCHEDULE_REFUSE(s, op, "an operand has no memory");
             }
             s->spots[arg->id] = spot_step(s, s->spots[xs->id], arg->type);
             memory_touch(s, s->spots[xs->id].memory);

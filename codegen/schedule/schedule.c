@@ -27,9 +27,7 @@ static void args_place(Schedule *s) {
             record.variable =
                 plan_writer_variable(s->writer, arg->name, (PlanArgRole)arg->role, value->type);
             if (record.variable < 0) {
-                diag_report(&s->context->diags, DIAG_INTERNAL, arg->place,
-                            arena_format(s->arena, "'%s' has two types in the plan", arg->name));
-                boundary_leave(s->context->boundary, DLC_ERROR_INTERNAL);
+                INTERNAL_ERROR(s->context, arg->place, arg->name, "it has two types in the plan");
             }
         }
         VEC_PUSH(s->arena, &s->tables->args, record);
@@ -155,7 +153,7 @@ static void schedule_func(Schedule *s) {
             results[i] = s->spots[result_root(s, i)->id];
         }
         if (results[i].memory < 0) {
-            schedule_refuse(s, block_yield(func->body), "a result has no memory");
+            SCHEDULE_REFUSE(s, block_yield(func->body), "a result has no memory");
         }
     }
     stores_finish(s, results);

@@ -117,7 +117,10 @@ void schedule_block(Schedule *s, Block *block);
 int32_t carry_next(Schedule *s, int32_t carry);
 /* Emits the barrier that precedes the first store. */
 void schedule_barrier(Schedule *s);
-_Noreturn void schedule_refuse(Schedule *s, const Op *op, const char *why);
+/* A mistake of ours: the op cannot be scheduled. */
+#define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)
+_Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
+                                  int line);
 void schedule_analyse(Schedule *s);
 
 /* -- merge.c, group.c: over all entries, when their commands are written. */

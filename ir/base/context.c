@@ -59,3 +59,20 @@ const Source *context_source(Context *context, const char *name, const char *tex
     source->is_library = is_library;
     return source;
 }
+
+const char *source_name(const char *file) {
+    while (strncmp(file, "../", 3) == 0) { /* the build's folder lies in the tree */
+        file += 3;
+    }
+    return file;
+}
+
+_Noreturn void internal_error(Context *context, Place place, const char *op, const char *file,
+                              int line, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vformat(&context->arena, format, args);
+    va_end(args);
+    diag_report(&context->diags, DIAG_INTERNAL, place, op, text, source_name(file), line);
+    boundary_leave(context->boundary, DLC_ERROR_INTERNAL);
+}

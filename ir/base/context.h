@@ -29,6 +29,14 @@ void context_own_arena(Context *context, Arena *arena);
 const char *context_intern(Context *context, const char *text);
 const char *context_internf(Context *context, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* A mistake of ours, met in work on `op` (its name, or what else is worked on), which stands at
+ * `place`: reports it with our own file and line, and leaves with DLC_ERROR_INTERNAL. */
+#define INTERNAL_ERROR(context, place, op, ...)                                                    \
+    internal_error((context), (place), (op), __FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void internal_error(Context *context, Place place, const char *op, const char *file,
+                              int line, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+const char *source_name(const char *file); /* of __FILE__: from the root of the tree */
 /* Copies text and name into the context. */
 const Source *context_source(Context *context, const char *name, const char *text, size_t length,
                              bool is_library);

@@ -189,9 +189,8 @@ static void visit_op(Gradient *gradient, Op *op) {
     } else if (op_info(op->code)->grad) {
         visit_plain(gradient, op);
     } else {
-        diag_report(&gradient->pass->context->diags, DIAG_IR_INTERNAL, op->place,
-                    op_info(op->code)->name, "the op has no gradient rule");
-        boundary_leave(gradient->pass->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(gradient->pass->context, op->place, op_info(op->code)->name,
+                       "it has no gradient rule");
     }
 }
 

@@ -412,9 +412,7 @@ static void extend_forward(ScanReverse *s) {
     op_unlink(scan);
     OpProblem problem = {0};
     if (!op_infer(s->outer->pass->context, wider, &problem)) {
-        diag_report(&s->outer->pass->context->diags, DIAG_IR_INTERNAL, scan->place, "scan",
-                    problem.text);
-        boundary_leave(s->outer->pass->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(s->outer->pass->context, scan->place, "scan", "%s", problem.text);
     }
 }
 

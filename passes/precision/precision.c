@@ -91,9 +91,7 @@ static void narrow(Precision *p, Value *v) {
 static void infer(Precision *p, Op *op) {
     OpProblem problem = {0};
     if (!op_infer(p->pass->context, op, &problem)) {
-        diag_report(&p->pass->context->diags, DIAG_IR_INTERNAL, op->place, op_info(op->code)->name,
-                    problem.text);
-        boundary_leave(p->pass->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(p->pass->context, op->place, op_info(op->code)->name, "%s", problem.text);
     }
 }
 

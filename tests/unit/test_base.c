@@ -590,6 +590,28 @@ static void test_cores(void **state) {
     unsetenv("OMP_NUM_THREADS");
 }
 
+/* A mistake of ours says which op, where in the user's text, and where in ours. */
+static void test_internal_error(void **state) {
+    (void)state;
+    Boundary boundary = {.status = DLC_OK};
+    Context context;
+    context_init(&context, NULL, &boundary);
+    Place place = {.line = 7, .column = 3};
+    volatile int line = 0;
+    if (setjmp(boundary.jump) == 0) {
+        line = __LINE__ + 1;
+        INTERNAL_ERROR(&context, place, "conv", "%d axes", 9);
+    }
+    char expected[200];
+    snprintf(expected, sizeof(expected), "internal error: conv: 9 axes (tests/unit/test_base.c:%d)",
+             line);
+    assert_int_equal(boundary.status, DLC_ERROR_INTERNAL);
+    assert_int_equal(context.diags.count, 1);
+    assert_string_equal(context.diags.items[0]->message, expected);
+    assert_int_equal(context.diags.items[0]->place.line, 7);
+    context_finish(&context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cores),          cmocka_unit_test(test_arena),
@@ -599,6 +621,7 @@ int main(void) {
         cmocka_unit_test(test_program_index),  cmocka_unit_test(test_pack),
         cmocka_unit_test(test_json),           cmocka_unit_test(test_json_bad),
         cmocka_unit_test(test_file),           cmocka_unit_test(test_diag),
+        cmocka_unit_test(test_internal_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

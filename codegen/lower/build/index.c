@@ -68,7 +68,8 @@ static void sum_add(KBuild *k, Sum *sum, const Size *coefficient, const Node *at
         return;
     }
     if (sum->n == MAX_TERMS) {
-        boundary_leave(k->context->boundary, DLC_ERROR_INTERNAL);
+        INTERNAL_ERROR(k->context, k->fusion->place, "index", "a sum of more than %d terms",
+                       MAX_TERMS);
     }
     memmove(&sum->terms[at + 1], &sum->terms[at], (size_t)(sum->n - at) * sizeof(Term));
     sum->terms[at] = (Term){coefficient, atom};
