@@ -366,8 +366,9 @@ static double distance(const Variable *want, const Variable *got) {
 }
 
 static bool compare_cpu(Run *run, const Result *want, const Result *got, double *worst) {
-    double loss_tolerance = run->program->loss_tolerance ? run->program->loss_tolerance : 1e-5;
-    double tolerance = run->program->variable_tolerance ? run->program->variable_tolerance : 1e-3;
+    double loss_tolerance = run->program->loss_tolerance > 0 ? run->program->loss_tolerance : 1e-5;
+    double tolerance =
+        run->program->variable_tolerance > 0 ? run->program->variable_tolerance : 1e-3;
     for (int i = 0; i < STEPS; i++) {
         double off = fabs(want->losses[i] - got->losses[i]) / (1e-3 + fabs(want->losses[i]));
         *worst = off > *worst ? off : *worst;

@@ -4,6 +4,7 @@
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/library.h"
 #include "tests/cudnn/cases.h"
+#include "tests/unit/half.h"
 #include "tests/unit/meter.h"
 
 #include <dlfcn.h>
@@ -117,7 +118,7 @@ static size_t dtype_bytes(int dtype) {
 
 static void element_write(int dtype, void *to, double value) {
     float single = (float)value;
-    _Float16 half = (_Float16)value;
+    uint16_t half = half_bits(value);
     const void *from = dtype == PLAN_F64   ? (const void *)&value
                        : dtype == PLAN_F32 ? (const void *)&single
                        : dtype == PLAN_F16 ? (const void *)&half
@@ -128,14 +129,14 @@ static void element_write(int dtype, void *to, double value) {
 static double element_read(int dtype, const void *from) {
     double wide;
     float single = 0;
-    _Float16 half;
+    uint16_t half;
     if (dtype == PLAN_F64) {
         memcpy(&wide, from, 8);
         return wide;
     }
     if (dtype == PLAN_F16) {
         memcpy(&half, from, 2);
-        return (double)half;
+        return half_value(half);
     }
     memcpy((char *)&single + (dtype == PLAN_BF16 ? 2 : 0), from, dtype_bytes(dtype));
     return single;

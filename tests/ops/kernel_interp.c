@@ -1,6 +1,7 @@
 /* The loop IR's reference: slow and checked. */
 #include "tests/ops/kernel_interp.h"
 #include "ir/interp.h"
+#include "tests/unit/half.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ double raw_get(DType dtype, const void *data, int64_t i) {
     case DT_F32:
         return (double)((const float *)data)[i];
     case DT_F16:
-        return (double)((const _Float16 *)data)[i];
+        return half_value(((const uint16_t *)data)[i]);
     case DT_BF16:
         bits = (uint32_t)((const uint16_t *)data)[i] << 16;
         memcpy(&single, &bits, sizeof single);
@@ -76,7 +77,7 @@ void raw_set(DType dtype, void *data, int64_t i, double f, int64_t n) {
         ((float *)data)[i] = (float)f;
         break;
     case DT_F16:
-        ((_Float16 *)data)[i] = (_Float16)f;
+        ((uint16_t *)data)[i] = half_bits(f);
         break;
     case DT_BF16:
         memcpy(&bits, &single, sizeof bits);

@@ -1,7 +1,7 @@
-/* See bytes.h. Half precision is written out bit by bit, apart from the code under test. */
+/* See bytes.h. */
 #include "tests/random/bytes.h"
+#include "tests/unit/half.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,35 +12,6 @@ DLDataType bytes_dtype(DType dtype) {
         [DT_I8] = kDLInt,      [DT_U8] = kDLUInt,   [DT_BOOL] = kDLBool,
     };
     return (DLDataType){CODES[dtype], (uint8_t)(8 * dtype_bytes(dtype)), 1};
-}
-
-static uint16_t half_bits(double value) {
-    uint16_t sign = signbit(value) ? 0x8000 : 0;
-    if (isnan(value)) {
-        return 0x7E00;
-    }
-    if (isinf(value)) {
-        return (uint16_t)(sign | 0x7C00);
-    }
-    int exponent = 0;
-    double fraction = frexp(fabs(value), &exponent); /* 0.5 to 1, or 0 */
-    if (fraction == 0) {
-        return sign;
-    }
-    if (exponent < -13) { /* subnormal: units of 2^-24 */
-        return (uint16_t)(sign | (uint16_t)ldexp(fabs(value), 24));
-    }
-    uint16_t mantissa = (uint16_t)ldexp(fraction, 11); /* 1024 to 2047 */
-    return (uint16_t)(sign | (uint16_t)((exponent + 14) << 10) | (mantissa & 0x3FF));
-}
-
-static double half_value(uint16_t bits) {
-    int exponent = bits >> 10 & 31;
-    double mantissa = bits & 0x3FF;
-    double size = exponent == 31  ? (mantissa != 0 ? NAN : INFINITY)
-                  : exponent == 0 ? ldexp(mantissa, -24)
-                                  : ldexp(mantissa + 1024, exponent - 25);
-    return bits & 0x8000 ? -size : size;
 }
 
 static void put(DType dtype, uint8_t *at, double f, int64_t i) {
