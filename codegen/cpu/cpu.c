@@ -2,6 +2,7 @@
  * another. Every kernel is a module of its own, so the bytes do not depend on the number of
  * threads. */
 #include "codegen/cpu/cpu.h"
+#include "codegen/cpu/cache.h"
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/guard.h"
 #include "ir/base/memory.h"
@@ -42,17 +43,33 @@ static LLVMContextRef create_context(void) {
     return context;
 }
 
+/* The module's object, as it was kept or made now. */
+static dlc_status object_of(CpuCompiler *compiler, LLVMModuleRef module, int32_t index,
+                            LLVMMemoryBufferRef *out, char *message) {
+    CpuCachePlace place;
+    cpu_cache_place(compiler, module, &place);
+    *out = cpu_cache_find(&place);
+    if (*out) {
+        return DLC_OK;
+    }
+    dlc_status status = cpu_optimise(compiler, module, message);
+    if (status == DLC_OK) {
+        status = cpu_object(compiler, module, false, out, message);
+    }
+    if (status == DLC_OK) {
+        cpu_cache_keep(&place, index, *out);
+    }
+    return status;
+}
+
 static dlc_status compile_one(const EmitJob *job, CpuCompiler *compiler, int32_t index,
                               char *message) {
     LLVMContextRef context = create_context();
     LLVMModuleRef module = emit_kernel(job->machine, job->kernels[index], context, message);
     dlc_status status = module ? DLC_OK : DLC_ERROR_INTERNAL;
-    if (status == DLC_OK) {
-        status = cpu_optimise(compiler, module, message);
-    }
     LLVMMemoryBufferRef object = NULL;
     if (status == DLC_OK) {
-        status = cpu_object(compiler, module, false, &object, message);
+        status = object_of(compiler, module, index, &object, message);
     }
     if (status == DLC_OK) {
         Slice *slice = &job->slices[index];

@@ -25,6 +25,7 @@ expect 0 "$dlc" --passes
 says out.txt "fuse"
 
 # -- compiling
+export DLC_CPU_CACHE= # code is to be made each time
 cp "$examples/digits.dl" digits.dl
 expect 0 "$dlc" digits.dl
 says out.txt "digits.plan" "parameters"
@@ -37,6 +38,26 @@ expect 0 "$dlc" digits.dl -o third.plan --verify-each --time-passes
 same first.plan third.plan
 expect 0 "$dlc" digits.dl -o wide.plan -D B=16 --quiet
 differ first.plan wide.plan
+
+# -- objects of kernels kept: the same plan, without and with them; damaged ones are made anew
+mkdir kept
+for way in none kept damaged; do
+    [ "$way" = damaged ] && for object in kept/*; do
+        printf 'damaged' | dd of="$object" bs=1 seek=100 conv=notrunc status=none
+    done
+    DLC_CPU_CACHE=$PWD/kept expect 0 "$dlc" digits.dl -o "$way.plan" --quiet
+    same first.plan "$way.plan"
+done
+# They are what is taken: one in another's place makes another plan.
+objects=(kept/*)
+[ ${#objects[@]} -gt 10 ] || bad "${#objects[@]} objects are kept"
+cp "${objects[1]}" "${objects[0]}"
+DLC_CPU_CACHE=$PWD/kept expect 0 "$dlc" digits.dl -o mixed.plan --quiet
+differ first.plan mixed.plan
+rm -r kept
+DLC_CPU_CACHE=$PWD/kept expect 0 "$dlc" digits.dl -o gone.plan --quiet # no such folder
+same first.plan gone.plan
+absent kept
 expect 1 "$dlc" digits.dl -o x.plan -D B=zero
 expect 1 "$dlc" digits.dl -o x.plan -D C=3
 says err.txt "C"

@@ -1,6 +1,6 @@
-/* What was compiled before is not compiled again: short texts, which are the run side's own kernels
- * and are compiled by every session. Kept by this process, and in the folder DLC_CUDASIM_CACHE for
- * others. */
+/* What was compiled before is not compiled again. In the folder DLC_CUDASIM_CACHE everything is
+ * kept for other processes; by this process short texts, which are the run side's own kernels and
+ * are compiled by every session. */
 #include "tests/cudasim/sim.h"
 
 #include <pthread.h>
@@ -89,7 +89,7 @@ static void file_add(const uint64_t key[2], const Compiled *compiled) {
     if (!path_of(key, path)) {
         return;
     }
-    snprintf(own, sizeof own, "%s.%ld", path, (long)getpid());
+    snprintf(own, sizeof own, "%s.%ld.%lx", path, (long)getpid(), (unsigned long)pthread_self());
     FILE *file = fopen(own, "wb");
     if (file) {
         bool good = fwrite(compiled->container, 1, compiled->bytes, file) == compiled->bytes;
@@ -100,14 +100,25 @@ static void file_add(const uint64_t key[2], const Compiled *compiled) {
     }
 }
 
+static void find_or_compile(const uint64_t key[2], const char *source, int arch, int version,
+                            Compiled *out) {
+    if (file_find(key, out)) {
+        return;
+    }
+    sim_compile(source, arch, version, NULL, out);
+    if (out->container) {
+        file_add(key, out);
+    }
+}
+
 void keep_compile(const char *source, int arch, int version, Compiled *out) {
     uint64_t key[2];
     *out = (Compiled){0};
+    make_key(source, arch, version, key);
     if (strlen(source) >= SHORT_BYTES) {
-        sim_compile(source, arch, version, NULL, out);
+        find_or_compile(key, source, arch, version, out);
         return;
     }
-    make_key(source, arch, version, key);
     pthread_mutex_lock(&lock); /* held while compiling: another thread may want the same text */
     for (int i = 0; i < KEPT && !out->container; i++) {
         if (kept[i].container && !memcmp(kept[i].key, key, sizeof kept[i].key)) {
@@ -119,15 +130,9 @@ void keep_compile(const char *source, int arch, int version, Compiled *out) {
         }
     }
     if (!out->container) {
-        bool found = file_find(key, out);
-        if (!found) {
-            sim_compile(source, arch, version, NULL, out);
-        }
+        find_or_compile(key, source, arch, version, out);
         if (out->container) {
             remember(key, out->container, out->bytes);
-        }
-        if (out->container && !found) {
-            file_add(key, out);
         }
     }
     pthread_mutex_unlock(&lock);

@@ -3,6 +3,7 @@
 # small stack.
 . "$(dirname "$0")/lib.sh"
 small_stack=${SMALL_STACK:?}
+export DLC_CPU_CACHE= # the bounds are those of making code
 
 # limited SECONDS COMMAND…: of a processor, and in $kib of memory; not under sanitizers, which take more of both. A program,
 # for timeout to start.

@@ -22,7 +22,8 @@ static inline uint16_t half_bits(double value) {
     if (exponent < -13) { /* subnormal: units of 2^-24 */
         return (uint16_t)(sign | (uint16_t)nearbyint(ldexp(fabs(value), 24)));
     }
-    uint16_t mantissa = (uint16_t)nearbyint(ldexp(fraction, 11)); /* 1024 to 2048: the sum carries */
+    uint16_t mantissa =
+        (uint16_t)nearbyint(ldexp(fraction, 11)); /* 1024 to 2048: the sum carries */
     return (uint16_t)(sign | (((exponent + 14) << 10) + mantissa - 1024));
 }
 
