@@ -60,6 +60,9 @@ no_rest() {
     found=$(find . -name "*$1*" | head -3)
     [ -z "$found" ] || bad "left behind: $found"
 }
+needs_simulated_device() {
+    command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
+}
 finish() {
     echo "$checks checks, $failures failed"
     [ "$failures" = 0 ]

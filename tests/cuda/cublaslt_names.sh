@@ -11,7 +11,7 @@ for folder in "${CUDA_HOME:-/nowhere}/include" "${CUDA_PATH:-/nowhere}/include" 
     fi
 done
 if [ -z "${found:-}" ]; then
-    echo "no cublasLt.h here"
+    echo "skipped: no cublasLt.h here"
     exit 77
 fi
 work=$(mktemp -d)

@@ -7,7 +7,7 @@ tools=${DLC_BUILD_ROOT:?}/tools
 folder=${DLC_CUDA_PATH%%:*}
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
-[ -e "$folder/libcuda.so.1" ] && command -v g++ >/dev/null || exit 77
+command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
 failed=0
 say() {
     echo "$1"

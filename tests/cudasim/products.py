@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -157,6 +158,9 @@ def case(work, libraries, bare, name, program, dtype, precision, tolerance):
 
 
 def main():
+    if not shutil.which("g++"):
+        print("skipped: no C++ compiler (g++) for the simulated device's kernels")
+        sys.exit(77)
     libraries = sys.argv[1]
     with tempfile.TemporaryDirectory() as work:
         bare = os.path.join(work, "bare")

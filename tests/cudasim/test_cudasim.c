@@ -1,5 +1,7 @@
 /* The simulated device itself: planted faults, each of which must be found and named, and clean
  * kernels, which must run to the right results and not be complained of. */
+#include "tests/unit/needs.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -487,9 +489,8 @@ static void test_fail_call(void **state) {
 }
 
 int main(void) {
-    if (system("g++ --version >/dev/null 2>&1") != 0) {
-        printf("skipped: no C++ compiler (g++) for the simulated device's kernels\n");
-        return 77;
+    if (!cudasim_can_compile()) {
+        return TEST_SKIPPED;
     }
     int file = mkstemp(report_path);
     if (file < 0) {

@@ -5,6 +5,7 @@
 #include "dlc/dlc.h"
 #include "tests/models/interpreted.h"
 #include "tests/random/bytes.h"
+#include "tests/unit/needs.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -462,9 +463,8 @@ static int check_program(const Program *program) {
 
 int main(int argc, char **argv) {
     int failed = 0;
-    if (system("g++ --version >/dev/null 2>&1") != 0) {
-        printf("skipped: no C++ compiler (g++) for the simulated device's kernels\n");
-        return 77;
+    if (!cudasim_can_compile()) {
+        return TEST_SKIPPED;
     }
     for (int i = 0; i < N_PROGRAMS; i++) {
         bool wanted = argc == 1;

@@ -8,7 +8,7 @@ root=${DLC_SOURCE_ROOT:?}
 tools=${DLC_BUILD_ROOT:?}/tools
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
-[ -e "${DLC_CUDA_PATH%%:*}/libcuda.so.1" ] && command -v g++ >/dev/null || exit 77
+command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
 "$tools/dlc" "$root/examples/digits.dl" --target cuda:sm_90 --target cpu -o "$scratch/digits.plan" >"$scratch/log" 2>&1 || {
     cat "$scratch/log"
     exit 1

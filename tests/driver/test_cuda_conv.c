@@ -6,6 +6,7 @@
 #include "tests/cudnn/cases.h"
 #include "tests/unit/half.h"
 #include "tests/unit/meter.h"
+#include "tests/unit/needs.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -314,17 +315,10 @@ static int setup(void **state) {
         *(void **)&sim_again = dlsym(driver, "dlcsim_settings_again");
         *(void **)&cudnn_live = dlsym(cudnn, "cudasimCudnnLive");
     }
-    if (!sim_again || !cudnn_live || system("command -v g++ >/dev/null") != 0) {
-        print_message("needs the simulator, its cuDNN and g++\n");
-        sim_again = NULL;
-    }
-    return 0;
+    return sim_again && cudnn_live ? 0 : -1;
 }
 
 static void need(void) {
-    if (!sim_again) {
-        skip();
-    }
     unsetenv("DLC_CUDASIM_FAIL_CALL");
     unsetenv("DLC_CUDASIM_CUDNN");
     sim_again();
@@ -490,6 +484,9 @@ static void test_failing_calls(void **state) {
 }
 
 int main(void) {
+    if (!cudasim_can_compile()) {
+        return TEST_SKIPPED;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),   cmocka_unit_test(test_choice),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_failing_calls),

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../cli/lib.sh"
 
 sim=${DLC_CUDA_PATH%%:*}
-[ -e "$sim/libcuda.so.1" ] && command -v g++ > /dev/null || exit 77
+needs_simulated_device
 export DLC_CUDASIM_MEMORY=64
 cat > net.dl <<'END'
 dim B

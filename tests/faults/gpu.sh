@@ -3,7 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 build=$(cd "$(dirname "$dlc")/.." && pwd)
 export DLC_CUDA_PATH=${DLC_CUDA_PATH:-$build/tests/cudasim/lib} DLC_CUDASIM_CACHE=${DLC_CUDASIM_CACHE:-$build/tests/cudasim/cache}
-[ -e "${DLC_CUDA_PATH%%:*}/libcuda.so.1" ] && command -v g++ > /dev/null || exit 77
+needs_simulated_device
 flags="--target cuda:sm_90"
 
 # A query that sees no key gives 0 and finite gradients.

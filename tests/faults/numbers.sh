@@ -13,6 +13,11 @@ gives selu.dl "g 1.7580993408473766" -- --input x=x.npy
 npy x.npy f4 3 -inf inf 0
 gives "$faults/logaddexp.dl" "y -inf inf 0.6931471805599453" "g 1" -- --input x=x.npy
 
+# Exponentials of both signs, to where they leave f32.
+npy x.npy f4 5 -2 0 5 80 -100
+gives "$faults/sinh_cosh_erfc.dl" "s -3.62686 0 74.2032 2.77031e34 -inf" "c 3.7622 1 74.21 2.77031e34 inf" \
+    "e 1.99532 1 0 0 2" "g 3.7622 1 74.21 2.77031e34 inf" -- --input x=x.npy
+
 # No direction at 0: the derivative there is 0.
 npy x.npy f4 3 0
 gives "$faults/norm0.dl" "y 0" "g 0" -- --input x=x.npy

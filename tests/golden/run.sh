@@ -99,11 +99,31 @@ run_one() {
     fi
 }
 
+# Whatever lies in a folder is an input or belongs to one.
+check_files() {
+    local file
+    while IFS= read -r file; do
+        case $file in
+        *.dl | *.ir) ;;
+        *.out | *.err)
+            [ -f "${file%.*}.dl" ] || [ -f "${file%.*}.ir" ] || complain "$file" "has no input"
+            ;;
+        *) complain "$file" "is neither an input nor an expected file" ;;
+        esac
+    done < <(find "$1" -mindepth "$2" -type f | sort)
+}
+
 for target in "${targets[@]}"; do
     if [ -f "$target" ]; then
         run_one "$target"
         continue
     fi
+    if [ ! -d "$target" ]; then
+        complain "$target" "does not exist"
+        continue
+    fi
+    # This script's own folder holds more than tests.
+    [ "$target" -ef "$here" ] && check_files "$target" 2 || check_files "$target" 1
     while IFS= read -r file; do
         run_one "$file"
     done < <(find "$target" -type f \( -name '*.dl' -o -name '*.ir' \) | sort)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A small kit, built as for a GPU, moved elsewhere and run from its folder alone on the simulated device.
 set -u
+command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
 simulated=$DLC_CUDA_PATH
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT

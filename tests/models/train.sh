@@ -126,7 +126,7 @@ unet)
     ;;
 fashion)
     sets=/usr/share/datasets/fashion-mnist
-    [ -f $sets/train-images-idx3-ubyte.gz ] || { echo "dataset-fashion-mnist is not installed"; exit 77; }
+    [ -f $sets/train-images-idx3-ubyte.gz ] || { echo "skipped: dataset-fashion-mnist is not installed"; exit 77; }
     compile
     for seed in $seeds; do
         train --epochs 5 --data "train=image=$sets/train-images-idx3-ubyte.gz,label=$sets/train-labels-idx1-ubyte.gz"

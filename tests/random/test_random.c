@@ -7,6 +7,7 @@
  * CPU. Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is
  * one failed graph and not the end of the test. */
 #include "tests/random/batch.h"
+#include "tests/unit/needs.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -275,6 +276,9 @@ int main(int argc, char **argv) {
                     "[--precision] [--casts]\n");
             return 2;
         }
+    }
+    if (getenv("DLC_CUDA_PATH") && !cudasim_can_compile()) {
+        return TEST_SKIPPED;
     }
     Board *board =
         mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

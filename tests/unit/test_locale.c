@@ -2,6 +2,7 @@
  * it writes and reads is the same as under "C". The locale is made by localedef in a scratch
  * folder; without it the test is skipped. */
 #include "dlc/dlc.h"
+#include "tests/unit/needs.h"
 
 #include <locale.h>
 #include <math.h>
@@ -44,6 +45,8 @@ typedef struct Log {
     char *text;
     size_t length, capacity;
 } Log;
+
+static bool is_left_out; /* there was no locale to compare with */
 
 static void add(Log *log, const char *label, const void *bytes, size_t length) {
     size_t needed = log->length + length + strlen(label) + 3;
@@ -248,13 +251,15 @@ static void test_locale(void **state) {
     char remove[64];
     snprintf(remove, sizeof(remove), "rm -rf %s", folder);
     assert_int_equal(system(remove), 0);
-    if (!works) {
-        print_message("skipped: localedef makes no locale here\n");
-        skip();
-    }
+    is_left_out = !works;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_locale)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed == 0 && is_left_out) {
+        printf("skipped: localedef makes no locale here\n");
+        return TEST_SKIPPED;
+    }
+    return failed;
 }
