@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Compares the files of tests/ with the build: none lies there unused, so that no test can vanish by a line that was lost.
+The same for the sources of the product.
 
 registered.py SOURCE_ROOT BUILD_ROOT
 
@@ -7,7 +8,8 @@ registered.py SOURCE_ROOT BUILD_ROOT
 - *.sh and *.py are run by a registered test;
 - a folder of tests/golden has a test, and one of tests/fuzz/corpus a fuzzer and an input;
 - tests/std/X.expect stands beside X.dl, and the other way round;
-- every other file is named by a test.
+- every other file is named by a test;
+- *.c of the product is part of some target.
 unregistered.txt lists the files that are none of this, each with its reason; what is listed needlessly is wrong too.
 """
 import json
@@ -17,6 +19,7 @@ import sys
 
 ROOT, BUILD = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
 TESTS = ROOT / "tests"
+PRODUCT = ["ir", "lang", "frontend", "passes", "codegen", "driver", "runtime", "tools", "examples"]
 CODE = {".c", ".h", ".sh", ".py", ".def", ".hpp", ".cu"}
 problems = []
 
@@ -81,6 +84,11 @@ def main():
             missing.add(path)
             if path not in listed:
                 complain(path, what)
+    for folder in PRODUCT:
+        for path in sorted((ROOT / folder).rglob("*.c")):
+            # Compiled by hand to vecmath.ll.
+            if str(path) not in built and not path.name.startswith("vecmath_"):
+                complain(path, "no target has it")
     for path in TESTS.glob("std/*.expect"):
         if path.name != "points.expect" and not path.with_suffix(".dl").exists():
             complain(path, "has no .dl beside it")
