@@ -12,6 +12,9 @@ cd "$work" || exit 1
 checks=0
 failures=0
 
+python3() {
+    command "${DLC_PYTHON:-python3}" "$@"
+}
 bad() {
     failures=$((failures + 1))
     echo "FAILED: $*"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two steps of digits on the simulated GPU, with the driver's n-th call failing, for every n: at each
+# Usage: calls.sh PROGRAM. Two steps of it on the simulated GPU, with the driver's n-th call failing, for every n: at each
 # call the run splits off a process in which that call fails. Each ends with status 0 (a call that
 # frees may fail unheard) or with one error of dlrun's, never by a signal, and leaves nothing
 # allocated on the device. (A library tells its own error.) DLC_CUDA_PATH names the simulator's folder.
@@ -9,13 +9,13 @@ tools=${DLC_BUILD_ROOT:?}/tools
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
-"$tools/dlc" "$root/examples/digits.dl" --target cuda:sm_90 --target cpu -o "$scratch/digits.plan" >"$scratch/log" 2>&1 || {
+"$tools/dlc" "$1" --target cuda:sm_90 --target cpu -o "$scratch/program.plan" >"$scratch/log" 2>&1 || {
     cat "$scratch/log"
     exit 1
 }
 
 mkdir "$scratch/calls"
-(cd "$scratch" && DLC_CUDASIM_LEAKS=1 DLC_CUDASIM_FORK=$scratch/calls "$tools/dlrun" train digits.plan \
+(cd "$scratch" && DLC_CUDASIM_LEAKS=1 DLC_CUDASIM_FORK=$scratch/calls "$tools/dlrun" train program.plan \
     --device cuda:0 --steps 2 --batch 1 --data "train=$root/examples/data/digits_train.npz" >out 2>err)
 status=$?
 calls=$(sed -n 's/.*cudasim: *\([0-9]*\) calls;.*/\1/p' "$scratch/err")
@@ -49,7 +49,7 @@ done <"$scratch/calls/ends"
 again() { # again CALL RESULT OPTIONS…
     local call=$1 result=$2
     shift 2
-    (cd "$scratch" && DLC_CUDASIM_FAIL_CALL=$call DLC_CUDASIM_FAIL_RESULT=$result "$tools/dlrun" train digits.plan \
+    (cd "$scratch" && DLC_CUDASIM_FAIL_CALL=$call DLC_CUDASIM_FAIL_RESULT=$result "$tools/dlrun" train program.plan \
         --steps 2 --batch 1 --data "train=$root/examples/data/digits_train.npz" "$@" >again.out 2>&1)
 }
 wrong() {

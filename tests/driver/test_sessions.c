@@ -1,5 +1,6 @@
-/* A thousand sessions of digits through the public API on the simulated GPU, some of which train:
- * after each one everything of the device's is given back, and of the host's memory too. */
+/* test_sessions COUNT: so many sessions of digits through the public API on the simulated GPU, some
+ * of which train: after each one everything of the device's is given back, and of the host's memory
+ * too. */
 #include "dlc/dlc.h"
 #include "tests/unit/needs.h"
 
@@ -15,8 +16,9 @@
 
 #include <cmocka.h>
 
-enum { SESSIONS = 1000, TRAIN_EVERY = 25, BATCH = 1, TEXT_BYTES = 1 << 14 };
+enum { TRAIN_EVERY = 25, BATCH = 1, TEXT_BYTES = 1 << 14 };
 
+static int n_sessions;
 static atomic_llong live; /* compiling counts from its threads */
 
 static void *count_alloc(void *user, size_t bytes) {
@@ -109,7 +111,7 @@ static void test_sessions(void **state) {
     dlc_plan *plan = compile(context);
     int64_t before = 0;
     double first = 0;
-    for (int i = 0; i < SESSIONS; i++) {
+    for (int i = 0; i < n_sessions; i++) {
         dlc_session *session = NULL;
         double loss = 0;
         if (dlc_session_create(plan, &options, &session) != DLC_OK) {
@@ -136,7 +138,12 @@ static void test_sessions(void **state) {
     assert_int_equal(device_faults(), 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    n_sessions = argc > 1 ? atoi(argv[1]) : 0;
+    if (n_sessions < 1) {
+        fprintf(stderr, "usage: test_sessions COUNT\n");
+        return 2;
+    }
     if (!cudasim_can_compile()) {
         return TEST_SKIPPED;
     }

@@ -95,14 +95,14 @@ emulated() {
     says out.txt "loss $(printf %.6g $5)"
     expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy
     checks=$((checks + 2))
-    python3 "$faults/npy.py" compare out.txt 5e-6 out $3 || bad "$1: out"
-    python3 "$faults/npy.py" compare out.txt 5e-6 twice $4 || bad "$1: twice"
+    python3 -IS "$faults/npy.py" compare out.txt 5e-6 out $3 || bad "$1: out"
+    python3 -IS "$faults/npy.py" compare out.txt 5e-6 twice $4 || bad "$1: twice"
 }
 emulated bf16 "1.00390625 1.01171875" "1 1.015625" "2 2.03125" 1.0078125
 emulated f16 "1.00048828125 1.00146484375" "1 1.001953125" "2 2.00390625" 1.00097656
 npy x.npy f4 2 70000 -65520
 expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy
-python3 "$faults/npy.py" compare out.txt 1e-6 out inf -inf || bad "f16 does not overflow"
+python3 -IS "$faults/npy.py" compare out.txt 1e-6 out inf -inf || bad "f16 does not overflow"
 
 # A query that sees no key: 0 and finite gradients to second order, in long rows (one op) and short ones, by a bool
 # mask and by one that is added. softmax itself gives nan there, as PyTorch's.

@@ -4,7 +4,7 @@ faults=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # npy FILE DTYPE SHAPE VALUE…: DTYPE as NumPy writes it (f4, f8, i4, i1, u2, b1, …), SHAPE as 2x3.
 npy() {
-    python3 "$faults/npy.py" write "$@" || bad "npy $*"
+    python3 -IS "$faults/npy.py" write "$@" || bad "npy $*"
 }
 # gives PROGRAM.dl "OUTPUT VALUE…" … [-- OPTION…]: what `dlrun infer` prints, value by value; options of dlc in $flags.
 gives() {
@@ -21,7 +21,7 @@ gives() {
     for output in "${wanted[@]}"; do
         checks=$((checks + 1))
         # shellcheck disable=SC2086
-        python3 "$faults/npy.py" compare out.txt "${near:-1e-6}" $output || bad "$(basename "$program"): $output"
+        python3 -IS "$faults/npy.py" compare out.txt "${near:-1e-6}" $output || bad "$(basename "$program"): $output"
     done
 }
 # refuses TEXT COMMAND…: fails as a refusal does, never by a signal or a time limit, and says TEXT.
