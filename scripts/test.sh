@@ -20,7 +20,8 @@ if [ "${1:-}" = "--long" ]; then
 elif [ "${1:-}" = "--quick" ]; then
     suite=(--suite quick) wanted=(quick)
 fi
-# What tests keep for each other is of this run alone.
-rm -rf "$build/tests/cache/"* "$build/tests/cudasim/cache/"* "$build/meson-logs/testlog.json"
+rm -f "$build/meson-logs/testlog.json"
+# What tests keep for each other: a day.
+find "$build/tests/cache" "$build/tests/cudasim/cache" -type f -mtime +0 -delete
 meson test -C "$build" --no-rebuild --print-errorlogs "${suite[@]}"
 python3 scripts/test-summary.py "$build" "${wanted[@]}"
