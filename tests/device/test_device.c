@@ -75,7 +75,8 @@ int main(int argc, char **argv) {
     }
     char message[DEVICE_MESSAGE_BYTES] = "";
     if (!subject->ops || subject->ops->supports("", "", "", message) != DLC_OK) {
-        printf("skipped: %s: %s\n", name, subject->ops ? message : "not in this build");
+        printf("%s%s: %s\n", simulated ? "" : "skipped: ", name,
+               subject->ops ? message : "not in this build");
         return simulated ? 1 : TEST_SKIPPED;
     }
     int n = 0;
