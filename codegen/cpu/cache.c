@@ -18,14 +18,24 @@ typedef struct CacheHeader {
     uint64_t n_object, hash; /* of the object, which follows */
 } CacheHeader;
 
+static uint64_t hash_text(char *owned, uint64_t hash) {
+    hash = hash_bytes(owned, strlen(owned), hash);
+    LLVMDisposeMessage(owned);
+    return hash;
+}
+
+/* Of the module's bitcode and of everything else that LLVM is told. */
 static uint64_t key(const CpuCompiler *compiler, LLVMMemoryBufferRef bitcode, uint64_t seed) {
+    const int settings[] = {CPU_CODE_LEVEL, CPU_RELOCATIONS, CPU_CODE_MODEL};
     unsigned version[3];
     LLVMGetVersion(&version[0], &version[1], &version[2]);
-    char *features = LLVMGetTargetMachineFeatureString(compiler->target_machine);
     uint64_t hash = hash_bytes(version, sizeof(version), seed);
-    hash = hash_bytes(features, strlen(features), hash);
+    hash = hash_bytes(settings, sizeof(settings), hash);
+    hash = hash_bytes(CPU_LLVM_OPTION, strlen(CPU_LLVM_OPTION), hash);
     hash = hash_bytes(compiler->passes, strlen(compiler->passes), hash);
-    LLVMDisposeMessage(features);
+    hash = hash_text(LLVMGetTargetMachineTriple(compiler->target_machine), hash);
+    hash = hash_text(LLVMGetTargetMachineCPU(compiler->target_machine), hash);
+    hash = hash_text(LLVMGetTargetMachineFeatureString(compiler->target_machine), hash);
     return hash_bytes(LLVMGetBufferStart(bitcode), LLVMGetBufferSize(bitcode), hash);
 }
 

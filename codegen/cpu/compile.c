@@ -28,7 +28,7 @@ static void llvm_start(void) {
     cpu_guard_start();
     /* Loop strength reduction costs half of code generation and gives kernels nothing: their inner
      * loops advance by one already. There is no other way to leave it out through the C API. */
-    static const char *const options[] = {"dlc", "-disable-lsr"};
+    static const char *const options[] = {"dlc", CPU_LLVM_OPTION};
     LLVMParseCommandLineOptions(2, options, "");
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -53,8 +53,8 @@ dlc_status cpu_compiler_init(CpuCompiler *compiler, const Machine *machine, char
     }
     compiler->passes = pass_list;
     compiler->target_machine =
-        LLVMCreateTargetMachine(target, triple, "x86-64", machine->features,
-                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
+        LLVMCreateTargetMachine(target, triple, "x86-64", machine->features, CPU_CODE_LEVEL,
+                                CPU_RELOCATIONS, CPU_CODE_MODEL);
     if (!compiler->target_machine) {
         return TARGET_INTERNAL(message, "no LLVM target machine");
     }

@@ -83,6 +83,12 @@ void emit_watch_end(Emit *e); /* after the last statement: records what watched 
 /* emit_contract.c */
 void emit_contract(Emit *e, const KContract *contract);
 
+/* What LLVM is told beside a module, the processor and the passes. */
+#define CPU_LLVM_OPTION "-disable-lsr"
+#define CPU_CODE_LEVEL LLVMCodeGenLevelDefault
+#define CPU_RELOCATIONS LLVMRelocPIC
+#define CPU_CODE_MODEL LLVMCodeModelSmall
+
 /* compile.c: one per thread. */
 typedef struct CpuCompiler {
     LLVMTargetMachineRef target_machine;
