@@ -3,8 +3,8 @@
 packages_needed="build-essential meson ninja-build pkg-config flex bison llvm-19-dev zlib1g-dev libcmocka-dev python3"
 # Tests: the locale with decimal commas, a data set, a C++ compiler (build-essential) for the simulated GPU's kernels.
 packages_for_tests="locales dataset-fashion-mnist"
-# A second compiler, its sanitizers and fuzzer, its OpenMP.
-packages_for_clang="clang libclang-rt-dev libomp-dev"
+# A second compiler, its sanitizers and fuzzer.
+packages_for_clang="clang libclang-rt-dev"
 
 install_packages() {
     missing=""
