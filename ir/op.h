@@ -7,7 +7,7 @@
 #include "ir/type.h"
 
 typedef enum OpCode {
-#define SCALAR(name, arity, class_, result, kind, cost, c, cuda, doc) OP_##name,
+#define SCALAR(name, ...) OP_##name,
 #include "ir/scalar.def"
 #undef SCALAR
 #define OP(name, ...) OP_##name,
@@ -83,6 +83,50 @@ typedef enum ScalarClass {
 } ScalarClass;
 typedef enum ScalarResult { RESULT_SAME, RESULT_BOOL } ScalarResult;
 
+/* The words of the tables' columns; ops.def and scalar.def say what they mean. */
+typedef enum ScalarGradient { GRADIENT_RULE, GRADIENT_ZERO, GRADIENT_NONE } ScalarGradient;
+
+typedef enum ScalarDomain {
+    DOMAIN_ALL,
+    DOMAIN_NEAR_0,
+    DOMAIN_POSITIVE,
+    DOMAIN_UNIT,
+    DOMAIN_DIVISOR,
+    DOMAIN_BASE
+} ScalarDomain;
+
+typedef enum ScalarSlope {
+    SLOPE_SMOOTH,
+    SLOPE_POLES,
+    SLOPE_POLES_AT_0,
+    SLOPE_POLES_BELOW_1
+} ScalarSlope;
+
+typedef enum OpFusion {
+    FUSION_VIEW,
+    FUSION_FREE,
+    FUSION_FREE_IF_SMALL,
+    FUSION_FREE_UNLESS_STORED,
+    FUSION_LOOP,
+    FUSION_REDUCE,
+    FUSION_ARG_REDUCE,
+    FUSION_CONTRACT,
+    FUSION_CONV,
+    FUSION_ROOT,
+    FUSION_BARRIER
+} OpFusion;
+
+typedef enum OpPrecision {
+    PRECISION_KEEP,
+    PRECISION_MAP,
+    PRECISION_MAP_OF_WINDOW,
+    PRECISION_WIDE,
+    PRECISION_WIDE_OUT,
+    PRECISION_PRODUCT
+} OpPrecision;
+
+typedef enum OpElements { ELEMENTS_MADE, ELEMENTS_WHOLE, ELEMENTS_PICKED } OpElements;
+
 typedef struct Op Op;
 typedef struct Value Value;
 typedef struct Builder Builder;
@@ -110,6 +154,10 @@ typedef struct OpInfo {
     OpKind kind;
     int n_operands, n_results, n_blocks; /* -1: any */
     unsigned flags;
+    OpFusion fusion;
+    int work; /* rough operations an element */
+    OpPrecision precision;
+    OpElements elements;
     int n_attrs;
     const AttrDesc *attrs[OP_MAX_ATTRS + 1]; /* then NULL */
     const char *doc;
@@ -117,7 +165,9 @@ typedef struct OpInfo {
     bool is_scalar;
     ScalarClass scalar_class;
     ScalarResult scalar_result;
-    int scalar_cost;
+    ScalarGradient scalar_gradient;
+    ScalarDomain scalar_domain;
+    ScalarSlope scalar_slope;
     const char *scalar_c;
     /* Sets the types of op->results (already allocated, n_results known) from operands, attributes
      * and blocks. On failure sets problem->text and returns false. Checks everything the op
@@ -137,7 +187,9 @@ const OpInfo *op_info(OpCode code);
 extern const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT];
 bool op_code_from_name(const char *name, OpCode *out);
 /* Every element of the result is one element of operand 0, or operand 1 (padding). */
-bool op_is_view(OpCode code);
+static inline bool op_is_view(OpCode code) {
+    return op_info(code)->fusion == FUSION_VIEW;
+}
 static inline bool op_is_scalar(OpCode code) {
     return (int)code < (int)OP_N_SCALAR;
 }

@@ -4,19 +4,19 @@
 
 #include <string.h>
 
-enum { OPF_0 = 0 }; /* the flags word of a plain row */
+/* The gradient column: of ops.def it is the flag that says why there is no rule, of scalar.def rows
+ * with a rule or a derivative of zero share grad_scalar. Exactly a bool result has NONE. */
+enum { OPF_RULE = 0 };
 
-/* A bool result carries no gradient; the other scalar rows share one rule. */
-#define SCALAR_GRAD_SAME  grad_scalar
-#define SCALAR_GRAD_BOOL  NULL
-#define SCALAR_FLAGS_SAME 0
-#define SCALAR_FLAGS_BOOL OPF_NODIFF
-
-#define OP_GRAD_0(name)        grad_##name
+#define OP_GRAD_RULE(name)     grad_##name
 #define OP_GRAD_NODIFF(name)   NULL
 #define OP_GRAD_EFFECT(name)   NULL
 #define OP_GRAD_ISOLATED(name) NULL
 #define OP_GRAD_OWN_GRAD(name) NULL
+
+#define SCALAR_GRAD_SAME_RULE .grad = grad_scalar
+#define SCALAR_GRAD_SAME_ZERO .grad = grad_scalar
+#define SCALAR_GRAD_BOOL_NONE .flags = OPF_NODIFF
 
 static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
 #define ATTR(word, attr_kind, attr_name) [ATTR_ID_##word] = {attr_name, ATTR_##attr_kind},
@@ -29,44 +29,55 @@ static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
 #define ATTR_PLACE(op, index, word) [OP_##op][ATTR_ID_##word] = (index) + 1,
 
 const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
-#define OP(name, kind, n_operands, n_results, n_blocks, flags, attrs, doc)                         \
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, precision,         \
+           elements, attrs, doc)                                                                   \
     ATTR_EACH(ATTR_PLACE, name attrs)
 #include "ir/ops.def"
 #undef OP
 };
 
 static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
-#define SCALAR(op_name, arity, class_, result, op_kind, op_cost, c, cuda, text)                    \
+#define SCALAR(op_name, arity, class_, result, cost_, gradient, domain, slope, precision_,         \
+               elements_, function, c_f64, c_i64, cpu, cuda_f32, text)                             \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_ELEMENTWISE,                                                    \
                       .n_operands = arity,                                                         \
                       .n_results = 1,                                                              \
-                      .n_blocks = 0,                                                               \
-                      .flags = SCALAR_FLAGS_##result,                                              \
+                      .fusion = FUSION_LOOP,                                                       \
+                      .work = cost_,                                                               \
+                      .precision = PRECISION_##precision_,                                         \
+                      .elements = ELEMENTS_##elements_,                                            \
                       .doc = text,                                                                 \
                       .is_scalar = true,                                                           \
                       .scalar_class = CLASS_##class_,                                              \
                       .scalar_result = RESULT_##result,                                            \
-                      .scalar_cost = op_cost,                                                      \
-                      .scalar_c = #c,                                                              \
+                      .scalar_gradient = GRADIENT_##gradient,                                      \
+                      .scalar_domain = DOMAIN_##domain,                                            \
+                      .scalar_slope = SLOPE_##slope,                                               \
+                      .scalar_c = #c_f64,                                                          \
                       .shape = shape_scalar,                                                       \
-                      .grad = SCALAR_GRAD_##result,                                                \
+                      SCALAR_GRAD_##result##_##gradient,                                           \
                       .cost = cost_scalar,                                                         \
                       .eval = eval_scalar},
 #include "ir/scalar.def"
 #undef SCALAR
-#define OP(op_name, op_kind, operand_count, result_count, block_count, op_flags, op_attrs, text)   \
+#define OP(op_name, op_kind, operand_count, result_count, block_count, gradient, fusion_, work_,   \
+           precision_, elements_, op_attrs, text)                                                  \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_##op_kind,                                                      \
                       .n_operands = operand_count,                                                 \
                       .n_results = result_count,                                                   \
                       .n_blocks = block_count,                                                     \
-                      .flags = OPF_##op_flags,                                                     \
+                      .flags = OPF_##gradient,                                                     \
+                      .fusion = FUSION_##fusion_,                                                  \
+                      .work = work_,                                                               \
+                      .precision = PRECISION_##precision_,                                         \
+                      .elements = ELEMENTS_##elements_,                                            \
                       .n_attrs = 0 ATTR_EACH(ATTR_COUNT, op_name op_attrs),                        \
                       .attrs = {ATTR_EACH(ATTR_DESC, op_name op_attrs) NULL},                      \
                       .doc = text,                                                                 \
                       .shape = shape_##op_name,                                                    \
-                      .grad = OP_GRAD_##op_flags(op_name),                                         \
+                      .grad = OP_GRAD_##gradient(op_name),                                         \
                       .cost = cost_##op_name,                                                      \
                       .eval = eval_##op_name},
 #include "ir/ops.def"
@@ -85,21 +96,6 @@ bool op_code_from_name(const char *name, OpCode *out) {
         }
     }
     return false;
-}
-
-bool op_is_view(OpCode code) {
-    switch (code) {
-    case OP_broadcast:
-    case OP_reshape:
-    case OP_transpose:
-    case OP_slice:
-    case OP_pad:
-    case OP_reverse:
-    case OP_unfold:
-        return true;
-    default:
-        return false;
-    }
 }
 
 bool op_problem(Context *context, OpProblem *problem, const char *format, ...) {

@@ -31,7 +31,8 @@ static double float_floordiv(double x, double y) {
 
 double scalar_eval_float(OpCode code, const double *operands) {
     switch (code) {
-#define SCALAR(name, arity, class_, result, kind, cost, c_f64, cuda_f32, doc)                      \
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, c_f64, ...)                                                               \
     case OP_##name: {                                                                              \
         const double x = operands[0];                                                              \
         const double y = (arity) > 1 ? operands[1] : 0.0;                                          \
@@ -48,14 +49,23 @@ double scalar_eval_float(OpCode code, const double *operands) {
     }
 }
 
+static int64_t wrapping_add(int64_t x, int64_t y) {
+    return (int64_t)((uint64_t)x + (uint64_t)y);
+}
+
+static int64_t wrapping_sub(int64_t x, int64_t y) {
+    return (int64_t)((uint64_t)x - (uint64_t)y);
+}
+
+static int64_t wrapping_mul(int64_t x, int64_t y) {
+    return (int64_t)((uint64_t)x * (uint64_t)y);
+}
+
 static int64_t int_floordiv(int64_t x, int64_t y) {
     if (y == 0) {
         return 0;
     }
-    if (y == -1) {
-        return (int64_t)(0 - (uint64_t)x);
-    }
-    return floor_div(x, y);
+    return y == -1 ? wrapping_sub(0, x) : floor_div(x, y);
 }
 
 static int64_t int_mod(int64_t x, int64_t y) {
@@ -63,50 +73,22 @@ static int64_t int_mod(int64_t x, int64_t y) {
 }
 
 int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands) {
-    int64_t x = operands[0];
     switch (code) {
-    case OP_neg:
-        return wrap_int((int64_t)(0 - (uint64_t)x), operand_dtype);
-    case OP_abs:
-        return x < 0 ? wrap_int((int64_t)(0 - (uint64_t)x), operand_dtype) : x;
-    case OP_sign:
-        return (x > 0) - (x < 0);
-    case OP_not:
-        return x == 0;
-    case OP_add:
-        return wrap_int((int64_t)((uint64_t)x + (uint64_t)operands[1]), operand_dtype);
-    case OP_sub:
-        return wrap_int((int64_t)((uint64_t)x - (uint64_t)operands[1]), operand_dtype);
-    case OP_mul:
-        return wrap_int((int64_t)((uint64_t)x * (uint64_t)operands[1]), operand_dtype);
-    case OP_floordiv:
-        return wrap_int(int_floordiv(x, operands[1]), operand_dtype);
-    case OP_mod:
-        return int_mod(x, operands[1]);
-    case OP_max:
-        return x > operands[1] ? x : operands[1];
-    case OP_min:
-        return x < operands[1] ? x : operands[1];
-    case OP_eq:
-        return x == operands[1];
-    case OP_ne:
-        return x != operands[1];
-    case OP_lt:
-        return x < operands[1];
-    case OP_le:
-        return x <= operands[1];
-    case OP_gt:
-        return x > operands[1];
-    case OP_ge:
-        return x >= operands[1];
-    case OP_and:
-        return x != 0 && operands[1] != 0;
-    case OP_or:
-        return x != 0 || operands[1] != 0;
-    case OP_select:
-        return x != 0 ? operands[1] : operands[2];
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, c_f64, c_i64, ...)                                                        \
+    case OP_##name: {                                                                              \
+        const int64_t x = operands[0];                                                             \
+        const int64_t y = (arity) > 1 ? operands[1] : 0;                                           \
+        const int64_t z = (arity) > 2 ? operands[2] : 0;                                           \
+        (void)x;                                                                                   \
+        (void)y;                                                                                   \
+        (void)z;                                                                                   \
+        return wrap_int(c_i64, operand_dtype);                                                     \
+    }
+#include "ir/scalar.def"
+#undef SCALAR
     default:
-        return 0; /* float rows: shape rules let no integer through */
+        return 0;
     }
 }
 

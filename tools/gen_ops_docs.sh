@@ -19,7 +19,7 @@ sed -n 's/^SCALAR(//p' ir/scalar.def | awk '{
     split($0, part, /, */)
     types = tolower(part[3]); result = part[4] == "BOOL" ? " → bool" : ""
     gsub(/\|/, "\\|", doc)
-    printf "| `%s` | %s | %s%s | %s | %s |\n", part[1], part[2], types, result, part[6], doc }'
+    printf "| `%s` | %s | %s%s | %s | %s |\n", part[1], part[2], types, result, part[5], doc }'
 cat <<'END'
 
 ## Structural

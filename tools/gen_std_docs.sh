@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes docs/std.md from lang/std/*.dl (signatures and the comment above each function) and from
-# frontend/builtin/builtin.def. With --check it only says whether the page is up to date.
+# Writes docs/std.md from lang/std/*.dl (signatures and the comment above each function), from
+# frontend/builtin/builtin.def and from the functions that ir/scalar.def names. With --check it only says whether the page is up to date.
 set -eu
 export LC_ALL=C
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,14 +30,29 @@ library() {
     ' "$1"
 }
 
+# scalar.def's functions stand first, under builtin.def's first title.
 builtins() {
     awk '
+    /^SCALAR\(/ {
+        split($0, part, /, */)
+        match($0, /"[^"]*"/)
+        name = substr($0, RSTART + 1, RLENGTH - 2)
+        if (name != "") {
+            scalars = scalars (scalars == "" ? "" : " · ") "`" name "(" (part[2] == 1 ? "x" : "x, y") ")`"
+        }
+        next
+    }
     /^\/\* .*\. \*\/$/ {
         title = $0
         sub(/^\/\* /, "", title)
         sub(/ \*\/$/, "", title)
         printf "%s\n%s\n", joint == "" ? "" : "\n", title
         joint = ""
+        if (scalars != "") {
+            printf "%s", scalars
+            scalars = ""
+            joint = " · "
+        }
         next
     }
     /^BUILTIN\(/ {
@@ -51,15 +66,15 @@ builtins() {
         joint = " · "
     }
     END { print "" }
-    ' "$root/frontend/builtin/builtin.def"
+    ' "$root/ir/scalar.def" "$root/frontend/builtin/builtin.def"
 }
 
 write_page() {
     cat << 'END'
 # The library
 
-Made by `tools/gen_std_docs.sh` from `lang/std/*.dl` and `frontend/builtin/builtin.def`; do not edit. The language itself is described in
-[language.md](language.md).
+Made by `tools/gen_std_docs.sh` from `lang/std/*.dl`, `frontend/builtin/builtin.def` and `ir/scalar.def`; do not edit. The language itself is
+described in [language.md](language.md).
 
 A default stands after `=`. A first argument `x` is what a pipe passes: `x |> linear(10)` is `linear(x, 10)`. An argument
 without a type takes a number or, for each axis, a list. Layers name their parameters as PyTorch does.

@@ -15,7 +15,8 @@ typedef struct Survey {
     bool *used; /* by vecmath function */
 } Survey;
 
-static void survey_name(Survey *survey, const char *name) {
+static void survey_name(void *user, const char *name) {
+    Survey *survey = user;
     for (int i = 0; i < vecmath_n_functions; i++) {
         if (strcmp(vecmath_functions[i].name, name) == 0) {
             survey->used[i] = true;
@@ -32,8 +33,11 @@ static void survey_dtype(Survey *survey, DType dtype) {
 
 static bool survey_expr(const KExpr *expr, void *user) {
     Survey *survey = user;
-    char name[32];
-    if (emit_vecmath_name(expr, name)) {
+    if (expr->kind == KE_SCALAR) {
+        emit_scalar_calls(expr, survey_name, survey);
+    } else if (expr->kind == KE_UNIFORM) {
+        char name[32];
+        emit_uniform_name(expr->dtype, name);
         survey_name(survey, name);
     }
     survey_dtype(survey, expr->dtype);

@@ -69,11 +69,12 @@ void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope, LLV
 LLVMValueRef emit_call_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                                  LLVMValueRef *args, unsigned n_args);
 LLVMValueRef emit_call_vecmath(Emit *e, const char *name, LLVMValueRef *args, unsigned n_args);
+void emit_uniform_name(DType dtype, char out[32]); /* vecmath's function of a KE_UNIFORM */
 /* emit_scalar.c */
 LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args);
 LLVMValueRef emit_cast(Emit *e, LLVMValueRef value, DType from, DType to);
-/* "dlc_exp_f32" for an operation that vecmath.c provides in this type, else false. */
-bool emit_vecmath_name(const KExpr *expr, char out[32]);
+/* Names the functions of vecmath that a KE_SCALAR calls: "dlc_exp_f32". */
+void emit_scalar_calls(const KExpr *expr, void (*note)(void *user, const char *name), void *user);
 LLVMValueRef emit_contractible(LLVMValueRef value); /* lets mul and add fuse */
 void emit_reassociable(LLVMValueRef value);
 /* emit_stmt.c */

@@ -173,6 +173,10 @@ static LLVMValueRef emit_load(Emit *e, DType dtype, LLVMValueRef base, const KEx
     return emit_from_memory(e, value, dtype);
 }
 
+void emit_uniform_name(DType dtype, char out[32]) {
+    snprintf(out, 32, "dlc_uniform_%s", dtype_name(dtype));
+}
+
 static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
     LLVMValueRef args[5] = {emit_expr(e, expr->as.uniform.seed),
                             emit_expr(e, expr->as.uniform.step), e->sizes[expr->as.uniform.site],
@@ -182,7 +186,7 @@ static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
         args[3] = LLVMBuildSExt(e->builder, args[3], e->i64, "");
     }
     char name[32];
-    emit_vecmath_name(expr, name);
+    emit_uniform_name(expr->dtype, name);
     return emit_call_vecmath(e, name, args, 5);
 }
 

@@ -1,8 +1,9 @@
 /* Scalar operations and casts of the loop IR as LLVM instructions, intrinsics that are single
- * machine instructions, or calls of vecmath functions. Semantics: ir/scalar.def and ops.def's cast.
- */
+ * machine instructions, or calls of vecmath functions, as scalar.def's column `cpu` says.
+ * Semantics: ir/scalar.def and ops.def's cast. */
 #include "codegen/cpu/emit.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 LLVMValueRef emit_contractible(LLVMValueRef value) {
@@ -18,54 +19,6 @@ void emit_reassociable(LLVMValueRef value) {
     }
 }
 
-static const char *vecmath_of(OpCode code, DType dtype) {
-    switch (code) {
-    case OP_floordiv:
-    case OP_mod:
-        return dtype_is_float(dtype) ? op_info(code)->name : NULL;
-    case OP_exp:
-    case OP_exp2:
-    case OP_expm1:
-    case OP_log:
-    case OP_log2:
-    case OP_log10:
-    case OP_log1p:
-    case OP_sin:
-    case OP_cos:
-    case OP_tan:
-    case OP_asin:
-    case OP_acos:
-    case OP_atan:
-    case OP_sinh:
-    case OP_cosh:
-    case OP_tanh:
-    case OP_erf:
-    case OP_erfc:
-    case OP_sigmoid:
-    case OP_pow:
-    case OP_atan2:
-    case OP_hypot:
-        return op_info(code)->name;
-    default:
-        return NULL;
-    }
-}
-
-bool emit_vecmath_name(const KExpr *expr, char out[32]) {
-    const char *name = NULL;
-    if (expr->kind == KE_SCALAR) {
-        name = vecmath_of(expr->as.scalar.op, expr->dtype);
-    } else if (expr->kind == KE_UNIFORM) {
-        name = "uniform";
-    }
-    if (!name) {
-        return false;
-    }
-    bool exact = expr->kind == KE_UNIFORM || expr->dtype == DT_F64;
-    snprintf(out, 32, "dlc_%s_%s", name, exact ? dtype_name(expr->dtype) : "f32");
-    return true;
-}
-
 static LLVMValueRef unary_intrinsic(Emit *e, const char *name, LLVMTypeRef type, LLVMValueRef x) {
     return emit_call_intrinsic(e, name, type, &x, 1);
 }
@@ -76,16 +29,17 @@ static LLVMValueRef binary_intrinsic(Emit *e, const char *name, LLVMTypeRef type
     return emit_call_intrinsic(e, name, type, args, 2);
 }
 
-static LLVMValueRef emit_extreme(Emit *e, bool is_max, DType dtype, LLVMValueRef x,
-                                 LLVMValueRef y) {
-    LLVMTypeRef type = emit_value_type(e, dtype);
-    if (dtype == DT_BOOL) {
+static LLVMValueRef emit_extreme(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    LLVMTypeRef type = emit_value_type(e, expr->dtype);
+    LLVMValueRef x = args[0], y = args[1];
+    bool is_max = expr->as.scalar.op == OP_max;
+    if (expr->dtype == DT_BOOL) {
         return is_max ? LLVMBuildOr(e->builder, x, y, "") : LLVMBuildAnd(e->builder, x, y, "");
     }
-    if (dtype == DT_U8) {
+    if (expr->dtype == DT_U8) {
         return binary_intrinsic(e, is_max ? "llvm.umax" : "llvm.umin", type, x, y);
     }
-    if (!dtype_is_float(dtype)) {
+    if (!dtype_is_float(expr->dtype)) {
         return binary_intrinsic(e, is_max ? "llvm.smax" : "llvm.smin", type, x, y);
     }
     LLVMValueRef call = binary_intrinsic(e, is_max ? "llvm.maximum" : "llvm.minimum", type, x, y);
@@ -129,8 +83,10 @@ static LLVMValueRef unsigned_division(Emit *e, bool is_mod, LLVMTypeRef type, LL
     return is_zero ? LLVMBuildSelect(b, is_zero, zero, result, "") : result;
 }
 
-static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef x, LLVMValueRef y) {
+/* Of integers. */
+static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     LLVMBuilderRef b = e->builder;
+    LLVMValueRef x = args[0], y = args[1];
     bool is_mod = expr->as.scalar.op == OP_mod;
     LLVMTypeRef type = emit_value_type(e, expr->dtype);
     const KExpr *divisor = expr->as.scalar.a[1];
@@ -151,7 +107,7 @@ static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef x, LL
     return LLVMBuildAdd(b, q, LLVMBuildSExt(b, negative, type, ""), "");
 }
 
-static LLVMValueRef emit_compare(Emit *e, const KExpr *expr, LLVMValueRef x, LLVMValueRef y) {
+static LLVMValueRef emit_compare(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     static const struct {
         OpCode op;
         LLVMRealPredicate real;
@@ -165,18 +121,20 @@ static LLVMValueRef emit_compare(Emit *e, const KExpr *expr, LLVMValueRef x, LLV
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].op == expr->as.scalar.op) {
             if (dtype_is_float(dtype)) {
-                return LLVMBuildFCmp(e->builder, rows[i].real, x, y, "");
+                return LLVMBuildFCmp(e->builder, rows[i].real, args[0], args[1], "");
             }
             bool is_unsigned = dtype == DT_U8 || dtype == DT_BOOL;
-            return LLVMBuildICmp(e->builder, is_unsigned ? rows[i].unsigned_ : rows[i].integer, x,
-                                 y, "");
+            return LLVMBuildICmp(e->builder, is_unsigned ? rows[i].unsigned_ : rows[i].integer,
+                                 args[0], args[1], "");
         }
     }
     return NULL;
 }
 
-static LLVMValueRef emit_sign(Emit *e, DType dtype, LLVMValueRef x) {
+static LLVMValueRef emit_sign(Emit *e, const KExpr *expr, LLVMValueRef *args) {
     LLVMBuilderRef b = e->builder;
+    LLVMValueRef x = args[0];
+    DType dtype = expr->dtype;
     LLVMTypeRef type = emit_value_type(e, dtype);
     LLVMValueRef zero = LLVMConstNull(type);
     if (dtype_is_float(dtype)) {
@@ -195,87 +153,201 @@ static LLVMValueRef emit_sign(Emit *e, DType dtype, LLVMValueRef x) {
     return LLVMBuildSelect(b, negative, LLVMConstAllOnes(type), above, "");
 }
 
-static LLVMValueRef emit_abs(Emit *e, DType dtype, LLVMValueRef x) {
-    LLVMTypeRef type = emit_value_type(e, dtype);
-    if (dtype_is_float(dtype)) {
+static LLVMValueRef emit_abs(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    LLVMTypeRef type = emit_value_type(e, expr->dtype);
+    LLVMValueRef x = args[0];
+    if (dtype_is_float(expr->dtype)) {
         return unary_intrinsic(e, "llvm.fabs", type, x);
     }
-    return dtype == DT_U8 ? x : binary_intrinsic(e, "llvm.abs", type, x, LLVMConstInt(e->i1, 0, 0));
+    return expr->dtype == DT_U8
+               ? x
+               : binary_intrinsic(e, "llvm.abs", type, x, LLVMConstInt(e->i1, 0, 0));
 }
 
-static LLVMValueRef emit_isfinite(Emit *e, DType dtype, LLVMValueRef x) {
-    LLVMTypeRef type = emit_value_type(e, dtype);
-    LLVMValueRef size = unary_intrinsic(e, "llvm.fabs", type, x);
+static LLVMValueRef emit_isfinite(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    LLVMTypeRef type = emit_value_type(e, expr->as.scalar.a[0]->dtype);
+    LLVMValueRef size = unary_intrinsic(e, "llvm.fabs", type, args[0]);
     return LLVMBuildFCmp(e->builder, LLVMRealOLT, size, LLVMConstReal(type, __builtin_inf()), "");
 }
 
-LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
-    LLVMBuilderRef b = e->builder;
+static LLVMValueRef emit_isnan(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildFCmp(e->builder, LLVMRealUNO, args[0], args[0], "");
+}
+
+static LLVMValueRef emit_neg(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    return dtype_is_float(expr->dtype) ? LLVMBuildFNeg(e->builder, args[0], "")
+                                       : LLVMBuildNeg(e->builder, args[0], "");
+}
+
+static LLVMValueRef emit_add(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    return dtype_is_float(expr->dtype)
+               ? emit_contractible(LLVMBuildFAdd(e->builder, args[0], args[1], ""))
+               : LLVMBuildAdd(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_sub(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    return dtype_is_float(expr->dtype)
+               ? emit_contractible(LLVMBuildFSub(e->builder, args[0], args[1], ""))
+               : LLVMBuildSub(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_mul(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    return dtype_is_float(expr->dtype)
+               ? emit_contractible(LLVMBuildFMul(e->builder, args[0], args[1], ""))
+               : LLVMBuildMul(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_div(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildFDiv(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_and(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildAnd(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_or(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildOr(e->builder, args[0], args[1], "");
+}
+
+static LLVMValueRef emit_not(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildNot(e->builder, args[0], "");
+}
+
+static LLVMValueRef emit_select(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    (void)expr;
+    return LLVMBuildSelect(e->builder, args[0], args[1], args[2], "");
+}
+
+/* -- the column of scalar.def */
+
+typedef struct CpuRow {
+    bool calls;            /* dlc_<name> of vecmath … */
+    const char *intrinsic; /* … or this one … */
+    const char *text;      /* … or other rows … */
+    LLVMValueRef (*own)(Emit *e, const KExpr *expr, LLVMValueRef *args); /* … or this; with calls:
+                                                                            of integers */
+} CpuRow;
+
+#define CALL()                                                                                     \
+    { .calls = true }
+#define CALL_OR(name)                                                                              \
+    { .calls = true, .own = emit_##name }
+#define INTRINSIC(name)                                                                            \
+    { .intrinsic = name }
+#define TEXT(rows)                                                                                 \
+    { .text = rows }
+#define OWN(name)                                                                                  \
+    { .own = emit_##name }
+
+static const CpuRow CPU_ROWS[OP_N_SCALAR] = {
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, c_f64, c_i64, cpu, ...)                                                   \
+    [OP_##name] = cpu,
+#include "ir/scalar.def"
+#undef SCALAR
+};
+
+/* "dlc_exp_f32" where the row is a call in this type. */
+static bool call_name(OpCode code, DType dtype, char out[32]) {
+    const CpuRow *row = &CPU_ROWS[code];
+    if (!row->calls || (row->own && !dtype_is_float(dtype))) {
+        return false;
+    }
+    snprintf(out, 32, "dlc_%s_%s", op_info(code)->name, dtype == DT_F64 ? "f64" : "f32");
+    return true;
+}
+
+/* The next word of a text: an operand (%0), a number or a row's name, which `(` follows. */
+static const char *next_word(const char *text) {
+    return text + strspn(text, " (),");
+}
+
+static bool word_row(const char *text, OpCode *out) {
     char name[32];
-    if (emit_vecmath_name(expr, name)) {
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz_0123456789");
+    if (n == 0 || n >= sizeof(name) || text[n] != '(') {
+        return false;
+    }
+    memcpy(name, text, n);
+    name[n] = '\0';
+    return op_code_from_name(name, out) && op_is_scalar(*out);
+}
+
+static void row_calls(OpCode code, DType dtype, void (*note)(void *user, const char *name),
+                      void *user) {
+    char name[32];
+    if (call_name(code, dtype, name)) {
+        note(user, name);
+    }
+    const char *at = CPU_ROWS[code].text;
+    for (at = at ? next_word(at) : ""; *at; at = next_word(at + strcspn(at, " (),"))) {
+        OpCode inner;
+        if (word_row(at, &inner)) {
+            row_calls(inner, dtype, note, user);
+        }
+    }
+}
+
+void emit_scalar_calls(const KExpr *expr, void (*note)(void *user, const char *name), void *user) {
+    row_calls(expr->as.scalar.op, expr->as.scalar.a[expr->as.scalar.n - 1]->dtype, note, user);
+}
+
+/* Emits the part of a row's text at *at, in the order in which it is read. *out: its type. */
+static LLVMValueRef emit_part(Emit *e, const KExpr *expr, LLVMValueRef *args, const char **at,
+                              DType *out) {
+    OpCode code;
+    *at = next_word(*at);
+    *out = expr->as.scalar.a[expr->as.scalar.n - 1]->dtype;
+    if (**at == '%') {
+        int operand = (*at)[1] - '0';
+        *at += 2;
+        *out = expr->as.scalar.a[operand]->dtype;
+        return args[operand];
+    }
+    if (!word_row(*at, &code)) {
+        char *end;
+        double number = strtod(*at, &end);
+        e->missing = end == *at ? op_info(expr->as.scalar.op)->name : e->missing;
+        *at = end;
+        return LLVMConstReal(emit_value_type(e, *out), number);
+    }
+    int32_t n = op_info(code)->n_operands;
+    KExpr parts[3], call = {.kind = KE_SCALAR, .as.scalar = {.op = code, .n = n}};
+    LLVMValueRef values[3];
+    *at += strcspn(*at, "(");
+    for (int32_t i = 0; i < n; i++) {
+        DType dtype;
+        values[i] = emit_part(e, expr, args, at, &dtype);
+        parts[i] = (KExpr){.kind = KE_SCALAR, .dtype = dtype};
+        call.as.scalar.a[i] = &parts[i];
+    }
+    *at += strspn(*at, ")") > 0;
+    *out = call.dtype =
+        op_info(code)->scalar_result == RESULT_BOOL ? DT_BOOL : parts[n - 1].dtype;
+    return emit_scalar(e, &call, values);
+}
+
+LLVMValueRef emit_scalar(Emit *e, const KExpr *expr, LLVMValueRef *args) {
+    const CpuRow *row = &CPU_ROWS[expr->as.scalar.op];
+    DType dtype = expr->as.scalar.a[expr->as.scalar.n - 1]->dtype;
+    char name[32];
+    if (call_name(expr->as.scalar.op, dtype, name)) {
         return emit_call_vecmath(e, name, args, (unsigned)expr->as.scalar.n);
     }
-    DType dtype = expr->as.scalar.a[0]->dtype;
-    LLVMTypeRef type = emit_value_type(e, dtype);
-    LLVMValueRef x = args[0], y = expr->as.scalar.n > 1 ? args[1] : NULL;
-    bool is_float = dtype_is_float(dtype);
-    switch (expr->as.scalar.op) {
-    case OP_neg:
-        return is_float ? LLVMBuildFNeg(b, x, "") : LLVMBuildNeg(b, x, "");
-    case OP_abs:
-        return emit_abs(e, dtype, x);
-    case OP_sign:
-        return emit_sign(e, dtype, x);
-    case OP_floor:
-        return unary_intrinsic(e, "llvm.floor", type, x);
-    case OP_ceil:
-        return unary_intrinsic(e, "llvm.ceil", type, x);
-    case OP_round:
-        return unary_intrinsic(e, "llvm.nearbyint", type, x);
-    case OP_trunc:
-        return unary_intrinsic(e, "llvm.trunc", type, x);
-    case OP_sqrt:
-        return unary_intrinsic(e, "llvm.sqrt", type, x);
-    case OP_rsqrt:
-        return LLVMBuildFDiv(b, LLVMConstReal(type, 1.0), unary_intrinsic(e, "llvm.sqrt", type, x),
-                             "");
-    case OP_isfinite:
-        return emit_isfinite(e, dtype, x);
-    case OP_isnan:
-        return LLVMBuildFCmp(b, LLVMRealUNO, x, x, "");
-    case OP_add:
-        return is_float ? emit_contractible(LLVMBuildFAdd(b, x, y, "")) : LLVMBuildAdd(b, x, y, "");
-    case OP_sub:
-        return is_float ? emit_contractible(LLVMBuildFSub(b, x, y, "")) : LLVMBuildSub(b, x, y, "");
-    case OP_mul:
-        return is_float ? emit_contractible(LLVMBuildFMul(b, x, y, "")) : LLVMBuildMul(b, x, y, "");
-    case OP_div:
-        return LLVMBuildFDiv(b, x, y, "");
-    case OP_floordiv:
-    case OP_mod:
-        return emit_division(e, expr, x, y);
-    case OP_max:
-    case OP_min:
-        return emit_extreme(e, expr->as.scalar.op == OP_max, dtype, x, y);
-    case OP_and:
-        return LLVMBuildAnd(b, x, y, "");
-    case OP_or:
-        return LLVMBuildOr(b, x, y, "");
-    case OP_not:
-        return LLVMBuildNot(b, x, "");
-    case OP_select:
-        return LLVMBuildSelect(b, x, y, args[2], "");
-    case OP_eq:
-    case OP_ne:
-    case OP_lt:
-    case OP_le:
-    case OP_gt:
-    case OP_ge:
-        return emit_compare(e, expr, x, y);
-    default:
-        e->missing = op_info(expr->as.scalar.op)->name;
-        return LLVMGetUndef(emit_value_type(e, expr->dtype));
+    if (row->intrinsic) {
+        return emit_call_intrinsic(e, row->intrinsic, emit_value_type(e, dtype), args,
+                                   (unsigned)expr->as.scalar.n);
     }
+    if (row->text) {
+        const char *at = row->text;
+        return emit_part(e, expr, args, &at, &dtype);
+    }
+    return row->own(e, expr, args);
 }
 
 static LLVMValueRef float_to_int(Emit *e, LLVMValueRef value, LLVMTypeRef from, DType to) {

@@ -156,27 +156,7 @@ static const KExpr *argument_value(KBuild *k, const Value *v, Index index) {
 /* Whether the op's elements are those of its operands, or made in its type: all else is computed in
  * f32 where the type has 16 bits, and is to be rounded. */
 static bool keeps_type(OpCode code) {
-    switch (code) {
-    case OP_constant:
-    case OP_literal:
-    case OP_cast:
-    case OP_stop_gradient:
-    case OP_random_uniform:
-    case OP_neg:
-    case OP_abs:
-    case OP_max:
-    case OP_min:
-    case OP_select:
-    case OP_reduce_max:
-    case OP_reduce_min:
-    case OP_take:
-    case OP_gather:
-    case OP_dynamic_slice:
-    case OP_unfold:
-        return true;
-    default:
-        return op_is_view(code) || code == OP_concat;
-    }
+    return op_info(code)->elements == ELEMENTS_PICKED;
 }
 
 const KExpr *elemental_value(KBuild *k, const Value *v, const KExpr *const *index) {

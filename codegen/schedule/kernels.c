@@ -32,31 +32,11 @@ int64_t site_number(void *user, Place place, const char *text) {
     return (int64_t)s->tables->sites.count - 1;
 }
 
-/* Whether finite operands may give a result that is not, other than by growing too large. */
+/* Whether finite operands may give a result that is not, other than by a sum or product that grows
+ * too large. */
 static bool is_partial(const Op *op) {
-    switch (op->code) {
-    case OP_sqrt:
-    case OP_rsqrt:
-    case OP_exp:
-    case OP_exp2:
-    case OP_expm1:
-    case OP_log:
-    case OP_log2:
-    case OP_log10:
-    case OP_log1p:
-    case OP_tan:
-    case OP_asin:
-    case OP_acos:
-    case OP_sinh:
-    case OP_cosh:
-    case OP_div:
-    case OP_mod:
-    case OP_floordiv:
-    case OP_pow:
-        return dtype_is_float(op->results[0]->type.dtype);
-    default:
-        return false;
-    }
+    return op_info(op->code)->scalar_domain != DOMAIN_ALL &&
+           dtype_is_float(op->results[0]->type.dtype);
 }
 
 int32_t risk_site(Schedule *s, const Op *fusion) {
@@ -219,7 +199,7 @@ bool op_may_fault(Schedule *s, const Op *op) {
 static const Size *op_flops(Schedule *s, const Op *op) {
     Context *context = s->context;
     if (op_is_scalar(op->code)) {
-        int cost = op_info(op->code)->scalar_cost;
+        int cost = op_info(op->code)->work;
         return size_mul(context, size_const(context, cost),
                         type_elements(context, op->results[0]->type));
     }

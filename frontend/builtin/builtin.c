@@ -3,7 +3,16 @@
 
 #include <string.h>
 
+/* scalar.def's rows (those without a name in the language are never found), then builtin.def's. */
 static const Builtin builtins[] = {
+#define SIGNATURE_1 "x", builtin_unary
+#define SIGNATURE_2 "x, y", builtin_pair
+#define SIGNATURE_3 "", NULL
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, ...)                                                                      \
+    {function, SIGNATURE_##arity, OP_##name},
+#include "ir/scalar.def"
+#undef SCALAR
 #define BUILTIN(name, handler, code, signature) {#name, signature, handler, code},
 #include "frontend/builtin/builtin.def"
 #undef BUILTIN
@@ -13,7 +22,7 @@ enum { N_BUILTINS = sizeof(builtins) / sizeof(builtins[0]) };
 
 const Builtin *builtin_find(const char *name) {
     for (int i = 0; i < N_BUILTINS; i++) {
-        if (strcmp(builtins[i].name, name) == 0) {
+        if (*name && strcmp(builtins[i].name, name) == 0) {
             return &builtins[i];
         }
     }
@@ -23,7 +32,9 @@ const Builtin *builtin_find(const char *name) {
 void builtin_names(Elaborator *el, Map *out) {
     (void)el;
     for (int i = 0; i < N_BUILTINS; i++) {
-        map_set(out, builtins[i].name, out);
+        if (*builtins[i].name) {
+            map_set(out, builtins[i].name, out);
+        }
     }
 }
 
@@ -84,9 +95,8 @@ static bool unknown_named(Elaborator *el, const Builtin *builtin, const Signatur
 
 /* sqrt, exp …: functions that make a float of a compile-time integer. */
 static bool wants_float(const BuiltinCall *call) {
-    int32_t code = call->builtin->code;
-    return call->builtin->handler == builtin_unary && code != OP_abs && code != OP_sign &&
-           code != OP_floor && code != OP_ceil && code != OP_round && code != OP_trunc;
+    return call->builtin->handler == builtin_unary &&
+           !builtin_keeps_integers((OpCode)call->builtin->code);
 }
 
 /* Gives each argument to its parameter; `partial`: others may follow. */

@@ -9,6 +9,8 @@
 #include "frontend/builtin/builtin.def"
 #undef BUILTIN
 
+/* Whether a function of one number makes an integer of a compile-time integer. */
+bool builtin_keeps_integers(OpCode code);
 static inline bool given(const BuiltinCall *call, int index) {
     return call->args[index].kind != VAL_NONE;
 }

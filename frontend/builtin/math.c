@@ -4,21 +4,21 @@
 
 #include <math.h>
 
-static bool keeps_integers(OpCode code) {
-    return code == OP_abs || code == OP_sign || code == OP_floor || code == OP_ceil ||
-           code == OP_round || code == OP_trunc;
+bool builtin_keeps_integers(OpCode code) {
+    const OpInfo *info = op_info(code);
+    return info->scalar_class != CLASS_FLOAT || info->elements == ELEMENTS_WHOLE;
 }
 
 Val builtin_unary(BuiltinCall *call) {
     OpCode code = (OpCode)call->builtin->code;
     Val x = call->args[0];
     double number = 0;
-    if (x.kind == VAL_INT && keeps_integers(code)) {
-        int64_t i = x.as.i;
-        if (code == OP_sign) {
-            return val_int((i > 0) - (i < 0), call->place);
+    bool whole = op_info(code)->elements == ELEMENTS_WHOLE;
+    if (x.kind == VAL_INT && builtin_keeps_integers(code)) {
+        if (code == OP_abs) { /* with a report of what has no positive counterpart */
+            return x.as.i < 0 ? elaborate_unary_minus(call->el, x, call->place) : x;
         }
-        return i < 0 && code == OP_abs ? elaborate_unary_minus(call->el, x, call->place) : x;
+        return whole ? x : val_int(scalar_eval_int(code, DT_I64, &x.as.i), call->place);
     }
     if (number_to_double(x, &number)) {
         double result = scalar_eval_float(code, &number);
@@ -27,13 +27,11 @@ Val builtin_unary(BuiltinCall *call) {
         }
         return val_float(result, call->place);
     }
-    if (x.kind == VAL_SIZE &&
-        (code == OP_floor || code == OP_ceil || code == OP_round || code == OP_trunc)) {
+    if (x.kind == VAL_SIZE && whole) {
         return x;
     }
-    bool number_op = code == OP_abs || code == OP_sign;
-    return elaborate_elementwise(call->el, code, &x, 1, number_op ? USE_ARITHMETIC : USE_FLOAT,
-                                 call_name(call), call->place);
+    TypeUse use = op_info(code)->scalar_class == CLASS_FLOAT ? USE_FLOAT : USE_ARITHMETIC;
+    return elaborate_elementwise(call->el, code, &x, 1, use, call_name(call), call->place);
 }
 
 /* Square, reciprocal, isinf and logical_not. */
@@ -98,7 +96,8 @@ Val builtin_pair(BuiltinCall *call) {
     if (number_to_double(both[0], &numbers[0]) && number_to_double(both[1], &numbers[1])) {
         return val_float(scalar_eval_float(code, numbers), call->place);
     }
-    return elaborate_elementwise(call->el, code, both, 2, USE_FLOAT, call_name(call), call->place);
+    TypeUse use = op_info(code)->scalar_class == CLASS_FLOAT ? USE_FLOAT : USE_ARITHMETIC;
+    return elaborate_elementwise(call->el, code, both, 2, use, call_name(call), call->place);
 }
 
 Val builtin_floordiv(BuiltinCall *call) {

@@ -1,30 +1,29 @@
 /* The rules of the op table, declared from its rows: every structural row of ops.def has
- * shape_<name>, cost_<name> and eval_<name>; a row with flags 0 has grad_<name> as well. A rule
- * that nobody wrote is a link error. The rows of scalar.def share four functions. Signatures:
+ * shape_<name>, cost_<name> and eval_<name>; one whose gradient is RULE, grad_<name> as well. A
+ * rule that nobody wrote is a link error. The rows of scalar.def share four functions. Signatures:
  * ir/op.h. */
 #ifndef DLC_IR_OPS_OPS_H
 #define DLC_IR_OPS_OPS_H
 
 #include "ir/ir.h"
 
-/* The flags column is one word, so that a row decides here whether a gradient rule must exist. */
-#define OP_GRAD_DECLARE_0(name)                                                                    \
+/* The gradient column decides whether a rule must exist. */
+#define OP_GRAD_DECLARE_RULE(name)                                                                 \
     void grad_##name(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
 #define OP_GRAD_DECLARE_NODIFF(name)
 #define OP_GRAD_DECLARE_EFFECT(name)
 #define OP_GRAD_DECLARE_ISOLATED(name)
 #define OP_GRAD_DECLARE_OWN_GRAD(name)
 
-#define OP(name, kind, n_operands, n_results, n_blocks, flags, attrs, doc)                         \
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, ...)                             \
     bool shape_##name(Context *context, Op *op, OpProblem *problem);                               \
     OpCost cost_##name(const Op *op);                                                              \
     dlc_status eval_##name(struct Interp *interp, const Op *op);                                   \
-    OP_GRAD_DECLARE_##flags(name)
+    OP_GRAD_DECLARE_##gradient(name)
 #include "ir/ops.def"
 #undef OP
 
-/* Every row of scalar.def. grad_scalar serves the rows whose result is SAME; bool results have
- * none. */
+/* Every row of scalar.def. grad_scalar serves all but bool results, which have no derivative. */
 bool shape_scalar(Context *context, Op *op, OpProblem *problem);
 OpCost cost_scalar(const Op *op);
 dlc_status eval_scalar(struct Interp *interp, const Op *op);

@@ -66,7 +66,7 @@ bool shape_scalar(Context *context, Op *op, OpProblem *problem) {
 }
 
 OpCost cost_scalar(const Op *op) {
-    return cost_per_result(op, op_info(op->code)->scalar_cost);
+    return cost_per_result(op, op_info(op->code)->work);
 }
 
 static int64_t eval_element_int(const Op *op, const EvalTensor *const *operands, int64_t at) {

@@ -1,5 +1,4 @@
-/* Derivatives of the rows of scalar.def, as a table from op to rule. A derivative of zero is a rule
- * too (sign, floor, ceil, round, trunc, floordiv). Ties of max and min are split in
+/* Derivatives of the rows of scalar.def whose gradient is RULE. Ties of max and min are split in
  * halves; abs'(0) = 0; atan2 and hypot have derivative 0 at the origin; they and pow never make a
  * nan where the derivative exists. */
 #include "ir/ops/rule.h"
@@ -327,23 +326,13 @@ static void grad_select(ScalarGrad *s) {
     }
 }
 
-/* Rows whose derivative is zero wherever they have one. */
-static void grad_zero(ScalarGrad *s) {
-    (void)s;
-}
-#define grad_sign     grad_zero
-#define grad_floor    grad_zero
-#define grad_ceil     grad_zero
-#define grad_round    grad_zero
-#define grad_trunc    grad_zero
-#define grad_floordiv grad_zero
-
-/* Every row with a result of its operand's type names its rule: one that nobody wrote does not
- * compile. Bools have no derivative. */
-#define RULE_SAME(name) grad_##name
-#define RULE_BOOL(name) NULL
+/* Every row says which it is: a rule that nobody wrote does not compile. */
+#define RULE_OF_RULE(name) grad_##name
+#define RULE_OF_ZERO(name) NULL
+#define RULE_OF_NONE(name) NULL
 static const ScalarGradRule SCALAR_GRADS[OP_N_SCALAR] = {
-#define SCALAR(name, arity, class_, result, ...) [OP_##name] = RULE_##result(name),
+#define SCALAR(name, arity, class_, result, cost, gradient, ...)                                   \
+    [OP_##name] = RULE_OF_##gradient(name),
 #include "ir/scalar.def"
 #undef SCALAR
 };

@@ -104,41 +104,21 @@ Cotangent cotangent_sum(Arena *arena, Builder *b, Cotangent x, Cotangent y) {
 
 /* -- through ops */
 
-/* Ops whose slope is infinite or nan at some finite operands. */
+/* Whether the op's slope is infinite or nan at some finite operands. */
 static bool has_poles(const Op *op) {
     double constant = 0;
     bool is_constant = op->n_operands == 2 && value_is_constant(op->operands[1], &constant);
-    switch (op->code) {
-    case OP_neg:
-    case OP_abs:
-    case OP_sign:
-    case OP_floor:
-    case OP_ceil:
-    case OP_round:
-    case OP_trunc:
-    case OP_sin:
-    case OP_cos:
-    case OP_atan:
-    case OP_tanh:
-    case OP_erf:
-    case OP_erfc:
-    case OP_sigmoid:
-    case OP_add:
-    case OP_sub:
-    case OP_mul:
-    case OP_floordiv:
-    case OP_max:
-    case OP_min:
-    case OP_select:
-        return false;
-    case OP_div:
-    case OP_mod:
+    switch (op_info(op->code)->scalar_slope) {
+    case SLOPE_SMOOTH:
+        break;
+    case SLOPE_POLES:
+        return true;
+    case SLOPE_POLES_AT_0:
         return !is_constant || constant == 0;
-    case OP_pow:
+    case SLOPE_POLES_BELOW_1:
         return !is_constant || constant < 1;
-    default:
-        return op_is_scalar(op->code) && op_info(op->code)->scalar_result != RESULT_BOOL;
     }
+    return false;
 }
 
 bool mask_passes(const Op *op) {

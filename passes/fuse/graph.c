@@ -10,27 +10,28 @@ static bool is_rounding(const Op *op) {
            op->operands[0]->type.dtype != to;
 }
 
+static bool is_small(const Op *op) {
+    Context *context = op->parent->func->module->context;
+    int64_t n;
+    return size_is_const(type_elements(context, op->results[0]->type), &n) && n <= SMALL_LITERAL;
+}
+
 bool fuse_op_is_free(const Op *op) {
-    switch (op->code) {
-    case OP_cast:
-        return !is_rounding(op);
-    case OP_constant:
-    case OP_size:
-    case OP_iota:
+    switch (op_info(op->code)->fusion) {
+    case FUSION_VIEW:
+    case FUSION_FREE:
         return true;
-    case OP_literal: {
-        int64_t n;
-        return size_is_const(type_elements(op->parent->func->module->context, op->results[0]->type),
-                             &n) &&
-               n <= SMALL_LITERAL;
-    }
+    case FUSION_FREE_IF_SMALL:
+        return is_small(op);
+    case FUSION_FREE_UNLESS_STORED:
+        return !is_rounding(op);
     default:
-        return op_is_view(op->code);
+        return false;
     }
 }
 
 bool fuse_op_is_barrier(const Op *op) {
-    return op_info(op->code)->kind == KIND_CONTROL;
+    return op_info(op->code)->fusion == FUSION_BARRIER;
 }
 
 /* -- spaces and maps */
@@ -244,60 +245,43 @@ static bool is_window_reduction(const Op *op, double *out_total) {
 
 static GroupKind unit_kind(const Op *op) {
     double total;
-    if (fuse_op_is_barrier(op)) {
-        return GROUP_BARRIER;
-    }
-    if (op->code == OP_attention || op->code == OP_attention_grad) {
-        return GROUP_ROOT;
-    }
-    switch (op_info(op->code)->kind) {
-    case KIND_CONTRACTION:
+    switch (op_info(op->code)->fusion) {
+    case FUSION_REDUCE:
+        return is_window_reduction(op, &total) ? GROUP_LOOP : GROUP_REDUCE;
+    case FUSION_ARG_REDUCE:
+        return GROUP_REDUCE;
+    case FUSION_CONTRACT:
         return GROUP_CONTRACT;
-    case KIND_CONVOLUTION:
+    case FUSION_CONV:
         return GROUP_CONV;
-    case KIND_REDUCTION:
-        return op->code != OP_argmax && op->code != OP_argmin && is_window_reduction(op, &total)
-                   ? GROUP_LOOP
-                   : GROUP_REDUCE;
-    case KIND_PREFIX:
-    case KIND_SORT:
+    case FUSION_ROOT:
         return GROUP_ROOT;
-    default:
-        return op->code == OP_take_add || op->code == OP_scatter_add ||
-                       op->code == OP_dynamic_update
-                   ? GROUP_ROOT
-                   : GROUP_LOOP;
+    case FUSION_BARRIER:
+        return GROUP_BARRIER;
+    case FUSION_VIEW: /* seen through where they are free */
+    case FUSION_FREE:
+    case FUSION_FREE_IF_SMALL:
+    case FUSION_FREE_UNLESS_STORED:
+    case FUSION_LOOP:
+        break;
     }
+    return GROUP_LOOP;
 }
 
+/* Operations an element: of a window's reduction and of fold, which have inner loops, as many as
+ * these have turns. */
 static double unit_cost(const Op *op) {
+    const OpInfo *info = op_info(op->code);
     double total = 0;
     int64_t extent;
-    if (op_is_scalar(op->code)) {
-        return op_info(op->code)->scalar_cost;
+    if (info->fusion == FUSION_REDUCE && is_window_reduction(op, &total)) {
+        return total;
     }
-    switch (op->code) {
-    case OP_random_uniform:
-        return 60;
-    case OP_cast:
-        return 0;
-    case OP_fold:
-        return size_is_const(op->operands[0]->type.dims[op_axis(op) + 1], &extent) ? (double)extent
-                                                                                   : 64;
-    case OP_reduce_sum:
-    case OP_reduce_prod:
-    case OP_reduce_max:
-    case OP_reduce_min:
-        return is_window_reduction(op, &total) ? total : 1;
-    case OP_take:
-    case OP_gather:
-    case OP_dynamic_slice:
-    case OP_concat:
-    case OP_literal:
-        return 2;
-    default:
-        return 1;
+    if (op->code == OP_fold) {
+        const Size *window = op->operands[0]->type.dims[fold_axis(op) + 1];
+        return size_is_const(window, &extent) ? (double)extent : 64;
     }
+    return info->work;
 }
 
 static void set_reduction(Unit *unit) {
@@ -321,8 +305,7 @@ static void set_reduction(Unit *unit) {
 
 /* Ops whose operands are read at the result's own index. */
 static bool reads_elementwise(const Unit *unit) {
-    return op_is_scalar(unit->op->code) || unit->op->code == OP_stop_gradient ||
-           unit->op->code == OP_cast || unit->kind == GROUP_REDUCE;
+    return op_info(unit->op->code)->kind == KIND_ELEMENTWISE || unit->kind == GROUP_REDUCE;
 }
 
 static void collect_reads(Fuse *f, int32_t index) {

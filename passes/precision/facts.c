@@ -1,20 +1,12 @@
-/* Precision, first step: which values are kept in 16 bits. The table by op is op_class; from the
- * products (contractions, convolutions, attention) two flows go through the whole Func, loops
- * included: forwards what is made of parameters and products, backwards what products depend on.
- * What lies in both, is as large as an activation and computed where rounding does no harm is
- * stored in 16 bits. Gradients of parameters, clipping and updates lie behind stop_gradient, which
- * ends the backward flow. */
+/* Precision, first step: which values are kept in 16 bits. What is asked of an op is the op table's
+ * column; from the products (contractions, convolutions, attention) two flows go through the whole
+ * Func, loops included: forwards what is made of parameters and products, backwards what products
+ * depend on. What lies in both, is as large as an activation and computed where rounding does no
+ * harm is stored in 16 bits. Gradients of parameters, clipping and updates lie behind
+ * stop_gradient, which ends the backward flow. */
 #include "passes/precision/precision.h"
 
 #include <string.h>
-
-typedef enum OpClass {
-    CLASS_NONE,     /* its result keeps its type: reductions, sorts, sums, random numbers */
-    CLASS_MAP,      /* elementwise, or picks elements: its result may be stored in 16 bits */
-    CLASS_WIDE,     /* elementwise, result and operands want f32 */
-    CLASS_WIDE_OUT, /* elementwise, the result wants f32 */
-    CLASS_PRODUCT
-} OpClass;
 
 /* A pooling: reductions of windows are no statistics. */
 static bool is_pooling(const Op *op) {
@@ -29,52 +21,25 @@ static bool is_pooling(const Op *op) {
     return false;
 }
 
-static OpClass op_class(const Precision *p, const Op *op) {
-    if (precision_is_product(p, op)) {
-        return CLASS_PRODUCT;
+/* The table's word, where the op's place does not say another. */
+static OpPrecision op_class(const Precision *p, const Op *op) {
+    OpPrecision word = op_info(op->code)->precision;
+    if (word == PRECISION_PRODUCT) {
+        return precision_is_product(p, op) ? PRECISION_PRODUCT : PRECISION_KEEP;
     }
-    switch (op->code) {
-    case OP_exp:
-    case OP_expm1:
-    case OP_log:
-    case OP_log1p:
-    case OP_pow:
-    case OP_sin:
-    case OP_cos:
-    case OP_tan:
-        return CLASS_WIDE;
-    case OP_sqrt:
-    case OP_rsqrt:
-    case OP_asin:
-    case OP_acos:
-    case OP_atan:
-        return CLASS_WIDE_OUT;
-    case OP_take:
-    case OP_gather:
-    case OP_concat:
-    case OP_dynamic_slice:
-    case OP_fold:
-        return CLASS_MAP;
-    case OP_reduce_sum:
-    case OP_reduce_max:
-    case OP_reduce_min:
-        return is_pooling(op) ? CLASS_MAP : CLASS_NONE;
-    default:
-        return op_is_scalar(op->code) ? CLASS_MAP : CLASS_NONE;
+    if (word == PRECISION_MAP_OF_WINDOW) {
+        return is_pooling(op) ? PRECISION_MAP : PRECISION_KEEP;
     }
+    return word;
 }
 
 bool precision_is_product(const Precision *p, const Op *op) {
-    if (op_info(op->code)->kind != KIND_CONTRACTION &&
-        op_info(op->code)->kind != KIND_CONVOLUTION) {
+    if (op_info(op->code)->precision != PRECISION_PRODUCT) {
         return false;
     }
-    for (int i = 0; i < op_info(op->code)->n_attrs; i++) {
-        if (op_info(op->code)->attrs[i]->kind == ATTR_WORD) {
-            return strcmp(op->attrs[i].text, dtype_name(p->low)) == 0;
-        }
-    }
-    return op->operands[0]->type.dtype == DT_F32; /* attention, which is made of products */
+    return op_has_precision(op)
+               ? strcmp(op_precision(op), dtype_name(p->low)) == 0
+               : op->operands[0]->type.dtype == DT_F32; /* attention, which is made of products */
 }
 
 bool precision_is_factor(const Op *op, int32_t operand) {
@@ -82,7 +47,7 @@ bool precision_is_factor(const Op *op, int32_t operand) {
         return false;
     }
     /* attention_grad: q, k, v, the logarithms, dy, and the row sums */
-    return strcmp(op_info(op->code)->name, "attention_grad") != 0 || operand < 3 || operand == 4;
+    return op->code != OP_attention_grad || operand < 3 || operand == 4;
 }
 
 bool precision_fact(const Precision *p, const Value *v, unsigned facts) {
@@ -151,11 +116,10 @@ static void forward_while(Precision *p, const Op *op) {
 }
 
 static void forward_op(Precision *p, const Op *op) {
-    OpClass class = op_class(p, op);
-    bool is_map = op_is_scalar(op->code) || op_is_view(op->code) || op->code == OP_cast ||
-                  op->code == OP_stop_gradient;
-    bool reduces = op_info(op->code)->kind == KIND_REDUCTION && class != CLASS_MAP;
-    bool active = class == CLASS_PRODUCT;
+    OpPrecision class = op_class(p, op);
+    bool is_map = op_info(op->code)->kind == KIND_ELEMENTWISE || op_is_view(op->code);
+    bool reduces = op_info(op->code)->kind == KIND_REDUCTION && class != PRECISION_MAP;
+    bool active = class == PRECISION_PRODUCT;
     for (int32_t i = 0; i < op->n_operands; i++) {
         active = active || (p->facts[op->operands[i]->id] & FACT_ACTIVE);
     }
@@ -275,7 +239,7 @@ static bool is_worth(const Precision *p, const Value *v) {
         if (user->code == OP_yield) {
             continue;
         }
-        if (op_class(p, user) == CLASS_WIDE && v->op && op_is_scalar(v->op->code)) {
+        if (op_class(p, user) == PRECISION_WIDE && v->op && op_is_scalar(v->op->code)) {
             return false;
         }
         moved = moved || (!op_is_scalar(user->code) &&
@@ -289,8 +253,8 @@ static bool is_worth(const Precision *p, const Value *v) {
 
 static void choose(Op *op, void *user) {
     Precision *p = user;
-    OpClass class = op_class(p, op);
-    if (op->n_results != 1 || (class != CLASS_MAP && class != CLASS_PRODUCT)) {
+    OpPrecision class = op_class(p, op);
+    if (op->n_results != 1 || (class != PRECISION_MAP && class != PRECISION_PRODUCT)) {
         return;
     }
     const Value *v = op->results[0];

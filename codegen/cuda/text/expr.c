@@ -360,20 +360,19 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
         }
         add_int_call(t, "sub", dtype, expr);
         return true;
-    case OP_abs:
-    case OP_sign:
-    case OP_max:
-    case OP_min:
-        break;
-    default:
-        return false;
+    default: /* comparisons and select are what scalar.def says */
+        if (op_info(expr->as.scalar.op)->scalar_result == RESULT_BOOL ||
+            expr->as.scalar.op == OP_select) {
+            return false;
+        }
     }
     add_int_call(t, op_info(expr->as.scalar.op)->name, dtype, expr);
     return true;
 }
 
 static const char *const cuda_columns[] = {
-#define SCALAR(name, arity, class_, result, kind, cost, c_f64, cuda_f32, doc)                      \
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, c_f64, c_i64, cpu, cuda_f32, doc)                                         \
     [OP_##name] = cuda_f32,
 #include "ir/scalar.def"
 #undef SCALAR
