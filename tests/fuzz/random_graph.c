@@ -507,6 +507,78 @@ static void check_sound(Func *func, uint64_t seed) {
     str_finish(&report);
 }
 
+/* -- one row of scalar.def a graph */
+
+/* How large operands of a row become, at most. */
+static double row_limit(const OpInfo *info) {
+    return info->scalar_domain == DOMAIN_NEAR_0 ? 1 : info->scalar_domain == DOMAIN_UNIT ? 0.75 : 2;
+}
+
+/* Whether operand k of a row is to be positive: where else a slope, or the value, has no bound. */
+static bool row_wants_positive(const OpInfo *info, int32_t k) {
+    switch (info->scalar_domain) {
+    case DOMAIN_POSITIVE:
+        return true;
+    case DOMAIN_DIVISOR:
+        return k == 1;
+    case DOMAIN_BASE:
+        return k == 0;
+    case DOMAIN_ALL:
+        return info->scalar_slope != SLOPE_SMOOTH;
+    case DOMAIN_NEAR_0:
+    case DOMAIN_UNIT:
+        break;
+    }
+    return false;
+}
+
+/* The greatest magnitude of the row's results, from a grid of operands. */
+static double row_bound(OpCode code) {
+    enum { STEPS = 33 };
+    const OpInfo *info = op_info(code);
+    double limit = row_limit(info), bound = 0;
+    for (int i = 0; i < STEPS * STEPS; i++) {
+        double operands[3] = {0};
+        for (int32_t k = 0; k < info->n_operands; k++) {
+            double x = limit * ((k ? i / STEPS : i % STEPS) * 2.0 / (STEPS - 1) - 1);
+            operands[k] = row_wants_positive(info, k) ? fabs(x) + 0.25 : x;
+        }
+        bound = fmax(bound, fabs(scalar_eval_float(code, operands)));
+    }
+    return bound;
+}
+
+/* The row whose turn it is, of values brought into its domain: what stands in the table takes part
+ * without being named here. Draws from numbers of its own, so that the rest of the graph does not
+ * depend on the table's length. */
+static void grow_row(Generator *g, uint64_t seed) {
+    OpCode code = (OpCode)(seed % OP_N_SCALAR);
+    const OpInfo *info = op_info(code);
+    bool jumps = info->scalar_gradient != GRADIENT_RULE;
+    uint64_t state = g->state;
+    Node nodes[2];
+    Value *operands[2];
+    g->state = seed * 0xD1B54A32D192ED03u + 7;
+    bool fits = info->n_operands <= 2 && info->scalar_class != CLASS_BOOL &&
+                (!jumps || (jumps_allowed(g) && find_exact(g, false, &nodes[0])));
+    if (fits && !jumps) {
+        nodes[0] = any_float(g);
+    }
+    for (int32_t k = 0; fits && k < info->n_operands; k++) {
+        nodes[k] = k ? partner(g, nodes[0]) : nodes[0];
+        fits = !jumps || nodes[k].exact;
+    }
+    if (fits) {
+        for (int32_t k = 0; k < info->n_operands; k++) { /* what jumps keeps its exact operands */
+            Value *x = jumps ? nodes[k].value : tame(g, nodes[k], row_limit(info));
+            operands[k] = row_wants_positive(info, k) ? positive(g, x) : x;
+        }
+        double bound = jumps ? 4 * 31 + 1 : row_bound(code);
+        push(g, b_scalar(&g->b, code, operands, info->n_operands), bound, false);
+    }
+    g->state = state;
+}
+
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options) {
     static const RandomGraphOptions DEFAULTS = {0};
     options = options ? options : &DEFAULTS;
@@ -532,6 +604,7 @@ Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *opti
     for (int32_t i = 0; i < n_grown; i++) {
         grow(&g);
     }
+    grow_row(&g, seed);
     if (options->smooth) {
         set_loss(&g);
     } else {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #define CASE(name, spec, ...)                                                                      \
     static Value *build_##name(Harness *h, Builder *b, Value **x) {                                \
@@ -67,12 +68,31 @@ static void test_case(void **state) {
     free(harness);
 }
 
-/* Builds sum(op(x, y) * weights) of elements in general position, where every row has a derivative.
- */
+/* Whether operand k of a row may be negative. */
+static bool may_be_negative(const OpInfo *info, int32_t k) {
+    switch (info->scalar_domain) {
+    case DOMAIN_POSITIVE:
+        return false;
+    case DOMAIN_DIVISOR:
+        return k == 0;
+    case DOMAIN_BASE:
+        return k == 1;
+    case DOMAIN_ALL:
+    case DOMAIN_NEAR_0:
+    case DOMAIN_UNIT:
+        break;
+    }
+    return true;
+}
+
+/* Builds sum(op(x, y)) of elements in general position and in the row's domain, where every row has
+ * a derivative. */
 static bool check_scalar(Harness *h, OpCode code) {
-    static const double first[] = {0.37, 0.62, 0.81}, second[] = {0.55, 0.29, 0.46};
+    static const double points[2][6] = {{0.37, 0.62, 0.81, -0.37, 0.23, -0.71},
+                                        {0.55, 0.29, 0.46, 0.88, -0.19, -0.64}};
     const OpInfo *info = op_info(code);
-    Func *func = harness_func(h, info->n_operands == 1 ? "f64[3]" : "f64[3] f64[3]");
+    const char *spec = info->n_operands == 1 ? "f64[6]" : "f64[6] f64[6]";
+    Func *func = harness_func(h, spec);
     Builder b = builder_at_end(func, func->body);
     Value **x = func->body->args, *half = b_constant_like(&b, 0.5, x[0]), *operands[3] = {x[0]};
     if (code == OP_select) {
@@ -88,13 +108,10 @@ static bool check_scalar(Harness *h, OpCode code) {
     FuncResult result = {.role = RESULT_OUTPUT, .name = "loss"};
     func_set_results(func, &result, &loss, 1);
     EvalTensor args[HARNESS_MAX_ARGS] = {0};
-    const char *spec = info->n_operands == 1 ? "f64[3]" : "f64[3] f64[3]";
     harness_args(h, func, spec, 1, args);
-    for (int32_t i = 0; i < 3; i++) {
-        args[0].f[i] = first[i];
-        if (info->n_operands > 1) {
-            args[1].f[i] = second[i];
-        }
+    for (int32_t i = 0; i < 6 * func->body->n_args; i++) {
+        double point = points[i / 6][i % 6];
+        args[i / 6].f[i % 6] = may_be_negative(info, i / 6) ? point : fabs(point);
     }
     bool good = harness_check_func(h, func, args, 1, 1e-6);
     harness_free(args, func->body->n_args);

@@ -178,8 +178,11 @@ static void lower_precision(Batch *batch, Func *func) {
 
 static Func *add_graph(Batch *batch, Graph *graph, bool grads_among) {
     uint64_t seed = graph->seed;
-    if (batch->casts) {
+    if (batch->source == GRAPHS_CASTS) {
         return random_casts(batch->module, seed);
+    }
+    if (batch->source == GRAPHS_ROWS) {
+        return table_row(batch->module, seed);
     }
     RandomGraphOptions smooth = {
         .n_ops = 12, .smooth = true, .grads = grads_among, .dtypes = batch->dtypes};
@@ -198,8 +201,8 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     }
     batch->graphs[batch->n_graphs++] = graph;
     graph->seed = seed;
-    graph->is_exact = batch->casts;
-    graph->has_grad = seed % 8 == 7 && !batch->precision && !batch->casts;
+    graph->source = batch->source;
+    graph->has_grad = seed % 8 == 7 && !batch->precision && batch->source == GRAPHS_RANDOM;
     bool twice = seed % 16 == 15; /* the others have derivatives among their ops as well */
     graph->func = add_graph(batch, graph, !twice);
     if (graph->has_grad) {
@@ -308,6 +311,18 @@ static bool grads_sound(const Graph *graph, Outcome *outcome) {
     return true;
 }
 
+static bool make_args(Graph *graph) {
+    switch (graph->source) {
+    case GRAPHS_CASTS:
+        return random_casts_args(graph->func, graph->seed, graph->dims, 2, graph->args);
+    case GRAPHS_ROWS:
+        return table_rows_args(graph->func, graph->dims, 2, graph->args);
+    case GRAPHS_RANDOM:
+        break;
+    }
+    return random_args(graph->func, graph->seed, graph->dims, 2, !graph->has_grad, graph->args);
+}
+
 bool batch_evaluate(Batch *batch, Outcome *outcomes) {
     bool good = true;
     module_print(batch->module, &batch->text);
@@ -322,11 +337,7 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
             pass_differentiate(&pass, graph->func);
         }
         graph->coarsest = random_coarsest(graph->func);
-        bool made = graph->is_exact
-                        ? random_casts_args(graph->func, graph->seed, graph->dims, 2, graph->args)
-                        : random_args(graph->func, graph->seed, graph->dims, 2, !graph->has_grad,
-                                      graph->args);
-        if (!made) {
+        if (!make_args(graph)) {
             good = note(&outcomes[i], -1, "no arguments");
             continue;
         }
@@ -340,8 +351,11 @@ bool batch_evaluate(Batch *batch, Outcome *outcomes) {
 
 static bool results_close(const Graph *graph, const EvalTensor *wide, const EvalTensor *declared,
                           const EvalTensor *got, int64_t *out_index) {
-    if (graph->is_exact) {
+    if (graph->source == GRAPHS_CASTS) {
         return random_casts_equal(declared, got, out_index);
+    }
+    if (graph->source == GRAPHS_ROWS) {
+        return table_rows_close(declared, got, out_index);
     }
     return graph->has_grad ? grads_close(wide, got, out_index)
                            : random_close(wide, declared, got, graph->coarsest, out_index);

@@ -6,6 +6,7 @@
 #include "dlc/dlc.h"
 #include "tests/fuzz/random_casts.h"
 #include "tests/fuzz/random_graph.h"
+#include "tests/fuzz/table_rows.h"
 
 enum {
     BATCH_MAX = 64,
@@ -29,11 +30,18 @@ typedef struct Outcome {
     char message[OUTCOME_TEXT];
 } Outcome;
 
+/* What graphs are made by. */
+typedef enum GraphSource {
+    GRAPHS_RANDOM, /* random_graph.h */
+    GRAPHS_CASTS,  /* random_casts.h: results are those of the interpreter, to the bit */
+    GRAPHS_ROWS    /* table_rows.h */
+} GraphSource;
+
 typedef struct Graph {
     uint64_t seed;
+    GraphSource source;
     Func *func;
     bool has_grad;
-    bool is_exact; /* results are those of the interpreter, to the bit */
     int32_t n_targets;
     int32_t shifts[GRAPH_SHIFTS], n_shifts; /* targets; the next one is the value it shifts */
     int64_t dims[2];
@@ -51,7 +59,7 @@ typedef struct Batch {
     Str text;
     const char *precision; /* of the products of every graph added; NULL: their own */
     unsigned dtypes;       /* of the graphs, a bit each; 0: all */
-    bool casts;            /* graphs of random_casts.h */
+    GraphSource source;    /* of every graph added */
 } Batch;
 
 /* A way to compile: its name for messages, the passes left out, and the precision of products. */

@@ -2,6 +2,7 @@
  *   test_random --count N [--seed S] [--variants all]   N graphs from seed S on
  *   test_random --count N --precision                   products in bf16 only
  *   test_random --count N --casts                       casts, and what is exact, to the bit
+ *   test_random --rows                                  every row of scalar.def
  *   test_random --one SEED                              one graph in every variant, its IR printed
  * The environment's RANDOM_TARGET and RANDOM_DEVICE compile for and run on another device than the
  * CPU. Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is
@@ -38,7 +39,7 @@ typedef struct Job {
     bool print;
 } Job;
 
-static bool of_casts; /* all graphs of this process */
+static GraphSource source; /* of all graphs of this process */
 
 static void tell_values(Graph *graph, Board *board) {
     Op *yield = block_yield(graph->func->body);
@@ -70,7 +71,7 @@ static void work(const Job *job, Board *board) {
     }
     batch->module = module_create(&batch->context, "random");
     batch->precision = job->variant->precision;
-    batch->casts = of_casts;
+    batch->source = source;
     for (int32_t i = 0; i < job->count; i++) {
         Graph *graph = batch_add(batch, job->first + (uint64_t)i);
         if (job->only != NO_VALUE && !graph_only(graph, job->only)) {
@@ -235,7 +236,7 @@ static int run_batch(uint64_t first, int32_t count, const Variant *variant, Boar
 static int run_one(uint64_t seed, Board *board) {
     int failed = 0;
     for (int v = 0; v < N_VARIANTS; v++) {
-        if (of_casts && VARIANTS[v].precision) {
+        if (source != GRAPHS_RANDOM && VARIANTS[v].precision) {
             continue;
         }
         Job job = {
@@ -269,11 +270,14 @@ int main(int argc, char **argv) {
         } else if (!strcmp(argv[i], "--precision")) {
             precise = true;
         } else if (!strcmp(argv[i], "--casts")) {
-            of_casts = true;
+            source = GRAPHS_CASTS;
+        } else if (!strcmp(argv[i], "--rows")) {
+            source = GRAPHS_ROWS;
+            count = OP_N_SCALAR;
         } else {
             fprintf(stderr,
                     "usage: test_random [--count N] [--seed S] [--variants all] [--one SEED] "
-                    "[--precision] [--casts]\n");
+                    "[--precision] [--casts] [--rows]\n");
             return 2;
         }
     }
@@ -294,9 +298,10 @@ int main(int argc, char **argv) {
         int32_t n = (int32_t)(count - done < PER_BATCH ? count - done : PER_BATCH);
         /* Every graph with all passes on; a third of the plans also in one of the other ways. */
         for (uint64_t v = 0; v < N_VARIANTS; v++) {
-            bool wanted = precise    ? VARIANTS[v].precision && !VARIANTS[v].skip
-                          : of_casts ? !VARIANTS[v].precision
-                                     : all || v == 0 || batch % 6 == v;
+            bool wanted = precise                  ? VARIANTS[v].precision && !VARIANTS[v].skip
+                          : source == GRAPHS_CASTS ? !VARIANTS[v].precision
+                          : source == GRAPHS_ROWS  ? v == 0
+                                                   : all || v == 0 || batch % 6 == v;
             if (wanted) {
                 failed += run_batch(seed + done, n, &VARIANTS[v], board, &shown);
             }

@@ -1,7 +1,7 @@
 /* Values, first and second derivatives of scalar operations and library functions at single points:
  * points.expect (made by points.py) holds them, row by row. Every row is compiled for both float
  * types and run on one number at a time. test_points FOLDER PART PARTS    the rows whose number is
- * PART modulo PARTS test_points FOLDER --complete    that no operation and no function is without a
+ * PART modulo PARTS test_points FOLDER --complete    that no function of the library is without a
  * row */
 #include "dlc/dlc.h"
 
@@ -121,10 +121,9 @@ static bool has_reason(const Table *table, const char *name) {
     return false;
 }
 
-/* How many names that `format` finds at line beginnings of the file have neither a row nor, where
- * one will do, a reason. */
-static int missing_in(const Table *table, const char *path, const char *const *formats,
-                      bool reason_will_do) {
+/* How many names that `formats` find at line beginnings of the file have neither a row nor a
+ * reason. */
+static int missing_in(const Table *table, const char *path, const char *const *formats) {
     char line[LINE_BYTES], name[64];
     int missing = 0, found = 0;
     FILE *file = fopen(path, "r");
@@ -132,7 +131,7 @@ static int missing_in(const Table *table, const char *path, const char *const *f
         for (int i = 0; formats[i]; i++) {
             if (sscanf(line, formats[i], name) == 1) {
                 found++;
-                if (!has_row(table, name) && !(reason_will_do && has_reason(table, name))) {
+                if (!has_row(table, name) && !has_reason(table, name)) {
                     printf("FAILED points.expect has nothing for '%s' of %s\n", name, path);
                     missing++;
                 }
@@ -147,19 +146,16 @@ static int missing_in(const Table *table, const char *path, const char *const *f
 
 static int check_complete(const Table *table, const char *folder) {
     static const char *const FUNCTIONS[] = {"fn %63[a-z0-9_](", "optimizer %63[a-z0-9_](", NULL};
-    static const char *const SCALARS[] = {"SCALAR(%63[a-z0-9_],", NULL};
     char root[1024], path[2048];
     snprintf(root, sizeof root, "%s/../..", folder);
-    snprintf(path, sizeof path, "%s/ir/scalar.def", root);
-    int missing = missing_in(table, path, SCALARS, false);
     snprintf(path, sizeof path, "%s/lang/std", root);
     DIR *directory = opendir(path);
-    missing += directory ? 0 : 1;
+    int missing = directory ? 0 : 1;
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
         const char *dot = strrchr(entry->d_name, '.');
         if (dot && !strcmp(dot, ".dl")) {
             snprintf(path, sizeof path, "%s/lang/std/%s", root, entry->d_name);
-            missing += missing_in(table, path, FUNCTIONS, true);
+            missing += missing_in(table, path, FUNCTIONS);
         }
     }
     if (directory) {

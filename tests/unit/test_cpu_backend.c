@@ -130,33 +130,6 @@ static void check_int_op(Bench *b, OpCode op, const int64_t *values, int32_t n) 
     }
 }
 
-static void test_scalars(void **state) {
-    (void)state;
-    static const double floats[] = {0.0,  -0.0, 1.0,  -1.0, 2.5,   -2.5,     3.0,       -3.5,
-                                    1e30, 7.0,  1e-3, 0.3,  -1e30, INFINITY, -INFINITY, NAN};
-    static const int64_t ints[] = {0, 1, -1, 2, -2, 7, -7, 100, -100, INT32_MAX, INT32_MIN};
-    static const OpCode exact[] = {OP_neg,   OP_abs,  OP_sign,     OP_floor, OP_ceil,     OP_round,
-                                   OP_trunc, OP_sqrt, OP_isfinite, OP_isnan, OP_add,      OP_sub,
-                                   OP_mul,   OP_div,  OP_max,      OP_min,   OP_eq,       OP_ne,
-                                   OP_lt,    OP_le,   OP_gt,       OP_ge,    OP_floordiv, OP_mod};
-    static const OpCode integer[] = {OP_neg, OP_abs, OP_sign,     OP_add, OP_sub, OP_mul,
-                                     OP_max, OP_min, OP_eq,       OP_ne,  OP_lt,  OP_le,
-                                     OP_gt,  OP_ge,  OP_floordiv, OP_mod};
-    for (int level = 0; level < N_LEVELS; level++) {
-        Bench b;
-        if (bench_open(&b, levels[level])) {
-            for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++) {
-                check_float_op(&b, exact[i], floats, sizeof(floats) / sizeof(floats[0]));
-            }
-            for (size_t i = 0; i < sizeof(integer) / sizeof(integer[0]); i++) {
-                check_int_op(&b, integer[i], ints, sizeof(ints) / sizeof(ints[0]));
-            }
-        }
-        bench_close(&b);
-    }
-}
-
-/* -- every operation of every type it takes has code, and gives what the interpreter gives */
 static bool takes(const OpInfo *info, DType dtype) {
     switch (info->scalar_class) {
     case CLASS_FLOAT:
@@ -173,6 +146,44 @@ static bool takes(const OpInfo *info, DType dtype) {
     return true;
 }
 
+/* Rows of one instruction, or of a function that is exact: as the interpreter has them, to the bit.
+ */
+#define CALL()        false
+#define CALL_OR(name) true
+#define INTRINSIC(x)  true
+#define TEXT(rows)    false
+#define OWN(name)     true
+static const bool is_exact[OP_N_SCALAR] = {
+#define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
+               function, c_f64, c_i64, cpu, ...)                                                   \
+    [OP_##name] = cpu,
+#include "ir/scalar.def"
+#undef SCALAR
+};
+
+static void test_scalars(void **state) {
+    (void)state;
+    static const double floats[] = {0.0,  -0.0, 1.0,  -1.0, 2.5,   -2.5,     3.0,       -3.5,
+                                    1e30, 7.0,  1e-3, 0.3,  -1e30, INFINITY, -INFINITY, NAN};
+    static const int64_t ints[] = {0, 1, -1, 2, -2, 7, -7, 100, -100, INT32_MAX, INT32_MIN};
+    for (int level = 0; level < N_LEVELS; level++) {
+        Bench b;
+        if (bench_open(&b, levels[level])) {
+            for (int op = 0; op < OP_N_SCALAR; op++) {
+                const OpInfo *info = op_info((OpCode)op);
+                if (info->n_operands <= 2 && takes(info, DT_F32) && is_exact[op]) {
+                    check_float_op(&b, (OpCode)op, floats, sizeof(floats) / sizeof(floats[0]));
+                }
+                if (info->n_operands <= 2 && takes(info, DT_I32)) {
+                    check_int_op(&b, (OpCode)op, ints, sizeof(ints) / sizeof(ints[0]));
+                }
+            }
+        }
+        bench_close(&b);
+    }
+}
+
+/* -- every operation of every type it takes has code, and gives what the interpreter gives */
 enum { N_OPERANDS = 4 };
 
 static void put_number(void *data, DType dtype, int32_t i, double number) {
