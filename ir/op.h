@@ -112,7 +112,11 @@ typedef enum OpFusion {
     FUSION_ARG_REDUCE,
     FUSION_CONTRACT,
     FUSION_CONV,
-    FUSION_ROOT,
+    FUSION_PREFIX,
+    FUSION_SORT,
+    FUSION_SCATTER,
+    FUSION_UPDATE,
+    FUSION_ATTENTION,
     FUSION_BARRIER
 } OpFusion;
 
@@ -190,6 +194,8 @@ bool op_code_from_name(const char *name, OpCode *out);
 static inline bool op_is_view(OpCode code) {
     return op_info(code)->fusion == FUSION_VIEW;
 }
+/* Whether a row of scalar.def has operands of that type (select: its second and third). */
+bool scalar_takes(OpCode code, DType dtype);
 static inline bool op_is_scalar(OpCode code) {
     return (int)code < (int)OP_N_SCALAR;
 }

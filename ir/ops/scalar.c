@@ -1,8 +1,8 @@
 /* Shape, cost and evaluation of every row of scalar.def. */
 #include "ir/ops/rule.h"
 
-static bool class_allows(ScalarClass class_, DType dtype) {
-    switch (class_) {
+bool scalar_takes(OpCode code, DType dtype) {
+    switch (op_info(code)->scalar_class) {
     case CLASS_FLOAT:
         return dtype_is_float(dtype);
     case CLASS_NUMBER:
@@ -51,7 +51,7 @@ bool shape_scalar(Context *context, Op *op, OpProblem *problem) {
         first = 1;
     }
     Type type = operand_type(op, first);
-    if (!class_allows(info->scalar_class, type.dtype)) {
+    if (!scalar_takes(op->code, type.dtype)) {
         return op_problem(context, problem, "%s: operand %d has type %s but must be %s", info->name,
                           (int)first, type_text(context, type), class_text(info->scalar_class));
     }

@@ -106,16 +106,14 @@ static Value *body_value(Build *b, Value *v) {
 }
 
 static const char *root_form(OpCode code) {
-    switch (code) {
-    case OP_take_add:
-    case OP_scatter_add:
-        return "scatter";
-    case OP_sort:
-        return "sort";
-    case OP_cumsum:
+    switch (op_info(code)->fusion) {
+    case FUSION_PREFIX:
         return "prefix";
-    case OP_attention:
-    case OP_attention_grad:
+    case FUSION_SORT:
+        return "sort";
+    case FUSION_SCATTER:
+        return "scatter";
+    case FUSION_ATTENTION:
         return "attention";
     default:
         return "update";
@@ -135,7 +133,7 @@ static const char *group_form(Fuse *f, int32_t index) {
     case GROUP_REDUCE:
         for (size_t i = 0; i < group->units.count; i++) {
             OpCode code = f->units.items[group->units.items[i]].op->code;
-            only_arg = only_arg && (code == OP_argmax || code == OP_argmin);
+            only_arg = only_arg && op_info(code)->fusion == FUSION_ARG_REDUCE;
         }
         return fuse_needs_row(f, index) ? "row" : only_arg ? "argreduce" : "reduce";
     default:

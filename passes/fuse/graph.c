@@ -254,7 +254,11 @@ static GroupKind unit_kind(const Op *op) {
         return GROUP_CONTRACT;
     case FUSION_CONV:
         return GROUP_CONV;
-    case FUSION_ROOT:
+    case FUSION_PREFIX:
+    case FUSION_SORT:
+    case FUSION_SCATTER:
+    case FUSION_UPDATE:
+    case FUSION_ATTENTION:
         return GROUP_ROOT;
     case FUSION_BARRIER:
         return GROUP_BARRIER;

@@ -13,22 +13,6 @@ static const int64_t INTEGERS[] = {
 enum { POINTS = sizeof(FLOATS) / sizeof(FLOATS[0]), PAIRS = POINTS * POINTS };
 _Static_assert(sizeof(INTEGERS) / sizeof(INTEGERS[0]) == POINTS, "floats and integers are as many");
 
-static bool class_takes(ScalarClass class_, DType dtype) {
-    switch (class_) {
-    case CLASS_FLOAT:
-        return dtype_is_float(dtype);
-    case CLASS_NUMBER:
-        return dtype != DT_BOOL;
-    case CLASS_INTEGER:
-        return dtype_is_integer(dtype);
-    case CLASS_BOOL:
-        return dtype == DT_BOOL;
-    case CLASS_ANY:
-        break;
-    }
-    return true;
-}
-
 static Value *add_operand(Func *func, const OpInfo *info, int32_t k, DType dtype) {
     Context *context = func->module->context;
     const Size *size = size_const(context, PAIRS);
@@ -54,7 +38,7 @@ Func *table_row(Module *module, uint64_t seed) {
     int32_t count = 0;
     for (int dtype = 0; dtype < DT_COUNT; dtype++) {
         Value *operands[3];
-        if (!class_takes(info->scalar_class, (DType)dtype)) {
+        if (!scalar_takes(code, (DType)dtype)) {
             continue;
         }
         for (int32_t k = 0; k < info->n_operands; k++) {

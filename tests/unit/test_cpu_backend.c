@@ -130,22 +130,6 @@ static void check_int_op(Bench *b, OpCode op, const int64_t *values, int32_t n) 
     }
 }
 
-static bool takes(const OpInfo *info, DType dtype) {
-    switch (info->scalar_class) {
-    case CLASS_FLOAT:
-        return dtype_is_float(dtype);
-    case CLASS_NUMBER:
-        return dtype != DT_BOOL;
-    case CLASS_INTEGER:
-        return dtype_is_integer(dtype);
-    case CLASS_BOOL:
-        return dtype == DT_BOOL;
-    case CLASS_ANY:
-        break;
-    }
-    return true;
-}
-
 /* Rows of one instruction, or of a function that is exact: as the interpreter has them, to the bit.
  */
 #define CALL()        false
@@ -171,10 +155,10 @@ static void test_scalars(void **state) {
         if (bench_open(&b, levels[level])) {
             for (int op = 0; op < OP_N_SCALAR; op++) {
                 const OpInfo *info = op_info((OpCode)op);
-                if (info->n_operands <= 2 && takes(info, DT_F32) && is_exact[op]) {
+                if (info->n_operands <= 2 && scalar_takes((OpCode)op, DT_F32) && is_exact[op]) {
                     check_float_op(&b, (OpCode)op, floats, sizeof(floats) / sizeof(floats[0]));
                 }
-                if (info->n_operands <= 2 && takes(info, DT_I32)) {
+                if (info->n_operands <= 2 && scalar_takes((OpCode)op, DT_I32)) {
                     check_int_op(&b, (OpCode)op, ints, sizeof(ints) / sizeof(ints[0]));
                 }
             }
@@ -263,7 +247,7 @@ static void test_operations(void **state) {
     if (bench_open(&b, levels[0])) {
         for (int op = 0; op < OP_N_SCALAR; op++) {
             for (size_t d = 0; d < sizeof(types) / sizeof(types[0]); d++) {
-                if (takes(op_info((OpCode)op), types[d])) {
+                if (scalar_takes((OpCode)op, types[d])) {
                     check_operation(&b, (OpCode)op, types[d]);
                 }
             }

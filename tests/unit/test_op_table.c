@@ -94,6 +94,7 @@ static void test_attribute_places(void **state) {
 #include "ir/attributes.def"
 #undef ATTR
     };
+    bool is_used[ATTR_ID_COUNT] = {false};
     for (int code = 0; code < OP_CODE_COUNT; code++) {
         const OpInfo *info = op_info((OpCode)code);
         int n_found = 0;
@@ -103,12 +104,18 @@ static void test_attribute_places(void **state) {
                 continue;
             }
             n_found++;
+            is_used[id] = true;
             assert_in_range(place, 1, info->n_attrs);
             assert_string_equal(info->attrs[place - 1]->name, words[id].name);
             assert_int_equal(info->attrs[place - 1]->kind, words[id].kind);
         }
         if (n_found != info->n_attrs) {
             fail_msg("%s: %d of %d attributes are found", info->name, n_found, info->n_attrs);
+        }
+    }
+    for (int id = 0; id < ATTR_ID_COUNT; id++) {
+        if (!is_used[id]) {
+            fail_msg("attribute '%s': no op has it", words[id].name);
         }
     }
 }
