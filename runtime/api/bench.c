@@ -13,7 +13,7 @@ enum { MAX_REPEATS = 100000 };
 
 static dlc_status run_whole(dlc_session *session, EntryState *entry) {
     dlc_status status = session_run(session, entry);
-    return status == DLC_OK && !session->ops->is_host ? session_finish(session) : status;
+    return status == DLC_OK && !session->ranks->ops->is_host ? session_finish(session) : status;
 }
 
 static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_bench_options *options,
@@ -54,7 +54,7 @@ static dlc_status lengths_assume(dlc_session *session) {
     static const char *const lengths[] = {"steps", "steps_per_epoch"};
     dlc_status status = DLC_OK;
     for (size_t i = 0; status == DLC_OK && i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        if (!session_scalar(session, lengths[i], false)) {
+        if (!session_scalar(session, lengths[i])) {
             status = dlc_set_counter(session, lengths[i], 1);
         }
     }
@@ -64,7 +64,7 @@ static dlc_status lengths_assume(dlc_session *session) {
 /* Sizes, weights and inputs, where the caller set none. */
 static dlc_status prepare(dlc_session *session, const char *name, EntryState *entry,
                           const dlc_dataset *data) {
-    bool fresh = session->n_variables > 0 && !session->variables[0].data;
+    bool fresh = session->file->n_variables > 0 && !session->ranks->variables[0].data;
     dlc_status status = data ? dlc_session_bind_data(session, name, data) : DLC_OK;
     if (status == DLC_OK) {
         status = session_layout(session, entry, true);
@@ -88,8 +88,9 @@ static void result_fill(const dlc_session *session, const EntryState *entry, dou
         .flops = entry->layout->flops,
         .bytes = entry->layout->bytes,
     };
-    if (session->ops->peak) {
-        session->ops->peak(session->device, &out->peak_flops, &out->peak_bytes);
+    const Rank *rank = session->ranks;
+    if (rank->ops->peak) {
+        rank->ops->peak(rank->device, &out->peak_flops, &out->peak_bytes);
     }
 }
 
@@ -112,7 +113,7 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
     if (!times) {
         return context_out_of_memory(session->context);
     }
-    int32_t n_scalars = session->n_scalars;
+    int32_t n_scalars = session->orders.n_scalars;
     int64_t n = 0;
     dlc_status status = lengths_assume(session);
     if (status == DLC_OK) {
@@ -121,7 +122,7 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
     if (status == DLC_OK) {
         status = measure(session, entry, &given, times, &n);
     }
-    session->n_scalars = n_scalars;
+    session->orders.n_scalars = n_scalars;
     if (status == DLC_OK) {
         dlc_bench_result result;
         result_fill(session, entry, times, n, &result);

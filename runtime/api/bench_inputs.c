@@ -92,7 +92,7 @@ static dlc_status input_probe(dlc_session *session, EntryState *entry, int32_t i
         if (range <= 1) {
             return DLC_OK; /* not this input's doing; the runs that are timed will tell */
         }
-        int64_t bound = session->fault.bound;
+        int64_t bound = session->ranks->fault.bound;
         range = bound > 0 && bound < range ? bound : range / 2;
     }
 }

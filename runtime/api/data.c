@@ -276,7 +276,7 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
         }
         entry->inputs[i].is_of_data = true;
     }
-    trace_host(session, "data", start);
+    trace_host(session->ranks, "data", start);
     return DLC_OK;
 }
 
@@ -310,7 +310,7 @@ dlc_status dlc_session_bind_data(dlc_session *session, const char *name,
     const PlanFile *file = session->file;
     int32_t batch = plan_batch_dim(file, session->tables);
     int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, session->dims, (size_t)file->n_dims * sizeof(*dims));
+    memcpy(dims, session->orders.dims, (size_t)file->n_dims * sizeof(*dims));
     int64_t usual[PLAN_MAX_DIMS];
     memcpy(usual, dims, sizeof(usual[0]) * (size_t)file->n_dims);
     dims_default(file, usual);
@@ -362,7 +362,7 @@ static bool first_axis(const dlc_session *session, const EntryState *entry, Plan
 bool data_batch_is_free(const dlc_session *session, const EntryState *entry) {
     PlanProgram rows;
     int32_t dim = first_axis(session, entry, &rows) ? plan_size_dim(session->file, rows) : -1;
-    return dim >= 0 && session->dims[dim] < 0;
+    return dim >= 0 && session->orders.dims[dim] < 0;
 }
 
 dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t asked, int64_t *out) {
@@ -372,7 +372,7 @@ dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t ask
         int32_t dim = plan_size_dim(session->file, rows);
         int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
         if (dim >= 0) {
-            fixed = session->dims[dim];
+            fixed = session->orders.dims[dim];
         } else if (!plan_eval(session->file, rows, vars, &fixed)) {
             fixed = -1;
         }

@@ -21,14 +21,14 @@ static int32_t parts_dim(const dlc_session *session) {
     return -1;
 }
 
-/* Device memory that the session has taken already. */
-static int64_t held_bytes(const dlc_session *session) {
-    int64_t bytes = session->arena_bytes;
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        bytes += session->variables[i].data ? layout_round(session->variables[i].bytes) : 0;
+/* Device memory that a rank has taken already. */
+static int64_t held_bytes(const Rank *rank) {
+    int64_t bytes = rank->arena_bytes;
+    for (int64_t i = 0; i < rank->n_variables; i++) {
+        bytes += rank->variables[i].data ? layout_round(rank->variables[i].bytes) : 0;
     }
-    for (int64_t e = 0; e < session->tables->n_entries; e++) {
-        const EntryState *entry = &session->entries[e];
+    for (int64_t e = 0; e < rank->tables->n_entries; e++) {
+        const EntryState *entry = &rank->entries[e];
         for (int32_t a = 0; a < entry->record->n_args; a++) {
             bytes += entry->inputs[a].data ? layout_round(entry->inputs[a].capacity) : 0;
         }
@@ -40,20 +40,21 @@ static int64_t limit_of(dlc_session *session, int64_t asked) {
     if (asked > 0) {
         return asked;
     }
-    int64_t left = session->ops->free_bytes ? session->ops->free_bytes(session->device) : -1;
+    const Rank *rank = session->ranks; /* the others have as much */
+    int64_t left = rank->ops->free_bytes ? rank->ops->free_bytes(rank->device) : -1;
     if (left < 0) {
         return INT64_MAX;
     }
-    bool libraries = session->tables->n_libraries > 0 && session->ops->call_prepare;
+    bool libraries = session->tables->n_libraries > 0 && rank->ops->call_prepare;
     int64_t kept = left / RESERVE_SHARE + (libraries ? LIBRARY_WORKSPACE : 0);
-    return (left > kept ? left - kept : 0) + held_bytes(session);
+    return (left > kept ? left - kept : 0) + held_bytes(rank);
 }
 
 /* Of the step with the dims bound so far and these; the others take their defaults. */
 static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int32_t batch_dim,
                              int64_t batch, int32_t parts_at, int64_t parts, int64_t *out) {
     int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
+    memcpy(dims, session->orders.dims, (size_t)session->file->n_dims * sizeof(*dims));
     if (batch_dim >= 0) {
         dims[batch_dim] = batch;
     }
@@ -130,8 +131,8 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
     int32_t batch_dim = plan_batch_dim(session->file, session->tables);
     bool fits = false;
     for (int64_t parts = 1; parts > 0 && !fits; parts = next_divisor(fit.batch, parts)) {
-        bool other = parts_at >= 0 && session->dims[parts_at] > 0 &&
-                     session->dims[parts_at] != parts; /* bound before */
+        bool other = parts_at >= 0 && session->orders.dims[parts_at] > 0 &&
+                     session->orders.dims[parts_at] != parts; /* bound before */
         if (other) {
             continue;
         }

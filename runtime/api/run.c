@@ -46,14 +46,14 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
         return status;
     }
     dlc_status verdict = session_verdict(session, entry);
-    if (session->last_ok) { /* stored, whatever the update made of it */
+    if (session->ranks->last_ok) { /* stored, whatever the update made of it */
         status = dlc_set_counter(session, "step", step);
     }
     status = verdict != DLC_OK ? verdict : status;
     size_t n_metrics = 0;
     if (status == DLC_OK && out) {
-        status = dlc_metrics(session, "train", session->step_metrics, (size_t)session->max_numbers,
-                             &n_metrics);
+        status = dlc_metrics(session, "train", session->step_metrics,
+                             (size_t)session->ranks->max_numbers, &n_metrics);
     }
     if (status == DLC_OK && out) {
         int32_t batch = plan_batch_dim(session->file, session->tables);
@@ -61,9 +61,9 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
             .step = step,
             .steps = session_counter(session, "steps"),
             .epoch = session_counter(session, "epoch"),
-            .loss = session_loss(session, entry),
-            .lr = session_info(session, entry, "lr"),
-            .grad_norm = session_info(session, entry, "grad_norm"),
+            .loss = rank_loss(session->ranks, entry),
+            .lr = rank_info(session->ranks, entry, "lr"),
+            .grad_norm = rank_info(session->ranks, entry, "grad_norm"),
             .seconds = clock_seconds() - start,
             .rows = batch >= 0 ? entry->layout->vars[batch] : 1,
             .metrics = session->step_metrics,
@@ -81,7 +81,7 @@ static dlc_status output_find(dlc_session *session, const char *entry_name, cons
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (session->last != entry) {
+    if (session->ranks->last != entry) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                             "'%s' is not the entry that ran last: its results are gone",
                             plan_text(session->file, entry->record->name));
@@ -120,7 +120,7 @@ dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const c
         return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
     }
     const void *data;
-    status = session_host(session, session_result(session, entry, number), bytes, &data);
+    status = rank_host(session->ranks, rank_result(session->ranks, entry, number), bytes, &data);
     if (status != DLC_OK) {
         return status;
     }
@@ -166,7 +166,7 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (session->last != entry) {
+    if (session->ranks->last != entry) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                             "'%s' is not the entry that ran last: its results are gone",
                             plan_text(session->file, entry->record->name));
@@ -184,7 +184,7 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
         } else {
             continue;
         }
-        double value = session_quotient(session, entry, i);
+        double value = rank_quotient(session->ranks, entry, i);
         if (n < capacity) {
             metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), value, role};
         }
@@ -195,7 +195,7 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
 }
 
 static dlc_status variable_get(dlc_session *session, const char *name, Variable **out) {
-    *out = name ? session_variable(session, name) : NULL;
+    *out = name ? rank_variable(session->ranks, name) : NULL;
     if (!*out) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                             "the plan has no parameter, state or slot '%s'", name ? name : "");
@@ -217,7 +217,7 @@ dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTen
         return status;
     }
     const void *data;
-    status = session_host(session, variable->data, variable->bytes, &data);
+    status = rank_host(session->ranks, variable->data, variable->bytes, &data);
     if (status != DLC_OK) {
         return status;
     }
@@ -247,7 +247,7 @@ dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTens
                             plan_text(session->file, type.text));
     }
     int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
+    memcpy(dims, session->orders.dims, (size_t)session->file->n_dims * sizeof(*dims));
     status = shape_bind(session, name, type, value->shape, value->ndim, dims);
     for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
         if (dims[d] >= 0) {
@@ -260,30 +260,23 @@ dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTens
     if (status != DLC_OK) {
         return status;
     }
-    void *to = variable->data;
-    if (!session->ops->is_host) {
-        status = session_staging(session, variable->bytes, &to);
-    }
+    int64_t number = variable - session->ranks->variables;
+    void *to;
+    status = session_variable(session, number, &to);
     if (status == DLC_OK) {
         tensor_copy_out(value, to);
-    }
-    if (status == DLC_OK && !session->ops->is_host) {
-        status = session_write(session, variable->data, to, variable->bytes);
+        status = session_variable_done(session, number);
     }
     return status == DLC_OK ? averages_restart(session, variable) : status;
-}
-
-static dlc_status variable_zero(dlc_session *session, const Variable *variable) {
-    return session_fill(session, variable->data, 0, variable->bytes);
 }
 
 dlc_status dlc_reset_caches(dlc_session *session) {
     BORDER_CALL(session ? session->context : NULL);
     dlc_status status = DLC_OK;
-    for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
-        const Variable *variable = &session->variables[i];
+    for (int64_t i = 0; status == DLC_OK && i < session->file->n_variables; i++) {
+        const Variable *variable = &session->ranks->variables[i];
         if (variable->data && variable->record->role == PLAN_ARG_CACHE) {
-            status = variable_zero(session, variable);
+            status = session_variable_zero(session, i);
         }
     }
     return status;
@@ -295,11 +288,11 @@ dlc_status dlc_init_weights(dlc_session *session) {
     if (status != DLC_OK) {
         return status;
     }
-    for (int64_t i = 0; status == DLC_OK && i < session->n_variables; i++) {
-        status = variable_zero(session, &session->variables[i]);
+    for (int64_t i = 0; status == DLC_OK && i < session->file->n_variables; i++) {
+        status = session_variable_zero(session, i);
     }
     for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
-        EntryState *entry = &session->entries[i];
+        EntryState *entry = &session->ranks->entries[i];
         if (entry->record->purpose == PLAN_PURPOSE_INIT) {
             status = session_run(session, entry);
         }

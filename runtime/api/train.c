@@ -53,9 +53,9 @@ static void sums_add(const dlc_session *session, const EntryState *entry, int64_
         if (!metric && results[i].role != PLAN_RESULT_LOSS) {
             continue;
         }
-        double value = session_number(session, entry, i);
+        double value = rank_number(session->ranks, entry, i);
         double over = 0;
-        bool has_over = session_divisor(session, entry, i, &over);
+        bool has_over = rank_divisor(session->ranks, entry, i, &over);
         sums[n].has_over = has_over;
         sums[n].value += has_over ? value : value * (double)count;
         sums[n].over += over;

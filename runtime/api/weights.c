@@ -24,19 +24,19 @@ static const char *variable_name(const dlc_session *session, const Variable *var
 /* The variable's value as host memory; *copy is for the caller to free. */
 static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
                                  const void **out) {
-    if (session->ops->is_host) {
+    if (session->ranks->ops->is_host) {
         *out = variable->data;
         return DLC_OK;
     }
     *copy = memory_new(&session->context->allocator, (size_t)variable->bytes, 1);
     *out = *copy;
-    return *copy ? session_read(session, *copy, variable->data, variable->bytes)
+    return *copy ? rank_read(session->ranks, *copy, variable->data, variable->bytes)
                  : context_out_of_memory(session->context);
 }
 
 dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out) {
     dlc_context *context = session->context;
-    size_t n_variables = (size_t)session->n_variables;
+    size_t n_variables = (size_t)session->file->n_variables;
     *out = (WeightsCollected){0};
     dlc_status status = session_allocate(session, NULL);
     if (status != DLC_OK) {
@@ -47,14 +47,14 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
     if (!out->entries || !out->copies) {
         status = context_out_of_memory(context);
     }
-    for (int64_t i = 0; i < session->n_variables && status == DLC_OK; i++) {
-        const Variable *variable = &session->variables[i];
+    for (int64_t i = 0; i < session->file->n_variables && status == DLC_OK; i++) {
+        const Variable *variable = &session->ranks->variables[i];
         if (!everything && !is_weight(variable)) {
             continue;
         }
         const void *value = NULL;
-        bool raw = everything || session->raw_weights;
-        const Variable *average = raw ? NULL : average_of(session, variable);
+        bool raw = everything || session->orders.raw_weights;
+        const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
         status = variable_value(session, average ? average : variable, &out->copies[i], &value);
         int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &out->entries[out->n_entries++];
@@ -74,7 +74,7 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
 
 void weights_collected_free(dlc_session *session, WeightsCollected *collected) {
     const dlc_allocator *allocator = &session->context->allocator;
-    for (int64_t i = 0; collected->copies && i < session->n_variables; i++) {
+    for (int64_t i = 0; collected->copies && i < session->file->n_variables; i++) {
         memory_free(allocator, collected->copies[i]);
     }
     memory_free(allocator, collected->copies);
@@ -121,8 +121,8 @@ static const SafetensorsEntry *entry_find(const Safetensors *file, Prefix prefix
 /* How many of the session's weights the file has under the prefix. */
 static int64_t prefix_finds(const dlc_session *session, const Safetensors *file, Prefix prefix) {
     int64_t found = 0;
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        const Variable *variable = &session->variables[i];
+    for (int64_t i = 0; i < session->file->n_variables; i++) {
+        const Variable *variable = &session->ranks->variables[i];
         found += is_weight(variable) && entry_find(file, prefix, variable_name(session, variable));
     }
     return found;
@@ -135,13 +135,13 @@ static Prefix prefix_choose(const dlc_session *session, const Safetensors *file)
     Prefix best = {NULL, 0};
     int64_t most = prefix_finds(session, file, best);
     int trials = 0;
-    for (int64_t i = 0; i < session->n_variables && trials == 0; i++) {
-        const char *name = variable_name(session, &session->variables[i]);
+    for (int64_t i = 0; i < session->file->n_variables && trials == 0; i++) {
+        const char *name = variable_name(session, &session->ranks->variables[i]);
         size_t length = strlen(name);
         for (int32_t k = 0; k < file->n_entries && trials < TRIALS; k++) {
             const char *full = file->entries[k].name;
             size_t more = strlen(full);
-            if (!is_weight(&session->variables[i]) || more <= length + 1 ||
+            if (!is_weight(&session->ranks->variables[i]) || more <= length + 1 ||
                 full[more - length - 1] != '.' || strcmp(full + more - length, name) != 0) {
                 continue;
             }
@@ -205,7 +205,8 @@ typedef struct Loading {
 static const SafetensorsEntry *loading_find(const Loading *loading, const Variable *variable) {
     const SafetensorsEntry *entry = NULL;
     const char *name = variable_name(loading->session, variable);
-    const Variable *average = loading->averaged ? average_of(loading->session, variable) : NULL;
+    const Variable *average =
+        loading->averaged ? rank_average_of(loading->session->ranks, variable) : NULL;
     bool wanted = loading->everything || is_weight(variable);
     for (int32_t i = 0; i < loading->n_files && average && !entry; i++) {
         entry = safetensors_find(&loading->files[i], variable_name(loading->session, average));
@@ -269,8 +270,8 @@ static int32_t load_match(const Loading *loading, int64_t *dims, const Safetenso
                           Str *problems) {
     dlc_session *session = loading->session;
     int32_t n_taken = 0;
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        const Variable *variable = &session->variables[i];
+    for (int64_t i = 0; i < session->file->n_variables; i++) {
+        const Variable *variable = &session->ranks->variables[i];
         const char *name = variable_name(session, variable);
         if (!loading->everything && !is_weight(variable)) {
             continue;
@@ -291,7 +292,7 @@ static dlc_status load_check(const Loading *loading, const char *path, int64_t *
     dlc_session *session = loading->session;
     dlc_context *context = session->context;
     const SafetensorsEntry **taken =
-        memory_new(&context->allocator, (size_t)session->n_variables, sizeof(*taken));
+        memory_new(&context->allocator, (size_t)session->file->n_variables, sizeof(*taken));
     if (!taken) {
         return context_out_of_memory(context);
     }
@@ -323,31 +324,29 @@ static dlc_status load_check(const Loading *loading, const char *path, int64_t *
 
 static dlc_status load_copy(const Loading *loading, const char *path) {
     dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        Variable *variable = &session->variables[i];
+    for (int64_t i = 0; i < session->file->n_variables; i++) {
+        Variable *variable = &session->ranks->variables[i];
         const char *name = variable_name(session, variable);
         const SafetensorsEntry *entry = loading_find(loading, variable);
         if (!entry) {
             continue;
         }
         int64_t bad;
-        const void *value = entry->data;
-        if ((int32_t)entry->type != variable->record->type.dtype) {
-            void *converted;
-            dlc_status status = session_staging(session, variable->bytes, &converted);
-            if (status != DLC_OK) {
-                return status;
-            }
-            if (data_convert(entry->data, entry->type, converted,
-                             (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
-                             &bad) != CONVERT_OK) {
-                return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                    "%s: element %" PRId64 " of '%s' does not fit %s", path, bad,
-                                    name, plan_text(session->file, variable->record->type.text));
-            }
-            value = converted;
+        void *to;
+        dlc_status status = session_variable(session, i, &to);
+        if (status != DLC_OK) {
+            return status;
         }
-        dlc_status status = session_write(session, variable->data, value, variable->bytes);
+        if ((int32_t)entry->type == variable->record->type.dtype) {
+            memcpy(to, entry->data, (size_t)variable->bytes);
+        } else if (data_convert(entry->data, entry->type, to,
+                                (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
+                                &bad) != CONVERT_OK) {
+            return context_fail(session->context, DLC_ERROR_MISMATCH,
+                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
+                                plan_text(session->file, variable->record->type.text));
+        }
+        status = session_variable_done(session, i);
         if (status != DLC_OK) {
             return status;
         }
@@ -358,8 +357,8 @@ static dlc_status load_copy(const Loading *loading, const char *path) {
 /* A value of another float type may be out of range: tried before anything is changed. */
 static dlc_status convert_check(const Loading *loading, const char *path) {
     dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        const Variable *variable = &session->variables[i];
+    for (int64_t i = 0; i < session->file->n_variables; i++) {
+        const Variable *variable = &session->ranks->variables[i];
         const char *name = variable_name(session, variable);
         const SafetensorsEntry *entry = loading_find(loading, variable);
         if (!entry || (int32_t)entry->type == variable->record->type.dtype) {
@@ -388,7 +387,7 @@ static dlc_status convert_check(const Loading *loading, const char *path) {
 static dlc_status load(const Loading *loading, const char *path) {
     dlc_session *session = loading->session;
     int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, session->dims, (size_t)session->file->n_dims * sizeof(*dims));
+    memcpy(dims, session->orders.dims, (size_t)session->file->n_dims * sizeof(*dims));
     dlc_status status = load_check(loading, path, dims);
     if (status == DLC_OK) {
         status = convert_check(loading, path);
@@ -433,7 +432,7 @@ static dlc_status load_checkpoint(dlc_session *session, const char *path,
     Loading loading = {.session = session,
                        .files = checkpoint.files,
                        .n_files = checkpoint.n_files,
-                       .averaged = !session->raw_weights,
+                       .averaged = !session->orders.raw_weights,
                        .options = options};
     status = load(&loading, checkpoint.name);
     status = status == DLC_OK ? checkpoint_counters(session, &checkpoint) : status;

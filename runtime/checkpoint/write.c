@@ -29,7 +29,7 @@ static void manifest_member(Str *out, const char *key, const char *text) {
 static void manifest_add(Str *out, const dlc_session *session, const CheckpointRun *run,
                          uint64_t bytes, uint32_t crc) {
     str_addf(out, "{\n  \"format\": \"dlc-checkpoint\",\n  \"version\": 1,\n  \"step\": %" PRId64,
-             session_counter((dlc_session *)(uintptr_t)session, "step"));
+             session_counter(session, "step"));
     if (run->steps > 0) {
         str_addf(out, ",\n  \"steps\": %" PRId64, run->steps);
     }
@@ -41,11 +41,11 @@ static void manifest_add(Str *out, const dlc_session *session, const CheckpointR
     }
     str_add(out, ",\n  \"counters\": {");
     const char *lead = "";
-    for (int32_t i = 0; i < session->n_scalars; i++) {
-        if (session->scalars[i].is_integer) {
+    for (int32_t i = 0; i < session->orders.n_scalars; i++) {
+        if (session->orders.scalars[i].is_integer) {
             str_add(out, lead);
-            json_add_string(out, session->scalars[i].name);
-            str_addf(out, ": %" PRId64, session->scalars[i].integer);
+            json_add_string(out, session->orders.scalars[i].name);
+            str_addf(out, ": %" PRId64, session->orders.scalars[i].integer);
             lead = ", ";
         }
     }

@@ -6,14 +6,7 @@
 
 #include "runtime/session/session.h"
 
-/* Finds the average of every parameter, when a session opens. */
-void averages_find(dlc_session *session);
-/* The variable that holds the average of `variable`; NULL: there is none. */
-Variable *average_of(dlc_session *session, const Variable *variable);
-/* What the entry reads as variable `number`: training and initialising the parameter itself, every
- * other entry its average where there is one, unless the session was told otherwise. */
-const Variable *entry_variable(const dlc_session *session, const EntryState *entry, int32_t number);
 /* Lets the average begin at the parameter, or all of them (NULL), after those were given. */
-dlc_status averages_restart(dlc_session *session, Variable *variable);
+dlc_status averages_restart(dlc_session *session, const Variable *variable);
 
 #endif

@@ -1,6 +1,6 @@
 /* Launches that a vendor's library may do instead: when the dims of a layout bind, the device is
  * asked for a way to do each; where it has none, the kernel runs, and the log says so once. */
-#include "runtime/session/session.h"
+#include "runtime/session/rank.h"
 
 #include "ir/base/checked.h"
 
@@ -35,7 +35,7 @@ typedef struct Reason {
 } Reason;
 
 typedef struct Prepare {
-    dlc_session *session;
+    Rank *rank;
     const Layout *layout;
     const PlanCommand *commands;
     Calls *calls;
@@ -160,8 +160,8 @@ static void reason_note(Prepare *p, int32_t command, const char *text) {
 }
 
 static dlc_status malformed(const Prepare *p) {
-    return context_fail(p->session->context, DLC_ERROR_FORMAT,
-                        "%s: a library call leaves its buffer", p->session->file->name);
+    return context_fail(p->rank->context, DLC_ERROR_FORMAT, "%s: a library call leaves its buffer",
+                        p->rank->file->name);
 }
 
 /* Fills `device_call` and the command's reaches; *out_possible false: a size is zero or too large.
@@ -209,7 +209,7 @@ static dlc_status call_bind(Prepare *p, int32_t i, const int64_t *sizes, DeviceC
  * alone. */
 static void library_note(Prepare *p, const DeviceCallPlan *plan) {
     char name[LIBRARY_BYTES] = "";
-    p->session->ops->call_describe(p->session->device, plan, name, sizeof(name));
+    p->rank->ops->call_describe(p->rank->device, plan, name, sizeof(name));
     name[strcspn(name, ",")] = '\0';
     for (int32_t i = 0; i < p->n_libraries; i++) {
         if (strcmp(p->libraries[i].name, name) == 0) {
@@ -224,7 +224,7 @@ static void library_note(Prepare *p, const DeviceCallPlan *plan) {
 }
 
 static dlc_status call_prepare(Prepare *p, int32_t i) {
-    dlc_session *session = p->session;
+    Rank *rank = p->rank;
     const PlanLibrary *library = &p->layout->tables->libraries[p->commands[i].library];
     int64_t sizes[PLAN_CONV_SIZES(3)];
     for (int32_t s = 0; s < library->n_sizes; s++) {
@@ -241,15 +241,15 @@ static dlc_status call_prepare(Prepare *p, int32_t i) {
     }
     p->n_asked++;
     Call *call = &p->calls->items[i];
-    status = session->ops->call_prepare(session->device, &device_call, &call->plan);
+    status = rank->ops->call_prepare(rank->device, &device_call, &call->plan);
     if (status == DLC_ERROR_UNSUPPORTED) {
         call->plan = NULL;
-        reason_note(p, i, session->device->error);
+        reason_note(p, i, rank->device->error);
         return DLC_OK;
     }
     if (status != DLC_OK) {
         call->plan = NULL;
-        return session_device_fail(session, status);
+        return rank_device_fail(rank, status);
     }
     p->calls->n_prepared++;
     library_note(p, call->plan);
@@ -261,40 +261,40 @@ static dlc_status call_prepare(Prepare *p, int32_t i) {
 
 /* Says once in a session which library serves, and each reason why none does. */
 static void calls_report(const Prepare *p) {
-    dlc_session *session = p->session;
-    const char *entry = plan_text(session->file, p->layout->entry->name);
-    if (p->calls->n_prepared > 0 && !session->said_library) {
-        session->said_library = true;
+    Rank *rank = p->rank;
+    const char *entry = plan_text(rank->file, p->layout->entry->name);
+    if (p->calls->n_prepared > 0 && !rank->said_library) {
+        rank->said_library = true;
         for (int32_t i = 0; i < p->n_libraries; i++) {
-            context_log(session->context, DLC_LOG_INFO, "%s: %d of %d calls by %s", entry,
+            context_log(rank->context, DLC_LOG_INFO, "%s: %d of %d calls by %s", entry,
                         p->libraries[i].count, p->n_asked, p->libraries[i].name);
         }
     }
     for (int32_t i = 0; i < p->n_reasons; i++) {
         const Reason *reason = &p->reasons[i];
         const PlanCommand *command = &p->commands[reason->first];
-        int32_t kind = session->tables->libraries[command->library].kind;
+        int32_t kind = rank->tables->libraries[command->library].kind;
         uint64_t hash = hash_bytes(reason->text, strlen(reason->text), (uint64_t)kind + 1);
         bool said = false;
-        for (int32_t k = 0; k < session->n_said; k++) {
-            said = said || session->said[k] == hash;
+        for (int32_t k = 0; k < rank->n_said; k++) {
+            said = said || rank->said[k] == hash;
         }
-        if (said || session->n_said == SESSION_REASONS) {
+        if (said || rank->n_said == RANK_REASONS) {
             continue;
         }
-        session->said[session->n_said++] = hash;
-        const char *place = plan_text(session->file, command->place);
+        rank->said[rank->n_said++] = hash;
+        const char *place = plan_text(rank->file, command->place);
         char others[32] = "";
         if (reason->count > 1) {
             snprintf(others, sizeof(others), " and %d others", reason->count - 1);
         }
-        context_log(session->context, DLC_LOG_INFO, "%s%s%s%s: generated kernels, because %s",
+        context_log(rank->context, DLC_LOG_INFO, "%s%s%s%s: generated kernels, because %s",
                     kind_names[kind], *place ? " at " : "", place, others, reason->text);
     }
 }
 
-dlc_status calls_create(dlc_session *session, const Layout *layout, Calls **out) {
-    const dlc_allocator *allocator = &session->context->allocator;
+dlc_status calls_create(Rank *rank, const Layout *layout, Calls **out) {
+    const dlc_allocator *allocator = &rank->context->allocator;
     const PlanEntry *entry = layout->entry;
     *out = NULL;
     bool any = false;
@@ -302,7 +302,7 @@ dlc_status calls_create(dlc_session *session, const Layout *layout, Calls **out)
     for (int32_t i = 0; i < entry->n_commands; i++) {
         any = any || commands[i].library >= 0;
     }
-    if (!any || !session->ops->call_prepare || session->no_libraries) {
+    if (!any || !rank->ops->call_prepare || rank->orders->no_libraries) {
         return DLC_OK;
     }
     Prepare *p = memory_new(allocator, 1, sizeof(*p));
@@ -312,10 +312,10 @@ dlc_status calls_create(dlc_session *session, const Layout *layout, Calls **out)
         memory_free(allocator, p);
         memory_free(allocator, calls);
         memory_free(allocator, items);
-        return context_out_of_memory(session->context);
+        return context_out_of_memory(rank->context);
     }
     *calls = (Calls){.items = items, .n_items = entry->n_commands};
-    p->session = session;
+    p->rank = rank;
     p->layout = layout;
     p->commands = commands;
     p->calls = calls;
@@ -329,23 +329,23 @@ dlc_status calls_create(dlc_session *session, const Layout *layout, Calls **out)
         calls_report(p);
         *out = calls;
     } else {
-        calls_destroy(session, calls);
+        calls_destroy(rank, calls);
     }
     memory_free(allocator, p);
     return status;
 }
 
-void calls_destroy(dlc_session *session, Calls *calls) {
+void calls_destroy(Rank *rank, Calls *calls) {
     if (!calls) {
         return;
     }
     for (int32_t i = 0; i < calls->n_items; i++) {
         if (calls->items[i].plan) {
-            session->ops->call_free(session->device, calls->items[i].plan);
+            rank->ops->call_free(rank->device, calls->items[i].plan);
         }
     }
-    memory_free(&session->context->allocator, calls->items);
-    memory_free(&session->context->allocator, calls);
+    memory_free(&rank->context->allocator, calls->items);
+    memory_free(&rank->context->allocator, calls);
 }
 
 int64_t calls_bytes(const Calls *calls) {
@@ -364,16 +364,15 @@ int64_t calls_operand_bytes(const Calls *calls, int32_t command, int32_t operand
     return calls->items[command].bytes[operand];
 }
 
-dlc_status calls_run(dlc_session *session, const Calls *calls, int32_t command,
-                     void *const *buffers) {
+dlc_status calls_run(Rank *rank, const Calls *calls, int32_t command, void *const *buffers) {
     const Call *call = &calls->items[command];
     for (int32_t o = 0; o < PLAN_N_OPERANDS; o++) {
         if (buffers[o] && (uintptr_t)buffers[o] % (uintptr_t)call->alignment[o] != 0) {
-            return context_fail(session->context, DLC_ERROR_FORMAT,
+            return context_fail(rank->context, DLC_ERROR_FORMAT,
                                 "%s: an operand of a library call lies between its elements",
-                                session->file->name);
+                                rank->file->name);
         }
     }
-    dlc_status status = session->ops->call(session->device, call->plan, buffers);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    dlc_status status = rank->ops->call(rank->device, call->plan, buffers);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }

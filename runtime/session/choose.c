@@ -69,35 +69,27 @@ static bool has_target(const PlanFile *file, const char *device) {
     return false;
 }
 
-/* Opens the device and loads image `number` on it. */
+static void ranks_close(dlc_session *session) {
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        rank_close(&session->ranks[r]);
+    }
+    session->tables = NULL;
+}
+
+/* Opens the device for each rank and loads image `number` on it. */
 static dlc_status open_on(dlc_session *session, const DeviceOps *ops, const char *which,
                           const dlc_session_options *options, int32_t number) {
-    dlc_context *context = session->context;
-    char message[DEVICE_MESSAGE_BYTES] = "";
     DeviceOptions device_options = {
         .which = which, .threads = options->threads, .guarded = options->guarded != 0};
-    dlc_status status = ops->open(&context->allocator, &device_options, &session->device, message);
-    if (status != DLC_OK) {
-        return context_fail(context, status, "%s: %s", ops->name,
-                            message[0] ? message : dlc_status_text(status));
-    }
-    session->ops = ops;
     session->tables = &session->file->targets[number];
-    status = ops->load(session->device, session->tables->image, (size_t)session->tables->n_image,
-                       &session->module);
-    if (status != DLC_OK) {
-        context_fail(context, status, "%s: %s", session->file->name,
-                     session->device->error[0] ? session->device->error : dlc_status_text(status));
-        ops->close(session->device);
-        session->device = NULL;
-        session->ops = NULL;
-        return status;
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        dlc_status status = rank_open(&session->ranks[r], session->context, session->file, number,
+                                      ops, &device_options);
+        if (status != DLC_OK) {
+            ranks_close(session);
+            return status;
+        }
     }
-    char about[256] = "";
-    ops->describe(session->device, about, sizeof(about));
-    snprintf(session->description, sizeof(session->description), "%s%s%s (%s), code for %s",
-             ops->name, *which ? ":" : "", which, about,
-             plan_text(session->file, session->tables->target->machine));
     return DLC_OK;
 }
 
@@ -162,7 +154,7 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
  * machine that cannot leads to the next: whoever has a GPU wants to hear that it fails. */
 static dlc_status open_best(dlc_session *session, const dlc_session_options *options) {
     dlc_context *context = session->context;
-    char reasons[SESSION_DESCRIPTION_BYTES / 2] = "", message[DEVICE_MESSAGE_BYTES];
+    char reasons[RANK_DESCRIPTION_BYTES / 2] = "", message[DEVICE_MESSAGE_BYTES];
     size_t at = 0;
     const DeviceOps *ops;
     for (int i = 0; (ops = device_at(i)) != NULL; i++) {
@@ -180,9 +172,9 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
             why = context->error;
         }
         if (status == DLC_OK) {
-            size_t length = strlen(session->description);
-            snprintf(session->description + length, sizeof(session->description) - length, "%s",
-                     reasons);
+            char *about = session->ranks->description;
+            size_t length = strlen(about);
+            snprintf(about + length, RANK_DESCRIPTION_BYTES - length, "%s", reasons);
             return DLC_OK;
         }
         if (status != DLC_ERROR_UNSUPPORTED) {
@@ -236,7 +228,7 @@ static dlc_status device_open(dlc_session *session, const dlc_session_options *o
 static dlc_status parts_compile(dlc_session *session) {
     dlc_context *context = session->context;
     const PlanTarget *target = session->tables->target;
-    char name[SESSION_DESCRIPTION_BYTES];
+    char name[RANK_DESCRIPTION_BYTES];
     dlc_plan *renewed = NULL;
     snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
              plan_text(session->file, target->machine));
@@ -247,19 +239,15 @@ static dlc_status parts_compile(dlc_session *session) {
     }
     context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: its training step in parts",
                 session->file->name, name);
-    session->ops->unload(session->device, session->module);
-    session->ops->close(session->device);
-    session->module = NULL;
-    session->device = NULL;
-    session->ops = NULL;
+    ranks_close(session);
     plan_release(session->plan);
     session->plan = renewed;
     session->file = &renewed->file;
     return DLC_OK;
 }
 
-dlc_status session_device_open(dlc_session *session, const dlc_session_options *options,
-                               const DeviceOps *ops) {
+dlc_status session_ranks_open(dlc_session *session, const dlc_session_options *options,
+                              const DeviceOps *ops) {
     dlc_status status = device_open(session, options, ops);
     if (status != DLC_OK || !options->accumulate || plan_setting(session->file, "parts_dim")) {
         return status;

@@ -2,8 +2,7 @@
  * loop indices; the only parallelism is inside a launch. Work is queued on the device; the walk
  * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
  * happened before something is stored, and the run's numbers at its end. */
-#include "runtime/session/average.h"
-#include "runtime/session/session.h"
+#include "runtime/session/rank.h"
 
 #include "ir/base/number.h"
 #include "runtime/session/tensor.h"
@@ -20,7 +19,7 @@ typedef struct RunLoop {
 } RunLoop;
 
 typedef struct Walk {
-    dlc_session *session;
+    Rank *rank;
     const Layout *layout;
     const Calls *calls; /* NULL: kernels do all launches */
     const PlanCommand *commands;
@@ -30,14 +29,14 @@ typedef struct Walk {
     int32_t depth;
 } Walk;
 
-static int poison_byte(const dlc_session *session) {
-    return session->poison == 1 ? 0xff : 0x41;
+static int poison_byte(const Rank *rank) {
+    return rank->orders->poison == 1 ? 0xff : 0x41;
 }
 
 static dlc_status poison_fill(Walk *walk, int32_t buffer) {
-    dlc_session *session = walk->session;
-    return session_fill(session, session->bases[buffer], poison_byte(session),
-                        walk->layout->buffer_bytes[buffer]);
+    Rank *rank = walk->rank;
+    return rank_fill(rank, rank->bases[buffer], poison_byte(rank),
+                     walk->layout->buffer_bytes[buffer]);
 }
 
 static dlc_status poison_births(Walk *walk, int32_t at) {
@@ -64,29 +63,29 @@ static dlc_status poison_deaths(Walk *walk, int32_t at) {
     return status;
 }
 
-static void bases_set(dlc_session *session, const EntryState *entry) {
+static void bases_set(Rank *rank, const EntryState *entry) {
     const Layout *layout = entry->layout;
     const PlanEntry *record = entry->record;
-    const PlanBuffer *buffers = session->tables->buffers + record->first_buffer;
+    const PlanBuffer *buffers = rank->tables->buffers + record->first_buffer;
     for (int32_t i = 0; i < record->n_buffers; i++) {
         const PlanBuffer *buffer = &buffers[i];
         switch (buffer->kind) {
         case PLAN_BUFFER_ARENA:
-            session->bases[i] =
-                session->guarded ? session->apart[i] : session->arena + layout->buffer_offset[i];
+            rank->bases[i] =
+                rank->orders->guarded ? rank->apart[i] : rank->arena + layout->buffer_offset[i];
             break;
         case PLAN_BUFFER_CONSTANT:
-            session->bases[i] = (uint8_t *)(uintptr_t)session->constants + buffer->offset;
+            rank->bases[i] = (uint8_t *)(uintptr_t)rank->constants + buffer->offset;
             break;
         default: {
-            const PlanArg *arg = &session->tables->args[record->first_arg + buffer->index];
+            const PlanArg *arg = &rank->tables->args[record->first_arg + buffer->index];
             if (arg->role == PLAN_ARG_INPUT) {
-                session->bases[i] = entry->inputs[buffer->index].data;
+                rank->bases[i] = entry->inputs[buffer->index].data;
             } else if (arg->role == PLAN_ARG_SCALAR) {
-                session->bases[i] =
-                    session->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
+                rank->bases[i] =
+                    rank->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
             } else {
-                session->bases[i] = entry_variable(session, entry, arg->variable)->data;
+                rank->bases[i] = rank_entry_variable(rank, entry, arg->variable)->data;
             }
             break;
         }
@@ -94,16 +93,16 @@ static void bases_set(dlc_session *session, const EntryState *entry) {
     }
 }
 
-static dlc_status scalars_write(dlc_session *session, const EntryState *entry) {
+static dlc_status scalars_write(Rank *rank, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
         if (arg->role != PLAN_ARG_SCALAR) {
             continue;
         }
-        const Scalar *scalar = session_scalar(session, plan_text(session->file, arg->name), false);
+        const Scalar *scalar = orders_scalar(rank->orders, plan_text(rank->file, arg->name));
         double real = scalar ? scalar->real : NAN;
         int64_t integer = scalar ? scalar->integer : 0;
-        void *to = session->scalar_host + SCALAR_STRIDE * entry->inputs[i].scalar;
+        void *to = rank->scalar_host + SCALAR_STRIDE * entry->inputs[i].scalar;
         float single = (float)real;
         int32_t narrow = (int32_t)integer;
         switch (arg->type.dtype) {
@@ -124,8 +123,8 @@ static dlc_status scalars_write(dlc_session *session, const EntryState *entry) {
     if (entry->n_scalars == 0) {
         return DLC_OK;
     }
-    return session_write(session, session->scalar_memory, session->scalar_host,
-                         (int64_t)entry->n_scalars * SCALAR_STRIDE);
+    return rank_write(rank, rank->scalar_memory, rank->scalar_host,
+                      (int64_t)entry->n_scalars * SCALAR_STRIDE);
 }
 
 /* The address of ref `r` of command `i`; NULL when a loop-dependent offset leaves the buffer. */
@@ -141,58 +140,11 @@ static uint8_t *ref_address(Walk *walk, int32_t i, int32_t r, int64_t bytes) {
             return NULL;
         }
     }
-    return walk->session->bases[ref->buffer] + offset;
-}
-
-static dlc_status fault_report(dlc_session *session, const KernelFault *fault) {
-    session->fault = *fault;
-    const PlanTables *tables = session->tables;
-    if (fault->site == KERNEL_SITE_NOT_FINITE) {
-        return session_not_finite_update(session, false);
-    }
-    if (fault->site < 1 || fault->site > tables->n_sites) {
-        return context_fail(session->context, DLC_ERROR_FAULT,
-                            "a check failed at an unknown place");
-    }
-    const PlanSite *site = &tables->sites[fault->site - 1];
-    const char *place = plan_text(session->file, site->place);
-    const char *text = plan_text(session->file, site->text);
-    const char *colon = *place ? ": " : "";
-    if (fault->bound == INT64_MIN) {
-        return context_fail(session->context, DLC_ERROR_FAULT, "%s%s%s; nothing was stored", place,
-                            colon, text);
-    }
-    return context_fail(session->context, DLC_ERROR_FAULT,
-                        "%s%s%s: %" PRId64 " is not in 0..%" PRId64 "; nothing was stored", place,
-                        colon, text, fault->value, fault->bound);
-}
-
-/* The first fault since the last look; waits. */
-static dlc_status fault_take(dlc_session *session, KernelFault *out) {
-    *out = (KernelFault){0};
-    if (session->faults == 0) {
-        return DLC_OK;
-    }
-    session->faults = 0;
-    dlc_status status = session->ops->finish(session->device, out);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
-}
-
-dlc_status session_faults(dlc_session *session) {
-    KernelFault fault;
-    dlc_status status = fault_take(session, &fault);
-    return status != DLC_OK || fault.site == 0 ? status : fault_report(session, &fault);
-}
-
-/* What a kernel did wrong before comes first. */
-static dlc_status fault_here(dlc_session *session, int32_t site, int64_t value, int64_t bound) {
-    dlc_status status = session_faults(session);
-    KernelFault fault = {site + 1, value, bound};
-    return status == DLC_OK ? fault_report(session, &fault) : status;
+    return walk->rank->bases[ref->buffer] + offset;
 }
 
 static void replay_note(Walk *walk, int32_t i, double value) {
-    int32_t *first = isnan(value) ? &walk->session->first_nan : &walk->session->first_inf;
+    int32_t *first = isnan(value) ? &walk->rank->first_nan : &walk->rank->first_inf;
     if (!isfinite(value) && *first < 0) {
         *first = i;
     }
@@ -212,7 +164,7 @@ static dlc_status replay_check(Walk *walk, int32_t i) {
         }
         const uint8_t *at = ref_address(walk, i, r, bytes);
         const void *values = NULL;
-        dlc_status status = at ? session_host(walk->session, at, bytes, &values) : DLC_OK;
+        dlc_status status = at ? rank_host(walk->rank, at, bytes, &values) : DLC_OK;
         if (status != DLC_OK) {
             return status;
         }
@@ -224,9 +176,9 @@ static dlc_status replay_check(Walk *walk, int32_t i) {
     return DLC_OK;
 }
 
-static dlc_status outside(const dlc_session *session) {
-    return context_fail(session->context, DLC_ERROR_FORMAT, "%s: a command leaves its buffer",
-                        session->file->name);
+static dlc_status outside(const Rank *rank) {
+    return context_fail(rank->context, DLC_ERROR_FORMAT, "%s: a command leaves its buffer",
+                        rank->file->name);
 }
 
 /* The launch, and those after it that the call stands for, by a library. */
@@ -240,11 +192,11 @@ static dlc_status call_run(Walk *walk, int32_t i) {
         }
         buffers[o] = ref_address(walk, i, library->refs[o], calls_operand_bytes(walk->calls, i, o));
         if (!buffers[o]) {
-            return outside(walk->session);
+            return outside(walk->rank);
         }
     }
-    dlc_status status = calls_run(walk->session, walk->calls, i, buffers);
-    for (int32_t k = 0; status == DLC_OK && walk->session->replaying && k <= library->more; k++) {
+    dlc_status status = calls_run(walk->rank, walk->calls, i, buffers);
+    for (int32_t k = 0; status == DLC_OK && walk->rank->replaying && k <= library->more; k++) {
         status = replay_check(walk, i + k);
     }
     return status;
@@ -252,14 +204,14 @@ static dlc_status call_run(Walk *walk, int32_t i) {
 
 /* What launch `i` asks of the device; its buffers are put at `buffers`. */
 static dlc_status launch_make(Walk *walk, int32_t i, void **buffers, DeviceLaunch *out) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     const Layout *layout = walk->layout;
     const PlanCommand *command = &walk->commands[i];
     const PlanKernel *kernel = &layout->tables->kernels[command->kernel];
     for (int32_t r = 0; r < command->n_refs; r++) {
         buffers[r] = ref_address(walk, i, r, 0);
         if (!buffers[r]) {
-            return outside(session);
+            return outside(rank);
         }
     }
     *out = (DeviceLaunch){.entry = kernel->entry,
@@ -269,16 +221,16 @@ static dlc_status launch_make(Walk *walk, int32_t i, void **buffers, DeviceLaunc
                           .n_sizes = command->n_sizes,
                           .tiles = layout->extent[i],
                           .work = layout->work[i]};
-    session->faults |= kernel->faults;
+    rank->faults |= kernel->faults;
     return DLC_OK;
 }
 
 /* Launches from `i` on that the device does as one group. Where each command's results are looked
  * at or poisoned, each is run by itself. */
 static int32_t group_length(const Walk *walk, int32_t i) {
-    const dlc_session *session = walk->session;
+    const Rank *rank = walk->rank;
     int32_t n = 1;
-    bool together = session->ops->launch_group && !session->poison && !session->replaying;
+    bool together = rank->ops->launch_group && !rank->orders->poison && !rank->replaying;
     while (together && i + n < walk->last && walk->commands[i + n].kind == PLAN_LAUNCH &&
            walk->commands[i + n].flags & PLAN_COMMAND_GROUPED) {
         n++;
@@ -287,44 +239,43 @@ static int32_t group_length(const Walk *walk, int32_t i) {
 }
 
 static dlc_status group_run(Walk *walk, int32_t i, int32_t n) {
-    dlc_session *session = walk->session;
-    void **buffers = session->launch_buffers;
+    Rank *rank = walk->rank;
+    void **buffers = rank->launch_buffers;
     for (int32_t m = 0; m < n; m++) {
-        dlc_status status = launch_make(walk, i + m, buffers, &session->launches[m]);
+        dlc_status status = launch_make(walk, i + m, buffers, &rank->launches[m]);
         if (status != DLC_OK) {
             return status;
         }
         buffers += walk->commands[i + m].n_refs;
     }
-    dlc_status status =
-        session->ops->launch_group(session->device, session->module, session->launches, n);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    dlc_status status = rank->ops->launch_group(rank->device, rank->module, rank->launches, n);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 static dlc_status launch_run(Walk *walk, int32_t i) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     DeviceLaunch launch;
     if (calls_have(walk->calls, i)) {
         return call_run(walk, i);
     }
-    dlc_status made = launch_make(walk, i, session->launch_buffers, &launch);
+    dlc_status made = launch_make(walk, i, rank->launch_buffers, &launch);
     if (made != DLC_OK) {
         return made;
     }
-    dlc_status status = session->ops->launch(session->device, session->module, &launch);
+    dlc_status status = rank->ops->launch(rank->device, rank->module, &launch);
     if (status != DLC_OK) {
-        return session_device_fail(session, status);
+        return rank_device_fail(rank, status);
     }
-    return session->replaying ? replay_check(walk, i) : DLC_OK;
+    return rank->replaying ? replay_check(walk, i) : DLC_OK;
 }
 
 static dlc_status show_run(Walk *walk, int32_t i, const uint8_t *data) {
     enum { SHOWN = 8 };
     const PlanCommand *command = &walk->commands[i];
     const Layout *layout = walk->layout;
-    dlc_context *context = walk->session->context;
+    dlc_context *context = walk->rank->context;
     int64_t dims[PLAN_MAX_RANK], bytes;
-    if (!context->log || walk->session->replaying ||
+    if (!context->log || walk->rank->replaying ||
         !plan_shape(layout->file, command->type, layout->vars, dims, &bytes)) {
         return DLC_OK;
     }
@@ -333,7 +284,7 @@ static dlc_status show_run(Walk *walk, int32_t i, const uint8_t *data) {
     int width = plan_dtype_bytes(command->type.dtype);
     int64_t n = bytes / width, shown = n < SHOWN ? n : SHOWN;
     uint8_t first[SHOWN * 8];
-    dlc_status status = session_read(walk->session, first, data, shown * width);
+    dlc_status status = rank_read(walk->rank, first, data, shown * width);
     if (status != DLC_OK) {
         return status;
     }
@@ -350,7 +301,7 @@ static dlc_status show_run(Walk *walk, int32_t i, const uint8_t *data) {
 }
 
 static dlc_status index_write(Walk *walk, int32_t start) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[start];
     RunLoop *loop = &walk->loops[command->depth];
     int64_t index =
@@ -361,11 +312,10 @@ static dlc_status index_write(Walk *walk, int32_t start) {
     }
     uint8_t *to = ref_address(walk, start, 0, 4);
     if (!to) {
-        return outside(session);
+        return outside(rank);
     }
-    dlc_status status =
-        session->ops->set_i32(session->device, (int32_t *)(void *)to, (int32_t)index);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    dlc_status status = rank->ops->set_i32(rank->device, (int32_t *)(void *)to, (int32_t)index);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 /* Moves *i on to the next command. */
@@ -383,23 +333,23 @@ static dlc_status loop_begin(Walk *walk, int32_t *i) {
 }
 
 static dlc_status loop_end(Walk *walk, int32_t *i) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[*i];
     const PlanCommand *start = &walk->commands[command->match];
     RunLoop *loop = &walk->loops[walk->depth - 1];
     for (int32_t s = 0; s < command->n_swaps; s++) {
         const PlanSwap *swap = &walk->layout->tables->swaps[command->first_swap + s];
-        uint8_t *keep = session->bases[swap->a];
-        session->bases[swap->a] = session->bases[swap->b];
-        session->bases[swap->b] = keep;
+        uint8_t *keep = rank->bases[swap->a];
+        rank->bases[swap->a] = rank->bases[swap->b];
+        rank->bases[swap->b] = keep;
     }
     loop->done++;
     bool again = loop->count < 0 || loop->done < loop->count;
     /* A fault may have broken the condition of a while; a counted loop ends anyway. */
     if (loop->count < 0) {
-        dlc_status status = session_faults(session);
+        dlc_status status = rank_faults(rank);
         if (status == DLC_OK && start->limit > 0 && loop->done > start->limit) {
-            status = fault_here(session, start->site, loop->done, start->limit);
+            status = fault_here(rank, start->site, loop->done, start->limit);
         }
         if (status != DLC_OK) {
             return status;
@@ -418,14 +368,14 @@ static dlc_status loop_end(Walk *walk, int32_t *i) {
 static dlc_status flag_read(Walk *walk, int32_t i, bool *out) {
     const uint8_t *at = ref_address(walk, i, 0, 1);
     uint8_t flag = 0;
-    dlc_status status = at ? session_read(walk->session, &flag, at, 1) : DLC_OK;
+    dlc_status status = at ? rank_read(walk->rank, &flag, at, 1) : DLC_OK;
     *out = flag != 0;
     return status;
 }
 
 /* COPY, STORE and FILL. */
 static dlc_status move_run(Walk *walk, int32_t i) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[i];
     int64_t extent = walk->layout->extent[i];
     uint8_t *to = ref_address(walk, i, 0, extent), *from = to, *if_set = NULL;
@@ -437,34 +387,34 @@ static dlc_status move_run(Walk *walk, int32_t i) {
         if_set = ref_address(walk, i, 2, 1);
     }
     if (!to || !from || (conditional && !if_set)) {
-        return outside(session);
+        return outside(rank);
     }
     dlc_status status = command->kind == PLAN_FILL
-                            ? session->ops->fill(session->device, to, 0, (size_t)extent)
-                            : session->ops->copy(session->device, to, from, (size_t)extent, if_set);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+                            ? rank->ops->fill(rank->device, to, 0, (size_t)extent)
+                            : rank->ops->copy(rank->device, to, from, (size_t)extent, if_set);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 /* A command that the device does, or a group of launches; with its times where a trace is written.
  */
 static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     bool is_launch = walk->commands[i].kind == PLAN_LAUNCH;
     if (n == 1 && is_launch && calls_cover(walk->calls, i)) {
         return DLC_OK;
     }
-    dlc_status status = trace_command_begin(session);
+    dlc_status status = trace_command_begin(rank);
     if (status == DLC_OK) {
         status = n > 1       ? group_run(walk, i, n)
                  : is_launch ? launch_run(walk, i)
                              : move_run(walk, i);
     }
-    return status == DLC_OK ? trace_command_end(session, i, n) : status;
+    return status == DLC_OK ? trace_command_end(rank, i, n) : status;
 }
 
 /* Runs command *i and moves *i on. */
 static dlc_status command_run(Walk *walk, int32_t *i) {
-    dlc_session *session = walk->session;
+    Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[*i];
     dlc_status status = DLC_OK;
     bool flag;
@@ -495,16 +445,16 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
         return loop_end(walk, i);
     case PLAN_SHOW:
         at = ref_address(walk, *i, 0, walk->layout->extent[*i]);
-        status = at ? show_run(walk, *i, at) : outside(session);
+        status = at ? show_run(walk, *i, at) : outside(rank);
         break;
     case PLAN_CHECK:
         status = flag_read(walk, *i, &flag);
         if (status == DLC_OK && !flag) {
-            status = fault_here(session, command->site, 0, INT64_MIN);
+            status = fault_here(rank, command->site, 0, INT64_MIN);
         }
         break;
     case PLAN_BARRIER: /* what was watched so far can wait for the end */
-        status = session->faults & PLAN_FAULTS_CHECKS ? session_faults(session) : DLC_OK;
+        status = rank->faults & PLAN_FAULTS_CHECKS ? rank_faults(rank) : DLC_OK;
         break;
     default: /* size checks were done when the dims were bound */
         break;
@@ -513,23 +463,23 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     return status;
 }
 
-dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first, int32_t last) {
-    Walk walk = {.session = session,
+dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last) {
+    Walk walk = {.rank = rank,
                  .layout = entry->layout,
                  .calls = entry->slots[0].calls,
-                 .commands = session->tables->commands + entry->record->first_command,
+                 .commands = rank->tables->commands + entry->record->first_command,
                  .n_commands = entry->record->n_commands,
                  .last = last};
     for (int32_t i = first; i < last;) {
         int32_t now = i;
         dlc_status status = DLC_OK;
-        if (session->poison && walk.commands[now].kind != PLAN_LOOP_END) {
+        if (rank->orders->poison && walk.commands[now].kind != PLAN_LOOP_END) {
             status = poison_births(&walk, now);
         }
         if (status == DLC_OK) {
             status = command_run(&walk, &i);
         }
-        if (status == DLC_OK && session->poison) {
+        if (status == DLC_OK && rank->orders->poison) {
             /* What lives to a loop's end dies when the loop is left. */
             bool left_loop =
                 walk.commands[now].kind == PLAN_LOOP || walk.commands[now].kind == PLAN_TEST;
@@ -546,149 +496,91 @@ dlc_status session_range(dlc_session *session, EntryState *entry, int32_t first,
     return DLC_OK;
 }
 
-dlc_status session_numbers_gather(dlc_session *session, const EntryState *entry) {
-    const PlanResult *results = session->tables->results + entry->record->first_result;
+dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry) {
+    const PlanResult *results = rank->tables->results + entry->record->first_result;
     dlc_status status = DLC_OK;
-    for (int32_t i = 0; !session->ops->is_host && status == DLC_OK && i < entry->record->n_results;
+    for (int32_t i = 0; !rank->ops->is_host && status == DLC_OK && i < entry->record->n_results;
          i++) {
         if (entry->numbers[i] >= 0) {
-            status = session->ops->copy(session->device,
-                                        session->number_memory + NUMBER_STRIDE * entry->numbers[i],
-                                        session_result(session, entry, i),
-                                        (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
+            status = rank->ops->copy(
+                rank->device, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
+                rank_result(rank, entry, i), (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
         }
     }
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
-static dlc_status numbers_read(dlc_session *session, const EntryState *entry) {
-    if (session->ops->is_host || entry->n_numbers == 0) {
+static dlc_status numbers_read(Rank *rank, const EntryState *entry) {
+    if (rank->ops->is_host || entry->n_numbers == 0) {
         return DLC_OK;
     }
-    return session_read(session, session->number_host, session->number_memory,
-                        (int64_t)entry->n_numbers * NUMBER_STRIDE);
+    return rank_read(rank, rank->number_host, rank->number_memory,
+                     (int64_t)entry->n_numbers * NUMBER_STRIDE);
 }
 
-static const uint8_t *number_at(const dlc_session *session, const EntryState *entry, int32_t i) {
-    return session->ops->is_host ? session_result(session, entry, i)
-                                 : session->number_host + NUMBER_STRIDE * entry->numbers[i];
-}
-
-static bool run_ok(const dlc_session *session, const EntryState *entry) {
+static bool run_ok(const Rank *rank, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_results; i++) {
-        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+        const PlanResult *result = &rank->tables->results[entry->record->first_result + i];
         if (result->role == PLAN_RESULT_OK) {
-            return *number_at(session, entry, i) != 0;
+            return *rank_number_at(rank, entry, i) != 0;
         }
     }
     return true;
 }
 
-dlc_status session_execute(dlc_session *session, EntryState *entry) {
+dlc_status rank_execute(Rank *rank, EntryState *entry) {
     KernelFault old; /* of a run that failed otherwise */
-    dlc_status status = session->faults ? session->ops->finish(session->device, &old) : DLC_OK;
-    session->last = NULL;
-    session->running = entry;
-    session->faults = 0;
-    session->last_update_ok = true;
+    dlc_status status = rank->faults ? rank->ops->finish(rank->device, &old) : DLC_OK;
+    entry->layout = entry->slots[0].layout;
+    rank->last = NULL;
+    rank->running = entry;
+    rank->faults = 0;
+    rank->last_update_ok = true;
     if (status != DLC_OK) {
-        return session_device_fail(session, status);
+        return rank_device_fail(rank, status);
     }
-    status = scalars_write(session, entry);
+    status = scalars_write(rank, entry);
     if (status != DLC_OK) {
         return status;
     }
-    bases_set(session, entry);
-    status = trace_run_begin(session);
+    bases_set(rank, entry);
+    status = trace_run_begin(rank);
     if (status != DLC_OK) {
         return status;
     }
     bool done = false;
-    if (!session->no_recording && !session->poison && !session->replaying) {
-        status = recording_run(session, entry, &done);
+    if (!rank->no_recording && !rank->orders->poison && !rank->replaying) {
+        status = recording_run(rank, entry, &done);
     }
     if (status == DLC_OK && !done) {
-        status = session_range(session, entry, 0, entry->record->n_commands);
+        status = rank_range(rank, entry, 0, entry->record->n_commands);
         if (status == DLC_OK) {
-            status = session_numbers_gather(session, entry);
+            status = rank_numbers_gather(rank, entry);
         }
     }
     KernelFault fault = {0};
     if (status == DLC_OK) {
-        status = fault_take(session, &fault);
+        status = fault_take(rank, &fault);
     }
-    session->last_update_ok = fault.site != KERNEL_SITE_NOT_FINITE;
-    if (status == DLC_OK && fault.site != 0 && session->last_update_ok) {
-        status = fault_report(session, &fault);
-    }
-    if (status == DLC_OK) {
-        status = numbers_read(session, entry);
+    rank->last_update_ok = fault.site != KERNEL_SITE_NOT_FINITE;
+    if (status == DLC_OK && fault.site != 0 && rank->last_update_ok) {
+        status = fault_report(rank, &fault);
     }
     if (status == DLC_OK) {
-        status = trace_run_end(session, entry);
+        status = numbers_read(rank, entry);
+    }
+    if (status == DLC_OK) {
+        status = trace_run_end(rank, entry);
     }
     if (status != DLC_OK) {
         return status;
     }
-    session->last = entry;
-    session->last_ok = run_ok(session, entry);
+    rank->last = entry;
+    rank->last_ok = run_ok(rank, entry);
     return DLC_OK;
 }
 
-dlc_status session_finish(dlc_session *session) {
-    session->faults = PLAN_FAULTS_CHECKS | PLAN_FAULTS_WATCHES;
-    return session_faults(session);
-}
-
-const uint8_t *session_result(const dlc_session *session, const EntryState *entry, int32_t i) {
-    const PlanResult *result = &session->tables->results[entry->record->first_result + i];
-    return session->bases[result->ref.buffer] + entry->layout->result_offset[i];
-}
-
-double session_number(const dlc_session *session, const EntryState *entry, int32_t i) {
-    const PlanResult *result = &session->tables->results[entry->record->first_result + i];
-    return element_double(number_at(session, entry, i), result->type.dtype);
-}
-
-bool session_divisor(const dlc_session *session, const EntryState *entry, int32_t i, double *out) {
-    const PlanResult *results = session->tables->results + entry->record->first_result;
-    int32_t role = results[i].role == PLAN_RESULT_METRIC ? PLAN_RESULT_METRIC_OVER
-                   : results[i].role == PLAN_RESULT_LOSS ? PLAN_RESULT_LOSS_OVER
-                                                         : -1;
-    for (int32_t k = 0; role >= 0 && k < entry->record->n_results; k++) {
-        if (results[k].role == role && results[k].name == results[i].name) {
-            *out = session_number(session, entry, k);
-            return true;
-        }
-    }
-    return false;
-}
-
-double session_quotient(const dlc_session *session, const EntryState *entry, int32_t i) {
-    double value = session_number(session, entry, i), divisor;
-    return session_divisor(session, entry, i, &divisor) ? value / divisor : value;
-}
-
-double session_loss(const dlc_session *session, const EntryState *entry) {
-    double total = 0;
-    bool any = false;
-    for (int32_t i = 0; i < entry->record->n_results; i++) {
-        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
-        if (result->role == PLAN_RESULT_LOSS) {
-            total += session_quotient(session, entry, i);
-            any = true;
-        }
-    }
-    return any ? total : NAN;
-}
-
-double session_info(const dlc_session *session, const EntryState *entry, const char *name) {
-    for (int32_t i = 0; i < entry->record->n_results; i++) {
-        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
-        if (result->role == PLAN_RESULT_INFO &&
-            strcmp(plan_text(session->file, result->name), name) == 0) {
-            return session_number(session, entry, i);
-        }
-    }
-    return NAN;
+dlc_status rank_finish(Rank *rank) {
+    rank->faults = PLAN_FAULTS_CHECKS | PLAN_FAULTS_WATCHES;
+    return rank_faults(rank);
 }

@@ -1,8 +1,7 @@
 /* Where a value that is not finite came from: the data, what was stored before, or a line of the
  * program. Run after a step failed, so it may take its time. */
 #include "ir/base/number.h"
-#include "runtime/session/average.h"
-#include "runtime/session/session.h"
+#include "runtime/session/rank.h"
 #include "runtime/session/tensor.h"
 
 #include <inttypes.h>
@@ -16,14 +15,13 @@ typedef struct Finding {
     int64_t index; /* row-major; -1: all are finite */
 } Finding;
 
-static dlc_status look(dlc_session *session, const void *data, int64_t bytes, int32_t dtype,
-                       Finding *out) {
+static dlc_status look(Rank *rank, const void *data, int64_t bytes, int32_t dtype, Finding *out) {
     *out = (Finding){.index = -1};
     const void *values = NULL;
     if (dtype > PLAN_BF16 || !data) { /* the float types come first */
         return DLC_OK;
     }
-    dlc_status status = session_host(session, data, bytes, &values);
+    dlc_status status = rank_host(rank, data, bytes, &values);
     int width = plan_dtype_bytes(dtype);
     for (int64_t i = 0; status == DLC_OK && i < bytes / width; i++) {
         double value = element_double((const uint8_t *)values + i * width, dtype);
@@ -81,22 +79,22 @@ static void add_row(char *out, size_t n_out, const EntryState *entry, const Inpu
 }
 
 /* Whether an input holds nan; an infinity may be meant, and is only told. */
-static dlc_status find_in_inputs(dlc_session *session, const EntryState *entry, bool nans,
-                                 char *out, size_t n_out, bool *found) {
+static dlc_status find_in_inputs(Rank *rank, const EntryState *entry, bool nans, char *out,
+                                 size_t n_out, bool *found) {
     for (int32_t i = 0; i < entry->record->n_args && !*found; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
         const Input *input = &entry->inputs[i];
         if (arg->role != PLAN_ARG_INPUT || !input->is_set) {
             continue;
         }
         Finding finding;
-        dlc_status status = look(session, input->data, input->bytes, arg->type.dtype, &finding);
+        dlc_status status = look(rank, input->data, input->bytes, arg->type.dtype, &finding);
         if (status != DLC_OK) {
             return status;
         }
         if (finding.index >= 0 && isnan(finding.value) == nans) {
             *found = true;
-            add(out, n_out, "; input '%s' holds %s", plan_text(session->file, arg->name),
+            add(out, n_out, "; input '%s' holds %s", plan_text(rank->file, arg->name),
                 value_text(finding.value));
             add_row(out, n_out, entry, input, finding.index, arg->type.rank);
             add_index(out, n_out, finding.index, input->dims, arg->type.rank);
@@ -112,24 +110,23 @@ static const char *role_text(int32_t role) {
                                     : "optimiser state";
 }
 
-static dlc_status find_in_variables(dlc_session *session, const EntryState *entry, char *out,
-                                    size_t n_out, bool *found) {
+static dlc_status find_in_variables(Rank *rank, const EntryState *entry, char *out, size_t n_out,
+                                    bool *found) {
     for (int32_t i = 0; i < entry->record->n_args && !*found; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
         if (arg->variable < 0 || arg->role == PLAN_ARG_CACHE) {
             continue;
         }
-        const Variable *variable = entry_variable(session, entry, arg->variable);
+        const Variable *variable = rank_entry_variable(rank, entry, arg->variable);
         Finding finding;
-        dlc_status status =
-            look(session, variable->data, variable->bytes, arg->type.dtype, &finding);
+        dlc_status status = look(rank, variable->data, variable->bytes, arg->type.dtype, &finding);
         if (status != DLC_OK) {
             return status;
         }
         if (finding.index >= 0) {
             *found = true;
             add(out, n_out, "; %s '%s' holds %s", role_text(arg->role),
-                plan_text(session->file, arg->name), value_text(finding.value));
+                plan_text(rank->file, arg->name), value_text(finding.value));
             add_index(out, n_out, finding.index, variable->dims, arg->type.rank);
             add(out, n_out, ", from before this step");
         }
@@ -137,94 +134,94 @@ static dlc_status find_in_variables(dlc_session *session, const EntryState *entr
     return DLC_OK;
 }
 
-static void add_command(char *out, size_t n_out, const dlc_session *session,
-                        const EntryState *entry, int32_t number, const char *what) {
+static void add_command(char *out, size_t n_out, const Rank *rank, const EntryState *entry,
+                        int32_t number, const char *what) {
     if (number < 0) {
         return;
     }
-    const PlanCommand *command = &session->tables->commands[entry->record->first_command + number];
-    const char *place = plan_text(session->file, command->place);
-    const char *label = plan_text(session->file, command->text);
+    const PlanCommand *command = &rank->tables->commands[entry->record->first_command + number];
+    const char *place = plan_text(rank->file, command->place);
+    const char *label = plan_text(rank->file, command->text);
     add(out, n_out, "; the first %s comes from %s%s%s (%s)", what, place,
         *place && *label ? ", " : "", label,
-        plan_text(session->file, session->tables->kernels[command->kernel].name));
+        plan_text(rank->file, rank->tables->kernels[command->kernel].name));
     if (command->site >= 0) {
-        const PlanSite *site = &session->tables->sites[command->site];
-        add(out, n_out, ", which computes %s", plan_text(session->file, site->text));
+        const PlanSite *site = &rank->tables->sites[command->site];
+        add(out, n_out, ", which computes %s", plan_text(rank->file, site->text));
     }
 }
 
-static void find_in_commands(dlc_session *session, EntryState *entry, char *out, size_t n_out) {
-    session->replaying = true;
-    session->first_nan = -1;
-    session->first_inf = -1;
-    dlc_status status = session_execute(session, entry);
-    session->replaying = false;
+static void find_in_commands(Rank *rank, EntryState *entry, char *out, size_t n_out) {
+    rank->replaying = true;
+    rank->first_nan = -1;
+    rank->first_inf = -1;
+    dlc_status status = rank_execute(rank, entry);
+    rank->replaying = false;
     if (status == DLC_OK) {
-        add_command(out, n_out, session, entry, session->first_nan, "nan");
-        add_command(out, n_out, session, entry, session->first_inf, "infinity");
+        add_command(out, n_out, rank, entry, rank->first_nan, "nan");
+        add_command(out, n_out, rank, entry, rank->first_inf, "infinity");
     }
 }
 
-dlc_status session_non_finite(dlc_session *session, EntryState *entry) {
+dlc_status rank_non_finite(Rank *rank, EntryState *entry) {
     char where[1024] = "", what[128] = "state is";
-    double loss = session_loss(session, entry);
+    double loss = rank_loss(rank, entry);
     if (entry->record->purpose == PLAN_PURPOSE_TRAIN) {
         snprintf(what, sizeof(what), "loss (%s), gradients or state are",
                  number_text(loss, 6).text);
     }
     bool found = false, told = false;
-    dlc_status status = find_in_inputs(session, entry, true, where, sizeof(where), &found);
+    dlc_status status = find_in_inputs(rank, entry, true, where, sizeof(where), &found);
     if (status == DLC_OK && !found) {
-        status = find_in_variables(session, entry, where, sizeof(where), &found);
+        status = find_in_variables(rank, entry, where, sizeof(where), &found);
     }
     if (status == DLC_OK && !found) {
-        status = find_in_inputs(session, entry, false, where, sizeof(where), &told);
+        status = find_in_inputs(rank, entry, false, where, sizeof(where), &told);
     }
     if (status == DLC_OK && !found) {
-        find_in_commands(session, entry, where, sizeof(where));
+        find_in_commands(rank, entry, where, sizeof(where));
     }
-    return context_fail(session->context, DLC_ERROR_NON_FINITE,
+    return context_fail(rank->context, DLC_ERROR_NON_FINITE,
                         "step %" PRId64 " of '%s': %s not finite; nothing was stored%s",
-                        session_counter(session, "step") + 1,
-                        plan_text(session->file, entry->record->name), what, where);
+                        orders_counter(rank->orders, "step") + 1,
+                        plan_text(rank->file, entry->record->name), what, where);
 }
 
 /* Whether result `i` is what becomes of a parameter or optimiser state, and has been computed when
  * the entry stops before command `end`. */
-static bool is_update(const dlc_session *session, const EntryState *entry, int32_t i, int32_t end) {
-    const PlanResult *result = &session->tables->results[entry->record->first_result + i];
+static bool is_update(const Rank *rank, const EntryState *entry, int32_t i, int32_t end) {
+    const PlanResult *result = &rank->tables->results[entry->record->first_result + i];
     const PlanBuffer *buffer =
-        &session->tables->buffers[entry->record->first_buffer + result->ref.buffer];
+        &rank->tables->buffers[entry->record->first_buffer + result->ref.buffer];
     if (result->role != PLAN_RESULT_STORE) {
         return false;
     }
-    int32_t role = session->tables->args[entry->record->first_arg + result->arg].role;
+    int32_t role = rank->tables->args[entry->record->first_arg + result->arg].role;
     bool is_done = end == entry->record->n_commands ||
                    (buffer->kind == PLAN_BUFFER_ARENA && buffer->birth < end);
     return is_done && (role == PLAN_ARG_PARAM || role == PLAN_ARG_SLOT);
 }
 
 /* The first update that is not finite in the order of the entry's arguments, and how many are. */
-static dlc_status find_in_updates(dlc_session *session, const EntryState *entry, int32_t end,
-                                  char *out, size_t n_out) {
+static dlc_status find_in_updates(Rank *rank, const EntryState *entry, int32_t end, char *out,
+                                  size_t n_out) {
     int64_t others = -1;
     for (int32_t i = 0; i < entry->record->n_results; i++) {
-        if (!is_update(session, entry, i, end)) {
+        if (!is_update(rank, entry, i, end)) {
             continue;
         }
-        const PlanResult *result = &session->tables->results[entry->record->first_result + i];
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + result->arg];
-        const Variable *variable = entry_variable(session, entry, arg->variable);
+        const PlanResult *result = &rank->tables->results[entry->record->first_result + i];
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + result->arg];
+        const Variable *variable = rank_entry_variable(rank, entry, arg->variable);
         Finding finding;
-        dlc_status status = look(session, session_result(session, entry, i), variable->bytes,
-                                 arg->type.dtype, &finding);
+        dlc_status status =
+            look(rank, rank_result(rank, entry, i), variable->bytes, arg->type.dtype, &finding);
         if (status != DLC_OK) {
             return status;
         }
         if (finding.index >= 0 && ++others == 0) {
             add(out, n_out, "%s '%s' becomes %s", role_text(arg->role),
-                plan_text(session->file, arg->name), value_text(finding.value));
+                plan_text(rank->file, arg->name), value_text(finding.value));
             add_index(out, n_out, finding.index, variable->dims, arg->type.rank);
         }
     }
@@ -236,8 +233,8 @@ static dlc_status find_in_updates(dlc_session *session, const EntryState *entry,
     return DLC_OK;
 }
 
-static int32_t barrier_of(const dlc_session *session, const EntryState *entry) {
-    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+static int32_t barrier_of(const Rank *rank, const EntryState *entry) {
+    const PlanCommand *commands = rank->tables->commands + entry->record->first_command;
     int32_t i = 0;
     while (i < entry->record->n_commands && commands[i].kind != PLAN_BARRIER) {
         i++;
@@ -245,25 +242,25 @@ static int32_t barrier_of(const dlc_session *session, const EntryState *entry) {
     return i;
 }
 
-dlc_status session_not_finite_update(dlc_session *session, bool stored) {
-    EntryState *entry = session->running;
+dlc_status rank_not_finite_update(Rank *rank, bool stored) {
+    EntryState *entry = rank->running;
     char what[512] = "";
-    int32_t end = stored ? entry->record->n_commands : barrier_of(session, entry);
-    dlc_status status = find_in_updates(session, entry, end, what, sizeof(what));
+    int32_t end = stored ? entry->record->n_commands : barrier_of(rank, entry);
+    dlc_status status = find_in_updates(rank, entry, end, what, sizeof(what));
     if (status != DLC_OK) {
         return status;
     }
     return context_fail(
-        session->context, DLC_ERROR_NON_FINITE,
+        rank->context, DLC_ERROR_NON_FINITE,
         "step %" PRId64 " of '%s': loss, gradients and state are finite, but the update is not: "
         "%s; %s",
-        session_counter(session, "step") + 1, plan_text(session->file, entry->record->name), what,
+        orders_counter(rank->orders, "step") + 1, plan_text(rank->file, entry->record->name), what,
         stored ? "this step was stored, so go on from weights saved before it"
                : "nothing was stored");
 }
 
-dlc_status session_verdict(dlc_session *session, EntryState *entry) {
-    return !session->last_ok          ? session_non_finite(session, entry)
-           : !session->last_update_ok ? session_not_finite_update(session, true)
-                                      : DLC_OK;
+dlc_status rank_verdict(Rank *rank, EntryState *entry) {
+    return !rank->last_ok          ? rank_non_finite(rank, entry)
+           : !rank->last_update_ok ? rank_not_finite_update(rank, true)
+                                   : DLC_OK;
 }

@@ -2,7 +2,7 @@
  * are handed to the device once and replayed in later runs. A recording holds addresses, so it is
  * made anew when a buffer has moved. The first run of a layout is never recorded: most layouts of
  * a partial batch run once. */
-#include "runtime/session/session.h"
+#include "runtime/session/rank.h"
 
 enum { RECORD_NODES = 16384 }; /* commands of one recording, loops unrolled */
 
@@ -30,10 +30,10 @@ typedef struct Span {
 } Span;
 
 /* A check that may have failed before makes a barrier wait: see command_run. */
-static Span span_look(const dlc_session *session, const EntryState *entry, int32_t first,
-                      int32_t last, int32_t faults) {
+static Span span_look(const Rank *rank, const EntryState *entry, int32_t first, int32_t last,
+                      int32_t faults) {
     const Layout *layout = entry->layout;
-    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+    const PlanCommand *commands = rank->tables->commands + entry->record->first_command;
     Span span = {.faults = faults};
     int64_t times[PLAN_MAX_LOOP_DEPTH + 1] = {1};
     int32_t depth = 0;
@@ -41,7 +41,7 @@ static Span span_look(const dlc_session *session, const EntryState *entry, int32
         const PlanCommand *command = &commands[i];
         switch (command->kind) {
         case PLAN_LAUNCH:
-            span.faults |= session->tables->kernels[command->kernel].faults;
+            span.faults |= rank->tables->kernels[command->kernel].faults;
             span.nodes += times[depth];
             break;
         case PLAN_COPY:
@@ -80,15 +80,15 @@ static Span span_look(const dlc_session *session, const EntryState *entry, int32
 }
 
 /* Cuts the entry's commands; `out` NULL: only counts the pieces. */
-static int32_t pieces_cut(const dlc_session *session, const EntryState *entry, Piece *out) {
-    const PlanCommand *commands = session->tables->commands + entry->record->first_command;
+static int32_t pieces_cut(const Rank *rank, const EntryState *entry, Piece *out) {
+    const PlanCommand *commands = rank->tables->commands + entry->record->first_command;
     int32_t n = 0;
     int64_t nodes = 0;
     int32_t faults = 0;
     bool moved = false, before = false;
     for (int32_t i = 0; i < entry->record->n_commands;) {
         int32_t last = commands[i].kind == PLAN_LOOP ? commands[i].match + 1 : i + 1;
-        Span span = span_look(session, entry, i, last, faults);
+        Span span = span_look(rank, entry, i, last, faults);
         /* How often a waiting loop swaps, and so where its results lie, differs from run to run. */
         bool recorded = !span.waits && !moved && nodes + span.nodes <= RECORD_NODES;
         moved |= span.waits && span.swaps;
@@ -109,14 +109,14 @@ static int32_t pieces_cut(const dlc_session *session, const EntryState *entry, P
     return n;
 }
 
-void recording_destroy(dlc_session *session, Recording *recording) {
+void recording_destroy(Rank *rank, Recording *recording) {
     if (!recording) {
         return;
     }
-    const dlc_allocator *allocator = &session->context->allocator;
+    const dlc_allocator *allocator = &rank->context->allocator;
     for (int32_t i = 0; recording->pieces && i < recording->n_pieces; i++) {
         if (recording->pieces[i].graph) {
-            session->ops->graph_free(session->device, recording->pieces[i].graph);
+            rank->ops->graph_free(rank->device, recording->pieces[i].graph);
         }
         memory_free(allocator, recording->pieces[i].bases);
     }
@@ -133,111 +133,110 @@ int64_t recording_bytes(const Recording *recording) {
            (1 + recording->n_swapping) * recording->n_buffers * (int64_t)sizeof(uint8_t *);
 }
 
-static dlc_status piece_record(dlc_session *session, EntryState *entry, Recording *recording,
-                               Piece *piece) {
+static dlc_status piece_record(Rank *rank, EntryState *entry, Recording *recording, Piece *piece) {
     size_t n_bytes = (size_t)recording->n_buffers * sizeof(uint8_t *);
-    Span span = span_look(session, entry, piece->first, piece->last, 0);
+    Span span = span_look(rank, entry, piece->first, piece->last, 0);
     bool is_last = piece->last == entry->record->n_commands;
     if (span.nodes == 0 && !(is_last && entry->n_numbers > 0)) {
         return DLC_OK; /* nothing to do in it */
     }
     if (span.swaps) {
-        piece->bases = memory_new(&session->context->allocator, n_bytes, 1);
+        piece->bases = memory_new(&rank->context->allocator, n_bytes, 1);
         if (!piece->bases) {
-            return context_out_of_memory(session->context);
+            return context_out_of_memory(rank->context);
         }
         recording->n_swapping++;
     }
-    dlc_status status = session->ops->record(session->device);
+    dlc_status status = rank->ops->record(rank->device);
     if (status != DLC_OK) {
-        return session_device_fail(session, status);
+        return rank_device_fail(rank, status);
     }
-    session->faults = 0; /* of pieces recorded before: a barrier here need not wait */
-    status = session_range(session, entry, piece->first, piece->last);
+    rank->faults = 0; /* of pieces recorded before: a barrier here need not wait */
+    status = rank_range(rank, entry, piece->first, piece->last);
     if (status == DLC_OK && is_last) {
-        status = session_numbers_gather(session, entry);
+        status = rank_numbers_gather(rank, entry);
     }
     if (status != DLC_OK) {
-        (void)session->ops->record_end(session->device, NULL);
+        (void)rank->ops->record_end(rank->device, NULL);
         return status;
     }
-    status = session->ops->record_end(session->device, &piece->graph);
+    status = rank->ops->record_end(rank->device, &piece->graph);
     if (status != DLC_OK) {
         piece->graph = NULL;
-        return session_device_fail(session, status);
+        return rank_device_fail(rank, status);
     }
     piece->faults = span.faults;
     if (piece->bases) {
-        memcpy(piece->bases, session->bases, n_bytes);
+        memcpy(piece->bases, rank->bases, n_bytes);
     }
     return DLC_OK;
 }
 
-static dlc_status recording_create(dlc_session *session, EntryState *entry, Recording **out) {
-    const dlc_allocator *allocator = &session->context->allocator;
+static dlc_status recording_create(Rank *rank, EntryState *entry, Recording **out) {
+    const dlc_allocator *allocator = &rank->context->allocator;
     dlc_status status = DLC_OK;
     Recording *recording = memory_new(allocator, 1, sizeof(*recording));
     if (!recording) {
-        return context_out_of_memory(session->context);
+        return context_out_of_memory(rank->context);
     }
     recording->n_buffers = entry->record->n_buffers;
-    recording->n_pieces = pieces_cut(session, entry, NULL);
+    recording->n_pieces = pieces_cut(rank, entry, NULL);
     size_t n_bytes = (size_t)recording->n_buffers * sizeof(uint8_t *);
     recording->pieces = memory_new(allocator, (size_t)recording->n_pieces, sizeof(Piece));
     recording->bases = memory_new(allocator, n_bytes, 1);
     if (!recording->pieces || !recording->bases) {
-        status = context_out_of_memory(session->context);
+        status = context_out_of_memory(rank->context);
         goto fail;
     }
-    memcpy(recording->bases, session->bases, n_bytes);
-    (void)pieces_cut(session, entry, recording->pieces);
+    memcpy(recording->bases, rank->bases, n_bytes);
+    (void)pieces_cut(rank, entry, recording->pieces);
     for (int32_t i = 0; status == DLC_OK && i < recording->n_pieces; i++) {
         if (recording->pieces[i].is_recorded) {
-            status = piece_record(session, entry, recording, &recording->pieces[i]);
+            status = piece_record(rank, entry, recording, &recording->pieces[i]);
         }
     }
-    memcpy(session->bases, recording->bases, n_bytes);
-    session->faults = 0; /* nothing has run yet */
+    memcpy(rank->bases, recording->bases, n_bytes);
+    rank->faults = 0; /* nothing has run yet */
     if (status == DLC_OK) {
         *out = recording;
         return DLC_OK;
     }
 fail:
-    recording_destroy(session, recording);
+    recording_destroy(rank, recording);
     return status;
 }
 
-static dlc_status piece_run(dlc_session *session, EntryState *entry, const Recording *recording,
+static dlc_status piece_run(Rank *rank, EntryState *entry, const Recording *recording,
                             const Piece *piece) {
     if (!piece->graph) {
-        return session_range(session, entry, piece->first, piece->last);
+        return rank_range(rank, entry, piece->first, piece->last);
     }
-    session->faults |= piece->faults;
-    dlc_status status = session->ops->replay(session->device, piece->graph);
+    rank->faults |= piece->faults;
+    dlc_status status = rank->ops->replay(rank->device, piece->graph);
     if (piece->bases) {
-        memcpy(session->bases, piece->bases, (size_t)recording->n_buffers * sizeof(uint8_t *));
+        memcpy(rank->bases, piece->bases, (size_t)recording->n_buffers * sizeof(uint8_t *));
     }
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
-dlc_status recording_run(dlc_session *session, EntryState *entry, bool *out_done) {
+dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done) {
     LayoutSlot *slot = &entry->slots[0];
     *out_done = false;
     if (!slot->has_run) {
         slot->has_run = true;
         return DLC_OK;
     }
-    if (slot->recording && memcmp(slot->recording->bases, session->bases,
+    if (slot->recording && memcmp(slot->recording->bases, rank->bases,
                                   (size_t)entry->record->n_buffers * sizeof(uint8_t *)) != 0) {
-        recording_destroy(session, slot->recording);
+        recording_destroy(rank, slot->recording);
         slot->recording = NULL;
     }
     if (!slot->recording) {
-        dlc_status status = recording_create(session, entry, &slot->recording);
+        dlc_status status = recording_create(rank, entry, &slot->recording);
         if (status == DLC_ERROR_UNSUPPORTED) {
-            session->no_recording = true;
-            context_log(session->context, DLC_LOG_INFO, "steps are not recorded: %s",
-                        session->context->error);
+            rank->no_recording = true;
+            context_log(rank->context, DLC_LOG_INFO, "steps are not recorded: %s",
+                        rank->context->error);
             return DLC_OK;
         }
         if (status != DLC_OK) {
@@ -248,11 +247,11 @@ dlc_status recording_run(dlc_session *session, EntryState *entry, bool *out_done
     *out_done = true;
     bool gathered = false;
     for (int32_t i = 0; i < recording->n_pieces; i++) {
-        dlc_status status = piece_run(session, entry, recording, &recording->pieces[i]);
+        dlc_status status = piece_run(rank, entry, recording, &recording->pieces[i]);
         if (status != DLC_OK) {
             return status;
         }
         gathered = recording->pieces[i].graph != NULL;
     }
-    return gathered ? DLC_OK : session_numbers_gather(session, entry);
+    return gathered ? DLC_OK : rank_numbers_gather(rank, entry);
 }

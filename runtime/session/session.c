@@ -1,11 +1,10 @@
-/* Sessions: names, scalars, dims, layouts by binding. */
+/* Sessions: names, scalars, dims. */
 #include "runtime/session/session.h"
 
 #include "ir/base/checked.h"
 #include "ir/base/number.h"
 #include "runtime/border.h"
 #include "runtime/session/tensor.h"
-#include "runtime/session/trace.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -53,16 +52,7 @@ EntryState *session_entry(dlc_session *session, const char *name) {
                      name ? name : "infer", at ? have : "none");
         return NULL;
     }
-    return &session->entries[number];
-}
-
-Variable *session_variable(dlc_session *session, const char *name) {
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        if (strcmp(plan_text(session->file, session->variables[i].record->name), name) == 0) {
-            return &session->variables[i];
-        }
-    }
-    return NULL;
+    return &session->ranks->entries[number];
 }
 
 int32_t entry_input_find(const dlc_session *session, const EntryState *entry, const char *name) {
@@ -101,23 +91,12 @@ const char *entry_names(const dlc_session *session, const EntryState *entry, boo
 
 /* -- Scalars -- */
 
-Scalar *session_scalar(dlc_session *session, const char *name, bool create) {
-    for (int32_t i = 0; i < session->n_scalars; i++) {
-        if (strcmp(session->scalars[i].name, name) == 0) {
-            return &session->scalars[i];
-        }
-    }
-    if (!create || session->n_scalars == SESSION_SCALARS || strlen(name) >= SCALAR_NAME_BYTES) {
-        return NULL;
-    }
-    Scalar *scalar = &session->scalars[session->n_scalars++];
-    memcpy(scalar->name, name, strlen(name) + 1);
-    return scalar;
+const Scalar *session_scalar(const dlc_session *session, const char *name) {
+    return orders_scalar(&session->orders, name);
 }
 
-int64_t session_counter(dlc_session *session, const char *name) {
-    const Scalar *scalar = session_scalar(session, name, false);
-    return scalar ? scalar->integer : 0;
+int64_t session_counter(const dlc_session *session, const char *name) {
+    return orders_counter(&session->orders, name);
 }
 
 static bool is_counter(const char *name) {
@@ -161,6 +140,7 @@ static void scalars_text(const dlc_session *session, char *out, size_t n_out) {
     }
 }
 
+/* The scalar to set, made if need be. */
 static dlc_status scalar_for(dlc_session *session, const char *name, Scalar **out) {
     if (!name || !scalar_known(session, name)) {
         char have[512];
@@ -169,9 +149,19 @@ static dlc_status scalar_for(dlc_session *session, const char *name, Scalar **ou
                             "the plan has no run-time setting '%s'; it has %s", name ? name : "",
                             have);
     }
-    *out = session_scalar(session, name, true);
-    return *out ? DLC_OK
-                : context_fail(session->context, DLC_ERROR_LIMIT, "too many run-time settings");
+    Orders *orders = &session->orders;
+    for (int32_t i = 0; i < orders->n_scalars; i++) {
+        if (strcmp(orders->scalars[i].name, name) == 0) {
+            *out = &orders->scalars[i];
+            return DLC_OK;
+        }
+    }
+    if (orders->n_scalars == ORDERS_SCALARS || strlen(name) >= SCALAR_NAME_BYTES) {
+        return context_fail(session->context, DLC_ERROR_LIMIT, "too many run-time settings");
+    }
+    *out = &orders->scalars[orders->n_scalars++];
+    memcpy((*out)->name, name, strlen(name) + 1);
+    return DLC_OK;
 }
 
 dlc_status dlc_set_counter(dlc_session *session, const char *name, int64_t value) {
@@ -191,7 +181,7 @@ dlc_status dlc_get_counter(dlc_session *session, const char *name, int64_t *out)
     if (!out) {
         return border_missing(session->context, "out");
     }
-    const Scalar *scalar = name ? session_scalar(session, name, false) : NULL;
+    const Scalar *scalar = name ? session_scalar(session, name) : NULL;
     if (!scalar || !scalar->is_integer) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND, "there is no counter '%s'",
                             name ? name : "");
@@ -225,7 +215,7 @@ dlc_status dlc_set_scalar(dlc_session *session, const char *name, double value) 
 /* -- Dims -- */
 
 dlc_status session_bind_number(dlc_session *session, int32_t dim, int64_t value) {
-    int64_t *bound = &session->dims[dim];
+    int64_t *bound = &session->orders.dims[dim];
     if (*bound >= 0 && *bound != value) {
         return context_fail(session->context, DLC_ERROR_MISMATCH,
                             "dim %s is %" PRId64 " here, but was bound to %" PRId64,
@@ -248,16 +238,6 @@ dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value
     return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                         "the plan has no dim '%s' (a dim given to dlc with -D is fixed)",
                         dim ? dim : "");
-}
-
-bool program_bound(const PlanFile *file, PlanProgram program, const int64_t *dims) {
-    for (int32_t i = 0; i < program.count; i++) {
-        const ProgramInstr *instr = &file->programs[program.first + i];
-        if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static bool size_known(const PlanFile *file, PlanProgram program, const int64_t *dims,
@@ -310,189 +290,47 @@ dlc_status shape_bind(dlc_session *session, const char *what, PlanType type, con
                         what, given, plan_text(file, type.text), known);
 }
 
-/* -- Layouts -- */
+/* -- What it holds -- */
 
-/* Dims of one run: bound ones, then what the inputs' shapes say, then defaults if wanted. */
-static dlc_status entry_dims(dlc_session *session, EntryState *entry, bool defaults,
-                             int64_t *dims) {
-    const PlanFile *file = session->file;
-    memcpy(dims, session->dims, (size_t)file->n_dims * sizeof(*dims));
+/* Tables and buffers on the host, beside tensors. */
+static int64_t table_bytes(const dlc_session *session) {
+    int64_t bytes = (int64_t)sizeof(*session);
+    bytes += session->file->n_dims * (int64_t)(sizeof(int64_t) + sizeof(bool));
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        bytes += rank_table_bytes(&session->ranks[r]);
+    }
+    return bytes;
+}
+
+dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
+    EntryState *entry = session_entry(session, name);
+    if (!entry) {
+        return DLC_ERROR_NOT_FOUND;
+    }
+    const Rank *rank = session->ranks; /* others hold as much */
+    *out = (dlc_memory){.arena_bytes = rank->arena_bytes};
     for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        const Input *input = &entry->inputs[i];
-        if (arg->role != PLAN_ARG_INPUT || !input->is_set) {
-            continue;
-        }
-        char what[320];
-        snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
-        dlc_status status = shape_bind(session, what, arg->type, input->dims, arg->type.rank, dims);
-        if (status != DLC_OK) {
-            return status;
-        }
-    }
-    for (int32_t d = 0; d < file->n_dims; d++) {
-        if (session->dim_is_shared[d] && dims[d] >= 0 && session->dims[d] < 0) {
-            dlc_status status = session_bind_number(session, d, dims[d]);
-            if (status != DLC_OK) {
-                return status;
-            }
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
+        if (arg->variable >= 0) {
+            const Variable *variable = &rank->variables[arg->variable];
+            out->persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
+        } else if (arg->role == PLAN_ARG_INPUT) {
+            const Input *input = &entry->inputs[i];
+            out->input_bytes += input->data ? layout_round(input->capacity) : 0;
+        } else {
+            out->input_bytes += PLAN_ALIGNMENT;
         }
     }
-    if (defaults) {
-        dims_default(file, dims);
+    out->peak_bytes = out->persistent_bytes + out->input_bytes + out->arena_bytes;
+    out->overhead_bytes = table_bytes(session);
+    int64_t device = rank->ops->overhead_bytes ? rank->ops->overhead_bytes(rank->device) : -1;
+    out->overhead_bytes += device > 0 ? device : 0;
+    if (!rank->ops->is_host) {
+        out->overhead_bytes += rank->file->n_constants;
     }
     return DLC_OK;
-}
-
-dlc_status session_bind_inputs(dlc_session *session) {
-    int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = DLC_OK;
-    for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
-        status = entry_dims(session, &session->entries[i], false, dims);
-    }
-    return status;
-}
-
-/* A dim that the entry's arguments need and nobody bound. */
-static dlc_status dims_complete(dlc_session *session, const EntryState *entry, int64_t *dims) {
-    const PlanFile *file = session->file;
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        for (int32_t a = 0; a < arg->type.rank; a++) {
-            PlanProgram program = file->sizes[arg->type.first_size + a];
-            for (int32_t k = 0; k < program.count; k++) {
-                const ProgramInstr *instr = &file->programs[program.first + k];
-                if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
-                    return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                        "dim %s is not bound: no input or weight says it",
-                                        plan_text(file, file->dims[instr->immediate].name));
-                }
-            }
-        }
-    }
-    dims_default(file, dims); /* the others do not matter to this entry */
-    return DLC_OK;
-}
-
-/* The layout for these dims, made if need be, becomes slots[0]. */
-static dlc_status slot_find(dlc_session *session, EntryState *entry, const int64_t *dims,
-                            Layout **out) {
-    LayoutSlot *slots = entry->slots;
-    size_t n_bytes = (size_t)session->file->n_dims * sizeof(*dims);
-    int found = -1;
-    for (int i = 0; i < SESSION_LAYOUTS && slots[i].layout && found < 0; i++) {
-        found = memcmp(slots[i].layout->vars, dims, n_bytes) == 0 ? i : -1;
-    }
-    LayoutSlot slot = {.layout = NULL};
-    if (found >= 0) {
-        slot = slots[found];
-    } else {
-        dlc_status status = layout_create(session->context, session->file, session->tables,
-                                          entry->record, dims, &slot.layout);
-        if (status == DLC_OK) {
-            status = calls_create(session, slot.layout, &slot.calls);
-        }
-        if (status != DLC_OK) {
-            layout_destroy(session->context, slot.layout);
-            return status;
-        }
-        found = SESSION_LAYOUTS - 1;
-        LayoutSlot *oldest = &slots[found];
-        if (entry->layout == oldest->layout) {
-            entry->layout = NULL;
-            session->last = session->last == entry ? NULL : session->last;
-        }
-        if (session->apart_layout == oldest->layout) {
-            session_arena_free(session);
-        }
-        recording_destroy(session, oldest->recording);
-        calls_destroy(session, oldest->calls);
-        layout_destroy(session->context, oldest->layout);
-    }
-    for (int i = found; i > 0; i--) {
-        slots[i] = slots[i - 1];
-    }
-    slots[0] = slot;
-    *out = slot.layout;
-    return DLC_OK;
-}
-
-dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults) {
-    int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = entry_dims(session, entry, defaults, dims);
-    if (status == DLC_OK && defaults) {
-        /* Defaults of dims in weights hold for good. */
-        for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
-            if (session->dim_is_shared[d]) {
-                status = session_bind_number(session, d, dims[d]);
-            }
-        }
-    }
-    if (status == DLC_OK) {
-        status = dims_complete(session, entry, dims);
-    }
-    if (status == DLC_OK) {
-        status = session_allocate(session, entry);
-    }
-    if (status != DLC_OK) {
-        return status;
-    }
-    Layout *layout;
-    status = slot_find(session, entry, dims, &layout);
-    if (status != DLC_OK) {
-        return status;
-    }
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        int64_t wanted = layout->buffer_bytes[arg->buffer];
-        int64_t have = arg->variable >= 0 ? session->variables[arg->variable].bytes : wanted;
-        if (arg->role == PLAN_ARG_INPUT && entry->inputs[i].is_set) {
-            have = entry->inputs[i].capacity;
-        } else if (arg->role == PLAN_ARG_SCALAR) {
-            have = SCALAR_STRIDE;
-        }
-        if (wanted > have) {
-            return context_fail(session->context, DLC_ERROR_FORMAT,
-                                "%s: the memory of '%s' is malformed", session->file->name,
-                                plan_text(session->file, arg->name));
-        }
-    }
-    return session_arena(session, layout);
-}
-
-/* The planned length is known from the train block, from the data, or from the caller. */
-static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
-    const char *name = plan_text(session->file, arg->name);
-    bool is_length = strcmp(name, "steps") == 0 || strcmp(name, "steps_per_epoch") == 0;
-    return arg->role == PLAN_ARG_SCALAR && is_length && !session_scalar(session, name, false);
-}
-
-dlc_status session_run(dlc_session *session, EntryState *entry) {
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        if (scalar_missing(session, arg)) {
-            const char *name = plan_text(session->file, arg->name);
-            return context_fail(session->context, DLC_ERROR_NOT_FOUND,
-                                "'%s' reads `%s`, which is not known before data are: say it with "
-                                "dlc_set_counter(session, \"%s\", N)%s, take the weights from a "
-                                "checkpoint's folder, "
-                                "or train by dlc_train",
-                                plan_text(session->file, entry->record->name), name, name,
-                                strcmp(name, "steps") == 0 ? " (dlrun: --steps N)" : "");
-        }
-        if (arg->role == PLAN_ARG_INPUT && !entry->inputs[i].is_set) {
-            return context_fail(
-                session->context, DLC_ERROR_NOT_FOUND, "input '%s' of '%s' is not set",
-                plan_text(session->file, arg->name), plan_text(session->file, entry->record->name));
-        }
-    }
-    dlc_status status = session_layout(session, entry, false);
-    if (status != DLC_OK) {
-        return status;
-    }
-    entry->layout = entry->slots[0].layout;
-    double start = clock_seconds();
-    status = session_execute(session, entry);
-    trace_host(session, plan_text(session->file, entry->record->name), start);
-    return status;
 }

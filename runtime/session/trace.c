@@ -4,7 +4,6 @@
 
 #include "ir/base/file.h"
 #include "ir/base/number.h"
-#include "runtime/border.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,94 +52,89 @@ static void span_begin(const Trace *trace, const char *name, int lane, double st
             number_fixed(end > start ? 1e6 * (end - start) : 0.0, 3).text);
 }
 
-dlc_status trace_open(dlc_session *session, const char *path) {
-    Trace *trace = memory_new(&session->context->allocator, 1, sizeof(*trace));
+dlc_status trace_open(Rank *rank, const char *path) {
+    Trace *trace = memory_new(&rank->context->allocator, 1, sizeof(*trace));
     if (!trace) {
-        return context_out_of_memory(session->context);
+        return context_out_of_memory(rank->context);
     }
     char message[FILE_MESSAGE_BYTES] = "";
     dlc_status status = DLC_OK;
-    trace->path = memory_strdup(&session->context->allocator, path);
+    trace->path = memory_strdup(&rank->context->allocator, path);
     if (!trace->path) {
-        status = context_out_of_memory(session->context);
+        status = context_out_of_memory(rank->context);
         goto fail;
     }
     trace->file = file_stream_open(path, message);
     if (!trace->file) {
-        status = context_fail(session->context, DLC_ERROR_IO, "%s", message);
+        status = context_fail(rank->context, DLC_ERROR_IO, "%s", message);
         goto fail;
     }
     trace->origin = clock_seconds();
-    session->trace = trace;
+    rank->trace = trace;
     fputs("[\n", trace->file);
     lane_name(trace->file, LANE_HOST, "host");
     fputs(",\n", trace->file);
-    lane_name(trace->file, LANE_DEVICE, session->description);
+    lane_name(trace->file, LANE_DEVICE, rank->description);
     return DLC_OK;
 fail:
-    memory_free(&session->context->allocator, trace->path);
-    memory_free(&session->context->allocator, trace);
+    memory_free(&rank->context->allocator, trace->path);
+    memory_free(&rank->context->allocator, trace);
     return status;
 }
 
-dlc_status trace_close(dlc_session *session) {
-    Trace *trace = session->trace;
+dlc_status trace_close(Rank *rank) {
+    Trace *trace = rank->trace;
     if (!trace) {
         return DLC_OK;
     }
     char message[FILE_MESSAGE_BYTES] = "";
     fputs("\n]\n", trace->file);
     dlc_status status = file_stream_close(trace->file, trace->path, message);
-    memory_free(&session->context->allocator, trace->path);
-    memory_free(&session->context->allocator, trace->commands);
-    memory_free(&session->context->allocator, trace);
-    session->trace = NULL;
-    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+    memory_free(&rank->context->allocator, trace->path);
+    memory_free(&rank->context->allocator, trace->commands);
+    memory_free(&rank->context->allocator, trace);
+    rank->trace = NULL;
+    return status == DLC_OK ? DLC_OK : context_fail(rank->context, status, "%s", message);
 }
 
-dlc_status dlc_session_end_trace(dlc_session *session) {
-    BORDER_CALL(session ? session->context : NULL);
-    return trace_close(session);
-}
-
-void trace_host(dlc_session *session, const char *what, double start) {
-    if (session->trace) {
-        span_begin(session->trace, what, LANE_HOST, start, clock_seconds());
-        fputs("}", session->trace->file);
+void trace_host(Rank *rank, const char *what, double start) {
+    if (rank->trace) {
+        span_begin(rank->trace, what, LANE_HOST, start, clock_seconds());
+        fputs("}", rank->trace->file);
     }
 }
 
-static dlc_status mark(dlc_session *session) {
-    dlc_status status = session->ops->mark(session->device, session->trace->n_marks++);
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+static dlc_status mark(Rank *rank) {
+    dlc_status status = rank->ops->mark(rank->device, rank->trace->n_marks++);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
-dlc_status trace_run_begin(dlc_session *session) {
-    Trace *trace = session->trace;
+dlc_status trace_run_begin(Rank *rank) {
+    Trace *trace = rank->trace;
     if (!trace) {
         return DLC_OK;
     }
     trace->n_commands = 0;
     trace->n_marks = 0;
-    return session->ops->mark ? mark(session) : DLC_OK;
+    return rank->ops->mark ? mark(rank) : DLC_OK;
 }
 
-dlc_status trace_command_begin(dlc_session *session) {
-    Trace *trace = session->trace;
+dlc_status trace_command_begin(Rank *rank) {
+    Trace *trace = rank->trace;
     if (!trace || trace->n_commands >= MOST_COMMANDS) {
         return DLC_OK;
     }
-    if (session->ops->mark) {
+    if (rank->ops->mark) {
         trace->start = trace->n_marks;
-        return mark(session);
+        return mark(rank);
     }
     trace->start = clock_seconds();
     return DLC_OK;
 }
 
-dlc_status trace_command_end(dlc_session *session, int32_t command, int32_t count) {
-    Trace *trace = session->trace;
-    const dlc_allocator *allocator = &session->context->allocator;
+dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count) {
+    Trace *trace = rank->trace;
+    const dlc_allocator *allocator = &rank->context->allocator;
     if (!trace || trace->n_commands >= MOST_COMMANDS) {
         return DLC_OK;
     }
@@ -148,7 +142,7 @@ dlc_status trace_command_end(dlc_session *session, int32_t command, int32_t coun
         int64_t more = trace->capacity ? 2 * trace->capacity : 256;
         Traced *grown = memory_new(allocator, (size_t)more, sizeof(*grown));
         if (!grown) {
-            return context_out_of_memory(session->context);
+            return context_out_of_memory(rank->context);
         }
         if (trace->commands) {
             memcpy(grown, trace->commands, (size_t)trace->n_commands * sizeof(*grown));
@@ -158,23 +152,23 @@ dlc_status trace_command_end(dlc_session *session, int32_t command, int32_t coun
         trace->capacity = more;
     }
     Traced *traced = &trace->commands[trace->n_commands++];
-    *traced = (Traced){command, count, trace->start,
-                       session->ops->mark ? trace->n_marks : clock_seconds()};
-    return session->ops->mark ? mark(session) : DLC_OK;
+    *traced =
+        (Traced){command, count, trace->start, rank->ops->mark ? trace->n_marks : clock_seconds()};
+    return rank->ops->mark ? mark(rank) : DLC_OK;
 }
 
-static void command_write(const dlc_session *session, const EntryState *entry, const Traced *traced,
+static void command_write(const Rank *rank, const EntryState *entry, const Traced *traced,
                           double start, double end) {
     int32_t number = traced->command;
-    const PlanFile *file = session->file;
-    const PlanCommand *command = &session->tables->commands[entry->record->first_command + number];
+    const PlanFile *file = rank->file;
+    const PlanCommand *command = &rank->tables->commands[entry->record->first_command + number];
     const char *label = plan_text(file, command->text);
     const char *kernel = command->kind == PLAN_LAUNCH
-                             ? plan_text(file, session->tables->kernels[command->kernel].name)
+                             ? plan_text(file, rank->tables->kernels[command->kernel].name)
                          : command->kind == PLAN_FILL ? "fill"
                                                       : "copy";
-    FILE *out = session->trace->file;
-    span_begin(session->trace, *label ? label : kernel, LANE_DEVICE, start, end);
+    FILE *out = rank->trace->file;
+    span_begin(rank->trace, *label ? label : kernel, LANE_DEVICE, start, end);
     fputs(", \"args\": {\"kernel\": \"", out);
     text_write(out, kernel);
     fputs("\", \"place\": \"", out);
@@ -182,23 +176,23 @@ static void command_write(const dlc_session *session, const EntryState *entry, c
     fprintf(out, "\", \"command\": %d, \"launches\": %d}}", number, traced->count);
 }
 
-dlc_status trace_run_end(dlc_session *session, const EntryState *entry) {
-    Trace *trace = session->trace;
+dlc_status trace_run_end(Rank *rank, const EntryState *entry) {
+    Trace *trace = rank->trace;
     dlc_status status = DLC_OK;
     for (int64_t i = 0; trace && status == DLC_OK && i < trace->n_commands; i++) {
         double start = trace->commands[i].start, end = trace->commands[i].end;
-        if (session->ops->mark) {
-            status = session->ops->mark_seconds(session->device, (int32_t)start, &start);
+        if (rank->ops->mark) {
+            status = rank->ops->mark_seconds(rank->device, (int32_t)start, &start);
             if (status == DLC_OK) {
-                status = session->ops->mark_seconds(session->device, (int32_t)end, &end);
+                status = rank->ops->mark_seconds(rank->device, (int32_t)end, &end);
             }
         }
         if (status == DLC_OK) {
-            command_write(session, entry, &trace->commands[i], start, end);
+            command_write(rank, entry, &trace->commands[i], start, end);
         }
     }
     if (trace) {
         trace->n_commands = 0;
     }
-    return status == DLC_OK ? DLC_OK : session_device_fail(session, status);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }

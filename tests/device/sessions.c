@@ -70,7 +70,8 @@ static Compiled *compile(const char *path, bool tested) {
 }
 
 /* On the device under test, or on the CPU. */
-static void begin(Run *run, const char *path, bool tested, const dlc_session_options *given) {
+static void begin_ranks(Run *run, const char *path, bool tested, const dlc_session_options *given,
+                        int32_t n_ranks) {
     dlc_session_options options = {.struct_size = sizeof options, .threads = 2};
     *run = (Run){.context = NULL};
     if (given) {
@@ -81,9 +82,13 @@ static void begin(Run *run, const char *path, bool tested, const dlc_session_opt
     context_new(run);
     OK(run, dlc_plan_load_memory(run->context, found->bytes, found->n_bytes, path, 0, &run->plan));
     OK(run, session_create_on(run->plan, &options, tested ? subject->ops : device_find("cpu"),
-                              &run->session));
+                              n_ranks, &run->session));
     CHECK(dlc_session_describe(run->session)[0]);
     OK(run, dlc_set_counter(run->session, "steps", 100));
+}
+
+static void begin(Run *run, const char *path, bool tested, const dlc_session_options *given) {
+    begin_ranks(run, path, tested, given, 1);
 }
 
 static void end(Run *run) {
@@ -242,7 +247,7 @@ void test_recorded_steps(void) {
     }
     begin(&eager, every, true, &guarded);
     begin(&run, every, true, NULL);
-    CHECK(eager.session->no_recording);
+    CHECK(eager.session->ranks->no_recording);
     set_every(&eager, "train", 4, 6, 2);
     set_every(&run, "train", 4, 6, 2);
     OK(&eager, dlc_init_weights(eager.session));
@@ -251,9 +256,9 @@ void test_recorded_steps(void) {
         near(train(&eager, 1), train(&run, 1), true);
         same_variables(&eager, &run, true);
     }
-    CHECK((run.session->ops->record != NULL) == !run.session->no_recording);
+    CHECK((run.session->ranks->ops->record != NULL) == !run.session->ranks->no_recording);
     const EntryState *entry = session_entry(run.session, "train");
-    CHECK(!entry || run.session->no_recording || entry->slots[0].recording);
+    CHECK(!entry || run.session->ranks->no_recording || entry->slots[0].recording);
     /* Another address of an input, another size of the arena. */
     for (int64_t times = 9; times > 4; times -= 2) {
         set_every(&eager, "train", 5, times, 3);
@@ -269,6 +274,55 @@ void test_recorded_steps(void) {
     same_variables(&eager, &run, true);
     end(&eager);
     end(&run);
+}
+
+/* A session of three ranks gives what one of one rank does, and each of the three holds it. */
+void test_ranks(void) {
+    enum { RANKS = 3 };
+    Run one, many;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&one, every, true, NULL);
+    begin_ranks(&many, every, true, NULL, RANKS);
+    CHECK(one.session->n_ranks == 1 && many.session->n_ranks == RANKS);
+    set_every(&one, "train", 4, 6, 2);
+    set_every(&many, "train", 4, 6, 2);
+    OK(&one, dlc_init_weights(one.session));
+    OK(&many, dlc_init_weights(many.session));
+    const DLTensor *weight;
+    dlc_tensor_info info;
+    CHECK(dlc_plan_variable(one.plan, 0, &info) == DLC_OK);
+    OK(&one, dlc_view_variable(one.session, info.name, &weight));
+    float *other = calloc(1, (size_t)tensor_bytes(weight)); /* no rank has it yet */
+    DLTensor given = *weight;
+    given.data = other;
+    CHECK(other && given.dtype.code == kDLFloat && given.dtype.bits == 32);
+    other[0] = 0.25f;
+    OK(&one, dlc_set_variable(one.session, info.name, &given));
+    OK(&many, dlc_set_variable(many.session, info.name, &given));
+    free(other);
+    near(train(&one, 4), train(&many, 4), true);
+    same_variables(&one, &many, true);
+    same_run(&one, &many, "eval", true);
+    same_metrics(&one, &many, true);
+    const Rank *first = many.session->ranks;
+    for (int32_t r = 1; r < RANKS; r++) {
+        Rank *rank = &many.session->ranks[r];
+        CHECK(rank->device != first->device && rank->arena != first->arena);
+        for (int64_t i = 0; i < rank->n_variables; i++) {
+            const Variable *variable = &rank->variables[i];
+            CHECK(variable->data != first->variables[i].data);
+            const void *mine;
+            CHECK(rank_host(rank, variable->data, variable->bytes, &mine) == DLC_OK);
+            OK(&one, dlc_view_variable(one.session, plan_text(rank->file, variable->record->name),
+                                       &weight));
+            CHECK(tensor_bytes(weight) == variable->bytes &&
+                  memcmp(mine, weight->data, (size_t)variable->bytes) == 0);
+        }
+    }
+    end(&one);
+    end(&many);
 }
 
 void test_poison_and_guarded(void) {
@@ -544,9 +598,9 @@ void test_digits(void) {
     same_variables(&cpu, &run, subject->exact);
     if (subject->ops == &device_far) {
         /* A step is the scalars, recordings up to and after the barrier, its fault, the numbers. */
-        FarCounts before = far_counts(run.session->device);
+        FarCounts before = far_counts(run.session->ranks->device);
         train(&run, 1);
-        FarCounts after = far_counts(run.session->device);
+        FarCounts after = far_counts(run.session->ranks->device);
         CHECK(after.launches == before.launches && after.records == before.records);
         CHECK(after.replays - before.replays == 2 && after.writes - before.writes == 1);
         CHECK(after.reads - before.reads == 1 && after.finishes - before.finishes <= 2);
@@ -593,7 +647,7 @@ void test_out_of_memory(void) {
     for (int64_t n = 0; !whole && n < 2000; n++) {
         scarce.left = n;
         dlc_status status =
-            session_create_on(run.plan, &session_options, subject->ops, &run.session);
+            session_create_on(run.plan, &session_options, subject->ops, 1, &run.session);
         if (status == DLC_OK) {
             int64_t left = scarce.left;
             scarce.left = -1;

@@ -34,6 +34,7 @@ void test_opening(void);
 /* sessions.c */
 void test_training(void);
 void test_recorded_steps(void);
+void test_ranks(void);
 void test_poison_and_guarded(void);
 void test_checkpoints(void);
 void test_faults(void);

@@ -31,6 +31,7 @@ static const Test tests[] = {
     {"opening", test_opening},
     {"training", test_training},
     {"recorded steps", test_recorded_steps},
+    {"ranks", test_ranks},
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
     {"faults", test_faults},

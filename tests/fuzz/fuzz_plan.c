@@ -183,7 +183,7 @@ static void run(dlc_plan *plan, uint32_t draw) {
                                    .poison = (int)(draw / 4 % 3),
                                    .no_libraries = 1};
     dlc_session *session = NULL;
-    if (session_create_on(plan, &options, &ops, &session) != DLC_OK) {
+    if (session_create_on(plan, &options, &ops, 1, &session) != DLC_OK) {
         return;
     }
     for (size_t i = 0; i < dlc_plan_entry_count(plan) && i < 8; i++) {

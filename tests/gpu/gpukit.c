@@ -88,9 +88,9 @@ static void load(Kit *kit, char **paths, int n) {
         kit_text(paths[i]);
         printf(", \"seconds\": %.3f, \"how\": ", kit_seconds() - begin);
         kit_text(session ? dlc_session_describe(session) : "failed");
-        if (session && session->ops->overhead_bytes) {
+        if (session && session->ranks->ops->overhead_bytes) {
             printf(", \"memory_bytes\": %lld",
-                   (long long)session->ops->overhead_bytes(session->device));
+                   (long long)session->ranks->ops->overhead_bytes(session->ranks->device));
         }
         printf("}");
         dlc_session_destroy(session);

@@ -62,5 +62,5 @@ dlc_status kit_session(Kit *kit, dlc_plan *plan, const dlc_session_options *opti
     const char *colon = strchr(options->device, ':');
     size_t n = colon ? (size_t)(colon - options->device) : strlen(options->device);
     bool is_kits = n == strlen(kit->kind) && !strncmp(options->device, kit->kind, n);
-    return session_create_on(plan, options, is_kits && kit->code ? kit_device(kit) : NULL, out);
+    return session_create_on(plan, options, is_kits && kit->code ? kit_device(kit) : NULL, 1, out);
 }

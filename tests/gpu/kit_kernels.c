@@ -151,7 +151,7 @@ static double wait_seconds(dlc_session *session) {
     for (int i = 0; i < 20; i++) {
         KernelFault fault;
         double begin = kit_seconds();
-        (void)session->ops->finish(session->device, &fault);
+        (void)session->ranks->ops->finish(session->ranks->device, &fault);
         double took = kit_seconds() - begin;
         least = took < least ? took : least;
     }
@@ -227,8 +227,8 @@ static void report(Kit *kit, dlc_session *session, const EntryState *entry) {
     if (!rows) {
         return;
     }
-    if (!measured && session->ops->peak) {
-        session->ops->peak(session->device, &peak_flops, &peak_bytes);
+    if (!measured && session->ranks->ops->peak) {
+        session->ranks->ops->peak(session->ranks->device, &peak_flops, &peak_bytes);
     }
     for (int32_t k = 0; k < n_kernels + clocked.n_calls; k++) {
         rows[k].kernel = k < n_kernels ? k : -1;
@@ -277,7 +277,7 @@ void kit_kernels(Kit *kit, dlc_plan *plan) {
     ops.call_prepare = ops.call_prepare ? prepare_noted : NULL;
     ops.record = NULL;
     dlc_session *session = NULL;
-    dlc_status status = session_create_on(plan, &options, &ops, &session);
+    dlc_status status = session_create_on(plan, &options, &ops, 1, &session);
     EntryState *entry = status == DLC_OK ? session_entry(session, "train") : NULL;
     status = status == DLC_OK && !entry ? DLC_ERROR_NOT_FOUND : status;
     if (status == DLC_OK) {

@@ -88,11 +88,11 @@ typedef struct Run {
 } Run;
 
 static uint64_t variables_hash(dlc_session *session, uint64_t hash) {
-    for (int64_t i = 0; i < session->n_variables; i++) {
-        const char *name = plan_text(session->file, session->variables[i].record->name);
+    for (int64_t i = 0; i < session->ranks->n_variables; i++) {
+        const char *name = plan_text(session->file, session->ranks->variables[i].record->name);
         const DLTensor *tensor = NULL;
         if (dlc_view_variable(session, name, &tensor) == DLC_OK) {
-            hash = hash_bytes(tensor->data, (size_t)session->variables[i].bytes, hash);
+            hash = hash_bytes(tensor->data, (size_t)session->ranks->variables[i].bytes, hash);
         }
     }
     return hash;

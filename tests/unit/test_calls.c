@@ -127,7 +127,7 @@ static int teardown(void **state) {
 
 static void open_session(Fixture *f, bool no_libraries) {
     dlc_session_options options = {.struct_size = sizeof(options), .no_libraries = no_libraries};
-    assert_int_equal(session_create_on(f->plan, &options, &f->ops, &f->session), DLC_OK);
+    assert_int_equal(session_create_on(f->plan, &options, &f->ops, 1, &f->session), DLC_OK);
     float w[4] = {3, 2, 3, 4};
     int64_t four = 4;
     DLTensor weight = {

@@ -1,0 +1,260 @@
+/* A rank: one device of a session with all that lies on it – the loaded image, variables, inputs,
+ * the arena – and for every entry the layouts, recordings and library calls of the dim bindings it
+ * has met. It runs an entry on what it has; names, dims and counters are the session's business
+ * (session.h), and reach it through Orders alone. All its memory is the device's: host code reads
+ * and writes it through the device's calls, or through rank_host, which costs nothing where the
+ * device's memory is the host's.
+ *
+ * A rank is used by one thread at a time, its device and its context with it. Different ranks of a
+ * session share nothing but the plan and the orders, which nobody writes while a rank runs. */
+#ifndef DLC_RUNTIME_SESSION_RANK_H
+#define DLC_RUNTIME_SESSION_RANK_H
+
+#include "runtime/device.h"
+#include "runtime/session/layout.h"
+
+enum {
+    RANK_LAYOUTS = 8,
+    RANK_REASONS = 32, /* why kernels do what libraries might, said so far */
+    RANK_DESCRIPTION_BYTES = 1024,
+    ORDERS_SCALARS = 32,
+    SCALAR_NAME_BYTES = 64,
+    SCALAR_STRIDE = 64, /* bytes from one scalar to the next on the device */
+    NUMBER_STRIDE = 8   /* the same for numbers that a run gives */
+};
+
+/* A counter or a run-time setting. */
+typedef struct Scalar {
+    char name[SCALAR_NAME_BYTES];
+    bool is_integer; /* as it was set; it is kept in both forms */
+    int64_t integer;
+    double real;
+} Scalar;
+
+/* What a session tells all its ranks; it does not change while one of them runs. */
+typedef struct Orders {
+    int64_t *dims; /* bound for good; -1: not yet; [n_dims], the session's */
+    Scalar scalars[ORDERS_SCALARS];
+    int32_t n_scalars;
+    int poison; /* 0, or the number of a pattern */
+    bool guarded;
+    bool no_libraries; /* generated kernels alone */
+    bool raw_weights;  /* every entry reads parameters, not their averages */
+} Orders;
+
+/* A parameter, state, cache or slot. */
+typedef struct Variable {
+    const PlanVariable *record;
+    int32_t average; /* of a parameter: the slot that holds its moving average; -1: none */
+    void *data;      /* NULL until its dims are bound */
+    int64_t bytes;
+    int64_t dims[PLAN_MAX_RANK];
+} Variable;
+
+typedef struct Input {
+    void *data;
+    int64_t capacity, bytes; /* there is room for, and in use */
+    int64_t dims[PLAN_MAX_RANK];
+    bool is_set;
+    bool is_of_data; /* set from the rows that the entry notes */
+    int32_t scalar;  /* SCALAR roles: place in the block of scalars */
+} Input;
+
+typedef struct Recording Recording; /* record.c */
+typedef struct Trace Trace;         /* trace.c */
+typedef struct Calls Calls;         /* calls.c */
+
+typedef struct LayoutSlot {
+    Layout *layout;
+    Recording *recording; /* NULL: none */
+    Calls *calls;         /* NULL: none */
+    bool has_run;
+} LayoutSlot;
+
+typedef struct EntryState {
+    const PlanEntry *record;
+    Input *inputs;    /* [n_args]; used for INPUT and SCALAR roles */
+    int32_t *numbers; /* [n_results]: place in the block of numbers; -1: none */
+    int32_t n_scalars, n_numbers;
+    int64_t *rows; /* of the data that inputs were last set from; NULL: none */
+    int64_t n_rows, rows_capacity;
+    LayoutSlot slots[RANK_LAYOUTS]; /* newest first */
+    Layout *layout;                 /* of the last run; NULL: never run */
+} EntryState;
+
+typedef struct Rank {
+    /* Given by the session, and outliving the rank. The context has the allocator and the hooks,
+     * and takes the texts of errors. */
+    dlc_context *context;
+    const PlanFile *file;
+    const PlanTables *tables; /* of the image on the device */
+    const Orders *orders;
+
+    const DeviceOps *ops;
+    Device *device; /* NULL: not open */
+    DeviceModule *module;
+    char description[RANK_DESCRIPTION_BYTES]; /* of device and image, for people */
+    bool no_recording;                        /* the device cannot, or was told not to */
+    bool said_library;
+    uint64_t said[RANK_REASONS]; /* hashes of what the log was told */
+    int32_t n_said;
+
+    Variable *variables; /* [n_variables], as in the plan */
+    int64_t n_variables;
+    EntryState *entries; /* [tables->n_entries] */
+    uint8_t *arena;
+    int64_t arena_bytes;
+    uint8_t **apart; /* guarded: one block a buffer of `apart_layout`; [max_buffers] */
+    const Layout *apart_layout;
+    const uint8_t *constants; /* the file's own where the device's memory is the host's */
+    uint8_t *scalar_memory;   /* SCALAR_STRIDE bytes a scalar argument of an entry … */
+    uint8_t *scalar_host;     /* … and where they are put together */
+    uint8_t *number_memory;   /* NUMBER_STRIDE bytes a number that an entry gives … */
+    uint8_t *number_host;     /* … and as read after a run; unused where memory is the host's */
+    uint8_t **bases;          /* [most buffers of an entry] */
+    void **launch_buffers;    /* [most refs of a group's commands] */
+    DeviceLaunch *launches;   /* [most commands of a group] */
+    int32_t max_buffers, max_refs, max_group, max_scalars, max_numbers;
+    void *staging; /* host memory on the way to and from the device */
+    int64_t staging_bytes;
+
+    EntryState *last;             /* whose results the arena holds */
+    EntryState *running;          /* what runs or ran last, whether it failed or not */
+    bool last_ok;                 /* RESULT_OK of the last run */
+    bool last_update_ok;          /* what it stored of parameters and optimiser states is finite */
+    int32_t faults;               /* PlanFaults of what was launched since the last look */
+    KernelFault fault;            /* the last one reported; site 0: none */
+    bool replaying;               /* looking for the first values that are not finite */
+    int32_t first_nan, first_inf; /* commands of the replay; -1: none */
+    Trace *trace;                 /* NULL: none */
+} Rank;
+
+/* -- rank.c: beginning and end -- */
+
+/* Opens the device `ops` and loads image `number` of `file` on it, into a zeroed rank. An error
+ * leaves the rank closed. */
+dlc_status rank_open(Rank *rank, dlc_context *context, const PlanFile *file, int32_t number,
+                     const DeviceOps *ops, const DeviceOptions *options);
+/* The tables that runs need, on a rank that is open; `orders` outlives it. After an error
+ * rank_close ends it all the same. */
+dlc_status rank_begin(Rank *rank, const Orders *orders);
+/* Frees what it holds and closes the device; a zeroed or closed rank stays as it is. */
+void rank_close(Rank *rank);
+/* Tables and buffers that the rank has on the host, beside tensors. */
+int64_t rank_table_bytes(const Rank *rank);
+
+/* NULL: none. */
+const Scalar *orders_scalar(const Orders *orders, const char *name);
+/* 0 where there is none. */
+int64_t orders_counter(const Orders *orders, const char *name);
+Variable *rank_variable(const Rank *rank, const char *name); /* NULL: none */
+/* The variable that holds the average of `variable`; NULL: there is none. */
+Variable *rank_average_of(const Rank *rank, const Variable *variable);
+/* What the entry reads as variable `number`: training and initialising the parameter itself, every
+ * other entry its average where there is one, unless the orders say otherwise. */
+const Variable *rank_entry_variable(const Rank *rank, const EntryState *entry, int32_t number);
+
+/* -- memory.c: what lies on the device -- */
+
+/* Whether the program can be computed from the dims bound so far. */
+bool program_bound(const PlanFile *file, PlanProgram program, const int64_t *dims);
+/* Gives the variables of the entry (NULL: all) their memory, zeroed; the dims in their shapes must
+ * be bound. */
+dlc_status rank_allocate(Rank *rank, const EntryState *entry);
+/* The input's memory for these dims, which fit its type. *out is host memory, which the caller
+ * fills and then hands over by rank_input_done; until then no other call. */
+dlc_status rank_input(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims, void **out);
+dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t arg);
+/* Arena and scratch for a layout. */
+dlc_status rank_arena(Rank *rank, const Layout *layout);
+void rank_arena_free(Rank *rank);
+/* The layout of the entry for `dims`, with its library calls, made if need be, as slots[0]. */
+dlc_status rank_layout(Rank *rank, EntryState *entry, const int64_t *dims);
+
+/* -- transfer.c: between host and device -- */
+
+/* Sets the error from the device's own. */
+dlc_status rank_device_fail(Rank *rank, dlc_status status);
+/* After an allocation that gave NULL: `what` of `bytes`, why, and what would help. */
+dlc_status rank_no_memory(Rank *rank, const char *what, int64_t bytes);
+/* Host memory of at least `bytes`, kept by the rank and used by the next call that needs any. */
+dlc_status rank_staging(Rank *rank, int64_t bytes, void **out);
+/* The bytes at `at` of the device as host memory: themselves, or a copy in the staging memory. */
+dlc_status rank_host(Rank *rank, const void *at, int64_t bytes, const void **out);
+/* Between host memory and the device; `bytes` may be 0. */
+dlc_status rank_read(Rank *rank, void *to, const void *from, int64_t bytes);
+dlc_status rank_write(Rank *rank, void *to, const void *from, int64_t bytes);
+dlc_status rank_fill(Rank *rank, void *to, int byte, int64_t bytes);
+
+/* -- execute.c -- */
+
+/* Runs the entry on the layout in slots[0]. */
+dlc_status rank_execute(Rank *rank, EntryState *entry);
+/* Waits until everything asked of the device is done. */
+dlc_status rank_finish(Rank *rank);
+
+/* -- result.c: what the last run gave -- */
+
+/* The address of result `i`, and where a number among them lies for the host. */
+const uint8_t *rank_result(const Rank *rank, const EntryState *entry, int32_t i);
+const uint8_t *rank_number_at(const Rank *rank, const EntryState *entry, int32_t i);
+/* Result `i`, a number. */
+double rank_number(const Rank *rank, const EntryState *entry, int32_t i);
+/* What result `i`, a metric or loss written `a over b`, is divided by; false: it is not divided. */
+bool rank_divisor(const Rank *rank, const EntryState *entry, int32_t i, double *out);
+double rank_quotient(const Rank *rank, const EntryState *entry, int32_t i);
+/* Sum of the losses, and INFO `name` (nan: none). */
+double rank_loss(const Rank *rank, const EntryState *entry);
+double rank_info(const Rank *rank, const EntryState *entry, const char *name);
+
+/* -- non_finite.c -- */
+
+/* After a run whose OK is false: DLC_ERROR_NON_FINITE, and in the message what was first: an input
+ * with field and row, a parameter or state, or a line of the program, for which the run is done
+ * again with every result looked at. */
+dlc_status rank_non_finite(Rank *rank, EntryState *entry);
+/* Same, of the running entry, whose update made a parameter or optimiser state not finite: names
+ * it. `stored`: the step has stored; else it was stopped before. */
+dlc_status rank_not_finite_update(Rank *rank, bool stored);
+/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
+dlc_status rank_verdict(Rank *rank, EntryState *entry);
+
+/* -- calls.c: launches that the device's libraries do -- */
+
+/* Asks the device for each call of the layout, now that its dims are bound. *out NULL: no calls. */
+dlc_status calls_create(Rank *rank, const Layout *layout, Calls **out);
+void calls_destroy(Rank *rank, Calls *calls);
+int64_t calls_bytes(const Calls *calls);
+/* Whether a library does the command; whether a call before stands for it too. */
+bool calls_have(const Calls *calls, int32_t command);
+bool calls_cover(const Calls *calls, int32_t command);
+/* From an operand's first element to the end of its last. */
+int64_t calls_operand_bytes(const Calls *calls, int32_t command, int32_t operand);
+/* Queues it; buffers by PlanLibraryOperand, NULL where absent. */
+dlc_status calls_run(Rank *rank, const Calls *calls, int32_t command, void *const *buffers);
+
+/* -- fault.c -- */
+
+/* The first fault since the last look; waits, if something was launched that may have one. */
+dlc_status fault_take(Rank *rank, KernelFault *out);
+/* The error of a fault, with its place in the program. */
+dlc_status fault_report(Rank *rank, const KernelFault *fault);
+/* Of a check at `site` that failed; what a kernel did wrong before comes first. */
+dlc_status fault_here(Rank *rank, int32_t site, int64_t value, int64_t bound);
+/* DLC_ERROR_FAULT, with the place in the program, when a launch since the last look did wrong; the
+ * run ends there: what would come may compute on what was never written. */
+dlc_status rank_faults(Rank *rank);
+
+/* -- Between execute.c and record.c -- */
+
+/* Runs commands [first, last) of the entry's layout, whole loops only. */
+dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last);
+/* Copies the entry's numbers to where they are read from; queued. */
+dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry);
+/* Runs all commands of slots[0] by its recording, which is made when there is none or a base has
+ * moved. Bases are set. *out_done false: nothing was run, run it command by command. */
+dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done);
+void recording_destroy(Rank *rank, Recording *recording);
+int64_t recording_bytes(const Recording *recording);
+
+#endif

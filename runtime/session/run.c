@@ -1,0 +1,172 @@
+/* A run of an entry: which sizes it has, the layouts for them, and the walk on every rank. */
+#include "runtime/session/session.h"
+#include "runtime/session/trace.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Dims of one run: bound ones, then what the inputs' shapes say, then defaults if wanted. */
+static dlc_status entry_dims(dlc_session *session, EntryState *entry, bool defaults,
+                             int64_t *dims) {
+    const PlanFile *file = session->file;
+    memcpy(dims, session->orders.dims, (size_t)file->n_dims * sizeof(*dims));
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        const Input *input = &entry->inputs[i];
+        if (arg->role != PLAN_ARG_INPUT || !input->is_set) {
+            continue;
+        }
+        char what[320];
+        snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
+        dlc_status status = shape_bind(session, what, arg->type, input->dims, arg->type.rank, dims);
+        if (status != DLC_OK) {
+            return status;
+        }
+    }
+    for (int32_t d = 0; d < file->n_dims; d++) {
+        if (session->dim_is_shared[d] && dims[d] >= 0 && session->orders.dims[d] < 0) {
+            dlc_status status = session_bind_number(session, d, dims[d]);
+            if (status != DLC_OK) {
+                return status;
+            }
+        }
+    }
+    if (defaults) {
+        dims_default(file, dims);
+    }
+    return DLC_OK;
+}
+
+dlc_status session_bind_inputs(dlc_session *session) {
+    int64_t dims[PLAN_MAX_DIMS];
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
+        status = entry_dims(session, &session->ranks->entries[i], false, dims);
+    }
+    return status;
+}
+
+/* A dim that the entry's arguments need and nobody bound. */
+static dlc_status dims_complete(dlc_session *session, const EntryState *entry, int64_t *dims) {
+    const PlanFile *file = session->file;
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        for (int32_t a = 0; a < arg->type.rank; a++) {
+            PlanProgram program = file->sizes[arg->type.first_size + a];
+            for (int32_t k = 0; k < program.count; k++) {
+                const ProgramInstr *instr = &file->programs[program.first + k];
+                if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
+                    return context_fail(session->context, DLC_ERROR_MISMATCH,
+                                        "dim %s is not bound: no input or weight says it",
+                                        plan_text(file, file->dims[instr->immediate].name));
+                }
+            }
+        }
+    }
+    dims_default(file, dims); /* the others do not matter to this entry */
+    return DLC_OK;
+}
+
+/* Each argument has the memory that the entry's commands use of it. */
+static dlc_status arguments_check(Rank *rank, const EntryState *entry) {
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
+        int64_t wanted = entry->slots[0].layout->buffer_bytes[arg->buffer];
+        int64_t have = arg->variable >= 0 ? rank->variables[arg->variable].bytes : wanted;
+        if (arg->role == PLAN_ARG_INPUT && entry->inputs[i].is_set) {
+            have = entry->inputs[i].capacity;
+        } else if (arg->role == PLAN_ARG_SCALAR) {
+            have = SCALAR_STRIDE;
+        }
+        if (wanted > have) {
+            return context_fail(rank->context, DLC_ERROR_FORMAT,
+                                "%s: the memory of '%s' is malformed", rank->file->name,
+                                plan_text(rank->file, arg->name));
+        }
+    }
+    return DLC_OK;
+}
+
+dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults) {
+    int64_t dims[PLAN_MAX_DIMS];
+    dlc_status status = entry_dims(session, entry, defaults, dims);
+    if (status == DLC_OK && defaults) {
+        /* Defaults of dims in weights hold for good. */
+        for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
+            if (session->dim_is_shared[d]) {
+                status = session_bind_number(session, d, dims[d]);
+            }
+        }
+    }
+    if (status == DLC_OK) {
+        status = dims_complete(session, entry, dims);
+    }
+    if (status == DLC_OK) {
+        status = session_allocate(session, entry);
+    }
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
+        EntryState *own = &rank->entries[entry - session->ranks->entries];
+        status = rank_layout(rank, own, dims);
+        if (status == DLC_OK) {
+            status = arguments_check(rank, own);
+        }
+        if (status == DLC_OK) {
+            status = rank_arena(rank, own->slots[0].layout);
+        }
+    }
+    return status;
+}
+
+/* The planned length is known from the train block, from the data, or from the caller. */
+static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
+    const char *name = plan_text(session->file, arg->name);
+    bool is_length = strcmp(name, "steps") == 0 || strcmp(name, "steps_per_epoch") == 0;
+    return arg->role == PLAN_ARG_SCALAR && is_length && !session_scalar(session, name);
+}
+
+dlc_status session_run(dlc_session *session, EntryState *entry) {
+    for (int32_t i = 0; i < entry->record->n_args; i++) {
+        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
+        if (scalar_missing(session, arg)) {
+            const char *name = plan_text(session->file, arg->name);
+            return context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                                "'%s' reads `%s`, which is not known before data are: say it with "
+                                "dlc_set_counter(session, \"%s\", N)%s, take the weights from a "
+                                "checkpoint's folder, "
+                                "or train by dlc_train",
+                                plan_text(session->file, entry->record->name), name, name,
+                                strcmp(name, "steps") == 0 ? " (dlrun: --steps N)" : "");
+        }
+        if (arg->role == PLAN_ARG_INPUT && !entry->inputs[i].is_set) {
+            return context_fail(
+                session->context, DLC_ERROR_NOT_FOUND, "input '%s' of '%s' is not set",
+                plan_text(session->file, arg->name), plan_text(session->file, entry->record->name));
+        }
+    }
+    dlc_status status = session_layout(session, entry, false);
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
+        double start = clock_seconds();
+        status = rank_execute(rank, &rank->entries[entry - session->ranks->entries]);
+        trace_host(rank, plan_text(session->file, entry->record->name), start);
+    }
+    return status;
+}
+
+dlc_status session_verdict(dlc_session *session, EntryState *entry) {
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
+        status = rank_verdict(rank, &rank->entries[entry - session->ranks->entries]);
+    }
+    return status;
+}
+
+dlc_status session_finish(dlc_session *session) {
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        status = rank_finish(&session->ranks[r]);
+    }
+    return status;
+}
