@@ -1,22 +1,13 @@
-/* Loads native code and launches it, small launches on the calling thread, others on the pool.
- * Everything is done when a call returns. */
+/* The processor as a device: memory, native code, queue 0. What queue 0 is given is done when the
+ * call returns, small launches on the calling thread, others on the pool; see queue.h. */
 #include "runtime/cpu/device.h"
 
 #include "ir/base/cores.h"
-#include "runtime/cpu/pool.h"
+#include "runtime/cpu/queue.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-typedef struct CpuDevice {
-    Device base;
-    CpuWorkers workers;
-    int wanted;            /* threads; the system may give fewer */
-    int64_t scratch_bytes; /* of one worker */
-    KernelFault fault;     /* the first since the last finish */
-    bool guarded;
-} CpuDevice;
 
 struct DeviceModule {
     uint8_t *code;
@@ -85,21 +76,15 @@ static dlc_status cpu_supports(const char *machine, const char *features, const 
 
 /* -- Opening -- */
 
-static void workers_free(CpuDevice *cpu) {
-    const dlc_allocator *allocator = &cpu->base.allocator;
-    cpu_pool_destroy(cpu->workers.pool);
-    for (int t = 0; cpu->workers.scratch && t < cpu->workers.threads; t++) {
-        memory_free_aligned(allocator, cpu->workers.scratch[t]);
-    }
-    memory_free(allocator, cpu->workers.scratch);
-    memory_free(allocator, cpu->workers.faults);
-}
-
 static void cpu_close(Device *device) {
     CpuDevice *cpu = (CpuDevice *)device;
     if (cpu) {
         dlc_allocator allocator = cpu->base.allocator;
-        workers_free(cpu);
+        while (cpu->queues) {
+            CpuQueue *next = cpu->queues->next;
+            cpu_queue_destroy(cpu->queues);
+            cpu->queues = next;
+        }
         memory_free(&allocator, cpu);
     }
 }
@@ -112,31 +97,27 @@ static dlc_status cpu_open(const dlc_allocator *allocator, const DeviceOptions *
         return DLC_ERROR_OUT_OF_MEMORY;
     }
     *cpu = (CpuDevice){.base = {.ops = &device_cpu, .allocator = *allocator},
+                       .wanted = threads > 1024 ? 1024 : threads,
                        .guarded = options->guarded};
-    CpuWorkers *workers = &cpu->workers;
-    workers->threads = threads > 1024 ? 1024 : threads;
-    cpu->wanted = workers->threads;
-    workers->scratch = memory_new(allocator, (size_t)workers->threads, sizeof(uint8_t *));
-    workers->faults = memory_new(allocator, (size_t)workers->threads, sizeof(KernelFault));
-    dlc_status status = workers->scratch && workers->faults ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
-    if (status == DLC_OK && workers->threads > 1) {
-        status = cpu_pool_create(&cpu->base.allocator, &workers->threads, &workers->pool);
-        if (status != DLC_OK) {
-            snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", cpu->wanted,
-                     dlc_status_text(status));
-        }
-    }
+    dlc_status status = cpu_queue_create(&cpu->base, cpu->wanted, false, &cpu->queues);
     if (status != DLC_OK) {
+        snprintf(message, DEVICE_MESSAGE_BYTES, "cannot start %d threads: %s", cpu->wanted,
+                 dlc_status_text(status));
         cpu_close(&cpu->base);
         return status;
     }
+    cpu->base.queue = &cpu->queues->base;
     *out = &cpu->base;
     return DLC_OK;
 }
 
+static const CpuWorkers *workers_of(const Device *device) {
+    return &((const CpuQueue *)device->queue)->workers;
+}
+
 static void cpu_describe(Device *device, char *out, size_t n_out) {
     const CpuDevice *cpu = (CpuDevice *)device;
-    int threads = cpu->workers.threads;
+    int threads = workers_of(device)->threads;
     int n = snprintf(out, n_out, "%d thread%s", threads, threads == 1 ? "" : "s");
     if (threads < cpu->wanted && n > 0 && (size_t)n < n_out) {
         snprintf(out + n, n_out - (size_t)n, ", the system gave no more of %d", cpu->wanted);
@@ -172,14 +153,15 @@ static int64_t cpu_free_bytes(Device *device) {
 }
 
 static int64_t cpu_overhead_bytes(Device *device) {
-    const CpuDevice *cpu = (const CpuDevice *)device;
-    int64_t each = (int64_t)(sizeof(uint8_t *) + sizeof(KernelFault)) + cpu->scratch_bytes;
-    return (int64_t)sizeof(*cpu) + each * cpu->workers.threads +
-           (cpu->workers.pool ? cpu_pool_bytes(cpu->workers.pool) : 0);
+    int64_t bytes = (int64_t)sizeof(CpuDevice);
+    for (const CpuQueue *queue = ((CpuDevice *)device)->queues; queue; queue = queue->next) {
+        bytes += cpu_queue_bytes(queue);
+    }
+    return bytes;
 }
 
 static void cpu_peak(Device *device, double *out_flops, double *out_bytes) {
-    int threads = ((CpuDevice *)device)->workers.threads;
+    int threads = workers_of(device)->threads;
     *out_flops = cpu_peak_flops(&device->allocator, threads);
     *out_bytes = cpu_peak_bytes(&device->allocator, threads);
 }
@@ -221,56 +203,12 @@ static void *cpu_alloc(Device *device, size_t bytes) {
 }
 
 static void cpu_free(Device *device, void *memory) {
+    cpu_queues_wait(device);
     if (memory && ((CpuDevice *)device)->guarded) {
         guarded_free(memory);
     } else {
         memory_free_aligned(&device->allocator, memory);
     }
-}
-
-static dlc_status cpu_move(Device *device, void *to, const void *from, size_t bytes) {
-    (void)device;
-    memmove(to, from, bytes);
-    return DLC_OK;
-}
-
-static dlc_status cpu_copy(Device *device, void *to, const void *from, size_t bytes,
-                           const uint8_t *if_set) {
-    (void)device;
-    if (!if_set || *if_set) {
-        memmove(to, from, bytes);
-    }
-    return DLC_OK;
-}
-
-static dlc_status cpu_fill(Device *device, void *to, int byte, size_t bytes) {
-    (void)device;
-    memset(to, byte, bytes);
-    return DLC_OK;
-}
-
-static dlc_status cpu_set_i32(Device *device, int32_t *to, int32_t value) {
-    (void)device;
-    memcpy(to, &value, sizeof(value));
-    return DLC_OK;
-}
-
-static dlc_status cpu_reserve(Device *device, int64_t bytes) {
-    CpuDevice *cpu = (CpuDevice *)device;
-    CpuWorkers *workers = &cpu->workers;
-    if (bytes <= cpu->scratch_bytes && workers->scratch[workers->threads - 1]) {
-        return DLC_OK;
-    }
-    for (int t = 0; t < workers->threads; t++) {
-        void *scratch = memory_new_aligned(&device->allocator, (size_t)bytes + 64);
-        if (!scratch) {
-            return DLC_ERROR_OUT_OF_MEMORY;
-        }
-        memory_free_aligned(&device->allocator, workers->scratch[t]);
-        workers->scratch[t] = scratch;
-    }
-    cpu->scratch_bytes = bytes;
-    return DLC_OK;
 }
 
 /* -- Code -- */
@@ -303,42 +241,17 @@ static dlc_status cpu_load(Device *device, const uint8_t *image, size_t n_image,
 
 static void cpu_unload(Device *device, DeviceModule *module) {
     if (module) {
+        cpu_queues_wait(device);
         munmap(module->code, module->n_code);
         memory_free(&device->allocator, module);
     }
 }
 
-/* Below this much work waking threads costs more than it brings. */
-enum { INLINE_WORK = 50000 };
-
-static dlc_status cpu_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
-    CpuDevice *cpu = (CpuDevice *)device;
-    const CpuWorkers *workers = &cpu->workers;
+KernelFunction cpu_kernel(const DeviceModule *module, int64_t entry) {
     KernelFunction function;
-    void *address = module->code + launch->entry;
+    void *address = module->code + entry;
     memcpy(&function, &address, sizeof(function));
-    if (launch->tiles <= 0) {
-        return DLC_OK;
-    }
-    KernelFault *fault = &workers->faults[0];
-    if (!workers->pool || launch->tiles == 1 || launch->work < INLINE_WORK) {
-        KernelArgs args = {launch->buffers, launch->sizes, workers->scratch[0], fault};
-        function(&args, 0, launch->tiles);
-    } else {
-        cpu_pool_run(workers->pool, function, launch, workers);
-    }
-    if (fault->site != 0) {
-        cpu->fault = cpu->fault.site ? cpu->fault : *fault;
-        *fault = (KernelFault){0};
-    }
-    return DLC_OK;
-}
-
-static dlc_status cpu_finish(Device *device, KernelFault *fault) {
-    CpuDevice *cpu = (CpuDevice *)device;
-    *fault = cpu->fault;
-    cpu->fault = (KernelFault){0};
-    return DLC_OK;
+    return function;
 }
 
 const DeviceOps device_cpu = {
@@ -351,13 +264,21 @@ const DeviceOps device_cpu = {
     .describe = cpu_describe,
     .alloc = cpu_alloc,
     .free = cpu_free,
+    .load = cpu_load,
+    .unload = cpu_unload,
+    .queue_create = cpu_queue_add,
+    .queue_destroy = cpu_queue_end,
+    .event_create = cpu_event_create,
+    .event_record = cpu_event_record,
+    .event_wait = cpu_event_wait,
+    .event_finish = cpu_event_finish,
+    .event_destroy = cpu_event_destroy,
     .write = cpu_move,
     .read = cpu_move,
     .copy = cpu_copy,
     .fill = cpu_fill,
     .set_i32 = cpu_set_i32,
-    .load = cpu_load,
-    .unload = cpu_unload,
+    .copy_across = cpu_copy_across,
     .reserve = cpu_reserve,
     .launch = cpu_launch,
     .finish = cpu_finish,

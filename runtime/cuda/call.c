@@ -12,8 +12,9 @@ static const CudaLibrary *const libraries[PLAN_N_LIBRARY_KINDS] = {
     [PLAN_LIBRARY_CONV_FILTER_GRAD] = &cuda_cudnn,
 };
 
-dlc_status cuda_call_prepare(Device *base, const DeviceCall *call, DeviceCallPlan **out) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_call_prepare(DeviceQueue *base, const DeviceCall *call, DeviceCallPlan **out) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     *out = NULL;
     if (call->kind < 0 || call->kind >= PLAN_N_LIBRARY_KINDS || !libraries[call->kind]) {
         return cuda_fail(device, DLC_ERROR_UNSUPPORTED, "no library is asked for this");
@@ -26,19 +27,20 @@ dlc_status cuda_call_prepare(Device *base, const DeviceCall *call, DeviceCallPla
         return status;
     }
     const CudaLibrary *library = libraries[call->kind];
-    status = cuda_leave(device, library->prepare(device, call, out));
+    status = cuda_leave(device, library->prepare(queue, call, out));
     if (status != DLC_OK && *out) {
-        cuda_call_free(base, *out);
+        cuda_call_free(&device->base, *out);
         *out = NULL;
     }
     return status;
 }
 
-dlc_status cuda_call(Device *base, DeviceCallPlan *plan, void *const *buffers) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_call(DeviceQueue *base, DeviceCallPlan *plan, void *const *buffers) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
-        status = cuda_leave(device, plan->library->run(device, plan, buffers));
+        status = cuda_leave(device, plan->library->run(queue, plan, buffers));
     }
     return status;
 }
@@ -51,7 +53,7 @@ void cuda_call_free(Device *base, DeviceCallPlan *plan) {
     /* A lost context cannot be entered; what the plan holds on the host is freed all the same. */
     bool entered = cuda_enter_to_free(device);
     if (entered) {
-        device->driver.stream_wait(device->stream);
+        cuda_queues_wait(device);
     }
     plan->library->free(device, plan);
     if (entered) {

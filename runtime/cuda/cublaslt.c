@@ -417,7 +417,8 @@ static void lt_free(CudaDevice *device, DeviceCallPlan *base) {
     memory_free(&device->base.allocator, plan);
 }
 
-static dlc_status lt_prepare(CudaDevice *device, const DeviceCall *call, DeviceCallPlan **out) {
+static dlc_status lt_prepare(CudaQueue *queue, const DeviceCall *call, DeviceCallPlan **out) {
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = DLC_OK;
     const Cublaslt *lt = lt_of(device, &status);
     if (!lt) {
@@ -449,7 +450,7 @@ static dlc_status lt_prepare(CudaDevice *device, const DeviceCall *call, DeviceC
     }
     if (status == DLC_OK) {
         /* All of it at once: a workspace that grows leaves the outgrown one to graphs. */
-        status = cuda_workspace_reserve(device, CUDA_WORKSPACE_BYTES);
+        status = cuda_workspace_reserve(queue, CUDA_WORKSPACE_BYTES);
     }
     if (status != DLC_OK) {
         lt_free(device, &plan->base);
@@ -459,7 +460,8 @@ static dlc_status lt_prepare(CudaDevice *device, const DeviceCall *call, DeviceC
     return DLC_OK;
 }
 
-static dlc_status lt_run(CudaDevice *device, DeviceCallPlan *base, void *const *buffers) {
+static dlc_status lt_run(CudaQueue *queue, DeviceCallPlan *base, void *const *buffers) {
+    CudaDevice *device = cuda_device_of(queue);
     const Cublaslt *lt = device->cublaslt;
     const ProductPlan *plan = (const ProductPlan *)base;
     static const float one = 1, zero = 0;
@@ -476,8 +478,8 @@ static dlc_status lt_run(CudaDevice *device, DeviceCallPlan *base, void *const *
                             plan->layouts[0], buffers[plan->operands[1]], plan->layouts[1],
                             plan->has_c ? alpha : nothing, buffers[plan->operands[2]],
                             plan->layouts[2], buffers[plan->operands[3]], plan->layouts[3],
-                            &plan->algorithm, (void *)(uintptr_t)device->workspace,
-                            (size_t)device->workspace_bytes, device->stream);
+                            &plan->algorithm, (void *)(uintptr_t)queue->workspace,
+                            (size_t)queue->workspace_bytes, queue->stream);
     }
     if (status == LT_SUCCESS) {
         return DLC_OK;

@@ -1,5 +1,5 @@
-/* Convolutions by cuDNN: opened by the first call, one handle on the device's stream, a plan a
- * call. See cudnn.h for graphs and plans. */
+/* Convolutions by cuDNN: opened by the first call, one handle on one queue's stream at a time, a
+ * plan a call. See cudnn.h for graphs and plans. */
 #include "runtime/cuda/call.h"
 #include "runtime/cuda/cudnn.h"
 #include "runtime/plan.h"
@@ -31,7 +31,8 @@ static dlc_status refusal(int status) {
 }
 
 /* The opened library; NULL: device.error says why there is none, *out_status what that means. */
-static CudaCudnn *cudnn_of(CudaDevice *device, dlc_status *out_status) {
+static CudaCudnn *cudnn_of(CudaQueue *queue, dlc_status *out_status) {
+    CudaDevice *device = cuda_device_of(queue);
     CudaCudnn *state = device->cudnn;
     if (!state) {
         state = memory_new(&device->base.allocator, 1, sizeof(*state));
@@ -47,7 +48,8 @@ static CudaCudnn *cudnn_of(CudaDevice *device, dlc_status *out_status) {
             const char *call = "cudnnCreate";
             if (status == DNN_SUCCESS) {
                 call = "cudnnSetStream";
-                status = state->cudnn.set_stream(state->handle, device->stream);
+                status = state->cudnn.set_stream(state->handle, queue->stream);
+                device->cudnn_queue = queue;
             } else {
                 state->handle = NULL;
             }
@@ -102,27 +104,28 @@ static int64_t copies_bytes(const DeviceCall *call) {
     return total;
 }
 
-static dlc_status workspace_most(CudaDevice *device, const DeviceCall *call, int64_t *most) {
+static dlc_status workspace_most(const CudaQueue *queue, const DeviceCall *call, int64_t *most) {
     size_t free_bytes = 0, total_bytes = 0;
-    dlc_status status = cuda_memory_info(device, &free_bytes, &total_bytes);
+    dlc_status status = cuda_memory_info(cuda_device_of(queue), &free_bytes, &total_bytes);
     if (status != DLC_OK) {
         return status;
     }
     int64_t copies = copies_bytes(call), share = (int64_t)(free_bytes / WORKSPACE_SHARE);
     copies += CUDA_WORKSPACE_BYTES;
     *most = copies < share ? copies : share;
-    *most = *most > device->workspace_bytes ? *most : device->workspace_bytes;
+    *most = *most > queue->workspace_bytes ? *most : queue->workspace_bytes;
     return DLC_OK;
 }
 
-static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, DeviceCallPlan **out) {
+static dlc_status conv_prepare(CudaQueue *queue, const DeviceCall *call, DeviceCallPlan **out) {
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = DLC_OK;
-    CudaCudnn *state = cudnn_of(device, &status);
+    CudaCudnn *state = cudnn_of(queue, &status);
     CudnnWish wish = {.reproducible = call->reproducible};
     if (!state) {
         return status;
     }
-    status = workspace_most(device, call, &wish.most_workspace);
+    status = workspace_most(queue, call, &wish.most_workspace);
     if (status != DLC_OK) {
         return status;
     }
@@ -140,7 +143,7 @@ static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, Devic
     } else {
         int64_t bytes = (plan->graph.workspace + WORKSPACE_STEP - 1) / WORKSPACE_STEP;
         bytes *= WORKSPACE_STEP;
-        status = cuda_workspace_reserve(device, bytes);
+        status = cuda_workspace_reserve(queue, bytes);
         if (status == DLC_ERROR_OUT_OF_MEMORY) {
             status = DLC_ERROR_UNSUPPORTED; /* the kernel needs no workspace */
         }
@@ -155,7 +158,7 @@ static dlc_status conv_prepare(CudaDevice *device, const DeviceCall *call, Devic
 }
 
 /* Sets the variant pack's three attributes and finalises it. */
-static int pack_fill(const CudaDevice *device, const ConvPlan *plan, CudnnDescriptor pack,
+static int pack_fill(const CudaQueue *queue, const ConvPlan *plan, CudnnDescriptor pack,
                      void *const *buffers) {
     const Cudnn *cudnn = plan->graph.cudnn;
     int64_t uids[PLAN_N_OPERANDS];
@@ -167,7 +170,7 @@ static int pack_fill(const CudaDevice *device, const ConvPlan *plan, CudnnDescri
             pointers[n++] = buffers[i];
         }
     }
-    void *workspace = plan->graph.workspace > 0 ? (void *)(uintptr_t)device->workspace : NULL;
+    void *workspace = plan->graph.workspace > 0 ? (void *)(uintptr_t)queue->workspace : NULL;
     int status =
         cudnn->set(pack, DNN_ATTR_VARIANT_PACK_DATA_POINTERS, DNN_TYPE_VOID_PTR, n, pointers);
     if (status == DNN_SUCCESS) {
@@ -180,16 +183,25 @@ static int pack_fill(const CudaDevice *device, const ConvPlan *plan, CudnnDescri
     return status == DNN_SUCCESS ? cudnn->finalize(pack) : status;
 }
 
-static dlc_status conv_run(CudaDevice *device, DeviceCallPlan *base, void *const *buffers) {
+static dlc_status conv_run(CudaQueue *queue, DeviceCallPlan *base, void *const *buffers) {
+    CudaDevice *device = cuda_device_of(queue);
+    CudaCudnn *state = device->cudnn;
     ConvPlan *plan = (ConvPlan *)base;
     const Cudnn *cudnn = plan->graph.cudnn;
     CudnnDescriptor pack = NULL;
-    int status = cudnn->make(DNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
-    if (status == DNN_SUCCESS) {
-        status = pack_fill(device, plan, pack, buffers);
+    int status = DNN_SUCCESS;
+    if (device->cudnn_queue != queue) {
+        status = cudnn->set_stream(state->handle, queue->stream);
+        device->cudnn_queue = status == DNN_SUCCESS ? queue : NULL;
     }
     if (status == DNN_SUCCESS) {
-        status = cudnn->execute(device->cudnn->handle, plan->graph.plan, pack);
+        status = cudnn->make(DNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    }
+    if (status == DNN_SUCCESS) {
+        status = pack_fill(queue, plan, pack, buffers);
+    }
+    if (status == DNN_SUCCESS) {
+        status = cudnn->execute(state->handle, plan->graph.plan, pack);
     }
     if (pack) {
         cudnn->unmake(pack);

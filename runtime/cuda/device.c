@@ -1,82 +1,11 @@
-/* The CUDA device: finding, opening and closing a GPU, errors, waiting. See internal.h. */
+/* The CUDA device: finding, opening and closing a GPU. See internal.h. */
 #include "runtime/cuda/device.h"
 
 #include "runtime/cuda/call.h"
 #include "runtime/cuda/internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-dlc_status cuda_fail(CudaDevice *device, dlc_status status, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(device->base.error, sizeof(device->base.error), format, args);
-    va_end(args);
-    return status;
-}
-
-/* Whether the context cannot be used any more after this error. */
-static bool ends_context(CudaResult result) {
-    switch (result) {
-    case CUDA_DEINITIALIZED:
-    case CUDA_ECC_UNCORRECTABLE:
-    case CUDA_NVLINK_UNCORRECTABLE:
-    case CUDA_CONTAINED:
-    case CUDA_ILLEGAL_ADDRESS:
-    case CUDA_LAUNCH_TIMEOUT:
-    case CUDA_CONTEXT_IS_DESTROYED:
-    case CUDA_ASSERT:
-        return true;
-    default:
-        return result >= CUDA_HARDWARE_STACK_ERROR && result <= CUDA_LAUNCH_FAILED;
-    }
-}
-
-dlc_status cuda_check(CudaDevice *device, CudaResult result, const char *call) {
-    if (result == CUDA_SUCCESS) {
-        return DLC_OK;
-    }
-    char text[256];
-    cuda_error_text(&device->driver, result, text, sizeof(text));
-    if (!ends_context(result)) {
-        return cuda_fail(device, cuda_status(result), "%s on %s: %s", call, device->name, text);
-    }
-    if (!device->lost) {
-        device->lost = true;
-        snprintf(device->lost_text, sizeof(device->lost_text),
-                 "%s on %s: %s; the work queued before this call failed, and the GPU can no longer "
-                 "be used by this session",
-                 call, device->name, text);
-    }
-    return cuda_fail(device, DLC_ERROR_INTERNAL, "%s", device->lost_text);
-}
-
-dlc_status cuda_enter(CudaDevice *device) {
-    if (device->lost) {
-        return cuda_fail(device, DLC_ERROR_INTERNAL, "%s", device->lost_text);
-    }
-    return cuda_check(device, device->driver.context_push(device->context), "cuCtxPushCurrent");
-}
-
-dlc_status cuda_leave(CudaDevice *device, dlc_status status) {
-    CudaContext popped;
-    CudaResult result = device->driver.context_pop(&popped);
-    return status != DLC_OK ? status : cuda_check(device, result, "cuCtxPopCurrent");
-}
-
-bool cuda_enter_to_free(CudaDevice *device) {
-    const CudaDriver *driver = &device->driver;
-    return !device->lost && (driver->context_push(device->context) == CUDA_SUCCESS ||
-                             driver->context_push(device->context) == CUDA_SUCCESS);
-}
-
-void cuda_leave_freed(CudaDevice *device) {
-    CudaContext popped;
-    if (device->driver.context_pop(&popped) != CUDA_SUCCESS) {
-        device->driver.context_pop(&popped);
-    }
-}
 
 /* "sm_90", "sm_90a": 90; 0: not one. */
 static int machine_number(const char *machine) {
@@ -177,20 +106,15 @@ static void cuda_close(Device *base) {
         /* After an error that ended the context these calls fail, and releasing it frees all. */
         bool entered = cuda_enter_to_free(device);
         if (device->recording) {
-            cuda_record_drop(device);
+            cuda_record_drop(device->recording);
         }
-        if (device->stream) {
-            driver->stream_wait(device->stream);
-        }
+        cuda_queues_wait(device);
         if (device->builtins) {
             driver->module_unload(device->builtins);
         }
         cuda_calls_close(device);
-        cuda_marks_close(device);
         cuda_memory_close(device);
-        if (device->stream) {
-            driver->stream_destroy(device->stream);
-        }
+        cuda_queues_close(device);
         if (entered) {
             cuda_leave_freed(device);
         }
@@ -235,11 +159,9 @@ static dlc_status context_open(CudaDevice *device) {
     if (status != DLC_OK) {
         return status;
     }
-    status = cuda_check(device, driver->stream_create(&device->stream, CUDA_STREAM_NON_BLOCKING),
-                        "cuStreamCreate");
-    if (status == DLC_OK) {
-        status = cuda_memory_open(device);
-    }
+    CudaQueue *queue;
+    status = cuda_queue_open(device, &queue);
+    device->base.queue = status == DLC_OK ? &queue->base : NULL;
     return cuda_leave(device, status);
 }
 
@@ -300,49 +222,6 @@ static void cuda_describe(Device *base, char *out, size_t n_out) {
              device->note);
 }
 
-static dlc_status cuda_reserve(Device *base, int64_t bytes) {
-    CudaDevice *device = (CudaDevice *)base;
-    dlc_status status = cuda_enter(device);
-    if (status == DLC_OK) {
-        status = cuda_leave(device, cuda_memory_reserve(device, bytes));
-    }
-    return status;
-}
-
-static dlc_status finish(CudaDevice *device, KernelFault *fault) {
-    const CudaDriver *driver = &device->driver;
-    KernelFault *copy = cuda_fault_copy(device);
-    dlc_status status =
-        cuda_check(device, driver->copy_to_host(copy, device->fault, sizeof(*copy), device->stream),
-                   "cuMemcpyDtoHAsync");
-    if (status == DLC_OK) {
-        status = cuda_check(device, driver->stream_wait(device->stream), "cuStreamSynchronize");
-    }
-    if (status != DLC_OK) {
-        return status;
-    }
-    *fault = *copy;
-    if (fault->site != 0) {
-        status =
-            cuda_check(device, driver->set_bytes(device->fault, 0, sizeof(*copy), device->stream),
-                       "cuMemsetD8Async");
-    }
-    return status;
-}
-
-static dlc_status cuda_finish(Device *base, KernelFault *fault) {
-    CudaDevice *device = (CudaDevice *)base;
-    *fault = (KernelFault){0};
-    if (device->recording) {
-        return cuda_fail(device, DLC_ERROR_INTERNAL, "waiting cannot be recorded");
-    }
-    dlc_status status = cuda_enter(device);
-    if (status == DLC_OK) {
-        status = cuda_leave(device, finish(device, fault));
-    }
-    return status;
-}
-
 /* What NVIDIA states for the card: cores at their highest clock, the memory bus at its own. */
 static void cuda_peak(Device *base, double *out_flops, double *out_bytes) {
     CudaDevice *device = (CudaDevice *)base;
@@ -369,11 +248,19 @@ const DeviceOps device_cuda = {
     .describe = cuda_describe,
     .alloc = cuda_alloc,
     .free = cuda_free,
+    .queue_create = cuda_queue_create,
+    .queue_destroy = cuda_queue_destroy,
+    .event_create = cuda_event_create,
+    .event_record = cuda_event_record,
+    .event_wait = cuda_event_wait,
+    .event_finish = cuda_event_finish,
+    .event_destroy = cuda_event_destroy,
     .write = cuda_write,
     .read = cuda_read,
     .copy = cuda_copy,
     .fill = cuda_fill,
     .set_i32 = cuda_set_i32,
+    .copy_across = cuda_copy_across,
     .load = cuda_load,
     .unload = cuda_unload,
     .reserve = cuda_reserve,

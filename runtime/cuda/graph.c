@@ -6,16 +6,18 @@ struct DeviceGraph {
 };
 
 /* Ends a recording that is not wanted, whatever comes of it. */
-void cuda_record_drop(CudaDevice *device) {
+void cuda_record_drop(CudaQueue *queue) {
+    CudaDevice *device = cuda_device_of(queue);
     CudaGraph graph = NULL;
-    if (device->driver.capture_end(device->stream, &graph) == CUDA_SUCCESS && graph) {
+    if (device->driver.capture_end(queue->stream, &graph) == CUDA_SUCCESS && graph) {
         device->driver.graph_destroy(graph);
     }
-    device->recording = false;
+    device->recording = NULL;
 }
 
-dlc_status cuda_record(Device *base) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_record(DeviceQueue *base) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     if (device->recording) {
         return cuda_fail(device, DLC_ERROR_INTERNAL, "already recording");
     }
@@ -27,24 +29,25 @@ dlc_status cuda_record(Device *base) {
     status = cuda_builtins_load(device);
     if (status == DLC_OK) {
         status = cuda_check(device,
-                            device->driver.capture_begin(device->stream, CUDA_CAPTURE_THREAD_LOCAL),
+                            device->driver.capture_begin(queue->stream, CUDA_CAPTURE_THREAD_LOCAL),
                             "cuStreamBeginCapture");
-        device->recording = status == DLC_OK;
+        device->recording = status == DLC_OK ? queue : NULL;
     }
     status = cuda_leave(device, status);
     if (status != DLC_OK && device->recording) {
-        cuda_record_drop(device);
+        cuda_record_drop(queue);
     }
     return status;
 }
 
 /* Ends the capture and makes *exec of it, unless exec is NULL. */
-static dlc_status capture_end(CudaDevice *device, CudaGraphExec *exec) {
+static dlc_status capture_end(CudaQueue *queue, CudaGraphExec *exec) {
+    CudaDevice *device = cuda_device_of(queue);
     const CudaDriver *driver = &device->driver;
     CudaGraph graph = NULL;
     dlc_status status =
-        cuda_check(device, driver->capture_end(device->stream, &graph), "cuStreamEndCapture");
-    device->recording = false;
+        cuda_check(device, driver->capture_end(queue->stream, &graph), "cuStreamEndCapture");
+    device->recording = NULL;
     if (status != DLC_OK) {
         return status;
     }
@@ -56,22 +59,23 @@ static dlc_status capture_end(CudaDevice *device, CudaGraphExec *exec) {
     return status != DLC_OK ? status : cuda_check(device, result, "cuGraphDestroy");
 }
 
-dlc_status cuda_record_end(Device *base, DeviceGraph **out) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_record_end(DeviceQueue *base, DeviceGraph **out) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     DeviceGraph *graph = NULL;
     CudaGraphExec exec = NULL;
-    if (!device->recording) {
+    if (device->recording != queue) {
         return cuda_fail(device, DLC_ERROR_INTERNAL, "nothing is being recorded");
     }
     dlc_status status = cuda_enter(device);
     if (status != DLC_OK) {
-        cuda_record_drop(device);
+        cuda_record_drop(queue);
         return status;
     }
     if (out) {
-        graph = memory_new(&base->allocator, 1, sizeof(*graph));
+        graph = memory_new(&device->base.allocator, 1, sizeof(*graph));
     }
-    status = capture_end(device, graph ? &exec : NULL);
+    status = capture_end(queue, graph ? &exec : NULL);
     if (status == DLC_OK && out && !graph) {
         status = cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
@@ -81,24 +85,25 @@ dlc_status cuda_record_end(Device *base, DeviceGraph **out) {
     }
     status = cuda_leave(device, status);
     if (!exec) {
-        memory_free(&base->allocator, graph);
+        memory_free(&device->base.allocator, graph);
         return status;
     }
     graph->exec = exec;
     device->n_graphs++;
     if (status != DLC_OK) {
-        cuda_graph_free(base, graph);
+        cuda_graph_free(&device->base, graph);
         return status;
     }
     *out = graph;
     return DLC_OK;
 }
 
-dlc_status cuda_replay(Device *base, DeviceGraph *graph) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_replay(DeviceQueue *base, DeviceGraph *graph) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
-        status = cuda_check(device, device->driver.graph_launch(graph->exec, device->stream),
+        status = cuda_check(device, device->driver.graph_launch(graph->exec, queue->stream),
                             "cuGraphLaunch");
         status = cuda_leave(device, status);
     }
@@ -111,7 +116,7 @@ void cuda_graph_free(Device *base, DeviceGraph *graph) {
         return;
     }
     if (cuda_enter_to_free(device)) {
-        device->driver.stream_wait(device->stream);
+        cuda_queues_wait(device);
         device->driver.graph_exec_destroy(graph->exec);
         device->n_graphs--;
         cuda_memory_trim(device);

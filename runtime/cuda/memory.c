@@ -1,5 +1,4 @@
-/* Memory of the CUDA device: allocations, bytes to and from the host through pinned staging, copies
- * and fills, kernels' scratch. */
+/* Memory of the CUDA device: allocations, copies and fills on it, scratch and workspaces. */
 #include "runtime/cuda/internal.h"
 
 #include "ir/base/number.h"
@@ -15,16 +14,6 @@ enum {
 };
 
 #define MAX_SCRATCH_UNIT ((int64_t)1 << 46)
-
-#define STAGING_BYTES ((size_t)(CUDA_SLOTS + CUDA_HALVES) * CUDA_SLOT_BYTES + 64)
-
-static uint8_t *slot_memory(const CudaDevice *device, int slot) {
-    return device->staging.memory + (size_t)slot * CUDA_SLOT_BYTES;
-}
-
-KernelFault *cuda_fault_copy(const CudaDevice *device) {
-    return (KernelFault *)(void *)slot_memory(device, CUDA_SLOTS + CUDA_HALVES);
-}
 
 static CudaAddress address_of(const void *memory) {
     return (CudaAddress)(uintptr_t)memory;
@@ -45,8 +34,7 @@ static dlc_status memory_fail(CudaDevice *device, const char *what, int64_t byte
                      device->name, total.text, number_amount((double)device->allocated_bytes).text);
 }
 
-static dlc_status memory_take(CudaDevice *device, const char *what, size_t bytes,
-                              CudaAddress *out) {
+dlc_status cuda_memory_take(CudaDevice *device, const char *what, size_t bytes, CudaAddress *out) {
     CudaResult result = device->driver.memory_alloc(out, bytes);
     if (result == CUDA_OUT_OF_MEMORY) {
         *out = 0;
@@ -55,36 +43,6 @@ static dlc_status memory_take(CudaDevice *device, const char *what, size_t bytes
     dlc_status status = cuda_check(device, result, "cuMemAlloc");
     if (status != DLC_OK) {
         *out = 0;
-    }
-    return status;
-}
-
-dlc_status cuda_memory_open(CudaDevice *device) {
-    const CudaDriver *driver = &device->driver;
-    CudaStaging *staging = &device->staging;
-    void *memory = NULL;
-    dlc_status status =
-        cuda_check(device, driver->host_alloc(&memory, STAGING_BYTES, 0), "cuMemHostAlloc");
-    if (status != DLC_OK) {
-        return status;
-    }
-    staging->memory = memory;
-    for (int i = 0; i < CUDA_SLOTS && status == DLC_OK; i++) {
-        status =
-            cuda_check(device, driver->event_create(&staging->written[i], CUDA_EVENT_NO_TIMING),
-                       "cuEventCreate");
-    }
-    for (int i = 0; i < CUDA_HALVES && status == DLC_OK; i++) {
-        status = cuda_check(device, driver->event_create(&staging->read[i], CUDA_EVENT_NO_TIMING),
-                            "cuEventCreate");
-    }
-    if (status == DLC_OK) {
-        status = memory_take(device, "the fault word", sizeof(KernelFault), &device->fault);
-    }
-    if (status == DLC_OK) {
-        status = cuda_check(
-            device, driver->set_bytes(device->fault, 0, sizeof(KernelFault), device->stream),
-            "cuMemsetD8Async");
     }
     return status;
 }
@@ -99,36 +57,9 @@ static void list_free(CudaDevice *device, CudaAllocation **list) {
 }
 
 void cuda_memory_close(CudaDevice *device) {
-    const CudaDriver *driver = &device->driver;
-    CudaStaging *staging = &device->staging;
     list_free(device, &device->allocations);
     list_free(device, &device->outgrown);
-    if (device->scratch) {
-        driver->memory_free(device->scratch);
-    }
-    if (device->workspace) {
-        driver->memory_free(device->workspace);
-    }
-    if (device->fault) {
-        driver->memory_free(device->fault);
-    }
-    for (int i = 0; i < CUDA_SLOTS; i++) {
-        if (staging->written[i]) {
-            driver->event_destroy(staging->written[i]);
-        }
-    }
-    for (int i = 0; i < CUDA_HALVES; i++) {
-        if (staging->read[i]) {
-            driver->event_destroy(staging->read[i]);
-        }
-    }
-    if (staging->memory) {
-        driver->host_free(staging->memory);
-    }
-    *staging = (CudaStaging){0};
-    device->scratch = device->workspace = device->fault = 0;
-    device->workspace_bytes = 0;
-    device->scratch_bytes = device->scratch_unit = device->allocated_bytes = 0;
+    device->allocated_bytes = 0;
 }
 
 void *cuda_alloc(Device *base, size_t bytes) {
@@ -142,7 +73,7 @@ void *cuda_alloc(Device *base, size_t bytes) {
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
         record->bytes = bytes ? bytes : 1;
-        status = memory_take(device, "", record->bytes, &record->address);
+        status = cuda_memory_take(device, "", record->bytes, &record->address);
         status = cuda_leave(device, status);
     }
     base->alloc_status = status == DLC_ERROR_OUT_OF_MEMORY ? DLC_OK : status;
@@ -178,139 +109,16 @@ void cuda_free(Device *base, void *memory) {
     device->allocated_bytes -= (int64_t)record->bytes;
     if (entered) {
         /* Queued work may still use it. */
-        device->driver.stream_wait(device->stream);
+        cuda_queues_wait(device);
         device->driver.memory_free(record->address);
         cuda_leave_freed(device);
     }
     memory_free(&base->allocator, record);
 }
 
-/* Closes the slot in use and makes the next one free. */
-static dlc_status slot_next(CudaDevice *device) {
-    CudaStaging *staging = &device->staging;
-    dlc_status status = cuda_check(
-        device, device->driver.event_record(staging->written[staging->slot], device->stream),
-        "cuEventRecord");
-    if (status != DLC_OK) {
-        return status;
-    }
-    staging->pending[staging->slot] = true;
-    staging->slot = (staging->slot + 1) % CUDA_SLOTS;
-    staging->used = 0;
-    if (staging->pending[staging->slot]) {
-        status = cuda_check(device, device->driver.event_wait(staging->written[staging->slot]),
-                            "cuEventSynchronize");
-        if (status == DLC_OK) {
-            staging->pending[staging->slot] = false;
-        } else {
-            staging->used = CUDA_SLOT_BYTES; /* not free: the next write tries again */
-        }
-    }
-    return status;
-}
-
-static dlc_status write_bytes(CudaDevice *device, CudaAddress to, const uint8_t *from,
-                              size_t bytes) {
-    CudaStaging *staging = &device->staging;
-    while (bytes > 0) {
-        size_t room = CUDA_SLOT_BYTES - staging->used;
-        if (room == 0 || (bytes > room && bytes <= CUDA_SLOT_BYTES)) {
-            dlc_status status = slot_next(device);
-            if (status != DLC_OK) {
-                return status;
-            }
-            room = CUDA_SLOT_BYTES;
-        }
-        size_t n = bytes < room ? bytes : room;
-        uint8_t *stage = slot_memory(device, staging->slot) + staging->used;
-        memcpy(stage, from, n);
-        dlc_status status =
-            cuda_check(device, device->driver.copy_to_device(to, stage, n, device->stream),
-                       "cuMemcpyHtoDAsync");
-        if (status != DLC_OK) {
-            return status;
-        }
-        staging->used += (n + 63) & ~(size_t)63;
-        to += n;
-        from += n;
-        bytes -= n;
-    }
-    return DLC_OK;
-}
-
-static dlc_status not_recorded(CudaDevice *device, const char *what) {
-    return cuda_fail(device, DLC_ERROR_INTERNAL, "%s cannot be recorded", what);
-}
-
-dlc_status cuda_write(Device *base, void *to, const void *from, size_t bytes) {
-    CudaDevice *device = (CudaDevice *)base;
-    if (device->recording) {
-        return not_recorded(device, "a write from the host");
-    }
-    dlc_status status = cuda_enter(device);
-    if (status == DLC_OK) {
-        status = cuda_leave(device, write_bytes(device, address_of(to), from, bytes));
-    }
-    return status;
-}
-
-/* Queues the copy of one piece into a half of the staging. */
-static dlc_status read_begin(CudaDevice *device, int half, CudaAddress from, size_t bytes) {
-    dlc_status status =
-        cuda_check(device,
-                   device->driver.copy_to_host(slot_memory(device, CUDA_SLOTS + half), from, bytes,
-                                               device->stream),
-                   "cuMemcpyDtoHAsync");
-    if (status == DLC_OK) {
-        status = cuda_check(device,
-                            device->driver.event_record(device->staging.read[half], device->stream),
-                            "cuEventRecord");
-    }
-    return status;
-}
-
-static size_t piece_bytes(size_t at, size_t bytes) {
-    return bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
-}
-
-/* One piece is copied out while the next one is on its way. */
-static dlc_status read_bytes(CudaDevice *device, uint8_t *to, CudaAddress from, size_t bytes) {
-    int half = 0;
-    dlc_status status = DLC_OK;
-    if (bytes > 0) {
-        status = read_begin(device, half, from, piece_bytes(0, bytes));
-    }
-    for (size_t at = 0; at < bytes && status == DLC_OK; half = !half) {
-        size_t n = piece_bytes(at, bytes);
-        if (at + n < bytes) {
-            status = read_begin(device, !half, from + at + n, piece_bytes(at + n, bytes));
-        }
-        if (status == DLC_OK) {
-            status = cuda_check(device, device->driver.event_wait(device->staging.read[half]),
-                                "cuEventSynchronize");
-        }
-        if (status == DLC_OK) {
-            memcpy(to + at, slot_memory(device, CUDA_SLOTS + half), n);
-        }
-        at += n;
-    }
-    return status;
-}
-
-dlc_status cuda_read(Device *base, void *to, const void *from, size_t bytes) {
-    CudaDevice *device = (CudaDevice *)base;
-    if (device->recording) {
-        return not_recorded(device, "a read by the host");
-    }
-    dlc_status status = cuda_enter(device);
-    if (status == DLC_OK) {
-        status = cuda_leave(device, read_bytes(device, to, address_of(from), bytes));
-    }
-    return status;
-}
-
-static dlc_status copy_if(CudaDevice *device, CudaAddress to, CudaAddress from, size_t bytes,
+static dlc_status copy_if(CudaQueue *queue, CudaAddress to, CudaAddress from, size_t bytes,
                           CudaAddress flag) {
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = cuda_builtins_load(device);
     if (status != DLC_OK) {
         return status;
@@ -325,13 +133,14 @@ static dlc_status copy_if(CudaDevice *device, CudaAddress to, CudaAddress from, 
     unsigned int grid = (unsigned int)(blocks < most ? blocks : most);
     return cuda_check(device,
                       device->driver.launch(device->copy_if, grid, 1, 1, COPY_THREADS, 1, 1, 0,
-                                            device->stream, parameters, NULL),
+                                            queue->stream, parameters, NULL),
                       "cuLaunchKernel (copy)");
 }
 
-dlc_status cuda_copy(Device *base, void *to, const void *from, size_t bytes,
+dlc_status cuda_copy(DeviceQueue *base, void *to, const void *from, size_t bytes,
                      const uint8_t *if_set) {
-    CudaDevice *device = (CudaDevice *)base;
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     if (bytes == 0 || to == from) {
         return DLC_OK;
     }
@@ -340,18 +149,19 @@ dlc_status cuda_copy(Device *base, void *to, const void *from, size_t bytes,
         return status;
     }
     if (if_set) {
-        status = copy_if(device, address_of(to), address_of(from), bytes, address_of(if_set));
+        status = copy_if(queue, address_of(to), address_of(from), bytes, address_of(if_set));
     } else {
         status = cuda_check(
             device,
-            device->driver.copy_on_device(address_of(to), address_of(from), bytes, device->stream),
+            device->driver.copy_on_device(address_of(to), address_of(from), bytes, queue->stream),
             "cuMemcpyDtoDAsync");
     }
     return cuda_leave(device, status);
 }
 
-dlc_status cuda_fill(Device *base, void *to, int byte, size_t bytes) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_fill(DeviceQueue *base, void *to, int byte, size_t bytes) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     if (bytes == 0) {
         return DLC_OK;
     }
@@ -359,20 +169,20 @@ dlc_status cuda_fill(Device *base, void *to, int byte, size_t bytes) {
     if (status == DLC_OK) {
         status = cuda_check(
             device,
-            device->driver.set_bytes(address_of(to), (unsigned char)byte, bytes, device->stream),
+            device->driver.set_bytes(address_of(to), (unsigned char)byte, bytes, queue->stream),
             "cuMemsetD8Async");
         status = cuda_leave(device, status);
     }
     return status;
 }
 
-dlc_status cuda_set_i32(Device *base, int32_t *to, int32_t value) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_set_i32(DeviceQueue *base, int32_t *to, int32_t value) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
         status = cuda_check(
-            device,
-            device->driver.set_words(address_of(to), (unsigned int)value, 1, device->stream),
+            device, device->driver.set_words(address_of(to), (unsigned int)value, 1, queue->stream),
             "cuMemsetD32Async");
         status = cuda_leave(device, status);
     }
@@ -382,7 +192,7 @@ dlc_status cuda_set_i32(Device *base, int32_t *to, int32_t value) {
 /* Frees scratch that was outgrown, once no graph can use it any more. */
 void cuda_memory_trim(CudaDevice *device) {
     if (device->n_graphs == 0 && !device->recording && device->outgrown) {
-        device->driver.stream_wait(device->stream);
+        cuda_queues_wait(device);
         list_free(device, &device->outgrown);
     }
 }
@@ -399,7 +209,7 @@ static dlc_status memory_grow(CudaDevice *device, const char *what, int64_t byte
         }
         *record = (CudaAllocation){device->outgrown, *address, (size_t)*now};
     }
-    dlc_status status = memory_take(device, what, (size_t)bytes, &memory);
+    dlc_status status = cuda_memory_take(device, what, (size_t)bytes, &memory);
     if (status != DLC_OK) {
         memory_free(&device->base.allocator, record);
         return status;
@@ -413,16 +223,17 @@ static dlc_status memory_grow(CudaDevice *device, const char *what, int64_t byte
     return DLC_OK;
 }
 
-dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
+dlc_status cuda_memory_reserve(CudaQueue *queue, int64_t bytes) {
+    CudaDevice *device = cuda_device_of(queue);
     size_t free_bytes = 0, total_bytes = 0;
-    if (bytes <= device->scratch_unit) {
+    if (bytes <= queue->scratch_unit) {
         return DLC_OK;
     }
     if (bytes > MAX_SCRATCH_UNIT) {
         return memory_fail(device, "kernels' scratch", bytes);
     }
     if (device->recording) {
-        return not_recorded(device, "making room for scratch");
+        return cuda_fail(device, DLC_ERROR_INTERNAL, "making room for scratch cannot be recorded");
     }
     dlc_status status = cuda_memory_info(device, &free_bytes, &total_bytes);
     if (status != DLC_OK) {
@@ -433,25 +244,35 @@ dlc_status cuda_memory_reserve(CudaDevice *device, int64_t bytes) {
     int64_t most = (int64_t)(free_bytes / SCRATCH_SHARE) / bytes;
     blocks = most < blocks ? most : blocks;
     blocks = blocks > 1 ? blocks : 1;
-    status = memory_grow(device, "kernels' scratch", bytes * blocks, &device->scratch,
-                         &device->scratch_bytes);
+    status = memory_grow(device, "kernels' scratch", bytes * blocks, &queue->scratch,
+                         &queue->scratch_bytes);
     if (status == DLC_OK) {
-        device->scratch_unit = bytes;
+        queue->scratch_unit = bytes;
     }
     return status;
 }
 
-dlc_status cuda_workspace_reserve(CudaDevice *device, int64_t bytes) {
-    if (bytes <= device->workspace_bytes) {
+dlc_status cuda_workspace_reserve(CudaQueue *queue, int64_t bytes) {
+    CudaDevice *device = cuda_device_of(queue);
+    if (bytes <= queue->workspace_bytes) {
         return DLC_OK;
     }
     if (device->recording) {
-        return not_recorded(device, "making room for a workspace");
+        return cuda_fail(device, DLC_ERROR_INTERNAL,
+                         "making room for a workspace cannot be recorded");
     }
-    dlc_status status = memory_grow(device, "the libraries' workspace", bytes, &device->workspace,
-                                    &device->workspace_bytes);
+    dlc_status status = memory_grow(device, "the libraries' workspace", bytes, &queue->workspace,
+                                    &queue->workspace_bytes);
     /* The kernels do without. */
     return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_ERROR_UNSUPPORTED : status;
+}
+
+dlc_status cuda_reserve(DeviceQueue *base, int64_t bytes) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
+    int64_t wanted = bytes > device->module_scratch ? bytes : device->module_scratch;
+    dlc_status status = cuda_enter(device);
+    return status == DLC_OK ? cuda_leave(device, cuda_memory_reserve(queue, wanted)) : status;
 }
 
 dlc_status cuda_memory_info(CudaDevice *device, size_t *out_free, size_t *out_total) {

@@ -1,20 +1,16 @@
 /* Loads an image on the CUDA device and launches its kernels. Each unit is loaded in the first way
  * that the machine takes: its cubin (same major architecture, not newer), its PTX (toolkit not
  * newer than the driver), its text through an NVRTC of the driver's major version. */
-#include "runtime/cuda/builtin_text.h"
 #include "runtime/cuda/image.h"
 #include "runtime/cuda/internal.h"
+#include "runtime/cuda/load.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
-    LOG_BYTES = 1024,
-    REASON_BYTES = 256,
     SHARED_WITHOUT_ASKING = 48 << 10,
     MAX_GRID = INT32_MAX,
-    MAX_OPTIONS = 64,
     FIXED_PARAMETERS = 5 /* tiles, members, their table, fault, scratch */
 };
 
@@ -41,131 +37,8 @@ typedef struct Load {
     CudaImage image;
     DeviceModule *module;
     int n_cubin, n_ptx, n_text;
-    char reason[REASON_BYTES]; /* why the ways before text were not taken */
+    char reason[CUDA_REASON_BYTES]; /* why the ways before text were not taken */
 } Load;
-
-/* Loads a cubin or PTX. *out stays NULL when the driver refuses. */
-static dlc_status code_load(CudaDevice *device, const void *code, bool is_ptx, CudaModule *out,
-                            char *reason) {
-    char log[LOG_BYTES] = "";
-    int options[] = {CUDA_JIT_ERROR_LOG, CUDA_JIT_ERROR_LOG_BYTES};
-    void *values[] = {log, (void *)(uintptr_t)sizeof(log)};
-    *out = NULL;
-    CudaResult result = device->driver.module_load(out, code, is_ptx ? 2 : 0,
-                                                   is_ptx ? options : NULL, is_ptx ? values : NULL);
-    if (cuda_refuses_code(result)) {
-        char text[128];
-        cuda_error_text(&device->driver, result, text, sizeof(text));
-        snprintf(reason, REASON_BYTES, "the driver refuses the %s: %s%s%.*s",
-                 is_ptx ? "PTX" : "cubin", text, *log ? ": " : "", (int)strcspn(log, "\n"), log);
-        *out = NULL;
-        return DLC_OK;
-    }
-    dlc_status status = cuda_check(device, result, "cuModuleLoadData");
-    if (status != DLC_OK) {
-        *out = NULL;
-    }
-    return status;
-}
-
-static bool nvrtc_ready(CudaDevice *device, char *reason) {
-    return device->nvrtc.library ||
-           nvrtc_open(&device->nvrtc, device->driver.version, reason, REASON_BYTES);
-}
-
-/* Splits `text` in place at spaces, leaves out what is said about the architecture, and says it for
- * the device: an sm_90a of the image stays where the device is an sm_90. */
-static int options_split(const CudaDevice *device, char *text, const char **options,
-                         char *architecture, size_t n_architecture) {
-    static const char *const names[] = {"--gpu-architecture=", "-arch="};
-    int n = 0;
-    snprintf(architecture, n_architecture, "--gpu-architecture=sm_%d", device->sm);
-    for (char *save, *word = strtok_r(text, " ", &save); word && n < MAX_OPTIONS - 1;
-         word = strtok_r(NULL, " ", &save)) {
-        bool is_architecture = false;
-        for (int i = 0; i < 2; i++) {
-            is_architecture |= strncmp(word, names[i], strlen(names[i])) == 0;
-        }
-        if (!is_architecture) {
-            options[n++] = word;
-            continue;
-        }
-        const char *number = strchr(word, '_');
-        if (number && atoi(number + 1) == device->sm && strlen(number) < 8) {
-            snprintf(architecture, n_architecture, "--gpu-architecture=sm%s", number);
-        }
-    }
-    options[n++] = architecture;
-    return n;
-}
-
-/* Compiles jobs and loads them to *modules[i]. */
-static dlc_status text_load(CudaDevice *device, const char *prelude, const char *image_options,
-                            NvrtcJob *jobs, CudaModule **modules, int n_jobs) {
-    const dlc_allocator *allocator = &device->base.allocator;
-    const char *options[MAX_OPTIONS];
-    char architecture[48], reason[REASON_BYTES];
-    char *words = memory_strdup(allocator, image_options);
-    if (!words) {
-        return cuda_fail(device, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
-    }
-    NvrtcOptions compile = {.prelude = prelude, .options = options};
-    compile.n_options = options_split(device, words, options, architecture, sizeof(architecture));
-    nvrtc_compile(&device->nvrtc, &compile, jobs, n_jobs);
-    dlc_status status = DLC_OK;
-    for (int i = 0; i < n_jobs; i++) {
-        if (status == DLC_OK) {
-            void *cubin = NULL;
-            status = nvrtc_job_cubin(&device->nvrtc, allocator, &jobs[i], &cubin, reason,
-                                     sizeof(reason));
-            if (status != DLC_OK) {
-                status = cuda_fail(device, status, "%s", reason);
-            } else {
-                status = code_load(device, cubin, false, modules[i], reason);
-                if (status == DLC_OK && !*modules[i]) {
-                    status = cuda_fail(device, DLC_ERROR_UNSUPPORTED, "%s", reason);
-                }
-            }
-            memory_free(allocator, cubin);
-        }
-        nvrtc_job_finish(&device->nvrtc, &jobs[i]);
-    }
-    memory_free(allocator, words);
-    return status;
-}
-
-dlc_status cuda_builtins_load(CudaDevice *device) {
-    char reason[REASON_BYTES];
-    if (device->copy_if) {
-        return DLC_OK;
-    }
-    if (device->recording) {
-        return cuda_fail(device, DLC_ERROR_INTERNAL, "loading code cannot be recorded");
-    }
-    dlc_status status = DLC_OK;
-    if (!device->builtins) {
-        status = code_load(device, builtin_ptx, true, &device->builtins, reason);
-    }
-    if (status == DLC_OK && !device->builtins) {
-        if (!nvrtc_ready(device, reason)) {
-            return cuda_fail(device, DLC_ERROR_UNSUPPORTED,
-                             "the driver takes no PTX, and to compile at load, %s", reason);
-        }
-        NvrtcJob job = {.source = builtin_source, .name = "builtin.cu"};
-        CudaModule *module = &device->builtins;
-        status = text_load(device, "", "--std=c++17", &job, &module, 1);
-    }
-    if (status == DLC_OK) {
-        status = cuda_check(
-            device,
-            device->driver.module_function(&device->copy_if, device->builtins, "dlc_copy_if"),
-            "cuModuleGetFunction (dlc_copy_if)");
-        if (status != DLC_OK) {
-            device->copy_if = NULL;
-        }
-    }
-    return status;
-}
 
 /* Cubin or PTX of unit i, if the machine takes one. */
 static dlc_status unit_load(Load *load, uint32_t i) {
@@ -174,7 +47,7 @@ static dlc_status unit_load(Load *load, uint32_t i) {
     const CudaUnit *unit = &load->image.units[i];
     CudaModule *out = &load->module->units[i];
     int driver = device->driver.version;
-    char reason[REASON_BYTES] = "";
+    char reason[CUDA_REASON_BYTES] = "";
     dlc_status status = DLC_OK;
     if (unit->cubin.size > 0) {
         if (header->sm / 10 != device->sm / 10 || header->sm > device->sm) {
@@ -185,7 +58,8 @@ static dlc_status unit_load(Load *load, uint32_t i) {
                      "the cubins need a driver that serves CUDA %d, this one serves %d",
                      header->toolkit / 1000, driver / 1000);
         } else {
-            status = code_load(device, load->image.bytes + unit->cubin.offset, false, out, reason);
+            status =
+                cuda_code_load(device, load->image.bytes + unit->cubin.offset, false, out, reason);
             load->n_cubin += *out != NULL;
         }
     }
@@ -195,7 +69,8 @@ static dlc_status unit_load(Load *load, uint32_t i) {
                      header->toolkit / 1000, header->toolkit % 1000 / 10, driver / 1000,
                      driver % 1000 / 10);
         } else {
-            status = code_load(device, load->image.bytes + unit->ptx.offset, true, out, reason);
+            status =
+                cuda_code_load(device, load->image.bytes + unit->ptx.offset, true, out, reason);
             load->n_ptx += *out != NULL;
         }
     }
@@ -210,7 +85,7 @@ static dlc_status units_compile(Load *load) {
     CudaDevice *device = load->device;
     const dlc_allocator *allocator = &device->base.allocator;
     const CudaImageHeader *header = &load->image.header;
-    char reason[REASON_BYTES];
+    char reason[CUDA_REASON_BYTES];
     int n = 0;
     for (uint32_t i = 0; i < header->n_units; i++) {
         n += load->module->units[i] == NULL;
@@ -218,7 +93,7 @@ static dlc_status units_compile(Load *load) {
     if (n == 0) {
         return DLC_OK;
     }
-    if (!nvrtc_ready(device, reason)) {
+    if (!cuda_nvrtc_ready(device, reason)) {
         return cuda_fail(device, DLC_ERROR_UNSUPPORTED,
                          "the plan's kernels cannot run on %s: %s%s; to compile their text, %s",
                          device->name, *load->reason ? load->reason : "they are text only",
@@ -253,7 +128,7 @@ static dlc_status units_compile(Load *load) {
         modules[n++] = &load->module->units[i];
     }
     if (status == DLC_OK) {
-        status = text_load(device, load->image.prelude, load->image.options, jobs, modules, n);
+        status = cuda_text_load(device, load->image.prelude, load->image.options, jobs, modules, n);
         load->n_text = n;
     }
     memory_free(allocator, names);
@@ -354,7 +229,9 @@ static dlc_status module_fill(Load *load) {
         scratch = bytes > scratch ? bytes : scratch;
     }
     if (status == DLC_OK) {
-        status = cuda_memory_reserve(device, scratch);
+        device->module_scratch =
+            scratch > device->module_scratch ? scratch : device->module_scratch;
+        status = cuda_memory_reserve((CudaQueue *)device->base.queue, scratch);
     }
     return status;
 }
@@ -436,7 +313,7 @@ void cuda_unload(Device *base, DeviceModule *module) {
         return;
     }
     if (cuda_enter_to_free(device)) {
-        device->driver.stream_wait(device->stream);
+        cuda_queues_wait(device);
         units_unload(device, module);
         cuda_leave_freed(device);
     }
@@ -444,13 +321,14 @@ void cuda_unload(Device *base, DeviceModule *module) {
 }
 
 /* Blocks for `tiles`: as many as can be, and no more than the scratch serves. */
-static dlc_status grid_of(CudaDevice *device, const KernelHandle *kernel, int64_t tiles,
+static dlc_status grid_of(const CudaQueue *queue, const KernelHandle *kernel, int64_t tiles,
                           unsigned int *out) {
     int64_t grid = tiles < MAX_GRID ? tiles : MAX_GRID;
     if (kernel->scratch_bytes > 0) {
-        int64_t most = device->scratch_bytes / kernel->scratch_bytes;
+        int64_t most = queue->scratch_bytes / kernel->scratch_bytes;
         if (most < 1) {
-            return cuda_fail(device, DLC_ERROR_INTERNAL, "a kernel's scratch was not reserved");
+            return cuda_fail(cuda_device_of(queue), DLC_ERROR_INTERNAL,
+                             "a kernel's scratch was not reserved");
         }
         grid = grid < most ? grid : most;
     }
@@ -475,10 +353,11 @@ static dlc_status kernel_of(CudaDevice *device, DeviceModule *module, const Devi
 }
 
 /* With the parameters in module->parameters. */
-static dlc_status kernel_launch(CudaDevice *device, DeviceModule *module,
-                                const KernelHandle *kernel, int64_t tiles) {
+static dlc_status kernel_launch(CudaQueue *queue, DeviceModule *module, const KernelHandle *kernel,
+                                int64_t tiles) {
+    CudaDevice *device = cuda_device_of(queue);
     unsigned int grid = 0;
-    dlc_status status = grid_of(device, kernel, tiles, &grid);
+    dlc_status status = grid_of(queue, kernel, tiles, &grid);
     if (status == DLC_OK) {
         status = cuda_enter(device);
     }
@@ -487,18 +366,18 @@ static dlc_status kernel_launch(CudaDevice *device, DeviceModule *module,
     }
     status = cuda_check(device,
                         device->driver.launch(kernel->function, grid, 1, 1, kernel->threads, 1, 1,
-                                              kernel->shared_bytes, device->stream,
+                                              kernel->shared_bytes, queue->stream,
                                               module->parameters, NULL),
                         "cuLaunchKernel");
     return cuda_leave(device, status);
 }
 
-static void fixed_parameters(CudaDevice *device, const KernelHandle *kernel, void **parameter) {
+static void fixed_parameters(CudaQueue *queue, const KernelHandle *kernel, void **parameter) {
     if (kernel->has_faults) {
-        *parameter++ = &device->fault;
+        *parameter++ = &queue->fault;
     }
     if (kernel->scratch_bytes > 0) {
-        *parameter++ = &device->scratch;
+        *parameter++ = &queue->scratch;
     }
 }
 
@@ -514,7 +393,7 @@ static bool joins(const KernelHandle *kernel, const DeviceLaunch *first, const D
 }
 
 /* As many of the launches as go in one; *out_done: how many. */
-static dlc_status group_launch(CudaDevice *device, DeviceModule *module, const KernelHandle *kernel,
+static dlc_status group_launch(CudaQueue *queue, DeviceModule *module, const KernelHandle *kernel,
                                const DeviceLaunch *launches, int32_t n, int32_t *out_done) {
     long long *words = module->words, tiles = 0, members = 0;
     int32_t done = 0;
@@ -551,12 +430,13 @@ static dlc_status group_launch(CudaDevice *device, DeviceModule *module, const K
             *parameter++ = (void *)(uintptr_t)&launches[0].buffers[i];
         }
     }
-    fixed_parameters(device, kernel, parameter);
-    return kernel_launch(device, module, kernel, tiles);
+    fixed_parameters(queue, kernel, parameter);
+    return kernel_launch(queue, module, kernel, tiles);
 }
 
-dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *launch) {
-    CudaDevice *device = (CudaDevice *)base;
+dlc_status cuda_launch(DeviceQueue *base, DeviceModule *module, const DeviceLaunch *launch) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     const KernelHandle *kernel;
     dlc_status status = kernel_of(device, module, launch, &kernel);
     if (status != DLC_OK || launch->tiles <= 0) {
@@ -564,7 +444,7 @@ dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *l
     }
     if (kernel->group > 0) {
         int32_t done;
-        return group_launch(device, module, kernel, launch, 1, &done);
+        return group_launch(queue, module, kernel, launch, 1, &done);
     }
     long long tiles = launch->tiles;
     void **parameter = module->parameters;
@@ -575,13 +455,14 @@ dlc_status cuda_launch(Device *base, DeviceModule *module, const DeviceLaunch *l
     for (int32_t i = 0; i < launch->n_sizes; i++) {
         *parameter++ = (void *)(uintptr_t)&launch->sizes[i];
     }
-    fixed_parameters(device, kernel, parameter);
-    return kernel_launch(device, module, kernel, tiles);
+    fixed_parameters(queue, kernel, parameter);
+    return kernel_launch(queue, module, kernel, tiles);
 }
 
-dlc_status cuda_launch_group(Device *base, DeviceModule *module, const DeviceLaunch *launches,
+dlc_status cuda_launch_group(DeviceQueue *base, DeviceModule *module, const DeviceLaunch *launches,
                              int32_t n) {
-    CudaDevice *device = (CudaDevice *)base;
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = DLC_OK;
     for (int32_t i = 0; i < n && status == DLC_OK;) {
         const KernelHandle *kernel;
@@ -589,7 +470,7 @@ dlc_status cuda_launch_group(Device *base, DeviceModule *module, const DeviceLau
         status = kernel_of(device, module, &launches[i], &kernel);
         if (status == DLC_OK) {
             status = kernel->group > 0
-                         ? group_launch(device, module, kernel, &launches[i], n - i, &done)
+                         ? group_launch(queue, module, kernel, &launches[i], n - i, &done)
                          : cuda_launch(base, module, &launches[i]);
         }
         i += done;

@@ -1,4 +1,5 @@
-/* See device.h. Copies and fills are real, launches leave their buffers as they are. */
+/* See device.h. Copies and fills are real, launches leave their buffers as they are. Everything is
+ * done when a call returns, on every queue, so events have nothing to wait for. */
 #include "runtime/null/device.h"
 
 #include <stdio.h>
@@ -16,6 +17,48 @@ static dlc_status null_supports(const char *machine, const char *features, const
     return DLC_OK;
 }
 
+static dlc_status null_queue_create(Device *device, bool background, DeviceQueue **out) {
+    (void)background;
+    *out = memory_new(&device->allocator, 1, sizeof(**out));
+    if (!*out) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    (*out)->device = device;
+    return DLC_OK;
+}
+
+static void null_queue_destroy(DeviceQueue *queue) {
+    if (queue) {
+        memory_free(&queue->device->allocator, queue);
+    }
+}
+
+static dlc_status null_event_create(Device *device, DeviceEvent **out) {
+    *out = memory_new(&device->allocator, 1, sizeof(**out));
+    if (!*out) {
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    (*out)->device = device;
+    return DLC_OK;
+}
+
+static dlc_status null_event_pass(DeviceEvent *event, DeviceQueue *queue) {
+    (void)event;
+    (void)queue;
+    return DLC_OK;
+}
+
+static dlc_status null_event_finish(DeviceEvent *event) {
+    (void)event;
+    return DLC_OK;
+}
+
+static void null_event_destroy(DeviceEvent *event) {
+    if (event) {
+        memory_free(&event->device->allocator, event);
+    }
+}
+
 static dlc_status null_open(const dlc_allocator *allocator, const DeviceOptions *options,
                             Device **out, char *message) {
     (void)options;
@@ -25,6 +68,11 @@ static dlc_status null_open(const dlc_allocator *allocator, const DeviceOptions 
         return DLC_ERROR_OUT_OF_MEMORY;
     }
     *device = (Device){.ops = &device_null, .allocator = *allocator};
+    dlc_status status = null_queue_create(device, false, &device->queue);
+    if (status != DLC_OK) {
+        memory_free(allocator, device);
+        return status;
+    }
     *out = device;
     return DLC_OK;
 }
@@ -32,6 +80,7 @@ static dlc_status null_open(const dlc_allocator *allocator, const DeviceOptions 
 static void null_close(Device *device) {
     if (device) {
         dlc_allocator allocator = device->allocator;
+        memory_free(&allocator, device->queue);
         memory_free(&allocator, device);
     }
 }
@@ -48,29 +97,29 @@ static void null_free(Device *device, void *memory) {
     memory_free_aligned(&device->allocator, memory);
 }
 
-static dlc_status null_move(Device *device, void *to, const void *from, size_t bytes) {
-    (void)device;
+static dlc_status null_move(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
+    (void)queue;
     memmove(to, from, bytes);
     return DLC_OK;
 }
 
-static dlc_status null_copy(Device *device, void *to, const void *from, size_t bytes,
+static dlc_status null_copy(DeviceQueue *queue, void *to, const void *from, size_t bytes,
                             const uint8_t *if_set) {
-    (void)device;
+    (void)queue;
     if (!if_set || *if_set) {
         memmove(to, from, bytes);
     }
     return DLC_OK;
 }
 
-static dlc_status null_fill(Device *device, void *to, int byte, size_t bytes) {
-    (void)device;
+static dlc_status null_fill(DeviceQueue *queue, void *to, int byte, size_t bytes) {
+    (void)queue;
     memset(to, byte, bytes);
     return DLC_OK;
 }
 
-static dlc_status null_set_i32(Device *device, int32_t *to, int32_t value) {
-    (void)device;
+static dlc_status null_set_i32(DeviceQueue *queue, int32_t *to, int32_t value) {
+    (void)queue;
     memcpy(to, &value, sizeof(value));
     return DLC_OK;
 }
@@ -87,27 +136,28 @@ static void null_unload(Device *device, DeviceModule *module) {
     memory_free(&device->allocator, module);
 }
 
-static dlc_status null_reserve(Device *device, int64_t bytes) {
-    (void)device;
+static dlc_status null_reserve(DeviceQueue *queue, int64_t bytes) {
+    (void)queue;
     (void)bytes;
     return DLC_OK;
 }
 
-static dlc_status null_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
-    (void)device;
+static dlc_status null_launch(DeviceQueue *queue, DeviceModule *module,
+                              const DeviceLaunch *launch) {
+    (void)queue;
     (void)launch;
     module->launches++;
     return DLC_OK;
 }
 
-static dlc_status null_finish(Device *device, KernelFault *fault) {
-    (void)device;
+static dlc_status null_finish(DeviceQueue *queue, KernelFault *fault) {
+    (void)queue;
     *fault = (KernelFault){0};
     return DLC_OK;
 }
 
 static int64_t null_overhead_bytes(Device *device) {
-    return (int64_t)(sizeof(*device) + sizeof(DeviceModule));
+    return (int64_t)(sizeof(*device) + sizeof(DeviceQueue) + sizeof(DeviceModule));
 }
 
 const DeviceOps device_null = {
@@ -120,6 +170,13 @@ const DeviceOps device_null = {
     .describe = null_describe,
     .alloc = null_alloc,
     .free = null_free,
+    .queue_create = null_queue_create,
+    .queue_destroy = null_queue_destroy,
+    .event_create = null_event_create,
+    .event_record = null_event_pass,
+    .event_wait = null_event_pass,
+    .event_finish = null_event_finish,
+    .event_destroy = null_event_destroy,
     .write = null_move,
     .read = null_move,
     .copy = null_copy,

@@ -241,7 +241,7 @@ static dlc_status call_prepare(Prepare *p, int32_t i) {
     }
     p->n_asked++;
     Call *call = &p->calls->items[i];
-    status = rank->ops->call_prepare(rank->device, &device_call, &call->plan);
+    status = rank->ops->call_prepare(rank->queue, &device_call, &call->plan);
     if (status == DLC_ERROR_UNSUPPORTED) {
         call->plan = NULL;
         reason_note(p, i, rank->device->error);
@@ -373,6 +373,6 @@ dlc_status calls_run(Rank *rank, const Calls *calls, int32_t command, void *cons
                                 rank->file->name);
         }
     }
-    dlc_status status = rank->ops->call(rank->device, call->plan, buffers);
+    dlc_status status = rank->ops->call(rank->queue, call->plan, buffers);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }

@@ -248,7 +248,7 @@ static dlc_status group_run(Walk *walk, int32_t i, int32_t n) {
         }
         buffers += walk->commands[i + m].n_refs;
     }
-    dlc_status status = rank->ops->launch_group(rank->device, rank->module, rank->launches, n);
+    dlc_status status = rank->ops->launch_group(rank->queue, rank->module, rank->launches, n);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -262,7 +262,7 @@ static dlc_status launch_run(Walk *walk, int32_t i) {
     if (made != DLC_OK) {
         return made;
     }
-    dlc_status status = rank->ops->launch(rank->device, rank->module, &launch);
+    dlc_status status = rank->ops->launch(rank->queue, rank->module, &launch);
     if (status != DLC_OK) {
         return rank_device_fail(rank, status);
     }
@@ -314,7 +314,7 @@ static dlc_status index_write(Walk *walk, int32_t start) {
     if (!to) {
         return outside(rank);
     }
-    dlc_status status = rank->ops->set_i32(rank->device, (int32_t *)(void *)to, (int32_t)index);
+    dlc_status status = rank->ops->set_i32(rank->queue, (int32_t *)(void *)to, (int32_t)index);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -390,8 +390,8 @@ static dlc_status move_run(Walk *walk, int32_t i) {
         return outside(rank);
     }
     dlc_status status = command->kind == PLAN_FILL
-                            ? rank->ops->fill(rank->device, to, 0, (size_t)extent)
-                            : rank->ops->copy(rank->device, to, from, (size_t)extent, if_set);
+                            ? rank->ops->fill(rank->queue, to, 0, (size_t)extent)
+                            : rank->ops->copy(rank->queue, to, from, (size_t)extent, if_set);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -503,7 +503,7 @@ dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry) {
          i++) {
         if (entry->numbers[i] >= 0) {
             status = rank->ops->copy(
-                rank->device, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
+                rank->queue, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
                 rank_result(rank, entry, i), (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
         }
     }
@@ -530,7 +530,7 @@ static bool run_ok(const Rank *rank, const EntryState *entry) {
 
 dlc_status rank_execute(Rank *rank, EntryState *entry) {
     KernelFault old; /* of a run that failed otherwise */
-    dlc_status status = rank->faults ? rank->ops->finish(rank->device, &old) : DLC_OK;
+    dlc_status status = rank->faults ? rank->ops->finish(rank->queue, &old) : DLC_OK;
     entry->layout = entry->slots[0].layout;
     rank->last = NULL;
     rank->running = entry;

@@ -31,7 +31,7 @@ dlc_status fault_take(Rank *rank, KernelFault *out) {
         return DLC_OK;
     }
     rank->faults = 0;
-    dlc_status status = rank->ops->finish(rank->device, out);
+    dlc_status status = rank->ops->finish(rank->queue, out);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 

@@ -192,7 +192,7 @@ static dlc_status arena_apart(Rank *rank, const Layout *layout) {
 }
 
 dlc_status rank_arena(Rank *rank, const Layout *layout) {
-    dlc_status status = rank->ops->reserve(rank->device, layout->scratch_bytes);
+    dlc_status status = rank->ops->reserve(rank->queue, layout->scratch_bytes);
     if (status != DLC_OK) {
         return rank_device_fail(rank, status);
     }

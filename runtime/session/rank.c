@@ -196,6 +196,7 @@ dlc_status rank_open(Rank *rank, dlc_context *context, const PlanFile *file, int
                    .tables = tables,
                    .ops = ops,
                    .device = device,
+                   .queue = device->queue,
                    .module = module};
     ops->describe(device, about, sizeof(about));
     snprintf(rank->description, sizeof(rank->description), "%s%s%s (%s), code for %s", ops->name,

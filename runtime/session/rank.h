@@ -91,7 +91,8 @@ typedef struct Rank {
     const Orders *orders;
 
     const DeviceOps *ops;
-    Device *device; /* NULL: not open */
+    Device *device;     /* NULL: not open */
+    DeviceQueue *queue; /* what its runs are given to: queue 0 */
     DeviceModule *module;
     char description[RANK_DESCRIPTION_BYTES]; /* of device and image, for people */
     bool no_recording;                        /* the device cannot, or was told not to */

@@ -147,7 +147,7 @@ static dlc_status piece_record(Rank *rank, EntryState *entry, Recording *recordi
         }
         recording->n_swapping++;
     }
-    dlc_status status = rank->ops->record(rank->device);
+    dlc_status status = rank->ops->record(rank->queue);
     if (status != DLC_OK) {
         return rank_device_fail(rank, status);
     }
@@ -157,10 +157,10 @@ static dlc_status piece_record(Rank *rank, EntryState *entry, Recording *recordi
         status = rank_numbers_gather(rank, entry);
     }
     if (status != DLC_OK) {
-        (void)rank->ops->record_end(rank->device, NULL);
+        (void)rank->ops->record_end(rank->queue, NULL);
         return status;
     }
-    status = rank->ops->record_end(rank->device, &piece->graph);
+    status = rank->ops->record_end(rank->queue, &piece->graph);
     if (status != DLC_OK) {
         piece->graph = NULL;
         return rank_device_fail(rank, status);
@@ -212,7 +212,7 @@ static dlc_status piece_run(Rank *rank, EntryState *entry, const Recording *reco
         return rank_range(rank, entry, piece->first, piece->last);
     }
     rank->faults |= piece->faults;
-    dlc_status status = rank->ops->replay(rank->device, piece->graph);
+    dlc_status status = rank->ops->replay(rank->queue, piece->graph);
     if (piece->bases) {
         memcpy(rank->bases, piece->bases, (size_t)recording->n_buffers * sizeof(uint8_t *));
     }

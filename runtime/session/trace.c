@@ -105,7 +105,7 @@ void trace_host(Rank *rank, const char *what, double start) {
 }
 
 static dlc_status mark(Rank *rank) {
-    dlc_status status = rank->ops->mark(rank->device, rank->trace->n_marks++);
+    dlc_status status = rank->ops->mark(rank->queue, rank->trace->n_marks++);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -182,9 +182,9 @@ dlc_status trace_run_end(Rank *rank, const EntryState *entry) {
     for (int64_t i = 0; trace && status == DLC_OK && i < trace->n_commands; i++) {
         double start = trace->commands[i].start, end = trace->commands[i].end;
         if (rank->ops->mark) {
-            status = rank->ops->mark_seconds(rank->device, (int32_t)start, &start);
+            status = rank->ops->mark_seconds(rank->queue, (int32_t)start, &start);
             if (status == DLC_OK) {
-                status = rank->ops->mark_seconds(rank->device, (int32_t)end, &end);
+                status = rank->ops->mark_seconds(rank->queue, (int32_t)end, &end);
             }
         }
         if (status == DLC_OK) {

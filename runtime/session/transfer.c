@@ -40,17 +40,17 @@ dlc_status rank_device_fail(Rank *rank, dlc_status status) {
 }
 
 dlc_status rank_read(Rank *rank, void *to, const void *from, int64_t bytes) {
-    dlc_status status = rank->ops->read(rank->device, to, from, (size_t)bytes);
+    dlc_status status = rank->ops->read(rank->queue, to, from, (size_t)bytes);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 dlc_status rank_write(Rank *rank, void *to, const void *from, int64_t bytes) {
-    dlc_status status = rank->ops->write(rank->device, to, from, (size_t)bytes);
+    dlc_status status = rank->ops->write(rank->queue, to, from, (size_t)bytes);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 dlc_status rank_fill(Rank *rank, void *to, int byte, int64_t bytes) {
-    dlc_status status = rank->ops->fill(rank->device, to, byte, (size_t)bytes);
+    dlc_status status = rank->ops->fill(rank->queue, to, byte, (size_t)bytes);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 

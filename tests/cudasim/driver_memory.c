@@ -142,6 +142,21 @@ Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void *stream
     return leave(copy((void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes, stream_of(stream)));
 }
 
+EXPORT Result cuMemcpyPeerAsync(Address to, void *to_context, Address from, void *from_context,
+                                size_t bytes, void *stream);
+Result cuMemcpyPeerAsync(Address to, void *to_context, Address from, void *from_context,
+                         size_t bytes, void *stream) {
+    ENTER();
+    const Allocation *target = memory_find((uintptr_t)to);
+    const Allocation *source = memory_find((uintptr_t)from);
+    const Ctx *there = to_context, *here = from_context;
+    if (!target || !source || !there || !here || target->device != there->device ||
+        source->device != here->device) {
+        return leave(SIM_INVALID_VALUE);
+    }
+    return leave(copy((void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes, stream_of(stream)));
+}
+
 static Result fill(Address to, uint32_t value, int width, size_t count, void *stream) {
     if (!memory_is_device((void *)(uintptr_t)to) || to % (unsigned)width != 0) {
         return SIM_INVALID_VALUE;

@@ -29,21 +29,21 @@ static void moves_at(Device *device, size_t n) {
     CHECK(want && got && memory && other && memory != other);
     CHECK((uintptr_t)memory % 64 == 0 && (uintptr_t)other % 64 == 0);
     bytes_make(want, n, (unsigned)n);
-    CHECK(ops->write(device, memory, want, n) == DLC_OK);
+    CHECK(ops->write(device->queue, memory, want, n) == DLC_OK);
     memset(want + n, 0, 1);
-    CHECK(ops->read(device, got, memory, n) == DLC_OK);
+    CHECK(ops->read(device->queue, got, memory, n) == DLC_OK);
     CHECK(memcmp(got, want, n) == 0);
-    CHECK(ops->copy(device, other, memory, n, NULL) == DLC_OK);
-    CHECK(ops->fill(device, memory, 0x7e, n) == DLC_OK);
-    CHECK(ops->read(device, got, other, n) == DLC_OK);
+    CHECK(ops->copy(device->queue, other, memory, n, NULL) == DLC_OK);
+    CHECK(ops->fill(device->queue, memory, 0x7e, n) == DLC_OK);
+    CHECK(ops->read(device->queue, got, other, n) == DLC_OK);
     CHECK(memcmp(got, want, n) == 0);
-    CHECK(ops->copy(device, other, other, n, NULL) == DLC_OK);
+    CHECK(ops->copy(device->queue, other, other, n, NULL) == DLC_OK);
     if (n > 12) {
-        CHECK(ops->copy(device, memory + 3, other + 5, n - 9, NULL) == DLC_OK);
-        CHECK(ops->read(device, got, memory, n) == DLC_OK);
+        CHECK(ops->copy(device->queue, memory + 3, other + 5, n - 9, NULL) == DLC_OK);
+        CHECK(ops->read(device->queue, got, memory, n) == DLC_OK);
         CHECK(got[2] == 0x7e && got[n - 6] == 0x7e && memcmp(got + 3, want + 5, n - 9) == 0);
-        CHECK(ops->fill(device, other + 1, 0, n - 7) == DLC_OK);
-        CHECK(ops->read(device, got, other, n) == DLC_OK);
+        CHECK(ops->fill(device->queue, other + 1, 0, n - 7) == DLC_OK);
+        CHECK(ops->read(device->queue, got, other, n) == DLC_OK);
         CHECK(got[0] == want[0] && got[1] == 0 && got[n - 7] == 0);
         CHECK(memcmp(got + n - 6, want + n - 6, 6) == 0);
     }
@@ -62,8 +62,8 @@ void test_memory_moves(void) {
         }
         void *nothing = subject->ops->alloc(device, 0);
         CHECK(nothing);
-        CHECK(subject->ops->fill(device, nothing, 1, 0) == DLC_OK);
-        CHECK(subject->ops->write(device, nothing, "", 0) == DLC_OK);
+        CHECK(subject->ops->fill(device->queue, nothing, 1, 0) == DLC_OK);
+        CHECK(subject->ops->write(device->queue, nothing, "", 0) == DLC_OK);
         subject->ops->free(device, nothing);
         subject->ops->close(device);
     }
@@ -74,19 +74,19 @@ void test_conditional_copies(void) {
     Device *device = device_open_plain(false);
     uint8_t *memory = ops->alloc(device, 256), got[64], flags[2] = {0, 1};
     CHECK(memory);
-    CHECK(ops->fill(device, memory, 1, 64) == DLC_OK);
-    CHECK(ops->fill(device, memory + 64, 2, 64) == DLC_OK);
-    CHECK(ops->write(device, memory + 128, flags, 2) == DLC_OK);
-    CHECK(ops->copy(device, memory, memory + 64, 50, memory + 128) == DLC_OK);
-    CHECK(ops->read(device, got, memory, 64) == DLC_OK && got[0] == 1 && got[49] == 1);
-    CHECK(ops->copy(device, memory, memory + 64, 50, memory + 129) == DLC_OK);
-    CHECK(ops->read(device, got, memory, 64) == DLC_OK);
+    CHECK(ops->fill(device->queue, memory, 1, 64) == DLC_OK);
+    CHECK(ops->fill(device->queue, memory + 64, 2, 64) == DLC_OK);
+    CHECK(ops->write(device->queue, memory + 128, flags, 2) == DLC_OK);
+    CHECK(ops->copy(device->queue, memory, memory + 64, 50, memory + 128) == DLC_OK);
+    CHECK(ops->read(device->queue, got, memory, 64) == DLC_OK && got[0] == 1 && got[49] == 1);
+    CHECK(ops->copy(device->queue, memory, memory + 64, 50, memory + 129) == DLC_OK);
+    CHECK(ops->read(device->queue, got, memory, 64) == DLC_OK);
     CHECK(got[0] == 2 && got[49] == 2 && got[50] == 1);
     /* The flag counts when the copy's turn comes. */
-    CHECK(ops->fill(device, memory + 129, 0, 1) == DLC_OK);
-    CHECK(ops->copy(device, memory + 50, memory + 64, 14, memory + 129) == DLC_OK);
-    CHECK(ops->fill(device, memory + 129, 1, 1) == DLC_OK);
-    CHECK(ops->read(device, got, memory, 64) == DLC_OK && got[50] == 1);
+    CHECK(ops->fill(device->queue, memory + 129, 0, 1) == DLC_OK);
+    CHECK(ops->copy(device->queue, memory + 50, memory + 64, 14, memory + 129) == DLC_OK);
+    CHECK(ops->fill(device->queue, memory + 129, 1, 1) == DLC_OK);
+    CHECK(ops->read(device->queue, got, memory, 64) == DLC_OK && got[50] == 1);
     ops->free(device, memory);
     ops->close(device);
 }
@@ -99,18 +99,18 @@ void test_order(void) {
     CHECK(numbers);
     for (int32_t i = 0; i < 300; i++) {
         int32_t value = i, got[2] = {0};
-        CHECK(ops->write(device, numbers, &value, sizeof value) == DLC_OK);
+        CHECK(ops->write(device->queue, numbers, &value, sizeof value) == DLC_OK);
         value = -1;
-        CHECK(ops->set_i32(device, numbers + 1, 7 * i) == DLC_OK);
-        CHECK(ops->copy(device, numbers + 2, numbers, 8, NULL) == DLC_OK);
-        CHECK(ops->fill(device, numbers, 0xff, 8) == DLC_OK);
+        CHECK(ops->set_i32(device->queue, numbers + 1, 7 * i) == DLC_OK);
+        CHECK(ops->copy(device->queue, numbers + 2, numbers, 8, NULL) == DLC_OK);
+        CHECK(ops->fill(device->queue, numbers, 0xff, 8) == DLC_OK);
         if (i % 10 == 9) {
-            CHECK(ops->read(device, got, numbers + 2, 8) == DLC_OK);
+            CHECK(ops->read(device->queue, got, numbers + 2, 8) == DLC_OK);
             CHECK(got[0] == i && got[1] == 7 * i);
         }
     }
     KernelFault fault = {1, 1, 1};
-    CHECK(ops->finish(device, &fault) == DLC_OK && fault.site == 0);
+    CHECK(ops->finish(device->queue, &fault) == DLC_OK && fault.site == 0);
     ops->free(device, numbers);
     ops->close(device);
 }
@@ -125,27 +125,27 @@ void test_recordings(void) {
     DeviceGraph *graph = NULL;
     int32_t *numbers = ops->alloc(device, 256), got[4];
     uint8_t *flag = (uint8_t *)(numbers + 32);
-    CHECK(numbers && ops->fill(device, numbers, 0, 256) == DLC_OK);
-    CHECK(ops->record(device) == DLC_OK);
-    CHECK(ops->set_i32(device, numbers, 5) == DLC_OK);
-    CHECK(ops->copy(device, numbers + 1, numbers, 4, flag) == DLC_OK);
-    CHECK(ops->fill(device, numbers + 2, 1, 4) == DLC_OK);
-    CHECK(ops->copy(device, numbers + 3, numbers + 2, 4, NULL) == DLC_OK);
-    CHECK(ops->record_end(device, &graph) == DLC_OK && graph);
-    CHECK(ops->read(device, got, numbers, 16) == DLC_OK && got[0] == 0 && got[3] == 0);
-    CHECK(ops->replay(device, graph) == DLC_OK);
-    CHECK(ops->read(device, got, numbers, 16) == DLC_OK);
+    CHECK(numbers && ops->fill(device->queue, numbers, 0, 256) == DLC_OK);
+    CHECK(ops->record(device->queue) == DLC_OK);
+    CHECK(ops->set_i32(device->queue, numbers, 5) == DLC_OK);
+    CHECK(ops->copy(device->queue, numbers + 1, numbers, 4, flag) == DLC_OK);
+    CHECK(ops->fill(device->queue, numbers + 2, 1, 4) == DLC_OK);
+    CHECK(ops->copy(device->queue, numbers + 3, numbers + 2, 4, NULL) == DLC_OK);
+    CHECK(ops->record_end(device->queue, &graph) == DLC_OK && graph);
+    CHECK(ops->read(device->queue, got, numbers, 16) == DLC_OK && got[0] == 0 && got[3] == 0);
+    CHECK(ops->replay(device->queue, graph) == DLC_OK);
+    CHECK(ops->read(device->queue, got, numbers, 16) == DLC_OK);
     CHECK(got[0] == 5 && got[1] == 0 && got[2] == 0x01010101 && got[3] == 0x01010101);
-    CHECK(ops->fill(device, numbers, 0, 16) == DLC_OK);
-    CHECK(ops->fill(device, flag, 1, 1) == DLC_OK);
-    CHECK(ops->replay(device, graph) == DLC_OK);
-    CHECK(ops->replay(device, graph) == DLC_OK);
-    CHECK(ops->read(device, got, numbers, 16) == DLC_OK && got[0] == 5 && got[1] == 5);
+    CHECK(ops->fill(device->queue, numbers, 0, 16) == DLC_OK);
+    CHECK(ops->fill(device->queue, flag, 1, 1) == DLC_OK);
+    CHECK(ops->replay(device->queue, graph) == DLC_OK);
+    CHECK(ops->replay(device->queue, graph) == DLC_OK);
+    CHECK(ops->read(device->queue, got, numbers, 16) == DLC_OK && got[0] == 5 && got[1] == 5);
     /* Dropped: nothing comes of it. */
-    CHECK(ops->record(device) == DLC_OK);
-    CHECK(ops->set_i32(device, numbers, 9) == DLC_OK);
-    CHECK(ops->record_end(device, NULL) == DLC_OK);
-    CHECK(ops->read(device, got, numbers, 4) == DLC_OK && got[0] == 5);
+    CHECK(ops->record(device->queue) == DLC_OK);
+    CHECK(ops->set_i32(device->queue, numbers, 9) == DLC_OK);
+    CHECK(ops->record_end(device->queue, NULL) == DLC_OK);
+    CHECK(ops->read(device->queue, got, numbers, 4) == DLC_OK && got[0] == 5);
     ops->graph_free(device, graph);
     ops->free(device, numbers);
     ops->close(device);
@@ -160,7 +160,8 @@ void test_opening(void) {
         ops->describe(device, about, sizeof about);
         CHECK(about[0] && device->ops == ops);
         CHECK(!ops->overhead_bytes || ops->overhead_bytes(device) >= -1);
-        CHECK(ops->reserve(device, 100000) == DLC_OK && ops->reserve(device, 100) == DLC_OK);
+        CHECK(ops->reserve(device->queue, 100000) == DLC_OK &&
+              ops->reserve(device->queue, 100) == DLC_OK);
         ops->close(device);
     }
     if (subject->computes) {

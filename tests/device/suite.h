@@ -31,6 +31,9 @@ void test_conditional_copies(void);
 void test_order(void);
 void test_recordings(void);
 void test_opening(void);
+/* queues.c */
+void test_queues(void);
+void test_copies_across(void);
 /* sessions.c */
 void test_training(void);
 void test_recorded_steps(void);

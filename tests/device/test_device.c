@@ -29,6 +29,8 @@ static const Test tests[] = {
     {"order", test_order},
     {"recordings", test_recordings},
     {"opening", test_opening},
+    {"queues", test_queues},
+    {"copies across", test_copies_across},
     {"training", test_training},
     {"recorded steps", test_recorded_steps},
     {"ranks", test_ranks},

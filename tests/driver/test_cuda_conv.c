@@ -190,7 +190,7 @@ static dlc_status operand_write(Run *run, int operand, int dtype) {
     run->buffers[operand] = ops->alloc(run->device, bytes);
     dlc_status status = run->buffers[operand] ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     if (status == DLC_OK && operand != PLAN_OPERAND_D) {
-        status = ops->write(run->device, run->buffers[operand], memory, bytes);
+        status = ops->write(run->device->queue, run->buffers[operand], memory, bytes);
     }
     free(memory);
     return status;
@@ -203,20 +203,21 @@ static dlc_status run_called(Run *run, int dtype, bool recorded) {
     KernelFault fault;
     dlc_status status;
     if (recorded) {
-        TRY(ops->fill(run->device, run->buffers[PLAN_OPERAND_D], 0, bytes));
-        TRY(ops->record(run->device));
-        status = ops->call(run->device, run->plan, run->buffers);
-        dlc_status ended = ops->record_end(run->device, status == DLC_OK ? &run->graph : NULL);
+        TRY(ops->fill(run->device->queue, run->buffers[PLAN_OPERAND_D], 0, bytes));
+        TRY(ops->record(run->device->queue));
+        status = ops->call(run->device->queue, run->plan, run->buffers);
+        dlc_status ended =
+            ops->record_end(run->device->queue, status == DLC_OK ? &run->graph : NULL);
         TRY(status);
         TRY(ended);
-        TRY(ops->replay(run->device, run->graph));
-        TRY(ops->replay(run->device, run->graph));
+        TRY(ops->replay(run->device->queue, run->graph));
+        TRY(ops->replay(run->device->queue, run->graph));
     } else {
-        TRY(ops->call(run->device, run->plan, run->buffers));
+        TRY(ops->call(run->device->queue, run->plan, run->buffers));
     }
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     char *memory = malloc(bytes);
-    status = ops->read(run->device, memory, run->buffers[PLAN_OPERAND_D], bytes);
+    status = ops->read(run->device->queue, memory, run->buffers[PLAN_OPERAND_D], bytes);
     for (int64_t i = 0; i < result->n; i++) {
         run->out[i] = element_read(dtype, memory + (size_t)i * dtype_bytes(dtype));
     }
@@ -228,7 +229,7 @@ static dlc_status run_inside(Run *run, const DeviceCall *call, bool recorded) {
     DeviceOptions options = {.which = "0"};
     dlc_status status;
     TRY(ops->open(&allocator, &options, &run->device, run->message));
-    status = ops->call_prepare(run->device, call, &run->plan);
+    status = ops->call_prepare(run->device->queue, call, &run->plan);
     run->was_refused = status == DLC_ERROR_UNSUPPORTED;
     TRY(status);
     ops->call_describe(run->device, run->plan, run->described, sizeof(run->described));

@@ -159,7 +159,7 @@ static dlc_status launch_scale(Run *run, int32_t *to, const int32_t *from, int64
                            .n_buffers = 2,
                            .n_sizes = 1,
                            .tiles = tiles};
-    return device_cuda.launch(run->device, run->module, &launch);
+    return device_cuda.launch(run->device->queue, run->module, &launch);
 }
 
 static dlc_status launch_add(Run *run, int32_t *to, int64_t tiles) {
@@ -168,7 +168,7 @@ static dlc_status launch_add(Run *run, int32_t *to, int64_t tiles) {
                            .buffers = buffers,
                            .n_buffers = 1,
                            .tiles = tiles};
-    return device_cuda.launch(run->device, run->module, &launch);
+    return device_cuda.launch(run->device->queue, run->module, &launch);
 }
 
 enum { MEMBERS = 8 };
@@ -188,12 +188,12 @@ static dlc_status launch_group(Run *run, const int64_t sizes[MEMBERS]) {
             .n_sizes = 1,
             .tiles = i == 1 || i == 4 ? 0 : 10 + i};
     }
-    return device_cuda.launch_group(run->device, run->module, launches, MEMBERS);
+    return device_cuda.launch_group(run->device->queue, run->module, launches, MEMBERS);
 }
 
 /* a[i] is i. */
 static dlc_status groups_check(Run *run, const int64_t sizes[MEMBERS]) {
-    dlc_status status = device_cuda.read(run->device, run->host, run->b, BYTES);
+    dlc_status status = device_cuda.read(run->device->queue, run->host, run->b, BYTES);
     for (int i = 0; status == DLC_OK && i < MEMBERS; i++) {
         for (int t = 0; t < 100; t++) {
             bool is_done = i != 1 && i != 4 && t < 10 + i;
@@ -210,26 +210,26 @@ static dlc_status run_groups(Run *run) {
     DeviceGraph *graph = NULL;
     KernelFault fault;
     dlc_status status;
-    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
+    TRY(ops->fill(run->device->queue, run->b, 0xff, BYTES));
     TRY(launch_group(run, sizes));
     TRY(groups_check(run, sizes));
     /* A recording holds what the launches were given. */
-    TRY(ops->record(run->device));
+    TRY(ops->record(run->device->queue));
     status = launch_group(run, others);
-    dlc_status ended = ops->record_end(run->device, status == DLC_OK ? &graph : NULL);
+    dlc_status ended = ops->record_end(run->device->queue, status == DLC_OK ? &graph : NULL);
     status = status != DLC_OK ? status : ended;
     if (status != DLC_OK) {
         goto done;
     }
     TRY(groups_check(run, sizes));
-    TRY(ops->replay(run->device, graph));
+    TRY(ops->replay(run->device->queue, graph));
     TRY(groups_check(run, others));
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 0);
     /* A member's fault. */
     sizes[5] = -3;
     TRY(launch_group(run, sizes));
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 9);
     assert_int_equal(fault.value, -3);
 done:
@@ -251,33 +251,33 @@ static dlc_status run_graph(Run *run) {
     int32_t first = 0;
     KernelFault fault;
     dlc_status status;
-    TRY(ops->fill(run->device, run->b, 0, BYTES));
-    TRY(ops->record(run->device));
-    status = ops->copy(run->device, run->a, run->b, BYTES, run->flag);
+    TRY(ops->fill(run->device->queue, run->b, 0, BYTES));
+    TRY(ops->record(run->device->queue));
+    status = ops->copy(run->device->queue, run->a, run->b, BYTES, run->flag);
     for (int i = 0; i < 3 && status == DLC_OK; i++) {
         status = launch_add(run, run->a, N);
     }
     if (status == DLC_OK) {
-        status = ops->set_i32(run->device, run->a + 7, 70);
+        status = ops->set_i32(run->device->queue, run->a + 7, 70);
     }
     if (status == DLC_OK) {
-        status = ops->copy(run->device, run->b, run->a, BYTES, NULL);
+        status = ops->copy(run->device->queue, run->b, run->a, BYTES, NULL);
     }
-    dlc_status ended = ops->record_end(run->device, status == DLC_OK ? &run->graph : NULL);
+    dlc_status ended = ops->record_end(run->device->queue, status == DLC_OK ? &run->graph : NULL);
     status = status != DLC_OK ? status : ended;
     for (int i = 0; i < 2 && status == DLC_OK; i++) {
-        status = ops->replay(run->device, run->graph);
+        status = ops->replay(run->device->queue, run->graph);
     }
     if (status != DLC_OK) {
         goto done;
     }
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 0);
-    TRY(ops->read(run->device, run->host, run->a, BYTES));
+    TRY(ops->read(run->device->queue, run->host, run->a, BYTES));
     assert_int_equal(run->host[0], 6);
     assert_int_equal(run->host[7], 70);
     assert_int_equal(run->host[N - 1], 6);
-    TRY(ops->read(run->device, &first, run->b, sizeof(first)));
+    TRY(ops->read(run->device->queue, &first, run->b, sizeof(first)));
     assert_int_equal(first, 6);
 done:
     return status;
@@ -295,41 +295,41 @@ static dlc_status run_all(Run *run) {
     image_make(image);
     TRY(ops->open(&allocator, &options, &run->device, run->message));
     TRY(ops->load(run->device, (const uint8_t *)image, sizeof(*image), &run->module));
-    TRY(ops->reserve(run->device, 128));
+    TRY(ops->reserve(run->device->queue, 128));
     TRY(take(run, &run->a, BYTES));
     TRY(take(run, &run->b, BYTES));
     TRY(take(run, &run->flag, 1));
     for (int32_t i = 0; i < N; i++) {
         run->host[i] = i;
     }
-    TRY(ops->write(run->device, run->a, run->host, BYTES));
+    TRY(ops->write(run->device->queue, run->a, run->host, BYTES));
     memset(run->host, 0x55, BYTES); /* written when the call returned */
-    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
+    TRY(ops->fill(run->device->queue, run->b, 0xff, BYTES));
     TRY(launch_scale(run, run->b, run->a, 3, N));
     TRY(launch_scale(run, run->b, run->a, 9, 0)); /* no tiles: nothing */
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 0);
-    TRY(ops->read(run->device, run->host, run->b, BYTES));
+    TRY(ops->read(run->device->queue, run->host, run->b, BYTES));
     for (int32_t i = 0; i < N; i++) {
         assert_int_equal(run->host[i], 3 * i);
     }
     TRY(run_groups(run));
-    TRY(ops->fill(run->device, run->b, 0xff, BYTES));
+    TRY(ops->fill(run->device->queue, run->b, 0xff, BYTES));
     /* A fault is told once; later work runs. */
     TRY(launch_scale(run, run->b, run->a + 1, -1, 4));
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 7);
     assert_int_equal(fault.bound, 4);
     assert_in_range(fault.value, 0, 3);
-    TRY(ops->finish(run->device, &fault));
+    TRY(ops->finish(run->device->queue, &fault));
     assert_int_equal(fault.site, 0);
     /* Copies that a flag decides; addresses and sizes that are no multiples of 16. */
-    TRY(ops->write(run->device, run->flag, &off, 1));
-    TRY(ops->copy(run->device, run->b, run->a, BYTES, run->flag));
-    TRY(ops->write(run->device, run->flag, &on, 1));
-    TRY(ops->copy(run->device, run->b + 9, run->a + 8, 4 * 100 - 1, run->flag));
-    TRY(ops->copy(run->device, run->b + 400, run->a + 800, 4 * 100 + 1, run->flag));
-    TRY(ops->read(run->device, run->host, run->b, BYTES));
+    TRY(ops->write(run->device->queue, run->flag, &off, 1));
+    TRY(ops->copy(run->device->queue, run->b, run->a, BYTES, run->flag));
+    TRY(ops->write(run->device->queue, run->flag, &on, 1));
+    TRY(ops->copy(run->device->queue, run->b + 9, run->a + 8, 4 * 100 - 1, run->flag));
+    TRY(ops->copy(run->device->queue, run->b + 400, run->a + 800, 4 * 100 + 1, run->flag));
+    TRY(ops->read(run->device->queue, run->host, run->b, BYTES));
     assert_int_equal(run->host[9], 8);
     assert_int_equal(run->host[0], -1);
     assert_int_equal(run->host[400], 800);
@@ -339,9 +339,9 @@ static dlc_status run_all(Run *run) {
     for (int i = 0; i < LARGE; i++) {
         large[i] = (uint8_t)(i ^ (i >> 11));
     }
-    TRY(ops->write(run->device, memory, large, LARGE));
+    TRY(ops->write(run->device->queue, memory, large, LARGE));
     memset(large, 0, LARGE);
-    TRY(ops->read(run->device, large, memory, LARGE));
+    TRY(ops->read(run->device->queue, large, memory, LARGE));
     for (int i = 0; i < LARGE; i++) {
         if (large[i] != (uint8_t)(i ^ (i >> 11))) {
             fail_msg("byte %d", i);
@@ -461,17 +461,17 @@ static void test_lost(void **state) {
     assert_int_equal(
         device_cuda.load(run.device, (const uint8_t *)&image, sizeof(image), &run.module), DLC_OK);
     assert_int_equal(take(&run, &run.a, 64), DLC_OK);
-    assert_int_equal(device_cuda.fill(run.device, run.a, 0, 64), DLC_OK);
+    assert_int_equal(device_cuda.fill(run.device->queue, run.a, 0, 64), DLC_OK);
     setenv("DLC_CUDASIM_REPORT", "/dev/null", 1);
     simulator.again();
     dlc_status status = launch_add(&run, run.a, 1000);
-    status = status == DLC_OK ? device_cuda.finish(run.device, &fault) : status;
+    status = status == DLC_OK ? device_cuda.finish(run.device->queue, &fault) : status;
     assert_int_equal(status, DLC_ERROR_INTERNAL);
     assert_non_null(strstr(run.device->error, "CUDA_ERROR"));
-    assert_int_equal(device_cuda.read(run.device, &value, run.a, 4), DLC_ERROR_INTERNAL);
+    assert_int_equal(device_cuda.read(run.device->queue, &value, run.a, 4), DLC_ERROR_INTERNAL);
     assert_non_null(strstr(run.device->error, "no longer be used"));
     assert_null(device_cuda.alloc(run.device, 64));
-    assert_int_equal(device_cuda.record(run.device), DLC_ERROR_INTERNAL);
+    assert_int_equal(device_cuda.record(run.device->queue), DLC_ERROR_INTERNAL);
     device_cuda.unload(run.device, run.module);
     device_cuda.free(run.device, run.a);
     device_cuda.close(run.device);
@@ -538,7 +538,7 @@ static void test_cycles(void **state) {
         assert_int_equal(device_cuda.open(&allocator, &options, &device, message), DLC_OK);
         void *memory = device_cuda.alloc(device, 1000);
         assert_non_null(memory);
-        assert_int_equal(device_cuda.fill(device, memory, 1, 1000), DLC_OK);
+        assert_int_equal(device_cuda.fill(device->queue, memory, 1, 1000), DLC_OK);
         device_cuda.close(device);
         assert_int_equal(simulator.live(), 0);
     }

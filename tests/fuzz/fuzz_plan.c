@@ -83,25 +83,26 @@ static dlc_status counted(dlc_status status) {
     return --work_left < 0 ? DLC_ERROR_LIMIT : status;
 }
 
-static dlc_status counted_copy(Device *device, void *to, const void *from, size_t bytes,
+static dlc_status counted_copy(DeviceQueue *queue, void *to, const void *from, size_t bytes,
                                const uint8_t *if_set) {
-    return counted(device_null.copy(device, to, from, bytes, if_set));
+    return counted(device_null.copy(queue, to, from, bytes, if_set));
 }
 
-static dlc_status counted_fill(Device *device, void *to, int byte, size_t bytes) {
-    return counted(device_null.fill(device, to, byte, bytes));
+static dlc_status counted_fill(DeviceQueue *queue, void *to, int byte, size_t bytes) {
+    return counted(device_null.fill(queue, to, byte, bytes));
 }
 
-static dlc_status counted_set(Device *device, int32_t *to, int32_t value) {
-    return counted(device_null.set_i32(device, to, value));
+static dlc_status counted_set(DeviceQueue *queue, int32_t *to, int32_t value) {
+    return counted(device_null.set_i32(queue, to, value));
 }
 
-static dlc_status counted_read(Device *device, void *to, const void *from, size_t bytes) {
-    return counted(device_null.read(device, to, from, bytes));
+static dlc_status counted_read(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
+    return counted(device_null.read(queue, to, from, bytes));
 }
 
 /* A kernel may touch the first byte of each of its buffers, and whatever it is told. */
-static dlc_status counted_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+static dlc_status counted_launch(DeviceQueue *queue, DeviceModule *module,
+                                 const DeviceLaunch *launch) {
     int64_t sum = launch->tiles;
     for (int32_t i = 0; i < launch->n_sizes; i++) {
         sum ^= launch->sizes[i];
@@ -111,11 +112,11 @@ static dlc_status counted_launch(Device *device, DeviceModule *module, const Dev
     }
     volatile int64_t seen = sum;
     (void)seen;
-    return counted(device_null.launch(device, module, launch));
+    return counted(device_null.launch(queue, module, launch));
 }
 
-static dlc_status counted_finish(Device *device, KernelFault *fault) {
-    return counted(device_null.finish(device, fault));
+static dlc_status counted_finish(DeviceQueue *queue, KernelFault *fault) {
+    return counted(device_null.finish(queue, fault));
 }
 
 static void set_input(dlc_session *session, const char *entry, dlc_tensor_info *info) {

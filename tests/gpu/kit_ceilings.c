@@ -30,7 +30,7 @@ static void note(const char *kind, const char *how, double rate) {
 
 static dlc_status finish(KitIntrinsics *set) {
     KernelFault fault;
-    return set->ops->finish(set->device, &fault);
+    return set->ops->finish(set->device->queue, &fault);
 }
 
 /* Bytes read and written a second. */
@@ -39,15 +39,15 @@ static void copy_rate(Kit *kit, KitIntrinsics *set) {
     void *a = set->ops->alloc(set->device, bytes), *b = set->ops->alloc(set->device, bytes);
     double least = 0;
     if (a && b) {
-        (void)set->ops->fill(set->device, a, 1, bytes);
-        (void)set->ops->fill(set->device, b, 2, bytes);
+        (void)set->ops->fill(set->device->queue, a, 1, bytes);
+        (void)set->ops->fill(set->device->queue, b, 2, bytes);
     } else {
         kit_problem(kit, "two times %zu bytes are not to be had", bytes);
     }
     for (int i = 0; i < TRIES && a && b; i++) {
         double begin = kit_seconds();
         for (int k = 0; k < 4; k++) {
-            (void)set->ops->copy(set->device, a, b, bytes, NULL);
+            (void)set->ops->copy(set->device->queue, a, b, bytes, NULL);
         }
         if (finish(set) != DLC_OK) {
             kit_problem(kit, "copy: %s", set->device->error);
@@ -83,7 +83,7 @@ static void mma_rate(Kit *kit, KitIntrinsics *set, const char *kind, double flop
     dlc_status status = out ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     for (int i = 0; i < (kit->quick ? 1 : TRIES) && status == DLC_OK; i++) {
         double begin = kit_seconds();
-        status = set->ops->launch(set->device, set->module, &launch);
+        status = set->ops->launch(set->device->queue, set->module, &launch);
         if (status == DLC_OK) {
             status = finish(set);
         }
@@ -115,7 +115,7 @@ static void library_rate(Kit *kit, KitIntrinsics *set, const char *kind, int32_t
         .sizes = sizes,
         .n_sizes = sizeof sizes / sizeof sizes[0]};
     DeviceCallPlan *plan = NULL;
-    if (!ops->call_prepare || ops->call_prepare(set->device, &call, &plan) != DLC_OK) {
+    if (!ops->call_prepare || ops->call_prepare(set->device->queue, &call, &plan) != DLC_OK) {
         printf(", \"%s_library\": ", kind);
         kit_text(ops->call_prepare ? set->device->error : "skipped: the device has no libraries");
         return;
@@ -129,13 +129,13 @@ static void library_rate(Kit *kit, KitIntrinsics *set, const char *kind, int32_t
         }
     }
     for (int i = 0; i < PLAN_N_OPERANDS && status == DLC_OK; i++) {
-        status = buffers[i] ? ops->fill(set->device, buffers[i], 0x11, bytes) : DLC_OK;
+        status = buffers[i] ? ops->fill(set->device->queue, buffers[i], 0x11, bytes) : DLC_OK;
     }
     double least = 0;
     for (int i = 0; i < (kit->quick ? 1 : TRIES) && status == DLC_OK; i++) {
         double begin = kit_seconds();
         for (int k = 0; k < 4 && status == DLC_OK; k++) {
-            status = ops->call(set->device, plan, buffers);
+            status = ops->call(set->device->queue, plan, buffers);
         }
         status = status == DLC_OK ? finish(set) : status;
         double took = (kit_seconds() - begin) / 4;

@@ -120,7 +120,7 @@ static bool case_run(Kit *kit, KitIntrinsics *set, const IntrinsicCase *test, ui
         status = values && buffers[i] ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
         if (status == DLC_OK) {
             kit_intrinsic_values(input, i, values);
-            status = ops->write(set->device, buffers[i], values, bytes);
+            status = ops->write(set->device->queue, buffers[i], values, bytes);
         }
         free(values);
     }
@@ -131,16 +131,16 @@ static bool case_run(Kit *kit, KitIntrinsics *set, const IntrinsicCase *test, ui
                            .tiles = test->tiles};
     status = status == DLC_OK && !result ? DLC_ERROR_OUT_OF_MEMORY : status;
     if (status == DLC_OK) {
-        status = ops->fill(set->device, result, 0xa5, (size_t)n_out);
+        status = ops->fill(set->device->queue, result, 0xa5, (size_t)n_out);
     }
     if (status == DLC_OK) {
-        status = ops->launch(set->device, set->module, &launch);
+        status = ops->launch(set->device->queue, set->module, &launch);
     }
     if (status == DLC_OK) {
-        status = ops->finish(set->device, &fault);
+        status = ops->finish(set->device->queue, &fault);
     }
     if (status == DLC_OK) {
-        status = ops->read(set->device, out, result, (size_t)n_out);
+        status = ops->read(set->device->queue, out, result, (size_t)n_out);
     }
     if (status != DLC_OK) {
         kit_problem(kit, "%s: %s", test->kernel, set->device->error);

@@ -32,9 +32,9 @@ static struct {
     bool on;
 } clocked;
 
-static dlc_status timed_add(Device *device, Timed timed, double begin) {
+static dlc_status timed_add(DeviceQueue *queue, Timed timed, double begin) {
     KernelFault fault;
-    dlc_status status = clocked.real->finish(device, &fault);
+    dlc_status status = clocked.real->finish(queue, &fault);
     timed.seconds = kit_seconds() - begin;
     if (clocked.n == clocked.capacity) {
         int32_t capacity = clocked.capacity * 2 + 256;
@@ -49,29 +49,30 @@ static dlc_status timed_add(Device *device, Timed timed, double begin) {
     return status;
 }
 
-static dlc_status launch_timed(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+static dlc_status launch_timed(DeviceQueue *queue, DeviceModule *module,
+                               const DeviceLaunch *launch) {
     double begin = kit_seconds();
-    dlc_status status = clocked.real->launch(device, module, launch);
+    dlc_status status = clocked.real->launch(queue, module, launch);
     return status != DLC_OK || !clocked.on
                ? status
-               : timed_add(device, (Timed){.entry = launch->entry, .launches = 1}, begin);
+               : timed_add(queue, (Timed){.entry = launch->entry, .launches = 1}, begin);
 }
 
-static dlc_status group_timed(Device *device, DeviceModule *module, const DeviceLaunch *launches,
-                              int32_t n) {
+static dlc_status group_timed(DeviceQueue *queue, DeviceModule *module,
+                              const DeviceLaunch *launches, int32_t n) {
     double begin = kit_seconds();
-    dlc_status status = clocked.real->launch_group(device, module, launches, n);
+    dlc_status status = clocked.real->launch_group(queue, module, launches, n);
     return status != DLC_OK || !clocked.on
                ? status
-               : timed_add(device, (Timed){.entry = launches[0].entry, .launches = n}, begin);
+               : timed_add(queue, (Timed){.entry = launches[0].entry, .launches = n}, begin);
 }
 
-static dlc_status call_timed(Device *device, DeviceCallPlan *plan, void *const *buffers) {
+static dlc_status call_timed(DeviceQueue *queue, DeviceCallPlan *plan, void *const *buffers) {
     double begin = kit_seconds();
-    dlc_status status = clocked.real->call(device, plan, buffers);
+    dlc_status status = clocked.real->call(queue, plan, buffers);
     return status != DLC_OK || !clocked.on
                ? status
-               : timed_add(device, (Timed){.call = plan, .launches = 1}, begin);
+               : timed_add(queue, (Timed){.call = plan, .launches = 1}, begin);
 }
 
 static double product(const int64_t *sizes, int64_t n) {
@@ -112,14 +113,14 @@ static void call_work(const DeviceCall *call, KnownCall *known, char *shape, siz
     }
 }
 
-static dlc_status prepare_noted(Device *device, const DeviceCall *call, DeviceCallPlan **out) {
-    dlc_status status = clocked.real->call_prepare(device, call, out);
+static dlc_status prepare_noted(DeviceQueue *queue, const DeviceCall *call, DeviceCallPlan **out) {
+    dlc_status status = clocked.real->call_prepare(queue, call, out);
     if (status == DLC_OK && clocked.n_calls < MOST_CALLS) {
         KnownCall *known = &clocked.calls[clocked.n_calls++];
         char shape[64] = "", line[80] = "";
         *known = (KnownCall){.plan = *out};
         call_work(call, known, shape, sizeof shape);
-        clocked.real->call_describe(device, *out, line, sizeof line);
+        clocked.real->call_describe(queue->device, *out, line, sizeof line);
         snprintf(known->name, sizeof known->name, "%s: %s", line, shape);
     }
     return status;
@@ -151,7 +152,7 @@ static double wait_seconds(dlc_session *session) {
     for (int i = 0; i < 20; i++) {
         KernelFault fault;
         double begin = kit_seconds();
-        (void)session->ranks->ops->finish(session->ranks->device, &fault);
+        (void)session->ranks->ops->finish(session->ranks->device->queue, &fault);
         double took = kit_seconds() - begin;
         least = took < least ? took : least;
     }

@@ -24,7 +24,9 @@ static struct {
     char log[2048];
 } seen;
 
-static dlc_status library_prepare(Device *device, const DeviceCall *call, DeviceCallPlan **out) {
+static dlc_status library_prepare(DeviceQueue *queue, const DeviceCall *call,
+                                  DeviceCallPlan **out) {
+    Device *device = queue->device;
     seen.asked++;
     if (seen.refuses || seen.fails) {
         snprintf(device->error, sizeof(device->error), "the library is on holiday");
@@ -42,8 +44,8 @@ static dlc_status library_prepare(Device *device, const DeviceCall *call, Device
     return DLC_OK;
 }
 
-static dlc_status library_call(Device *device, DeviceCallPlan *plan, void *const *buffers) {
-    (void)device;
+static dlc_status library_call(DeviceQueue *queue, DeviceCallPlan *plan, void *const *buffers) {
+    (void)queue;
     const int64_t *s = plan->sizes, *a = s + 4, *b = s + 7, *d = s + 13;
     const float *from_a = buffers[PLAN_OPERAND_A], *from_b = buffers[PLAN_OPERAND_B];
     float *to = buffers[PLAN_OPERAND_D];
@@ -71,9 +73,10 @@ static void library_describe(Device *device, const DeviceCallPlan *plan, char *o
     snprintf(out, n_out, "a library 1.0, the plain way");
 }
 
-static dlc_status counted_launch(Device *device, DeviceModule *module, const DeviceLaunch *launch) {
+static dlc_status counted_launch(DeviceQueue *queue, DeviceModule *module,
+                                 const DeviceLaunch *launch) {
     seen.launched++;
-    return device_null.launch(device, module, launch);
+    return device_null.launch(queue, module, launch);
 }
 
 static DeviceOps library_ops(void) {
