@@ -130,7 +130,11 @@ static void frees_pending(const Bench *bench) {
     work_long(bench, bench->queues[2], memory, 7);
     CHECK(ops->copy(bench->queues[2], bench->a, memory, BYTES, NULL) == DLC_OK);
     ops->free(bench->device, memory);
+    uint8_t *next = ops->alloc(bench->device, BYTES); /* perhaps the same */
+    CHECK(next && ops->fill(bench->queues[0], next, 0x11, BYTES) == DLC_OK);
+    holds(bench, bench->queues[0], next, 0x11);
     holds(bench, bench->queues[2], bench->a, 7);
+    ops->free(bench->device, next);
 }
 
 /* Each queue has room of its own for kernels, and faults of its own. */
