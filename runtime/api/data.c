@@ -218,9 +218,8 @@ static dlc_status shape_misfit(dlc_session *session, const PlanArg *arg, const D
                         plan_text(session->file, arg->type.text));
 }
 
-/* Notes which rows the inputs hold, for messages. */
-static dlc_status rows_note(dlc_session *session, EntryState *entry, const int64_t *rows,
-                            int64_t count) {
+dlc_status data_rows_note(dlc_session *session, EntryState *entry, const int64_t *rows,
+                          int64_t count) {
     if (count > entry->rows_capacity) {
         int64_t *more =
             memory_new(&session->context->allocator, (size_t)count, sizeof(*entry->rows));
@@ -238,10 +237,20 @@ static dlc_status rows_note(dlc_session *session, EntryState *entry, const int64
     return DLC_OK;
 }
 
+dlc_status data_input_field(dlc_session *session, const Dataset *data, const PlanArg *arg,
+                            int64_t count, const DataField **out, int64_t *out_dims) {
+    dlc_status status = field_for(session, data, arg, out);
+    if (status != DLC_OK) {
+        return status;
+    }
+    return input_shape(session, arg, *out, count, out_dims) ? DLC_OK
+                                                            : shape_misfit(session, arg, *out);
+}
+
 dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
                            const int64_t *rows, int64_t count) {
     double start = clock_seconds();
-    dlc_status noted = rows_note(session, entry, rows, count);
+    dlc_status noted = data_rows_note(session, entry, rows, count);
     if (noted != DLC_OK) {
         return noted;
     }
@@ -251,14 +260,11 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
             continue;
         }
         const DataField *field;
-        dlc_status status = field_for(session, data, arg, &field);
-        if (status != DLC_OK) {
-            return status;
-        }
         int64_t dims[PLAN_MAX_RANK];
         void *to;
-        if (!input_shape(session, arg, field, count, dims)) {
-            return shape_misfit(session, arg, field);
+        dlc_status status = data_input_field(session, data, arg, count, &field, dims);
+        if (status != DLC_OK) {
+            return status;
         }
         status = session_input(session, entry, i, arg->type.rank, dims, &to);
         if (status != DLC_OK) {
@@ -320,13 +326,10 @@ dlc_status dlc_session_bind_data(dlc_session *session, const char *name,
             continue;
         }
         const DataField *field;
-        dlc_status status = field_for(session, &dataset->data, arg, &field);
+        int64_t shape[PLAN_MAX_RANK];
+        dlc_status status = data_input_field(session, &dataset->data, arg, 0, &field, shape);
         if (status != DLC_OK) {
             return status;
-        }
-        int64_t shape[PLAN_MAX_RANK];
-        if (!input_shape(session, arg, field, 0, shape)) {
-            return shape_misfit(session, arg, field);
         }
         int64_t fixed;
         PlanProgram rows = file->sizes[arg->type.first_size];

@@ -11,6 +11,13 @@ struct dlc_dataset {
     Dataset data;
 };
 
+/* The field that the input's rows come from, and the shape of `count` rows as the input wants it
+ * (PLAN_MAX_RANK). */
+dlc_status data_input_field(dlc_session *session, const Dataset *data, const PlanArg *arg,
+                            int64_t count, const DataField **out, int64_t *out_dims);
+/* Notes which rows the inputs hold, for messages. */
+dlc_status data_rows_note(dlc_session *session, EntryState *entry, const int64_t *rows,
+                          int64_t count);
 /* Copies the rows to the entry's inputs. */
 dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
                            const int64_t *rows, int64_t count);

@@ -3,7 +3,7 @@
  * with the same bits. */
 #include "ir/base/checked.h"
 #include "ir/base/number.h"
-#include "runtime/api/data.h"
+#include "runtime/api/prefetch.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/shuffle.h"
@@ -22,9 +22,13 @@ typedef struct Trainer {
     EntryState *entry;
     const dlc_train_options *options;
     int64_t rows, batch, steps_per_epoch, steps;
-    int64_t step;   /* done */
-    int64_t *order; /* of the epoch `order_epoch` */
-    int64_t order_epoch;
+    int64_t step;            /* done */
+    int64_t end;             /* the one after the last to be done */
+    int64_t epoch, seed;     /* of the step that was begun last */
+    int64_t asked, next;     /* the next step whose rows are to be read, and to be begun */
+    int64_t *orders[2];      /* of rows: of the epoch under way and the one after it, in turn … */
+    int64_t order_epochs[2]; /* … which those are; -1: none */
+    Prefetch *prefetch;
     int64_t saved_step; /* the step that the checkpoint holds; -1: none */
     CheckpointFolder folder;
     CheckpointRun run;
@@ -295,19 +299,51 @@ static dlc_status weights_begin(Trainer *t) {
     return dlc_init_weights(t->session);
 }
 
-static dlc_status inputs_begin(Trainer *t) {
-    int64_t epoch = t->step / t->steps_per_epoch;
-    if (epoch != t->order_epoch) {
-        shuffle_permutation((uint64_t)session_counter(t->session, "seed"), (uint64_t)epoch, t->rows,
-                            t->order);
-        t->order_epoch = epoch;
+static const int64_t *order_of(Trainer *t, int64_t epoch) {
+    int64_t *order = t->orders[epoch % 2];
+    if (t->order_epochs[epoch % 2] != epoch) {
+        shuffle_permutation((uint64_t)t->seed, (uint64_t)epoch, t->rows, order);
+        t->order_epochs[epoch % 2] = epoch;
     }
-    dlc_status status = dlc_set_counter(t->session, "epoch", epoch);
+    return order;
+}
+
+/* Has the rows of the next steps read, as many as there is room for. */
+static void rows_ask(Trainer *t) {
+    while (t->asked < t->end && prefetch_has_room(t->prefetch)) {
+        const int64_t *order = order_of(t, t->asked / t->steps_per_epoch);
+        prefetch_ask(t->prefetch, order + t->asked % t->steps_per_epoch * t->batch);
+        t->asked++;
+    }
+}
+
+/* What was read ahead is of other steps, or of a later epoch in another order, where a callback has
+ * set the counters. */
+static void rows_reconsider(Trainer *t) {
+    int64_t seed = session_counter(t->session, "seed");
+    if (t->step == t->next && seed == t->seed) {
+        return;
+    }
+    prefetch_drop(t->prefetch);
+    t->seed = seed;
+    t->asked = t->step;
+    for (int i = 0; i < 2; i++) {
+        t->order_epochs[i] = t->order_epochs[i] == t->epoch ? t->epoch : -1;
+    }
+}
+
+static dlc_status inputs_begin(Trainer *t) {
+    rows_reconsider(t);
+    t->epoch = t->step / t->steps_per_epoch;
+    dlc_status status = dlc_set_counter(t->session, "epoch", t->epoch);
     if (status != DLC_OK) {
         return status;
     }
-    const int64_t *rows = t->order + t->step % t->steps_per_epoch * t->batch;
-    return data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
+    rows_ask(t);
+    status = prefetch_take(t->prefetch);
+    t->next = t->step + 1;
+    rows_ask(t); /* while this step runs */
+    return status;
 }
 
 static dlc_status checkpoint_save(Trainer *t) {
@@ -351,11 +387,9 @@ static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
 
 static dlc_status train_loop(Trainer *t) {
     const dlc_train_options *options = t->options;
-    int64_t end =
-        options->stop_after > 0 && options->stop_after < t->steps ? options->stop_after : t->steps;
     bool stop = false, cancelled = false;
     dlc_status status = DLC_OK;
-    while (status == DLC_OK && t->step < end && !stop && !cancelled) {
+    while (status == DLC_OK && t->step < t->end && !stop && !cancelled) {
         double start = clock_seconds();
         status = inputs_begin(t);
         dlc_step_info info = {.struct_size = sizeof(info)};
@@ -437,7 +471,9 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                  .context = session->context,
                  .entry = session_entry(session, "train"),
                  .options = &given,
-                 .order_epoch = -1,
+                 .epoch = -1,
+                 .next = -1, /* so that the first step looks at the counters */
+                 .order_epochs = {-1, -1},
                  .saved_step = -1,
                  .folder = {.fd = -1},
                  .loss = NAN};
@@ -457,13 +493,22 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
         status = counters_set(&t);
     }
     if (status == DLC_OK) {
-        t.order = memory_new(&session->context->allocator, (size_t)t.rows, sizeof(*t.order));
-        status = t.order ? DLC_OK : context_out_of_memory(session->context);
+        for (int i = 0; i < 2; i++) {
+            t.orders[i] =
+                memory_new(&session->context->allocator, (size_t)t.rows, sizeof(*t.orders[i]));
+        }
+        status = t.orders[0] && t.orders[1] ? DLC_OK : context_out_of_memory(session->context);
     }
     if (status == DLC_OK) {
+        status = prefetch_create(session, t.entry, &given.data->data, t.batch, &t.prefetch);
+    }
+    if (status == DLC_OK) {
+        t.end = given.stop_after > 0 && given.stop_after < t.steps ? given.stop_after : t.steps;
         status = train_loop(&t);
     }
-    memory_free(&session->context->allocator, t.order);
+    prefetch_destroy(t.prefetch);
+    memory_free(&session->context->allocator, t.orders[0]);
+    memory_free(&session->context->allocator, t.orders[1]);
     checkpoint_folder_close(&t.folder);
     if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
         dlc_train_result result = {.steps_done = t.step,
