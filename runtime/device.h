@@ -108,6 +108,12 @@ struct DeviceOps {
     /* From and to host memory, which may be reused when they return; `read` waits for the queue. */
     dlc_status (*write)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
     dlc_status (*read)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
+    /* Host memory from which `send` reads; NULL: none can be had. NULL members: `write` is as good,
+     * from any memory. */
+    void *(*host_alloc)(Device *device, size_t bytes);
+    void (*host_free)(Device *device, void *memory);
+    /* As write, but the memory stays as it is until the queue has come past. */
+    dlc_status (*send)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
     /* On the device; overlapping exactly or not at all. `if_set`: a bool in device memory, the copy
      * is skipped when it is 0; NULL: always. */
     dlc_status (*copy)(DeviceQueue *queue, void *to, const void *from, size_t bytes,

@@ -1,26 +1,21 @@
-/* See prefetch.h. Two slots: the thread fills one while the other waits to be taken. The thread
- * calls nothing of the context's hooks; what it has to say lies in its slot until it is taken. */
+/* See prefetch.h. The thread fills one slot while the other waits to be taken. It calls no hook of
+ * the context and no device; what it has to say lies in its slot until that is taken. */
 #include "runtime/api/prefetch.h"
 
 #include "ir/base/checked.h"
+#include "runtime/session/ahead.h"
 #include "runtime/session/trace.h"
 
 #include <pthread.h>
 
-enum { SLOTS = 2 };
-
-/* One input, and the field that its rows come from: a copy, as the dataset's list may grow. */
+/* The field that an input's rows come from: a copy, as the dataset's list may grow. */
 typedef struct Source {
-    int32_t arg;
     DataField field;
     PlanDType dtype;
-    int64_t dims[PLAN_MAX_RANK];
-    int64_t bytes;
 } Source;
 
 typedef struct Slot {
-    int64_t *rows;  /* [batch] */
-    void **buffers; /* [n_sources]: a batch of each */
+    int64_t *rows; /* [batch] */
     dlc_status status;
     char message[DATA_MESSAGE_BYTES];
 } Slot;
@@ -29,9 +24,11 @@ struct Prefetch {
     dlc_session *session;
     EntryState *entry;
     int64_t batch;
-    Source *sources;
-    int32_t n_sources;
-    Slot slots[SLOTS];
+    AheadInput *inputs; /* [n] */
+    Source *sources;    /* [n] */
+    int32_t n;
+    Ahead *ahead; /* the slots' memory */
+    Slot slots[AHEAD_SLOTS];
     bool has_thread; /* the system gave one; else prefetch_take reads */
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -41,13 +38,15 @@ struct Prefetch {
     bool stop;
 };
 
-static void slot_read(const Prefetch *prefetch, Slot *slot) {
+static void slot_read(Prefetch *prefetch, int number) {
+    Slot *slot = &prefetch->slots[number];
     slot->status = DLC_OK;
     slot->message[0] = '\0';
-    for (int32_t i = 0; slot->status == DLC_OK && i < prefetch->n_sources; i++) {
+    for (int32_t i = 0; slot->status == DLC_OK && i < prefetch->n; i++) {
         const Source *source = &prefetch->sources[i];
         slot->status = dataset_gather_rows(&source->field, slot->rows, prefetch->batch,
-                                           slot->buffers[i], source->dtype, 0, slot->message);
+                                           ahead_memory(prefetch->ahead, number, i), source->dtype,
+                                           0, slot->message);
     }
 }
 
@@ -59,7 +58,7 @@ static void *reader_main(void *argument) {
             pthread_cond_wait(&prefetch->asked, &prefetch->mutex);
             continue;
         }
-        Slot *slot = &prefetch->slots[prefetch->n_read % SLOTS];
+        int slot = (int)(prefetch->n_read % AHEAD_SLOTS);
         pthread_mutex_unlock(&prefetch->mutex);
         slot_read(prefetch, slot);
         pthread_mutex_lock(&prefetch->mutex);
@@ -73,10 +72,11 @@ static void *reader_main(void *argument) {
 /* The entry's inputs with their fields and the bytes of a batch. */
 static dlc_status sources_find(Prefetch *prefetch, const Dataset *data) {
     dlc_session *session = prefetch->session;
+    const dlc_allocator *allocator = &session->context->allocator;
     const PlanEntry *record = prefetch->entry->record;
-    prefetch->sources =
-        memory_new(&session->context->allocator, (size_t)record->n_args, sizeof(Source));
-    if (!prefetch->sources) {
+    prefetch->inputs = memory_new(allocator, (size_t)record->n_args, sizeof(AheadInput));
+    prefetch->sources = memory_new(allocator, (size_t)record->n_args, sizeof(Source));
+    if (!prefetch->inputs || !prefetch->sources) {
         return context_out_of_memory(session->context);
     }
     for (int32_t i = 0; i < record->n_args; i++) {
@@ -84,48 +84,42 @@ static dlc_status sources_find(Prefetch *prefetch, const Dataset *data) {
         if (arg->role != PLAN_ARG_INPUT) {
             continue;
         }
-        Source *source = &prefetch->sources[prefetch->n_sources];
+        AheadInput *input = &prefetch->inputs[prefetch->n];
         const DataField *field;
+        *input = (AheadInput){.arg = i, .bytes = plan_dtype_bytes(arg->type.dtype)};
         dlc_status status =
-            data_input_field(session, data, arg, prefetch->batch, &field, source->dims);
+            data_input_field(session, data, arg, prefetch->batch, &field, input->dims);
+        if (status == DLC_OK) {
+            status = session_input_check(session, arg, input->dims);
+        }
         if (status != DLC_OK) {
             return status;
         }
-        source->arg = i;
-        source->field = *field;
-        source->dtype = (PlanDType)arg->type.dtype;
-        source->bytes = plan_dtype_bytes(arg->type.dtype);
+        prefetch->sources[prefetch->n] =
+            (Source){.field = *field, .dtype = (PlanDType)arg->type.dtype};
         for (int32_t a = 0; a < arg->type.rank; a++) {
-            if (!checked_mul(source->bytes, source->dims[a], &source->bytes) ||
-                source->bytes > INT64_MAX / 4) {
+            if (!checked_mul(input->bytes, input->dims[a], &input->bytes) ||
+                input->bytes > INT64_MAX / 4) {
                 return context_fail(session->context, DLC_ERROR_LIMIT, "input '%s' is too large",
                                     plan_text(session->file, arg->name));
             }
         }
-        prefetch->n_sources++;
+        prefetch->n++;
     }
     return DLC_OK;
 }
 
 static dlc_status slots_create(Prefetch *prefetch) {
     dlc_context *context = prefetch->session->context;
-    for (int s = 0; s < SLOTS; s++) {
-        Slot *slot = &prefetch->slots[s];
-        slot->rows = memory_new(&context->allocator, (size_t)prefetch->batch, sizeof(*slot->rows));
-        slot->buffers =
-            memory_new(&context->allocator, (size_t)prefetch->n_sources, sizeof(*slot->buffers));
-        if (!slot->rows || !slot->buffers) {
+    for (int s = 0; s < AHEAD_SLOTS; s++) {
+        int64_t **rows = &prefetch->slots[s].rows;
+        *rows = memory_new(&context->allocator, (size_t)prefetch->batch, sizeof(**rows));
+        if (!*rows) {
             return context_out_of_memory(context);
         }
-        for (int32_t i = 0; i < prefetch->n_sources; i++) {
-            slot->buffers[i] =
-                memory_new_aligned(&context->allocator, (size_t)prefetch->sources[i].bytes);
-            if (!slot->buffers[i]) {
-                return context_out_of_memory(context);
-            }
-        }
     }
-    return DLC_OK;
+    return ahead_create(prefetch->session, prefetch->entry, prefetch->inputs, prefetch->n,
+                        &prefetch->ahead);
 }
 
 dlc_status prefetch_create(dlc_session *session, EntryState *entry, const Dataset *data,
@@ -165,27 +159,25 @@ void prefetch_destroy(Prefetch *prefetch) {
         pthread_mutex_unlock(&prefetch->mutex);
         pthread_join(prefetch->thread, NULL);
     }
-    for (int s = 0; s < SLOTS; s++) {
-        Slot *slot = &prefetch->slots[s];
-        for (int32_t i = 0; slot->buffers && i < prefetch->n_sources; i++) {
-            memory_free_aligned(allocator, slot->buffers[i]);
-        }
-        memory_free(allocator, slot->buffers);
-        memory_free(allocator, slot->rows);
+    ahead_destroy(prefetch->ahead);
+    for (int s = 0; s < AHEAD_SLOTS; s++) {
+        memory_free(allocator, prefetch->slots[s].rows);
     }
     pthread_cond_destroy(&prefetch->asked);
     pthread_cond_destroy(&prefetch->read);
     pthread_mutex_destroy(&prefetch->mutex);
+    memory_free(allocator, prefetch->inputs);
     memory_free(allocator, prefetch->sources);
     memory_free(allocator, prefetch);
 }
 
 bool prefetch_has_room(const Prefetch *prefetch) {
-    return prefetch->n_asked - prefetch->n_taken < SLOTS; /* both are the caller's to change */
+    return prefetch->n_asked - prefetch->n_taken <
+           AHEAD_SLOTS; /* both are the caller's to change */
 }
 
 void prefetch_ask(Prefetch *prefetch, const int64_t *rows) {
-    Slot *slot = &prefetch->slots[prefetch->n_asked % SLOTS];
+    Slot *slot = &prefetch->slots[prefetch->n_asked % AHEAD_SLOTS];
     memcpy(slot->rows, rows, (size_t)prefetch->batch * sizeof(*rows));
     pthread_mutex_lock(&prefetch->mutex);
     prefetch->n_asked++;
@@ -193,9 +185,21 @@ void prefetch_ask(Prefetch *prefetch, const int64_t *rows) {
     pthread_mutex_unlock(&prefetch->mutex);
 }
 
-/* The oldest batch, read. */
-static Slot *slot_await(Prefetch *prefetch) {
-    Slot *slot = &prefetch->slots[prefetch->n_taken % SLOTS];
+dlc_status prefetch_send(Prefetch *prefetch) {
+    /* Not before a step has run, so that what steps need finds room first. */
+    if (prefetch->n_taken < 2 || prefetch->n_asked == prefetch->n_taken) {
+        return DLC_OK;
+    }
+    int slot = (int)(prefetch->n_taken % AHEAD_SLOTS);
+    pthread_mutex_lock(&prefetch->mutex);
+    bool is_read = prefetch->n_read > prefetch->n_taken;
+    pthread_mutex_unlock(&prefetch->mutex);
+    return is_read && prefetch->slots[slot].status == DLC_OK ? ahead_send(prefetch->ahead, slot)
+                                                             : DLC_OK;
+}
+
+/* Until the oldest batch is read. */
+static void slot_await(Prefetch *prefetch, int slot) {
     pthread_mutex_lock(&prefetch->mutex);
     while (prefetch->has_thread && prefetch->n_read == prefetch->n_taken) {
         pthread_cond_wait(&prefetch->read, &prefetch->mutex);
@@ -204,38 +208,34 @@ static Slot *slot_await(Prefetch *prefetch) {
     if (!prefetch->has_thread) {
         slot_read(prefetch, slot);
     }
-    return slot;
 }
 
-static dlc_status inputs_set(Prefetch *prefetch, const Slot *slot) {
+static dlc_status inputs_set(Prefetch *prefetch, int number) {
     dlc_session *session = prefetch->session;
     EntryState *entry = prefetch->entry;
+    const Slot *slot = &prefetch->slots[number];
+    if (slot->status != DLC_OK) {
+        return context_fail(session->context, slot->status, "%s", slot->message);
+    }
     dlc_status status = data_rows_note(session, entry, slot->rows, prefetch->batch);
-    for (int32_t i = 0; status == DLC_OK && i < prefetch->n_sources; i++) {
-        const Source *source = &prefetch->sources[i];
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + source->arg];
-        void *to;
-        status = session_input(session, entry, source->arg, arg->type.rank, source->dims, &to);
-        if (status == DLC_OK) {
-            memcpy(to, slot->buffers[i], (size_t)source->bytes);
-            status = session_input_done(session, entry, source->arg);
-        }
-        entry->inputs[source->arg].is_of_data = status == DLC_OK;
+    if (status == DLC_OK) {
+        status = ahead_take(prefetch->ahead, number);
+    }
+    for (int32_t i = 0; i < prefetch->n; i++) {
+        entry->inputs[prefetch->inputs[i].arg].is_of_data = status == DLC_OK;
     }
     return status;
 }
 
 dlc_status prefetch_take(Prefetch *prefetch) {
-    dlc_session *session = prefetch->session;
     double start = clock_seconds();
-    const Slot *slot = slot_await(prefetch);
-    dlc_status status = slot->status == DLC_OK
-                            ? inputs_set(prefetch, slot)
-                            : context_fail(session->context, slot->status, "%s", slot->message);
+    int slot = (int)(prefetch->n_taken % AHEAD_SLOTS);
+    slot_await(prefetch, slot);
+    dlc_status status = inputs_set(prefetch, slot);
     pthread_mutex_lock(&prefetch->mutex);
     prefetch->n_taken++;
     pthread_mutex_unlock(&prefetch->mutex);
-    trace_host(session->ranks, "data", start);
+    trace_host(prefetch->session->ranks, "data", start);
     return status;
 }
 

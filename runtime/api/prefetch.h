@@ -1,6 +1,6 @@
 /* Batches read ahead: while a step runs, a thread gathers the rows of the next ones out of the
- * dataset. Which rows, and in which order, is said by the caller; what a step gets is what
- * data_set_inputs would have given it. */
+ * dataset, and a queue of its own takes them to the device. Which rows, and in which order, is said
+ * by the caller; what a step gets is what data_set_inputs would have given it. */
 #ifndef DLC_RUNTIME_API_PREFETCH_H
 #define DLC_RUNTIME_API_PREFETCH_H
 
@@ -18,6 +18,8 @@ void prefetch_destroy(Prefetch *prefetch);
 bool prefetch_has_room(const Prefetch *prefetch);
 /* Asks for these rows, as the batch after those that were asked for; they are copied. */
 void prefetch_ask(Prefetch *prefetch, const int64_t *rows);
+/* Sends the oldest batch to the device already, if it was read; waits for nothing. */
+dlc_status prefetch_send(Prefetch *prefetch);
 /* Sets the inputs from the oldest batch that was asked for, waiting where it is not there yet. An
  * error in reading it is told here. */
 dlc_status prefetch_take(Prefetch *prefetch);

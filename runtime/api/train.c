@@ -343,7 +343,7 @@ static dlc_status inputs_begin(Trainer *t) {
     status = prefetch_take(t->prefetch);
     t->next = t->step + 1;
     rows_ask(t); /* while this step runs */
-    return status;
+    return status == DLC_OK ? prefetch_send(t->prefetch) : status;
 }
 
 static dlc_status checkpoint_save(Trainer *t) {

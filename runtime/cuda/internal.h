@@ -127,6 +127,9 @@ dlc_status cuda_finish(DeviceQueue *base, KernelFault *fault);
 dlc_status cuda_staging_open(CudaQueue *queue);
 void cuda_staging_close(CudaQueue *queue);
 KernelFault *cuda_fault_copy(const CudaQueue *queue); /* pinned */
+void *cuda_host_alloc(Device *base, size_t bytes);
+void cuda_host_free(Device *base, void *memory);
+dlc_status cuda_send(DeviceQueue *base, void *to, const void *from, size_t bytes);
 dlc_status cuda_write(DeviceQueue *base, void *to, const void *from, size_t bytes);
 dlc_status cuda_read(DeviceQueue *base, void *to, const void *from, size_t bytes);
 

@@ -182,3 +182,49 @@ dlc_status cuda_read(DeviceQueue *base, void *to, const void *from, size_t bytes
     }
     return status;
 }
+
+void *cuda_host_alloc(Device *base, size_t bytes) {
+    CudaDevice *device = (CudaDevice *)base;
+    void *memory = NULL;
+    base->alloc_status = DLC_OK;
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_check(device, device->driver.host_alloc(&memory, bytes ? bytes : 1, 0),
+                            "cuMemHostAlloc");
+        status = cuda_leave(device, status);
+    }
+    base->alloc_status = status == DLC_ERROR_OUT_OF_MEMORY ? DLC_OK : status;
+    if (status != DLC_OK && memory) { /* it could not leave */
+        cuda_host_free(base, memory);
+        memory = NULL;
+    }
+    return memory;
+}
+
+void cuda_host_free(Device *base, void *memory) {
+    CudaDevice *device = (CudaDevice *)base;
+    if (memory && cuda_enter_to_free(device)) {
+        device->driver.host_free(memory);
+        cuda_leave_freed(device);
+    }
+}
+
+dlc_status cuda_send(DeviceQueue *base, void *to, const void *from, size_t bytes) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
+    if (device->recording) {
+        return not_recorded(device, "a write from the host");
+    }
+    if (bytes == 0) {
+        return DLC_OK;
+    }
+    dlc_status status = cuda_enter(device);
+    if (status == DLC_OK) {
+        status = cuda_check(
+            device,
+            device->driver.copy_to_device((CudaAddress)(uintptr_t)to, from, bytes, queue->stream),
+            "cuMemcpyHtoDAsync");
+        status = cuda_leave(device, status);
+    }
+    return status;
+}

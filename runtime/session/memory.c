@@ -96,8 +96,8 @@ dlc_status rank_allocate(Rank *rank, const EntryState *entry) {
     return status;
 }
 
-dlc_status rank_input(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
-                      void **out) {
+/* Memory for the input at these dims, which it then has. */
+static dlc_status input_room(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims) {
     const PlanArg *arg = &rank->tables->args[entry->record->first_arg + number];
     Input *input = &entry->inputs[number];
     char what[320];
@@ -121,13 +121,47 @@ dlc_status rank_input(Rank *rank, EntryState *entry, int32_t number, const int64
     input->bytes = bytes;
     input->is_set = true;
     input->is_of_data = false;
-    *out = input->data;
-    if (!rank->ops->is_host) {
-        dlc_status status = rank_staging(rank, bytes, out);
-        input->is_set = status == DLC_OK;
+    return DLC_OK;
+}
+
+dlc_status rank_input(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
+                      void **out) {
+    Input *input = &entry->inputs[number];
+    dlc_status status = input_room(rank, entry, number, dims);
+    if (status != DLC_OK) {
         return status;
     }
-    return DLC_OK;
+    *out = input->data;
+    if (!rank->ops->is_host) {
+        status = rank_staging(rank, input->bytes, out);
+        input->is_set = status == DLC_OK;
+    }
+    return status;
+}
+
+dlc_status rank_input_exchange(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
+                               void **memory) {
+    Input *input = &entry->inputs[number];
+    dlc_status status = input_room(rank, entry, number, dims);
+    if (status == DLC_OK) {
+        void *own = input->data;
+        input->data = *memory;
+        input->capacity = input->bytes;
+        *memory = own;
+    }
+    return status;
+}
+
+dlc_status rank_input_copy(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
+                           const void *from) {
+    Input *input = &entry->inputs[number];
+    dlc_status status = input_room(rank, entry, number, dims);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = rank->ops->copy(rank->queue, input->data, from, (size_t)input->bytes, NULL);
+    input->is_set = status == DLC_OK;
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
 dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t number) {

@@ -166,6 +166,13 @@ dlc_status rank_allocate(Rank *rank, const EntryState *entry);
  * fills and then hands over by rank_input_done; until then no other call. */
 dlc_status rank_input(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims, void **out);
 dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t arg);
+/* The input gets `*memory`, of the rank's device and as large as the dims say, and gives its own.
+ */
+dlc_status rank_input_exchange(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims,
+                               void **memory);
+/* The input's value lies on the device; queued. */
+dlc_status rank_input_copy(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims,
+                           const void *from);
 /* Arena and scratch for a layout. */
 dlc_status rank_arena(Rank *rank, const Layout *layout);
 void rank_arena_free(Rank *rank);

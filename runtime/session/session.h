@@ -88,6 +88,8 @@ dlc_status session_allocate(dlc_session *session, const EntryState *entry);
 dlc_status session_variable(dlc_session *session, int64_t number, void **out);
 dlc_status session_variable_done(dlc_session *session, int64_t number);
 dlc_status session_variable_zero(dlc_session *session, int64_t number);
+/* Whether dims of the type's rank fit the input and what is bound. */
+dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const int64_t *dims);
 /* The input's memory for this shape, checked against constant axes; else as session_variable. */
 dlc_status session_input(dlc_session *session, EntryState *entry, int32_t arg, int64_t rank,
                          const int64_t *dims, void **out);

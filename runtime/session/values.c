@@ -43,20 +43,23 @@ dlc_status session_variable_zero(dlc_session *session, int64_t number) {
     return status;
 }
 
+dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const int64_t *dims) {
+    char what[320];
+    int64_t bound[PLAN_MAX_DIMS];
+    snprintf(what, sizeof(what), "input '%s'", plan_text(session->file, arg->name));
+    memcpy(bound, session->orders.dims, (size_t)session->file->n_dims * sizeof(*bound));
+    return shape_bind(session, what, arg->type, dims, arg->type.rank, bound);
+}
+
 dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number, int64_t rank,
                          const int64_t *dims, void **out) {
-    const PlanFile *file = session->file;
     const PlanArg *arg = &session->tables->args[entry->record->first_arg + number];
-    char what[320];
-    snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
     if (rank != arg->type.rank) {
-        return context_fail(session->context, DLC_ERROR_MISMATCH,
-                            "%s has %" PRId64 " axes; %s is wanted", what, rank,
-                            plan_text(file, arg->type.text));
+        return context_fail(
+            session->context, DLC_ERROR_MISMATCH, "input '%s' has %" PRId64 " axes; %s is wanted",
+            plan_text(session->file, arg->name), rank, plan_text(session->file, arg->type.text));
     }
-    int64_t bound[PLAN_MAX_DIMS];
-    memcpy(bound, session->orders.dims, (size_t)file->n_dims * sizeof(*bound));
-    dlc_status status = shape_bind(session, what, arg->type, dims, (int32_t)rank, bound);
+    dlc_status status = session_input_check(session, arg, dims);
     return status == DLC_OK ? rank_input(session->ranks, entry, number, dims, out) : status;
 }
 

@@ -69,6 +69,46 @@ void test_memory_moves(void) {
     }
 }
 
+/* Host memory that `send` reads when its turn comes, and not after the queue has come past. */
+static void sends_at(Device *device, size_t n) {
+    const DeviceOps *ops = subject->ops;
+    DeviceEvent *event;
+    uint8_t *host = ops->host_alloc(device, n), *got = malloc(n);
+    uint8_t *memory = ops->alloc(device, n);
+    CHECK(host && got && memory && (uintptr_t)host % 64 == 0);
+    CHECK(ops->event_create(device, &event) == DLC_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        bytes_make(host, n, i);
+        CHECK(ops->fill(device->queue, memory, 9, n) == DLC_OK);
+        CHECK(ops->send(device->queue, memory, host, n) == DLC_OK);
+        CHECK(ops->event_record(event, device->queue) == DLC_OK);
+        CHECK(ops->event_finish(event) == DLC_OK);
+        memset(host, 0, n);
+        CHECK(ops->read(device->queue, got, memory, n) == DLC_OK);
+        bytes_make(host, n, i);
+        CHECK(memcmp(got, host, n) == 0);
+    }
+    CHECK(ops->send(device->queue, memory, host, 0) == DLC_OK);
+    ops->event_destroy(event);
+    ops->host_free(device, host);
+    ops->host_free(device, NULL);
+    ops->free(device, memory);
+    free(got);
+}
+
+void test_sends(void) {
+    const DeviceOps *ops = subject->ops;
+    if (!ops->send) {
+        CHECK(!ops->host_alloc && !ops->host_free);
+        return;
+    }
+    Device *device = device_open_plain(false);
+    sends_at(device, 1);
+    sends_at(device, 1000);
+    sends_at(device, 5 << 20);
+    ops->close(device);
+}
+
 void test_conditional_copies(void) {
     const DeviceOps *ops = subject->ops;
     Device *device = device_open_plain(false);

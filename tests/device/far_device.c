@@ -15,6 +15,7 @@ enum { MOST_BUFFERS = 256, MOST_SIZES = 256 };
 typedef enum NodeKind {
     NODE_LAUNCH,
     NODE_COPY,
+    NODE_SEND,
     NODE_FILL,
     NODE_SET,
     NODE_REACH,
@@ -159,6 +160,8 @@ static void memory_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
         status = ops->fill(cpu, to, node->value, node->bytes);
     } else if (node->kind == NODE_SET) {
         status = ops->set_i32(cpu, to, node->value);
+    } else if (node->kind == NODE_SEND) { /* as it is now */
+        status = ops->copy(cpu, to, node->from, node->bytes, NULL);
     } else {
         const uint8_t *flag =
             node->if_set ? near_by(far, node->if_set, 1, "a condition nowhere") : NULL;
@@ -493,6 +496,25 @@ static dlc_status far_read(DeviceQueue *queue, void *to, const void *from, size_
     return DLC_OK;
 }
 
+static void *far_host_alloc(Device *device, size_t bytes) {
+    return memory_new_aligned(&device->allocator, bytes);
+}
+
+static void far_host_free(Device *device, void *memory) {
+    queues_wait(far_of(device));
+    memory_free_aligned(&device->allocator, memory);
+}
+
+static dlc_status far_send(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
+    Node *node = node_new(NODE_SEND);
+    far_of(queue->device)->counts.sends++;
+    node->to = to;
+    node->from = from;
+    node->bytes = bytes;
+    give((FarQueue *)queue, node);
+    return DLC_OK;
+}
+
 static dlc_status far_copy(DeviceQueue *queue, void *to, const void *from, size_t bytes,
                            const uint8_t *if_set) {
     Node *node = node_new(NODE_COPY);
@@ -656,6 +678,9 @@ const DeviceOps device_far = {
     .event_destroy = far_event_destroy,
     .write = far_write,
     .read = far_read,
+    .host_alloc = far_host_alloc,
+    .host_free = far_host_free,
+    .send = far_send,
     .copy = far_copy,
     .fill = far_fill,
     .set_i32 = far_set_i32,

@@ -325,6 +325,57 @@ void test_ranks(void) {
     end(&many);
 }
 
+/* dlc_train reads batches ahead and sends them over a queue of its own: a device ends where the
+ * processor does, with one rank and with two, and where steps are recorded. */
+static void train_on_rows(Run *run) {
+    enum { ROWS = 14, TIMES = 6, STEPS = 11 };
+    static float x[ROWS * TIMES * 3];
+    static int32_t label[ROWS];
+    int64_t x_shape[] = {ROWS, TIMES, 3}, label_shape[] = {ROWS};
+    for (int64_t i = 0; i < ROWS * TIMES * 3; i++) {
+        x[i] = (float)(i * 7919 % 251) / 125.0f - 1;
+    }
+    for (int32_t i = 0; i < ROWS; i++) {
+        label[i] = i % 4;
+    }
+    DLTensor tensors[] = {
+        {.data = x, .device = {kDLCPU, 0}, .ndim = 3, .dtype = {kDLFloat, 32, 1}, .shape = x_shape},
+        {.data = label,
+         .device = {kDLCPU, 0},
+         .ndim = 1,
+         .dtype = {kDLInt, 32, 1},
+         .shape = label_shape}};
+    const DLTensor *fields[] = {&tensors[0], &tensors[1]};
+    const char *const names[] = {"x", "label"};
+    dlc_dataset *data;
+    OK(run, dlc_dataset_from_tensors(run->context, names, fields, 2, &data));
+    dlc_train_options options = {
+        .struct_size = sizeof options, .data = data, .steps = STEPS, .batch = 4};
+    OK(run, dlc_train(run->session, &options, NULL));
+    dlc_dataset_destroy(data);
+}
+
+void test_read_ahead(void) {
+    Run cpu, run;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&cpu, every, false, NULL);
+    train_on_rows(&cpu);
+    for (int32_t n_ranks = 1; n_ranks < 3; n_ranks++) {
+        begin_ranks(&run, every, true, NULL, n_ranks);
+        train_on_rows(&run);
+        same_variables(&cpu, &run, subject->exact);
+        if (subject->ops == &device_far) { /* of nine steps two inputs each, if they were read */
+            FarCounts counts = far_counts(run.session->ranks->device);
+            printf("  %d of 18 inputs were sent ahead\n", (int)counts.sends);
+            CHECK(counts.sends % 2 == 0 && counts.sends <= 18);
+        }
+        end(&run);
+    }
+    end(&cpu);
+}
+
 void test_poison_and_guarded(void) {
     Run plain;
     if (!subject->computes) {

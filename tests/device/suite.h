@@ -27,6 +27,7 @@ void check_fail(const char *file, int line, const char *what, const char *more);
 
 /* calls.c: a device of its own each. */
 void test_memory_moves(void);
+void test_sends(void);
 void test_conditional_copies(void);
 void test_order(void);
 void test_recordings(void);
@@ -38,6 +39,7 @@ void test_copies_across(void);
 void test_training(void);
 void test_recorded_steps(void);
 void test_ranks(void);
+void test_read_ahead(void);
 void test_poison_and_guarded(void);
 void test_checkpoints(void);
 void test_faults(void);

@@ -25,6 +25,7 @@ typedef struct Test {
 
 static const Test tests[] = {
     {"memory moves", test_memory_moves},
+    {"sends", test_sends},
     {"conditional copies", test_conditional_copies},
     {"order", test_order},
     {"recordings", test_recordings},
@@ -34,6 +35,7 @@ static const Test tests[] = {
     {"training", test_training},
     {"recorded steps", test_recorded_steps},
     {"ranks", test_ranks},
+    {"read ahead", test_read_ahead},
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
     {"faults", test_faults},
