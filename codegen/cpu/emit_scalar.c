@@ -2,8 +2,8 @@
  * machine instructions, or calls of vecmath functions, as scalar.def's column `cpu` says.
  * Semantics: ir/scalar.def and ops.def's cast. */
 #include "codegen/cpu/emit.h"
+#include "ir/base/number.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 LLVMValueRef emit_contractible(LLVMValueRef value) {
@@ -311,7 +311,7 @@ static LLVMValueRef emit_part(Emit *e, const KExpr *expr, LLVMValueRef *args, co
     }
     if (!word_row(*at, &code)) {
         char *end;
-        double number = strtod(*at, &end);
+        double number = number_scan(*at, &end);
         e->missing = end == *at ? op_info(expr->as.scalar.op)->name : e->missing;
         *at = end;
         return LLVMConstReal(emit_value_type(e, *out), number);
