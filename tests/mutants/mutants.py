@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SKIPPED = 77  # a test's exit status, as meson has it
+LONG_TEST = 15  # seconds: not before shorter ones
 OWN_TEST = 'mutants list'  # would fail for every mistake
 
 # Tests that know most of a file, by how its path begins: they run after those that a mistake names.
@@ -61,6 +62,9 @@ class Mutant:
 
     def key(self):
         return hashlib.sha256('\0'.join((self.file, self.old, self.new)).encode()).hexdigest()[:16]
+
+    def list_name(self):
+        return self.place.partition('.')[0]
 
     def planted(self, text):
         count = text.count(self.old)
@@ -173,7 +177,7 @@ class Job:
             environment = dict(os.environ)
             if shutil.which('mold'):
                 environment.setdefault('CC_LD', 'mold')
-            self.must(['meson', 'setup', str(self.build), '--buildtype=debugoptimized'], env=environment)
+            self.must(['meson', 'setup', str(self.build), str(self.tree), '--buildtype=debugoptimized'], env=environment)
         self.must(['ninja', '-C', str(self.build), '-j1'])
         targets = {t['id']: t for t in self.introspect('--targets')}
         files = {name: t['id'] for t in targets.values() for name in t['filename']}
@@ -293,8 +297,10 @@ class Runner:
     def order(self, job, mutant):
         """The names of the tests to run, the likeliest first, then the fastest; and how many are likely."""
         wanted = self.options.tests
-        suites = {'quick': {'quick'}, 'full': {'quick', 'full'}, 'near': set()}.get(wanted)
-        likely = dict.fromkeys(name for name in mutant.tests + nearest(mutant.file) if name in job.tests)
+        suites = {'quick': {'quick'}, 'full': {'quick', 'full'}, 'near': set(), 'named': set()}.get(wanted)
+        near = sorted(nearest(mutant.file), key=lambda n: self.report.seconds.get(n, 5) > LONG_TEST)
+        first = mutant.tests if wanted == 'named' else mutant.tests + near
+        likely = dict.fromkeys(name for name in first if name in job.tests)
         if suites is None:
             names = [n for p in wanted.split(';') for n in job.tests if fnmatch.fnmatch(n, p.strip())]
             likely = {n: None for n in likely if n in names}
@@ -424,9 +430,10 @@ def main():
     parser.add_argument('--check', action='store_true', help='only whether each mistake can be planted')
     parser.add_argument('--report', action='store_true', help='only print what is known')
     parser.add_argument('--only', action='append', default=[], metavar='NAME',
-                        help='these mistakes (a pattern; also a file\'s path); may be given more than once')
-    parser.add_argument('--tests', default='quick', metavar='quick|full|near|NAMES',
-                        help='which tests: a suite (full includes quick), those nearest to the file, or names apart by ";"')
+                        help='these mistakes: a pattern of names, a list\'s name or a file; may be given more than once')
+    parser.add_argument('--tests', default='quick', metavar='quick|full|near|named|NAMES',
+                        help='which tests: a suite (full includes quick), those nearest to the file, those that the '
+                             'mistake names, or names apart by ";"')
     parser.add_argument('--resume', action='store_true', help='only mistakes that no earlier run has tried')
     parser.add_argument('--survivors', action='store_true', help='only mistakes that were not noticed, or not tried')
     parser.add_argument('--jobs', type=int, default=1, help='build folders side by side')
@@ -437,8 +444,8 @@ def main():
     try:
         mutants = read_lists()
         if options.only:
-            mutants = [m for m in mutants if any(fnmatch.fnmatch(m.name, p) or fnmatch.fnmatch(m.file, p)
-                                                 for p in options.only)]
+            mutants = [m for p in options.only for m in mutants if p in (m.list_name(), m.file) or
+                       fnmatch.fnmatch(m.name, p)]
             if not mutants:
                 raise Problem(f'no mistake is called {" or ".join(options.only)}')
         wrong = check(mutants, ROOT)
