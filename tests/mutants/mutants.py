@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SKIPPED = 77  # a test's exit status, as meson has it
-LONG_TEST = 15  # seconds: not before shorter ones
+LONG_TEST = 9  # seconds: not before shorter ones
 OWN_TEST = 'mutants list'  # would fail for every mistake
 
 # Tests that know most of a file, by how its path begins: they run after those that a mistake names.
@@ -297,10 +297,10 @@ class Runner:
     def order(self, job, mutant):
         """The names of the tests to run, the likeliest first, then the fastest; and how many are likely."""
         wanted = self.options.tests
-        suites = {'quick': {'quick'}, 'full': {'quick', 'full'}, 'near': set(), 'named': set()}.get(wanted)
-        near = sorted(nearest(mutant.file), key=lambda n: self.report.seconds.get(n, 5) > LONG_TEST)
-        first = mutant.tests if wanted == 'named' else mutant.tests + near
-        likely = dict.fromkeys(name for name in first if name in job.tests)
+        suites = {'quick': {'quick'}, 'full': {'quick', 'full'}, 'near': set(), 'short': set()}.get(wanted)
+        is_long = lambda n: self.report.seconds.get(n, 5) > LONG_TEST
+        likely = dict.fromkeys(n for n in sorted(mutant.tests + nearest(mutant.file), key=is_long)
+                               if n in job.tests and not (wanted == 'short' and is_long(n)))
         if suites is None:
             names = [n for p in wanted.split(';') for n in job.tests if fnmatch.fnmatch(n, p.strip())]
             likely = {n: None for n in likely if n in names}
@@ -431,9 +431,9 @@ def main():
     parser.add_argument('--report', action='store_true', help='only print what is known')
     parser.add_argument('--only', action='append', default=[], metavar='NAME',
                         help='these mistakes: a pattern of names, a list\'s name or a file; may be given more than once')
-    parser.add_argument('--tests', default='quick', metavar='quick|full|near|named|NAMES',
-                        help='which tests: a suite (full includes quick), those nearest to the file, those that the '
-                             'mistake names, or names apart by ";"')
+    parser.add_argument('--tests', default='quick', metavar='quick|full|near|short|NAMES',
+                        help='which tests: a suite (full includes quick), those that the mistake names and those '
+                             'nearest to its file (short: those of them that take seconds), or names apart by ";"')
     parser.add_argument('--resume', action='store_true', help='only mistakes that no earlier run has tried')
     parser.add_argument('--survivors', action='store_true', help='only mistakes that were not noticed, or not tried')
     parser.add_argument('--jobs', type=int, default=1, help='build folders side by side')
