@@ -67,6 +67,32 @@ tensors beside.safetensors head.weight 3 net.model.a.weight 2x2 net.model.a.bias
 infer beside.safetensors
 same y.npy wanted.npy
 says err.txt "without the prefix 'net.model.'; 1 further tensor ignored: head.weight"
+# A file whose names fit keeps them, whatever lies in it under a prefix too, and though all begin with one layer's name.
+tensors twice.safetensors ema.a.weight 2x2 ema.a.bias 2 ema.b.weight 2x2 ema.b.bias 2
+python3 - <<'EOP'
+import json, struct
+data = open("twice.safetensors", "rb").read()
+end = 8 + struct.unpack("<Q", data[:8])[0]
+header, values = json.loads(data[8:end]), data[end:]
+for name in [name for name in header if name != "__metadata__"]:
+    first, last = header[name]["data_offsets"]
+    header[name[4:]] = dict(header[name], data_offsets=[len(values), len(values) + last - first])
+    values += struct.pack("<f", 0.5) * ((last - first) // 4)
+text = json.dumps(header).encode()
+open("twice.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + values)
+EOP
+infer twice.safetensors # y = 0.5 * (3 * 0.5 + 0.5 + …): with ones it would be the other files' y
+checks=$((checks + 1))
+! grep -q prefix err.txt || bad "twice: a prefix although the names fit: $(cat err.txt)"
+checks=$((checks + 1))
+! cmp -s y.npy wanted.npy || bad "twice: the weights are those under ema."
+sed 's/linear(2) as a/linear(2) as only.a/; s/linear(2) as b/linear(2) as only.b/' m.dl > only.dl
+expect 0 "$dlc" only.dl -o only.plan --quiet
+tensors only.safetensors only.a.weight 2x2 only.a.bias 2 only.b.weight 2x2 only.b.bias 2
+expect 0 "$dlrun" infer only.plan --weights only.safetensors --input x=x.npy --output y=y.npy
+same y.npy wanted.npy
+checks=$((checks + 1))
+! grep -q prefix err.txt || bad "only: the layer's name is taken for a prefix: $(cat err.txt)"
 tensors more.safetensors a.weight 2x2 a.bias 2 b.weight 2x2 b.bias 2 c 1 d 1 'e\x1b[31m' 1 f 1 g 1 h 1 i 1
 infer more.safetensors
 same y.npy wanted.npy

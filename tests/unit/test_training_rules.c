@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -306,6 +307,11 @@ static void test_cancelled_evaluation(void **state) {
                     variable(context, straight, names[i], 0), 0);
     }
     assert_true(variable(context, session, "w", 0) != variable(context, session, "w#ema", 0));
+    char saved[64];
+    snprintf(saved, sizeof(saved), "%s/step-2/manifest.json", folder);
+    if (access(saved, F_OK) != 0) {
+        fail_msg("the cancelled run left no checkpoint of its step: %s", saved);
+    }
     /* The step before is in the folder, and the run goes on from it to the same bits. */
     options.resume = DLC_RESUME;
     OK(context, dlc_train(session, &options, NULL));
