@@ -89,12 +89,13 @@ static void forward_scan(Precision *p, const Op *op) {
     const Block *body = op->blocks[0];
     int32_t carries = (int32_t)scan_carries(op);
     for (int32_t i = 0; i < op->n_operands; i++) {
-        share(p, op->operands[i], body->args[1 + i], FACT_ACTIVE);
+        share(p, op->operands[i], body->args[1 + i],
+              i < carries ? FACT_ACTIVE : FACT_ACTIVE | FACT_STATISTIC);
     }
     forward_block(p, body);
     const Op *yield = block_yield(body);
     for (int32_t i = 0; i < op->n_results; i++) {
-        share(p, yield->operands[i], op->results[i], FACT_ACTIVE);
+        share(p, yield->operands[i], op->results[i], FACT_ACTIVE | FACT_STATISTIC);
         if (i < carries) {
             share(p, yield->operands[i], body->args[1 + i], FACT_ACTIVE);
             share(p, op->operands[i], op->results[i], FACT_ACTIVE);

@@ -474,6 +474,75 @@ static void test_average(void **state) {
     unlink(path);
 }
 
+/* Means and variances stay f32 wherever they go: read by several, picked apart, through a loop's
+ * slices in and out of it. The rows lie about 1000, where 16 bits are whole numbers apart; what is
+ * left of them is small, and nearly as exact in 16 bits as in 32. */
+static void test_statistics(void **state) {
+    Fixture *f = *state;
+    static const char *const bodies[] = {
+        "    mu = mean(x, axis=1) * p\n    h = (x - reshape(mu, [B, 1])) * p\n",
+        "    mu = mean(x, axis=1, keepdims=true) * p\n"
+        "    v = mean((x - mu) * (x - mu), axis=1, keepdims=true) * p\n"
+        "    h = (x - mu) / sqrt(v) + 0.0 * (mu * v)\n",
+        "    scan row in x along 0 carry s = zeros([1]) {\n        m = mean(row) * p\n"
+        "        s = s + m\n        yield m\n    } -> mu\n    h = (x - mu) * p\n",
+        "    mu = mean(x, axis=1, keepdims=true) * p\n"
+        "    scan row in x, m in mu along 0 carry s = zeros([16]) {\n"
+        "        d = (row - m) * p\n        s = s + d\n        yield d\n    } -> h\n",
+        "    mu = mean(x, axis=1, keepdims=true) * p\n"
+        "    scan m in mu along 0 carry s = zeros([1]) {\n        s = s + m\n"
+        "        yield m * p\n    } -> again\n    h = (x - again) * p\n",
+    };
+    enum { N = 6 };
+    static const char *const types[] = {"f32", "bf16", "f16"};
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        double outputs[3][N];
+        for (int t = 0; t < 3; t++) {
+            char text[2048];
+            snprintf(text, sizeof(text),
+                     "dim B\nmodel m(x: f32[B, 16]) {\n    param p: [1] = ones\n"
+                     "    param w: [16, 1] = ones\n%s    output y = {b i, i j -> b j}(h * h, w)\n"
+                     "    loss sum({b i, i j -> b j}(h, w))\n}\n"
+                     "train m { optimizer sgd(lr=0.1); batch 6%s%s }\n",
+                     bodies[i], t ? "; precision " : "", t ? types[t] : "");
+            dlc_plan *plan = NULL;
+            if (dlc_compile(f->context, text, strlen(text), &emulating, &plan) != DLC_OK) {
+                fail_msg("%s\n%s", dlc_last_error(f->context), dlc_diagnostics_text(f->context, 0));
+            }
+            dlc_session_options options = {.struct_size = sizeof(options), .threads = 1};
+            dlc_session *session = NULL;
+            OK(f, dlc_session_create(plan, &options, &session));
+            OK(f, dlc_init_weights(session));
+            float x[N * 16];
+            for (int k = 0; k < N * 16; k++) {
+                x[k] = 1001.25f + 3 * sinf((float)(k * k)) + (float)(k / 16);
+            }
+            int64_t shape[] = {N, 16};
+            DLTensor xs = {.data = x,
+                           .device = {kDLCPU, 0},
+                           .ndim = 2,
+                           .dtype = {kDLFloat, 32, 1},
+                           .shape = shape};
+            OK(f, dlc_set_input(session, "infer", "x", &xs));
+            OK(f, dlc_run(session, "infer"));
+            const DLTensor *y = NULL;
+            OK(f, dlc_view_output(session, "infer", "y", &y));
+            for (int k = 0; k < N; k++) {
+                outputs[t][k] = (double)((const float *)y->data)[k];
+            }
+            for (int k = 0; k < N; k++) {
+                double wanted = outputs[0][k];
+                if (!(fabs(outputs[t][k] - wanted) <= 0.01 * fabs(wanted))) {
+                    fail_msg("precision %s, row %d: %g, not %g, in\n%s", types[t], k, outputs[t][k],
+                             wanted, text);
+                }
+            }
+            dlc_session_destroy(session);
+            dlc_plan_destroy(plan);
+        }
+    }
+}
+
 /* A plan's variables are f32 whatever the precision. */
 static void test_variables_are_wide(void **state) {
     Fixture *f = *state;
@@ -509,6 +578,7 @@ int main(void) {
         cmocka_unit_test(test_hopeless),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_average),
+        cmocka_unit_test(test_statistics),
         cmocka_unit_test(test_variables_are_wide),
         cmocka_unit_test(test_wide_programs_are_refused),
     };
