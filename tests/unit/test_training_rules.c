@@ -127,6 +127,112 @@ static void test_clip(void **state) {
     }
 }
 
+/* -- objectives, averages, update rules */
+
+/* One step of sgd(lr=1) from 0: every objective is clipped by the norm of its own gradients,
+ * whatever those of the others; the norm told is that of all. */
+static void test_objectives(void **state) {
+    dlc_context *context = ((const Run *)*state)->context;
+    static const double slopes[][3] = {{3, 4, 40}, {30, 40, 3}, {0.5, 0, 0.25}, {60, 80, 700}};
+    for (int i = 0; i < 4; i++) {
+        const double *g = slopes[i];
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "model m(k: f32[1]) {\n    param a: [2] = zeros\n    param b: [1] = zeros\n"
+                 "    output k\n    loss la = k[0] * (%g * a[0] + %g * a[1])\n"
+                 "    loss lb = k[0] * %g * b[0]\n}\n"
+                 "train m {\n    minimize la over \"a\" sgd(lr=1.0)\n"
+                 "    minimize lb over \"b\" sgd(lr=1.0)\n    clip_norm 5.0\n    batch 1\n}\n",
+                 g[0], g[1], g[2]);
+        dlc_plan *plan = compile(context, text);
+        dlc_session *session = open_session(context, plan);
+        float one = 1;
+        int64_t shape[] = {1};
+        DLTensor k = {.data = &one,
+                      .device = {kDLCPU, 0},
+                      .ndim = 1,
+                      .dtype = {kDLFloat, 32, 1},
+                      .shape = shape};
+        OK(context, dlc_set_input(session, "train", "k", &k));
+        dlc_step_info info = {.struct_size = sizeof(info)};
+        OK(context, dlc_train_step(session, &info));
+        double a = hypot(g[0], g[1]), b = fabs(g[2]);
+        double scale_a = a > 5 ? 5 / a : 1, scale_b = b > 5 ? 5 / b : 1;
+        char what[128];
+        snprintf(what, sizeof(what), "clip_norm 5, gradients (%g, %g) and (%g)", g[0], g[1], g[2]);
+        assert_near(what, variable(context, session, "a", 0), -g[0] * scale_a, 1e-4 * a);
+        assert_near(what, variable(context, session, "a", 1), -g[1] * scale_a, 1e-4 * a);
+        assert_near(what, variable(context, session, "b", 0), -g[2] * scale_b, 1e-4 * b);
+        assert_near("the norm told", info.grad_norm, hypot(a, b), 1e-4 * hypot(a, b));
+        dlc_session_destroy(session);
+        dlc_plan_destroy(plan);
+    }
+}
+
+/* Under every update rule and from zeros as from other numbers: a gradient leads down, none at all
+ * leaves zeros as they are (others may decay), and the average follows what was stored. */
+static void test_update_rules(void **state) {
+    dlc_context *context = ((const Run *)*state)->context;
+    enum { STEPS = 3 };
+    static const char *const rules[] = {"sgd(lr=0.1)",
+                                        "sgd(lr=0.1, momentum=0.9, nesterov=true)",
+                                        "adam(lr=0.1)",
+                                        "adam(lr=0.1, amsgrad=true)",
+                                        "adamw(lr=0.1)",
+                                        "nadam",
+                                        "adamax",
+                                        "rmsprop",
+                                        "adagrad(lr=0.1)",
+                                        "adadelta(lr=1.0)",
+                                        "lamb",
+                                        "lion"};
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "model m(k: f32[1]) {\n    param zero: [3] = zeros\n    param one: [3] = ones\n"
+                 "    param still: [3] = zeros\n    param rest: [3] = ones\n    output k\n"
+                 "    loss k[0] * (sum(zero) + sum(one)) + 0.0 * (sum(still) + sum(rest))\n}\n"
+                 "train m {\n    optimizer %s\n    batch 1\n    ema 0.75\n}\n",
+                 rules[i]);
+        dlc_plan *plan = compile(context, text);
+        dlc_session *session = open_session(context, plan);
+        OK(context, dlc_set_counter(session, "steps", STEPS));
+        float one = 1;
+        int64_t shape[] = {1};
+        DLTensor k = {.data = &one,
+                      .device = {kDLCPU, 0},
+                      .ndim = 1,
+                      .dtype = {kDLFloat, 32, 1},
+                      .shape = shape};
+        OK(context, dlc_set_input(session, "train", "k", &k));
+        static const char *const names[] = {"zero", "one", "still", "rest"};
+        static const char *const averages[] = {"zero#ema", "one#ema", "still#ema", "rest#ema"};
+        double average[4] = {0, 1, 0, 1}, before[4] = {0, 1, 0, 1};
+        for (int step = 0; step < STEPS; step++) {
+            dlc_step_info info = {.struct_size = sizeof(info)};
+            OK(context, dlc_train_step(session, &info));
+            for (int p = 0; p < 4; p++) {
+                char what[128];
+                double now = variable(context, session, names[p], 1);
+                snprintf(what, sizeof(what), "%s, step %d, '%s' from %g", rules[i], step + 1,
+                         names[p], before[p]);
+                bool good = p < 2    ? now < before[p] && now > before[p] - 10
+                            : p == 2 ? now == 0
+                                     : now <= before[p] && now > 0.9;
+                if (!good) {
+                    fail_msg("%s: to %.9g", what, now);
+                }
+                average[p] = 0.75 * average[p] + 0.25 * now;
+                assert_near(averages[p], variable(context, session, averages[p], 1), average[p],
+                            1e-6);
+                before[p] = now;
+            }
+        }
+        dlc_session_destroy(session);
+        dlc_plan_destroy(plan);
+    }
+}
+
 /* -- rows */
 
 enum { ROWS = 11, BATCH = 3, STEPS_PER_EPOCH = ROWS / BATCH, EPOCHS = 6 };
@@ -389,8 +495,9 @@ static void test_resume_seed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clip),        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_evaluation),  cmocka_unit_test(test_cancelled_evaluation),
+        cmocka_unit_test(test_clip),         cmocka_unit_test(test_objectives),
+        cmocka_unit_test(test_update_rules), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_evaluation),   cmocka_unit_test(test_cancelled_evaluation),
         cmocka_unit_test(test_resume_seed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
