@@ -446,9 +446,12 @@ static void test_derivatives(void **state) {
 }
 
 /* -- heads in chunks of rows */
+enum { HEAD_RESULTS = 8 };
+
 typedef struct HeadForm {
     bool smooth, shown, swapped; /* the logits are a result too; weights [width, classes] */
     bool free_time;
+    bool chained; /* more results, of rows and of what only the whole loop knows */
 } HeadForm;
 
 static Func *make_head(Harness *h, const HeadForm *form) {
@@ -480,11 +483,27 @@ static Func *make_head(Harness *h, const HeadForm *form) {
     Value *zero = b_constant_like(&b, 0, args[2]), *none = b_constant_like(&b, 0, rows);
     Value *valid = b_binary(&b, OP_ne, args[2], zero);
     rows = b_select(&b, valid, rows, none);
-    Value *results[4] = {b_reduce(&b, OP_reduce_sum, rows, all, 2)};
+    Value *results[HEAD_RESULTS] = {b_reduce(&b, OP_reduce_sum, rows, all, 2)};
     b_grad(&b, results[0], args, 2, results + 1);
-    results[3] = logits;
-    FuncResult roles[4] = {{.name = ""}, {.name = ""}, {.name = ""}, {.name = ""}};
-    func_set_results(func, roles, results, form->shown ? 4 : 3);
+    int32_t n = 3;
+    if (form->chained) {
+        Value *total = b_expand_axes(&b, results[0], rows->type, all, 2);
+        Value *slopes = b_reduce(&b, OP_reduce_sum, results[1], &last, 1);
+        Value *weights = b_reduce(&b, OP_reduce_max, results[2], all, 2);
+        weights = b_expand_axes(&b, weights, rows->type, all, 2);
+        results[n++] = b_mul(&b, rows, total);
+        results[n++] = b_mul(&b, rows, slopes);
+        results[n++] = b_add(&b, b_mul(&b, rows, slopes), b_mul(&b, rows, weights));
+        results[n++] = b_reduce(&b, OP_reduce_max, b_mul(&b, rows, total), all, 2);
+    }
+    if (form->shown) {
+        results[n++] = logits;
+    }
+    FuncResult roles[HEAD_RESULTS];
+    for (int32_t i = 0; i < HEAD_RESULTS; i++) {
+        roles[i] = (FuncResult){.name = ""};
+    }
+    func_set_results(func, roles, results, n);
     return func;
 }
 
@@ -511,18 +530,22 @@ static void run_head(const HeadForm *form, bool found, const char *length) {
             fail_msg("a product outside the loop");
         }
     }
-    EvalTensor args[3] = {0}, plain_results[4] = {0}, results[4] = {0};
+    EvalTensor args[3] = {0}, plain_results[HEAD_RESULTS] = {0}, results[HEAD_RESULTS] = {0};
     fill_args(h, func, false, args);
     assert_true(harness_run(h, func, args, plain_results, true));
     assert_true(harness_run(h, chunks, args, results, true));
     for (int32_t i = 0; i < func->n_results; i++) {
         for (int64_t k = 0; k < results[i].n; k++) {
-            assert_true(fabs(results[i].f[k] - plain_results[i].f[k]) < 1e-11);
+            double got = results[i].f[k], wanted = plain_results[i].f[k];
+            if (!(fabs(got - wanted) < 1e-11 * (1 + fabs(wanted)))) {
+                fail_msg("a head in chunks, result %d, element %lld: %.12g, not %.12g", (int)i,
+                         (long long)k, got, wanted);
+            }
         }
     }
     harness_free(args, 3);
-    harness_free(plain_results, 4);
-    harness_free(results, 4);
+    harness_free(plain_results, HEAD_RESULTS);
+    harness_free(results, HEAD_RESULTS);
     harness_finish(h);
     free(h);
 }
@@ -533,6 +556,9 @@ static void test_heads(void **state) {
     run_head(&(HeadForm){.smooth = true, .swapped = true}, true, "2*B");
     run_head(&(HeadForm){.free_time = true}, true, "B");
     run_head(&(HeadForm){.shown = true}, false, "");
+    run_head(&(HeadForm){.chained = true}, true, "2*B");
+    run_head(&(HeadForm){.chained = true, .smooth = true, .swapped = true}, true, "2*B");
+    run_head(&(HeadForm){.chained = true, .free_time = true}, true, "B");
 }
 
 int main(int argc, char **argv) {
