@@ -29,6 +29,7 @@ static dlc_status library_prepare(DeviceQueue *queue, const DeviceCall *call,
     Device *device = queue->device;
     seen.asked++;
     if (seen.refuses || seen.fails) {
+        *out = &half_made;
         snprintf(device->error, sizeof(device->error), "the library is on holiday");
         return seen.refuses ? DLC_ERROR_UNSUPPORTED : DLC_ERROR_INTERNAL;
     }
@@ -63,13 +64,14 @@ static dlc_status library_call(DeviceQueue *queue, DeviceCallPlan *plan, void *c
 }
 
 static void library_free(Device *device, DeviceCallPlan *plan) {
+    assert_ptr_not_equal(plan, &half_made);
     memory_free(&device->allocator, plan);
     seen.freed++;
 }
 
 static void library_describe(Device *device, const DeviceCallPlan *plan, char *out, size_t n_out) {
     (void)device;
-    (void)plan;
+    assert_ptr_not_equal(plan, &half_made);
     snprintf(out, n_out, "a library 1.0, the plain way");
 }
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { WIDTH = 3 };
+enum { WIDTH = 203 };
 
 typedef struct Bench {
     dlc_context *context;
@@ -48,9 +48,9 @@ static DLTensor row(void *data, DLDataTypeCode code, int64_t *shape, int32_t ran
                       .shape = shape};
 }
 
-static void give(Bench *b, bool input, const char *name, float first) {
+static void give(Bench *b, int64_t n, bool input, const char *name, float first) {
     float values[WIDTH];
-    int64_t shape[1] = {WIDTH};
+    int64_t shape[1] = {n};
     for (int i = 0; i < WIDTH; i++) {
         values[i] = first + (float)i;
     }
@@ -78,25 +78,42 @@ typedef struct Order {
     bool own; /* the verdict looks at the value just made, not at x alone */
 } Order;
 
-static void order_text(const Order *order, char *text, size_t size) {
+/* Ways to compute the same: kernels that also judge or that stand alone, as sorts do; new values
+ * that do not need the old ones, or need them in another order; old values that are read behind
+ * all else. */
+enum { APART = 1, FRESH = 2, READ_LATE = 4, TURNED = 8 };
+
+static void order_text(const Order *order, int ways, char *text, size_t size) {
     static const char letters[] = "pqr";
     int fresh[3] = {0}, verdict = 0, last = 7, next = 8; /* numbers of values */
     size_t n = 0;
 #define PUT(...) n += (size_t)snprintf(text + n, size - n, __VA_ARGS__)
-    PUT("module \"m\" {\n}\n\nfunc \"m.infer\" infer (\n    %%0: f32[3] = input \"x\",\n"
-        "    %%1: f32[3] = param \"p\",\n    %%2: f32[3] = state \"q\",\n"
-        "    %%3: f32[3] = param \"r\",\n    %%4: f32[3] = input \"a\",\n"
-        "    %%5: f32[3] = input \"b\",\n    %%6: f32[3] = input \"c\"\n) {\n"
-        "    %%7 = mul %%0, %%0 : f32[3]\n");
+    PUT("module \"m\" {\n}\n\nfunc \"m.infer\" infer (\n    %%0: f32[203] = input \"x\",\n"
+        "    %%1: f32[203] = param \"p\",\n    %%2: f32[203] = state \"q\",\n"
+        "    %%3: f32[203] = param \"r\",\n    %%4: f32[203] = input \"a\",\n"
+        "    %%5: f32[203] = input \"b\",\n    %%6: f32[203] = input \"c\"\n) {\n"
+        "    %%7 = mul %%0, %%0 : f32[203]\n");
     for (const char *step = order->steps; *step; step++) {
         const char *letter = strchr(letters, *step);
         if (letter) {
             int k = (int)(letter - letters);
-            PUT("    %%%d = add %%%d, %%0 : f32[3]\n", next, k + 1);
+            int from = ways & FRESH ? 0 : k + 1;
+            if (ways & TURNED) {
+                PUT("    %%%d = reverse %%%d {axes = [0]} : f32[203]\n", next, k + 1);
+                from = next++;
+            }
+            PUT("    %%%d = add %%%d, %%0 : f32[203]\n", next, from);
             last = fresh[k] = next++;
             continue;
         }
-        PUT("    %%%d = lt %%%d, %%%d : bool[3]\n", next, order->own ? last : 7, *step - '1' + 4);
+        int judged = order->own ? last : 7;
+        if (ways & APART) {
+            PUT("    %%%d, %%%d = sort %%%d {axis = 0, descending = false} : f32[203], i32[203]\n",
+                next, next + 1, judged);
+            judged = next;
+            next += 2;
+        }
+        PUT("    %%%d = lt %%%d, %%%d : bool[203]\n", next, judged, *step - '1' + 4);
         PUT("    %%%d = reduce_min %%%d {axes = [0]} : bool[]\n", next + 1, next);
         verdict = next + 1;
         next += 2;
@@ -104,37 +121,43 @@ static void order_text(const Order *order, char *text, size_t size) {
             PUT("    check %%%d {text = \"verdict %c\"}\n", verdict, *step);
         }
     }
+    for (int k = 0; k < 3 && (ways & READ_LATE); k++) {
+        PUT("    %%%d, %%%d = sort %%%d {axis = 0, descending = true} : f32[203], i32[203]\n",
+            next + 2 * k, next + 2 * k + 1, k + 1);
+    }
     PUT("    yield %%%d, %%%d, %%%d", fresh[0], fresh[1], fresh[2]);
     if (order->ok) {
         PUT(", %%%d", verdict);
     }
-    PUT("\n} -> (\n    store %%1,\n    store %%2,\n    store %%3%s\n)\n",
-        order->ok ? ",\n    ok \"ok\"" : "");
+    if (ways & READ_LATE) {
+        PUT(", %%%d, %%%d, %%%d", next, next + 2, next + 4);
+    }
+    PUT("\n} -> (\n    store %%1,\n    store %%2,\n    store %%3%s%s\n)\n",
+        order->ok ? ",\n    ok \"ok\"" : "",
+        ways & READ_LATE ? ",\n    output \"p\",\n    output \"q\",\n    output \"r\"" : "");
 #undef PUT
 }
 
 static const Order orders[] = {
-    {"p1q2r3", false, true}, {"pqr123", false, true}, {"123pqr", false, true},
-    {"p1qr", false, true},   {"pq1r2", false, true},  {"p12qr3", false, true},
-    {"r1q2p", false, true},  {"1p2q3r", false, true}, {"p1q2r3", false, false},
-    {"pqr1", false, false},  {"1pqr2", false, false}, {"p1q2r3", true, true},
-    {"pqr123", true, true},  {"1p2q3r", true, false}, {"pqr1", true, false},
-    {"1pqr", true, false},   {"p1q2r", true, true},
+    {"p1q2r3", false, true}, {"p1q2r3", false, false}, {"pqr1", false, false},
+    {"pqr1", false, true},   {"1pqr2", false, false},  {"1p2q3r", false, true},
+    {"pqr1", true, false},   {"pqr1", true, true},     {"p1q2r", true, true},
+    {"1pq2r", true, false},  {"pqr", false, false},    {"prq", false, false},
 };
 
 /* `refused`: the verdict that says no, or 0. */
-static void run_order(const Order *order, char refused, int poison) {
+static void run_order(const Order *order, int ways, char refused, int poison) {
     char text[4096], name[64];
-    order_text(order, text, sizeof(text));
+    order_text(order, ways, text, sizeof(text));
     snprintf(name, sizeof(name), "%s%s, %c refuses", order->steps, order->ok ? " (ok)" : "",
              refused ? refused : '-');
     Bench b;
     bench_open(&b, name, text, poison);
-    give(&b, true, "x", 1);
+    give(&b, WIDTH, true, "x", 1);
     for (int k = 0; k < 3; k++) {
         const char input[2] = {(char)('a' + k), 0}, variable[2] = {"pqr"[k], 0};
-        give(&b, true, input, refused == '1' + k ? -1000 : 1000);
-        give(&b, false, variable, (float)(10 * k));
+        give(&b, WIDTH, true, input, refused == '1' + k ? -1e7F : 1e7F);
+        give(&b, WIDTH, false, variable, (float)(1000 * k));
     }
     dlc_status status = dlc_run(b.session, NULL);
     if ((status == DLC_OK) != !refused) {
@@ -142,8 +165,23 @@ static void run_order(const Order *order, char refused, int poison) {
     }
     for (int k = 0; k < 3; k++) {
         const char variable[2] = {"pqr"[k], 0};
+        const DLTensor *view;
+        const float *late = NULL;
+        if (!refused && (ways & READ_LATE)) {
+            assert_int_equal(dlc_view_output(b.session, NULL, variable, &view), DLC_OK);
+            late = view->data;
+        }
         for (int i = 0; i < WIDTH; i++) {
-            float wanted = (float)(10 * k + i) + (refused ? 0 : 1 + (float)i);
+            float old = (float)(1000 * k + WIDTH - 1 - i);
+            if (late && late[i] != old) {
+                fail_msg("%s: the old '%s', sorted, has %g in place %d, not %g\n%s", name, variable,
+                         (double)late[i], i, (double)old, text);
+            }
+            float wanted = (float)(1000 * k + i);
+            if (!refused) {
+                float from = ways & TURNED ? old : ways & FRESH ? 1 + (float)i : wanted;
+                wanted = from + 1 + (float)i;
+            }
             float got = held(&b, variable, i);
             if (got != wanted) {
                 fail_msg("%s: '%s'[%d] is %g, not %g\n%s", name, variable, i, (double)got,
@@ -156,11 +194,23 @@ static void run_order(const Order *order, char refused, int poison) {
 
 static void test_refusals(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
-        run_order(&orders[i], 0, (int)(i % 3));
-        for (const char *step = orders[i].steps; *step; step++) {
-            if (*step <= '3') {
-                run_order(&orders[i], *step, (int)(i % 3));
+    static const int ways[] = {0,
+                               APART,
+                               APART | FRESH,
+                               APART | FRESH | READ_LATE,
+                               FRESH,
+                               FRESH | READ_LATE,
+                               APART | TURNED,
+                               APART | TURNED | READ_LATE};
+    enum { ORDERS = sizeof(orders) / sizeof(orders[0]) };
+    for (int i = 0; i < ORDERS; i++) {
+        /* Half of the ways for an order, the other half for the next. */
+        for (int k = i % 2; k < 8; k += 2) {
+            run_order(&orders[i], ways[k], 0, (i + k) % 3);
+            for (const char *step = orders[i].steps; *step; step++) {
+                if (*step <= '3') {
+                    run_order(&orders[i], ways[k], *step, (i + k) % 3);
+                }
             }
         }
     }
@@ -183,8 +233,8 @@ static void test_limit(void **state) {
     for (int turns = 0; turns <= 6; turns++) {
         Bench b;
         bench_open(&b, "limit", text, turns % 3);
-        give(&b, true, "x", (float)(turns - 2)); /* its largest is `turns` */
-        give(&b, false, "p", 50);
+        give(&b, 3, true, "x", (float)(turns - 2)); /* its largest is `turns` */
+        give(&b, 3, false, "p", 50);
         dlc_status status = dlc_run(b.session, NULL);
         if ((status == DLC_OK) != (turns <= 4)) {
             fail_msg("limit = 4, %d turns wanted: status %d", turns, (int)status);
@@ -245,7 +295,7 @@ static void test_condition(void **state) {
         for (int poison = 0; poison < 3; poison++) {
             Bench b;
             bench_open(&b, cases[i].name, cases[i].text, poison);
-            give(&b, true, "x", 1);
+            give(&b, 3, true, "x", 1);
             if (dlc_run(b.session, NULL) != DLC_OK) {
                 fail_msg("%s: %s", cases[i].name, dlc_last_error(b.context));
             }
