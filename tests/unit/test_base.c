@@ -272,7 +272,7 @@ static void test_program_index(void **state) {
                            : draw == 98 && round ? -1
                            : pushes              ? draw % 2
                                                  : 2 + draw % 9;
-            code[i].immediate = (int64_t)(seed >> 40) % 7 - (draw == 97);
+            code[i].immediate = round == 0 ? 0 : (int64_t)(seed >> 40) % 7 - (draw == 97);
         }
         ProgramIndex index;
         assert_true(program_index_init(&index, NULL, code, n, 2, 4));
@@ -614,6 +614,7 @@ static void test_internal_error(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_suggestions),
         cmocka_unit_test(test_cores),          cmocka_unit_test(test_arena),
         cmocka_unit_test(test_arena_failures), cmocka_unit_test(test_context_failures),
         cmocka_unit_test(test_vec_and_map),    cmocka_unit_test(test_str),

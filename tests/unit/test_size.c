@@ -518,6 +518,69 @@ static void test_failing_allocation(void **state) {
     context_init(&f->context, NULL, &f->boundary);
 }
 
+/* The least and the greatest that a size may be, and its nominal value. */
+static void test_ranges(void **state) {
+    Fixture *f = *state;
+    static const struct {
+        const char *text;
+        int64_t low, high, nominal; /* where unknown dims count 1000 */
+    } rows[] = {
+        {"T", 1, 64, 32},
+        {"H", 8, 512, 512},
+        {"N", 0, 10, 10},
+        {"3*T - 1", 2, 191, 95},
+        {"min(T, 8)", 1, 8, 8},
+        {"min(T, H)", 1, 64, 32},
+        {"min(N, H)", 0, 10, 10},
+        {"max(T, 8)", 8, 64, 32},
+        {"max(N, T)", 1, 64, 32},
+        {"mod(B, 7)", 0, 6, 6},
+        {"mod(B, T)", 0, 63, 8},
+        {"mod(T, H)", 0, 64, 32},
+        {"floordiv(T, 3)", 0, 21, 10},
+        {"floordiv(H, 16)", 0, 32, 32},
+        {"T + N", 1, 74, 42},
+        {"T*H", 8, 32768, 16384},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t low, high;
+        const Size *size = parsed(f, rows[i].text);
+        size_range(size, &low, &high);
+        int64_t nominal = size_nominal(size, 1000);
+        if (low != rows[i].low || high != rows[i].high || nominal != rows[i].nominal) {
+            fail_msg("%s: from %lld to %lld, nominal %lld", rows[i].text, (long long)low,
+                     (long long)high, (long long)nominal);
+        }
+    }
+}
+
+/* Remainders and quotients of remainders and quotients, by all small numbers. */
+static void test_nested_division(void **state) {
+    Fixture *f = *state;
+    Context *c = &f->context;
+    const Size *x = size_dim(c, &f->dims[0]);
+    for (int64_t m = 1; m <= 12; m++) {
+        for (int64_t k = 1; k <= 12; k++) {
+            const Size *by_m = size_const(c, m), *by_k = size_const(c, k);
+            const Size *rest = size_mod(c, x, by_m), *part = size_floordiv(c, x, by_m);
+            const Size *sizes[4] = {size_mod(c, rest, by_k), size_floordiv(c, rest, by_k),
+                                    size_mod(c, part, by_k), size_floordiv(c, part, by_k)};
+            for (int64_t value = 1; value < 40; value++) {
+                const int64_t wanted[4] = {value % m % k, value % m / k, value / m % k,
+                                           value / m / k};
+                for (int i = 0; i < 4; i++) {
+                    int64_t got = -1;
+                    assert_true(size_eval(sizes[i], &value, 1, &got));
+                    if (got != wanted[i]) {
+                        fail_msg("form %d by %d, then by %d, of %d: %d, not %d", i, (int)m, (int)k,
+                                 (int)value, (int)got, (int)wanted[i]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_identities, setup, teardown),
@@ -526,6 +589,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_decisions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_facts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_types, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nested_division, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_algebra, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_substitution, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_allocation, setup, teardown),
