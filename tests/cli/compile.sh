@@ -36,6 +36,14 @@ same first.plan second.plan
 cp digits.dl other_name.dl
 expect 0 "$dlc" digits.dl -o third.plan --verify-each --time-passes
 same first.plan third.plan
+# The plan stands beside the program, under its name, whatever dots the folder has.
+mkdir in.folder
+cp digits.dl in.folder/digits
+cp digits.dl in.folder/digits.v2.dl
+expect 0 "$dlc" in.folder/digits --quiet
+expect 0 "$dlc" in.folder/digits.v2.dl --quiet
+expect 0 test -s in.folder/digits.plan
+expect 0 test -s in.folder/digits.v2.plan
 expect 0 "$dlc" digits.dl -o wide.plan -D B=16 --quiet
 differ first.plan wide.plan
 

@@ -31,18 +31,18 @@ NEAREST = {
     'frontend/': ['golden_errors', 'golden_diag', 'golden_ir', 'golden_ast', 'parse', 'lower', 'std'],
     'passes/': ['golden_passes', 'fuse', 'precision', 'remat', 'training', 'differentiate', 'random_passes',
                 'random_graph', 'attention', 'faults training', 'faults gradients', 'random graphs'],
-    'codegen/': ['cpu_backend', 'plan', 'groups', 'schedule', 'training', 'random graphs', 'faults training'],
+    'codegen/': ['cpu_backend', 'plan', 'groups', 'schedule', 'schedule_rules', 'ir cases', 'training', 'random graphs', 'faults training'],
     'codegen/lower/': ['kernels', 'lower_blocks', 'attention', 'product', 'groups', 'cpu_backend', 'random graphs'],
     'codegen/cpu/': ['scalar rows cpu:native', 'cpu_backend', 'vecmath', 'product', 'kernels', 'random graphs', 'random casts'],
     'codegen/cuda/': ['cudasim scalar rows', 'cuda_text', 'cuda tiles', 'cuda image', 'cudasim tf_example', 'cudasim random graphs',
                       'cudasim random casts'],
-    'runtime/': ['plan', 'api', 'training', 'device far', 'device cpu', 'faults training', 'faults weights',
+    'runtime/': ['plan', 'plan_lies', 'api', 'training', 'training_rules', 'schedule_rules', 'device far', 'device cpu', 'faults training', 'faults weights',
                  'faults checkpoints', 'faults files', 'threads'],
     'runtime/cpu/': ['pool', 'device cpu', 'threads', 'api', 'training'],
     'runtime/cuda/': ['cuda_device', 'cuda conv', 'calls', 'cudasim tf_example', 'cuda run'],
     'runtime/data/': ['data', 'dataset', 'faults data', 'cli data', 'faults training'],
     'lang/std/': ['std schedules', 'std training', 'std, tensors of one shape', 'std'],
-    'tools/': ['cli compile', 'cli device', 'cli data', 'faults files', 'faults training'],
+    'tools/': ['command line', 'cli compile', 'cli device', 'cli data', 'faults files', 'faults training'],
 }
 
 

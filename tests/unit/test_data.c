@@ -492,6 +492,11 @@ static void test_csv_bad(void **state) {
         {"a,b\n1\"2,3\n", "a quote inside"},
         {"x[1]\n1\n", "must follow"},
         {"x[0],y,x[1]\n1,2,3\n", "must follow"},
+        {"x[0],x[2]\n1,2\n", "must follow"},
+        {"x[0],x[1],x[1]\n1,2,3\n", "must follow"},
+        {"x[0],x[1],y[1]\n1,2,3\n", "must follow"},
+        {"a,b\n\"x\ny\",1\n2\n", "line 4: expected 2 values, found 1"},
+        {"a,b\n\"x\n\n\",1\n\"2\n", "line 5: a quoted cell has no closing quote"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         Bytes file = make_text(rows[i].text);

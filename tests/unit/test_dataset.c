@@ -199,6 +199,34 @@ static void test_several_files(void **state) {
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* A comma parts files, but not the name of one that is there. */
+static void test_comma(void **state) {
+    (void)state;
+    char folder[] = P_tmpdir "/dlc-test-XXXXXX", path[80], two[200];
+    assert_non_null(mkdtemp(folder));
+    static const char *const names[] = {"a,b.npy", "a.npy", "b.npy"};
+    const int64_t values[3] = {7, 8, 9}, dims[] = {3};
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        assert_int_equal(npy_write(path, PLAN_I64, 1, dims, values, NULL, message), DLC_OK);
+    }
+    Dataset set;
+    snprintf(path, sizeof(path), "%s/a,b.npy", folder);
+    open_dataset(&set, path, NULL);
+    assert_int_equal(dataset_rows(&set), 3);
+    assert_non_null(dataset_field(&set, "a,b"));
+    dataset_close(&set);
+    snprintf(two, sizeof(two), "%s/a.npy,%s/b.npy", folder, folder);
+    open_dataset(&set, two, NULL);
+    assert_true(dataset_field(&set, "a") && dataset_field(&set, "b"));
+    dataset_close(&set);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_memory_dataset(void **state) {
     (void)state;
     Dataset set;
@@ -311,6 +339,19 @@ static void test_half(void **state) {
     assert_int_equal(half_from_float(0x1.8p-25f), 1);
     assert_true(isnan(half_to_float(half_from_float(NAN))));
     assert_true(isnan(bfloat_to_float(bfloat_from_float(NAN))));
+    /* Numbers that are none stay so, wherever their bits are. */
+    for (int bit = 0; bit < 23; bit++) {
+        for (int sign = 0; sign < 2; sign++) {
+            uint32_t bits = 0x7F800000u | 1u << bit | (uint32_t)sign << 31;
+            float value;
+            memcpy(&value, &bits, sizeof(value));
+            if (!isnan(bfloat_to_float(bfloat_from_float(value))) ||
+                !isnan(half_to_float(half_from_float(value)))) {
+                fail_msg("nan of the bits %#x: bf16 %#x, f16 %#x", (unsigned)bits,
+                         (unsigned)bfloat_from_float(value), (unsigned)half_from_float(value));
+            }
+        }
+    }
     /* f64 to f16 rounds once: through f32 this would go up. */
     double value = 1.0 + 0x1p-11 + 0x1p-40;
     uint16_t half;
@@ -437,9 +478,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits),        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_several_files), cmocka_unit_test(test_memory_dataset),
-        cmocka_unit_test(test_hash),          cmocka_unit_test(test_npy_write),
-        cmocka_unit_test(test_half),          cmocka_unit_test(test_convert),
-        cmocka_unit_test(test_shuffle),       cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_comma),         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_npy_write),     cmocka_unit_test(test_half),
+        cmocka_unit_test(test_convert),       cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
