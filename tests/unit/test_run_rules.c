@@ -1,0 +1,331 @@
+/* What running keeps to, seen from the API: quotients have divisors of their own, a step that
+ * stores nothing does not count, a nan is found where it is, results belong to the entry that ran
+ * last, caches and nothing else are reset, and a name has one role. */
+#include "dlc/dlc.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OK(context, call)                                                                          \
+    do {                                                                                           \
+        if ((call) != DLC_OK) {                                                                    \
+            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
+        }                                                                                          \
+    } while (0)
+
+typedef struct Bench {
+    dlc_context *context;
+    dlc_plan *plan;
+    dlc_session *session;
+} Bench;
+
+static Bench bench_open(const char *text, unsigned flags) {
+    Bench b = {0};
+    assert_int_equal(dlc_context_create(NULL, &b.context), DLC_OK);
+    dlc_compile_options options = {.struct_size = sizeof(options), .flags = flags};
+    if (dlc_compile(b.context, text, strlen(text), &options, &b.plan) != DLC_OK) {
+        fail_msg("%s\n%s", dlc_last_error(b.context), dlc_diagnostics_text(b.context, 0));
+    }
+    dlc_session_options run = {.struct_size = sizeof(run), .threads = 1, .poison = 1};
+    OK(b.context, dlc_session_create(b.plan, &run, &b.session));
+    OK(b.context, dlc_init_weights(b.session));
+    return b;
+}
+
+static void bench_close(Bench *b) {
+    dlc_session_destroy(b->session);
+    dlc_plan_destroy(b->plan);
+    dlc_context_destroy(b->context);
+}
+
+static DLTensor tensor(void *data, int32_t rank, int64_t *shape) {
+    return (DLTensor){.data = data,
+                      .device = {kDLCPU, 0},
+                      .ndim = rank,
+                      .dtype = {kDLFloat, 32, 1},
+                      .shape = shape};
+}
+
+static float held(Bench *b, const char *name, int i) {
+    const DLTensor *view;
+    OK(b->context, dlc_view_variable(b->session, name, &view));
+    return ((const float *)view->data)[i];
+}
+
+/* -- quotients */
+
+/* Metrics and losses that are quotients, over batches of 3, 3, 3 and 2 rows: each sum by its own
+ * divisor, beside a plain mean. */
+static void test_quotients(void **state) {
+    (void)state;
+    enum { ROWS = 11 };
+    static const char text[] =
+        "dim B\nfn mean_of(x, m) { return sum(x * m) over sum(m) }\n"
+        "model m(x: f32[B], m: f32[B], n: f32[B]) {\n    param w: [1] = ones\n"
+        "    output y = x * w[0]\n    metric first = mean_of(x, m)\n"
+        "    metric second = mean_of(x, n)\n    metric plain = mean(x)\n"
+        "    loss la = mean_of(x * w[0], n)\n    loss lb = mean_of(x * w[0], m)\n}\n"
+        "train m {\n    optimizer sgd(lr=0.0)\n    batch 3\n}\n";
+    Bench b = bench_open(text, 0);
+    float x[ROWS], m[ROWS], n[ROWS];
+    double sums[6] = {0};
+    for (int r = 0; r < ROWS; r++) {
+        x[r] = (float)(r * r);
+        m[r] = (float)(r % 3 + 1);
+        n[r] = (float)(r == 10 ? 7 : r % 2);
+        const double terms[6] = {x[r] * m[r], m[r], x[r] * n[r], n[r], x[r], 1};
+        for (int i = 0; i < 6; i++) {
+            sums[i] += terms[i];
+        }
+    }
+    int64_t shape[] = {ROWS};
+    DLTensor tensors[3] = {tensor(x, 1, shape), tensor(m, 1, shape), tensor(n, 1, shape)};
+    const char *const names[] = {"x", "m", "n"};
+    const DLTensor *const all[] = {&tensors[0], &tensors[1], &tensors[2]};
+    dlc_dataset *data = NULL;
+    OK(b.context, dlc_dataset_from_tensors(b.context, names, all, 3, &data));
+    dlc_metric metrics[8];
+    size_t count = 0;
+    OK(b.context, dlc_evaluate(b.session, data, 3, metrics, 8, &count));
+    const struct {
+        const char *name;
+        double value;
+    } wanted[] = {{"first", sums[0] / sums[1]},
+                  {"second", sums[2] / sums[3]},
+                  {"plain", sums[4] / sums[5]},
+                  {"la", sums[2] / sums[3]},
+                  {"lb", sums[0] / sums[1]}};
+    for (int i = 0; i < 5; i++) {
+        bool found = false;
+        for (size_t k = 0; k < count; k++) {
+            if (strcmp(metrics[k].name, wanted[i].name) == 0) {
+                found = true;
+                if (fabs(metrics[k].value - wanted[i].value) > 1e-4) {
+                    fail_msg("'%s' over 11 rows in batches of 3: %g, not %g", wanted[i].name,
+                             metrics[k].value, wanted[i].value);
+                }
+            }
+        }
+        assert_true(found);
+    }
+    dlc_dataset_destroy(data);
+    bench_close(&b);
+}
+
+/* -- what is no number */
+
+static const char place_text[] =
+    "dim B\nmodel m(x: f32[B, 2, 3]) {\n    param w: [2, 3] = ones\n    state seen: [2] = zeros\n"
+    "    seen <- seen + 1.0\n    output y = x * w\n    loss sum(x * w)\n}\n"
+    "train m {\n    optimizer sgd(lr=0.5, momentum=0.5)\n    batch 4\n}\n";
+
+/* A step that meets a nan or an infinity stores nothing and is not counted, and the next one goes
+ * on from where the last good one stopped. */
+static void test_failed_steps(void **state) {
+    (void)state;
+    Bench b = bench_open(place_text, 0), plain = bench_open(place_text, 0);
+    int64_t shape[] = {4, 2, 3};
+    for (int turn = 0; turn < 3; turn++) {
+        float x[24];
+        for (int i = 0; i < 24; i++) {
+            x[i] = (float)(i % 5) / 8;
+        }
+        DLTensor good = tensor(x, 3, shape);
+        OK(plain.context, dlc_set_input(plain.session, "train", "x", &good));
+        OK(plain.context, dlc_train_step(plain.session, NULL));
+        static const float evils[] = {(float)NAN, (float)INFINITY, 3e38F};
+        x[7] = evils[turn];
+        x[8] = evils[turn];
+        DLTensor bad = tensor(x, 3, shape);
+        OK(b.context, dlc_set_input(b.session, "train", "x", &bad));
+        dlc_status status = dlc_train_step(b.session, NULL);
+        if (status != DLC_ERROR_NON_FINITE) {
+            fail_msg("a step over %g: status %d", (double)evils[turn], (int)status);
+        }
+        x[7] = 2.0F / 8;
+        x[8] = 3.0F / 8;
+        OK(b.context, dlc_set_input(b.session, "train", "x", &bad));
+        OK(b.context, dlc_train_step(b.session, NULL));
+        int64_t steps = -1;
+        OK(b.context, dlc_get_counter(b.session, "step", &steps));
+        assert_int_equal(steps, turn + 1);
+        static const char *const names[] = {"w", "seen"};
+        for (int k = 0; k < 2; k++) {
+            for (int i = 0; i < (k ? 2 : 6); i++) {
+                if (held(&b, names[k], i) != held(&plain, names[k], i)) {
+                    fail_msg("after a step over %g: '%s'[%d] is %g, not %g", (double)evils[turn],
+                             names[k], i, (double)held(&b, names[k], i),
+                             (double)held(&plain, names[k], i));
+                }
+            }
+        }
+    }
+    bench_close(&b);
+    bench_close(&plain);
+}
+
+/* The message says where: row of the data, row of the batch, index; or which variable. */
+static void test_nan_place(void **state) {
+    (void)state;
+    enum { ROWS = 12 };
+    for (int bad = 0; bad < ROWS; bad += 5) {
+        Bench b = bench_open(place_text, 0);
+        float x[ROWS * 6];
+        for (int i = 0; i < ROWS * 6; i++) {
+            x[i] = 0.5F;
+        }
+        int place[2] = {bad % 2, 2 - bad % 3};
+        x[bad * 6 + place[0] * 3 + place[1]] = (float)NAN;
+        int64_t shape[] = {ROWS, 2, 3};
+        DLTensor xs = tensor(x, 3, shape);
+        const char *const names[] = {"x"};
+        const DLTensor *const all[] = {&xs};
+        dlc_dataset *data = NULL;
+        OK(b.context, dlc_dataset_from_tensors(b.context, names, all, 1, &data));
+        dlc_train_options options = {.struct_size = sizeof(options), .data = data, .epochs = 1};
+        dlc_status status = dlc_train(b.session, &options, NULL);
+        const char *said = strstr(dlc_last_error(b.context), "input 'x' holds nan");
+        int row = -1, in_batch = -1, at[3] = {-1, -1, -1};
+        if (status != DLC_ERROR_NON_FINITE || !said ||
+            sscanf(said,
+                   "input 'x' holds nan in row %d of the data (row %d of the batch) at "
+                   "[%d, %d, %d]",
+                   &row, &in_batch, &at[0], &at[1], &at[2]) != 5 ||
+            row != bad || at[0] != in_batch || at[1] != place[0] || at[2] != place[1]) {
+            fail_msg("nan in row %d at [%d, %d]: status %d, %s", bad, place[0], place[1],
+                     (int)status, dlc_last_error(b.context));
+        }
+        dlc_dataset_destroy(data);
+        bench_close(&b);
+    }
+    /* Of a parameter; and what an input held before, when it was longer, is no place. */
+    Bench b = bench_open(place_text, 0);
+    float x[24], w[6] = {1, 1, 1, 1, 1, (float)NAN};
+    for (int i = 0; i < 24; i++) {
+        x[i] = i < 12 ? 0.5F : (float)NAN;
+    }
+    int64_t shape[] = {4, 2, 3}, w_shape[] = {2, 3};
+    DLTensor xs = tensor(x, 3, shape), ws = tensor(w, 2, w_shape);
+    OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
+    assert_int_equal(dlc_train_step(b.session, NULL), DLC_ERROR_NON_FINITE);
+    shape[0] = 2;
+    OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
+    OK(b.context, dlc_set_variable(b.session, "w", &ws));
+    dlc_status status = dlc_train_step(b.session, NULL);
+    const char *said = dlc_last_error(b.context);
+    if (status != DLC_ERROR_NON_FINITE || strstr(said, "input") ||
+        !strstr(said, "parameter 'w' holds nan at [1, 2]")) {
+        fail_msg("nan in 'w' at [1, 2]: status %d, %s", (int)status, said);
+    }
+    bench_close(&b);
+}
+
+/* -- results, caches, names */
+
+static void test_results_of_the_last(void **state) {
+    (void)state;
+    Bench b = bench_open(place_text, 0);
+    float x[24] = {1};
+    int64_t shape[] = {4, 2, 3};
+    DLTensor xs = tensor(x, 3, shape);
+    const DLTensor *view;
+    OK(b.context, dlc_set_input(b.session, "infer", "x", &xs));
+    OK(b.context, dlc_set_input(b.session, "eval", "x", &xs));
+    assert_int_not_equal(dlc_view_output(b.session, "infer", "y", &view), DLC_OK);
+    OK(b.context, dlc_run(b.session, "infer"));
+    OK(b.context, dlc_view_output(b.session, "infer", "y", &view));
+    assert_int_not_equal(dlc_view_output(b.session, "eval", "y", &view), DLC_OK);
+    OK(b.context, dlc_run(b.session, "eval"));
+    OK(b.context, dlc_view_output(b.session, "eval", "y", &view));
+    assert_int_not_equal(dlc_view_output(b.session, "infer", "y", &view), DLC_OK);
+    assert_non_null(strstr(dlc_last_error(b.context), "is not the entry that ran last"));
+    bench_close(&b);
+}
+
+static void test_caches(void **state) {
+    (void)state;
+    static const char text[] =
+        "module \"m\" {\n}\n\nfunc \"m.infer\" infer (\n    %0: f32[3] = input \"x\",\n"
+        "    %1: f32[3] = param \"p\",\n    %2: f32[3] = state \"s\",\n    %3: f32[3] = cache "
+        "\"c\",\n"
+        "    %4: f32[3] = slot \"p#m\"\n) {\n"
+        "    %5 = add %1, %0 : f32[3]\n    %6 = add %2, %0 : f32[3]\n    %7 = add %3, %0 : f32[3]\n"
+        "    %8 = add %4, %0 : f32[3]\n    yield %5, %6, %7, %8\n} -> (\n    store %1,\n"
+        "    store %2,\n    store %3,\n    store %4\n)\n";
+    Bench b = {0};
+    assert_int_equal(dlc_context_create(NULL, &b.context), DLC_OK);
+    dlc_compile_options options = {.struct_size = sizeof(options), .flags = DLC_COMPILE_INPUT_IR};
+    OK(b.context, dlc_compile(b.context, text, strlen(text), &options, &b.plan));
+    dlc_session_options run = {.struct_size = sizeof(run), .threads = 1};
+    OK(b.context, dlc_session_create(b.plan, &run, &b.session));
+    float x[3] = {1, 2, 3}, zero[3] = {0};
+    int64_t shape[] = {3};
+    DLTensor xs = tensor(x, 1, shape), zeros = tensor(zero, 1, shape);
+    static const char *const names[] = {"p", "s", "p#m", "c"};
+    for (int i = 0; i < 4; i++) {
+        OK(b.context, dlc_set_variable(b.session, names[i], &zeros));
+    }
+    OK(b.context, dlc_set_input(b.session, NULL, "x", &xs));
+    OK(b.context, dlc_run(b.session, NULL));
+    OK(b.context, dlc_reset_caches(b.session));
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < 4; i++) {
+            float wanted = (float)(i < 3 ? 2 + 2 * turn : 2 * turn);
+            if (held(&b, names[i], 1) != wanted) {
+                fail_msg("'%s' %s a reset of the caches: %g, not %g", names[i],
+                         turn ? "one run behind" : "after", (double)held(&b, names[i], 1),
+                         (double)wanted);
+            }
+        }
+        OK(b.context, dlc_run(b.session, NULL));
+    }
+    bench_close(&b);
+}
+
+/* A variable of two entries is one variable, of one type and one role. */
+static void test_names(void **state) {
+    (void)state;
+    static const char *const seconds[][2] = {{"f32[3] = param", NULL},
+                                             {"f32[3] = state", "two types"},
+                                             {"f32[3] = slot", "two types"},
+                                             {"f32[4] = param", "two types"},
+                                             {"i32[3] = param", "two types"}};
+    for (int i = 0; i < 5; i++) {
+        char text[1024];
+        const char *type = seconds[i][0];
+        snprintf(text, sizeof(text),
+                 "module \"m\" {\n}\n\nfunc \"m.a\" infer (\n    %%0: f32[3] = param \"p\"\n) {\n"
+                 "    %%1 = neg %%0 : f32[3]\n    yield %%1\n} -> (\n    output \"y\"\n)\n\n"
+                 "func \"m.b\" eval (\n    %%0: %s \"p\"\n) {\n"
+                 "    %%1 = neg %%0 : %.6s\n    yield %%1\n} -> (\n    output \"y\"\n)\n",
+                 type, type);
+        dlc_context *context = NULL;
+        dlc_plan *plan = NULL;
+        assert_int_equal(dlc_context_create(NULL, &context), DLC_OK);
+        dlc_compile_options options = {.struct_size = sizeof(options),
+                                       .flags = DLC_COMPILE_INPUT_IR};
+        dlc_status status = dlc_compile(context, text, strlen(text), &options, &plan);
+        if ((status == DLC_OK) != (seconds[i][1] == NULL)) {
+            fail_msg("'p' is a f32[3] param, and a %s: status %d\n%s", type, (int)status,
+                     dlc_diagnostics_text(context, 0));
+        }
+        dlc_plan_destroy(plan);
+        dlc_context_destroy(context);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quotients), cmocka_unit_test(test_failed_steps),
+        cmocka_unit_test(test_nan_place), cmocka_unit_test(test_results_of_the_last),
+        cmocka_unit_test(test_caches),    cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
