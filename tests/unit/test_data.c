@@ -568,6 +568,30 @@ static void test_idx(void **state) {
     expect_error(&file, DATA_FORMAT_IDX, "rank");
     file.data[3] = 0;
     expect_error(&file, DATA_FORMAT_IDX, "rank");
+    /* Each type, most significant byte first: -2, of u8 254. */
+    static const struct {
+        uint8_t code, width;
+        DataType type;
+        uint8_t bytes[8];
+    } types[] = {{0x08, 1, DATA_U8, {254}},
+                 {0x09, 1, DATA_I8, {0xFE}},
+                 {0x0B, 2, DATA_I16, {0xFF, 0xFE}},
+                 {0x0C, 4, DATA_I32, {0xFF, 0xFF, 0xFF, 0xFE}},
+                 {0x0D, 4, DATA_F32, {0xC0, 0, 0, 0}},
+                 {0x0E, 8, DATA_F64, {0xC0, 0, 0, 0, 0, 0, 0, 0}}};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        const uint8_t head[] = {0, 0, types[i].code, 1, 0, 0, 0, 1};
+        file.size = 0;
+        put(&file, head, sizeof(head));
+        put(&file, types[i].bytes, types[i].width);
+        expect_ok(&arrays, &file, DATA_FORMAT_IDX);
+        assert_int_equal(arrays.items[0].type, types[i].type);
+        for (int k = 0; k < types[i].width; k++) { /* turned for this machine */
+            assert_int_equal(((const uint8_t *)arrays.items[0].data)[k],
+                             types[i].bytes[types[i].width - 1 - k]);
+        }
+        data_arrays_finish(&arrays);
+    }
     const uint8_t huge[] = {0,    0,    14,   3,    0xFF, 0xFF, 0xFF, 0xFF,
                             0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
     file.size = 0;

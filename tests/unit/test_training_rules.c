@@ -233,6 +233,55 @@ static void test_update_rules(void **state) {
     }
 }
 
+/* The first step from 1 of each rule, by its formula, for gradients from large to smaller than its
+ * eps: where eps stands shows only there. */
+static void test_first_steps(void **state) {
+    dlc_context *context = ((const Run *)*state)->context;
+    static const double slopes[] = {-3, 1e-2, 1e-5, -1e-7, 1e-9};
+    static const char *const rules[] = {"sgd(lr=0.5)",      "adam(lr=0.5)",    "adamw(lr=0.5)",
+                                        "adamax(lr=0.5)",   "rmsprop(lr=0.5)", "adagrad(lr=0.5)",
+                                        "adadelta(lr=0.5)", "lamb(lr=0.5)",    "lion(lr=0.5)"};
+    for (int i = 0; i < 9; i++) {
+        for (int k = 0; k < 5; k++) {
+            char text[1024], what[128];
+            double g = slopes[k], size = fabs(g), sign = g < 0 ? -1 : 1;
+            snprintf(text, sizeof(text),
+                     "model m(k: f64[1]) {\n    param w: f64[1] = ones\n    output k\n"
+                     "    loss k[0] * w[0] * %.9g\n}\n"
+                     "train m {\n    optimizer %s\n    batch 1\n}\n",
+                     g, rules[i]);
+            const double steps[9] = {
+                g,
+                g / (size + 1e-8),
+                g / (size + 1e-8) + 0.01,
+                g / (size + 1e-8),
+                g / (0.1 * size + 1e-8),
+                g / (size + 1e-10),
+                sqrt(1e-6) / sqrt(0.1 * g * g + 1e-6) * g,
+                g / (size + 1e-6) + 0.01 < 0 ? -1 : 1, /* as long as the parameter */
+                sign,
+            };
+            dlc_plan *plan = compile(context, text);
+            dlc_session *session = open_session(context, plan);
+            double one = 1;
+            int64_t shape[] = {1};
+            DLTensor input = {.data = &one,
+                              .device = {kDLCPU, 0},
+                              .ndim = 1,
+                              .dtype = {kDLFloat, 64, 1},
+                              .shape = shape};
+            OK(context, dlc_set_input(session, "train", "k", &input));
+            OK(context, dlc_train_step(session, NULL));
+            snprintf(what, sizeof(what), "the first step of %s under a gradient of %g", rules[i],
+                     g);
+            assert_near(what, 1 - variable(context, session, "w", 0), 0.5 * steps[i],
+                        1e-6 * fabs(steps[i]) + 1e-13);
+            dlc_session_destroy(session);
+            dlc_plan_destroy(plan);
+        }
+    }
+}
+
 /* -- rows */
 
 enum { ROWS = 11, BATCH = 3, STEPS_PER_EPOCH = ROWS / BATCH, EPOCHS = 6 };
@@ -495,9 +544,13 @@ static void test_resume_seed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clip),         cmocka_unit_test(test_objectives),
-        cmocka_unit_test(test_update_rules), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_evaluation),   cmocka_unit_test(test_cancelled_evaluation),
+        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_objectives),
+        cmocka_unit_test(test_update_rules),
+        cmocka_unit_test(test_first_steps),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_cancelled_evaluation),
         cmocka_unit_test(test_resume_seed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
