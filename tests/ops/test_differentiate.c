@@ -137,6 +137,103 @@ static Value *fifth_power_curve(Harness *h, Builder *b, Value **x) {
     return slope;
 }
 
+static Value *zero_to_the(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *base = b_constant_like(b, 0, x[0]);
+    return b_binary(b, OP_pow, base, x[0]);
+}
+
+/* x mod 3, and 7 mod x. */
+static Value *mod_three(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    return b_binary(b, OP_mod, x[0], b_constant_like(b, 3, x[0]));
+}
+
+static Value *seven_mod(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    return b_binary(b, OP_mod, b_constant_like(b, 7, x[0]), x[0]);
+}
+
+static Value *two_branches(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *zero = b_constant_like(b, 0, x[0]), *factor = b_constant_like(b, -3, x[0]);
+    Value *above = b_binary(b, OP_gt, x[0], zero);
+    return b_select(b, above, b_mul(b, x[0], x[0]), b_mul(b, x[0], factor));
+}
+
+/* where(x > limit, f(x), 0) or where(x > limit, 0, f(x)). */
+static Value *guarded(Builder *b, Value *x, Value *y, double limit, bool below) {
+    Value *zero = b_constant_like(b, 0, x);
+    Value *above = b_binary(b, OP_gt, x, b_constant_like(b, limit, x));
+    return below ? b_select(b, above, zero, y) : b_select(b, above, y, zero);
+}
+
+static Value *guarded_log(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    return guarded(b, x[0], b_unary(b, OP_log, x[0]), 0, false);
+}
+
+static Value *guarded_root(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    return guarded(b, x[0], power_of(b, x[0], 0.5), 0, false);
+}
+
+static Value *guarded_quotient(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *zero = b_constant_like(b, 0, x[0]), *one = b_constant_like(b, 1, x[0]);
+    Value *is_zero = b_binary(b, OP_eq, x[0], zero);
+    return b_select(b, is_zero, zero, b_binary(b, OP_div, one, x[0]));
+}
+
+static Value *guarded_mod(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *zero = b_constant_like(b, 0, x[0]);
+    Value *is_zero = b_binary(b, OP_eq, x[0], zero);
+    return b_select(b, is_zero, zero, seven_mod(h, b, x));
+}
+
+/* log(x) where x > 1, and once more where not x <= 0: counts twice above 1, once below. */
+static Value *log_by_two_guards(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *y = b_unary(b, OP_log, x[0]), *zero = b_constant_like(b, 0, x[0]);
+    Value *low = b_binary(b, OP_le, x[0], zero);
+    return b_add(b, guarded(b, x[0], y, 1, false), b_select(b, low, zero, y));
+}
+
+/* A guard in a guard: log(x) where x > 0 and not x > 2. */
+static Value *log_between(Harness *h, Builder *b, Value **x) {
+    (void)h;
+    Value *inner = guarded(b, x[0], b_unary(b, OP_log, x[0]), 2, true);
+    return guarded(b, x[0], inner, 0, false);
+}
+
+/* A product with the factor that a loop does not change, and with one that it does. */
+static Value *factors_of_a_loop(Harness *h, Builder *b, Value **x) {
+    Value *start[1] = {b_constant_like(b, 1, x[0])};
+    Op *scan = b_scan_begin(b, start, 1, NULL, 0, harness_size(h, "3"), false, 0);
+    Builder in = builder_at_end(b->func, scan->blocks[0]);
+    Value *carry = scan->blocks[0]->args[1], *square = b_mul(b, x[0], x[0]);
+    Value *next = b_add(&in, b_mul(&in, carry, x[0]), b_mul(&in, square, carry));
+    b_yield(&in, &next, 1);
+    return b_op(b, scan);
+}
+
+/* Where a function is not meant to be computed, its slope does not count, whatever it is. */
+static void test_guards(void **state) {
+    (void)state;
+    const double around_zero[] = {-2, 0, 4};
+    EXPECT_GRADIENT(two_branches, 3, around_zero, ((double[]){-3, -3, 8}));
+    EXPECT_GRADIENT(guarded_log, 3, around_zero, ((double[]){0, 0, 0.25}));
+    EXPECT_GRADIENT(guarded_root, 3, around_zero, ((double[]){0, 0, 0.25}));
+    EXPECT_GRADIENT(guarded_quotient, 3, around_zero, ((double[]){-0.25, 0, -0.0625}));
+    EXPECT_GRADIENT(guarded_mod, 3, around_zero, ((double[]){4, 0, -1}));
+    EXPECT_GRADIENT(log_by_two_guards, 4, ((double[]){-2, 0, 0.5, 4}), ((double[]){0, 0, 2, 0.5}));
+    EXPECT_GRADIENT(log_between, 4, ((double[]){-2, 0, 0.5, 4}), ((double[]){0, 0, 2, 0}));
+    /* (x + x²)³ */
+    EXPECT_GRADIENT(factors_of_a_loop, 3, ((double[]){-2, 0, 1}),
+                    ((double[]){3 * 4 * -3, 0, 3 * 4 * 3}));
+}
+
 static void test_conventions(void **state) {
     (void)state;
     const double around_zero[] = {-2, 0, 3};
@@ -150,6 +247,9 @@ static void test_conventions(void **state) {
     EXPECT_GRADIENT(fifth_power_curve, 3, around_zero, ((double[]){240, 0, 540}));
     EXPECT_GRADIENT(power_zero, 3, around_zero, ((double[]){0, 0, 0}));
     EXPECT_GRADIENT(base_two, 3, around_zero, ((double[]){0, 0, 0}));
+    EXPECT_GRADIENT(zero_to_the, 3, ((double[]){2, 0.5, 1}), ((double[]){0, 0, 0}));
+    EXPECT_GRADIENT(mod_three, 3, ((double[]){-2, 1, 7}), ((double[]){1, 1, 1}));
+    EXPECT_GRADIENT(seven_mod, 3, ((double[]){-2, 2, 30}), ((double[]){4, -3, 0}));
 }
 
 static const Diag *last_diag(const Harness *h) {
@@ -276,9 +376,9 @@ static void test_rnn_weights(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conventions), cmocka_unit_test(test_no_path),
-        cmocka_unit_test(test_while),       cmocka_unit_test(test_recurrent_weights),
-        cmocka_unit_test(test_rnn_weights),
+        cmocka_unit_test(test_conventions),       cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_no_path),           cmocka_unit_test(test_while),
+        cmocka_unit_test(test_recurrent_weights), cmocka_unit_test(test_rnn_weights),
     };
     return cmocka_run_group_tests_name("differentiate", tests, NULL, NULL);
 }

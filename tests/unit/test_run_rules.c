@@ -205,6 +205,20 @@ static void test_nan_place(void **state) {
         dlc_dataset_destroy(data);
         bench_close(&b);
     }
+    /* A nan is told before an infinity that stands in front of it. */
+    Bench mixed = bench_open(place_text, 0);
+    float both[24] = {0};
+    both[3] = (float)INFINITY;
+    both[14] = (float)NAN;
+    both[15] = -(float)INFINITY;
+    int64_t mixed_shape[] = {4, 2, 3};
+    DLTensor mixed_x = tensor(both, 3, mixed_shape);
+    OK(mixed.context, dlc_set_input(mixed.session, "train", "x", &mixed_x));
+    assert_int_equal(dlc_train_step(mixed.session, NULL), DLC_ERROR_NON_FINITE);
+    if (!strstr(dlc_last_error(mixed.context), "input 'x' holds nan in row 2 at [2, 0, 2]")) {
+        fail_msg("nan at [2, 0, 2] behind an infinity: %s", dlc_last_error(mixed.context));
+    }
+    bench_close(&mixed);
     /* Of a parameter; and what an input held before, when it was longer, is no place. */
     Bench b = bench_open(place_text, 0);
     float x[24], w[6] = {1, 1, 1, 1, 1, (float)NAN};
@@ -225,6 +239,88 @@ static void test_nan_place(void **state) {
         fail_msg("nan in 'w' at [1, 2]: status %d, %s", (int)status, said);
     }
     bench_close(&b);
+}
+
+/* -- data */
+
+/* A tensor within a larger memory, and one whose rows lie apart. */
+static void test_views_given(void **state) {
+    (void)state;
+    Bench b = bench_open(place_text, 0);
+    float all[40];
+    for (int i = 0; i < 40; i++) {
+        all[i] = (float)i;
+    }
+    int64_t shape[] = {2, 2, 3}, strides[] = {12, 6, 2};
+    for (int form = 0; form < 4; form++) {
+        DLTensor x = tensor(all, 3, shape);
+        x.byte_offset = form & 1 ? 5 * sizeof(float) : 0;
+        x.strides = form & 2 ? strides : NULL;
+        OK(b.context, dlc_set_input(b.session, "infer", "x", &x));
+        OK(b.context, dlc_run(b.session, "infer"));
+        const DLTensor *y;
+        OK(b.context, dlc_view_output(b.session, "infer", "y", &y));
+        for (int i = 0; i < 12; i++) {
+            float wanted = (float)((form & 1 ? 5 : 0) + (form & 2 ? 2 * i : i));
+            float got = ((const float *)y->data)[i];
+            if (got != wanted) {
+                fail_msg("element %d of %s%s: %g, not %g", i, form & 1 ? "an offset" : "a start",
+                         form & 2 ? " with strides" : "", (double)got, (double)wanted);
+            }
+        }
+    }
+    bench_close(&b);
+}
+
+/* What a run is asked for wins over the train block, steps over epochs, and a plan whose batch is
+ * fixed takes no other. */
+static void test_lengths(void **state) {
+    (void)state;
+    enum { ROWS = 12 };
+    static const struct {
+        const char *settings, *rows;
+        int64_t steps, epochs, batch, done; /* done -1: refused */
+    } rows[] = {
+        {"epochs 2;", "B", 0, 0, 0, 6},          {"steps 5;", "B", 0, 0, 0, 5},
+        {"steps 5; epochs 2;", "B", 0, 0, 0, 5}, {"", "B", 0, 0, 0, 3},
+        {"epochs 2;", "B", 4, 0, 0, 4},          {"steps 5;", "B", 0, 3, 0, 9},
+        {"steps 5;", "B", 0, 0, 6, 5},           {"epochs 2;", "B", 0, 0, 6, 4},
+        {"epochs 2;", "B", 0, 0, 5, 4},          {"epochs 1;", "B", 0, 0, 13, -1},
+        {"epochs 1;", "4", 0, 0, 0, 3},          {"epochs 1;", "4", 0, 0, 4, 3},
+        {"epochs 1;", "4", 0, 0, 8, -1},         {"epochs 1;", "4", 0, 0, 2, -1},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "dim B\nmodel m(x: f32[%s]) {\n    param w: [1] = ones\n    output y = x * w[0]\n"
+                 "    loss mean(x) * w[0]\n}\ntrain m { optimizer sgd(lr=0.0); batch 4; %s }\n",
+                 rows[i].rows, rows[i].settings);
+        Bench b = bench_open(strcmp(rows[i].rows, "4") ? text : text + strlen("dim B\n"), 0);
+        float x[ROWS] = {0};
+        int64_t shape[] = {ROWS};
+        DLTensor xs = tensor(x, 1, shape);
+        const char *const names[] = {"x"};
+        const DLTensor *const all[] = {&xs};
+        dlc_dataset *data = NULL;
+        OK(b.context, dlc_dataset_from_tensors(b.context, names, all, 1, &data));
+        dlc_train_options options = {.struct_size = sizeof(options),
+                                     .data = data,
+                                     .steps = rows[i].steps,
+                                     .epochs = rows[i].epochs,
+                                     .batch = rows[i].batch};
+        dlc_train_result result = {.struct_size = sizeof(result)};
+        dlc_status status = dlc_train(b.session, &options, &result);
+        if ((status == DLC_OK) != (rows[i].done >= 0) ||
+            (status == DLC_OK && result.steps_done != rows[i].done)) {
+            fail_msg("x: f32[%s], batch 4 { %s }, asked for %d steps, %d epochs, %d rows: status "
+                     "%d, %d steps, not %d (%s)",
+                     rows[i].rows, rows[i].settings, (int)rows[i].steps, (int)rows[i].epochs,
+                     (int)rows[i].batch, (int)status, (int)result.steps_done, (int)rows[i].done,
+                     dlc_last_error(b.context));
+        }
+        dlc_dataset_destroy(data);
+        bench_close(&b);
+    }
 }
 
 /* -- results, caches, names */
@@ -324,7 +420,8 @@ static void test_names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quotients), cmocka_unit_test(test_failed_steps),
-        cmocka_unit_test(test_nan_place), cmocka_unit_test(test_results_of_the_last),
+        cmocka_unit_test(test_nan_place), cmocka_unit_test(test_views_given),
+        cmocka_unit_test(test_lengths),   cmocka_unit_test(test_results_of_the_last),
         cmocka_unit_test(test_caches),    cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
