@@ -31,13 +31,16 @@ static void finish(Harness *h) {
                  diags->count ? diags->items[diags->count - 1]->message : "");                     \
     }
 
-/* The gradient of sum(build(x)) by the first argument, at the given point, f64 rank 1. */
-static void gradient_at(HarnessBuild *build, const double *point, int64_t n, double *out) {
+/* The gradient of sum(build(x)) by the first argument, at the given point, f64 rank 1. What is no
+ * parameter may hold nan for what is missing, which is differentiated with more care. */
+static void gradient_at(HarnessBuild *build, ArgRole role, const double *point, int64_t n,
+                        double *out) {
     Harness *h = begin();
     GUARD(h);
     char spec[32];
     snprintf(spec, sizeof spec, "f64[%lld]", (long long)n);
     Func *func = harness_func(h, spec);
+    func->args[0].role = role;
     Builder b = builder_at_end(func, func->body);
     Value *x = func->body->args[0], *slope = NULL;
     Value *y = build(h, &b, &x);
@@ -60,11 +63,14 @@ static void gradient_at(HarnessBuild *build, const double *point, int64_t n, dou
 
 #define EXPECT_GRADIENT(build, n, at, expected)                                                    \
     do {                                                                                           \
-        double got_[n];                                                                            \
-        gradient_at(build, at, n, got_);                                                           \
-        for (int i_ = 0; i_ < (n); i_++) {                                                         \
-            if (!(fabs(got_[i_] - (expected)[i_]) < 1e-12)) {                                      \
-                fail_msg("%s, element %d: %g, expected %g", #build, i_, got_[i_], (expected)[i_]); \
+        for (int role_ = 0; role_ < 2; role_++) {                                                  \
+            double got_[n];                                                                        \
+            gradient_at(build, role_ ? ARG_PARAM : ARG_INPUT, at, n, got_);                        \
+            for (int i_ = 0; i_ < (n); i_++) {                                                     \
+                if (!(fabs(got_[i_] - (expected)[i_]) < 1e-12)) {                                  \
+                    fail_msg("%s of %s, element %d: %g, expected %g", #build,                      \
+                             role_ ? "a parameter" : "an input", i_, got_[i_], (expected)[i_]);    \
+                }                                                                                  \
             }                                                                                      \
         }                                                                                          \
     } while (0)

@@ -261,7 +261,52 @@ static void test_cases(void **state) {
     }
 }
 
+/* Rows that are reduced, turned every way, and reduced along every axis again, beside what was not
+ * turned or was turned the other way. */
+static void test_turned_rows(void **state) {
+    (void)state;
+    static const int turns[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static const int dims[3] = {2, 3, 4};
+    for (int t = 0; t < 6; t++) {
+        for (int axis = 0; axis < 3; axis++) {
+            char name[64], arguments[128], ops[2048];
+            const int *turn = turns[t];
+            int to[3], from[3], rest[2], n = 0, row[2] = {0, 1};
+            for (int i = 0; i < 3; i++) {
+                to[i] = dims[turn[i]];
+                from[turn[i]] = i;
+                if (i != axis) {
+                    rest[n++] = i;
+                }
+            }
+            snprintf(name, sizeof(name), "turned by [%d, %d, %d], reduced along %d", turn[0],
+                     turn[1], turn[2], axis);
+            snprintf(arguments, sizeof(arguments),
+                     "    %%0: f32[2, 3, 4] = input \"x\",\n    %%1: f32[%d, %d, %d] = input \"y\"",
+                     to[0], to[1], to[2]);
+            snprintf(ops, sizeof(ops),
+                     "    %%2 = reduce_max %%0 {axes = [2]} : f32[2, 3]\n"
+                     "    %%3 = broadcast %%2 {shape = [2, 3, 4], axes = [%d, %d]} : f32[2, 3, 4]\n"
+                     "    %%4 = sub %%0, %%3 : f32[2, 3, 4]\n"
+                     "    %%5 = transpose %%4 {permutation = [%d, %d, %d]} : f32[%d, %d, %d]\n"
+                     "    %%6 = mul %%5, %%1 : f32[%d, %d, %d]\n"
+                     "    %%7 = reduce_sum %%6 {axes = [%d]} : f32[%d, %d]\n"
+                     "    %%8 = broadcast %%7 {shape = [%d, %d, %d], axes = [%d, %d]} : f32[%d, "
+                     "%d, %d]\n"
+                     "    %%9 = add %%8, %%1 : f32[%d, %d, %d]\n"
+                     "    %%10 = transpose %%9 {permutation = [%d, %d, %d]} : f32[2, 3, 4]\n"
+                     "    %%11 = add %%10, %%4 : f32[2, 3, 4]\n",
+                     row[0], row[1], turn[0], turn[1], turn[2], to[0], to[1], to[2], to[0], to[1],
+                     to[2], axis, to[rest[0]], to[rest[1]], to[0], to[1], to[2], rest[0], rest[1],
+                     to[0], to[1], to[2], to[0], to[1], to[2], from[0], from[1], from[2]);
+            run_case(&(Case){name, arguments, ops, "%7, %9, %11"});
+        }
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
+                                       cmocka_unit_test(test_turned_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
