@@ -171,6 +171,45 @@ static void test_failed_steps(void **state) {
     bench_close(&plain);
 }
 
+/* Finite gradients whose update is not: the parameter's, or only what the optimizer keeps. */
+static void test_updates_overflow(void **state) {
+    (void)state;
+    static const struct {
+        const char *rule;
+        double gradient;
+        int good; /* steps until one fails, of three */
+    } rows[] = {
+        {"sgd(lr=1.0)", 1e10, 3},
+        {"sgd(lr=1e30)", 1e10, 0},
+        {"adam(lr=0.1)", 1.5e19, 3},
+        {"adagrad(lr=0.1)", 1e19, 3},
+        {"adagrad(lr=0.1)", 1.5e19, 1},
+        {"rmsprop(lr=0.1)", 1.5e19, 3},
+        {"sgd(lr=1e-9, momentum=1e25)", 1e10, 2},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "model m(x: f32[1]) {\n    param w: [2] = ones\n    output y = x\n"
+                 "    loss x[0] * w[1] * %g\n}\ntrain m { optimizer %s; batch 1 }\n",
+                 rows[i].gradient, rows[i].rule);
+        Bench b = bench_open(text, 0);
+        float x[1] = {1};
+        int64_t shape[] = {1};
+        DLTensor xs = tensor(x, 1, shape);
+        OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
+        for (int step = 0; step <= rows[i].good && step < 3; step++) {
+            dlc_status status = dlc_train_step(b.session, NULL);
+            if (status != (step == rows[i].good ? DLC_ERROR_NON_FINITE : DLC_OK)) {
+                fail_msg("%s under a gradient of %g, step %d: status %d, w = %g (%s)", rows[i].rule,
+                         rows[i].gradient, step + 1, (int)status, (double)held(&b, "w", 1),
+                         dlc_last_error(b.context));
+            }
+        }
+        bench_close(&b);
+    }
+}
+
 /* The message says where: row of the data, row of the batch, index; or which variable. */
 static void test_nan_place(void **state) {
     (void)state;
@@ -419,10 +458,15 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quotients), cmocka_unit_test(test_failed_steps),
-        cmocka_unit_test(test_nan_place), cmocka_unit_test(test_views_given),
-        cmocka_unit_test(test_lengths),   cmocka_unit_test(test_results_of_the_last),
-        cmocka_unit_test(test_caches),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_quotients),
+        cmocka_unit_test(test_failed_steps),
+        cmocka_unit_test(test_nan_place),
+        cmocka_unit_test(test_updates_overflow),
+        cmocka_unit_test(test_views_given),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_results_of_the_last),
+        cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
