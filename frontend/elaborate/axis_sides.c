@@ -139,6 +139,16 @@ static const char *group_text(AxisCall *c, const AstAxisTerm *group) {
     return text;
 }
 
+/* No size stands alone but 1. */
+static bool axis_is_one(AxisCall *c, const AstAxisTerm *term) {
+    if (term->integer != 1) {
+        EL_REPORT(c->el, AXES_ELLIPSIS, term->place,
+                  "an axis is a name, `name=size` or 1, and no other number");
+        c->failed = true;
+    }
+    return term->integer == 1;
+}
+
 /* Solves the one unknown size of a group and checks the rest. */
 static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, Place from) {
     Elaborator *el = c->el;
@@ -148,6 +158,9 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
     for (int32_t i = 0; i < group->terms.count; i++) {
         const AstAxisTerm *term = &group->terms.items[i];
         if (term->kind == AST_AXIS_ONE) {
+            if (!axis_is_one(c, term)) {
+                return;
+            }
             continue;
         }
         if (term->kind != AST_AXIS_NAME) {
@@ -311,6 +324,7 @@ void axis_right_term(AxisCall *c, const AstAxisTerm *term) {
         }
         return;
     case AST_AXIS_ONE:
+        axis_is_one(c, term);
         return;
     case AST_AXIS_ELLIPSIS:
         if (c->n_rest < 0) {
