@@ -28,7 +28,7 @@ NEAREST = {
     'ir/size': ['size', 'premise', 'golden_ir', 'random_graph', 'op_shapes'],
     'ir/': ['ir', 'verify', 'op_values', 'op_shapes', 'gradients', 'differentiate', 'golden_ir', 'random_graph'],
     'ir/ops/': ['op_values', 'op_shapes', 'gradients', 'differentiate', 'verify', 'random_graph'],
-    'frontend/': ['golden_errors', 'golden_diag', 'golden_ir', 'golden_ast', 'parse', 'lower', 'std'],
+    'frontend/': ['language_rules', 'golden_errors', 'golden_diag', 'golden_ir', 'golden_ast', 'parse', 'lower', 'std'],
     'passes/': ['golden_passes', 'ir_cases', 'fuse', 'precision', 'remat', 'training', 'differentiate', 'random_passes',
                 'random_graph', 'attention', 'faults training', 'faults gradients', 'random graphs'],
     'codegen/': ['cpu_backend', 'plan', 'groups', 'schedule', 'schedule_rules', 'ir_cases', 'training', 'random graphs', 'faults training'],
