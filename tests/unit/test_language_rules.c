@@ -94,6 +94,23 @@ static const struct {
     {"x[0:3] * 2 + 1", "3 5 7"},
     {"1 - x[0:3] % 2", "0 1 0"},
     {"y % 3", "1 0.5 0 0 1 2"},
+    /* lines that go on */
+    {"x[0:2] +\n        1", "2 3"},
+    {"x[0:2] -\n        1", "0 1"},
+    {"x[0:2] *\n        2", "2 4"},
+    {"x[0:2] /\n        2", "0.5 1"},
+    {"x[0:2] %\n        2", "1 0"},
+    {"x[0:2] **\n        2", "1 4"},
+    {"sum(\n        x\n    )", "21"},
+    {"x[\n        1]", "2"},
+    {"where(x[0:2] ==\n        2, 1.0, 0.0)", "0 1"},
+    {"where(x[0:2] !=\n        2, 1.0, 0.0)", "1 0"},
+    {"where(x[0:2] <\n        2, 1.0, 0.0)", "1 0"},
+    {"where(x[0:2] <=\n        1, 1.0, 0.0)", "1 0"},
+    {"where(x[0:2] >\n        1 and\n        x[0:2] >=\n        2 or\n        false, 1.0, 0.0)",
+     "0 1"},
+    {"x[0:2] |>\n        sum", "3"},
+    {"x[0:2]\n        |> sum", "3"},
     /* comparisons */
     {"where(x < 3, x, -x)", "1 2 -3 -4 -5 -6"},
     {"where(x <= 3, x, -x)", "1 2 3 -4 -5 -6"},
@@ -195,6 +212,94 @@ static void test_expressions(void **state) {
                  "    output out = %s\n    output keep\n}\n",
                  expressions[i].text);
         check_program(expressions[i].text, text, expressions[i].wanted);
+    }
+}
+
+/* Sizes that are known when it runs compare as far as their ranges tell; the rest is refused. */
+static void test_sizes(void **state) {
+    (void)state;
+    static const struct {
+        const char *condition;
+        int wanted; /* -1: refused */
+    } rows[] = {
+        {"N < N", 0},     {"N <= N", 1},     {"N > N", 0},      {"N >= N", 1},     {"N == N", 1},
+        {"N != N", 0},    {"N < N + 1", 1},  {"N + 1 <= N", 0}, {"N - 1 < N", 1},  {"2 * N > N", 1},
+        {"N < 11", 1},    {"N <= 10", 1},    {"N > 2", 1},      {"N >= 3", 1},     {"N < 3", 0},
+        {"N > 10", 0},    {"N <= 2", 0},     {"N >= 11", 0},    {"N == 11", 0},    {"N != 2", 1},
+        {"N < 10", -1},   {"N <= 9", -1},    {"N > 3", -1},     {"N >= 4", -1},    {"N == 5", -1},
+        {"N % 2 < 2", 1}, {"N / 4 <= 2", 1}, {"N / 4 < 2", -1}, {"2 * N == 7", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "dim N in 3..10\nmodel m(x: f32[N], y: f32[6]) {\n"
+                 "    output out = sum(x) * 0.0 + (1.0 if %s else 0.0)\n    output y\n}\n",
+                 rows[i].condition);
+        if (rows[i].wanted >= 0) {
+            check_program(rows[i].condition, text, rows[i].wanted ? "1" : "0");
+            continue;
+        }
+        dlc_plan *plan = NULL;
+        dlc_compile_options options = {.struct_size = sizeof(options)};
+        if (dlc_compile(context, text, strlen(text), &options, &plan) != DLC_ERROR_COMPILE) {
+            fail_msg("'%s' for N from 3 to 10 is taken for known", rows[i].condition);
+        }
+    }
+}
+
+/* What no program may say. */
+static void test_refused(void **state) {
+    (void)state;
+    static const char *const rows[] = {
+        "x[6]",
+        "x[-7]",
+        "x[0:7]",
+        "x[-7:2]",
+        "x[7:]",
+        "x[::0]",
+        "x * [1, 2, 3][3]",
+        "x * [1, 2, 3][-4]",
+        "x[0:2] * [1, 2, 3][2:4]",
+        "reshape(x, [2, 3])[2]",
+        "reshape(x, [2, 3])[0, 3]",
+        "reshape(x, [2, 3])[0, 0, 0]",
+        "x + y[0:5]",
+        "x + cast(x, i32)",
+
+        "cast(x, f64) * cast(x, i64)",
+        "x[0.5]",
+        "x[cast(x, f64)]",
+        "{i, i -> i}(x, y[0:5])",
+        "{i, j -> k}(x, y)",
+        "{i, i -> i}(cast(x, i32), [1, 2, 3, 4, 5, 6]) + x",
+        "{i, i -> i}([1, 2, 3, 4, 5, 6], cast(x, i32)) + x",
+        "{i j -> i}(x)",
+        "reshape(x, [4, 2])",
+        "{(a=4 b) -> a b}(x)",
+        "concat([x, x], 1)",
+        "transpose(x, [1])",
+        "x if x[0] > 0 else y",
+        "not x",
+        "x and y",
+        "sum(x, axis=1)",
+        "reshape(x, [2, 3]) + reshape(y, [3, 2])",
+        "unknown(x)",
+        "x.y",
+        "x(1)",
+        "take(x, 0.0, 0)",
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "model m(x: f32[6], y: f32[6]) {\n    output out = %s\n    output x\n"
+                 "    output y\n}\n",
+                 rows[i]);
+        dlc_plan *plan = NULL;
+        dlc_compile_options options = {.struct_size = sizeof(options)};
+        dlc_status status = dlc_compile(context, text, strlen(text), &options, &plan);
+        if (status != DLC_ERROR_COMPILE || dlc_error_count(context) < 1) {
+            fail_msg("'%s' is taken: status %d", rows[i], (int)status);
+        }
     }
 }
 
@@ -329,8 +434,8 @@ static void test_train_blocks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expressions),
-        cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_expressions),  cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_loops),
         cmocka_unit_test(test_train_blocks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
