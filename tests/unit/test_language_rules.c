@@ -247,6 +247,15 @@ static void test_sizes(void **state) {
     }
 }
 
+static void refuse(const char *what, const char *text) {
+    dlc_plan *plan = NULL;
+    dlc_compile_options options = {.struct_size = sizeof(options)};
+    dlc_status status = dlc_compile(context, text, strlen(text), &options, &plan);
+    if (status != DLC_ERROR_COMPILE || dlc_error_count(context) < 1) {
+        fail_msg("'%s' is taken: status %d", what, (int)status);
+    }
+}
+
 /* What no program may say. */
 static void test_refused(void **state) {
     (void)state;
@@ -276,8 +285,8 @@ static void test_refused(void **state) {
         "{i j -> i}(x)",
         "reshape(x, [4, 2])",
         "{(a=4 b) -> a b}(x)",
-        "concat([x, x], 1)",
-        "transpose(x, [1])",
+        "concat(x, x, axis=1)",
+        "transpose(x, axes=[1])",
         "x if x[0] > 0 else y",
         "not x",
         "x and y",
@@ -294,12 +303,26 @@ static void test_refused(void **state) {
                  "model m(x: f32[6], y: f32[6]) {\n    output out = %s\n    output x\n"
                  "    output y\n}\n",
                  rows[i]);
-        dlc_plan *plan = NULL;
-        dlc_compile_options options = {.struct_size = sizeof(options)};
-        dlc_status status = dlc_compile(context, text, strlen(text), &options, &plan);
-        if (status != DLC_ERROR_COMPILE || dlc_error_count(context) < 1) {
-            fail_msg("'%s' is taken: status %d", rows[i], (int)status);
-        }
+        refuse(rows[i], text);
+    }
+    /* Carries keep their types and shapes. */
+    static const char *const bodies[] = {
+        "scan a in x carry s = x[0] { s = cast(s, f64) * 2.0 }",
+        "scan a in x carry s = cast(x[0], f64) { s = cast(s, f32) }",
+        "scan a in x carry s = cast(x[0], i32) { s = s * 0.5 }",
+        "scan a in x carry s = cast(x[0], i32) { s = cast(s, i64) }",
+        "scan a in x carry s = x[0] > 0.0 { s = cast(s, i32) }",
+        "scan a in x carry s = x[0] { s = a > 0.0 }",
+        "scan a in x carry s = x[0:2] { s = x[0:3] }",
+        "scan a in x carry s = x[0:2] { s = reshape(s, [2, 1]) }",
+        "while s < 3.0 carry s = x[0] { s = cast(s, f64) + 1.0 }",
+        "while s carry s = x[0] { s = s + 1.0 }",
+        "while s < x carry s = x[0] { s = s + 1.0 }",
+    };
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "model m(x: f32[6]) {\n    %s\n    output x\n}\n", bodies[i]);
+        refuse(bodies[i], text);
     }
 }
 
@@ -331,6 +354,20 @@ static void test_loops(void **state) {
          "    while n < 20.0 carry n = x[0], k = 0.0 {\n        n = n * 3.0\n        k = k + 1.0\n"
          "    }\n    out = reshape(n, [1]) + 100.0 * k\n",
          "327"},
+        {"a state that a loop reads",
+         "    state k: [1] = ones\n    scan a in x carry p = zeros([1]) {\n        p = p + a * k\n"
+         "    }\n    out = p + 100.0 * k\n",
+         "121"},
+        {"a state that a loop stores",
+         "    state k: [1] = ones\n    scan a in x carry p = zeros([1]) {\n        k <- k + 1.0\n"
+         "        p = p + k\n    }\n    out = p + 100.0 * k\n",
+         "727"},
+        {"two states in a loop in a loop",
+         "    state k: [1] = ones\n    state l: [1] = zeros\n"
+         "    scan a in x[0:3] carry p = zeros([1]) {\n        scan b in x[0:2] carry q = p {\n"
+         "            l <- l + k\n            q = q + b * k\n        }\n        p = q\n"
+         "        k <- k * 2.0\n    }\n    out = p + 100.0 * k + 10000.0 * l\n",
+         "140821"},
         {"unlike draws at unlike places",
          "    a = normal([40], 0.0, 1.0)\n    b = normal([40], 0.0, 1.0)\n"
          "    out = where(reshape(max(abs(a - b)), [1]) > 0.5, 1.0, 0.0)\n",
@@ -359,6 +396,41 @@ static void test_loops(void **state) {
                  "    output keep\n}\n",
                  rows[i].body);
         check_program(rows[i].what, text, rows[i].wanted);
+    }
+}
+
+/* A loop whose carry turns out wider than it began draws what it had drawn at once. */
+static void test_draws_of_a_loop_begun_anew(void **state) {
+    (void)state;
+    static const char *const starts[] = {"0.0", "0"};
+    float draws[2][24];
+    for (int i = 0; i < 2; i++) {
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 "model m(x: f32[6]) {\n    a = normal([2], 0.0, 1.0)\n"
+                 "    scan v in x carry s = %s {\n        r = normal([2], 0.0, 1.0)\n"
+                 "        s = s * 0.5 + v\n        yield r\n    } -> rs\n"
+                 "    b = normal([2], 0.0, 1.0)\n"
+                 "    output out = concat(a, reshape(rs, [12]), b, axis=0)\n}\n",
+                 starts[i]);
+        static const float x[6] = {0};
+        dlc_plan *plan;
+        dlc_session *session = open_session(text, &plan);
+        give(session, "infer", "x", x, 6);
+        const DLTensor *out = NULL;
+        if (dlc_run(session, "infer") != DLC_OK ||
+            dlc_view_output(session, "infer", "out", &out) != DLC_OK) {
+            fail_msg("%s", dlc_last_error(context));
+        }
+        memcpy(draws[i], out->data, 16 * sizeof(float));
+        dlc_session_destroy(session);
+        dlc_plan_destroy(plan);
+    }
+    for (int k = 0; k < 16; k++) {
+        if (draws[0][k] != draws[1][k]) {
+            fail_msg("draw %d is %g where a carry begins at 0, %g at 0.0", k, (double)draws[1][k],
+                     (double)draws[0][k]);
+        }
     }
 }
 
@@ -402,7 +474,9 @@ static void test_train_blocks(void **state) {
         char text[2048];
         snprintf(text, sizeof(text),
                  "model m(k: f32[1]) {\n    param a: [1] = zeros\n    param b: [1] = zeros\n"
-                 "    param c: [1] = zeros\n    output k\n    %s\n}\ntrain m { %s; batch 1 }\n",
+                 "    param c: [1] = zeros\n    state seen: [1] = zeros\n"
+                 "    seen <- seen + a + b + c + 1.0\n    output k\n    %s\n}\ntrain m { %s; batch "
+                 "1 }\n",
                  rows[i].losses, rows[i].settings);
         dlc_plan *plan;
         dlc_session *session = open_session(text, &plan);
@@ -414,9 +488,10 @@ static void test_train_blocks(void **state) {
         if (dlc_train_step(session, NULL) != DLC_OK) {
             fail_msg("%s\n%s", dlc_last_error(context), text);
         }
-        static const char *const names[] = {"a", "b", "c"};
-        const double wanted[] = {rows[i].a, rows[i].b, rows[i].c};
-        for (int p = 0; p < 3; p++) {
+        /* State is stored as the first objective left it, before any parameter moves. */
+        static const char *const names[] = {"a", "b", "c", "seen"};
+        const double wanted[] = {rows[i].a, rows[i].b, rows[i].c, 1};
+        for (int p = 0; p < 4; p++) {
             const DLTensor *view = NULL;
             if (dlc_view_variable(session, names[p], &view) != DLC_OK) {
                 fail_msg("%s", dlc_last_error(context));
@@ -434,9 +509,9 @@ static void test_train_blocks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expressions),  cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_train_blocks),
+        cmocka_unit_test(test_expressions), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_draws_of_a_loop_begun_anew),
+        cmocka_unit_test(test_loops),       cmocka_unit_test(test_train_blocks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -210,6 +210,37 @@ static void test_updates_overflow(void **state) {
     }
 }
 
+/* Of several states any one that overflows stops the step, and none is stored. */
+static void test_states_overflow(void **state) {
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        char text[1024];
+        size_t n =
+            (size_t)snprintf(text, sizeof(text), "model m(x: f32[1]) {\n    param w: [1] = ones\n");
+        for (int k = 0; k < 3; k++) {
+            n += (size_t)snprintf(text + n, sizeof(text) - n,
+                                  "    state s%d: [1] = ones\n    s%d <- s%d * %s\n", k, k, k,
+                                  k == which ? "1e30" : "2.0");
+        }
+        snprintf(text + n, sizeof(text) - n,
+                 "    output y = x\n    loss x[0] * w[0]\n}\n"
+                 "train m { optimizer sgd(lr=1.0); batch 1 }\n");
+        Bench b = bench_open(text, 0);
+        float x[1] = {1};
+        int64_t shape[] = {1};
+        DLTensor xs = tensor(x, 1, shape);
+        OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
+        OK(b.context, dlc_train_step(b.session, NULL));
+        dlc_status status = dlc_train_step(b.session, NULL);
+        const char *other = which == 0 ? "s1" : "s0";
+        if (status != DLC_ERROR_NON_FINITE || held(&b, other, 0) != 2 || held(&b, "w", 0) != 0) {
+            fail_msg("s%d overflows in the second step: status %d, '%s' is %g, 'w' is %g", which,
+                     (int)status, other, (double)held(&b, other, 0), (double)held(&b, "w", 0));
+        }
+        bench_close(&b);
+    }
+}
+
 /* The message says where: row of the data, row of the batch, index; or which variable. */
 static void test_nan_place(void **state) {
     (void)state;
@@ -362,6 +393,48 @@ static void test_lengths(void **state) {
     }
 }
 
+/* A fault ends its own run only, and of several the first in the order of rows is told. */
+static void test_faults(void **state) {
+    (void)state;
+    enum { N = 200000 };
+    static const char text[] = "dim B\nmodel m(x: f32[5], ids: i32[B]) {\n"
+                               "    output y = x[ids] * 2.0\n}\n";
+    static int32_t ids[N];
+    float x[5] = {0, 1, 2, 3, 4};
+    for (int threads = 1; threads <= 3; threads += 2) {
+        Bench b = bench_open(text, 0);
+        dlc_session_destroy(b.session);
+        dlc_session_options run = {.struct_size = sizeof(run), .threads = threads};
+        OK(b.context, dlc_session_create(b.plan, &run, &b.session));
+        int64_t shape[] = {5}, ids_shape[] = {N};
+        DLTensor xs = tensor(x, 1, shape), is = tensor(ids, 1, ids_shape);
+        is.dtype = (DLDataType){kDLInt, 32, 1};
+        OK(b.context, dlc_set_input(b.session, NULL, "x", &xs));
+        for (int turn = 0; turn < 6; turn++) {
+            bool bad = turn % 2 == 0;
+            for (int i = 0; i < N; i++) {
+                ids[i] = i % 5;
+            }
+            if (bad) {
+                ids[N - 1 - turn] = 1002;
+                ids[N / 2] = -1001;
+                ids[turn * 100 + 3] = 1000;
+            }
+            OK(b.context, dlc_set_input(b.session, NULL, "ids", &is));
+            dlc_status status = dlc_run(b.session, NULL);
+            if (status != (bad ? DLC_ERROR_FAULT : DLC_OK)) {
+                fail_msg("run %d, %d threads: status %d (%s)", turn, threads, (int)status,
+                         dlc_last_error(b.context));
+            }
+            if (bad && !strstr(dlc_last_error(b.context), "1000")) {
+                fail_msg("run %d, %d threads: the first bad index is 1000: %s", turn, threads,
+                         dlc_last_error(b.context));
+            }
+        }
+        bench_close(&b);
+    }
+}
+
 /* -- results, caches, names */
 
 static void test_results_of_the_last(void **state) {
@@ -462,8 +535,10 @@ int main(void) {
         cmocka_unit_test(test_failed_steps),
         cmocka_unit_test(test_nan_place),
         cmocka_unit_test(test_updates_overflow),
+        cmocka_unit_test(test_states_overflow),
         cmocka_unit_test(test_views_given),
         cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_faults),
         cmocka_unit_test(test_results_of_the_last),
         cmocka_unit_test(test_caches),
         cmocka_unit_test(test_names),
