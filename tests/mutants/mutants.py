@@ -61,7 +61,7 @@ class Mutant:
     place: str = ''  # list file and line
 
     def key(self):
-        return hashlib.sha256('\0'.join((self.file, self.old, self.new)).encode()).hexdigest()[:16]
+        return hashlib.sha256('\0'.join((self.old, self.new)).encode()).hexdigest()[:16]
 
     def list_name(self):
         return self.place.partition('.')[0]
