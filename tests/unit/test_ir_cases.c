@@ -218,8 +218,10 @@ static void run_case(const Case *c) {
         fail_msg("%s: %s\n%s", c->name, dlc_last_error(context), dlc_diagnostics_text(context, 0));
     }
     for (int poison = 0; poison < 2; poison++) {
-        dlc_session_options run = {
-            .struct_size = sizeof(run), .device = device, .threads = 1, .poison = poison};
+        dlc_session_options run = {.struct_size = sizeof(run),
+                                   .device = device,
+                                   .threads = 1 + 2 * poison,
+                                   .poison = poison};
         dlc_session *session;
         assert_int_equal(dlc_session_create(plan, &run, &session), DLC_OK);
         for (int32_t a = 0; a < func->body->n_args; a++) {
