@@ -217,7 +217,7 @@ static void run_case(const Case *c) {
     if (dlc_compile(context, text, strlen(text), &options, &plan) != DLC_OK) {
         fail_msg("%s: %s\n%s", c->name, dlc_last_error(context), dlc_diagnostics_text(context, 0));
     }
-    for (int poison = 0; poison < 2; poison++) {
+    for (int poison = 0; poison < (target ? 1 : 2); poison++) {
         dlc_session_options run = {.struct_size = sizeof(run),
                                    .device = device,
                                    .threads = 1 + 2 * poison,
