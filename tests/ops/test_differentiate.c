@@ -258,6 +258,30 @@ static void test_conventions(void **state) {
     EXPECT_GRADIENT(seven_mod, 3, ((double[]){-2, 2, 30}), ((double[]){4, -3, 0}));
 }
 
+/* Long products: of 300 numbers none, one, two are zero, at either end or inside. */
+static void test_long_products(void **state) {
+    (void)state;
+    enum { N = 300 };
+    static const int zeros[][2] = {{-1, -1}, {0, -1}, {17, -1}, {39, -1},
+                                   {0, 39},  {3, 4},  {20, 38}};
+    for (int k = 0; k < 7; k++) {
+        double at[N], wanted[N];
+        for (int i = 0; i < N; i++) {
+            at[i] = i == zeros[k][0] || i == zeros[k][1] ? 0
+                    : i % 3 == 0                         ? -0.5
+                    : i % 3 == 1                         ? 2
+                                                         : 1;
+        }
+        for (int i = 0; i < N; i++) {
+            wanted[i] = 1;
+            for (int j = 0; j < N; j++) {
+                wanted[i] *= i == j ? 1 : at[j];
+            }
+        }
+        EXPECT_GRADIENT(product, N, at, wanted);
+    }
+}
+
 static const Diag *last_diag(const Harness *h) {
     return h->context.diags.count ? h->context.diags.items[h->context.diags.count - 1] : NULL;
 }
@@ -382,9 +406,10 @@ static void test_rnn_weights(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conventions),       cmocka_unit_test(test_guards),
-        cmocka_unit_test(test_no_path),           cmocka_unit_test(test_while),
-        cmocka_unit_test(test_recurrent_weights), cmocka_unit_test(test_rnn_weights),
+        cmocka_unit_test(test_conventions),   cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_long_products), cmocka_unit_test(test_no_path),
+        cmocka_unit_test(test_while),         cmocka_unit_test(test_recurrent_weights),
+        cmocka_unit_test(test_rnn_weights),
     };
     return cmocka_run_group_tests_name("differentiate", tests, NULL, NULL);
 }

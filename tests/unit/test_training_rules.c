@@ -185,6 +185,8 @@ static void test_update_rules(void **state) {
                                         "adagrad(lr=0.1)",
                                         "adadelta(lr=1.0)",
                                         "lamb",
+                                        "lamb(weight_decay=0.0)",
+                                        "adamw(lr=0.1, weight_decay=0.0)",
                                         "lion"};
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         char text[1024];
