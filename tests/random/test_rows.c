@@ -13,8 +13,8 @@
 
 enum { MOST_VALUES = 24, APPROXIMATE_COST = 5 };
 
-static const double FLOATS[] = {0.0,  -0.0, 0.3,  -0.3, 0.5,   -0.5,  1.0,      -1.0,
-                                1.5,  -1.5, 2.5,  -2.5, 3.0,   -3.0,  7.0,      -7.0,
+static const double FLOATS[] = {0.0,  -0.0, 0.3,  -0.3, 0.5,  -0.5,  1.0,      -1.0,
+                                1.5,  -1.5, 2.5,  -2.5, 3.0,  -3.0,  7.0,      -7.0,
                                 7.25, 1e-3, 42.0, 1e6,  -4e4, 1e-30, INFINITY, NAN};
 static const int64_t INTEGERS[] = {0,  1,   -1,  2,    -2,        3,         -3,        4,
                                    -4, 5,   6,   -6,   7,         -7,        12,        63,

@@ -565,7 +565,7 @@ static void test_wide_programs_are_refused(void **state) {
     assert_non_null(strstr(dlc_diagnostics_text(f->context, 0), "`precision bf16`"));
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_short_types_follow_f32),
         cmocka_unit_test(test_gradients),
@@ -582,5 +582,8 @@ int main(void) {
         cmocka_unit_test(test_variables_are_wide),
         cmocka_unit_test(test_wide_programs_are_refused),
     };
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     return cmocka_run_group_tests_name("precision", tests, setup, teardown);
 }
