@@ -612,6 +612,103 @@ static void test_internal_error(void **state) {
     context_finish(&context);
 }
 
+/* Amounts, whole numbers and multiples at their edges. */
+static void test_numbers(void **state) {
+    (void)state;
+    static const struct {
+        double bytes;
+        const char *text;
+    } amounts[] = {{0, "0 bytes"},       {1023, "1023 bytes"},   {1024, "1.00 KiB"},
+                   {1536, "1.50 KiB"},   {1048576, "1.00 MiB"},  {1073741824, "1.00 GiB"},
+                   {0x1p40, "1.00 TiB"}, {0x1p50, "1024.00 TiB"}};
+    for (size_t i = 0; i < sizeof(amounts) / sizeof(amounts[0]); i++) {
+        assert_string_equal(number_amount(amounts[i].bytes).text, amounts[i].text);
+    }
+    static const struct {
+        double value;
+        bool whole;
+    } numbers[] = {{0, true},
+                   {-0.0, true},
+                   {0.5, false},
+                   {-1e15, true},
+                   {0x1p62, true},
+                   {0x1p63, false},
+                   {-0x1p63, true},
+                   {-0x1.0000000000001p63, false},
+                   {0x1p64, false},
+                   {-1e300, false},
+                   {(double)INFINITY, false},
+                   {(double)NAN, false}};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        long long whole = 7;
+        if (number_whole(numbers[i].value, &whole) != numbers[i].whole ||
+            (numbers[i].whole && (double)whole != numbers[i].value)) {
+            fail_msg("number_whole of %a: %lld", numbers[i].value, whole);
+        }
+    }
+    /* The nearest multiple above that still fits, or the one below. */
+    for (int64_t divisor = 1; divisor <= 7; divisor++) {
+        for (int64_t high = 7; high <= 30; high++) {
+            for (int64_t value = 0; value <= high; value++) {
+                int64_t wanted = (value + divisor - 1) / divisor * divisor;
+                wanted = wanted > high ? value / divisor * divisor : wanted;
+                int64_t got = multiple_within(value, divisor, high);
+                if (got != wanted) {
+                    fail_msg("a multiple of %d near %d within %d: %d, not %d", (int)divisor,
+                             (int)value, (int)high, (int)got, (int)wanted);
+                }
+            }
+        }
+        assert_int_equal(multiple_within(INT64_MAX, divisor, INT64_MAX),
+                         INT64_MAX - INT64_MAX % divisor);
+    }
+}
+
+/* A name is near to another by two edits, a short one by one. */
+static void test_suggestions(void **state) {
+    (void)state;
+    Boundary boundary = {.status = DLC_OK};
+    Arena arena;
+    arena_init(&arena, NULL, &boundary);
+    if (setjmp(boundary.jump)) {
+        fail();
+    }
+    Map map;
+    map_init(&map, &arena);
+    int value = 0;
+    static const char *const names[] = {"relu", "softmax", "exp", "layer_norm"};
+    for (int i = 0; i < 4; i++) {
+        map_set(&map, names[i], &value);
+    }
+    static const struct {
+        const char *name, *near;
+    } rows[] = {{"rel", "relu"},
+                {"reluu", "relu"},
+                {"rleu", "relu"},
+                {"sotfmax", "softmax"},
+                {"softma", "softmax"},
+                {"softm", "softmax"},
+                {"soft", NULL},
+                {"ex", "exp"},
+                {"axb", NULL},
+                {"ep", "exp"},
+                {"e", NULL},
+                {"rx", NULL},
+                {"layernorm", "layer_norm"},
+                {"layernrm", "layer_norm"},
+                {"layrnrm", NULL},
+                {"xlu", NULL},
+                {"rexx", "relu"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *got = map_suggest(&map, rows[i].name);
+        if ((got == NULL) != (rows[i].near == NULL) || (got && strcmp(got, rows[i].near) != 0)) {
+            fail_msg("near to '%s': '%s', not '%s'", rows[i].name, got ? got : "none",
+                     rows[i].near ? rows[i].near : "none");
+        }
+    }
+    arena_finish(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),        cmocka_unit_test(test_suggestions),

@@ -24,6 +24,9 @@ static struct {
     char log[2048];
 } seen;
 
+/* What a library leaves behind that gave up half-way. */
+static DeviceCallPlan half_made;
+
 static dlc_status library_prepare(DeviceQueue *queue, const DeviceCall *call,
                                   DeviceCallPlan **out) {
     Device *device = queue->device;
@@ -47,6 +50,7 @@ static dlc_status library_prepare(DeviceQueue *queue, const DeviceCall *call,
 
 static dlc_status library_call(DeviceQueue *queue, DeviceCallPlan *plan, void *const *buffers) {
     (void)queue;
+    assert_ptr_not_equal(plan, &half_made);
     const int64_t *s = plan->sizes, *a = s + 4, *b = s + 7, *d = s + 13;
     const float *from_a = buffers[PLAN_OPERAND_A], *from_b = buffers[PLAN_OPERAND_B];
     float *to = buffers[PLAN_OPERAND_D];
