@@ -8,6 +8,7 @@ registered.py SOURCE_ROOT BUILD_ROOT
 - *.sh and *.py are run by a registered test;
 - a folder of tests/golden has a test, and one of tests/fuzz/corpus a fuzzer and an input;
 - tests/std/X.expect stands beside X.dl, and the other way round;
+- tests/mutants/list holds what mutants.py reads;
 - every other file is named by a test;
 - *.c of the product is part of some target.
 unregistered.txt lists the files that are none of this, each with its reason; what is listed needlessly is wrong too.
@@ -77,6 +78,9 @@ def main():
             what = "no registered test runs it"
         elif path.suffix in (".h", ".md") or path.name == "meson.build":
             continue
+        elif place[:2] == ("mutants", "list"):
+            good = path.suffix == ".txt" and str(TESTS / "mutants" / "mutants.py") in words
+            what = "mutants.py reads no such file"
         else:
             good = path.stem in mentioned
             what = "no test names it"
