@@ -1,5 +1,5 @@
 /* The interface of a backend on the compile side. One constant Target per backend;
- * codegen/targets.c lists them. `emit` is pure: same kernels and machine, same bytes; no device
+ * codegen/targets.def lists them. `emit` is pure: same kernels and machine, same bytes; no device
  * needed. */
 #ifndef DLC_CODEGEN_TARGET_H
 #define DLC_CODEGEN_TARGET_H
@@ -58,6 +58,9 @@ typedef struct Target {
     bool (*figures)(const TargetImage *image, int32_t kernel, TargetFigures *out);
 } Target;
 
+#define TARGET(name) extern const Target target_##name;
+#include "codegen/targets.def"
+#undef TARGET
 const Target *target_find(const char *name); /* NULL: unknown */
 const Target *target_at(int index);          /* NULL past the end */
 

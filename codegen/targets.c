@@ -1,11 +1,12 @@
-/* The backends of this build, in the order they are listed to users. */
-#include "codegen/cpu/cpu.h"
-#include "codegen/cuda/cuda.h"
-#include "codegen/null/null.h"
+/* The rows of targets.def as a list. */
 #include "codegen/target.h"
 #include <string.h>
 
-static const Target *const targets[] = {&target_cpu, &target_cuda, &target_null};
+static const Target *const targets[] = {
+#define TARGET(name) &target_##name,
+#include "codegen/targets.def"
+#undef TARGET
+};
 
 const Target *target_at(int index) {
     int count = (int)(sizeof(targets) / sizeof(targets[0]));

@@ -1,12 +1,12 @@
 /* The devices of this build, and copies between any two. */
 #include "runtime/device.h"
 
-#include "runtime/cpu/device.h"
-#include "runtime/cuda/device.h"
-#include "runtime/null/device.h"
-
 const DeviceOps *device_at(int index) {
-    static const DeviceOps *const devices[] = {&device_cuda, &device_cpu, &device_null};
+    static const DeviceOps *const devices[] = {
+#define DEVICE(name) &device_##name,
+#include "runtime/devices.def"
+#undef DEVICE
+    };
     int count = (int)(sizeof(devices) / sizeof(devices[0]));
     return index >= 0 && index < count ? devices[index] : NULL;
 }

@@ -171,6 +171,9 @@ struct DeviceOps {
     void (*peak)(Device *device, double *out_flops, double *out_bytes);
 };
 
+#define DEVICE(name) extern const DeviceOps device_##name;
+#include "runtime/devices.def"
+#undef DEVICE
 const DeviceOps *device_find(const char *name); /* NULL: unknown */
 const DeviceOps *device_at(int index);          /* NULL past the end; the preferred first */
 

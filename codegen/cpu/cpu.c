@@ -1,10 +1,10 @@
 /* The CPU target: describes machines, compiles kernels on a few threads, lays their code one after
  * another. Every kernel is a module of its own, so the bytes do not depend on the number of
  * threads. */
-#include "codegen/cpu/cpu.h"
 #include "codegen/cpu/cache.h"
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/guard.h"
+#include "codegen/target.h"
 #include "ir/base/memory.h"
 #include <llvm-c/Core.h>
 #include <pthread.h>

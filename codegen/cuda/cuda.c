@@ -1,9 +1,9 @@
 /* The CUDA target: texts of all kernels, grouped into units, compiled by NVRTC on a few threads,
  * laid out as one image. Which kernels share a unit depends on their texts alone, so the bytes do
  * not depend on the number of threads. */
-#include "codegen/cuda/cuda.h"
 #include "codegen/cuda/compile.h"
 #include "codegen/cuda/text/text.h"
+#include "codegen/target.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>

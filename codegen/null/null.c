@@ -1,7 +1,7 @@
 /* A backend that compiles to nothing: each kernel's "code" is the length of its text. It shows what
  * a backend must provide and is what a new one is copied from; its plans can be inspected, not run.
  */
-#include "codegen/null/null.h"
+#include "codegen/target.h"
 #include "ir/base/memory.h"
 #include <stdio.h>
 #include <string.h>

@@ -4,8 +4,6 @@
 
 #include "runtime/device.h"
 
-extern const DeviceOps device_cpu;
-
 /* Measured rates of this machine with `threads` threads: fused multiply-adds in registers (two
  * operations each) and bytes read from memory, per second. Takes about a tenth of a second each;
  * 0 where memory runs out. */

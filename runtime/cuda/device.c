@@ -1,5 +1,5 @@
 /* The CUDA device: finding, opening and closing a GPU. See internal.h. */
-#include "runtime/cuda/device.h"
+#include "runtime/device.h"
 
 #include "runtime/cuda/call.h"
 #include "runtime/cuda/internal.h"

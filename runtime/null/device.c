@@ -1,6 +1,7 @@
-/* See device.h. Copies and fills are real, launches leave their buffers as they are. Everything is
- * done when a call returns, on every queue, so events have nothing to wait for. */
-#include "runtime/null/device.h"
+/* A device that takes every call and computes nothing: for tests of the executor, and as a
+ * beginning for a new device. Copies and fills are real, launches leave their buffers as they are.
+ * Everything is done when a call returns, on every queue, so events have nothing to wait for. */
+#include "runtime/device.h"
 
 #include <stdio.h>
 

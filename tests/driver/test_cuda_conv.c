@@ -1,8 +1,8 @@
 /* Convolutions through the device's calls, on the simulated driver with the stand-in for cuDNN:
  * values against sums written out here, the choice of engines, recordings, refusals, and every call
  * of driver and library failing in turn. */
-#include "runtime/cuda/device.h"
 #include "runtime/cuda/library.h"
+#include "runtime/device.h"
 #include "tests/cudnn/cases.h"
 #include "tests/unit/half.h"
 #include "tests/unit/meter.h"

@@ -1,9 +1,9 @@
 /* The CUDA device against a driver: a hand-made image of text is loaded, launched, recorded and
  * replayed, and every call of the driver is made to fail in turn. Runs on the simulated driver that
  * DLC_CUDA_PATH names, or, but for failing calls, on a real one. */
-#include "runtime/cuda/device.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda_image.h"
+#include "runtime/device.h"
 #include "tests/unit/meter.h"
 #include "tests/unit/needs.h"
 

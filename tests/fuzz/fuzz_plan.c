@@ -3,7 +3,7 @@
  * device that computes nothing, every value in memory of its own, so that an address outside is
  * seen. Seeds are made by make_plans.c and dlc (scripts/fuzz.sh). */
 #include "dlc/dlc.h"
-#include "runtime/null/device.h"
+#include "runtime/device.h"
 #include "runtime/session/session.h"
 #include "tests/fuzz/fuzz_accepted.h"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compares the README of every folder of the product with the folder: there is one, it names each file of the folder (`x.c`
-stands for its header too; `x*.c`; `x` for x.c and x.h), and what it names there exists."""
+stands for its header too; `x*.c`; `x` for x.c and x.h; a table of passes, `pipeline.def`, for the file of each of its rows), and
+what it names there exists."""
 import fnmatch, os, re, sys
 
 root = os.environ.get("DLC_SOURCE_ROOT") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
@@ -21,6 +22,9 @@ def check(folder, names):
     # In a table of files several may stand in one cell without commas.
     words = {word.rstrip(",;.") for span in spans for word in span.split()}
     here = {word for word in words if "/" not in word}
+    if "pipeline.def" in here and "pipeline.def" in files:
+        table = open(os.path.join(folder, "pipeline.def"), encoding="utf-8").read()
+        here |= {row + ".c" for row in re.findall(r"^PASS\((\w+),", table, re.M)}
     for name in files:
         stem = name.rsplit(".", 1)[0]
         twin = stem + ".c" if name.endswith(".h") else name

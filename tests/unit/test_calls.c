@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/null/device.h"
+#include "runtime/device.h"
 #include "runtime/session/session.h"
 #include "tests/unit/plan_sample.h"
 

@@ -1,11 +1,11 @@
 /* The CUDA device as far as no GPU is needed: reading images (damaged ones too), finding libraries,
  * and what a machine without a driver is told. */
 #include "runtime/cuda/builtin_text.h"
-#include "runtime/cuda/device.h"
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/image.h"
 #include "runtime/cuda/library.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/device.h"
 #include "tests/unit/meter.h"
 
 #include <dlfcn.h>
