@@ -142,6 +142,14 @@ bool border_result(dlc_context *context, const char *what, const void *result) {
     return size_sound(given) || refuse(context, what, given);
 }
 
+bool border_result_needed(dlc_context *context, const char *what, const void *result) {
+    if (!result) {
+        border_missing(context, "out");
+        return false;
+    }
+    return border_result(context, what, result);
+}
+
 void border_result_write(void *result, const void *value, size_t size) {
     if (!result) {
         return;

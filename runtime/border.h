@@ -37,6 +37,8 @@ bool border_options(dlc_context *context, const char *what, void *out, size_t ou
                     const void *options);
 /* Whether a struct to be filled in has a struct_size; sets the error where not. NULL will do. */
 bool border_result(dlc_context *context, const char *what, const void *result);
+/* The same for a struct that the call cannot do without: NULL is none. */
+bool border_result_needed(dlc_context *context, const char *what, const void *result);
 /* Fills in as much of it as the caller's version has, and zeros what ours lacks. NULL: nothing. */
 void border_result_write(void *result, const void *value, size_t size);
 

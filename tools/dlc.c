@@ -72,7 +72,7 @@ typedef struct Sizes {
 static Sizes sizes_for_figures(const dlc_plan *plan) {
     Sizes sizes = {.count = 0};
     for (size_t i = 0; i < dlc_plan_dim_count(plan) && sizes.count < CLI_LIST_MAX; i++) {
-        dlc_dim_info dim;
+        dlc_dim_info dim = {.struct_size = sizeof(dim)};
         if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
             sizes.items[sizes.count++] = (dlc_binding){dim.name, dim.usual};
         }
@@ -86,8 +86,8 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
     printf("%s: %s parameters, %zu kernels, compiled in %s\n", output,
            dlc_plan_parameter_text(plan), dlc_plan_kernel_count(plan), cli_duration(seconds, a));
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        dlc_entry_info entry;
-        dlc_entry_summary summary;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
+        dlc_entry_summary summary = {.struct_size = sizeof(summary)};
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK || entry.purpose == DLC_PURPOSE_INIT ||
             dlc_plan_summarize(plan, entry.name, sizes.items, sizes.count, &summary) != DLC_OK) {
             continue;
@@ -152,8 +152,8 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
     fputs("}, \"entries\": [", stdout);
     bool first = true;
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        dlc_entry_info entry;
-        dlc_entry_summary s;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
+        dlc_entry_summary s = {.struct_size = sizeof(s)};
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK ||
             dlc_plan_summarize(plan, entry.name, sizes.items, sizes.count, &s) != DLC_OK) {
             continue;

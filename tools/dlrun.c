@@ -104,7 +104,7 @@ void device_note(const Opened *opened, const RunOptions *run) {
 int plan_entry_index(const dlc_plan *plan, const char *name) {
     static const char *const purposes[] = {"infer", "eval", "train", "init"};
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        dlc_entry_info info;
+        dlc_entry_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_entry(plan, i, &info) != DLC_OK) {
             continue;
         }

@@ -10,8 +10,8 @@ static const char *role_text(dlc_tensor_role role) {
 }
 
 static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings *bindings) {
-    dlc_entry_info info;
-    dlc_entry_summary s;
+    dlc_entry_info info = {.struct_size = sizeof(info)};
+    dlc_entry_summary s = {.struct_size = sizeof(s)};
     char a[32], b[32];
     if (dlc_plan_entry(plan, index, &info) != DLC_OK) {
         return;
@@ -23,7 +23,7 @@ static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings 
                (long long)s.commands, (long long)s.kernels);
     }
     for (size_t i = 0; i < info.n_tensors; i++) {
-        dlc_tensor_info tensor;
+        dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&
             tensor.role != DLC_ROLE_PARAM && tensor.role != DLC_ROLE_SLOT &&
             tensor.role != DLC_ROLE_STATE) {
@@ -34,7 +34,7 @@ static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings 
 
 /* Each image, and whether this machine can run it. */
 static void inspect_targets(const Opened *opened) {
-    dlc_target_info info;
+    dlc_target_info info = {.struct_size = sizeof(info)};
     char size[32];
     for (size_t i = 0; i < dlc_plan_target_count(opened->plan); i++) {
         if (dlc_plan_target(opened->plan, i, &info) != DLC_OK) {
@@ -61,7 +61,7 @@ static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
     }
     inspect_targets(opened);
     for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
-        dlc_dim_info dim;
+        dlc_dim_info dim = {.struct_size = sizeof(dim)};
         if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
             printf("dim %s: from %lld", dim.name, (long long)dim.low);
             if (dim.high != INT64_MAX) {
@@ -74,7 +74,7 @@ static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
         }
     }
     for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
-        dlc_tensor_info tensor;
+        dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         if (dlc_plan_variable(plan, i, &tensor) == DLC_OK && tensor.role != DLC_ROLE_SLOT) {
             printf("%-7s %-32s %s\n", role_text(tensor.role), tensor.name, tensor.type);
         }

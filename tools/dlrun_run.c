@@ -58,7 +58,7 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
 /* Whether the plan has anything that a weights file holds. */
 static bool has_weights(const dlc_plan *plan) {
     for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_variable(plan, i, &info) == DLC_OK &&
             (info.role == DLC_ROLE_PARAM || info.role == DLC_ROLE_STATE)) {
             return true;
@@ -202,12 +202,12 @@ static dlc_status write_outputs(Opened *opened, const char *entry, const CliList
 
 static void print_outputs(Opened *opened, const char *entry) {
     int at = plan_entry_index(opened->plan, entry);
-    dlc_entry_info info;
+    dlc_entry_info info = {.struct_size = sizeof(info)};
     if (at < 0 || dlc_plan_entry(opened->plan, (size_t)at, &info) != DLC_OK) {
         return;
     }
     for (size_t i = 0; i < info.n_tensors; i++) {
-        dlc_tensor_info tensor;
+        dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         const DLTensor *value = NULL;
         if (dlc_plan_entry_tensor(opened->plan, (size_t)at, i, &tensor) == DLC_OK &&
             tensor.role == DLC_ROLE_OUTPUT &&
@@ -310,7 +310,7 @@ static void print_sizes(const CliCommand *command, const dlc_plan *plan, const R
         return;
     }
     for (size_t i = 0; i < dlc_plan_dim_count(plan); i++) {
-        dlc_dim_info dim;
+        dlc_dim_info dim = {.struct_size = sizeof(dim)};
         if (dlc_plan_dim(plan, i, &dim) == DLC_OK) {
             printf("%s%s = %lld", i == 0 ? "  sizes      " : ", ", dim.name,
                    (long long)dim_size(&dim, &bindings));

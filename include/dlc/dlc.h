@@ -65,11 +65,14 @@ typedef struct dlc_allocator {
  * that called it. Every *_destroy accepts NULL.
  * NULL. A pointer may be NULL where the text beside it says so. For any other, and for a handle,
  * the call returns DLC_ERROR_INVALID_ARGUMENT; calls that return no status give "", NULL or 0.
- * Options and results. Every struct with struct_size begins with it, and the caller sets it to
- * sizeof; a NULL pointer to options, and every field that is zero, means the default said beside
- * it. A smaller struct, of an earlier version, is read and filled as far as it goes; a larger one
- * is taken if all behind the library's own is zero (results: zeroed), else, and for sizes that no
- * version has (none, more than 4096), DLC_ERROR_INVALID_ARGUMENT.
+ * Options and results. Every struct that options come in or a result is put in begins with
+ * struct_size, and the caller sets it to sizeof; a NULL pointer to options, and every field that is
+ * zero, means the default said beside it. A smaller struct, of an earlier version, is read and
+ * filled as far as it goes; a larger one is taken if all behind the library's own is zero (results:
+ * zeroed), else, and for sizes that no version has (none, more than 4096),
+ * DLC_ERROR_INVALID_ARGUMENT. Four structs have none, for they are closed: dlc_allocator,
+ * dlc_define, dlc_binding and dlc_metric never get a further field, so that arrays of them have
+ * one stride for good; what more there is to say will come by structs and calls of its own.
  * Texts. Strings are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept;
  * strings handed out live as long as the object asked, or until the stated next call. Numbers in
  * texts, read and written, have a decimal point, whatever the program's locale.
@@ -254,6 +257,7 @@ DLC_API const char *dlc_plan_ir(const dlc_plan *plan);
 
 /* An image in the plan: the whole program for one kind of machine. */
 typedef struct dlc_target_info {
+    size_t struct_size;           /* set by the caller */
     const char *device, *machine; /* "cpu" and "x86-64-v3"; live as long as the plan */
     size_t n_kernels;
     size_t image_bytes;
@@ -266,6 +270,7 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_target_check(const dlc_plan *plan, size
 
 /* A size known only at run time. */
 typedef struct dlc_dim_info {
+    size_t struct_size; /* set by the caller */
     const char *name;
     int64_t low, high, divisor; /* bounds, both included (INT64_MAX: none); a multiple of divisor */
     int64_t nominal;            /* 0: none stated */
@@ -291,6 +296,7 @@ typedef enum dlc_tensor_role {
 enum { DLC_MAX_RANK = 16 };
 
 typedef struct dlc_tensor_info {
+    size_t struct_size; /* set by the caller */
     dlc_tensor_role role;
     const char *name;
     const char *type; /* "f32[B, 10]" */
@@ -311,6 +317,7 @@ typedef enum dlc_purpose {
  * ("digits.train"), the part after the dot, or "infer", "eval", "train", "init" for the first of
  * that purpose will do; NULL means "infer". */
 typedef struct dlc_entry_info {
+    size_t struct_size; /* set by the caller */
     const char *name;
     dlc_purpose purpose;
     size_t n_tensors; /* arguments and results with a role above */
@@ -331,6 +338,7 @@ typedef struct dlc_binding {
 
 /* What one entry takes, for given dims. */
 typedef struct dlc_entry_summary {
+    size_t struct_size;       /* set by the caller */
     double flops, bytes;      /* of one run: arithmetic, and memory traffic of its kernels */
     int64_t persistent_bytes; /* parameters, states, caches and slots that the entry touches */
     int64_t input_bytes;      /* inputs and run-time scalars */
@@ -486,6 +494,7 @@ DLC_API DLC_MUST_USE dlc_status dlc_take_output(dlc_session *session, const char
  * foretells for the same dims. The arena is shared by all entries and as large as the largest that
  * ran. */
 typedef struct dlc_memory {
+    size_t struct_size;                                             /* set by the caller */
     int64_t persistent_bytes, input_bytes, arena_bytes, peak_bytes; /* peak: the sum */
     /* Beside tensors, for the whole session: its tables, kernels' scratch, constants that had to be
      * copied to the device, and what the device takes for itself, as far as it can be told. */

@@ -97,16 +97,15 @@ static void result_fill(const dlc_session *session, const EntryState *entry, dou
 dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_options *options,
                      dlc_bench_result *out) {
     BORDER_CALL(session ? session->context : NULL);
-    if (!out) {
-        return border_missing(session->context, "out");
+    if (!border_result_needed(session->context, "dlc_bench_result", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     dlc_bench_options given;
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
-    if (!border_options(session->context, "dlc_bench_options", &given, sizeof(given), options) ||
-        !border_result(session->context, "dlc_bench_result", out)) {
+    if (!border_options(session->context, "dlc_bench_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));

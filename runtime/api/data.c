@@ -112,23 +112,24 @@ size_t dlc_dataset_field_count(const dlc_dataset *dataset) {
 
 dlc_status dlc_dataset_field(const dlc_dataset *dataset, size_t index, dlc_tensor_info *out) {
     BORDER_CALL(dataset ? dataset->context : NULL);
-    if (!out) {
-        return border_missing(dataset->context, "out");
+    if (!border_result_needed(dataset->context, "dlc_tensor_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (index >= (size_t)dataset->data.n_fields) {
         return context_fail(dataset->context, DLC_ERROR_NOT_FOUND, "the data have no field %zu",
                             index);
     }
     const DataField *field = &dataset->data.fields[index];
-    *out = (dlc_tensor_info){.role = DLC_ROLE_INPUT,
-                             .name = field->name,
-                             .type = plan_dtype_name((int32_t)field->dtype),
-                             .dtype = dl_dtype((int32_t)field->dtype),
-                             .rank = field->rank + 1};
-    out->dims[0] = field->n_rows;
-    memcpy(out->dims + 1, field->dims,
+    dlc_tensor_info info = {.role = DLC_ROLE_INPUT,
+                            .name = field->name,
+                            .type = plan_dtype_name((int32_t)field->dtype),
+                            .dtype = dl_dtype((int32_t)field->dtype),
+                            .rank = field->rank + 1};
+    info.dims[0] = field->n_rows;
+    memcpy(info.dims + 1, field->dims,
            sizeof(*field->dims) *
                (size_t)(field->rank < DLC_MAX_RANK ? field->rank : DLC_MAX_RANK - 1));
+    border_result_write(out, &info, sizeof(info));
     return DLC_OK;
 }
 

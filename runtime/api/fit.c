@@ -107,15 +107,12 @@ static int64_t next_divisor(int64_t n, int64_t than) {
 
 dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_bytes, dlc_fit *out) {
     BORDER_CALL(session ? session->context : NULL);
-    if (!out) {
-        return border_missing(session->context, "out");
+    if (!border_result_needed(session->context, "dlc_fit", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     EntryState *entry = session_entry(session, "train");
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
-    }
-    if (!border_result(session->context, "dlc_fit", out)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (batch < 0 || limit_bytes < 0) {
         return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,

@@ -227,16 +227,18 @@ size_t dlc_plan_target_count(const dlc_plan *plan) {
 
 dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_target_info *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out) {
-        return border_missing(plan->context, "out");
+    if (!border_result_needed(plan->context, "dlc_target_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (index >= (size_t)plan->file.n_targets) {
         return no_such(plan, "target", index);
     }
     const PlanTables *tables = &plan->file.targets[index];
-    *out = (dlc_target_info){plan_text(&plan->file, tables->target->device),
-                             plan_text(&plan->file, tables->target->machine),
-                             (size_t)tables->n_kernels, (size_t)tables->n_image};
+    dlc_target_info info = {.device = plan_text(&plan->file, tables->target->device),
+                            .machine = plan_text(&plan->file, tables->target->machine),
+                            .n_kernels = (size_t)tables->n_kernels,
+                            .image_bytes = (size_t)tables->n_image};
+    border_result_write(out, &info, sizeof(info));
     return DLC_OK;
 }
 
@@ -260,8 +262,8 @@ dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index) {
 
 dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out) {
-        return border_missing(plan->context, "out");
+    if (!border_result_needed(plan->context, "dlc_dim_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (index >= (size_t)plan->file.n_dims) {
         return no_such(plan, "dim", index);
@@ -272,12 +274,13 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
         usual[d] = -1;
     }
     dims_default(&plan->file, usual);
-    *out = (dlc_dim_info){.name = plan_text(&plan->file, dim->name),
-                          .low = dim->low,
-                          .high = dim->high,
-                          .divisor = dim->divisor,
-                          .nominal = dim->nominal,
-                          .usual = usual[index]};
+    dlc_dim_info info = {.name = plan_text(&plan->file, dim->name),
+                         .low = dim->low,
+                         .high = dim->high,
+                         .divisor = dim->divisor,
+                         .nominal = dim->nominal,
+                         .usual = usual[index]};
+    border_result_write(out, &info, sizeof(info));
     return DLC_OK;
 }
 
@@ -296,8 +299,8 @@ static bool result_is_listed(const PlanResult *result) {
 
 dlc_status dlc_plan_entry(const dlc_plan *plan, size_t index, dlc_entry_info *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out) {
-        return border_missing(plan->context, "out");
+    if (!border_result_needed(plan->context, "dlc_entry_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     const PlanTables *tables = plan_tables(plan);
     if (index >= (size_t)tables->n_entries) {
@@ -311,17 +314,20 @@ dlc_status dlc_plan_entry(const dlc_plan *plan, size_t index, dlc_entry_info *ou
     for (int32_t i = 0; i < entry->n_results; i++) {
         n += result_is_listed(&tables->results[entry->first_result + i]);
     }
-    *out = (dlc_entry_info){plan_text(&plan->file, entry->name), (dlc_purpose)entry->purpose, n};
+    dlc_entry_info info = {.name = plan_text(&plan->file, entry->name),
+                           .purpose = (dlc_purpose)entry->purpose,
+                           .n_tensors = n};
+    border_result_write(out, &info, sizeof(info));
     return DLC_OK;
 }
 
 static void tensor_info(const PlanFile *file, PlanType type, uint32_t name, dlc_tensor_role role,
                         dlc_tensor_info *out) {
-    *out = (dlc_tensor_info){.role = role,
-                             .name = plan_text(file, name),
-                             .type = plan_text(file, type.text),
-                             .dtype = dl_dtype(type.dtype),
-                             .rank = type.rank};
+    dlc_tensor_info info = {.role = role,
+                            .name = plan_text(file, name),
+                            .type = plan_text(file, type.text),
+                            .dtype = dl_dtype(type.dtype),
+                            .rank = type.rank};
     for (int32_t a = 0; a < type.rank; a++) {
         PlanProgram program = file->sizes[type.first_size + a];
         bool fixed = true;
@@ -329,17 +335,18 @@ static void tensor_info(const PlanFile *file, PlanType type, uint32_t name, dlc_
             fixed = fixed && file->programs[program.first + i].code != PROGRAM_VAR;
         }
         int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
-        if (!fixed || !plan_eval(file, program, vars, &out->dims[a])) {
-            out->dims[a] = -1;
+        if (!fixed || !plan_eval(file, program, vars, &info.dims[a])) {
+            info.dims[a] = -1;
         }
     }
+    border_result_write(out, &info, sizeof(info));
 }
 
 dlc_status dlc_plan_entry_tensor(const dlc_plan *plan, size_t number, size_t index,
                                  dlc_tensor_info *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out) {
-        return border_missing(plan->context, "out");
+    if (!border_result_needed(plan->context, "dlc_tensor_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     static const dlc_tensor_role result_roles[PLAN_N_RESULT_ROLES] = {
         [PLAN_RESULT_OUTPUT] = DLC_ROLE_OUTPUT,
@@ -376,8 +383,8 @@ size_t dlc_plan_variable_count(const dlc_plan *plan) {
 
 dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out) {
-        return border_missing(plan->context, "out");
+    if (!border_result_needed(plan->context, "dlc_tensor_info", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (index >= (size_t)plan->file.n_variables) {
         return no_such(plan, "variable", index);
@@ -390,8 +397,11 @@ dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info
 dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_binding *bindings,
                               size_t n_bindings, dlc_entry_summary *out) {
     BORDER_CALL(plan ? plan->context : NULL);
-    if (!out || (!bindings && n_bindings > 0)) {
-        return border_missing(plan->context, !out ? "out" : "bindings");
+    if (!border_result_needed(plan->context, "dlc_entry_summary", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (!bindings && n_bindings > 0) {
+        return border_missing(plan->context, "bindings");
     }
     const PlanFile *file = &plan->file;
     const PlanTables *tables = plan_tables(plan);
@@ -430,7 +440,7 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
     if (status != DLC_OK) {
         return status;
     }
-    *out = (dlc_entry_summary){
+    dlc_entry_summary summary = {
         .flops = layout->flops,
         .bytes = layout->bytes,
         .persistent_bytes = layout->persistent_bytes,
@@ -440,6 +450,7 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
         .commands = layout->n_counted,
         .kernels = layout->n_kernels,
     };
+    border_result_write(out, &summary, sizeof(summary));
     layout_destroy(plan->context, layout);
     return DLC_OK;
 }

@@ -304,33 +304,34 @@ static int64_t table_bytes(const dlc_session *session) {
 
 dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory *out) {
     BORDER_CALL(session ? session->context : NULL);
-    if (!out) {
-        return border_missing(session->context, "out");
+    if (!border_result_needed(session->context, "dlc_memory", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     EntryState *entry = session_entry(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
     }
     const Rank *rank = session->ranks; /* others hold as much */
-    *out = (dlc_memory){.arena_bytes = rank->arena_bytes};
+    dlc_memory memory = {.arena_bytes = rank->arena_bytes};
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
         if (arg->variable >= 0) {
             const Variable *variable = &rank->variables[arg->variable];
-            out->persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
+            memory.persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
         } else if (arg->role == PLAN_ARG_INPUT) {
             const Input *input = &entry->inputs[i];
-            out->input_bytes += input->data ? layout_round(input->capacity) : 0;
+            memory.input_bytes += input->data ? layout_round(input->capacity) : 0;
         } else {
-            out->input_bytes += PLAN_ALIGNMENT;
+            memory.input_bytes += PLAN_ALIGNMENT;
         }
     }
-    out->peak_bytes = out->persistent_bytes + out->input_bytes + out->arena_bytes;
-    out->overhead_bytes = table_bytes(session);
+    memory.peak_bytes = memory.persistent_bytes + memory.input_bytes + memory.arena_bytes;
+    memory.overhead_bytes = table_bytes(session);
     int64_t device = rank->ops->overhead_bytes ? rank->ops->overhead_bytes(rank->device) : -1;
-    out->overhead_bytes += device > 0 ? device : 0;
+    memory.overhead_bytes += device > 0 ? device : 0;
     if (!rank->ops->is_host) {
-        out->overhead_bytes += rank->file->n_constants;
+        memory.overhead_bytes += rank->file->n_constants;
     }
+    border_result_write(out, &memory, sizeof(memory));
     return DLC_OK;
 }

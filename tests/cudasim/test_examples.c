@@ -218,12 +218,12 @@ static bool set_input(Run *run, const dlc_tensor_info *info) {
 
 static bool set_inputs(Run *run) {
     for (size_t e = 0; e < dlc_plan_entry_count(run->plan); e++) {
-        dlc_entry_info entry;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
         if (dlc_plan_entry(run->plan, e, &entry) != DLC_OK) {
             return fail(run, "entry");
         }
         for (size_t t = 0; t < entry.n_tensors && entry.purpose == DLC_PURPOSE_TRAIN; t++) {
-            dlc_tensor_info info;
+            dlc_tensor_info info = {.struct_size = sizeof(info)};
             if (dlc_plan_entry_tensor(run->plan, e, t, &info) != DLC_OK) {
                 return fail(run, "tensor");
             }
@@ -237,7 +237,7 @@ static bool set_inputs(Run *run) {
 
 static bool variables_read(Run *run, Result *result) {
     for (size_t i = 0; i < dlc_plan_variable_count(run->plan) && i < MAX_VARIABLES; i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         const DLTensor *tensor = NULL;
         if (dlc_plan_variable(run->plan, i, &info) != DLC_OK ||
             dlc_view_variable(run->session, info.name, &tensor) != DLC_OK) {
@@ -292,7 +292,7 @@ static bool train(Run *run, const Way *way, Result *result) {
 
 static bool interpreted_read(Run *run, Result *result) {
     for (size_t i = 0; i < dlc_plan_variable_count(run->plan) && i < MAX_VARIABLES; i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_variable(run->plan, i, &info) != DLC_OK) {
             return fail(run, "variable");
         }

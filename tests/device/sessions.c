@@ -154,7 +154,7 @@ static void same_values(const void *a, const void *b, int64_t bytes, DLDataType 
 /* All variables of two sessions of one program. */
 static void same_variables(Run *a, Run *b, bool exact) {
     for (size_t i = 0; i < dlc_plan_variable_count(a->plan); i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         const DLTensor *x, *y;
         CHECK(dlc_plan_variable(a->plan, i, &info) == DLC_OK);
         OK(a, dlc_view_variable(a->session, info.name, &x));
@@ -291,7 +291,7 @@ void test_ranks(void) {
     OK(&one, dlc_init_weights(one.session));
     OK(&many, dlc_init_weights(many.session));
     const DLTensor *weight;
-    dlc_tensor_info info;
+    dlc_tensor_info info = {.struct_size = sizeof(info)};
     CHECK(dlc_plan_variable(one.plan, 0, &info) == DLC_OK);
     OK(&one, dlc_view_variable(one.session, info.name, &weight));
     float *other = calloc(1, (size_t)tensor_bytes(weight)); /* no rank has it yet */
@@ -596,8 +596,8 @@ void test_many_layouts(void) {
 
 void test_memory_figures(void) {
     Run run;
-    dlc_memory memory;
-    dlc_entry_summary summary;
+    dlc_memory memory = {.struct_size = sizeof(memory)};
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)};
     dlc_binding dims[2] = {{"B", 4}, {"T", 6}};
     begin(&run, every, true, NULL);
     set_every(&run, "train", 4, 6, 2);

@@ -60,9 +60,9 @@ static void describe(dlc_context *context, dlc_plan *plan) {
         dlc_text_free(context, text);
     }
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        dlc_entry_info entry;
-        dlc_entry_summary summary;
-        dlc_tensor_info tensor;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
+        dlc_entry_summary summary = {.struct_size = sizeof(summary)};
+        dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK) {
             continue;
         }
@@ -141,12 +141,12 @@ static void look_at(dlc_session *session, const dlc_entry_info *entry, size_t at
     const dlc_plan *plan = dlc_session_plan(session);
     const DLTensor *view;
     dlc_metric metrics[8];
-    dlc_memory memory;
+    dlc_memory memory = {.struct_size = sizeof(memory)};
     size_t count;
     (void)!dlc_metrics(session, entry->name, metrics, 8, &count);
     (void)!dlc_session_memory(session, entry->name, &memory);
     for (size_t t = 0; t < entry->n_tensors && t < 100; t++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_entry_tensor(plan, at, t, &info) != DLC_OK) {
             continue;
         }
@@ -188,8 +188,8 @@ static void run(dlc_plan *plan, uint32_t draw) {
         return;
     }
     for (size_t i = 0; i < dlc_plan_entry_count(plan) && i < 8; i++) {
-        dlc_entry_info entry;
-        dlc_tensor_info tensor;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
+        dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         work_left = MOST_WORK;
         if (dlc_plan_entry(plan, i, &entry) != DLC_OK) {
             continue;

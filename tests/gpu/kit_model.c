@@ -227,7 +227,7 @@ static void train(Kit *kit, dlc_plan *plan) {
                                    .device = kit->device};
     dlc_bench_options bench = {.struct_size = sizeof bench};
     dlc_bench_result result = {.struct_size = sizeof result};
-    dlc_memory memory = {0};
+    dlc_memory memory = {.struct_size = sizeof(memory)};
     dlc_session *session = NULL;
     if (kit->quick) {
         bench.warmup = 1;
@@ -273,7 +273,7 @@ static void serve(Kit *kit, dlc_plan *plan) {
                                    .n_bindings = (size_t)spec->n_bindings,
                                    .device = kit->device};
     dlc_session *session = NULL;
-    dlc_memory memory = {0};
+    dlc_memory memory = {.struct_size = sizeof(memory)};
     char line[64];
     double begin = kit_seconds();
     dlc_bench_options bench = {.struct_size = sizeof bench, .warmup = 1, .repeats = 1};

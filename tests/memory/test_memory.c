@@ -154,12 +154,12 @@ static void fill(void *data, DLDataType dtype, int64_t n) {
 
 static bool set_inputs(Run *run) {
     for (size_t e = 0; e < dlc_plan_entry_count(run->plan); e++) {
-        dlc_entry_info entry;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
         if (dlc_plan_entry(run->plan, e, &entry) != DLC_OK) {
             return fail(run, "entry");
         }
         for (size_t t = 0; t < entry.n_tensors && entry.purpose == DLC_PURPOSE_TRAIN; t++) {
-            dlc_tensor_info info;
+            dlc_tensor_info info = {.struct_size = sizeof(info)};
             int64_t shape[MAX_AXES], n = 1;
             if (dlc_plan_entry_tensor(run->plan, e, t, &info) != DLC_OK) {
                 return fail(run, "tensor");
@@ -190,7 +190,7 @@ static bool set_inputs(Run *run) {
 static bool hash_variables(Run *run, unsigned long long *out) {
     unsigned long long hash = 1469598103934665603u;
     for (size_t i = 0; i < dlc_plan_variable_count(run->plan); i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         const DLTensor *tensor = NULL;
         if (dlc_plan_variable(run->plan, i, &info) != DLC_OK ||
             dlc_view_variable(run->session, info.name, &tensor) != DLC_OK) {
@@ -211,7 +211,7 @@ static bool hash_variables(Run *run, unsigned long long *out) {
 
 /* What the plan says the session takes: the train entry, but the arena also serves init. */
 static bool expected_bytes(Run *run, int64_t *out) {
-    dlc_entry_summary train, init;
+    dlc_entry_summary train = {.struct_size = sizeof(train)}, init = {.struct_size = sizeof(init)};
     if (dlc_plan_summarize(run->plan, "train", run->dims, run->n_dims, &train) != DLC_OK ||
         dlc_plan_summarize(run->plan, "init", run->dims, run->n_dims, &init) != DLC_OK) {
         return fail(run, "summarize");
@@ -254,7 +254,7 @@ static bool train(Run *run, const Way *way, Result *result) {
     }
     result->taken = (int64_t)(run->meter.live - before);
     result->blocks = (int64_t)(run->meter.blocks - blocks_before);
-    dlc_memory memory;
+    dlc_memory memory = {.struct_size = sizeof(memory)};
     if (dlc_session_memory(run->session, "train", &memory) != DLC_OK) {
         return fail(run, "session memory");
     }

@@ -2,8 +2,10 @@
 """From dlc.h, as C: one case for every way to misuse every function that can be made by rule. calls.py dlc.h > calls.inc
 
 A function is called with sound arguments once, with each pointer NULL in turn, with extreme whole numbers, with every struct_size
-that is none, and with every member of an options struct NULL, extreme or not finite. What is sound stands in VALUES, by the
-parameter's type and name; a parameter without a row ends the build, so that a new function is not forgotten."""
+that is none, and with every member of an options struct NULL, extreme or not finite. Results are asked for in structs of an
+earlier version (up to each member in turn) and of a later one: what is behind struct_size must stay, and what this version does
+not know become zero. What is sound stands in VALUES, by the parameter's type and name; a parameter without a row ends the build,
+so that a new function is not forgotten, as does a struct that goes in or out without struct_size and is not in CLOSED."""
 import re
 import sys
 
@@ -74,6 +76,8 @@ OPTIONAL = {
     "*.options", "*.entry", "dlc_take_output.name", "dlc_view_output.name", "dlc_format.source_name",
     "dlc_plan_load_memory.name", "dlc_plan_summarize.entry", "dlc_train_step.out", "dlc_train.out",
 }
+# Structs that never get a further field, as dlc.h says.
+CLOSED = {"dlc_allocator", "dlc_define", "dlc_binding", "dlc_metric"}
 # dlc_train needs its options for the data.
 NEEDED = {"dlc_train.options"}
 
@@ -108,6 +112,12 @@ def parse(text):
     return structs, functions
 
 
+def check_structs(structs):
+    without = {name for name, members in structs.items() if members[0][1] != "struct_size"}
+    if without != CLOSED:
+        sys.exit("calls.py: without struct_size and not closed, or the other way round: %s" % ", ".join(sorted(without ^ CLOSED)))
+
+
 def named(function, kind, parameter):
     key = function + "." + parameter
     plain = (kind + parameter) if kind.endswith("*") else kind + " " + parameter
@@ -125,14 +135,15 @@ def named(function, kind, parameter):
 
 def main():
     structs, functions = parse(open(sys.argv[1]).read())
+    check_structs(structs)
     cases = []
 
-    def case(function, what, arguments, wanted, before=""):
+    def case(function, what, arguments, wanted, before="", size=None):
         result, name, _ = function
         call = "%s(%s)" % (name, ", ".join(arguments))
         body = "    %s\n" % before if before else ""
         if result == "dlc_status":
-            body += "    return %s;\n" % call
+            body += "    return %s;\n" % (call if size is None else "result_kept(f, %s, %s)" % (call, size))
         elif result == "void":
             body += "    %s;\n    return DLC_OK;\n" % call
         else:
@@ -172,11 +183,20 @@ def main():
             padded = sound[:i] + ["(void *)f->padded"] + sound[i + 1:]
             source = sound[i] if parameter == "options" else "&f->info"
             fill = "%s memcpy(f->padded, %s, sizeof(%s)); " % (sizes, source, struct.group(1))
-            for size, wanted in (("0", "REFUSED"), ("1", "REFUSED"), ("sizeof(size_t) - 1", "REFUSED"), ("sizeof(size_t)", "ANY"),
+            is_result = parameter != "options"
+            for size, wanted in (("0", "REFUSED"), ("1", "REFUSED"), ("3", "REFUSED"), ("sizeof(size_t) - 1", "REFUSED"), ("sizeof(size_t)", "ANY"),
                                  ("sizeof(%s) - 8" % struct.group(1), "ANY"), ("sizeof(%s) + 1" % struct.group(1), "REFUSED"),
                                  ("sizeof(%s) + 64" % struct.group(1), "ANY"), ("(size_t)1 << 20", "REFUSED"), ("SIZE_MAX", "REFUSED")):
                 case(function, "%s->struct_size %s" % (parameter, size), padded, wanted,
-                     fill + "padded_size(f, %s, sizeof(%s), %d);" % (size, struct.group(1), 0))
+                     fill + "padded_size(f, %s, sizeof(%s), 0);" % (size, struct.group(1)))
+            for _, member in members[1:] if is_result else []:
+                size = "offsetof(%s, %s) / 8 * 8" % (struct.group(1), member)
+                case(function, "%s of a version before its %s" % (parameter, member), padded, "DONE",
+                     fill + "result_expect(f, %s);" % size, "sizeof(%s)" % struct.group(1))
+            if is_result:
+                size = "sizeof(%s) + 64" % struct.group(1)
+                case(function, "%s of a later version" % parameter, padded, "DONE",
+                     fill + "result_expect(f, %s);" % size, "sizeof(%s)" % struct.group(1))
             if parameter == "options":
                 case(function, "options of a later version", padded, "REFUSED",
                      fill + "padded_size(f, sizeof(%s) + 64, sizeof(%s), 1);" % (struct.group(1), struct.group(1)))

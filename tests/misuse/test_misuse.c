@@ -29,7 +29,7 @@
 #endif
 
 enum { PADDED_BYTES = 4096, SECONDS = 60, ASKS = 300 };
-typedef enum Wanted { ANY, REFUSED } Wanted;
+typedef enum Wanted { ANY, DONE, REFUSED } Wanted;
 
 static const char tiny[] = "dim B\nmodel m(x: f32[B, 3]) { output x * 2.0 }\n";
 static const char model[] = "dim B\n"
@@ -104,6 +104,33 @@ typedef struct Fixture {
 static void padded_size(Fixture *f, size_t size, size_t sizeof_it, int rest) {
     memcpy(f->padded, &size, sizeof(size));
     memset((char *)f->padded + sizeof_it, rest, PADDED_BYTES - sizeof_it);
+}
+
+/* A result in `padded` of a size of another version, with a pattern in all of it. */
+static void result_expect(Fixture *f, size_t size) {
+    memset(f->padded, 0x5a, PADDED_BYTES);
+    memcpy(f->padded, &size, sizeof(size));
+}
+
+enum { CHANGED = 100, OVERRUN = 101, NOT_ZEROED = 102 };
+
+/* Whether a call left alone what lies behind the caller's struct, and, where it failed, the struct;
+ * and zeroed what this version, whose struct has sizeof_it bytes, does not know. */
+static dlc_status result_kept(Fixture *f, dlc_status status, size_t sizeof_it) {
+    const unsigned char *bytes = (const unsigned char *)f->padded;
+    size_t size;
+    memcpy(&size, bytes, sizeof(size));
+    for (size_t i = status == DLC_OK ? size : sizeof(size); i < PADDED_BYTES; i++) {
+        if (bytes[i] != 0x5a) {
+            return (dlc_status)OVERRUN;
+        }
+    }
+    for (size_t i = sizeof_it; status == DLC_OK && i < size; i++) {
+        if (bytes[i] != 0) {
+            return (dlc_status)NOT_ZEROED;
+        }
+    }
+    return status;
 }
 
 #include "calls.inc"
@@ -236,8 +263,6 @@ static int teardown(void **state) {
     return system(command);
 }
 
-enum { CHANGED = 100 };
-
 /* What the process of a case ends with: the status, or CHANGED. */
 static int run_case(Fixture *f, size_t number) {
     static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -252,6 +277,9 @@ static int run_case(Fixture *f, size_t number) {
     memset(&f->given, 0x5a, sizeof(f->given));
     memset(&f->info, 0x5a, sizeof(f->info));
     dlc_status status = cases[number].call(f);
+    if ((int)status == OVERRUN || (int)status == NOT_ZEROED) {
+        return (int)status;
+    }
     char pattern[sizeof(f->given)];
     memset(pattern, 0x5a, sizeof(pattern));
     bool changed = status != DLC_OK && memcmp(&f->given, pattern, sizeof(pattern)) != 0;
@@ -272,10 +300,13 @@ static void test_cases(void **state) {
         int ended = 0;
         assert_int_equal(waitpid(child, &ended, 0), child);
         int status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-        const char *wrong = WIFSIGNALED(ended)                               ? "died"
-                            : status == CHANGED                              ? "changed its output"
+        const char *wrong = WIFSIGNALED(ended)     ? "died"
+                            : status == CHANGED    ? "changed its output"
+                            : status == OVERRUN    ? "wrote too far"
+                            : status == NOT_ZEROED ? "left set what it does not know"
                             : status == DLC_ERROR_INTERNAL || status > 13    ? "internal error"
                             : cases[i].wanted == REFUSED && status == DLC_OK ? "was accepted"
+                            : cases[i].wanted == DONE && status != DLC_OK    ? "was refused"
                                                                              : NULL;
         if (wrong) {
             n_bad++;

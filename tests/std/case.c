@@ -118,7 +118,7 @@ static bool check_by_parameters(Model *model) {
     }
     for (size_t k = 0; k < model->n_variables && good; k++) {
         Array *variable = &model->variables[k];
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_variable(model->plan, k, &info) != DLC_OK || info.role != DLC_ROLE_PARAM) {
             continue;
         }

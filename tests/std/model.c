@@ -114,12 +114,12 @@ static void fill(Array *array) {
 
 static bool add_inputs(Model *model) {
     for (size_t e = 0; e < dlc_plan_entry_count(model->plan); e++) {
-        dlc_entry_info entry;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
         if (dlc_plan_entry(model->plan, e, &entry) != DLC_OK) {
             return model_fail(model, "entry %zu", e);
         }
         for (size_t t = 0; t < entry.n_tensors; t++) {
-            dlc_tensor_info info;
+            dlc_tensor_info info = {.struct_size = sizeof(info)};
             bool known = false;
             if (dlc_plan_entry_tensor(model->plan, e, t, &info) != DLC_OK) {
                 return model_fail(model, "tensor %zu of %s", t, entry.name);
@@ -148,7 +148,7 @@ static bool add_inputs(Model *model) {
  * mistakes. */
 static bool add_variables(Model *model) {
     for (size_t i = 0; i < dlc_plan_variable_count(model->plan) && i < MAX_ARRAYS; i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         const DLTensor *tensor = NULL;
         if (!good(model, "variable", dlc_plan_variable(model->plan, i, &info)) ||
             !good(model, info.name, dlc_view_variable(model->session, info.name, &tensor)) ||
@@ -233,7 +233,7 @@ bool model_now(Model *model, const char *name, Array *out) {
 static bool entry_has_input(Model *model, size_t index, const dlc_entry_info *entry,
                             const char *name) {
     for (size_t t = 0; t < entry->n_tensors; t++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         if (dlc_plan_entry_tensor(model->plan, index, t, &info) == DLC_OK &&
             info.role == DLC_ROLE_INPUT && !strcmp(info.name, name)) {
             return true;
@@ -251,7 +251,7 @@ bool model_restore(Model *model) {
         free(tensor.data);
     }
     for (size_t e = 0; e < dlc_plan_entry_count(model->plan) && done; e++) {
-        dlc_entry_info entry;
+        dlc_entry_info entry = {.struct_size = sizeof(entry)};
         done = good(model, "entry", dlc_plan_entry(model->plan, e, &entry));
         for (size_t i = 0; i < model->n_inputs && done; i++) {
             if (entry_has_input(model, e, &entry, model->inputs[i].name)) {

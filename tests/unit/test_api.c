@@ -565,8 +565,8 @@ static void test_memory_as_foretold(void **state) {
     OK(f, dlc_set_input(session, "train", "x", &xs));
     OK(f, dlc_set_input(session, "train", "y", &ys));
     OK(f, dlc_train_step(session, NULL));
-    dlc_entry_summary said;
-    dlc_memory used;
+    dlc_entry_summary said = {.struct_size = sizeof(said)};
+    dlc_memory used = {.struct_size = sizeof(used)};
     OK(f, dlc_plan_summarize(f->net, "train", NULL, 0, &said));
     OK(f, dlc_session_memory(session, "train", &used));
     assert_int_equal(said.persistent_bytes, used.persistent_bytes);

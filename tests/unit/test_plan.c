@@ -57,17 +57,17 @@ static void test_round_trip(void **state) {
     assert_null(dlc_plan_setting(plan, "none"));
     assert_string_equal(dlc_plan_parameter_text(plan), "4");
     assert_int_equal(dlc_plan_entry_count(plan), 1);
-    dlc_entry_info entry;
+    dlc_entry_info entry = {.struct_size = sizeof(entry)};
     assert_int_equal(dlc_plan_entry(plan, 0, &entry), DLC_OK);
     assert_string_equal(entry.name, "sample.infer");
     assert_int_equal(entry.n_tensors, 3);
-    dlc_tensor_info tensor;
+    dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
     assert_int_equal(dlc_plan_entry_tensor(plan, 0, 0, &tensor), DLC_OK);
     assert_string_equal(tensor.type, "f32[B, 4]");
     assert_int_equal(tensor.dims[0], -1);
     assert_int_equal(tensor.dims[1], 4);
     assert_int_equal(dlc_plan_entry_tensor(plan, 0, 3, &tensor), DLC_ERROR_NOT_FOUND);
-    dlc_dim_info dim;
+    dlc_dim_info dim = {.struct_size = sizeof(dim)};
     assert_int_equal(dlc_plan_dim(plan, 0, &dim), DLC_OK);
     assert_int_equal(dim.high, 1000);
     char *text;
@@ -99,9 +99,10 @@ static void test_save_is_the_same_file(void **state) {
 static void test_summary(void **state) {
     Fixture *f = *state;
     dlc_plan *plan = load(f);
-    dlc_entry_summary by_default, bound;
+    dlc_entry_summary by_default = {.struct_size = sizeof(by_default)},
+                      bound = {.struct_size = sizeof(bound)};
     assert_int_equal(dlc_plan_summarize(plan, NULL, NULL, 0, &by_default), DLC_OK);
-    dlc_dim_info dim;
+    dlc_dim_info dim = {.struct_size = sizeof(dim)};
     assert_int_equal(dlc_plan_dim(plan, 0, &dim), DLC_OK);
     const dlc_binding usual = {dim.name, dim.usual};
     assert_int_equal(dlc_plan_summarize(plan, NULL, &usual, 1, &bound), DLC_OK);
@@ -211,7 +212,7 @@ static void reseal(uint8_t *bytes) {
 }
 
 static void use_somehow(Fixture *f, dlc_plan *plan) {
-    dlc_entry_summary summary;
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)};
     (void)!dlc_plan_summarize(plan, NULL, NULL, 0, &summary);
     char *text;
     if (dlc_plan_describe(plan, &text) == DLC_OK) {
@@ -330,7 +331,7 @@ static void test_lying_swap(void **state) {
     buffers[4].bytes = buffers[2].bytes;
     reseal(copy);
     dlc_plan *plan = NULL;
-    dlc_entry_summary summary;
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)};
     dlc_binding one = {"B", 1}, two = {"B", 2};
     assert_int_equal(dlc_plan_load_memory(f->context, copy, f->n_bytes, "a.plan", 0, &plan),
                      DLC_OK);

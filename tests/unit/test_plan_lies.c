@@ -330,7 +330,7 @@ static void test_lies(void **state) {
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
         const Lie *lie = &lies[i];
         dlc_plan *plan;
-        dlc_entry_summary summary;
+        dlc_entry_summary summary = {.struct_size = sizeof(summary)};
         dlc_status status = load(context, tables_fill, lie->change, &plan);
         const char *when = "loaded";
         if (status == DLC_OK) {
@@ -376,7 +376,8 @@ static dlc_status run_two_rows(dlc_context *context, dlc_plan *plan) {
 static void test_truth(void **state) {
     dlc_context *context = *state;
     dlc_plan *plan;
-    dlc_entry_summary summary, bound;
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)},
+                      bound = {.struct_size = sizeof(bound)};
     if (load(context, tables_fill, NULL, &plan) != DLC_OK) {
         fail_msg("%s", dlc_last_error(context));
     }
@@ -402,7 +403,8 @@ static void rows_by_eights(PlanParts *p) {
 static void test_default(void **state) {
     dlc_context *context = *state;
     dlc_plan *plan;
-    dlc_entry_summary summary, bound;
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)},
+                      bound = {.struct_size = sizeof(bound)};
     const dlc_binding sixteen = {"B", 16};
     assert_int_equal(load(context, tables_fill, rows_by_eights, &plan), DLC_OK);
     assert_int_equal(dlc_plan_summarize(plan, "a.train", NULL, 0, &summary), DLC_OK);

@@ -278,7 +278,7 @@ static void test_less_memory(void **state) {
     Fixture *f = *state;
     dlc_plan *wide = compile(f, ""), *low = compile(f, "; precision bf16");
     dlc_binding binding = {"B", 4096};
-    dlc_entry_summary a = {0}, b = {0};
+    dlc_entry_summary a = {.struct_size = sizeof(a)}, b = {.struct_size = sizeof(b)};
     OK(f, dlc_plan_summarize(wide, "train", &binding, 1, &a));
     OK(f, dlc_plan_summarize(low, "train", &binding, 1, &b));
     if (b.arena_bytes > a.arena_bytes * 7 / 10) {
@@ -548,7 +548,7 @@ static void test_variables_are_wide(void **state) {
     Fixture *f = *state;
     dlc_plan *plan = compile(f, "; precision f16; ema 0.9");
     for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
-        dlc_tensor_info info;
+        dlc_tensor_info info = {.struct_size = sizeof(info)};
         OK(f, dlc_plan_variable(plan, i, &info));
         assert_int_equal(info.dtype.bits, 32);
     }

@@ -65,7 +65,7 @@ static void run(const char *settings, int64_t limit, int poison, Run *out) {
     dlc_compile_options compile = {
         .struct_size = sizeof(compile), .memory_limit = limit, .flags = DLC_COMPILE_VERIFY_EACH};
     OK(context, dlc_compile(context, text, strlen(text), &compile, &plan));
-    dlc_entry_summary summary = {0};
+    dlc_entry_summary summary = {.struct_size = sizeof(summary)};
     OK(context, dlc_plan_summarize(plan, "train", NULL, 0, &summary));
     out->peak = (long long)summary.peak_bytes;
     out->said = dlc_plan_setting(plan, "remat") != NULL;
