@@ -1,6 +1,10 @@
 /* See border.h. */
 #include "runtime/border.h"
 
+#include "ir/base/number.h"
+
+#include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -52,6 +56,43 @@ void border_leave(dlc_context **held) {
 
 dlc_status border_missing(dlc_context *context, const char *what) {
     return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "%s is NULL", what);
+}
+
+/* -- Numbers */
+
+bool border_number(dlc_context *context, const char *what, int64_t given, int64_t low,
+                   int64_t high) {
+    if (given >= low && given <= high) {
+        return true;
+    }
+    if (high == INT64_MAX) {
+        context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                     "%s is %" PRId64 "; %" PRId64 " is the least", what, given, low);
+    } else {
+        context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                     "%s is %" PRId64 "; it is one of %" PRId64 " to %" PRId64, what, given, low,
+                     high);
+    }
+    return false;
+}
+
+bool border_amount(dlc_context *context, const char *what, double given) {
+    if (isfinite(given) && given >= 0) {
+        return true;
+    }
+    context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "%s is %s; it is finite and not below 0",
+                 what, number_text(given, 6).text);
+    return false;
+}
+
+bool border_flags(dlc_context *context, const char *what, unsigned given, unsigned known) {
+    if ((given & ~known) == 0) {
+        return true;
+    }
+    context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                 "%s has the unknown bits %#x; the known ones are %#x", what, given & ~known,
+                 known);
+    return false;
 }
 
 /* -- Objects and their context */

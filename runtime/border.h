@@ -22,6 +22,14 @@ void border_leave(dlc_context **context);
 /* A call that was given NULL for something that it needs: sets the error and returns the status. */
 dlc_status border_missing(dlc_context *context, const char *what);
 
+/* Whether a number from the caller lies in its bounds, both included, an amount is finite and not
+ * negative, and flags have no bits but the known ones; sets the error where not. `what` names the
+ * argument or the field. */
+bool border_number(dlc_context *context, const char *what, int64_t given, int64_t low,
+                   int64_t high);
+bool border_amount(dlc_context *context, const char *what, double given);
+bool border_flags(dlc_context *context, const char *what, unsigned given, unsigned known);
+
 /* Counts the object among those that keep the context's memory alive. `end` frees it and calls
  * border_child_ended. */
 void border_child_begin(dlc_context *context, ContextChild *child,

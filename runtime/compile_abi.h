@@ -6,10 +6,6 @@
 
 #include "dlc/dlc.h"
 
-/* A flag of dlc_plan_load beside the public ones: keep the plan as it is, whatever machine it is
- * for. */
-#define PLAN_KEEP (1u << 31)
-
 enum { COMPILE_ABI_VERSION = 1, COMPILE_MESSAGE_BYTES = 1024 };
 #define COMPILE_SYMBOL "dlc_compile_module_v1"
 

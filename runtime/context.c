@@ -1,6 +1,7 @@
 /* The context: hooks, memory through them, and the text of the last error. */
 #include "runtime/context.h"
 #include "ir/base/checked.h"
+#include "ir/base/utf8.h"
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,13 +74,43 @@ void context_empty(dlc_context *context) {
     }
 }
 
+/* Messages hold names and paths as they were given. What is no UTF-8, and control characters, which
+ * a terminal would obey, are written as their bytes ("\x1b"). A line break stays one before a
+ * blank, as in lists, where `out` may have lines. */
+static void message_write(char *out, size_t n_out, const char *text, bool has_lines) {
+    size_t length = strlen(text), at = 0;
+    for (size_t i = 0; i < length;) {
+        const unsigned char *from = (const unsigned char *)text + i;
+        size_t n = utf8_length(from, length - i);
+        bool keeps = has_lines && from[0] == '\n' && from[1] == ' ';
+        char shown[16];
+        if (keeps || (n > 0 && !utf8_is_control(from))) {
+            memcpy(shown, from, n);
+            shown[n] = '\0';
+        } else if (from[0] == '\n') {
+            memcpy(shown, "\\n", 3);
+        } else {
+            n = n ? n : 1;
+            snprintf(shown, sizeof(shown), n == 1 ? "\\x%02x" : "\\x%02x\\x%02x", from[0], from[1]);
+        }
+        size_t n_shown = strlen(shown);
+        if (at + n_shown >= n_out) {
+            break;
+        }
+        memcpy(out + at, shown, n_shown);
+        at += n_shown;
+        i += n;
+    }
+    out[at] = '\0';
+}
+
 dlc_status context_fail(dlc_context *context, dlc_status status, const char *format, ...) {
     char text[CONTEXT_ERROR_BYTES]; /* the arguments may lie in context->error */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    memcpy(context->error, text, sizeof(text));
+    message_write(context->error, sizeof(context->error), text, true);
     return status;
 }
 
@@ -96,7 +127,9 @@ void context_log(dlc_context *context, dlc_log_level level, const char *format, 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    context->log(context->user, level, text);
+    char line[CONTEXT_ERROR_BYTES];
+    message_write(line, sizeof(line), text, false);
+    context->log(context->user, level, line);
 }
 
 bool context_cancelled(dlc_context *context) {

@@ -3,29 +3,13 @@
 #include "ir/base/json.h"
 #include "ir/base/memory.h"
 #include "ir/base/number.h"
+#include "ir/base/utf8.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { JSON_MAX_DEPTH = 64 };
-
-/* Bytes of the well-formed UTF-8 character at `at` (no overlong forms, no surrogates); 0: there is
- * none. */
-static size_t utf8_length(const unsigned char *at, size_t left) {
-    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xC2 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
-    if (length > left || at[0] > 0xF4) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xF0 && at[1] < 0x90);
-    bool beyond = (at[0] == 0xED && at[1] > 0x9F) || (at[0] == 0xF4 && at[1] > 0x8F);
-    return overlong || beyond ? 0 : length;
-}
 
 void json_add_string(Str *str, const char *text) {
     str_add_char(str, '"');

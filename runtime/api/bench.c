@@ -108,6 +108,12 @@ dlc_status dlc_bench(dlc_session *session, const char *name, const dlc_bench_opt
     if (!border_options(session->context, "dlc_bench_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
+    if (!border_number(session->context, "dlc_bench_options.warmup", given.warmup, 0, INT64_MAX) ||
+        !border_number(session->context, "dlc_bench_options.repeats", given.repeats, 0,
+                       INT64_MAX) ||
+        !border_amount(session->context, "dlc_bench_options.seconds", given.seconds)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
     double *times = memory_new(&session->context->allocator, MAX_REPEATS, sizeof(*times));
     if (!times) {
         return context_out_of_memory(session->context);

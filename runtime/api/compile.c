@@ -6,6 +6,7 @@
 #include "ir/base/file.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 
 #define COMPILE_LIBRARY "libdlc-compile.so.0"
@@ -105,8 +106,7 @@ static dlc_status plan_take(dlc_context *context, const dlc_compile_options *opt
         return DLC_OK; /* checked or emitted only */
     }
     dlc_plan *plan = NULL;
-    dlc_status status =
-        dlc_plan_load_memory(context, call->plan, call->n_plan, call->name, PLAN_KEEP, &plan);
+    dlc_status status = plan_adopt(context, call->plan, call->n_plan, call->name, &plan);
     memory_free(&context->allocator, call->plan);
     if (status != DLC_OK || !emits_plan_text(options)) {
         *out = status == DLC_OK ? plan : *out;
@@ -124,8 +124,27 @@ static dlc_status plan_take(dlc_context *context, const dlc_compile_options *opt
     return status;
 }
 
+static const unsigned known_flags = DLC_COMPILE_CHECK | DLC_COMPILE_INPUT_IR |
+                                    DLC_COMPILE_VERIFY_EACH | DLC_COMPILE_TIME_PASSES |
+                                    DLC_COMPILE_EXPLAIN | DLC_COMPILE_EMULATE_PRECISION |
+                                    DLC_COMPILE_ACCUMULATE | DLC_COMPILE_NO_LIBRARIES;
+
+static bool numbers_check(dlc_context *context, const dlc_compile_options *options) {
+    return border_flags(context, "dlc_compile_options.flags", options->flags, known_flags) &&
+           border_number(context, "dlc_compile_options.threads", options->threads, 0, INT_MAX) &&
+           border_number(context, "dlc_compile_options.memory_limit", options->memory_limit, 0,
+                         INT64_MAX) &&
+           border_amount(context, "dlc_compile_options.compile_seconds",
+                         options->compile_seconds) &&
+           border_number(context, "dlc_compile_options.compile_bytes", options->compile_bytes, 0,
+                         INT64_MAX);
+}
+
 static dlc_status options_check(dlc_context *context, const char *text, size_t length,
                                 const dlc_compile_options *options) {
+    if (!numbers_check(context, options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
     if (!text && length > 0) {
         return border_missing(context, "text");
     }

@@ -29,6 +29,10 @@ dlc_status dlc_dataset_open(dlc_context *context, const char *path,
     if (!border_options(context, "dlc_dataset_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
+    if (!border_number(context, "dlc_dataset_options.window", given.window, 0, INT64_MAX) ||
+        !border_number(context, "dlc_dataset_options.stride", given.stride, 0, INT64_MAX)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
     dlc_dataset *dataset = memory_new(&context->allocator, 1, sizeof(*dataset));
     if (!dataset) {
         return context_out_of_memory(context);

@@ -83,7 +83,7 @@ static void plan_end(ContextChild *child) {
 /* The plan of the file; compiled anew when its code is for other processors only. Where there is
  * code for other devices, the session decides. */
 static dlc_status plan_open(dlc_context *context, const char *name, const void *bytes,
-                            size_t n_bytes, unsigned flags, dlc_plan **out) {
+                            size_t n_bytes, unsigned flags, bool keep, dlc_plan **out) {
     dlc_plan *plan = memory_new(&context->allocator, 1, sizeof(*plan));
     if (!plan) {
         return context_out_of_memory(context);
@@ -103,7 +103,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
         (void)plan_target_for(&plan->file, device_find("cpu"), "", &plan->target, message);
     }
     bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
-    if (anew && !(flags & PLAN_KEEP)) {
+    if (anew && !keep) {
         dlc_plan *renewed = NULL;
         status = plan_retarget(context, plan->file.ir, "cpu:native", 0, &renewed);
         if (status == DLC_OK) {
@@ -133,7 +133,10 @@ dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags,
     if (!path || !out) {
         return border_missing(context, !path ? "path" : "out");
     }
-    return plan_open(context, path, NULL, 0, flags, out);
+    if (!border_flags(context, "dlc_plan_load: flags", flags, DLC_PLAN_NO_NATIVE)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    return plan_open(context, path, NULL, 0, flags, false, out);
 }
 
 dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t n_bytes,
@@ -142,7 +145,15 @@ dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t 
     if (!bytes || !out) {
         return border_missing(context, !bytes ? "bytes" : "out");
     }
-    return plan_open(context, name, bytes, n_bytes, flags, out);
+    if (!border_flags(context, "dlc_plan_load_memory: flags", flags, DLC_PLAN_NO_NATIVE)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    return plan_open(context, name, bytes, n_bytes, flags, false, out);
+}
+
+dlc_status plan_adopt(dlc_context *context, const void *bytes, size_t n_bytes, const char *name,
+                      dlc_plan **out) {
+    return plan_open(context, name, bytes, n_bytes, 0, true, out);
 }
 
 void dlc_plan_destroy(dlc_plan *plan) {

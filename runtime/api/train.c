@@ -2,7 +2,6 @@
  * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
  * with the same bits. */
 #include "ir/base/checked.h"
-#include "ir/base/number.h"
 #include "runtime/api/prefetch.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/checkpoint.h"
@@ -432,25 +431,23 @@ static dlc_status options_check(dlc_context *context, const dlc_train_options *o
         const char *name;
         int64_t value;
     } counts[] = {
-        {"epochs", options->epochs},         {"steps", options->steps},
-        {"batch", options->batch},           {"eval_batch", options->eval_batch},
-        {"eval_every", options->eval_every}, {"checkpoint_every", options->checkpoint_every},
-        {"stop_after", options->stop_after},
+        {"dlc_train_options.epochs", options->epochs},
+        {"dlc_train_options.steps", options->steps},
+        {"dlc_train_options.batch", options->batch},
+        {"dlc_train_options.eval_batch", options->eval_batch},
+        {"dlc_train_options.eval_every", options->eval_every},
+        {"dlc_train_options.checkpoint_every", options->checkpoint_every},
+        {"dlc_train_options.stop_after", options->stop_after},
     };
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        if (counts[i].value < 0) {
-            return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
-                                "dlc_train_options.%s is %" PRId64, counts[i].name,
-                                counts[i].value);
+        if (!border_number(context, counts[i].name, counts[i].value, 0, INT64_MAX)) {
+            return DLC_ERROR_INVALID_ARGUMENT;
         }
     }
-    if (options->resume < DLC_RESUME_NO || options->resume > DLC_RESUME_FORCE) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
-                            "dlc_train_options.resume is %d, no dlc_resume", options->resume);
-    }
-    if (!isfinite(options->lr) || options->lr < 0) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "dlc_train_options.lr is %s",
-                            number_text(options->lr, 6).text);
+    if (!border_number(context, "dlc_train_options.resume", options->resume, DLC_RESUME_NO,
+                       DLC_RESUME_FORCE) ||
+        !border_amount(context, "dlc_train_options.lr", options->lr)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
     }
     return options->data ? DLC_OK : border_missing(context, "dlc_train_options.data");
 }

@@ -163,6 +163,9 @@ dlc_status dlc_weights_describe(dlc_context *context, const char *path, unsigned
     if (!path || !out_text) {
         return border_missing(context, !path ? "path" : "out_text");
     }
+    if (!border_flags(context, "dlc_weights_describe: flags", flags, DLC_WEIGHTS_JSON)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
     struct stat info;
     bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
     bool json = (flags & DLC_WEIGHTS_JSON) != 0;

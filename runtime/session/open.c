@@ -3,6 +3,7 @@
 #include "runtime/session/session.h"
 #include "runtime/session/trace.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -80,6 +81,10 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     dlc_context *context = plan->context;
     dlc_session_options given;
     if (!border_options(context, "dlc_session_options", &given, sizeof(given), options)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (!border_number(context, "dlc_session_options.threads", given.threads, 0, INT_MAX) ||
+        !border_number(context, "dlc_session_options.poison", given.poison, 0, 2)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (!given.bindings && given.n_bindings > 0) {

@@ -40,6 +40,10 @@ struct dlc_session {
 
 /* api/plan.c: gives up one reference; the last frees the plan. */
 void plan_release(dlc_plan *plan);
+/* The plan of bytes that were just compiled, kept as it is, whatever machine it is for. The bytes
+ * are copied. */
+dlc_status plan_adopt(dlc_context *context, const void *bytes, size_t n_bytes, const char *name,
+                      dlc_plan **out);
 
 /* -- session.c: names, scalars, dims -- */
 
