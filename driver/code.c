@@ -105,7 +105,7 @@ bool driver_pass_known(const char *name) {
 
 void driver_check_names(Driver *d) {
     const dlc_compile_options *options = d->options;
-    static const char *const stages[] = {"grad", "kernels", "schedule", "plan"};
+    static const char *const stages[] = {"ast", "ir", "grad", "kernels", "schedule", "plan"};
     char message[COMPILE_MESSAGE_BYTES];
     bool known = !options->emit || driver_pass_known(options->emit);
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {

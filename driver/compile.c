@@ -211,6 +211,7 @@ static void start_again(Driver *d, const char *ir) {
 }
 
 static void drive(Driver *d) {
+    driver_check_names(d);
     driver_stage(d, "reading the program", 0);
     d->module = front(d);
     if (d->done) {
@@ -230,7 +231,6 @@ static void drive(Driver *d) {
         d->done = true;
         return;
     }
-    driver_check_names(d);
     const char *targets[MAX_TARGETS];
     size_t n_targets = driver_targets(d, targets);
     if (!d->options->emit || driver_emits(d, "plan")) {

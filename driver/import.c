@@ -89,7 +89,11 @@ const Source *import_source(void *user, Context *context, const Source *importer
             *out_problem = "not found";
             return NULL;
         }
-        return context_source(context, path, text, length, false);
+        if (!text && length > 0) {
+            *out_problem = "dlc_compile_options.import gave no text";
+            return NULL;
+        }
+        return context_source(context, path, text ? text : "", length, false);
     }
     return import_file(d, importer, path, out_problem);
 }

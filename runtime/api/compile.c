@@ -6,7 +6,6 @@
 #include "ir/base/file.h"
 
 #include <dlfcn.h>
-#include <limits.h>
 #include <stdio.h>
 
 #define COMPILE_LIBRARY "libdlc-compile.so.0"
@@ -131,7 +130,7 @@ static const unsigned known_flags = DLC_COMPILE_CHECK | DLC_COMPILE_INPUT_IR |
 
 static bool numbers_check(dlc_context *context, const dlc_compile_options *options) {
     return border_flags(context, "dlc_compile_options.flags", options->flags, known_flags) &&
-           border_number(context, "dlc_compile_options.threads", options->threads, 0, INT_MAX) &&
+           border_number(context, "dlc_compile_options.threads", options->threads, 0, INT64_MAX) &&
            border_number(context, "dlc_compile_options.memory_limit", options->memory_limit, 0,
                          INT64_MAX) &&
            border_amount(context, "dlc_compile_options.compile_seconds",

@@ -47,6 +47,8 @@ typedef enum DataFormat {
 
 /* "npz", "npy", "csv", "idx", "safetensors", "text"; NULL is AUTO. */
 bool data_format_from_name(const char *name, DataFormat *out);
+/* The i-th name that it knows; NULL behind the last. */
+const char *data_format_name(int i);
 
 /* What a reader works on. Copied freely; nothing in it is owned. */
 typedef struct DataInput {

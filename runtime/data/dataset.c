@@ -253,11 +253,20 @@ static dlc_status open_part(Dataset *dataset, const char *part, const DataOption
                             char *message) {
     DataFormat format;
     DataType raw_type = DATA_U8;
-    if (!data_format_from_name(options->format, &format) ||
-        (options->dtype && (!data_type_from_name(options->dtype, &raw_type) ||
-                            data_type_is_float(raw_type) || raw_type == DATA_BOOL))) {
-        snprintf(message, DATA_MESSAGE_BYTES, "unknown data format '%.60s' or token type '%.60s'",
-                 options->format ? options->format : "", options->dtype ? options->dtype : "");
+    if (!data_format_from_name(options->format, &format)) {
+        int at = snprintf(message, DATA_MESSAGE_BYTES, "unknown data format '%.60s'; there are",
+                          options->format);
+        const char *known;
+        for (int i = 0; (known = data_format_name(i)) != NULL; i++) {
+            at += snprintf(message + at, DATA_MESSAGE_BYTES - (size_t)at, " %s", known);
+        }
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (options->dtype && (!data_type_from_name(options->dtype, &raw_type) ||
+                           data_type_is_float(raw_type) || raw_type == DATA_BOOL)) {
+        snprintf(message, DATA_MESSAGE_BYTES,
+                 "unknown token type '%.60s'; tokens are whole numbers, as u8, u16, u32 or i32",
+                 options->dtype);
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     const char *equals = strchr(part, '='), *path = part;

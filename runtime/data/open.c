@@ -78,6 +78,11 @@ bool data_format_from_name(const char *name, DataFormat *out) {
     return false;
 }
 
+const char *data_format_name(int i) {
+    const int count = (int)(sizeof(format_names) / sizeof(format_names[0]));
+    return i < count ? format_names[i].name : NULL;
+}
+
 static bool ends_with(const char *text, size_t length, const char *ending) {
     size_t n = strlen(ending);
     return length >= n && memcmp(text + length - n, ending, n) == 0;

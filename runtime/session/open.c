@@ -3,7 +3,6 @@
 #include "runtime/session/session.h"
 #include "runtime/session/trace.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -83,7 +82,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     if (!border_options(context, "dlc_session_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (!border_number(context, "dlc_session_options.threads", given.threads, 0, INT_MAX) ||
+    if (!border_number(context, "dlc_session_options.threads", given.threads, 0, INT64_MAX) ||
         !border_number(context, "dlc_session_options.poison", given.poison, 0, 2)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
