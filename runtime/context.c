@@ -74,32 +74,18 @@ void context_empty(dlc_context *context) {
     }
 }
 
-/* Messages hold names and paths as they were given. What is no UTF-8, and control characters, which
- * a terminal would obey, are written as their bytes ("\x1b"). A line break stays one before a
- * blank, as in lists, where `out` may have lines. */
+/* Messages hold names and paths as they were given; terminals must not obey them. */
 static void message_write(char *out, size_t n_out, const char *text, bool has_lines) {
     size_t length = strlen(text), at = 0;
     for (size_t i = 0; i < length;) {
-        const unsigned char *from = (const unsigned char *)text + i;
-        size_t n = utf8_length(from, length - i);
-        bool keeps = has_lines && from[0] == '\n' && from[1] == ' ';
-        char shown[16];
-        if (keeps || (n > 0 && !utf8_is_control(from))) {
-            memcpy(shown, from, n);
-            shown[n] = '\0';
-        } else if (from[0] == '\n') {
-            memcpy(shown, "\\n", 3);
-        } else {
-            n = n ? n : 1;
-            snprintf(shown, sizeof(shown), n == 1 ? "\\x%02x" : "\\x%02x\\x%02x", from[0], from[1]);
-        }
+        char shown[UTF8_SHOWN_BYTES];
+        i += utf8_shown(text + i, length - i, has_lines, shown);
         size_t n_shown = strlen(shown);
         if (at + n_shown >= n_out) {
             break;
         }
         memcpy(out + at, shown, n_shown);
         at += n_shown;
-        i += n;
     }
     out[at] = '\0';
 }

@@ -70,11 +70,13 @@ typedef struct dlc_allocator {
  * zero, means the default said beside it. A smaller struct, of an earlier version, is read and
  * filled as far as it goes; a larger one is taken if all behind the library's own is zero (results:
  * zeroed), else, and for sizes that no version has (none, more than 4096),
- * DLC_ERROR_INVALID_ARGUMENT. Four structs have none, for they are closed: dlc_allocator,
+ * DLC_ERROR_INVALID_ARGUMENT, as for bits of flags and numbers of an enum that are unknown, and for
+ * counts and limits below zero. Four structs have none, for they are closed: dlc_allocator,
  * dlc_define, dlc_binding and dlc_metric never get a further field, so that arrays of them have
  * one stride for good; what more there is to say will come by structs and calls of its own.
  * Texts. Strings are UTF-8 and NUL-terminated. Strings handed in are copied where they are kept;
- * strings handed out live as long as the object asked, or until the stated next call. Numbers in
+ * strings handed out live as long as the object asked, or until the stated next call. Errors, log
+ * lines and diagnostics show control characters, and bytes that are no UTF-8, as "\x1b". Numbers in
  * texts, read and written, have a decimal point, whatever the program's locale.
  * Failure. A call that does not return DLC_OK leaves its outputs untouched and says why in
  * dlc_last_error(context). Sizes are in bytes and times in seconds unless stated.

@@ -1,6 +1,7 @@
 /* Diagnostics: collecting them and printing them in the manner of clang and rustc (diag.h). */
 #include "ir/base/diag.h"
 #include "ir/base/json.h"
+#include "ir/base/utf8.h"
 #include "ir/base/vec.h"
 
 #include <stdio.h>
@@ -221,10 +222,20 @@ static void print_excerpt(Str *out, Place place, const Paint *paint) {
     str_addf(out, "%s\n", paint->off);
 }
 
+/* Names and texts of the program, which are said in messages, stay within their line. */
+static void print_text(Str *out, const char *text) {
+    for (size_t i = 0, length = strlen(text); i < length;) {
+        char shown[UTF8_SHOWN_BYTES];
+        i += utf8_shown(text + i, length - i, true, shown);
+        str_add(out, shown);
+    }
+}
+
 static void print_place(Str *out, Place place, const Paint *paint) {
     if (place.source) {
-        str_addf(out, "%s%s:%d:%d:%s ", paint->bold, place.source->name, (int)place.line,
-                 (int)place.column, paint->off);
+        str_add(out, paint->bold);
+        print_text(out, place.source->name);
+        str_addf(out, ":%d:%d:%s ", (int)place.line, (int)place.column, paint->off);
     }
 }
 
@@ -232,13 +243,16 @@ void diag_print(const Diag *diag, Str *out, bool color) {
     const Paint *paint = color ? &color_paint : &plain_paint;
     bool is_error = diag->severity == SEVERITY_ERROR;
     print_place(out, diag->place, paint);
-    str_addf(out, "%s%s[%s]:%s %s%s%s\n", is_error ? paint->error : paint->warning,
-             is_error ? "error" : "warning", diag_code(diag->id), paint->off, paint->bold,
-             diag->message, paint->off);
+    str_addf(out, "%s%s[%s]:%s %s", is_error ? paint->error : paint->warning,
+             is_error ? "error" : "warning", diag_code(diag->id), paint->off, paint->bold);
+    print_text(out, diag->message);
+    str_addf(out, "%s\n", paint->off);
     print_excerpt(out, diag->place, paint);
     for (int i = 0; i < diag->n_notes; i++) {
         print_place(out, diag->notes[i].place, paint);
-        str_addf(out, "%snote:%s %s\n", paint->note, paint->off, diag->notes[i].text);
+        str_addf(out, "%snote:%s ", paint->note, paint->off);
+        print_text(out, diag->notes[i].text);
+        str_add_char(out, '\n');
         print_excerpt(out, diag->notes[i].place, paint);
     }
     if (diag->help) {

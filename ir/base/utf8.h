@@ -4,6 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { UTF8_SHOWN_BYTES = 16 };
 
 /* Bytes of the well-formed UTF-8 character at `at` (no overlong forms, no surrogates); 0: there is
  * none. */
@@ -26,6 +30,28 @@ static inline size_t utf8_length(const unsigned char *at, size_t left) {
  * terminal may obey. */
 static inline bool utf8_is_control(const unsigned char *at) {
     return at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xC2 && at[1] < 0xA0);
+}
+
+/* The first character of a text from outside, as messages show it: control characters and what is
+ * no UTF-8 as their bytes ("\x1b"), a line break as "\n". A line break stays one before a blank,
+ * as in lists, where `has_lines`. Returns the bytes that were read, of `left`, which is not 0. */
+static inline size_t utf8_shown(const char *text, size_t left, bool has_lines,
+                                char out[UTF8_SHOWN_BYTES]) {
+    const unsigned char *from = (const unsigned char *)text;
+    size_t n = utf8_length(from, left);
+    bool stays = has_lines && left > 1 && from[0] == '\n' && from[1] == ' ';
+    if (stays || (n > 0 && !utf8_is_control(from))) {
+        memcpy(out, from, n);
+        out[n] = '\0';
+    } else if (from[0] == '\n') {
+        memcpy(out, "\\n", 3);
+    } else if (n > 1) {
+        snprintf(out, UTF8_SHOWN_BYTES, "\\x%02x\\x%02x", from[0], from[1]);
+    } else {
+        n = 1;
+        snprintf(out, UTF8_SHOWN_BYTES, "\\x%02x", from[0]);
+    }
+    return n;
 }
 
 #endif

@@ -172,7 +172,7 @@ def main():
                 extremes = {"int64_t": ("INT64_MIN", "-1", "INT64_MAX"), "int": ("INT_MIN", "INT_MAX"), "unsigned": ("~0u",),
                             "double": ("(double)NAN", "(double)INFINITY", "-1e300")}[kind]
                 for extreme in extremes:
-                    case(function, "%s %s" % (parameter, extreme), sound[:i] + [extreme] + sound[i + 1:], "ANY", sizes)
+                    case(function, "%s %s" % (parameter, extreme), sound[:i] + [extreme] + sound[i + 1:], "REFUSED" if kind == "unsigned" else "ANY", sizes)
             elif kind == "size_t" and parameter in ("index", "entry"):
                 case(function, parameter + " beyond", sound[:i] + ["SIZE_MAX"] + sound[i + 1:], "REFUSED", sizes)
         for i, (kind, parameter) in enumerate(parameters):
@@ -205,7 +205,7 @@ def main():
                     {"int64_t": ["INT64_MIN", "-1", "INT64_MAX", "INT64_MAX / 2"], "int": ["INT_MIN", "-1", "INT_MAX"],
                      "double": ["(double)NAN", "(double)INFINITY", "-1.0", "1e300"], "unsigned": ["~0u"]}.get(member_kind, [])
                 for value in values:
-                    case(function, "options.%s %s" % (member, value), padded, "ANY",
+                    case(function, "options.%s %s" % (member, value), padded, "REFUSED" if (member_kind == "unsigned" or value == "(double)NAN") else "ANY",
                          fill + "SET_MEMBER(f, %s, %s, %s);" % (struct.group(1), member, value))
     print("static const struct {\n    const char *what;\n    dlc_status (*call)(Fixture *f);\n    Wanted wanted;\n} cases[] = {")
     for what, number, wanted in cases:

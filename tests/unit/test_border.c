@@ -203,6 +203,26 @@ static void test_names_shown(void **state) {
     assert_null(strchr(dlc_last_error(f->context), 0x1b));
 }
 
+/* The same in diagnostics, for the file and what the caller defines. */
+static void test_diagnostics_shown(void **state) {
+    Fixture *f = *state;
+    dlc_define define = {"wid\x1b[31mth\nerror[E0001]: none", "3"};
+    dlc_plan *plan = NULL;
+    assert_int_equal(COMPILE(.source_name = "a\x1b[2J\n.dl", .defines = &define, .n_defines = 1),
+                     DLC_ERROR_COMPILE);
+    const char *text = dlc_diagnostics_text(f->context, 0);
+    assert_null(strchr(text, 0x1b));
+    assert_non_null(strstr(text, "wid\\x1b[31mth\\nerror"));
+    static const char bad[] = "model m { output y }\n";
+    dlc_compile_options options = {.struct_size = sizeof(options), .source_name = "a\x1b[2J\n.dl"};
+    assert_int_equal(dlc_compile(f->context, bad, strlen(bad), &options, &plan), DLC_ERROR_COMPILE);
+    text = dlc_diagnostics_text(f->context, 0);
+    assert_null(strchr(text, 0x1b));
+    if (!strstr(text, "a\\x1b[2J\\n.dl:1:")) {
+        fail_msg("the place is not shown: %s", text);
+    }
+}
+
 /* A log line is one line, whatever the plan is called. */
 static void test_log_is_one_line(void **state) {
     Fixture *f = *state;
@@ -220,7 +240,8 @@ static void test_log_is_one_line(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flags),           cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_texts), cmocka_unit_test(test_import),           cmocka_unit_test(test_names_shown),
+        cmocka_unit_test(test_texts),           cmocka_unit_test(test_import),
+        cmocka_unit_test(test_names_shown),     cmocka_unit_test(test_diagnostics_shown),
         cmocka_unit_test(test_log_is_one_line),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
