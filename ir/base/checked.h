@@ -39,7 +39,8 @@ static inline int64_t floor_div(int64_t a, int64_t b) {
     return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q;
 }
 static inline int64_t floor_mod(int64_t a, int64_t b) {
-    return a - floor_div(a, b) * b;
+    int64_t rest = a % b; /* by the quotient it would overflow where b is large */
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
 #endif
