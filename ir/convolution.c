@@ -4,7 +4,6 @@
 #include "ir/build.h"
 
 enum {
-    NOMINAL = 64,         /* a size nobody gave a nominal value */
     LEAST_WORK = 1 << 21, /* multiply-adds */
     LEAST_DEPTH = 16,     /* products a sum has */
     LEAST_CHANNELS = 8,   /* of a group's result */
@@ -20,7 +19,7 @@ bool convolution_is(const Op *op) {
 static double elements(Type type, int32_t first) {
     double n = 1;
     for (int32_t i = first; i < type.rank; i++) {
-        n *= (double)size_nominal(type.dims[i], NOMINAL);
+        n *= (double)size_nominal(type.dims[i], UNSET_SIZE);
     }
     return n;
 }
@@ -33,7 +32,8 @@ bool convolution_is_large(Context *context, const Op *conv) {
              : conv->code == OP_conv_input_grad ? conv->operands[0]->type
                                                 : conv->operands[1]->type;
     double depth = elements(w, 1), work = elements(y, 0) * depth;
-    double channels = (double)size_nominal(w.dims[0], NOMINAL) / (double)conv_attrs_of(conv).groups;
+    double channels =
+        (double)size_nominal(w.dims[0], UNSET_SIZE) / (double)conv_attrs_of(conv).groups;
     return depth >= LEAST_DEPTH && channels >= LEAST_CHANNELS && work >= LEAST_WORK;
 }
 

@@ -7,7 +7,6 @@
 #include <math.h>
 
 enum {
-    NOMINAL = 64,         /* a size nobody gave a nominal value */
     LEAST_SIDE = 32,      /* of rows, columns and depth */
     LEAST_WORK = 1 << 21, /* multiply-adds */
     ADDENDS = 3,
@@ -528,13 +527,13 @@ static bool sizes_are_large(const Matmul *matmul) {
     double work = 1;
     const Size *const sides[3] = {matmul->m, matmul->n, matmul->k};
     for (int i = 0; i < 3; i++) {
-        int64_t size = size_nominal(sides[i], NOMINAL);
+        int64_t size = size_nominal(sides[i], UNSET_SIZE);
         if (size < LEAST_SIDE) {
             return false;
         }
         work *= (double)size;
     }
-    return work * (double)size_nominal(matmul->batch, NOMINAL) >= LEAST_WORK;
+    return work * (double)size_nominal(matmul->batch, UNSET_SIZE) >= LEAST_WORK;
 }
 
 bool matmul_is_large(const Matmul *matmul) {

@@ -244,7 +244,8 @@ bool op_attrs_equal(const Op *a, const Op *b) {
     return true;
 }
 
-/* Sizes enter by their nominal value, not their address: the hash is the same in every run. */
+/* Sizes enter by their nominal value, not their address: the hash is the same in every run. Any
+ * number will do for dims without one. */
 static uint64_t hash_size(const Size *size, uint64_t seed) {
     int64_t nominal = size != NULL ? size_nominal(size, 3) : -1;
     return hash_bytes(&nominal, sizeof(nominal), seed);

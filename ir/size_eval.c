@@ -5,7 +5,7 @@
 typedef struct EvalInput {
     const int64_t *values;
     int32_t n_values;
-    int64_t fallback;
+    int64_t unset;
 } EvalInput;
 
 static bool dim_value(const Dim *dim, const EvalInput *input, int64_t *out) {
@@ -16,7 +16,7 @@ static bool dim_value(const Dim *dim, const EvalInput *input, int64_t *out) {
         *out = input->values[dim->id];
         return true;
     }
-    int64_t value = dim->nominal ? dim->nominal : input->fallback;
+    int64_t value = dim->nominal ? dim->nominal : input->unset;
     int64_t divisor = dim->divisor > 1 ? dim->divisor : 1;
     value = value < dim->low ? dim->low : value;
     value = value > dim->high ? dim->high : value;
@@ -89,8 +89,8 @@ bool size_eval(const Size *size, const int64_t *dim_values, int32_t n_dims, int6
     return eval_with(size, &input, out);
 }
 
-int64_t size_nominal(const Size *size, int64_t fallback) {
-    EvalInput input = {.fallback = fallback};
+int64_t size_nominal(const Size *size, int64_t unset) {
+    EvalInput input = {.unset = unset};
     int64_t value;
     if (!eval_with(size, &input, &value) || value > SIZE_NOMINAL_MAX) {
         return SIZE_NOMINAL_MAX;

@@ -69,11 +69,19 @@ bool size_eval(const Size *size, const int64_t *dim_values, int32_t n_dims, int6
 /* The dim if the size is exactly one dim (divisor included), else NULL. */
 const Dim *size_as_dim(const Size *size);
 bool size_uses_dim(const Size *size, const Dim *dim);
-/* Value at the dims' nominal values (`fallback` where a dim has none), for costs and choices;
- * within
- * +-SIZE_NOMINAL_MAX, so that what is computed from it stays in range. */
+/* What stands for a dim without a nominal value: costs and choices need a number, results never
+ * depend on it. Where a wrong guess costs more in one direction, the guess leans the other way. */
+enum {
+    UNSET_SIZE = 64,     /* of any size */
+    UNSET_LONG = 256,    /* where a shorter one costs little: stages of a reduction */
+    UNSET_LENGTH = 1024, /* of a sequence that attends */
+    UNSET_DEPTH = 2048,  /* of a size that is summed over: a batch may be long */
+    UNSET_BATCH = 8      /* of examples, where few are the hard case */
+};
+/* Value at the dims' nominal values (`unset` where a dim has none: one of UNSET_SIZE...), for costs
+ * and choices; within +-SIZE_NOMINAL_MAX, so that what is computed from it stays in range. */
 #define SIZE_NOMINAL_MAX (INT64_C(1) << 40)
-int64_t size_nominal(const Size *size, int64_t fallback);
+int64_t size_nominal(const Size *size, int64_t unset);
 /* `size` with each dim replaced by by[dim->id] (NULL: kept). */
 const Size *size_substitute(Context *context, const Size *size, const Size *const *by,
                             int32_t n_by);

@@ -8,8 +8,7 @@
 
 enum {
     AFFINE_STEPS = 200,
-    MOST_WIDTH = 256, /* of q, k and v: a row of them stays in a kernel's tile */
-    UNKNOWN = 1024    /* stands for a length that nobody bounds */
+    MOST_WIDTH = 256 /* of q, k and v: a row of them stays in a kernel's tile */
 };
 /* Scores of one head below this are as well held: 128 x 128. */
 static const double WORTH_FUSING = 16384;
@@ -344,7 +343,7 @@ static bool is_short(const Size *size) {
 }
 
 static double length_of(const Size *size) {
-    return (double)size_nominal(size, UNKNOWN);
+    return (double)size_nominal(size, UNSET_LENGTH);
 }
 
 /* Whether a block of threads has room for the smallest tiles of these widths (the backward kernels:
@@ -357,7 +356,7 @@ static bool machine_fits(const Machine *machine, const Size *width, const Size *
     const int64_t least = 32;
     int64_t tile = machine->tile_rows_f32 < machine->tile_columns_f32 ? machine->tile_rows_f32
                                                                       : machine->tile_columns_f32;
-    int64_t x = size_nominal(width, 1), y = size_nominal(values, 1);
+    int64_t x = size_nominal(width, UNSET_SIZE), y = size_nominal(values, UNSET_SIZE);
     int64_t widest = x > y ? x : y, wide = least;
     while (wide < widest) {
         wide *= 2;

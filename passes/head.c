@@ -6,7 +6,7 @@
 #include "passes/head.h"
 #include "passes/rewrite.h"
 
-enum { MOST_OUT = 16, MOST_IN = 64, UNKNOWN_BATCH = 8 };
+enum { MOST_OUT = 16, MOST_IN = 64 };
 
 typedef enum Shape { SHAPE_OTHER, SHAPE_FULL, SHAPE_ROW, SHAPE_ROW_ONE } Shape;
 
@@ -398,9 +398,9 @@ static bool is_logits(Head *h, Op *op) {
     for (int i = 0; i < 3; i++) {
         h->dims[i] = type.dims[i];
     }
-    int64_t time, classes = size_nominal(type.dims[2], 64);
-    double rows =
-        (double)size_nominal(type.dims[0], UNKNOWN_BATCH) * (double)size_nominal(type.dims[1], 64);
+    int64_t time, classes = size_nominal(type.dims[2], UNSET_SIZE);
+    double rows = (double)size_nominal(type.dims[0], UNSET_BATCH) *
+                  (double)size_nominal(type.dims[1], UNSET_SIZE);
     if (rows * (double)classes < h->measures->worth) {
         return false;
     }

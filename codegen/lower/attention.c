@@ -5,7 +5,7 @@
 #include "ir/base/checked.h"
 #include <math.h>
 
-enum { BLOCK_QUERIES = 128, BLOCK_KEYS = 256, NOMINAL_LENGTH = 1024 };
+enum { BLOCK_QUERIES = 128, BLOCK_KEYS = 256, MOST_LENGTH = 1 << 20 };
 
 /* -- forward */
 typedef struct Forward {
@@ -217,11 +217,11 @@ static void build_forward(KBuild *k, void *user) {
     }
 }
 
-static int64_t cut(const Size *size, int64_t most, int64_t unit) {
-    int64_t n = size_nominal(size, NOMINAL_LENGTH);
-    n = n < 1 ? 1 : n > NOMINAL_LENGTH * NOMINAL_LENGTH ? NOMINAL_LENGTH * NOMINAL_LENGTH : n;
+int64_t attention_cut(const Size *size, int64_t most) {
+    int64_t n = size_nominal(size, UNSET_LENGTH);
+    n = n < 1 ? 1 : n > MOST_LENGTH ? MOST_LENGTH : n;
     int64_t parts = (n + most - 1) / most;
-    return round_up((n + parts - 1) / parts, unit);
+    return (n + parts - 1) / parts;
 }
 
 void lower_attention(KBuild *k) {
@@ -238,8 +238,8 @@ void lower_attention(KBuild *k) {
     at.n_batch = type_elements(kb_context(k), at.batch);
     at.queries = q.dims[q.rank - 2];
     at.keys = v.dims[q.rank - 2];
-    at.width = size_nominal(q.dims[q.rank - 1], 1);
-    at.values = size_nominal(v.dims[q.rank - 1], 1);
+    at.width = size_nominal(q.dims[q.rank - 1], UNSET_SIZE);
+    at.values = size_nominal(v.dims[q.rank - 1], UNSET_SIZE);
     for (int32_t i = 0; i < at.op->n_results; i++) {
         at.results[i] = lower_root_result(k, at.op->results[i]);
     }
@@ -249,8 +249,10 @@ void lower_attention(KBuild *k) {
     if (forward && kb_is_block(k)) {
         kb_kernel(k, "attention", attention_build_block, &at);
     } else if (forward) {
-        at.block_q = cut(at.queries, BLOCK_QUERIES, machine_tile_columns(kb_machine(k), at.dtype));
-        at.block_k = cut(at.keys, BLOCK_KEYS, machine_tile_rows(kb_machine(k), at.dtype));
+        at.block_q = round_up(attention_cut(at.queries, BLOCK_QUERIES),
+                              machine_tile_columns(kb_machine(k), at.dtype));
+        at.block_k = round_up(attention_cut(at.keys, BLOCK_KEYS),
+                              machine_tile_rows(kb_machine(k), at.dtype));
         kb_kernel(k, "attention", build_forward, &at);
     } else {
         attention_backward(k, &at);

@@ -63,6 +63,8 @@ const KExpr *attention_element(KBuild *k, const Product *p, const Factor *f, con
 int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows);
 int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns);
 
+/* Rows or keys of a block, at most `most`: those of `size`, for choices, in even parts. */
+int64_t attention_cut(const Size *size, int64_t most);
 int64_t attention_power(int64_t value); /* the tile side of a block that holds it */
 
 /* Index of the batch, then row and column (each may be NULL). */

@@ -4,7 +4,7 @@
  * kernel goes by blocks of keys and one by blocks of queries. */
 #include "codegen/lower/attention.h"
 
-enum { BLOCK = 192, ENOUGH_TILES = 8, UNKNOWN_BATCH = 8, NOMINAL_LENGTH = 1024 };
+enum { BLOCK = 192, ENOUGH_TILES = 8 };
 
 typedef struct Backward {
     Pair pair;
@@ -335,21 +335,14 @@ static void build_queries(KBuild *k, void *user) {
     }
 }
 
-static int64_t cut(const Size *size, int64_t most) {
-    int64_t n = size_nominal(size, NOMINAL_LENGTH), limit = NOMINAL_LENGTH * NOMINAL_LENGTH;
-    n = n < 1 ? 1 : n > limit ? limit : n;
-    int64_t parts = (n + most - 1) / most;
-    return (n + parts - 1) / parts;
-}
-
 void attention_backward(KBuild *k, Attention *at) {
     if (!kb_is_block(k)) {
-        at->block_q = attention_rows(k, at, cut(at->queries, BLOCK));
-        at->block_k = attention_columns(k, at, cut(at->keys, BLOCK));
+        at->block_q = attention_rows(k, at, attention_cut(at->queries, BLOCK));
+        at->block_k = attention_columns(k, at, attention_cut(at->keys, BLOCK));
     }
     DType dtype = at->op->results[0]->type.dtype;
     bool whole_heads = !kb_is_block(k) && dtype == at->dtype &&
-                       size_nominal(at->n_batch, UNKNOWN_BATCH) >= ENOUGH_TILES;
+                       size_nominal(at->n_batch, UNSET_BATCH) >= ENOUGH_TILES;
     if (whole_heads) {
         kb_kernel(k, "attention_grad", build_head, at);
         return;

@@ -15,9 +15,7 @@ enum {
     PLAIN_BLOCK = 256,  /* long side of the plain loops' tiles */
     PLAIN_DEPTH = 1024, /* of one step of their dot products */
     CHUNK_DEPTH = 1024, /* a partial sum is at least this deep */
-    SUM_BLOCK = 512,    /* elements a tile of the adding kernel makes */
-    NOMINAL = 64,       /* a size nobody gave a nominal value */
-    FREE_DEPTH = 2048   /* such a size where it is summed over: a batch may be long */
+    SUM_BLOCK = 512     /* elements a tile of the adding kernel makes */
 };
 static const double WORTH_CUTTING = 1e7; /* flops of a tile: below this, cutting costs more */
 
@@ -26,9 +24,9 @@ static int64_t cut_evenly(int64_t total, int64_t most, int64_t unit) {
     return round_up((total + parts - 1) / (parts > 0 ? parts : 1), unit);
 }
 
-static int64_t nominal(const Size *size) {
-    const int64_t most = 1 << 20; /* three of them are multiplied */
-    int64_t value = size_nominal(size, NOMINAL);
+int64_t gemm_nominal(const Size *size) {
+    const int64_t most = 1 << 20;
+    int64_t value = size_nominal(size, UNSET_SIZE);
     return value > most ? most : value > 0 ? value : 1;
 }
 
@@ -39,17 +37,17 @@ static void choose_packed(KBuild *k, GemmPlan *plan) {
     plan->kind = GEMM_PACKED;
     plan->tile_m = machine_tile_rows(machine, gemm->dtype);
     plan->tile_n = machine_tile_columns(machine, gemm->dtype);
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
+    int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
     int64_t most_n = wide ? BLOCK_COLUMNS / 2 : BLOCK_COLUMNS;
     plan->block_m = cut_evenly(m, BLOCK_ROWS, plan->tile_m);
     plan->block_n = cut_evenly(n, most_n, plan->tile_n);
-    plan->block_k = cut_evenly(size_nominal(gemm->depth, FREE_DEPTH), BLOCK_DEPTH, 8);
+    plan->block_k = cut_evenly(size_nominal(gemm->depth, UNSET_DEPTH), BLOCK_DEPTH, 8);
     plan->block_k = plan->block_k > 0 ? plan->block_k : 8;
 }
 
 static void choose_plain(GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
+    int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
     const GemmSide *far = n >= m ? &gemm->b : &gemm->a;
     plan->kind = far->order == GEMM_BY_DEPTH ? GEMM_DOTS : GEMM_ROWS;
     int64_t near = n >= m ? m : n, length = n >= m ? n : m;
@@ -64,7 +62,7 @@ static void choose_plain(GemmPlan *plan) {
 }
 
 static void choose_tiny(GemmPlan *plan) {
-    int64_t m = nominal(plan->gemm->m), n = nominal(plan->gemm->n);
+    int64_t m = gemm_nominal(plan->gemm->m), n = gemm_nominal(plan->gemm->n);
     plan->kind = GEMM_TINY;
     plan->block_n = n < PLAIN_BLOCK ? n : PLAIN_BLOCK;
     int64_t rows = TINY_TILE / plan->block_n;
@@ -76,7 +74,7 @@ static bool plain_fits(const Gemm *gemm) {
     if (!gemm->a.line && !gemm->b.line) {
         return true;
     }
-    bool long_n = nominal(gemm->n) >= nominal(gemm->m);
+    bool long_n = gemm_nominal(gemm->n) >= gemm_nominal(gemm->m);
     const GemmSide *far = long_n ? &gemm->b : &gemm->a, *near = long_n ? &gemm->a : &gemm->b;
     if (far->order == GEMM_BY_DEPTH) {
         return !near->line || near->order == GEMM_BY_DEPTH;
@@ -85,8 +83,8 @@ static bool plain_fits(const Gemm *gemm) {
 }
 
 static int64_t count_tiles(const GemmPlan *plan) {
-    int64_t m = nominal(plan->gemm->m), n = nominal(plan->gemm->n);
-    return nominal(plan->gemm->batch) * ((m + plan->block_m - 1) / plan->block_m) *
+    int64_t m = gemm_nominal(plan->gemm->m), n = gemm_nominal(plan->gemm->n);
+    return gemm_nominal(plan->gemm->batch) * ((m + plan->block_m - 1) / plan->block_m) *
            ((n + plan->block_n - 1) / plan->block_n);
 }
 
@@ -94,8 +92,8 @@ static int64_t count_tiles(const GemmPlan *plan) {
 static void choose_split(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
-    int64_t depth = nominal(gemm->depth), tiles = count_tiles(plan);
-    int64_t reach = size_nominal(gemm->depth, FREE_DEPTH);
+    int64_t depth = gemm_nominal(gemm->depth), tiles = count_tiles(plan);
+    int64_t reach = size_nominal(gemm->depth, UNSET_DEPTH);
     if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || reach < 2 * CHUNK_DEPTH) {
         return;
     }
@@ -111,8 +109,8 @@ static void choose_split(KBuild *k, GemmPlan *plan) {
 
 /* Still few tiles: smaller ones, as long as each is worth its packing. */
 static void choose_finer(GemmPlan *plan) {
-    int64_t depth = plan->chunk > 0 ? plan->chunk : nominal(plan->gemm->depth);
-    int64_t chunks = plan->chunk > 0 ? nominal(plan->chunks) : 1;
+    int64_t depth = plan->chunk > 0 ? plan->chunk : gemm_nominal(plan->gemm->depth);
+    int64_t chunks = plan->chunk > 0 ? gemm_nominal(plan->chunks) : 1;
     while (plan->kind == GEMM_PACKED && count_tiles(plan) * chunks < WANTED_TILES &&
            2.0 * (double)plan->block_m * (double)plan->block_n * (double)depth > WORTH_CUTTING) {
         bool wide = plan->block_n >= plan->block_m && plan->block_n >= 4 * plan->tile_n;
@@ -227,7 +225,7 @@ static void build_sum(KBuild *k, void *user) {
     const GemmPlan *plan = user;
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
-    int64_t n_nominal = nominal(gemm->n);
+    int64_t n_nominal = gemm_nominal(gemm->n);
     int64_t columns = n_nominal < SUM_BLOCK ? n_nominal : SUM_BLOCK;
     const Size *blocks = size_cdiv(context, gemm->n, size_const(context, columns));
     int32_t depth = 0;

@@ -55,6 +55,9 @@ void gemm_lower(KBuild *k, const Gemm *gemm);
 void gemm_lower_block(KBuild *k,
                       const Gemm *gemm); /* gemm_block.c; sides have elements, no lines */
 
+/* A side for choices: its nominal value, from 1 to 2^20, so that three can be multiplied. */
+int64_t gemm_nominal(const Size *size);
+
 /* -- gemm_tile.c: the inside of one tile */
 typedef enum GemmKind {
     GEMM_PACKED, /* panels and register tiles */

@@ -21,9 +21,7 @@ enum {
     LEAST_STEP = 8,
     TILE_ROOM = 44 * 1024, /* of the shared memory, so that two blocks fit always */
     LEAST_CHUNK = 256,     /* depth of a partial sum, half of it where tiles are still few */
-    LONG_DOT = 4096,
-    NOMINAL = 64,     /* a size nobody gave a nominal value */
-    FREE_DEPTH = 2048 /* such a size where it is summed over */
+    LONG_DOT = 4096
 };
 
 typedef struct BlockGemm {
@@ -38,12 +36,6 @@ typedef struct BlockGemm {
     int64_t group[2];
 } BlockGemm;
 
-static int64_t nominal(const Size *size) {
-    const int64_t most = 1 << 20; /* three of them are multiplied */
-    int64_t value = size_nominal(size, NOMINAL);
-    return value > most ? most : value > 0 ? value : 1;
-}
-
 static int64_t power_at_least(int64_t value) {
     int64_t power = 1;
     while (power < value) {
@@ -54,8 +46,8 @@ static int64_t power_at_least(int64_t value) {
 
 static double count_tiles(const GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
-    return (double)nominal(gemm->batch) * (double)((m + plan->block_m - 1) / plan->block_m) *
+    int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
+    return (double)gemm_nominal(gemm->batch) * (double)((m + plan->block_m - 1) / plan->block_m) *
            (double)((n + plan->block_n - 1) / plan->block_n);
 }
 
@@ -125,8 +117,8 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     if (native && !wide) {
         b->panel = gemm->panel;
     }
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
-    int64_t depth = size_nominal(gemm->depth, FREE_DEPTH);
+    int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
+    int64_t depth = size_nominal(gemm->depth, UNSET_DEPTH);
     int64_t bytes = dtype_bytes(b->panel);
     b->tf32 = gemm->tf32 && gemm->dtype == DT_F32 && b->panel == DT_F32 &&
               machine->architecture >= TF32_ARCHITECTURE;
@@ -157,8 +149,8 @@ static void choose_plain(KBuild *k, BlockGemm *b, bool tiny) {
     const Machine *machine = kb_machine(k);
     GemmPlan *plan = &b->plan;
     const Gemm *gemm = plan->gemm;
-    int64_t m = nominal(gemm->m), n = nominal(gemm->n);
-    int64_t depth = size_nominal(gemm->depth, FREE_DEPTH);
+    int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
+    int64_t depth = size_nominal(gemm->depth, UNSET_DEPTH);
     const GemmSide *far = b->long_n ? &gemm->b : &gemm->a;
     bool dots = !tiny && far->order == GEMM_BY_DEPTH && depth > machine->lanes;
     plan->kind = tiny ? GEMM_TINY : dots ? GEMM_DOTS : GEMM_ROWS;
@@ -184,12 +176,12 @@ static void choose_split(KBuild *k, BlockGemm *b) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
     double tiles = count_tiles(plan), processors = kb_machine(k)->processors;
-    int64_t depth = size_nominal(gemm->depth, FREE_DEPTH);
+    int64_t depth = size_nominal(gemm->depth, UNSET_DEPTH);
     if (plan->kind == GEMM_TINY || tiles >= processors || depth < 2 * LEAST_CHUNK) {
         return;
     }
     double want = 2 * processors / tiles;
-    int64_t chunk = (int64_t)((double)nominal(gemm->depth) / want);
+    int64_t chunk = (int64_t)((double)gemm_nominal(gemm->depth) / want);
     int64_t least =
         tiles * (double)(depth / LEAST_CHUNK) < processors ? LEAST_CHUNK / 2 : LEAST_CHUNK;
     chunk = chunk > least ? chunk : least;
@@ -205,7 +197,7 @@ static BlockGemm choose(KBuild *k, const Gemm *gemm) {
     Context *context = kb_context(k);
     const Machine *machine = kb_machine(k);
     int64_t depth, m, n;
-    b.long_n = nominal(gemm->n) >= nominal(gemm->m);
+    b.long_n = gemm_nominal(gemm->n) >= gemm_nominal(gemm->m);
     bool tiny = size_is_const(gemm->depth, &depth) && depth <= TINY_DEPTH;
     bool few = (size_is_const(gemm->m, &m) && m <= FEW_ROWS) ||
                (size_is_const(gemm->n, &n) && n <= FEW_ROWS);
@@ -472,8 +464,8 @@ static const KExpr *partial_sum(KBuild *k, const BlockGemm *b, const KExpr *begi
 /* Results of a tile where they are so few that one for each thread would leave most of the machine
  * idle; 0: they are enough. */
 static int64_t shared_sum_width(KBuild *k, const Gemm *gemm) {
-    double rows = (double)nominal(gemm->batch) * (double)nominal(gemm->m);
-    int64_t n = nominal(gemm->n), width = kb_machine(k)->threads;
+    double rows = (double)gemm_nominal(gemm->batch) * (double)gemm_nominal(gemm->m);
+    int64_t n = gemm_nominal(gemm->n), width = kb_machine(k)->threads;
     if (!tiles_are_few(k, rows * (double)n / (kb_machine(k)->lanes * 2))) {
         return 0;
     }

@@ -22,11 +22,7 @@ void lower_base(KBuild *k, const Value *x, int32_t result);
 int32_t lower_root_result(KBuild *k, const Value *v); /* which result `v` is; -1: none */
 
 /* -- space.c: loop nests over pieces */
-enum {
-    TILE_BYTES = 32768, /* traffic of one tile, about */
-    UNKNOWN_SIZE = 64,  /* stands for dims without a nominal value */
-    UNKNOWN_LONG = 256  /* the same where a shorter one costs little: stages of a reduction */
-};
+enum { TILE_BYTES = 32768 /* traffic of one tile, about */ };
 
 typedef struct Nest {
     int32_t n_open;
@@ -51,7 +47,7 @@ int64_t tile_elements(KBuild *k, const Size *total, double bytes);
 /* Whether `tiles` tiles leave processors of the machine idle. */
 bool tiles_are_few(KBuild *k, double tiles);
 /* Bytes of all operands and results. */
-double fusion_bytes(KBuild *k, int64_t unknown);
+double fusion_bytes(KBuild *k, int64_t unset);
 /* Bytes read and written per element of the largest result, roughly. */
 double fusion_traffic(KBuild *k);
 
@@ -61,7 +57,7 @@ typedef struct ReduceSpace {
     Type kept; /* without the reduced axes */
     bool is_reduced[TYPE_MAX_RANK];
     double n_kept, n_reduced; /* nominal */
-    double n_long;            /* n_reduced with UNKNOWN_LONG */
+    double n_long;            /* n_reduced with UNSET_LONG */
 } ReduceSpace;
 /* The space of the op (a reduction, argmax or argmin). */
 ReduceSpace reduce_space(KBuild *k, const Op *op);

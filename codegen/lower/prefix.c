@@ -173,9 +173,9 @@ static void lower_prefix_block(KBuild *k, Prefix *prefix) {
     Type x = prefix->op->operands[0]->type;
     int32_t axis = (int32_t)cumsum_axis(prefix->op);
     double lines = 1, threads = kb_machine(k)->threads;
-    double length = (double)size_nominal(x.dims[axis], UNKNOWN_SIZE);
+    double length = (double)size_nominal(x.dims[axis], UNSET_SIZE);
     for (int32_t i = 0; i < x.rank; i++) {
-        lines *= i == axis ? 1 : (double)size_nominal(x.dims[i], UNKNOWN_SIZE);
+        lines *= i == axis ? 1 : (double)size_nominal(x.dims[i], UNSET_SIZE);
     }
     bool segments = length >= 4 * threads && lines * 8 < length * kb_machine(k)->processors;
     kb_kernel(k, "cumsum", segments ? build_prefix_segments : build_prefix_threads, prefix);

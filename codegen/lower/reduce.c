@@ -86,7 +86,7 @@ static const KExpr *column_value(KBuild *k, const Columns *c, int32_t i, const K
 /* Rows of the first reduced piece that make about `elements` with the inner pieces. */
 static int64_t rows_of(const SpacePieces *reduced, double elements) {
     for (int32_t i = 1; i < reduced->n_pieces; i++) {
-        double extent = (double)size_nominal(reduced->pieces[i].extent, UNKNOWN_SIZE);
+        double extent = (double)size_nominal(reduced->pieces[i].extent, UNSET_SIZE);
         elements /= extent > 1 ? extent : 1;
     }
     return elements < 1 ? 1 : (int64_t)elements;
@@ -288,7 +288,7 @@ void lower_reduce(KBuild *k) {
     int32_t from = reduce_column_axes(space);
     double columns = 1;
     for (int32_t i = from; i < space->full.rank; i++) {
-        columns *= (double)size_nominal(space->full.dims[i], UNKNOWN_SIZE);
+        columns *= (double)size_nominal(space->full.dims[i], UNSET_SIZE);
     }
     if (kb_is_block(k)) {
         lower_reduce_block(k, &r, columns);

@@ -141,7 +141,7 @@ static void build_columns(KBuild *k, void *user) {
     const Size *extent = reduced.pieces[0].extent;
     double inner = 1; /* rows for each place of the first piece */
     for (int32_t i = 1; i < reduced.n_pieces; i++) {
-        inner *= (double)size_nominal(reduced.pieces[i].extent, UNKNOWN_SIZE);
+        inner *= (double)size_nominal(reduced.pieces[i].extent, UNSET_SIZE);
     }
     int64_t chunk = (int64_t)((double)r->rows / (inner > 1 ? inner : 1));
     chunk = chunk > 1 ? chunk : 1;
@@ -196,12 +196,12 @@ void reduce_columns_block(KBuild *k, Reduce *r) {
     const Machine *machine = kb_machine(k);
     double columns = 1, first = 0;
     for (int32_t i = 0; i < space->full.rank; i++) {
-        double n = (double)size_nominal(space->full.dims[i], UNKNOWN_SIZE);
+        double n = (double)size_nominal(space->full.dims[i], UNSET_SIZE);
         columns *= i >= reduce_column_axes(space) ? n : 1;
         if (space->is_reduced[i] && first == 0) {
             first = n;
             for (int32_t j = i + 1; j < space->full.rank && space->is_reduced[j]; j++) {
-                first *= (double)size_nominal(space->full.dims[j], UNKNOWN_SIZE);
+                first *= (double)size_nominal(space->full.dims[j], UNSET_SIZE);
             }
         }
     }

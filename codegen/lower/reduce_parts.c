@@ -81,7 +81,7 @@ void reduce_build_chunks(KBuild *k, void *user) {
     int32_t cut = reduced.n_pieces - 1;
     double work = 1;
     for (; cut > 0; cut--) {
-        double extent = (double)size_nominal(reduced.pieces[cut].extent, UNKNOWN_SIZE);
+        double extent = (double)size_nominal(reduced.pieces[cut].extent, UNSET_SIZE);
         if (work * extent >= r->chunk) {
             break;
         }

@@ -112,7 +112,7 @@ static bool fits(KBuild *k, const ReduceSpace *space) {
 bool lower_row_block(KBuild *k, const ReduceSpace *space) {
     bool any[2] = {false, false};
     if (!tiles_are_few(k, space->n_kept) || space->n_long < LEAST_ROW ||
-        fusion_bytes(k, UNKNOWN_LONG) < LEAST_BYTES || !fits(k, space)) {
+        fusion_bytes(k, UNSET_LONG) < LEAST_BYTES || !fits(k, space)) {
         return false;
     }
     Reduce r = {.space = *space, .values_only = true, .chunk = reduce_block_chunk(k, space)};

@@ -194,7 +194,7 @@ static void build_scatter_add(KBuild *k, void *user) {
 
 /* As many blocks of rows as give every processor its tiles. */
 static void choose_blocks(KBuild *k, Scatter *s, double lead, double tail, bool is_take) {
-    int64_t threads = kb_machine(k)->threads, rows = size_nominal(s->bound, UNKNOWN_SIZE);
+    int64_t threads = kb_machine(k)->threads, rows = size_nominal(s->bound, UNSET_SIZE);
     s->lines = threads;
     while (!is_take && s->lines > kb_machine(k)->lanes &&
            tiles_are_few(k, lead * tail / (double)s->lines)) {
@@ -223,11 +223,10 @@ void lower_scatter(KBuild *k) {
     s.bound = x.dims[s.axis];
     Context *context = kb_context(k);
     bool is_take = s.op->code == OP_take_add;
-    double lead = (double)size_nominal(type_elements(context, s.lead), UNKNOWN_SIZE);
-    double tail = (double)size_nominal(type_elements(context, s.tail), UNKNOWN_SIZE);
+    double lead = (double)size_nominal(type_elements(context, s.lead), UNSET_SIZE);
+    double tail = (double)size_nominal(type_elements(context, s.tail), UNSET_SIZE);
     double tiles = lead * (is_take ? (tail + COLUMN_TILE - 1) / COLUMN_TILE : tail / 16);
-    s.blocked =
-        tiles < ENOUGH_TILES && size_nominal(s.bound, UNKNOWN_SIZE) >= MIN_BLOCK * ROW_BLOCKS;
+    s.blocked = tiles < ENOUGH_TILES && size_nominal(s.bound, UNSET_SIZE) >= MIN_BLOCK * ROW_BLOCKS;
     s.blocks = ROW_BLOCKS;
     s.lines = 16;
     if (kb_is_block(k)) {

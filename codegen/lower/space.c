@@ -70,7 +70,7 @@ bool tiles_are_few(KBuild *k, double tiles) {
 int64_t tile_elements(KBuild *k, const Size *total, double bytes) {
     int64_t elements = 64;
     if (kb_is_block(k)) {
-        double n = (double)size_nominal(total, UNKNOWN_SIZE);
+        double n = (double)size_nominal(total, UNSET_SIZE);
         elements = kb_machine(k)->threads * EACH_THREAD;
         while (elements > kb_machine(k)->threads && tiles_are_few(k, n / (double)elements)) {
             elements /= 2;
@@ -89,7 +89,7 @@ static int32_t piece_to_cut(const LoopPiece *pieces, int32_t count, int64_t targ
     double work = 1;
     int32_t cut = count - 1;
     for (; cut >= 0; cut--) {
-        double extent = (double)size_nominal(pieces[cut].extent, UNKNOWN_SIZE);
+        double extent = (double)size_nominal(pieces[cut].extent, UNSET_SIZE);
         if (work * extent >= (double)target || cut == 0) {
             break;
         }
@@ -189,26 +189,26 @@ static double most_elements(KBuild *k) {
     double elements = 1;
     for (int32_t i = 0; i < kb_fusion(k)->n_results; i++) {
         Type type = kb_result_value(k, i)->type;
-        double n = (double)size_nominal(type_elements(kb_context(k), type), UNKNOWN_SIZE);
+        double n = (double)size_nominal(type_elements(kb_context(k), type), UNSET_SIZE);
         elements = n > elements ? n : elements;
     }
     return elements;
 }
 
-double fusion_bytes(KBuild *k, int64_t unknown) {
+double fusion_bytes(KBuild *k, int64_t unset) {
     const Op *fusion = kb_fusion(k);
     double bytes = 0;
     for (int32_t i = 0; i < fusion->n_results + fusion->n_operands; i++) {
         Type type = i < fusion->n_results ? kb_result_value(k, i)->type
                                           : fusion->operands[i - fusion->n_results]->type;
-        bytes += (double)size_nominal(type_elements(kb_context(k), type), unknown) *
+        bytes += (double)size_nominal(type_elements(kb_context(k), type), unset) *
                  dtype_bytes(type.dtype);
     }
     return bytes;
 }
 
 double fusion_traffic(KBuild *k) {
-    double each = fusion_bytes(k, UNKNOWN_SIZE) / most_elements(k);
+    double each = fusion_bytes(k, UNSET_SIZE) / most_elements(k);
     return each < 4 ? 4 : each > 64 ? 64 : each;
 }
 
@@ -290,10 +290,10 @@ ReduceSpace reduce_space(KBuild *k, const Op *op) {
     (void)k;
     space.n_kept = space.n_reduced = space.n_long = 1;
     for (int32_t i = 0; i < space.full.rank; i++) {
-        double n = (double)size_nominal(space.full.dims[i], UNKNOWN_SIZE);
+        double n = (double)size_nominal(space.full.dims[i], UNSET_SIZE);
         n = n < 1 ? 1 : n; /* T - 6 where T is nominally 4; less would be no anchor at all */
         *(space.is_reduced[i] ? &space.n_reduced : &space.n_kept) *= n;
-        n = (double)size_nominal(space.full.dims[i], UNKNOWN_LONG);
+        n = (double)size_nominal(space.full.dims[i], UNSET_LONG);
         space.n_long *= space.is_reduced[i] && n > 1 ? n : 1;
     }
     return space;

@@ -4,13 +4,7 @@
  * Only for machines that ask for it. */
 #include "codegen/schedule/state.h"
 
-enum {
-    LOOKAHEAD = 2048,
-    MOST_BUFFERS = 64,
-    MOST_MEMBERS = 64,
-    FEWEST_MEMBERS = 4,
-    UNKNOWN_DIM = 64
-};
+enum { LOOKAHEAD = 2048, MOST_BUFFERS = 64, MOST_MEMBERS = 64, FEWEST_MEMBERS = 4 };
 
 typedef struct Grouping {
     const Machine *machine;
@@ -314,7 +308,7 @@ void schedule_group(const Module *module, const Machine *machine, PlanWriter *wr
     g.vars = ARENA_ARRAY(g.arena, int64_t, module->n_dims + 1);
     for (int32_t i = 0; i < module->n_dims; i++) {
         const Dim *dim = module->dims[i];
-        int64_t value = dim->nominal > 0 ? dim->nominal : UNKNOWN_DIM;
+        int64_t value = dim->nominal > 0 ? dim->nominal : UNSET_SIZE;
         value = value > dim->high ? dim->high : value;
         g.vars[i] = value < dim->low ? dim->low : value;
     }

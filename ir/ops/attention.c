@@ -138,10 +138,10 @@ bool shape_attention_grad(Context *context, Op *op, OpProblem *problem) {
 /* -- cost */
 static OpCost cost_of(const Op *op, double products) {
     Type q = operand_type(op, 0), k = operand_type(op, 1), v = operand_type(op, 2);
-    double width =
-        (double)size_nominal(q.dims[q.rank - 1], 64) + (double)size_nominal(v.dims[q.rank - 1], 64);
-    double scores = cost_elements(q) / (double)size_nominal(q.dims[q.rank - 1], 64) *
-                    (double)size_nominal(k.dims[q.rank - 2], 64);
+    double width = (double)size_nominal(q.dims[q.rank - 1], UNSET_SIZE) +
+                   (double)size_nominal(v.dims[q.rank - 1], UNSET_SIZE);
+    double scores = cost_elements(q) / (double)size_nominal(q.dims[q.rank - 1], UNSET_SIZE) *
+                    (double)size_nominal(k.dims[q.rank - 2], UNSET_SIZE);
     OpCost cost = cost_per_result(op, 0);
     cost.flops = scores * width * products * (op_causal(op) ? 0.5 : 1.0);
     return cost;

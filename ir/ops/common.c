@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { COST_NOMINAL = 64 }; /* stands for a dim without a nominal value */
-
 bool rule_axis(Context *context, const Op *op, int64_t axis, int32_t rank, OpProblem *problem) {
     if (axis < 0 || axis >= rank) {
         return op_problem(context, problem, "%s: axis %lld is outside a value of rank %d",
@@ -204,7 +202,7 @@ AxisView axis_view(const EvalTensor *tensor, int64_t axis) {
 double cost_elements(Type type) {
     double count = 1;
     for (int32_t i = 0; i < type.rank; i++) {
-        count *= (double)size_nominal(type.dims[i], COST_NOMINAL);
+        count *= (double)size_nominal(type.dims[i], UNSET_SIZE);
     }
     return count;
 }

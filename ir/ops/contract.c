@@ -130,7 +130,7 @@ OpCost cost_contract(const Op *op) {
     double depth = 1;
     for (int32_t i = 0; i < plan.axes.n_contract; i++) {
         const Size *size = operand_type(op, 0).dims[plan.axes.contract_a[i]];
-        depth *= (double)size_nominal(size, 64);
+        depth *= (double)size_nominal(size, UNSET_SIZE);
     }
     return cost_per_result(op, 2 * depth);
 }

@@ -224,7 +224,7 @@ static OpCost cost_of_block(const Block *block, double times) {
 }
 
 OpCost cost_scan(const Op *op) {
-    return cost_of_block(op->blocks[0], (double)size_nominal(scan_length(op), 64));
+    return cost_of_block(op->blocks[0], (double)size_nominal(scan_length(op), UNSET_SIZE));
 }
 
 OpCost cost_while(const Op *op) {

@@ -166,8 +166,8 @@ bool shape_conv_weight_grad(Context *context, Op *op, OpProblem *problem) {
 
 /* 2 flops for every (output element, weight of its group). */
 static OpCost cost_of_conv(const Op *op, Type dy, Type w) {
-    double taps =
-        cost_elements(w) / (double)(size_nominal(w.dims[0], 64) + !size_nominal(w.dims[0], 64));
+    int64_t channels = size_nominal(w.dims[0], UNSET_SIZE);
+    double taps = cost_elements(w) / (double)(channels + !channels);
     OpCost cost = cost_per_result(op, 0);
     cost.flops = 2 * cost_elements(dy) * taps;
     return cost;

@@ -11,7 +11,7 @@ bool shape_sort(Context *context, Op *op, OpProblem *problem) {
 }
 
 OpCost cost_sort(const Op *op) {
-    double n = (double)size_nominal(operand_type(op, 0).dims[sort_axis(op)], 64);
+    double n = (double)size_nominal(operand_type(op, 0).dims[sort_axis(op)], UNSET_SIZE);
     return cost_per_operand(op, log2(n > 1 ? n : 2));
 }
 

@@ -60,7 +60,7 @@ bool space_equal(const Space *a, const Space *b) {
 double space_elements(const Space *space) {
     double n = 1;
     for (int32_t i = 0; i < space->rank; i++) {
-        n *= (double)size_nominal(space->dims[i], 64);
+        n *= (double)size_nominal(space->dims[i], UNSET_SIZE);
     }
     return n;
 }

@@ -23,7 +23,7 @@ typedef struct Cone {
 } Cone;
 
 static double value_bytes(Fuse *f, const Value *v) {
-    return (double)size_nominal(type_elements(f->context, v->type), 64) *
+    return (double)size_nominal(type_elements(f->context, v->type), UNSET_SIZE) *
            dtype_bytes(v->type.dtype);
 }
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOMINAL = 64 }; /* of a size that has no nominal value */
-
 uint32_t team_slot(const Text *t, const KStmt *stmt) {
     uint64_t hash = (uint64_t)(uintptr_t)stmt * 0x9E3779B97F4A7C15u;
     uint32_t slot = (uint32_t)(hash >> 32) & t->mask;
@@ -32,7 +30,7 @@ static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
         return expr->as.integer;
     case KE_SIZE:
         *known = *known && size_is_const(t->kernel->sizes[expr->as.size], NULL);
-        return size_nominal(t->kernel->sizes[expr->as.size], NOMINAL);
+        return size_nominal(t->kernel->sizes[expr->as.size], UNSET_SIZE);
     case KE_VAR:
         if (t->let_stmt[expr->as.var->id] >= 0) {
             const KStmt *stmt = t->stmts[t->let_stmt[expr->as.var->id]].stmt;
@@ -69,7 +67,7 @@ static int64_t nominal(const Text *t, const KExpr *expr, bool *known) {
         break;
     }
     *known = false;
-    return NOMINAL;
+    return UNSET_SIZE;
 }
 
 int64_t team_extent(const Text *t, const KStmt *loop, bool *known) {
