@@ -63,5 +63,6 @@ typedef struct Target {
 #undef TARGET
 const Target *target_find(const char *name); /* NULL: unknown */
 const Target *target_at(int index);          /* NULL past the end */
+const char *target_host(void); /* with its option: what this machine runs without being asked */
 
 #endif

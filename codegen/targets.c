@@ -13,6 +13,10 @@ const Target *target_at(int index) {
     return index >= 0 && index < count ? targets[index] : NULL;
 }
 
+const char *target_host(void) {
+    return "cpu:native";
+}
+
 const Target *target_find(const char *name) {
     for (int i = 0; target_at(i); i++) {
         if (strcmp(target_at(i)->name, name) == 0) {

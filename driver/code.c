@@ -136,7 +136,7 @@ void driver_check_names(Driver *d) {
 }
 
 size_t driver_targets(Driver *d, const char *out[MAX_TARGETS]) {
-    static const char *const native[] = {"cpu:native"};
+    const char *const native[] = {target_host()};
     const char *const *given = d->options->n_targets ? d->options->targets : native;
     size_t n_given = d->options->n_targets ? d->options->n_targets : 1;
     size_t n = 0;

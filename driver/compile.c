@@ -166,16 +166,17 @@ static bool has_precision(const Driver *d, const Machine *machine) {
                                                           : true);
 }
 
-/* A GPU is asked for its speed: one that lacks the type is no place for the program. */
+/* A machine that is asked for its speed and lacks the type is no place for the program. */
 static void refuse_precision(Driver *d, const Machine *machine) {
-    if (machine->architecture != 0) {
+    if (machine->precise_from) {
         driver_leave(
             d, DLC_ERROR_UNSUPPORTED,
             arena_format(&d->scratch,
                          "%s:%s has no %s, which the program's `precision` asks for: compile for "
-                         "cuda:sm_80 or later, or say `precision f16` or `precision f32`",
+                         "%s or later, or say `precision f16` or `precision f32`",
                          machine->target, machine->name,
-                         (const char *)map_get(&d->module->settings, "precision")));
+                         (const char *)map_get(&d->module->settings, "precision"),
+                         machine->precise_from));
     }
 }
 

@@ -19,10 +19,14 @@ typedef struct Machine {
     int32_t threads, lanes;
     int64_t shared_bytes; /* room for a tile's locals, when threads share them; 0: no bound */
     int32_t processors;   /* tiles that run at once, about; 0: few */
-    int32_t architecture; /* cuda: 90 for sm_90; else 0 */
+    int32_t
+        architecture; /* the backend's own number for it (90 of sm_90); nobody else's business */
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
-     * may choose. */
-    bool has_bf16, has_f16;
+     * may choose. tf32: f32 operands rounded to it, where the program says so. */
+    bool has_bf16, has_f16, has_tf32;
+    /* The target to name to a program whose `precision` this one lacks, which it then refuses:
+     * whoever asks for it asks for speed. NULL: f32 stands in. */
+    const char *precise_from;
     /* A kernel is dear to compile: those that differ in lengths alone are to be one, which gets the
      * lengths as size parameters. Launches that depend on nothing of each other may be done as one
      * with so many words of arguments; 0: they may not. */

@@ -11,6 +11,10 @@ const DeviceOps *device_at(int index) {
     return index >= 0 && index < count ? devices[index] : NULL;
 }
 
+const DeviceOps *device_host(void) {
+    return &device_cpu;
+}
+
 const DeviceOps *device_find(const char *name) {
     for (int i = 0; device_at(i); i++) {
         if (strcmp(device_at(i)->name, name) == 0) {

@@ -67,6 +67,11 @@ typedef struct DeviceCall {
 
 struct DeviceOps {
     const char *name, *doc;
+    const char *target; /* to compile for it as it is ("cpu:native"); NULL: the name */
+    /* The machines of its code are numbered by what they can do ("sm_90"): of those that it
+     * supports the highest is best. False: a plan has them in the order wanted. */
+    bool is_numbered;
+    bool computes_nothing; /* so any code will do; nobody gets it who has not named it */
     /* Addresses are ordinary memory that host code may read and write whenever no work is queued
      * (on queue 0 work is then always done when a call returns). */
     bool is_host;
@@ -175,6 +180,7 @@ struct DeviceOps {
 #include "runtime/devices.def"
 #undef DEVICE
 const DeviceOps *device_find(const char *name); /* NULL: unknown */
+const DeviceOps *device_host(void);             /* the one that every machine has */
 const DeviceOps *device_at(int index);          /* NULL past the end; the preferred first */
 
 /* Between any two devices, in the order that DeviceOps.copy_across has; where the devices cannot by

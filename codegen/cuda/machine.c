@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KILO = 1024, MAX_ROWS_TEXT = 256, BLOCK_THREADS = 256, WARP = 32 };
+enum { KILO = 1024, MAX_ROWS_TEXT = 256, BLOCK_THREADS = 256, WARP = 32, FIRST_TF32 = 80 };
 
 static const struct {
     const char *name;
@@ -69,6 +69,8 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
                      .has_f16 = true,
+                     .has_tf32 = rows[row].sm >= FIRST_TF32,
+                     .precise_from = "cuda:sm_80",
                      .has_libraries = true,
                      .merges_kernels = true,
                      .group_words = CUDA_GROUP_WORDS,

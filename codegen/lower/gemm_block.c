@@ -10,7 +10,6 @@
 
 enum {
     GROUP_BYTES = 16, /* moved at once */
-    TF32_ARCHITECTURE = 80,
     RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
     GOOD_TILE = 64,   /* smaller ones only where cutting the depth does not make enough */
     TINY_DEPTH = 8,
@@ -120,8 +119,7 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
     int64_t depth = size_nominal(gemm->depth, UNSET_DEPTH);
     int64_t bytes = dtype_bytes(b->panel);
-    b->tf32 = gemm->tf32 && gemm->dtype == DT_F32 && b->panel == DT_F32 &&
-              machine->architecture >= TF32_ARCHITECTURE;
+    b->tf32 = gemm->tf32 && gemm->dtype == DT_F32 && b->panel == DT_F32 && machine->has_tf32;
     plan->block_k = (bytes < 4 || b->tf32 ? HALF_STEP_BYTES : STEP_BYTES) / bytes;
     while (plan->block_k > 2 * LEAST_STEP && plan->block_k / 2 >= depth) {
         plan->block_k /= 2;

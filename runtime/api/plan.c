@@ -67,9 +67,9 @@ static dlc_status parameters_count(dlc_plan *plan) {
     return plan->parameter_text ? DLC_OK : context_out_of_memory(plan->context);
 }
 
-static bool only_cpu(const PlanFile *file) {
+static bool only_host(const PlanFile *file) {
     for (int32_t t = 0; t < file->n_targets; t++) {
-        if (strcmp(plan_text(file, file->targets[t].target->device), "cpu") != 0) {
+        if (strcmp(plan_text(file, file->targets[t].target->device), device_host()->name) != 0) {
             return false;
         }
     }
@@ -100,12 +100,12 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
     bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
     plan->target = -1;
     if (!unwanted) { /* a processor can, or it cannot */
-        (void)plan_target_for(&plan->file, device_find("cpu"), "", &plan->target, message);
+        (void)plan_target_for(&plan->file, device_host(), "", &plan->target, message);
     }
-    bool anew = plan->target < 0 && (unwanted || only_cpu(&plan->file));
+    bool anew = plan->target < 0 && (unwanted || only_host(&plan->file));
     if (anew && !keep) {
         dlc_plan *renewed = NULL;
-        status = plan_retarget(context, plan->file.ir, "cpu:native", 0, &renewed);
+        status = plan_retarget(context, plan->file.ir, device_host()->target, 0, &renewed);
         if (status == DLC_OK) {
             context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s",
                         plan->file.name, unwanted ? "its code was not wanted" : message);

@@ -257,6 +257,7 @@ KernelFunction cpu_kernel(const DeviceModule *module, int64_t entry) {
 const DeviceOps device_cpu = {
     .name = "cpu",
     .doc = "this machine's processor",
+    .target = "cpu:native",
     .is_host = true,
     .supports = cpu_supports,
     .open = cpu_open,

@@ -242,6 +242,7 @@ static void cuda_peak(Device *base, double *out_flops, double *out_bytes) {
 const DeviceOps device_cuda = {
     .name = "cuda",
     .doc = "an NVIDIA GPU: cuda, cuda:1, cuda:GPU-8932f937",
+    .is_numbered = true,
     .supports = cuda_supports,
     .open = cuda_open,
     .close = cuda_close,

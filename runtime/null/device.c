@@ -164,6 +164,7 @@ static int64_t null_overhead_bytes(Device *device) {
 const DeviceOps device_null = {
     .name = "null",
     .doc = "computes nothing",
+    .computes_nothing = true,
     .is_host = true,
     .supports = null_supports,
     .open = null_open,

@@ -15,10 +15,8 @@ static int machine_number(const char *machine) {
     return number;
 }
 
-/* Machines of a cuda target are numbered by what they can do; those of a processor are listed in
- * the order wanted. */
 static bool is_better(const DeviceOps *ops, const char *machine, const char *than) {
-    if (strcmp(ops->name, "cuda") != 0) {
+    if (!ops->is_numbered) {
         return false;
     }
     int a = machine_number(machine), b = machine_number(than);
@@ -97,7 +95,7 @@ static dlc_status open_on(dlc_session *session, const DeviceOps *ops, const char
 static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const char *why) {
     dlc_context *context = session->context;
     dlc_plan *renewed = NULL;
-    const char *target = strcmp(ops->name, "cpu") == 0 ? "cpu:native" : ops->name;
+    const char *target = ops->target ? ops->target : ops->name;
     dlc_status status = plan_retarget(context, session->file->ir, target, 0, &renewed);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
@@ -114,18 +112,23 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const cha
 /* The error of a device that cannot be asked or opened. */
 static dlc_status device_fail(dlc_context *context, dlc_status status, const DeviceOps *ops,
                               const char *which, const char *why) {
+    const char *host = device_host()->name;
+    if (strcmp(ops->name, host) == 0) {
+        return context_fail(context, status, "%s%s%s cannot be used: %s", ops->name,
+                            *which ? ":" : "", which, why);
+    }
     return context_fail(
-        context, status, "%s%s%s cannot be used: %s%s", ops->name, *which ? ":" : "", which, why,
-        strcmp(ops->name, "cpu") == 0 ? ""
-                                      : "; the device cpu (--device cpu) runs the plan without it");
+        context, status,
+        "%s%s%s cannot be used: %s; the device %s (--device %s) runs the plan without it",
+        ops->name, *which ? ":" : "", which, why, host, host);
 }
 
 static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const char *which,
                              const dlc_session_options *options) {
     dlc_context *context = session->context;
     char message[DEVICE_MESSAGE_BYTES] = "";
-    if (strcmp(ops->name, "null") == 0) {
-        return open_on(session, ops, which, options, 0); /* runs nothing, so any code will do */
+    if (ops->computes_nothing) {
+        return open_on(session, ops, which, options, 0);
     }
     int32_t number;
     dlc_status status = plan_target_for(session->file, ops, which, &number, message);
@@ -158,7 +161,7 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
     size_t at = 0;
     const DeviceOps *ops;
     for (int i = 0; (ops = device_at(i)) != NULL; i++) {
-        if (strcmp(ops->name, "null") == 0 || !has_target(session->file, ops->name)) {
+        if (ops->computes_nothing || !has_target(session->file, ops->name)) {
             continue;
         }
         int32_t number;
@@ -185,17 +188,17 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
     }
     const char *why =
         at > 0 ? reasons + strlen("; not ") : "it has no code for a device of this build";
-    if (has_target(session->file, "cpu")) {
-        const DeviceOps *cpu = device_find("cpu");
+    const DeviceOps *host = device_host();
+    if (has_target(session->file, host->name)) {
         char kept[sizeof(reasons)];
         memcpy(kept, why, strlen(why) + 1);
-        dlc_status status = retarget(session, cpu, kept);
-        return status == DLC_OK ? open_named(session, cpu, "", options) : status;
+        dlc_status status = retarget(session, host, kept);
+        return status == DLC_OK ? open_named(session, host, "", options) : status;
     }
     return context_fail(context, DLC_ERROR_UNSUPPORTED,
-                        "%s cannot run here: %s; the device cpu (--device cpu) has it compiled "
+                        "%s cannot run here: %s; the device %s (--device %s) has it compiled "
                         "anew for this machine's processor",
-                        session->file->name, why);
+                        session->file->name, why, host->name, host->name);
 }
 
 static dlc_status device_open(dlc_session *session, const dlc_session_options *options,

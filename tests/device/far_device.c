@@ -661,6 +661,7 @@ FarCounts far_counts(const Device *device) {
 /* Named as the CPU, whose images it runs. */
 const DeviceOps device_far = {
     .name = "cpu",
+    .target = "cpu:native",
     .doc = "a processor far away, for tests",
     .is_host = false,
     .supports = far_supports,
