@@ -120,6 +120,10 @@ Value *b_stop_gradient(Builder *b, Value *x) {
     return b_op(b, build_op(b, OP_stop_gradient, &x, 1, 1));
 }
 
+Value *b_copy(Builder *b, Value *x) {
+    return b_op(b, build_op(b, OP_copy, &x, 1, 1));
+}
+
 Value *b_opaque(Builder *b, Value *x) {
     return b_op(b, build_op(b, OP_opaque, &x, 1, 1));
 }

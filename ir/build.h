@@ -39,6 +39,7 @@ Value *b_neg(Builder *b, Value *x);
 Value *b_select(Builder *b, Value *condition, Value *x, Value *y);
 Value *b_cast(Builder *b, Value *x, DType dtype); /* x itself when the type is already right */
 Value *b_stop_gradient(Builder *b, Value *x);
+Value *b_copy(Builder *b, Value *x);
 Value *b_opaque(Builder *b, Value *x);
 
 Value *b_constant(Builder *b, double value, Type type); /* any shape */

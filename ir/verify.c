@@ -214,7 +214,7 @@ static void verify_op_properties(Verify *v, const Op *op, bool in_fusion) {
     if (in_fusion && op->code == OP_fusion) {
         problem(v, op, "is a fusion in a fusion");
     }
-    bool needs_kernel = op_info(op->code)->kind == KIND_ELEMENTWISE && op->code != OP_stop_gradient;
+    bool needs_kernel = op_info(op->code)->kind == KIND_ELEMENTWISE;
     if (!in_fusion && needs_kernel) {
         problem(v, op, "stands outside a fusion in a function that is already fused");
     }

@@ -73,6 +73,7 @@ static Value *fold_op(Rewriter *rewriter, Builder *b, Op *op) {
     case OP_cast:
         return value_is_constant(op->operands[0], &value) ? fold_cast(b, op, value) : NULL;
     case OP_stop_gradient:
+    case OP_copy:
     case OP_broadcast:
     case OP_reshape:
     case OP_transpose:

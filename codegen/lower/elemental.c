@@ -118,7 +118,7 @@ static const KExpr *value_of_op(KBuild *k, const Op *op, Index index) {
         const KExpr *value = elemental_value(k, op->operands[0], index);
         return k_cast(k, value, type.dtype);
     }
-    case OP_stop_gradient:
+    case OP_copy:
         return elemental_value(k, op->operands[0], index);
     case OP_random_uniform:
         return uniform_value(k, op, index);

@@ -1,4 +1,5 @@
-/* Elementwise ops that stand beside scalar.def: cast, stop_gradient and opaque. */
+/* Elementwise ops that stand beside scalar.def: cast, and the identities stop_gradient,
+ * copy and opaque. */
 #include "ir/ops/rule.h"
 
 bool shape_cast(Context *context, Op *op, OpProblem *problem) {
@@ -51,6 +52,24 @@ dlc_status eval_stop_gradient(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+bool shape_copy(Context *context, Op *op, OpProblem *problem) {
+    return shape_stop_gradient(context, op, problem);
+}
+
+OpCost cost_copy(const Op *op) {
+    return cost_per_result(op, 0);
+}
+
+dlc_status eval_copy(Interp *interp, const Op *op) {
+    return eval_stop_gradient(interp, op);
+}
+
+void grad_copy(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
+    (void)b;
+    (void)op;
+    out[0] = wanted[0] ? cotangents[0] : NULL;
+}
+
 bool shape_opaque(Context *context, Op *op, OpProblem *problem) {
     return shape_stop_gradient(context, op, problem);
 }
@@ -64,7 +83,5 @@ dlc_status eval_opaque(Interp *interp, const Op *op) {
 }
 
 void grad_opaque(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
-    (void)b;
-    (void)op;
-    out[0] = wanted[0] ? cotangents[0] : NULL;
+    grad_copy(b, op, cotangents, wanted, out);
 }

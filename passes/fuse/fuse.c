@@ -26,8 +26,7 @@ static void unlink_stops(Block *block) {
     }
 }
 
-/* Gradients are taken: stop_gradient is the identity, and from here on marks the copies that fusion
- * asks for. */
+/* Gradients are taken: stop_gradient is the identity. */
 static void drop_stop_gradients(PassContext *pass, Func *func) {
     func_renumber(func);
     Value **map = ARENA_ARRAY(pass->scratch, Value *, func->n_values + 1);
@@ -55,7 +54,7 @@ static Value *materialise(Fuse *f, Op *barrier, Value *v, Value **copies, int32_
             result = b_reshape(&b, inner, v->type.rank, v->type.dims);
         }
     } else {
-        result = b_stop_gradient(&b, v);
+        result = b_copy(&b, v);
     }
     if (v->id < n_copies) {
         copies[v->id] = result;

@@ -28,7 +28,7 @@ void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies)
         Builder b = builder_before(product);
         b.place = v->op->place;
         b.label = v->op->label;
-        copies[v->id] = b_stop_gradient(&b, v);
+        copies[v->id] = b_copy(&b, v);
     }
     op_set_operand(product, i, copies[v->id]);
 }
