@@ -3,12 +3,7 @@
 
 #include "ir/build.h"
 
-enum {
-    LEAST_WORK = 1 << 21, /* multiply-adds */
-    LEAST_DEPTH = 16,     /* products a sum has */
-    LEAST_CHANNELS = 8,   /* of a group's result */
-    CHANNEL_AXIS = 1
-};
+enum { CHANNEL_AXIS = 1 };
 
 bool convolution_is(const Op *op) {
     return op->code == OP_conv || op->code == OP_conv_input_grad || op->code == OP_conv_weight_grad;
@@ -24,8 +19,7 @@ static double elements(Type type, int32_t first) {
     return n;
 }
 
-bool convolution_is_large(Context *context, const Op *conv) {
-    (void)context;
+bool convolution_is_large(const Op *conv, const ConvolutionWorth *worth) {
     Type result = conv->results[0]->type;
     Type w = conv->code == OP_conv_weight_grad ? result : conv->operands[1]->type;
     Type y = conv->code == OP_conv              ? result
@@ -34,7 +28,7 @@ bool convolution_is_large(Context *context, const Op *conv) {
     double depth = elements(w, 1), work = elements(y, 0) * depth;
     double channels =
         (double)size_nominal(w.dims[0], UNSET_SIZE) / (double)conv_attrs_of(conv).groups;
-    return depth >= LEAST_DEPTH && channels >= LEAST_CHANNELS && work >= LEAST_WORK;
+    return depth >= worth->depth && channels >= worth->channels && work >= worth->work;
 }
 
 /* -- What it is -- */

@@ -30,8 +30,12 @@ typedef struct Convolution {
 bool convolution_match(Context *context, const Value *result, const Op *conv, Convolution *out,
                        const char **why);
 bool convolution_is(const Op *op); /* conv or one of its gradients */
-/* Whether it is large enough for a library to be worth a call. */
-bool convolution_is_large(Context *context, const Op *conv);
+/* From which sizes on a library is worth a call: products that a sum has, channels of a group's
+ * result, multiply-adds. */
+typedef struct ConvolutionWorth {
+    double depth, channels, work;
+} ConvolutionWorth;
+bool convolution_is_large(const Op *conv, const ConvolutionWorth *worth);
 /* The rank-1 value in memory that `v` broadcasts over channels, seen through casts; NULL. */
 const Value *convolution_bias(const Value *v);
 

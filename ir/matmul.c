@@ -7,8 +7,6 @@
 #include <math.h>
 
 enum {
-    LEAST_SIDE = 32,      /* of rows, columns and depth */
-    LEAST_WORK = 1 << 21, /* multiply-adds */
     ADDENDS = 3,
     STEPS = 200 /* of a walk */
 };
@@ -523,28 +521,20 @@ bool matmul_match(Context *context, const Value *result, const Op *contract, Mat
 
 /* -- Whether it is worth it -- */
 
-static bool sizes_are_large(const Matmul *matmul) {
-    double work = 1;
-    const Size *const sides[3] = {matmul->m, matmul->n, matmul->k};
+bool matmul_is_large(Context *context, const Op *contract, const MatmulWorth *worth) {
+    Side axes[2];
+    Matmul matmul;
+    side_axes(contract, 0, &axes[0]);
+    side_axes(contract, 1, &axes[1]);
+    product_sizes(context, contract, axes, &matmul);
+    double work = (double)size_nominal(matmul.batch, UNSET_SIZE);
+    const Size *const sides[3] = {matmul.m, matmul.n, matmul.k};
     for (int i = 0; i < 3; i++) {
         int64_t size = size_nominal(sides[i], UNSET_SIZE);
-        if (size < LEAST_SIDE) {
+        if (size < worth->side) {
             return false;
         }
         work *= (double)size;
     }
-    return work * (double)size_nominal(matmul->batch, UNSET_SIZE) >= LEAST_WORK;
-}
-
-bool matmul_is_large(const Matmul *matmul) {
-    return sizes_are_large(matmul);
-}
-
-bool matmul_contract_is_large(Context *context, const Op *contract) {
-    Side sides[2];
-    Matmul matmul;
-    side_axes(contract, 0, &sides[0]);
-    side_axes(contract, 1, &sides[1]);
-    product_sizes(context, contract, sides, &matmul);
-    return sizes_are_large(&matmul);
+    return work >= worth->work;
 }

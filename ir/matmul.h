@@ -39,8 +39,12 @@ bool matmul_of(Context *context, const Op *contract, Matmul *out, int32_t *culpr
 /* Whether `result` is one such product of the contraction, seen back to it. False: *why. */
 bool matmul_match(Context *context, const Value *result, const Op *contract, Matmul *out,
                   const char **why);
-/* Whether it is large enough for a library to be worth a call. */
-bool matmul_is_large(const Matmul *matmul);
-bool matmul_contract_is_large(Context *context, const Op *contract);
+
+/* From which sizes on a library is worth a call: rows, columns and depth; multiply-adds. */
+typedef struct MatmulWorth {
+    int64_t side;
+    double work;
+} MatmulWorth;
+bool matmul_is_large(Context *context, const Op *contract, const MatmulWorth *worth);
 
 #endif

@@ -3,24 +3,30 @@
 #ifndef DLC_PASSES_MACHINE_H
 #define DLC_PASSES_MACHINE_H
 
+#include "ir/convolution.h"
+#include "ir/matmul.h"
 #include "ir/type.h"
 
 typedef struct Machine {
-    const char *target;   /* "cpu", "cuda", "null" */
+    const char *target;   /* the backend's name, for plans and people; nothing is decided by it */
     const char *name;     /* as pinned in the manifest, e.g. "x86-64-v3" */
     const char *features; /* the target's own feature text */
     int32_t vector_bytes; /* 64, 32 or 16 */
     /* Register tile of the contraction micro-kernel for f32 and f64: rows x columns. */
     int32_t tile_rows_f32, tile_columns_f32;
     int32_t tile_rows_f64, tile_columns_f64;
-    int64_t l1_bytes, l2_bytes;
+    int64_t l1_bytes, l2_bytes; /* a tile of one worker moves about l1_bytes */
+    /* Blocks of a product whose panels are packed by one worker, in elements: A's stays in the
+     * second cache, B's in the third. `wanted_tiles`: tiles below which products are cut finer, so
+     * that workers share them. Machines whose tiles one worker runs have them; else 0. */
+    int32_t block_rows, block_columns, block_depth, wanted_tiles;
     /* Threads that run one tile together (codegen/kernel.h), in groups of `lanes` that exchange
      * values cheaply; 1 and 1: a tile has one worker. */
     int32_t threads, lanes;
     int64_t shared_bytes; /* room for a tile's locals, when threads share them; 0: no bound */
+    int64_t shared_plain; /* of it, what a tile may take and leave room for a second one */
     int32_t processors;   /* tiles that run at once, about; 0: few */
-    int32_t
-        architecture; /* the backend's own number for it (90 of sm_90); nobody else's business */
+    int32_t architecture; /* the backend's own number for it: 90 of sm_90 */
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
      * may choose. tf32: f32 operands rounded to it, where the program says so. */
     bool has_bf16, has_f16, has_tf32;
@@ -32,8 +38,14 @@ typedef struct Machine {
      * with so many words of arguments; 0: they may not. */
     bool merges_kernels;
     int32_t group_words;
-    bool has_libraries; /* a vendor's library may do what one call of it can say */
-    double flops_per_second, bytes_per_second; /* nominal, for the cost model */
+    /* A vendor's library may do what one call of it can say, where that pays: a small product
+     * gains less by it than a launch more costs. */
+    bool has_libraries;
+    MatmulWorth matmul_worth;
+    ConvolutionWorth convolution_worth;
+    /* Nominal, for the cost model: a kernel's launch, before it does anything; then its work. */
+    double launch_seconds;
+    double flops_per_second, bytes_per_second;
 } Machine;
 
 /* The register tile for sums of `dtype`. */

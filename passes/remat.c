@@ -158,7 +158,8 @@ static double seconds_of(const Remat *r, const Op *fusion) {
     for (int32_t i = 0; i < fusion->n_results; i++) {
         bytes += value_bytes(r, fusion->results[i]);
     }
-    return 1e-7 + flops / machine->flops_per_second + bytes / machine->bytes_per_second;
+    return machine->launch_seconds + flops / machine->flops_per_second +
+           bytes / machine->bytes_per_second;
 }
 
 static bool reads(const Op *op, const Value *root) {

@@ -114,6 +114,11 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->features = arena_strdup(arena, levels[level].features);
     out->l1_bytes = 32 * 1024;
     out->l2_bytes = 512 * 1024;
+    out->block_rows = 144;
+    out->block_columns = 384;
+    out->block_depth = 256;
+    out->wanted_tiles = 16;
+    out->launch_seconds = 1e-7;
     out->bytes_per_second = 2e10;
     out->threads = out->lanes = 1;
     return DLC_OK;

@@ -5,6 +5,8 @@
 #include <string.h>
 
 enum { KILO = 1024, MAX_ROWS_TEXT = 256, BLOCK_THREADS = 256, WARP = 32, FIRST_TF32 = 80 };
+/* Of the 48 KiB that a kernel has without asking for more: two tiles fit on every card. */
+enum { SHARED_PLAIN = 44 * KILO };
 
 static const struct {
     const char *name;
@@ -65,6 +67,7 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .threads = BLOCK_THREADS,
                      .lanes = WARP,
                      .shared_bytes = (int64_t)rows[row].shared_kilobytes * KILO,
+                     .shared_plain = SHARED_PLAIN,
                      .processors = rows[row].processors,
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
@@ -72,6 +75,9 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .has_tf32 = rows[row].sm >= FIRST_TF32,
                      .precise_from = "cuda:sm_80",
                      .has_libraries = true,
+                     .matmul_worth = {.side = 32, .work = 1 << 21},
+                     .convolution_worth = {.depth = 16, .channels = 8, .work = 1 << 21},
+                     .launch_seconds = 1e-7,
                      .merges_kernels = true,
                      .group_words = CUDA_GROUP_WORDS,
                      .flops_per_second = rows[row].flops,

@@ -5,13 +5,9 @@
 #include "ir/base/checked.h"
 
 enum {
-    BLOCK_ROWS = 144, /* A's block stays in the second cache, B's in the third */
-    BLOCK_COLUMNS = 384,
-    BLOCK_DEPTH = 256,
     TINY_DEPTH = 8,
     TINY_TILE = 8192, /* elements of a tile with a tiny depth */
     FEW_ROWS = 3,
-    WANTED_TILES = 16,  /* fewer are cut finer, so that workers share them */
     PLAIN_BLOCK = 256,  /* long side of the plain loops' tiles */
     PLAIN_DEPTH = 1024, /* of one step of their dot products */
     CHUNK_DEPTH = 1024, /* a partial sum is at least this deep */
@@ -38,10 +34,10 @@ static void choose_packed(KBuild *k, GemmPlan *plan) {
     plan->tile_m = machine_tile_rows(machine, gemm->dtype);
     plan->tile_n = machine_tile_columns(machine, gemm->dtype);
     int64_t m = gemm_nominal(gemm->m), n = gemm_nominal(gemm->n);
-    int64_t most_n = wide ? BLOCK_COLUMNS / 2 : BLOCK_COLUMNS;
-    plan->block_m = cut_evenly(m, BLOCK_ROWS, plan->tile_m);
+    int64_t most_n = wide ? machine->block_columns / 2 : machine->block_columns;
+    plan->block_m = cut_evenly(m, machine->block_rows, plan->tile_m);
     plan->block_n = cut_evenly(n, most_n, plan->tile_n);
-    plan->block_k = cut_evenly(size_nominal(gemm->depth, UNSET_DEPTH), BLOCK_DEPTH, 8);
+    plan->block_k = cut_evenly(size_nominal(gemm->depth, UNSET_DEPTH), machine->block_depth, 8);
     plan->block_k = plan->block_k > 0 ? plan->block_k : 8;
 }
 
@@ -93,11 +89,11 @@ static void choose_split(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     Context *context = kb_context(k);
     int64_t depth = gemm_nominal(gemm->depth), tiles = count_tiles(plan);
-    int64_t reach = size_nominal(gemm->depth, UNSET_DEPTH);
-    if (plan->kind == GEMM_TINY || tiles >= WANTED_TILES || reach < 2 * CHUNK_DEPTH) {
+    int64_t reach = size_nominal(gemm->depth, UNSET_DEPTH), wanted = kb_machine(k)->wanted_tiles;
+    if (plan->kind == GEMM_TINY || tiles >= wanted || reach < 2 * CHUNK_DEPTH) {
         return;
     }
-    int64_t want = (WANTED_TILES + tiles - 1) / tiles;
+    int64_t want = (wanted + tiles - 1) / tiles;
     int64_t unit = plan->kind == GEMM_PACKED ? plan->block_k : PLAIN_DEPTH;
     plan->chunk = (depth + want - 1) / want;
     plan->chunk = round_up(plan->chunk > CHUNK_DEPTH ? plan->chunk : CHUNK_DEPTH, unit);
@@ -108,10 +104,10 @@ static void choose_split(KBuild *k, GemmPlan *plan) {
 }
 
 /* Still few tiles: smaller ones, as long as each is worth its packing. */
-static void choose_finer(GemmPlan *plan) {
+static void choose_finer(KBuild *k, GemmPlan *plan) {
     int64_t depth = plan->chunk > 0 ? plan->chunk : gemm_nominal(plan->gemm->depth);
     int64_t chunks = plan->chunk > 0 ? gemm_nominal(plan->chunks) : 1;
-    while (plan->kind == GEMM_PACKED && count_tiles(plan) * chunks < WANTED_TILES &&
+    while (plan->kind == GEMM_PACKED && count_tiles(plan) * chunks < kb_machine(k)->wanted_tiles &&
            2.0 * (double)plan->block_m * (double)plan->block_n * (double)depth > WORTH_CUTTING) {
         bool wide = plan->block_n >= plan->block_m && plan->block_n >= 4 * plan->tile_n;
         if (wide) {
@@ -140,7 +136,7 @@ static GemmPlan choose(KBuild *k, const Gemm *gemm) {
         choose_packed(k, &plan);
     }
     choose_split(k, &plan);
-    choose_finer(&plan);
+    choose_finer(k, &plan);
     plan.blocks_m = size_cdiv(context, gemm->m, size_const(context, plan.block_m));
     plan.blocks_n = size_cdiv(context, gemm->n, size_const(context, plan.block_n));
     return plan;

@@ -18,8 +18,7 @@ enum {
         64, /* of one row's share of a panel, and of 16-bit ones, which are used up sooner: */
     HALF_STEP_BYTES = 128, /* (tf32 too) */
     LEAST_STEP = 8,
-    TILE_ROOM = 44 * 1024, /* of the shared memory, so that two blocks fit always */
-    LEAST_CHUNK = 256,     /* depth of a partial sum, half of it where tiles are still few */
+    LEAST_CHUNK = 256, /* depth of a partial sum, half of it where tiles are still few */
     LONG_DOT = 4096
 };
 
@@ -60,8 +59,9 @@ static int64_t tile_bytes(const BlockGemm *b) {
 }
 
 static bool tile_fits(KBuild *k, const BlockGemm *b) {
-    int64_t bytes = tile_bytes(b), shared = kb_machine(k)->shared_bytes;
-    return bytes <= TILE_ROOM || 2 * bytes <= shared;
+    const Machine *machine = kb_machine(k);
+    int64_t bytes = tile_bytes(b);
+    return bytes <= machine->shared_plain || 2 * bytes <= machine->shared_bytes;
 }
 
 static void halve_tile(GemmPlan *plan) {

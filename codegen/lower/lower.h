@@ -22,7 +22,6 @@ void lower_base(KBuild *k, const Value *x, int32_t result);
 int32_t lower_root_result(KBuild *k, const Value *v); /* which result `v` is; -1: none */
 
 /* -- space.c: loop nests over pieces */
-enum { TILE_BYTES = 32768 /* traffic of one tile, about */ };
 
 typedef struct Nest {
     int32_t n_open;

@@ -70,7 +70,7 @@ void lower_row(KBuild *k) {
         build.any_full = build.any_full || reduce_result_is_full(k, &build.space, r);
     }
     double length = build.space.n_reduced > 1 ? build.space.n_reduced : 1;
-    double rows = TILE_BYTES / (8 * length);
+    double rows = (double)kb_machine(k)->l1_bytes / (8 * length);
     build.rows = rows < 1 ? 1 : (int64_t)rows;
     if (kb_is_block(k)) {
         if (lower_row_block(k, &build.space)) {

@@ -77,7 +77,7 @@ int64_t tile_elements(KBuild *k, const Size *total, double bytes) {
         }
         return elements;
     }
-    while ((double)elements * 2 * bytes <= TILE_BYTES) {
+    while ((double)elements * 2 * bytes <= (double)kb_machine(k)->l1_bytes) {
         elements *= 2;
     }
     return elements;

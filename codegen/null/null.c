@@ -26,6 +26,11 @@ static dlc_status null_describe(const char *option, Arena *arena, Machine *out, 
                      .tile_columns_f64 = 4,
                      .l1_bytes = 32 * 1024,
                      .l2_bytes = 512 * 1024,
+                     .block_rows = 144,
+                     .block_columns = 384,
+                     .block_depth = 256,
+                     .wanted_tiles = 16,
+                     .launch_seconds = 1e-7,
                      .flops_per_second = 1e10,
                      .bytes_per_second = 1e10};
     return DLC_OK;

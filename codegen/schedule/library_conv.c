@@ -73,12 +73,11 @@ static void operands_set(const Op *fusion, const Convolution *match, LibraryCall
 bool library_conv(Context *context, Arena *arena, const Machine *machine, const Op *fusion,
                   LibraryCall *out, const char **why) {
     (void)arena;
-    (void)machine;
     const Op *conv = strcmp(fusion_form(fusion), "conv") == 0 ? convolution_in(fusion) : NULL;
     if (!conv) {
         return false;
     }
-    if (!convolution_is_large(context, conv)) {
+    if (!convolution_is_large(conv, &machine->convolution_worth)) {
         *why = "it is small";
         return false;
     }

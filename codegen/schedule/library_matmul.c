@@ -33,13 +33,12 @@ static void sizes_set(Context *context, const Matmul *matmul, LibraryCall *out) 
 bool library_matmul(Context *context, Arena *arena, const Machine *machine, const Op *fusion,
                     LibraryCall *out, const char **why) {
     (void)arena;
-    (void)machine;
     const Op *contract = contraction_in(fusion);
     if (strcmp(fusion_form(fusion), "contract") != 0 || !contract) {
         return false;
     }
     const Op *yield = block_yield(fusion->blocks[0]);
-    if (!matmul_contract_is_large(context, contract)) {
+    if (!matmul_is_large(context, contract, &machine->matmul_worth)) {
         *why = "it is small";
         return false;
     }

@@ -31,7 +31,8 @@ static const Value *through_views(const Value *v) {
 static bool adds_to_product(Fuse *f, const Value *v, DType low, int32_t fuel) {
     const Op *op = through_views(v)->op;
     if (op && op->code == OP_contract) {
-        return op->operands[0]->type.dtype == low && matmul_contract_is_large(f->context, op);
+        return op->operands[0]->type.dtype == low &&
+               matmul_is_large(f->context, op, &f->pass->machine->matmul_worth);
     }
     return op && op->code == OP_add && fuel > 0 &&
            (adds_to_product(f, op->operands[0], low, fuel - 1) ||
@@ -97,7 +98,8 @@ void fuse_library_copies(Fuse *f) {
     int32_t n = f->func->n_values;
     Value **copies = ARENA_ARRAY(f->arena, Value *, n + 1);
     BLOCK_EACH_OP (f->block, op) {
-        if (op->code != OP_contract || !matmul_contract_is_large(f->context, op)) {
+        if (op->code != OP_contract ||
+            !matmul_is_large(f->context, op, &f->pass->machine->matmul_worth)) {
             continue;
         }
         for (int attempt = 0; attempt < 2; attempt++) {
@@ -182,7 +184,7 @@ void fuse_library_mark(Fuse *f) {
     for (size_t i = 0; i < f->units.count; i++) {
         const Unit *unit = &f->units.items[i];
         if (unit->is_live && unit->op->code == OP_contract &&
-            matmul_contract_is_large(f->context, unit->op)) {
+            matmul_is_large(f->context, unit->op, &f->pass->machine->matmul_worth)) {
             mark_contraction(f, (int32_t)i);
         }
     }

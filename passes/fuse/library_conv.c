@@ -94,7 +94,8 @@ static void results_round(Fuse *f) {
     VEC(Value *) results = {0};
     for (Op *op = f->block->first, *next = NULL; op; op = next) {
         next = op->next;
-        if (!convolution_is(op) || !convolution_is_large(f->context, op)) {
+        if (!convolution_is(op) ||
+            !convolution_is_large(op, &f->pass->machine->convolution_worth)) {
             continue;
         }
         DType low = op->operands[0]->type.dtype;
@@ -136,7 +137,8 @@ void fuse_library_convs(Fuse *f) {
             while (v->op && v->op->code == OP_reshape) {
                 v = v->op->operands[0];
             }
-            if (v->op && fuse_op_is_free(v->op) && convolution_is_large(f->context, op)) {
+            if (v->op && fuse_op_is_free(v->op) &&
+                convolution_is_large(op, &f->pass->machine->convolution_worth)) {
                 fuse_library_copy(op, i, copies, n);
             }
         }
@@ -206,7 +208,7 @@ void fuse_library_mark_convs(Fuse *f) {
     for (size_t i = 0; i < f->units.count; i++) {
         const Unit *unit = &f->units.items[i];
         if (unit->is_live && convolution_is(unit->op) &&
-            convolution_is_large(f->context, unit->op)) {
+            convolution_is_large(unit->op, &f->pass->machine->convolution_worth)) {
             mark_one(f, (int32_t)i);
         }
     }

@@ -21,6 +21,7 @@ static const Machine MACHINE = {.target = "cpu",
                                 .tile_columns_f64 = 8,
                                 .l1_bytes = 32768,
                                 .l2_bytes = 1048576,
+                                .launch_seconds = 1e-7,
                                 .flops_per_second = 1e11,
                                 .bytes_per_second = 2e10};
 

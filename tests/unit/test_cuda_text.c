@@ -29,6 +29,7 @@ static void open_fixture(Fixture *f) {
                            .threads = 256,
                            .lanes = 32,
                            .shared_bytes = 227 * 1024,
+                           .shared_plain = 44 * 1024,
                            .architecture = 90,
                            .has_bf16 = true,
                            .tile_rows_f32 = 64,

@@ -133,7 +133,10 @@ static void test_calls(void **state) {
         }
         Arena scratch;
         arena_init(&scratch, NULL, &f->boundary);
-        Machine machine = {.target = "cuda", .vector_bytes = 16, .has_libraries = true};
+        Machine machine = {.target = "cuda",
+                           .vector_bytes = 16,
+                           .has_libraries = true,
+                           .matmul_worth = {.side = 32, .work = 1 << 21}};
         PassContext pass = {.context = &f->context, .scratch = &scratch, .machine = &machine};
         module->first->properties |= PROP_NO_GRAD_OPS;
         assert_true(pass_fuse(&pass, module->first));
