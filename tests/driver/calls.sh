@@ -2,7 +2,7 @@
 # Usage: calls.sh PROGRAM. Two steps of it on the simulated GPU, with the driver's n-th call failing, for every n: at each
 # call the run splits off a process in which that call fails. Each ends with status 0 (a call that
 # frees may fail unheard) or with one error of dlrun's, never by a signal, and leaves nothing
-# allocated on the device. (A library tells its own error.) DLC_CUDA_PATH names the simulator's folder.
+# allocated on the device. (A library tells its own error.) The run has no threads, which a process split off would miss. DLC_CUDA_PATH names the simulator's folder.
 set -u
 root=${DLC_SOURCE_ROOT:?}
 tools=${DLC_BUILD_ROOT:?}/tools
@@ -15,7 +15,7 @@ command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the sim
 }
 
 mkdir "$scratch/calls"
-(cd "$scratch" && DLC_CUDASIM_LEAKS=1 DLC_CUDASIM_FORK=$scratch/calls "$tools/dlrun" train program.plan \
+(cd "$scratch" && LD_PRELOAD=${DLC_NO_THREADS:?} DLC_CUDASIM_LEAKS=1 DLC_CUDASIM_FORK=$scratch/calls "$tools/dlrun" train program.plan \
     --device cuda:0 --steps 2 --batch 1 --data "train=$root/examples/data/digits_train.npz" >out 2>err)
 status=$?
 calls=$(sed -n 's/.*cudasim: *\([0-9]*\) calls;.*/\1/p' "$scratch/err")

@@ -136,7 +136,8 @@ started() { # started FOLDER: waits for its first checkpoint
 }
 for signal in INT TERM HUP; do
     rm -rf live
-    "$dlrun" train m.plan "${long[@]}" --checkpoint live --checkpoint-every 50 --log live.jsonl > out.txt 2>&1 &
+    # Not under the nohup of whoever runs this.
+    env --default-signal=HUP "$dlrun" train m.plan "${long[@]}" --checkpoint live --checkpoint-every 50 --log live.jsonl > out.txt 2>&1 &
     pid=$!
     started live
     if [ $signal = INT ]; then
