@@ -86,9 +86,9 @@ void emit_contract(Emit *e, const KContract *contract);
 
 /* What LLVM is told beside a module, the processor and the passes. */
 #define CPU_LLVM_OPTION "-disable-lsr"
-#define CPU_CODE_LEVEL LLVMCodeGenLevelDefault
+#define CPU_CODE_LEVEL  LLVMCodeGenLevelDefault
 #define CPU_RELOCATIONS LLVMRelocPIC
-#define CPU_CODE_MODEL LLVMCodeModelSmall
+#define CPU_CODE_MODEL  LLVMCodeModelSmall
 
 /* compile.c: one per thread. */
 typedef struct CpuCompiler {

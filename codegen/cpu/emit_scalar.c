@@ -327,8 +327,7 @@ static LLVMValueRef emit_part(Emit *e, const KExpr *expr, LLVMValueRef *args, co
         call.as.scalar.a[i] = &parts[i];
     }
     *at += strspn(*at, ")") > 0;
-    *out = call.dtype =
-        op_info(code)->scalar_result == RESULT_BOOL ? DT_BOOL : parts[n - 1].dtype;
+    *out = call.dtype = op_info(code)->scalar_result == RESULT_BOOL ? DT_BOOL : parts[n - 1].dtype;
     return emit_scalar(e, &call, values);
 }
 

@@ -555,7 +555,7 @@ typedef struct dlc_dataset_options {
                        further */
     /* element type of a raw token file: "u8" (default), "u16", "u32", "i32"; ids are i32 */
     const char *dtype;
-    const char *name;  /* field name of a file that has none (npy, idx); NULL: the file's stem */
+    const char *name; /* field name of a file that has none (npy, idx); NULL: the file's stem */
 } dlc_dataset_options;
 /* Opens a file of rows: every field has the rows as its first axis. `path` may be several files
  * joined by commas, each optionally "field=path", whose fields together make the dataset. *out is
@@ -675,9 +675,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *
 
 typedef struct dlc_bench_options {
     size_t struct_size;
-    int64_t warmup;  /* runs before measuring; 0: 3 */
-    int64_t repeats; /* 0: enough for `seconds`, at least 5 */
-    double seconds;  /* 0: 2 */
+    int64_t warmup;          /* runs before measuring; 0: 3 */
+    int64_t repeats;         /* 0: enough for `seconds`, at least 5 */
+    double seconds;          /* 0: 2 */
     const dlc_dataset *data; /* lent for the call: its first batch is the input; NULL: none */
 } dlc_bench_options;
 typedef struct dlc_bench_result {

@@ -4,8 +4,8 @@
  *   test_tiles [--all] [ARCHITECTURE…]     default: sm_90 and sm_80; --all prints every launch
  * Each program is compiled with free sizes and with fixed ones (other kernels: a fixed length may
  * be a parameter of a kernel), and looked at as it would be run. */
-#include "driver/compile.h"
 #include "codegen/target.h"
+#include "driver/compile.h"
 #include "runtime/plan_file/read.h"
 #include "tests/unit/plain_allocator.h"
 

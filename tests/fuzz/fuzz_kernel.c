@@ -2,22 +2,9 @@
  * to a text that is read back to the same text. */
 #include "codegen/kernel.h"
 #include "tests/fuzz/fuzz_accepted.h"
+#include "tests/ops/kernel_text.h"
 
 enum { ARENA_LIMIT = 256 << 20 };
-
-static bool read_kernels(Context *context, Arena *arena, const char *text, size_t length,
-                         Str *printed) {
-    KernelFile file;
-    const Source *source = context_source(context, "fuzz.k", text, length, false);
-    if (!kernel_parse(context, arena, source, &file)) {
-        return false;
-    }
-    module_print_head(file.module, printed);
-    for (int32_t i = 0; i < file.n_kernels; i++) {
-        kernel_print(file.kernels[i], printed);
-    }
-    return true;
-}
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed) {
     return LLVMFuzzerMutate(data, fuzz_start(data, size, max_size, seed), max_size);
@@ -38,9 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     arena_init(&arena, NULL, &boundary);
     arena.limit = ARENA_LIMIT;
     if (setjmp(boundary.jump) == 0 &&
-        read_kernels(&context, &arena, (const char *)data, size, &first)) {
+        kernel_text_again(&context, &arena, (const char *)data, size, &first)) {
         accepted = true;
-        if (!read_kernels(&context, &arena, str_text(&first), first.length, &second) ||
+        if (!kernel_text_again(&context, &arena, str_text(&first), first.length, &second) ||
             strcmp(str_text(&first), str_text(&second)) != 0) {
             fprintf(stderr, "prints differently:\n%s\n---\n%s\n", str_text(&first),
                     str_text(&second));

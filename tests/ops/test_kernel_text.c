@@ -8,6 +8,7 @@
 #include "codegen/target.h"
 #include "tests/fuzz/random_graph.h"
 #include "tests/ops/harness.h"
+#include "tests/ops/kernel_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -302,20 +303,6 @@ static const char everything[] =
     "    b1[%0] = select(lt(%2, l0[0]), cast.f32(cast.bf16(%2)), 1.0:f32) watched\n"
     "  }\n}\n";
 
-static bool read_again(Context *context, Arena *arena, const char *text, size_t length,
-                       Str *printed) {
-    KernelFile file;
-    const Source *source = context_source(context, "all.k", text, length, false);
-    if (!kernel_parse(context, arena, source, &file)) {
-        return false;
-    }
-    module_print_head(file.module, printed);
-    for (int32_t i = 0; i < file.n_kernels; i++) {
-        kernel_print(file.kernels[i], printed);
-    }
-    return true;
-}
-
 /* `out_same`: it prints as it was. */
 static bool try_text(const char *text, size_t length, bool *out_same) {
     Boundary boundary = {0};
@@ -328,10 +315,10 @@ static bool try_text(const char *text, size_t length, bool *out_same) {
     context_init(&context, NULL, &boundary);
     context.arena.limit = (size_t)64 << 20;
     arena_init(&arena, NULL, &boundary);
-    if (setjmp(boundary.jump) == 0 && read_again(&context, &arena, text, length, &first)) {
+    if (setjmp(boundary.jump) == 0 && kernel_text_again(&context, &arena, text, length, &first)) {
         accepted = true;
         *out_same = strcmp(str_text(&first), text) == 0;
-        if (!read_again(&context, &arena, str_text(&first), first.length, &second) ||
+        if (!kernel_text_again(&context, &arena, str_text(&first), first.length, &second) ||
             strcmp(str_text(&first), str_text(&second)) != 0) {
             fail_msg("printed and read, it differs:\n%s\n---\n%s", str_text(&first),
                      str_text(&second));

@@ -176,9 +176,18 @@ static void programs_lower(void **state) {
 static void signatures_hold(void **state) {
     (void)state;
     static const char *const names[] = {
-        "torch_example.dl",  "tf_example.dl",        "digits.dl", "heat_pinn.dl", "char_lstm.dl",
-        "gpt2.dl",           "resnet18.dl",          "unet.dl",   "fashion.dl",   "",
-        "elaborate/features.dl", "elaborate/adversarial.dl",
+        "torch_example.dl",
+        "tf_example.dl",
+        "digits.dl",
+        "heat_pinn.dl",
+        "char_lstm.dl",
+        "gpt2.dl",
+        "resnet18.dl",
+        "unet.dl",
+        "fashion.dl",
+        "",
+        "elaborate/features.dl",
+        "elaborate/adversarial.dl",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         Context context;
