@@ -99,8 +99,11 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
     VEC_PUSH(w->arena, &t->entries, entry);
 }
 
-/* The file's bytes, from malloc; NULL when out of memory. */
-static inline uint8_t *plan_sample(size_t *out_n) {
+/* Gives the module its dims, writes it (plan_writer_module), then the target's tables. */
+typedef void PlanFill(PlanWriter *w, Context *context, Module *module, void *user);
+
+/* The bytes of the file that `fill` makes, from malloc; NULL when out of memory. */
+static inline uint8_t *plan_filled(PlanFill *fill, void *user, size_t *out_n) {
     Boundary boundary = {.status = DLC_OK};
     Context context;
     Arena arena;
@@ -112,14 +115,12 @@ static inline uint8_t *plan_sample(size_t *out_n) {
     context_init(&context, NULL, &boundary);
     arena_init(&arena, NULL, &boundary);
     Module *module = module_create(&context, "sample");
-    const Dim *dim = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
     map_set(&module->settings, "batch", (void *)(uintptr_t) "7");
     PlanWriter writer;
     plan_writer_init(&writer, &context, &arena);
     writer.manifest = "{}";
     writer.ir = "module";
-    plan_writer_module(&writer, module);
-    sample_tables(&writer, plan_writer_target(&writer), size_dim(&context, dim));
+    fill(&writer, &context, module, user);
     plan_writer_finish(&writer, &out);
     uint8_t *bytes = out.failed ? NULL : malloc(out.length);
     if (bytes) {
@@ -131,6 +132,17 @@ static inline uint8_t *plan_sample(size_t *out_n) {
     arena_finish(&arena);
     context_finish(&context);
     return bytes;
+}
+
+static inline void sample_fill(PlanWriter *w, Context *context, Module *module, void *user) {
+    (void)user;
+    const Dim *dim = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
+    plan_writer_module(w, module);
+    sample_tables(w, plan_writer_target(w), size_dim(context, dim));
+}
+
+static inline uint8_t *plan_sample(size_t *out_n) {
+    return plan_filled(sample_fill, NULL, out_n);
 }
 
 #endif

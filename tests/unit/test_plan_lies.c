@@ -226,63 +226,48 @@ static PlanProgram constant_program(PlanWriter *w, int64_t value) {
 typedef void Fill(PlanWriter *w, TargetTables *t, const Size *rows, const Size *more,
                   PlanProgram turn);
 
-/* The file's bytes, from malloc, with the change made; NULL when out of memory. */
-static uint8_t *plan_made(Fill *fill, Change *change, size_t *out_n) {
-    Boundary boundary = {.status = DLC_OK};
-    Context context;
-    Arena arena;
-    Str out;
-    str_init(&out, NULL);
-    if (setjmp(boundary.jump) != 0) {
-        return NULL;
-    }
-    context_init(&context, NULL, &boundary);
-    arena_init(&arena, NULL, &boundary);
-    Module *module = module_create(&context, "a");
+/* What is filled in, and then changed. */
+typedef struct Made {
+    Fill *fill;
+    Change *change; /* NULL: nothing is */
+} Made;
+
+static void made_fill(PlanWriter *w, Context *context, Module *module, void *user) {
+    const Made *made = user;
     const Dim *b = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
     const Dim *c = module_add_dim(module, "C", 10, 1000, 8, 0, (Place){0});
-    map_set(&module->settings, "batch", (void *)(uintptr_t) "7");
-    PlanWriter writer;
-    plan_writer_init(&writer, &context, &arena);
-    writer.manifest = "{}";
-    writer.ir = "module";
-    plan_writer_module(&writer, module);
+    plan_writer_module(w, module);
     const ProgramInstr moving[] = {
         {PROGRAM_CONST, 16}, {PROGRAM_VAR, module->n_dims}, {PROGRAM_MUL, 0}};
-    PlanProgram turn = plan_writer_program(&writer, moving, 3);
-    TargetTables *tables = plan_writer_target(&writer);
-    fill(&writer, tables, size_dim(&context, b), size_dim(&context, c), turn);
+    PlanProgram turn = plan_writer_program(w, moving, 3);
+    TargetTables *tables = plan_writer_target(w);
+    made->fill(w, tables, size_dim(context, b), size_dim(context, c), turn);
     const Size *ones[64];
     for (int i = 0; i < 64; i++) {
-        ones[i] = size_const(&context, 1);
+        ones[i] = size_const(context, 1);
     }
-    PlanParts parts = {.w = &writer,
+    PlanParts parts = {.w = w,
                        .t = tables,
-                       .none = constant_program(&writer, 0),
-                       .one = constant_program(&writer, 1),
-                       .row = constant_program(&writer, 16),
-                       .minus_one = constant_program(&writer, -1),
-                       .beyond = constant_program(&writer, 1 << 20),
+                       .none = constant_program(w, 0),
+                       .one = constant_program(w, 1),
+                       .row = constant_program(w, 16),
+                       .minus_one = constant_program(w, -1),
+                       .beyond = constant_program(w, 1 << 20),
                        .turn = turn,
-                       .many = plan_writer_sizes(&writer, ones, 64)};
+                       .many = plan_writer_sizes(w, ones, 64)};
     parts.entry = tables->entries.items;
     parts.commands = tables->commands.items;
     parts.refs = tables->refs.items;
     parts.buffers = tables->buffers.items;
-    if (change) {
-        change(&parts);
+    if (made->change) {
+        made->change(&parts);
     }
-    plan_writer_finish(&writer, &out);
-    uint8_t *bytes = out.failed ? NULL : malloc(out.length);
-    if (bytes) {
-        memcpy(bytes, out.text, out.length);
-        *out_n = out.length;
-    }
-    module_destroy(module);
-    str_finish(&out);
-    arena_finish(&arena);
-    context_finish(&context);
-    return bytes;
+}
+
+/* The file's bytes, from malloc, with the change made; NULL when out of memory. */
+static uint8_t *plan_made(Fill *fill, Change *change, size_t *out_n) {
+    Made made = {fill, change};
+    return plan_filled(made_fill, &made, out_n);
 }
 
 /* -- the rows */
