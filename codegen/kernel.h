@@ -300,6 +300,10 @@ typedef struct LoweredOp {
     /* inplace[r]: operand that result r may share its buffer with (same bytes; every tile reads
      * only what it then overwrites itself, or the kernel begins with the copy above), or -1. */
     int32_t *inplace;
+    /* Where every element of the results is computed of the same element of the operands, which are
+     * read before: which operands these are. Any result with elements as large may then take such an
+     * operand's buffer, no two the same. NULL: only the pairs above. */
+    const bool *elementwise;
 } LoweredOp;
 
 /* codegen/lower: one fused op (form says which lowering) to kernels, in `arena`. Fault sites are

@@ -7,6 +7,7 @@ typedef struct LoopBuild {
     Type type; /* of result 0, whose elements are counted */
     int64_t target;
     int32_t *inplace;
+    bool *elementwise; /* by operand */
 } LoopBuild;
 
 /* Whether every read of the buffer is at `flat`: then writing there afterwards is safe. */
@@ -25,20 +26,26 @@ static bool only_read_at(KBuild *k, int32_t buffer, const KExpr *flat) {
     return any;
 }
 
-static void find_inplace(KBuild *k, LoopBuild *build, const KExpr *flat) {
+static void find_elementwise(KBuild *k, LoopBuild *build, const KExpr *flat) {
+    const Op *fusion = kb_fusion(k);
+    const Size *elements = type_elements(k->context, build->type);
+    for (int32_t i = 0; i < fusion->n_operands; i++) {
+        build->elementwise[i] = type_elements(k->context, fusion->operands[i]->type) == elements &&
+                                only_read_at(k, kb_operand_buffer(k, i), flat);
+    }
+}
+
+static void find_inplace(KBuild *k, LoopBuild *build) {
     const Op *fusion = kb_fusion(k);
     for (int32_t r = 0; r < fusion->n_results; r++) {
         build->inplace[r] = -1;
         int bytes = dtype_bytes(kb_result_value(k, r)->type.dtype);
         for (int32_t i = 0; i < fusion->n_operands && build->inplace[r] < 0; i++) {
-            bool taken = false;
+            bool taken = !build->elementwise[i];
             for (int32_t other = 0; other < r; other++) {
                 taken = taken || build->inplace[other] == i;
             }
-            const Value *x = fusion->operands[i];
-            if (!taken && dtype_bytes(x->type.dtype) == bytes &&
-                type_elements(k->context, x->type) == type_elements(k->context, build->type) &&
-                only_read_at(k, kb_operand_buffer(k, i), flat)) {
+            if (!taken && dtype_bytes(fusion->operands[i]->type.dtype) == bytes) {
                 build->inplace[r] = i;
             }
         }
@@ -59,7 +66,8 @@ static void build_loop(KBuild *k, void *user) {
         k_unflat(k, v->type, flat, index);
         values[r] = elemental_value(k, v, index);
     }
-    find_inplace(k, build, flat);
+    find_elementwise(k, build, flat);
+    find_inplace(k, build);
     for (int32_t r = 0; r < fusion->n_results; r++) {
         kb_store(k, kb_result_buffer(k, r), flat, values[r]);
     }
@@ -71,8 +79,10 @@ void lower_loop(KBuild *k) {
     LoopBuild build = {.type = kb_result_value(k, 0)->type};
     build.target = tile_elements(k, type_elements(kb_context(k), build.type), fusion_traffic(k));
     build.inplace = ARENA_ARRAY(kb_arena(k), int32_t, fusion->n_results);
+    build.elementwise = ARENA_ARRAY(kb_arena(k), bool, fusion->n_operands);
     kb_kernel(k, "loop", build_loop, &build);
     for (int32_t r = 0; r < fusion->n_results; r++) {
         kb_set_inplace(k, r, build.inplace[r]);
     }
+    kb_set_elementwise(k, build.elementwise);
 }

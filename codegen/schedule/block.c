@@ -133,9 +133,7 @@ static Spot *spot_at(Schedule *s, const Op *op, const Value *value) {
 
 /* Whether result `r` may be written over operand `k`: nobody reads the operand later, it fills its
  * memory, and no other operand or earlier result of the op lies in that memory. */
-static bool may_overwrite(Schedule *s, const Op *op, const LoweredOp *lowered, int32_t r, int32_t k,
-                          const Spot *placed) {
-    (void)lowered;
+static bool may_overwrite(Schedule *s, const Op *op, int32_t r, int32_t k, const Spot *placed) {
     const Value *root = s->roots[op->operands[k]->id];
     const Spot *spot = spot_at(s, op, op->operands[k]);
     if (value_block(root) != op->parent || s->last_use[root->id] != op->id ||
@@ -194,12 +192,28 @@ int32_t carry_next(Schedule *s, int32_t carry) {
     return loop->next[carry];
 }
 
+/* The operand over which result `r` might be written: the old value of what it replaces, where the
+ * kernel leaves the choice. -1: none. */
+static int32_t operand_under(Schedule *s, const Op *op, const LoweredOp *lowered, int32_t r) {
+    const Value *value = op->results[r];
+    const Wish *wish = &s->wishes[value->id];
+    int width = dtype_bytes(value->type.dtype);
+    for (int32_t k = 0; wish->kind == WISH_STORE && lowered->elementwise && k < op->n_operands;
+         k++) {
+        if (lowered->elementwise[k] && dtype_bytes(op->operands[k]->type.dtype) == width &&
+            spot_at(s, op, op->operands[k])->memory == wish->spot.memory) {
+            return k;
+        }
+    }
+    return lowered->inplace ? lowered->inplace[r] : -1;
+}
+
 static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, int32_t r,
                          const Spot *placed) {
     const Value *value = op->results[r];
     const Wish *wish = &s->wishes[value->id];
-    int32_t k = lowered->inplace ? lowered->inplace[r] : -1;
-    bool overwrite = k >= 0 && may_overwrite(s, op, lowered, r, k, placed);
+    int32_t k = operand_under(s, op, lowered, r);
+    bool overwrite = k >= 0 && may_overwrite(s, op, r, k, placed);
     int32_t over = overwrite ? s->spots[s->roots[op->operands[k]->id]->id].memory : -1;
     switch (wish->kind) {
     case WISH_SPOT:

@@ -29,7 +29,8 @@ void kb_finish(KBuild *k, LoweredOp *out) {
                        .n_kernels = (int32_t)k->kernels.count,
                        .temps = k->temps.items,
                        .n_temps = (int32_t)k->temps.count,
-                       .inplace = k->inplace};
+                       .inplace = k->inplace,
+                       .elementwise = k->elementwise};
 }
 
 Context *kb_context(KBuild *k) {
@@ -112,6 +113,10 @@ void kb_mark_copy(KBuild *k, int32_t operand, int32_t result) {
 
 void kb_set_inplace(KBuild *k, int32_t result, int32_t operand) {
     k->inplace[result] = operand;
+}
+
+void kb_set_elementwise(KBuild *k, const bool *operands) {
+    k->elementwise = operands;
 }
 
 int32_t kb_temp(KBuild *k, DType dtype, const Size *elements) {

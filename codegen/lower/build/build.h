@@ -41,6 +41,7 @@ void kb_kernel(KBuild *k, const char *name, void (*build)(KBuild *k, void *user)
 /* Marks the kernel last appended as a plain copy (LoweredKernel.copy_of, copy_to). */
 void kb_mark_copy(KBuild *k, int32_t operand, int32_t result);
 void kb_set_inplace(KBuild *k, int32_t result, int32_t operand);
+void kb_set_elementwise(KBuild *k, const bool *operands); /* in kb_arena; LoweredOp.elementwise */
 int32_t kb_temp(KBuild *k, DType dtype,
                 const Size *elements); /* outside builders; number of the temp */
 

@@ -108,6 +108,7 @@ struct KBuild {
     VEC(LoweredKernel) kernels;
     VEC(LoweredTemp) temps;
     int32_t *inplace;
+    const bool *elementwise;
     bool *watched; /* by result */
     /* The kernel being built. */
     bool is_last_attempt; /* splits are no longer granted */
