@@ -113,12 +113,17 @@ struct DeviceOps {
     /* From and to host memory, which may be reused when they return; `read` waits for the queue. */
     dlc_status (*write)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
     dlc_status (*read)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
-    /* Host memory from which `send` reads; NULL: none can be had. NULL members: `write` is as good,
-     * from any memory. */
+    /* Host memory from which `send` reads and which `fetch` fills; NULL: none can be had. NULL
+     * members: any memory will do. */
     void *(*host_alloc)(Device *device, size_t bytes);
     void (*host_free)(Device *device, void *memory);
-    /* As write, but the memory stays as it is until the queue has come past. */
+    /* As write, but the memory stays as it is until the queue has come past. NULL: `write` is as
+     * good. */
     dlc_status (*send)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
+    /* As read, but queued: the memory is filled when the queue has come past. `fault_fetch`: with
+     * what `finish` would give, which stays. */
+    dlc_status (*fetch)(DeviceQueue *queue, void *to, const void *from, size_t bytes);
+    dlc_status (*fault_fetch)(DeviceQueue *queue, KernelFault *to);
     /* On the device; overlapping exactly or not at all. `if_set`: a bool in device memory, the copy
      * is skipped when it is 0; NULL: always. */
     dlc_status (*copy)(DeviceQueue *queue, void *to, const void *from, size_t bytes,
@@ -126,6 +131,11 @@ struct DeviceOps {
     dlc_status (*fill)(DeviceQueue *queue, void *to, int byte, size_t bytes);
     dlc_status (*set_i32)(DeviceQueue *queue, int32_t *to,
                           int32_t value); /* recordable, unlike write */
+    /* Recordable. *word becomes 1 where *if_set is not 0 and the queue has met no fault since the
+     * last finish; else 0, so that what is stored under it is not. Where *if_set alone stands
+     * against it that is a fault of its own, KERNEL_SITE_STOPPED: later gates stay shut until the
+     * host has seen it. Bools in device memory. */
+    dlc_status (*gate)(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set);
     /* From another device of the kind: after what both queues were given before, and before what
      * either is given later. NULL, or DLC_ERROR_UNSUPPORTED: device_copy_across goes by the host.
      */
@@ -154,8 +164,8 @@ struct DeviceOps {
      * last finish (site 0: none) and clears it. */
     dlc_status (*finish)(DeviceQueue *queue, KernelFault *fault);
 
-    /* What the queue is given between record and record_end (launch, call, copy, fill, set_i32
-     * only) is not run but kept, to be run there by replay as often as wanted. One recording of a
+    /* What the queue is given between record and record_end (launch, call, copy, fill, set_i32,
+     * gate only) is not run but kept, to be run there by replay as often as wanted. One recording of a
      * device at a time. NULL members: the device cannot. */
     dlc_status (*record)(DeviceQueue *queue);
     dlc_status (*record_end)(DeviceQueue *queue, DeviceGraph **out); /* NULL out: drop it */

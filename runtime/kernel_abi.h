@@ -11,6 +11,9 @@ enum { KERNEL_ABI_VERSION = 1 };
  * table, the same in all plans, and with value and bound 0. The step that finds it has stored. */
 #define KERNEL_SITE_NOT_FINITE INT64_MAX
 
+/* No kernel's: a gate stayed shut (DeviceOps.gate) because what it was asked about was 0. */
+#define KERNEL_SITE_STOPPED (INT64_MAX - 1)
+
 /* Set once by the first failed check of a step (bad index, division of sizes …). */
 typedef struct KernelFault {
     int64_t site;  /* number of the fault site in the plan's table, plus 1; 0: no fault */

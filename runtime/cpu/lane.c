@@ -106,6 +106,14 @@ static void launch_run(CpuQueue *queue, KernelFunction function, const DeviceLau
     }
 }
 
+static void gate_run(CpuQueue *queue, uint8_t *word, const uint8_t *if_set) {
+    bool is_clean = queue->fault.site == 0;
+    if (is_clean && !*if_set) {
+        queue->fault = (KernelFault){.site = KERNEL_SITE_STOPPED};
+    }
+    *word = is_clean && *if_set;
+}
+
 void cpu_task_run(CpuQueue *queue, const CpuTask *task) {
     switch (task->kind) {
     case CPU_TASK_LAUNCH:
@@ -121,6 +129,12 @@ void cpu_task_run(CpuQueue *queue, const CpuTask *task) {
         break;
     case CPU_TASK_SET:
         memcpy(task->to, &task->value, sizeof(task->value));
+        break;
+    case CPU_TASK_GATE:
+        gate_run(queue, task->to, task->if_set);
+        break;
+    case CPU_TASK_FAULT:
+        memcpy(task->to, &queue->fault, sizeof(queue->fault));
         break;
     case CPU_TASK_REACH:
         cpu_point_reach(task->point);

@@ -23,6 +23,8 @@ typedef enum CpuTaskKind {
     CPU_TASK_COPY,
     CPU_TASK_FILL,
     CPU_TASK_SET,
+    CPU_TASK_GATE,
+    CPU_TASK_FAULT, /* tells it */
     CPU_TASK_REACH,
     CPU_TASK_WAIT
 } CpuTaskKind;

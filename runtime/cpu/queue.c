@@ -152,6 +152,20 @@ dlc_status cpu_set_i32(DeviceQueue *queue, int32_t *to, int32_t value) {
     return give(queue, &task);
 }
 
+dlc_status cpu_gate(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set) {
+    CpuTask task = {.kind = CPU_TASK_GATE, .to = word, .if_set = if_set};
+    return give(queue, &task);
+}
+
+dlc_status cpu_fetch(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
+    return cpu_copy(queue, to, from, bytes, NULL);
+}
+
+dlc_status cpu_fault_fetch(DeviceQueue *queue, KernelFault *to) {
+    CpuTask task = {.kind = CPU_TASK_FAULT, .to = to};
+    return give(queue, &task);
+}
+
 dlc_status cpu_copy_across(DeviceQueue *to_queue, void *to, DeviceQueue *from_queue,
                            const void *from, size_t bytes) {
     cpu_queue_wait((CpuQueue *)from_queue);

@@ -42,6 +42,9 @@ dlc_status cpu_copy(DeviceQueue *queue, void *to, const void *from, size_t bytes
                     const uint8_t *if_set);
 dlc_status cpu_fill(DeviceQueue *queue, void *to, int byte, size_t bytes);
 dlc_status cpu_set_i32(DeviceQueue *queue, int32_t *to, int32_t value);
+dlc_status cpu_gate(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set);
+dlc_status cpu_fetch(DeviceQueue *queue, void *to, const void *from, size_t bytes);
+dlc_status cpu_fault_fetch(DeviceQueue *queue, KernelFault *to);
 dlc_status cpu_copy_across(DeviceQueue *to_queue, void *to, DeviceQueue *from_queue,
                            const void *from, size_t bytes);
 dlc_status cpu_launch(DeviceQueue *queue, DeviceModule *module, const DeviceLaunch *launch);

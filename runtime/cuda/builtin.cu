@@ -6,6 +6,19 @@ struct alignas(16) DlcQuad {
     unsigned int a, b, c, d;
 };
 
+/* See KernelFault and DeviceOps.gate. */
+extern "C" __global__ void dlc_gate(unsigned char *word, const unsigned char *flag,
+                                    long long *fault) {
+    bool is_clean = fault[0] == 0;
+    bool is_set = *flag != 0;
+    if (is_clean && !is_set) {
+        fault[0] = 0x7ffffffffffffffell; /* KERNEL_SITE_STOPPED */
+        fault[1] = 0;
+        fault[2] = 0;
+    }
+    *word = is_clean && is_set;
+}
+
 /* Copies n items of 16 bytes, then `rest` bytes behind them, when *flag is not 0. */
 extern "C" __global__ void dlc_copy_if(long long n, DlcQuad *to, const DlcQuad *from,
                                        long long rest, unsigned char *to_rest,

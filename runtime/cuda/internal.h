@@ -87,7 +87,7 @@ typedef struct CudaDevice {
     const CudaQueue *cudnn_queue; /* whose stream cuDNN's handle has; NULL: none that lives */
 
     CudaModule builtins;
-    CudaFunction copy_if;
+    CudaFunction copy_if, gate;
 } CudaDevice;
 
 static inline CudaDevice *cuda_device_of(const CudaQueue *queue) {
@@ -132,6 +132,8 @@ void cuda_host_free(Device *base, void *memory);
 dlc_status cuda_send(DeviceQueue *base, void *to, const void *from, size_t bytes);
 dlc_status cuda_write(DeviceQueue *base, void *to, const void *from, size_t bytes);
 dlc_status cuda_read(DeviceQueue *base, void *to, const void *from, size_t bytes);
+dlc_status cuda_fetch(DeviceQueue *base, void *to, const void *from, size_t bytes);
+dlc_status cuda_fault_fetch(DeviceQueue *base, KernelFault *to);
 
 /* memory.c; the ones below are called inside enter and leave */
 /* Device memory that the device frees itself; `what` for messages, "": the caller's. */
@@ -151,6 +153,7 @@ dlc_status cuda_copy(DeviceQueue *base, void *to, const void *from, size_t bytes
                      const uint8_t *if_set);
 dlc_status cuda_fill(DeviceQueue *base, void *to, int byte, size_t bytes);
 dlc_status cuda_set_i32(DeviceQueue *base, int32_t *to, int32_t value);
+dlc_status cuda_gate(DeviceQueue *base, uint8_t *word, const uint8_t *if_set);
 dlc_status cuda_reserve(DeviceQueue *base, int64_t bytes);
 int64_t cuda_free_bytes(Device *base);
 int64_t cuda_overhead_bytes(Device *base);

@@ -96,6 +96,15 @@ dlc_status cuda_text_load(CudaDevice *device, const char *prelude, const char *i
     return status;
 }
 
+static dlc_status builtin_find(CudaDevice *device, const char *name, CudaFunction *out) {
+    char call[64];
+    snprintf(call, sizeof(call), "cuModuleGetFunction (%s)", name);
+    dlc_status status =
+        cuda_check(device, device->driver.module_function(out, device->builtins, name), call);
+    *out = status == DLC_OK ? *out : NULL;
+    return status;
+}
+
 dlc_status cuda_builtins_load(CudaDevice *device) {
     char reason[CUDA_REASON_BYTES];
     if (device->copy_if) {
@@ -118,13 +127,7 @@ dlc_status cuda_builtins_load(CudaDevice *device) {
         status = cuda_text_load(device, "", "--std=c++17", &job, &module, 1);
     }
     if (status == DLC_OK) {
-        status = cuda_check(
-            device,
-            device->driver.module_function(&device->copy_if, device->builtins, "dlc_copy_if"),
-            "cuModuleGetFunction (dlc_copy_if)");
-        if (status != DLC_OK) {
-            device->copy_if = NULL;
-        }
+        status = builtin_find(device, "dlc_gate", &device->gate);
     }
-    return status;
+    return status == DLC_OK ? builtin_find(device, "dlc_copy_if", &device->copy_if) : status;
 }

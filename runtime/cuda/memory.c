@@ -189,6 +189,25 @@ dlc_status cuda_set_i32(DeviceQueue *base, int32_t *to, int32_t value) {
     return status;
 }
 
+dlc_status cuda_gate(DeviceQueue *base, uint8_t *word, const uint8_t *if_set) {
+    CudaQueue *queue = (CudaQueue *)base;
+    CudaDevice *device = cuda_device_of(queue);
+    CudaAddress addresses[] = {address_of(word), address_of(if_set), queue->fault};
+    void *parameters[] = {&addresses[0], &addresses[1], &addresses[2]};
+    dlc_status status = cuda_enter(device);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = cuda_builtins_load(device);
+    if (status == DLC_OK) {
+        status = cuda_check(
+            device,
+            device->driver.launch(device->gate, 1, 1, 1, 1, 1, 1, 0, queue->stream, parameters, NULL),
+            "cuLaunchKernel (gate)");
+    }
+    return cuda_leave(device, status);
+}
+
 /* Frees scratch that was outgrown, once no graph can use it any more. */
 void cuda_memory_trim(CudaDevice *device) {
     if (device->n_graphs == 0 && !device->recording && device->outgrown) {

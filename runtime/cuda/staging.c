@@ -183,6 +183,29 @@ dlc_status cuda_read(DeviceQueue *base, void *to, const void *from, size_t bytes
     return status;
 }
 
+static dlc_status fetch(CudaQueue *queue, void *to, CudaAddress from, size_t bytes) {
+    CudaDevice *device = cuda_device_of(queue);
+    if (device->recording) {
+        return not_recorded(device, "a read by the host");
+    }
+    dlc_status status = bytes > 0 ? cuda_enter(device) : DLC_OK;
+    if (status != DLC_OK || bytes == 0) {
+        return status;
+    }
+    status = cuda_check(device, device->driver.copy_to_host(to, from, bytes, queue->stream),
+                        "cuMemcpyDtoHAsync");
+    return cuda_leave(device, status);
+}
+
+dlc_status cuda_fetch(DeviceQueue *base, void *to, const void *from, size_t bytes) {
+    return fetch((CudaQueue *)base, to, (CudaAddress)(uintptr_t)from, bytes);
+}
+
+dlc_status cuda_fault_fetch(DeviceQueue *base, KernelFault *to) {
+    CudaQueue *queue = (CudaQueue *)base;
+    return fetch(queue, to, queue->fault, sizeof(*to));
+}
+
 void *cuda_host_alloc(Device *base, size_t bytes) {
     CudaDevice *device = (CudaDevice *)base;
     void *memory = NULL;

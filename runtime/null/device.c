@@ -125,6 +125,12 @@ static dlc_status null_set_i32(DeviceQueue *queue, int32_t *to, int32_t value) {
     return DLC_OK;
 }
 
+static dlc_status null_gate(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set) {
+    (void)queue;
+    *word = *if_set != 0;
+    return DLC_OK;
+}
+
 static dlc_status null_load(Device *device, const uint8_t *image, size_t n_image,
                             DeviceModule **out) {
     (void)image;
@@ -157,6 +163,10 @@ static dlc_status null_finish(DeviceQueue *queue, KernelFault *fault) {
     return DLC_OK;
 }
 
+static dlc_status null_fault_fetch(DeviceQueue *queue, KernelFault *to) {
+    return null_finish(queue, to);
+}
+
 static int64_t null_overhead_bytes(Device *device) {
     return (int64_t)(sizeof(*device) + sizeof(DeviceQueue) + sizeof(DeviceModule));
 }
@@ -181,9 +191,12 @@ const DeviceOps device_null = {
     .event_destroy = null_event_destroy,
     .write = null_move,
     .read = null_move,
+    .fetch = null_move,
+    .fault_fetch = null_fault_fetch,
     .copy = null_copy,
     .fill = null_fill,
     .set_i32 = null_set_i32,
+    .gate = null_gate,
     .load = null_load,
     .unload = null_unload,
     .reserve = null_reserve,

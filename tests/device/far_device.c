@@ -18,6 +18,9 @@ typedef enum NodeKind {
     NODE_SEND,
     NODE_FILL,
     NODE_SET,
+    NODE_GATE,
+    NODE_FETCH,
+    NODE_FAULT,
     NODE_REACH,
     NODE_WAIT
 } NodeKind;
@@ -173,6 +176,28 @@ static void memory_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
     }
 }
 
+static void gate_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
+    uint8_t *word = near_by(far, node->to, 1, "a gate nowhere");
+    const uint8_t *flag = near_by(far, node->if_set, 1, "a condition nowhere");
+    if (far->cpu->ops->gate(cpu, word, flag) != DLC_OK) {
+        wrong("the CPU failed");
+    }
+}
+
+/* To host memory, as things are now. */
+static void fetch_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
+    const DeviceOps *ops = far->cpu->ops;
+    dlc_status status = DLC_OK;
+    if (node->kind == NODE_FAULT) {
+        status = ops->fault_fetch(cpu, (KernelFault *)(void *)node->to);
+    } else {
+        memcpy(node->to, near_by(far, node->from, node->bytes, "from nowhere"), node->bytes);
+    }
+    if (status != DLC_OK) {
+        wrong("the CPU failed");
+    }
+}
+
 static void launch_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
     void *buffers[MOST_BUFFERS];
     DeviceLaunch launch = node->launch;
@@ -204,6 +229,13 @@ static void node_run(FarQueue *queue, const Node *node) {
         break;
     case NODE_LAUNCH:
         launch_run(far, queue->cpu, node);
+        break;
+    case NODE_GATE:
+        gate_run(far, queue->cpu, node);
+        break;
+    case NODE_FETCH:
+    case NODE_FAULT:
+        fetch_run(far, queue->cpu, node);
         break;
     default:
         memory_run(far, queue->cpu, node);
@@ -545,6 +577,36 @@ static dlc_status far_set_i32(DeviceQueue *queue, int32_t *to, int32_t value) {
     return DLC_OK;
 }
 
+static dlc_status far_gate(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set) {
+    Node *node = node_new(NODE_GATE);
+    node->to = word;
+    node->if_set = if_set;
+    give((FarQueue *)queue, node);
+    return DLC_OK;
+}
+
+static dlc_status fetch_give(DeviceQueue *queue, NodeKind kind, void *to, const void *from,
+                             size_t bytes) {
+    if (far_of(queue->device)->recording) {
+        wrong("a read by the host while recording");
+    }
+    Node *node = node_new(kind);
+    far_of(queue->device)->counts.fetches++;
+    node->to = to;
+    node->from = from;
+    node->bytes = bytes;
+    give((FarQueue *)queue, node);
+    return DLC_OK;
+}
+
+static dlc_status far_fetch(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
+    return fetch_give(queue, NODE_FETCH, to, from, bytes);
+}
+
+static dlc_status far_fault_fetch(DeviceQueue *queue, KernelFault *to) {
+    return fetch_give(queue, NODE_FAULT, to, NULL, sizeof *to);
+}
+
 static dlc_status far_load(Device *device, const uint8_t *image, size_t n_image,
                            DeviceModule **out) {
     FarDevice *far = far_of(device);
@@ -679,12 +741,15 @@ const DeviceOps device_far = {
     .event_destroy = far_event_destroy,
     .write = far_write,
     .read = far_read,
+    .fetch = far_fetch,
+    .fault_fetch = far_fault_fetch,
     .host_alloc = far_host_alloc,
     .host_free = far_host_free,
     .send = far_send,
     .copy = far_copy,
     .fill = far_fill,
     .set_i32 = far_set_i32,
+    .gate = far_gate,
     .load = far_load,
     .unload = far_unload,
     .reserve = far_reserve,
