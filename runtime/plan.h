@@ -13,7 +13,7 @@
 #define PLAN_MAGIC "DLCPLAN\n"
 
 enum {
-    PLAN_VERSION = 3,
+    PLAN_VERSION = 4,
     PLAN_ALIGNMENT = 64,
     PLAN_MAX_SECTIONS = 4096,
     PLAN_MAX_TARGETS = 64,
@@ -234,8 +234,10 @@ typedef enum PlanCommandKind {
     PLAN_SHOW = 6,       /* hands ref 0 (type) to the log under `text` */
     PLAN_CHECK = 7,      /* fault at `site` when the bool at ref 0 is false */
     PLAN_SIZE_CHECK = 8, /* when dims bind: `extent` equals `other`, else a fault at `site` */
-    PLAN_BARRIER = 9,    /* stops before anything is stored if a fault was recorded */
-    PLAN_STORE = 10, /* as COPY, but skipped when the OK result (ref 2, if n_refs is 3) is false */
+    /* Before anything is stored. The bool at ref 0 becomes that at ref 1, or false where a fault
+     * was met: what is stored looks at it. Without refs the host looks, and stops the run. */
+    PLAN_BARRIER = 9,
+    PLAN_STORE = 10, /* as COPY, but skipped when the bool at ref 2 (if n_refs is 3) is false */
     PLAN_N_COMMAND_KINDS = 11
 } PlanCommandKind;
 

@@ -117,9 +117,18 @@ void schedule_analyse(Schedule *s) {
 }
 
 void schedule_barrier(Schedule *s) {
-    if (!s->stored) {
-        s->stored = true;
-        command_add(s, PLAN_BARRIER);
+    if (s->stored) {
+        return;
+    }
+    s->stored = true;
+    PlanCommand *command = command_add(s, PLAN_BARRIER);
+    if (s->ok) {
+        Spot *ok = &s->spots[s->ok->id];
+        Spot gate = spot_of(memory_add(s, PLAN_BUFFER_ARENA, size_const(s->context, 1), "stores"),
+                            s->context);
+        command_add_ref(s, command, &gate);
+        command_add_ref(s, command, ok);
+        *ok = gate;
     }
 }
 

@@ -157,6 +157,11 @@ static void schedule_func(Schedule *s) {
         }
     }
     stores_finish(s, results);
+    for (int32_t i = 0; s->ok && i < func->n_results; i++) {
+        if (func->results[i].role == RESULT_OK) {
+            results[i] = s->spots[s->ok->id]; /* a barrier may have come in between */
+        }
+    }
     int64_t n_commands = command_number(s);
     results_write(s, results, n_commands);
     memories_write(s, n_commands);

@@ -115,7 +115,7 @@ void schedule_loop_op(Schedule *s, Op *op);
 void schedule_block(Schedule *s, Block *block);
 /* The memory that the carry of the innermost loop swaps with; made at first wish. */
 int32_t carry_next(Schedule *s, int32_t carry);
-/* Emits the barrier that precedes the first store. */
+/* Emits the barrier that precedes the first store. From there on the OK value is the gate's. */
 void schedule_barrier(Schedule *s);
 /* A mistake of ours: the op cannot be scheduled. */
 #define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)

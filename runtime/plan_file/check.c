@@ -155,6 +155,8 @@ static int32_t refs_needed(const PlanCommand *command, const PlanTables *tables)
         return command->flags & PLAN_COMMAND_WHILE ? 0 : 1;
     case PLAN_STORE:
         return command->n_refs == 3 ? 3 : 2;
+    case PLAN_BARRIER:
+        return command->n_refs == 2 ? 2 : 0;
     default:
         return 0;
     }

@@ -25,8 +25,7 @@ static void *memory_take(Rank *rank, int64_t bytes) {
     if (rank->ops->is_host) {
         return rank->ops->alloc(rank->device, (size_t)layout_round(bytes));
     }
-    return rank->ops->host_alloc ? rank->ops->host_alloc(rank->device, (size_t)bytes)
-                                 : memory_new_aligned(&rank->context->allocator, (size_t)bytes);
+    return rank_host_alloc(rank, bytes);
 }
 
 static void memory_give(Rank *rank, void *memory) {
@@ -35,10 +34,8 @@ static void memory_give(Rank *rank, void *memory) {
     }
     if (rank->ops->is_host) {
         rank->ops->free(rank->device, memory);
-    } else if (rank->ops->host_alloc) {
-        rank->ops->host_free(rank->device, memory);
     } else {
-        memory_free_aligned(&rank->context->allocator, memory);
+        rank_host_free(rank, memory);
     }
 }
 

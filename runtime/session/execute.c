@@ -1,7 +1,7 @@
 /* Walks a schedule. Nothing is allocated and no size computed here but addresses that depend on
  * loop indices; the only parallelism is inside a launch. Work is queued on the device; the walk
- * waits for it only where it needs a value: a test, a check, a shown value, a fault that may have
- * happened before something is stored, and the run's numbers at its end. */
+ * waits for it only where it needs a value: a test, a check, a shown value, and a barrier that has
+ * no word on the device. */
 #include "runtime/session/rank.h"
 
 #include "ir/base/number.h"
@@ -61,70 +61,6 @@ static dlc_status poison_deaths(Walk *walk, int32_t at) {
         }
     }
     return status;
-}
-
-static void bases_set(Rank *rank, const EntryState *entry) {
-    const Layout *layout = entry->layout;
-    const PlanEntry *record = entry->record;
-    const PlanBuffer *buffers = rank->tables->buffers + record->first_buffer;
-    for (int32_t i = 0; i < record->n_buffers; i++) {
-        const PlanBuffer *buffer = &buffers[i];
-        switch (buffer->kind) {
-        case PLAN_BUFFER_ARENA:
-            rank->bases[i] =
-                rank->orders->guarded ? rank->apart[i] : rank->arena + layout->buffer_offset[i];
-            break;
-        case PLAN_BUFFER_CONSTANT:
-            rank->bases[i] = (uint8_t *)(uintptr_t)rank->constants + buffer->offset;
-            break;
-        default: {
-            const PlanArg *arg = &rank->tables->args[record->first_arg + buffer->index];
-            if (arg->role == PLAN_ARG_INPUT) {
-                rank->bases[i] = entry->inputs[buffer->index].data;
-            } else if (arg->role == PLAN_ARG_SCALAR) {
-                rank->bases[i] =
-                    rank->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
-            } else {
-                rank->bases[i] = rank_entry_variable(rank, entry, arg->variable)->data;
-            }
-            break;
-        }
-        }
-    }
-}
-
-static dlc_status scalars_write(Rank *rank, const EntryState *entry) {
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
-        if (arg->role != PLAN_ARG_SCALAR) {
-            continue;
-        }
-        const Scalar *scalar = orders_scalar(rank->orders, plan_text(rank->file, arg->name));
-        double real = scalar ? scalar->real : NAN;
-        int64_t integer = scalar ? scalar->integer : 0;
-        void *to = rank->scalar_host + SCALAR_STRIDE * entry->inputs[i].scalar;
-        float single = (float)real;
-        int32_t narrow = (int32_t)integer;
-        switch (arg->type.dtype) {
-        case PLAN_F64:
-            memcpy(to, &real, sizeof(real));
-            break;
-        case PLAN_F32:
-            memcpy(to, &single, sizeof(single));
-            break;
-        case PLAN_I32:
-            memcpy(to, &narrow, sizeof(narrow));
-            break;
-        default:
-            memcpy(to, &integer, sizeof(integer));
-            break;
-        }
-    }
-    if (entry->n_scalars == 0) {
-        return DLC_OK;
-    }
-    return rank_write(rank, rank->scalar_memory, rank->scalar_host,
-                      (int64_t)entry->n_scalars * SCALAR_STRIDE);
 }
 
 /* The address of ref `r` of command `i`; NULL when a loop-dependent offset leaves the buffer. */
@@ -412,6 +348,20 @@ static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
     return status == DLC_OK ? trace_command_end(rank, i, n) : status;
 }
 
+static dlc_status barrier_run(Walk *walk, int32_t i) {
+    Rank *rank = walk->rank;
+    if (walk->commands[i].n_refs == 0) { /* what was watched so far can wait for the end */
+        return rank->faults & PLAN_FAULTS_CHECKS ? rank_faults(rank) : DLC_OK;
+    }
+    uint8_t *word = ref_address(walk, i, 0, 1), *if_set = ref_address(walk, i, 1, 1);
+    if (!word || !if_set) {
+        return outside(rank);
+    }
+    rank->faults |= PLAN_FAULTS_CHECKS; /* a gate that stays shut is one */
+    dlc_status status = rank->ops->gate(rank->queue, word, if_set);
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
+}
+
 /* Runs command *i and moves *i on. */
 static dlc_status command_run(Walk *walk, int32_t *i) {
     Rank *rank = walk->rank;
@@ -453,8 +403,8 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
             status = fault_here(rank, command->site, 0, INT64_MIN);
         }
         break;
-    case PLAN_BARRIER: /* what was watched so far can wait for the end */
-        status = rank->faults & PLAN_FAULTS_CHECKS ? rank_faults(rank) : DLC_OK;
+    case PLAN_BARRIER:
+        status = barrier_run(walk, *i);
         break;
     default: /* size checks were done when the dims were bound */
         break;
@@ -493,90 +443,6 @@ dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last
             return status;
         }
     }
-    return DLC_OK;
-}
-
-dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry) {
-    const PlanResult *results = rank->tables->results + entry->record->first_result;
-    dlc_status status = DLC_OK;
-    for (int32_t i = 0; !rank->ops->is_host && status == DLC_OK && i < entry->record->n_results;
-         i++) {
-        if (entry->numbers[i] >= 0) {
-            status = rank->ops->copy(
-                rank->queue, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
-                rank_result(rank, entry, i), (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
-        }
-    }
-    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
-}
-
-static dlc_status numbers_read(Rank *rank, const EntryState *entry) {
-    if (rank->ops->is_host || entry->n_numbers == 0) {
-        return DLC_OK;
-    }
-    return rank_read(rank, rank->number_host, rank->number_memory,
-                     (int64_t)entry->n_numbers * NUMBER_STRIDE);
-}
-
-static bool run_ok(const Rank *rank, const EntryState *entry) {
-    for (int32_t i = 0; i < entry->record->n_results; i++) {
-        const PlanResult *result = &rank->tables->results[entry->record->first_result + i];
-        if (result->role == PLAN_RESULT_OK) {
-            return *rank_number_at(rank, entry, i) != 0;
-        }
-    }
-    return true;
-}
-
-dlc_status rank_execute(Rank *rank, EntryState *entry) {
-    KernelFault old; /* of a run that failed otherwise */
-    dlc_status status = rank->faults ? rank->ops->finish(rank->queue, &old) : DLC_OK;
-    entry->layout = entry->slots[0].layout;
-    rank->last = NULL;
-    rank->running = entry;
-    rank->faults = 0;
-    rank->last_update_ok = true;
-    if (status != DLC_OK) {
-        return rank_device_fail(rank, status);
-    }
-    status = scalars_write(rank, entry);
-    if (status != DLC_OK) {
-        return status;
-    }
-    bases_set(rank, entry);
-    status = trace_run_begin(rank);
-    if (status != DLC_OK) {
-        return status;
-    }
-    bool done = false;
-    if (!rank->no_recording && !rank->orders->poison && !rank->replaying) {
-        status = recording_run(rank, entry, &done);
-    }
-    if (status == DLC_OK && !done) {
-        status = rank_range(rank, entry, 0, entry->record->n_commands);
-        if (status == DLC_OK) {
-            status = rank_numbers_gather(rank, entry);
-        }
-    }
-    KernelFault fault = {0};
-    if (status == DLC_OK) {
-        status = fault_take(rank, &fault);
-    }
-    rank->last_update_ok = fault.site != KERNEL_SITE_NOT_FINITE;
-    if (status == DLC_OK && fault.site != 0 && rank->last_update_ok) {
-        status = fault_report(rank, &fault);
-    }
-    if (status == DLC_OK) {
-        status = numbers_read(rank, entry);
-    }
-    if (status == DLC_OK) {
-        status = trace_run_end(rank, entry);
-    }
-    if (status != DLC_OK) {
-        return status;
-    }
-    rank->last = entry;
-    rank->last_ok = run_ok(rank, entry);
     return DLC_OK;
 }
 

@@ -251,6 +251,7 @@ static int64_t ref_bytes(const PlanCommand *command, int64_t extent, int32_t i) 
         return 4;
     case PLAN_TEST:
     case PLAN_CHECK:
+    case PLAN_BARRIER:
         return 1;
     default:
         return 0;

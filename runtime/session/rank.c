@@ -96,6 +96,14 @@ static dlc_status entry_create(Rank *rank, EntryState *entry) {
         bool is_number = role != PLAN_RESULT_OUTPUT && role != PLAN_RESULT_STORE;
         entry->numbers[i] = is_number ? entry->n_numbers++ : -1;
     }
+    for (int32_t i = 0; i < record->n_commands; i++) {
+        const PlanCommand *command = &tables->commands[record->first_command + i];
+        bool is_barrier = command->kind == PLAN_BARRIER;
+        entry->is_gated |= is_barrier && command->n_refs > 0;
+        entry->waits |= command->kind == PLAN_TEST || command->kind == PLAN_CHECK ||
+                        command->kind == PLAN_SHOW || (is_barrier && command->n_refs == 0) ||
+                        (command->kind == PLAN_LOOP && command->flags & PLAN_COMMAND_WHILE);
+    }
     return DLC_OK;
 }
 
@@ -148,25 +156,24 @@ static dlc_status blocks_create(Rank *rank) {
     rank->launch_buffers = memory_new(allocator, (size_t)rank->max_refs, sizeof(void *));
     rank->launches = memory_new(allocator, (size_t)rank->max_group, sizeof(DeviceLaunch));
     rank->scalar_host = memory_new(allocator, n_scalars, 1);
-    rank->number_host = memory_new(allocator, n_numbers, 1);
     if (rank->orders->guarded) {
         rank->apart = memory_new(allocator, n_buffers, sizeof(uint8_t *));
     }
     if (!rank->bases || !rank->launch_buffers || !rank->launches || !rank->scalar_host ||
-        !rank->number_host || (rank->orders->guarded && !rank->apart)) {
+        (rank->orders->guarded && !rank->apart)) {
         return context_out_of_memory(rank->context);
     }
     rank->scalar_memory = rank->ops->alloc(rank->device, n_scalars);
-    if (!rank->scalar_memory) {
+    rank->number_memory = rank->ops->alloc(rank->device, n_numbers);
+    if (!rank->scalar_memory || !rank->number_memory) {
         return alloc_failed(rank);
     }
     if (rank->ops->is_host) {
         rank->constants = rank->file->constants;
         return DLC_OK;
     }
-    rank->number_memory = rank->ops->alloc(rank->device, n_numbers);
     rank->constants = rank->ops->alloc(rank->device, (size_t)rank->file->n_constants + 1);
-    if (!rank->number_memory || !rank->constants) {
+    if (!rank->constants) {
         return alloc_failed(rank);
     }
     return rank_write(rank, (void *)(uintptr_t)rank->constants, rank->file->constants,
@@ -212,7 +219,10 @@ dlc_status rank_begin(Rank *rank, const Orders *orders) {
     if (status == DLC_OK) {
         status = entries_create(rank);
     }
-    return status == DLC_OK ? blocks_create(rank) : status;
+    if (status == DLC_OK) {
+        status = blocks_create(rank);
+    }
+    return status == DLC_OK ? runs_create(rank) : status;
 }
 
 /* -- Layouts -- */
@@ -263,7 +273,8 @@ int64_t rank_table_bytes(const Rank *rank) {
     bytes += rank->max_buffers * (int64_t)(sizeof(uint8_t *) * (rank->orders->guarded ? 2 : 1));
     bytes += rank->max_refs * (int64_t)sizeof(void *);
     bytes += rank->max_group * (int64_t)sizeof(DeviceLaunch);
-    bytes += rank->max_scalars * SCALAR_STRIDE + rank->max_numbers * NUMBER_STRIDE;
+    bytes += rank->max_scalars * SCALAR_STRIDE;
+    bytes += RANK_RUNS * (rank->max_numbers * NUMBER_STRIDE + (int64_t)sizeof(KernelFault));
     for (int64_t i = 0; i < rank->tables->n_entries; i++) {
         const EntryState *entry = &rank->entries[i];
         bytes += (int64_t)sizeof(*entry) + entry->record->n_args * (int64_t)sizeof(Input) +
@@ -307,6 +318,7 @@ void rank_close(Rank *rank) {
             entry_destroy(rank, &rank->entries[i]);
         }
     }
+    runs_destroy(rank);
     (void)trace_close(rank);
     rank_arena_free(rank);
     for (int64_t i = 0; i < rank->n_variables; i++) {
@@ -325,7 +337,7 @@ void rank_close(Rank *rank) {
     ops->close(rank->device);
     void *const parts[] = {rank->variables,      rank->entries,  rank->bases,
                            rank->launch_buffers, rank->launches, rank->scalar_host,
-                           rank->number_host,    rank->apart};
+                           rank->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);
     }

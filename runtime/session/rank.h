@@ -20,7 +20,8 @@ enum {
     ORDERS_SCALARS = 32,
     SCALAR_NAME_BYTES = 64,
     SCALAR_STRIDE = 64, /* bytes from one scalar to the next on the device */
-    NUMBER_STRIDE = 8   /* the same for numbers that a run gives */
+    NUMBER_STRIDE = 8,  /* the same for numbers that a run gives */
+    RANK_RUNS = 3       /* begun and not settled, at most */
 };
 
 /* A counter or a run-time setting. */
@@ -76,11 +77,23 @@ typedef struct EntryState {
     Input *inputs;    /* [n_args]; used for INPUT and SCALAR roles */
     int32_t *numbers; /* [n_results]: place in the block of numbers; -1: none */
     int32_t n_scalars, n_numbers;
+    bool is_gated; /* its stores look at a word on the device */
+    bool waits;    /* the host needs values while it runs */
     int64_t *rows; /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;
     LayoutSlot slots[RANK_LAYOUTS]; /* newest first */
     Layout *layout;                 /* of the last run; NULL: never run */
 } EntryState;
+
+/* A run, and where on the host it leaves what it gives. */
+typedef struct RunSlot {
+    EntryState *entry;
+    KernelFault *fault; /* of the queue, when the run's work was done */
+    uint8_t *numbers;   /* NUMBER_STRIDE bytes each */
+    DeviceEvent *done;  /* both have arrived */
+    bool is_awaited;    /* it gives something */
+    double began;       /* clock_seconds */
+} RunSlot;
 
 typedef struct Rank {
     /* Given by the session, and outliving the rank. The context has the allocator and the hooks,
@@ -111,7 +124,9 @@ typedef struct Rank {
     uint8_t *scalar_memory;   /* SCALAR_STRIDE bytes a scalar argument of an entry … */
     uint8_t *scalar_host;     /* … and where they are put together */
     uint8_t *number_memory;   /* NUMBER_STRIDE bytes a number that an entry gives … */
-    uint8_t *number_host;     /* … and as read after a run; unused where memory is the host's */
+    const uint8_t *numbers;   /* … and those of the run that was settled last */
+    RunSlot runs[RANK_RUNS];  /* in turn */
+    uint64_t n_begun, n_settled;
     uint8_t **bases;          /* [most buffers of an entry] */
     void **launch_buffers;    /* [most refs of a group's commands] */
     DeviceLaunch *launches;   /* [most commands of a group] */
@@ -119,9 +134,9 @@ typedef struct Rank {
     void *staging; /* host memory on the way to and from the device */
     int64_t staging_bytes;
 
-    EntryState *last;             /* whose results the arena holds */
-    EntryState *running;          /* what runs or ran last, whether it failed or not */
-    bool last_ok;                 /* RESULT_OK of the last run */
+    EntryState *last;    /* whose run was settled last; NULL: it failed, or a new one was begun */
+    EntryState *running; /* what runs or ran last, whether it failed or not */
+    bool last_ok;        /* RESULT_OK of the last run */
     bool last_update_ok;          /* what it stored of parameters and optimiser states is finite */
     int32_t faults;               /* PlanFaults of what was launched since the last look */
     KernelFault fault;            /* the last one reported; site 0: none */
@@ -187,6 +202,9 @@ dlc_status rank_device_fail(Rank *rank, dlc_status status);
 dlc_status rank_no_memory(Rank *rank, const char *what, int64_t bytes);
 /* Host memory of at least `bytes`, kept by the rank and used by the next call that needs any. */
 dlc_status rank_staging(Rank *rank, int64_t bytes, void **out);
+/* Host memory for queued transfers (DeviceOps.host_alloc); NULL: there is no more. */
+void *rank_host_alloc(Rank *rank, int64_t bytes);
+void rank_host_free(Rank *rank, void *memory); /* NULL will do */
 /* The bytes at `at` of the device as host memory: themselves, or a copy in the staging memory. */
 dlc_status rank_host(Rank *rank, const void *at, int64_t bytes, const void **out);
 /* Between host memory and the device; `bytes` may be 0. */
@@ -194,10 +212,27 @@ dlc_status rank_read(Rank *rank, void *to, const void *from, int64_t bytes);
 dlc_status rank_write(Rank *rank, void *to, const void *from, int64_t bytes);
 dlc_status rank_fill(Rank *rank, void *to, int byte, int64_t bytes);
 
+/* -- runs.c -- */
+
+dlc_status runs_create(Rank *rank); /* after an error runs_destroy all the same */
+void runs_destroy(Rank *rank);
+/* Runs begun and not settled yet. */
+int32_t rank_runs_begun(const Rank *rank);
+/* Whether a run of the entry may be begun, RANK_RUNS at most, while one of the same entry is not
+ * settled. */
+bool rank_may_run_ahead(const Rank *rank, const EntryState *entry);
+/* Gives the device a run of the entry on the layout in slots[0]. After an error nothing was begun;
+ * what was begun before still is to be settled. */
+dlc_status rank_run_begin(Rank *rank, EntryState *entry);
+/* Waits for the run that was begun first, which then is the last run of all that follows here.
+ * Where it was not OK, or gives an error, those begun after it have stored nothing and are
+ * forgotten; they have written over inputs and arena. */
+dlc_status rank_run_settle(Rank *rank);
+/* Both, where none is begun. */
+dlc_status rank_execute(Rank *rank, EntryState *entry);
+
 /* -- execute.c -- */
 
-/* Runs the entry on the layout in slots[0]. */
-dlc_status rank_execute(Rank *rank, EntryState *entry);
 /* Waits until everything asked of the device is done. */
 dlc_status rank_finish(Rank *rank);
 

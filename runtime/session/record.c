@@ -29,7 +29,7 @@ typedef struct Span {
     bool swaps;
 } Span;
 
-/* A check that may have failed before makes a barrier wait: see command_run. */
+/* Where a check may have failed before, a barrier without a word waits: see barrier_run. */
 static Span span_look(const Rank *rank, const EntryState *entry, int32_t first, int32_t last,
                       int32_t faults) {
     const Layout *layout = entry->layout;
@@ -63,7 +63,10 @@ static Span span_look(const Rank *rank, const EntryState *entry, int32_t first, 
             depth--;
             break;
         case PLAN_BARRIER:
-            if (span.faults & PLAN_FAULTS_CHECKS) {
+            if (command->n_refs > 0) {
+                span.nodes += times[depth];
+                span.faults |= PLAN_FAULTS_CHECKS;
+            } else if (span.faults & PLAN_FAULTS_CHECKS) {
                 span.waits = true;
                 span.faults = 0;
             }

@@ -10,8 +10,7 @@ const uint8_t *rank_result(const Rank *rank, const EntryState *entry, int32_t i)
 }
 
 const uint8_t *rank_number_at(const Rank *rank, const EntryState *entry, int32_t i) {
-    return rank->ops->is_host ? rank_result(rank, entry, i)
-                              : rank->number_host + NUMBER_STRIDE * entry->numbers[i];
+    return rank->numbers + NUMBER_STRIDE * entry->numbers[i];
 }
 
 double rank_number(const Rank *rank, const EntryState *entry, int32_t i) {

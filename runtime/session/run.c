@@ -1,6 +1,5 @@
 /* A run of an entry: which sizes it has, the layouts for them, and the walk on every rank. */
 #include "runtime/session/session.h"
-#include "runtime/session/trace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -67,6 +66,10 @@ static dlc_status dims_complete(dlc_session *session, const EntryState *entry, i
     return DLC_OK;
 }
 
+static EntryState *entry_of(const dlc_session *session, Rank *rank, const EntryState *entry) {
+    return &rank->entries[entry - session->ranks->entries];
+}
+
 /* Each argument has the memory that the entry's commands use of it. */
 static dlc_status arguments_check(Rank *rank, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
@@ -106,7 +109,7 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
     }
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         Rank *rank = &session->ranks[r];
-        EntryState *own = &rank->entries[entry - session->ranks->entries];
+        EntryState *own = entry_of(session, rank, entry);
         status = rank_layout(rank, own, dims);
         if (status == DLC_OK) {
             status = arguments_check(rank, own);
@@ -125,7 +128,7 @@ static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
     return arg->role == PLAN_ARG_SCALAR && is_length && !session_scalar(session, name);
 }
 
-dlc_status session_run(dlc_session *session, EntryState *entry) {
+dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (scalar_missing(session, arg)) {
@@ -147,18 +150,43 @@ dlc_status session_run(dlc_session *session, EntryState *entry) {
     dlc_status status = session_layout(session, entry, false);
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         Rank *rank = &session->ranks[r];
-        double start = clock_seconds();
-        status = rank_execute(rank, &rank->entries[entry - session->ranks->entries]);
-        trace_host(rank, plan_text(session->file, entry->record->name), start);
+        status = rank_run_begin(rank, entry_of(session, rank, entry));
+        for (int32_t other = 0; status != DLC_OK && other < r; other++) {
+            while (rank_runs_begun(&session->ranks[other]) > rank_runs_begun(rank)) {
+                (void)rank_run_settle(&session->ranks[other]);
+            }
+        }
     }
     return status;
+}
+
+dlc_status session_run_settle(dlc_session *session) {
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        dlc_status own = rank_run_settle(&session->ranks[r]);
+        status = status == DLC_OK ? own : status;
+    }
+    return status;
+}
+
+int32_t session_runs_begun(const dlc_session *session) {
+    return rank_runs_begun(session->ranks);
+}
+
+bool session_may_run_ahead(const dlc_session *session, const EntryState *entry) {
+    return session->n_ranks == 1 && rank_may_run_ahead(session->ranks, entry);
+}
+
+dlc_status session_run(dlc_session *session, EntryState *entry) {
+    dlc_status status = session_run_begin(session, entry);
+    return status == DLC_OK ? session_run_settle(session) : status;
 }
 
 dlc_status session_verdict(dlc_session *session, EntryState *entry) {
     dlc_status status = DLC_OK;
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         Rank *rank = &session->ranks[r];
-        status = rank_verdict(rank, &rank->entries[entry - session->ranks->entries]);
+        status = rank_verdict(rank, entry_of(session, rank, entry));
     }
     return status;
 }

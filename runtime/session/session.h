@@ -108,6 +108,12 @@ dlc_status session_bind_inputs(dlc_session *session);
 dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults);
 /* Layout, and the run on all ranks; the error is that of the first that fails. */
 dlc_status session_run(dlc_session *session, EntryState *entry);
+/* The same in two: see rank_run_begin and rank_run_settle. Until the last is settled no other call
+ * but these and the next two, and setting inputs and scalars. */
+dlc_status session_run_begin(dlc_session *session, EntryState *entry);
+dlc_status session_run_settle(dlc_session *session);
+int32_t session_runs_begun(const dlc_session *session);
+bool session_may_run_ahead(const dlc_session *session, const EntryState *entry);
 /* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
 dlc_status session_verdict(dlc_session *session, EntryState *entry);
 /* Waits until everything asked of the devices is done. */

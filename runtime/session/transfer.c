@@ -69,6 +69,19 @@ dlc_status rank_staging(Rank *rank, int64_t bytes, void **out) {
     return DLC_OK;
 }
 
+void *rank_host_alloc(Rank *rank, int64_t bytes) {
+    return rank->ops->host_alloc ? rank->ops->host_alloc(rank->device, (size_t)bytes)
+                                 : memory_new_aligned(&rank->context->allocator, (size_t)bytes);
+}
+
+void rank_host_free(Rank *rank, void *memory) {
+    if (memory && rank->ops->host_alloc) {
+        rank->ops->host_free(rank->device, memory);
+    } else {
+        memory_free_aligned(&rank->context->allocator, memory);
+    }
+}
+
 dlc_status rank_host(Rank *rank, const void *at, int64_t bytes, const void **out) {
     if (rank->ops->is_host) {
         *out = at;
