@@ -24,6 +24,12 @@ dlc_context *border_enter(dlc_context *context) {
                                                  memory_order_acquire, memory_order_relaxed)) {
         return NULL; /* the error's text is the other thread's */
     }
+    if (context->closed) {
+        context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                     "a call within %s, which may make none: steps are on their way",
+                     context->closed);
+        return NULL;
+    }
     context->depth++;
     return context;
 }

@@ -15,7 +15,7 @@
         return DLC_ERROR_INVALID_ARGUMENT;                                                         \
     }
 
-/* NULL: `context` is, or another thread is in it. */
+/* NULL: `context` is, or another thread is in it, or a callback that may make no call. */
 dlc_context *border_enter(dlc_context *context);
 void border_leave(dlc_context **context);
 

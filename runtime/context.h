@@ -39,6 +39,7 @@ struct dlc_context {
     int64_t n_children;                         /* plans, sessions, datasets */
     ContextChild *ending;                       /* ended when the call returns */
     bool ended;                                 /* destroyed; freed with the last child */
+    const char *closed; /* the callback that runs, and may make no call; NULL: none */
 };
 
 /* Zeroed; NULL when memory runs out or count * size overflows. */

@@ -139,7 +139,7 @@ static void log_named(FILE *log, const dlc_step_info *info) {
     }
 }
 
-static int on_step(void *user, const dlc_step_info *info) {
+static void on_result(void *user, const dlc_step_info *info) {
     Progress *progress = user;
     double keep = info->step <= 1 || progress->smooth_seconds == 0 ? 0 : 0.95;
     progress->smooth_loss = keep * progress->smooth_loss + (1 - keep) * info->loss;
@@ -163,7 +163,6 @@ static int on_step(void *user, const dlc_step_info *info) {
     if (!progress->quiet && (last ? !progress->evaluates : progress->since_print > interval)) {
         print_step_line(progress, info);
     }
-    return 0;
 }
 
 static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count) {
@@ -381,7 +380,7 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         .resume = (int)options->resume,
         .overwrite = options->overwrite,
         .keep_weights = options->weights != NULL,
-        .on_step = on_step,
+        .on_result = on_result,
         .on_eval = on_eval,
         .user = progress,
     };

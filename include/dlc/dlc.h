@@ -627,11 +627,17 @@ typedef struct dlc_train_options {
     int resume;               /* a dlc_resume */
     int keep_weights; /* non-zero: start from the session's weights instead of initialising them */
     /* After every step, and after every evaluation. Returning non-zero ends the training after this
-     * step as stop_after does. NULL: not called. */
+     * step as stop_after does. In on_step the session is as this step left it; steps are waited for
+     * one by one. NULL: not called. */
     int (*on_step)(void *user, const dlc_step_info *info);
     int (*on_eval)(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count);
     void *user;
     int overwrite; /* non-zero, and not resuming: checkpoints in the folder are removed first */
+    /* After every step too, in order, but up to two steps late, which lets the device go on without
+     * waiting for the host: with on_step every step is waited for. It may call nothing of this
+     * context: DLC_ERROR_INVALID_ARGUMENT. What training does does not depend on it. NULL: not
+     * called. */
+    void (*on_result)(void *user, const dlc_step_info *info);
 } dlc_train_options;
 
 /* What a training step takes, and has. */

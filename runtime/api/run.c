@@ -24,56 +24,6 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
     return status == DLC_OK ? session_verdict(session, entry) : status;
 }
 
-dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
-    BORDER_CALL(session ? session->context : NULL);
-    EntryState *entry = session_entry(session, "train");
-    if (!entry) {
-        return DLC_ERROR_NOT_FOUND;
-    }
-    if (!border_result(session->context, "dlc_step_info", out)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
-    }
-    int64_t step;
-    if (!checked_add(session_counter(session, "step"), 1, &step)) {
-        return context_fail(session->context, DLC_ERROR_LIMIT,
-                            "the counter 'step' is at its greatest value, %" PRId64
-                            ": no step can follow; set it by dlc_set_counter",
-                            session_counter(session, "step"));
-    }
-    double start = clock_seconds();
-    dlc_status status = session_run(session, entry);
-    if (status != DLC_OK) {
-        return status;
-    }
-    dlc_status verdict = session_verdict(session, entry);
-    if (session->ranks->last_ok) { /* stored, whatever the update made of it */
-        status = dlc_set_counter(session, "step", step);
-    }
-    status = verdict != DLC_OK ? verdict : status;
-    size_t n_metrics = 0;
-    if (status == DLC_OK && out) {
-        status = dlc_metrics(session, "train", session->step_metrics,
-                             (size_t)session->ranks->max_numbers, &n_metrics);
-    }
-    if (status == DLC_OK && out) {
-        int32_t batch = plan_batch_dim(session->file, session->tables);
-        dlc_step_info info = {
-            .step = step,
-            .steps = session_counter(session, "steps"),
-            .epoch = session_counter(session, "epoch"),
-            .loss = rank_loss(session->ranks, entry),
-            .lr = rank_info(session->ranks, entry, "lr"),
-            .grad_norm = rank_info(session->ranks, entry, "grad_norm"),
-            .seconds = clock_seconds() - start,
-            .rows = batch >= 0 ? entry->layout->vars[batch] : 1,
-            .metrics = session->step_metrics,
-            .n_metrics = n_metrics,
-        };
-        border_result_write(out, &info, sizeof(info));
-    }
-    return status;
-}
-
 /* The entry must be the one that ran last: the arena is shared. */
 static dlc_status output_find(dlc_session *session, const char *entry_name, const char *name,
                               EntryState **out_entry, int32_t *out_result) {

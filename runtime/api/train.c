@@ -1,8 +1,8 @@
-/* Training and evaluating over a dataset: the order of rows, the schedule's counters, checkpoints.
- * What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
+/* Training over a dataset: the order of rows, the schedule's counters, checkpoints. What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
  * with the same bits. */
 #include "ir/base/checked.h"
 #include "runtime/api/prefetch.h"
+#include "runtime/api/step.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/shuffle.h"
@@ -15,6 +15,12 @@
 
 enum { MAX_METRICS = 64 };
 
+/* A step that was begun, and may not be settled yet. */
+typedef struct Begun {
+    int64_t step, epoch;
+    double start;
+} Begun;
+
 typedef struct Trainer {
     dlc_session *session;
     dlc_context *context;
@@ -23,6 +29,10 @@ typedef struct Trainer {
     int64_t rows, batch, steps_per_epoch, steps;
     int64_t step;            /* done */
     int64_t end;             /* the one after the last to be done */
+    int64_t begun;           /* as `step`, with those that were begun and are not done */
+    Begun recent[RANK_RUNS]; /* the last that were begun, in turn … */
+    int64_t n_begun;         /* … in this call */
+    double settled_at;       /* when the last was done */
     int64_t epoch, seed;     /* of the step that was begun last */
     int64_t asked, next;     /* the next step whose rows are to be read, and to be begun */
     int64_t *orders[2];      /* of rows: of the epoch under way and the one after it, in turn … */
@@ -38,112 +48,6 @@ static int64_t setting_number(const dlc_session *session, const char *name) {
     const char *text = plan_setting(session->file, name);
     return text ? strtoll(text, NULL, 10) : 0;
 }
-
-/* -- Evaluation -- */
-
-typedef struct Sum {
-    double value, weight, over;
-    bool has_over;
-} Sum;
-
-/* Adds one batch's losses and metrics. */
-static void sums_add(const dlc_session *session, const EntryState *entry, int64_t count, Sum *sums,
-                     dlc_metric *metrics, size_t *out_n) {
-    const PlanResult *results = session->tables->results + entry->record->first_result;
-    size_t n = 0;
-    for (int32_t i = 0; i < entry->record->n_results && n < MAX_METRICS; i++) {
-        bool metric = results[i].role == PLAN_RESULT_METRIC;
-        if (!metric && results[i].role != PLAN_RESULT_LOSS) {
-            continue;
-        }
-        double value = rank_number(session->ranks, entry, i);
-        double over = 0;
-        bool has_over = rank_divisor(session->ranks, entry, i, &over);
-        sums[n].has_over = has_over;
-        sums[n].value += has_over ? value : value * (double)count;
-        sums[n].over += over;
-        sums[n].weight += (double)count;
-        metrics[n] = (dlc_metric){plan_text(session->file, results[i].name), 0,
-                                  metric ? DLC_ROLE_METRIC : DLC_ROLE_LOSS};
-        n++;
-    }
-    *out_n = n;
-}
-
-dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
-                        dlc_metric *metrics, size_t capacity, size_t *out_count) {
-    BORDER_CALL(session ? session->context : NULL);
-    if (!dataset || !out_count || (!metrics && capacity > 0)) {
-        return border_missing(session->context, !dataset     ? "dataset"
-                                                : !out_count ? "out_count"
-                                                             : "metrics");
-    }
-    EntryState *entry = session_entry(session, "eval");
-    if (!entry) {
-        return DLC_ERROR_NOT_FOUND;
-    }
-    if (asked < 0) {
-        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
-                            "a batch of %" PRId64 " rows is asked for", asked);
-    }
-    int64_t batch, n_rows = dataset_rows(&dataset->data);
-    dlc_status status = dlc_session_bind_data(session, "eval", dataset);
-    if (status == DLC_OK) {
-        status = data_batch(session, entry, asked, &batch);
-    }
-    if (status != DLC_OK) {
-        return status;
-    }
-    bool is_free = data_batch_is_free(session, entry);
-    if (n_rows == 0 || (!is_free && n_rows < batch)) {
-        return context_fail(session->context, DLC_ERROR_MISMATCH,
-                            "%" PRId64 " rows are fewer than a batch of %" PRId64, n_rows, batch);
-    }
-    if (!is_free && n_rows % batch != 0) {
-        context_log(session->context, DLC_LOG_WARNING,
-                    "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
-                    batch, n_rows % batch);
-    }
-    int64_t *rows = memory_new(&session->context->allocator, (size_t)batch, sizeof(*rows));
-    if (!rows) {
-        return context_out_of_memory(session->context);
-    }
-    Sum sums[MAX_METRICS] = {0};
-    dlc_metric found[MAX_METRICS];
-    size_t n = 0;
-    for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
-        int64_t count = n_rows - first < batch ? n_rows - first : batch;
-        if (count < batch && !is_free) {
-            break;
-        }
-        for (int64_t i = 0; i < count; i++) {
-            rows[i] = first + i;
-        }
-        if (context_cancelled(session->context)) {
-            status = context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
-            break;
-        }
-        status = data_set_inputs(session, entry, &dataset->data, rows, count);
-        if (status == DLC_OK) {
-            status = session_run(session, entry);
-        }
-        if (status == DLC_OK) {
-            sums_add(session, entry, count, sums, found, &n);
-        }
-    }
-    memory_free(&session->context->allocator, rows);
-    if (status != DLC_OK) {
-        return status;
-    }
-    for (size_t i = 0; i < n && i < capacity; i++) {
-        metrics[i] = found[i];
-        metrics[i].value = sums[i].value / (sums[i].has_over ? sums[i].over : sums[i].weight);
-    }
-    *out_count = n;
-    return DLC_OK;
-}
-
-/* -- Training -- */
 
 static dlc_status plan_length(Trainer *t) {
     dlc_session *session = t->session;
@@ -320,12 +224,12 @@ static void rows_ask(Trainer *t) {
  * set the counters. */
 static void rows_reconsider(Trainer *t) {
     int64_t seed = session_counter(t->session, "seed");
-    if (t->step == t->next && seed == t->seed) {
+    if (t->begun == t->next && seed == t->seed) {
         return;
     }
     prefetch_drop(t->prefetch);
     t->seed = seed;
-    t->asked = t->step;
+    t->asked = t->begun;
     for (int i = 0; i < 2; i++) {
         t->order_epochs[i] = t->order_epochs[i] == t->epoch ? t->epoch : -1;
     }
@@ -333,14 +237,14 @@ static void rows_reconsider(Trainer *t) {
 
 static dlc_status inputs_begin(Trainer *t) {
     rows_reconsider(t);
-    t->epoch = t->step / t->steps_per_epoch;
+    t->epoch = t->begun / t->steps_per_epoch;
     dlc_status status = dlc_set_counter(t->session, "epoch", t->epoch);
     if (status != DLC_OK) {
         return status;
     }
     rows_ask(t);
     status = prefetch_take(t->prefetch);
-    t->next = t->step + 1;
+    t->next = t->begun + 1;
     rows_ask(t); /* while this step runs */
     return status == DLC_OK ? prefetch_send(t->prefetch) : status;
 }
@@ -384,36 +288,169 @@ static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
                               t->saved_step, t->options->checkpoint);
 }
 
-static dlc_status train_loop(Trainer *t) {
+/* -- Steps begun and settled -- */
+
+static dlc_status counters_put(Trainer *t, int64_t step, int64_t epoch) {
+    dlc_status status = dlc_set_counter(t->session, "step", step);
+    return status == DLC_OK ? dlc_set_counter(t->session, "epoch", epoch) : status;
+}
+
+static dlc_status step_begin(Trainer *t) {
+    Begun begun = {.start = clock_seconds()};
+    dlc_status status = inputs_begin(t);
+    if (status == DLC_OK) {
+        status = step_next(t->session, &begun.step);
+    }
+    if (status == DLC_OK) {
+        status = session_run_begin(t->session, t->entry);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    begun.epoch = t->epoch;
+    t->recent[t->n_begun++ % RANK_RUNS] = begun;
+    t->begun = begun.step;
+    return dlc_set_counter(t->session, "step", begun.step);
+}
+
+/* The step again, by itself: it fails as it did, since neither it nor those begun after it have
+ * stored anything, but inputs and arena are its own again, and can be looked into. */
+static dlc_status step_again(Trainer *t, const Begun *begun) {
+    int64_t done = begun->step - 1;
+    const int64_t *rows =
+        order_of(t, done / t->steps_per_epoch) + done % t->steps_per_epoch * t->batch;
+    dlc_status status =
+        data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
+    return status == DLC_OK ? session_run(t->session, t->entry) : status;
+}
+
+/* The error of a step that was settled with `status`, or with values that are not finite. */
+static dlc_status step_fail(Trainer *t, const Begun *begun, bool alone, dlc_status status) {
+    const Rank *rank = t->session->ranks;
+    bool stored = status == DLC_OK && rank->last_ok;
+    if (!alone && !stored && (status == DLC_OK || status == DLC_ERROR_NON_FINITE)) {
+        status = step_again(t, begun);
+    }
+    if (status == DLC_OK) {
+        status = session_verdict(t->session, t->entry);
+    }
+    if (status == DLC_OK) {
+        status = context_fail(t->context, DLC_ERROR_INTERNAL,
+                              "step %" PRId64 " failed, and does not when it is run again",
+                              begun->step);
+    }
+    dlc_status counted = stored ? dlc_set_counter(t->session, "step", begun->step) : DLC_OK;
+    return counted == DLC_OK ? tell_checkpoint(t, status) : counted;
+}
+
+/* The step that was begun first and is not settled. What the session's counters say meanwhile is
+ * what they said when it began. */
+static dlc_status step_settle(Trainer *t, dlc_step_info *info) {
     const dlc_train_options *options = t->options;
+    const Rank *rank = t->session->ranks;
+    int32_t n = session_runs_begun(t->session);
+    const Begun begun = t->recent[(t->n_begun - n) % RANK_RUNS];
+    dlc_status status = counters_put(t, begun.step - 1, begun.epoch);
+    if (status == DLC_OK) {
+        status = session_run_settle(t->session);
+        if (status != DLC_OK || !rank->last_ok || !rank->last_update_ok) {
+            return step_fail(t, &begun, n == 1, status);
+        }
+    }
+    double now = clock_seconds();
+    double from = begun.start > t->settled_at ? begun.start : t->settled_at;
+    if (status == DLC_OK) {
+        status = step_tell(t->session, t->entry, begun.step, now - from, info);
+    }
+    if (status == DLC_OK) {
+        status = counters_put(t, t->begun, t->epoch);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    info->rows = t->batch;
+    t->settled_at = now;
+    t->step = begun.step;
+    t->loss = info->loss;
+    if (options->on_result) {
+        t->context->closed = "on_result";
+        options->on_result(options->user, info);
+        t->context->closed = NULL;
+    }
+    return DLC_OK;
+}
+
+/* Until at most `most` are begun and not settled. */
+static dlc_status steps_settle(Trainer *t, int32_t most, dlc_step_info *info) {
+    dlc_status status = DLC_OK;
+    while (status == DLC_OK && session_runs_begun(t->session) > most) {
+        status = step_settle(t, info);
+    }
+    return status;
+}
+
+/* A step that cannot begin: those before it come first. */
+static dlc_status begin_fail(Trainer *t, dlc_status status, dlc_step_info *info) {
+    char error[sizeof(t->context->error)];
+    snprintf(error, sizeof(error), "%s", t->context->error);
+    dlc_status earlier = steps_settle(t, 0, info);
+    return earlier == DLC_OK ? context_fail(t->context, status, "%s", error) : earlier;
+}
+
+static bool evaluation_is_due(const Trainer *t) {
+    const dlc_train_options *options = t->options;
+    return options->eval_data && (t->begun == t->steps ||
+                                  is_due(t->begun, options->eval_every, t->steps_per_epoch));
+}
+
+static bool checkpoint_is_due(const Trainer *t) {
+    const dlc_train_options *options = t->options;
+    return options->checkpoint &&
+           is_due(t->begun, options->checkpoint_every, t->steps_per_epoch);
+}
+
+/* How many steps may be on their way when the next one begins: none where somebody looks at what
+ * the session holds after the last one. */
+static int32_t steps_ahead(const Trainer *t) {
+    bool looks = t->options->on_step || t->begun >= t->end || evaluation_is_due(t) ||
+                 checkpoint_is_due(t) || !session_may_run_ahead(t->session, t->entry);
+    return looks ? 0 : RANK_RUNS - 1;
+}
+
+/* What follows a step, when no other is on its way. */
+static dlc_status step_follow(Trainer *t, const dlc_step_info *info, bool *stop, bool *cancelled) {
+    const dlc_train_options *options = t->options;
+    dlc_status status = DLC_OK;
+    *stop = options->on_step && options->on_step(options->user, info) != 0;
+    *cancelled = context_cancelled(t->context);
+    if (evaluation_is_due(t) && !*cancelled) {
+        status = evaluate_now(t, info, stop);
+        *cancelled = status == DLC_ERROR_CANCELLED;
+        status = *cancelled ? DLC_OK : status;
+    }
+    return status == DLC_OK && checkpoint_is_due(t) ? checkpoint_save(t) : status;
+}
+
+static dlc_status train_loop(Trainer *t) {
     bool stop = false, cancelled = false;
     dlc_status status = DLC_OK;
-    while (status == DLC_OK && t->step < t->end && !stop && !cancelled) {
-        double start = clock_seconds();
-        status = inputs_begin(t);
-        dlc_step_info info = {.struct_size = sizeof(info)};
-        if (status == DLC_OK) {
-            status = tell_checkpoint(t, dlc_train_step(t->session, &info));
-        }
+    dlc_step_info info = {.struct_size = sizeof(info)};
+    while (status == DLC_OK && t->begun < t->end && !stop && !cancelled) {
+        status = step_begin(t);
         if (status != DLC_OK) {
+            status = begin_fail(t, status, &info);
             break;
         }
-        t->step = info.step;
-        t->loss = info.loss;
-        info.seconds = clock_seconds() - start;
-        info.rows = t->batch;
-        stop = options->on_step && options->on_step(options->user, &info) != 0;
-        cancelled = context_cancelled(t->context);
-        bool last = t->step == t->steps;
-        if (options->eval_data && !cancelled &&
-            (last || is_due(t->step, options->eval_every, t->steps_per_epoch))) {
-            status = evaluate_now(t, &info, &stop);
-            cancelled = status == DLC_ERROR_CANCELLED;
-            status = cancelled ? DLC_OK : status;
+        int32_t most = steps_ahead(t);
+        status = steps_settle(t, most, &info);
+        if (status == DLC_OK && most == 0) {
+            status = step_follow(t, &info, &stop, &cancelled);
+        } else if (status == DLC_OK) {
+            cancelled = context_cancelled(t->context);
         }
-        if (status == DLC_OK && is_due(t->step, options->checkpoint_every, t->steps_per_epoch)) {
-            status = checkpoint_save(t);
-        }
+    }
+    if (status == DLC_OK) {
+        status = steps_settle(t, 0, &info);
     }
     if (status == DLC_OK) {
         status = checkpoint_save(t);
@@ -501,6 +538,7 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
     }
     if (status == DLC_OK) {
         t.end = given.stop_after > 0 && given.stop_after < t.steps ? given.stop_after : t.steps;
+        t.begun = t.step;
         status = train_loop(&t);
     }
     prefetch_destroy(t.prefetch);
