@@ -35,6 +35,10 @@ void test_opening(void);
 /* queues.c */
 void test_queues(void);
 void test_copies_across(void);
+/* ahead.c */
+void test_steps_ahead(void);
+void test_cancelled_ahead(void);
+void test_ahead_waits_for_nothing(void);
 /* sessions.c */
 void test_training(void);
 void test_recorded_steps(void);
