@@ -301,8 +301,8 @@ typedef struct LoweredOp {
      * only what it then overwrites itself, or the kernel begins with the copy above), or -1. */
     int32_t *inplace;
     /* Where every element of the results is computed of the same element of the operands, which are
-     * read before: which operands these are. Any result with elements as large may then take such an
-     * operand's buffer, no two the same. NULL: only the pairs above. */
+     * read before: which operands these are. Any result with elements as large may then take such
+     * an operand's buffer, no two the same. NULL: only the pairs above. */
     const bool *elementwise;
 } LoweredOp;
 

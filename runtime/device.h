@@ -165,8 +165,8 @@ struct DeviceOps {
     dlc_status (*finish)(DeviceQueue *queue, KernelFault *fault);
 
     /* What the queue is given between record and record_end (launch, call, copy, fill, set_i32,
-     * gate only) is not run but kept, to be run there by replay as often as wanted. One recording of a
-     * device at a time. NULL members: the device cannot. */
+     * gate only) is not run but kept, to be run there by replay as often as wanted. One recording
+     * of a device at a time. NULL members: the device cannot. */
     dlc_status (*record)(DeviceQueue *queue);
     dlc_status (*record_end)(DeviceQueue *queue, DeviceGraph **out); /* NULL out: drop it */
     dlc_status (*replay)(DeviceQueue *queue, DeviceGraph *graph); /* the one it was recorded on */

@@ -133,8 +133,8 @@ typedef enum PlanFaults {
 typedef struct PlanKernel {
     uint32_t name;
     int32_t n_buffers, n_sizes;
-    int32_t faults;     /* PlanFaults, or-ed */
-    int64_t entry;      /* offset in the image */
+    int32_t faults; /* PlanFaults, or-ed */
+    int64_t entry;  /* offset in the image */
     int64_t scratch_bytes;
     uint64_t hash;
 } PlanKernel;

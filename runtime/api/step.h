@@ -1,4 +1,5 @@
-/* Training steps, for dlc_train_step, which waits for each, and dlc_train, which begins some ahead. */
+/* Training steps, for dlc_train_step, which waits for each, and dlc_train, which begins some ahead.
+ */
 #ifndef DLC_RUNTIME_API_STEP_H
 #define DLC_RUNTIME_API_STEP_H
 

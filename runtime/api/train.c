@@ -1,5 +1,6 @@
-/* Training over a dataset: the order of rows, the schedule's counters, checkpoints. What happens at step s depends on plan, data, seed and s alone, so an interrupted run goes on
- * with the same bits. */
+/* Training over a dataset: the order of rows, the schedule's counters, checkpoints. What happens at
+ * step s depends on plan, data, seed and s alone, so an interrupted run goes on with the same bits.
+ */
 #include "ir/base/checked.h"
 #include "runtime/api/prefetch.h"
 #include "runtime/api/step.h"
@@ -335,9 +336,9 @@ static dlc_status step_fail(Trainer *t, const Begun *begun, bool alone, dlc_stat
         status = session_verdict(t->session, t->entry);
     }
     if (status == DLC_OK) {
-        status = context_fail(t->context, DLC_ERROR_INTERNAL,
-                              "step %" PRId64 " failed, and does not when it is run again",
-                              begun->step);
+        status =
+            context_fail(t->context, DLC_ERROR_INTERNAL,
+                         "step %" PRId64 " failed, and does not when it is run again", begun->step);
     }
     dlc_status counted = stored ? dlc_set_counter(t->session, "step", begun->step) : DLC_OK;
     return counted == DLC_OK ? tell_checkpoint(t, status) : counted;
@@ -399,14 +400,13 @@ static dlc_status begin_fail(Trainer *t, dlc_status status, dlc_step_info *info)
 
 static bool evaluation_is_due(const Trainer *t) {
     const dlc_train_options *options = t->options;
-    return options->eval_data && (t->begun == t->steps ||
-                                  is_due(t->begun, options->eval_every, t->steps_per_epoch));
+    return options->eval_data &&
+           (t->begun == t->steps || is_due(t->begun, options->eval_every, t->steps_per_epoch));
 }
 
 static bool checkpoint_is_due(const Trainer *t) {
     const dlc_train_options *options = t->options;
-    return options->checkpoint &&
-           is_due(t->begun, options->checkpoint_every, t->steps_per_epoch);
+    return options->checkpoint && is_due(t->begun, options->checkpoint_every, t->steps_per_epoch);
 }
 
 /* How many steps may be on their way when the next one begins: none where somebody looks at what

@@ -7,7 +7,7 @@
 
 typedef struct CpuEvent {
     DeviceEvent base;
-    CpuPoint *point; /* NULL: never recorded */
+    CpuPoint *point; /* NULL: nothing to wait for */
 } CpuEvent;
 
 /* -- Queues -- */
@@ -203,6 +203,11 @@ dlc_status cpu_event_create(Device *device, DeviceEvent **out) {
 
 dlc_status cpu_event_record(DeviceEvent *base, DeviceQueue *queue) {
     CpuEvent *event = (CpuEvent *)base;
+    if (!((CpuQueue *)queue)->lane) { /* all is done: there is nothing to wait for */
+        cpu_point_release(event->point);
+        event->point = NULL;
+        return DLC_OK;
+    }
     if (event->point && cpu_point_is_own(event->point)) {
         cpu_point_renew(event->point);
     } else { /* what was recorded before is still waited for */
@@ -215,9 +220,7 @@ dlc_status cpu_event_record(DeviceEvent *base, DeviceQueue *queue) {
         event->point = point;
     }
     CpuTask task = {.kind = CPU_TASK_REACH, .point = event->point};
-    if (((CpuQueue *)queue)->lane) {
-        (void)cpu_point_hold(event->point);
-    }
+    (void)cpu_point_hold(event->point);
     return give(queue, &task);
 }
 

@@ -200,10 +200,10 @@ dlc_status cuda_gate(DeviceQueue *base, uint8_t *word, const uint8_t *if_set) {
     }
     status = cuda_builtins_load(device);
     if (status == DLC_OK) {
-        status = cuda_check(
-            device,
-            device->driver.launch(device->gate, 1, 1, 1, 1, 1, 1, 0, queue->stream, parameters, NULL),
-            "cuLaunchKernel (gate)");
+        status = cuda_check(device,
+                            device->driver.launch(device->gate, 1, 1, 1, 1, 1, 1, 0, queue->stream,
+                                                  parameters, NULL),
+                            "cuLaunchKernel (gate)");
     }
     return cuda_leave(device, status);
 }

@@ -335,9 +335,8 @@ void rank_close(Rank *rank) {
     }
     ops->unload(rank->device, rank->module);
     ops->close(rank->device);
-    void *const parts[] = {rank->variables,      rank->entries,  rank->bases,
-                           rank->launch_buffers, rank->launches, rank->scalar_host,
-                           rank->apart};
+    void *const parts[] = {rank->variables, rank->entries,     rank->bases, rank->launch_buffers,
+                           rank->launches,  rank->scalar_host, rank->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);
     }

@@ -127,9 +127,9 @@ typedef struct Rank {
     const uint8_t *numbers;   /* … and those of the run that was settled last */
     RunSlot runs[RANK_RUNS];  /* in turn */
     uint64_t n_begun, n_settled;
-    uint8_t **bases;          /* [most buffers of an entry] */
-    void **launch_buffers;    /* [most refs of a group's commands] */
-    DeviceLaunch *launches;   /* [most commands of a group] */
+    uint8_t **bases;        /* [most buffers of an entry] */
+    void **launch_buffers;  /* [most refs of a group's commands] */
+    DeviceLaunch *launches; /* [most commands of a group] */
     int32_t max_buffers, max_refs, max_group, max_scalars, max_numbers;
     void *staging; /* host memory on the way to and from the device */
     int64_t staging_bytes;
@@ -137,10 +137,10 @@ typedef struct Rank {
     EntryState *last;    /* whose run was settled last; NULL: it failed, or a new one was begun */
     EntryState *running; /* what runs or ran last, whether it failed or not */
     bool last_ok;        /* RESULT_OK of the last run */
-    bool last_update_ok;          /* what it stored of parameters and optimiser states is finite */
-    int32_t faults;               /* PlanFaults of what was launched since the last look */
-    KernelFault fault;            /* the last one reported; site 0: none */
-    bool replaying;               /* looking for the first values that are not finite */
+    bool last_update_ok; /* what it stored of parameters and optimiser states is finite */
+    int32_t faults;      /* PlanFaults of what was launched since the last look */
+    KernelFault fault;   /* the last one reported; site 0: none */
+    bool replaying;      /* looking for the first values that are not finite */
     int32_t first_nan, first_inf; /* commands of the replay; -1: none */
     Trace *trace;                 /* NULL: none */
 } Rank;

@@ -1,7 +1,8 @@
-/* Runs of entries: begun, which gives the device all their work, and settled, which waits for it and
- * takes what they gave. A run's numbers and the queue's fault word go to a slot of a ring on the
- * host, so that more may be begun before the first is settled. Where one of them fails, those behind
- * it have stored nothing: their gates stayed shut (DeviceOps.gate), and they count as never begun. */
+/* Runs of entries: begun, which gives the device all their work, and settled, which waits for it
+ * and takes what they gave. A run's numbers and the queue's fault word go to a slot of a ring on
+ * the host, so that more may be begun before the first is settled. Where one of them fails, those
+ * behind it have stored nothing: their gates stayed shut (DeviceOps.gate), and they count as never
+ * begun. */
 #include "runtime/session/rank.h"
 #include "runtime/session/trace.h"
 
@@ -166,10 +167,10 @@ dlc_status rank_run_begin(Rank *rank, EntryState *entry) {
     rank->last = NULL;
     rank->running = entry;
     *run = (RunSlot){.entry = entry,
-                 .numbers = run->numbers,
-                 .fault = run->fault,
-                 .done = run->done,
-                 .began = clock_seconds()};
+                     .numbers = run->numbers,
+                     .fault = run->fault,
+                     .done = run->done,
+                     .began = clock_seconds()};
     dlc_status status = scalars_write(rank, entry);
     if (status == DLC_OK) {
         bases_set(rank, entry);
@@ -204,7 +205,8 @@ static dlc_status runs_forget(Rank *rank) {
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
-/* What a fault means: an update may have been stored that is not finite; everything else was not. */
+/* What a fault means: an update may have been stored that is not finite; everything else was not.
+ */
 static dlc_status fault_settle(Rank *rank, const KernelFault *fault) {
     rank->last_update_ok = fault->site != KERNEL_SITE_NOT_FINITE;
     bool stands = fault->site == 0 || fault->site == KERNEL_SITE_STOPPED ||

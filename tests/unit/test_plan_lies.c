@@ -14,7 +14,7 @@
 /* Arguments, commands and references of the plan, by number. */
 enum { ARG_W, ARG_X, ARG_P, ARG_S, N_ARGS };
 /* Buffers: of the arguments, then of the arena and one constant. */
-enum { W, X, P, S, ROW, NEXT, INDEX, ROWS, OF_C, FLAG, CONSTANT, N_BUFFERS };
+enum { W, X, P, S, ROW, NEXT, INDEX, ROWS, OF_C, FLAG, GATE, CONSTANT, N_BUFFERS };
 enum {
     FIRST_COPY,
     COPY,
@@ -46,7 +46,8 @@ enum {
     REF_CHECK = 16,
     REF_SHOW = 17,
     REF_FILL = 18,
-    REF_STORE = 21
+    REF_BARRIER = 21,
+    REF_STORE = 23
 };
 
 typedef struct PlanParts {
@@ -139,8 +140,8 @@ static void commands_add(PlanWriter *w, TargetTables *t, const Size *rows, const
     sample_command(w, t, PLAN_FILL, (int32_t[]){ROW}, 1)->extent = plan_writer_size(w, row_bytes);
     sample_command(w, t, PLAN_COPY, (int32_t[]){ROW, CONSTANT}, 2)->extent =
         plan_writer_size(w, row_bytes);
-    sample_command(w, t, PLAN_BARRIER, NULL, 0);
-    sample_command(w, t, PLAN_STORE, (int32_t[]){P, ROW, FLAG}, 3)->extent =
+    sample_command(w, t, PLAN_BARRIER, (int32_t[]){GATE, FLAG}, 2);
+    sample_command(w, t, PLAN_STORE, (int32_t[]){P, ROW, GATE}, 3)->extent =
         plan_writer_size(w, row_bytes);
     launch_add(w, t, 0, pair, rows);
     launch_add(w, t, 0, (int32_t[]){0, 1}, rows); /* of the second entry */
@@ -167,8 +168,8 @@ static void tables_fill(PlanWriter *w, TargetTables *t, const Size *rows, const 
     arg_add(w, t, "p", PLAN_ARG_PARAM, row);
     arg_add(w, t, "s", PLAN_ARG_SCALAR, scalar);
     const Size *one = size_const(context, 1);
-    const Size *sizes[] = {row_bytes, row_bytes, size_const(context, 4), bytes, more, one};
-    for (int32_t i = 0; i < 6; i++) {
+    const Size *sizes[] = {row_bytes, row_bytes, size_const(context, 4), bytes, more, one, one};
+    for (int32_t i = 0; i < 7; i++) {
         PlanBuffer buffer = arena_buffer(w, sizes[i], i == NEXT - ROW);
         VEC_PUSH(w->arena, &t->buffers, buffer);
     }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,6 +233,52 @@ static void run_case(const Case *c, int64_t n) {
     context_finish(&ir);
 }
 
+/* What an update makes of parameters and optimiser states is written where they lie: a step copies
+ * none of them. */
+static void test_updates_in_place(void **state) {
+    (void)state;
+    static const char *const optimizers[] = {"sgd(lr=0.1)",
+                                             "sgd(lr=0.1, momentum=0.9, nesterov=true)",
+                                             "adam(lr=0.1, amsgrad=true)",
+                                             "adamw(lr=0.1)",
+                                             "adamax(lr=0.1)",
+                                             "nadam(lr=0.1)",
+                                             "radam(lr=0.1)",
+                                             "rmsprop(lr=0.1, momentum=0.9)",
+                                             "adagrad(lr=0.1)",
+                                             "adadelta(lr=0.1)",
+                                             "lion(lr=0.1)"};
+    for (size_t i = 0; i < sizeof(optimizers) / sizeof(optimizers[0]); i++) {
+        char text[512];
+        snprintf(
+            text, sizeof(text),
+            "dim B\nmodel m(x: f32[B, 30], y: f32[B, 10]) {\n"
+            "    p = x |> linear(20) as a |> relu |> linear(10) as b\n    output p\n"
+            "    loss mse(p, y)\n}\ntrain m {\n    optimizer %s\n    batch 4\n    steps 4\n}\n",
+            optimizers[i]);
+        dlc_context *context;
+        dlc_plan *plan = NULL;
+        char *described = NULL;
+        assert_int_equal(dlc_context_create(NULL, &context), DLC_OK);
+        dlc_compile_options options = {.struct_size = sizeof(options)};
+        if (dlc_compile(context, text, strlen(text), &options, &plan) != DLC_OK) {
+            fail_msg("%s: %s", optimizers[i], dlc_diagnostics_text(context, 0));
+        }
+        assert_int_equal(dlc_plan_describe(plan, &described), DLC_OK);
+        const char *entry = strstr(described, "entry m.train");
+        const char *barrier = entry ? strstr(entry, " barrier %") : NULL;
+        assert_non_null(barrier);
+        const char *end = strstr(barrier, "entry ");
+        const char *store = strstr(barrier, " store %");
+        if (store && (!end || store < end)) {
+            fail_msg("%s: a step ends with%.60s", optimizers[i], store);
+        }
+        dlc_text_free(context, described);
+        dlc_plan_destroy(plan);
+        dlc_context_destroy(context);
+    }
+}
+
 static void test_cases(void **state) {
     (void)state;
     for (int i = 0; i < N_CASES; i++) {
@@ -243,6 +290,7 @@ static void test_cases(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
+                                       cmocka_unit_test(test_updates_in_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
