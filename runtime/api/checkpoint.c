@@ -1,6 +1,8 @@
 /* The public face of checkpoints: saving a session's into a folder, loading one. */
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/border.h"
+#include "runtime/checkpoint/weights.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -49,17 +51,6 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
         status = checkpoint_write(&folder, session, &run);
     }
     checkpoint_folder_close(&folder);
-    return status;
-}
-
-dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint) {
-    dlc_status status = DLC_OK;
-    for (int32_t i = 0; i < checkpoint->n_counters && status == DLC_OK; i++) {
-        const CheckpointCounter *counter = &checkpoint->counters[i];
-        status = dlc_set_counter(session, counter->name, counter->value);
-        /* One that the program does not have decides nothing. */
-        status = status == DLC_ERROR_NOT_FOUND ? DLC_OK : status;
-    }
     return status;
 }
 

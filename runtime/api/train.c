@@ -5,7 +5,7 @@
 #include "runtime/api/prefetch.h"
 #include "runtime/api/step.h"
 #include "runtime/border.h"
-#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/weights.h"
 #include "runtime/data/shuffle.h"
 #include "runtime/session/tensor.h"
 

@@ -1,86 +1,9 @@
-/* A session's variables to and from safetensors files: a weights file holds parameters and states,
- * a checkpoint's files (checkpoint/write.c) all of them. */
+/* The public calls for weights: saved to a file, loaded from one or from a checkpoint. */
+#include "runtime/checkpoint/weights.h"
 #include "runtime/border.h"
-#include "runtime/checkpoint/checkpoint.h"
 #include "runtime/session/average.h"
-#include "runtime/session/tensor.h"
 
-#include <fnmatch.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
-
-static bool is_weight(const Variable *variable) {
-    return variable->record->role == PLAN_ARG_PARAM || variable->record->role == PLAN_ARG_STATE;
-}
-
-static const char *variable_name(const dlc_session *session, const Variable *variable) {
-    return plan_text(session->file, variable->record->name);
-}
-
-/* -- Writing -- */
-
-/* The variable's value as host memory; *copy is for the caller to free. */
-static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
-                                 const void **out) {
-    if (session->ranks->ops->is_host) {
-        *out = variable->data;
-        return DLC_OK;
-    }
-    *copy = memory_new(&session->context->allocator, (size_t)variable->bytes, 1);
-    *out = *copy;
-    return *copy ? rank_read(session->ranks, *copy, variable->data, variable->bytes)
-                 : context_out_of_memory(session->context);
-}
-
-dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out) {
-    dlc_context *context = session->context;
-    size_t n_variables = (size_t)session->file->n_variables;
-    *out = (WeightsCollected){0};
-    dlc_status status = session_allocate(session, NULL);
-    if (status != DLC_OK) {
-        return status;
-    }
-    out->entries = memory_new(&context->allocator, n_variables, sizeof(*out->entries));
-    out->copies = memory_new(&context->allocator, n_variables, sizeof(*out->copies));
-    if (!out->entries || !out->copies) {
-        status = context_out_of_memory(context);
-    }
-    for (int64_t i = 0; i < session->file->n_variables && status == DLC_OK; i++) {
-        const Variable *variable = &session->ranks->variables[i];
-        if (!everything && !is_weight(variable)) {
-            continue;
-        }
-        const void *value = NULL;
-        bool raw = everything || session->orders.raw_weights;
-        const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
-        status = variable_value(session, average ? average : variable, &out->copies[i], &value);
-        int width = plan_dtype_bytes(variable->record->type.dtype);
-        SafetensorsEntry *entry = &out->entries[out->n_entries++];
-        *entry = (SafetensorsEntry){.name = variable_name(session, variable),
-                                    .type = (DataType)variable->record->type.dtype,
-                                    .rank = variable->record->type.rank,
-                                    .n_elements = variable->bytes / width,
-                                    .data = value,
-                                    .bytes = (size_t)variable->bytes};
-        memcpy(entry->dims, variable->dims, (size_t)entry->rank * sizeof(*entry->dims));
-    }
-    if (status != DLC_OK) {
-        weights_collected_free(session, out);
-    }
-    return status;
-}
-
-void weights_collected_free(dlc_session *session, WeightsCollected *collected) {
-    const dlc_allocator *allocator = &session->context->allocator;
-    for (int64_t i = 0; collected->copies && i < session->file->n_variables; i++) {
-        memory_free(allocator, collected->copies[i]);
-    }
-    memory_free(allocator, collected->copies);
-    memory_free(allocator, collected->entries);
-    *collected = (WeightsCollected){0};
-}
 
 dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     BORDER_CALL(session ? session->context : NULL);
@@ -100,309 +23,6 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
 }
 
-/* -- Reading -- */
-
-/* What a file's names have before ours: "model." or "module."; lent by the file. */
-typedef struct Prefix {
-    const char *text;
-    size_t length;
-} Prefix;
-
-static const SafetensorsEntry *entry_find(const Safetensors *file, Prefix prefix,
-                                          const char *name) {
-    if (prefix.length == 0) {
-        return safetensors_find(file, name);
-    }
-    char full[1024];
-    int n = snprintf(full, sizeof(full), "%.*s%s", (int)prefix.length, prefix.text, name);
-    return n > 0 && (size_t)n < sizeof(full) ? safetensors_find(file, full) : NULL;
-}
-
-/* How many of the session's weights the file has under the prefix. */
-static int64_t prefix_finds(const dlc_session *session, const Safetensors *file, Prefix prefix) {
-    int64_t found = 0;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        const Variable *variable = &session->ranks->variables[i];
-        found += is_weight(variable) && entry_find(file, prefix, variable_name(session, variable));
-    }
-    return found;
-}
-
-/* The prefix (up to a dot) under which the file has most of the weights; none where no other has
- * more. It need not be that of all the file's names: a head of its own may lie beside the model. */
-static Prefix prefix_choose(const dlc_session *session, const Safetensors *file) {
-    enum { TRIALS = 16 }; /* of a file whose names all end alike */
-    Prefix best = {NULL, 0};
-    int64_t most = prefix_finds(session, file, best);
-    int trials = 0;
-    for (int64_t i = 0; i < session->file->n_variables && trials == 0; i++) {
-        const char *name = variable_name(session, &session->ranks->variables[i]);
-        size_t length = strlen(name);
-        for (int32_t k = 0; k < file->n_entries && trials < TRIALS; k++) {
-            const char *full = file->entries[k].name;
-            size_t more = strlen(full);
-            if (!is_weight(&session->ranks->variables[i]) || more <= length + 1 ||
-                full[more - length - 1] != '.' || strcmp(full + more - length, name) != 0) {
-                continue;
-            }
-            Prefix prefix = {full, more - length};
-            int64_t found = prefix_finds(session, file, prefix);
-            trials++;
-            if (found > most) {
-                most = found;
-                best = prefix;
-            }
-        }
-    }
-    return best;
-}
-
-static bool may_miss(const dlc_weights_options *options, const char *name) {
-    for (size_t i = 0; i < options->n_missing; i++) {
-        if (fnmatch(options->missing[i], name, 0) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Matches one variable: binds dims in `dims`, or adds a line to `problems`. */
-static void match_variable(dlc_session *session, const Variable *variable,
-                           const SafetensorsEntry *entry, int64_t *dims, Str *problems) {
-    PlanType type = variable->record->type;
-    const char *name = variable_name(session, variable);
-    char shape[256];
-    if ((int32_t)entry->type != type.dtype) {
-        DataType want = (DataType)type.dtype;
-        if (!data_type_is_float(entry->type) || !data_type_is_float(want)) {
-            str_addf(problems, "\n  %s: %s in the file, %s wanted", name,
-                     data_type_name(entry->type), plan_text(session->file, type.text));
-            return;
-        }
-    }
-    int64_t trial[PLAN_MAX_DIMS];
-    memcpy(trial, dims, (size_t)session->file->n_dims * sizeof(*trial));
-    if (shape_bind(session, name, type, entry->dims, entry->rank, trial) != DLC_OK) {
-        shape_text(entry->dims, entry->rank, shape, sizeof(shape));
-        str_addf(problems, "\n  %s: %s in the file, %s wanted", name, shape,
-                 plan_text(session->file, type.text));
-        return;
-    }
-    memcpy(dims, trial, (size_t)session->file->n_dims * sizeof(*trial));
-}
-
-typedef struct Loading {
-    dlc_session *session;
-    const Safetensors *files;
-    int32_t n_files;
-    Prefix prefix;   /* of the files' names */
-    bool everything; /* the whole state of a checkpoint, slots too */
-    bool averaged;   /* a checkpoint's weights: of parameters with averages, those */
-    const dlc_weights_options *options;
-} Loading;
-
-/* The variable's tensor in the files; NULL: it is not wanted, or not there. */
-static const SafetensorsEntry *loading_find(const Loading *loading, const Variable *variable) {
-    const SafetensorsEntry *entry = NULL;
-    const char *name = variable_name(loading->session, variable);
-    const Variable *average =
-        loading->averaged ? rank_average_of(loading->session->ranks, variable) : NULL;
-    bool wanted = loading->everything || is_weight(variable);
-    for (int32_t i = 0; i < loading->n_files && average && !entry; i++) {
-        entry = safetensors_find(&loading->files[i], variable_name(loading->session, average));
-    }
-    for (int32_t i = 0; i < loading->n_files && wanted && !entry; i++) {
-        entry = entry_find(&loading->files[i], loading->prefix, name);
-    }
-    return entry;
-}
-
-static int pointer_compare(const void *a, const void *b) {
-    uintptr_t x = (uintptr_t) * (const void *const *)a, y = (uintptr_t) * (const void *const *)b;
-    return (x > y) - (x < y);
-}
-
-/* Which of the files' tensors are none of the `n_taken` that a variable takes: how many, and the
- * first few by name. Sorts `taken`. */
-static void ignored_add(const Loading *loading, const SafetensorsEntry **taken, int32_t n_taken,
-                        int32_t n_ignored, Str *out) {
-    enum { SHOWN = 5 };
-    int32_t shown = 0;
-    qsort(taken, (size_t)n_taken, sizeof(*taken), pointer_compare);
-    str_addf(out, "%d further tensor%s ignored", (int)n_ignored, n_ignored == 1 ? "" : "s");
-    for (int32_t f = 0; f < loading->n_files; f++) {
-        const Safetensors *file = &loading->files[f];
-        for (int32_t i = 0; i < file->n_entries && shown < SHOWN; i++) {
-            const SafetensorsEntry *entry = &file->entries[i];
-            if (!bsearch(&entry, taken, (size_t)n_taken, sizeof(*taken), pointer_compare)) {
-                str_add(out, shown++ ? ", " : ": ");
-                safetensors_add_text(out, entry->name, strnlen(entry->name, 80));
-            }
-        }
-    }
-    if (n_ignored > shown) {
-        str_addf(out, " and %d more", (int)(n_ignored - shown));
-    }
-}
-
-/* Says what was done to the file's names, and which tensors nobody takes. */
-static void load_note(const Loading *loading, const char *path, const SafetensorsEntry **taken,
-                      int32_t n_taken, int32_t n_ignored) {
-    dlc_context *context = loading->session->context;
-    Str note;
-    str_init(&note, &context->allocator);
-    if (loading->prefix.length > 0) {
-        str_add(&note, "names are taken without the prefix '");
-        safetensors_add_text(&note, loading->prefix.text, loading->prefix.length);
-        str_add(&note, n_ignored > 0 ? "'; " : "'");
-    }
-    if (n_ignored > 0 && !loading->averaged) {
-        ignored_add(loading, taken, n_taken, n_ignored, &note);
-    }
-    if (note.length > 0 && !note.failed) {
-        context_log(context, DLC_LOG_INFO, "%s: %s", path, str_text(&note));
-    }
-    str_finish(&note);
-}
-
-/* Each variable against its tensor: binds dims, fills `taken`, or adds lines to `problems`. */
-static int32_t load_match(const Loading *loading, int64_t *dims, const SafetensorsEntry **taken,
-                          Str *problems) {
-    dlc_session *session = loading->session;
-    int32_t n_taken = 0;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        const Variable *variable = &session->ranks->variables[i];
-        const char *name = variable_name(session, variable);
-        if (!loading->everything && !is_weight(variable)) {
-            continue;
-        }
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (entry) {
-            taken[n_taken++] = entry;
-            match_variable(session, variable, entry, dims, problems);
-        } else if (!may_miss(loading->options, name)) {
-            str_addf(problems, "\n  %s: missing; %s wanted", name,
-                     plan_text(session->file, variable->record->type.text));
-        }
-    }
-    return n_taken;
-}
-
-static dlc_status load_check(const Loading *loading, const char *path, int64_t *dims) {
-    dlc_session *session = loading->session;
-    dlc_context *context = session->context;
-    const SafetensorsEntry **taken =
-        memory_new(&context->allocator, (size_t)session->file->n_variables, sizeof(*taken));
-    if (!taken) {
-        return context_out_of_memory(context);
-    }
-    Str problems;
-    str_init(&problems, &context->allocator);
-    int32_t n_taken = load_match(loading, dims, taken, &problems), n_ignored = -n_taken;
-    for (int32_t i = 0; i < loading->n_files; i++) {
-        n_ignored += loading->files[i].n_entries;
-    }
-    dlc_status status = DLC_OK;
-    if (problems.length > 0 || problems.failed) {
-        Str prefix;
-        str_init(&prefix, &context->allocator);
-        if (loading->prefix.length > 0) {
-            str_add(&prefix, " (its names without the prefix '");
-            safetensors_add_text(&prefix, loading->prefix.text, loading->prefix.length);
-            str_add(&prefix, "')");
-        }
-        status = context_fail(context, DLC_ERROR_MISMATCH, "%s%s does not fit the model:%s", path,
-                              str_text(&prefix), str_text(&problems));
-        str_finish(&prefix);
-    } else {
-        load_note(loading, path, taken, n_taken, n_ignored);
-    }
-    str_finish(&problems);
-    memory_free(&context->allocator, taken);
-    return status;
-}
-
-static dlc_status load_copy(const Loading *loading, const char *path) {
-    dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        Variable *variable = &session->ranks->variables[i];
-        const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (!entry) {
-            continue;
-        }
-        int64_t bad;
-        void *to;
-        dlc_status status = session_variable(session, i, &to);
-        if (status != DLC_OK) {
-            return status;
-        }
-        if ((int32_t)entry->type == variable->record->type.dtype) {
-            memcpy(to, entry->data, (size_t)variable->bytes);
-        } else if (data_convert(entry->data, entry->type, to,
-                                (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
-                                &bad) != CONVERT_OK) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable->record->type.text));
-        }
-        status = session_variable_done(session, i);
-        if (status != DLC_OK) {
-            return status;
-        }
-    }
-    return DLC_OK;
-}
-
-/* A value of another float type may be out of range: tried before anything is changed. */
-static dlc_status convert_check(const Loading *loading, const char *path) {
-    dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        const Variable *variable = &session->ranks->variables[i];
-        const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (!entry || (int32_t)entry->type == variable->record->type.dtype) {
-            continue;
-        }
-        size_t width = (size_t)plan_dtype_bytes(variable->record->type.dtype);
-        void *trial = memory_new(&session->context->allocator, (size_t)entry->n_elements, width);
-        if (!trial) {
-            return context_out_of_memory(session->context);
-        }
-        int64_t bad = 0;
-        ConvertResult result =
-            data_convert(entry->data, entry->type, trial, (PlanDType)variable->record->type.dtype,
-                         entry->n_elements, 0, &bad);
-        memory_free(&session->context->allocator, trial);
-        if (result != CONVERT_OK) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable->record->type.text));
-        }
-    }
-    return DLC_OK;
-}
-
-/* Checks all before anything is changed. */
-static dlc_status load(const Loading *loading, const char *path) {
-    dlc_session *session = loading->session;
-    int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, session->orders.dims, (size_t)session->file->n_dims * sizeof(*dims));
-    dlc_status status = load_check(loading, path, dims);
-    if (status == DLC_OK) {
-        status = convert_check(loading, path);
-    }
-    for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
-        if (dims[d] >= 0) {
-            status = session_bind_number(session, d, dims[d]);
-        }
-    }
-    if (status == DLC_OK) {
-        status = session_allocate(session, NULL);
-    }
-    return status == DLC_OK ? load_copy(loading, path) : status;
-}
-
 static dlc_status load_file(dlc_session *session, const char *path,
                             const dlc_weights_options *options) {
     char message[SAFETENSORS_MESSAGE_BYTES] = "";
@@ -411,12 +31,12 @@ static dlc_status load_file(dlc_session *session, const char *path,
     if (status != DLC_OK) {
         return context_fail(session->context, status, "%s", message);
     }
-    Loading loading = {.session = session,
-                       .files = &file,
-                       .n_files = 1,
-                       .prefix = prefix_choose(session, &file),
-                       .options = options};
-    status = load(&loading, path);
+    WeightsLoading loading = {.session = session,
+                              .files = &file,
+                              .n_files = 1,
+                              .prefix = weights_prefix(session, &file),
+                              .options = options};
+    status = weights_load(&loading, path);
     safetensors_close(&file);
     return status;
 }
@@ -429,12 +49,12 @@ static dlc_status load_checkpoint(dlc_session *session, const char *path,
     if (status != DLC_OK) {
         return status;
     }
-    Loading loading = {.session = session,
-                       .files = checkpoint.files,
-                       .n_files = checkpoint.n_files,
-                       .averaged = !session->orders.raw_weights,
-                       .options = options};
-    status = load(&loading, checkpoint.name);
+    WeightsLoading loading = {.session = session,
+                              .files = checkpoint.files,
+                              .n_files = checkpoint.n_files,
+                              .averaged = !session->orders.raw_weights,
+                              .options = options};
+    status = weights_load(&loading, checkpoint.name);
     status = status == DLC_OK ? checkpoint_counters(session, &checkpoint) : status;
     checkpoint_close(&checkpoint);
     return status;
@@ -463,14 +83,4 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
     dlc_status status =
         is_folder(path) ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
     return status == DLC_OK ? averages_restart(session, NULL) : status;
-}
-
-dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint) {
-    dlc_weights_options none = {.struct_size = sizeof(none)};
-    Loading loading = {.session = session,
-                       .files = checkpoint->files,
-                       .n_files = checkpoint->n_files,
-                       .everything = true,
-                       .options = &none};
-    return load(&loading, checkpoint->name);
 }

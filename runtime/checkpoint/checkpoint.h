@@ -98,25 +98,4 @@ void checkpoint_close(Checkpoint *checkpoint); /* accepts a zeroed one */
 /* Lists what differs ("seed 5, here 6; …"); empty: nothing that both know. */
 void checkpoint_compare(const Checkpoint *checkpoint, const CheckpointRun *run, Str *out);
 
-/* -- api/checkpoint.c -- */
-
-/* Gives the session's counters the checkpoint's values. */
-dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);
-
-/* -- api/weights.c -- */
-
-/* The session's state as a file's tensors; free by weights_collected_free. */
-typedef struct WeightsCollected {
-    SafetensorsEntry *entries;
-    void **copies;
-    int32_t n_entries;
-} WeightsCollected;
-/* Parameters, states, caches and slots (`everything`), else parameters (their averages where there
- * are such) and states. */
-dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out);
-void weights_collected_free(dlc_session *session, WeightsCollected *collected);
-/* Sets the session's variables from the checkpoint's files; nothing is changed when they do not
- * fit. Counters stay. */
-dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint);
-
 #endif

@@ -1,6 +1,6 @@
 /* Writing a checkpoint (checkpoint.h): its files and manifest under an unfinished name, then one
  * rename. */
-#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/weights.h"
 
 #include "ir/base/json.h"
 #include "runtime/border.h"

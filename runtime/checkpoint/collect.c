@@ -1,0 +1,73 @@
+/* A session's variables as a file's tensors: in host memory, parameters by their averages where
+ * those are wanted. */
+#include "runtime/checkpoint/weights.h"
+#include "runtime/session/average.h"
+
+bool variable_is_weight(const Variable *variable) {
+    return variable->record->role == PLAN_ARG_PARAM || variable->record->role == PLAN_ARG_STATE;
+}
+
+const char *variable_name(const dlc_session *session, const Variable *variable) {
+    return plan_text(session->file, variable->record->name);
+}
+
+/* The variable's value as host memory; *copy is for the caller to free. */
+static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
+                                 const void **out) {
+    if (session->ranks->ops->is_host) {
+        *out = variable->data;
+        return DLC_OK;
+    }
+    *copy = memory_new(&session->context->allocator, (size_t)variable->bytes, 1);
+    *out = *copy;
+    return *copy ? rank_read(session->ranks, *copy, variable->data, variable->bytes)
+                 : context_out_of_memory(session->context);
+}
+
+dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out) {
+    dlc_context *context = session->context;
+    size_t n_variables = (size_t)session->file->n_variables;
+    *out = (WeightsCollected){0};
+    dlc_status status = session_allocate(session, NULL);
+    if (status != DLC_OK) {
+        return status;
+    }
+    out->entries = memory_new(&context->allocator, n_variables, sizeof(*out->entries));
+    out->copies = memory_new(&context->allocator, n_variables, sizeof(*out->copies));
+    if (!out->entries || !out->copies) {
+        status = context_out_of_memory(context);
+    }
+    for (int64_t i = 0; i < session->file->n_variables && status == DLC_OK; i++) {
+        const Variable *variable = &session->ranks->variables[i];
+        if (!everything && !variable_is_weight(variable)) {
+            continue;
+        }
+        const void *value = NULL;
+        bool raw = everything || session->orders.raw_weights;
+        const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
+        status = variable_value(session, average ? average : variable, &out->copies[i], &value);
+        int width = plan_dtype_bytes(variable->record->type.dtype);
+        SafetensorsEntry *entry = &out->entries[out->n_entries++];
+        *entry = (SafetensorsEntry){.name = variable_name(session, variable),
+                                    .type = (DataType)variable->record->type.dtype,
+                                    .rank = variable->record->type.rank,
+                                    .n_elements = variable->bytes / width,
+                                    .data = value,
+                                    .bytes = (size_t)variable->bytes};
+        memcpy(entry->dims, variable->dims, (size_t)entry->rank * sizeof(*entry->dims));
+    }
+    if (status != DLC_OK) {
+        weights_collected_free(session, out);
+    }
+    return status;
+}
+
+void weights_collected_free(dlc_session *session, WeightsCollected *collected) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    for (int64_t i = 0; collected->copies && i < session->file->n_variables; i++) {
+        memory_free(allocator, collected->copies[i]);
+    }
+    memory_free(allocator, collected->copies);
+    memory_free(allocator, collected->entries);
+    *collected = (WeightsCollected){0};
+}
