@@ -36,9 +36,4 @@ typedef struct CompileModule {
     dlc_status (*explain)(CompileCall *call); /* text is the topic -> result */
 } CompileModule;
 
-/* runtime/api/compile.c: IR text -> plan for a target ("cpu:native"), with flags of
- * dlc_compile_options. */
-dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, unsigned flags,
-                         dlc_plan **out);
-
 #endif

@@ -1,4 +1,5 @@
-/* The context: hooks, memory through them, and the text of the last error. */
+/* The context: hooks, memory through them, the text of the last error; statuses and the version in
+ * words. */
 #include "runtime/context.h"
 #include "ir/base/checked.h"
 #include "ir/base/utf8.h"
@@ -120,4 +121,36 @@ void context_log(dlc_context *context, dlc_log_level level, const char *format, 
 
 bool context_cancelled(dlc_context *context) {
     return context->cancel && context->cancel(context->user) != 0;
+}
+
+uint32_t dlc_version(void) {
+    return DLC_VERSION_MAJOR * 10000 + DLC_VERSION_MINOR * 100 + DLC_VERSION_PATCH;
+}
+
+#define VERSION_TEXT_(a, b, c) #a "." #b "." #c
+#define VERSION_TEXT(a, b, c)  VERSION_TEXT_(a, b, c)
+
+const char *dlc_version_text(void) {
+    return VERSION_TEXT(DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
+}
+
+const char *dlc_status_text(dlc_status status) {
+    static const char *const texts[] = {
+        [DLC_OK] = "success",
+        [DLC_ERROR_INVALID_ARGUMENT] = "invalid argument",
+        [DLC_ERROR_OUT_OF_MEMORY] = "out of memory",
+        [DLC_ERROR_IO] = "input or output failed",
+        [DLC_ERROR_FORMAT] = "malformed file",
+        [DLC_ERROR_COMPILE] = "the program has errors",
+        [DLC_ERROR_NOT_FOUND] = "not found",
+        [DLC_ERROR_MISMATCH] = "shapes or types do not fit",
+        [DLC_ERROR_UNSUPPORTED] = "not supported here",
+        [DLC_ERROR_FAULT] = "a check of the program failed",
+        [DLC_ERROR_NON_FINITE] = "loss or gradients are not finite",
+        [DLC_ERROR_CANCELLED] = "cancelled",
+        [DLC_ERROR_LIMIT] = "a limit was met",
+        [DLC_ERROR_INTERNAL] = "internal error",
+    };
+    size_t i = (size_t)status;
+    return i < sizeof(texts) / sizeof(texts[0]) ? texts[i] : "unknown status";
 }

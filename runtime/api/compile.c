@@ -1,97 +1,9 @@
-/* The public compile calls: opens libdlc-compile at the first of them and passes on. */
+/* The public compile calls: their arguments checked, then libdlc-compile asked. */
+#include "runtime/plan_file/compile.h"
 #include "runtime/border.h"
-#include "runtime/compile_abi.h"
-#include "runtime/session/session.h"
+#include "runtime/plan_file/plan.h"
 
 #include "ir/base/file.h"
-
-#include <dlfcn.h>
-#include <stdio.h>
-
-#define COMPILE_LIBRARY "libdlc-compile.so.0"
-
-/* Beside this library first, then wherever the system looks. */
-static void *library_open(char *message, size_t n_message) {
-    Dl_info here;
-    char path[4096];
-    if (dladdr((const void *)(uintptr_t)&dlc_version, &here) && here.dli_fname) {
-        const char *slash = strrchr(here.dli_fname, '/');
-        int n = slash ? snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - here.dli_fname),
-                                 here.dli_fname, COMPILE_LIBRARY)
-                      : 0;
-        if (n > 0 && (size_t)n < sizeof(path)) {
-            void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (library) {
-                return library;
-            }
-        }
-    }
-    void *library = dlopen(COMPILE_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        const char *why = dlerror();
-        snprintf(message, n_message, "%s", why ? why : "");
-    }
-    return library;
-}
-
-static dlc_status module_open(dlc_context *context) {
-    if (context->compile_module) {
-        return DLC_OK;
-    }
-    char message[512] = "";
-    void *library = library_open(message, sizeof(message));
-    if (!library) {
-        return context_fail(
-            context, DLC_ERROR_UNSUPPORTED,
-            "compiling needs %s, which is not installed beside libdlc (%s); running "
-            "a plan does not need it",
-            COMPILE_LIBRARY, message);
-    }
-    const CompileModule *(*get)(void) = NULL;
-    void *symbol = dlsym(library, COMPILE_SYMBOL);
-    memcpy(&get, &symbol, sizeof(get));
-    const CompileModule *module = symbol ? get() : NULL;
-    if (!module || module->abi != COMPILE_ABI_VERSION) {
-        dlclose(library);
-        return context_fail(context, DLC_ERROR_UNSUPPORTED,
-                            "%s is of another version than libdlc %s", COMPILE_LIBRARY,
-                            dlc_version_text());
-    }
-    context->compile_library = library;
-    context->compile_module = module;
-    return DLC_OK;
-}
-
-static void call_init(dlc_context *context, CompileCall *call, const dlc_compile_options *options,
-                      const char *text, size_t length, const char *name) {
-    *call = (CompileCall){.allocator = &context->allocator,
-                          .options = options,
-                          .text = text,
-                          .length = length,
-                          .name = name ? name : "input",
-                          .cancelled = context->cancel,
-                          .progress = context->progress,
-                          .user = context->user};
-}
-
-/* Keeps the diagnostics and turns the call's message into the context's error. */
-static dlc_status call_finish(dlc_context *context, CompileCall *call, dlc_status status) {
-    for (int i = 0; i < 3; i++) {
-        memory_free(&context->allocator, context->diagnostics[i]);
-        context->diagnostics[i] = call->diagnostics[i];
-    }
-    context->n_errors = call->n_errors;
-    context->n_warnings = call->n_warnings;
-    if (status == DLC_OK) {
-        return DLC_OK;
-    }
-    memory_free(&context->allocator, call->plan);
-    memory_free(&context->allocator, call->result);
-    call->plan = NULL;
-    call->result = NULL;
-    return context_fail(context, status, "%s",
-                        call->message[0] ? call->message : dlc_status_text(status));
-}
 
 /* Stages that are read back from the finished plan. */
 static bool emits_plan_text(const dlc_compile_options *options) {
@@ -99,26 +11,21 @@ static bool emits_plan_text(const dlc_compile_options *options) {
            (strcmp(options->emit, "schedule") == 0 || strcmp(options->emit, "plan") == 0);
 }
 
-static dlc_status plan_take(dlc_context *context, const dlc_compile_options *options,
-                            CompileCall *call, dlc_plan **out) {
-    if (!call->plan) {
-        return DLC_OK; /* checked or emitted only */
-    }
-    dlc_plan *plan = NULL;
-    dlc_status status = plan_adopt(context, call->plan, call->n_plan, call->name, &plan);
-    memory_free(&context->allocator, call->plan);
-    if (status != DLC_OK || !emits_plan_text(options)) {
-        *out = status == DLC_OK ? plan : *out;
-        return status;
+/* Hands the plan to the caller, or what of it is to be printed to the hook. */
+static dlc_status plan_take(dlc_plan *plan, const dlc_compile_options *options, dlc_plan **out) {
+    if (!emits_plan_text(options)) {
+        *out = plan;
+        return DLC_OK;
     }
     char *text = NULL;
+    dlc_status status = DLC_OK;
     if (strcmp(options->emit, "schedule") == 0) {
         status = dlc_plan_describe(plan, &text);
     }
     if (status == DLC_OK && options->on_text) {
-        options->on_text(options->user, options->emit, text ? text : dlc_plan_manifest(plan));
+        options->on_text(options->user, options->emit, text ? text : plan->file.manifest);
     }
-    dlc_text_free(context, text);
+    memory_free(&plan->context->allocator, text);
     plan_release(plan);
     return status;
 }
@@ -191,15 +98,9 @@ dlc_status dlc_compile(dlc_context *context, const char *text, size_t length,
     if (!out && !given.emit && !(given.flags & DLC_COMPILE_CHECK)) {
         return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "nowhere to put the plan");
     }
-    dlc_status status = module_open(context);
-    if (status != DLC_OK) {
-        return status;
-    }
-    CompileCall call;
-    call_init(context, &call, &given, text ? text : "", length, given.source_name);
-    status = call_finish(context, &call, context->compile_module->compile(&call));
-    dlc_plan *unwanted = NULL;
-    return status == DLC_OK ? plan_take(context, &given, &call, out ? out : &unwanted) : status;
+    dlc_plan *plan = NULL, *unwanted = NULL;
+    dlc_status status = compile_text(context, text ? text : "", length, &given, &plan);
+    return status == DLC_OK && plan ? plan_take(plan, &given, out ? out : &unwanted) : status;
 }
 
 dlc_status dlc_compile_file(dlc_context *context, const char *path,
@@ -226,45 +127,21 @@ dlc_status dlc_compile_file(dlc_context *context, const char *path,
     return status;
 }
 
-dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, unsigned flags,
-                         dlc_plan **out) {
-    dlc_compile_options options = {.struct_size = sizeof(options),
-                                   .source_name = "the plan's IR",
-                                   .targets = &target,
-                                   .n_targets = 1,
-                                   .flags = DLC_COMPILE_INPUT_IR | flags};
-    return dlc_compile(context, ir, strlen(ir), &options, out);
-}
-
-static dlc_status text_call(dlc_context *context, const char *text, size_t length, const char *name,
-                            bool format, char **out_text) {
-    BORDER_CALL(context);
-    if ((!text && (length > 0 || !format)) || !out_text) {
-        return border_missing(context, !out_text ? "out_text" : format ? "text" : "topic");
-    }
-    dlc_status status = module_open(context);
-    if (status != DLC_OK) {
-        return status;
-    }
-    dlc_compile_options options = {.struct_size = sizeof(options)};
-    CompileCall call;
-    call_init(context, &call, &options, text ? text : "", length, name);
-    const CompileModule *module = context->compile_module;
-    status = format ? module->format(&call) : module->explain(&call);
-    status = call_finish(context, &call, status);
-    if (status == DLC_OK) {
-        *out_text = call.result;
-    }
-    return status;
-}
-
 dlc_status dlc_format(dlc_context *context, const char *text, size_t length,
                       const char *source_name, char **out_text) {
-    return text_call(context, text, length, source_name, true, out_text);
+    BORDER_CALL(context);
+    if ((!text && length > 0) || !out_text) {
+        return border_missing(context, !out_text ? "out_text" : "text");
+    }
+    return compile_format(context, text ? text : "", length, source_name, out_text);
 }
 
 dlc_status dlc_explain(dlc_context *context, const char *topic, char **out_text) {
-    return text_call(context, topic, topic ? strlen(topic) : 0, "topic", false, out_text);
+    BORDER_CALL(context);
+    if (!topic || !out_text) {
+        return border_missing(context, !out_text ? "out_text" : "topic");
+    }
+    return compile_explain(context, topic, out_text);
 }
 
 void dlc_text_free(dlc_context *context, char *text) {

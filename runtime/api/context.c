@@ -1,4 +1,4 @@
-/* The public face of contexts: making one, its last error, versions, files written for others. */
+/* The public face of contexts: making one, its last error, files written for others. */
 #include "ir/base/file.h"
 #include "runtime/border.h"
 #include <stdio.h>
@@ -53,36 +53,4 @@ dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **
 
 const char *dlc_last_error(const dlc_context *context) {
     return context ? context->error : "";
-}
-
-uint32_t dlc_version(void) {
-    return DLC_VERSION_MAJOR * 10000 + DLC_VERSION_MINOR * 100 + DLC_VERSION_PATCH;
-}
-
-#define VERSION_TEXT_(a, b, c) #a "." #b "." #c
-#define VERSION_TEXT(a, b, c)  VERSION_TEXT_(a, b, c)
-
-const char *dlc_version_text(void) {
-    return VERSION_TEXT(DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
-}
-
-const char *dlc_status_text(dlc_status status) {
-    static const char *const texts[] = {
-        [DLC_OK] = "success",
-        [DLC_ERROR_INVALID_ARGUMENT] = "invalid argument",
-        [DLC_ERROR_OUT_OF_MEMORY] = "out of memory",
-        [DLC_ERROR_IO] = "input or output failed",
-        [DLC_ERROR_FORMAT] = "malformed file",
-        [DLC_ERROR_COMPILE] = "the program has errors",
-        [DLC_ERROR_NOT_FOUND] = "not found",
-        [DLC_ERROR_MISMATCH] = "shapes or types do not fit",
-        [DLC_ERROR_UNSUPPORTED] = "not supported here",
-        [DLC_ERROR_FAULT] = "a check of the program failed",
-        [DLC_ERROR_NON_FINITE] = "loss or gradients are not finite",
-        [DLC_ERROR_CANCELLED] = "cancelled",
-        [DLC_ERROR_LIMIT] = "a limit was met",
-        [DLC_ERROR_INTERNAL] = "internal error",
-    };
-    size_t i = (size_t)status;
-    return i < sizeof(texts) / sizeof(texts[0]) ? texts[i] : "unknown status";
 }

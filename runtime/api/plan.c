@@ -5,7 +5,7 @@
 
 #include "ir/base/checked.h"
 #include "runtime/border.h"
-#include "runtime/compile_abi.h"
+#include "runtime/plan_file/compile.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,48 +25,6 @@ SAME(PLAN_PURPOSE_OTHER, DLC_PURPOSE_OTHER);
 SAME(PLAN_N_PURPOSES, DLC_PURPOSE_OTHER + 1);
 #undef SAME
 
-/* Elements of all parameters: the constant part, then one term a product of dims. */
-static dlc_status parameters_count(dlc_plan *plan) {
-    const PlanFile *file = &plan->file;
-    Str text;
-    str_init(&text, &plan->context->allocator);
-    int64_t fixed = 0;
-    for (int64_t i = 0; i < file->n_variables; i++) {
-        const PlanVariable *variable = &file->variables[i];
-        if (variable->role != PLAN_ARG_PARAM) {
-            continue;
-        }
-        int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
-        int64_t known = 1;
-        char term[256] = "";
-        size_t at = 0;
-        for (int32_t a = 0; a < variable->type.rank; a++) {
-            PlanProgram program = file->sizes[variable->type.first_size + a];
-            int32_t dim = plan_size_dim(file, program);
-            int64_t size;
-            if (dim >= 0) {
-                int n = snprintf(term + at, sizeof(term) - at, "*%s",
-                                 plan_text(file, file->dims[dim].name));
-                at += n > 0 && (size_t)n < sizeof(term) - at ? (size_t)n : 0;
-            } else if (!plan_eval(file, program, vars, &size) ||
-                       !checked_mul(known, size, &known)) {
-                known = 0;
-            }
-        }
-        if (at > 0) {
-            str_addf(&text, "%s%" PRId64 "%s", text.length ? " + " : "", known, term);
-        } else if (!checked_add(fixed, known, &fixed)) {
-            fixed = INT64_MAX;
-        }
-    }
-    if (fixed > 0 || text.length == 0) {
-        str_addf(&text, "%s%" PRId64, text.length ? " + " : "", fixed);
-    }
-    plan->parameter_text = text.failed ? NULL : memory_strdup(&plan->context->allocator, text.text);
-    str_finish(&text);
-    return plan->parameter_text ? DLC_OK : context_out_of_memory(plan->context);
-}
-
 static bool only_host(const PlanFile *file) {
     for (int32_t t = 0; t < file->n_targets; t++) {
         if (strcmp(plan_text(file, file->targets[t].target->device), device_host()->name) != 0) {
@@ -76,56 +34,36 @@ static bool only_host(const PlanFile *file) {
     return true;
 }
 
-static void plan_end(ContextChild *child) {
-    plan_release((dlc_plan *)child);
-}
-
-/* The plan of the file; compiled anew when its code is for other processors only. Where there is
- * code for other devices, the session decides. */
+/* The plan of the file, or of the bytes; compiled anew when its code is for other processors only,
+ * or not wanted. Where there is code for other devices, the session decides. */
 static dlc_status plan_open(dlc_context *context, const char *name, const void *bytes,
-                            size_t n_bytes, unsigned flags, bool keep, dlc_plan **out) {
-    dlc_plan *plan = memory_new(&context->allocator, 1, sizeof(*plan));
-    if (!plan) {
-        return context_out_of_memory(context);
-    }
-    plan->context = context;
-    plan->references = 1;
-    dlc_status status = plan_file_open(context, name, bytes, n_bytes, &plan->file);
+                            size_t n_bytes, unsigned flags, dlc_plan **out) {
+    dlc_plan *plan = NULL;
+    dlc_status status = plan_adopt(context, name, bytes, n_bytes, &plan);
     if (status != DLC_OK) {
-        memory_free(&context->allocator, plan);
         return status;
     }
-    border_child_begin(context, &plan->child, plan_end);
-    char message[DEVICE_MESSAGE_BYTES] = "";
-    bool unwanted = (flags & DLC_PLAN_NO_NATIVE) != 0;
-    plan->target = -1;
-    if (!unwanted) { /* a processor can, or it cannot */
-        (void)plan_target_for(&plan->file, device_host(), "", &plan->target, message);
-    }
-    bool anew = plan->target < 0 && (unwanted || only_host(&plan->file));
-    if (anew && !keep) {
-        dlc_plan *renewed = NULL;
-        status = plan_retarget(context, plan->file.ir, device_host()->target, 0, &renewed);
-        if (status == DLC_OK) {
-            context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s",
-                        plan->file.name, unwanted ? "its code was not wanted" : message);
-        } else {
-            context_fail(context, status, "%s: %s, and compiling anew failed: %s", plan->file.name,
-                         message, context->error);
+    const PlanFile *file = &plan->file;
+    const DeviceOps *host = device_host();
+    char why[DEVICE_MESSAGE_BYTES] = "its code was not wanted";
+    if (!(flags & DLC_PLAN_NO_NATIVE)) { /* a processor can, or it cannot */
+        int32_t number;
+        if (plan->target >= 0 || !only_host(file)) {
+            *out = plan;
+            return DLC_OK;
         }
-        plan_release(plan);
-        if (status == DLC_OK) {
-            *out = renewed;
-        }
-        return status;
+        (void)plan_target_for(file, host, "", &number, why);
     }
-    status = parameters_count(plan);
-    if (status != DLC_OK) {
-        plan_release(plan);
-        return status;
+    status = plan_retarget(context, file->ir, host->target, 0, out);
+    if (status == DLC_OK) {
+        context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s", file->name,
+                    why);
+    } else {
+        context_fail(context, status, "%s: %s, and compiling anew failed: %s", file->name, why,
+                     context->error);
     }
-    *out = plan;
-    return DLC_OK;
+    plan_release(plan);
+    return status;
 }
 
 dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags, dlc_plan **out) {
@@ -136,7 +74,7 @@ dlc_status dlc_plan_load(dlc_context *context, const char *path, unsigned flags,
     if (!border_flags(context, "dlc_plan_load: flags", flags, DLC_PLAN_NO_NATIVE)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    return plan_open(context, path, NULL, 0, flags, false, out);
+    return plan_open(context, path, NULL, 0, flags, out);
 }
 
 dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t n_bytes,
@@ -148,29 +86,13 @@ dlc_status dlc_plan_load_memory(dlc_context *context, const void *bytes, size_t 
     if (!border_flags(context, "dlc_plan_load_memory: flags", flags, DLC_PLAN_NO_NATIVE)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    return plan_open(context, name, bytes, n_bytes, flags, false, out);
-}
-
-dlc_status plan_adopt(dlc_context *context, const void *bytes, size_t n_bytes, const char *name,
-                      dlc_plan **out) {
-    return plan_open(context, name, bytes, n_bytes, 0, true, out);
+    return plan_open(context, name, bytes, n_bytes, flags, out);
 }
 
 void dlc_plan_destroy(dlc_plan *plan) {
     if (plan) {
         border_child_end(plan->context, &plan->child);
     }
-}
-
-void plan_release(dlc_plan *plan) {
-    if (!plan || --plan->references > 0) {
-        return;
-    }
-    dlc_context *context = plan->context;
-    plan_file_close(context, &plan->file);
-    memory_free(&context->allocator, plan->parameter_text);
-    memory_free(&context->allocator, plan);
-    border_child_ended(context);
 }
 
 dlc_status dlc_plan_save(const dlc_plan *plan, const char *path) {

@@ -1,6 +1,7 @@
 /* Reads a plan and finds its sections: magic, version, table, places, checksums. Nothing beyond the
  * checked bytes is ever read, whatever the header says. */
 #include "runtime/plan_file/read.h"
+#include "ir/base/checked.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -295,6 +296,43 @@ bool plan_program_uses_loops(const PlanFile *file, PlanProgram program) {
         }
     }
     return false;
+}
+
+int32_t plan_size_dim(const PlanFile *file, PlanProgram program) {
+    int32_t found = -1;
+    for (int32_t i = 0; i < program.count; i++) {
+        const ProgramInstr *instr = &file->programs[program.first + i];
+        if (instr->code == PROGRAM_VAR) {
+            if (found >= 0 && found != instr->immediate) {
+                return -1;
+            }
+            found = (int32_t)instr->immediate;
+        }
+    }
+    if (found < 0 || found >= file->n_dims) {
+        return -1;
+    }
+    /* A dim that must be a multiple of k may be written k * floordiv(dim, k): try instead of
+     * matching. */
+    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    const int64_t factors[3] = {1, 7, 1000003};
+    for (int i = 0; i < 3; i++) {
+        int64_t value;
+        if (!checked_mul(file->dims[found].divisor, factors[i], &vars[found]) ||
+            !plan_eval(file, program, vars, &value) || value != vars[found]) {
+            return -1;
+        }
+    }
+    return found;
+}
+
+const char *plan_setting(const PlanFile *file, const char *name) {
+    for (int64_t i = 0; i < file->n_settings; i++) {
+        if (strcmp(plan_text(file, file->settings[i].name), name) == 0) {
+            return plan_text(file, file->settings[i].value);
+        }
+    }
+    return NULL;
 }
 
 int plan_dtype_bytes(int32_t dtype) {

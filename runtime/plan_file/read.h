@@ -59,6 +59,9 @@ static inline const char *plan_text(const PlanFile *file, uint32_t offset) {
 }
 /* `vars`: n_dims dims, then PLAN_MAX_LOOP_DEPTH loop indices. An absent program is 0. */
 bool plan_eval(const PlanFile *file, PlanProgram program, const int64_t *vars, int64_t *out);
+/* The dim that the size is, standing alone; -1: it is none. */
+int32_t plan_size_dim(const PlanFile *file, PlanProgram program);
+const char *plan_setting(const PlanFile *file, const char *name); /* NULL: none */
 bool plan_program_uses_loops(const PlanFile *file, PlanProgram program);
 int plan_dtype_bytes(int32_t dtype);
 const char *plan_dtype_name(int32_t dtype);

@@ -1,6 +1,6 @@
 /* A plan as text: entries, arguments, buffers and commands, for `--emit=schedule` and people. */
 #include "runtime/border.h"
-#include "runtime/session/session.h"
+#include "runtime/plan_file/plan.h"
 
 #include <inttypes.h>
 

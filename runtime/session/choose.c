@@ -1,62 +1,9 @@
 /* Which device a session runs on, and which of a plan's images it takes there; compiles the plan
  * anew from its portable part where a named device has no image in it. */
-#include "runtime/compile_abi.h"
+#include "runtime/plan_file/compile.h"
 #include "runtime/session/session.h"
 
 #include <stdio.h>
-
-/* The number that a machine's name ends in: 90 of "sm_90" and of "sm_90a". */
-static int machine_number(const char *machine) {
-    const char *digit = strpbrk(machine, "0123456789");
-    int number = 0;
-    for (; digit && *digit >= '0' && *digit <= '9' && number < 100000; digit++) {
-        number = 10 * number + (*digit - '0');
-    }
-    return number;
-}
-
-static bool is_better(const DeviceOps *ops, const char *machine, const char *than) {
-    if (!ops->is_numbered) {
-        return false;
-    }
-    int a = machine_number(machine), b = machine_number(than);
-    return a != b ? a > b : strlen(machine) > strlen(than);
-}
-
-dlc_status plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
-                           int32_t *out, char *message) {
-    int32_t best = -1;
-    char why[DEVICE_MESSAGE_BYTES] = "";
-    *out = -1;
-    message[0] = '\0';
-    for (int32_t t = 0; t < file->n_targets; t++) {
-        const PlanTarget *target = file->targets[t].target;
-        const char *machine = plan_text(file, target->machine);
-        if (strcmp(plan_text(file, target->device), ops->name) != 0) {
-            continue;
-        }
-        dlc_status status = DLC_ERROR_UNSUPPORTED;
-        if (target->abi != KERNEL_ABI_VERSION) {
-            snprintf(why, sizeof(why), "its code is of another version than this library");
-        } else {
-            status = ops->supports(machine, plan_text(file, target->features), which, why);
-        }
-        if (status == DLC_OK) {
-            bool better =
-                best < 0 ||
-                is_better(ops, machine, plan_text(file, file->targets[best].target->machine));
-            best = better ? t : best;
-        } else if (status != DLC_ERROR_UNSUPPORTED) {
-            memcpy(message, why, sizeof(why));
-            return status;
-        }
-        if (best < 0 && !message[0]) {
-            memcpy(message, why, sizeof(why));
-        }
-    }
-    *out = best;
-    return best >= 0 ? DLC_OK : DLC_ERROR_UNSUPPORTED;
-}
 
 static bool has_target(const PlanFile *file, const char *device) {
     for (int32_t t = 0; t < file->n_targets; t++) {

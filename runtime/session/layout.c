@@ -12,43 +12,6 @@ int64_t layout_round(int64_t bytes) {
     return (bytes + PACK_ALIGNMENT - 1) & ~(int64_t)(PACK_ALIGNMENT - 1);
 }
 
-int32_t plan_size_dim(const PlanFile *file, PlanProgram program) {
-    int32_t found = -1;
-    for (int32_t i = 0; i < program.count; i++) {
-        const ProgramInstr *instr = &file->programs[program.first + i];
-        if (instr->code == PROGRAM_VAR) {
-            if (found >= 0 && found != instr->immediate) {
-                return -1;
-            }
-            found = (int32_t)instr->immediate;
-        }
-    }
-    if (found < 0 || found >= file->n_dims) {
-        return -1;
-    }
-    /* A dim that must be a multiple of k may be written k * floordiv(dim, k): try instead of
-     * matching. */
-    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
-    const int64_t factors[3] = {1, 7, 1000003};
-    for (int i = 0; i < 3; i++) {
-        int64_t value;
-        if (!checked_mul(file->dims[found].divisor, factors[i], &vars[found]) ||
-            !plan_eval(file, program, vars, &value) || value != vars[found]) {
-            return -1;
-        }
-    }
-    return found;
-}
-
-const char *plan_setting(const PlanFile *file, const char *name) {
-    for (int64_t i = 0; i < file->n_settings; i++) {
-        if (strcmp(plan_text(file, file->settings[i].name), name) == 0) {
-            return plan_text(file, file->settings[i].value);
-        }
-    }
-    return NULL;
-}
-
 bool plan_shape(const PlanFile *file, PlanType type, const int64_t *vars, int64_t *out_dims,
                 int64_t *out_bytes) {
     int64_t bytes = plan_dtype_bytes(type.dtype);

@@ -43,13 +43,10 @@ void dims_text(const PlanFile *file, const int64_t *vars, const PlanProgram *pro
 /* The batch dim: the setting "batch_dim", else the first axis of the first input that starts with a
  * dim. -1: none. */
 int32_t plan_batch_dim(const PlanFile *file, const PlanTables *tables);
-/* The dim that the size is, standing alone; -1: it is none. */
-int32_t plan_size_dim(const PlanFile *file, PlanProgram program);
 /* The shape for these dims, and its bytes; false when it cannot be computed. out_dims:
  * PLAN_MAX_RANK. */
 bool plan_shape(const PlanFile *file, PlanType type, const int64_t *vars, int64_t *out_dims,
                 int64_t *out_bytes);
-const char *plan_setting(const PlanFile *file, const char *name); /* NULL: none */
 /* Whether the value is within the dim's bounds; if not sets the error. */
 dlc_status dim_check(dlc_context *context, const PlanFile *file, int32_t dim, int64_t value);
 

@@ -11,17 +11,8 @@
 #ifndef DLC_RUNTIME_SESSION_SESSION_H
 #define DLC_RUNTIME_SESSION_SESSION_H
 
+#include "runtime/plan_file/plan.h"
 #include "runtime/session/rank.h"
-
-struct dlc_plan {
-    ContextChild child;
-    dlc_context *context;
-    PlanFile file;
-    int64_t references;
-    char *parameter_text;
-    int32_t target; /* the image that questions are answered from, and this processor can run; -1:
-                       none, only other devices */
-};
 
 struct dlc_session {
     ContextChild child;
@@ -37,13 +28,6 @@ struct dlc_session {
     DLTensor lent;            /* what dlc_view_* hands out */
     int64_t lent_dims[PLAN_MAX_RANK];
 };
-
-/* api/plan.c: gives up one reference; the last frees the plan. */
-void plan_release(dlc_plan *plan);
-/* The plan of bytes that were just compiled, kept as it is, whatever machine it is for. The bytes
- * are copied. */
-dlc_status plan_adopt(dlc_context *context, const void *bytes, size_t n_bytes, const char *name,
-                      dlc_plan **out);
 
 /* -- session.c: names, scalars, dims -- */
 
@@ -73,10 +57,6 @@ dlc_status shape_bind(dlc_session *session, const char *what, PlanType type, con
  * know (for tests); NULL: by the options. */
 dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                              const DeviceOps *ops, int32_t n_ranks, dlc_session **out);
-/* The plan's best image for the device. DLC_ERROR_UNSUPPORTED: none (-1), and message
- * (DEVICE_MESSAGE_BYTES) says why, "" when the plan has none for it. Another status: an error. */
-dlc_status plan_target_for(const PlanFile *file, const DeviceOps *ops, const char *which,
-                           int32_t *out, char *message);
 /* Opens the ranks on the device that the options ask for; may replace session->plan by one that was
  * compiled anew. */
 dlc_status session_ranks_open(dlc_session *session, const dlc_session_options *options,

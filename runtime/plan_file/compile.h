@@ -1,0 +1,19 @@
+/* Plans from libdlc-compile. The calls open it where it is not yet open (DLC_ERROR_UNSUPPORTED:
+ * there is none) and leave its diagnostics in the context. */
+#ifndef DLC_RUNTIME_PLAN_FILE_COMPILE_H
+#define DLC_RUNTIME_PLAN_FILE_COMPILE_H
+
+#include "runtime/context.h"
+
+/* `options` are whole and checked; `*out` stays where they only check the text or print a stage. */
+dlc_status compile_text(dlc_context *context, const char *text, size_t length,
+                        const dlc_compile_options *options, dlc_plan **out);
+/* IR text -> plan for a target ("cpu:native"), with flags of dlc_compile_options. */
+dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, unsigned flags,
+                         dlc_plan **out);
+/* The program set out; what is known of a topic. Free by memory_free. */
+dlc_status compile_format(dlc_context *context, const char *text, size_t length, const char *name,
+                          char **out_text);
+dlc_status compile_explain(dlc_context *context, const char *topic, char **out_text);
+
+#endif
