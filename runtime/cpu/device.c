@@ -9,11 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct DeviceModule {
-    uint8_t *code;
-    size_t n_code;
-};
-
 /* LLVM's names of x86 features, and the compiler's test for each. */
 static bool host_has(const char *feature, size_t length) {
 #if defined(__x86_64__)
@@ -245,13 +240,6 @@ static void cpu_unload(Device *device, DeviceModule *module) {
         munmap(module->code, module->n_code);
         memory_free(&device->allocator, module);
     }
-}
-
-KernelFunction cpu_kernel(const DeviceModule *module, int64_t entry) {
-    KernelFunction function;
-    void *address = module->code + entry;
-    memcpy(&function, &address, sizeof(function));
-    return function;
 }
 
 const DeviceOps device_cpu = {

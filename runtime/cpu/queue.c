@@ -172,12 +172,20 @@ dlc_status cpu_copy_across(DeviceQueue *to_queue, void *to, DeviceQueue *from_qu
     return cpu_move(to_queue, to, from, bytes);
 }
 
+static KernelFunction kernel_function(const DeviceModule *module, int64_t entry) {
+    KernelFunction function;
+    void *address = module->code + entry;
+    memcpy(&function, &address, sizeof(function));
+    return function;
+}
+
 dlc_status cpu_launch(DeviceQueue *queue, DeviceModule *module, const DeviceLaunch *launch) {
     if (launch->tiles <= 0) {
         return DLC_OK;
     }
-    CpuTask task = {
-        .kind = CPU_TASK_LAUNCH, .function = cpu_kernel(module, launch->entry), .launch = *launch};
+    CpuTask task = {.kind = CPU_TASK_LAUNCH,
+                    .function = kernel_function(module, launch->entry),
+                    .launch = *launch};
     return give(queue, &task);
 }
 

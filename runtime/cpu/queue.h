@@ -24,6 +24,12 @@ typedef struct CpuDevice {
     bool guarded;
 } CpuDevice;
 
+/* An image, executable. */
+struct DeviceModule {
+    uint8_t *code;
+    size_t n_code;
+};
+
 /* With `threads` workers; fewer where the system gives no more. */
 dlc_status cpu_queue_create(Device *device, int threads, bool background, CpuQueue **out);
 void cpu_queue_destroy(CpuQueue *queue);
@@ -54,8 +60,5 @@ dlc_status cpu_event_record(DeviceEvent *event, DeviceQueue *queue);
 dlc_status cpu_event_wait(DeviceEvent *event, DeviceQueue *queue);
 dlc_status cpu_event_finish(DeviceEvent *event);
 void cpu_event_destroy(DeviceEvent *event);
-
-/* device.c: the code of a kernel in the module. */
-KernelFunction cpu_kernel(const DeviceModule *module, int64_t entry);
 
 #endif

@@ -74,3 +74,9 @@ void cuda_leave_freed(CudaDevice *device) {
         device->driver.context_pop(&popped);
     }
 }
+
+void cuda_queues_wait(CudaDevice *device) {
+    for (const CudaQueue *queue = device->queues; queue; queue = queue->next) {
+        device->driver.stream_wait(queue->stream);
+    }
+}

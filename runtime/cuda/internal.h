@@ -105,12 +105,12 @@ bool cuda_enter_to_free(CudaDevice *device);
 void cuda_leave_freed(CudaDevice *device);
 /* `status`, or the failure to leave. */
 dlc_status cuda_leave(CudaDevice *device, dlc_status status);
+/* Waits for the work of all queues, whatever comes of it; called inside enter and leave. */
+void cuda_queues_wait(CudaDevice *device);
 
 /* queue.c; the ones below are called inside enter and leave */
 dlc_status cuda_queue_open(CudaDevice *device, CudaQueue **out);
 void cuda_queues_close(CudaDevice *device);
-/* Waits for the work of all queues, whatever comes of it. */
-void cuda_queues_wait(CudaDevice *device);
 
 dlc_status cuda_queue_create(Device *base, bool background, DeviceQueue **out);
 void cuda_queue_destroy(DeviceQueue *base);

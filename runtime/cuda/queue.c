@@ -75,12 +75,6 @@ void cuda_queues_close(CudaDevice *device) {
     }
 }
 
-void cuda_queues_wait(CudaDevice *device) {
-    for (const CudaQueue *queue = device->queues; queue; queue = queue->next) {
-        device->driver.stream_wait(queue->stream);
-    }
-}
-
 dlc_status cuda_queue_create(Device *base, bool background, DeviceQueue **out) {
     CudaDevice *device = (CudaDevice *)base;
     CudaQueue *queue = NULL;

@@ -1,70 +1,5 @@
-/* A run of an entry: which sizes it has, the layouts for them, and the walk on every rank. */
+/* A run of an entry: the layouts for its dims, and the walk on every rank. */
 #include "runtime/session/session.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-
-/* Dims of one run: bound ones, then what the inputs' shapes say, then defaults if wanted. */
-static dlc_status entry_dims(dlc_session *session, EntryState *entry, bool defaults,
-                             int64_t *dims) {
-    const PlanFile *file = session->file;
-    memcpy(dims, session->orders.dims, (size_t)file->n_dims * sizeof(*dims));
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        const Input *input = &entry->inputs[i];
-        if (arg->role != PLAN_ARG_INPUT || !input->is_set) {
-            continue;
-        }
-        char what[320];
-        snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
-        dlc_status status = shape_bind(session, what, arg->type, input->dims, arg->type.rank, dims);
-        if (status != DLC_OK) {
-            return status;
-        }
-    }
-    for (int32_t d = 0; d < file->n_dims; d++) {
-        if (session->dim_is_shared[d] && dims[d] >= 0 && session->orders.dims[d] < 0) {
-            dlc_status status = session_bind_number(session, d, dims[d]);
-            if (status != DLC_OK) {
-                return status;
-            }
-        }
-    }
-    if (defaults) {
-        dims_default(file, dims);
-    }
-    return DLC_OK;
-}
-
-dlc_status session_bind_inputs(dlc_session *session) {
-    int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = DLC_OK;
-    for (int64_t i = 0; status == DLC_OK && i < session->tables->n_entries; i++) {
-        status = entry_dims(session, &session->ranks->entries[i], false, dims);
-    }
-    return status;
-}
-
-/* A dim that the entry's arguments need and nobody bound. */
-static dlc_status dims_complete(dlc_session *session, const EntryState *entry, int64_t *dims) {
-    const PlanFile *file = session->file;
-    for (int32_t i = 0; i < entry->record->n_args; i++) {
-        const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
-        for (int32_t a = 0; a < arg->type.rank; a++) {
-            PlanProgram program = file->sizes[arg->type.first_size + a];
-            for (int32_t k = 0; k < program.count; k++) {
-                const ProgramInstr *instr = &file->programs[program.first + k];
-                if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
-                    return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                        "dim %s is not bound: no input or weight says it",
-                                        plan_text(file, file->dims[instr->immediate].name));
-                }
-            }
-        }
-    }
-    dims_default(file, dims); /* the others do not matter to this entry */
-    return DLC_OK;
-}
 
 static EntryState *entry_of(const dlc_session *session, Rank *rank, const EntryState *entry) {
     return &rank->entries[entry - session->ranks->entries];
@@ -92,7 +27,7 @@ static dlc_status arguments_check(Rank *rank, const EntryState *entry) {
 
 dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults) {
     int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = entry_dims(session, entry, defaults, dims);
+    dlc_status status = session_dims(session, entry, defaults, dims);
     if (status == DLC_OK && defaults) {
         /* Defaults of dims in weights hold for good. */
         for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
@@ -102,7 +37,7 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
         }
     }
     if (status == DLC_OK) {
-        status = dims_complete(session, entry, dims);
+        status = session_dims_complete(session, entry, dims);
     }
     if (status == DLC_OK) {
         status = session_allocate(session, entry);

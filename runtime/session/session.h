@@ -62,6 +62,16 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
 dlc_status session_ranks_open(dlc_session *session, const dlc_session_options *options,
                               const DeviceOps *ops);
 
+/* -- dims.c -- */
+
+/* Dims of one run (PLAN_MAX_DIMS): bound ones, then what the inputs' shapes say, then defaults if
+ * wanted. Those in weights are bound for good. */
+dlc_status session_dims(dlc_session *session, EntryState *entry, bool defaults, int64_t *dims);
+/* Refuses a dim that the entry's arguments need and nobody bound; gives the others defaults. */
+dlc_status session_dims_complete(dlc_session *session, const EntryState *entry, int64_t *dims);
+/* Binds the dims in weights that inputs set so far say. */
+dlc_status session_bind_inputs(dlc_session *session);
+
 /* -- values.c: variables and inputs of all ranks -- */
 
 /* Gives the variables of the entry (NULL: all, and binds the dims in weights that inputs set so far
@@ -81,8 +91,6 @@ dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t a
 
 /* -- run.c -- */
 
-/* Binds the dims in weights that inputs set so far say. */
-dlc_status session_bind_inputs(dlc_session *session);
 /* Makes or finds, in every rank, the layout for the dims that inputs and bindings give, as
  * slots[0]; grows arena and scratch. With `defaults`, dims still unbound take their default. */
 dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults);
