@@ -5,7 +5,7 @@
 #include "codegen/cuda/team/team.h"
 #include <stdlib.h>
 
-enum { LOCAL_ALIGN = 128, MOST_REGISTERS = 32, LEAST_SHARED = 48 * 1024, BANK_BYTES = 128 };
+enum { MOST_REGISTERS = 32, LEAST_SHARED = 48 * 1024, BANK_BYTES = 128 };
 
 /* -- accesses, in program order; those that make up a statement's values before what it writes */
 static void add_access(Text *t, const KLocal *local, const KExpr *index, int32_t at,
@@ -120,46 +120,6 @@ static bool in_registers(const Text *t, const KLocal *local) {
     return true;
 }
 
-static int64_t place_bytes(const Text *t, const KLocal *local, const LocalPlace *place) {
-    int64_t bytes = local->count * team_memory_bytes(local->dtype) * place->copies;
-    return (bytes + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN * t->locals[local->id].stages;
-}
-
-/* The panels that lie where `local` will. */
-static int64_t overlaid_bytes(const Text *t, const KLocal *local) {
-    int64_t bytes = 0;
-    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
-        const KLocal *panel = t->kernel->locals[i];
-        const LocalInfo *info = &t->locals[panel->id];
-        if (info->overlaid == local) {
-            bytes += place_bytes(t, panel, &info->by_team[TEAM_BLOCK]);
-        }
-    }
-    return bytes;
-}
-
-/* What a place takes of shared memory or scratch. */
-static int64_t room_of(const Text *t, const KLocal *local, const LocalPlace *place) {
-    if (t->locals[local->id].overlaid) {
-        return 0;
-    }
-    int64_t own = place_bytes(t, local, place), panels = overlaid_bytes(t, local);
-    return own > panels ? own : panels;
-}
-
-int64_t local_shared_bytes(const Text *t) {
-    int64_t slots = (int64_t)t->n_slots * t->warps * SLOT_BYTES;
-    int64_t total = (slots + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN;
-    for (int32_t i = 0; i < t->kernel->n_locals; i++) {
-        const KLocal *local = t->kernel->locals[i];
-        for (int team = 0; team < 3; team++) {
-            const LocalPlace *place = &t->locals[local->id].by_team[team];
-            total += place->placement == PLACE_SHARED ? room_of(t, local, place) : 0;
-        }
-    }
-    return total;
-}
-
 static void set_exchange(Text *t, const KLocal *local, int64_t width, int32_t unit, int32_t most) {
     LocalInfo *info = &t->locals[local->id];
     int32_t line = BANK_BYTES / team_memory_bytes(local->dtype);
@@ -246,8 +206,8 @@ static LocalPlace *largest_place(Text *t, const KLocal **out_local) {
         for (int team = 0; team < 3; team++) {
             LocalPlace *place = &t->locals[local->id].by_team[team];
             const LocalInfo *info = &t->locals[local->id];
-            int64_t bytes = place_bytes(t, local, place);
-            bool fixed = info->overlaid || info->stages > 1 || overlaid_bytes(t, local) > 0;
+            int64_t bytes = room_of_copies(t, local, place);
+            bool fixed = info->overlaid || info->stages > 1 || room_of_overlaid(t, local) > 0;
             if (place->placement == PLACE_SHARED && !fixed && bytes > most) {
                 most = bytes;
                 largest = place;
@@ -264,7 +224,7 @@ static void place_overlaid(Text *t, const KLocal *local, int64_t offset) {
         if (t->locals[panel->id].overlaid == local) {
             LocalPlace *place = &t->locals[panel->id].by_team[TEAM_BLOCK];
             place->offset = offset;
-            offset += place_bytes(t, panel, place);
+            offset += room_of_copies(t, panel, place);
         }
     }
 }
@@ -279,7 +239,7 @@ static void set_offsets(Text *t) {
                                                               : NULL;
             if (end && !t->locals[local->id].overlaid) {
                 place->offset = *end;
-                *end += room_of(t, local, place);
+                *end += room_of_place(t, local, place);
                 place_overlaid(t, local, place->offset);
             }
         }
@@ -298,10 +258,9 @@ bool team_place_locals(Text *t) {
     }
     find_owners(t);
     int64_t room = t->machine->shared_bytes > 0 ? t->machine->shared_bytes : LEAST_SHARED;
-    int64_t slots = (int64_t)t->n_slots * t->warps * SLOT_BYTES;
-    t->shared_bytes = (slots + LOCAL_ALIGN - 1) / LOCAL_ALIGN * LOCAL_ALIGN;
+    t->shared_bytes = room_of_slots(t);
     pipe_plan(t, room);
-    int64_t total = local_shared_bytes(t);
+    int64_t total = room_shared(t);
     while (total > room) {
         const KLocal *local = NULL;
         LocalPlace *place = largest_place(t, &local);
@@ -309,7 +268,7 @@ bool team_place_locals(Text *t) {
             break;
         }
         place->placement = PLACE_GLOBAL;
-        total -= place_bytes(t, local, place);
+        total -= room_of_copies(t, local, place);
     }
     set_offsets(t);
     for (int32_t i = 0; i < t->kernel->n_locals; i++) {

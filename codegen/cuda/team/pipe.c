@@ -3,7 +3,7 @@
 #include "codegen/cuda/team/team.h"
 #include <stdio.h>
 
-enum { MOST_STAGES = 4, FREE_ROOM = 48 * 1024, ALIGN = 128 };
+enum { MOST_STAGES = 4, FREE_ROOM = 48 * 1024 };
 
 /* -- which loops */
 static bool is_panel_of(const KLocal *local, const KStmt *stmt) {
@@ -119,11 +119,6 @@ static void plan_pipe(Text *t, const KStmt *loop) {
     }
 }
 
-static int64_t bytes_of(const KLocal *local) {
-    int64_t bytes = local->count * team_memory_bytes(local->dtype);
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 static void unplan_pipe(Text *t, const KStmt *loop) {
     StmtInfo *info = team_info(t, loop);
     const KStmt *contract = info->held;
@@ -147,8 +142,8 @@ static void choose_stages(Text *t, const KStmt *loop, int64_t room) {
     LocalInfo *a = &t->locals[contract->as.contract.a_local->id],
               *b = &t->locals[contract->as.contract.b_local->id];
     int64_t stage =
-        bytes_of(contract->as.contract.a_local) + bytes_of(contract->as.contract.b_local);
-    int64_t sums = a->overlaid ? bytes_of(contract->as.contract.c_local) : 0;
+        room_of_one(contract->as.contract.a_local) + room_of_one(contract->as.contract.b_local);
+    int64_t sums = a->overlaid ? room_of_one(contract->as.contract.c_local) : 0;
     int64_t goal = sums > FREE_ROOM ? sums : FREE_ROOM;
     bool known;
     int64_t steps = team_extent(t, loop, &known), stages = MOST_STAGES;
@@ -158,7 +153,7 @@ static void choose_stages(Text *t, const KStmt *loop, int64_t room) {
     }
     stages = stages < 2 ? 2 : stages;
     a->stages = b->stages = (int32_t)stages;
-    if (local_shared_bytes(t) > room) {
+    if (room_shared(t) > room) {
         unplan_pipe(t, loop);
     }
 }

@@ -145,7 +145,16 @@ typedef struct LocalAccess {
 bool team_place_locals(Text *t);
 /* The team whose own copy of the local statement `at` means. */
 Team team_owner(const Text *t, const KLocal *local, int32_t at);
-int64_t local_shared_bytes(const Text *t); /* of a block, as places are now */
+
+/* room.c */
+int64_t room_of_one(const KLocal *local); /* one copy, one stage */
+int64_t room_of_slots(const Text *t);     /* where threads exchange what they reduce */
+int64_t room_of_copies(const Text *t, const KLocal *local, const LocalPlace *place);
+/* The panels that lie where `local` will. */
+int64_t room_of_overlaid(const Text *t, const KLocal *local);
+/* What a place takes of shared memory or scratch. */
+int64_t room_of_place(const Text *t, const KLocal *local, const LocalPlace *place);
+int64_t room_shared(const Text *t); /* of a block, as places are now */
 
 /* sync.c */
 bool team_place_barriers(Text *t);
