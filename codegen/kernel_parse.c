@@ -8,31 +8,6 @@
 
 enum { MOST_PARTS = 4096, MOST_ELEMENTS = 1 << 30 };
 
-bool kernel_parse_numbered(KernelParser *k, char letter, int32_t limit, int32_t *out) {
-    Parser *p = &k->text;
-    Mark mark = parse_mark(p);
-    const char *word = parse_word(p, letter == 's'   ? "a size, sN"
-                                     : letter == 'l' ? "a local, lN"
-                                                     : "a buffer, bN");
-    if (!word) {
-        return false;
-    }
-    int64_t number = 0;
-    bool fits = word[0] == letter && word[1] != '\0' && strlen(word) < 10;
-    for (const char *at = word + 1; fits && *at; at++) {
-        fits = *at >= '0' && *at <= '9';
-        number = number * 10 + (*at - '0');
-    }
-    if (!fits || number >= limit) {
-        static const char *const kinds[] = {"buffer", "local", "size"};
-        const char *kind = kinds[letter == 'b' ? 0 : letter == 'l' ? 1 : 2];
-        diag_report(&p->context->diags, DIAG_IR_UNKNOWN_NAME, parse_place(p, mark), kind, word);
-        return false;
-    }
-    *out = (int32_t)number;
-    return true;
-}
-
 /* bN, lN or sN where it is defined: the next number. */
 static bool parse_next(KernelParser *k, char letter, size_t count) {
     Parser *p = &k->text;
@@ -166,11 +141,6 @@ static bool parse_group(KernelParser *k) {
         k->kernel->common |= (uint64_t)1 << buffer;
     } while (parse_accept(p, ","));
     return true;
-}
-
-bool kernel_parse_at(KernelParser *k, const char *word) {
-    size_t length = strlen(word);
-    return parse_at(&k->text, word) && !ascii_is_word(k->text.at[length]);
 }
 
 /* The parts before the first statement, in the order that they are printed in. */

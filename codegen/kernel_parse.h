@@ -17,13 +17,11 @@ typedef struct KernelParser {
     int32_t n_brackets; /* open around the expression being read */
 } KernelParser;
 
-/* kernel_parse.c: "b3" with a number below `limit`; whether a word stands here. */
-bool kernel_parse_numbered(KernelParser *k, char letter, int32_t limit, int32_t *out);
-bool kernel_parse_at(KernelParser *k, const char *word);
-
 /* kernel_parse_stmt.c: statements up to the closing brace. */
 bool kernel_parse_list(KernelParser *k, KStmt **out);
-/* kernel_parse_expr.c */
+/* kernel_parse_expr.c: whether a word stands here; "b3" with a number below `limit`. */
+bool kernel_parse_at(KernelParser *k, const char *word);
+bool kernel_parse_numbered(KernelParser *k, char letter, int32_t limit, int32_t *out);
 const KExpr *kernel_parse_expr(KernelParser *k); /* NULL after reporting */
 /* "%4", which a statement before defines; NULL after reporting. */
 const KVar *kernel_parse_var(KernelParser *k);

@@ -1,10 +1,40 @@
-/* Expressions of the kernels' text form. Their types follow from what they are made of; whether
- * they fit is kernel_verify's to say. */
+/* Names and expressions of the kernels' text form. Their types follow from what they are made of;
+ * whether they fit is kernel_verify's to say. */
 #include "codegen/kernel_parse.h"
 
 #include <string.h>
 
 enum { MOST_BRACKETS = 1000 };
+
+bool kernel_parse_at(KernelParser *k, const char *word) {
+    size_t length = strlen(word);
+    return parse_at(&k->text, word) && !ascii_is_word(k->text.at[length]);
+}
+
+bool kernel_parse_numbered(KernelParser *k, char letter, int32_t limit, int32_t *out) {
+    Parser *p = &k->text;
+    Mark mark = parse_mark(p);
+    const char *word = parse_word(p, letter == 's'   ? "a size, sN"
+                                     : letter == 'l' ? "a local, lN"
+                                                     : "a buffer, bN");
+    if (!word) {
+        return false;
+    }
+    int64_t number = 0;
+    bool fits = word[0] == letter && word[1] != '\0' && strlen(word) < 10;
+    for (const char *at = word + 1; fits && *at; at++) {
+        fits = *at >= '0' && *at <= '9';
+        number = number * 10 + (*at - '0');
+    }
+    if (!fits || number >= limit) {
+        static const char *const kinds[] = {"buffer", "local", "size"};
+        const char *kind = kinds[letter == 'b' ? 0 : letter == 'l' ? 1 : 2];
+        diag_report(&p->context->diags, DIAG_IR_UNKNOWN_NAME, parse_place(p, mark), kind, word);
+        return false;
+    }
+    *out = (int32_t)number;
+    return true;
+}
 
 static KExpr *new_expr(KernelParser *k, KExprKind kind, DType dtype) {
     KExpr *expr = ARENA_NEW(k->arena, KExpr);

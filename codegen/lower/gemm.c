@@ -20,12 +20,6 @@ static int64_t cut_evenly(int64_t total, int64_t most, int64_t unit) {
     return round_up((total + parts - 1) / (parts > 0 ? parts : 1), unit);
 }
 
-int64_t gemm_nominal(const Size *size) {
-    const int64_t most = 1 << 20;
-    int64_t value = size_nominal(size, UNSET_SIZE);
-    return value > most ? most : value > 0 ? value : 1;
-}
-
 static void choose_packed(KBuild *k, GemmPlan *plan) {
     const Gemm *gemm = plan->gemm;
     const Machine *machine = kb_machine(k);

@@ -56,7 +56,11 @@ void gemm_lower_block(KBuild *k,
                       const Gemm *gemm); /* gemm_block.c; sides have elements, no lines */
 
 /* A side for choices: its nominal value, from 1 to 2^20, so that three can be multiplied. */
-int64_t gemm_nominal(const Size *size);
+static inline int64_t gemm_nominal(const Size *size) {
+    const int64_t most = 1 << 20;
+    int64_t value = size_nominal(size, UNSET_SIZE);
+    return value > most ? most : value > 0 ? value : 1;
+}
 
 /* -- gemm_tile.c: the inside of one tile */
 typedef enum GemmKind {

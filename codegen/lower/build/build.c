@@ -1,38 +1,8 @@
-/* The kernel builder's statements and scopes: one kernel under construction, built again until
- * every loop is split where its accesses want it. */
+/* The kernel builder's statements and scopes. */
 #include "codegen/lower/build/build_impl.h"
 #include <string.h>
 
-enum { MAX_ATTEMPTS = 12 };
-
 /* -- the fusion */
-KBuild *kb_create(LowerContext *lower, const Op *fusion) {
-    KBuild *k = ARENA_NEW(lower->arena, KBuild);
-    k->lower = lower;
-    k->context = lower->context;
-    k->arena = lower->arena;
-    k->fusion = fusion;
-    k->body = fusion->blocks[0];
-    k->reduce_in_threads = lower->machine->threads > 1;
-    k->inplace = ARENA_ARRAY(lower->arena, int32_t, fusion->n_results + 1);
-    k->watched = ARENA_ARRAY(lower->arena, bool, fusion->n_results + 1);
-    for (int32_t i = 0; i < fusion->n_results; i++) {
-        k->inplace[i] = -1;
-        k->watched[i] = lower->is_watched && lower->is_watched(lower->user, fusion, i) &&
-                        dtype_is_float(fusion->results[i]->type.dtype);
-    }
-    return k;
-}
-
-void kb_finish(KBuild *k, LoweredOp *out) {
-    *out = (LoweredOp){.kernels = k->kernels.items,
-                       .n_kernels = (int32_t)k->kernels.count,
-                       .temps = k->temps.items,
-                       .n_temps = (int32_t)k->temps.count,
-                       .inplace = k->inplace,
-                       .elementwise = k->elementwise};
-}
-
 Context *kb_context(KBuild *k) {
     return k->context;
 }
@@ -78,51 +48,6 @@ Value *kb_result_value(KBuild *k, int32_t result) {
 
 bool kb_is_body_arg(const KBuild *k, const Value *v) {
     return !v->op && v->block == k->body;
-}
-
-static void begin_attempt(KBuild *k) {
-    pool_reset(k);
-    k->nodes = POOL_ARRAY(k, Node *, NODE_BUCKETS);
-    k->memos = POOL_ARRAY(k, Memo *, MEMO_BUCKETS);
-    k->next_serial = 1;
-    k->binds.count = k->buffers.count = k->grid.count = 0;
-    k->first = NULL;
-    k->replan = false;
-    Scope *scope = POOL_NEW(k, Scope);
-    scope->head = scope->tail = &k->first;
-    k->scope = scope;
-}
-
-void kb_kernel(KBuild *k, const char *name, void (*build)(KBuild *k, void *user), void *user) {
-    k->plans.count = 0;
-    for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        begin_attempt(k);
-        k->is_last_attempt = attempt + 1 == MAX_ATTEMPTS;
-        build(k, user);
-        if (kernel_finish(k, name)) {
-            break;
-        }
-    }
-}
-
-void kb_mark_copy(KBuild *k, int32_t operand, int32_t result) {
-    LoweredKernel *last = &k->kernels.items[k->kernels.count - 1];
-    last->copy_of = operand;
-    last->copy_to = result;
-}
-
-void kb_set_inplace(KBuild *k, int32_t result, int32_t operand) {
-    k->inplace[result] = operand;
-}
-
-void kb_set_elementwise(KBuild *k, const bool *operands) {
-    k->elementwise = operands;
-}
-
-int32_t kb_temp(KBuild *k, DType dtype, const Size *elements) {
-    LoweredTemp temp = {dtype, elements};
-    VEC_PUSH(k->arena, &k->temps, temp);
-    return (int32_t)k->temps.count - 1;
 }
 
 static int32_t find_buffer(KBuild *k, BindKind kind, int32_t index, DType dtype, bool written) {
@@ -452,61 +377,6 @@ void kb_contract(KBuild *k, const KContract *contract) {
 }
 
 /* -- pieces */
-static Plan *find_plan(KBuild *k, int64_t key) {
-    for (size_t i = 0; i < k->plans.count; i++) {
-        if (k->plans.items[i].key == key) {
-            return &k->plans.items[i];
-        }
-    }
-    return NULL;
-}
-
-void plan_request(KBuild *k, int64_t key, const Size *divisor) {
-    Plan *plan = find_plan(k, key);
-    if (!plan || plan->splits.count + 1 >= MAX_PIECES ||
-        !size_exact_div(k->context, plan->total, divisor) || size_is_one(divisor) ||
-        divisor == plan->total) {
-        return;
-    }
-    size_t at = 0;
-    for (; at < plan->splits.count; at++) {
-        const Size *other = plan->splits.items[at];
-        if (other == divisor) {
-            return;
-        }
-        if (size_exact_div(k->context, other, divisor)) {
-            break;
-        }
-        if (!size_exact_div(k->context, divisor, other)) {
-            return;
-        }
-    }
-    VEC_PUSH(k->arena, &plan->splits, NULL);
-    for (size_t i = plan->splits.count - 1; i > at; i--) {
-        plan->splits.items[i] = plan->splits.items[i - 1];
-    }
-    plan->splits.items[at] = divisor;
-    k->replan = true;
-}
-
-int32_t kb_pieces(KBuild *k, int64_t key, const Size *total, LoopPiece *out) {
-    Plan *plan = find_plan(k, key);
-    if (!plan) {
-        Plan fresh = {.key = key, .total = total};
-        VEC_PUSH(k->arena, &k->plans, fresh);
-        plan = &k->plans.items[k->plans.count - 1];
-    }
-    int32_t count = 0;
-    const Size *whole = total;
-    for (size_t i = plan->splits.count; i > 0; i--) {
-        const Size *stride = plan->splits.items[i - 1];
-        out[count++] = (LoopPiece){size_exact_div(k->context, whole, stride), stride, key, NULL};
-        whole = stride;
-    }
-    out[count++] = (LoopPiece){whole, size_const(k->context, 1), key, NULL};
-    return count;
-}
-
 const KExpr *kb_piece_loop(KBuild *k, KLoopKind kind, LoopPiece *piece, const KExpr *begin,
                            const KExpr *end) {
     Node like = {.has_piece = true, .piece_key = piece->key, .piece_stride = piece->stride};

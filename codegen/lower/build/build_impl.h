@@ -157,6 +157,8 @@ int32_t index_depth(const KExpr *const *index, int32_t n);
 
 /* finish.c: the kernel out of the pool, or false when a split was asked for. */
 bool kernel_finish(KBuild *k, const char *name);
+
+/* split.c: asks for a split of the loop by `divisor`. */
 void plan_request(KBuild *k, int64_t key, const Size *divisor);
 
 #endif
