@@ -1,6 +1,6 @@
 /* Private to the front half of the frontend: the state of one parse, shared by the scanner
- * (lexer.l, scan.c), the grammar (parser.y), the node constructors (ast.c) and the messages
- * (error.c). */
+ * (lexer.l, scan.c, tokens.c), the grammar (parser.y), the node constructors (ast.c) and the
+ * messages (error.c). */
 #ifndef DLC_FRONTEND_PARSE_SCAN_H
 #define DLC_FRONTEND_PARSE_SCAN_H
 
@@ -79,7 +79,8 @@ void scan_open_brace(Parse *parse);
 bool scan_close_brace(Parse *parse); /* true: it ends an interpolation */
 bool scan_open_interpolation(Parse *parse, Place place);
 void scan_unterminated(Parse *parse, Place place);
-/* What the parser calls. */
+
+/* -- What the parser calls (tokens.c) */
 int dl_lex(DL_STYPE *value, Place *place, Parse *parse);
 /* Whether a line may go on after this token; whether an expression may end with it. */
 bool token_continues_line(int token);
