@@ -41,6 +41,12 @@ typedef struct Check {
 /* Whether the walk goes on: false after enough errors, or where the stack is low. */
 bool check_goes_on(const Check *check);
 bool check_stmts_return(const AstStmts *stmts); /* somewhere inside */
+
+/* -- declared.c */
+/* A path as far as the text tells it; `out_whole`: it tells all. */
+const char *check_path_text(Elaborator *el, const AstPath *path, bool *out_whole);
+/* Adds the paths of these statements' parameters and state to `declared` or `open_paths`. */
+void check_note_declared(Check *check, const AstStmts *stmts);
 /* Whether some body of the program declares a parameter or state called so. */
 bool check_declared_elsewhere(Check *check, const char *name);
 

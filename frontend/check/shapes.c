@@ -35,7 +35,6 @@ typedef struct Choice {
 typedef struct Trial {
     const Fn *fn;
     const AstParams *params;
-    Map *dims; /* name -> Dim: made once for all trials */
     Choice training, args[MAX_PARAMS], rests[MAX_RESTS];
     const char *rest_names[MAX_RESTS];
     int32_t n_rests;
@@ -66,28 +65,8 @@ static bool told(const Diag *diag) {
     return false;
 }
 
-/* -- sizes */
-
-static const Size *fresh(Elaborator *el, const char *key, const char *name, int64_t low,
-                         Place place) {
-    Map *dims = el->trial->dims;
-    const Dim *dim = map_get(dims, key);
-    if (dim == NULL) {
-        dim = module_add_dim(el->module, name, low, INT64_MAX, 1, 0, place);
-        map_set(dims, key, (void *)dim);
-    }
-    return size_dim(el->context, dim);
-}
-
 static const Size *fresh_size(Elaborator *el, const char *name, Place place) {
-    return fresh(el, name, name, 0, place);
-}
-
-const Size *trial_joined(Elaborator *el, const Size *a, const Size *b) {
-    const char *key = arena_format(el->arena, "%p|%p", (const void *)a, (const void *)b);
-    const char *name =
-        arena_format(el->arena, "(%s or %s)", size_text(el->context, a), size_text(el->context, b));
-    return fresh(el, key, name, 0, (Place){0});
+    return trial_size(el, name, name, 0, place);
 }
 
 /* -- what a parameter may be */
@@ -284,7 +263,7 @@ static Val bare_argument(Elaborator *el, const AstParam *param, int32_t at) {
     AstName name = param->name;
     if (is_class(type, "int")) {
         const char *key = arena_format(el->arena, "int %s", name.text);
-        return val_size(fresh(el, key, name.text, INT64_MIN, name.place), name.place);
+        return val_size(trial_size(el, key, name.text, INT64_MIN, name.place), name.place);
     }
     if (is_class(type, "bool")) {
         bool first = param->fallback && param->fallback->kind == AST_BOOL &&
@@ -456,8 +435,8 @@ static void intersect(DiagList *list, const DiagList *other) {
     list->count = kept;
 }
 
-static void try_function(Elaborator *el, const Fn *fn, Module *module, Map *dims, Budget *budget) {
-    Trial trial = {.fn = fn, .params = &fn->decl->as.fn.params, .dims = dims};
+static void try_function(Elaborator *el, const Fn *fn, Module *module, Budget *budget) {
+    Trial trial = {.fn = fn, .params = &fn->decl->as.fn.params};
     if (!read_choices(&trial)) {
         return;
     }
@@ -500,7 +479,6 @@ static Module *trial_module(Elaborator *el) {
 typedef struct Trials {
     Elaborator *el;
     Module *module; /* NULL: none was made yet */
-    Map dims;
     Budget budget;
     bool is_test;
 } Trials;
@@ -518,7 +496,7 @@ static void try_global(Trials *trials, const Global *global) {
     const Fn *fn = find_function(el, global->env, global->name, global->place);
     if (!fn->elaborated || trials->is_test) {
         trials->module = trials->module ? trials->module : trial_module(el);
-        try_function(el, fn, trials->module, &trials->dims, &trials->budget);
+        try_function(el, fn, trials->module, &trials->budget);
     }
 }
 
@@ -531,12 +509,15 @@ void check_shapes(Elaborator *el, bool is_test) {
         boundary->bytes_limit - boundary->bytes < 2 * (size_t)ALL_BYTES) {
         return; /* what is left is for the program */
     }
-    map_init(&trials.dims, el->arena);
+    Map dims;
+    map_init(&dims, el->arena);
+    el->trial_dims = &dims;
     for (size_t i = 0; is_test && i < own->count; i++) {
         try_global(&trials, own->entries[i].value);
     }
     for (size_t i = 0; i < el->globals.count; i++) {
         try_global(&trials, el->globals.items[i]);
     }
+    el->trial_dims = NULL;
     module_destroy(trials.module);
 }

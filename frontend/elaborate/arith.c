@@ -122,7 +122,7 @@ static Val power(Elaborator *el, Val left, Val right, Place place) {
         }
         if (is_float && whole && exponent >= -4 && exponent <= -1) {
             /* (1 / x) ** n: 1 / x ** n would have nan derivatives where x ** n is 0. */
-            Val over = elaborate_binary(el, AST_OP_DIV, val_float(1.0, place), left, place);
+            Val over = arith_binary(el, AST_OP_DIV, val_float(1.0, place), left, place);
             return val_is_error(over) ? over : integer_power(el, over, (int64_t)-exponent, place);
         }
     }
@@ -222,7 +222,7 @@ static Val list_concat(Elaborator *el, Val left, Val right, Place place) {
     return result;
 }
 
-static Val binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
+Val arith_binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     if (val_is_error(left) || val_is_error(right)) {
         return val_error();
     }
@@ -270,13 +270,7 @@ static Val binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
     return elaborate_elementwise(el, arithmetic_code(op), both, 2, use, what, place);
 }
 
-Val elaborate_binary(Elaborator *el, AstOp op, Val left, Val right, Place place) {
-    Val result = binary(el, op, left, right, place);
-    return left.quotient || right.quotient ? quotient_kept(el, op, left, right, result, place)
-                                           : result;
-}
-
-Val elaborate_unary_minus(Elaborator *el, Val value, Place place) {
+Val arith_minus(Elaborator *el, Val value, Place place) {
     value = val_settled(el, value);
     switch (value.kind) {
     case VAL_ERROR:
@@ -287,9 +281,6 @@ Val elaborate_unary_minus(Elaborator *el, Val value, Place place) {
     case VAL_FLOAT:
         return val_float(-value.as.f, place);
     case VAL_TENSOR:
-        if (value.quotient) {
-            return elaborate_binary(el, AST_OP_MUL, value, val_int(-1, place), place);
-        }
         return elaborate_elementwise(el, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);
     case VAL_LIST:
         return elaborate_elementwise(el, OP_neg, &value, 1, USE_ARITHMETIC, "'-'", place);

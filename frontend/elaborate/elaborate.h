@@ -77,6 +77,9 @@ static inline bool val_is_number(Val value) {
     return value.kind == VAL_INT || value.kind == VAL_FLOAT || value.kind == VAL_SIZE;
 }
 bool val_as_size(Elaborator *el, Val value, const Size **out); /* INT or SIZE; silent */
+
+/* -- need.c */
+
 /* These report (naming `what`) and return false when the value is of another kind. */
 bool need_int(Elaborator *el, Val value, const char *what, Place place, int64_t *out);
 bool need_size(Elaborator *el, Val value, const char *what, Place place, const Size **out);
@@ -92,13 +95,7 @@ bool need_axes(Elaborator *el, Val value, int32_t rank, Place place, int64_t *ou
 bool need_shape(Elaborator *el, Val value, const char *what, Place place, const Size **out,
                 int32_t *out_rank);
 
-/* -- settled.c */
-
-/* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
- * shapes use the program's number. Other values are returned as they are. */
-Val val_settled(Elaborator *el, Val value);
-
-/* -- tensor.c: types, broadcasting, arithmetic */
+/* -- made.c: ops */
 
 /* Sets place and label for ops to come. */
 void elaborate_at(Elaborator *el, Place place);
@@ -106,6 +103,17 @@ void elaborate_at(Elaborator *el, Place place);
 Value *elaborate_made(Elaborator *el, Value *value, Place place);
 bool elaborate_building_failed(Elaborator *el,
                                Place place); /* the same for calls without a result */
+
+/* -- settled.c */
+
+/* A number that the run gives: `step`, `seed`, `lr`. */
+Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype);
+/* A number that the run may set (an optimizer's beta2) as the scalar it is then; conditions and
+ * shapes use the program's number. Other values are returned as they are. */
+Val val_settled(Elaborator *el, Val value);
+
+/* -- tensor.c: types, broadcasting, arithmetic */
+
 typedef enum TypeUse { USE_ARITHMETIC, USE_COMPARE, USE_SELECT, USE_FLOAT } TypeUse;
 /* The common element type of `count` values under the weak rules, reported when there is none. */
 bool common_dtype(Elaborator *el, const Val *values, int32_t count, TypeUse use, const char *what,
@@ -126,10 +134,11 @@ Value *elaborate_expand(Elaborator *el, Value *x, const Size *const *shape, int3
 /* Values as tensors of one element type and shape; numbers become full constants. */
 bool elaborate_unify(Elaborator *el, const Val *values, int32_t count, TypeUse use,
                      const char *what, Place place, Value **out, bool *out_weak);
-Val elaborate_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
+/* Of values that are no quotients (quotient.c). */
+Val arith_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
+Val arith_minus(Elaborator *el, Val value, Place place);
 /* Counts the elements of a list that is made of others; false at the limit, which was reported. */
 bool elaborate_count_items(Elaborator *el, int64_t count, Place place);
-Val elaborate_unary_minus(Elaborator *el, Val value, Place place);
 Val elaborate_not(Elaborator *el, Val value, Place place);
 Val elaborate_elementwise(Elaborator *el, OpCode code, const Val *values, int32_t count,
                           TypeUse use, const char *what, Place place);
@@ -198,17 +207,13 @@ Val elaborate_name(Elaborator *el, const char *name, Place place);
 /* A name where a function is meant; reports when there is none. */
 Fn *elaborate_callee(Elaborator *el, const AstExpr *callee);
 Val global_value(Elaborator *el, Global *global, Place place);
-Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype);
 bool name_is_built_in(const char *name); /* as a value: `pi`, `f32`, `step` … */
 /* The reports for a name that means nothing, with what was meant. */
 Val elaborate_unknown_name(Elaborator *el, const char *name, Place place);
 Fn *elaborate_unknown_function(Elaborator *el, const char *name, Place place);
 
-/* -- index.c: indices and slices */
+/* -- range.c: ranges of sizes */
 
-Val elaborate_index(Elaborator *el, const AstExpr *expr);
-/* One element of a tensor's axis 0, or of a list. */
-Val elaborate_item(Elaborator *el, Val base, int64_t index, Place place);
 /* `a <= b`, by proof or by a check at run time with `what` in its text; false when it is refuted.
  */
 bool shown_le(Elaborator *el, const Size *a, const Size *b, const char *what, Place place);
@@ -221,12 +226,17 @@ bool shown_within(Elaborator *el, const Size *size, int64_t least, int64_t most,
 /* In a trial of a signature: whether the size is a negative number in some call, which counts from
  * the end there. */
 bool may_count_back(Elaborator *el, Val value);
-/* iota of the type along the axis, whose positions the type is shown to hold; NULL: reported. */
-Value *index_along(Elaborator *el, int64_t axis, Type type, Place place);
 /* [start, limit) of an axis with both bounds shown to hold; reports otherwise. */
 bool check_range(Elaborator *el, const Size *start, const Size *limit, const Size *size,
                  Place place);
 
+/* -- index.c: indices and slices */
+
+Val elaborate_index(Elaborator *el, const AstExpr *expr);
+/* One element of a tensor's axis 0, or of a list. */
+Val elaborate_item(Elaborator *el, Val base, int64_t index, Place place);
+/* iota of the type along the axis, whose positions the type is shown to hold; NULL: reported. */
+Value *index_along(Elaborator *el, int64_t axis, Type type, Place place);
 /* -- call.c, bind.c: calls */
 
 Val elaborate_call(Elaborator *el, const AstExpr *expr);
@@ -272,6 +282,11 @@ const char *join_path(Elaborator *el, const char *prefix, const char *rest);
 
 Val elaborate_axis_call(Elaborator *el, Fn *fn, Args args, Place place);
 
+/* -- quotient.c: operators on all values */
+
+Val elaborate_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
+Val elaborate_unary_minus(Elaborator *el, Val value, Place place);
+
 /* -- result.c: what models give */
 
 void elaborate_output(Elaborator *el, const AstStmt *stmt);
@@ -279,10 +294,6 @@ void elaborate_metric(Elaborator *el, const AstStmt *stmt);
 void elaborate_loss(Elaborator *el, const AstStmt *stmt);
 /* `return a over b`: the quotient, which remembers both where they are scalars. */
 Val elaborate_quotient(Elaborator *el, const AstExpr *a, const AstExpr *b);
-/* What `left op right` is where one of them is a quotient: one still, if only what is the same for
- * all parts of a batch was done to it. */
-Val quotient_kept(Elaborator *el, AstOp op, Val left, Val right, Val result, Place place);
-
 /* -- stmt.c: statements */
 
 void elaborate_stmts(Elaborator *el, const AstStmts *stmts);
@@ -345,8 +356,10 @@ typedef struct PassMark {
 PassMark pass_mark(Elaborator *el);
 void pass_undo(Elaborator *el, const PassMark *mark);
 
-/* -- check/shapes.c: trials of signatures */
+/* -- trial.c: trials of signatures (check/shapes.c) */
 
+/* The dim of this trial that `key` stands for, made where there is none yet. */
+const Size *trial_size(Elaborator *el, const char *key, const char *name, int64_t low, Place place);
 /* The size of what two sizes broadcast to, either of which may be 1 in some call. */
 const Size *trial_joined(Elaborator *el, const Size *a, const Size *b);
 
@@ -361,7 +374,7 @@ typedef struct RandomKey {
 /* For the next numbers of this type. */
 RandomKey random_key(Elaborator *el, Type type, Place place);
 
-/* -- module.c: files, consts, dims, defines */
+/* -- module.c, dim.c: files, consts, dims, defines */
 
 bool elaborate_file(Elaborator *el, Env *env, const AstFile *file, bool is_root);
 /* Evaluates dims and applies -D; then every const. */
@@ -388,7 +401,7 @@ void result_add(Elaborator *el, ResultVec *vec, ResultRole role, const char *nam
                 Value *value);
 void func_finish(Elaborator *el, FuncState *fs, const AstDecl *decl, const ResultVec *vec);
 
-/* -- model.c: a model's Funcs */
+/* -- body.c, model.c: a model's Funcs */
 
 /* Runs a model's (or entry's) body with these inputs in the current FuncState. */
 void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs);
@@ -397,9 +410,10 @@ void elaborate_model_funcs(Elaborator *el);
 /* -- train.c, update.c, settings.c: training */
 
 void elaborate_train_func(Elaborator *el);
-/* Whether the train block says `freeze` of a path. */
-bool train_frozen(Elaborator *el, const char *path);
 bool glob_match(const char *pattern, const char *text);
+/* Whether one of the globs matches the path; whether the train block says `freeze` of it. */
+bool setting_matches(Elaborator *el, const AstExprs *globs, const char *path);
+bool setting_freezes(Elaborator *el, const char *path);
 /* The first setting with this word; NULL: not given. */
 const AstSetting *find_setting(const AstDecl *train, const char *word);
 /* A setting's only value as a compile-time number; NONE when the setting is not given. */

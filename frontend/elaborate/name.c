@@ -50,16 +50,6 @@ Val global_value(Elaborator *el, Global *global, Place place) {
     return global->value;
 }
 
-Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype) {
-    FuncState *fs = el->fs;
-    Value *value = map_get(&fs->scalars, name);
-    if (value == NULL) {
-        value = func_add_arg(fs->func, ARG_SCALAR, name, type_scalar(dtype), (Place){0});
-        map_set(&fs->scalars, name, value);
-    }
-    return value;
-}
-
 static bool is_run_scalar(const char *name) {
     return strcmp(name, "step") == 0 || strcmp(name, "steps") == 0 || strcmp(name, "epoch") == 0 ||
            strcmp(name, "steps_per_epoch") == 0;

@@ -65,7 +65,7 @@ static const PersistUse *reached_param(Elaborator *el, Value *value, bool frozen
     for (size_t i = 0; i < count; i++) {
         const PersistUse *use = el->fs->uses.entries[i].value;
         if (reached[i] && use->persist->kind == PERSIST_PARAM &&
-            (frozen || !el->train || !train_frozen(el, use->persist->path))) {
+            (frozen || !el->train || !setting_freezes(el, use->persist->path))) {
             return use;
         }
     }
@@ -102,64 +102,6 @@ Val elaborate_quotient(Elaborator *el, const AstExpr *a, const AstExpr *b) {
     Val result = elaborate_binary(el, AST_OP_DIV, above, below, a->place);
     result.quotient = remembers && result.kind == VAL_TENSOR ? quotient : NULL;
     result.lost = NULL;
-    return result;
-}
-
-/* Whether the value is a scalar that all parts of a batch have in common: of numbers, parameters
- * and steps, not of data. */
-static bool is_common(Elaborator *el, Val value) {
-    if (value.kind == VAL_INT || value.kind == VAL_FLOAT) {
-        return true;
-    }
-    return value.kind == VAL_TENSOR && value.as.tensor->type.rank == 0 && el->fs &&
-           !value_reads_data(el->arena, el->fs->func, value.as.tensor);
-}
-
-static Val tensor_of(Value *value) {
-    return val_tensor(value, false, value->op ? value->op->place : (Place){0});
-}
-
-/* The numerator of what is still divided by b; an error: it is no such quotient. */
-static Val numerator(Elaborator *el, AstOp op, Val left, Val right, Place place) {
-    const Quotient *x = left.quotient, *y = right.quotient;
-    if (op == AST_OP_MUL && !(x && y) && is_common(el, x ? right : left)) {
-        Val a = tensor_of(x ? x->a : y->a);
-        return elaborate_binary(el, op, x ? a : left, x ? right : a, place);
-    }
-    if (op == AST_OP_DIV && x && !y && is_common(el, right)) {
-        return elaborate_binary(el, op, tensor_of(x->a), right, place);
-    }
-    if (op != AST_OP_ADD && op != AST_OP_SUB) {
-        return val_error();
-    }
-    if (x && y) {
-        return x->b == y->b ? elaborate_binary(el, op, tensor_of(x->a), tensor_of(y->a), place)
-                            : val_error();
-    }
-    /* a / b + c is (a + c b) / b. */
-    Val other = x ? right : left;
-    if (!is_common(el, other)) {
-        return val_error();
-    }
-    Val more = elaborate_binary(el, AST_OP_MUL, other, tensor_of(x ? x->b : y->b), place);
-    Val a = tensor_of(x ? x->a : y->a);
-    return elaborate_binary(el, op, x ? a : more, x ? more : a, place);
-}
-
-Val quotient_kept(Elaborator *el, AstOp op, Val left, Val right, Val result, Place place) {
-    if (result.kind != VAL_TENSOR || !el->fs) {
-        return result;
-    }
-    const Quotient *from = left.quotient ? left.quotient : right.quotient;
-    Val a = numerator(el, op, left, right, place);
-    bool fits = a.kind == VAL_TENSOR && a.as.tensor->type.rank == 0 &&
-                a.as.tensor->type.dtype == from->b->type.dtype;
-    result.lost = fits ? NULL : from;
-    if (fits) {
-        Quotient *quotient = ARENA_NEW(el->arena, Quotient);
-        *quotient = (Quotient){a.as.tensor, from->b, from->place};
-        result.quotient = quotient;
-    }
     return result;
 }
 

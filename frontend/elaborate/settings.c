@@ -64,6 +64,30 @@ bool glob_match(const char *pattern, const char *text) {
     return *pattern == '\0';
 }
 
+bool setting_matches(Elaborator *el, const AstExprs *globs, const char *path) {
+    for (int32_t i = 0; i < globs->count; i++) {
+        Val pattern = elaborate_constant_expr(el, globs->items[i]);
+        if (pattern.kind == VAL_STRING && glob_match(pattern.as.text, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool setting_freezes(Elaborator *el, const char *path) {
+    const AstSettings *settings = &el->train->as.train.settings;
+    for (int32_t i = 0; i < settings->count; i++) {
+        const AstSetting *setting = &settings->items[i];
+        if (strcmp(setting->word.text, "freeze") == 0 &&
+            (setting_matches(el, &setting->values, path) ||
+             setting_matches(el, &setting->for_globs, path) ||
+             setting_matches(el, &setting->over_globs, path))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The value expression: the last of `batch N 1024`, else the only one. */
 static const AstExpr *value_expr(const AstSetting *setting) {
     return setting->values.count > 0 ? setting->values.items[setting->values.count - 1] : NULL;

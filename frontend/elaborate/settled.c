@@ -1,7 +1,18 @@
-/* Numbers that the run may set: `val_settled` reads them at run time where they are used. */
+/* Numbers that the run sets, or may set: `val_settled` reads those at run time where they are used.
+ */
 #include "frontend/elaborate/elaborate.h"
 #include "ir/base/number.h"
 #include <string.h>
+
+Value *elaborate_run_scalar(Elaborator *el, const char *name, DType dtype) {
+    FuncState *fs = el->fs;
+    Value *value = map_get(&fs->scalars, name);
+    if (value == NULL) {
+        value = func_add_arg(fs->func, ARG_SCALAR, name, type_scalar(dtype), (Place){0});
+        map_set(&fs->scalars, name, value);
+    }
+    return value;
+}
 
 Val val_settled(Elaborator *el, Val value) {
     if (value.setting == NULL || value.kind != VAL_FLOAT || el->fs == NULL || el->init_path) {

@@ -241,6 +241,7 @@ struct Elaborator {
     int64_t n_iterations, n_ops, n_calls, n_items, n_text;
     int32_t n_imports;
     struct Trial *trial; /* of a body by its signature alone (check/shapes.c); NULL: a call's */
+    Map *trial_dims;     /* name -> Dim: made once for all trials */
     bool trial_partial;  /* some value was not known: what it would have made may be missing */
     int64_t trial_steps; /* it may take so many more: evaluations and elements of lists */
     int64_t n_effects;   /* statements that did something besides binding */

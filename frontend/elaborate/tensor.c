@@ -6,26 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-void elaborate_at(Elaborator *el, Place place) {
-    el->b.place = elaborate_user_place(el, place);
-    for (Frame *f = el->frame; f; f = f->caller) {
-        if (f->path) {
-            el->b.label = f->path;
-            return;
-        }
-    }
-    el->b.label = "";
-}
-
-bool elaborate_building_failed(Elaborator *el, Place place) {
-    if (el->b.problem.text == NULL) {
-        return false;
-    }
-    EL_REPORT(el, SHAPE_RULE, place, el->b.problem.text);
-    el->b.problem.text = NULL;
-    return true;
-}
-
 int32_t elaborate_next_value(const Elaborator *el) {
     return el->fs ? el->fs->func->n_values : 0;
 }
@@ -48,17 +28,6 @@ Val elaborate_own(Elaborator *el, Val value, int32_t first, Place place) {
     elaborate_at(el, place);
     Value *own = elaborate_made(el, b_opaque(&el->b, value.as.tensor), place);
     return val_tensor(own, value.weak, value.place);
-}
-
-Value *elaborate_made(Elaborator *el, Value *value, Place place) {
-    if (elaborate_building_failed(el, place)) {
-        return NULL;
-    }
-    if (++el->n_ops > ELABORATE_MAX_OPS) {
-        elaborate_limit(el, place, "the program has more than 1,000,000 operations");
-        return NULL;
-    }
-    return value;
 }
 
 DType elaborate_float(const Elaborator *el) {

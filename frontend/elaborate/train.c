@@ -53,7 +53,7 @@ static OptimizerUse *optimizer_of(Train *t, const Objective *objective, const ch
     for (int32_t i = 0; i < objective->n_optimizers; i++) {
         OptimizerUse *use = &objective->optimizers[i];
         if (use->setting->for_globs.count == 0 ||
-            train_matches(t->el, &use->setting->for_globs, path)) {
+            setting_matches(t->el, &use->setting->for_globs, path)) {
             return use;
         }
     }

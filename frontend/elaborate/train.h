@@ -50,7 +50,6 @@ bool scaling_finish(Train *t);
 bool scaling_owns(const Train *t, const PersistUse *use);
 
 /* train_forward.c: which parameters are trained on what, and their gradients */
-bool train_matches(Elaborator *el, const AstExprs *globs, const char *path);
 void train_warn_unmatched(Train *t, const AstExprs *globs);
 bool train_read_objectives(Train *t);
 /* Elaborates the model's body on `inputs`. */

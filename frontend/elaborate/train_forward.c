@@ -7,30 +7,6 @@
 
 /* -- objectives */
 
-bool train_matches(Elaborator *el, const AstExprs *globs, const char *path) {
-    for (int32_t i = 0; i < globs->count; i++) {
-        Val pattern = elaborate_constant_expr(el, globs->items[i]);
-        if (pattern.kind == VAL_STRING && glob_match(pattern.as.text, path)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool train_frozen(Elaborator *el, const char *path) {
-    const AstSettings *settings = &el->train->as.train.settings;
-    for (int32_t i = 0; i < settings->count; i++) {
-        const AstSetting *setting = &settings->items[i];
-        if (strcmp(setting->word.text, "freeze") == 0 &&
-            (train_matches(el, &setting->values, path) ||
-             train_matches(el, &setting->for_globs, path) ||
-             train_matches(el, &setting->over_globs, path))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void train_warn_unmatched(Train *t, const AstExprs *globs) {
     for (int32_t i = 0; i < globs->count; i++) {
         AstExprs one = {.items = &globs->items[i], .count = 1};
@@ -38,7 +14,7 @@ void train_warn_unmatched(Train *t, const AstExprs *globs) {
         for (size_t k = 0; k < t->fs->uses.count; k++) {
             const PersistUse *use = t->fs->uses.entries[k].value;
             found = found || (use->persist->kind == PERSIST_PARAM &&
-                              train_matches(t->el, &one, use->persist->path));
+                              setting_matches(t->el, &one, use->persist->path));
         }
         Val pattern = elaborate_constant_expr(t->el, globs->items[i]);
         if (!found && pattern.kind == VAL_STRING) {
@@ -156,8 +132,8 @@ static void choose_params(Train *t, const Objective *objective, Value *loss) {
     for (size_t i = 0; i < count; i++) {
         PersistUse *use = t->fs->uses.entries[i].value;
         const char *path = use->persist->path;
-        if (use->persist->kind != PERSIST_PARAM || train_frozen(el, path) ||
-            (objective->over && !train_matches(el, objective->over, path))) {
+        if (use->persist->kind != PERSIST_PARAM || setting_freezes(el, path) ||
+            (objective->over && !setting_matches(el, objective->over, path))) {
             continue;
         }
         if (!reached[i]) {
