@@ -24,6 +24,18 @@
         (vec)->items[(vec)->count++] = (value);                                                    \
     } while (0)
 
+/* Makes room for items[index], zeroed: a table by number that grows as numbers are made. */
+#define VEC_REACH(arena, vec, index)                                                               \
+    do {                                                                                           \
+        while ((vec)->capacity <= (size_t)(index)) {                                               \
+            (vec)->items =                                                                         \
+                vec_grow((arena), (vec)->items, &(vec)->capacity, sizeof((vec)->items[0]));        \
+        }                                                                                          \
+        if ((vec)->count <= (size_t)(index)) {                                                     \
+            (vec)->count = (size_t)(index) + 1;                                                    \
+        }                                                                                          \
+    } while (0)
+
 /* A copy of `items` with twice the capacity (at least 8); updates *capacity. */
 void *vec_grow(Arena *arena, void *items, size_t *capacity, size_t item_size);
 

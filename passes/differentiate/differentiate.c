@@ -13,19 +13,6 @@ bool value_is_float(const Value *value) {
     return dtype_is_float(value->type.dtype);
 }
 
-static void table_set(Arena *arena, CotangentTable *table, const Value *key, Cotangent cotangent) {
-    if (key->id >= table->capacity) {
-        int32_t capacity = flags_room(key->id);
-        Cotangent *items = ARENA_ARRAY(arena, Cotangent, capacity);
-        if (table->capacity > 0) {
-            memcpy(items, table->items, (size_t)table->capacity * sizeof *items);
-        }
-        table->items = items;
-        table->capacity = capacity;
-    }
-    table->items[key->id] = cotangent;
-}
-
 /* -- activity */
 
 static bool op_uses_active(const ValueFlags *active, const Op *op) {
@@ -62,7 +49,7 @@ void gradient_mark_active(Arena *arena, ValueFlags *active, const OpList *ops) {
 
 static Cotangent *find_cotangent(const Gradient *gradient, const Value *value) {
     const CotangentTable *table = &gradient->cotangents;
-    bool found = value->id < table->capacity && table->items[value->id].value;
+    bool found = (size_t)value->id < table->count && table->items[value->id].value;
     return found ? &table->items[value->id] : NULL;
 }
 
@@ -89,7 +76,8 @@ static void add_cotangent(Gradient *gradient, const Value *value, Cotangent cota
     }
     const Cotangent *before = find_cotangent(gradient, value);
     Cotangent sum = before ? cotangent_sum(arena, &gradient->b, *before, cotangent) : cotangent;
-    table_set(arena, &gradient->cotangents, value, sum);
+    VEC_REACH(arena, &gradient->cotangents, value->id);
+    gradient->cotangents.items[value->id] = sum;
 }
 
 void gradient_add(Gradient *gradient, Value *value, Value *cotangent) {

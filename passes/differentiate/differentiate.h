@@ -25,16 +25,9 @@ typedef struct Cotangent {
     const Mask *settled;
 } Cotangent;
 
-/* A side table by value id, which grows as values are made. */
-typedef struct CotangentTable {
-    Cotangent *items;
-    int32_t capacity;
-} CotangentTable;
-
-typedef struct ValueFlags {
-    bool *items;
-    int32_t capacity;
-} ValueFlags;
+/* Side tables by value id, which grow as values are made. */
+typedef VEC(Cotangent) CotangentTable;
+typedef VEC(bool) ValueFlags;
 
 /* A use of a loop-invariant operand whose cotangent is worked out once, after the reverse loop,
  * from the stacked cotangent of the op's result: a contract's operand, or what a broadcast repeats.
@@ -61,7 +54,6 @@ typedef struct Gradient {
 } Gradient;
 
 /* flags.c */
-int32_t flags_room(int32_t id); /* of a table by id that is to hold `id` */
 bool value_flag(const ValueFlags *flags, const Value *value);
 void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value);
 /* The block in which a value is defined. */

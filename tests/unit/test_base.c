@@ -156,6 +156,15 @@ static void test_vec_and_map(void **state) {
         assert_ptr_equal(map_get(&map, arena_format(&arena, "k%d", i * 7919 % 5000)), &values[i]);
         assert_string_equal(map.entries[i].key, arena_format(&arena, "k%d", i * 7919 % 5000));
     }
+    VEC(int) table = {0};
+    VEC_REACH(&arena, &table, 100);
+    assert_int_equal(table.count, 101);
+    table.items[100] = 7;
+    VEC_REACH(&arena, &table, 3); /* is there: nothing shrinks */
+    VEC_REACH(&arena, &table, 1000);
+    assert_int_equal(table.count, 1001);
+    assert_int_equal(table.items[100], 7);
+    assert_int_equal(table.items[3] + table.items[101] + table.items[1000], 0);
     map_set(&map, "k3", &values[0]);
     assert_ptr_equal(map_get(&map, "k3"), &values[0]);
     assert_int_equal(map.count, 5000);
