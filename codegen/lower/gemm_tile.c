@@ -214,6 +214,21 @@ static const KExpr *pack_side(KBuild *k, const GemmPlan *plan, const GemmTile *t
     return panels;
 }
 
+/* Opens the loop over steps of block_k along the depth; the tile of one step. */
+static GemmTile open_depth(KBuild *k, const GemmPlan *plan, const GemmTile *whole) {
+    GemmTile tile = *whole;
+    const Size *most = fixed(k, plan->block_k);
+    const KExpr *steps, *unused;
+    k_divmod(k, k_add(k, whole->depth, k_int(k, plan->block_k - 1)), most, &steps, &unused);
+    const Size *extent = size_cdiv(kb_context(k), whole->most, most);
+    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, extent, "step");
+    const KExpr *done = k_scale_int(k, step, plan->block_k);
+    tile.depth0 = k_add(k, whole->depth0, done);
+    tile.depth = k_min(k, k_int(k, plan->block_k), k_sub(k, whole->depth, done));
+    tile.depth = kb_let(k, tile.depth, "depth");
+    return tile;
+}
+
 static void tile_packed(KBuild *k, const GemmPlan *plan, const GemmTile *whole) {
     const Gemm *gemm = plan->gemm;
     const KLocal *a = kb_local(k, gemm->dtype, plan->block_m * plan->block_k, "a");
@@ -222,15 +237,8 @@ static void tile_packed(KBuild *k, const GemmPlan *plan, const GemmTile *whole) 
     const Size *most = fixed(k, plan->block_k);
     bool once = size_less_equal(kb_context(k), whole->most, most) == TRUTH_YES;
     if (!once) {
-        const KExpr *steps, *unused;
-        k_divmod(k, k_add(k, whole->depth, k_int(k, plan->block_k - 1)), most, &steps, &unused);
         clear_tile(k, plan, whole);
-        const Size *extent = size_cdiv(kb_context(k), whole->most, most);
-        const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, extent, "step");
-        const KExpr *done = k_scale_int(k, step, plan->block_k);
-        tile.depth0 = k_add(k, whole->depth0, done);
-        tile.depth = k_min(k, k_int(k, plan->block_k), k_sub(k, whole->depth, done));
-        tile.depth = kb_let(k, tile.depth, "depth");
+        tile = open_depth(k, plan, whole);
     }
     const KExpr *panels_a = pack_side(k, plan, &tile, true, a);
     const KExpr *panels_b = pack_side(k, plan, &tile, false, b);
@@ -329,17 +337,8 @@ static const KLocal *fetch_dot_line(KBuild *k, const GemmPlan *plan, const GemmT
 
 static void tile_dots(KBuild *k, const GemmPlan *plan, const GemmTile *whole) {
     const Gemm *gemm = plan->gemm;
-    GemmTile tile = *whole;
-    const Size *most = fixed(k, plan->block_k);
-    const KExpr *steps, *unused;
     clear_tile(k, plan, whole);
-    k_divmod(k, k_add(k, whole->depth, k_int(k, plan->block_k - 1)), most, &steps, &unused);
-    const Size *extent = size_cdiv(kb_context(k), whole->most, most);
-    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, extent, "step");
-    const KExpr *done = k_scale_int(k, step, plan->block_k);
-    tile.depth0 = k_add(k, whole->depth0, done);
-    tile.depth = k_min(k, k_int(k, plan->block_k), k_sub(k, whole->depth, done));
-    tile.depth = kb_let(k, tile.depth, "depth");
+    GemmTile tile = open_depth(k, plan, whole);
     const KExpr *i = loop(k, KL_SERIAL, tile.rows, plan->block_m, "i");
     const KExpr *m = k_add(k, tile.m0, i);
     const KLocal *line_a = fetch_dot_line(k, plan, &tile, &gemm->a, m);

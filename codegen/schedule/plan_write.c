@@ -237,18 +237,6 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
     }
 }
 
-static uint32_t bytes_crc(const void *bytes, size_t size) {
-    uLong crc = crc32(0, Z_NULL, 0);
-    const uint8_t *cursor = bytes;
-    while (size > 0) {
-        uInt chunk = size > 1u << 30 ? 1u << 30 : (uInt)size;
-        crc = crc32(crc, cursor, chunk);
-        cursor += chunk;
-        size -= chunk;
-    }
-    return (uint32_t)crc;
-}
-
 static void pad_to(Str *out, size_t start) {
     static const char zeros[PLAN_ALIGNMENT] = {0};
     size_t over = (out->length - start) % PLAN_ALIGNMENT;
@@ -272,7 +260,7 @@ void plan_writer_finish(PlanWriter *writer, Str *out) {
                                     .target = part->target,
                                     .offset = offset,
                                     .size = part->size,
-                                    .crc = bytes_crc(part->bytes, part->size)};
+                                    .crc = (uint32_t)crc32_z(0, part->bytes, part->size)};
         offset += (part->size + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
     }
     memcpy(header->magic, PLAN_MAGIC, sizeof(header->magic));
@@ -280,7 +268,7 @@ void plan_writer_finish(PlanWriter *writer, Str *out) {
     header->n_sections = (uint32_t)n;
     header->file_bytes = offset;
     header->n_targets = (uint32_t)writer->targets.count;
-    header->table_crc = bytes_crc(table, head);
+    header->table_crc = (uint32_t)crc32_z(0, table, head);
     size_t start = out->length;
     str_add_bytes(out, table, head);
     pad_to(out, start);

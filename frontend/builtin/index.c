@@ -51,6 +51,20 @@ Val builtin_gather(BuiltinCall *call) {
                : val_error();
 }
 
+/* The first argument and argument `other` as tensors of their common element type. */
+static bool arg_common(BuiltinCall *call, int other, TypeUse use, Value **out_first,
+                       Value **out_other, bool *out_weak) {
+    Elaborator *el = call->el;
+    Val both[] = {call->args[0], call->args[other]};
+    DType dtype = DT_F32;
+    if (!common_dtype(el, both, 2, use, call_name(call), call->place, &dtype, out_weak)) {
+        return false;
+    }
+    *out_first = elaborate_as(el, both[0], dtype, call->place);
+    *out_other = elaborate_as(el, both[1], dtype, call->place);
+    return *out_first && *out_other;
+}
+
 Val builtin_scatter_add(BuiltinCall *call) {
     Elaborator *el = call->el;
     Value *x = arg_tensor(call, 0), *ids = x ? arg_indices(call, 1) : NULL;
@@ -58,15 +72,9 @@ Val builtin_scatter_add(BuiltinCall *call) {
     if (ids == NULL || !arg_axis(call, 3, x->type.rank, 0, &axis)) {
         return val_error();
     }
-    Val both[] = {call->args[0], call->args[2]};
-    DType dtype = DT_F32;
+    Value *u;
     bool weak = false;
-    if (!common_dtype(el, both, 2, USE_ARITHMETIC, call_name(call), call->place, &dtype, &weak)) {
-        return val_error();
-    }
-    x = elaborate_as(el, both[0], dtype, call->place);
-    Value *u = elaborate_as(el, both[1], dtype, call->place);
-    if (!x || !u) {
+    if (!arg_common(call, 2, USE_ARITHMETIC, &x, &u, &weak)) {
         return val_error();
     }
     bool rows = ids->type.rank != x->type.rank || u->type.rank != ids->type.rank;
@@ -91,7 +99,7 @@ Val builtin_scatter_add(BuiltinCall *call) {
         rank = ids->type.rank;
         copy_sizes(shape, ids->type.dims, rank);
     }
-    Value like = {.type = type_make(el->context, dtype, rank, shape)};
+    Value like = {.type = type_make(el->context, x->type.dtype, rank, shape)};
     Val pair[] = {val_tensor(&like, false, call->places[1]), val_tensor(u, false, call->places[2])};
     const Size *common[TYPE_MAX_RANK];
     int32_t n = 0;
@@ -175,15 +183,9 @@ Val builtin_update(BuiltinCall *call) {
     if (x == NULL || !arg_axis(call, 3, x->type.rank, 0, &axis)) {
         return val_error();
     }
-    Val both[] = {call->args[0], call->args[1]};
-    DType dtype = DT_F32;
+    Value *v;
     bool weak = false;
-    if (!common_dtype(el, both, 2, USE_SELECT, call_name(call), call->place, &dtype, &weak)) {
-        return val_error();
-    }
-    x = elaborate_as(el, both[0], dtype, call->place);
-    Value *v = elaborate_as(el, both[1], dtype, call->place);
-    if (!x || !v) {
+    if (!arg_common(call, 1, USE_SELECT, &x, &v, &weak)) {
         return val_error();
     }
     const Size *shape[TYPE_MAX_RANK];

@@ -54,4 +54,14 @@ static inline size_t utf8_shown(const char *text, size_t left, bool has_lines,
     return n;
 }
 
+/* Question marks in place of ASCII's control characters: what a text holds must not steer the
+ * terminal that shows it. */
+static inline void utf8_blank_controls(char *text) {
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 #endif

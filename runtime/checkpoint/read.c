@@ -4,6 +4,7 @@
 
 #include "ir/base/json.h"
 #include "ir/base/memory.h"
+#include "ir/base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,9 +31,7 @@ fail(const Reading *reading, const char *file, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    for (char *c = text; *c; c++) { /* names must not steer the terminal that shows the message */
-        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
-    }
+    utf8_blank_controls(text);
     snprintf(reading->message, CHECKPOINT_MESSAGE_BYTES, "%.300s%s%.100s: %s", reading->folder,
              file[0] ? "/" : "", file, text);
     return DLC_ERROR_FORMAT;

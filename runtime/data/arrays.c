@@ -2,6 +2,7 @@
 #include "runtime/data/arrays.h"
 #include "ir/base/checked.h"
 #include "ir/base/memory.h"
+#include "ir/base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,37 +40,34 @@ dlc_status data_no_memory(const DataInput *input) {
     return DLC_ERROR_OUT_OF_MEMORY;
 }
 
-/* What a file holds must not steer the terminal that shows the message. */
-static void blank_controls(char *text) {
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f) {
-            *text = '?';
-        }
-    }
+/* "file: place: what is wrong". */
+__attribute__((format(printf, 3, 0))) static dlc_status
+fail_at(const DataInput *input, const char *place, const char *format, va_list args) {
+    char text[240];
+    vsnprintf(text, sizeof(text), format, args);
+    utf8_blank_controls(text);
+    snprintf(input->message, DATA_MESSAGE_BYTES, "%.230s: %s: %s", input->path, place, text);
+    return DLC_ERROR_FORMAT;
 }
 
 dlc_status data_fail(const DataInput *input, size_t offset, const char *format, ...) {
-    char text[240];
+    char place[40];
+    snprintf(place, sizeof(place), "offset %zu", offset);
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    dlc_status status = fail_at(input, place, format, args);
     va_end(args);
-    blank_controls(text);
-    snprintf(input->message, DATA_MESSAGE_BYTES, "%.230s: offset %zu: %s", input->path, offset,
-             text);
-    return DLC_ERROR_FORMAT;
+    return status;
 }
 
 dlc_status data_fail_line(const DataInput *input, int64_t line, const char *format, ...) {
-    char text[240];
+    char place[40];
+    snprintf(place, sizeof(place), "line %lld", (long long)line);
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    dlc_status status = fail_at(input, place, format, args);
     va_end(args);
-    blank_controls(text);
-    snprintf(input->message, DATA_MESSAGE_BYTES, "%.230s: line %lld: %s", input->path,
-             (long long)line, text);
-    return DLC_ERROR_FORMAT;
+    return status;
 }
 
 /* Doubles an array of `size`-byte items; false when out of memory. */

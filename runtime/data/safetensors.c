@@ -3,6 +3,7 @@
 #include "ir/base/checked.h"
 #include "ir/base/json.h"
 #include "ir/base/memory.h"
+#include "ir/base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,9 +39,7 @@ parse_fail(const Parse *parse, size_t offset, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    for (char *c = text; *c; c++) { /* names must not steer the terminal that shows the message */
-        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
-    }
+    utf8_blank_controls(text);
     snprintf(parse->message, SAFETENSORS_MESSAGE_BYTES, "%.210s: offset %zu: %s", parse->path,
              offset, text);
     return DLC_ERROR_FORMAT;

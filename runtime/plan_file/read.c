@@ -11,18 +11,6 @@ static dlc_status bad(dlc_context *context, const PlanFile *file, size_t offset,
     return context_fail(context, DLC_ERROR_FORMAT, "%s: offset %zu: %s", file->name, offset, what);
 }
 
-static uint32_t bytes_crc(const void *bytes, size_t size) {
-    uLong crc = crc32(0, Z_NULL, 0);
-    const uint8_t *cursor = bytes;
-    while (size > 0) {
-        uInt chunk = size > 1u << 30 ? 1u << 30 : (uInt)size;
-        crc = crc32(crc, cursor, chunk);
-        cursor += chunk;
-        size -= chunk;
-    }
-    return (uint32_t)crc;
-}
-
 static dlc_status header_read(dlc_context *context, PlanFile *file) {
     file->header = (const PlanHeader *)file->bytes;
     const PlanHeader *header = file->header;
@@ -147,7 +135,7 @@ static dlc_status section_read(dlc_context *context, PlanFile *file, uint32_t nu
     if (section->size / slot->record > INT32_MAX && slot->record > 1) {
         return bad(context, file, at, "a section has too many records");
     }
-    if (bytes_crc(file->bytes + section->offset, section->size) != section->crc) {
+    if ((uint32_t)crc32_z(0, file->bytes + section->offset, section->size) != section->crc) {
         return bad(context, file, section->offset, "a section's checksum is wrong");
     }
     char *base = of_target ? (char *)&file->targets[section->target] : (char *)file;
