@@ -100,6 +100,26 @@ typedef struct CounterOptions {
         "--steps", NULL, CLI_INT, &(counters).steps, 1, "N",                                       \
             "what it reads as `steps`, the planned length (default: likewise, else the plan's)"    \
     }
+/* How the files of a command's data are read; `data` has the members of dlc_dataset_options. */
+#define DATA_OPTION_ROWS(data)                                                                     \
+    {"--window",                                                                                   \
+     NULL,                                                                                         \
+     CLI_INT,                                                                                      \
+     &(data).window,                                                                               \
+     1,                                                                                            \
+     "N",                                                                                          \
+     "text: rows of N tokens; targets are the next ones"},                                         \
+        {"--stride",                                                                               \
+         NULL,                                                                                     \
+         CLI_INT,                                                                                  \
+         &(data).stride,                                                                           \
+         1,                                                                                        \
+         "N",                                                                                      \
+         "text: distance between windows (default: the window)"},                                  \
+    {                                                                                              \
+        "--dtype", NULL, CLI_TEXT, &(data).dtype, 0, "TYPE",                                       \
+            "raw token files: u8 (default), u16, u32, i32"                                         \
+    }
 #define WEIGHTS_HELP "the trained weights: a safetensors file, or a checkpoint's or a run's folder"
 
 /* Context, plan and session, made and destroyed together. */

@@ -528,12 +528,7 @@ int dlrun_train(int argc, char **argv) {
     const CliOption table[] = {
         {"--data", NULL, CLI_LIST, &options.data, 0, "train=F[,eval=F]",
          "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
-        {"--window", NULL, CLI_INT, &options.window, 1, "N",
-         "text: rows of N tokens; targets are the next ones"},
-        {"--stride", NULL, CLI_INT, &options.stride, 1, "N",
-         "text: distance between windows (default: the window)"},
-        {"--dtype", NULL, CLI_TEXT, &options.dtype, 0, "TYPE",
-         "raw token files: u8 (default), u16, u32, i32"},
+        DATA_OPTION_ROWS(options),
         {"--epochs", NULL, CLI_INT, &options.epochs, 1, "N", "planned length in epochs"},
         {"--steps", NULL, CLI_INT, &options.steps, 1, "N", "planned length in steps"},
         {"--batch", NULL, CLI_TEXT, &options.batch_text, 0, "N|auto|auto:N",
