@@ -1,7 +1,7 @@
 /* What differentiation builds, beyond its numbers: conventions at ties and corners, diagnostics,
  * and that a loop's weights are dealt with once after the loop and costly results are not
  * recomputed. */
-#include "tests/ops/harness.h"
+#include "tests/ops/harness_test.h"
 #include "tests/ops/scan_cases.h"
 
 #include <math.h>
@@ -13,29 +13,11 @@
 
 #include <cmocka.h>
 
-static Harness *begin(void) {
-    Harness *h = calloc(1, sizeof *h);
-    harness_init(h);
-    return h;
-}
-
-static void finish(Harness *h) {
-    harness_finish(h);
-    free(h);
-}
-
-#define GUARD(h)                                                                                   \
-    if (setjmp((h)->boundary.jump)) {                                                              \
-        const DiagList *diags = &(h)->context.diags;                                               \
-        fail_msg("left through the boundary: %s",                                                  \
-                 diags->count ? diags->items[diags->count - 1]->message : "");                     \
-    }
-
 /* The gradient of sum(build(x)) by the first argument, at the given point, f64 rank 1. What is no
  * parameter may hold nan for what is missing, which is differentiated with more care. */
 static void gradient_at(HarnessBuild *build, ArgRole role, const double *point, int64_t n,
                         double *out) {
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     char spec[32];
     snprintf(spec, sizeof spec, "f64[%lld]", (long long)n);
@@ -58,7 +40,7 @@ static void gradient_at(HarnessBuild *build, ArgRole role, const double *point, 
     memcpy(out, got.f, (size_t)n * sizeof *out);
     harness_free(&arg, 1);
     harness_free(&got, 1);
-    finish(h);
+    harness_end(h);
 }
 
 #define EXPECT_GRADIENT(build, n, at, expected)                                                    \
@@ -289,7 +271,7 @@ static const Diag *last_diag(const Harness *h) {
 /* No path: zeros of the right type, and a warning. */
 static void test_no_path(void **state) {
     (void)state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     Func *func = harness_func(h, "f64[] f64[2,3]");
     Builder b = builder_at_end(func, func->body);
@@ -312,12 +294,12 @@ static void test_no_path(void **state) {
     assert_int_equal(last_diag(h)->id, DIAG_GRAD_ZERO);
     harness_free(args, 2);
     harness_free(got, 2);
-    finish(h);
+    harness_end(h);
 }
 
 static void test_while(void **state) {
     (void)state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     Func *func = harness_func(h, "f64[]");
     Builder b = builder_at_end(func, func->body);
@@ -341,7 +323,7 @@ static void test_while(void **state) {
         found = found || h->context.diags.items[i]->id == DIAG_GRAD_WHILE;
     }
     assert_true(found);
-    finish(h);
+    harness_end(h);
 }
 
 typedef struct Counts {
@@ -363,7 +345,7 @@ static void count_op(Op *op, void *user) {
  */
 static void test_recurrent_weights(void **state) {
     (void)state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     Func *func = harness_func(h, "f64[T,2,8] f64[8,2]");
     Builder b = builder_at_end(func, func->body);
@@ -379,13 +361,13 @@ static void test_recurrent_weights(void **state) {
     assert_int_equal(counts.scans, 2);
     assert_int_equal(counts.contracts_inside, 2);
     assert_int_equal(counts.contracts_outside, 1);
-    finish(h);
+    harness_end(h);
 }
 
 /* One large contraction a weight, one reduction a bias, whatever the length. */
 static void test_rnn_weights(void **state) {
     (void)state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     Func *func = harness_func(h, "f64[T,B,2] f64[3,3] f64[3,2] f64[3] f64[B,3]");
     Builder b = builder_at_end(func, func->body);
@@ -401,7 +383,7 @@ static void test_rnn_weights(void **state) {
     func_each_op(func, count_op, &counts);
     assert_int_equal(counts.contracts_inside, 3); /* forward: two; backward: the state's */
     assert_int_equal(counts.contracts_outside, 2);
-    finish(h);
+    harness_end(h);
 }
 
 int main(void) {

@@ -1,6 +1,6 @@
 /* What the reference interpreter gives for every op, against the independent numbers of values.def;
  * and that faults are errors with a message. */
-#include "tests/ops/harness.h"
+#include "tests/ops/harness_test.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -85,24 +85,6 @@ static Func *read_args(Harness *h, const char *text, EvalTensor *args) {
     return func;
 }
 
-static Harness *begin(void) {
-    Harness *h = calloc(1, sizeof *h);
-    harness_init(h);
-    return h;
-}
-
-static void finish(Harness *h) {
-    harness_finish(h);
-    free(h);
-}
-
-#define GUARD(h)                                                                                   \
-    if (setjmp((h)->boundary.jump)) {                                                              \
-        const DiagList *diags = &(h)->context.diags;                                               \
-        fail_msg("left through the boundary: %s",                                                  \
-                 diags->count ? diags->items[diags->count - 1]->message : "");                     \
-    }
-
 static void set_result(Func *func, Value *y) {
     FuncResult result = {.role = RESULT_OUTPUT, .name = "y"};
     func_set_results(func, &result, &y, 1);
@@ -129,7 +111,7 @@ static void check_values(const ValueCase *row, const EvalTensor *got) {
 
 static void test_value(void **state) {
     const ValueCase *row = *state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     EvalTensor args[HARNESS_MAX_ARGS] = {0}, result = {0};
     Func *func = read_args(h, row->args, args);
@@ -141,12 +123,12 @@ static void test_value(void **state) {
     check_values(row, &result);
     harness_free(args, func->body->n_args);
     eval_tensor_finish(&result, NULL);
-    finish(h);
+    harness_end(h);
 }
 
 /* Runs what must fail, and compares the message. */
 static void expect_fault(const char *args_text, HarnessBuild *build, const char *message) {
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     EvalTensor args[HARNESS_MAX_ARGS] = {0}, result = {0};
     Func *func = read_args(h, args_text, args);
@@ -157,7 +139,7 @@ static void expect_fault(const char *args_text, HarnessBuild *build, const char 
     assert_string_equal(h->message, message);
     assert_null(result.f);
     harness_free(args, func->body->n_args);
-    finish(h);
+    harness_end(h);
 }
 
 static Value *bad_take(Harness *h, Builder *b, Value **x) {
@@ -241,7 +223,7 @@ static void count_free(void *user, void *memory) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    Harness *h = begin();
+    Harness *h = harness_begin();
     GUARD(h);
     EvalTensor args[HARNESS_MAX_ARGS] = {0};
     Func *func = read_args(h, "f64[] 10; f64[4] 1 2 3 4", args);
@@ -269,7 +251,7 @@ static void test_no_memory(void **state) {
     assert_int_equal(interp_run(&interp, func, list, &result), DLC_ERROR_MISMATCH);
     assert_string_equal(interp.message, "argument 1 ('x1') does not have the type f64[4]");
     harness_free(args, 2);
-    finish(h);
+    harness_end(h);
 }
 
 int main(void) {

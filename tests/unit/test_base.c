@@ -8,6 +8,7 @@
 #include "ir/base/number.h"
 #include "ir/base/pack.h"
 #include "ir/base/program.h"
+#include "tests/unit/meter.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -19,25 +20,6 @@
 #include <unistd.h>
 /* cmocka wants its headers above first. */
 #include <cmocka.h>
-
-/* Fails the n-th allocation (counting from 0) and all later ones; counts what is alive. */
-typedef struct Meter {
-    long left, alive;
-} Meter;
-
-static void *meter_alloc(void *user, size_t bytes) {
-    Meter *meter = user;
-    if (meter->left-- <= 0) {
-        return NULL;
-    }
-    meter->alive++;
-    return malloc(bytes);
-}
-
-static void meter_free(void *user, void *memory) {
-    ((Meter *)user)->alive--;
-    free(memory);
-}
 
 static uint64_t next_random(uint64_t *state) {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);

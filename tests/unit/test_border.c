@@ -1,15 +1,10 @@
 /* What the public calls say to numbers, flags and names that none of them knows: which was wrong,
  * what was given, what there is; and that no name from outside reaches a terminal as it is. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 static const char model[] = "dim B\n"
                             "model net(x: f32[B, 3]) {\n"
@@ -33,11 +28,6 @@ static void on_log(void *user, dlc_log_level level, const char *text) {
     snprintf(f->logged, sizeof(f->logged), "%s", text);
 }
 
-static DLTensor tensor(float *data, int64_t *shape) {
-    return (DLTensor){
-        .data = data, .device = {kDLCPU, 0}, .ndim = 2, .dtype = {kDLFloat, 32, 1}, .shape = shape};
-}
-
 static int setup(void **state) {
     Fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
@@ -45,7 +35,7 @@ static int setup(void **state) {
     dlc_session_options session = {.struct_size = sizeof(session), .threads = 1};
     float values[6] = {1, 2, 3, 4, 5, 6};
     int64_t shape[2] = {2, 3};
-    DLTensor x = tensor(values, shape);
+    DLTensor x = api_floats(values, 2, shape);
     const DLTensor *tensors[] = {&x};
     const char *names[] = {"x"};
     assert_int_equal(dlc_context_create(&options, &f->context), DLC_OK);

@@ -3,6 +3,7 @@
 #include "tests/unit/ir_sample.h"
 
 #include "ir/base/file.h"
+#include "tests/unit/meter.h"
 
 static const char SAMPLE_TEXT[] =
     "module \"sample\" {\n"
@@ -424,29 +425,9 @@ static void test_builder_hard(void **state) {
 
 /* -- failing allocations */
 
-typedef struct FailingAllocator {
-    int64_t left; /* allocations until the failing one */
-    int64_t live;
-} FailingAllocator;
-
-static void *failing_alloc(void *user, size_t bytes) {
-    FailingAllocator *failing = user;
-    if (failing->left-- <= 0) {
-        return NULL;
-    }
-    failing->live++;
-    return malloc(bytes);
-}
-
-static void failing_free(void *user, void *memory) {
-    FailingAllocator *failing = user;
-    failing->live--;
-    free(memory);
-}
-
 /* Parses, verifies, clones and prints with the n-th allocation failing. */
-static dlc_status run_failing(FailingAllocator *failing) {
-    dlc_allocator hook = {.alloc = failing_alloc, .free = failing_free, .user = failing};
+static dlc_status run_failing(Meter *failing) {
+    dlc_allocator hook = {.alloc = meter_alloc, .free = meter_free, .user = failing};
     Boundary boundary = {0};
     Context context;
     Str text;
@@ -475,9 +456,9 @@ static void test_failing_allocations(void **state) {
     (void)state;
     int64_t n = 0;
     for (;; n++) {
-        FailingAllocator failing = {.left = n};
+        Meter failing = {.left = n};
         dlc_status status = run_failing(&failing);
-        assert_int_equal(failing.live, 0);
+        assert_int_equal(failing.alive, 0);
         if (status == DLC_OK) {
             break;
         }

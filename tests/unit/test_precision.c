@@ -1,17 +1,12 @@
 /* Mixed precision through the public API: bf16, f16 and tf32 steps against f32 ones, the scale of
  * the loss over overflows and growth, what is stored and in which type, and moving averages. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 enum { ROWS = 24, WIDTH = 12, STEPS = 30 };
 
@@ -61,13 +56,6 @@ static int teardown(void **state) {
     return 0;
 }
 
-#define OK(f, call)                                                                                \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error((f)->context));                               \
-        }                                                                                          \
-    } while (0)
-
 /* The CPU has no such arithmetic of its own. */
 static const dlc_compile_options emulating = {.struct_size = sizeof(emulating),
                                               .flags = DLC_COMPILE_EMULATE_PRECISION};
@@ -80,11 +68,8 @@ static dlc_plan *compile(Fixture *f, const char *settings) {
     }
     char text[4096];
     snprintf(text, sizeof(text), model, settings);
-    dlc_plan *plan = NULL;
     assert_true(f->n_plans < MOST_PLANS);
-    if (dlc_compile(f->context, text, strlen(text), &emulating, &plan) != DLC_OK) {
-        fail_msg("%s\n%s", dlc_last_error(f->context), dlc_diagnostics_text(f->context, 0));
-    }
+    dlc_plan *plan = api_compile(f->context, text, &emulating);
     f->settings[f->n_plans] = strdup(settings);
     f->plans[f->n_plans++] = plan;
     return plan;
@@ -104,13 +89,11 @@ static void set_inputs(Fixture *f, dlc_session *session, const char *entry) {
     static int32_t y[ROWS];
     fill(x, y);
     int64_t x_shape[] = {ROWS, 1, 6, 6}, y_shape[] = {ROWS};
-    DLTensor xs = {
-        .data = x, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLFloat, 32, 1}, .shape = x_shape};
-    DLTensor ys = {
-        .data = y, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLInt, 32, 1}, .shape = y_shape};
-    OK(f, dlc_set_input(session, entry, "x", &xs));
+    DLTensor xs = api_floats(x, 4, x_shape);
+    DLTensor ys = api_tensor(y, 1, y_shape, kDLInt, 32);
+    OK(f->context, dlc_set_input(session, entry, "x", &xs));
     if (strcmp(entry, "infer") != 0) {
-        OK(f, dlc_set_input(session, entry, "y", &ys));
+        OK(f->context, dlc_set_input(session, entry, "y", &ys));
     }
 }
 
@@ -118,34 +101,33 @@ static dlc_session *start(Fixture *f, dlc_plan *plan, int threads, int poison) {
     dlc_session_options options = {
         .struct_size = sizeof(options), .threads = threads, .poison = poison};
     dlc_session *session = NULL;
-    OK(f, dlc_session_create(plan, &options, &session));
-    OK(f, dlc_init_weights(session));
-    OK(f, dlc_set_counter(session, "steps", 1000));
+    OK(f->context, dlc_session_create(plan, &options, &session));
+    OK(f->context, dlc_init_weights(session));
+    OK(f->context, dlc_set_counter(session, "steps", 1000));
     set_inputs(f, session, "train");
     return session;
 }
 
 static double step(Fixture *f, dlc_session *session) {
     dlc_step_info info = {.struct_size = sizeof(info)};
-    OK(f, dlc_train_step(session, &info));
+    OK(f->context, dlc_train_step(session, &info));
     return info.loss;
 }
 
 static float number(Fixture *f, dlc_session *session, const char *name) {
     const DLTensor *tensor = NULL;
-    OK(f, dlc_view_variable(session, name, &tensor));
+    OK(f->context, dlc_view_variable(session, name, &tensor));
     return *(const float *)tensor->data;
 }
 
 static void set_number(Fixture *f, dlc_session *session, const char *name, float value) {
-    DLTensor tensor = {
-        .data = &value, .device = {kDLCPU, 0}, .ndim = 0, .dtype = {kDLFloat, 32, 1}};
-    OK(f, dlc_set_variable(session, name, &tensor));
+    DLTensor tensor = api_floats(&value, 0, NULL);
+    OK(f->context, dlc_set_variable(session, name, &tensor));
 }
 
 static void copy_weights(Fixture *f, dlc_session *session, const char *name, float *out, int n) {
     const DLTensor *tensor = NULL;
-    OK(f, dlc_view_variable(session, name, &tensor));
+    OK(f->context, dlc_view_variable(session, name, &tensor));
     assert_int_equal(tensor->dtype.bits, 32);
     memcpy(out, tensor->data, (size_t)n * sizeof(*out));
 }
@@ -197,7 +179,7 @@ static void test_gradients(void **state) {
         assert_non_null(at);
         memcpy(at, "sgd(lr=1.0)                 ", 28);
         dlc_plan *plan = NULL;
-        OK(f, dlc_compile(f->context, text, strlen(text), &emulating, &plan));
+        OK(f->context, dlc_compile(f->context, text, strlen(text), &emulating, &plan));
         dlc_session *session = start(f, plan, 1, 0);
         static float before[8][512];
         for (int i = 0; i < 8; i++) {
@@ -260,9 +242,9 @@ static void test_other_entries(void **state) {
     for (int p = 0; p < 2; p++) {
         dlc_session *session = start(f, p ? low : wide, 1, 0);
         set_inputs(f, session, "infer");
-        OK(f, dlc_run(session, "infer"));
+        OK(f->context, dlc_run(session, "infer"));
         const DLTensor *out = NULL;
-        OK(f, dlc_view_output(session, "infer", "out", &out));
+        OK(f->context, dlc_view_output(session, "infer", "out", &out));
         assert_int_equal(out->dtype.bits, 32);
         memcpy(outputs[p], out->data, sizeof(outputs[p]));
         dlc_session_destroy(session);
@@ -279,8 +261,8 @@ static void test_less_memory(void **state) {
     dlc_plan *wide = compile(f, ""), *low = compile(f, "; precision bf16");
     dlc_binding binding = {"B", 4096};
     dlc_entry_summary a = {.struct_size = sizeof(a)}, b = {.struct_size = sizeof(b)};
-    OK(f, dlc_plan_summarize(wide, "train", &binding, 1, &a));
-    OK(f, dlc_plan_summarize(low, "train", &binding, 1, &b));
+    OK(f->context, dlc_plan_summarize(wide, "train", &binding, 1, &a));
+    OK(f->context, dlc_plan_summarize(low, "train", &binding, 1, &b));
     if (b.arena_bytes > a.arena_bytes * 7 / 10) {
         fail_msg("%lld bytes in f32, %lld in bf16", (long long)a.arena_bytes,
                  (long long)b.arena_bytes);
@@ -349,12 +331,8 @@ static void test_hopeless(void **state) {
         copy_weights(f, session, "a.bias", bad, 12);
         bad[3] = NAN;
         int64_t shape[] = {12};
-        DLTensor tensor = {.data = bad,
-                           .device = {kDLCPU, 0},
-                           .ndim = 1,
-                           .dtype = {kDLFloat, 32, 1},
-                           .shape = shape};
-        OK(f, dlc_set_variable(session, "a.bias", &tensor));
+        DLTensor tensor = api_floats(bad, 1, shape);
+        OK(f->context, dlc_set_variable(session, "a.bias", &tensor));
         dlc_step_info info = {.struct_size = sizeof(info)};
         assert_int_equal(dlc_train_step(session, &info), DLC_ERROR_NON_FINITE);
         copy_weights(f, session, "w.bias", after, 12);
@@ -387,8 +365,8 @@ static void test_resume(void **state) {
             set_number(f, one, "#loss_scale", 1e12f);
             step(f, one);
         }
-        OK(f, dlc_checkpoint_save(one, path));
-        OK(f, dlc_checkpoint_load(two, path));
+        OK(f->context, dlc_checkpoint_save(one, path));
+        OK(f->context, dlc_checkpoint_load(two, path));
         for (int k = 0; k < 3; k++) {
             assert_true(step(f, one) == step(f, two));
         }
@@ -412,21 +390,19 @@ static dlc_dataset *make_data(Fixture *f) {
     static int32_t y[ROWS];
     fill(x, y);
     int64_t x_shape[] = {ROWS, 1, 6, 6}, y_shape[] = {ROWS};
-    DLTensor xs = {
-        .data = x, .device = {kDLCPU, 0}, .ndim = 4, .dtype = {kDLFloat, 32, 1}, .shape = x_shape};
-    DLTensor ys = {
-        .data = y, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLInt, 32, 1}, .shape = y_shape};
+    DLTensor xs = api_floats(x, 4, x_shape);
+    DLTensor ys = api_tensor(y, 1, y_shape, kDLInt, 32);
     const DLTensor *tensors[] = {&xs, &ys};
     const char *names[] = {"x", "y"};
     dlc_dataset *data = NULL;
-    OK(f, dlc_dataset_from_tensors(f->context, names, tensors, 2, &data));
+    OK(f->context, dlc_dataset_from_tensors(f->context, names, tensors, 2, &data));
     return data;
 }
 
 static double evaluate(Fixture *f, dlc_session *session, dlc_dataset *data) {
     dlc_metric metrics[4];
     size_t count = 0;
-    OK(f, dlc_evaluate(session, data, ROWS, metrics, 4, &count));
+    OK(f->context, dlc_evaluate(session, data, ROWS, metrics, 4, &count));
     assert_int_equal(count, 1);
     return metrics[0].value;
 }
@@ -458,8 +434,8 @@ static void test_average(void **state) {
         assert_true(fabsf(got[k] - average[k]) <= 1e-6f);
     }
     assert_memory_not_equal(got, now, sizeof(now));
-    OK(f, dlc_weights_save(session, path));
-    OK(f, dlc_weights_load(loaded, path, NULL));
+    OK(f->context, dlc_weights_save(session, path));
+    OK(f->context, dlc_weights_load(loaded, path, NULL));
     copy_weights(f, loaded, "a.weight", now, 432);
     assert_memory_equal(got, now, sizeof(now));
     copy_weights(f, loaded, "a.weight#ema", now, 432);
@@ -511,22 +487,18 @@ static void test_statistics(void **state) {
             }
             dlc_session_options options = {.struct_size = sizeof(options), .threads = 1};
             dlc_session *session = NULL;
-            OK(f, dlc_session_create(plan, &options, &session));
-            OK(f, dlc_init_weights(session));
+            OK(f->context, dlc_session_create(plan, &options, &session));
+            OK(f->context, dlc_init_weights(session));
             float x[N * 16];
             for (int k = 0; k < N * 16; k++) {
                 x[k] = 1001.25f + 3 * sinf((float)(k * k)) + (float)(k / 16);
             }
             int64_t shape[] = {N, 16};
-            DLTensor xs = {.data = x,
-                           .device = {kDLCPU, 0},
-                           .ndim = 2,
-                           .dtype = {kDLFloat, 32, 1},
-                           .shape = shape};
-            OK(f, dlc_set_input(session, "infer", "x", &xs));
-            OK(f, dlc_run(session, "infer"));
+            DLTensor xs = api_floats(x, 2, shape);
+            OK(f->context, dlc_set_input(session, "infer", "x", &xs));
+            OK(f->context, dlc_run(session, "infer"));
             const DLTensor *y = NULL;
-            OK(f, dlc_view_output(session, "infer", "y", &y));
+            OK(f->context, dlc_view_output(session, "infer", "y", &y));
             for (int k = 0; k < N; k++) {
                 outputs[t][k] = (double)((const float *)y->data)[k];
             }
@@ -549,7 +521,7 @@ static void test_variables_are_wide(void **state) {
     dlc_plan *plan = compile(f, "; precision f16; ema 0.9");
     for (size_t i = 0; i < dlc_plan_variable_count(plan); i++) {
         dlc_tensor_info info = {.struct_size = sizeof(info)};
-        OK(f, dlc_plan_variable(plan, i, &info));
+        OK(f->context, dlc_plan_variable(plan, i, &info));
         assert_int_equal(info.dtype.bits, 32);
     }
 }

@@ -1,25 +1,13 @@
 /* Batches are read ahead while steps run. Which rows a step sees must not tell of it: over epochs,
  * after stopping and resuming, when a callback moves the counters, and where a row cannot be read.
  */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#define OK(context, call)                                                                          \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
-        }                                                                                          \
-    } while (0)
 
 enum { ROWS = 11, BATCH = 2, EPOCH = 5, STEPS = 3 * EPOCH };
 
@@ -51,11 +39,7 @@ static dlc_dataset *rows_make(dlc_context *context, int bad) {
     for (int r = 0; r < ROWS; r++) {
         values[r] = (float)(1 << r) + (r == bad ? 0.5f : 0);
     }
-    DLTensor tensor = {.data = values,
-                       .device = {kDLCPU, 0},
-                       .ndim = 1,
-                       .dtype = {kDLFloat, 32, 1},
-                       .shape = shape};
+    DLTensor tensor = api_floats(values, 1, shape);
     const DLTensor *tensors[] = {&tensor};
     const char *names[] = {"x"};
     dlc_dataset *data = NULL;

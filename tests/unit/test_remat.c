@@ -1,15 +1,10 @@
 /* Rematerialisation through the public API: less memory, and the same bits. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 enum { ROWS = 64, WIDTH = 16, STEPS = 3 };
 
@@ -39,22 +34,6 @@ typedef struct Run {
     bool said;
 } Run;
 
-#define OK(context, call)                                                                          \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s\n%s", #call, dlc_last_error(context),                                 \
-                     dlc_diagnostics_text(context, 0));                                            \
-        }                                                                                          \
-    } while (0)
-
-static DLTensor tensor(void *data, int32_t rank, int64_t *shape) {
-    return (DLTensor){.data = data,
-                      .device = {kDLCPU, 0},
-                      .ndim = rank,
-                      .dtype = {kDLFloat, 32, 1},
-                      .shape = shape};
-}
-
 static void run(const char *settings, int64_t limit, int poison, Run *out) {
     char text[4096];
     snprintf(text, sizeof(text), model, settings);
@@ -82,7 +61,7 @@ static void run(const char *settings, int64_t limit, int poison, Run *out) {
         y[i] = cosf((float)i);
     }
     int64_t x_shape[] = {ROWS, 8, 16}, y_shape[] = {ROWS};
-    DLTensor xs = tensor(x, 3, x_shape), ys = tensor(y, 1, y_shape);
+    DLTensor xs = api_floats(x, 3, x_shape), ys = api_floats(y, 1, y_shape);
     OK(context, dlc_set_input(session, "train", "x", &xs));
     OK(context, dlc_set_input(session, "train", "y", &ys));
     for (int i = 0; i < STEPS; i++) {

@@ -1,24 +1,12 @@
 /* What running keeps to, seen from the API: quotients have divisors of their own, a step that
  * stores nothing does not count, a nan is found where it is, results belong to the entry that ran
  * last, caches and nothing else are reset, and a name has one role. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define OK(context, call)                                                                          \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
-        }                                                                                          \
-    } while (0)
 
 typedef struct Bench {
     dlc_context *context;
@@ -30,9 +18,7 @@ static Bench bench_open(const char *text, unsigned flags) {
     Bench b = {0};
     assert_int_equal(dlc_context_create(NULL, &b.context), DLC_OK);
     dlc_compile_options options = {.struct_size = sizeof(options), .flags = flags};
-    if (dlc_compile(b.context, text, strlen(text), &options, &b.plan) != DLC_OK) {
-        fail_msg("%s\n%s", dlc_last_error(b.context), dlc_diagnostics_text(b.context, 0));
-    }
+    b.plan = api_compile(b.context, text, &options);
     dlc_session_options run = {.struct_size = sizeof(run), .threads = 1, .poison = 1};
     OK(b.context, dlc_session_create(b.plan, &run, &b.session));
     OK(b.context, dlc_init_weights(b.session));
@@ -43,14 +29,6 @@ static void bench_close(Bench *b) {
     dlc_session_destroy(b->session);
     dlc_plan_destroy(b->plan);
     dlc_context_destroy(b->context);
-}
-
-static DLTensor tensor(void *data, int32_t rank, int64_t *shape) {
-    return (DLTensor){.data = data,
-                      .device = {kDLCPU, 0},
-                      .ndim = rank,
-                      .dtype = {kDLFloat, 32, 1},
-                      .shape = shape};
 }
 
 static float held(Bench *b, const char *name, int i) {
@@ -86,7 +64,8 @@ static void test_quotients(void **state) {
         }
     }
     int64_t shape[] = {ROWS};
-    DLTensor tensors[3] = {tensor(x, 1, shape), tensor(m, 1, shape), tensor(n, 1, shape)};
+    DLTensor tensors[3] = {api_floats(x, 1, shape), api_floats(m, 1, shape),
+                           api_floats(n, 1, shape)};
     const char *const names[] = {"x", "m", "n"};
     const DLTensor *const all[] = {&tensors[0], &tensors[1], &tensors[2]};
     dlc_dataset *data = NULL;
@@ -137,13 +116,13 @@ static void test_failed_steps(void **state) {
         for (int i = 0; i < 24; i++) {
             x[i] = (float)(i % 5) / 8;
         }
-        DLTensor good = tensor(x, 3, shape);
+        DLTensor good = api_floats(x, 3, shape);
         OK(plain.context, dlc_set_input(plain.session, "train", "x", &good));
         OK(plain.context, dlc_train_step(plain.session, NULL));
         static const float evils[] = {(float)NAN, (float)INFINITY, 3e38F};
         x[7] = evils[turn];
         x[8] = evils[turn];
-        DLTensor bad = tensor(x, 3, shape);
+        DLTensor bad = api_floats(x, 3, shape);
         OK(b.context, dlc_set_input(b.session, "train", "x", &bad));
         dlc_status status = dlc_train_step(b.session, NULL);
         if (status != DLC_ERROR_NON_FINITE) {
@@ -196,7 +175,7 @@ static void test_updates_overflow(void **state) {
         Bench b = bench_open(text, 0);
         float x[1] = {1};
         int64_t shape[] = {1};
-        DLTensor xs = tensor(x, 1, shape);
+        DLTensor xs = api_floats(x, 1, shape);
         OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
         for (int step = 0; step <= rows[i].good && step < 3; step++) {
             dlc_status status = dlc_train_step(b.session, NULL);
@@ -228,7 +207,7 @@ static void test_states_overflow(void **state) {
         Bench b = bench_open(text, 0);
         float x[1] = {1};
         int64_t shape[] = {1};
-        DLTensor xs = tensor(x, 1, shape);
+        DLTensor xs = api_floats(x, 1, shape);
         OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
         OK(b.context, dlc_train_step(b.session, NULL));
         dlc_status status = dlc_train_step(b.session, NULL);
@@ -254,7 +233,7 @@ static void test_nan_place(void **state) {
         int place[2] = {bad % 2, 2 - bad % 3};
         x[bad * 6 + place[0] * 3 + place[1]] = (float)NAN;
         int64_t shape[] = {ROWS, 2, 3};
-        DLTensor xs = tensor(x, 3, shape);
+        DLTensor xs = api_floats(x, 3, shape);
         const char *const names[] = {"x"};
         const DLTensor *const all[] = {&xs};
         dlc_dataset *data = NULL;
@@ -282,7 +261,7 @@ static void test_nan_place(void **state) {
     both[14] = (float)NAN;
     both[15] = -(float)INFINITY;
     int64_t mixed_shape[] = {4, 2, 3};
-    DLTensor mixed_x = tensor(both, 3, mixed_shape);
+    DLTensor mixed_x = api_floats(both, 3, mixed_shape);
     OK(mixed.context, dlc_set_input(mixed.session, "train", "x", &mixed_x));
     assert_int_equal(dlc_train_step(mixed.session, NULL), DLC_ERROR_NON_FINITE);
     if (!strstr(dlc_last_error(mixed.context), "input 'x' holds nan in row 2 at [2, 0, 2]")) {
@@ -296,7 +275,7 @@ static void test_nan_place(void **state) {
         x[i] = i < 12 ? 0.5F : (float)NAN;
     }
     int64_t shape[] = {4, 2, 3}, w_shape[] = {2, 3};
-    DLTensor xs = tensor(x, 3, shape), ws = tensor(w, 2, w_shape);
+    DLTensor xs = api_floats(x, 3, shape), ws = api_floats(w, 2, w_shape);
     OK(b.context, dlc_set_input(b.session, "train", "x", &xs));
     assert_int_equal(dlc_train_step(b.session, NULL), DLC_ERROR_NON_FINITE);
     shape[0] = 2;
@@ -323,7 +302,7 @@ static void test_views_given(void **state) {
     }
     int64_t shape[] = {2, 2, 3}, strides[] = {12, 6, 2};
     for (int form = 0; form < 4; form++) {
-        DLTensor x = tensor(all, 3, shape);
+        DLTensor x = api_floats(all, 3, shape);
         x.byte_offset = form & 1 ? 5 * sizeof(float) : 0;
         x.strides = form & 2 ? strides : NULL;
         OK(b.context, dlc_set_input(b.session, "infer", "x", &x));
@@ -368,7 +347,7 @@ static void test_lengths(void **state) {
         Bench b = bench_open(strcmp(rows[i].rows, "4") ? text : text + strlen("dim B\n"), 0);
         float x[ROWS] = {0};
         int64_t shape[] = {ROWS};
-        DLTensor xs = tensor(x, 1, shape);
+        DLTensor xs = api_floats(x, 1, shape);
         const char *const names[] = {"x"};
         const DLTensor *const all[] = {&xs};
         dlc_dataset *data = NULL;
@@ -407,8 +386,7 @@ static void test_faults(void **state) {
         dlc_session_options run = {.struct_size = sizeof(run), .threads = threads};
         OK(b.context, dlc_session_create(b.plan, &run, &b.session));
         int64_t shape[] = {5}, ids_shape[] = {N};
-        DLTensor xs = tensor(x, 1, shape), is = tensor(ids, 1, ids_shape);
-        is.dtype = (DLDataType){kDLInt, 32, 1};
+        DLTensor xs = api_floats(x, 1, shape), is = api_tensor(ids, 1, ids_shape, kDLInt, 32);
         OK(b.context, dlc_set_input(b.session, NULL, "x", &xs));
         for (int turn = 0; turn < 6; turn++) {
             bool bad = turn % 2 == 0;
@@ -442,7 +420,7 @@ static void test_results_of_the_last(void **state) {
     Bench b = bench_open(place_text, 0);
     float x[24] = {1};
     int64_t shape[] = {4, 2, 3};
-    DLTensor xs = tensor(x, 3, shape);
+    DLTensor xs = api_floats(x, 3, shape);
     const DLTensor *view;
     OK(b.context, dlc_set_input(b.session, "infer", "x", &xs));
     OK(b.context, dlc_set_input(b.session, "eval", "x", &xs));
@@ -475,7 +453,7 @@ static void test_caches(void **state) {
     OK(b.context, dlc_session_create(b.plan, &run, &b.session));
     float x[3] = {1, 2, 3}, zero[3] = {0};
     int64_t shape[] = {3};
-    DLTensor xs = tensor(x, 1, shape), zeros = tensor(zero, 1, shape);
+    DLTensor xs = api_floats(x, 1, shape), zeros = api_floats(zero, 1, shape);
     static const char *const names[] = {"p", "s", "p#m", "c"};
     for (int i = 0; i < 4; i++) {
         OK(b.context, dlc_set_variable(b.session, names[i], &zeros));

@@ -2,6 +2,7 @@
  * values of the dims; the stated identities; text that reads back to the same pointer. */
 #include "ir/base/checked.h"
 #include "ir/type.h"
+#include "tests/unit/meter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -472,25 +473,6 @@ static void test_types(void **state) {
     }
     DType ignored;
     assert_false(dtype_from_name("f8", &ignored));
-}
-
-/* Fails the n-th allocation and all later ones; counts what is alive. */
-typedef struct Meter {
-    long left, alive;
-} Meter;
-
-static void *meter_alloc(void *user, size_t bytes) {
-    Meter *meter = user;
-    if (meter->left-- <= 0) {
-        return NULL;
-    }
-    meter->alive++;
-    return malloc(bytes);
-}
-
-static void meter_free(void *user, void *memory) {
-    ((Meter *)user)->alive--;
-    free(memory);
 }
 
 static void test_failing_allocation(void **state) {

@@ -1,21 +1,9 @@
 /* Training steps by the API: the planned length, averages of parameters, numbers by name. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define OK(context, call)                                                                          \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
-        }                                                                                          \
-    } while (0)
 
 enum { ROWS = 4 };
 
@@ -52,22 +40,14 @@ static dlc_plan *compile(dlc_context *context, const char *block, const char *fl
              "train line { %s }\n",
              block);
     dlc_compile_options options = {.struct_size = sizeof(options), .float_type = float_type};
-    dlc_plan *plan = NULL;
-    if (dlc_compile(context, text, strlen(text), &options, &plan) != DLC_OK) {
-        fail_msg("%s\n%s", dlc_last_error(context), dlc_diagnostics_text(context, 0));
-    }
-    return plan;
+    return api_compile(context, text, &options);
 }
 
 static void set_numbers(dlc_context *context, dlc_session *session, const char *entry,
                         const char *name, float value) {
     float values[ROWS] = {value, value, value, value};
     int64_t shape[] = {ROWS, 1};
-    DLTensor tensor = {.data = values,
-                       .device = {kDLCPU, 0},
-                       .ndim = 2,
-                       .dtype = {kDLFloat, 32, 1},
-                       .shape = shape};
+    DLTensor tensor = api_floats(values, 2, shape);
     OK(context, dlc_set_input(session, entry, name, &tensor));
 }
 
@@ -213,11 +193,7 @@ static void test_averages(void **state) {
         /* a value given is what is inferred from */
         float given = -2.0f;
         int64_t shape[] = {1};
-        DLTensor value = {.data = &given,
-                          .device = {kDLCPU, 0},
-                          .ndim = 1,
-                          .dtype = {kDLFloat, 32, 1},
-                          .shape = shape};
+        DLTensor value = api_floats(&given, 1, shape);
         OK(context, dlc_set_variable(session, "w", &value));
         assert_near(inferred(context, session), -2.0, 0);
         dlc_session_destroy(session);

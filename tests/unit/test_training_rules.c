@@ -2,25 +2,13 @@
  * behind the loss scale of f16; an epoch sees every row once, in an order of its own; an evaluation
  * weighs rows, not batches, and leaves the run as it was, cancelled or not; a resumed run goes on
  * as if it had not stopped, whatever its seed; a `while` turns as often as its limit allows. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-#define OK(context, call)                                                                          \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
-        }                                                                                          \
-    } while (0)
 
 typedef struct Run {
     dlc_context *context;
@@ -45,15 +33,6 @@ static int setup(void **state) {
 static int teardown(void **state) {
     dlc_context_destroy(((Run *)*state)->context);
     return 0;
-}
-
-static dlc_plan *compile(dlc_context *context, const char *text) {
-    dlc_compile_options options = {.struct_size = sizeof(options)};
-    dlc_plan *plan = NULL;
-    if (dlc_compile(context, text, strlen(text), &options, &plan) != DLC_OK) {
-        fail_msg("%s\n%s", dlc_last_error(context), dlc_diagnostics_text(context, 0));
-    }
-    return plan;
 }
 
 static dlc_session *open_session(dlc_context *context, dlc_plan *plan) {
@@ -90,12 +69,11 @@ static void one_step(dlc_context *context, const char *settings, double slope, d
              "    loss k[0] * (w[0] + 0.5 * w[1]) * %.9g\n}\n"
              "train m {\n    optimizer sgd(lr=1.0)\n    batch 1\n%s}\n",
              slope, settings);
-    dlc_plan *plan = compile(context, text);
+    dlc_plan *plan = api_compile(context, text, NULL);
     dlc_session *session = open_session(context, plan);
     float one = 1;
     int64_t shape[] = {1};
-    DLTensor k = {
-        .data = &one, .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = shape};
+    DLTensor k = api_floats(&one, 1, shape);
     OK(context, dlc_set_input(session, "train", "k", &k));
     dlc_step_info info = {.struct_size = sizeof(info)};
     OK(context, dlc_train_step(session, &info));
@@ -144,15 +122,11 @@ static void test_objectives(void **state) {
                  "train m {\n    minimize la over \"a\" sgd(lr=1.0)\n"
                  "    minimize lb over \"b\" sgd(lr=1.0)\n    clip_norm 5.0\n    batch 1\n}\n",
                  g[0], g[1], g[2]);
-        dlc_plan *plan = compile(context, text);
+        dlc_plan *plan = api_compile(context, text, NULL);
         dlc_session *session = open_session(context, plan);
         float one = 1;
         int64_t shape[] = {1};
-        DLTensor k = {.data = &one,
-                      .device = {kDLCPU, 0},
-                      .ndim = 1,
-                      .dtype = {kDLFloat, 32, 1},
-                      .shape = shape};
+        DLTensor k = api_floats(&one, 1, shape);
         OK(context, dlc_set_input(session, "train", "k", &k));
         dlc_step_info info = {.struct_size = sizeof(info)};
         OK(context, dlc_train_step(session, &info));
@@ -196,16 +170,12 @@ static void test_update_rules(void **state) {
                  "    loss k[0] * (sum(zero) + sum(one)) + 0.0 * (sum(still) + sum(rest))\n}\n"
                  "train m {\n    optimizer %s\n    batch 1\n    ema 0.75\n}\n",
                  rules[i]);
-        dlc_plan *plan = compile(context, text);
+        dlc_plan *plan = api_compile(context, text, NULL);
         dlc_session *session = open_session(context, plan);
         OK(context, dlc_set_counter(session, "steps", STEPS));
         float one = 1;
         int64_t shape[] = {1};
-        DLTensor k = {.data = &one,
-                      .device = {kDLCPU, 0},
-                      .ndim = 1,
-                      .dtype = {kDLFloat, 32, 1},
-                      .shape = shape};
+        DLTensor k = api_floats(&one, 1, shape);
         OK(context, dlc_set_input(session, "train", "k", &k));
         static const char *const names[] = {"zero", "one", "still", "rest"};
         static const char *const averages[] = {"zero#ema", "one#ema", "still#ema", "rest#ema"};
@@ -263,15 +233,11 @@ static void test_first_steps(void **state) {
                 g / (size + 1e-6) + 0.01 < 0 ? -1 : 1, /* as long as the parameter */
                 sign,
             };
-            dlc_plan *plan = compile(context, text);
+            dlc_plan *plan = api_compile(context, text, NULL);
             dlc_session *session = open_session(context, plan);
             double one = 1;
             int64_t shape[] = {1};
-            DLTensor input = {.data = &one,
-                              .device = {kDLCPU, 0},
-                              .ndim = 1,
-                              .dtype = {kDLFloat, 64, 1},
-                              .shape = shape};
+            DLTensor input = api_tensor(&one, 1, shape, kDLFloat, 64);
             OK(context, dlc_set_input(session, "train", "k", &input));
             OK(context, dlc_train_step(session, NULL));
             snprintf(what, sizeof(what), "the first step of %s under a gradient of %g", rules[i],
@@ -351,7 +317,7 @@ static int note_eval(void *user, const dlc_step_info *info, const dlc_metric *me
 static void rows_train(Run *run, int64_t seed, Seen *seen) {
     char text[1024];
     snprintf(text, sizeof(text), ROWS_TEXT, "");
-    dlc_plan *plan = compile(run->context, text);
+    dlc_plan *plan = api_compile(run->context, text, NULL);
     dlc_dataset *data = rows_open(run->context, ROWS);
     *seen = (Seen){.run = run, .session = open_session(run->context, plan)};
     OK(run->context, dlc_set_counter(seen->session, "seed", seed));
@@ -436,7 +402,7 @@ static void test_cancelled_evaluation(void **state) {
     char text[1024], folder[] = "/tmp/dlc-cancel-XXXXXX", command[64];
     assert_non_null(mkdtemp(folder));
     snprintf(text, sizeof(text), ROWS_TEXT, "    ema 0.5\n");
-    dlc_plan *plan = compile(context, text);
+    dlc_plan *plan = api_compile(context, text, NULL);
     dlc_dataset *data = rows_open(context, ROWS);
     dlc_session *session = open_session(context, plan), *straight = open_session(context, plan);
     dlc_train_options options = {.struct_size = sizeof(options),
@@ -510,7 +476,7 @@ static void test_resume_seed(void **state) {
     dlc_context *context = ((const Run *)*state)->context;
     char text[1024];
     snprintf(text, sizeof(text), ROWS_TEXT, "    ema 0.5\n");
-    dlc_plan *plan = compile(context, text);
+    dlc_plan *plan = api_compile(context, text, NULL);
     dlc_dataset *data = rows_open(context, ROWS);
     static const int64_t seeds[SEEDS] = {3, 4, 0};
     for (int i = 0; i < SEEDS; i++) {

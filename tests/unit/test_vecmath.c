@@ -62,42 +62,35 @@ static Kernel *map_kernel(Context *context, Arena *arena, OpCode op, DType dtype
                      type, type, type, N_SAMPLES, op_info(op)->name, arity == 2 ? ", b2[%0]" : "");
 }
 
-static double ulp_f32(long double wide, float got) {
+/* The error of `got`, of f32 or f64, in units of its last place. */
+static double ulp(long double wide, double got, bool is_f32) {
+    const double most = is_f32 ? 3.4028e38 : 1.7976e308;
+    const int least = is_f32 ? -125 : -1021, digits = is_f32 ? 24 : 53;
     if (isnan(wide) || isnan(got)) {
         return isnan(wide) && isnan(got) ? 0 : INFINITY;
     }
-    float rounded = (float)wide;
+    double rounded = is_f32 ? (double)(float)wide : (double)wide;
     if (isinf(rounded) || isinf(got)) {
-        return rounded == got                                        ? 0
-               : fabsl(wide) > 3.4028e38L && fabsf(got) > 3.4028e38f ? 0
-                                                                     : INFINITY;
+        return rounded == got || (fabsl(wide) > most && fabs(got) > most) ? 0 : INFINITY;
     }
     if (wide == 0 && got == 0) {
         return !signbit(wide) == !signbit(got) ? 0 : INFINITY;
     }
     int e;
     frexpl(wide, &e);
-    e = e < -125 ? -125 : e;
-    return (double)(fabsl((long double)got - wide) / ldexpl(1.0L, e - 24));
+    e = e < least ? least : e;
+    return (double)(fabsl((long double)got - wide) / ldexpl(1.0L, e - digits));
 }
 
-static double ulp_f64(long double wide, double got) {
-    if (isnan(wide) || isnan(got)) {
-        return isnan(wide) && isnan(got) ? 0 : INFINITY;
+typedef struct Worst {
+    double ulp;
+    int at; /* the sample */
+} Worst;
+
+static void worst_add(Worst *worst, double error, int at) {
+    if (error > worst->ulp) {
+        *worst = (Worst){error, at};
     }
-    double rounded = (double)wide;
-    if (isinf(rounded) || isinf(got)) {
-        return rounded == got                                        ? 0
-               : fabsl(wide) > 1.7976e308L && fabs(got) > 1.7976e308 ? 0
-                                                                     : INFINITY;
-    }
-    if (wide == 0 && got == 0) {
-        return !signbit(wide) == !signbit(got) ? 0 : INFINITY;
-    }
-    int e;
-    frexpl(wide, &e);
-    e = e < -1021 ? -1021 : e;
-    return (double)(fabsl((long double)got - wide) / ldexpl(1.0L, e - 53));
 }
 
 static uint64_t next_random(uint64_t *state) {
@@ -149,6 +142,12 @@ static Boundary boundary;
 static const char *const WIDTHS[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
 enum { N_WIDTHS = sizeof(WIDTHS) / sizeof(WIDTHS[0]) };
 
+/* Trigonometric functions reduce their argument well up to a bound. */
+static bool counts(OpCode op, double x) {
+    bool trigonometric = op == OP_sin || op == OP_cos || op == OP_tan;
+    return !(trigonometric && fabs(x) > 1e6 && isfinite(x));
+}
+
 static void check_unary(const char *width) {
     Arena arena;
     Context context;
@@ -184,24 +183,19 @@ static void check_unary(const char *width) {
         void *buffers64[3] = {y64, x64, x64};
         args.buffers = buffers64;
         run_function(&code, 2 * c + 1)(&args, 0, 1);
-        double worst32 = 0, worst64 = 0, at32 = 0, at64 = 0;
-        bool trigonometric =
-            cases[c].op == OP_sin || cases[c].op == OP_cos || cases[c].op == OP_tan;
+        Worst worst32 = {0}, worst64 = {0};
         for (int i = 0; i < N_SAMPLES; i++) {
-            double u = ulp_f32(cases[c].wide(x32[i]), y32[i]);
-            if (u > worst32 && !(trigonometric && fabsf(x32[i]) > 1e6f && isfinite(x32[i]))) {
-                worst32 = u;
-                at32 = x32[i];
+            if (counts(cases[c].op, x32[i])) {
+                worst_add(&worst32, ulp(cases[c].wide(x32[i]), y32[i], true), i);
             }
-            u = ulp_f64(cases[c].wide(x64[i]), y64[i]);
-            if (u > worst64 && !(trigonometric && fabs(x64[i]) > 1e6 && isfinite(x64[i]))) {
-                worst64 = u;
-                at64 = x64[i];
+            if (counts(cases[c].op, x64[i])) {
+                worst_add(&worst64, ulp(cases[c].wide(x64[i]), y64[i], false), i);
             }
         }
         print_message("%-8s f32 %6.2f ulp at %-14.8g f64 %6.2f ulp at %.17g\n",
-                      op_info(cases[c].op)->name, worst32, at32, worst64, at64);
-        good = good && worst32 <= cases[c].limit_f32 && worst64 <= cases[c].limit_f64;
+                      op_info(cases[c].op)->name, worst32.ulp, (double)x32[worst32.at], worst64.ulp,
+                      x64[worst64.at]);
+        good = good && worst32.ulp <= cases[c].limit_f32 && worst64.ulp <= cases[c].limit_f64;
     }
     run_finish(&code);
     free(x32);
@@ -332,26 +326,17 @@ static bool check_pair(const RunCode *code, int c, double *a, double *b, double 
     run_function(code, 2 * c)(&args, 0, 1);
     args.buffers = buffers64;
     run_function(code, 2 * c + 1)(&args, 0, 1);
-    double worst32 = -1, worst64 = -1;
-    int at32 = 0, at64 = 0;
+    Worst worst32 = {0}, worst64 = {0};
     for (int i = 0; i < N_SAMPLES; i++) {
         long double w = one->wide ? one->wide(a32[i], b32[i]) : one->same_f32(a32[i], b32[i]);
-        double u = ulp_f32(w, y32[i]);
-        if (u > worst32) {
-            worst32 = u;
-            at32 = i;
-        }
+        worst_add(&worst32, ulp(w, y32[i], true), i);
         w = one->wide ? one->wide(a[i], b[i]) : one->same_f64(a[i], b[i]);
-        u = ulp_f64(w, y[i]);
-        if (u > worst64) {
-            worst64 = u;
-            at64 = i;
-        }
+        worst_add(&worst64, ulp(w, y[i], false), i);
     }
     print_message("%-8s f32 %6.2f ulp at (%.9g, %.9g), f64 %6.2f ulp at (%.17g, %.17g)\n",
-                  op_info(one->op)->name, worst32, (double)a32[at32], (double)b32[at32], worst64,
-                  a[at64], b[at64]);
-    return worst32 <= one->limit_f32 && worst64 <= one->limit_f64;
+                  op_info(one->op)->name, worst32.ulp, (double)a32[worst32.at],
+                  (double)b32[worst32.at], worst64.ulp, a[worst64.at], b[worst64.at]);
+    return worst32.ulp <= one->limit_f32 && worst64.ulp <= one->limit_f64;
 }
 
 static void check_binary(const char *width) {
