@@ -165,8 +165,17 @@ struct DeviceOps {
     dlc_status (*finish)(DeviceQueue *queue, KernelFault *fault);
 
     /* What the queue is given between record and record_end (launch, call, copy, fill, set_i32,
-     * gate only) is not run but kept, to be run there by replay as often as wanted. One recording
-     * of a device at a time. NULL members: the device cannot. */
+     * gate and events only) is not run but kept, to be run there by replay as often as wanted. One
+     * recording of a device at a time. NULL members: the device cannot.
+     *
+     * Another queue of the device joins the recording when it waits for an event that was recorded
+     * within; what it is given from then until record_end is kept too. Within, events order as they
+     * do elsewhere, but none from before is waited for, and after record_end nothing waits for one
+     * from within until it is recorded again. At the end the first queue must have waited for all
+     * that the others were given. Calls that break these rules fail and leave the recording as it
+     * was; record_end leaves none. A replay is work of the first queue alone: what the other queues
+     * are given outside is ordered with it by events only, and must be where it uses their scratch,
+     * workspace or word for faults, for the replay does. */
     dlc_status (*record)(DeviceQueue *queue);
     dlc_status (*record_end)(DeviceQueue *queue, DeviceGraph **out); /* NULL out: drop it */
     dlc_status (*replay)(DeviceQueue *queue, DeviceGraph *graph); /* the one it was recorded on */

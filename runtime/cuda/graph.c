@@ -1,9 +1,16 @@
-/* Recorded work: the stream is captured into a graph, which the driver launches as one. */
+/* Recorded work: the stream, with those that wait for its events, is captured into a graph, which
+ * the driver launches as one. The driver ends a capture in which its rules were broken, so calls
+ * that would break them do not reach it. */
 #include "runtime/cuda/internal.h"
 
 struct DeviceGraph {
     CudaGraphExec exec;
 };
+
+bool cuda_is_recorded(const CudaQueue *queue) {
+    const CudaDevice *device = cuda_device_of(queue);
+    return device->recording && queue->recording == device->n_recordings;
+}
 
 /* Ends a recording that is not wanted, whatever comes of it. */
 void cuda_record_drop(CudaQueue *queue) {
@@ -31,7 +38,10 @@ dlc_status cuda_record(DeviceQueue *base) {
         status = cuda_check(device,
                             device->driver.capture_begin(queue->stream, CUDA_CAPTURE_THREAD_LOCAL),
                             "cuStreamBeginCapture");
-        device->recording = status == DLC_OK ? queue : NULL;
+    }
+    if (status == DLC_OK) {
+        device->recording = queue;
+        queue->recording = ++device->n_recordings;
     }
     status = cuda_leave(device, status);
     if (status != DLC_OK && device->recording) {
@@ -45,9 +55,18 @@ static dlc_status capture_end(CudaQueue *queue, CudaGraphExec *exec) {
     CudaDevice *device = cuda_device_of(queue);
     const CudaDriver *driver = &device->driver;
     CudaGraph graph = NULL;
-    dlc_status status =
-        cuda_check(device, driver->capture_end(queue->stream, &graph), "cuStreamEndCapture");
+    CudaResult result = driver->capture_end(queue->stream, &graph);
     device->recording = NULL;
+    if (result == CUDA_STREAM_CAPTURE_UNJOINED && !exec) {
+        return DLC_OK;
+    }
+    if (result == CUDA_STREAM_CAPTURE_UNJOINED) {
+        return cuda_fail(device, DLC_ERROR_INTERNAL,
+                         "the recording ends before its first queue has waited for all that a "
+                         "queue which joined it was given: record an event there, wait for it on "
+                         "the first queue, then end");
+    }
+    dlc_status status = cuda_check(device, result, "cuStreamEndCapture");
     if (status != DLC_OK) {
         return status;
     }
@@ -55,7 +74,7 @@ static dlc_status capture_end(CudaQueue *queue, CudaGraphExec *exec) {
         status =
             cuda_check(device, driver->graph_instantiate(exec, graph, 0), "cuGraphInstantiate");
     }
-    CudaResult result = driver->graph_destroy(graph);
+    result = driver->graph_destroy(graph);
     return status != DLC_OK ? status : cuda_check(device, result, "cuGraphDestroy");
 }
 

@@ -46,6 +46,7 @@ typedef struct CudaQueue {
     CudaStaging staging;
     CudaAddress fault; /* KernelFault on the device */
     CudaEvent handed;  /* for copies across */
+    int64_t recording; /* the last one that it was part of, by number; 0: none */
 
     /* Global scratch of kernels. Graphs hold its address: while one lives, outgrown scratch is
      * kept. */
@@ -75,7 +76,8 @@ typedef struct CudaDevice {
     char name[CUDA_GPU_NAME_BYTES], note[CUDA_NOTE_BYTES];
     char lost_text[DEVICE_MESSAGE_BYTES];
     bool lost, guarded;
-    CudaQueue *recording; /* NULL: none */
+    CudaQueue *recording; /* the one that it was begun on; NULL: none */
+    int64_t n_recordings; /* so far: the number of the last */
 
     CudaAllocation *allocations;
     int64_t allocated_bytes;
@@ -173,6 +175,7 @@ dlc_status cuda_mark_seconds(DeviceQueue *base, int32_t number, double *out);
 void cuda_marks_close(CudaQueue *queue);
 
 /* graph.c */
+bool cuda_is_recorded(const CudaQueue *queue); /* what the queue is given now */
 void cuda_record_drop(CudaQueue *queue);
 dlc_status cuda_record(DeviceQueue *base);
 dlc_status cuda_record_end(DeviceQueue *base, DeviceGraph **out);

@@ -5,6 +5,8 @@
 typedef struct CudaDeviceEvent {
     DeviceEvent base;
     CudaEvent event;
+    bool is_recorded;
+    int64_t recording; /* within which, by number; 0: outside */
 } CudaDeviceEvent;
 
 /* -- Queues -- */
@@ -182,49 +184,81 @@ dlc_status cuda_event_create(Device *base, DeviceEvent **out) {
     return DLC_OK;
 }
 
-/* Events within a recording would join streams to it. */
-static dlc_status not_recorded(CudaDevice *device) {
-    return cuda_fail(device, DLC_ERROR_INTERNAL, "events cannot be recorded");
-}
-
-dlc_status cuda_event_record(DeviceEvent *base, DeviceQueue *queue) {
-    CudaDevice *device = (CudaDevice *)queue->device;
-    if (device->recording) {
-        return not_recorded(device);
-    }
+dlc_status cuda_event_record(DeviceEvent *base, DeviceQueue *queue_base) {
+    CudaDeviceEvent *event = (CudaDeviceEvent *)base;
+    CudaQueue *queue = (CudaQueue *)queue_base;
+    CudaDevice *device = cuda_device_of(queue);
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
-        status = cuda_check(device,
-                            device->driver.event_record(((CudaDeviceEvent *)base)->event,
-                                                        ((CudaQueue *)queue)->stream),
+        status = cuda_check(device, device->driver.event_record(event->event, queue->stream),
                             "cuEventRecord");
+        if (status == DLC_OK) {
+            event->is_recorded = true;
+            event->recording = cuda_is_recorded(queue) ? queue->recording : 0;
+        }
         status = cuda_leave(device, status);
     }
     return status;
 }
 
-dlc_status cuda_event_wait(DeviceEvent *base, DeviceQueue *queue) {
-    CudaDevice *device = (CudaDevice *)queue->device;
-    if (device->recording) {
-        return not_recorded(device);
+/* Where a recording begins and ends, no event leads across. */
+static dlc_status crossing_check(const CudaDeviceEvent *event, const CudaQueue *queue) {
+    CudaDevice *device = cuda_device_of(queue);
+    const CudaDevice *other = (const CudaDevice *)event->base.device;
+    if (event->recording == 0) {
+        return !cuda_is_recorded(queue)
+                   ? DLC_OK
+                   : cuda_fail(device, DLC_ERROR_INTERNAL,
+                               "a queue that is being recorded cannot wait for an event from "
+                               "before the recording: wait for it before recording begins");
     }
-    dlc_status status = cuda_enter(device);
+    if (!other->recording || event->recording != other->n_recordings) {
+        return cuda_fail(device, DLC_ERROR_INTERNAL,
+                         "an event stands for a point within a recording that has ended, and "
+                         "cannot be waited for: record it again");
+    }
+    return other == device ? DLC_OK
+                           : cuda_fail(device, DLC_ERROR_INTERNAL,
+                                       "only queues of %s can join what it records", other->name);
+}
+
+dlc_status cuda_event_wait(DeviceEvent *base, DeviceQueue *queue_base) {
+    const CudaDeviceEvent *event = (CudaDeviceEvent *)base;
+    CudaQueue *queue = (CudaQueue *)queue_base;
+    CudaDevice *device = cuda_device_of(queue);
+    if (!event->is_recorded) {
+        return DLC_OK;
+    }
+    dlc_status status = crossing_check(event, queue);
     if (status == DLC_OK) {
-        status = cuda_check(device,
-                            device->driver.stream_wait_event(((CudaQueue *)queue)->stream,
-                                                             ((CudaDeviceEvent *)base)->event, 0),
-                            "cuStreamWaitEvent");
-        status = cuda_leave(device, status);
+        status = cuda_enter(device);
     }
-    return status;
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = cuda_check(device, device->driver.stream_wait_event(queue->stream, event->event, 0),
+                        "cuStreamWaitEvent");
+    if (status == DLC_OK && event->recording != 0) {
+        queue->recording = event->recording;
+    }
+    return cuda_leave(device, status);
 }
 
 dlc_status cuda_event_finish(DeviceEvent *base) {
+    const CudaDeviceEvent *event = (CudaDeviceEvent *)base;
     CudaDevice *device = (CudaDevice *)base->device;
+    if (!event->is_recorded) {
+        return DLC_OK;
+    }
+    if (device->recording || event->recording != 0) {
+        return cuda_fail(device, DLC_ERROR_INTERNAL,
+                         device->recording ? "waiting cannot be recorded"
+                                           : "an event that was recorded within a recording "
+                                             "cannot be waited for: record it again");
+    }
     dlc_status status = cuda_enter(device);
     if (status == DLC_OK) {
-        status = cuda_check(device, device->driver.event_wait(((CudaDeviceEvent *)base)->event),
-                            "cuEventSynchronize");
+        status = cuda_check(device, device->driver.event_wait(event->event), "cuEventSynchronize");
         status = cuda_leave(device, status);
     }
     return status;

@@ -27,10 +27,9 @@ Result cuStreamBeginCapture_v2(void *handle, int mode) {
     if (stream->is_null || stream->capture) {
         return leave(SIM_ILLEGAL_STATE);
     }
-    stream->capture = calloc(1, sizeof *stream->capture);
-    stream->owns_capture = true;
-    alive.graphs += stream->capture != NULL;
-    return leave(stream->capture ? SIM_SUCCESS : SIM_OUT_OF_MEMORY);
+    bool good = capture_new(stream) != NULL;
+    alive.graphs += good;
+    return leave(good ? SIM_SUCCESS : SIM_OUT_OF_MEMORY);
 }
 
 EXPORT Result cuStreamEndCapture(void *handle, void **out);
@@ -38,25 +37,22 @@ Result cuStreamEndCapture(void *handle, void **out) {
     bool goes = enter();
     Stream *stream = handle;
     if (!stream || !stream->capture || !stream->owns_capture) {
-        return leave(SIM_ILLEGAL_STATE);
+        return leave(stream && stream->capture ? SIM_STREAM_CAPTURE_UNMATCHED : SIM_ILLEGAL_STATE);
     }
-    Graph *graph = stream->capture;
-    for (Stream *s = stream->context->streams; s; s = s->next) {
-        if (s->capture == graph) {
-            s->capture = NULL;
-            s->owns_capture = false;
-            free(s->capture_last.at);
-            s->capture_last = (Nodes){0};
-        }
+    Graph *graph;
+    Result result = capture_end(stream, &graph);
+    if (!goes) {
+        result = SIM_STREAM_CAPTURE_INVALIDATED;
+    } else if (stream->context->broken) {
+        result = stream->context->broken;
     }
-    if (!goes || stream->context->broken) {
+    if (result != SIM_SUCCESS) {
         graph_free(graph);
         alive.graphs--;
-        *out = NULL;
-        return leave(goes ? stream->context->broken : SIM_STREAM_CAPTURE_INVALIDATED);
+        graph = NULL;
     }
     *out = graph;
-    return leave(SIM_SUCCESS);
+    return leave(result);
 }
 
 EXPORT Result cuGraphInstantiateWithFlags(void **out, void *graph, unsigned long long flags);

@@ -49,7 +49,11 @@ EXPORT Result cuStreamSynchronize(void *handle);
 Result cuStreamSynchronize(void *handle) {
     ENTER();
     Stream *stream = stream_of(handle);
-    return leave(stream->capture ? SIM_STREAM_CAPTURE_UNSUPPORTED : queue_wait_stream(stream));
+    if (stream->capture) {
+        stream->capture->is_invalid = true;
+        return leave(SIM_STREAM_CAPTURE_UNSUPPORTED);
+    }
+    return leave(queue_wait_stream(stream));
 }
 
 EXPORT Result cuStreamWaitEvent(void *handle, void *event, unsigned flags);
@@ -106,7 +110,7 @@ Result cuEventSynchronize(void *handle) {
     ENTER();
     Event *event = handle;
     if (event->capture) {
-        return leave(SIM_STREAM_CAPTURE_UNSUPPORTED);
+        return leave(capture_host_wait(event));
     }
     return leave(queue_wait_op(current(), event->op));
 }

@@ -414,24 +414,6 @@ static int settle(Ctx *context, Op *op) {
     return context->broken;
 }
 
-static int capture_add(Stream *stream, Work *work) {
-    Graph *graph = stream->capture;
-    if (graph->n_nodes == graph->cap_nodes) {
-        graph->cap_nodes = graph->cap_nodes ? graph->cap_nodes * 2 : 32;
-        graph->nodes = realloc(graph->nodes, (size_t)graph->cap_nodes * sizeof *graph->nodes);
-        if (!graph->nodes) {
-            abort();
-        }
-    }
-    GraphNode *node = &graph->nodes[graph->n_nodes];
-    *node = (GraphNode){
-        .work = *work, .after = stream->capture_last.at, .n_after = stream->capture_last.n};
-    *work = (Work){0};
-    stream->capture_last = (Nodes){.at = malloc(sizeof(int)), .n = 1};
-    stream->capture_last.at[0] = graph->n_nodes++;
-    return SIM_SUCCESS;
-}
-
 int queue_add(Stream *stream, Work *work) {
     if (stream->capture) {
         return capture_add(stream, work);
@@ -502,21 +484,9 @@ int queue_wait_context(Ctx *context) {
     return context->broken;
 }
 
-static void nodes_add(Nodes *nodes, const Nodes *more) {
-    nodes->at = realloc(nodes->at, (size_t)(nodes->n + more->n + 1) * sizeof *nodes->at);
-    if (!nodes->at) {
-        abort();
-    }
-    memcpy(nodes->at + nodes->n, more->at, (size_t)more->n * sizeof *more->at);
-    nodes->n += more->n;
-}
-
 int queue_record(Event *event, Stream *stream) {
-    free(event->capture_last.at);
-    event->capture_last = (Nodes){0};
-    event->capture = stream->capture;
+    capture_record(event, stream);
     if (stream->capture) {
-        nodes_add(&event->capture_last, &stream->capture_last);
         return SIM_SUCCESS;
     }
     event->op = stream->last;
@@ -526,16 +496,8 @@ int queue_record(Event *event, Stream *stream) {
 }
 
 int queue_stream_wait(Stream *stream, Event *event) {
-    if (event->capture) { /* the stream joins the capture */
-        if (stream->capture && stream->capture != event->capture) {
-            return SIM_STREAM_CAPTURE_UNSUPPORTED;
-        }
-        stream->capture = event->capture;
-        nodes_add(&stream->capture_last, &event->capture_last);
-        return SIM_SUCCESS;
-    }
-    if (stream->capture) {
-        return SIM_STREAM_CAPTURE_UNSUPPORTED;
+    if (event->capture || stream->capture) {
+        return capture_stream_wait(stream, event);
     }
     after_add(&stream->waits, &stream->n_waits, &stream->cap_waits, event->op);
     return stream->context->broken;

@@ -24,6 +24,13 @@
     X(NOT_SUPPORTED, 801, "operation not supported")                                               \
     X(STREAM_CAPTURE_UNSUPPORTED, 900, "operation not permitted when stream is capturing")         \
     X(STREAM_CAPTURE_INVALIDATED, 901, "operation failed due to a previous error during capture")  \
+    X(STREAM_CAPTURE_MERGE, 902,                                                                   \
+      "operation would result in a merge of separate capture sequences")                           \
+    X(STREAM_CAPTURE_UNMATCHED, 903, "capture was not initiated in this stream")                   \
+    X(STREAM_CAPTURE_UNJOINED, 904, "capturing stream has unjoined work")                          \
+    X(STREAM_CAPTURE_ISOLATION, 905, "dependency created on uncaptured work in another stream")    \
+    X(CAPTURED_EVENT, 907,                                                                         \
+      "operation not permitted on an event last recorded in a capturing stream")                   \
     X(ILLEGAL_STATE, 401, "the operation cannot be performed in the present state")                \
     X(UNKNOWN, 999, "unknown error")
 

@@ -212,13 +212,15 @@ struct Op {
 
 typedef struct GraphNode {
     Work work;
+    int64_t stream; /* the number of that which was captured */
     int *after;
     int n_after;
 } GraphNode;
 typedef struct Graph {
     GraphNode *nodes;
     int n_nodes, cap_nodes;
-    bool is_open;
+    int64_t capture; /* that it comes from, by number */
+    bool is_invalid; /* a rule was broken */
 } Graph;
 
 typedef struct Nodes {
@@ -242,9 +244,9 @@ typedef struct Event Event;
 struct Event {
     Event *next;
     Ctx *context;
-    Op *op;      /* what it was recorded after; NULL: done */
-    double time; /* then: when */
-    Graph *capture;
+    Op *op;          /* what it was recorded after; NULL: done */
+    double time;     /* then: when */
+    int64_t capture; /* within which it was recorded, by number; 0: none */
     Nodes capture_last;
 };
 
@@ -268,6 +270,15 @@ const Op *queue_running(void);
 const Op *queue_op_of_epoch(uint32_t epoch);
 /* Whether the operation of that epoch happens before the running one. */
 bool queue_happens_before(uint32_t epoch);
+/* -- capture.c: these return a CUresult, but for the first */
+Graph *capture_new(Stream *stream); /* NULL: no memory */
+int capture_add(Stream *stream, Work *work);
+void capture_record(Event *event, const Stream *stream);
+/* Of an event or a stream within a capture. */
+int capture_stream_wait(Stream *stream, const Event *event);
+int capture_host_wait(const Event *event);
+/* Whatever it returns, the capture is over and *out the caller's. */
+int capture_end(Stream *first, Graph **out);
 /* -- library.c: work of the stand-ins for vendor libraries */
 SimOperation *operation_copy(const SimOperation *operation); /* one block of memory; for free */
 bool operation_run(const SimOperation *operation);           /* false: a fault was reported */

@@ -1,9 +1,6 @@
-/* See far_device.h. A wrong call ends the test program with a message: it is the caller's mistake.
- */
-#include "far_device.h"
-#include "runtime/cpu/device.h"
+/* See far_device.h: memory, and the work itself, which the CPU's device does. */
+#include "far_internal.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,81 +9,7 @@
 
 enum { MOST_BUFFERS = 256, MOST_SIZES = 256 };
 
-typedef enum NodeKind {
-    NODE_LAUNCH,
-    NODE_COPY,
-    NODE_SEND,
-    NODE_FILL,
-    NODE_SET,
-    NODE_GATE,
-    NODE_FETCH,
-    NODE_FAULT,
-    NODE_REACH,
-    NODE_WAIT
-} NodeKind;
-
-/* A point that a queue comes to; counted. */
-typedef struct Point {
-    int references;
-    bool is_reached;
-} Point;
-
-typedef struct Node {
-    struct Node *next;
-    NodeKind kind;
-    DeviceModule *module;
-    DeviceLaunch launch;
-    void **buffers;
-    int64_t *sizes;
-    uint8_t *to;
-    const uint8_t *from, *if_set;
-    size_t bytes;
-    int32_t value;
-    Point *point;
-} Node;
-
-typedef struct Block {
-    struct Block *next;
-    uint8_t *memory;
-    size_t bytes;
-} Block;
-
-struct DeviceGraph {
-    Node *first, **last;
-};
-
-typedef struct FarQueue {
-    DeviceQueue base;
-    struct FarQueue *next;
-    DeviceQueue *cpu; /* does the work, on this queue's thread */
-    pthread_t thread;
-    DeviceGraph nodes;                   /* not yet done */
-    int64_t n_given, n_released, n_done; /* those released may be done */
-    bool stop;
-} FarQueue;
-
-typedef struct FarEvent {
-    DeviceEvent base;
-    Point *point; /* NULL: not recorded */
-} FarEvent;
-
-typedef struct FarDevice {
-    Device base;
-    struct FarDevice *next;
-    Device *cpu;
-    Block *blocks;
-    FarQueue *queues;
-    DeviceGraph *recording;
-    FarCounts counts;
-} FarDevice;
-
-/* Guards what the queues' threads see, of all far devices: their events may be waited for by each
- * other. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
-static FarDevice *devices;
-
-static void wrong(const char *what) {
+void far_wrong(const char *what) {
     fprintf(stderr, "far device: %s\n", what);
     exit(3);
 }
@@ -95,64 +18,16 @@ static void wrong(const char *what) {
 static void *near_by(const FarDevice *far, const void *address, size_t bytes, const char *what) {
     uintptr_t at = (uintptr_t)address - FAR_OFFSET;
     bool found = false;
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&far_mutex);
     for (const Block *block = far->blocks; block && !found; block = block->next) {
         uintptr_t first = (uintptr_t)block->memory;
         found = at >= first && at - first <= block->bytes && bytes <= block->bytes - (at - first);
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&far_mutex);
     if (!found) {
-        wrong(what);
+        far_wrong(what);
     }
     return (void *)at;
-}
-
-static FarDevice *far_of(Device *device) {
-    return (FarDevice *)device;
-}
-
-static void point_release(Point *point) { /* under the mutex */
-    if (point && --point->references == 0) {
-        free(point);
-    }
-}
-
-static void node_free(Node *node) {
-    pthread_mutex_lock(&mutex);
-    point_release(node->point);
-    pthread_mutex_unlock(&mutex);
-    free(node->buffers);
-    free(node->sizes);
-    free(node);
-}
-
-static void list_free(DeviceGraph *list) {
-    for (Node *node = list->first, *next; node; node = next) {
-        next = node->next;
-        node_free(node);
-    }
-    list->first = NULL;
-    list->last = &list->first;
-}
-
-/* Gives the node, which is complete, to the queue or to the recording. */
-static void give(FarQueue *queue, Node *node) {
-    FarDevice *far = far_of(queue->base.device);
-    pthread_mutex_lock(&mutex);
-    DeviceGraph *list = far->recording ? far->recording : &queue->nodes;
-    *list->last = node;
-    list->last = &node->next;
-    queue->n_given += list == &queue->nodes;
-    pthread_mutex_unlock(&mutex);
-}
-
-static Node *node_new(NodeKind kind) {
-    Node *node = calloc(1, sizeof *node);
-    if (!node) {
-        wrong("out of memory");
-    }
-    node->kind = kind;
-    return node;
 }
 
 static void memory_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
@@ -172,7 +47,7 @@ static void memory_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
         status = ops->copy(cpu, to, from, node->bytes, flag);
     }
     if (status != DLC_OK) {
-        wrong("the CPU failed");
+        far_wrong("the CPU failed");
     }
 }
 
@@ -180,7 +55,7 @@ static void gate_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
     uint8_t *word = near_by(far, node->to, 1, "a gate nowhere");
     const uint8_t *flag = near_by(far, node->if_set, 1, "a condition nowhere");
     if (far->cpu->ops->gate(cpu, word, flag) != DLC_OK) {
-        wrong("the CPU failed");
+        far_wrong("the CPU failed");
     }
 }
 
@@ -194,11 +69,21 @@ static void fetch_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
         memcpy(node->to, near_by(far, node->from, node->bytes, "from nowhere"), node->bytes);
     }
     if (status != DLC_OK) {
-        wrong("the CPU failed");
+        far_wrong("the CPU failed");
     }
 }
 
-static void launch_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
+/* Two kernels of one queue at a time would share its scratch. */
+static void launching(FarQueue *queue, bool begins) {
+    pthread_mutex_lock(&far_mutex);
+    if (begins && queue->owner->is_launching) {
+        far_wrong("a replay and another kernel use one queue's scratch at once");
+    }
+    queue->owner->is_launching = begins;
+    pthread_mutex_unlock(&far_mutex);
+}
+
+static void launch_run(FarDevice *far, FarQueue *queue, const Node *node) {
     void *buffers[MOST_BUFFERS];
     DeviceLaunch launch = node->launch;
     for (int32_t i = 0; i < launch.n_buffers; i++) {
@@ -206,212 +91,23 @@ static void launch_run(FarDevice *far, DeviceQueue *cpu, const Node *node) {
     }
     launch.buffers = buffers;
     launch.sizes = node->sizes;
-    if (far->cpu->ops->launch(cpu, node->module, &launch) != DLC_OK) {
-        wrong("the CPU failed");
+    launching(queue, true);
+    if (far->cpu->ops->launch(queue->cpu, node->module, &launch) != DLC_OK) {
+        far_wrong("the CPU failed");
     }
+    launching(queue, false);
 }
 
-static void node_run(FarQueue *queue, const Node *node) {
+void far_node_run(FarQueue *queue, const Node *node) {
     FarDevice *far = far_of(queue->base.device);
-    switch (node->kind) {
-    case NODE_REACH:
-        pthread_mutex_lock(&mutex);
-        node->point->is_reached = true;
-        pthread_cond_broadcast(&moved);
-        pthread_mutex_unlock(&mutex);
-        break;
-    case NODE_WAIT:
-        pthread_mutex_lock(&mutex);
-        while (!node->point->is_reached) {
-            pthread_cond_wait(&moved, &mutex);
-        }
-        pthread_mutex_unlock(&mutex);
-        break;
-    case NODE_LAUNCH:
-        launch_run(far, queue->cpu, node);
-        break;
-    case NODE_GATE:
+    if (node->kind == NODE_LAUNCH) {
+        launch_run(far, queue, node);
+    } else if (node->kind == NODE_GATE) {
         gate_run(far, queue->cpu, node);
-        break;
-    case NODE_FETCH:
-    case NODE_FAULT:
+    } else if (node->kind == NODE_FETCH || node->kind == NODE_FAULT) {
         fetch_run(far, queue->cpu, node);
-        break;
-    default:
+    } else {
         memory_run(far, queue->cpu, node);
-        break;
-    }
-}
-
-static void *queue_main(void *argument) {
-    FarQueue *queue = argument;
-    pthread_mutex_lock(&mutex);
-    for (;;) {
-        while (queue->n_done == queue->n_released && !queue->stop) {
-            pthread_cond_wait(&moved, &mutex);
-        }
-        if (queue->n_done == queue->n_released) {
-            break;
-        }
-        Node *node = queue->nodes.first;
-        queue->nodes.first = node->next;
-        if (!node->next) {
-            queue->nodes.last = &queue->nodes.first;
-        }
-        pthread_mutex_unlock(&mutex);
-        node_run(queue, node);
-        node_free(node);
-        pthread_mutex_lock(&mutex);
-        queue->n_done++;
-        pthread_cond_broadcast(&moved);
-    }
-    pthread_mutex_unlock(&mutex);
-    return NULL;
-}
-
-/* Somebody waits: what every queue was given so far may be done now, in any order that events
- * allow. */
-static void release(FarDevice *far) { /* under the mutex */
-    if (far->recording) {
-        wrong("a call that waits while recording");
-    }
-    for (FarDevice *device = devices; device; device = device->next) {
-        for (FarQueue *queue = device->queues; queue; queue = queue->next) {
-            queue->n_released = queue->n_given;
-        }
-    }
-    pthread_cond_broadcast(&moved);
-}
-
-static void queue_wait(FarQueue *queue) {
-    pthread_mutex_lock(&mutex);
-    release(far_of(queue->base.device));
-    while (queue->n_done != queue->n_given) {
-        pthread_cond_wait(&moved, &mutex);
-    }
-    pthread_mutex_unlock(&mutex);
-}
-
-static void queues_wait(FarDevice *far) {
-    for (FarQueue *queue = far->queues; queue; queue = queue->next) {
-        queue_wait(queue);
-    }
-}
-
-/* -- Queues and events -- */
-
-/* The first is the device's queue 0. */
-static dlc_status far_queue_create(Device *device, bool background, DeviceQueue **out) {
-    FarDevice *far = far_of(device);
-    FarQueue *queue = calloc(1, sizeof *queue);
-    (void)background;
-    if (!queue) {
-        return DLC_ERROR_OUT_OF_MEMORY;
-    }
-    queue->base.device = device;
-    queue->cpu = far->cpu->queue;
-    if (far->queues && device_cpu.queue_create(far->cpu, false, &queue->cpu) != DLC_OK) {
-        free(queue);
-        return DLC_ERROR_OUT_OF_MEMORY;
-    }
-    queue->nodes.last = &queue->nodes.first;
-    if (pthread_create(&queue->thread, NULL, queue_main, queue) != 0) {
-        wrong("no thread");
-    }
-    pthread_mutex_lock(&mutex);
-    queue->next = far->queues;
-    far->queues = queue;
-    pthread_mutex_unlock(&mutex);
-    *out = &queue->base;
-    return DLC_OK;
-}
-
-static void far_queue_destroy(DeviceQueue *base) {
-    FarQueue *queue = (FarQueue *)base;
-    if (!queue) {
-        return;
-    }
-    FarDevice *far = far_of(base->device);
-    queue_wait(queue);
-    pthread_mutex_lock(&mutex);
-    queue->stop = true;
-    pthread_cond_broadcast(&moved);
-    FarQueue **at = &far->queues;
-    while (*at != queue) {
-        at = &(*at)->next;
-    }
-    *at = queue->next;
-    pthread_mutex_unlock(&mutex);
-    pthread_join(queue->thread, NULL);
-    if (queue->cpu != far->cpu->queue) {
-        device_cpu.queue_destroy(queue->cpu);
-    }
-    free(queue);
-}
-
-static dlc_status far_event_create(Device *device, DeviceEvent **out) {
-    FarEvent *event = calloc(1, sizeof *event);
-    if (!event) {
-        return DLC_ERROR_OUT_OF_MEMORY;
-    }
-    event->base.device = device;
-    *out = &event->base;
-    return DLC_OK;
-}
-
-static void point_give(DeviceQueue *queue, NodeKind kind, Point *point) {
-    if (far_of(queue->device)->recording) {
-        wrong("an event while recording");
-    }
-    Node *node = node_new(kind);
-    node->point = point;
-    pthread_mutex_lock(&mutex);
-    point->references++;
-    pthread_mutex_unlock(&mutex);
-    give((FarQueue *)queue, node);
-}
-
-static dlc_status far_event_record(DeviceEvent *base, DeviceQueue *queue) {
-    FarEvent *event = (FarEvent *)base;
-    Point *point = calloc(1, sizeof *point);
-    if (!point) {
-        wrong("out of memory");
-    }
-    point->references = 1;
-    pthread_mutex_lock(&mutex);
-    point_release(event->point);
-    pthread_mutex_unlock(&mutex);
-    event->point = point;
-    point_give(queue, NODE_REACH, point);
-    return DLC_OK;
-}
-
-static dlc_status far_event_wait(DeviceEvent *base, DeviceQueue *queue) {
-    FarEvent *event = (FarEvent *)base;
-    if (event->point) {
-        point_give(queue, NODE_WAIT, event->point);
-    }
-    return DLC_OK;
-}
-
-static dlc_status far_event_finish(DeviceEvent *base) {
-    const FarEvent *event = (FarEvent *)base;
-    pthread_mutex_lock(&mutex);
-    release(far_of(base->device));
-    while (event->point && !event->point->is_reached) {
-        pthread_cond_wait(&moved, &mutex);
-    }
-    pthread_mutex_unlock(&mutex);
-    return DLC_OK;
-}
-
-static void far_event_destroy(DeviceEvent *base) {
-    FarEvent *event = (FarEvent *)base;
-    if (event) {
-        pthread_mutex_lock(&mutex);
-        point_release(event->point);
-        pthread_mutex_unlock(&mutex);
-        free(event);
     }
 }
 
@@ -438,10 +134,7 @@ static dlc_status far_open(const dlc_allocator *allocator, const DeviceOptions *
         memory_free(allocator, far);
         return status;
     }
-    pthread_mutex_lock(&mutex);
-    far->next = devices;
-    devices = far;
-    pthread_mutex_unlock(&mutex);
+    far_list_device(far);
     *out = &far->base;
     return DLC_OK;
 }
@@ -449,18 +142,12 @@ static dlc_status far_open(const dlc_allocator *allocator, const DeviceOptions *
 static void far_close(Device *device) {
     FarDevice *far = far_of(device);
     if (far->blocks) {
-        wrong("closed with memory in use");
+        far_wrong("closed with memory in use");
     }
     while (far->queues) {
         far_queue_destroy(&far->queues->base);
     }
-    pthread_mutex_lock(&mutex);
-    FarDevice **at = &devices;
-    while (*at != far) {
-        at = &(*at)->next;
-    }
-    *at = far->next;
-    pthread_mutex_unlock(&mutex);
+    far_unlist_device(far);
     far->cpu->ops->close(far->cpu);
     dlc_allocator allocator = device->allocator;
     memory_free(&allocator, far);
@@ -480,10 +167,10 @@ static void *far_alloc(Device *device, size_t bytes) {
         return NULL;
     }
     memset(memory, 0x5a, bytes);
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&far_mutex);
     *block = (Block){.next = far->blocks, .memory = memory, .bytes = bytes};
     far->blocks = block;
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&far_mutex);
     return (void *)((uintptr_t)memory + FAR_OFFSET);
 }
 
@@ -492,9 +179,9 @@ static void far_free(Device *device, void *memory) {
     if (!memory) {
         return;
     }
-    queues_wait(far);
+    far_queues_wait(far);
     uint8_t *real = (uint8_t *)((uintptr_t)memory - FAR_OFFSET);
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&far_mutex);
     Block **at = &far->blocks;
     while (*at && (*at)->memory != real) {
         at = &(*at)->next;
@@ -503,9 +190,9 @@ static void far_free(Device *device, void *memory) {
     if (block) {
         *at = block->next;
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&far_mutex);
     if (!block) {
-        wrong("freed what it never gave");
+        far_wrong("freed what it never gave");
         return;
     }
     far->cpu->ops->free(far->cpu, block->memory);
@@ -514,7 +201,7 @@ static void far_free(Device *device, void *memory) {
 
 static dlc_status far_write(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
     FarDevice *far = far_of(queue->device);
-    queue_wait((FarQueue *)queue);
+    far_queue_wait((FarQueue *)queue);
     far->counts.writes++;
     memcpy(near_by(far, to, bytes, "a write to nowhere"), from, bytes);
     return DLC_OK;
@@ -522,7 +209,7 @@ static dlc_status far_write(DeviceQueue *queue, void *to, const void *from, size
 
 static dlc_status far_read(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
     FarDevice *far = far_of(queue->device);
-    queue_wait((FarQueue *)queue);
+    far_queue_wait((FarQueue *)queue);
     far->counts.reads++;
     memcpy(to, near_by(far, from, bytes, "a read from nowhere"), bytes);
     return DLC_OK;
@@ -533,69 +220,72 @@ static void *far_host_alloc(Device *device, size_t bytes) {
 }
 
 static void far_host_free(Device *device, void *memory) {
-    queues_wait(far_of(device));
+    far_queues_wait(far_of(device));
     memory_free_aligned(&device->allocator, memory);
 }
 
 static dlc_status far_send(DeviceQueue *queue, void *to, const void *from, size_t bytes) {
-    Node *node = node_new(NODE_SEND);
+    if (far_is_recorded((FarQueue *)queue)) {
+        far_wrong("a send while recording");
+    }
+    Node *node = far_node_new((FarQueue *)queue, NODE_SEND);
     far_of(queue->device)->counts.sends++;
     node->to = to;
     node->from = from;
     node->bytes = bytes;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status far_copy(DeviceQueue *queue, void *to, const void *from, size_t bytes,
                            const uint8_t *if_set) {
-    Node *node = node_new(NODE_COPY);
+    Node *node = far_node_new((FarQueue *)queue, NODE_COPY);
     far_of(queue->device)->counts.copies++;
     node->to = to;
     node->from = from;
     node->bytes = bytes;
     node->if_set = if_set;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status far_fill(DeviceQueue *queue, void *to, int byte, size_t bytes) {
-    Node *node = node_new(NODE_FILL);
+    Node *node = far_node_new((FarQueue *)queue, NODE_FILL);
     node->to = to;
     node->value = byte;
     node->bytes = bytes;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status far_set_i32(DeviceQueue *queue, int32_t *to, int32_t value) {
-    Node *node = node_new(NODE_SET);
+    Node *node = far_node_new((FarQueue *)queue, NODE_SET);
     node->to = (uint8_t *)to;
     node->value = value;
     node->bytes = sizeof value;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status far_gate(DeviceQueue *queue, uint8_t *word, const uint8_t *if_set) {
-    Node *node = node_new(NODE_GATE);
+    Node *node = far_node_new((FarQueue *)queue, NODE_GATE);
     node->to = word;
     node->if_set = if_set;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status fetch_give(DeviceQueue *queue, NodeKind kind, void *to, const void *from,
                              size_t bytes) {
     if (far_of(queue->device)->recording) {
-        wrong("a read by the host while recording");
+        far_wrong("a read by the host while recording");
     }
-    Node *node = node_new(kind);
+    Node *node = far_node_new((FarQueue *)queue, kind);
     far_of(queue->device)->counts.fetches++;
     node->to = to;
     node->from = from;
     node->bytes = bytes;
-    give((FarQueue *)queue, node);
+    far_give(node);
     return DLC_OK;
 }
 
@@ -616,100 +306,32 @@ static dlc_status far_load(Device *device, const uint8_t *image, size_t n_image,
 }
 
 static void far_unload(Device *device, DeviceModule *module) {
-    queues_wait(far_of(device));
+    far_queues_wait(far_of(device));
     device_cpu.unload(far_of(device)->cpu, module);
 }
 
 static dlc_status far_reserve(DeviceQueue *queue, int64_t bytes) {
-    queue_wait((FarQueue *)queue);
+    far_queue_wait((FarQueue *)queue);
     return device_cpu.reserve(((FarQueue *)queue)->cpu, bytes);
-}
-
-static void lists_keep(Node *node, void *const *buffers, const int64_t *sizes) {
-    size_t n_buffers = (size_t)node->launch.n_buffers, n_sizes = (size_t)node->launch.n_sizes;
-    node->buffers = calloc(n_buffers + 1, sizeof *node->buffers);
-    node->sizes = calloc(n_sizes + 1, sizeof *node->sizes);
-    if (!node->buffers || !node->sizes) {
-        wrong("out of memory");
-        return;
-    }
-    for (size_t i = 0; i < n_buffers; i++) {
-        node->buffers[i] = buffers[i];
-    }
-    for (size_t i = 0; i < n_sizes; i++) {
-        node->sizes[i] = sizes[i];
-    }
 }
 
 static dlc_status far_launch(DeviceQueue *queue, DeviceModule *module, const DeviceLaunch *launch) {
     if (launch->n_buffers > MOST_BUFFERS || launch->n_sizes > MOST_SIZES) {
-        wrong("a kernel with more arguments than it takes");
+        far_wrong("a kernel with more arguments than it takes");
     }
-    Node *node = node_new(NODE_LAUNCH);
+    Node *node = far_node_new((FarQueue *)queue, NODE_LAUNCH);
     far_of(queue->device)->counts.launches++;
     node->module = module;
     node->launch = *launch;
-    lists_keep(node, launch->buffers, launch->sizes);
-    give((FarQueue *)queue, node);
+    far_lists_keep(node, launch->buffers, launch->sizes);
+    far_give(node);
     return DLC_OK;
 }
 
 static dlc_status far_finish(DeviceQueue *queue, KernelFault *fault) {
-    queue_wait((FarQueue *)queue);
+    far_queue_wait((FarQueue *)queue);
     far_of(queue->device)->counts.finishes++;
     return device_cpu.finish(((FarQueue *)queue)->cpu, fault);
-}
-
-static dlc_status far_record(DeviceQueue *queue) {
-    FarDevice *far = far_of(queue->device);
-    if (far->recording) {
-        wrong("a recording within a recording");
-    }
-    far->recording = calloc(1, sizeof *far->recording);
-    if (!far->recording) {
-        wrong("out of memory");
-    }
-    far->recording->last = &far->recording->first;
-    far->counts.records++;
-    return DLC_OK;
-}
-
-static void far_graph_free(Device *device, DeviceGraph *graph) {
-    (void)device;
-    list_free(graph);
-    free(graph);
-}
-
-static dlc_status far_record_end(DeviceQueue *queue, DeviceGraph **out) {
-    FarDevice *far = far_of(queue->device);
-    DeviceGraph *graph = far->recording;
-    if (!graph) {
-        wrong("the end of no recording");
-    }
-    far->recording = NULL;
-    if (out) {
-        *out = graph;
-    } else {
-        far_graph_free(queue->device, graph);
-    }
-    return DLC_OK;
-}
-
-/* Gives copies, so that the graph may go before they are done. */
-static dlc_status far_replay(DeviceQueue *queue, DeviceGraph *graph) {
-    far_of(queue->device)->counts.replays++;
-    for (const Node *node = graph->first; node; node = node->next) {
-        Node *copy = node_new(node->kind);
-        *copy = *node;
-        copy->next = NULL;
-        copy->buffers = NULL;
-        copy->sizes = NULL;
-        if (node->kind == NODE_LAUNCH) {
-            lists_keep(copy, node->buffers, node->sizes);
-        }
-        give((FarQueue *)queue, copy);
-    }
-    return DLC_OK;
 }
 
 static int64_t far_overhead_bytes(Device *device) {

@@ -1,4 +1,4 @@
-/* Queues, events, and copies from one device to another. */
+/* Queues, events, recordings over several queues, and copies from one device to another. */
 #include "suite.h"
 #include "tests/unit/plain_allocator.h"
 
@@ -188,6 +188,162 @@ void test_queues(void) {
         bench_close(&bench);
     }
 }
+
+/* -- Recordings over several queues -- */
+
+/* The queue's work so far, before what the other one is given next. */
+static void hand_over(const Bench *bench, DeviceQueue *from, DeviceQueue *to) {
+    CHECK(bench->ops->event_record(bench->event, from) == DLC_OK);
+    CHECK(bench->ops->event_wait(bench->event, to) == DLC_OK);
+}
+
+static void refused(const Bench *bench, dlc_status status) {
+    CHECK(status == DLC_ERROR_INTERNAL && bench->device->error[0]);
+    bench->device->error[0] = '\0';
+}
+
+/* The first queue makes `a`; the second copies one half while the third, beside it or through it,
+ * fills the other; then the first makes `a` anew. One event serves all. */
+static DeviceGraph *fork_record(const Bench *bench, int byte, bool in_turn) {
+    const DeviceOps *ops = bench->ops;
+    DeviceQueue *first = bench->queues[0], *second = bench->queues[1], *third = bench->queues[2];
+    DeviceGraph *graph = NULL;
+    CHECK(ops->record(first) == DLC_OK);
+    work_long(bench, first, bench->a, byte);
+    hand_over(bench, first, second);
+    if (!in_turn) {
+        hand_over(bench, first, third);
+    }
+    CHECK(ops->copy(second, bench->b, bench->a, BYTES / 2, NULL) == DLC_OK);
+    if (in_turn) {
+        hand_over(bench, second, third);
+    } else {
+        hand_over(bench, second, first);
+    }
+    CHECK(ops->fill(third, bench->b + BYTES / 2, byte + 1, BYTES / 2) == DLC_OK);
+    hand_over(bench, third, first);
+    work_long(bench, first, bench->a, byte + 2);
+    CHECK(ops->record_end(first, &graph) == DLC_OK && graph);
+    return graph;
+}
+
+static void fork_holds(const Bench *bench, int byte) {
+    CHECK(bench->ops->read(bench->queues[0], bench->host, bench->b, BYTES) == DLC_OK);
+    for (int64_t i = 0; i < BYTES; i++) {
+        CHECK(bench->host[i] == byte + (i >= BYTES / 2));
+    }
+    holds(bench, bench->queues[0], bench->a, byte + 2);
+}
+
+static void recordings_fork(const Bench *bench) {
+    const DeviceOps *ops = bench->ops;
+    DeviceQueue *first = bench->queues[0], *second = bench->queues[1];
+    DeviceGraph *graphs[] = {fork_record(bench, 0x10, false), fork_record(bench, 0x20, true)};
+    holds(bench, first, bench->a, 0x77); /* nothing has run yet */
+    for (int i = 0; i < 6; i++) {
+        CHECK(ops->fill(first, bench->b, 0, BYTES) == DLC_OK);
+        CHECK(ops->replay(first, graphs[i % 2]) == DLC_OK);
+        fork_holds(bench, 0x10 + i % 2 * 0x10);
+    }
+    /* Between replays the second queue is its own again; events order it with them. */
+    for (int i = 0; i < 4; i++) {
+        CHECK(ops->replay(first, graphs[i % 2]) == DLC_OK);
+        hand_over(bench, first, second);
+        work_long(bench, second, bench->b, 0x55 + i);
+        hand_over(bench, second, first);
+        CHECK(ops->copy(first, bench->a, bench->b, BYTES, NULL) == DLC_OK);
+    }
+    holds(bench, first, bench->a, 0x58);
+    ops->graph_free(bench->device, graphs[0]);
+    ops->graph_free(bench->device, graphs[1]);
+}
+
+/* What does not join goes on; an event that was never recorded is not waited for; one recorded
+ * within stands for nothing outside. */
+static void recordings_apart(const Bench *bench) {
+    const DeviceOps *ops = bench->ops;
+    DeviceQueue *first = bench->queues[0], *second = bench->queues[1], *third = bench->queues[2];
+    DeviceEvent *before, *fresh;
+    DeviceGraph *graph = NULL;
+    CHECK(ops->event_create(bench->device, &before) == DLC_OK);
+    CHECK(ops->event_create(bench->device, &fresh) == DLC_OK);
+    CHECK(ops->event_record(before, third) == DLC_OK);
+    CHECK(ops->record(second) == DLC_OK);
+    CHECK(ops->fill(second, bench->a, 0x31, BYTES) == DLC_OK);
+    refused(bench, ops->event_wait(before, second));
+    refused(bench, ops->event_finish(before));
+    CHECK(ops->event_wait(fresh, second) == DLC_OK);
+    work_long(bench, third, bench->b, 0x32);
+    CHECK(ops->event_record(before, third) == DLC_OK);
+    CHECK(ops->event_wait(before, first) == DLC_OK);
+    CHECK(ops->copy(first, bench->a, bench->b, BYTES, NULL) == DLC_OK);
+    CHECK(ops->event_record(bench->event, second) == DLC_OK);
+    CHECK(ops->record_end(second, &graph) == DLC_OK && graph);
+    holds(bench, first, bench->a, 0x32);
+    refused(bench, ops->event_wait(bench->event, first));
+    refused(bench, ops->event_finish(bench->event));
+    CHECK(ops->replay(second, graph) == DLC_OK);
+    refused(bench, ops->event_wait(bench->event, first));
+    hand_over(bench, second, first); /* recorded again */
+    holds(bench, first, bench->a, 0x31);
+    ops->graph_free(bench->device, graph);
+    ops->event_destroy(before);
+    ops->event_destroy(fresh);
+}
+
+/* The end comes before the first queue has waited for all of the second. */
+static void recordings_unjoined(const Bench *bench) {
+    const DeviceOps *ops = bench->ops;
+    DeviceQueue *first = bench->queues[0], *second = bench->queues[1];
+    for (int way = 0; way < 4; way++) {
+        DeviceGraph *graph = NULL;
+        CHECK(ops->record(first) == DLC_OK);
+        hand_over(bench, first, second);
+        if (way > 0) { /* 0: it has joined, and that is all */
+            CHECK(ops->fill(second, bench->b, 0x41, BYTES) == DLC_OK);
+        }
+        if (way > 1) {
+            hand_over(bench, second, first);
+            CHECK(ops->fill(second, bench->b, 0x42, BYTES) == DLC_OK);
+        }
+        if (way > 2) { /* told, but not waited for */
+            CHECK(ops->event_record(bench->event, second) == DLC_OK);
+        }
+        refused(bench, ops->record_end(first, &graph));
+        CHECK(!graph);
+        work_long(bench, first, bench->b, 0x40); /* both are as before */
+        hand_over(bench, first, second);
+        holds(bench, second, bench->b, 0x40);
+    }
+    CHECK(ops->record(first) == DLC_OK); /* dropped, it need not have */
+    hand_over(bench, first, second);
+    CHECK(ops->fill(second, bench->b, 0x43, BYTES) == DLC_OK);
+    CHECK(ops->record_end(first, NULL) == DLC_OK);
+    holds(bench, second, bench->b, 0x40);
+}
+
+void test_joined_recordings(void) {
+    Bench bench, other;
+    if (!subject->ops->record) {
+        return;
+    }
+    bench_open(&bench, subject->ops, true);
+    CHECK(bench.ops->fill(bench.queues[0], bench.a, 0x77, BYTES) == DLC_OK);
+    recordings_fork(&bench);
+    recordings_apart(&bench);
+    recordings_unjoined(&bench);
+    bench_open(&other, subject->ops, true);
+    DeviceGraph *graph = NULL;
+    CHECK(bench.ops->record(bench.queues[0]) == DLC_OK);
+    CHECK(bench.ops->event_record(bench.event, bench.queues[0]) == DLC_OK);
+    refused(&other, bench.ops->event_wait(bench.event, other.queues[0]));
+    CHECK(bench.ops->record_end(bench.queues[0], &graph) == DLC_OK && graph);
+    bench.ops->graph_free(bench.device, graph);
+    bench_close(&other);
+    bench_close(&bench);
+}
+
+/* -- Across devices -- */
 
 /* After what both queues were given, before what they are given later. */
 static void copies_across(const Bench *here, const Bench *there) {

@@ -34,6 +34,7 @@ void test_recordings(void);
 void test_opening(void);
 /* queues.c */
 void test_queues(void);
+void test_joined_recordings(void);
 void test_copies_across(void);
 /* ahead.c */
 void test_steps_ahead(void);

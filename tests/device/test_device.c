@@ -31,6 +31,7 @@ static const Test tests[] = {
     {"recordings", test_recordings},
     {"opening", test_opening},
     {"queues", test_queues},
+    {"joined recordings", test_joined_recordings},
     {"copies across", test_copies_across},
     {"training", test_training},
     {"recorded steps", test_recorded_steps},
