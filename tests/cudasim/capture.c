@@ -53,7 +53,8 @@ int capture_add(Stream *stream, Work *work) {
     *node = (GraphNode){.work = *work,
                         .stream = stream->number,
                         .after = stream->capture_last.at,
-                        .n_after = stream->capture_last.n};
+                        .n_after = stream->capture_last.n,
+                        .n_kept = stream->capture_last.n};
     *work = (Work){0};
     stream->capture_last = (Nodes){.at = malloc(sizeof(int)), .n = 1};
     if (!stream->capture_last.at) {
@@ -102,9 +103,16 @@ int capture_stream_wait(Stream *stream, const Event *event) {
         return invalidate(graph, SIM_STREAM_CAPTURE_UNSUPPORTED);
     }
     stream->capture = graph;
+    int n_own = stream->capture_last.n;
     nodes_add(&stream->capture_last, &event->capture_last);
     Work mark = {.kind = OP_MARK}; /* so that its joining too must be waited for */
-    return capture_add(stream, &mark);
+    int result = capture_add(stream, &mark);
+    if (result == SIM_SUCCESS &&
+        wait_is_left_out("that stream %lld, under capture, waits for an event",
+                         (long long)stream->number)) {
+        graph->nodes[graph->n_nodes - 1].n_kept = n_own; /* by the rules it has waited */
+    }
+    return result;
 }
 
 /* Whether every stream's newest node comes before what is given to `first` next. */

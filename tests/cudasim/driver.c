@@ -65,6 +65,7 @@ static bool is_split_off(void) {
         close(file);
         alarm(CHILD_SECONDS);
         settings.fork = NULL;
+        pinned_off();
         hot.checked = 0; /* the parent's run checks every access; here it is how the run ends */
         return true;
     }
@@ -79,6 +80,7 @@ bool enter(void) {
         settings_read();
         settings_known = true;
     }
+    pinned_look();
     calls++;
     return calls != settings.fail_call && !(settings.fork && is_split_off());
 }
@@ -365,11 +367,12 @@ Result cuCtxSynchronize(void) {
 
 /* -- What tests ask of the simulator itself. */
 
-/* Calls so far; faults reported; things that are alive: memory, streams, events, graphs, modules.
- */
+/* Calls so far; faults reported; things that are alive: memory, streams, events, graphs, modules;
+ * waits since the settings were read. */
 EXPORT long long dlcsim_calls(void);
 EXPORT long long dlcsim_faults(void);
 EXPORT long long dlcsim_live(void);
+EXPORT long long dlcsim_waits(void);
 EXPORT void dlcsim_settings_again(void);
 long long dlcsim_calls(void) {
     return calls;
@@ -380,6 +383,9 @@ long long dlcsim_faults(void) {
 long long dlcsim_live(void) {
     return memory_live() + alive.streams + alive.events + alive.graphs + alive.execs +
            module_live();
+}
+long long dlcsim_waits(void) {
+    return wait_count();
 }
 void dlcsim_settings_again(void) { /* the number of devices and what is reserved stay */
     pthread_mutex_lock(&lock);
@@ -395,6 +401,7 @@ static __attribute__((destructor)) void at_exit(void) {
     for (int i = 0; i < CHILDREN && settings.fork; i++) {
         child_wait(i);
     }
+    pinned_look();
     if (!settings_known || !getenv("DLC_CUDASIM_LEAKS")) {
         return;
     }

@@ -60,14 +60,12 @@ Result cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
     if (result != SIM_SUCCESS) {
         return leave(result);
     }
-    void *p = NULL;
-    if (posix_memalign(&p, 4096, bytes) != 0 || !memory_host_add(p, bytes)) {
-        free(p);
-        return leave(SIM_OUT_OF_MEMORY);
+    if (bytes == 0) {
+        return leave(SIM_INVALID_VALUE);
     }
-    memset(p, 0xff, bytes);
+    void *p = memory_alloc(HOST, bytes);
     *memory = p;
-    return leave(SIM_SUCCESS);
+    return leave(p ? SIM_SUCCESS : SIM_OUT_OF_MEMORY);
 }
 
 EXPORT Result cuMemFreeHost(void *memory);
@@ -78,16 +76,17 @@ Result cuMemFreeHost(void *memory) {
         return leave(result);
     }
     queue_wait_context(current());
-    if (!memory_host_remove(memory)) {
+    const Allocation *a = memory_find((uintptr_t)memory);
+    if (!a || a->address != (uintptr_t)memory || a->device != HOST ||
+        pinned_is_used(a->address, a->bytes) || !memory_free(HOST, memory)) {
         return leave(SIM_INVALID_VALUE);
     }
-    free(memory);
     return leave(goes ? current()->broken : settings.fail_result);
 }
 
 static bool is_pinned(const void *p, size_t bytes) {
     const Allocation *a = memory_find((uintptr_t)p);
-    return a && a->is_host && (uintptr_t)p + bytes <= a->address + a->bytes;
+    return a && a->device == HOST && (uintptr_t)p + bytes <= a->address + a->bytes;
 }
 
 static Result copy(void *to, const void *from, size_t bytes, Stream *stream) {

@@ -53,7 +53,7 @@ Result cuStreamSynchronize(void *handle) {
         stream->capture->is_invalid = true;
         return leave(SIM_STREAM_CAPTURE_UNSUPPORTED);
     }
-    return leave(queue_wait_stream(stream));
+    return leave(queue_host_wait(stream->context, stream->last));
 }
 
 EXPORT Result cuStreamWaitEvent(void *handle, void *event, unsigned flags);
@@ -112,7 +112,7 @@ Result cuEventSynchronize(void *handle) {
     if (event->capture) {
         return leave(capture_host_wait(event));
     }
-    return leave(queue_wait_op(current(), event->op));
+    return leave(queue_host_wait(current(), event->op));
 }
 
 EXPORT Result cuEventElapsedTime(float *milliseconds, void *start, void *end);

@@ -1,5 +1,5 @@
-/* Device memory of all simulated devices in one range of addresses: what is allocated. Its shadow
- * is reserved here; shadow.c reads and keeps it. */
+/* Device memory of all simulated devices, and pinned host memory, in one range of addresses: what
+ * is allocated. Its shadow is reserved here; shadow.c reads and keeps it. */
 #include "tests/cudasim/sim.h"
 
 #include <stdio.h>
@@ -8,12 +8,18 @@
 #include <sys/mman.h>
 
 static const size_t DEVICE_SPAN = (size_t)32 << 30; /* addresses, not memory */
+enum { PAGE = 4096 };
 
 Hot hot;
 static Allocation *allocations; /* ordered by address; device memory and pinned host memory */
 static size_t n_allocations, cap_allocations;
-static uintptr_t cursor[MAX_DEVICES];
-static size_t used[MAX_DEVICES];
+
+/* Where a device's memory, or pinned memory, lies. */
+typedef struct Region {
+    uintptr_t low, high, cursor;
+    size_t used, limit, align, red_zone;
+} Region;
+static Region regions[MAX_DEVICES + 1]; /* by device number + 1: pinned memory first */
 static int64_t next_number;
 static size_t shared_now;
 
@@ -32,7 +38,8 @@ bool memory_init(void) {
         return true;
     }
     int devices = settings.devices > 0 ? settings.devices : 1;
-    size_t span = SHARED_SPAN + (size_t)devices * DEVICE_SPAN;
+    size_t device_span = SHARED_SPAN + (size_t)devices * DEVICE_SPAN;
+    size_t span = device_span + HOST_SPAN;
     unsigned char *data = reserve(span);
     hot.state = reserve(span);
     hot.cells = reserve(span * 4);
@@ -42,12 +49,27 @@ bool memory_init(void) {
         return false;
     }
     hot.base = (uintptr_t)data;
-    hot.span = hot.checked = span;
+    hot.span = device_span;
+    hot.checked = span;
     hot.epoch = 1;
     for (int d = 0; d < devices; d++) {
-        cursor[d] = hot.base + SHARED_SPAN + (size_t)d * DEVICE_SPAN;
+        uintptr_t low = hot.base + SHARED_SPAN + (size_t)d * DEVICE_SPAN;
+        regions[d + 1] = (Region){.low = low,
+                                  .high = low + DEVICE_SPAN - FAR,
+                                  .cursor = low,
+                                  .limit = settings.memory,
+                                  .align = 256,
+                                  .red_zone = RED_ZONE};
     }
-    return true;
+    /* Allocations share no page. */
+    uintptr_t host = hot.base + device_span;
+    regions[0] = (Region){.low = host,
+                          .high = host + HOST_SPAN - FAR,
+                          .cursor = host,
+                          .limit = HOST_SPAN,
+                          .align = PAGE,
+                          .red_zone = PAGE};
+    return pinned_init(host, HOST_SPAN);
 }
 
 uint32_t next_epoch(void) {
@@ -112,79 +134,66 @@ static void shadow_clear(uintptr_t from, size_t bytes, uint8_t state) {
     }
 }
 
-static size_t padded(size_t bytes) {
-    return ((bytes + 255) & ~(size_t)255) + RED_ZONE;
+static size_t padded(const Region *region, size_t bytes) {
+    return (bytes + region->align - 1) / region->align * region->align + region->red_zone;
+}
+
+/* Addresses are used again only when there are no new ones: the first gap that is large enough. */
+static uintptr_t place(const Region *region, size_t need) {
+    uintptr_t at = region->cursor;
+    if (at + need > region->high) {
+        at = region->low;
+        for (size_t i = position(at - 1); i < n_allocations; i++) {
+            if (allocations[i].address >= at + need || allocations[i].address >= region->high) {
+                break;
+            }
+            at = allocations[i].address + padded(region, allocations[i].bytes);
+        }
+    }
+    return at + need > region->high ? 0 : at;
 }
 
 void *memory_alloc(int device, size_t bytes) {
-    if (bytes == 0 || bytes > settings.memory || used[device] + bytes > settings.memory) {
+    Region *region = &regions[device + 1];
+    if (bytes == 0 || bytes > region->limit || region->used + bytes > region->limit) {
         return NULL;
     }
-    uintptr_t low = hot.base + SHARED_SPAN + (size_t)device * DEVICE_SPAN;
-    uintptr_t high = low + DEVICE_SPAN - FAR, at = cursor[device];
-    size_t need = padded(bytes);
-    if (at + need >
-        high) { /* addresses are used again only now: the first gap that is large enough */
-        at = low;
-        for (size_t i = position(low - 1); i < n_allocations; i++) {
-            if (allocations[i].address >= at + need || allocations[i].address >= high) {
-                break;
-            }
-            at = allocations[i].address + padded(allocations[i].bytes);
-        }
-        if (at + need > high) {
-            return NULL;
-        }
-    }
-    if (!insert((Allocation){.address = at, .bytes = bytes, .device = device})) {
+    size_t need = padded(region, bytes);
+    uintptr_t at = place(region, need);
+    if (at == 0 || !insert((Allocation){.address = at, .bytes = bytes, .device = device})) {
         return NULL;
     }
-    cursor[device] = at + need;
-    used[device] += bytes;
+    region->cursor = at + need;
+    region->used += bytes;
     shadow_clear(at, need, STATE_NONE);
-    memset(hot.state + (at - hot.base), STATE_UNWRITTEN, bytes);
+    memset(hot.state + (at - hot.base), device == HOST ? STATE_WRITTEN : STATE_UNWRITTEN, bytes);
     /* Garbage that looks like nothing: a quiet nan in every float type. */
     memset((void *)at, 0xff, bytes < 4096 ? bytes : 4096);
     return (void *)at;
 }
 
 bool memory_free(int device, void *memory) {
+    Region *region = &regions[device + 1];
     size_t at = position((uintptr_t)memory);
     if (at == 0 || allocations[at - 1].address != (uintptr_t)memory ||
-        allocations[at - 1].is_host || allocations[at - 1].device != device) {
+        allocations[at - 1].device != device) {
         return false;
     }
     Allocation gone = allocations[at - 1];
     memmove(allocations + at - 1, allocations + at, (n_allocations - at) * sizeof *allocations);
     n_allocations--;
-    used[device] -= gone.bytes;
-    shadow_clear(gone.address, padded(gone.bytes), STATE_FREED);
-    uintptr_t begin = (gone.address + 4095) & ~(uintptr_t)4095;
-    uintptr_t end = (gone.address + gone.bytes) & ~(uintptr_t)4095;
+    region->used -= gone.bytes;
+    shadow_clear(gone.address, padded(region, gone.bytes), STATE_FREED);
+    uintptr_t begin = (gone.address + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t end = (gone.address + gone.bytes) & ~(uintptr_t)(PAGE - 1);
     if (begin < end) {
         madvise((void *)begin, end - begin, MADV_DONTNEED);
     }
     return true;
 }
 
-bool memory_host_add(void *memory, size_t bytes) {
-    return insert(
-        (Allocation){.address = (uintptr_t)memory, .bytes = bytes, .device = -1, .is_host = true});
-}
-
-bool memory_host_remove(void *memory) {
-    size_t at = position((uintptr_t)memory);
-    if (at == 0 || allocations[at - 1].address != (uintptr_t)memory ||
-        !allocations[at - 1].is_host) {
-        return false;
-    }
-    memmove(allocations + at - 1, allocations + at, (n_allocations - at) * sizeof *allocations);
-    n_allocations--;
-    return true;
-}
-
 size_t memory_used(int device) {
-    return used[device];
+    return regions[device + 1].used;
 }
 
 int64_t memory_live(void) {
@@ -194,7 +203,8 @@ int64_t memory_live(void) {
 void memory_live_print(void) {
     for (size_t i = 0; i < n_allocations && i < 10; i++) {
         report_more("%zu bytes, allocation %lld, %s", allocations[i].bytes,
-                    (long long)allocations[i].number, allocations[i].is_host ? "pinned" : "device");
+                    (long long)allocations[i].number,
+                    allocations[i].device == HOST ? "pinned" : "device");
     }
 }
 

@@ -151,6 +151,7 @@ static void mark_synced(Op *op, int64_t stamp) {
         return;
     }
     op->synced_at = stamp;
+    pinned_release(op);
     n_unsynced -= op->done;
     for (int i = 0; i < op->n_after; i++) {
         mark_synced(op->after[i], stamp);
@@ -204,11 +205,17 @@ static bool run_launch(const Work *work, int device) {
 static bool run_copy(const Work *work) {
     const void *from = work->snapshot ? work->snapshot : work->from;
     bool to_device = memory_is_device(work->to), from_device = memory_is_device(from);
-    if ((from_device && !memory_range_read((uintptr_t)from, work->bytes)) ||
-        (to_device && !memory_range_write((uintptr_t)work->to, work->bytes))) {
+    if (((from_device || memory_is_pinned(from)) &&
+         !memory_range_read((uintptr_t)from, work->bytes)) ||
+        ((to_device || memory_is_pinned(work->to)) &&
+         !memory_range_write((uintptr_t)work->to, work->bytes))) {
         return false;
     }
+    pinned_open(from, work->bytes);
+    pinned_open(work->to, work->bytes);
     memmove(work->to, from, work->bytes);
+    pinned_close(from, work->bytes);
+    pinned_close(work->to, work->bytes);
     if (to_device) {
         memory_range_state((uintptr_t)work->to, from_device ? (uintptr_t)from : 0, work->bytes);
     }
@@ -346,6 +353,12 @@ static void run_until(Op *op) {
     }
 }
 
+void queue_break(const Op *op) {
+    if (op->context->broken == 0) {
+        op->context->broken = SIM_ILLEGAL_ADDRESS;
+    }
+}
+
 /* -- Queueing. */
 
 static void label(Op *op) {
@@ -376,6 +389,10 @@ static Op *op_make(Stream *stream, Work *work) {
     op->stamp = sync_count;
     *work = (Work){0};
     label(op);
+    if (op->work.kind == OP_COPY) {
+        pinned_use(op, op->work.to, op->work.bytes, true);
+        pinned_use(op, op->work.snapshot ? NULL : op->work.from, op->work.bytes, false);
+    }
     contexts_seen[stream->context->device] = stream->context;
     return op;
 }
@@ -436,11 +453,11 @@ int queue_add_graph(Stream *stream, const Graph *graph) {
         const GraphNode *node = &graph->nodes[i];
         Work work = work_copy(&node->work);
         ops[i] = op_make(stream, &work);
-        for (int j = 0; j < node->n_after; j++) {
+        for (int j = 0; j < node->n_kept; j++) {
             after_add(&ops[i]->after, &ops[i]->n_after, &ops[i]->cap_after, ops[node->after[j]]);
             followed[node->after[j]] = true;
         }
-        if (node->n_after == 0) {
+        if (node->n_kept == 0) {
             stream_order(stream, ops[i]);
         }
         append(ops[i]);
@@ -461,6 +478,12 @@ int queue_add_graph(Stream *stream, const Graph *graph) {
     free(ops);
     free(followed);
     return settle(stream->context, end);
+}
+
+int queue_host_wait(Ctx *context, Op *op) {
+    return wait_is_left_out("that the host waits for %s", op ? op->label : "what is done")
+               ? context->broken
+               : queue_wait_op(context, op);
 }
 
 int queue_wait_op(Ctx *context, Op *op) {
@@ -499,6 +522,9 @@ int queue_stream_wait(Stream *stream, Event *event) {
     if (event->capture || stream->capture) {
         return capture_stream_wait(stream, event);
     }
-    after_add(&stream->waits, &stream->n_waits, &stream->cap_waits, event->op);
+    if (!wait_is_left_out("that stream %lld waits for %s", (long long)stream->number,
+                          event->op ? event->op->label : "what is done")) {
+        after_add(&stream->waits, &stream->n_waits, &stream->cap_waits, event->op);
+    }
     return stream->context->broken;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 Settings settings;
-static int64_t n_reports;
+static int64_t n_reports, n_waits;
 static uint64_t random_state;
 
 static int64_t setting(const char *name, int64_t otherwise) {
@@ -50,6 +50,8 @@ void settings_read(void) {
     settings.switch_every = (int)setting("DLC_CUDASIM_SWITCH", 0);
     settings.fail_call = setting("DLC_CUDASIM_FAIL_CALL", 0);
     settings.fail_result = (int)setting("DLC_CUDASIM_FAIL_RESULT", SIM_UNKNOWN);
+    settings.leave_out = setting("DLC_CUDASIM_LEAVE_OUT", 0);
+    n_waits = 0;
     settings.report = getenv("DLC_CUDASIM_REPORT");
     settings.fork = getenv("DLC_CUDASIM_FORK");
     settings.fork = settings.fork && settings.fork[0] ? settings.fork : NULL;
@@ -97,6 +99,21 @@ void report_more(const char *format, ...) {
     va_start(list, format);
     print("cudasim:   ", format, list);
     va_end(list);
+}
+
+bool wait_is_left_out(const char *format, ...) {
+    bool left_out = ++n_waits == settings.leave_out;
+    if (left_out) {
+        va_list list;
+        va_start(list, format);
+        print("cudasim:   left out: ", format, list);
+        va_end(list);
+    }
+    return left_out;
+}
+
+int64_t wait_count(void) {
+    return n_waits;
 }
 
 int64_t report_count(void) {

@@ -32,8 +32,9 @@ static void describe_buffer(uintptr_t address, char *out, size_t n_out) {
         snprintf(out, n_out, "%p, no memory of the device's", (void *)address);
         return;
     }
-    int used_n = snprintf(out, n_out, "byte %zu of allocation %lld of %zu bytes",
-                          (size_t)(address - a->address), (long long)a->number, a->bytes);
+    int used_n = snprintf(out, n_out, "byte %zu of allocation %lld of %zu bytes%s",
+                          (size_t)(address - a->address), (long long)a->number, a->bytes,
+                          a->device == HOST ? " of pinned memory" : "");
     const Launch *launch = launch_now();
     int best = -1;
     uintptr_t best_at = 0;
@@ -62,7 +63,8 @@ static void describe_who(char *out, size_t n_out) {
     }
 }
 
-static void fault(uintptr_t address, size_t size, bool write, uintptr_t code, const char *what) {
+static void fault_tell(uintptr_t address, size_t size, bool write, uintptr_t code,
+                       const char *what) {
     char buffer[256], who[256], line[400] = "";
     describe_buffer(address, buffer, sizeof buffer);
     describe_who(who, sizeof who);
@@ -74,6 +76,11 @@ static void fault(uintptr_t address, size_t size, bool write, uintptr_t code, co
             report_more("%s", line);
         }
     }
+}
+
+/* In a kernel it does not return. */
+static void fault(uintptr_t address, size_t size, bool write, uintptr_t code, const char *what) {
+    fault_tell(address, size, write, code, what);
     launch_stop();
 }
 
@@ -94,9 +101,44 @@ static __attribute__((noinline)) void fault_state(uintptr_t address, size_t size
     }
 }
 
+/* Where the running operation's part of the memory ends, if it says so itself. */
+static uintptr_t part_end(uintptr_t address, const Work *work, uintptr_t end) {
+    uintptr_t to = (uintptr_t)work->to, from = (uintptr_t)work->from;
+    if (work->kind != OP_COPY && work->kind != OP_FILL) {
+        return end;
+    }
+    return address - to < work->bytes                              ? to + work->bytes
+           : work->kind == OP_COPY && address - from < work->bytes ? from + work->bytes
+                                                                   : end;
+}
+
+/* The two operations, and the bytes from the address on that carry a mark of the earlier one. */
+static void describe_race(uintptr_t address, const Op *other, bool wrote) {
+    const Op *op = queue_running();
+    const Allocation *a = memory_find(address);
+    if (!op || !a) {
+        return;
+    }
+    size_t at = address - hot.base;
+    size_t end = part_end(address, &op->work, a->address + a->bytes) - hot.base;
+    for (; at < end; at++) {
+        const Mark *cell =
+            hot.state[at] & STATE_SPLIT ? hot.bytes + at * 2 : hot.cells + at / GRANULE * 2;
+        uint32_t epoch = (uint32_t)(cell[wrote ? 0 : 1] >> MARK_EPOCH_SHIFT);
+        if (epoch < other->first_epoch || epoch > other->last_epoch) {
+            break;
+        }
+    }
+    report_more("%s follows neither a stream's order nor an event after %s, which %s bytes %zu to "
+                "%zu of that allocation",
+                op->label, other->label, wrote ? "wrote" : "read", (size_t)(address - a->address),
+                (size_t)(hot.base + at - a->address));
+}
+
 static __attribute__((noinline)) void fault_race(uintptr_t address, size_t size, bool write,
                                                  uintptr_t code, Mark other, bool other_wrote) {
     char what[300];
+    const Op *op = NULL;
     uint32_t epoch = (uint32_t)(other >> MARK_EPOCH_SHIFT);
     const char *did = other_wrote ? "wrote" : "read";
     if (epoch == hot.epoch) {
@@ -107,11 +149,15 @@ static __attribute__((noinline)) void fault_race(uintptr_t address, size_t size,
         snprintf(what, sizeof what, "that another block of this launch %s (its thread %u)", did,
                  (unsigned)(other & MARK_TID));
     } else {
-        const Op *op = queue_op_of_epoch(epoch);
+        op = queue_op_of_epoch(epoch);
         snprintf(what, sizeof what, "that %s %s, which no event or stream order puts before",
                  op ? op->label : "an earlier operation", did);
     }
-    fault(address, size, write, code, what);
+    fault_tell(address, size, write, code, what);
+    if (op) {
+        describe_race(address, op, other_wrote);
+    }
+    launch_stop();
 }
 
 /* -- Marks. */
@@ -288,10 +334,6 @@ static __attribute__((noinline)) void touch_other(uintptr_t address, size_t size
     const Launch *launch = launch_now();
     const Module *module = launch ? launch->function->module : NULL;
     if (module && address >= module->begin && address + size <= module->end && !write) {
-        return;
-    }
-    const Allocation *a = memory_find(address);
-    if (a && a->is_host && address + size <= a->address + a->bytes) {
         return;
     }
     fault(address, size, write, code,

@@ -12,13 +12,15 @@
 #include "tests/cudasim/container.h"
 #include "tests/cudasim/library.h"
 
-#define EXPORT __attribute__((visibility("default")))
+#define EXPORT    __attribute__((visibility("default")))
+#define HOST_SPAN ((size_t)8 << 30) /* addresses of pinned host memory, not memory */
 
 enum {
     MAX_DEVICES = 8,
     MAX_THREADS = 1024,
     WARP = 32,
     WARPS = MAX_THREADS / WARP,
+    HOST = -1,             /* the device number of pinned host memory */
     SHARED_SPAN = 1 << 20, /* offsets below: the running block's shared memory */
     RED_ZONE = 256,
     FAR =
@@ -52,9 +54,9 @@ typedef uint64_t Mark;
 
 /* What every access reads. */
 typedef struct Hot {
-    uintptr_t base; /* of all device memory, shared memory first */
-    size_t span;
-    size_t checked; /* span, or 0: accesses are not checked */
+    uintptr_t base; /* of all device memory, shared memory first, pinned host memory behind it */
+    size_t span;    /* without pinned memory */
+    size_t checked; /* with it, or 0: accesses are not checked */
     uint8_t *state; /* one a byte */
     Mark *cells;    /* writer and reader, each 4 bytes */
     Mark *bytes;    /* the same for each byte, where split */
@@ -76,10 +78,10 @@ typedef struct Settings {
     int devices, arch, driver;
     int shown[8]; /* which of them each device number is: CUDA_VISIBLE_DEVICES */
     uint64_t memory, seed;
-    int switch_every; /* of shared accesses, on average; 0: never */
-    int order;        /* ORDER_… */
-    int64_t fail_call;
-    int fail_result; /* what it returns */
+    int switch_every;             /* of shared accesses, on average; 0: never */
+    int order;                    /* ORDER_… */
+    int64_t fail_call, leave_out; /* the number of a call, of a wait; 0: none */
+    int fail_result;              /* what it returns */
     const char *report;
     const char *fork; /* a folder: every call fails, each in a process of its own */
     bool trace;
@@ -87,6 +89,9 @@ typedef struct Settings {
 enum { ORDER_EARLIEST, ORDER_LATEST, ORDER_RANDOM };
 extern Settings settings;
 void settings_read(void);
+/* Whether the wait that is asked for now is to be left out: reports so. */
+bool wait_is_left_out(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int64_t wait_count(void);
 
 uint64_t sim_random(uint64_t below);
 
@@ -100,21 +105,21 @@ int64_t report_count(void);
 typedef struct Allocation {
     uintptr_t address;
     size_t bytes;
-    int device;
-    bool is_host; /* pinned host memory that kernels may touch */
+    int device; /* or HOST */
     int64_t number;
 } Allocation;
 bool memory_init(void);
 void *memory_alloc(int device, size_t bytes); /* NULL: no room */
 bool memory_free(int device, void *memory);
-bool memory_host_add(void *memory, size_t bytes);
-bool memory_host_remove(void *memory);
 const Allocation *memory_find(uintptr_t address); /* that holds the address, or the nearest below */
 size_t memory_used(int device);
 int64_t memory_live(void);
 void memory_live_print(void);
 static inline bool memory_is_device(const void *p) {
     return (uintptr_t)p - hot.base < hot.span;
+}
+static inline bool memory_is_pinned(const void *p) {
+    return (uintptr_t)p - hot.base - hot.span < HOST_SPAN;
 }
 /* Shared memory of the next block: unwritten. */
 void memory_shared_reset(size_t bytes, size_t before);
@@ -205,8 +210,8 @@ struct Op {
     int n_after, cap_after;
     uint32_t first_epoch, last_epoch; /* once run */
     int64_t stamp, synced_at; /* counts of the host's waits: when queued; when waited for, or 0 */
-    bool done, all_before, seen;
-    double ended; /* once done, in seconds */
+    bool done, all_before, seen, is_pinned; /* pinned.c knows of it */
+    double ended;                           /* once done, in seconds */
     char label[NAME_BYTES + 64];
 };
 
@@ -214,7 +219,7 @@ typedef struct GraphNode {
     Work work;
     int64_t stream; /* the number of that which was captured */
     int *after;
-    int n_after;
+    int n_after, n_kept; /* of these the first: without a wait that is left out */
 } GraphNode;
 typedef struct Graph {
     GraphNode *nodes;
@@ -260,16 +265,29 @@ struct Ctx {
 /* These return a CUresult. Takes the work, also when it fails. */
 int queue_add(Stream *stream, Work *work);
 int queue_add_graph(Stream *stream, const Graph *graph);
-int queue_wait_op(Ctx *context, Op *op); /* runs what must run, as the host waits */
+int queue_wait_op(Ctx *context, Op *op);   /* runs what must run, as the host waits */
+int queue_host_wait(Ctx *context, Op *op); /* asked for by the host, so that it can be left out */
 int queue_wait_stream(Stream *stream);
 int queue_wait_context(Ctx *context);
 int queue_stream_wait(Stream *stream, Event *event);
 int queue_record(Event *event, Stream *stream);
 bool queue_event_time(const Event *event, double *out);
+void queue_break(const Op *op); /* a fault was reported: its context is lost */
 const Op *queue_running(void);
 const Op *queue_op_of_epoch(uint32_t epoch);
 /* Whether the operation of that epoch happens before the running one. */
 bool queue_happens_before(uint32_t epoch);
+/* -- pinned.c */
+bool pinned_init(uintptr_t address, size_t bytes);
+/* The operation was queued, and uses the memory, if that is pinned; the host has waited for it. */
+void pinned_use(Op *op, const void *memory, size_t bytes, bool writes);
+void pinned_release(Op *op);
+bool pinned_is_used(uintptr_t address, size_t bytes); /* reports by which operation */
+/* Around accesses of the simulator itself; any memory will do. */
+void pinned_open(const void *memory, size_t bytes);
+void pinned_close(const void *memory, size_t bytes);
+void pinned_look(void); /* reports what the host has done since */
+void pinned_off(void);
 /* -- capture.c: these return a CUresult, but for the first */
 Graph *capture_new(Stream *stream); /* NULL: no memory */
 int capture_add(Stream *stream, Work *work);
