@@ -1,8 +1,9 @@
 /* A device for tests whose memory host code cannot touch: addresses are moved to where nothing is
  * mapped. Each queue has a thread, which begins only when somebody waits: then all queues do what
- * they were given so far, at once. What is recorded is kept as a list. It runs the CPU's images on
- * the CPU. Whoever takes device memory for host memory, counts on work being done before it was
- * waited for, or on an order of two queues that no event makes, fails on it. */
+ * they were given so far, at once; or, at other times, only what was waited for is done, or first
+ * what was not. What is recorded is kept as a list. It runs the CPU's images on the CPU. Whoever
+ * takes device memory for host memory, counts on work being done before it was waited for, or on an
+ * order of two queues that no event makes, fails on it. */
 #ifndef DLC_TESTS_DEVICE_FAR_DEVICE_H
 #define DLC_TESTS_DEVICE_FAR_DEVICE_H
 

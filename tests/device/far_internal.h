@@ -30,6 +30,8 @@ typedef enum NodeKind {
 typedef struct Point {
     int references;
     bool is_reached;
+    FarQueue *queue;      /* that comes to it, */
+    int64_t number;       /* as the n-th that it does */
     int64_t recording;    /* by number; 0: outside */
     bool is_wanted;       /* when the end of a recording looks back from what its queue waits for */
     struct Point *replay; /* of the last replay that was given; NULL: none */
@@ -70,6 +72,7 @@ struct FarQueue {
     pthread_t thread;
     DeviceGraph nodes;                   /* not yet done */
     int64_t n_given, n_released, n_done; /* those released may be done */
+    const Point *awaits;                 /* where its thread has stopped; NULL: it has not */
     bool stop;
 };
 

@@ -58,6 +58,10 @@ void far_give_to(FarQueue *queue, DeviceGraph *list, Node *node) {
     *list->last = node;
     list->last = &node->next;
     queue->n_given += list == &queue->nodes;
+    if (list == &queue->nodes && node->kind == NODE_REACH) {
+        node->point->queue = queue;
+        node->point->number = queue->n_given;
+    }
     pthread_mutex_unlock(&far_mutex);
 }
 
@@ -69,6 +73,14 @@ void far_give(Node *node) {
 
 /* -- Threads -- */
 
+/* Somebody waits for the point: what it takes may be done now. Under the mutex. */
+static void release_to(const Point *point) {
+    if (!point->is_reached && point->queue->n_released < point->number) {
+        point->queue->n_released = point->number;
+        pthread_cond_broadcast(&far_moved);
+    }
+}
+
 static void node_run(FarQueue *queue, const Node *node) {
     switch (node->kind) {
     case NODE_REACH:
@@ -79,9 +91,13 @@ static void node_run(FarQueue *queue, const Node *node) {
         break;
     case NODE_WAIT:
         pthread_mutex_lock(&far_mutex);
+        release_to(node->point);
+        queue->awaits = node->point;
+        pthread_cond_broadcast(&far_moved);
         while (!node->point->is_reached) {
             pthread_cond_wait(&far_moved, &far_mutex);
         }
+        queue->awaits = NULL;
         pthread_mutex_unlock(&far_mutex);
         break;
     default:
@@ -116,26 +132,61 @@ static void *queue_main(void *argument) {
     return NULL;
 }
 
-/* Somebody waits: what every queue was given so far may be done now, in any order that events
- * allow. */
-static void release(FarDevice *far) { /* under the mutex */
-    if (far->recording) {
-        far_wrong("a call that waits while recording");
-    }
-    for (FarDevice *device = devices; device; device = device->next) {
-        for (FarQueue *queue = device->queues; queue; queue = queue->next) {
-            queue->n_released = queue->n_given;
-            if (queue->twin) {
-                queue->twin->n_released = queue->twin->n_given;
-            }
-        }
+/* Whether the queue does nothing more by itself. Under the mutex, like all below. */
+static bool is_idle(const FarQueue *queue) {
+    return !queue || queue->n_done == queue->n_released ||
+           (queue->awaits && !queue->awaits->is_reached);
+}
+
+static void release_all(FarQueue *queue) {
+    queue->n_released = queue->n_given;
+    if (queue->twin) {
+        queue->twin->n_released = queue->twin->n_given;
     }
     pthread_cond_broadcast(&far_moved);
 }
 
+/* Another queue than the one waited for that still works; NULL: none. */
+static const FarQueue *other_working(const FarQueue *wanted) {
+    for (const FarDevice *device = devices; device; device = device->next) {
+        for (const FarQueue *queue = device->queues; queue; queue = queue->next) {
+            if (queue != wanted && !(is_idle(queue) && is_idle(queue->twin))) {
+                return queue;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The host waits for something of this queue. For some waits on end, what every queue was given so
+ * far may be done now, at once; for others only what the caller releases, and what that waits for,
+ * as late as can be; for others the other queues go before, as far as they can. */
+static void release(const FarQueue *wanted) {
+    static unsigned random = 1;
+    static enum { TOGETHER, LATE, OTHERS_FIRST, MODES } mode;
+    if (far_of(wanted->base.device)->recording) {
+        far_wrong("a call that waits while recording");
+    }
+    random = random * 1664525u + 1013904223u;
+    if (random >> 29 == 0) {
+        mode = (mode + 1) % MODES;
+    }
+    for (FarDevice *device = devices; device && mode != LATE; device = device->next) {
+        for (FarQueue *queue = device->queues; queue; queue = queue->next) {
+            if (queue != wanted || mode == TOGETHER) {
+                release_all(queue);
+            }
+        }
+    }
+    while (mode == OTHERS_FIRST && other_working(wanted)) {
+        pthread_cond_wait(&far_moved, &far_mutex);
+    }
+}
+
 void far_queue_wait(FarQueue *queue) {
     pthread_mutex_lock(&far_mutex);
-    release(far_of(queue->base.device));
+    release(queue);
+    release_all(queue);
     while (queue->n_done != queue->n_given ||
            (queue->twin && queue->twin->n_done != queue->twin->n_given)) {
         pthread_cond_wait(&far_moved, &far_mutex);
@@ -308,7 +359,10 @@ dlc_status far_event_finish(DeviceEvent *base) {
         return refuse(base->device, "the host waits for an event while recording, or within one");
     }
     pthread_mutex_lock(&far_mutex);
-    release(far_of(base->device));
+    if (event->point && !event->point->is_reached) {
+        release(event->point->queue);
+        release_to(event->point);
+    }
     while (event->point && !event->point->is_reached) {
         pthread_cond_wait(&far_moved, &far_mutex);
     }
