@@ -187,8 +187,7 @@ static int check_program(const Example *example) {
     double worst = 0;
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    bool good = dlc_context_create(NULL, &run.base.context) == DLC_OK &&
-                example_compile(&run.base, targets, 2);
+    bool good = example_context(&run.base) && example_compile(&run.base, targets, 2);
     if (!good) {
         printf("FAILED %s: %s\n", example->name, run.base.error);
         failed++;
@@ -220,7 +219,6 @@ static int check_program(const Example *example) {
         example_result_free(results[w]);
     }
     example_end(&run.base);
-    dlc_context_destroy(run.base.context);
     return failed;
 }
 

@@ -150,14 +150,13 @@ int main(int argc, char **argv) {
         return 1;
     }
     setenv("DLC_CUDASIM_REPORT", report_path, 1);
-    if (dlc_context_create(NULL, &run.context) != DLC_OK || !example_compile(&run, targets, 1)) {
+    if (!example_context(&run) || !example_compile(&run, targets, 1)) {
         printf("FAILED: %s\n", run.error);
         failed++;
     } else {
         failed += waits_check(&run);
     }
     example_end(&run);
-    dlc_context_destroy(run.context);
     unlink(report_path);
     return failed ? 1 : 0;
 }

@@ -44,8 +44,8 @@ static int check_example(const Example *example) {
     ExampleRun run = {.example = example};
     ExampleResult *cpu = calloc(1, sizeof *cpu), *far = calloc(1, sizeof *far);
     FarCounts counts = {0};
-    bool good = cpu && far && dlc_context_create(NULL, &run.context) == DLC_OK &&
-                example_compile(&run, targets, 1) && train(&run, device_find("cpu"), cpu, NULL) &&
+    bool good = cpu && far && example_context(&run) && example_compile(&run, targets, 1) &&
+                train(&run, device_find("cpu"), cpu, NULL) &&
                 train(&run, &device_far, far, &counts) && example_same(&run, cpu, far) &&
                 sends_check(&run, counts);
     for (int i = 0; i < EXAMPLE_ROWS_STEPS && good; i++) {
@@ -59,7 +59,6 @@ static int check_example(const Example *example) {
     example_result_free(cpu);
     example_result_free(far);
     example_end(&run);
-    dlc_context_destroy(run.context);
     return good ? 0 : 1;
 }
 

@@ -51,6 +51,43 @@ bool example_fail(ExampleRun *run, const char *what) {
     return false;
 }
 
+/* -- A context -- */
+
+/* Whether another thread of this process wants a processor. */
+static bool others_run(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *task;
+    bool found = false;
+    while (tasks && !found && (task = readdir(tasks)) != NULL) {
+        char path[512], state = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%s/stat", task->d_name);
+        FILE *file = atol(task->d_name) > 0 && atol(task->d_name) != (long)gettid()
+                         ? fopen(path, "r")
+                         : NULL;
+        if (file) {
+            found = fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'R';
+            fclose(file);
+        }
+    }
+    if (tasks) {
+        closedir(tasks);
+    }
+    return found;
+}
+
+static int let_read(void *user) {
+    (void)user;
+    while (others_run()) {
+        usleep(200);
+    }
+    return 0;
+}
+
+bool example_context(ExampleRun *run) {
+    dlc_context_options options = {.struct_size = sizeof options, .cancel = let_read};
+    return dlc_context_create(&options, &run->context) == DLC_OK;
+}
+
 /* -- Compiling -- */
 
 static char *text_read(const Example *example) {
@@ -112,8 +149,8 @@ bool example_compile(ExampleRun *run, const char *const *targets, size_t n_targe
 void example_end(ExampleRun *run) {
     free(run->ir);
     dlc_plan_destroy(run->plan);
-    run->ir = NULL;
-    run->plan = NULL;
+    dlc_context_destroy(run->context);
+    *run = (ExampleRun){.example = run->example};
 }
 
 /* -- Inputs -- */
@@ -233,33 +270,8 @@ bool example_steps(ExampleRun *run, ExampleResult *result) {
     return good && example_variables(run, result);
 }
 
-/* Whether another thread of this process wants a processor. */
-static bool others_run(void) {
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *task;
-    bool found = false;
-    while (tasks && !found && (task = readdir(tasks)) != NULL) {
-        char path[512], state = 0;
-        snprintf(path, sizeof path, "/proc/self/task/%s/stat", task->d_name);
-        FILE *file = atol(task->d_name) > 0 && atol(task->d_name) != (long)gettid()
-                         ? fopen(path, "r")
-                         : NULL;
-        if (file) {
-            found = fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'R';
-            fclose(file);
-        }
-    }
-    if (tasks) {
-        closedir(tasks);
-    }
-    return found;
-}
-
 static int keep_loss(void *user, const dlc_step_info *info) {
     ExampleResult *result = user;
-    while (others_run()) {
-        usleep(200);
-    }
     if (result->steps < EXAMPLE_ROWS_STEPS) {
         result->losses[result->steps++] = info->loss;
     }

@@ -37,7 +37,7 @@ void example_result_free(ExampleResult *result); /* NULL will do */
 
 typedef struct ExampleRun {
     const Example *example;
-    dlc_context *context; /* the caller's */
+    dlc_context *context;
     dlc_plan *plan;
     dlc_session *session;
     char *ir; /* differentiated */
@@ -47,9 +47,12 @@ typedef struct ExampleRun {
 
 /* False with run->error set, by what was being done and the context's error. */
 bool example_fail(ExampleRun *run, const char *what);
+/* Makes a context in which dlc_train goes on to a step only when all other threads of the process
+ * sleep: the rows of the next one have then been read, and every run sends the same ahead. */
+bool example_context(ExampleRun *run);
 /* Makes plan, ir and n_dims. */
 bool example_compile(ExampleRun *run, const char *const *targets, size_t n_targets);
-/* Frees what compile made. */
+/* Frees what these made. */
 void example_end(ExampleRun *run);
 
 /* The values of `rows` rows of a train entry's input; data is the caller's to free, dims too. */
@@ -65,8 +68,7 @@ bool example_input(const ExampleRun *run, int which, int64_t rows, ExampleInput 
 bool example_begin(ExampleRun *run);
 /* Trains a session on one batch, step by step. */
 bool example_steps(ExampleRun *run, ExampleResult *result);
-/* Trains it by dlc_train on three batches of rows, which are read ahead and shuffled. After each
- * step the next batch is let be read, so that runs send the same batches ahead. */
+/* Trains it by dlc_train on three batches of rows, which are read ahead and shuffled. */
 bool example_rows(ExampleRun *run, ExampleResult *result);
 bool example_variables(ExampleRun *run, ExampleResult *result);
 
