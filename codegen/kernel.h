@@ -262,6 +262,9 @@ bool kernel_walk_expr(const KExpr *expr, KExprVisit visit, void *user);
 bool kernel_walk_operands(const KStmt *stmt, KExprVisit visit, void *user);
 /* Every statement of the list and of those inside, in order of the text. */
 bool kernel_walk(const KStmt *list, KStmtVisit visit, void *user);
+/* Whether an integer expression is proved never to be negative, by the ranges of sizes and by what
+ * is known of variables, `natural` by id. */
+bool kernel_expr_is_natural(const Kernel *kernel, const bool *natural, const KExpr *expr);
 /* Whether the expression reads the variable; the local; the statement's own expressions the local.
  */
 bool kernel_expr_reads(const KExpr *expr, const KVar *var);

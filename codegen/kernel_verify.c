@@ -223,8 +223,7 @@ static bool is_reduction(const KAssign *set) {
         return false;
     }
     OpCode op = e->as.scalar.op;
-    bool known =
-        op == OP_add || op == OP_mul || op == OP_max || op == OP_min || op == OP_and || op == OP_or;
+    bool known = op_info(op)->scalar_identity != IDENTITY_NONE;
     const KExpr *const *a = e->as.scalar.a;
     return known && a[0]->kind == KE_VAR && a[0]->as.var == set->var &&
            !kernel_expr_reads(a[1], set->var);

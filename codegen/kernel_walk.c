@@ -304,3 +304,31 @@ bool kernel_holds_watch(const KStmt *list) {
 bool kernel_holds_loop(const KStmt *list) {
     return kernel_walk(list, is_loop, NULL);
 }
+
+bool kernel_expr_is_natural(const Kernel *kernel, const bool *natural, const KExpr *expr) {
+    const KExpr *const *a = expr->as.scalar.a;
+    int64_t low, high;
+    switch (expr->kind) {
+    case KE_INT:
+        return expr->as.integer >= 0;
+    case KE_VAR:
+        return natural[expr->as.var->id];
+    case KE_SIZE:
+        size_range(kernel->sizes[expr->as.size], &low, &high);
+        return low >= 0;
+    case KE_CAST:
+        return expr->as.cast->dtype == DT_I32 &&
+               kernel_expr_is_natural(kernel, natural, expr->as.cast);
+    case KE_SCALAR:
+        break;
+    default:
+        return false;
+    }
+    bool is[3] = {false, false, false};
+    ScalarSign sign = op_info(expr->as.scalar.op)->scalar_sign;
+    for (int32_t i = 0; i < expr->as.scalar.n && sign != SIGN_UNKNOWN; i++) {
+        is[i] = kernel_expr_is_natural(kernel, natural, a[i]);
+    }
+    return (sign == SIGN_BOTH && is[0] && is[1]) || (sign == SIGN_EITHER && (is[0] || is[1])) ||
+           (sign == SIGN_SECOND && is[1]) || (sign == SIGN_BRANCHES && is[1] && is[2]);
+}

@@ -80,8 +80,8 @@ static inline int op_attr_index(const Op *op, AttrId id) {
         assert(op->code == OP_##op_name);                                                          \
         return attr_##word(&op->attrs[index]);                                                     \
     }
-#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, precision,         \
-           elements, attrs, doc)                                                                   \
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, combines,   \
+           precision, elements, attrs, doc)                                                        \
     ATTR_EACH(ATTR_OF_OP, name attrs)
 #include "ir/ops.def"
 #undef OP

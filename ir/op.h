@@ -13,7 +13,8 @@ typedef enum OpCode {
 #define OP(name, ...) OP_##name,
 #include "ir/ops.def"
 #undef OP
-    OP_CODE_COUNT
+    OP_CODE_COUNT,
+    OP_NONE = OP_CODE_COUNT /* no op */
 } OpCode;
 
 enum {
@@ -84,7 +85,30 @@ typedef enum ScalarClass {
 typedef enum ScalarResult { RESULT_SAME, RESULT_BOOL } ScalarResult;
 
 /* The words of the tables' columns; ops.def and scalar.def say what they mean. */
-typedef enum ScalarGradient { GRADIENT_RULE, GRADIENT_ZERO, GRADIENT_NONE } ScalarGradient;
+typedef enum ScalarGradient {
+    GRADIENT_RULE,
+    GRADIENT_ZERO,
+    GRADIENT_NONE,
+    GRADIENT_BRANCHES
+} ScalarGradient;
+
+/* What many elements are combined from, and what none are. */
+typedef enum ScalarIdentity {
+    IDENTITY_NONE,
+    IDENTITY_ZERO,
+    IDENTITY_ONE,
+    IDENTITY_LEAST,
+    IDENTITY_GREATEST
+} ScalarIdentity;
+
+/* Of which operands it follows that an integer result is not negative. */
+typedef enum ScalarSign {
+    SIGN_UNKNOWN,
+    SIGN_BOTH,
+    SIGN_EITHER,
+    SIGN_SECOND,
+    SIGN_BRANCHES
+} ScalarSign;
 
 typedef enum ScalarDomain {
     DOMAIN_ALL,
@@ -135,11 +159,6 @@ typedef struct Op Op;
 typedef struct Value Value;
 typedef struct Builder Builder;
 
-/* Rough work of one op at the dims' nominal values. */
-typedef struct OpCost {
-    double flops, bytes;
-} OpCost;
-
 /* Receives a complaint about an ill-formed op from shape rules; text is a complete sentence without
  * place. The frontend turns it into a diagnostic, the verifier into an internal error. */
 typedef struct OpProblem {
@@ -159,7 +178,8 @@ typedef struct OpInfo {
     int n_operands, n_results, n_blocks; /* -1: any */
     unsigned flags;
     OpFusion fusion;
-    int work; /* rough operations an element */
+    int work;        /* rough operations an element */
+    OpCode combines; /* what makes one of many elements; OP_NONE: nothing */
     OpPrecision precision;
     OpElements elements;
     int n_attrs;
@@ -172,6 +192,8 @@ typedef struct OpInfo {
     ScalarGradient scalar_gradient;
     ScalarDomain scalar_domain;
     ScalarSlope scalar_slope;
+    ScalarSign scalar_sign;
+    ScalarIdentity scalar_identity;
     const char *scalar_c;
     /* Sets the types of op->results (already allocated, n_results known) from operands, attributes
      * and blocks. On failure sets problem->text and returns false. Checks everything the op
@@ -181,12 +203,14 @@ typedef struct OpInfo {
      * cotangents of the results (NULL entries: zero). Built with the builder, so differentiable
      * again. NULL: NODIFF, or handled by passes/differentiate itself (scan, while, grad). */
     void (*grad)(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
-    OpCost (*cost)(const Op *op);
+    /* Multiplications and additions, exact for any dims. NULL: none. */
+    const Size *(*flops)(Context *context, const Op *op);
     /* Reference semantics; see ir/interp.h. */
     dlc_status (*eval)(struct Interp *interp, const Op *op);
 } OpInfo;
 
 const OpInfo *op_info(OpCode code);
+const Size *op_flops(Context *context, const Op *op); /* 0: none */
 /* Where an op of that code keeps an attribute, plus 1; 0: it has none such. */
 extern const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT];
 bool op_code_from_name(const char *name, OpCode *out);
@@ -194,6 +218,16 @@ bool op_code_from_name(const char *name, OpCode *out);
 static inline bool op_is_view(OpCode code) {
     return op_info(code)->fusion == FUSION_VIEW;
 }
+/* Every element of the result is one of the only operand, as it is or (cast) converted. */
+static inline bool op_rearranges(OpCode code) {
+    const OpInfo *info = op_info(code);
+    return info->n_operands == 1 && info->elements == ELEMENTS_PICKED &&
+           (info->kind == KIND_MOVEMENT || info->kind == KIND_ELEMENTWISE);
+}
+/* What combining no elements by a row of scalar.def gives (its column `identity`), for floats and
+ * in a type of integers or bools. */
+double scalar_identity(OpCode code);
+int64_t scalar_int_identity(OpCode code, DType dtype);
 /* Whether a row of scalar.def has operands of that type (select: its second and third). */
 bool scalar_takes(OpCode code, DType dtype);
 static inline bool op_is_scalar(OpCode code) {

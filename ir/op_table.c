@@ -14,9 +14,14 @@ enum { OPF_RULE = 0 };
 #define OP_GRAD_ISOLATED(name) NULL
 #define OP_GRAD_OWN_GRAD(name) NULL
 
-#define SCALAR_GRAD_SAME_RULE .grad = grad_scalar
-#define SCALAR_GRAD_SAME_ZERO .grad = grad_scalar
-#define SCALAR_GRAD_BOOL_NONE .flags = OPF_NODIFF
+#define OP_FLOPS_NONE(name)    NULL
+#define OP_FLOPS_OPERAND(name) flops_per_operand
+#define OP_FLOPS_RULE(name)    flops_##name
+
+#define SCALAR_GRAD_SAME_RULE     .grad = grad_scalar
+#define SCALAR_GRAD_SAME_ZERO     .grad = grad_scalar
+#define SCALAR_GRAD_BOOL_NONE     .flags = OPF_NODIFF
+#define SCALAR_GRAD_SAME_BRANCHES .flags = OPF_OWN_GRAD
 
 static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
 #define ATTR(word, attr_kind, attr_name) [ATTR_ID_##word] = {attr_name, ATTR_##attr_kind},
@@ -29,8 +34,8 @@ static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
 #define ATTR_PLACE(op, index, word) [OP_##op][ATTR_ID_##word] = (index) + 1,
 
 const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
-#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, precision,         \
-           elements, attrs, doc)                                                                   \
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, combines,   \
+           precision, elements, attrs, doc)                                                        \
     ATTR_EACH(ATTR_PLACE, name attrs)
 #include "ir/ops.def"
 #undef OP
@@ -38,13 +43,14 @@ const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
 
 static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
 #define SCALAR(op_name, arity, class_, result, cost_, gradient, domain, slope, precision_,         \
-               elements_, function, c_f64, c_i64, cpu, cuda_f32, text)                             \
+               elements_, sign, identity, function, c_f64, c_i64, cpu, cuda_f32, text)             \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_ELEMENTWISE,                                                    \
                       .n_operands = arity,                                                         \
                       .n_results = 1,                                                              \
                       .fusion = FUSION_LOOP,                                                       \
                       .work = cost_,                                                               \
+                      .combines = OP_NONE,                                                         \
                       .precision = PRECISION_##precision_,                                         \
                       .elements = ELEMENTS_##elements_,                                            \
                       .doc = text,                                                                 \
@@ -54,15 +60,17 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .scalar_gradient = GRADIENT_##gradient,                                      \
                       .scalar_domain = DOMAIN_##domain,                                            \
                       .scalar_slope = SLOPE_##slope,                                               \
+                      .scalar_sign = SIGN_##sign,                                                  \
+                      .scalar_identity = IDENTITY_##identity,                                      \
                       .scalar_c = #c_f64,                                                          \
                       .shape = shape_scalar,                                                       \
                       SCALAR_GRAD_##result##_##gradient,                                           \
-                      .cost = cost_scalar,                                                         \
+                      .flops = flops_scalar,                                                       \
                       .eval = eval_scalar},
 #include "ir/scalar.def"
 #undef SCALAR
 #define OP(op_name, op_kind, operand_count, result_count, block_count, gradient, fusion_, work_,   \
-           precision_, elements_, op_attrs, text)                                                  \
+           flops_, combines_, precision_, elements_, op_attrs, text)                               \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_##op_kind,                                                      \
                       .n_operands = operand_count,                                                 \
@@ -71,6 +79,7 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .flags = OPF_##gradient,                                                     \
                       .fusion = FUSION_##fusion_,                                                  \
                       .work = work_,                                                               \
+                      .combines = OP_##combines_,                                                  \
                       .precision = PRECISION_##precision_,                                         \
                       .elements = ELEMENTS_##elements_,                                            \
                       .n_attrs = 0 ATTR_EACH(ATTR_COUNT, op_name op_attrs),                        \
@@ -78,7 +87,7 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .doc = text,                                                                 \
                       .shape = shape_##op_name,                                                    \
                       .grad = OP_GRAD_##gradient(op_name),                                         \
-                      .cost = cost_##op_name,                                                      \
+                      .flops = OP_FLOPS_##flops_(op_name),                                         \
                       .eval = eval_##op_name},
 #include "ir/ops.def"
 #undef OP
@@ -86,6 +95,11 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
 
 const OpInfo *op_info(OpCode code) {
     return &OP_TABLE[code];
+}
+
+const Size *op_flops(Context *context, const Op *op) {
+    const OpInfo *info = op_info(op->code);
+    return info->flops ? info->flops(context, op) : size_const(context, 0);
 }
 
 bool op_code_from_name(const char *name, OpCode *out) {

@@ -32,7 +32,7 @@ static double float_floordiv(double x, double y) {
 double scalar_eval_float(OpCode code, const double *operands) {
     switch (code) {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               function, c_f64, ...)                                                               \
+               sign, identity, function, c_f64, ...)                                               \
     case OP_##name: {                                                                              \
         const double x = operands[0];                                                              \
         const double y = (arity) > 1 ? operands[1] : 0.0;                                          \
@@ -75,7 +75,7 @@ static int64_t int_mod(int64_t x, int64_t y) {
 int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands) {
     switch (code) {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               function, c_f64, c_i64, ...)                                                        \
+               sign, identity, function, c_f64, c_i64, ...)                                        \
     case OP_##name: {                                                                              \
         const int64_t x = operands[0];                                                             \
         const int64_t y = (arity) > 1 ? operands[1] : 0;                                           \
@@ -90,6 +90,39 @@ int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operand
     default:
         return 0;
     }
+}
+
+double scalar_identity(OpCode code) {
+    switch (op_info(code)->scalar_identity) {
+    case IDENTITY_NONE:
+    case IDENTITY_ZERO:
+        break;
+    case IDENTITY_ONE:
+        return 1;
+    case IDENTITY_LEAST:
+        return -(double)INFINITY;
+    case IDENTITY_GREATEST:
+        return (double)INFINITY;
+    }
+    return 0;
+}
+
+int64_t scalar_int_identity(OpCode code, DType dtype) {
+    bool is_natural = dtype == DT_BOOL || dtype == DT_U8;
+    int bits = dtype == DT_BOOL ? 1 : dtype_bytes(dtype) * 8 - !is_natural;
+    int64_t greatest = bits == 63 ? INT64_MAX : (INT64_C(1) << bits) - 1;
+    switch (op_info(code)->scalar_identity) {
+    case IDENTITY_NONE:
+    case IDENTITY_ZERO:
+        break;
+    case IDENTITY_ONE:
+        return 1;
+    case IDENTITY_LEAST:
+        return is_natural ? 0 : -greatest - 1;
+    case IDENTITY_GREATEST:
+        return greatest;
+    }
+    return 0;
 }
 
 /* Nearest value with `digits` significant bits, ties to even, smallest exponent `least`, infinity

@@ -60,8 +60,7 @@ static Value *fold_op(Rewriter *rewriter, Builder *b, Op *op) {
     if (op_is_scalar(op->code)) {
         return fold_scalar(b, op);
     }
-    switch (op->code) {
-    case OP_size:
+    if (op->code == OP_size) {
         if (size_is_const(size_extent(op), &size) && size <= (INT64_C(1) << 53) &&
             size >= -(INT64_C(1) << 53)) {
             DType dtype = op->results[0]->type.dtype;
@@ -70,21 +69,12 @@ static Value *fold_op(Rewriter *rewriter, Builder *b, Op *op) {
             return b_constant(b, number, op->results[0]->type);
         }
         return NULL;
-    case OP_cast:
-        return value_is_constant(op->operands[0], &value) ? fold_cast(b, op, value) : NULL;
-    case OP_stop_gradient:
-    case OP_copy:
-    case OP_broadcast:
-    case OP_reshape:
-    case OP_transpose:
-    case OP_slice:
-    case OP_reverse:
-        return value_is_constant(op->operands[0], &value)
-                   ? b_constant(b, value, op->results[0]->type)
-                   : NULL;
-    default:
+    }
+    if (!op_rearranges(op->code) || !value_is_constant(op->operands[0], &value)) {
         return NULL;
     }
+    return op->code == OP_cast ? fold_cast(b, op, value)
+                               : b_constant(b, value, op->results[0]->type);
 }
 
 bool pass_fold(PassContext *pass, Func *func) {

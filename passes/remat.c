@@ -145,12 +145,24 @@ static bool is_repeatable(const Op *op) {
     return false;
 }
 
+/* Operations of one run, about: where none are told to the user, what an element takes in a loop.
+ */
+static double work_of(const Remat *r, const Op *op) {
+    int64_t flops = 0;
+    size_eval(op_flops(r->pass->context, op), r->dims, r->n_dims, &flops);
+    if (flops > 0 || op->n_results == 0) {
+        return (double)flops;
+    }
+    double elements = value_bytes(r, op->results[0]) / dtype_bytes(op->results[0]->type.dtype);
+    return elements * op_info(op->code)->work;
+}
+
 /* Of one run, about. */
 static double seconds_of(const Remat *r, const Op *fusion) {
     const Machine *machine = r->pass->machine;
     double flops = 0, bytes = 0;
     BLOCK_EACH_OP (fusion->blocks[0], op) {
-        flops += op->code == OP_yield ? 0 : op_info(op->code)->cost(op).flops;
+        flops += work_of(r, op);
     }
     for (int32_t i = 0; i < fusion->n_operands; i++) {
         bytes += value_bytes(r, fusion->operands[i]);

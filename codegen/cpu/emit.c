@@ -289,7 +289,7 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
     Emit e = {.kernel = kernel, .machine = machine, .context = context, .module = module};
     e.has_f16c = cpu_has_feature(machine, "f16c");
     e.vars = refs;
-    e.positive = flags;
+    e.natural = flags;
     e.buffers = e.vars + n_vars;
     e.buffer_scope = e.buffers + n_buffers;
     e.buffer_noalias = e.buffer_scope + n_buffers;

@@ -32,9 +32,9 @@ typedef struct Emit {
     LLVMValueRef function;
     LLVMBasicBlockRef entry; /* allocas go here, before its terminator */
     LLVMValueRef entry_end;
-    /* By KVar id: the value, or the alloca of a mutable one. `positive`: known to be >= 0. */
+    /* By KVar id: the value, or the alloca of a mutable one. `natural`: known to be >= 0. */
     LLVMValueRef *vars;
-    bool *positive;
+    bool *natural;
     LLVMValueRef *sizes, *buffers, *locals;
     LLVMValueRef fault;
     /* Allocas, NULL until a watched store: the greatest exponent and fraction bits that all such
@@ -58,11 +58,13 @@ typedef struct Emit {
  */
 LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMContextRef context,
                           char *message);
+static inline bool emit_is_natural(const Emit *e, const KExpr *expr) {
+    return kernel_expr_is_natural(e->kernel, e->natural, expr);
+}
 /* emit_expr.c */
 LLVMTypeRef emit_value_type(const Emit *e, DType dtype);  /* bool is i1; f16 and bf16 are float */
 LLVMTypeRef emit_memory_type(const Emit *e, DType dtype); /* bool is i8; f16 and bf16 are i16 */
 LLVMValueRef emit_expr(Emit *e, const KExpr *expr);
-bool emit_expr_positive(const Emit *e, const KExpr *expr);
 LLVMValueRef emit_to_memory(Emit *e, LLVMValueRef value, DType dtype);
 LLVMValueRef emit_from_memory(Emit *e, LLVMValueRef value, DType dtype);
 void emit_mark_access(Emit *e, LLVMValueRef instruction, LLVMValueRef scope, LLVMValueRef noalias);

@@ -128,40 +128,6 @@ LLVMValueRef emit_to_memory(Emit *e, LLVMValueRef value, DType dtype) {
     return value;
 }
 
-bool emit_expr_positive(const Emit *e, const KExpr *expr) {
-    int64_t low, high;
-    const KExpr *const *a;
-    switch (expr->kind) {
-    case KE_INT:
-        return expr->as.integer >= 0;
-    case KE_VAR:
-        return e->positive[expr->as.var->id];
-    case KE_SIZE:
-        size_range(e->kernel->sizes[expr->as.size], &low, &high);
-        return low >= 0;
-    case KE_CAST:
-        return expr->as.cast->dtype == DT_I32 && emit_expr_positive(e, expr->as.cast);
-    case KE_SCALAR:
-        a = expr->as.scalar.a;
-        switch (expr->as.scalar.op) {
-        case OP_add:
-        case OP_mul:
-        case OP_floordiv:
-        case OP_max:
-        case OP_min:
-            return emit_expr_positive(e, a[0]) && emit_expr_positive(e, a[1]);
-        case OP_mod: /* the divisor's sign */
-            return emit_expr_positive(e, a[1]);
-        case OP_select:
-            return emit_expr_positive(e, a[1]) && emit_expr_positive(e, a[2]);
-        default:
-            return false;
-        }
-    default:
-        return false;
-    }
-}
-
 static LLVMValueRef emit_load(Emit *e, DType dtype, LLVMValueRef base, const KExpr *index,
                               LLVMValueRef scope, LLVMValueRef noalias) {
     LLVMTypeRef type = emit_memory_type(e, dtype);

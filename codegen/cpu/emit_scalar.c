@@ -91,7 +91,7 @@ static LLVMValueRef emit_division(Emit *e, const KExpr *expr, LLVMValueRef *args
     LLVMTypeRef type = emit_value_type(e, expr->dtype);
     const KExpr *divisor = expr->as.scalar.a[1];
     bool is_constant = divisor->kind == KE_INT && divisor->as.integer > 0;
-    bool positive = emit_expr_positive(e, expr->as.scalar.a[0]) && emit_expr_positive(e, divisor);
+    bool positive = emit_is_natural(e, expr->as.scalar.a[0]) && emit_is_natural(e, divisor);
     if (expr->dtype == DT_U8 || positive) {
         return unsigned_division(e, is_mod, type, x, y, is_constant);
     }
@@ -246,7 +246,7 @@ typedef struct CpuRow {
 
 static const CpuRow CPU_ROWS[OP_N_SCALAR] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               function, c_f64, c_i64, cpu, ...)                                                   \
+               sign, identity, function, c_f64, c_i64, cpu, ...)                                   \
     [OP_##name] = cpu,
 #include "ir/scalar.def"
 #undef SCALAR

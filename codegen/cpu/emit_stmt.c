@@ -116,7 +116,7 @@ static void close_loop(Emit *e, LoopFrame *loop, VectorHint hint, bool reduces,
 static void emit_unrolled(Emit *e, const KStmt *stmt) {
     for (int64_t i = stmt->as.loop.begin->as.integer; i < stmt->as.loop.end->as.integer; i++) {
         e->vars[stmt->as.loop.var->id] = constant_i64(e, i);
-        e->positive[stmt->as.loop.var->id] = i >= 0;
+        e->natural[stmt->as.loop.var->id] = i >= 0;
         emit_stmts(e, stmt->as.loop.body);
     }
 }
@@ -156,7 +156,7 @@ static void emit_for(Emit *e, const KStmt *stmt) {
     LLVMValueRef begin = emit_expr(e, stmt->as.loop.begin), end = emit_expr(e, stmt->as.loop.end);
     LoopFrame loop = open_loop(e, begin, end);
     e->vars[stmt->as.loop.var->id] = loop.index;
-    e->positive[stmt->as.loop.var->id] = emit_expr_positive(e, stmt->as.loop.begin);
+    e->natural[stmt->as.loop.var->id] = emit_is_natural(e, stmt->as.loop.begin);
     bool outer = e->innermost_vector;
     LLVMValueRef group = NULL;
     bool vectorize = stmt->as.loop.kind == KL_VECTOR && e->depth < EMIT_MAX_VECTOR_DEPTH;
@@ -321,7 +321,7 @@ static void emit_local_store(Emit *e, const KStmt *stmt) {
 
 static void emit_let(Emit *e, const KAssign *let) {
     e->vars[let->var->id] = emit_expr(e, let->value);
-    e->positive[let->var->id] = let->var->dtype == DT_I64 && emit_expr_positive(e, let->value);
+    e->natural[let->var->id] = let->var->dtype == DT_I64 && emit_is_natural(e, let->value);
 }
 
 void emit_stmts(Emit *e, const KStmt *stmt) {
@@ -376,7 +376,7 @@ void emit_grid(Emit *e, LLVMValueRef first, LLVMValueRef last) {
             rest = LLVMBuildUDiv(e->builder, rest, extents[i], "");
         }
         e->vars[levels[i]->as.loop.var->id] = index;
-        e->positive[levels[i]->as.loop.var->id] = true;
+        e->natural[levels[i]->as.loop.var->id] = true;
     }
     emit_stmts(e, stmt);
     close_loop(e, &loop, HINT_NEVER, false, NULL);

@@ -21,8 +21,8 @@ const KExpr *elemental_find(KBuild *k, const Value *v, const KExpr *const *index
 /* Emits result `result` of the fusion at `index` and stores it. */
 void elemental_store_result(KBuild *k, int32_t result, const KExpr *const *index);
 
-/* Start value, and combination, of a reduction op (reduce_sum, _prod, _max, _min) in a register
- * type. */
+/* Start value, and combination, of an op that combines elements (a column of ops.def), in a
+ * register type. */
 const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype);
 /* Elements of f32 that are summed in f32 at most, but for what a block of threads shares; their
  * sums are summed in f64. Whether a sum of `count` elements may have more. */

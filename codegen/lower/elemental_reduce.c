@@ -9,33 +9,17 @@ enum { UNROLL_LIMIT = 16, MAX_SHARED = 8, CONE_LIMIT = 256 };
 
 const KExpr *reduction_identity(KBuild *k, OpCode code, DType dtype) {
     DType type = dtype_in_register(dtype);
-    bool is_max = code == OP_reduce_max;
-    if (code == OP_reduce_sum || code == OP_reduce_prod) {
-        return k_constant(k, type, code == OP_reduce_prod);
-    }
-    if (dtype_is_float(type)) {
-        return k_constant(k, type, is_max ? -(double)INFINITY : (double)INFINITY);
-    }
-    if (type == DT_BOOL || type == DT_U8) {
-        return k_integer(k, type, is_max ? 0 : type == DT_BOOL ? 1 : 255);
-    }
-    int bits = dtype_bytes(type) * 8;
-    int64_t least = INT64_MIN >> (64 - bits), most = INT64_MAX >> (64 - bits);
-    return k_integer(k, type, is_max ? least : most);
-}
-
-static OpCode combining(OpCode code) {
-    return code == OP_reduce_sum    ? OP_add
-           : code == OP_reduce_prod ? OP_mul
-           : code == OP_reduce_max  ? OP_max
-                                    : OP_min;
+    OpCode combines = op_info(code)->combines;
+    return dtype_is_float(type) ? k_constant(k, type, scalar_identity(combines))
+                                : k_integer(k, type, scalar_int_identity(combines, type));
 }
 
 const KExpr *reduction_combine(KBuild *k, OpCode code, const KExpr *a, const KExpr *b) {
-    if (a->dtype == DT_BOOL && (code == OP_reduce_max || code == OP_reduce_min)) {
-        return k_binary(k, code == OP_reduce_max ? OP_or : OP_and, a, b);
+    OpCode combines = op_info(code)->combines;
+    if (a->dtype == DT_BOOL && (combines == OP_max || combines == OP_min)) {
+        combines = combines == OP_max ? OP_or : OP_and;
     }
-    return k_binary(k, combining(code), a, b);
+    return k_binary(k, combines, a, b);
 }
 
 SumLoop sum_loop_begin(KBuild *k, OpCode code, DType dtype) {
@@ -62,8 +46,7 @@ const KExpr *sum_loop_end(KBuild *k, SumLoop *loop) {
 }
 
 static bool is_reduction(const Op *op) {
-    return op->code == OP_reduce_sum || op->code == OP_reduce_prod || op->code == OP_reduce_max ||
-           op->code == OP_reduce_min;
+    return op_info(op->code)->fusion == FUSION_REDUCE;
 }
 
 /* -- which reductions can share a loop */
@@ -386,7 +369,6 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     int64_t axis = op_axis(op);
     const Size *extent = x->type.dims[axis];
-    OpCode code = op->code == OP_argmax ? OP_reduce_max : OP_reduce_min;
     const KExpr *inner[TYPE_MAX_RANK];
     for (int32_t i = 0; i < x->type.rank; i++) {
         inner[i] = i < axis ? index[i] : i > axis ? index[i - 1] : NULL;
@@ -395,7 +377,7 @@ const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index) {
     if (size_is_const(extent, &constant) && constant >= 1 && constant <= UNROLL_LIMIT) {
         return unrolled_argreduce(k, op, inner, constant);
     }
-    SumLoop extreme = sum_loop_begin(k, code, x->type.dtype);
+    SumLoop extreme = sum_loop_begin(k, op->code, x->type.dtype);
     inner[axis] = sum_loop_axis(k, &extreme, extent, true);
     sum_loop_add(k, &extreme, elemental_value(k, x, inner));
     const KExpr *best = sum_loop_end(k, &extreme);

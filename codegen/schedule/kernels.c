@@ -195,70 +195,10 @@ bool op_may_fault(Schedule *s, const Op *op) {
     return false;
 }
 
-/* Multiplications and additions of one op, exact for any dims. */
-static const Size *op_flops(Schedule *s, const Op *op) {
-    Context *context = s->context;
-    if (op_is_scalar(op->code)) {
-        int cost = op_info(op->code)->work;
-        return size_mul(context, size_const(context, cost),
-                        type_elements(context, op->results[0]->type));
-    }
-    const Size *work = NULL;
-    switch (op->code) {
-    case OP_contract: {
-        Ints axes = contract_contract_a(op);
-        work = type_elements(context, op->results[0]->type);
-        for (int32_t i = 0; i < axes.count; i++) {
-            work = size_mul(context, work, op->operands[0]->type.dims[axes.at[i]]);
-        }
-        return size_mul(context, size_const(context, 2), work);
-    }
-    case OP_conv:
-    case OP_conv_input_grad:
-    case OP_conv_weight_grad: {
-        /* dense multiply-adds: output elements x (C/groups x kernel); the weights are [O, C/groups,
-         * …] */
-        Type weights =
-            op->code == OP_conv_weight_grad ? op->results[0]->type : op->operands[1]->type;
-        Type output = op->code == OP_conv              ? op->results[0]->type
-                      : op->code == OP_conv_input_grad ? op->operands[0]->type
-                                                       : op->operands[1]->type;
-        work = type_elements(context, output);
-        for (int32_t i = 1; i < weights.rank; i++) {
-            work = size_mul(context, work, weights.dims[i]);
-        }
-        return size_mul(context, size_const(context, 2), work);
-    }
-    case OP_attention:
-    case OP_attention_grad: {
-        /* scores and mixing; the backward op makes the scores again and four products more; half
-         * the keys count for a query on average if later ones do not */
-        Type q = op->operands[0]->type, v = op->operands[2]->type;
-        work = size_mul(context, type_elements(context, q), v.dims[v.rank - 2]);
-        const Size *more = size_mul(context, type_elements(context, v), q.dims[q.rank - 2]);
-        int64_t products = op->code == OP_attention ? 2 : 5;
-        int64_t each = op_causal(op) ? 1 : 2;
-        work = size_mul(context, size_const(context, each * (products - products / 2)), work);
-        return size_add(context, work,
-                        size_mul(context, size_const(context, each * (products / 2)), more));
-    }
-    case OP_reduce_sum:
-    case OP_reduce_prod:
-    case OP_reduce_max:
-    case OP_reduce_min:
-    case OP_argmax:
-    case OP_argmin:
-    case OP_cumsum:
-        return type_elements(context, op->operands[0]->type);
-    default:
-        return size_const(context, 0);
-    }
-}
-
 static const Size *block_flops(Schedule *s, const Block *block) {
     const Size *total = size_const(s->context, 0);
     BLOCK_EACH_OP (block, op) {
-        const Size *work = op_flops(s, op);
+        const Size *work = op_flops(s->context, op);
         for (int32_t b = 0; b < op->n_blocks; b++) {
             work = size_add(s->context, work, block_flops(s, op->blocks[b]));
         }

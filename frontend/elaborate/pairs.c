@@ -33,20 +33,11 @@ static const char *pairs_of(OpCode code) {
     return code == OP_sub ? "differences" : code == OP_mul ? "products" : NULL;
 }
 
+/* Comparisons, `and`, `or`, and what may be meant. */
 static bool is_noted(OpCode code) {
-    switch (code) {
-    case OP_eq:
-    case OP_ne:
-    case OP_lt:
-    case OP_le:
-    case OP_gt:
-    case OP_ge:
-    case OP_and:
-    case OP_or:
-        return true;
-    default:
-        return pairs_of(code) != NULL;
-    }
+    const OpInfo *info = op_info(code);
+    bool compares = info->is_scalar && info->scalar_result == RESULT_BOOL && info->n_operands == 2;
+    return compares || pairs_of(code) != NULL;
 }
 
 void pairs_note(Elaborator *el, OpCode code, Val result, Val left, Val right, Place place) {

@@ -135,24 +135,27 @@ bool shape_attention_grad(Context *context, Op *op, OpProblem *problem) {
     return true;
 }
 
-/* -- cost */
-static OpCost cost_of(const Op *op, double products) {
-    Type q = operand_type(op, 0), k = operand_type(op, 1), v = operand_type(op, 2);
-    double width = (double)size_nominal(q.dims[q.rank - 1], UNSET_SIZE) +
-                   (double)size_nominal(v.dims[q.rank - 1], UNSET_SIZE);
-    double scores = cost_elements(q) / (double)size_nominal(q.dims[q.rank - 1], UNSET_SIZE) *
-                    (double)size_nominal(k.dims[q.rank - 2], UNSET_SIZE);
-    OpCost cost = cost_per_result(op, 0);
-    cost.flops = scores * width * products * (op_causal(op) ? 0.5 : 1.0);
-    return cost;
+/* -- flops */
+/* Half of the products sum over the width of the keys, the others over that of the values; half the
+ * keys count for a query on average if later ones do not. */
+static const Size *flops_of(Context *context, const Op *op, int64_t products) {
+    Type q = operand_type(op, 0), v = operand_type(op, 2);
+    int64_t each = op_causal(op) ? 1 : 2;
+    const Size *work = size_mul(context, type_elements(context, q), v.dims[v.rank - 2]);
+    const Size *more = size_mul(context, type_elements(context, v), q.dims[q.rank - 2]);
+    work = size_mul(context, size_const(context, each * (products - products / 2)), work);
+    return size_add(context, work,
+                    size_mul(context, size_const(context, each * (products / 2)), more));
 }
 
-OpCost cost_attention(const Op *op) {
-    return cost_of(op, 2);
+/* Scores and mixing. */
+const Size *flops_attention(Context *context, const Op *op) {
+    return flops_of(context, op, 2);
 }
 
-OpCost cost_attention_grad(const Op *op) {
-    return cost_of(op, 5);
+/* The scores again, and four products more. */
+const Size *flops_attention_grad(Context *context, const Op *op) {
+    return flops_of(context, op, 5);
 }
 
 /* -- evaluation */

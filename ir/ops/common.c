@@ -199,35 +199,8 @@ AxisView axis_view(const EvalTensor *tensor, int64_t axis) {
     return view;
 }
 
-double cost_elements(Type type) {
-    double count = 1;
-    for (int32_t i = 0; i < type.rank; i++) {
-        count *= (double)size_nominal(type.dims[i], UNSET_SIZE);
-    }
-    return count;
-}
-
-static double cost_bytes(const Op *op) {
-    double bytes = 0;
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        Type type = op->operands[i]->type;
-        bytes += cost_elements(type) * dtype_bytes(type.dtype);
-    }
-    for (int32_t i = 0; i < op->n_results; i++) {
-        Type type = op->results[i]->type;
-        bytes += cost_elements(type) * dtype_bytes(type.dtype);
-    }
-    return bytes;
-}
-
-OpCost cost_per_result(const Op *op, double flops) {
-    double count = op->n_results > 0 ? cost_elements(op->results[0]->type) : 0;
-    return (OpCost){.flops = flops * count, .bytes = cost_bytes(op)};
-}
-
-OpCost cost_per_operand(const Op *op, double flops) {
-    double count = op->n_operands > 0 ? cost_elements(op->operands[0]->type) : 0;
-    return (OpCost){.flops = flops * count, .bytes = cost_bytes(op)};
+const Size *flops_per_operand(Context *context, const Op *op) {
+    return type_elements(context, operand_type(op, 0));
 }
 
 Value *zeros_like(Builder *b, const Value *like) {

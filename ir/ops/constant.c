@@ -16,10 +16,6 @@ bool shape_constant(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
 }
 
-OpCost cost_constant(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_constant(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     double value = constant_value(op);
@@ -57,10 +53,6 @@ bool shape_literal(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, literal_dtype(op), shape.count, shape.at, problem);
 }
 
-OpCost cost_literal(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_literal(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     AttrList data = literal_data(op);
@@ -87,10 +79,6 @@ bool shape_size(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, dtype, 0, NULL, problem);
 }
 
-OpCost cost_size(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_size(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     int64_t value = 0;
@@ -115,10 +103,6 @@ bool shape_iota(Context *context, Op *op, OpProblem *problem) {
     return rule_axis(context, op, iota_axis(op), shape.count, problem) &&
            rule_counts(context, op, dtype, shape.at[iota_axis(op)], problem) &&
            rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
-}
-
-OpCost cost_iota(const Op *op) {
-    return cost_per_result(op, 1);
 }
 
 dlc_status eval_iota(Interp *interp, const Op *op) {

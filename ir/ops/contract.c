@@ -125,14 +125,14 @@ bool shape_contract(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 0, dtype, rank, dims, problem);
 }
 
-OpCost cost_contract(const Op *op) {
-    ContractPlan plan = contract_plan(op);
-    double depth = 1;
-    for (int32_t i = 0; i < plan.axes.n_contract; i++) {
-        const Size *size = operand_type(op, 0).dims[plan.axes.contract_a[i]];
-        depth *= (double)size_nominal(size, UNSET_SIZE);
+/* A product and a sum for each element of the result and of what is summed over. */
+const Size *flops_contract(Context *context, const Op *op) {
+    Ints axes = contract_contract_a(op);
+    const Size *work = type_elements(context, op->results[0]->type);
+    for (int32_t i = 0; i < axes.count; i++) {
+        work = size_mul(context, work, operand_type(op, 0).dims[axes.at[i]]);
     }
-    return cost_per_result(op, 2 * depth);
+    return size_mul(context, size_const(context, 2), work);
 }
 
 dlc_status eval_contract(Interp *interp, const Op *op) {

@@ -164,25 +164,26 @@ bool shape_conv_weight_grad(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 0, dtype, x.rank, dims, problem);
 }
 
-/* 2 flops for every (output element, weight of its group). */
-static OpCost cost_of_conv(const Op *op, Type dy, Type w) {
-    int64_t channels = size_nominal(w.dims[0], UNSET_SIZE);
-    double taps = cost_elements(w) / (double)(channels + !channels);
-    OpCost cost = cost_per_result(op, 0);
-    cost.flops = 2 * cost_elements(dy) * taps;
-    return cost;
+/* A product and a sum for each element of dy and each weight of its group, [O, C/groups, …]: as if
+ * no window reached into the padding. */
+static const Size *flops_of(Context *context, Type dy, Type w) {
+    const Size *work = type_elements(context, dy);
+    for (int32_t i = 1; i < w.rank; i++) {
+        work = size_mul(context, work, w.dims[i]);
+    }
+    return size_mul(context, size_const(context, 2), work);
 }
 
-OpCost cost_conv(const Op *op) {
-    return cost_of_conv(op, op->results[0]->type, operand_type(op, 1));
+const Size *flops_conv(Context *context, const Op *op) {
+    return flops_of(context, op->results[0]->type, operand_type(op, 1));
 }
 
-OpCost cost_conv_input_grad(const Op *op) {
-    return cost_of_conv(op, operand_type(op, 0), operand_type(op, 1));
+const Size *flops_conv_input_grad(Context *context, const Op *op) {
+    return flops_of(context, operand_type(op, 0), operand_type(op, 1));
 }
 
-OpCost cost_conv_weight_grad(const Op *op) {
-    return cost_of_conv(op, operand_type(op, 1), op->results[0]->type);
+const Size *flops_conv_weight_grad(Context *context, const Op *op) {
+    return flops_of(context, operand_type(op, 1), op->results[0]->type);
 }
 
 /* The three tensors of the form, of which one is written. */

@@ -66,11 +66,6 @@ bool shape_dynamic_slice(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 0, x.dtype, shape.count, shape.at, problem);
 }
 
-OpCost cost_dynamic_slice(const Op *op) {
-    double bytes = 2 * cost_elements(op->results[0]->type) * dtype_bytes(operand_type(op, 0).dtype);
-    return (OpCost){.flops = 0, .bytes = bytes};
-}
-
 dlc_status eval_dynamic_slice(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -104,10 +99,6 @@ bool shape_dynamic_update(Context *context, Op *op, OpProblem *problem) {
            check_fits(context, op, v.dims, v.rank, problem) &&
            check_starts(context, op, 2, x.rank, problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
-}
-
-OpCost cost_dynamic_update(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_dynamic_update(Interp *interp, const Op *op) {

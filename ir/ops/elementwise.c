@@ -7,10 +7,6 @@ bool shape_cast(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, cast_dtype(op), type.rank, type.dims, problem);
 }
 
-OpCost cost_cast(const Op *op) {
-    return cost_per_result(op, 1);
-}
-
 dlc_status eval_cast(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -43,10 +39,6 @@ bool shape_stop_gradient(Context *context, Op *op, OpProblem *problem) {
     return true;
 }
 
-OpCost cost_stop_gradient(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_stop_gradient(Interp *interp, const Op *op) {
     tensor_copy_all(interp_result(interp, op, 0), interp_operand(interp, op, 0));
     return DLC_OK;
@@ -54,10 +46,6 @@ dlc_status eval_stop_gradient(Interp *interp, const Op *op) {
 
 bool shape_copy(Context *context, Op *op, OpProblem *problem) {
     return shape_stop_gradient(context, op, problem);
-}
-
-OpCost cost_copy(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_copy(Interp *interp, const Op *op) {
@@ -72,10 +60,6 @@ void grad_copy(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
 
 bool shape_opaque(Context *context, Op *op, OpProblem *problem) {
     return shape_stop_gradient(context, op, problem);
-}
-
-OpCost cost_opaque(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_opaque(Interp *interp, const Op *op) {

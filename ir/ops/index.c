@@ -57,25 +57,6 @@ bool shape_take_add(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
 }
 
-static OpCost cost_of_read(const Op *op) {
-    double bytes = 2 * cost_elements(op->results[0]->type) * dtype_bytes(operand_type(op, 0).dtype);
-    return (OpCost){.flops = 0, .bytes = bytes};
-}
-
-static OpCost cost_of_add(const Op *op) {
-    OpCost cost = cost_per_result(op, 0);
-    cost.flops = cost_elements(operand_type(op, 2));
-    return cost;
-}
-
-OpCost cost_take(const Op *op) {
-    return cost_of_read(op);
-}
-
-OpCost cost_take_add(const Op *op) {
-    return cost_of_add(op);
-}
-
 static dlc_status check_index(Interp *interp, const Op *op, int64_t index, int64_t n) {
     if (index < 0 || index >= n) {
         return interp_fail(interp, op, "%s: index %lld is outside 0..%lld", op_name(op),
@@ -195,14 +176,6 @@ bool shape_scatter_add(Context *context, Op *op, OpProblem *problem) {
                           type_text(context, u), type_text(context, ids));
     }
     return rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
-}
-
-OpCost cost_gather(const Op *op) {
-    return cost_of_read(op);
-}
-
-OpCost cost_scatter_add(const Op *op) {
-    return cost_of_add(op);
 }
 
 /* Element i of the ids to the element of x it names. */

@@ -26,10 +26,6 @@ bool shape_broadcast(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, x.dtype, shape.count, shape.at, problem);
 }
 
-OpCost cost_broadcast(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_broadcast(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -89,11 +85,6 @@ bool shape_reshape(Context *context, Op *op, OpProblem *problem) {
     return true;
 }
 
-OpCost cost_reshape(const Op *op) {
-    (void)op;
-    return (OpCost){0};
-}
-
 dlc_status eval_reshape(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);
@@ -124,10 +115,6 @@ bool shape_transpose(Context *context, Op *op, OpProblem *problem) {
         dims[i] = x.dims[permutation.at[i]];
     }
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
-}
-
-OpCost cost_transpose(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_transpose(Interp *interp, const Op *op) {
@@ -164,10 +151,6 @@ bool shape_reverse(Context *context, Op *op, OpProblem *problem) {
     Ints axes = reverse_axes(op);
     return rule_axes(context, op, "axes", axes, x.rank, problem) &&
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
-}
-
-OpCost cost_reverse(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_reverse(Interp *interp, const Op *op) {

@@ -1,7 +1,7 @@
 /* The rules of the op table, declared from its rows: every structural row of ops.def has
- * shape_<name>, cost_<name> and eval_<name>; one whose gradient is RULE, grad_<name> as well. A
- * rule that nobody wrote is a link error. The rows of scalar.def share four functions. Signatures:
- * ir/op.h. */
+ * shape_<name> and eval_<name>; one whose gradient is RULE, grad_<name> as well; one whose flops
+ * are RULE, flops_<name>. A rule that nobody wrote is a link error. The rows of scalar.def share
+ * four functions. Signatures: ir/op.h. */
 #ifndef DLC_IR_OPS_OPS_H
 #define DLC_IR_OPS_OPS_H
 
@@ -15,19 +15,26 @@
 #define OP_GRAD_DECLARE_ISOLATED(name)
 #define OP_GRAD_DECLARE_OWN_GRAD(name)
 
-#define OP(name, kind, n_operands, n_results, n_blocks, gradient, ...)                             \
+/* So does the column of flops. */
+#define OP_FLOPS_DECLARE_NONE(name)
+#define OP_FLOPS_DECLARE_OPERAND(name)
+#define OP_FLOPS_DECLARE_RULE(name) const Size *flops_##name(Context *context, const Op *op);
+
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, ...)        \
     bool shape_##name(Context *context, Op *op, OpProblem *problem);                               \
-    OpCost cost_##name(const Op *op);                                                              \
     dlc_status eval_##name(struct Interp *interp, const Op *op);                                   \
-    OP_GRAD_DECLARE_##gradient(name)
+    OP_GRAD_DECLARE_##gradient(name) OP_FLOPS_DECLARE_##flops(name)
 #include "ir/ops.def"
 #undef OP
 
 /* Every row of scalar.def. grad_scalar serves all but bool results, which have no derivative. */
 bool shape_scalar(Context *context, Op *op, OpProblem *problem);
-OpCost cost_scalar(const Op *op);
+const Size *flops_scalar(Context *context, const Op *op);
 dlc_status eval_scalar(struct Interp *interp, const Op *op);
 void grad_scalar(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
+
+/* One for each element of operand 0. */
+const Size *flops_per_operand(Context *context, const Op *op);
 
 /* Fills problem->text from the context's arena and returns false, for `return op_problem(…)`
  * (ir/op_table.c). */

@@ -8,10 +8,6 @@ bool shape_cumsum(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 0, x.dtype, x.rank, x.dims, problem);
 }
 
-OpCost cost_cumsum(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-
 dlc_status eval_cumsum(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     EvalTensor *out = interp_result(interp, op, 0);

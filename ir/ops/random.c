@@ -36,10 +36,6 @@ bool shape_random_uniform(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 0, dtype, shape.count, shape.at, problem);
 }
 
-OpCost cost_random_uniform(const Op *op) {
-    return cost_per_result(op, 30);
-}
-
 dlc_status eval_random_uniform(Interp *interp, const Op *op) {
     EvalTensor *out = interp_result(interp, op, 0);
     int64_t seed = interp_operand(interp, op, 0)->i[0];

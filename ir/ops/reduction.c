@@ -1,4 +1,4 @@
-/* Reductions: reduce_sum, reduce_prod, reduce_max, reduce_min, argmax, argmin: shapes, costs and
+/* Reductions: reduce_sum, reduce_prod, reduce_max, reduce_min, argmax, argmin: shapes and
  * evaluation. Their gradients are in reduction_grad.c. */
 #include "ir/ops/rule.h"
 #include <math.h>
@@ -65,25 +65,6 @@ bool shape_argmax(Context *context, Op *op, OpProblem *problem) {
 
 bool shape_argmin(Context *context, Op *op, OpProblem *problem) {
     return shape_arg(context, op, problem);
-}
-
-OpCost cost_reduce_sum(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-OpCost cost_reduce_prod(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-OpCost cost_reduce_max(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-OpCost cost_reduce_min(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-OpCost cost_argmax(const Op *op) {
-    return cost_per_operand(op, 1);
-}
-OpCost cost_argmin(const Op *op) {
-    return cost_per_operand(op, 1);
 }
 
 static int64_t int_least(DType dtype) {

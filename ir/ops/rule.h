@@ -1,5 +1,5 @@
-/* Helpers that the op rules share: checks for shape rules, index arithmetic for eval rules, work
- * estimates for cost rules. Private to ir/ops. */
+/* Helpers that the op rules share: checks for shape rules, index arithmetic for eval rules.
+ * Private to ir/ops. */
 #ifndef DLC_IR_OPS_RULE_H
 #define DLC_IR_OPS_RULE_H
 
@@ -106,14 +106,6 @@ typedef struct AxisView {
     int64_t outer, n, inner;
 } AxisView;
 AxisView axis_view(const EvalTensor *tensor, int64_t axis);
-
-/* -- cost rules */
-
-double cost_elements(Type type); /* at nominal dims */
-/* Bytes of all operands and results, and `flops` per element of result 0. */
-OpCost cost_per_result(const Op *op, double flops);
-/* The same per element of operand 0. */
-OpCost cost_per_operand(const Op *op, double flops);
 
 /* -- gradient rules */
 

@@ -1,4 +1,4 @@
-/* Shape, cost and evaluation of every row of scalar.def. */
+/* Shape, flops and evaluation of every row of scalar.def. */
 #include "ir/ops/rule.h"
 
 bool scalar_takes(OpCode code, DType dtype) {
@@ -65,10 +65,6 @@ bool shape_scalar(Context *context, Op *op, OpProblem *problem) {
     return true;
 }
 
-OpCost cost_scalar(const Op *op) {
-    return cost_per_result(op, op_info(op->code)->work);
-}
-
 static int64_t eval_element_int(const Op *op, const EvalTensor *const *operands, int64_t at) {
     int64_t values[3] = {0};
     DType dtype = operands[op->n_operands - 1]->dtype;
@@ -84,6 +80,11 @@ static double eval_element_float(const Op *op, const EvalTensor *const *operands
         values[k] = tensor_number(operands[k], at);
     }
     return scalar_eval_float(op->code, values);
+}
+
+const Size *flops_scalar(Context *context, const Op *op) {
+    const Size *each = size_const(context, op_info(op->code)->work);
+    return size_mul(context, each, type_elements(context, op->results[0]->type));
 }
 
 dlc_status eval_scalar(Interp *interp, const Op *op) {

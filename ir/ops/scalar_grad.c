@@ -316,20 +316,11 @@ static void grad_min(ScalarGrad *s) {
     grad_extreme(s, OP_lt);
 }
 
-static void grad_select(ScalarGrad *s) {
-    Value *zero = number(s, 0.0);
-    if (s->wanted[1]) {
-        s->out[1] = b_select(s->b, s->x, s->g, zero);
-    }
-    if (s->wanted[2]) {
-        s->out[2] = b_select(s->b, s->x, zero, s->g);
-    }
-}
-
 /* Every row says which it is: a rule that nobody wrote does not compile. */
-#define RULE_OF_RULE(name) grad_##name
-#define RULE_OF_ZERO(name) NULL
-#define RULE_OF_NONE(name) NULL
+#define RULE_OF_RULE(name)     grad_##name
+#define RULE_OF_ZERO(name)     NULL
+#define RULE_OF_NONE(name)     NULL
+#define RULE_OF_BRANCHES(name) NULL
 static const ScalarGradRule SCALAR_GRADS[OP_N_SCALAR] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, ...)                                   \
     [OP_##name] = RULE_OF_##gradient(name),

@@ -39,10 +39,6 @@ bool shape_slice(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
 }
 
-OpCost cost_slice(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 static dlc_status two_sizes(Interp *interp, const Size *a, const Size *b, int64_t *out_a,
                             int64_t *out_b) {
     dlc_status status = interp_size(interp, a, out_a);
@@ -140,10 +136,6 @@ bool shape_pad(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
 }
 
-OpCost cost_pad(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 dlc_status eval_pad(Interp *interp, const Op *op) {
     const EvalTensor *x = interp_operand(interp, op, 0);
     const EvalTensor *value = interp_operand(interp, op, 1);
@@ -235,10 +227,6 @@ bool shape_concat(Context *context, Op *op, OpProblem *problem) {
         dims[axis] = size_add(context, dims[axis], type.dims[axis]);
     }
     return rule_result(context, op, 0, first.dtype, first.rank, dims, problem);
-}
-
-OpCost cost_concat(const Op *op) {
-    return cost_per_result(op, 0);
 }
 
 dlc_status eval_concat(Interp *interp, const Op *op) {

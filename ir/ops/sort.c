@@ -10,11 +10,6 @@ bool shape_sort(Context *context, Op *op, OpProblem *problem) {
            rule_result(context, op, 1, DT_I32, x.rank, x.dims, problem);
 }
 
-OpCost cost_sort(const Op *op) {
-    double n = (double)size_nominal(operand_type(op, 0).dims[sort_axis(op)], UNSET_SIZE);
-    return cost_per_operand(op, log2(n > 1 ? n : 2));
-}
-
 /* Whether element a must stand before element b, which comes earlier in the operand. */
 static bool goes_before(const EvalTensor *x, int64_t a, int64_t b, bool descending) {
     if (x->f) {

@@ -52,10 +52,6 @@ bool shape_unfold(Context *context, Op *op, OpProblem *problem) {
     return rule_result(context, op, 0, x.dtype, x.rank + 1, dims, problem);
 }
 
-OpCost cost_unfold(const Op *op) {
-    return cost_per_result(op, 0);
-}
-
 /* The position in the long axis that window element (o, k) stands for; -1 outside. */
 static int64_t window_source(int64_t o, int64_t k, int64_t stride, int64_t dilation, int64_t low,
                              int64_t n) {
@@ -132,10 +128,6 @@ bool shape_fold(Context *context, Op *op, OpProblem *problem) {
         dims[i] = i < axis ? x.dims[i] : i == axis ? fold_size(op) : x.dims[i + 1];
     }
     return rule_result(context, op, 0, x.dtype, x.rank - 1, dims, problem);
-}
-
-OpCost cost_fold(const Op *op) {
-    return cost_per_operand(op, 1);
 }
 
 dlc_status eval_fold(Interp *interp, const Op *op) {

@@ -172,7 +172,7 @@ static void visit_op(Gradient *gradient, Op *op) {
         Diag *diag = diag_report(diags, DIAG_GRAD_WHILE, op->place);
         diag_note(diags, diag, gradient->asked, "the derivative is asked for here");
         diag_help(diags, diag, "use scan with a fixed length, or stop_gradient");
-    } else if (op->code == OP_select) {
+    } else if (op_info(op->code)->scalar_gradient == GRADIENT_BRANCHES) {
         visit_select(gradient, op);
     } else if (op_info(op->code)->grad) {
         visit_plain(gradient, op);

@@ -1,7 +1,10 @@
 /* The op table: every row complete and coherent, so that who reads it may rely on it. */
+#include "codegen/kernel.h"
 #include "ir/build.h"
+#include "ir/interp.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,7 +20,6 @@ static void test_rows_are_complete(void **state) {
         assert_non_null(info->doc);
         assert_true(strlen(info->doc) > 2);
         assert_non_null(info->shape);
-        assert_non_null(info->cost);
         assert_non_null(info->eval);
         assert_in_range(info->n_attrs, 0, OP_MAX_ATTRS);
         assert_in_range(info->n_blocks, 0, 2);
@@ -51,7 +53,8 @@ static void test_gradients(void **state) {
             fail_msg("op %s: gradient rule and flags disagree", info->name);
         }
         if (info->is_scalar) {
-            assert_int_equal(info->grad == NULL, info->scalar_result == RESULT_BOOL);
+            assert_int_equal(info->grad == NULL, info->scalar_gradient == GRADIENT_NONE ||
+                                                     info->scalar_gradient == GRADIENT_BRANCHES);
             assert_int_equal((info->flags & OPF_NODIFF) != 0, info->scalar_result == RESULT_BOOL);
         }
     }
@@ -167,10 +170,10 @@ static void check_scalar(Context *context, Func *func, OpCode code, DType dtype)
     }
     if (result != NULL) {
         assert_int_equal(result->type.dtype, info->scalar_result == RESULT_BOOL ? DT_BOOL : dtype);
-        OpCost cost = info->cost(result->op);
-        assert_true(cost.flops >= 0.0 && cost.bytes >= 0.0);
+        int64_t flops = 0;
+        assert_true(size_is_const(op_flops(context, result->op), &flops));
+        assert_int_equal(flops, info->work);
     }
-    (void)context;
 }
 
 static void test_scalar_classes(void **state) {
@@ -191,12 +194,106 @@ static void test_scalar_classes(void **state) {
     context_finish(&context);
 }
 
+/* -- columns of scalar.def that say something of numbers, against the column c_i64 and c_f64 */
+
+static const int64_t NUMBERS[] = {-7, -2, -1, 0, 1, 2, 3, 100};
+enum { N_NUMBERS = sizeof(NUMBERS) / sizeof(NUMBERS[0]) };
+
+/* What the column says of an expression of leaves, through the backends' function. */
+static bool said_natural(OpCode code, const bool *natural) {
+    static const KVar vars[3] = {
+        {.dtype = DT_I64, .id = 0}, {.dtype = DT_I64, .id = 1}, {.dtype = DT_I64, .id = 2}};
+    KExpr leaves[3], expr = {.kind = KE_SCALAR, .dtype = DT_I64};
+    expr.as.scalar.op = code;
+    expr.as.scalar.n = op_info(code)->n_operands;
+    for (int32_t i = 0; i < expr.as.scalar.n; i++) {
+        leaves[i] = (KExpr){.kind = KE_VAR, .dtype = DT_I64};
+        leaves[i].as.var = &vars[i];
+        expr.as.scalar.a[i] = &leaves[i];
+    }
+    const Kernel kernel = {0};
+    return kernel_expr_is_natural(&kernel, natural, &expr);
+}
+
+/* An index that is said not to be negative never is, for operands that are said so as well. */
+static void test_signs_hold(void **state) {
+    (void)state;
+    int n_said = 0;
+    for (int code = 0; code < OP_N_SCALAR; code++) {
+        const OpInfo *info = op_info((OpCode)code);
+        for (int known = 0; known < 8; known++) {
+            bool natural[3] = {known & 1, known & 2, known & 4};
+            bool said = said_natural((OpCode)code, natural);
+            n_said += said;
+            for (int i = 0; said && i < N_NUMBERS * N_NUMBERS * N_NUMBERS; i++) {
+                int64_t x[3] = {NUMBERS[i % N_NUMBERS], NUMBERS[i / N_NUMBERS % N_NUMBERS],
+                                NUMBERS[i / N_NUMBERS / N_NUMBERS]};
+                bool fits = !(natural[0] && x[0] < 0) && !(natural[1] && x[1] < 0) &&
+                            !(natural[2] && x[2] < 0);
+                if (fits && scalar_eval_int((OpCode)code, DT_I64, x) < 0) {
+                    fail_msg("%s(%" PRId64 ", %" PRId64 ", %" PRId64 ") is %" PRId64
+                             ", and said not to be negative",
+                             info->name, x[0], x[1], x[2],
+                             scalar_eval_int((OpCode)code, DT_I64, x));
+                }
+            }
+        }
+    }
+    /* Both of four rows, of 8 choices; either of one; the second of one; the branches of one. */
+    assert_int_equal(n_said, 4 * 2 + 6 + 4 + 2);
+}
+
+/* What combines nothing changes nothing that it is combined with, in any type. */
+static void test_identities_hold(void **state) {
+    (void)state;
+    int n_rows = 0;
+    for (int code = 0; code < OP_N_SCALAR; code++) {
+        const OpInfo *info = op_info((OpCode)code);
+        if (info->scalar_identity == IDENTITY_NONE) {
+            continue;
+        }
+        n_rows++;
+        for (int dtype = 0; dtype < DT_COUNT; dtype++) {
+            for (int i = 0; i < N_NUMBERS && class_allows(info->scalar_class, (DType)dtype); i++) {
+                int64_t x = wrap_int(NUMBERS[i], (DType)dtype);
+                double real[2] = {scalar_identity((OpCode)code), (double)x};
+                int64_t whole[2] = {scalar_int_identity((OpCode)code, (DType)dtype), x};
+                double got = dtype_is_float((DType)dtype)
+                                 ? scalar_eval_float((OpCode)code, real)
+                                 : (double)scalar_eval_int((OpCode)code, (DType)dtype, whole);
+                if (got != (double)x) {
+                    fail_msg("%s of %s: the identity and %" PRId64 " give %g", info->name,
+                             dtype_name((DType)dtype), x, got);
+                }
+            }
+        }
+    }
+    assert_int_equal(n_rows, 6);
+    for (int code = 0; code < OP_CODE_COUNT; code++) {
+        OpCode combines = op_info((OpCode)code)->combines;
+        assert_true(combines == OP_NONE || op_info(combines)->scalar_identity != IDENTITY_NONE);
+        assert_int_equal(op_info((OpCode)code)->kind == KIND_REDUCTION ||
+                             op_info((OpCode)code)->kind == KIND_PREFIX,
+                         combines != OP_NONE);
+    }
+    /* The ends of the types themselves, which no smaller number stands for. */
+    assert_int_equal(scalar_int_identity(OP_max, DT_I64), INT64_MIN);
+    assert_int_equal(scalar_int_identity(OP_min, DT_I64), INT64_MAX);
+    assert_int_equal(scalar_int_identity(OP_max, DT_I32), INT32_MIN);
+    assert_int_equal(scalar_int_identity(OP_min, DT_I32), INT32_MAX);
+    assert_int_equal(scalar_int_identity(OP_max, DT_I8), INT8_MIN);
+    assert_int_equal(scalar_int_identity(OP_min, DT_I8), INT8_MAX);
+    assert_int_equal(scalar_int_identity(OP_min, DT_U8), UINT8_MAX);
+    assert_true(scalar_identity(OP_max) < -1e308 && scalar_identity(OP_min) > 1e308);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_are_complete), cmocka_unit_test(test_names_are_unique_and_found),
         cmocka_unit_test(test_gradients),         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_attribute_places),  cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_scalar_classes),
+        cmocka_unit_test(test_scalar_classes),    cmocka_unit_test(test_signs_hold),
+        cmocka_unit_test(test_identities_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

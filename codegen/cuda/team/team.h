@@ -99,7 +99,7 @@ typedef struct Text {
     uint32_t mask;
     /* by KVar id */
     const KStmt **var_list; /* the list that a mutable variable is declared in */
-    bool *declared, *positive, *tainted;
+    bool *declared, *natural, *tainted;
     int64_t *high;      /* of an index; INT64_MAX: unknown */
     bool *is_fixed;     /* known for the whole tile */
     const char **alias; /* of a mutable variable inside a reducing loop: "_part" */

@@ -68,41 +68,6 @@ void text_var(Text *t, const KVar *var) {
     }
 }
 
-bool text_positive(const Text *t, const KExpr *expr) {
-    int64_t low, high;
-    const KExpr *const *a;
-    switch (expr->kind) {
-    case KE_INT:
-        return expr->as.integer >= 0;
-    case KE_VAR:
-        return t->positive[expr->as.var->id];
-    case KE_SIZE:
-        size_range(t->kernel->sizes[expr->as.size], &low, &high);
-        return low >= 0;
-    case KE_CAST:
-        return expr->as.cast->dtype == DT_I32 && text_positive(t, expr->as.cast);
-    case KE_SCALAR:
-        a = expr->as.scalar.a;
-        switch (expr->as.scalar.op) {
-        case OP_add:
-        case OP_mul:
-        case OP_floordiv:
-        case OP_min:
-            return text_positive(t, a[0]) && text_positive(t, a[1]);
-        case OP_max:
-            return text_positive(t, a[0]) || text_positive(t, a[1]);
-        case OP_mod: /* the divisor's sign */
-            return text_positive(t, a[1]);
-        case OP_select:
-            return text_positive(t, a[1]) && text_positive(t, a[2]);
-        default:
-            return false;
-        }
-    default:
-        return false;
-    }
-}
-
 static int64_t high_sum(int64_t x, int64_t y) {
     int64_t sum;
     return x == INT64_MAX || y == INT64_MAX || __builtin_add_overflow(x, y, &sum) ? INT64_MAX : sum;
@@ -110,8 +75,8 @@ static int64_t high_sum(int64_t x, int64_t y) {
 
 static int64_t high_product(const Text *t, const KExpr *expr, int64_t x, int64_t y) {
     int64_t product;
-    bool positive[2] = {text_positive(t, expr->as.scalar.a[0]),
-                        text_positive(t, expr->as.scalar.a[1])};
+    bool positive[2] = {text_is_natural(t, expr->as.scalar.a[0]),
+                        text_is_natural(t, expr->as.scalar.a[1])};
     if ((positive[0] && y <= 0) || (positive[1] && x <= 0)) {
         return 0;
     }
@@ -142,7 +107,7 @@ int64_t text_high(const Text *t, const KExpr *expr) {
     case OP_add:
         return high_sum(x, y);
     case OP_sub:
-        return text_positive(t, expr->as.scalar.a[1]) ? x : INT64_MAX;
+        return text_is_natural(t, expr->as.scalar.a[1]) ? x : INT64_MAX;
     case OP_mul:
         return high_product(t, expr, x, y);
     case OP_min:
@@ -150,16 +115,17 @@ int64_t text_high(const Text *t, const KExpr *expr) {
     case OP_max:
         return x > y ? x : y;
     case OP_floordiv:
-        if (!text_positive(t, expr->as.scalar.a[0]) || !text_positive(t, expr->as.scalar.a[1])) {
+        if (!text_is_natural(t, expr->as.scalar.a[0]) ||
+            !text_is_natural(t, expr->as.scalar.a[1])) {
             return INT64_MAX;
         }
         return expr->as.scalar.a[1]->kind == KE_INT && y > 0 ? x / y : x;
     case OP_mod:
-        if (!text_positive(t, expr->as.scalar.a[1])) {
+        if (!text_is_natural(t, expr->as.scalar.a[1])) {
             return INT64_MAX;
         }
         y = y == INT64_MAX || y <= 0 ? y : y - 1;
-        return text_positive(t, expr->as.scalar.a[0]) && x < y ? x : y;
+        return text_is_natural(t, expr->as.scalar.a[0]) && x < y ? x : y;
     default:
         return INT64_MAX;
     }
@@ -337,8 +303,8 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
         break;
     case OP_floordiv:
     case OP_mod:
-        if (dtype == DT_I64 && text_positive(t, expr->as.scalar.a[0]) &&
-            text_positive(t, expr->as.scalar.a[1]) &&
+        if (dtype == DT_I64 && text_is_natural(t, expr->as.scalar.a[0]) &&
+            text_is_natural(t, expr->as.scalar.a[1]) &&
             !(expr->as.scalar.a[1]->kind == KE_INT && expr->as.scalar.a[1]->as.integer == 0) &&
             is_index) {
             bool small = is_small(t, expr->as.scalar.a[0]) && is_small(t, expr->as.scalar.a[1]);
@@ -372,7 +338,7 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
 
 static const char *const cuda_columns[] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               function, c_f64, c_i64, cpu, cuda_f32, doc)                                         \
+               sign, identity, function, c_f64, c_i64, cpu, cuda_f32, doc)                         \
     [OP_##name] = cuda_f32,
 #include "ir/scalar.def"
 #undef SCALAR

@@ -4,13 +4,16 @@
 
 #include "codegen/cuda/team/team.h"
 
+static inline bool text_is_natural(const Text *t, const KExpr *expr) {
+    return kernel_expr_is_natural(t->kernel, t->natural, expr);
+}
+
 /* expr.c */
 const char *text_value_type(DType dtype);  /* of variables: float for the halves */
 const char *text_memory_type(DType dtype); /* of arrays: unsigned short for the halves */
 const char *text_suffix(DType dtype); /* f32, f64, i32, i64, bool: the type of prelude functions */
 void text_expr(Text *t, const KExpr *expr);
 void text_var(Text *t, const KVar *var);
-bool text_positive(const Text *t, const KExpr *expr);
 int64_t text_high(const Text *t, const KExpr *expr);
 bool text_tainted(const Text *t, const KExpr *expr);
 /* local[index], as an lvalue. */

@@ -48,7 +48,7 @@ static void assign(Text *t, const KAssign *assign) {
 static void let(Text *t, const KAssign *let) {
     int32_t id = let->var->id;
     bool is_index = let->var->dtype == DT_I64;
-    t->positive[id] = is_index && text_positive(t, let->value);
+    t->natural[id] = is_index && text_is_natural(t, let->value);
     t->high[id] = is_index ? text_high(t, let->value) : INT64_MAX;
     t->tainted[id] = is_index && text_tainted(t, let->value);
     text_begin(t);
@@ -160,7 +160,7 @@ void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value) 
 
 static void enter_loop(Text *t, const KStmt *loop) {
     int64_t high = text_high(t, loop->as.loop.end);
-    t->positive[loop->as.loop.var->id] = text_positive(t, loop->as.loop.begin);
+    t->natural[loop->as.loop.var->id] = text_is_natural(t, loop->as.loop.begin);
     t->high[loop->as.loop.var->id] = high == INT64_MAX ? high : high - 1;
 }
 
@@ -242,8 +242,9 @@ static int64_t most_items(const Text *t, const KStmt *const *chain, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         int64_t extent = constant_extent(chain[i]);
         if (extent < 0) {
-            extent = text_positive(t, chain[i]->as.loop.begin) ? text_high(t, chain[i]->as.loop.end)
-                                                               : INT64_MAX;
+            extent = text_is_natural(t, chain[i]->as.loop.begin)
+                         ? text_high(t, chain[i]->as.loop.end)
+                         : INT64_MAX;
             extent = extent < 0 ? 0 : extent;
         }
         if (extent == INT64_MAX || __builtin_mul_overflow(count, extent, &count)) {
@@ -369,51 +370,18 @@ static void warps_loop(Text *t, const KStmt *stmt) {
 
 /* -- reductions */
 static const char *reduction_name(OpCode op, DType dtype) {
-    switch (op) {
-    case OP_mul:
-        return "mul";
-    case OP_max:
-    case OP_or:
-        return dtype == DT_BOOL ? "any" : "max";
-    case OP_min:
-    case OP_and:
-        return dtype == DT_BOOL ? "all" : "min";
-    default:
-        return "add";
-    }
+    bool is_any = op == OP_or || op == OP_max;
+    return dtype != DT_BOOL ? op_info(op)->name : is_any ? "any" : "all";
 }
 
-static const char *identity(OpCode op, DType dtype) {
-    bool is_real = dtype_is_float(dtype), wide = dtype == DT_F64 || dtype == DT_I64;
-    switch (op) {
-    case OP_mul:
-        return is_real ? (wide ? "1.0" : "1.0f") : "1";
-    case OP_or:
-        return "false";
-    case OP_and:
-        return "true";
-    case OP_max:
-        if (is_real) {
-            return wide ? "(-dlc_f64_of_bits(0x7ff0000000000000ll))"
-                        : "(-dlc_f32_of_bits(0x7f800000))";
-        }
-        return dtype == DT_BOOL  ? "false"
-               : dtype == DT_U8  ? "0"
-               : dtype == DT_I8  ? "(-128)"
-               : dtype == DT_I32 ? "(-2147483647 - 1)"
-                                 : "(-9223372036854775807ll - 1)";
-    case OP_min:
-        if (is_real) {
-            return wide ? "dlc_f64_of_bits(0x7ff0000000000000ll)" : "dlc_f32_of_bits(0x7f800000)";
-        }
-        return dtype == DT_BOOL  ? "true"
-               : dtype == DT_U8  ? "255"
-               : dtype == DT_I8  ? "127"
-               : dtype == DT_I32 ? "2147483647"
-                                 : "9223372036854775807ll";
-    default:
-        return is_real ? (wide ? "0.0" : "0.0f") : "0";
+static void add_identity(Text *t, OpCode op, DType dtype) {
+    KExpr expr = {.kind = dtype_is_float(dtype) ? KE_FLOAT : KE_INT, .dtype = dtype};
+    if (expr.kind == KE_FLOAT) {
+        expr.as.real = scalar_identity(op);
+    } else {
+        expr.as.integer = scalar_int_identity(op, dtype);
     }
+    text_expr(t, &expr);
 }
 
 /* VAR = op(VAR, total), where `total` was written to t->out by the caller between the two halves.
@@ -495,7 +463,9 @@ static void spread_loop(Text *t, const KStmt *stmt, Team team) {
         text_begin(t);
         str_addf(t->out, "%s ", text_value_type(vars[i]->dtype));
         add_part(t, vars[i]);
-        str_addf(t->out, " = %s;\n", identity(ops[i], vars[i]->dtype));
+        str_add(t->out, " = ");
+        add_identity(t, ops[i], vars[i]->dtype);
+        str_add(t->out, ";\n");
     }
     bool is_block = team == TEAM_BLOCK;
     t->uses_lane = t->uses_lane || !is_block;

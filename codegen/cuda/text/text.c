@@ -109,7 +109,7 @@ static const KStmt *grid_indices(Text *t) {
     for (int32_t i = n - 1; i >= 0; i--) {
         const KVar *var = levels[i]->as.loop.var;
         int64_t high = text_high(t, levels[i]->as.loop.end);
-        t->positive[var->id] = true;
+        t->natural[var->id] = true;
         t->high[var->id] = high == INT64_MAX ? high : high - 1;
         const char *rest = i == n - 1 ? "tile" : "rest";
         text_begin(t);
@@ -186,7 +186,7 @@ static bool text_open(Text *t) {
     size_t n = (size_t)kernel->n_vars + 1;
     t->var_list = calloc(n, sizeof(*t->var_list));
     t->declared = calloc(n, sizeof(bool));
-    t->positive = calloc(n, sizeof(bool));
+    t->natural = calloc(n, sizeof(bool));
     t->tainted = calloc(n, sizeof(bool));
     t->is_fixed = calloc(n, sizeof(bool));
     t->alias = calloc(n, sizeof(*t->alias));
@@ -196,14 +196,14 @@ static bool text_open(Text *t) {
         t->high[i] = INT64_MAX;
     }
     t->locals = calloc((size_t)kernel->n_locals + 1, sizeof(LocalInfo));
-    return t->var_list && t->declared && t->positive && t->tainted && t->is_fixed && t->alias &&
+    return t->var_list && t->declared && t->natural && t->tainted && t->is_fixed && t->alias &&
            t->let_stmt && t->high && t->locals;
 }
 
 static void text_close(Text *t) {
     free(t->var_list);
     free(t->declared);
-    free(t->positive);
+    free(t->natural);
     free(t->tainted);
     free(t->is_fixed);
     free(t->alias);
