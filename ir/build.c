@@ -116,16 +116,20 @@ Value *b_cast(Builder *b, Value *x, DType dtype) {
     return b_op(b, op);
 }
 
+Value *b_plain(Builder *b, OpCode code, Value *const *operands, int32_t n_operands) {
+    return b_op(b, build_op(b, code, operands, n_operands, 1));
+}
+
 Value *b_stop_gradient(Builder *b, Value *x) {
-    return b_op(b, build_op(b, OP_stop_gradient, &x, 1, 1));
+    return b_plain(b, OP_stop_gradient, &x, 1);
 }
 
 Value *b_copy(Builder *b, Value *x) {
-    return b_op(b, build_op(b, OP_copy, &x, 1, 1));
+    return b_plain(b, OP_copy, &x, 1);
 }
 
 Value *b_opaque(Builder *b, Value *x) {
-    return b_op(b, build_op(b, OP_opaque, &x, 1, 1));
+    return b_plain(b, OP_opaque, &x, 1);
 }
 
 /* -- constants */

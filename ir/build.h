@@ -27,6 +27,8 @@ Builder builder_before(Op *op);
  * (or NULL if it has none, or on a soft problem). */
 Value *b_op(Builder *b, Op *op);
 
+/* An op of one result that has no attributes. */
+Value *b_plain(Builder *b, OpCode code, Value *const *operands, int32_t n_operands);
 /* Elementwise: operands of equal type (select: bool, then two equal). No broadcasting here. */
 Value *b_scalar(Builder *b, OpCode code, Value *const *operands, int32_t n_operands);
 Value *b_unary(Builder *b, OpCode code, Value *x);

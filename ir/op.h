@@ -171,6 +171,7 @@ typedef struct OpProblem {
 
 struct EvalTensor; /* ir/interp.h */
 struct Interp;
+struct ViewReader; /* ir/view.h */
 
 typedef struct OpInfo {
     const char *name;
@@ -203,6 +204,8 @@ typedef struct OpInfo {
      * cotangents of the results (NULL entries: zero). Built with the builder, so differentiable
      * again. NULL: NODIFF, or handled by passes/differentiate itself (scan, while, grad). */
     void (*grad)(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
+    /* Which element of operand 0 is the result's `at` a position (ir/view.h). NULL: no view. */
+    void (*view)(struct ViewReader *r, const Op *op, const void *const *at, const void **out);
     /* Multiplications and additions, exact for any dims. NULL: none. */
     const Size *(*flops)(Context *context, const Op *op);
     /* Reference semantics; see ir/interp.h. */
@@ -216,7 +219,7 @@ extern const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT];
 bool op_code_from_name(const char *name, OpCode *out);
 /* Every element of the result is one element of operand 0, or operand 1 (padding). */
 static inline bool op_is_view(OpCode code) {
-    return op_info(code)->fusion == FUSION_VIEW;
+    return op_info(code)->view != NULL;
 }
 /* Every element of the result is one of the only operand, as it is or (cast) converted. */
 static inline bool op_rearranges(OpCode code) {

@@ -87,7 +87,8 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .doc = text,                                                                 \
                       .shape = shape_##op_name,                                                    \
                       .grad = OP_GRAD_##gradient(op_name),                                         \
-                      .flops = OP_FLOPS_##flops_(op_name),                                         \
+                      OP_IF_VIEW_##fusion_(.view = view_##op_name, ).flops =                       \
+                          OP_FLOPS_##flops_(op_name),                                              \
                       .eval = eval_##op_name},
 #include "ir/ops.def"
 #undef OP

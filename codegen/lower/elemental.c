@@ -1,6 +1,6 @@
 /* elemental_value: dispatch over the ops of a fusion body, with what was already emitted remembered
- * per scope. Movement lives in elemental_move.c, inner loops in elemental_reduce.c and
- * elemental_product.c. */
+ * per scope. Views live in elemental_view.c, other movement in elemental_move.c, inner loops in
+ * elemental_reduce.c and elemental_product.c. */
 #include "codegen/lower/elemental_impl.h"
 
 int64_t elemental_ordinal(KBuild *k, const Op *op) {
@@ -39,7 +39,7 @@ const KExpr *elemental_clamped_id(KBuild *k, const Op *op, const KExpr *id, cons
     return k_max(k, low, zero);
 }
 
-static const KExpr *literal_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_literal(KBuild *k, const Op *op, Index index) {
     Type type = op->results[0]->type;
     AttrList data = literal_data(op);
     const KExpr *flat = k_flat(k, type, index);
@@ -73,7 +73,7 @@ static const KExpr *uniform_index(KBuild *k, const Op *op, Index index) {
     return flat;
 }
 
-static const KExpr *uniform_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_random_uniform(KBuild *k, const Op *op, Index index) {
     const KExpr *operands[4];
     for (int32_t i = 0; i < 3; i++) {
         const KExpr *value = elemental_value(k, op->operands[i], NULL);
@@ -100,47 +100,74 @@ static const KExpr *scalar_value(KBuild *k, const Op *op, Index index) {
     return k_scalar(k, op->code, operands, op->n_operands);
 }
 
+const KExpr *elemental_constant(KBuild *k, const Op *op, Index index) {
+    (void)index;
+    return k_constant(k, op->results[0]->type.dtype, constant_value(op));
+}
+
+const KExpr *elemental_size(KBuild *k, const Op *op, Index index) {
+    (void)index;
+    return k_cast(k, k_size(k, size_extent(op)), op->results[0]->type.dtype);
+}
+
+const KExpr *elemental_iota(KBuild *k, const Op *op, Index index) {
+    return k_cast(k, index[op_axis(op)], op->results[0]->type.dtype);
+}
+
+const KExpr *elemental_cast(KBuild *k, const Op *op, Index index) {
+    const KExpr *value = elemental_value(k, op->operands[0], index);
+    return k_cast(k, value, op->results[0]->type.dtype);
+}
+
+const KExpr *elemental_copy(KBuild *k, const Op *op, Index index) {
+    return elemental_value(k, op->operands[0], index);
+}
+
+/* Passes drop these two: they are lowered only where such a pass is skipped. */
+const KExpr *elemental_stop_gradient(KBuild *k, const Op *op, Index index) {
+    return elemental_copy(k, op, index);
+}
+
+const KExpr *elemental_opaque(KBuild *k, const Op *op, Index index) {
+    return elemental_copy(k, op, index);
+}
+
+/* -- the column of fusion */
+#define ELEMENT_FREE(name)               elemental_##name
+#define ELEMENT_FREE_IF_SMALL(name)      elemental_##name
+#define ELEMENT_FREE_UNLESS_STORED(name) elemental_##name
+#define ELEMENT_LOOP(name)               elemental_##name
+#define ELEMENT_VIEW(name)               elemental_view
+#define ELEMENT_REDUCE(name)             elemental_reduce
+#define ELEMENT_ARG_REDUCE(name)         elemental_argreduce
+#define ELEMENT_CONTRACT(name)           elemental_contract
+#define ELEMENT_CONV(name)               elemental_conv
+/* Roots only: their lowerings never ask for an element. */
+#define ELEMENT_PREFIX(name)    NULL
+#define ELEMENT_SORT(name)      NULL
+#define ELEMENT_SCATTER(name)   NULL
+#define ELEMENT_UPDATE(name)    NULL
+#define ELEMENT_ATTENTION(name) NULL
+#define ELEMENT_BARRIER(name)   NULL
+
+typedef const KExpr *(*ElementRule)(KBuild *k, const Op *op, Index index);
+static const ElementRule ELEMENTS[OP_CODE_COUNT] = {
+#define SCALAR(name, ...) [OP_##name] = scalar_value,
+#include "ir/scalar.def"
+#undef SCALAR
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, ...)                     \
+    [OP_##name] = ELEMENT_##fusion(name),
+#include "ir/ops.def"
+#undef OP
+};
+
 static const KExpr *value_of_op(KBuild *k, const Op *op, Index index) {
-    Type type = op->results[0]->type;
-    if (op_is_scalar(op->code)) {
-        return scalar_value(k, op, index);
+    ElementRule rule = ELEMENTS[op->code];
+    if (!rule) {
+        INTERNAL_ERROR(k->context, op->place, op_info(op->code)->name,
+                       "no element of it can be asked for");
     }
-    switch (op->code) {
-    case OP_constant:
-        return k_constant(k, type.dtype, constant_value(op));
-    case OP_literal:
-        return literal_value(k, op, index);
-    case OP_size:
-        return k_cast(k, k_size(k, size_extent(op)), type.dtype);
-    case OP_iota:
-        return k_cast(k, index[op_axis(op)], type.dtype);
-    case OP_cast: {
-        const KExpr *value = elemental_value(k, op->operands[0], index);
-        return k_cast(k, value, type.dtype);
-    }
-    case OP_copy:
-        return elemental_value(k, op->operands[0], index);
-    case OP_random_uniform:
-        return uniform_value(k, op, index);
-    case OP_reduce_sum:
-    case OP_reduce_prod:
-    case OP_reduce_max:
-    case OP_reduce_min:
-        return elemental_reduce(k, op, index);
-    case OP_argmax:
-    case OP_argmin:
-        return elemental_argreduce(k, op, index);
-    case OP_fold:
-        return elemental_fold(k, op, index);
-    case OP_contract:
-        return elemental_contract(k, op, index);
-    case OP_conv:
-    case OP_conv_input_grad:
-    case OP_conv_weight_grad:
-        return elemental_conv(k, op, index);
-    default:
-        return elemental_move(k, op, index);
-    }
+    return rule(k, op, index);
 }
 
 static const KExpr *argument_value(KBuild *k, const Value *v, Index index) {

@@ -14,18 +14,20 @@ const KExpr *elemental_guarded(KBuild *k, const KExpr *condition, const Value *v
 /* v at a run-time position: bad positions are a fault, and clamped. `id` is i64. */
 const KExpr *elemental_clamped_id(KBuild *k, const Op *op, const KExpr *id, const Size *bound,
                                   const char *text);
-/* elemental_move.c */
-const KExpr *elemental_move(KBuild *k, const Op *op, Index index);
+/* elemental_<name>, of rows of ops.def that are loops or free: one that nobody wrote is a link
+ * error; those of other forms share a function each, below. */
+#define OP(name, ...) const KExpr *elemental_##name(KBuild *k, const Op *op, Index index);
+#include "ir/ops.def"
+#undef OP
+/* elemental_view.c */
+const KExpr *elemental_view(KBuild *k, const Op *op, Index index);
 /* elemental_reduce.c */
 const KExpr *elemental_reduce(KBuild *k, const Op *op, Index index);
 const KExpr *elemental_argreduce(KBuild *k, const Op *op, Index index);
-const KExpr *elemental_fold(KBuild *k, const Op *op, Index index);
 /* Whether the op is a fold whose elements need a loop: windows that are long, or of no constant
  * length. */
 bool elemental_fold_loops(const Op *op);
 /* elemental_product.c */
-const KExpr *elemental_contract(KBuild *k, const Op *op, Index index);
-const KExpr *elemental_conv(KBuild *k, const Op *op, Index index);
 
 /* A sum over nested loops, for contractions and convolutions: open the loops, add, close. */
 typedef struct SumLoop {

@@ -1,71 +1,9 @@
-/* Elements of movement, window and index ops: the index is mapped back through the op. Reads that
- * may fall outside are guarded; run-time positions are checked and clamped. */
+/* Elements of movement and index ops that are no views: of one of several operands, or at run-time
+ * positions, which are checked and clamped. */
 #include "codegen/lower/elemental_impl.h"
 
 static const char INDEX_TEXT[] = "index out of range";
 static const char START_TEXT[] = "slice start out of range";
-
-static const KExpr *broadcast_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    const int64_t *axes = op_axes(op).at;
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        inner[i] = size_is_one(x->type.dims[i]) ? k_int(k, 0) : index[axes[i]];
-    }
-    return elemental_value(k, x, inner);
-}
-
-static const KExpr *reshape_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    const KExpr *flat = k_flat(k, op->results[0]->type, index);
-    k_unflat(k, x->type, flat, inner);
-    return elemental_value(k, x, inner);
-}
-
-static const KExpr *transpose_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    const int64_t *permutation = transpose_permutation(op).at;
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        inner[permutation[i]] = index[i];
-    }
-    return elemental_value(k, x, inner);
-}
-
-static const KExpr *slice_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    const Size *const *start = slice_starts(op).at;
-    const int64_t *step = slice_steps(op).at;
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        const KExpr *scaled = k_scale_int(k, index[i], step[i]);
-        inner[i] = k_add(k, scaled, k_size(k, start[i]));
-    }
-    return elemental_value(k, x, inner);
-}
-
-static const KExpr *pad_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    const Size *const *low = pad_lows(op).at;
-    const int64_t *interior = pad_interior(op).at;
-    const KExpr *condition = k_integer(k, DT_BOOL, 1);
-    const KExpr *zero = k_int(k, 0);
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        const KExpr *at = k_sub(k, index[i], k_size(k, low[i]));
-        condition = k_and(k, condition, k_le(k, zero, at));
-        if (interior[i] > 0) {
-            const KExpr *rest;
-            k_divmod(k, at, size_const(k->context, interior[i] + 1), &at, &rest);
-            condition = k_and(k, condition, k_le(k, rest, zero));
-        }
-        condition = k_and(k, condition, k_lt(k, at, k_size(k, x->type.dims[i])));
-        inner[i] = at;
-    }
-    const KExpr *outside = elemental_value(k, op->operands[1], NULL);
-    return elemental_guarded(k, condition, x, inner, outside);
-}
 
 /* The element of operands [first, end): a few are asked one after another, many by halves, which
  * asks less, and nests less deeply than LLVM can bear. */
@@ -103,7 +41,7 @@ static void concat_among(KBuild *k, const Op *op, int32_t first, int32_t end, co
     }
 }
 
-static const KExpr *concat_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_concat(KBuild *k, const Op *op, Index index) {
     const KExpr *inner[TYPE_MAX_RANK];
     for (int32_t i = 0; i < op->results[0]->type.rank; i++) {
         inner[i] = index[i];
@@ -113,28 +51,13 @@ static const KExpr *concat_value(KBuild *k, const Op *op, Index index) {
     return kb_let(k, k_get(k, var), "concat");
 }
 
-static const KExpr *reverse_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        inner[i] = index[i];
-    }
-    Ints axes = reverse_axes(op);
-    for (int32_t i = 0; i < axes.count; i++) {
-        int64_t axis = axes.at[i];
-        const KExpr *last = k_sub(k, k_size(k, x->type.dims[axis]), k_int(k, 1));
-        inner[axis] = k_sub(k, last, index[axis]);
-    }
-    return elemental_value(k, x, inner);
-}
-
 /* The read of x at a clamped position, but only where x has elements along the axis at all. */
 static const KExpr *read_nonempty(KBuild *k, const Value *x, Index inner, const Size *extent) {
     const KExpr *any = k_lt(k, k_int(k, 0), k_size(k, extent));
     return elemental_guarded(k, any, x, inner, k_constant(k, x->type.dtype, 0));
 }
 
-static const KExpr *dynamic_slice_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_dynamic_slice(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
     const Size *const *shape = dynamic_slice_shape(op).at;
@@ -149,31 +72,13 @@ static const KExpr *dynamic_slice_value(KBuild *k, const Op *op, Index index) {
     return elemental_value(k, x, inner);
 }
 
-static const KExpr *unfold_value(KBuild *k, const Op *op, Index index) {
-    const Value *x = op->operands[0];
-    const KExpr *inner[TYPE_MAX_RANK];
-    int64_t axis = op_axis(op);
-    for (int32_t i = 0; i < x->type.rank; i++) {
-        inner[i] = index[i <= axis ? i : i + 1];
-    }
-    const KExpr *at = k_scale_int(k, index[axis], op_stride(op));
-    at = k_add(k, at, k_scale_int(k, index[axis + 1], op_dilation(op)));
-    at = k_sub(k, at, k_size(k, op_low(op)));
-    inner[axis] = at;
-    const KExpr *above = k_le(k, k_int(k, 0), at);
-    const KExpr *below = k_lt(k, at, k_size(k, x->type.dims[axis]));
-    const KExpr *inside = k_and(k, above, below);
-    const KExpr *outside = elemental_value(k, op->operands[1], NULL);
-    return elemental_guarded(k, inside, x, inner, outside);
-}
-
 static const KExpr *id_value(KBuild *k, const Op *op, Index at, const Size *bound) {
     const KExpr *id = elemental_value(k, op->operands[1], at);
     id = kb_let(k, k_cast(k, id, DT_I64), "id");
     return elemental_clamped_id(k, op, id, bound, INDEX_TEXT);
 }
 
-static const KExpr *take_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_take(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0], *ids = op->operands[1];
     const KExpr *inner[TYPE_MAX_RANK];
     int64_t axis = op_axis(op);
@@ -185,7 +90,7 @@ static const KExpr *take_value(KBuild *k, const Op *op, Index index) {
     return read_nonempty(k, x, inner, bound);
 }
 
-static const KExpr *gather_value(KBuild *k, const Op *op, Index index) {
+const KExpr *elemental_gather(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0];
     const KExpr *inner[TYPE_MAX_RANK];
     int64_t axis = op_axis(op);
@@ -195,35 +100,4 @@ static const KExpr *gather_value(KBuild *k, const Op *op, Index index) {
     const Size *bound = x->type.dims[axis];
     inner[axis] = id_value(k, op, index, bound);
     return read_nonempty(k, x, inner, bound);
-}
-
-const KExpr *elemental_move(KBuild *k, const Op *op, Index index) {
-    switch (op->code) {
-    case OP_broadcast:
-        return broadcast_value(k, op, index);
-    case OP_reshape:
-        return reshape_value(k, op, index);
-    case OP_transpose:
-        return transpose_value(k, op, index);
-    case OP_slice:
-        return slice_value(k, op, index);
-    case OP_pad:
-        return pad_value(k, op, index);
-    case OP_concat:
-        return concat_value(k, op, index);
-    case OP_reverse:
-        return reverse_value(k, op, index);
-    case OP_dynamic_slice:
-        return dynamic_slice_value(k, op, index);
-    case OP_unfold:
-        return unfold_value(k, op, index);
-    case OP_take:
-        return take_value(k, op, index);
-    case OP_gather:
-        return gather_value(k, op, index);
-    default:
-        /* Roots only: the lowerings of sort, prefix, scatter and update never ask for them. */
-        INTERNAL_ERROR(k->context, op->place, op_info(op->code)->name,
-                       "no element of it can be asked for");
-    }
 }

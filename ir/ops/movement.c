@@ -43,6 +43,14 @@ dlc_status eval_broadcast(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+void view_broadcast(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    Type x = operand_type(op, 0);
+    const int64_t *axes = broadcast_axes(op).at;
+    for (int32_t i = 0; i < x.rank; i++) {
+        out[i] = size_is_one(x.dims[i]) ? r->number(r, 0) : at[axes[i]];
+    }
+}
+
 void grad_broadcast(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!wanted[0] || !cotangents[0]) {
         return;
@@ -96,6 +104,10 @@ dlc_status eval_reshape(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+void view_reshape(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    r->reshape(r, op->results[0]->type, at, operand_type(op, 0), out);
+}
+
 void grad_reshape(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (wanted[0] && cotangents[0]) {
         Type x = operand_type(op, 0);
@@ -134,6 +146,14 @@ dlc_status eval_transpose(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+void view_transpose(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    (void)r;
+    Ints permutation = transpose_permutation(op);
+    for (int32_t i = 0; i < permutation.count; i++) {
+        out[permutation.at[i]] = at[i];
+    }
+}
+
 void grad_transpose(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!wanted[0] || !cotangents[0]) {
         return;
@@ -169,6 +189,19 @@ dlc_status eval_reverse(Interp *interp, const Op *op) {
         nd_next(index, out->dims, out->rank);
     }
     return DLC_OK;
+}
+
+void view_reverse(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    Type x = operand_type(op, 0);
+    Ints axes = reverse_axes(op);
+    for (int32_t i = 0; i < x.rank; i++) {
+        out[i] = at[i];
+    }
+    for (int32_t i = 0; i < axes.count; i++) {
+        int64_t axis = axes.at[i];
+        Position extent = r->size(r, x.dims[axis]), one = r->number(r, 1);
+        out[axis] = r->sub(r, r->sub(r, extent, one), at[axis]);
+    }
 }
 
 void grad_reverse(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {

@@ -1,11 +1,11 @@
 /* The rules of the op table, declared from its rows: every structural row of ops.def has
  * shape_<name> and eval_<name>; one whose gradient is RULE, grad_<name> as well; one whose flops
- * are RULE, flops_<name>. A rule that nobody wrote is a link error. The rows of scalar.def share
- * four functions. Signatures: ir/op.h. */
+ * are RULE, flops_<name>; a view, view_<name>. A rule that nobody wrote is a link error. The rows
+ * of scalar.def share four functions. Signatures: ir/op.h. */
 #ifndef DLC_IR_OPS_OPS_H
 #define DLC_IR_OPS_OPS_H
 
-#include "ir/ir.h"
+#include "ir/view.h"
 
 /* The gradient column decides whether a rule must exist. */
 #define OP_GRAD_DECLARE_RULE(name)                                                                 \
@@ -20,10 +20,28 @@
 #define OP_FLOPS_DECLARE_OPERAND(name)
 #define OP_FLOPS_DECLARE_RULE(name) const Size *flops_##name(Context *context, const Op *op);
 
+/* The column of fusion says which are views. */
+#define OP_IF_VIEW_VIEW(...) __VA_ARGS__
+#define OP_IF_VIEW_FREE(...)
+#define OP_IF_VIEW_FREE_IF_SMALL(...)
+#define OP_IF_VIEW_FREE_UNLESS_STORED(...)
+#define OP_IF_VIEW_LOOP(...)
+#define OP_IF_VIEW_REDUCE(...)
+#define OP_IF_VIEW_ARG_REDUCE(...)
+#define OP_IF_VIEW_CONTRACT(...)
+#define OP_IF_VIEW_CONV(...)
+#define OP_IF_VIEW_PREFIX(...)
+#define OP_IF_VIEW_SORT(...)
+#define OP_IF_VIEW_SCATTER(...)
+#define OP_IF_VIEW_UPDATE(...)
+#define OP_IF_VIEW_ATTENTION(...)
+#define OP_IF_VIEW_BARRIER(...)
+
 #define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, ...)        \
     bool shape_##name(Context *context, Op *op, OpProblem *problem);                               \
     dlc_status eval_##name(struct Interp *interp, const Op *op);                                   \
-    OP_GRAD_DECLARE_##gradient(name) OP_FLOPS_DECLARE_##flops(name)
+    OP_GRAD_DECLARE_##gradient(name) OP_FLOPS_DECLARE_##flops(name) OP_IF_VIEW_##fusion(           \
+        void view_##name(ViewReader *r, const Op *op, const Position *at, Position *out);)
 #include "ir/ops.def"
 #undef OP
 

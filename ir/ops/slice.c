@@ -83,6 +83,15 @@ static const Size *dilated_size(Context *context, const Size *n, int64_t interio
     return size_add(context, n, size_mul(context, gaps, size_const(context, interior)));
 }
 
+void view_slice(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    Sizes start = slice_starts(op);
+    Ints step = slice_steps(op);
+    for (int32_t i = 0; i < start.count; i++) {
+        Position scaled = r->scale(r, at[i], step.at[i]);
+        out[i] = r->add(r, scaled, r->size(r, start.at[i]));
+    }
+}
+
 void grad_slice(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!wanted[0] || !cotangents[0]) {
         return;
@@ -166,6 +175,21 @@ dlc_status eval_pad(Interp *interp, const Op *op) {
         nd_next(index, x->dims, x->rank);
     }
     return DLC_OK;
+}
+
+void view_pad(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    Sizes low = pad_lows(op);
+    Ints interior = pad_interior(op);
+    for (int32_t i = 0; i < low.count; i++) {
+        out[i] = r->sub(r, at[i], r->size(r, low.at[i]));
+        r->need_natural(r, out[i]);
+        if (interior.at[i] > 0) {
+            Position rest;
+            r->divide(r, out[i], interior.at[i] + 1, &out[i], &rest);
+            r->need_zero(r, rest);
+        }
+        r->need_below(r, out[i], operand_type(op, 0).dims[i]);
+    }
 }
 
 void grad_pad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {

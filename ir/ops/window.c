@@ -91,6 +91,19 @@ dlc_status eval_unfold(Interp *interp, const Op *op) {
     return DLC_OK;
 }
 
+void view_unfold(ViewReader *r, const Op *op, const Position *at, Position *out) {
+    Type x = operand_type(op, 0);
+    int64_t axis = unfold_axis(op);
+    for (int32_t i = 0; i < x.rank; i++) {
+        out[i] = at[i <= axis ? i : i + 1];
+    }
+    Position begin = r->scale(r, at[axis], unfold_stride(op));
+    Position place = r->add(r, begin, r->scale(r, at[axis + 1], unfold_dilation(op)));
+    out[axis] = r->sub(r, place, r->size(r, unfold_low(op)));
+    r->need_natural(r, out[axis]);
+    r->need_below(r, out[axis], x.dims[axis]);
+}
+
 void grad_unfold(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     if (!cotangents[0]) {
         return;

@@ -1,4 +1,5 @@
 /* Fusion, first step: the units of a block and what each reads, seen through free ops. */
+#include "ir/view.h"
 #include "passes/fuse/fuse.h"
 
 enum { SMALL_LITERAL = 8, WINDOW_LIMIT = 64 };
@@ -118,39 +119,101 @@ static AxisMap map_of(const Walk *walk, Type type) {
     return map;
 }
 
+/* -- a view read as axes: positions point at a walk's axes, or at NO_AXIS */
+static const int8_t NO_AXIS = -1;
+
+typedef struct AxisReader {
+    ViewReader reader;
+    bool is_general; /* what is read is more than axes in another order */
+} AxisReader;
+
+static Position no_axis(ViewReader *r, int64_t number) {
+    (void)r;
+    (void)number;
+    return &NO_AXIS;
+}
+
+static Position is_general(ViewReader *r) {
+    ((AxisReader *)r)->is_general = true;
+    return &NO_AXIS;
+}
+
+static Position general_size(ViewReader *r, const Size *size) {
+    (void)size;
+    return is_general(r);
+}
+
+static Position general_sum(ViewReader *r, Position a, Position b) {
+    (void)a;
+    (void)b;
+    return is_general(r);
+}
+
+static Position general_scale(ViewReader *r, Position a, int64_t factor) {
+    (void)a;
+    (void)factor;
+    return is_general(r);
+}
+
+static void general_divide(ViewReader *r, Position a, int64_t divisor, Position *out,
+                           Position *out_rest) {
+    (void)a;
+    (void)divisor;
+    *out = *out_rest = is_general(r);
+}
+
+/* The axes of a size other than one, in order, where they stay. */
+static void axes_reshape(ViewReader *r, Type from, const Position *at, Type to, Position *out) {
+    Space a = fuse_space(to), b = fuse_space(from);
+    if (!space_equal(&a, &b)) {
+        is_general(r);
+    }
+    for (int32_t i = 0, j = 0; i < to.rank; i++) {
+        out[i] = &NO_AXIS;
+        if (!size_is_one(to.dims[i]) && !((AxisReader *)r)->is_general) {
+            while (size_is_one(from.dims[j])) {
+                j++;
+            }
+            out[i] = at[j++];
+        }
+    }
+}
+
+static void general_need(ViewReader *r, Position a) {
+    (void)a;
+    is_general(r);
+}
+
+static void general_below(ViewReader *r, Position a, const Size *limit) {
+    (void)limit;
+    general_need(r, a);
+}
+
 /* The walk seen from operand 0 of a free op. */
 static Walk walk_through(const Op *op, const Walk *walk) {
-    Type x = op->operands[0]->type, y = op->results[0]->type;
-    Walk inner = {.is_general = walk->is_general};
-    for (int32_t i = 0; i < TYPE_MAX_RANK; i++) {
-        inner.axis[i] = -1;
-    }
     if (op->code == OP_cast) {
         return *walk;
     }
-    if (op->code == OP_broadcast) {
-        const int64_t *axes = op_axes(op).at;
-        for (int32_t i = 0; i < x.rank; i++) {
-            inner.axis[i] = size_is_one(x.dims[i]) ? -1 : walk->axis[axes[i]];
-        }
-    } else if (op->code == OP_transpose) {
-        const int64_t *permutation = transpose_permutation(op).at;
-        for (int32_t i = 0; i < x.rank; i++) {
-            inner.axis[permutation[i]] = walk->axis[i];
-        }
-    } else if (op->code == OP_reshape) {
-        Space a = fuse_space(x), b = fuse_space(y);
-        inner.is_general = inner.is_general || !space_equal(&a, &b);
-        for (int32_t i = 0, j = 0; i < x.rank && !inner.is_general; i++) {
-            if (!size_is_one(x.dims[i])) {
-                while (size_is_one(y.dims[j])) {
-                    j++;
-                }
-                inner.axis[i] = walk->axis[j++];
-            }
-        }
-    } else {
-        inner.is_general = true;
+    AxisReader reader = {.reader = {.number = no_axis,
+                                    .size = general_size,
+                                    .add = general_sum,
+                                    .sub = general_sum,
+                                    .scale = general_scale,
+                                    .divide = general_divide,
+                                    .reshape = axes_reshape,
+                                    .need_natural = general_need,
+                                    .need_zero = general_need,
+                                    .need_below = general_below},
+                         .is_general = walk->is_general};
+    Position at[TYPE_MAX_RANK], out[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < op->results[0]->type.rank; i++) {
+        at[i] = &walk->axis[i];
+    }
+    view_read(&reader.reader, op, at, out);
+    Walk inner = {.is_general = reader.is_general};
+    for (int32_t i = 0; i < TYPE_MAX_RANK; i++) {
+        bool is_known = !inner.is_general && i < op->operands[0]->type.rank;
+        inner.axis[i] = is_known ? *(const int8_t *)out[i] : NO_AXIS;
     }
     return inner;
 }
