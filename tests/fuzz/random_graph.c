@@ -579,6 +579,23 @@ static void grow_row(Generator *g, uint64_t seed) {
     g->state = state;
 }
 
+/* Copies of some operands, in every second graph: what would be read through views lies in memory
+ * of its own then. Draws from numbers of its own as well; the graphs are otherwise what they were.
+ */
+static void place_copies(Generator *g, uint64_t seed) {
+    uint64_t state = g->state;
+    g->state = seed * 0xD1B54A32D192ED03u + 13;
+    BLOCK_EACH_OP (g->func->body, op) {
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            if (seed % 2 == 1 && op->operands[i]->op && chance(g, 0.08)) {
+                Builder before = builder_before(op);
+                op_set_operand(op, i, b_copy(&before, op->operands[i]));
+            }
+        }
+    }
+    g->state = state;
+}
+
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options) {
     static const RandomGraphOptions DEFAULTS = {0};
     options = options ? options : &DEFAULTS;
@@ -605,6 +622,7 @@ Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *opti
         grow(&g);
     }
     grow_row(&g, seed);
+    place_copies(&g, seed);
     if (options->smooth) {
         set_loss(&g);
     } else {
