@@ -355,10 +355,21 @@ static bool results_close(const Graph *graph, const EvalTensor *wide, const Eval
         return random_casts_equal(declared, got, out_index);
     }
     if (graph->source == GRAPHS_ROWS) {
-        return table_rows_close(declared, got, out_index);
+        return table_rows_close(graph->func, declared, got, out_index);
     }
     return graph->has_grad ? grads_close(wide, got, out_index)
                            : random_close(wide, declared, got, graph->coarsest, out_index);
+}
+
+/* Of a row of scalar.def: its name and what its operands were at the element. */
+static void tell_operands(const Graph *graph, int32_t index, int64_t at, char *text, size_t size) {
+    const Op *op = block_yield(graph->func->body)->operands[index]->op;
+    int used = snprintf(text, size, "; %s of", op_info(op->code)->name);
+    for (int32_t k = 0; k < op->n_operands; k++) {
+        const EvalTensor *arg = &graph->args[op->operands[k]->index];
+        double value = arg->f ? arg->f[at] : (double)arg->i[at];
+        used += snprintf(text + used, size - (size_t)used, " %.17g", value);
+    }
 }
 
 static bool compare(const Graph *graph, int32_t index, const DLTensor *tensor, Outcome *outcome) {
@@ -375,11 +386,16 @@ static bool compare(const Graph *graph, int32_t index, const DLTensor *tensor, O
         double expected = wide->f ? wide->f[at] : (double)wide->i[at];
         double rounded = declared->f ? declared->f[at] : (double)declared->i[at];
         double value = got.f ? got.f[at] : (double)got.i[at];
-        good = note(outcome, index,
-                    "result %d (%s, %lld elements), element %lld: expected %.9g (%.9g in f64), "
-                    "got %.9g; B = %lld, T = %lld",
-                    (int)index, dtype_name(got.dtype), (long long)got.n, (long long)at, rounded,
-                    expected, value, (long long)graph->dims[0], (long long)graph->dims[1]);
+        char operands[128] = "";
+        if (graph->source == GRAPHS_ROWS) {
+            tell_operands(graph, index, at, operands, sizeof operands);
+        }
+        good =
+            note(outcome, index,
+                 "result %d (%s, %lld elements), element %lld: expected %.9g (%.9g in f64), "
+                 "got %.9g; B = %lld, T = %lld%s",
+                 (int)index, dtype_name(got.dtype), (long long)got.n, (long long)at, rounded,
+                 expected, value, (long long)graph->dims[0], (long long)graph->dims[1], operands);
     }
     eval_tensor_finish(&got, NULL);
     return good;
