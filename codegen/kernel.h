@@ -175,6 +175,8 @@ typedef struct KBuffer {
 
 struct Kernel {
     const char *name; /* readable: "matmul_add_gelu"; not identity */
+    Place place;      /* of the op that it was made of; likewise */
+    const char *op;   /* that op's name; NULL: not known */
     Arena *arena;
     KBuffer *buffers;
     int32_t n_buffers;

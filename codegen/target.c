@@ -20,7 +20,6 @@ dlc_status target_internal(char *message, const char *file, int line, const char
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    snprintf(message, TARGET_MESSAGE_BYTES, "internal error: %s (%.64s:%d)", text,
-             source_name(file), line);
+    snprintf(message, TARGET_MESSAGE_BYTES, "%s (%.64s:%d)", text, source_name(file), line);
     return DLC_ERROR_INTERNAL;
 }

@@ -13,13 +13,15 @@ typedef struct TargetImage {
     size_t n_bytes;
     int64_t *entries; /* offset of each kernel's function in the image */
     int32_t n_entries;
-    char note[512]; /* something the user should know of it; "": nothing */
+    char note[512];       /* something the user should know of it; "": nothing */
+    const Kernel *failed; /* of an emit that failed: over which kernel; NULL: over none alone */
 } TargetImage;
 void target_image_finish(TargetImage *image, const dlc_allocator *allocator);
 
 enum { TARGET_MESSAGE_BYTES = 512 };
 /* A mistake of ours in a backend: the text and our own file and line into `message`
- * (TARGET_MESSAGE_BYTES). Gives DLC_ERROR_INTERNAL. */
+ * (TARGET_MESSAGE_BYTES); what the kernel was made of is the caller's to add (TargetImage.failed).
+ * Gives DLC_ERROR_INTERNAL. */
 #define TARGET_INTERNAL(message, ...) target_internal((message), __FILE__, __LINE__, __VA_ARGS__)
 dlc_status target_internal(char *message, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -245,6 +245,13 @@ void driver_code(Driver *d, PlanWriter *writer, const Target *target, const Mach
     TargetImage *image = &d->images[number];
     dlc_status status = target->emit(machine, pool.kernels.items, (int32_t)pool.kernels.count,
                                      thread_count(d), d->call->allocator, image, message);
+    if (status == DLC_ERROR_INTERNAL) {
+        const Kernel *kernel = image->failed;
+        diag_report(&d->context.diags, DIAG_INTERNAL_CODE, kernel ? kernel->place : (Place){0},
+                    kernel && kernel->op ? kernel->op : "", kernel && kernel->op ? ": " : "",
+                    message);
+        boundary_leave(&d->boundary, status);
+    }
     if (status != DLC_OK) {
         driver_leave(d, status, message[0] ? message : "code generation failed");
     }

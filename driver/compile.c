@@ -68,8 +68,9 @@ static void verify(Driver *d, const char *after) {
     str_init(&report, d->call->allocator);
     bool sound = module_verify(d->module, &report);
     if (!sound) {
-        snprintf(d->call->message, COMPILE_MESSAGE_BYTES, "internal error: unsound IR after %s: %s",
-                 after, str_text(&report));
+        snprintf(d->call->message, COMPILE_MESSAGE_BYTES,
+                 "internal error: unsound IR after %s: %s (%s:%d)", after, str_text(&report),
+                 source_name(__FILE__), __LINE__);
     }
     str_finish(&report);
     if (!sound) {

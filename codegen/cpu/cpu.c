@@ -96,8 +96,14 @@ static void job_fail(EmitJob *job, int32_t index, dlc_status status, const char 
     pthread_mutex_unlock(&job->lock);
 }
 
+typedef struct Worker {
+    EmitJob *job;
+    int32_t at; /* the kernel that is compiled; -1: none */
+} Worker;
+
 static void work_guarded(void *user) {
-    EmitJob *job = user;
+    Worker *worker = user;
+    EmitJob *job = worker->job;
     CpuCompiler compiler = {0};
     char message[CPU_MESSAGE_BYTES] = "";
     dlc_status status = cpu_compiler_init(&compiler, job->machine, message);
@@ -110,6 +116,7 @@ static void work_guarded(void *user) {
         if (index >= job->n_kernels) {
             break;
         }
+        worker->at = index;
         status = compile_one(job, &compiler, index, message);
         if (status != DLC_OK) {
             job_fail(job, index, status, message);
@@ -120,9 +127,10 @@ static void work_guarded(void *user) {
 
 static void *work(void *user) {
     char message[CPU_MESSAGE_BYTES] = "";
-    dlc_status status = cpu_guarded(work_guarded, user, message);
+    Worker worker = {.job = user, .at = -1};
+    dlc_status status = cpu_guarded(work_guarded, &worker, message);
     if (status != DLC_OK) {
-        job_fail(user, -1, status, message);
+        job_fail(user, worker.at, status, message);
     }
     return NULL;
 }
@@ -184,6 +192,7 @@ static dlc_status cpu_emit(const Machine *machine, Kernel *const *kernels, int32
     }
     pthread_mutex_destroy(&job.lock);
     dlc_status status = job.status;
+    out->failed = status != DLC_OK && job.failed >= 0 ? kernels[job.failed] : NULL;
     if (status == DLC_OK) {
         status = join_slices(&job, out);
         snprintf(job.message, sizeof(job.message), "%s", status == DLC_OK ? "" : "out of memory");

@@ -314,8 +314,7 @@ LLVMModuleRef emit_kernel(const Machine *machine, const Kernel *kernel, LLVMCont
     emit_body(&e);
     char *error = NULL;
     if (e.missing || LLVMVerifyModule(module, LLVMReturnStatusAction, &error)) {
-        TARGET_INTERNAL(message, "kernel %s: %s%s", kernel->name,
-                        e.missing ? "no code for the operation " : "",
+        TARGET_INTERNAL(message, "%s%s", e.missing ? "no code for the operation " : "",
                         e.missing ? e.missing : error);
         LLVMDisposeModule(module);
         module = NULL;

@@ -92,9 +92,9 @@ dlc_status cpu_guarded(void (*work)(void *argument), void *argument, char *messa
     }
     entered = NULL;
     if (guard.status != DLC_OK) {
-        snprintf(message, CPU_MESSAGE_BYTES,
-                 "LLVM failed (%s); compiling for processors is disabled in this process",
-                 guard.reason);
+        TARGET_INTERNAL(message,
+                        "LLVM failed (%s); compiling for processors is disabled in this process",
+                        guard.reason);
     }
     return guard.status;
 }

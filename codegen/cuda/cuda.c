@@ -37,7 +37,8 @@ typedef struct EmitJob {
     int32_t n_units;
     int32_t *order; /* units, the longest first */
     atomic_int next;
-    dlc_status *results; /* by unit */
+    dlc_status *results;  /* by unit */
+    const Kernel *failed; /* see TargetImage */
 } EmitJob;
 
 /* -- texts */
@@ -119,10 +120,11 @@ static dlc_status write_texts(EmitJob *job, char *message) {
             status = DLC_ERROR_UNSUPPORTED;
             break;
         }
-        if (job->kernels[i]->n_buffers + job->kernels[i]->n_sizes > MAX_ARGUMENTS) {
-            status = TARGET_INTERNAL(
-                message, "kernel '%.64s' has %d arguments, a GPU takes %d", job->kernels[i]->name,
-                (int)(job->kernels[i]->n_buffers + job->kernels[i]->n_sizes), MAX_ARGUMENTS);
+        int32_t n_arguments = job->kernels[i]->n_buffers + job->kernels[i]->n_sizes;
+        if (n_arguments > MAX_ARGUMENTS) {
+            job->failed = job->kernels[i];
+            status = TARGET_INTERNAL(message, "%d arguments, a GPU takes %d", (int)n_arguments,
+                                     MAX_ARGUMENTS);
             break;
         }
         CudaTextInfo info = {0};
@@ -213,7 +215,7 @@ static void compile_units(EmitJob *job, int32_t n_threads) {
 }
 
 /* The first unit that failed, told with the first kernel that the compiler complains of. */
-static dlc_status check_units(const EmitJob *job, char *message) {
+static dlc_status check_units(EmitJob *job, char *message) {
     for (int32_t i = 0; i < job->n_units; i++) {
         const CudaBuilt *unit = &job->units[i];
         if (job->results[i] == DLC_OK) {
@@ -231,7 +233,7 @@ static dlc_status check_units(const EmitJob *job, char *message) {
         /* The complaint names a line of the unit: the last kernel that begins above it. */
         const char *bracket = error ? strchr(error, '(') : NULL;
         long line = bracket ? strtol(bracket + 1, NULL, 10) : 0;
-        const char *kernel = job->records[unit->first].name;
+        job->failed = job->kernels[unit->first];
         for (int32_t k = 0; k < unit->count; k++) {
             const char *name = job->records[unit->first + k].name;
             const char *at = strstr(unit->source, name);
@@ -239,10 +241,10 @@ static dlc_status check_units(const EmitJob *job, char *message) {
             for (const char *c = unit->source; at && c < at; c++) {
                 above += *c == '\n';
             }
-            kernel = at && above <= line ? name : kernel;
+            job->failed = at && above <= line ? job->kernels[unit->first + k] : job->failed;
         }
-        return TARGET_INTERNAL(message, "NVRTC refuses kernel %s for %s: %.*s", kernel,
-                               job->machine->name, LOG_SHOWN, error ? error : log);
+        return TARGET_INTERNAL(message, "NVRTC refuses it for %s: %.*s", job->machine->name,
+                               LOG_SHOWN, error ? error : log);
     }
     return DLC_OK;
 }
@@ -284,6 +286,7 @@ static dlc_status cuda_emit(const Machine *machine, Kernel *const *kernels, int3
         compile_units(&job, n_threads);
         status = check_units(&job, message);
     }
+    out->failed = job.failed;
     if (status == DLC_OK) {
         status =
             cudac_image(machine->architecture, nvrtc ? cudac_toolkit(nvrtc) : 0, cuda_prelude_text,

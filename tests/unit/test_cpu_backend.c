@@ -560,6 +560,40 @@ static void test_names(void **state) {
     arena_finish(&arena);
 }
 
+static bool spoil_sum(const KExpr *expr, void *user) {
+    (void)user;
+    if (expr->kind == KE_SCALAR && expr->as.scalar.op == OP_add) {
+        ((KExpr *)expr)->as.scalar.op = OP_and; /* of floats: no such instruction */
+        return true;
+    }
+    return false;
+}
+
+/* A mistake of ours is told with the kernel that it was met in, and with our own file and line. */
+static void test_internal_error(void **state) {
+    (void)state;
+    Bench b;
+    assert_true(bench_open(&b, levels[0]));
+    Kernel *kernels[3];
+    for (int i = 0; i < 3; i++) {
+        kernels[i] = run_parse(&b.context, &b.arena,
+                               "kernel \"sum\" (b0: f32 written, b1: f32) {\n"
+                               "  vector %%0 in 0..%d {\n"
+                               "    b0[%%0] = add(b1[%%0], b1[%%0])\n"
+                               "  }\n"
+                               "}\n",
+                               16 + i);
+    }
+    assert_true(kernel_walk_operands(kernels[1]->body->as.loop.body, spoil_sum, NULL));
+    TargetImage image;
+    char message[TARGET_MESSAGE_BYTES] = "";
+    dlc_status status = target_cpu.emit(&b.machine, kernels, 3, 2, NULL, &image, message);
+    assert_int_equal(status, DLC_ERROR_INTERNAL);
+    assert_ptr_equal(image.failed, kernels[1]);
+    assert_non_null(strstr(message, "(codegen/cpu/emit.c:"));
+    bench_close(&b);
+}
+
 int main(void) {
     if (setjmp(boundary.jump)) {
         return 1;
@@ -569,7 +603,7 @@ int main(void) {
         cmocka_unit_test(test_casts),   cmocka_unit_test(test_halves),
         cmocka_unit_test(test_uniform), cmocka_unit_test(test_sum_and_fault),
         cmocka_unit_test(test_bytes),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_watched),
+        cmocka_unit_test(test_watched), cmocka_unit_test(test_internal_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -206,6 +206,19 @@ static KStmt *copy_stmts(Finish *f, const KStmt *stmt) {
     return first;
 }
 
+/* The op of a fusion that gave it its place: the last one there. */
+static const char *named_op(const Op *fusion) {
+    Place of = fusion->place;
+    const char *name = fusion_form(fusion);
+    BLOCK_EACH_OP (fusion->blocks[0], op) {
+        Place at = op->place;
+        bool same = at.source == of.source && at.line == of.line && at.column == of.column &&
+                    at.end_line == of.end_line && at.end_column == of.end_column;
+        name = same && op->code != OP_yield ? op_info(op->code)->name : name;
+    }
+    return name;
+}
+
 bool kernel_finish(KBuild *k, const char *name) {
     k->first = prune(k, k->first);
     if (k->replan) {
@@ -214,6 +227,8 @@ bool kernel_finish(KBuild *k, const char *name) {
     Finish f = {.k = k, .kernel = ARENA_NEW(k->arena, Kernel)};
     Kernel *kernel = f.kernel;
     kernel->name = arena_strdup(k->arena, name);
+    kernel->place = k->fusion->place;
+    kernel->op = named_op(k->fusion);
     kernel->arena = k->arena;
     kernel->body = copy_stmts(&f, k->first);
     kernel->n_buffers = (int32_t)k->buffers.count;
