@@ -404,12 +404,140 @@ static void operations(void **state) {
     }
 }
 
+/* -- loops that seem wide: an index that grows by two, a buffer that the loop writes itself */
+static void not_wide(void **state) {
+    (void)state;
+    Fixture f;
+    open_fixture(&f);
+    const char *text = write_text(&f, "kernel \"twice\" (b0: f32, b1: f32, b2: f32 written) {\n"
+                                      "  vector %0 in 0..5003 {\n"
+                                      "    b2[%0] = add(b0[%0], b1[(%0 + %0)])\n"
+                                      "  }\n"
+                                      "}\n");
+    assert_has(text, "dlc_load_f32x4(&b0[v_0");
+    assert_null(strstr(text, "dlc_load_f32x4(&b1"));
+    text = write_text(&f, "kernel \"written\" (b0: f32, b1: f32 written, b2: f32 written) {\n"
+                          "  vector %0 in 0..5003 {\n"
+                          "    b2[%0] = add(b0[%0], b1[%0])\n"
+                          "  }\n"
+                          "  b1[0] = b0[0]\n"
+                          "}\n");
+    assert_null(strstr(text, "dlc_load_f32x4("));
+    close_fixture(&f);
+}
+
+/* -- divisions of indices: in 32 bits where both operands are sure to fit them */
+static void index_bits(void **state) {
+    (void)state;
+    Fixture f;
+    open_fixture(&f);
+    static const char form[] = "kernel \"bits\" (b0: i64 written) {\n"
+                               "  vector %%0 in 0..%s {\n"
+                               "    b0[0] = floordiv(%s, 7)\n"
+                               "  }\n"
+                               "}\n";
+    static const struct {
+        const char *end, *index, *has;
+    } cases[] = {
+        {"2147483648", "%0", "dlc_small_div("},
+        {"2147483649", "%0", "dlc_index_div("},
+        {"65536", "(%0 * 32767)", "dlc_small_div("},
+        {"65537", "(%0 * 32768)", "dlc_index_div("},
+        {"65536", "(%0 * 65535)", "dlc_index_div("},
+        {"3000000000", "%0", "dlc_index_div("},
+        {"2000000000", "(%0 + %0)", "dlc_index_div("},
+        {"1000000000", "(%0 + %0)", "dlc_small_div("},
+        {"9000000000", "mod(%0, 100)", "dlc_small_div(dlc_index_mod("},
+        {"9000000000", "min(%0, 100)", "dlc_small_div("},
+        {"9000000000", "max(%0, 100)", "dlc_index_div("},
+        {"9000000000", "floordiv(%0, 100)", "dlc_small_div(dlc_index_div("},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const Kernel *kernel = run_parse(&f.context, &f.arena, form, cases[i].end, cases[i].index);
+        assert_has(write_kernel(&f, kernel), cases[i].has);
+    }
+    close_fixture(&f);
+}
+
+/* -- numbers of the program: its own i64 wrap, the least of a type can be written in C, f64 is
+ * rounded to 16 bits once */
+static void numbers(void **state) {
+    (void)state;
+    Fixture f;
+    open_fixture(&f);
+    const char *text = write_text(&f, "kernel \"wrap\" (b0: i64, b1: i64 written) {\n"
+                                      "  vector %0 in 0..9 {\n"
+                                      "    let %1: i64 = b0[%0]\n"
+                                      "    b1[%0] = mul(add(%1, %1), sub(%1, 3))\n"
+                                      "  }\n"
+                                      "}\n");
+    assert_has(text, "dlc_mul_i64(dlc_add_i64(");
+    assert_has(text, "dlc_sub_i64(");
+    text = write_text(&f, "kernel \"least\" (b0: i32 written, b1: i64 written) {\n"
+                          "  vector %0 in 0..9 {\n"
+                          "    b0[%0] = -2147483648:i32\n"
+                          "    b1[%0] = -9223372036854775808:i64\n"
+                          "  }\n"
+                          "}\n");
+    assert_has(text, "= (-2147483647 - 1);");
+    assert_has(text, "= (-9223372036854775807ll - 1);");
+    static const char *const halves[] = {"bf16", "f16"};
+    for (int i = 0; i < 2; i++) {
+        const Kernel *kernel = run_parse(&f.context, &f.arena,
+                                         "kernel \"round\" (b0: f64, b1: %s written) {\n"
+                                         "  vector %%0 in 0..9 {\n"
+                                         "    b1[%%0] = cast.f32(cast.%s(b0[%%0]))\n"
+                                         "  }\n"
+                                         "}\n",
+                                         halves[i], halves[i]);
+        assert_has(write_kernel(&f, kernel), "dlc_f64_to_odd(");
+    }
+    close_fixture(&f);
+}
+
+/* -- what a loop's reduction begins with, in each type */
+static void identities(void **state) {
+    (void)state;
+    Fixture f;
+    open_fixture(&f);
+    static const struct {
+        const char *op, *type, *begin;
+    } cases[] = {
+        {"add", "f32", "= 0.0f;"},
+        {"mul", "f64", "= 1.0;"},
+        {"max", "f32", "= (-dlc_f32_of_bits(0x7f800000));"},
+        {"min", "f64", "= dlc_f64_of_bits(0x7ff0000000000000ll);"},
+        {"max", "i32", "= (-2147483647 - 1);"},
+        {"min", "i64", "= 9223372036854775807ll;"},
+        {"max", "u8", "= 0;"},
+        {"min", "i8", "= 127;"},
+        {"or", "bool", "= false;"},
+        {"and", "bool", "= true;"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const Kernel *kernel =
+            run_parse(&f.context, &f.arena,
+                      "kernel \"fold\" (b0: %s, b1: %s written) {\n"
+                      "  set %%1 acc: %s = b0[0]\n"
+                      "  vector %%0 in 0..4096 {\n"
+                      "    set %%1 acc: %s = %s(%%1, b0[%%0])\n"
+                      "  }\n"
+                      "  b1[0] = %%1\n"
+                      "}\n",
+                      cases[i].type, cases[i].type, cases[i].type, cases[i].type, cases[i].op);
+        assert_has(write_kernel(&f, kernel), cases[i].begin);
+    }
+    close_fixture(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise), cmocka_unit_test(wide),       cmocka_unit_test(rows),
         cmocka_unit_test(long_rows),   cmocka_unit_test(short_rows), cmocka_unit_test(scratch),
         cmocka_unit_test(contraction), cmocka_unit_test(fragments),  cmocka_unit_test(scatter),
         cmocka_unit_test(in_order),    cmocka_unit_test(faults),     cmocka_unit_test(operations),
+        cmocka_unit_test(not_wide),    cmocka_unit_test(index_bits), cmocka_unit_test(numbers),
+        cmocka_unit_test(identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
