@@ -222,6 +222,101 @@ static void check_in_the_way(Fixture *f) {
     }
 }
 
+/* Numbers that agree in all kernels are one parameter, not those that agree in the first alone. */
+static void check_merge_numbers(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1000), b = add_kernel(f, 5000, 7000);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 0, 3);
+    schedule_merge(&f->writer, &f->tables, &f->pool);
+    assert_int_equal(f->pool.kernels.count, 1);
+    assert_int_equal(f->pool.kernels.items[0]->n_sizes, 2);
+    assert_int_equal(f->tables.commands.items[0].n_sizes, 2);
+}
+
+static void check_merge_agreeing(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1000), b = add_kernel(f, 5000, 5000);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 0, 3);
+    schedule_merge(&f->writer, &f->tables, &f->pool);
+    assert_int_equal(f->pool.kernels.count, 1);
+    assert_int_equal(f->pool.kernels.items[0]->n_sizes, 1);
+}
+
+/* for i < s0: …, a size that is `size`, so many apart. */
+static int32_t add_sized_kernel(Fixture *f, int64_t size, int64_t stride) {
+    int32_t number = add_kernel(f, 9, stride);
+    Kernel *kernel = f->pool.kernels.items[number];
+    KExpr *end = ARENA_NEW(&f->arena, KExpr);
+    *end = (KExpr){.kind = KE_SIZE, .dtype = DT_I64};
+    kernel->body->as.loop.end = end;
+    kernel->n_sizes = 1;
+    kernel->sizes = ARENA_ARRAY(&f->arena, const Size *, 1);
+    kernel->sizes[0] = size_const(&f->context, size);
+    return number;
+}
+
+/* What the backend may take for granted of a size, that it is not negative, holds in both or they
+ * are two. */
+static void check_merge_signs(Fixture *f) {
+    int32_t a = add_sized_kernel(f, 70, 1000), b = add_sized_kernel(f, -70, 5000);
+    int32_t c = add_sized_kernel(f, 90, 6000);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 0, 3);
+    add_launch(f, c, 0, 4);
+    f->tables.commands.items[0].n_sizes = f->tables.commands.items[2].n_sizes = 0;
+    schedule_merge(&f->writer, &f->tables, &f->pool);
+    assert_int_equal(f->pool.kernels.count, 2);
+    assert_int_equal(f->tables.commands.items[0].kernel, f->tables.commands.items[2].kernel);
+    assert_int_not_equal(f->tables.commands.items[0].kernel, f->tables.commands.items[1].kernel);
+}
+
+/* What a command in between reads is not written before it. */
+static void check_reader_in_between(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1), b = add_kernel(f, 10, 1);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 5, 3);
+    add_launch(f, a, 0, 5); /* writes over what 1 reads */
+    add_launch(f, a, 0, 4); /* free */
+    add_entry(f, 0);
+    group(f);
+    assert_command(f, 0, 0, false);
+    assert_command(f, 1, 3, true);
+    assert_command(f, 2, 1, false);
+    assert_command(f, 3, 2, false);
+}
+
+/* A buffer whose last reader moves up lives on for one that is now behind, to the end of its group.
+ */
+static void check_lives(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1), b = add_kernel(f, 10, 1);
+    add_launch(f, a, 0, 2);
+    add_launch(f, b, 6, 3);
+    add_launch(f, a, 6, 4); /* moves up */
+    add_launch(f, b, 0, 5); /* moves up, beside 1 */
+    add_entry(f, 0);
+    group(f);
+    assert_command(f, 1, 2, true);
+    assert_command(f, 2, 1, false);
+    assert_command(f, 3, 3, true);
+    assert_int_equal(f->tables.buffers.items[6].birth, 0);
+    assert_int_equal(f->tables.buffers.items[6].death, 3);
+}
+
+/* Common to all groups of a kernel, not to its last one alone. */
+static void check_common_to_all(Fixture *f) {
+    int32_t a = add_kernel(f, 1000, 1), b = add_kernel(f, 10, 1);
+    add_launch(f, a, 0, 2);
+    add_launch(f, a, 1, 3);
+    add_launch(f, b, 2, 4);
+    add_launch(f, a, 4, 5);
+    add_launch(f, a, 4, 6);
+    add_entry(f, 0);
+    group(f);
+    assert_command(f, 1, 1, true);
+    assert_command(f, 4, 4, true);
+    assert_int_equal(f->pool.kernels.items[a]->common, 0);
+}
+
 /* -- each with tables of its own */
 static void with_fixture(void (*check)(Fixture *f)) {
     Fixture f;
@@ -258,11 +353,39 @@ static void test_in_the_way(void **state) {
     with_fixture(check_in_the_way);
 }
 
+static void test_merge_numbers(void **state) {
+    (void)state;
+    with_fixture(check_merge_numbers);
+    with_fixture(check_merge_agreeing);
+}
+
+static void test_merge_signs(void **state) {
+    (void)state;
+    with_fixture(check_merge_signs);
+}
+
+static void test_reader_in_between(void **state) {
+    (void)state;
+    with_fixture(check_reader_in_between);
+}
+
+static void test_lives(void **state) {
+    (void)state;
+    with_fixture(check_lives);
+}
+
+static void test_common_to_all(void **state) {
+    (void)state;
+    with_fixture(check_common_to_all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merge),      cmocka_unit_test(test_brought_together),
-        cmocka_unit_test(test_common),     cmocka_unit_test(test_peak),
-        cmocka_unit_test(test_in_the_way),
+        cmocka_unit_test(test_merge),       cmocka_unit_test(test_brought_together),
+        cmocka_unit_test(test_common),      cmocka_unit_test(test_peak),
+        cmocka_unit_test(test_in_the_way),  cmocka_unit_test(test_merge_numbers),
+        cmocka_unit_test(test_merge_signs), cmocka_unit_test(test_reader_in_between),
+        cmocka_unit_test(test_lives),       cmocka_unit_test(test_common_to_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
