@@ -109,10 +109,10 @@ typedef struct Fixture {
     DeviceOps ops;
 } Fixture;
 
-static int setup(void **state) {
+static int setup_filled(void **state, PlanFill *fill) {
     Fixture *f = calloc(1, sizeof(*f));
     size_t n_bytes;
-    uint8_t *bytes = plan_sample(&n_bytes);
+    uint8_t *bytes = plan_filled(fill, NULL, &n_bytes);
     dlc_context_options options = {.struct_size = sizeof(options), .log = keep_log};
     memset(&seen, 0, sizeof(seen));
     f->ops = library_ops();
@@ -122,6 +122,45 @@ static int setup(void **state) {
     free(bytes);
     *state = f;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_filled(state, sample_fill);
+}
+
+/* Commands of the sample's loop: a copy, then the launch that a library may do. */
+enum { AT_COPY = 3, AT_LAUNCH = 4 };
+
+/* The call's first operand moves by a number at each turn. */
+static void moving_fill(PlanWriter *w, Context *context, Module *module, void *user) {
+    sample_fill(w, context, module, user);
+    TargetTables *t = w->targets.items[0];
+    const ProgramInstr code[] = {{PROGRAM_VAR, 1}, {PROGRAM_CONST, 4}, {PROGRAM_MUL, 0}};
+    PlanProgram offset = {.first = (int32_t)w->programs.count, .count = 3};
+    for (int i = 0; i < 3; i++) {
+        VEC_PUSH(w->arena, &w->programs, code[i]);
+    }
+    t->refs.items[t->commands.items[AT_LAUNCH].first_ref + 1].offset = offset;
+}
+
+static int setup_moving(void **state) {
+    return setup_filled(state, moving_fill);
+}
+
+/* A call stands for two launches, the copy's place being the first one's. */
+static void covering_fill(PlanWriter *w, Context *context, Module *module, void *user) {
+    sample_fill(w, context, module, user);
+    TargetTables *t = w->targets.items[0];
+    PlanCommand *first = &t->commands.items[AT_COPY], *second = &t->commands.items[AT_LAUNCH];
+    int32_t first_ref = first->first_ref;
+    *first = *second;
+    first->first_ref = first_ref;
+    second->library = -1;
+    t->libraries.items[0].more = 1;
+}
+
+static int setup_covering(void **state) {
+    return setup_filled(state, covering_fill);
 }
 
 static int teardown(void **state) {
@@ -171,6 +210,30 @@ static void test_called(void **state) {
     assert_int_equal(seen.asked, 2);
     assert_non_null(strstr(seen.log, "1 of 1 calls by a library 1.0\n"));
     assert_null(strstr(strstr(seen.log, "calls by") + 1, "calls by"));
+}
+
+/* An operand that moves is as aligned as its steps are, wherever it begins. */
+static void test_moving(void **state) {
+    Fixture *f = *state;
+    open_session(f, false);
+    assert_int_equal(run_rows(f, 3), DLC_OK);
+    assert_int_equal(seen.called, 3);
+    assert_int_equal(seen.alignment[PLAN_OPERAND_A], 4);
+    assert_int_equal(seen.alignment[PLAN_OPERAND_D], 64);
+}
+
+/* The launches that a call stands for do not run beside it, and all do where the library refuses.
+ */
+static void test_covering(void **state) {
+    Fixture *f = *state;
+    open_session(f, false);
+    assert_int_equal(run_rows(f, 2), DLC_OK);
+    assert_int_equal(seen.called, 2);
+    assert_int_equal(seen.launched, 0);
+    seen.refuses = true;
+    assert_int_equal(run_rows(f, 3), DLC_OK);
+    assert_int_equal(seen.called, 2);
+    assert_int_equal(seen.launched, 6);
 }
 
 static void test_refused(void **state) {
@@ -230,6 +293,8 @@ static void test_out_of_buffer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_called, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_moving, setup_moving, teardown),
+        cmocka_unit_test_setup_teardown(test_covering, setup_covering, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_told_not_to, setup, teardown),
