@@ -1,5 +1,7 @@
-/* Evaluating over a dataset: batches in order, losses and metrics weighted by rows. */
-#include "runtime/api/data.h"
+/* Evaluating over a dataset: batches in order, losses and metrics weighted by rows. Whole batches
+ * are read ahead, and begun ahead where the entry allows it; what is summed, and which error is
+ * told, is as if each had been waited for. */
+#include "runtime/api/prefetch.h"
 #include "runtime/border.h"
 
 #include <inttypes.h>
@@ -35,6 +37,112 @@ static void sums_add(const dlc_session *session, const EntryState *entry, int64_
     *out_n = n;
 }
 
+typedef struct Evaluation {
+    dlc_session *session;
+    EntryState *entry;
+    const Dataset *data;
+    int64_t batch, n_rows;
+    int64_t *rows;                      /* [batch] */
+    Prefetch *prefetch;                 /* NULL: none */
+    int64_t asked;                      /* the first row that it was not asked for */
+    int64_t counts[RANK_RUNS], n_begun; /* rows of the batches begun last, in turn */
+    Sum sums[MAX_METRICS];
+    dlc_metric found[MAX_METRICS];
+    size_t n_found;
+} Evaluation;
+
+static void rows_list(Evaluation *e, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        e->rows[i] = first + i;
+    }
+}
+
+static void rows_ask(Evaluation *e) {
+    while (e->n_rows - e->asked >= e->batch && prefetch_has_room(e->prefetch)) {
+        rows_list(e, e->asked, e->batch);
+        prefetch_ask(e->prefetch, e->rows);
+        e->asked += e->batch;
+    }
+}
+
+/* Until at most `most` batches are begun and not settled. */
+static dlc_status batches_settle(Evaluation *e, int32_t most) {
+    dlc_status status = DLC_OK;
+    while (status == DLC_OK && session_runs_begun(e->session) > most) {
+        int64_t which = (e->n_begun - session_runs_begun(e->session)) % RANK_RUNS;
+        status = session_run_settle(e->session);
+        if (status == DLC_OK) {
+            sums_add(e->session, e->entry, e->counts[which], e->sums, e->found, &e->n_found);
+        }
+    }
+    return status;
+}
+
+static dlc_status inputs_set(Evaluation *e, int64_t first, int64_t count) {
+    if (e->prefetch && count == e->batch) {
+        rows_ask(e);
+        dlc_status status = prefetch_take(e->prefetch);
+        rows_ask(e);
+        return status;
+    }
+    rows_list(e, first, count);
+    return data_set_inputs(e->session, e->entry, e->data, e->rows, count);
+}
+
+/* A batch that cannot begin: those before it come first. */
+static dlc_status begin_fail(Evaluation *e, dlc_status status) {
+    dlc_context *context = e->session->context;
+    char error[sizeof(context->error)];
+    memcpy(error, context->error, sizeof(error));
+    dlc_status earlier = batches_settle(e, 0);
+    return earlier == DLC_OK ? context_fail(context, status, "%s", error) : earlier;
+}
+
+static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
+    bool ahead = count == e->batch && session_may_run_ahead(e->session, e->entry);
+    dlc_status status = ahead ? DLC_OK : batches_settle(e, 0);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = inputs_set(e, first, count);
+    if (status == DLC_OK) {
+        status = session_run_begin(e->session, e->entry);
+    }
+    if (status != DLC_OK) {
+        return begin_fail(e, status);
+    }
+    e->counts[e->n_begun++ % RANK_RUNS] = count;
+    status = batches_settle(e, ahead ? RANK_RUNS - 1 : 0);
+    return status == DLC_OK && e->prefetch ? prefetch_send(e->prefetch) : status;
+}
+
+static dlc_status batches_run(Evaluation *e, bool is_free) {
+    dlc_context *context = e->session->context;
+    dlc_status status = DLC_OK;
+    for (int64_t first = 0; status == DLC_OK && first < e->n_rows; first += e->batch) {
+        int64_t count = e->n_rows - first < e->batch ? e->n_rows - first : e->batch;
+        if (count < e->batch && !is_free) {
+            break;
+        }
+        if (context_cancelled(context)) {
+            status = batches_settle(e, 0);
+            return status == DLC_OK ? context_fail(context, DLC_ERROR_CANCELLED, "cancelled")
+                                    : status;
+        }
+        status = batch_run(e, first, count);
+    }
+    return status == DLC_OK ? batches_settle(e, 0) : status;
+}
+
+/* Without memory for two batches more, each is read when it is needed. */
+static dlc_status prefetch_open(Evaluation *e) {
+    if (e->n_rows < 2 * e->batch) {
+        return DLC_OK;
+    }
+    dlc_status status = prefetch_create(e->session, e->entry, e->data, e->batch, &e->prefetch);
+    return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_OK : status;
+}
+
 dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
                         dlc_metric *metrics, size_t capacity, size_t *out_count) {
     BORDER_CALL(session ? session->context : NULL);
@@ -51,59 +159,46 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
         return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
                             "a batch of %" PRId64 " rows is asked for", asked);
     }
-    int64_t batch, n_rows = dataset_rows(&dataset->data);
+    Evaluation e = {.session = session,
+                    .entry = entry,
+                    .data = &dataset->data,
+                    .n_rows = dataset_rows(&dataset->data)};
     dlc_status status = dlc_session_bind_data(session, "eval", dataset);
     if (status == DLC_OK) {
-        status = data_batch(session, entry, asked, &batch);
+        status = data_batch(session, entry, asked, &e.batch);
     }
     if (status != DLC_OK) {
         return status;
     }
     bool is_free = data_batch_is_free(session, entry);
-    if (n_rows == 0 || (!is_free && n_rows < batch)) {
+    if (e.n_rows == 0 || (!is_free && e.n_rows < e.batch)) {
         return context_fail(session->context, DLC_ERROR_MISMATCH,
-                            "%" PRId64 " rows are fewer than a batch of %" PRId64, n_rows, batch);
+                            "%" PRId64 " rows are fewer than a batch of %" PRId64, e.n_rows,
+                            e.batch);
     }
-    if (!is_free && n_rows % batch != 0) {
+    if (!is_free && e.n_rows % e.batch != 0) {
         context_log(session->context, DLC_LOG_WARNING,
                     "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
-                    batch, n_rows % batch);
+                    e.batch, e.n_rows % e.batch);
     }
-    int64_t *rows = memory_new(&session->context->allocator, (size_t)batch, sizeof(*rows));
-    if (!rows) {
+    e.rows = memory_new(&session->context->allocator, (size_t)e.batch, sizeof(*e.rows));
+    if (!e.rows) {
         return context_out_of_memory(session->context);
     }
-    Sum sums[MAX_METRICS] = {0};
-    dlc_metric found[MAX_METRICS];
-    size_t n = 0;
-    for (int64_t first = 0; status == DLC_OK && first < n_rows; first += batch) {
-        int64_t count = n_rows - first < batch ? n_rows - first : batch;
-        if (count < batch && !is_free) {
-            break;
-        }
-        for (int64_t i = 0; i < count; i++) {
-            rows[i] = first + i;
-        }
-        if (context_cancelled(session->context)) {
-            status = context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
-            break;
-        }
-        status = data_set_inputs(session, entry, &dataset->data, rows, count);
-        if (status == DLC_OK) {
-            status = session_run(session, entry);
-        }
-        if (status == DLC_OK) {
-            sums_add(session, entry, count, sums, found, &n);
-        }
+    status = prefetch_open(&e);
+    if (status == DLC_OK) {
+        status = batches_run(&e, is_free);
     }
-    memory_free(&session->context->allocator, rows);
+    prefetch_destroy(e.prefetch);
+    memory_free(&session->context->allocator, e.rows);
     if (status != DLC_OK) {
         return status;
     }
-    for (size_t i = 0; i < n && i < capacity; i++) {
-        metrics[i] = found[i];
-        metrics[i].value = sums[i].value / (sums[i].has_over ? sums[i].over : sums[i].weight);
+    for (size_t i = 0; i < e.n_found && i < capacity; i++) {
+        const Sum *sum = &e.sums[i];
+        metrics[i] = e.found[i];
+        metrics[i].value = sum->value / (sum->has_over ? sum->over : sum->weight);
     }
-    *out_count = n;
+    *out_count = e.n_found;
     return DLC_OK;
 }

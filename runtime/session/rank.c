@@ -100,6 +100,7 @@ static dlc_status entry_create(Rank *rank, EntryState *entry) {
         const PlanCommand *command = &tables->commands[record->first_command + i];
         bool is_barrier = command->kind == PLAN_BARRIER;
         entry->is_gated |= is_barrier && command->n_refs > 0;
+        entry->stores |= is_barrier;
         entry->waits |= command->kind == PLAN_TEST || command->kind == PLAN_CHECK ||
                         command->kind == PLAN_SHOW || (is_barrier && command->n_refs == 0) ||
                         (command->kind == PLAN_LOOP && command->flags & PLAN_COMMAND_WHILE);

@@ -78,6 +78,7 @@ typedef struct EntryState {
     int32_t *numbers; /* [n_results]: place in the block of numbers; -1: none */
     int32_t n_scalars, n_numbers;
     bool is_gated; /* its stores look at a word on the device */
+    bool stores;   /* it has stores at all */
     bool waits;    /* the host needs values while it runs */
     int64_t *rows; /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;

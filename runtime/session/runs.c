@@ -150,7 +150,8 @@ int32_t rank_runs_begun(const Rank *rank) {
 }
 
 bool rank_may_run_ahead(const Rank *rank, const EntryState *entry) {
-    return entry->is_gated && !entry->waits && !rank->trace && !rank->orders->poison;
+    return (entry->is_gated || !entry->stores) && !entry->waits && !rank->trace &&
+           !rank->orders->poison;
 }
 
 dlc_status rank_run_begin(Rank *rank, EntryState *entry) {

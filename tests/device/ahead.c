@@ -187,6 +187,45 @@ void test_cancelled_ahead(void) {
     }
 }
 
+/* Batches of an evaluation are begun ahead too: the sums are those of batches run one by one, the
+ * last of them smaller, and an index outside its range is told. */
+void test_evaluated_ahead(void) {
+    enum { LARGE = 5 };
+    if (!subject->computes) {
+        return;
+    }
+    Run run;
+    begin(&run, program, true, NULL);
+    OK(&run, dlc_init_weights(run.session));
+    for (int row = -1; row < ROWS; row += subject->exact ? 1 : 6) {
+        dlc_dataset *data = rows_make(&run, row < 0 ? NONE : INDEX_OUTSIDE, row);
+        dlc_metric metrics[4], one[4];
+        double sums[2] = {0, 0};
+        size_t n = 0, n_one = 0;
+        dlc_status status = dlc_evaluate(run.session, data, LARGE, metrics, 4, &n), single = DLC_OK;
+        for (int64_t first = 0; single == DLC_OK && first < ROWS; first += LARGE) {
+            int64_t rows[LARGE], count = ROWS - first < LARGE ? ROWS - first : LARGE;
+            for (int64_t i = 0; i < count; i++) {
+                rows[i] = first + i;
+            }
+            OK(&run, dlc_set_inputs(run.session, "eval", data, rows, count));
+            single = dlc_run(run.session, "eval");
+            if (single == DLC_OK) {
+                OK(&run, dlc_metrics(run.session, "eval", one, 4, &n_one));
+                CHECK_ABOUT(n_one == 2, one[0].name);
+                sums[0] += one[0].value * (double)count;
+                sums[1] += one[1].value * (double)count;
+            }
+        }
+        CHECK_ABOUT(status == single && status == (row < 0 ? DLC_OK : DLC_ERROR_FAULT),
+                    error_of(&run));
+        CHECK(row >= 0 ||
+              (n == 2 && metrics[0].value == sums[0] / ROWS && metrics[1].value == sums[1] / ROWS));
+        dlc_dataset_destroy(data);
+    }
+    end(&run);
+}
+
 /* The host waits for no step: what it awaits are the slots of results. */
 void test_ahead_waits_for_nothing(void) {
     if (subject->ops != &device_far) {

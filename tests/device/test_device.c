@@ -39,6 +39,7 @@ static const Test tests[] = {
     {"read ahead", test_read_ahead},
     {"steps ahead", test_steps_ahead},
     {"cancelled ahead", test_cancelled_ahead},
+    {"evaluated ahead", test_evaluated_ahead},
     {"ahead waits for nothing", test_ahead_waits_for_nothing},
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
