@@ -116,19 +116,36 @@ void schedule_analyse(Schedule *s) {
     }
 }
 
-void schedule_barrier(Schedule *s) {
+/* What a gate is made of where the program has no OK. */
+static Spot always(Schedule *s) {
+    static const uint8_t yes = 1;
+    int32_t memory = memory_add(s, PLAN_BUFFER_CONSTANT, size_const(s->context, 1), "true");
+    s->memories.items[memory].offset = plan_writer_constant(s->writer, &yes, sizeof(yes));
+    return spot_of(memory, s->context);
+}
+
+void schedule_barrier(Schedule *s, bool in_place) {
     if (s->stored) {
         return;
     }
     s->stored = true;
-    PlanCommand *command = command_add(s, PLAN_BARRIER);
+    s->gate.memory = -1;
+    Spot from;
     if (s->ok) {
-        Spot *ok = &s->spots[s->ok->id];
-        Spot gate = spot_of(memory_add(s, PLAN_BUFFER_ARENA, size_const(s->context, 1), "stores"),
-                            s->context);
-        command_add_ref(s, command, &gate);
-        command_add_ref(s, command, ok);
-        *ok = gate;
+        from = s->spots[s->ok->id];
+    } else if (!in_place && s->last_fault >= 0) {
+        from = always(s);
+    } else { /* there is nothing that a kernel would look at, or nothing to look for */
+        command_add(s, PLAN_BARRIER);
+        return;
+    }
+    PlanCommand *command = command_add(s, PLAN_BARRIER);
+    s->gate =
+        spot_of(memory_add(s, PLAN_BUFFER_ARENA, size_const(s->context, 1), "stores"), s->context);
+    command_add_ref(s, command, &s->gate);
+    command_add_ref(s, command, &from);
+    if (s->ok) {
+        s->spots[s->ok->id] = s->gate;
     }
 }
 
@@ -234,7 +251,7 @@ static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, in
         return spot_of(carry_next(s, wish->carry), s->context);
     case WISH_STORE:
         if (may_store(s, op, wish->spot.memory, k, overwrite)) {
-            schedule_barrier(s);
+            schedule_barrier(s, true);
             return wish->spot;
         }
         break;

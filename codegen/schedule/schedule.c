@@ -99,14 +99,14 @@ static void stores_finish(Schedule *s, const Spot *results) {
         if (results[i].memory == to->memory) {
             continue;
         }
-        schedule_barrier(s);
+        schedule_barrier(s, false);
         PlanCommand *command = command_add(s, PLAN_STORE);
         command->extent = plan_writer_size(s->writer, type_bytes(s->context, target->type));
         command->bytes = command->extent;
         command_add_ref(s, command, to);
         command_add_ref(s, command, &results[i]);
-        if (s->ok) {
-            command_add_ref(s, command, &s->spots[s->ok->id]);
+        if (s->gate.memory >= 0) {
+            command_add_ref(s, command, &s->gate);
         }
     }
 }

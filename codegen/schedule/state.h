@@ -70,7 +70,8 @@ typedef struct Schedule {
     bool *watched;       /* by value id: a parameter or optimiser state of a training step */
     int32_t last_fault;  /* id of the last op of the body that may fault; -1 */
     const Value *ok;     /* root of the RESULT_OK value, or NULL */
-    bool stored;         /* the barrier before the first store is out */
+    bool stored;         /* the barrier before the first store is out … */
+    Spot gate;           /* … and sets this, which stores look at; memory -1: the host waits there */
 } Schedule;
 
 /* -- memory.c */
@@ -115,8 +116,9 @@ void schedule_loop_op(Schedule *s, Op *op);
 void schedule_block(Schedule *s, Block *block);
 /* The memory that the carry of the innermost loop swaps with; made at first wish. */
 int32_t carry_next(Schedule *s, int32_t carry);
-/* Emits the barrier that precedes the first store. From there on the OK value is the gate's. */
-void schedule_barrier(Schedule *s);
+/* Emits the barrier that precedes the first store. From there on the OK value is the gate's.
+ * `in_place`: the store is a kernel's, which looks at nothing but the OK value. */
+void schedule_barrier(Schedule *s, bool in_place);
 /* A mistake of ours: the op cannot be scheduled. */
 #define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)
 _Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
