@@ -279,6 +279,8 @@ bool kernel_holds_contract(const KStmt *list);
 bool kernel_holds_fault(const KStmt *list);
 bool kernel_holds_watch(const KStmt *list);
 bool kernel_holds_loop(const KStmt *list);
+/* Sets reads[b] for each buffer b that the list loads from. */
+void kernel_mark_reads(const KStmt *list, bool *reads);
 
 /* What one fused op becomes: kernels in order, and how their buffers connect. */
 typedef enum BindKind { BIND_OPERAND, BIND_RESULT, BIND_TEMP } BindKind;

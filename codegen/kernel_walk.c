@@ -332,3 +332,18 @@ bool kernel_expr_is_natural(const Kernel *kernel, const bool *natural, const KEx
     return (sign == SIGN_BOTH && is[0] && is[1]) || (sign == SIGN_EITHER && (is[0] || is[1])) ||
            (sign == SIGN_SECOND && is[1]) || (sign == SIGN_BRANCHES && is[1] && is[2]);
 }
+
+static bool mark_read(const KExpr *expr, void *user) {
+    if (expr->kind == KE_LOAD) {
+        ((bool *)user)[expr->as.load.buffer] = true;
+    }
+    return false;
+}
+
+static bool mark_reads(const KStmt *stmt, void *user) {
+    return kernel_walk_operands(stmt, mark_read, user);
+}
+
+void kernel_mark_reads(const KStmt *list, bool *reads) {
+    kernel_walk(list, mark_reads, reads);
+}

@@ -8,6 +8,7 @@
 
 #include "ir/base/program.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PLAN_MAGIC "DLCPLAN\n"
@@ -19,7 +20,8 @@ enum {
     PLAN_MAX_TARGETS = 64,
     PLAN_MAX_LOOP_DEPTH = 16,
     PLAN_MAX_RANK = 16,
-    PLAN_MAX_DIMS = 1024
+    PLAN_MAX_DIMS = 1024,
+    PLAN_MAX_QUEUES = 4
 };
 
 typedef struct PlanHeader {
@@ -54,7 +56,8 @@ typedef enum PlanSectionKind {
     PLAN_REFS = 25,      /* PlanRef */
     PLAN_SWAPS = 26,     /* PlanSwap */
     PLAN_LIBRARIES = 27, /* PlanLibrary */
-    PLAN_SECTION_END = 28
+    PLAN_WAITS = 28,     /* int32_t: events of the entry that commands wait for */
+    PLAN_SECTION_END = 29
 } PlanSectionKind;
 
 typedef struct PlanSection {
@@ -164,7 +167,8 @@ typedef struct PlanEntry {
     int32_t first_buffer, n_buffers;
     int32_t first_command, n_commands;
     int32_t n_loop_depth; /* deepest nesting of loops */
-    int32_t reserved;
+    int32_t n_queues;     /* at least 1 */
+    int32_t n_events;
 } PlanEntry;
 
 typedef struct PlanArg {
@@ -188,8 +192,12 @@ typedef enum PlanResultRole {
     PLAN_N_RESULT_ROLES = 8
 } PlanResultRole;
 
+/* What a command does to a buffer, or-ed. */
+typedef enum PlanAccess { PLAN_READS = 1, PLAN_WRITES = 2 } PlanAccess;
+
 typedef struct PlanRef {
     int32_t buffer;
+    int32_t access; /* LAUNCH: PlanAccess of the kernel; else plan_access of the command's kind */
     int32_t
         written; /* LAUNCH: element type of the op's result that is written here, plus 1; else 0 */
     PlanProgram offset; /* bytes from the buffer's start */
@@ -249,6 +257,27 @@ enum {
     PLAN_COMMAND_GROUPED = 4
 };
 
+/* What a command that is no launch does to its ref `r`. */
+static inline int32_t plan_access(int32_t kind, int32_t r) {
+    bool writes = kind == PLAN_COPY || kind == PLAN_FILL || kind == PLAN_STORE || kind == PLAN_LOOP;
+    return writes && r == 0 ? PLAN_WRITES : PLAN_READS;
+}
+
+/* Commands are given to the queues of the entry in their order; each queue does what it was given
+ * in that order, and between queues there is no order but what events make. Queue 0 is the first:
+ * an entry begins when all that queue 0 was given before is done, and is done when all its queues
+ * are. What the host takes part in – loops, tests, checks, shown values, barriers – is on queue 0.
+ *
+ * A command first waits for the events [first_wait, first_wait + n_waits) of PLAN_WAITS, then does
+ * its work, then signals its event, which from then on stands for all that its queue was given so
+ * far. Each event is signalled by one command of the entry, which comes before all that wait for
+ * it; in a loop it is signalled anew with every turn. An event not signalled yet stands for
+ * nothing.
+ *
+ * A loop waits before its first turn and signals when its index is written, in every turn. Its end
+ * waits at the end of every turn, before the next index is written, and signals once: when the loop
+ * is left, in whatever way, or was not entered at all. Those that follow a launch in its group or
+ * library call wait for nothing of their own. */
 typedef struct PlanCommand {
     int32_t kind;
     int32_t flags;
@@ -261,7 +290,11 @@ typedef struct PlanCommand {
      * finite of finite ones. */
     int32_t site;
     int32_t first_swap, n_swaps;
-    int32_t library, reserved; /* LAUNCH: in PLAN_LIBRARIES; -1: none */
+    int32_t library; /* LAUNCH: in PLAN_LIBRARIES; -1: none */
+    int32_t queue;
+    int32_t first_wait, n_waits;
+    int32_t signal; /* an event; -1: none */
+    int32_t reserved;
     PlanProgram extent, other;
     PlanProgram flops, bytes; /* work of the op, on its first launch; count 0: none */
     int64_t limit;

@@ -70,7 +70,8 @@ PlanCommand *command_add(Schedule *s, PlanCommandKind kind) {
                            .match = -1,
                            .site = -1,
                            .first_swap = (int32_t)s->tables->swaps.count,
-                           .library = -1};
+                           .library = -1,
+                           .signal = -1};
     VEC_PUSH(s->arena, &s->tables->commands, command);
     return &s->tables->commands.items[s->tables->commands.count - 1];
 }
@@ -113,6 +114,7 @@ void memory_touch_last(Schedule *s, int32_t memory) {
 void command_add_ref(Schedule *s, PlanCommand *command, const Spot *spot) {
     memory_touch_last(s, spot->memory);
     PlanRef ref = spot_ref(s, spot);
+    ref.access = plan_access(command->kind, command->n_refs); /* of launches: see queues.c */
     VEC_PUSH(s->arena, &s->tables->refs, ref);
     command->n_refs++;
 }

@@ -234,6 +234,7 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
         PART_VEC(PLAN_REFS, t, tables->refs);
         PART_VEC(PLAN_SWAPS, t, tables->swaps);
         PART_VEC(PLAN_LIBRARIES, t, tables->libraries);
+        PART_VEC(PLAN_WAITS, t, tables->waits);
     }
 }
 

@@ -29,6 +29,7 @@ typedef struct TargetTables {
     VEC(PlanRef) refs;
     VEC(PlanSwap) swaps;
     VEC(PlanLibrary) libraries;
+    VEC(int32_t) waits;
     VEC(ManifestFigures) figures; /* one a kernel, or none */
 } TargetTables;
 

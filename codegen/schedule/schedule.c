@@ -168,6 +168,7 @@ static void schedule_func(Schedule *s) {
     entry.n_buffers = (int32_t)s->memories.count;
     entry.n_commands = (int32_t)n_commands;
     entry.n_loop_depth = s->max_depth;
+    entry.n_queues = 1;
     VEC_PUSH(s->arena, &tables->entries, entry);
 }
 
@@ -232,6 +233,7 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
     if (machine->group_words > 0) {
         schedule_group(module, machine, writer, tables, pool);
     }
+    schedule_accesses(tables, pool);
     if (blocks) {
         nominals_restore(module, saved);
     }

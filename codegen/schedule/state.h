@@ -132,4 +132,8 @@ void schedule_merge(PlanWriter *writer, TargetTables *tables, KernelPool *pool);
 void schedule_group(const Module *module, const Machine *machine, PlanWriter *writer,
                     TargetTables *tables, KernelPool *pool);
 
+/* -- queues.c: over all entries, when their commands are final. */
+/* What each launch does to its buffers. */
+void schedule_accesses(TargetTables *tables, const KernelPool *pool);
+
 #endif

@@ -358,7 +358,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize(const dlc_plan *plan, const c
  * dims. */
 DLC_API const char *dlc_plan_parameter_text(const dlc_plan *plan);
 DLC_API size_t dlc_plan_kernel_count(const dlc_plan *plan);
-/* The commands, buffers and kernels of every entry as text; caller frees with dlc_text_free. */
+/* The commands, buffers and kernels of every entry as text, a command with its queue and the events
+ * that it waits for and signals where they are not queue 0 and none; caller frees with
+ * dlc_text_free. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text);
 
 /* ==== Sessions ==== */

@@ -15,7 +15,7 @@ typedef struct Check {
     ProgramIndex index;
     int64_t *size_work; /* instructions of all PLAN_SIZES in front of one */
     int64_t work;       /* instructions that laying out the entries takes */
-    int64_t refs_left, swaps_left;
+    int64_t refs_left, swaps_left, waits_left;
 } Check;
 
 static bool fail(Check *c, const void *record, const char *what) {
@@ -140,6 +140,25 @@ static bool ref_ok(Check *c, const PlanEntry *entry, const PlanRef *ref, bool lo
     return program_ok(c, ref, ref->offset, loops) && program_ok(c, ref, ref->bytes, false);
 }
 
+/* What the command says that it does to its buffers. What kernels do is taken on trust, as their
+ * code is. */
+static bool accesses_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    for (int32_t r = 0; r < command->n_refs; r++) {
+        const PlanRef *ref = &c->tables->refs[command->first_ref + r];
+        bool is_launch = command->kind == PLAN_LAUNCH;
+        if (is_launch ? ref->access < 0 || ref->access > (PLAN_READS | PLAN_WRITES) ||
+                            (ref->written > 0 && !(ref->access & PLAN_WRITES))
+                      : ref->access != plan_access(command->kind, r)) {
+            return fail(c, ref, "a command does other than it says to a buffer");
+        }
+        const PlanBuffer *buffer = &c->tables->buffers[entry->first_buffer + ref->buffer];
+        if (buffer->kind == PLAN_BUFFER_CONSTANT && ref->access & PLAN_WRITES) {
+            return fail(c, ref, "a command writes to a constant");
+        }
+    }
+    return true;
+}
+
 static int32_t refs_needed(const PlanCommand *command, const PlanTables *tables) {
     switch (command->kind) {
     case PLAN_LAUNCH:
@@ -188,6 +207,12 @@ static bool library_ok(Check *c, const PlanLibrary *library) {
            sizes_ok(c, library, library->first_size, library->n_sizes);
 }
 
+/* Launches that the device may be given as one are on one queue, and wait as one. */
+static bool follower_ok(Check *c, const PlanCommand *first, const PlanCommand *follower) {
+    return (follower->queue == first->queue && follower->n_waits == 0) ||
+           fail(c, follower, "one of launches that go together waits, or is on another queue");
+}
+
 /* The launches that a call stands for follow its command and are launches only, their refs one
  * after another. */
 static bool library_use_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
@@ -212,13 +237,47 @@ static bool library_use_ok(Check *c, const PlanEntry *entry, const PlanCommand *
             return fail(c, command, "a library call stands for what is no launch");
         }
         n_refs += next->n_refs;
+        if (!follower_ok(c, command, next)) {
+            return false;
+        }
     }
     for (int i = 0; i < PLAN_N_OPERANDS; i++) {
         if (library->refs[i] >= n_refs) {
             return fail(c, command, "a library call refers to no buffer");
         }
+        int32_t access = i == PLAN_OPERAND_D ? PLAN_WRITES : PLAN_READS;
+        int32_t ref = command->first_ref + library->refs[i];
+        if (library->refs[i] >= 0 && range_ok(ref, 1, tables->n_refs) &&
+            !(tables->refs[ref].access & access)) {
+            return fail(c, command, "a library call does more to a buffer than its launches");
+        }
     }
     return true;
+}
+
+/* Its queue, what it waits for and what it signals; that the events are in order is for order.c. */
+static bool queue_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    const PlanTables *tables = c->tables;
+    bool moves = command->kind == PLAN_LAUNCH || command->kind == PLAN_COPY ||
+                 command->kind == PLAN_FILL || command->kind == PLAN_STORE;
+    if (command->queue < 0 || command->queue >= (moves ? entry->n_queues : 1)) {
+        return fail(c, command, "a command on a queue that it cannot be on");
+    }
+    if (!range_ok(command->first_wait, command->n_waits, tables->n_waits)) {
+        return fail(c, command, "waits are outside their section");
+    }
+    c->waits_left -= command->n_waits;
+    if (c->waits_left < 0) {
+        return fail(c, command, "commands share their waits");
+    }
+    for (int32_t i = 0; i < command->n_waits; i++) {
+        const int32_t *event = &tables->waits[command->first_wait + i];
+        if (*event < 0 || *event >= entry->n_events) {
+            return fail(c, event, "a wait for no event");
+        }
+    }
+    return (command->signal >= -1 && command->signal < entry->n_events) ||
+           fail(c, command, "a signal of no event");
 }
 
 static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
@@ -263,7 +322,8 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
     if (command->site < (site_needed ? 0 : -1) || command->site >= tables->n_sites) {
         return fail(c, command, "a check without a place");
     }
-    if (!library_use_ok(c, entry, command)) {
+    if (!accesses_ok(c, entry, command) || !queue_ok(c, entry, command) ||
+        !library_use_ok(c, entry, command)) {
         return false;
     }
     if (command->flags < 0 || command->flags > 7) {
@@ -275,6 +335,9 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
             command[-1].kind != PLAN_LAUNCH || command[-1].kernel != command->kernel ||
             command[-1].library >= 0) {
             return fail(c, command, "a group of different launches");
+        }
+        if (!follower_ok(c, command - 1, command)) {
+            return false;
         }
     }
     if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
@@ -430,6 +493,7 @@ static bool target_ok(Check *c) {
     }
     c->refs_left = tables->n_refs;
     c->swaps_left = tables->n_swaps;
+    c->waits_left = tables->n_waits;
     int32_t end_arg = 0, end_result = 0, end_buffer = 0, end_command = 0;
     for (int64_t i = 0; i < tables->n_entries; i++) {
         const PlanEntry *entry = &tables->entries[i];
@@ -437,7 +501,9 @@ static bool target_ok(Check *c) {
             !range_ok(entry->first_result, entry->n_results, tables->n_results) ||
             !range_ok(entry->first_buffer, entry->n_buffers, tables->n_buffers) ||
             !range_ok(entry->first_command, entry->n_commands, tables->n_commands) ||
-            entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES) {
+            entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES || entry->n_queues < 1 ||
+            entry->n_queues > PLAN_MAX_QUEUES || entry->n_events < 0 ||
+            entry->n_events > entry->n_commands) {
             return fail(c, entry, "an entry is malformed");
         }
         if (entry->first_arg < end_arg || entry->first_result < end_result ||

@@ -88,6 +88,7 @@ static const Slot table_slots[] = {
     TABLE_SLOT(PLAN_REFS, refs, PlanRef),
     TABLE_SLOT(PLAN_SWAPS, swaps, PlanSwap),
     TABLE_SLOT(PLAN_LIBRARIES, libraries, PlanLibrary),
+    TABLE_SLOT(PLAN_WAITS, waits, int32_t),
 };
 
 static const Slot *slot_find(uint32_t kind, bool *of_target) {

@@ -21,8 +21,9 @@ typedef struct PlanTables {
     const PlanRef *refs;
     const PlanSwap *swaps;
     const PlanLibrary *libraries;
+    const int32_t *waits;
     int64_t n_target, n_kernels, n_sites, n_entries, n_args, n_results, n_buffers, n_commands,
-        n_refs, n_swaps, n_libraries;
+        n_refs, n_swaps, n_libraries, n_waits;
 } PlanTables;
 
 typedef struct PlanFile {

@@ -60,6 +60,19 @@ static void add_library(const PlanFile *file, const PlanTables *tables, const Pl
     }
 }
 
+/* Nothing for what is on queue 0 and has to do with no event. */
+static void add_queue(const PlanTables *tables, const PlanCommand *command, Str *out) {
+    if (command->queue > 0) {
+        str_addf(out, " on queue %d", command->queue);
+    }
+    for (int32_t i = 0; i < command->n_waits; i++) {
+        str_addf(out, "%s e%d", i ? "" : " after", tables->waits[command->first_wait + i]);
+    }
+    if (command->signal >= 0) {
+        str_addf(out, " signals e%d", command->signal);
+    }
+}
+
 static void add_command(const PlanFile *file, const PlanTables *tables, const PlanCommand *command,
                         int32_t number, int32_t depth, Str *out) {
     static const char *const names[PLAN_N_COMMAND_KINDS] = {
@@ -107,6 +120,7 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
         const PlanSwap *swap = &tables->swaps[command->first_swap + i];
         str_addf(out, " swap %%%d %%%d", swap->a, swap->b);
     }
+    add_queue(tables, command, out);
     if (command->site >= 0 && command->kind != PLAN_LAUNCH) {
         str_addf(out, " \"%s\"", plan_text(file, tables->sites[command->site].text));
     }
@@ -124,7 +138,11 @@ static void add_entry(const PlanFile *file, const PlanTables *tables, const Plan
     static const char *const result_roles[PLAN_N_RESULT_ROLES] = {
         "output", "metric", "over", "loss", "store", "ok", "info", "loss_over"};
     static const char *const kinds[PLAN_N_BUFFER_KINDS] = {"arena", "arg", "constant"};
-    str_addf(out, "entry %s\n", plan_text(file, entry->name));
+    str_addf(out, "entry %s", plan_text(file, entry->name));
+    if (entry->n_queues > 1) {
+        str_addf(out, " on %d queues, %d events", entry->n_queues, entry->n_events);
+    }
+    str_add(out, "\n");
     for (int32_t i = 0; i < entry->n_args; i++) {
         const PlanArg *arg = &tables->args[entry->first_arg + i];
         str_addf(out, "  %%%d = %s %s: %s\n", arg->buffer, roles[arg->role],

@@ -16,9 +16,11 @@ static inline PlanCommand *sample_command(PlanWriter *w, TargetTables *t, PlanCo
                            .n_refs = n,
                            .match = -1,
                            .site = -1,
-                           .library = -1};
+                           .library = -1,
+                           .signal = -1};
     for (int32_t i = 0; i < n; i++) {
-        PlanRef ref = {.buffer = buffers[i]};
+        PlanRef ref = {.buffer = buffers[i], .access = plan_access((int32_t)kind, i)};
+        ref.access = kind == PLAN_LAUNCH && i == 0 ? PLAN_WRITES : ref.access; /* as kernels here */
         VEC_PUSH(w->arena, &t->refs, ref);
     }
     VEC_PUSH(w->arena, &t->commands, command);
@@ -95,7 +97,8 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
                        .n_results = 1,
                        .n_buffers = 6,
                        .n_commands = 8,
-                       .n_loop_depth = 1};
+                       .n_loop_depth = 1,
+                       .n_queues = 1};
     VEC_PUSH(w->arena, &t->entries, entry);
 }
 

@@ -200,7 +200,8 @@ static void tables_fill(PlanWriter *w, TargetTables *t, const Size *rows, const 
                        .n_results = 3,
                        .n_buffers = N_BUFFERS,
                        .n_commands = N_COMMANDS,
-                       .n_loop_depth = 1};
+                       .n_loop_depth = 1,
+                       .n_queues = 1};
     PlanEntry other = {.name = plan_writer_string(w, "a.eval"),
                        .purpose = PLAN_PURPOSE_EVAL,
                        .first_arg = N_ARGS,
@@ -208,7 +209,8 @@ static void tables_fill(PlanWriter *w, TargetTables *t, const Size *rows, const 
                        .first_buffer = N_BUFFERS,
                        .n_buffers = 2,
                        .first_command = N_COMMANDS,
-                       .n_commands = 1};
+                       .n_commands = 1,
+                       .n_queues = 1};
     VEC_PUSH(w->arena, &t->entries, entry);
     VEC_PUSH(w->arena, &t->entries, other);
     for (int i = 0; i < 2; i++) {
@@ -269,6 +271,13 @@ static void made_fill(PlanWriter *w, Context *context, Module *module, void *use
 static uint8_t *plan_made(Fill *fill, Change *change, size_t *out_n) {
     Made made = {fill, change};
     return plan_filled(made_fill, &made, out_n);
+}
+
+/* Event 0, signalled by the first command and named by one wait, which nobody has yet. */
+static void first_copy_signals(PlanParts *p) {
+    VEC_PUSH(p->w->arena, &p->t->waits, 0);
+    p->entry->n_events = 1;
+    p->commands[FIRST_COPY].signal = 0;
 }
 
 /* -- the rows */
@@ -441,7 +450,8 @@ static void nest_fill(PlanWriter *w, TargetTables *t, const Size *rows, const Si
                        .purpose = PLAN_PURPOSE_TRAIN,
                        .n_buffers = 1,
                        .n_commands = 2 * nested,
-                       .n_loop_depth = nested};
+                       .n_loop_depth = nested,
+                       .n_queues = 1};
     VEC_PUSH(w->arena, &t->entries, entry);
 }
 
