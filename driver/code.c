@@ -135,24 +135,56 @@ void driver_check_names(Driver *d) {
     }
 }
 
+/* "NAME[:OPTION][,queues=N]" */
+typedef struct TargetText {
+    const char *name;
+    const char *option; /* NULL: none */
+    const char *more;   /* from the comma on; "" */
+} TargetText;
+
+static TargetText target_text(Driver *d, const char *text) {
+    size_t length = strcspn(text, ","), n = strcspn(text, ":,");
+    TargetText parts = {.name = arena_strndup(&d->scratch, text, n), .more = text + length};
+    if (text[n] == ':') {
+        parts.option = arena_strndup(&d->scratch, text + n + 1, length - n - 1);
+    }
+    return parts;
+}
+
+/* What the program's author, or a test, knows better than the backend. */
+static void machine_adjust(Driver *d, const char *text, const char *more, Machine *machine) {
+    static const char key[] = ",queues=";
+    enum { MOST_QUEUES = 2 };
+    if (!*more) {
+        return;
+    }
+    const char *number = strncmp(more, key, sizeof(key) - 1) == 0 ? more + sizeof(key) - 1 : "";
+    if (number[0] < '1' || number[0] > '0' + MOST_QUEUES || number[1]) {
+        char message[COMPILE_MESSAGE_BYTES];
+        snprintf(message, sizeof(message),
+                 "target '%.100s': what follows the comma must be queues=1 or queues=2", text);
+        driver_leave(d, DLC_ERROR_INVALID_ARGUMENT, message);
+    }
+    machine->queues = number[0] - '0';
+}
+
 size_t driver_targets(Driver *d, const char *out[MAX_TARGETS]) {
     const char *const native[] = {target_host()};
     const char *const *given = d->options->n_targets ? d->options->targets : native;
     size_t n_given = d->options->n_targets ? d->options->n_targets : 1;
     size_t n = 0;
     for (size_t t = 0; t < n_given; t++) {
-        const char *colon = strchr(given[t], ':');
-        size_t length = colon ? (size_t)(colon - given[t]) : strlen(given[t]);
-        const char *name = arena_strndup(&d->scratch, given[t], length);
-        const Target *target = target_find(name);
+        TargetText text = target_text(d, given[t]);
+        const Target *target = target_find(text.name);
         const char *options[MAX_TARGETS] = {NULL};
         int32_t count = 1;
         if (target && target->expand) {
-            count = target->expand(colon ? colon + 1 : NULL, options, MAX_TARGETS);
+            count = target->expand(text.option, options, MAX_TARGETS);
         }
         for (int32_t i = 0; i < count; i++) {
             const char *full =
-                options[i] ? arena_format(&d->scratch, "%s:%s", name, options[i]) : given[t];
+                options[i] ? arena_format(&d->scratch, "%s:%s%s", text.name, options[i], text.more)
+                           : given[t];
             bool known = false;
             for (size_t k = 0; k < n; k++) {
                 known = known || strcmp(out[k], full) == 0;
@@ -169,22 +201,21 @@ size_t driver_targets(Driver *d, const char *out[MAX_TARGETS]) {
 }
 
 const Target *driver_target(Driver *d, const char *text, Machine *machine) {
-    const char *colon = strchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : strlen(text);
-    const char *name = arena_strndup(&d->scratch, text, n);
-    const Target *target = target_find(name);
+    TargetText parts = target_text(d, text);
+    const Target *target = target_find(parts.name);
     char message[COMPILE_MESSAGE_BYTES] = "";
     if (!target) {
-        int at = snprintf(message, sizeof(message), "unknown target '%s'; there are", name);
+        int at = snprintf(message, sizeof(message), "unknown target '%s'; there are", parts.name);
         for (int i = 0; target_at(i); i++) {
             at += snprintf(message + at, sizeof(message) - (size_t)at, " %s", target_at(i)->name);
         }
         driver_leave(d, DLC_ERROR_UNSUPPORTED, message);
     }
-    dlc_status status = target->describe(colon ? colon + 1 : NULL, &d->scratch, machine, message);
+    dlc_status status = target->describe(parts.option, &d->scratch, machine, message);
     if (status != DLC_OK) {
         driver_leave(d, status, message);
     }
+    machine_adjust(d, text, parts.more, machine);
     return target;
 }
 

@@ -38,6 +38,10 @@ typedef struct Machine {
      * with so many words of arguments; 0: they may not. */
     bool merges_kernels;
     int32_t group_words;
+    /* On how many queues work is given at once; up to 2 are used, the second by copies. 0 and 1:
+     * one.
+     */
+    int32_t queues;
     /* A vendor's library may do what one call of it can say, where that pays: a small product
      * gains less by it than a launch more costs. */
     bool has_libraries;

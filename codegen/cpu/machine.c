@@ -121,5 +121,6 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->launch_seconds = 1e-7;
     out->bytes_per_second = 2e10;
     out->threads = out->lanes = 1;
+    out->queues = 1; /* all threads work on each kernel; a copy beside it would take one away */
     return DLC_OK;
 }

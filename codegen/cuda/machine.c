@@ -80,6 +80,10 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .launch_seconds = 1e-7,
                      .merges_kernels = true,
                      .group_words = CUDA_GROUP_WORDS,
+                     /* Copies within the card share its memory's bandwidth with kernels, and most
+                      * are small: an event costs what such a copy does. A second queue would gain
+                      * where kernels are bound by arithmetic; that is to be measured. */
+                     .queues = 1,
                      .flops_per_second = rows[row].flops,
                      .bytes_per_second = rows[row].bytes};
     return DLC_OK;

@@ -215,7 +215,7 @@ static void entry_open(Grouping *g, PlanEntry *entry) {
     g->entry = entry;
     g->commands = g->tables->commands.items + entry->first_command;
     g->buffers = g->tables->buffers.items + entry->first_buffer;
-    g->bytes = ARENA_ARRAY(g->arena, int64_t, n_buffers);
+    g->bytes = nominal_bytes(g->writer, g->buffers, entry->n_buffers, g->vars, g->n_vars);
     g->births = ARENA_ARRAY(g->arena, int64_t, n_buffers);
     g->deaths = ARENA_ARRAY(g->arena, int64_t, n_buffers);
     g->low = ARENA_ARRAY(g->arena, int64_t, n_buffers);
@@ -230,13 +230,6 @@ static void entry_open(Grouping *g, PlanEntry *entry) {
     g->group_last = ARENA_ARRAY(g->arena, int32_t, n_commands);
     g->before = ARENA_ARRAY(g->arena, PlanCommand, n_commands);
     g->stamp = 0;
-    for (int32_t b = 0; b < entry->n_buffers; b++) {
-        PlanProgram program = g->buffers[b].bytes;
-        if (!program_eval(g->writer->programs.items + program.first, program.count, g->vars,
-                          g->n_vars, &g->bytes[b])) {
-            g->bytes[b] = 0;
-        }
-    }
     for (int32_t i = 0; i < entry->n_commands; i++) {
         for (int32_t w = 0; w < g->commands[i].n_swaps; w++) {
             PlanSwap swap = g->tables->swaps.items[g->commands[i].first_swap + w];
@@ -305,13 +298,7 @@ void schedule_group(const Module *module, const Machine *machine, PlanWriter *wr
                   .pool = pool,
                   .arena = writer->arena,
                   .n_vars = module->n_dims};
-    g.vars = ARENA_ARRAY(g.arena, int64_t, module->n_dims + 1);
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        const Dim *dim = module->dims[i];
-        int64_t value = dim->nominal > 0 ? dim->nominal : UNSET_SIZE;
-        value = value > dim->high ? dim->high : value;
-        g.vars[i] = value < dim->low ? dim->low : value;
-    }
+    g.vars = nominal_dims(module, g.arena);
     g.may_fault = ARENA_ARRAY(g.arena, bool, pool->kernels.count + 1);
     g.may_group = ARENA_ARRAY(g.arena, bool, pool->kernels.count + 1);
     kernels_look(&g);

@@ -155,3 +155,27 @@ void memories_write(Schedule *s, int64_t n_commands) {
         VEC_PUSH(s->arena, &s->tables->buffers, buffer);
     }
 }
+
+int64_t *nominal_dims(const Module *module, Arena *arena) {
+    int64_t *vars = ARENA_ARRAY(arena, int64_t, module->n_dims + 1);
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        const Dim *dim = module->dims[i];
+        int64_t value = dim->nominal > 0 ? dim->nominal : UNSET_SIZE;
+        value = value > dim->high ? dim->high : value;
+        vars[i] = value < dim->low ? dim->low : value;
+    }
+    return vars;
+}
+
+int64_t *nominal_bytes(PlanWriter *writer, const PlanBuffer *buffers, int32_t n_buffers,
+                       const int64_t *vars, int64_t n_vars) {
+    int64_t *bytes = ARENA_ARRAY(writer->arena, int64_t, n_buffers + 1);
+    for (int32_t b = 0; b < n_buffers; b++) {
+        PlanProgram program = buffers[b].bytes;
+        if (!program_eval(writer->programs.items + program.first, program.count, vars, n_vars,
+                          &bytes[b])) {
+            bytes[b] = 0;
+        }
+    }
+    return bytes;
+}

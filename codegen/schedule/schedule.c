@@ -234,6 +234,9 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
         schedule_group(module, machine, writer, tables, pool);
     }
     schedule_accesses(tables, pool);
+    if (machine->queues > 1) {
+        schedule_queues(module, writer, tables);
+    }
     if (blocks) {
         nominals_restore(module, saved);
     }

@@ -91,6 +91,12 @@ Spot spot_of(int32_t memory, Context *context);
 bool spot_is_whole(const Spot *spot); /* the buffer's start, independent of loops */
 void emit_copy(Schedule *s, const Spot *to, const Spot *from, Type type);
 void memories_write(Schedule *s, int64_t n_commands);
+/* Values of the dims to judge by, in the arena; bytes of an entry's buffers for them (0: too
+ * large).
+ */
+int64_t *nominal_dims(const Module *module, Arena *arena);
+int64_t *nominal_bytes(PlanWriter *writer, const PlanBuffer *buffers, int32_t n_buffers,
+                       const int64_t *vars, int64_t n_vars);
 
 /* -- kernels.c */
 const char *place_text(Schedule *s, Place place); /* "digits.dl:12:5", or "" */
@@ -135,5 +141,7 @@ void schedule_group(const Module *module, const Machine *machine, PlanWriter *wr
 /* -- queues.c: over all entries, when their commands are final. */
 /* What each launch does to its buffers. */
 void schedule_accesses(TargetTables *tables, const KernelPool *pool);
+/* Gives commands to a second queue where that lets something overlap; behind schedule_accesses. */
+void schedule_queues(const Module *module, PlanWriter *writer, TargetTables *tables);
 
 #endif

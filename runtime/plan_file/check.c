@@ -3,6 +3,8 @@
  * what many records may refer to is looked at once. */
 #include "runtime/plan_file/read.h"
 
+#include <stdio.h>
+
 /* More instructions than any step's sizes take; evaluating as many is a matter of a second. */
 static const int64_t MOST_WORK = (int64_t)1 << 28;
 
@@ -10,8 +12,10 @@ typedef struct Check {
     dlc_context *context;
     const PlanFile *file;
     const PlanTables *tables;
-    const char *wrong; /* the first complaint, or NULL */
-    const void *where; /* the record it is about */
+    const char *wrong;                /* the first complaint, or NULL */
+    const void *where;                /* the record it is about */
+    char order[PLAN_ORDER_TEXT + 80]; /* what `wrong` points to, where it is of order.c */
+    bool no_memory;
     ProgramIndex index;
     int64_t *size_work; /* instructions of all PLAN_SIZES in front of one */
     int64_t work;       /* instructions that laying out the entries takes */
@@ -452,6 +456,21 @@ static bool entry_records_ok(Check *c, const PlanEntry *entry) {
     return true;
 }
 
+static bool order_ok(Check *c, const PlanEntry *entry) {
+    char text[PLAN_ORDER_TEXT] = "";
+    dlc_status status = DLC_ERROR_FORMAT;
+    if (plan_lives_check(c->tables, entry, text)) {
+        status = plan_order_check(&c->context->allocator, c->tables, entry, text);
+    }
+    if (status == DLC_OK) {
+        return true;
+    }
+    c->no_memory = status == DLC_ERROR_OUT_OF_MEMORY;
+    snprintf(c->order, sizeof(c->order), "entry '%.64s': %s", plan_text(c->file, entry->name),
+             text);
+    return fail(c, entry, c->order);
+}
+
 static bool target_ok(Check *c) {
     const PlanTables *tables = c->tables;
     if (tables->n_target != 1) {
@@ -522,7 +541,7 @@ static bool target_ok(Check *c) {
                 return false;
             }
         }
-        if (!loops_ok(c, entry)) {
+        if (!loops_ok(c, entry) || !order_ok(c, entry)) {
             return false;
         }
     }
@@ -544,6 +563,9 @@ dlc_status plan_file_check(dlc_context *context, const PlanFile *file) {
     check_end(&check);
     if (ok) {
         return DLC_OK;
+    }
+    if (check.no_memory) {
+        return context_out_of_memory(context);
     }
     size_t offset = check.where ? (size_t)((const uint8_t *)check.where - file->bytes) : 0;
     return context_fail(context, DLC_ERROR_FORMAT, "%s: offset %zu: %s", file->name, offset,

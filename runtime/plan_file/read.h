@@ -54,6 +54,15 @@ dlc_status plan_file_open(dlc_context *context, const char *name, const void *by
 void plan_file_close(dlc_context *context, PlanFile *file);
 /* check.c: everything beyond the sections' places and checksums. */
 dlc_status plan_file_check(dlc_context *context, const PlanFile *file);
+/* Both of an entry whose numbers and loops check.c has found sound; what is wrong goes into `text`
+ * (PLAN_ORDER_TEXT), with the commands and buffers.
+ * lives.c: whether it uses buffers in their lives alone. */
+enum { PLAN_ORDER_TEXT = 256 };
+bool plan_lives_check(const PlanTables *tables, const PlanEntry *entry, char *text);
+/* order.c: whether what its queues do to one memory has an order, of buffers whose lives are sound.
+ * DLC_ERROR_FORMAT: it has not. */
+dlc_status plan_order_check(const dlc_allocator *allocator, const PlanTables *tables,
+                            const PlanEntry *entry, char *text);
 
 static inline const char *plan_text(const PlanFile *file, uint32_t offset) {
     return file->strings + offset;

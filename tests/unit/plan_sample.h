@@ -46,7 +46,7 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
     VEC_PUSH(w->arena, &t->args, x);
     VEC_PUSH(w->arena, &t->args, p);
     const Size *sizes[] = {bytes, row_bytes, bytes, row_bytes, row_bytes, size_const(context, 4)};
-    const int64_t births[] = {0, 0, 0, 1, 2, 2}, deaths[] = {8, 8, 8, 8, 5, 5};
+    const int64_t births[] = {0, 0, 0, 1, 1, 2}, deaths[] = {8, 8, 8, 8, 8, 5};
     for (int32_t i = 0; i < 6; i++) {
         PlanBuffer buffer = {.kind = i < 2 ? PLAN_BUFFER_ARG : PLAN_BUFFER_ARENA,
                              .index = i < 2 ? i : 0,

@@ -170,7 +170,7 @@ static void tables_fill(PlanWriter *w, TargetTables *t, const Size *rows, const 
     const Size *one = size_const(context, 1);
     const Size *sizes[] = {row_bytes, row_bytes, size_const(context, 4), bytes, more, one, one};
     for (int32_t i = 0; i < 7; i++) {
-        PlanBuffer buffer = arena_buffer(w, sizes[i], i == NEXT - ROW);
+        PlanBuffer buffer = arena_buffer(w, sizes[i], 0);
         VEC_PUSH(w->arena, &t->buffers, buffer);
     }
     PlanBuffer constant = {
