@@ -259,14 +259,16 @@ enum {
 
 /* What a command that is no launch does to its ref `r`. */
 static inline int32_t plan_access(int32_t kind, int32_t r) {
-    bool writes = kind == PLAN_COPY || kind == PLAN_FILL || kind == PLAN_STORE || kind == PLAN_LOOP;
+    bool writes = kind == PLAN_COPY || kind == PLAN_FILL || kind == PLAN_STORE ||
+                  kind == PLAN_LOOP || kind == PLAN_BARRIER;
     return writes && r == 0 ? PLAN_WRITES : PLAN_READS;
 }
 
 /* Commands are given to the queues of the entry in their order; each queue does what it was given
  * in that order, and between queues there is no order but what events make. Queue 0 is the first:
  * an entry begins when all that queue 0 was given before is done, and is done when all its queues
- * are. What the host takes part in – loops, tests, checks, shown values, barriers – is on queue 0.
+ * are. What the host takes part in – loops, tests, checks, shown values, barriers – is on queue 0,
+ * and so are kernels that may fault, as a barrier looks at the faults of its own queue.
  *
  * A command first waits for the events [first_wait, first_wait + n_waits) of PLAN_WAITS, then does
  * its work, then signals its event, which from then on stands for all that its queue was given so

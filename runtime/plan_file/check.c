@@ -267,6 +267,10 @@ static bool queue_ok(Check *c, const PlanEntry *entry, const PlanCommand *comman
     if (command->queue < 0 || command->queue >= (moves ? entry->n_queues : 1)) {
         return fail(c, command, "a command on a queue that it cannot be on");
     }
+    if (command->kind == PLAN_LAUNCH && command->queue > 0 &&
+        tables->kernels[command->kernel].faults != 0) {
+        return fail(c, command, "a kernel that may fault on another queue than the barrier's");
+    }
     if (!range_ok(command->first_wait, command->n_waits, tables->n_waits)) {
         return fail(c, command, "waits are outside their section");
     }

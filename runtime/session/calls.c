@@ -18,6 +18,7 @@ enum {
 /* One command's call. */
 typedef struct Call {
     DeviceCallPlan *plan;           /* NULL: the kernel does it */
+    DeviceQueue *queue;             /* that it is for */
     int64_t bytes[PLAN_N_OPERANDS]; /* from an operand's first element to its last's end */
     int32_t alignment[PLAN_N_OPERANDS];
     bool covered; /* a call before stands for this launch too */
@@ -241,7 +242,8 @@ static dlc_status call_prepare(Prepare *p, int32_t i) {
     }
     p->n_asked++;
     Call *call = &p->calls->items[i];
-    status = rank->ops->call_prepare(rank->queue, &device_call, &call->plan);
+    call->queue = rank->queues[p->commands[i].queue];
+    status = rank->ops->call_prepare(call->queue, &device_call, &call->plan);
     if (status == DLC_ERROR_UNSUPPORTED) {
         call->plan = NULL;
         reason_note(p, i, rank->device->error);
@@ -373,6 +375,6 @@ dlc_status calls_run(Rank *rank, const Calls *calls, int32_t command, void *cons
                                 rank->file->name);
         }
     }
-    dlc_status status = rank->ops->call(rank->queue, call->plan, buffers);
+    dlc_status status = rank->ops->call(call->queue, call->plan, buffers);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }

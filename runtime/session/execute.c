@@ -20,6 +20,8 @@ typedef struct RunLoop {
 
 typedef struct Walk {
     Rank *rank;
+    EntryState *entry;
+    bool apart; /* the entry's queues are the device's, and events order them */
     const Layout *layout;
     const Calls *calls; /* NULL: kernels do all launches */
     const PlanCommand *commands;
@@ -29,38 +31,16 @@ typedef struct Walk {
     int32_t depth;
 } Walk;
 
-static int poison_byte(const Rank *rank) {
-    return rank->orders->poison == 1 ? 0xff : 0x41;
+static DeviceQueue *queue_of(const Walk *walk, int32_t i) {
+    return walk->apart ? walk->rank->queues[walk->commands[i].queue] : walk->rank->queue;
 }
 
-static dlc_status poison_fill(Walk *walk, int32_t buffer) {
-    Rank *rank = walk->rank;
-    return rank_fill(rank, rank->bases[buffer], poison_byte(rank),
-                     walk->layout->buffer_bytes[buffer]);
+static dlc_status events_await(Walk *walk, int32_t i) {
+    return walk->apart ? queues_await(walk->rank, walk->entry, &walk->commands[i]) : DLC_OK;
 }
 
-static dlc_status poison_births(Walk *walk, int32_t at) {
-    const PlanEntry *entry = walk->layout->entry;
-    const PlanBuffer *buffers = walk->layout->tables->buffers + entry->first_buffer;
-    dlc_status status = DLC_OK;
-    for (int32_t i = 0; status == DLC_OK && i < entry->n_buffers; i++) {
-        if (buffers[i].kind == PLAN_BUFFER_ARENA && buffers[i].birth == at) {
-            status = poison_fill(walk, i);
-        }
-    }
-    return status;
-}
-
-static dlc_status poison_deaths(Walk *walk, int32_t at) {
-    const PlanEntry *entry = walk->layout->entry;
-    const PlanBuffer *buffers = walk->layout->tables->buffers + entry->first_buffer;
-    dlc_status status = DLC_OK;
-    for (int32_t i = 0; status == DLC_OK && i < entry->n_buffers; i++) {
-        if (buffers[i].kind == PLAN_BUFFER_ARENA && buffers[i].death == at) {
-            status = poison_fill(walk, i);
-        }
-    }
-    return status;
+static dlc_status event_signal(Walk *walk, int32_t i) {
+    return walk->apart ? queues_signal(walk->rank, walk->entry, &walk->commands[i]) : DLC_OK;
 }
 
 /* The address of ref `r` of command `i`; NULL when a loop-dependent offset leaves the buffer. */
@@ -131,7 +111,14 @@ static dlc_status call_run(Walk *walk, int32_t i) {
             return outside(walk->rank);
         }
     }
-    dlc_status status = calls_run(walk->rank, walk->calls, i, buffers);
+    bool elsewhere = !walk->apart && command->queue > 0; /* a call stays on the queue it is for */
+    dlc_status status = elsewhere ? queues_fork(walk->rank, walk->entry) : DLC_OK;
+    if (status == DLC_OK) {
+        status = calls_run(walk->rank, walk->calls, i, buffers);
+    }
+    if (status == DLC_OK && elsewhere) {
+        status = queues_join(walk->rank, walk->entry);
+    }
     for (int32_t k = 0; status == DLC_OK && walk->rank->replaying && k <= library->more; k++) {
         status = replay_check(walk, i + k);
     }
@@ -184,7 +171,7 @@ static dlc_status group_run(Walk *walk, int32_t i, int32_t n) {
         }
         buffers += walk->commands[i + m].n_refs;
     }
-    dlc_status status = rank->ops->launch_group(rank->queue, rank->module, rank->launches, n);
+    dlc_status status = rank->ops->launch_group(queue_of(walk, i), rank->module, rank->launches, n);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -198,7 +185,7 @@ static dlc_status launch_run(Walk *walk, int32_t i) {
     if (made != DLC_OK) {
         return made;
     }
-    dlc_status status = rank->ops->launch(rank->queue, rank->module, &launch);
+    dlc_status status = rank->ops->launch(queue_of(walk, i), rank->module, &launch);
     if (status != DLC_OK) {
         return rank_device_fail(rank, status);
     }
@@ -254,6 +241,11 @@ static dlc_status index_write(Walk *walk, int32_t start) {
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
+static dlc_status turn_begin(Walk *walk, int32_t start) {
+    dlc_status status = index_write(walk, start);
+    return status == DLC_OK ? event_signal(walk, start) : status;
+}
+
 /* Moves *i on to the next command. */
 static dlc_status loop_begin(Walk *walk, int32_t *i) {
     const PlanCommand *command = &walk->commands[*i];
@@ -262,10 +254,10 @@ static dlc_status loop_begin(Walk *walk, int32_t *i) {
     *loop = (RunLoop){.start = *i, .count = counted ? walk->layout->extent[*i] : -1};
     if (counted && loop->count == 0) {
         *i = command->match + 1;
-        return DLC_OK;
+        return event_signal(walk, command->match);
     }
     walk->depth++;
-    return index_write(walk, (*i)++);
+    return turn_begin(walk, (*i)++);
 }
 
 static dlc_status loop_end(Walk *walk, int32_t *i) {
@@ -293,11 +285,10 @@ static dlc_status loop_end(Walk *walk, int32_t *i) {
     }
     if (again) {
         *i = command->match + 1;
-        return index_write(walk, command->match);
+        return turn_begin(walk, command->match);
     }
     walk->depth--;
-    ++*i;
-    return DLC_OK;
+    return event_signal(walk, (*i)++);
 }
 
 /* The bool at ref 0 of command `i`; false when the ref leaves its buffer. */
@@ -326,8 +317,8 @@ static dlc_status move_run(Walk *walk, int32_t i) {
         return outside(rank);
     }
     dlc_status status = command->kind == PLAN_FILL
-                            ? rank->ops->fill(rank->queue, to, 0, (size_t)extent)
-                            : rank->ops->copy(rank->queue, to, from, (size_t)extent, if_set);
+                            ? rank->ops->fill(queue_of(walk, i), to, 0, (size_t)extent)
+                            : rank->ops->copy(queue_of(walk, i), to, from, (size_t)extent, if_set);
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
@@ -366,15 +357,20 @@ static dlc_status barrier_run(Walk *walk, int32_t i) {
 static dlc_status command_run(Walk *walk, int32_t *i) {
     Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[*i];
-    dlc_status status = DLC_OK;
+    dlc_status status = events_await(walk, *i);
     bool flag;
     const uint8_t *at;
     int32_t n_group;
+    if (status != DLC_OK) {
+        return status;
+    }
     switch (command->kind) {
     case PLAN_LAUNCH:
         n_group = group_length(walk, *i);
         status = work_run(walk, *i, n_group);
-        *i += n_group;
+        for (; n_group > 0 && status == DLC_OK; n_group--) {
+            status = event_signal(walk, (*i)++);
+        }
         return status;
     case PLAN_COPY:
     case PLAN_STORE:
@@ -387,8 +383,9 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
         status = flag_read(walk, *i, &flag);
         if (status == DLC_OK && !flag) {
             walk->depth--;
+            status = event_signal(walk, *i);
             *i = command->match + 1;
-            return DLC_OK;
+            return status == DLC_OK ? event_signal(walk, command->match) : status;
         }
         break;
     case PLAN_LOOP_END:
@@ -409,34 +406,27 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     default: /* size checks were done when the dims were bound */
         break;
     }
-    ++*i;
-    return status;
+    return status == DLC_OK ? event_signal(walk, (*i)++) : status;
 }
 
-dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last) {
-    Walk walk = {.rank = rank,
-                 .layout = entry->layout,
-                 .calls = entry->slots[0].calls,
-                 .commands = rank->tables->commands + entry->record->first_command,
-                 .n_commands = entry->record->n_commands,
-                 .last = last};
+static dlc_status range_walk(Walk *walk, int32_t first, int32_t last) {
     for (int32_t i = first; i < last;) {
         int32_t now = i;
         dlc_status status = DLC_OK;
-        if (rank->orders->poison && walk.commands[now].kind != PLAN_LOOP_END) {
-            status = poison_births(&walk, now);
+        if (walk->rank->orders->poison && walk->commands[now].kind != PLAN_LOOP_END) {
+            status = poison_at(walk->rank, walk->layout, now, true);
         }
         if (status == DLC_OK) {
-            status = command_run(&walk, &i);
+            status = command_run(walk, &i);
         }
-        if (status == DLC_OK && rank->orders->poison) {
+        if (status == DLC_OK && walk->rank->orders->poison) {
             /* What lives to a loop's end dies when the loop is left. */
             bool left_loop =
-                walk.commands[now].kind == PLAN_LOOP || walk.commands[now].kind == PLAN_TEST;
+                walk->commands[now].kind == PLAN_LOOP || walk->commands[now].kind == PLAN_TEST;
             if (left_loop && i > now + 1) {
-                status = poison_deaths(&walk, i - 1);
-            } else if (walk.commands[now].kind != PLAN_LOOP_END || i == now + 1) {
-                status = poison_deaths(&walk, now);
+                status = poison_at(walk->rank, walk->layout, i - 1, false);
+            } else if (walk->commands[now].kind != PLAN_LOOP_END || i == now + 1) {
+                status = poison_at(walk->rank, walk->layout, now, false);
             }
         }
         if (status != DLC_OK) {
@@ -444,6 +434,24 @@ dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last
         }
     }
     return DLC_OK;
+}
+
+dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last) {
+    Walk walk = {.rank = rank,
+                 .entry = entry,
+                 .apart = queues_several(rank, entry),
+                 .layout = entry->layout,
+                 .calls = entry->slots[0].calls,
+                 .commands = rank->tables->commands + entry->record->first_command,
+                 .n_commands = entry->record->n_commands,
+                 .last = last};
+    dlc_status status = walk.apart ? queues_fork(rank, entry) : DLC_OK;
+    if (status == DLC_OK) {
+        status = range_walk(&walk, first, last);
+    }
+    /* Also of a run that failed: what comes after it comes after what it still does. */
+    dlc_status joined = walk.apart ? queues_join(rank, entry) : DLC_OK;
+    return status == DLC_OK ? joined : status;
 }
 
 dlc_status rank_finish(Rank *rank) {

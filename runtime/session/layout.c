@@ -311,7 +311,9 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
     layout->max_refs = command->n_refs > layout->max_refs ? command->n_refs : layout->max_refs;
     if (command->kind == PLAN_LAUNCH) {
         int64_t scratch = tables->kernels[command->kernel].scratch_bytes;
-        layout->scratch_bytes = scratch > layout->scratch_bytes ? scratch : layout->scratch_bytes;
+        int64_t *all = &layout->queue_scratch[0], *own = &layout->queue_scratch[command->queue];
+        *all = scratch > *all ? scratch : *all;
+        *own = scratch > *own ? scratch : *own;
     }
     return swaps_check(context, layout, command);
 }
@@ -411,6 +413,9 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
             bytes > layout->buffer_bytes[result->ref.buffer] - *offset) {
             status = bad_size(context, layout, NULL, "a result's place", result->ref.offset);
         }
+    }
+    for (int32_t q = 0; q < PLAN_MAX_QUEUES; q++) {
+        layout->scratch_bytes += layout->queue_scratch[q];
     }
     if (status == DLC_OK) {
         status = work_sum(context, layout);

@@ -21,11 +21,13 @@ typedef struct Layout {
     int32_t *first_ref;     /* [n_commands]: in ref_offset */
     int64_t *result_offset; /* [n_results] */
     int32_t max_refs;       /* of one command */
-    int64_t arena_bytes, input_bytes, persistent_bytes, scratch_bytes;
-    int64_t table_bytes; /* of this struct and all its arrays */
-    int64_t n_counted;   /* launches, copies and fills */
-    int64_t n_kernels;   /* different ones */
-    double flops, bytes; /* of one run; `while` bodies once */
+    int64_t arena_bytes, input_bytes, persistent_bytes;
+    int64_t queue_scratch[PLAN_MAX_QUEUES]; /* of a launch; queue 0 may be given all launches */
+    int64_t scratch_bytes;                  /* their sum */
+    int64_t table_bytes;                    /* of this struct and all its arrays */
+    int64_t n_counted;                      /* launches, copies and fills */
+    int64_t n_kernels;                      /* different ones */
+    double flops, bytes;                    /* of one run; `while` bodies once */
 } Layout;
 
 /* dims: a value for each dim of the plan. DLC_ERROR_FAULT: a size check of the program failed. */

@@ -226,9 +226,14 @@ static dlc_status arena_apart(Rank *rank, const Layout *layout) {
 }
 
 dlc_status rank_arena(Rank *rank, const Layout *layout) {
-    dlc_status status = rank->ops->reserve(rank->queue, layout->scratch_bytes);
-    if (status != DLC_OK) {
-        return rank_device_fail(rank, status);
+    for (int32_t q = 0; q < layout->entry->n_queues; q++) {
+        dlc_status status = DLC_OK;
+        if (q == 0 || layout->queue_scratch[q] > 0) {
+            status = rank->ops->reserve(rank->queues[q], layout->queue_scratch[q]);
+        }
+        if (status != DLC_OK) {
+            return rank_device_fail(rank, status);
+        }
     }
     if (rank->orders->guarded) {
         return arena_apart(rank, layout);

@@ -205,6 +205,7 @@ dlc_status rank_open(Rank *rank, dlc_context *context, const PlanFile *file, int
                    .ops = ops,
                    .device = device,
                    .queue = device->queue,
+                   .queues = {device->queue},
                    .module = module};
     ops->describe(device, about, sizeof(about));
     snprintf(rank->description, sizeof(rank->description), "%s%s%s (%s), code for %s", ops->name,
@@ -239,8 +240,11 @@ dlc_status rank_layout(Rank *rank, EntryState *entry, const int64_t *dims) {
     if (found >= 0) {
         slot = slots[found];
     } else {
-        dlc_status status = layout_create(rank->context, rank->file, rank->tables, entry->record,
-                                          dims, &slot.layout);
+        dlc_status status = queues_make(rank, entry);
+        if (status == DLC_OK) {
+            status = layout_create(rank->context, rank->file, rank->tables, entry->record, dims,
+                                   &slot.layout);
+        }
         if (status == DLC_OK) {
             status = calls_create(rank, slot.layout, &slot.calls);
         }
@@ -300,6 +304,7 @@ static void entry_destroy(Rank *rank, EntryState *entry) {
     memory_free(&rank->context->allocator, entry->inputs);
     memory_free(&rank->context->allocator, entry->rows);
     memory_free(&rank->context->allocator, entry->numbers);
+    queues_forget(rank, entry);
     for (int i = 0; i < RANK_LAYOUTS; i++) {
         recording_destroy(rank, entry->slots[i].recording);
         calls_destroy(rank, entry->slots[i].calls);
@@ -320,6 +325,7 @@ void rank_close(Rank *rank) {
         }
     }
     runs_destroy(rank);
+    queues_close(rank);
     (void)trace_close(rank);
     rank_arena_free(rank);
     for (int64_t i = 0; i < rank->n_variables; i++) {

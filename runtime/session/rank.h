@@ -82,6 +82,8 @@ typedef struct EntryState {
     bool waits;    /* the host needs values while it runs */
     int64_t *rows; /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;
+    DeviceEvent **events;           /* [n_events], where it has several queues; else NULL */
+    int64_t *signalled;             /* [n_events]: the stretch of commands that signalled it last */
     LayoutSlot slots[RANK_LAYOUTS]; /* newest first */
     Layout *layout;                 /* of the last run; NULL: never run */
 } EntryState;
@@ -107,6 +109,11 @@ typedef struct Rank {
     const DeviceOps *ops;
     Device *device;     /* NULL: not open */
     DeviceQueue *queue; /* what its runs are given to: queue 0 */
+    /* Of the plans' queues, [0] is the same; the others are made when an entry first needs them:
+     * NULL: not yet; queue 0: the device has no more. */
+    DeviceQueue *queues[PLAN_MAX_QUEUES];
+    DeviceEvent *crossed[PLAN_MAX_QUEUES]; /* between queue 0 and each */
+    int64_t stretch;                       /* number of the one under way: see queues_fork */
     DeviceModule *module;
     char description[RANK_DESCRIPTION_BYTES]; /* of device and image, for people */
     bool no_recording;                        /* the device cannot, or was told not to */
@@ -213,6 +220,24 @@ dlc_status rank_read(Rank *rank, void *to, const void *from, int64_t bytes);
 dlc_status rank_write(Rank *rank, void *to, const void *from, int64_t bytes);
 dlc_status rank_fill(Rank *rank, void *to, int byte, int64_t bytes);
 
+/* -- queues.c: the device's queues for an entry's -- */
+
+/* Makes what the entry needs; not inside a step. */
+dlc_status queues_make(Rank *rank, EntryState *entry);
+void queues_forget(Rank *rank, EntryState *entry); /* its events */
+void queues_close(Rank *rank);
+/* Whether the entry's queues are several now. One does them all, in the order of the commands, for
+ * a device that has no more, and where results are looked at, poisoned or timed one by one. */
+bool queues_several(const Rank *rank, const EntryState *entry);
+/* A stretch of commands, a recorded one or what is run between the points where the host waits:
+ * before it, all queues come after queue 0, behind it queue 0 after all. Events of an earlier
+ * stretch are not waited for. */
+dlc_status queues_fork(Rank *rank, const EntryState *entry);
+dlc_status queues_join(Rank *rank, const EntryState *entry);
+/* The events that the command waits for and signals, on its queue; queues are apart. */
+dlc_status queues_await(Rank *rank, const EntryState *entry, const PlanCommand *command);
+dlc_status queues_signal(Rank *rank, EntryState *entry, const PlanCommand *command);
+
 /* -- runs.c -- */
 
 dlc_status runs_create(Rank *rank); /* after an error runs_destroy all the same */
@@ -236,6 +261,11 @@ dlc_status rank_execute(Rank *rank, EntryState *entry);
 
 /* Waits until everything asked of the device is done. */
 dlc_status rank_finish(Rank *rank);
+
+/* -- poison.c -- */
+
+/* Fills what is born (else: dies) with command `at`; queued. */
+dlc_status poison_at(Rank *rank, const Layout *layout, int32_t at, bool born);
 
 /* -- result.c: what the last run gave -- */
 
