@@ -225,9 +225,6 @@ static dlc_status piece_run(Rank *rank, EntryState *entry, const Recording *reco
 dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done) {
     LayoutSlot *slot = &entry->slots[0];
     *out_done = false;
-    if (queues_several(rank, entry)) {
-        return DLC_OK; /* devices record one queue */
-    }
     if (!slot->has_run) {
         slot->has_run = true;
         return DLC_OK;

@@ -241,6 +241,7 @@ static dlc_status far_copy(DeviceQueue *queue, void *to, const void *from, size_
                            const uint8_t *if_set) {
     Node *node = far_node_new((FarQueue *)queue, NODE_COPY);
     far_of(queue->device)->counts.copies++;
+    far_of(queue->device)->counts.aside += queue != queue->device->queue;
     node->to = to;
     node->from = from;
     node->bytes = bytes;
@@ -251,6 +252,7 @@ static dlc_status far_copy(DeviceQueue *queue, void *to, const void *from, size_
 
 static dlc_status far_fill(DeviceQueue *queue, void *to, int byte, size_t bytes) {
     Node *node = far_node_new((FarQueue *)queue, NODE_FILL);
+    far_of(queue->device)->counts.aside += queue != queue->device->queue;
     node->to = to;
     node->value = byte;
     node->bytes = bytes;

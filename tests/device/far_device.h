@@ -14,6 +14,7 @@ extern const DeviceOps device_far;
 /* What a device has been asked for, to see that steps are recorded and do not wait. */
 typedef struct FarCounts {
     int64_t launches, copies, sends, records, replays, reads, writes, finishes, fetches;
+    int64_t aside; /* copies and fills on other queues than the first */
 } FarCounts;
 FarCounts far_counts(const Device *device);
 

@@ -1,0 +1,337 @@
+/* What plans must show of buffers and queues: entries written by hand, each as it should be and
+ * with what is wrong named (order_cases.def), and entries by chance, where whatever the checker
+ * accepts is in order in runs of it (order_trace.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/order_trace.h"
+#include "tests/unit/plain_allocator.h"
+
+#include <stdio.h>
+
+enum { MOST_COMMANDS = 64, MOST_BUFFERS = 16, MOST_REFS = 256, MOST_EVENTS = 32 };
+
+/* An entry in memory of its own. */
+typedef struct Made {
+    PlanEntry entry;
+    PlanCommand commands[MOST_COMMANDS];
+    PlanRef refs[MOST_REFS];
+    PlanBuffer buffers[MOST_BUFFERS];
+    PlanSwap swaps[MOST_REFS];
+    int32_t waits[MOST_REFS];
+    PlanTables tables;
+    int32_t n_refs, n_swaps, n_waits;
+} Made;
+
+static void made_tables(Made *made) {
+    made->tables = (PlanTables){.commands = made->commands,
+                                .refs = made->refs,
+                                .buffers = made->buffers,
+                                .swaps = made->swaps,
+                                .waits = made->waits};
+}
+
+static PlanCommand *command_add(Made *made, int32_t kind, int32_t queue) {
+    assert_true(made->entry.n_commands < MOST_COMMANDS);
+    PlanCommand *command = &made->commands[made->entry.n_commands++];
+    *command = (PlanCommand){.kind = kind,
+                             .queue = queue,
+                             .first_ref = made->n_refs,
+                             .first_swap = made->n_swaps,
+                             .first_wait = made->n_waits,
+                             .match = -1,
+                             .signal = -1};
+    made->entry.n_queues = queue >= made->entry.n_queues ? queue + 1 : made->entry.n_queues;
+    return command;
+}
+
+static void ref_add(Made *made, int32_t buffer, int32_t access) {
+    made->refs[made->n_refs++] = (PlanRef){.buffer = buffer, .access = access};
+    made->commands[made->entry.n_commands - 1].n_refs++;
+}
+
+static void wait_add(Made *made, int32_t event) {
+    made->waits[made->n_waits++] = event;
+    made->commands[made->entry.n_commands - 1].n_waits++;
+}
+
+/* -- Entries as text: commands apart by ';', each a kind (K and its queue: work; [ and {: a loop
+ * and a while; T: its test; ]: the end) and words: r, w, x and a buffer that is read, written,
+ * both; < and > with an event waited for, signalled; ~a,b swapped. Lives: "birth-death", "arg". */
+
+static void word_read(Made *made, const char *word) {
+    PlanCommand *command = &made->commands[made->entry.n_commands - 1];
+    int32_t number = (int32_t)strtol(word + 1, NULL, 10);
+    switch (word[0]) {
+    case 'r':
+        ref_add(made, number, PLAN_READS);
+        break;
+    case 'w':
+        ref_add(made, number, PLAN_WRITES);
+        break;
+    case 'x':
+        ref_add(made, number, PLAN_READS | PLAN_WRITES);
+        break;
+    case '<':
+        wait_add(made, number);
+        break;
+    case '>':
+        command->signal = number;
+        break;
+    default:
+        made->swaps[made->n_swaps++] =
+            (PlanSwap){number, (int32_t)strtol(strchr(word, ',') + 1, NULL, 10)};
+        command->n_swaps++;
+        break;
+    }
+    if ((word[0] == '<' || word[0] == '>') && number >= made->entry.n_events) {
+        made->entry.n_events = number + 1;
+    }
+}
+
+static void made_read(Made *made, const char *lives, const char *commands) {
+    int32_t open[PLAN_MAX_LOOP_DEPTH], depth = 0;
+    char text[2048], *at = NULL;
+    *made = (Made){.entry = {.n_queues = 1}};
+    snprintf(text, sizeof(text), "%s", lives);
+    for (char *word = strtok_r(text, " ", &at); word; word = strtok_r(NULL, " ", &at)) {
+        PlanBuffer *buffer = &made->buffers[made->entry.n_buffers++];
+        bool is_arg = strcmp(word, "arg") == 0;
+        *buffer = (PlanBuffer){.kind = is_arg ? PLAN_BUFFER_ARG : PLAN_BUFFER_ARENA,
+                               .birth = strtol(word, NULL, 10),
+                               .death = is_arg ? 0 : strtol(strchr(word, '-') + 1, NULL, 10)};
+    }
+    snprintf(text, sizeof(text), "%s ", commands);
+    bool begins = true;
+    for (char *word = strtok_r(text, " ", &at); word; word = strtok_r(NULL, " ", &at)) {
+        int32_t number = made->entry.n_commands;
+        if (!begins && word[0] != ';') {
+            word_read(made, word);
+            continue;
+        }
+        begins = word[0] == ';';
+        if (begins) {
+            continue;
+        }
+        int32_t kind = word[0] == 'K'   ? PLAN_LAUNCH
+                       : word[0] == 'T' ? PLAN_TEST
+                       : word[0] == ']' ? PLAN_LOOP_END
+                                        : PLAN_LOOP;
+        PlanCommand *command = command_add(made, kind, word[0] == 'K' ? word[1] - '0' : 0);
+        if (kind == PLAN_LOOP) {
+            command->flags = word[0] == '{' ? PLAN_COMMAND_WHILE : 0;
+            open[depth++] = number;
+        } else if (kind == PLAN_LOOP_END) {
+            command->match = open[--depth];
+            made->commands[command->match].match = number;
+        }
+    }
+    made_tables(made);
+}
+
+static dlc_status made_check(const Made *made, char *text) {
+    text[0] = '\0';
+    return plan_lives_check(&made->tables, &made->entry, text)
+               ? plan_order_check(&plain_allocator, &made->tables, &made->entry, text)
+               : DLC_ERROR_FORMAT;
+}
+
+/* -- By hand */
+
+typedef struct Case {
+    const char *name, *lives, *commands, *refusal;
+} Case;
+
+static const Case cases[] = {
+#define ORDERED(name, lives, commands)          {#name, lives, commands, NULL},
+#define REFUSED(name, refusal, lives, commands) {#name, lives, commands, refusal},
+#include "tests/unit/order_cases.def"
+#undef ORDERED
+#undef REFUSED
+};
+
+static bool some_trace_fails(const Made *made, int n, uint64_t seed, int32_t out[2]) {
+    for (int i = 0; i < n; i++) {
+        if (!order_trace(&made->tables, &made->entry, seed + (uint64_t)i, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_cases(void **state) {
+    (void)state;
+    int wrong = 0;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        static Made made;
+        char text[PLAN_ORDER_TEXT];
+        int32_t pair[2];
+        made_read(&made, cases[i].lives, cases[i].commands);
+        bool fine = made_check(&made, text) == DLC_OK;
+        const char *wanted = cases[i].refusal ? cases[i].refusal : "nothing";
+        if (fine != (cases[i].refusal == NULL) || (!fine && !strstr(text, wanted))) {
+            print_error("%s: to be said: \"%s\"; was: \"%s\"\n", cases[i].name, wanted, text);
+            wrong++;
+        }
+        if (fine && some_trace_fails(&made, 50, 1, pair)) {
+            print_error("%s: accepted, but %d and %d are in no order\n", cases[i].name, pair[0],
+                        pair[1]);
+            wrong++;
+        }
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* Each loop is walked twice for each time that it is come to: where that is too much, sixteen deep,
+ * the plan is refused by name, and soon. */
+static void test_deep(void **state) {
+    (void)state;
+    for (int32_t depth = 2; depth <= PLAN_MAX_LOOP_DEPTH; depth += 14) {
+        static Made made;
+        char text[2048] = "", said[PLAN_ORDER_TEXT];
+        for (int32_t d = 0; d < depth; d++) {
+            strcat(text, "[ ; ");
+        }
+        for (int32_t k = 0; k < 30; k++) {
+            strcat(text, k % 2 ? "K1 r0 r0 r0 r0 r0 r0 r0 r0 ; " : "K0 r0 r0 r0 r0 r0 r0 r0 r0 ; ");
+        }
+        for (int32_t d = 0; d < depth; d++) {
+            strcat(text, "] ; ");
+        }
+        made_read(&made, "arg", text);
+        assert_int_equal(made_check(&made, said), depth == 2 ? DLC_OK : DLC_ERROR_FORMAT);
+        assert_true(depth == 2 || strstr(said, "its loops are too many in one another"));
+    }
+}
+
+/* -- By chance */
+
+typedef struct Chance {
+    uint64_t state;
+} Chance;
+
+static int32_t pick(Chance *c, int32_t n) {
+    c->state = c->state * 6364136223846793005u + 1442695040888963407u;
+    return (int32_t)((c->state >> 33) % (uint64_t)n);
+}
+
+/* Lives that nest with loops, as they must: of everything, or of one command's neighbourhood. */
+static void random_lives(Chance *c, Made *made) {
+    for (int32_t b = 0; b < made->entry.n_buffers; b++) {
+        PlanBuffer *buffer = &made->buffers[b];
+        *buffer = (PlanBuffer){.kind = pick(c, 3) ? PLAN_BUFFER_ARENA : PLAN_BUFFER_ARG,
+                               .birth = made->entry.n_commands,
+                               .death = -1};
+    }
+    for (int32_t i = 0; i < made->entry.n_commands; i++) {
+        const PlanCommand *command = &made->commands[i];
+        for (int32_t r = 0; r < command->n_refs; r++) {
+            PlanBuffer *buffer = &made->buffers[made->refs[command->first_ref + r].buffer];
+            buffer->birth = i < buffer->birth ? i : buffer->birth;
+            buffer->death = i > buffer->death ? i : buffer->death;
+        }
+    }
+    for (int32_t b = 0; b < made->entry.n_buffers; b++) {
+        PlanBuffer *buffer = &made->buffers[b];
+        if (buffer->death < 0) {
+            buffer->birth = buffer->death = 0;
+        }
+        for (bool grows = true; grows;) { /* until no loop cuts it */
+            grows = false;
+            for (int32_t i = 0; i < made->entry.n_commands; i++) {
+                const PlanCommand *loop = &made->commands[i];
+                bool cut = loop->kind == PLAN_LOOP && buffer->birth <= loop->match &&
+                           buffer->death >= i &&
+                           !(buffer->birth <= i && buffer->death >= loop->match) &&
+                           !(buffer->birth > i && buffer->death <= loop->match);
+                if (cut) {
+                    buffer->birth = i < buffer->birth ? i : buffer->birth;
+                    buffer->death = loop->match > buffer->death ? loop->match : buffer->death;
+                    grows = true;
+                }
+            }
+        }
+    }
+}
+
+static void random_words(Chance *c, Made *made, int32_t n_events) {
+    PlanCommand *command = &made->commands[made->entry.n_commands - 1];
+    bool works = command->kind == PLAN_LAUNCH;
+    for (int32_t n = works ? 1 + pick(c, 2) : command->kind == PLAN_TEST; n > 0; n--) {
+        ref_add(made, pick(c, made->entry.n_buffers), works ? 1 + pick(c, 3) : PLAN_READS);
+    }
+    for (int32_t n = pick(c, 3); n > 0 && made->entry.n_events > 0; n--) {
+        wait_add(made, pick(c, made->entry.n_events));
+    }
+    if (made->entry.n_events < n_events && pick(c, 2)) {
+        command->signal = made->entry.n_events++;
+    }
+}
+
+static void made_random(Made *made, uint64_t seed) {
+    Chance c = {seed * 2654435761u + 7};
+    int32_t open[4], depth = 0, n = 4 + pick(&c, 9), n_queues = 2 + pick(&c, 2);
+    *made = (Made){.entry = {.n_queues = n_queues, .n_buffers = 2 + pick(&c, 4)}};
+    while (made->entry.n_commands < n || depth > 0) {
+        int32_t number = made->entry.n_commands, draw = pick(&c, 8);
+        bool over = number >= n;
+        if (!over && draw == 0 && depth < 3) {
+            PlanCommand *loop = command_add(made, PLAN_LOOP, 0);
+            loop->flags = pick(&c, 3) == 0 ? PLAN_COMMAND_WHILE : 0;
+            open[depth++] = number;
+        } else if (depth > 0 && (over || draw == 1)) {
+            PlanCommand *end = command_add(made, PLAN_LOOP_END, 0);
+            end->match = open[--depth];
+            made->commands[end->match].match = number;
+        } else if (depth > 0 && draw == 2) {
+            command_add(made, PLAN_TEST, 0);
+        } else {
+            command_add(made, PLAN_LAUNCH, pick(&c, n_queues));
+        }
+        random_words(&c, made, MOST_EVENTS);
+    }
+    random_lives(&c, made);
+    made_tables(made);
+}
+
+/* Every refusal is right where a trace shows it; where none does, it may be too careful, which the
+ * counts tell. */
+static void test_chance(void **state) {
+    (void)state;
+    enum { CASES = 40000, TRACES = 12 };
+    int accepted = 0, shown = 0, refused = 0, dead = 0;
+    for (uint64_t seed = 0; seed < CASES; seed++) {
+        static Made made;
+        char text[PLAN_ORDER_TEXT];
+        int32_t pair[2];
+        made_random(&made, seed);
+        if (!plan_lives_check(&made.tables, &made.entry, text)) {
+            dead++;
+            continue;
+        }
+        bool fine = plan_order_check(&plain_allocator, &made.tables, &made.entry, text) == DLC_OK;
+        bool fails = some_trace_fails(&made, TRACES, seed, pair);
+        if (fine && fails) {
+            fail_msg("seed %d: accepted, but %d and %d are in no order", (int)seed, pair[0],
+                     pair[1]);
+        }
+        accepted += fine;
+        refused += !fine;
+        shown += !fine && fails;
+    }
+    print_message("%d accepted, %d refused, %d of them shown to be wrong, %d not alive\n", accepted,
+                  refused, shown, dead);
+    assert_true(accepted > CASES / 50 && shown > refused * 3 / 4 && dead < CASES / 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_chance),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
