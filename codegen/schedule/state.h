@@ -71,7 +71,7 @@ typedef struct Schedule {
     int32_t last_fault;  /* id of the last op of the body that may fault; -1 */
     const Value *ok;     /* root of the RESULT_OK value, or NULL */
     bool stored;         /* the barrier before the first store is out … */
-    Spot gate;           /* … and sets this, which stores look at; memory -1: the host waits there */
+    Spot gate; /* … and sets this, which stores look at; memory -1: the host waits there */
 } Schedule;
 
 /* -- memory.c */
