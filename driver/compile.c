@@ -283,7 +283,7 @@ static void drive(Driver *d) {
             VEC_PUSH(&d->scratch, &writer.settings, made);
         }
         if (d->options->flags & DLC_COMPILE_EXPLAIN) {
-            explain_fusions(&d->context, &d->scratch, &machines[t], d->module, &d->text);
+            explain_fusions(d->module, &d->text);
             driver_give_text(d, "explain");
         }
         driver_code(d, &writer, target, &machines[t], (int)t);

@@ -179,6 +179,13 @@ bool op_infer(Context *context, Op *op, OpProblem *problem);
 bool op_attrs_equal(const Op *a, const Op *b);
 uint64_t op_attrs_hash(const Op *op);
 
+/* -- nominal.c */
+/* Gives dims without a nominal value the one that the program implies: the batch of its train
+ * block, or the end of a short range. Where that chooses more than costs it is better than a guess;
+ * what was stated comes back, in `arena`, for module_restore_nominals. */
+int64_t *module_imply_nominals(Module *module, Arena *arena);
+void module_restore_nominals(Module *module, const int64_t *stated);
+
 #define BLOCK_EACH_OP(block, op) for (Op *op = (block)->first; op; op = op->next)
 /* Calls visit for every op of the Func, blocks included, in program order (an op before its
  * blocks). */

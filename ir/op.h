@@ -53,7 +53,8 @@ typedef enum AttrKind {
     ATTR_FLOAT, /* double */
     ATTR_BOOL,
     ATTR_TEXT, /* interned */
-    ATTR_WORD, /* interned; last in the row, and left out of the text form where it is "" */
+    ATTR_WORD, /* interned; where it is "", the text form leaves it out, and what stands behind it
+                  up to the next WORD */
     ATTR_DTYPE,
     ATTR_INTS,
     ATTR_SIZES,

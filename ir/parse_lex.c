@@ -134,10 +134,13 @@ const char *parse_word(Parser *p, const char *what) {
     return context_intern(p->context, copy);
 }
 
+bool parse_at_keyword(Parser *p, const char *word) {
+    return parse_at(p, word) && !ascii_is_word(p->at[strlen(word)]);
+}
+
 bool parse_keyword(Parser *p, const char *word) {
-    size_t length = strlen(word);
-    if (parse_at(p, word) && !ascii_is_word(p->at[length])) {
-        p->at += length;
+    if (parse_at_keyword(p, word)) {
+        p->at += strlen(word);
         return true;
     }
     return parse_expected(p, arena_format(&p->context->arena, "'%s'", word));

@@ -145,17 +145,32 @@ static bool parse_attrs(Parser *p, Op *op) {
     if (!parse_expect(p, "{")) {
         return false;
     }
+    const AttrDesc *left_out = NULL;
+    bool is_behind_comma = true; /* the first needs none */
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i]->kind == ATTR_WORD && parse_at(p, "}")) {
-            break; /* empty, as op_create made it */
+        const AttrDesc *attr = info->attrs[i];
+        bool is_word = attr->kind == ATTR_WORD;
+        if (is_word && !is_behind_comma && parse_at(p, "}")) {
+            break; /* all that is left out is empty, as op_create made it */
         }
-        if ((i > 0 && !parse_expect(p, ",")) || !parse_keyword(p, info->attrs[i]->name) ||
-            !parse_expect(p, "=") ||
-            !parse_attr_value(p, op, info->attrs[i]->kind, &op->attrs[i])) {
+        if (left_out && !is_word) {
+            continue;
+        }
+        if (!is_behind_comma && !parse_expect(p, ",")) {
             return false;
         }
+        is_behind_comma = true;
+        left_out = is_word && !parse_at_keyword(p, attr->name) ? attr : NULL;
+        if (left_out) {
+            continue;
+        }
+        if (!parse_keyword(p, attr->name) || !parse_expect(p, "=") ||
+            !parse_attr_value(p, op, attr->kind, &op->attrs[i])) {
+            return false;
+        }
+        is_behind_comma = false;
     }
-    return parse_expect(p, "}");
+    return is_behind_comma ? parse_keyword(p, left_out->name) : parse_expect(p, "}");
 }
 
 /* -- one op */

@@ -138,8 +138,12 @@ void op_print(const Op *op, Str *out) {
         str_add(out, i > 0 ? ", " : " ");
         print_value(op->operands[i], out);
     }
+    bool is_left_out = false;
     for (int i = 0; i < info->n_attrs; i++) {
-        if (info->attrs[i]->kind == ATTR_WORD && op->attrs[i].text && !op->attrs[i].text[0]) {
+        if (info->attrs[i]->kind == ATTR_WORD) {
+            is_left_out = op->attrs[i].text && !op->attrs[i].text[0];
+        }
+        if (is_left_out) {
             continue;
         }
         str_addf(out, "%s%s = ", i > 0 ? ", " : " {", info->attrs[i]->name);

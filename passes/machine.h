@@ -3,9 +3,19 @@
 #ifndef DLC_PASSES_MACHINE_H
 #define DLC_PASSES_MACHINE_H
 
-#include "ir/convolution.h"
-#include "ir/matmul.h"
 #include "ir/type.h"
+
+/* From which sizes on a library is worth a call. A contraction: rows, columns and depth;
+ * multiply-adds. */
+typedef struct MatmulWorth {
+    int64_t side;
+    double work;
+} MatmulWorth;
+
+/* A convolution: products that a sum has, channels of a group's result, multiply-adds. */
+typedef struct ConvolutionWorth {
+    double depth, channels, work;
+} ConvolutionWorth;
 
 typedef struct Machine {
     const char *target;   /* the backend's name, for plans and people; nothing is decided by it */

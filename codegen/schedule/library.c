@@ -1,25 +1,31 @@
-/* Library calls in the schedule: which launches of a fusion a call stands for, and where its
- * operands lie among theirs. */
-#include "codegen/schedule/library.h"
+/* Library calls in the schedule: what the fusion says of one (passes/library/) becomes a
+ * PlanLibrary, its operands places among the refs of the launches that it stands for. */
 #include "codegen/schedule/state.h"
+#include "ir/ops/library_call.h"
 
-static LibraryRecogniser *const recognisers[] = {library_matmul, library_conv};
-
-bool library_find(Context *context, Arena *arena, const Machine *machine, const Op *fusion,
-                  LibraryCall *out, const char **why) {
-    *why = NULL;
-    for (size_t i = 0; machine->has_libraries && i < sizeof(recognisers) / sizeof(*recognisers);
-         i++) {
-        *out = (LibraryCall){.operand = {-1, -1, -1, -1, -1}};
-        if (recognisers[i](context, arena, machine, fusion, out, why)) {
-            return true;
-        }
-        if (*why) {
-            return false;
-        }
-    }
-    return false;
-}
+/* The numbers of ir/ops/library_call.h go into the plan as they are. */
+#define SAME(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #theirs " mirrors " #ours)
+SAME(LIBRARY_MATMUL, PLAN_LIBRARY_MATMUL);
+SAME(LIBRARY_CONV, PLAN_LIBRARY_CONV);
+SAME(LIBRARY_CONV_INPUT_GRAD, PLAN_LIBRARY_CONV_INPUT_GRAD);
+SAME(LIBRARY_CONV_WEIGHT_GRAD, PLAN_LIBRARY_CONV_FILTER_GRAD);
+SAME(LIBRARY_N_KINDS, PLAN_N_LIBRARY_KINDS);
+SAME(LIBRARY_F32, PLAN_COMPUTE_F32);
+SAME(LIBRARY_TF32, PLAN_COMPUTE_TF32);
+SAME(LIBRARY_F64, PLAN_COMPUTE_F64);
+SAME(LIBRARY_N_COMPUTES, PLAN_N_COMPUTES);
+SAME(LIBRARY_PLAIN, PLAN_EPILOGUE_NONE);
+SAME(LIBRARY_RELU, PLAN_EPILOGUE_RELU);
+SAME(LIBRARY_GELU_TANH, PLAN_EPILOGUE_GELU_TANH);
+SAME(LIBRARY_N_EPILOGUES, PLAN_N_EPILOGUES);
+SAME(LIBRARY_A, PLAN_OPERAND_A);
+SAME(LIBRARY_B, PLAN_OPERAND_B);
+SAME(LIBRARY_C, PLAN_OPERAND_C);
+SAME(LIBRARY_BIAS, PLAN_OPERAND_BIAS);
+SAME(LIBRARY_N_OPERANDS, PLAN_OPERAND_D);
+SAME(LIBRARY_MATMUL_SIZES, PLAN_MATMUL_SIZES);
+SAME(LIBRARY_CONV_SIZES(2), PLAN_CONV_SIZES(2));
+#undef SAME
 
 /* The place of the fusion's operand, or result, among the refs of `n` launches; -1: none. */
 static int32_t ref_place(const LoweredOp *lowered, const int32_t *launched, int32_t n,
@@ -53,27 +59,29 @@ static void memories_hold(Schedule *s, const Op *fusion, const Spot *results, in
 void schedule_library(Schedule *s, const Op *fusion, const LoweredOp *lowered, const Spot *results,
                       const int32_t *launched, int32_t n) {
     LibraryCall call;
-    const char *why;
-    if (n == 0 || !library_find(s->context, s->arena, s->machine, fusion, &call, &why)) {
+    if (n == 0 || !library_call_of(fusion, &call)) {
         return;
     }
     PlanLibrary record = {.kind = (int32_t)call.kind,
                           .compute = (int32_t)call.compute,
                           .epilogue = (int32_t)call.epilogue,
                           .more = n - 1,
-                          .n_sizes = call.n_sizes};
+                          .n_sizes = call.sizes.count};
+    DType stored = fusion->results[0]->type.dtype;
     for (int32_t o = 0; o < PLAN_N_OPERANDS; o++) {
-        record.dtypes[o] = (int32_t)call.dtype[o];
-        record.refs[o] = -1;
-        if (call.operand[o] >= 0) {
-            BindKind kind = o == PLAN_OPERAND_D ? BIND_RESULT : BIND_OPERAND;
-            record.refs[o] = ref_place(lowered, launched, n, kind, call.operand[o]);
-            if (record.refs[o] < 0) {
-                return; /* no kernel reads it: it cannot matter to the result */
-            }
+        bool is_result = o == PLAN_OPERAND_D;
+        int32_t number = is_result ? 0 : (int32_t)call.operands[o];
+        bool is_absent = number < 0;
+        record.dtypes[o] =
+            (int32_t)(is_result || is_absent ? stored : fusion->operands[number]->type.dtype);
+        record.refs[o] = is_absent ? -1
+                                   : ref_place(lowered, launched, n,
+                                               is_result ? BIND_RESULT : BIND_OPERAND, number);
+        if (!is_absent && record.refs[o] < 0) {
+            return; /* no kernel reads it: it cannot matter to the result */
         }
     }
-    record.first_size = plan_writer_sizes(s->writer, call.sizes, call.n_sizes);
+    record.first_size = plan_writer_sizes(s->writer, call.sizes.at, call.sizes.count);
     int64_t first = command_number(s) - n;
     if (n > 1) {
         memories_hold(s, fusion, results, first);

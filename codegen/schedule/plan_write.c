@@ -1,7 +1,6 @@
 /* Lays a plan out as bytes: pools with equal entries stored once, then sections one after another,
  * each with its checksum. */
 #include "codegen/schedule/plan_write.h"
-#include "ir/matmul.h"
 
 #include <zlib.h>
 
@@ -39,12 +38,6 @@ SAME(PURPOSE_TRAIN, PLAN_PURPOSE_TRAIN);
 SAME(PURPOSE_INIT, PLAN_PURPOSE_INIT);
 SAME(PURPOSE_OTHER, PLAN_PURPOSE_OTHER);
 SAME(PURPOSE_OTHER + 1, PLAN_N_PURPOSES);
-SAME(MATMUL_A, PLAN_OPERAND_A);
-SAME(MATMUL_B, PLAN_OPERAND_B);
-SAME(MATMUL_C, PLAN_OPERAND_C);
-SAME(MATMUL_BIAS, PLAN_OPERAND_BIAS);
-SAME(MATMUL_D, PLAN_OPERAND_D);
-SAME(MATMUL_N_OPERANDS, PLAN_N_OPERANDS);
 #undef SAME
 
 void plan_writer_init(PlanWriter *writer, Context *context, Arena *arena) {

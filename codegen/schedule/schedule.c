@@ -3,7 +3,6 @@
 #include "codegen/schedule/schedule.h"
 
 #include "codegen/schedule/state.h"
-#include <stdlib.h>
 
 static bool role_is_variable(ArgRole role) {
     return role == ARG_PARAM || role == ARG_STATE || role == ARG_CACHE || role == ARG_SLOT;
@@ -172,50 +171,10 @@ static void schedule_func(Schedule *s) {
     VEC_PUSH(s->arena, &tables->entries, entry);
 }
 
-/* The dim that a step's rows are counted in: the leading axis of the train function's inputs. */
-static const Dim *batch_dim(const Module *module) {
-    for (const Func *func = module->first; func; func = func->next) {
-        for (int32_t i = 0; func->purpose == PURPOSE_TRAIN && i < func->body->n_args; i++) {
-            Type type = func->body->args[i]->type;
-            if (func->args[i].role == ARG_INPUT && type.rank > 0 && size_as_dim(type.dims[0])) {
-                return size_as_dim(type.dims[0]);
-            }
-        }
-    }
-    return NULL;
-}
-
-/* Nominal values that the program implies, where it states none: the batch of its train block, and
- * the end of a dim's range. They choose tiles for blocks of threads, and are taken back afterwards.
- */
-static int64_t *nominals_imply(Module *module, Arena *arena) {
-    enum { LONGEST = 1 << 16 };
-    int64_t *saved = ARENA_ARRAY(arena, int64_t, module->n_dims + 1);
-    const char *batch = map_get(&module->settings, "batch");
-    const Dim *rows = batch ? batch_dim(module) : NULL;
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        Dim *dim = (Dim *)module->dims[i];
-        saved[i] = dim->nominal;
-        int64_t implied = dim == rows            ? strtoll(batch, NULL, 10)
-                          : dim->high <= LONGEST ? dim->high
-                                                 : 0;
-        if (dim->nominal == 0 && implied >= dim->low && implied <= dim->high) {
-            dim->nominal = implied;
-        }
-    }
-    return saved;
-}
-
-static void nominals_restore(Module *module, const int64_t *saved) {
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        ((Dim *)module->dims[i])->nominal = saved[i];
-    }
-}
-
 void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
                      TargetTables *tables, KernelPool *pool) {
     bool blocks = machine->threads > 1;
-    const int64_t *saved = blocks ? nominals_imply(module, writer->arena) : NULL;
+    const int64_t *saved = blocks ? module_imply_nominals(module, writer->arena) : NULL;
     for (Func *func = module->first; func; func = func->next) {
         Schedule schedule = {.module = module,
                              .context = module->context,
@@ -238,6 +197,6 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
         schedule_queues(module, writer, tables);
     }
     if (blocks) {
-        nominals_restore(module, saved);
+        module_restore_nominals(module, saved);
     }
 }

@@ -1,6 +1,7 @@
 /* Control: ops with blocks (scan, while, fusion), the end of a block, and the ops that only watch
  * (check, show, size_check). grad is expanded by passes/differentiate and has no meaning of its
  * own. */
+#include "ir/ops/library_call.h"
 #include "ir/ops/rule.h"
 #include <inttypes.h>
 
@@ -154,7 +155,7 @@ bool shape_fusion(Context *context, Op *op, OpProblem *problem) {
     for (int32_t i = 0; i < op->n_results; i++) {
         op->results[i]->type = yield->operands[i]->type;
     }
-    return true;
+    return library_call_check(context, op, problem);
 }
 
 bool shape_yield(Context *context, Op *op, OpProblem *problem) {

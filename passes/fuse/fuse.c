@@ -38,7 +38,7 @@ static void drop_stop_gradients(PassContext *pass, Func *func) {
 /* An op outside kernels needs its operands in memory: a free op's value gets a copy of its own. */
 static Value *materialise(Fuse *f, Op *barrier, Value *v, Value **copies, int32_t n_copies) {
     boundary_check_stack(f->context->boundary);
-    if (!v->op || !fuse_op_is_free(v->op)) {
+    if (fuse_in_memory(v)) {
         return v;
     }
     if (v->id < n_copies && copies[v->id]) {
@@ -90,9 +90,7 @@ static void fuse_block(PassContext *pass, Func *func, Block *block, bool trivial
               .block = block};
     materialise_operands(&f);
     if (!trivial) {
-        fuse_library_biases(&f);
-        fuse_library_copies(&f);
-        fuse_library_convs(&f);
+        fuse_library_operands(&f);
     }
     func_renumber(func);
     fuse_collect(&f);

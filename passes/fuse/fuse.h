@@ -50,7 +50,7 @@ typedef struct Unit {
     bool is_inlined;    /* absorbed: recomputed where it is read */
     bool is_recomputed; /* not stored: readers in other groups compute it again */
     bool is_forced;     /* stored although no unit of another group names it */
-    int32_t library;    /* the contraction in whose library call it is, plus 1; 0: none */
+    int32_t library;    /* the product in whose library call it is, plus 1; 0: none */
 } Unit;
 
 typedef struct Group {
@@ -84,6 +84,9 @@ typedef struct Fuse {
 
 bool fuse_op_is_free(const Op *op);
 bool fuse_op_is_barrier(const Op *op);
+static inline bool fuse_in_memory(const Value *v) {
+    return !v->op || !fuse_op_is_free(v->op);
+}
 
 /* graph.c */
 void fuse_collect(Fuse *f);
@@ -110,27 +113,14 @@ void fuse_order_merge(Fuse *f, int32_t into, int32_t from);
 /* recompute.c */
 void fuse_recompute(Fuse *f);
 
-/* library.c. Copies operands of large contractions that are no matrices in memory; before
- * units are collected. */
-void fuse_library_copies(Fuse *f);
-/* Rounds a bias to 16 bits where its sum with a large product is stored so; before that. */
-void fuse_library_biases(Fuse *f);
-/* Marks the units that a library could do in one call; before groups are merged. */
+/* library_operands.c. Makes operands of large products that no library could take such that one
+ * can; before units are collected. */
+void fuse_library_operands(Fuse *f);
+/* library.c. Marks the units that a library could do in one call; before groups are merged. */
 void fuse_library_mark(Fuse *f);
-/* -- library_parts.c */
-/* Puts operand i of a product into memory of its own, if it is a view; `copies` by value id. */
-void fuse_library_copy(Op *product, int32_t i, Value **copies, int32_t n_copies);
-/* Whether `unit` is one of the list's. */
-bool fuse_library_holds(const int32_t *list, int32_t count, int32_t unit);
-/* The product's unit, then units that read its value or what was made of it, in order. */
-int32_t fuse_library_behind(const Fuse *f, int32_t unit_of_product, int32_t *out, int32_t most);
-
-/* library_conv.c: the same for convolutions. */
-void fuse_library_convs(Fuse *f); /* rounds and copies; before units are collected */
-void fuse_library_mark_convs(Fuse *f);
-/* Whether the group has a contraction that a library can do. */
+/* Whether the group has a product that a library can do. */
 bool fuse_library_takes(Fuse *f, int32_t group);
-/* Whether a merge of the groups leaves such contractions to their libraries. */
+/* Whether a merge of the groups leaves such products to their libraries. */
 bool fuse_library_allows(Fuse *f, int32_t a, int32_t b);
 
 /* build.c */

@@ -1,6 +1,6 @@
 /* See matmul.h. Strides are found by walking from a value back to what lies in memory. Activations
  * are told by what they compute, on a few numbers, not by how they are written. */
-#include "ir/matmul.h"
+#include "passes/library/matmul.h"
 
 #include "ir/interp.h"
 
@@ -72,13 +72,8 @@ static bool strides_reshape(Context *context, Type x, const Size *const *from, T
     return true;
 }
 
-static bool is_float_cast(const Op *op) {
-    return op->code == OP_cast && dtype_is_float(op->results[0]->type.dtype) &&
-           dtype_is_float(op->operands[0]->type.dtype);
-}
-
 static bool is_widening(const Op *op) {
-    return is_float_cast(op) &&
+    return match_is_float_cast(op) &&
            dtype_bytes(op->operands[0]->type.dtype) < dtype_bytes(op->results[0]->type.dtype);
 }
 
@@ -210,28 +205,21 @@ static bool types_fit(const Op *op) {
     return a == DT_F64 || a == DT_F32 || ((a == DT_F16 || a == DT_BF16) && sum == DT_F32);
 }
 
-static void product_sizes(Context *context, const Op *op, const Side sides[2], Matmul *out) {
-    out->contract = op;
+static void product_sizes(Context *context, const Side sides[2], Matmul *out) {
     out->batch = axes_elements(context, sides[0].v, &sides[0].batch);
     out->m = axes_elements(context, sides[0].v, &sides[0].rows);
     out->n = axes_elements(context, sides[1].v, &sides[1].rows);
     out->k = axes_elements(context, sides[0].v, &sides[0].depth);
 }
 
-static void result_strides(Context *context, Matmul *out, MatmulOperand operand) {
-    out->strides[operand][0] = out->n;
-    out->strides[operand][1] = size_const(context, 1);
-    out->strides[operand][2] = size_mul(context, out->m, out->n);
-}
-
 bool matmul_of(Context *context, const Op *op, Matmul *out, int32_t *culprit, const char **why) {
     Side sides[2];
-    *out = (Matmul){.contract = op};
+    *out = (Matmul){0};
     *culprit = -1;
     for (int32_t s = 0; s < 2; s++) {
         side_axes(op, s, &sides[s]);
     }
-    product_sizes(context, op, sides, out);
+    product_sizes(context, sides, out);
     if (!types_fit(op)) {
         *why = "its types are none that a library multiplies";
         return false;
@@ -258,29 +246,13 @@ bool matmul_of(Context *context, const Op *op, Matmul *out, int32_t *culprit, co
         return false;
     }
     /* B is k x n: its rows are the depth. */
-    const Size *columns = out->strides[MATMUL_B][0];
-    out->strides[MATMUL_B][0] = out->strides[MATMUL_B][1];
-    out->strides[MATMUL_B][1] = columns;
-    out->operand[MATMUL_D] = op->results[0];
-    result_strides(context, out, MATMUL_D);
-    out->ops[out->n_ops++] = op;
+    const Size *columns = out->strides[1][0];
+    out->strides[1][0] = out->strides[1][1];
+    out->strides[1][1] = columns;
     return true;
 }
 
 /* -- What is made of it -- */
-
-static bool keep_op(Matmul *out, const Op *op) {
-    for (int32_t i = 0; i < out->n_ops; i++) {
-        if (out->ops[i] == op) {
-            return true;
-        }
-    }
-    if (out->n_ops == MATMUL_MOST_OPS) {
-        return false;
-    }
-    out->ops[out->n_ops++] = op;
-    return true;
-}
 
 /* v's operand where v changes neither elements nor their order, else NULL. */
 static const Value *same_behind(const Value *v) {
@@ -291,20 +263,21 @@ static const Value *same_behind(const Value *v) {
 /* The same, and what rounds to `type`: a library rounds once, to the type that it stores. */
 static const Value *rounded_behind(const Value *v, DType type) {
     const Value *same = same_behind(v);
-    bool rounds = !same && v->op && is_float_cast(v->op) && v->type.dtype == type;
+    bool rounds = !same && v->op && match_is_float_cast(v->op) && v->type.dtype == type;
     return rounds ? v->op->operands[0] : same;
 }
 
-static const Value *strip(Matmul *out, const Value *v) {
-    for (const Value *next = same_behind(v); next && keep_op(out, v->op); next = same_behind(v)) {
+static const Value *strip(LibraryMatch *out, const Value *v) {
+    for (const Value *next = same_behind(v); next && match_keep_op(out, v->op);
+         next = same_behind(v)) {
         v = next;
     }
     return v;
 }
 
-static const Value *strip_rounded(Matmul *out, const Value *v, DType type) {
+static const Value *strip_rounded(LibraryMatch *out, const Value *v, DType type) {
     const Value *next = rounded_behind(v, type);
-    while (next && keep_op(out, v->op)) {
+    while (next && match_keep_op(out, v->op)) {
         v = next;
         next = rounded_behind(v, type);
     }
@@ -344,15 +317,15 @@ static bool value_at(const Value *v, const Value *x, double at, DType rounded, i
     return true;
 }
 
-static double act_at(MatmulAct act, double x) {
-    return act == MATMUL_RELU
+static double act_at(LibraryEpilogue act, double x) {
+    return act == LIBRARY_RELU
                ? (x > 0 ? x : 0)
                : 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
 }
 
 /* Of `result`, stored: relu gives the same whether it or its operand is rounded. */
-static bool computes(const Value *v, const Value *x, MatmulAct act, const Value *result) {
-    DType rounded = act == MATMUL_RELU ? result->type.dtype : DT_COUNT;
+static bool computes(const Value *v, const Value *x, LibraryEpilogue act, const Value *result) {
+    DType rounded = act == LIBRARY_RELU ? result->type.dtype : DT_COUNT;
     static const double samples[] = {-4, -2.5, -1, -0.375, 0, 0.25, 0.75, 1.5, 3};
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
         double is, wanted = act_at(act, samples[i]);
@@ -365,7 +338,7 @@ static bool computes(const Value *v, const Value *x, MatmulAct act, const Value 
 }
 
 /* All ops that v needs, back to x. */
-static bool keep_until(Matmul *out, const Value *v, const Value *x) {
+static bool keep_until(LibraryMatch *out, const Value *v, const Value *x) {
     if (v == x || !v->op || v->op->code == OP_constant) {
         return true;
     }
@@ -374,7 +347,7 @@ static bool keep_until(Matmul *out, const Value *v, const Value *x) {
             return true;
         }
     }
-    if (!keep_op(out, v->op)) {
+    if (!match_keep_op(out, v->op)) {
         return false;
     }
     for (int32_t i = 0; i < v->op->n_operands; i++) {
@@ -427,8 +400,8 @@ static const Value *sum_behind(const Value *v, const Op *contract, int32_t *step
     if (is_sum_of(v, contract, ADDENDS)) {
         return through_same(v);
     }
-    bool through =
-        v->op && (op_is_scalar(v->op->code) || v->op->code == OP_reshape || is_float_cast(v->op));
+    bool through = v->op && (op_is_scalar(v->op->code) || v->op->code == OP_reshape ||
+                             match_is_float_cast(v->op));
     for (int32_t i = 0; through && --*steps > 0 && i < v->op->n_operands; i++) {
         const Value *found = sum_behind(v->op->operands[i], contract, steps);
         if (found) {
@@ -438,85 +411,124 @@ static const Value *sum_behind(const Value *v, const Op *contract, int32_t *step
     return NULL;
 }
 
+typedef struct Sums {
+    Context *context;
+    const Op *contract;
+    Matmul product;
+    DType stored; /* the result's */
+    LibraryMatch *out;
+    const char **why;
+} Sums;
+
 /* What is added to a sum of the shape `type`: a bias, or a matrix like the result. */
-static bool addend(Context *context, Matmul *out, const Value *w, Type type, const char **why) {
+static bool addend(Sums *s, const Value *w, Type type) {
+    Context *context = s->context;
     const Size *strides[TYPE_MAX_RANK], *columns = size_const(context, 1), *row, *column;
+    const Size *n = s->product.n;
     const Value *base;
     int32_t split = type.rank;
-    while (split > 0 && columns != out->n) {
+    while (split > 0 && columns != n) {
         columns = size_mul(context, columns, type.dims[--split]);
     }
-    while (split > 0 && columns == out->n && size_is_one(type.dims[split - 1])) {
+    while (split > 0 && columns == n && size_is_one(type.dims[split - 1])) {
         split--;
     }
-    *why = "what is added to it is no bias over columns and no matrix like it";
-    if (columns != out->n || !strides_of(context, w, true, &base, strides) ||
+    *s->why = "what is added to it is no bias over columns and no matrix like it";
+    if (columns != n || !strides_of(context, w, true, &base, strides) ||
         !run_together(context, type.dims + split, strides + split, type.rank - split, &column) ||
         !run_together(context, type.dims, strides, split, &row) || !size_is_one(column)) {
         return false;
     }
     int64_t zero;
     bool is_bias = size_is_const(row, &zero) && zero == 0;
-    MatmulOperand operand = is_bias ? MATMUL_BIAS : MATMUL_C;
-    if (out->operand[operand] || (!is_bias && row != out->n)) {
+    LibraryOperand operand = is_bias ? LIBRARY_BIAS : LIBRARY_C;
+    if (s->out->operand[operand] || (!is_bias && row != n)) {
         return false;
     }
-    if (base->type.dtype != out->operand[MATMUL_D]->type.dtype) {
-        *why = "what is added to it has another type than the result";
+    if (base->type.dtype != s->stored) {
+        *s->why = "what is added to it has another type than the result";
         return false;
     }
-    out->operand[operand] = base;
-    if (is_bias) {
-        for (int i = 0; i < 3; i++) {
-            out->strides[operand][i] = size_const(context, i == 1);
-        }
-    } else {
-        result_strides(context, out, operand);
-    }
+    s->out->operand[operand] = base;
     return true;
 }
 
 /* From the sum back to the contraction. */
-static bool sums_match(Context *context, Matmul *out, const Value *v, const char **why) {
-    v = strip(out, v);
+static bool sums_match(Sums *s, const Value *v) {
+    v = strip(s->out, v);
     while (v->op && v->op->code == OP_add) {
         const Op *add = v->op;
-        int32_t side = is_sum_of(add->operands[0], out->contract, ADDENDS) ? 0 : 1;
-        if (!keep_op(out, add) ||
-            !addend(context, out, add->operands[1 - side], add->results[0]->type, why)) {
+        int32_t side = is_sum_of(add->operands[0], s->contract, ADDENDS) ? 0 : 1;
+        if (!match_keep_op(s->out, add) ||
+            !addend(s, add->operands[1 - side], add->results[0]->type)) {
             return false;
         }
-        v = strip(out, add->operands[side]);
+        v = strip(s->out, add->operands[side]);
     }
-    *why = "too much is made of it in one kernel";
-    return v->op == out->contract;
+    *s->why = "too much is made of it in one kernel";
+    return v->op == s->contract;
 }
 
-bool matmul_match(Context *context, const Value *result, const Op *contract, Matmul *out,
+static void add_strides(LibraryMatch *out, const Size *row, const Size *column,
+                        const Size *matrix) {
+    match_add_size(out, row);
+    match_add_size(out, column);
+    match_add_size(out, matrix);
+}
+
+static void add_sizes(Context *context, const Matmul *product, LibraryMatch *out) {
+    const Size *zero = none(context), *one = size_const(context, 1);
+    const Size *matrix = size_mul(context, product->m, product->n);
+    match_add_size(out, product->m);
+    match_add_size(out, product->n);
+    match_add_size(out, product->k);
+    match_add_size(out, product->batch);
+    for (int s = 0; s < 2; s++) {
+        const Size *const *strides = product->strides[s];
+        add_strides(out, strides[0], strides[1], strides[2]);
+    }
+    if (out->operand[LIBRARY_C]) {
+        add_strides(out, product->n, one, matrix);
+    } else {
+        add_strides(out, zero, zero, zero);
+    }
+    add_strides(out, product->n, one, matrix);
+}
+
+bool matmul_match(Context *context, const Value *result, const Op *contract, LibraryMatch *out,
                   const char **why) {
     int32_t culprit, steps = STEPS;
     const Value *sum = sum_behind(result, contract, &steps);
+    Sums sums = {.context = context, .contract = contract, .out = out, .why = why};
+    *out = (LibraryMatch){.kind = LIBRARY_MATMUL, .compute = match_compute(contract)};
     *why = "it is not what is stored, or with too much made of it";
-    if (!sum || !matmul_of(context, contract, out, &culprit, why)) {
+    if (!sum || !matmul_of(context, contract, &sums.product, &culprit, why)) {
         return false;
     }
-    out->operand[MATMUL_D] = result;
+    out->operand[LIBRARY_A] = sums.product.operand[0];
+    out->operand[LIBRARY_B] = sums.product.operand[1];
+    match_keep_op(out, contract);
     DType a = contract->operands[0]->type.dtype, d = result->type.dtype;
+    sums.stored = d;
     if (d != a && !((a == DT_F16 || a == DT_BF16) && d == DT_F32)) {
         *why = "its result is of a type that a library does not give";
         return false;
     }
     const Value *made = strip_rounded(out, result, d);
     if (made != sum) {
-        out->act = computes(made, sum, MATMUL_RELU, result)        ? MATMUL_RELU
-                   : computes(made, sum, MATMUL_GELU_TANH, result) ? MATMUL_GELU_TANH
-                                                                   : MATMUL_PLAIN;
+        out->epilogue = computes(made, sum, LIBRARY_RELU, result)        ? LIBRARY_RELU
+                        : computes(made, sum, LIBRARY_GELU_TANH, result) ? LIBRARY_GELU_TANH
+                                                                         : LIBRARY_PLAIN;
         *why = "a library has no such activation";
-        if (out->act == MATMUL_PLAIN || !keep_until(out, made, sum)) {
+        if (out->epilogue == LIBRARY_PLAIN || !keep_until(out, made, sum)) {
             return false;
         }
     }
-    return sums_match(context, out, sum, why);
+    if (!sums_match(&sums, sum)) {
+        return false;
+    }
+    add_sizes(context, &sums.product, out);
+    return true;
 }
 
 /* -- Whether it is worth it -- */
@@ -526,7 +538,7 @@ bool matmul_is_large(Context *context, const Op *contract, const MatmulWorth *wo
     Matmul matmul;
     side_axes(contract, 0, &axes[0]);
     side_axes(contract, 1, &axes[1]);
-    product_sizes(context, contract, axes, &matmul);
+    product_sizes(context, axes, &matmul);
     double work = (double)size_nominal(matmul.batch, UNSET_SIZE);
     const Size *const sides[3] = {matmul.m, matmul.n, matmul.k};
     for (int i = 0; i < 3; i++) {

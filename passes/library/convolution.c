@@ -1,12 +1,12 @@
 /* See convolution.h. What cuDNN 9 does of bias and activation was asked of it. */
-#include "ir/convolution.h"
+#include "passes/library/convolution.h"
 
 #include "ir/build.h"
 
 enum { CHANNEL_AXIS = 1 };
 
 bool convolution_is(const Op *op) {
-    return op->code == OP_conv || op->code == OP_conv_input_grad || op->code == OP_conv_weight_grad;
+    return op_info(op->code)->fusion == FUSION_CONV;
 }
 
 /* -- Whether it is worth it -- */
@@ -33,29 +33,17 @@ bool convolution_is_large(const Op *conv, const ConvolutionWorth *worth) {
 
 /* -- What it is -- */
 
-static bool keep(Convolution *out, const Op *op) {
-    if (out->n_ops == CONV_MOST_OPS) {
-        return false;
-    }
-    out->ops[out->n_ops++] = op;
-    return true;
-}
-
-static bool is_float_cast(const Op *op) {
-    return op->code == OP_cast && dtype_is_float(op->results[0]->type.dtype) &&
-           dtype_is_float(op->operands[0]->type.dtype);
-}
-
 /* A cast that changes no value. */
 static bool is_widening(const Op *op) {
     DType from = op->operands[0]->type.dtype;
-    return is_float_cast(op) && (from == DT_BF16 || from == DT_F16) &&
+    return match_is_float_cast(op) && (from == DT_BF16 || from == DT_F16) &&
            op->results[0]->type.dtype == DT_F32;
 }
 
 /* A library rounds once, to the type that it stores. */
 static bool keeps_sum(const Value *v, const Value *result) {
-    return is_widening(v->op) || (is_float_cast(v->op) && v->type.dtype == result->type.dtype);
+    return is_widening(v->op) ||
+           (match_is_float_cast(v->op) && v->type.dtype == result->type.dtype);
 }
 
 /* What lies in memory behind reshapes and widening casts. */
@@ -78,13 +66,13 @@ static bool is_zero(const Value *v) {
 }
 
 /* max(x, 0) however it is written: x, or NULL. */
-static const Value *relu_of(Convolution *out, const Value *v) {
+static const Value *relu_of(LibraryMatch *out, const Value *v) {
     const Op *op = v->op;
     if (!op) {
         return NULL;
     }
     if (op->code == OP_max && (is_zero(op->operands[0]) || is_zero(op->operands[1]))) {
-        keep(out, op);
+        match_keep_op(out, op);
         return op->operands[is_zero(op->operands[0]) ? 1 : 0];
     }
     if (op->code != OP_select || !op->operands[0]->op || !is_zero(op->operands[1])) {
@@ -95,7 +83,7 @@ static const Value *relu_of(Convolution *out, const Value *v) {
         !is_zero(test->operands[1])) {
         return NULL;
     }
-    return keep(out, op) && keep(out, test) ? op->operands[2] : NULL;
+    return match_keep_op(out, op) && match_keep_op(out, test) ? op->operands[2] : NULL;
 }
 
 const Value *convolution_bias(const Value *v) {
@@ -109,41 +97,87 @@ const Value *convolution_bias(const Value *v) {
 }
 
 /* From the sum, or the product itself, back to the conv. */
-static bool sum_match(Convolution *out, const Value *v) {
+static bool sum_match(LibraryMatch *out, const Value *v, const Op *conv) {
     const Op *add = v->op;
     for (int32_t side = 0; add && add->code == OP_add && side < 2; side++) {
         const Value *bias = convolution_bias(add->operands[1 - side]);
-        if (bias && add->operands[side]->op == out->conv) {
-            out->operand[CONV_BIAS] = bias;
-            return keep(out, add);
+        if (bias && add->operands[side]->op == conv) {
+            out->operand[LIBRARY_BIAS] = bias;
+            return match_keep_op(out, add);
         }
     }
-    return v->op == out->conv;
+    return v->op == conv;
 }
 
-static bool types_match(const Convolution *out, const char **why) {
-    DType type = out->operand[CONV_A]->type.dtype;
+static bool types_match(const LibraryMatch *out, DType result, const char **why) {
     *why = "its types are none that a library convolves";
-    if (!dtype_is_float(type)) {
+    if (!dtype_is_float(out->operand[LIBRARY_A]->type.dtype)) {
         return false;
     }
     *why = "its operands and result are not of one type";
-    for (int i = 0; i < CONV_N_OPERANDS; i++) {
-        if (out->operand[i] && out->operand[i]->type.dtype != type) {
+    for (int i = 0; i < LIBRARY_N_OPERANDS; i++) {
+        if (out->operand[i] && out->operand[i]->type.dtype != result) {
             return false;
         }
     }
     return true;
 }
 
-bool convolution_match(Context *context, const Value *result, const Op *conv, Convolution *out,
-                       const char **why) {
-    (void)context;
-    *out = (Convolution){.conv = conv};
+/* -- The call */
+
+static void add_dense_strides(Context *context, LibraryMatch *out, Type type) {
+    const Size *stride = size_const(context, 1);
+    for (int32_t i = type.rank; i-- > 0;) {
+        out->sizes[out->n_sizes + i] = stride;
+        stride = size_mul(context, stride, type.dims[i]);
+    }
+    out->n_sizes += type.rank;
+}
+
+static void add_sizes(Context *context, LibraryMatch *out, const Op *conv) {
     ConvAttrs attrs = conv_attrs_of(conv);
-    out->operand[CONV_A] = reshaped(conv->operands[0]);
-    out->operand[CONV_B] = reshaped(conv->operands[1]);
-    out->operand[CONV_D] = result;
+    Type a = conv->operands[0]->type, b = conv->operands[1]->type, d = conv->results[0]->type;
+    const Type types[3] = {
+        conv->code == OP_conv_input_grad ? d : a,
+        conv->code == OP_conv_weight_grad ? d : b,
+        conv->code == OP_conv              ? d
+        : conv->code == OP_conv_input_grad ? a
+                                           : b,
+    };
+    const int64_t *const lists[4] = {attrs.stride, attrs.dilation, attrs.low, attrs.high};
+    match_add_size(out, size_const(context, attrs.n_spatial));
+    match_add_size(out, size_const(context, attrs.groups));
+    for (int l = 0; l < 4; l++) {
+        for (int32_t i = 0; i < attrs.n_spatial; i++) {
+            match_add_size(out, size_const(context, lists[l][i]));
+        }
+    }
+    for (int t = 0; t < 3; t++) {
+        for (int32_t i = 0; i < types[t].rank; i++) {
+            match_add_size(out, types[t].dims[i]);
+        }
+    }
+    for (int t = 0; t < 3; t++) {
+        add_dense_strides(context, out, types[t]);
+    }
+}
+
+/* Of the op's operands, x, w or dy: the call's A of a filter's gradient is dy. */
+static void set_operands(LibraryMatch *out, const Op *conv) {
+    bool is_swapped = conv->code == OP_conv_weight_grad;
+    out->operand[LIBRARY_A] = reshaped(conv->operands[is_swapped ? 1 : 0]);
+    out->operand[LIBRARY_B] = reshaped(conv->operands[is_swapped ? 0 : 1]);
+    out->kind = is_swapped                         ? LIBRARY_CONV_WEIGHT_GRAD
+                : conv->code == OP_conv_input_grad ? LIBRARY_CONV_INPUT_GRAD
+                                                   : LIBRARY_CONV;
+    out->compute = match_compute(conv);
+}
+
+bool convolution_match(Context *context, const Value *result, const Op *conv, LibraryMatch *out,
+                       const char **why) {
+    *out = (LibraryMatch){0};
+    set_operands(out, conv);
+    ConvAttrs attrs = conv_attrs_of(conv);
     *why = "its padding is negative";
     for (int32_t i = 0; i < attrs.n_spatial; i++) {
         if (attrs.low[i] < 0 || attrs.high[i] < 0) {
@@ -153,22 +187,26 @@ bool convolution_match(Context *context, const Value *result, const Op *conv, Co
     const Value *v = result;
     while (v->op && v->op != conv && (keeps_sum(v, result) || v->op->code == OP_reshape)) {
         *why = "too much is made of it in one kernel";
-        if (!keep(out, v->op)) {
+        if (!match_keep_op(out, v->op)) {
             return false;
         }
         v = v->op->operands[0];
     }
     const Value *inner = relu_of(out, v);
-    out->relu = inner != NULL;
+    out->epilogue = inner ? LIBRARY_RELU : LIBRARY_PLAIN;
     v = inner ? inner : v;
     *why = "what is made of it is no epilogue of a library";
-    if (!keep(out, conv) || !sum_match(out, v)) {
+    if (!match_keep_op(out, conv) || !sum_match(out, v, conv)) {
         return false;
     }
     *why = "a library's epilogue is one with a bias, after a forward convolution";
-    if ((out->relu && !out->operand[CONV_BIAS]) ||
-        (conv->code != OP_conv && out->operand[CONV_BIAS])) {
+    if ((inner && !out->operand[LIBRARY_BIAS]) ||
+        (conv->code != OP_conv && out->operand[LIBRARY_BIAS])) {
         return false;
     }
-    return types_match(out, why);
+    if (!types_match(out, result->type.dtype, why)) {
+        return false;
+    }
+    add_sizes(context, out, conv);
+    return true;
 }
