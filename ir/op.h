@@ -129,10 +129,12 @@ typedef enum ScalarSlope {
 
 typedef enum OpFusion {
     FUSION_VIEW,
+    FUSION_SPREAD,
     FUSION_FREE,
     FUSION_FREE_IF_SMALL,
     FUSION_FREE_UNLESS_STORED,
     FUSION_LOOP,
+    FUSION_PICK,
     FUSION_REDUCE,
     FUSION_ARG_REDUCE,
     FUSION_CONTRACT,

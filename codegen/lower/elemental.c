@@ -137,7 +137,9 @@ const KExpr *elemental_opaque(KBuild *k, const Op *op, Index index) {
 #define ELEMENT_FREE_IF_SMALL(name)      elemental_##name
 #define ELEMENT_FREE_UNLESS_STORED(name) elemental_##name
 #define ELEMENT_LOOP(name)               elemental_##name
+#define ELEMENT_PICK(name)               elemental_##name
 #define ELEMENT_VIEW(name)               elemental_view
+#define ELEMENT_SPREAD(name)             elemental_view
 #define ELEMENT_REDUCE(name)             elemental_reduce
 #define ELEMENT_ARG_REDUCE(name)         elemental_argreduce
 #define ELEMENT_CONTRACT(name)           elemental_contract

@@ -21,11 +21,13 @@
 #define OP_FLOPS_DECLARE_RULE(name) const Size *flops_##name(Context *context, const Op *op);
 
 /* The column of fusion says which are views. */
-#define OP_IF_VIEW_VIEW(...) __VA_ARGS__
+#define OP_IF_VIEW_VIEW(...)   __VA_ARGS__
+#define OP_IF_VIEW_SPREAD(...) __VA_ARGS__
 #define OP_IF_VIEW_FREE(...)
 #define OP_IF_VIEW_FREE_IF_SMALL(...)
 #define OP_IF_VIEW_FREE_UNLESS_STORED(...)
 #define OP_IF_VIEW_LOOP(...)
+#define OP_IF_VIEW_PICK(...)
 #define OP_IF_VIEW_REDUCE(...)
 #define OP_IF_VIEW_ARG_REDUCE(...)
 #define OP_IF_VIEW_CONTRACT(...)

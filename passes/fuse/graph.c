@@ -20,6 +20,7 @@ static bool is_small(const Op *op) {
 bool fuse_op_is_free(const Op *op) {
     switch (op_info(op->code)->fusion) {
     case FUSION_VIEW:
+    case FUSION_SPREAD:
     case FUSION_FREE:
         return true;
     case FUSION_FREE_IF_SMALL:
@@ -326,10 +327,12 @@ static GroupKind unit_kind(const Op *op) {
     case FUSION_BARRIER:
         return GROUP_BARRIER;
     case FUSION_VIEW: /* seen through where they are free */
+    case FUSION_SPREAD:
     case FUSION_FREE:
     case FUSION_FREE_IF_SMALL:
     case FUSION_FREE_UNLESS_STORED:
     case FUSION_LOOP:
+    case FUSION_PICK:
         break;
     }
     return GROUP_LOOP;

@@ -196,14 +196,7 @@ static void results_round(Fuse *f) {
 /* Whether a copy of v is no larger than what it is made of, about, and plain to make. */
 static bool can_copy(const Value *v) {
     for (; v->op && fuse_op_is_free(v->op); v = v->op->operands[0]) {
-        switch (v->op->code) {
-        case OP_reshape:
-        case OP_transpose:
-        case OP_slice:
-        case OP_pad:
-        case OP_reverse:
-            break;
-        default:
+        if (op_info(v->op->code)->fusion != FUSION_VIEW) {
             return false;
         }
     }

@@ -53,8 +53,7 @@ static bool reads_full(const Merge *merge, const Unit *unit) {
 }
 
 static bool picks(const Unit *unit) {
-    return unit->op->code == OP_gather || unit->op->code == OP_take ||
-           unit->op->code == OP_dynamic_slice;
+    return op_info(unit->op->code)->fusion == FUSION_PICK;
 }
 
 /* Whether one kernel over the merge's space can hand the value over. */
