@@ -238,8 +238,10 @@ void lower_attention(KBuild *k) {
     at.n_batch = type_elements(kb_context(k), at.batch);
     at.queries = q.dims[q.rank - 2];
     at.keys = v.dims[q.rank - 2];
-    at.width = size_nominal(q.dims[q.rank - 1], UNSET_SIZE);
-    at.values = size_nominal(v.dims[q.rank - 1], UNSET_SIZE);
+    if (!size_is_const(q.dims[q.rank - 1], &at.width) ||
+        !size_is_const(v.dims[q.rank - 1], &at.values)) {
+        INTERNAL_ERROR(kb_context(k), at.op->place, "attention", "a width that is no constant");
+    }
     for (int32_t i = 0; i < at.op->n_results; i++) {
         at.results[i] = lower_root_result(k, at.op->results[i]);
     }

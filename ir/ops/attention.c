@@ -87,6 +87,13 @@ static bool check_qkv(Context *context, const Op *op, int32_t n_plain, OpProblem
     if (op->n_operands > n_plain + ATTENTION_MASKS) {
         return op_problem(context, problem, "%s: at most %d masks", op_name(op), ATTENTION_MASKS);
     }
+    /* Kernels keep whole rows of q, k and v in their tiles, whose sizes are in the kernel's text: a
+     * width that is known only when it runs would be taken for its nominal value. */
+    if (!size_is_const(q.dims[q.rank - 1], NULL) || !size_is_const(v.dims[q.rank - 1], NULL)) {
+        return op_problem(context, problem,
+                          "%s: q of %s and v of %s: their widths must be constant", op_name(op),
+                          type_text(context, q), type_text(context, v));
+    }
     const Size *keys = k.dims[q.rank - 2], *queries = q.dims[q.rank - 2];
     if (!check_operand(context, op, 1, q.dtype, keys, q.dims[q.rank - 1], problem) ||
         !check_operand(context, op, 2, q.dtype, keys, v.dims[q.rank - 1], problem)) {
