@@ -35,6 +35,9 @@ typedef struct TargetFigures {
 
 typedef struct Target {
     const char *name, *doc;
+    /* What a user would write for the processor that compiles; NULL: it is none of this backend's.
+     */
+    const char *host;
     /* --emit=kernels prints `show` instead of the loop IR. */
     bool shows_text;
     /* Fills `out` from the option text after "name:" ("x86-64-v3"; NULL or "" is this host,

@@ -14,7 +14,12 @@ const Target *target_at(int index) {
 }
 
 const char *target_host(void) {
-    return "cpu:native";
+    for (int i = 0; target_at(i); i++) {
+        if (target_at(i)->host) {
+            return target_at(i)->host;
+        }
+    }
+    return "";
 }
 
 const Target *target_find(const char *name) {

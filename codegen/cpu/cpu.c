@@ -261,6 +261,7 @@ static dlc_status cpu_show(const Machine *machine, const Kernel *kernel, const c
 
 const Target target_cpu = {
     .name = "cpu",
+    .host = "cpu:native",
     .doc = "x86-64 processors through LLVM: cpu, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4",
     .describe = cpu_describe,
     .emit = cpu_emit,
