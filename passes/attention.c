@@ -6,12 +6,7 @@
 #include "passes/rewrite.h"
 #include <math.h>
 
-enum {
-    AFFINE_STEPS = 200,
-    MOST_WIDTH = 256 /* of q, k and v: a row of them stays in a kernel's tile */
-};
-/* Scores of one head below this are as well held: 128 x 128. */
-static const double WORTH_FUSING = 16384;
+enum { AFFINE_STEPS = 200 };
 
 typedef struct Match {
     PassContext *pass;
@@ -337,9 +332,11 @@ static Sides sides_of(const Op *op) {
     return s;
 }
 
-static bool is_short(const Size *size) {
+/* A width of q, k or v whose rows stay in a kernel's tile. */
+static bool is_short(const Match *m, const Size *size) {
     int64_t value;
-    return size_is_const(size, &value) && value >= 1 && value <= MOST_WIDTH;
+    return size_is_const(size, &value) && value >= 1 &&
+           value <= m->pass->machine->fusion.attention_width;
 }
 
 static double length_of(const Size *size) {
@@ -350,7 +347,7 @@ static double length_of(const Size *size) {
  * two tiles of scores, up to four of sums, panels). */
 static bool machine_fits(const Machine *machine, const Size *width, const Size *values,
                          DType dtype) {
-    if (!machine || machine->threads <= 1) {
+    if (machine->threads <= 1) {
         return true;
     }
     const int64_t least = 32;
@@ -381,8 +378,9 @@ static bool axes_fit(const Match *m) {
     const Value *scores = m->scores->results[0];
     double elements =
         length_of(scores->type.dims[rank - 2]) * length_of(scores->type.dims[rank - 1]);
-    return dtype_is_float(q.dtype) && is_short(q.dims[s.sum[0].at[0]]) &&
-           is_short(values.dims[o.free_axis[v]]) && elements >= WORTH_FUSING &&
+    return dtype_is_float(q.dtype) && is_short(m, q.dims[s.sum[0].at[0]]) &&
+           is_short(m, values.dims[o.free_axis[v]]) &&
+           elements >= m->pass->machine->fusion.attention_scores &&
            machine_fits(m->pass->machine, q.dims[s.sum[0].at[0]], values.dims[o.free_axis[v]],
                         q.dtype);
 }

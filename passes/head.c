@@ -453,6 +453,5 @@ bool head_in_chunks(PassContext *pass, Func *func, const HeadMeasures *measures)
 }
 
 bool pass_head(PassContext *pass, Func *func) {
-    static const HeadMeasures measures = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64};
-    return head_in_chunks(pass, func, &measures);
+    return head_in_chunks(pass, func, &pass->machine->fusion.head);
 }

@@ -17,6 +17,51 @@ typedef struct ConvolutionWorth {
     double depth, channels, work;
 } ConvolutionWorth;
 
+/* From which sizes on a head of many classes is done in chunks: see passes/head.c. Elements of
+ * logits, and of a chunk of them; rows of a chunk. */
+typedef struct HeadMeasures {
+    double worth, chunk;
+    int64_t least_rows;
+} HeadMeasures;
+
+/* What is worth one kernel. */
+typedef struct FusionMeasures {
+    double small_space;      /* elements: one kernel whatever its shape */
+    double least_rows;       /* fewer rows, gone through one by one, leave workers idle */
+    int64_t attention_width; /* of q, k and v at most: a row of them stays in a kernel's tile */
+    double attention_scores; /* of one head at least: fewer are as well held */
+    HeadMeasures head;
+} FusionMeasures;
+
+/* Kernels whose tiles one worker runs, in elements. The order of sums follows them. */
+typedef struct WorkerShapes {
+    int32_t attention_queries, attention_keys; /* blocks of the forward kernel */
+    int32_t attention_rows;                    /* of the backward one, either way */
+    int32_t attention_heads;                   /* from so many on, a backward tile is a head */
+    int32_t sum_chunk;                         /* of one partial sum */
+    int32_t few_rows, long_row;                /* fewer rows that are longer are summed in chunks */
+    /* Fewer tiles of columns, with as much to sum, are cut into stages. */
+    int32_t few_tiles, column_work;
+    int32_t scatter_lines; /* of a tile of scatter_add */
+    /* Where tiles are fewer, the indexed axis is cut too: into so many blocks, of as many rows each
+     * at least. */
+    int32_t scatter_tiles, scatter_blocks, scatter_rows;
+} WorkerShapes;
+
+/* Kernels whose tiles a block of threads runs. */
+typedef struct BlockShapes {
+    int32_t move_bytes; /* that a thread moves at once */
+    /* Of one row's share of a panel, and of 16-bit ones, which are used up sooner (tf32 too). */
+    int32_t step_bytes, half_step_bytes;
+    int32_t attention_rows;
+    int32_t least_sum_chunk, most_sum_chunk; /* elements of one partial sum */
+    int32_t column_width, column_rows;       /* of a tile; rows of a thread, at least */
+    int32_t column_work;             /* elements below which columns are not cut into stages */
+    int32_t scatter_blocks;          /* of the indexed axis, at most */
+    int32_t long_row;                /* elements that keep a whole block busy */
+    double staged_row, staged_bytes; /* few rows that have as much are cut into stages */
+} BlockShapes;
+
 typedef struct Machine {
     const char *target;   /* the backend's name, for plans and people; nothing is decided by it */
     const char *name;     /* as pinned in the manifest, e.g. "x86-64-v3" */
@@ -25,7 +70,7 @@ typedef struct Machine {
     /* Register tile of the contraction micro-kernel for f32 and f64: rows x columns. */
     int32_t tile_rows_f32, tile_columns_f32;
     int32_t tile_rows_f64, tile_columns_f64;
-    int64_t l1_bytes, l2_bytes; /* a tile of one worker moves about l1_bytes */
+    int64_t l1_bytes; /* a tile of one worker moves about as much */
     /* Blocks of a product whose panels are packed by one worker, in elements: A's stays in the
      * second cache, B's in the third. `wanted_tiles`: tiles below which products are cut finer, so
      * that workers share them. Machines whose tiles one worker runs have them; else 0. */
@@ -36,6 +81,10 @@ typedef struct Machine {
     int64_t shared_bytes; /* room for a tile's locals, when threads share them; 0: no bound */
     int64_t shared_plain; /* of it, what a tile may take and leave room for a second one */
     int32_t processors;   /* tiles that run at once, about; 0: few */
+    int32_t column_tile;  /* neighbouring columns, or lines, that a tile goes through together */
+    WorkerShapes worker;  /* where `threads` is 1, else: */
+    BlockShapes block;
+    FusionMeasures fusion;
     int32_t architecture; /* the backend's own number for it: 90 of sm_90 */
     /* Products of such operands are native: contraction tiles beside f32 ones, and what `precision`
      * may choose. tf32: f32 operands rounded to it, where the program says so. */

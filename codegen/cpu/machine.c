@@ -42,6 +42,27 @@ static const struct {
 };
 enum { N_LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
+static const WorkerShapes shapes = {.attention_queries = 128,
+                                    .attention_keys = 256,
+                                    .attention_rows = 192,
+                                    .attention_heads = 8,
+                                    .sum_chunk = 16384,
+                                    .few_rows = 16,
+                                    .long_row = 32768,
+                                    .few_tiles = 16,
+                                    .column_work = 65536,
+                                    .scatter_lines = 16,
+                                    .scatter_tiles = 8,
+                                    .scatter_blocks = 8,
+                                    .scatter_rows = 16};
+
+static const FusionMeasures measures = {
+    .small_space = 32768,
+    .least_rows = 8,
+    .attention_width = 256,
+    .attention_scores = 16384,
+    .head = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64}};
+
 static bool list_has(const char *list, const char *item, size_t length) {
     for (const char *at = list; at && *at;) {
         const char *end = strchr(at, ',');
@@ -113,7 +134,6 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->name = arena_strdup(arena, levels[level].name);
     out->features = arena_strdup(arena, levels[level].features);
     out->l1_bytes = 32 * 1024;
-    out->l2_bytes = 512 * 1024;
     out->block_rows = 144;
     out->block_columns = 384;
     out->block_depth = 256;
@@ -122,5 +142,8 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->bytes_per_second = 2e10;
     out->threads = out->lanes = 1;
     out->queues = 1; /* all threads work on each kernel; a copy beside it would take one away */
+    out->column_tile = 256;
+    out->worker = shapes;
+    out->fusion = measures;
     return DLC_OK;
 }

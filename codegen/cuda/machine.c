@@ -14,20 +14,40 @@ static const struct {
     int32_t shared_kilobytes; /* that one block may have */
     bool has_bf16;
     bool usual; /* compiled for when no GPU is present and none is named */
-    int32_t l2_megabytes;
     int32_t tile_f32[2], tile_f64[2];
     double flops, bytes; /* f32 outside tensor cores, and memory, a second */
 } rows[] = {
-    {"sm_75", 75, 40, 64, false, false, 4, {64, 64}, {32, 32}, 8.1e12, 0.32e12},     /* T4 */
-    {"sm_80", 80, 108, 163, true, true, 40, {128, 128}, {32, 32}, 19.5e12, 2.0e12},  /* A100 */
-    {"sm_86", 86, 82, 99, true, false, 6, {128, 128}, {32, 32}, 35.6e12, 0.94e12},   /* RTX 3090 */
-    {"sm_89", 89, 128, 99, true, false, 72, {128, 128}, {32, 32}, 82.6e12, 1.0e12},  /* RTX 4090 */
-    {"sm_90", 90, 132, 227, true, true, 50, {128, 128}, {32, 32}, 66.9e12, 3.35e12}, /* H100 */
-    {"sm_100", 100, 148, 227, true, true, 126, {128, 128}, {32, 32}, 74.5e12, 8.0e12}, /* B200 */
-    {"sm_120", 120, 170, 99, true, true, 96, {128, 128}, {32, 32}, 104.8e12, 1.79e12}, /* RTX 5090
-                                                                                        */
+    {"sm_75", 75, 40, 64, false, false, {64, 64}, {32, 32}, 8.1e12, 0.32e12},      /* T4 */
+    {"sm_80", 80, 108, 163, true, true, {128, 128}, {32, 32}, 19.5e12, 2.0e12},    /* A100 */
+    {"sm_86", 86, 82, 99, true, false, {128, 128}, {32, 32}, 35.6e12, 0.94e12},    /* RTX 3090 */
+    {"sm_89", 89, 128, 99, true, false, {128, 128}, {32, 32}, 82.6e12, 1.0e12},    /* RTX 4090 */
+    {"sm_90", 90, 132, 227, true, true, {128, 128}, {32, 32}, 66.9e12, 3.35e12},   /* H100 */
+    {"sm_100", 100, 148, 227, true, true, {128, 128}, {32, 32}, 74.5e12, 8.0e12},  /* B200 */
+    {"sm_120", 120, 170, 99, true, true, {128, 128}, {32, 32}, 104.8e12, 1.79e12}, /* RTX 5090
+                                                                                    */
 };
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+static const BlockShapes shapes = {.move_bytes = 16,
+                                   .step_bytes = 64,
+                                   .half_step_bytes = 128,
+                                   .attention_rows = 64,
+                                   .least_sum_chunk = 2048,
+                                   .most_sum_chunk = 65536,
+                                   .column_width = 32,
+                                   .column_rows = 8,
+                                   .column_work = 8192,
+                                   .scatter_blocks = 1024,
+                                   .long_row = 4096,
+                                   .staged_row = 4096,
+                                   .staged_bytes = 4e6};
+
+static const FusionMeasures measures = {
+    .small_space = 32768,
+    .least_rows = 8,
+    .attention_width = 256,
+    .attention_scores = 16384,
+    .head = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64}};
 
 int32_t cudac_registers(int32_t sm) {
     (void)sm; /* the same since sm_50 */
@@ -63,12 +83,14 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .tile_rows_f64 = rows[row].tile_f64[0],
                      .tile_columns_f64 = rows[row].tile_f64[1],
                      .l1_bytes = (int64_t)rows[row].shared_kilobytes * KILO,
-                     .l2_bytes = (int64_t)rows[row].l2_megabytes * KILO * KILO,
                      .threads = BLOCK_THREADS,
                      .lanes = WARP,
                      .shared_bytes = (int64_t)rows[row].shared_kilobytes * KILO,
                      .shared_plain = SHARED_PLAIN,
                      .processors = rows[row].processors,
+                     .column_tile = 256,
+                     .block = shapes,
+                     .fusion = measures,
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
                      .has_f16 = true,

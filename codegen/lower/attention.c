@@ -5,7 +5,7 @@
 #include "ir/base/checked.h"
 #include <math.h>
 
-enum { BLOCK_QUERIES = 128, BLOCK_KEYS = 256, MOST_LENGTH = 1 << 20 };
+enum { MOST_LENGTH = 1 << 20 };
 
 /* -- forward */
 typedef struct Forward {
@@ -251,9 +251,9 @@ void lower_attention(KBuild *k) {
     if (forward && kb_is_block(k)) {
         kb_kernel(k, "attention", attention_build_block, &at);
     } else if (forward) {
-        at.block_q = round_up(attention_cut(at.queries, BLOCK_QUERIES),
+        at.block_q = round_up(attention_cut(at.queries, kb_machine(k)->worker.attention_queries),
                               machine_tile_columns(kb_machine(k), at.dtype));
-        at.block_k = round_up(attention_cut(at.keys, BLOCK_KEYS),
+        at.block_k = round_up(attention_cut(at.keys, kb_machine(k)->worker.attention_keys),
                               machine_tile_rows(kb_machine(k), at.dtype));
         kb_kernel(k, "attention", build_forward, &at);
     } else {

@@ -4,8 +4,6 @@
 #include "codegen/lower/attention.h"
 #include <math.h>
 
-enum { GROUP_BYTES = 16, STEP_BYTES = 64, HALF_STEP_BYTES = 128, GOOD_BLOCK = 64 };
-
 static DType panel_dtype(KBuild *k, const Attention *at) {
     DType dtype = at->op->operands[0]->type.dtype;
     const Machine *machine = kb_machine(k);
@@ -15,8 +13,9 @@ static DType panel_dtype(KBuild *k, const Attention *at) {
 
 /* How deep a panel is, of products that are `most` deep at most. */
 static int64_t deep_of(KBuild *k, const Attention *at, int64_t most) {
-    int64_t bytes = dtype_bytes(panel_dtype(k, at));
-    int64_t deep = (bytes < 4 ? HALF_STEP_BYTES : STEP_BYTES) / bytes, all = attention_power(most);
+    const BlockShapes *shapes = &kb_machine(k)->block;
+    int64_t bytes = dtype_bytes(panel_dtype(k, at)), all = attention_power(most);
+    int64_t deep = (bytes < 4 ? shapes->half_step_bytes : shapes->step_bytes) / bytes;
     return all < deep ? all : deep;
 }
 
@@ -56,7 +55,7 @@ void attention_choose_block(KBuild *k, Attention *at) {
     int64_t rows = machine_tile_rows(machine, at->dtype);
     int64_t columns = machine_tile_columns(machine, at->dtype);
     int64_t tile = rows < columns ? rows : columns;
-    at->block_q = tile < GOOD_BLOCK ? tile : GOOD_BLOCK;
+    at->block_q = tile < machine->block.attention_rows ? tile : machine->block.attention_rows;
     while (at->block_q > LEAST_TILE && machine->shared_bytes > 0 &&
            bytes_of(k, at, at->block_q) > machine->shared_bytes) {
         at->block_q /= 2;
@@ -93,7 +92,7 @@ static Panel panel_for(KBuild *k, const Product *p, bool is_a) {
     const Factor *factor = is_a ? &p->a : &p->b;
     bool local = factor->operand < 0;
     DType dtype = panel_dtype(k, at);
-    int64_t unit = GROUP_BYTES / dtype_bytes(dtype);
+    int64_t unit = kb_machine(k)->block.move_bytes / dtype_bytes(dtype);
     Panel panel = {.is_a = is_a,
                    .width = is_a ? p->most_m : p->most_n,
                    .deep = deep_of(k, at, p->most_depth),

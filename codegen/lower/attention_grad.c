@@ -4,8 +4,6 @@
  * kernel goes by blocks of keys and one by blocks of queries. */
 #include "codegen/lower/attention.h"
 
-enum { BLOCK = 192, ENOUGH_TILES = 8 };
-
 typedef struct Backward {
     Pair pair;
     const KLocal *p, *ds;        /* [query][key] */
@@ -336,13 +334,15 @@ static void build_queries(KBuild *k, void *user) {
 }
 
 void attention_backward(KBuild *k, Attention *at) {
+    const WorkerShapes *shapes = &kb_machine(k)->worker;
     if (!kb_is_block(k)) {
-        at->block_q = attention_rows(k, at, attention_cut(at->queries, BLOCK));
-        at->block_k = attention_columns(k, at, attention_cut(at->keys, BLOCK));
+        int64_t most = shapes->attention_rows;
+        at->block_q = attention_rows(k, at, attention_cut(at->queries, most));
+        at->block_k = attention_columns(k, at, attention_cut(at->keys, most));
     }
     DType dtype = at->op->results[0]->type.dtype;
     bool whole_heads = !kb_is_block(k) && dtype == at->dtype &&
-                       size_nominal(at->n_batch, UNSET_BATCH) >= ENOUGH_TILES;
+                       size_nominal(at->n_batch, UNSET_BATCH) >= shapes->attention_heads;
     if (whole_heads) {
         kb_kernel(k, "attention_grad", build_head, at);
         return;

@@ -9,14 +9,10 @@
 #include "ir/base/checked.h"
 
 enum {
-    GROUP_BYTES = 16, /* moved at once */
     RESULT_GROUP = 8, /* elements of the result: of 16-bit ones as many bytes */
     GOOD_TILE = 64,   /* smaller ones only where cutting the depth does not make enough */
     TINY_DEPTH = 8,
     FEW_ROWS = 3,
-    STEP_BYTES =
-        64, /* of one row's share of a panel, and of 16-bit ones, which are used up sooner: */
-    HALF_STEP_BYTES = 128, /* (tf32 too) */
     LEAST_STEP = 8,
     LEAST_CHUNK = 256, /* depth of a partial sum, half of it where tiles are still few */
     LONG_DOT = 4096
@@ -79,7 +75,7 @@ static bool is_multiple(KBuild *k, const Size *size, int64_t unit) {
 static void choose_panels(KBuild *k, BlockGemm *b) {
     const Gemm *gemm = b->plan.gemm;
     bool half = b->panel == DT_BF16 || b->panel == DT_F16;
-    int64_t unit = GROUP_BYTES / dtype_bytes(b->panel);
+    int64_t unit = kb_machine(k)->block.move_bytes / dtype_bytes(b->panel);
     for (int i = 0; i < 2; i++) {
         const GemmSide *side = i == 0 ? &gemm->a : &gemm->b;
         bool by_depth = side->order == GEMM_BY_DEPTH;
@@ -120,7 +116,8 @@ static void choose_packed(KBuild *k, BlockGemm *b) {
     int64_t depth = size_nominal(gemm->depth, UNSET_DEPTH);
     int64_t bytes = dtype_bytes(b->panel);
     b->tf32 = gemm->tf32 && gemm->dtype == DT_F32 && b->panel == DT_F32 && machine->has_tf32;
-    plan->block_k = (bytes < 4 || b->tf32 ? HALF_STEP_BYTES : STEP_BYTES) / bytes;
+    plan->block_k =
+        (bytes < 4 || b->tf32 ? machine->block.half_step_bytes : machine->block.step_bytes) / bytes;
     while (plan->block_k > 2 * LEAST_STEP && plan->block_k / 2 >= depth) {
         plan->block_k /= 2;
     }

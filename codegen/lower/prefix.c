@@ -3,8 +3,6 @@
  * line may be long, and its sums follow one another. */
 #include "codegen/lower/lower.h"
 
-enum { COLUMN_TILE = 256 };
-
 typedef struct Prefix {
     const Op *op;
     int32_t result;
@@ -30,9 +28,9 @@ static void build_prefix(KBuild *k, void *user) {
     Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
     const Size *n_tail = type_elements(context, tail), *length = x.dims[axis];
     DType dtype = sum_dtype(x.dtype);
-    int64_t width;
-    if (!size_is_const(n_tail, &width) || width > COLUMN_TILE) {
-        width = COLUMN_TILE;
+    int64_t width, most = kb_machine(k)->column_tile;
+    if (!size_is_const(n_tail, &width) || width > most) {
+        width = most;
     }
     width = width < 1 ? 1 : width;
     const KExpr *index[TYPE_MAX_RANK];

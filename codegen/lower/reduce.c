@@ -6,18 +6,9 @@
 #include "codegen/lower/reduce.h"
 #include "codegen/lower/build/build_impl.h"
 
-enum {
-    CHUNK = 16384, /* elements of one partial result */
-    FEW_ROWS = 16,
-    LONG_ROW = 32768,
-    COLUMN_TILE = 256,
-    COLUMN_WORK = 65536, /* elements below which columns are not cut into stages */
-    FEW_TILES = 16
-};
-
-static int64_t column_tile(const Size *columns) {
-    int64_t n;
-    return size_is_const(columns, &n) && n <= 2 * COLUMN_TILE ? (n < 1 ? 1 : n) : COLUMN_TILE;
+static int64_t column_tile(KBuild *k, const Size *columns) {
+    int64_t n, tile = kb_machine(k)->column_tile;
+    return size_is_const(columns, &n) && n <= 2 * tile ? (n < 1 ? 1 : n) : tile;
 }
 
 typedef struct Columns {
@@ -48,7 +39,7 @@ static void tile_columns(KBuild *k, Columns *c, int32_t *n_open) {
         kb_piece_loop(k, KL_GRID, &c->pieces[i], k_int(k, 0), k_size(k, c->pieces[i].extent));
         (*n_open)++;
     }
-    int64_t width = column_tile(last->extent);
+    int64_t width = column_tile(k, last->extent);
     const Size *tiles = size_cdiv(k->context, last->extent, size_const(k->context, width));
     const KExpr *tile = kb_grid(k, tiles, "columns");
     (*n_open)++;
@@ -98,7 +89,7 @@ static void open_column_blocks(KBuild *k, Columns *c, const SpacePieces *reduced
                                const KExpr **begin, const KExpr **end) {
     const Size *count = size_const(k->context, 1);
     bool any = false;
-    int64_t width = column_tile(c->pieces[c->n_pieces - 1].extent);
+    int64_t width = column_tile(k, c->pieces[c->n_pieces - 1].extent);
     for (int32_t i = 0; i < reduced->n_pieces; i++) {
         count = size_mul(k->context, count, reduced->pieces[i].extent);
     }
@@ -141,6 +132,13 @@ static void close_column_blocks(KBuild *k, Columns *c) {
     kb_loop_end(k);
 }
 
+/* Rows of a partial result by columns. */
+static int64_t column_chunk(KBuild *k, const Columns *c, const SpacePieces *reduced) {
+    double inner = (double)column_tile(k, c->pieces[c->n_pieces - 1].extent) / 2;
+    int64_t rows = rows_of(reduced, kb_machine(k)->worker.sum_chunk / (inner < 1 ? 1 : inner));
+    return rows < 8 ? 8 : rows;
+}
+
 static void build_columns(KBuild *k, void *user) {
     Reduce *r = user;
     const ReduceSpace *space = &r->space;
@@ -162,9 +160,7 @@ static void build_columns(KBuild *k, void *user) {
     LoopPiece *first = &reduced.pieces[0];
     const KExpr *begin = k_int(k, 0), *end = k_size(k, first->extent), *part = NULL;
     if (r->staged) {
-        double inner = (double)column_tile(c.pieces[c.n_pieces - 1].extent) / 2;
-        int64_t chunk = rows_of(&reduced, CHUNK / (inner < 1 ? 1 : inner));
-        chunk = chunk < 8 ? 8 : chunk;
+        int64_t chunk = column_chunk(k, &c, &reduced);
         const Size *parts = size_cdiv(k->context, first->extent, size_const(k->context, chunk));
         part = kb_grid(k, parts, "chunk");
         n_open++;
@@ -263,7 +259,8 @@ static void lower_reduce_block(KBuild *k, Reduce *r, double columns) {
         reduce_columns_block(k, r);
         return;
     }
-    if (columns > 1 || !tiles_are_few(k, space->n_kept) || space->n_reduced < 4 * BLOCK_CHUNK) {
+    if (columns > 1 || !tiles_are_few(k, space->n_kept) ||
+        space->n_reduced < 4 * machine->block.least_sum_chunk) {
         lower_row(k);
         return;
     }
@@ -279,7 +276,8 @@ void lower_reduce(KBuild *k) {
         lower_loop(k);
         return;
     }
-    Reduce r = {.space = reduce_space(k, anchor), .chunk = CHUNK};
+    const WorkerShapes *shapes = &kb_machine(k)->worker;
+    Reduce r = {.space = reduce_space(k, anchor), .chunk = shapes->sum_chunk};
     if (!collect_roots(k, &r)) {
         lower_row(k);
         return;
@@ -293,8 +291,9 @@ void lower_reduce(KBuild *k) {
     if (kb_is_block(k)) {
         lower_reduce_block(k, &r, columns);
     } else if (columns > 1) {
-        double tiles = space->n_kept / columns * ((columns + COLUMN_TILE - 1) / COLUMN_TILE);
-        r.staged = tiles < FEW_TILES && columns * space->n_reduced >= COLUMN_WORK;
+        double tile = kb_machine(k)->column_tile;
+        double tiles = space->n_kept / columns * ((columns + tile - 1) / tile);
+        r.staged = tiles < shapes->few_tiles && columns * space->n_reduced >= shapes->column_work;
         if (r.staged) {
             reduce_make_temps(k, &r);
         }
@@ -302,7 +301,7 @@ void lower_reduce(KBuild *k) {
         if (r.staged) {
             kb_kernel(k, "columns_join", build_columns_join, &r);
         }
-    } else if (space->n_kept < FEW_ROWS && space->n_reduced > LONG_ROW) {
+    } else if (space->n_kept < shapes->few_rows && space->n_reduced > shapes->long_row) {
         reduce_make_temps(k, &r);
         kb_kernel(k, "chunks", reduce_build_chunks, &r);
         kb_kernel(k, "chunks_join", reduce_build_join, &r);

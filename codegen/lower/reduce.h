@@ -4,13 +4,7 @@
 
 #include "codegen/lower/lower.h"
 
-enum {
-    MAX_ROOTS = 16,
-    KEPT_KEY = 1 << 20,
-    REDUCED_KEY = 1 << 21,
-    BLOCK_CHUNK = 2048, /* least and most elements of a partial result, for a block of threads */
-    BLOCK_CHUNK_MOST = 65536
-};
+enum { MAX_ROOTS = 16, KEPT_KEY = 1 << 20, REDUCED_KEY = 1 << 21 };
 
 typedef struct Reduce {
     ReduceSpace space;

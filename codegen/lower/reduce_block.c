@@ -5,8 +5,6 @@
 #include "codegen/lower/build/build_impl.h"
 #include "codegen/lower/reduce.h"
 
-enum { NARROW = 32, ROWS_EACH = 8, FEW_ELEMENTS = 8192 };
-
 static void set_identity(KBuild *k, const Reduce *r, const KVar **accs) {
     for (int32_t i = 0; i < r->n_roots; i++) {
         DType dtype = reduce_root_dtype(r->roots[i]);
@@ -206,11 +204,11 @@ void reduce_columns_block(KBuild *k, Reduce *r) {
         }
     }
     r->width = 1;
-    while (r->width < NARROW && (double)r->width < columns) {
+    while (r->width < machine->block.column_width && (double)r->width < columns) {
         r->width *= 2;
     }
     r->groups = machine->threads / r->width;
-    while (r->groups > 1 && (double)r->groups * ROWS_EACH > first) {
+    while (r->groups > 1 && (double)r->groups * machine->block.column_rows > first) {
         r->groups /= 2;
     }
     while (r->width * r->groups < machine->threads && (double)r->width < columns) {
@@ -218,9 +216,10 @@ void reduce_columns_block(KBuild *k, Reduce *r) {
     }
     double tiles = space->n_kept / columns * ((columns + (double)r->width - 1) / (double)r->width);
     double rows = first * tiles / (2.0 * machine->processors);
-    double least = (double)(r->groups * ROWS_EACH);
+    double least = (double)(r->groups * machine->block.column_rows);
     r->rows = (int64_t)(rows > least ? rows : least);
-    r->staged = tiles_are_few(k, tiles) && columns * space->n_reduced >= FEW_ELEMENTS &&
+    r->staged = tiles_are_few(k, tiles) &&
+                columns * space->n_reduced >= machine->block.column_work &&
                 first >= 2 * (double)r->rows;
     if (r->staged) {
         reduce_make_temps(k, r);

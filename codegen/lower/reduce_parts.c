@@ -181,9 +181,10 @@ void reduce_make_temps(KBuild *k, Reduce *r) {
 }
 
 double reduce_block_chunk(KBuild *k, const ReduceSpace *space) {
-    double each = space->n_kept * space->n_reduced / (2.0 * kb_machine(k)->processors);
-    double chunk = BLOCK_CHUNK;
-    while (chunk < each && chunk < BLOCK_CHUNK_MOST) {
+    const Machine *machine = kb_machine(k);
+    double each = space->n_kept * space->n_reduced / (2.0 * machine->processors);
+    double chunk = machine->block.least_sum_chunk;
+    while (chunk < each && chunk < machine->block.most_sum_chunk) {
         chunk *= 2;
     }
     return chunk;

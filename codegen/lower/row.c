@@ -10,10 +10,6 @@ typedef struct RowBuild {
     bool in_threads; /* of a block: each thread its own rows */
 } RowBuild;
 
-enum {
-    LONG_ROW = 4096 /* elements that keep a whole block busy */
-};
-
 static void build_row(KBuild *k, void *user) {
     RowBuild *build = user;
     const ReduceSpace *space = &build->space;
@@ -54,8 +50,9 @@ static int64_t block_rows(KBuild *k, RowBuild *build) {
         return rows;
     }
     int64_t groups = machine->threads / machine->lanes;
-    bool wide = space->n_reduced >= LONG_ROW || (space->n_reduced >= machine->threads * 2.0 &&
-                                                 tiles_are_few(k, space->n_kept / (double)groups));
+    bool wide = space->n_reduced >= machine->block.long_row ||
+                (space->n_reduced >= machine->threads * 2.0 &&
+                 tiles_are_few(k, space->n_kept / (double)groups));
     return wide ? 1 : groups;
 }
 

@@ -8,8 +8,6 @@
 
 enum { SEEN_LIMIT = 512 };
 /* Below, stages cost more than they gain: elements of a row, bytes of all. */
-static const double LEAST_ROW = 4096, LEAST_BYTES = 4e6;
-
 typedef struct Seen {
     const Value *values[SEEN_LIMIT];
     int32_t count;
@@ -111,8 +109,9 @@ static bool fits(KBuild *k, const ReduceSpace *space) {
 
 bool lower_row_block(KBuild *k, const ReduceSpace *space) {
     bool any[2] = {false, false};
-    if (!tiles_are_few(k, space->n_kept) || space->n_long < LEAST_ROW ||
-        fusion_bytes(k, UNSET_LONG) < LEAST_BYTES || !fits(k, space)) {
+    const BlockShapes *shapes = &kb_machine(k)->block;
+    if (!tiles_are_few(k, space->n_kept) || space->n_long < shapes->staged_row ||
+        fusion_bytes(k, UNSET_LONG) < shapes->staged_bytes || !fits(k, space)) {
         return false;
     }
     Reduce r = {.space = *space, .values_only = true, .chunk = reduce_block_chunk(k, space)};

@@ -5,20 +5,13 @@
 #include "codegen/lower/elemental_impl.h"
 #include "codegen/lower/lower.h"
 
-enum {
-    COLUMN_TILE = 256,
-    ENOUGH_TILES = 8,
-    ROW_BLOCKS = 8,
-    MIN_BLOCK = 16,
-    MOST_BLOCKS = 1024 /* of rows, for blocks of threads */
-};
-
 typedef struct Scatter {
     const Op *op;
     int32_t result;
     int64_t axis;
     Type lead, tail; /* axes of x before and behind the indexed one */
     const Size *bound;
+    int64_t columns;       /* of a tile of take_add */
     bool blocked;          /* tiles are blocks of the indexed axis too */
     int64_t blocks, lines; /* how many of those; lines of a tile of scatter_add */
 } Scatter;
@@ -63,7 +56,7 @@ static void build_take_add(KBuild *k, void *user) {
     if (s->blocked) {
         block = kb_grid(k, size_const(context, s->blocks), "rows");
     }
-    const Size *tiles = size_cdiv(context, n_tail, size_const(context, COLUMN_TILE));
+    const Size *tiles = size_cdiv(context, n_tail, size_const(context, s->columns));
     const KExpr *tile = kb_grid(k, tiles, "columns");
     k_unflat(k, s->lead, lead, place);
 
@@ -75,8 +68,8 @@ static void build_take_add(KBuild *k, void *user) {
     k_unflat(k, ids->type, m, at + axis);
     const KExpr *id = checked_id(k, s, at + axis);
     kb_if(k, owned_rows(k, s, block, id));
-    const KExpr *begin = k_scale_int(k, tile, COLUMN_TILE);
-    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, COLUMN_TILE)), k_size(k, n_tail));
+    const KExpr *begin = k_scale_int(k, tile, s->columns);
+    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, s->columns)), k_size(k, n_tail));
     const KExpr *j = kb_loop(k, KL_VECTOR, begin, end, n_tail, "j");
     k_unflat(k, s->tail, j, place + axis + 1);
     for (int32_t i = 0; i < s->tail.rank; i++) {
@@ -106,7 +99,7 @@ static void build_take_add_block(KBuild *k, void *user) {
     if (s->blocked) {
         block = kb_grid(k, size_const(context, s->blocks), "rows");
     }
-    const Size *tiles = size_cdiv(context, n_tail, size_const(context, COLUMN_TILE));
+    const Size *tiles = size_cdiv(context, n_tail, size_const(context, s->columns));
     const KExpr *tile = kb_grid(k, tiles, "columns");
     k_unflat(k, s->lead, lead, place);
 
@@ -146,8 +139,8 @@ static void build_take_add_block(KBuild *k, void *user) {
         at[axis + i] = found[i];
     }
     const KExpr *id = kb_let(k, k_cast(k, elemental_value(k, ids, found), DT_I64), "id");
-    const KExpr *first = k_scale_int(k, tile, COLUMN_TILE);
-    const KExpr *beyond = k_min(k, k_add(k, first, k_int(k, COLUMN_TILE)), k_size(k, n_tail));
+    const KExpr *first = k_scale_int(k, tile, s->columns);
+    const KExpr *beyond = k_min(k, k_add(k, first, k_int(k, s->columns)), k_size(k, n_tail));
     const KExpr *j = kb_loop(k, KL_INDEPENDENT, first, beyond, n_tail, "j");
     k_unflat(k, s->tail, j, place + axis + 1);
     for (int32_t i = 0; i < s->tail.rank; i++) {
@@ -194,24 +187,37 @@ static void build_scatter_add(KBuild *k, void *user) {
 
 /* As many blocks of rows as give every processor its tiles. */
 static void choose_blocks(KBuild *k, Scatter *s, double lead, double tail, bool is_take) {
-    int64_t threads = kb_machine(k)->threads, rows = size_nominal(s->bound, UNSET_SIZE);
-    s->lines = threads;
-    while (!is_take && s->lines > kb_machine(k)->lanes &&
+    const Machine *machine = kb_machine(k);
+    int64_t rows = size_nominal(s->bound, UNSET_SIZE);
+    s->lines = machine->threads;
+    while (!is_take && s->lines > machine->lanes &&
            tiles_are_few(k, lead * tail / (double)s->lines)) {
         s->lines /= 2;
     }
-    double tiles = is_take ? lead * ((tail + COLUMN_TILE - 1) / COLUMN_TILE)
+    double tile = (double)s->columns;
+    double tiles = is_take ? lead * ((tail + tile - 1) / tile)
                            : (lead * tail + (double)s->lines - 1) / (double)s->lines;
     s->blocks = 1;
-    while (tiles_are_few(k, tiles * (double)s->blocks / 2) && s->blocks < MOST_BLOCKS &&
-           s->blocks * 2 <= rows) {
+    while (tiles_are_few(k, tiles * (double)s->blocks / 2) &&
+           s->blocks < machine->block.scatter_blocks && s->blocks * 2 <= rows) {
         s->blocks *= 2;
     }
     s->blocked = s->blocks > 1;
 }
 
+/* Blocks of rows where one worker's tiles are few. */
+static void choose_tiles(KBuild *k, Scatter *s, double lead, double tail, bool is_take) {
+    const WorkerShapes *shapes = &kb_machine(k)->worker;
+    double tile = (double)s->columns;
+    double tiles = lead * (is_take ? (tail + tile - 1) / tile : tail / shapes->scatter_lines);
+    s->lines = shapes->scatter_lines;
+    s->blocks = shapes->scatter_blocks;
+    s->blocked = tiles < shapes->scatter_tiles &&
+                 size_nominal(s->bound, UNSET_SIZE) >= (int64_t)shapes->scatter_rows * s->blocks;
+}
+
 void lower_scatter(KBuild *k) {
-    Scatter s = {0};
+    Scatter s = {.columns = kb_machine(k)->column_tile};
     BLOCK_EACH_OP (kb_fusion(k)->blocks[0], op) {
         s.op = op->code == OP_take_add || op->code == OP_scatter_add ? op : s.op;
     }
@@ -225,13 +231,7 @@ void lower_scatter(KBuild *k) {
     bool is_take = s.op->code == OP_take_add;
     double lead = (double)size_nominal(type_elements(context, s.lead), UNSET_SIZE);
     double tail = (double)size_nominal(type_elements(context, s.tail), UNSET_SIZE);
-    double tiles = lead * (is_take ? (tail + COLUMN_TILE - 1) / COLUMN_TILE : tail / 16);
-    s.blocked = tiles < ENOUGH_TILES && size_nominal(s.bound, UNSET_SIZE) >= MIN_BLOCK * ROW_BLOCKS;
-    s.blocks = ROW_BLOCKS;
-    s.lines = 16;
-    if (kb_is_block(k)) {
-        choose_blocks(k, &s, lead, tail, is_take);
-    }
+    (kb_is_block(k) ? choose_blocks : choose_tiles)(k, &s, lead, tail, is_take);
     lower_base(k, s.op->operands[0], s.result);
     void (*take)(KBuild *, void *) = kb_is_block(k) ? build_take_add_block : build_take_add;
     kb_kernel(k, is_take ? "take_add" : "scatter_add", is_take ? take : build_scatter_add, &s);

@@ -8,8 +8,6 @@ enum {
     MAX_UNITS = 100, /* of a group */
     MAX_REDUCE = 12,
     NEAR = 64,     /* units: beyond this a merge would keep values alive for too long */
-    SMALL = 32768, /* elements: one kernel whatever its shape */
-    MIN_ROWS = 8,  /* rows below which going row by row leaves cores idle */
     ROW_COST = 800 /* scalar work per element, over all passes of a row */
 };
 
@@ -132,13 +130,14 @@ static void row_need(Fuse *f, const Merge *merge, const int32_t *members, int32_
     }
 }
 
-static bool row_fits(const Merge *merge, const RowNeed *need) {
+static bool row_fits(const Fuse *f, const Merge *merge, const RowNeed *need) {
+    const FusionMeasures *measures = &f->pass->machine->fusion;
     double total = space_elements(&merge->space), rows = space_elements(&merge->kept);
     if (need->cost * need->passes > ROW_COST) {
         return false;
     }
     bool last_reduced = merge->space.rank > 0 && (merge->reduced >> (merge->space.rank - 1) & 1);
-    return total <= SMALL || (last_reduced && rows >= MIN_ROWS);
+    return total <= measures->small_space || (last_reduced && rows >= measures->least_rows);
 }
 
 bool fuse_needs_row(Fuse *f, int32_t index) {
@@ -181,7 +180,7 @@ static bool allowed(Fuse *f, int32_t a, int32_t b, Merge *merge) {
         int32_t members[2] = {a, b};
         RowNeed need = {0};
         row_need(f, merge, members, 2, &need);
-        if (need.needed && !row_fits(merge, &need)) {
+        if (need.needed && !row_fits(f, merge, &need)) {
             return false;
         }
     }

@@ -1,7 +1,6 @@
 /* Attention: the pass that finds it (with masks, lengths, heads of every kind, and what it must
  * leave alone), its kernels against the reference interpreter, interpreted with every access
  * checked and compiled, and its derivatives against finite differences. */
-#include "codegen/target.h"
 #include "ir/ops/attention.h"
 #include "passes/fuse/fuse.h"
 #include "passes/head.h"
@@ -9,6 +8,7 @@
 #include "tests/ops/harness.h"
 #include "tests/ops/kernel_check.h"
 #include "tests/ops/kernel_exec.h"
+#include "tests/unit/block_machine.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -163,10 +163,16 @@ static int count_code(const Func *func, OpCode code) {
     return count;
 }
 
-static void find_attention(Harness *h, Func *func) {
-    PassContext pass = {.context = &h->context, .scratch = &h->scratch};
+static void find_attention_for(Harness *h, Func *func, FusionMeasures measures) {
+    const Machine machine = {.threads = 1, .fusion = measures};
+    PassContext pass = {.context = &h->context, .scratch = &h->scratch, .machine = &machine};
     pass_attention(&pass, func);
     assert_true(harness_verify(h, func));
+}
+
+static void find_attention(Harness *h, Func *func) {
+    find_attention_for(h, func,
+                       (FusionMeasures){.attention_width = 256, .attention_scores = 128 * 128});
 }
 
 /* -- the pass */
@@ -222,6 +228,27 @@ static void test_found(void **state) {
     expect_found(form, 0, NULL, 0);
 }
 
+static void expect_measured(int64_t width, double scores, int wanted) {
+    Harness *h = harness_new();
+    if (setjmp(h->boundary.jump)) {
+        fail_msg("left through the boundary");
+    }
+    Func *func = make_func(h, &plain);
+    find_attention_for(h, func,
+                       (FusionMeasures){.attention_width = width, .attention_scores = scores});
+    assert_int_equal(count_code(func, OP_attention), wanted);
+    harness_finish(h);
+    free(h);
+}
+
+/* How wide and how long is the machine's to say. */
+static void test_measures(void **state) {
+    (void)state;
+    expect_measured(8, 160 * 160, 1);
+    expect_measured(7, 160 * 160, 0);
+    expect_measured(8, 160 * 160 + 1, 0);
+}
+
 /* -- values */
 static uint64_t random_state = 5;
 static int64_t pick(int64_t low, int64_t high) {
@@ -263,9 +290,7 @@ static const struct {
 enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 
 static void make_machine(Harness *h, int shape, Machine *machine) {
-    char message[512];
-    assert_int_equal(target_find("cpu")->describe(NULL, &h->context.arena, machine, message),
-                     DLC_OK);
+    assert_true(block_machine_shapes(&h->context.arena, machine));
     if (machines[shape].threads > 1) {
         machine->threads = machines[shape].threads;
         machine->lanes = machines[shape].lanes;
@@ -563,9 +588,9 @@ static void test_heads(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_found),    cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_heads),    cmocka_unit_test(test_interpreted),
-        cmocka_unit_test(test_compiled),
+        cmocka_unit_test(test_found),       cmocka_unit_test(test_measures),
+        cmocka_unit_test(test_derivatives), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_interpreted), cmocka_unit_test(test_compiled),
     };
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);

@@ -92,44 +92,73 @@ static void list_forms(const Block *block, Str *out) {
     }
 }
 
+static void check_forms(Fixture *f, const Case *test, const Machine *machine, const char *wanted) {
+    Str text, forms;
+    str_init(&text, NULL);
+    str_init(&forms, NULL);
+    str_addf(&text, "%s%s", head, test->text);
+    const Source *source = context_source(&f->context, "fuse", str_text(&text), text.length, false);
+    Module *module = module_parse(&f->context, source);
+    if (!module) {
+        fail_msg("%s: %s", test->name, f->context.diags.items[0]->message);
+    }
+    Arena scratch;
+    arena_init(&scratch, NULL, &f->boundary);
+    PassContext pass = {.context = &f->context, .scratch = &scratch, .machine = machine};
+    module->first->properties |= PROP_NO_GRAD_OPS;
+    assert_true(pass_fuse(&pass, module->first));
+    arena_finish(&scratch);
+    str_clear(&f->report);
+    if (!func_verify(module->first, &f->report)) {
+        fail_msg("%s: %s", test->name, str_text(&f->report));
+    }
+    list_forms(module->first->body, &forms);
+    if (strcmp(str_text(&forms), wanted) != 0) {
+        fail_msg("%s: %s, not %s", test->name, str_text(&forms), wanted);
+    }
+    str_finish(&text);
+    str_finish(&forms);
+    module_destroy(module);
+}
+
+static const Machine usual = {
+    .target = "any", .vector_bytes = 32, .fusion = {.small_space = 32768, .least_rows = 8}};
+
 static void test_forms(void **state) {
     Fixture *f = *state;
     GUARD(f);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        Str text, forms;
-        str_init(&text, NULL);
-        str_init(&forms, NULL);
-        str_addf(&text, "%s%s", head, cases[i].text);
-        const Source *source =
-            context_source(&f->context, "fuse", str_text(&text), text.length, false);
-        Module *module = module_parse(&f->context, source);
-        if (!module) {
-            fail_msg("%s: %s", cases[i].name, f->context.diags.items[0]->message);
-        }
-        Arena scratch;
-        arena_init(&scratch, NULL, &f->boundary);
-        Machine machine = {.target = "cpu", .vector_bytes = 32};
-        PassContext pass = {.context = &f->context, .scratch = &scratch, .machine = &machine};
-        module->first->properties |= PROP_NO_GRAD_OPS;
-        assert_true(pass_fuse(&pass, module->first));
-        arena_finish(&scratch);
-        str_clear(&f->report);
-        if (!func_verify(module->first, &f->report)) {
-            fail_msg("%s: %s", cases[i].name, str_text(&f->report));
-        }
-        list_forms(module->first->body, &forms);
-        if (strcmp(str_text(&forms), cases[i].forms) != 0) {
-            fail_msg("%s: %s, not %s", cases[i].name, str_text(&forms), cases[i].forms);
-        }
-        str_finish(&text);
-        str_finish(&forms);
-        module_destroy(module);
+        check_forms(f, &cases[i], &usual, cases[i].forms);
     }
+}
+
+/* What goes row by row depends on the machine: on what it takes for small, and for few rows. */
+static void test_measures(void **state) {
+    Fixture *f = *state;
+    GUARD(f);
+    static const Case softmax = {
+        "a softmax of 16 rows",
+        "func \"f\" infer (\n    %0: f32[16, 100] = input \"x\"\n) {\n"
+        "    %1 = exp %0 : f32[16, 100]\n"
+        "    %2 = reduce_sum %1 {axes = [1]} : f32[16]\n"
+        "    %3 = broadcast %2 {shape = [16, 100], axes = [0]} : f32[16, 100]\n"
+        "    %4 = div %1, %3 : f32[16, 100]\n"
+        "    yield %4\n} -> (\n    output \"y\"\n)\n",
+        NULL};
+    Machine machine = usual;
+    check_forms(f, &softmax, &machine, "row:1");
+    machine.fusion = (FusionMeasures){.small_space = 1599, .least_rows = 17};
+    check_forms(f, &softmax, &machine, "loop:1 reduce:1 loop:1");
+    machine.fusion.small_space = 1600;
+    check_forms(f, &softmax, &machine, "row:1");
+    machine.fusion = (FusionMeasures){.small_space = 1599, .least_rows = 16};
+    check_forms(f, &softmax, &machine, "row:1");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_forms, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_measures, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

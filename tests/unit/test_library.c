@@ -135,6 +135,7 @@ static const Case cases[] = {
 static const Machine with_libraries = {
     .target = "any",
     .vector_bytes = 16,
+    .fusion = {.small_space = 32768, .least_rows = 8},
     .has_libraries = true,
     .matmul_worth = {.side = 32, .work = 1 << 21},
     .convolution_worth = {.depth = 16, .channels = 8, .work = 1 << 21},

@@ -3,10 +3,10 @@
  * checked, and by the CPU backend; results must be the reference interpreter's. Loops marked
  * independent are also checked for what the mark promises. DLC_KERNEL_GRAPHS and DLC_KERNEL_FIRST
  * choose the seeds, DLC_KERNEL_VERBOSE prints what fails. */
-#include "codegen/target.h"
 #include "tests/fuzz/random_graph.h"
 #include "tests/ops/kernel_agree.h"
 #include "tests/ops/kernel_check.h"
+#include "tests/unit/block_machine.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,9 +49,7 @@ static void block_machine(Machine *machine, int shape) {
 }
 
 static void begin(Harness *h, Machine *machine, int shape) {
-    char message[512];
-    const Target *target = target_find("cpu");
-    assert_int_equal(target->describe(NULL, &h->context.arena, machine, message), DLC_OK);
+    assert_true(block_machine_shapes(&h->context.arena, machine));
     block_machine(machine, shape);
 }
 
