@@ -5,8 +5,6 @@
 #include "ir/base/checked.h"
 #include <math.h>
 
-enum { MOST_LENGTH = 1 << 20 };
-
 /* -- forward */
 typedef struct Forward {
     Pair pair;
@@ -215,13 +213,6 @@ static void build_forward(KBuild *k, void *user) {
     for (int32_t i = 0; i < depth; i++) {
         kb_loop_end(k);
     }
-}
-
-int64_t attention_cut(const Size *size, int64_t most) {
-    int64_t n = size_nominal(size, UNSET_LENGTH);
-    n = n < 1 ? 1 : n > MOST_LENGTH ? MOST_LENGTH : n;
-    int64_t parts = (n + most - 1) / most;
-    return (n + parts - 1) / parts;
 }
 
 void lower_attention(KBuild *k) {

@@ -4,6 +4,8 @@
 #include "ir/base/checked.h"
 #include <math.h>
 
+enum { MOST_LENGTH = 1 << 20 };
+
 int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows) {
     return kb_is_block(k) ? attention_power(rows)
                           : round_up(rows, machine_tile_rows(kb_machine(k), at->dtype));
@@ -12,6 +14,13 @@ int64_t attention_rows(KBuild *k, const Attention *at, int64_t rows) {
 int64_t attention_columns(KBuild *k, const Attention *at, int64_t columns) {
     return kb_is_block(k) ? attention_power(columns)
                           : round_up(columns, machine_tile_columns(kb_machine(k), at->dtype));
+}
+
+int64_t attention_cut(const Size *size, int64_t most) {
+    int64_t n = size_nominal(size, UNSET_LENGTH);
+    n = n < 1 ? 1 : n > MOST_LENGTH ? MOST_LENGTH : n;
+    int64_t parts = (n + most - 1) / most;
+    return (n + parts - 1) / parts;
 }
 
 /* -- products */
