@@ -79,10 +79,6 @@ static const KExpr *over_queries(KBuild *k, const Forward *f, const KExpr *begin
     return attention_loop(k, KL_VECTOR, begin, f->pair.rows, f->pair.at->block_q, "i");
 }
 
-static const KExpr *tile_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
-    return k_add(k, k_scale_int(k, outer, stride), inner);
-}
-
 /* Scales and masks the scores; shift becomes the maximum of them and of what came before. */
 static void find_top(KBuild *k, const Forward *f) {
     const Attention *at = f->pair.at;
@@ -92,13 +88,9 @@ static void find_top(KBuild *k, const Forward *f) {
     const KExpr *j = attention_loop(k, KL_SERIAL, k_int(k, 0), f->pair.count, at->block_k, "j");
     const KExpr *from = first_query(k, f, j);
     i = over_queries(k, f, from);
-    const KExpr *x = k_local(k, f->p, tile_at(k, f->stride, j, i));
-    x = k_binary(k, OP_mul, x, k_constant(k, at->dtype, at->attrs.scale));
-    const KExpr *query = k_add(k, f->pair.q0, i), *key = k_add(k, f->pair.k0, j);
-    const KExpr *mask = attention_mask(k, &f->pair, query, key);
-    x = mask ? k_select(k, mask, x, k_constant(k, at->dtype, -INFINITY)) : x;
-    x = kb_let(k, x, "score");
-    kb_local_store(k, f->p, tile_at(k, f->stride, j, i), x);
+    const KExpr *x = k_local(k, f->p, attention_at(k, f->stride, j, i));
+    x = attention_score(k, &f->pair, x, i, j);
+    kb_local_store(k, f->p, attention_at(k, f->stride, j, i), x);
     kb_local_store(k, f->shift, i, k_binary(k, OP_max, k_local(k, f->shift, i), x));
     kb_loop_end(k);
     kb_loop_end(k);
@@ -110,8 +102,7 @@ static void move_top(KBuild *k, const Forward *f) {
     DType dtype = f->pair.at->dtype;
     const KExpr *i = over_queries(k, f, k_int(k, 0));
     const KExpr *top = kb_let(k, k_local(k, f->shift, i), "top");
-    const KExpr *none = k_binary(k, OP_eq, top, k_constant(k, dtype, -INFINITY));
-    const KExpr *shift = kb_let(k, k_select(k, none, k_constant(k, dtype, 0), top), "shift");
+    const KExpr *shift = attention_shift(k, dtype, top);
     const KExpr *moved = k_binary(k, OP_sub, k_local(k, f->top, i), shift);
     const KExpr *factor = kb_let(k, k_scalar(k, OP_exp, &moved, 1), "factor");
     const KExpr *sum = kb_let(k, k_binary(k, OP_mul, k_local(k, f->sum, i), factor), "sum");
@@ -129,14 +120,14 @@ static void exponentiate(KBuild *k, const Forward *f) {
     const KExpr *from = first_query(k, f, j), *i;
     if (at->attrs.causal) {
         i = attention_loop(k, KL_VECTOR, k_int(k, 0), from, at->block_q, "i");
-        kb_local_store(k, f->p, tile_at(k, f->stride, j, i), k_constant(k, at->dtype, 0));
+        kb_local_store(k, f->p, attention_at(k, f->stride, j, i), k_constant(k, at->dtype, 0));
         kb_loop_end(k);
     }
     i = over_queries(k, f, from);
-    const KExpr *x = k_local(k, f->p, tile_at(k, f->stride, j, i));
+    const KExpr *x = k_local(k, f->p, attention_at(k, f->stride, j, i));
     x = k_binary(k, OP_sub, x, k_local(k, f->shift, i));
     x = kb_let(k, k_scalar(k, OP_exp, &x, 1), "p");
-    kb_local_store(k, f->p, tile_at(k, f->stride, j, i), x);
+    kb_local_store(k, f->p, attention_at(k, f->stride, j, i), x);
     kb_local_store(k, f->sum, i, k_binary(k, OP_add, k_local(k, f->sum, i), x));
     kb_loop_end(k);
     kb_loop_end(k);
@@ -145,7 +136,7 @@ static void exponentiate(KBuild *k, const Forward *f) {
 static void add_part(KBuild *k, const Forward *f) {
     int64_t values = f->pair.at->values;
     const KExpr *e = attention_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, values), values, "e");
-    const KExpr *i = over_queries(k, f, k_int(k, 0)), *at = tile_at(k, f->stride, e, i);
+    const KExpr *i = over_queries(k, f, k_int(k, 0)), *at = attention_at(k, f->stride, e, i);
     const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), k_local(k, f->factor, i));
     kb_local_store(k, f->y, at, k_binary(k, OP_add, old, k_local(k, f->part, at)));
     kb_loop_end(k);
@@ -168,7 +159,7 @@ static void store_forward(KBuild *k, const Forward *f) {
         const KExpr *sum = kb_let(k, k_local(k, f->sum, i), "sum");
         const KExpr *e =
             attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
-        const KExpr *y = k_local(k, f->y, tile_at(k, f->stride, e, i));
+        const KExpr *y = k_local(k, f->y, attention_at(k, f->stride, e, i));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
         attention_store(k, at, 0, index, attention_mixed(k, at, y, sum));
         kb_loop_end(k);
@@ -178,14 +169,9 @@ static void store_forward(KBuild *k, const Forward *f) {
 
 static void build_forward(KBuild *k, void *user) {
     const Attention *at = user;
-    Context *context = kb_context(k);
     Forward f = {.pair = {.at = at}, .stride = at->block_q};
     int32_t depth = 0;
-    f.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
-    const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
-    const KExpr *block = attention_grid(k, blocks, "block", &depth);
-    f.pair.q0 = k_scale_int(k, block, at->block_q);
-    f.pair.rows = attention_rest(k, at->queries, f.pair.q0, at->block_q);
+    attention_open_queries(k, &f.pair, &depth);
     int64_t tall = attention_rows(k, at, at->values) * at->block_q;
     f.p = kb_local(k, at->dtype, at->block_k * at->block_q, "p");
     f.part = kb_local(k, at->dtype, tall, "part");
@@ -197,11 +183,7 @@ static void build_forward(KBuild *k, void *user) {
     attention_fill(k, f.top, at->block_q, -INFINITY);
     attention_fill(k, f.sum, at->block_q, 0);
     attention_fill(k, f.y, tall, 0);
-    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
-    const KExpr *steps = attention_key_steps(k, &f.pair);
-    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
-    f.pair.k0 = k_scale_int(k, step, at->block_k);
-    f.pair.count = attention_rest(k, at->keys, f.pair.k0, at->block_k);
+    attention_open_keys(k, &f.pair);
     make_scores(k, &f);
     find_top(k, &f);
     move_top(k, &f);

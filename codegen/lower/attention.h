@@ -89,9 +89,22 @@ const KExpr *attention_mixed(KBuild *k, const Attention *at, const KExpr *value,
 const KExpr *attention_logarithm(KBuild *k, const Attention *at, const KExpr *sum,
                                  const KExpr *top);
 
-/* Blocks of keys that count for any of the pair's queries. */
-const KExpr *attention_key_steps(KBuild *k, const Pair *pair);
+/* The element [outer][inner] of a tile whose rows are `stride` apart. */
+const KExpr *attention_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner);
+/* How many keys of the block count for query q0 + i. */
+const KExpr *attention_key_end(KBuild *k, const Pair *pair, const KExpr *i);
+/* The product x of query q0 + i and key k0 + j, scaled and masked. */
+const KExpr *attention_score(KBuild *k, const Pair *pair, const KExpr *x, const KExpr *i,
+                             const KExpr *j);
+/* What scores are less when they are exponentiated: the maximum, or 0 of a query without any key.
+ */
+const KExpr *attention_shift(KBuild *k, DType dtype, const KExpr *top);
+/* Opens the grid of batches and blocks of queries (of `depth` loops); the loop over blocks of keys.
+ */
+void attention_open_queries(KBuild *k, Pair *pair, int32_t *depth);
+void attention_open_keys(KBuild *k, Pair *pair);
 
+/* -- attention_grad.c */
 void attention_backward(KBuild *k, Attention *at);
 
 /* -- attention_block.c: for blocks of threads */

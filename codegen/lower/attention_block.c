@@ -235,35 +235,15 @@ static void mix_values(KBuild *k, const Forward *f) {
     attention_product_block(k, &product);
 }
 
-static const KExpr *tile_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
-    return k_add(k, k_scale_int(k, outer, stride), inner);
-}
-
-/* How many keys of the block count for query q0 + i. */
-static const KExpr *key_end(KBuild *k, const Forward *f, const KExpr *i) {
-    const Attention *at = f->pair.at;
-    if (!at->attrs.causal) {
-        return f->pair.count;
-    }
-    const KExpr *end = k_add(k, k_add(k, f->pair.q0, i), k_size(k, at->attrs.offset));
-    end = k_sub(k, k_add(k, end, k_int(k, 1)), f->pair.k0);
-    end = k_min(k, k_max(k, end, k_int(k, 0)), f->pair.count);
-    return kb_let(k, end, "end");
-}
-
 /* Scales and masks the query's scores; their maximum with the one before. */
 static const KExpr *find_top(KBuild *k, const Forward *f, const KExpr *i, const KExpr *end) {
     const Attention *at = f->pair.at;
     const KVar *top = kb_var(k, at->dtype, "top");
     kb_set(k, top, k_local(k, f->top, i));
     const KExpr *j = attention_loop(k, KL_VECTOR, k_int(k, 0), end, at->block_k, "j");
-    const KExpr *x = k_local(k, f->p, tile_at(k, at->block_k, i, j));
-    x = k_binary(k, OP_mul, x, k_constant(k, at->dtype, at->attrs.scale));
-    const KExpr *query = k_add(k, f->pair.q0, i), *key = k_add(k, f->pair.k0, j);
-    const KExpr *mask = attention_mask(k, &f->pair, query, key);
-    x = mask ? k_select(k, mask, x, k_constant(k, at->dtype, -INFINITY)) : x;
-    x = kb_let(k, x, "score");
-    kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), x);
+    const KExpr *x = k_local(k, f->p, attention_at(k, at->block_k, i, j));
+    x = attention_score(k, &f->pair, x, i, j);
+    kb_local_store(k, f->p, attention_at(k, at->block_k, i, j), x);
     kb_set(k, top, k_binary(k, OP_max, k_get(k, top), x));
     kb_loop_end(k);
     return kb_let(k, k_get(k, top), "top");
@@ -276,15 +256,15 @@ static const KExpr *exponentiate(KBuild *k, const Forward *f, const KExpr *i, co
     const KVar *sum = kb_var(k, at->dtype, "sum");
     kb_set(k, sum, k_constant(k, at->dtype, 0));
     const KExpr *j = attention_loop(k, KL_VECTOR, k_int(k, 0), end, at->block_k, "j");
-    const KExpr *x = k_local(k, f->p, tile_at(k, at->block_k, i, j));
+    const KExpr *x = k_local(k, f->p, attention_at(k, at->block_k, i, j));
     x = k_binary(k, OP_sub, x, shift);
     x = kb_let(k, k_scalar(k, OP_exp, &x, 1), "p");
-    kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), x);
+    kb_local_store(k, f->p, attention_at(k, at->block_k, i, j), x);
     kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), x));
     kb_loop_end(k);
     if (at->attrs.causal) {
         j = attention_loop(k, KL_VECTOR, end, f->pair.count, at->block_k, "j");
-        kb_local_store(k, f->p, tile_at(k, at->block_k, i, j), k_constant(k, at->dtype, 0));
+        kb_local_store(k, f->p, attention_at(k, at->block_k, i, j), k_constant(k, at->dtype, 0));
         kb_loop_end(k);
     }
     return kb_let(k, k_get(k, sum), "sum");
@@ -296,11 +276,10 @@ static const KExpr *each_query(KBuild *k, const Forward *f) {
 
 static void soften(KBuild *k, const Forward *f) {
     DType dtype = f->pair.at->dtype;
-    const KExpr *i = each_query(k, f), *end = key_end(k, f, i);
+    const KExpr *i = each_query(k, f), *end = attention_key_end(k, &f->pair, i);
     const KExpr *old = kb_let(k, k_local(k, f->top, i), "old");
     const KExpr *top = find_top(k, f, i, end);
-    const KExpr *none = k_binary(k, OP_eq, top, k_constant(k, dtype, -INFINITY));
-    const KExpr *shift = kb_let(k, k_select(k, none, k_constant(k, dtype, 0), top), "shift");
+    const KExpr *shift = attention_shift(k, dtype, top);
     const KExpr *moved = k_binary(k, OP_sub, old, shift);
     const KExpr *factor = kb_let(k, k_scalar(k, OP_exp, &moved, 1), "factor");
     const KExpr *before = kb_let(k, k_local(k, f->sum, i), "before");
@@ -316,7 +295,7 @@ static void add_part(KBuild *k, const Forward *f) {
     const KExpr *i = each_query(k, f);
     const KExpr *factor = kb_let(k, k_local(k, f->factor, i), "factor");
     const KExpr *e = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, values), values, "e");
-    const KExpr *at = tile_at(k, f->columns, i, e);
+    const KExpr *at = attention_at(k, f->columns, i, e);
     const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), factor);
     kb_local_store(k, f->y, at, k_binary(k, OP_add, old, k_local(k, f->part, at)));
     kb_loop_end(k);
@@ -338,7 +317,7 @@ static void store_forward(KBuild *k, const Forward *f) {
         const KExpr *i = each_query(k, f), *sum = kb_let(k, k_local(k, f->sum, i), "sum");
         const KExpr *e =
             attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, at->values), at->values, "e");
-        const KExpr *y = k_local(k, f->y, tile_at(k, f->columns, i, e));
+        const KExpr *y = k_local(k, f->y, attention_at(k, f->columns, i, e));
         attention_index(k, at, f->pair.batch, k_add(k, f->pair.q0, i), e, index);
         attention_store(k, at, 0, index, attention_mixed(k, at, y, sum));
         kb_loop_end(k);
@@ -348,15 +327,10 @@ static void store_forward(KBuild *k, const Forward *f) {
 
 void attention_build_block(KBuild *k, void *user) {
     const Attention *at = user;
-    Context *context = kb_context(k);
     PanelSet panels = {0};
     Forward f = {.pair = {.at = at, .panels = &panels}, .columns = attention_power(at->values)};
     int32_t depth = 0;
-    f.pair.batch = attention_grid(k, at->n_batch, "batch", &depth);
-    const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
-    const KExpr *block = attention_grid(k, blocks, "block", &depth);
-    f.pair.q0 = k_scale_int(k, block, at->block_q);
-    f.pair.rows = attention_rest(k, at->queries, f.pair.q0, at->block_q);
+    attention_open_queries(k, &f.pair, &depth);
     f.p = kb_local(k, at->dtype, at->block_q * at->block_k, "p");
     f.part = kb_local(k, at->dtype, at->block_q * f.columns, "part");
     f.y = kb_local(k, at->dtype, at->block_q * f.columns, "y");
@@ -366,11 +340,7 @@ void attention_build_block(KBuild *k, void *user) {
     attention_fill(k, f.top, at->block_q, -INFINITY);
     attention_fill(k, f.sum, at->block_q, 0);
     attention_fill(k, f.y, at->block_q * f.columns, 0);
-    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
-    const KExpr *steps = attention_key_steps(k, &f.pair);
-    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
-    f.pair.k0 = k_scale_int(k, step, at->block_k);
-    f.pair.count = attention_rest(k, at->keys, f.pair.k0, at->block_k);
+    attention_open_keys(k, &f.pair);
     make_scores(k, &f);
     soften(k, &f);
     mix_values(k, &f);

@@ -90,10 +90,6 @@ static void sum_over_keys(KBuild *k, const Backward *w) {
     attention_product(k, &product);
 }
 
-static const KExpr *tile_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
-    return k_add(k, k_scale_int(k, outer, stride), inner);
-}
-
 /* lse and delta of the block's queries. */
 static void load_rows(KBuild *k, const Backward *w) {
     const Attention *at = w->pair.at;
@@ -107,18 +103,6 @@ static void load_rows(KBuild *k, const Backward *w) {
     kb_loop_end(k);
 }
 
-/* How many keys of the block count for query q0 + i. */
-static const KExpr *key_end(KBuild *k, const Backward *w, const KExpr *i) {
-    const Attention *at = w->pair.at;
-    if (!at->attrs.causal) {
-        return w->pair.count;
-    }
-    const KExpr *end = k_add(k, k_add(k, w->pair.q0, i), k_size(k, at->attrs.offset));
-    end = k_sub(k, k_add(k, end, k_int(k, 1)), w->pair.k0);
-    end = k_min(k, k_max(k, end, k_int(k, 0)), w->pair.count);
-    return kb_let(k, end, "end");
-}
-
 /* p = softmax, ds = derivative by the scores before their scale; both 0 where a key does not count.
  */
 static void make_tiles(KBuild *k, const Backward *w) {
@@ -128,11 +112,11 @@ static void make_tiles(KBuild *k, const Backward *w) {
     pair_product(k, w, 4, 2, at->values, w->ds);
     const KExpr *i =
         attention_loop(k, kb_each(k, KL_SERIAL), k_int(k, 0), w->pair.rows, at->block_q, "i");
-    const KExpr *end = key_end(k, w, i);
+    const KExpr *end = attention_key_end(k, &w->pair, i);
     const KExpr *lse = kb_let(k, k_local(k, w->lse, i), "lse");
     const KExpr *delta = kb_let(k, k_local(k, w->delta, i), "delta");
     const KExpr *j = attention_loop(k, KL_VECTOR, k_int(k, 0), end, at->block_k, "j");
-    const KExpr *here = tile_at(k, at->block_k, i, j);
+    const KExpr *here = attention_at(k, at->block_k, i, j);
     const KExpr *scale = k_constant(k, dtype, at->attrs.scale);
     const KExpr *x = k_binary(k, OP_mul, k_local(k, w->p, here), scale);
     x = k_binary(k, OP_sub, x, lse);
@@ -149,8 +133,8 @@ static void make_tiles(KBuild *k, const Backward *w) {
     kb_loop_end(k);
     if (at->attrs.causal) {
         j = attention_loop(k, KL_VECTOR, end, w->pair.count, at->block_k, "j");
-        kb_local_store(k, w->p, tile_at(k, at->block_k, i, j), k_constant(k, dtype, 0));
-        kb_local_store(k, w->ds, tile_at(k, at->block_k, i, j), k_constant(k, dtype, 0));
+        kb_local_store(k, w->p, attention_at(k, at->block_k, i, j), k_constant(k, dtype, 0));
+        kb_local_store(k, w->ds, attention_at(k, at->block_k, i, j), k_constant(k, dtype, 0));
         kb_loop_end(k);
     }
     kb_loop_end(k);
@@ -165,7 +149,7 @@ static void add_part(KBuild *k, const Backward *w, const KLocal *sum, const KLoc
         attention_loop(k, kb_each(k, KL_SERIAL), k_int(k, 0), k_int(k, width), width, "d");
     const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0),
                                     by_key ? w->pair.count : w->pair.rows, stride, "i");
-    const KExpr *here = tile_at(k, stride, d, i);
+    const KExpr *here = attention_at(k, stride, d, i);
     const KExpr *total = k_binary(k, OP_add, k_local(k, sum, here), k_local(k, part, here));
     kb_local_store(k, sum, here, total);
     kb_loop_end(k);
@@ -187,7 +171,7 @@ static void store_rows(KBuild *k, const Backward *w, int32_t result, const KLoca
     const KExpr *d = attention_loop(k, KL_VECTOR, k_int(k, 0), k_int(k, width), width, "d");
     const KExpr *row = k_add(k, by_key ? w->pair.k0 : w->pair.q0, i);
     attention_index(k, at, w->pair.batch, row, d, index);
-    const KExpr *value = k_local(k, tile, tile_at(k, stride, d, i));
+    const KExpr *value = k_local(k, tile, attention_at(k, stride, d, i));
     if (adds) {
         const KExpr *flat = k_flat(k, at->op->results[result]->type, index);
         const KExpr *old = k_load_here(k, kb_result_buffer(k, at->results[result]), flat);
@@ -318,11 +302,7 @@ static void build_queries(KBuild *k, void *user) {
     load_rows(k, &w);
     int64_t queries = attention_columns(k, at, at->block_q);
     attention_fill(k, w.dq, attention_rows(k, at, at->width) * queries, 0);
-    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
-    const KExpr *steps = attention_key_steps(k, &w.pair);
-    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
-    w.pair.k0 = k_scale_int(k, step, at->block_k);
-    w.pair.count = attention_rest(k, at->keys, w.pair.k0, at->block_k);
+    attention_open_keys(k, &w.pair);
     make_tiles(k, &w);
     sum_over_keys(k, &w);
     add_part(k, &w, w.dq, w.part, at->width, false);

@@ -112,7 +112,8 @@ const KExpr *attention_logarithm(KBuild *k, const Attention *at, const KExpr *su
     return lse;
 }
 
-const KExpr *attention_key_steps(KBuild *k, const Pair *pair) {
+/* Blocks of keys that count for any of the pair's queries. */
+static const KExpr *key_steps(KBuild *k, const Pair *pair) {
     const Attention *at = pair->at;
     const KExpr *end = k_size(k, at->keys), *steps, *unused;
     if (at->attrs.causal) {
@@ -131,4 +132,56 @@ int64_t attention_power(int64_t value) {
         power *= 2;
     }
     return power;
+}
+
+/* -- tiles and scores */
+const KExpr *attention_at(KBuild *k, int64_t stride, const KExpr *outer, const KExpr *inner) {
+    return k_add(k, k_scale_int(k, outer, stride), inner);
+}
+
+const KExpr *attention_key_end(KBuild *k, const Pair *pair, const KExpr *i) {
+    const Attention *at = pair->at;
+    if (!at->attrs.causal) {
+        return pair->count;
+    }
+    const KExpr *end = k_add(k, k_add(k, pair->q0, i), k_size(k, at->attrs.offset));
+    end = k_sub(k, k_add(k, end, k_int(k, 1)), pair->k0);
+    end = k_min(k, k_max(k, end, k_int(k, 0)), pair->count);
+    return kb_let(k, end, "end");
+}
+
+const KExpr *attention_score(KBuild *k, const Pair *pair, const KExpr *x, const KExpr *i,
+                             const KExpr *j) {
+    const Attention *at = pair->at;
+    x = k_binary(k, OP_mul, x, k_constant(k, at->dtype, at->attrs.scale));
+    const KExpr *query = k_add(k, pair->q0, i), *key = k_add(k, pair->k0, j);
+    const KExpr *mask = attention_mask(k, pair, query, key);
+    x = mask ? k_select(k, mask, x, k_constant(k, at->dtype, -INFINITY)) : x;
+    return kb_let(k, x, "score");
+}
+
+const KExpr *attention_shift(KBuild *k, DType dtype, const KExpr *top) {
+    const KExpr *none = k_binary(k, OP_eq, top, k_constant(k, dtype, -INFINITY));
+    return kb_let(k, k_select(k, none, k_constant(k, dtype, 0), top), "shift");
+}
+
+/* -- blocks */
+void attention_open_queries(KBuild *k, Pair *pair, int32_t *depth) {
+    const Attention *at = pair->at;
+    Context *context = kb_context(k);
+    pair->batch = attention_grid(k, at->n_batch, "batch", depth);
+    const Size *blocks = size_cdiv(context, at->queries, size_const(context, at->block_q));
+    const KExpr *block = attention_grid(k, blocks, "block", depth);
+    pair->q0 = k_scale_int(k, block, at->block_q);
+    pair->rows = attention_rest(k, at->queries, pair->q0, at->block_q);
+}
+
+void attention_open_keys(KBuild *k, Pair *pair) {
+    const Attention *at = pair->at;
+    Context *context = kb_context(k);
+    const Size *most = size_cdiv(context, at->keys, size_const(context, at->block_k));
+    const KExpr *steps = key_steps(k, pair);
+    const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), steps, most, "step");
+    pair->k0 = k_scale_int(k, step, at->block_k);
+    pair->count = attention_rest(k, at->keys, pair->k0, at->block_k);
 }
