@@ -212,7 +212,8 @@ static void start_again(Driver *d, const char *ir) {
     places_each(d, restore_place);
 }
 
-static void drive(Driver *d) {
+/* The program's module, verified; done where that is all that is asked for. */
+static void read_program(Driver *d) {
     driver_check_names(d);
     driver_stage(d, "reading the program", 0);
     d->module = front(d);
@@ -223,6 +224,74 @@ static void drive(Driver *d) {
         driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
     verify(d, "the front end");
+}
+
+static void setting_add(Driver *d, PlanWriter *writer, const char *name, const char *value) {
+    PlanSetting setting = {plan_writer_string(writer, name), plan_writer_string(writer, value)};
+    VEC_PUSH(&d->scratch, &writer->settings, setting);
+}
+
+/* The target's machine, as the options want it. */
+static const Target *machine_for(Driver *d, const char *name, Machine *out) {
+    const Target *target = driver_target(d, name, out);
+    if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
+        out->has_bf16 = out->has_f16 = true;
+    }
+    if (d->options->flags & DLC_COMPILE_NO_LIBRARIES) {
+        out->has_libraries = false;
+    }
+    return target;
+}
+
+/* The module from its portable form to the code of target number `t`. */
+static void compile_for(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
+                        int t) {
+    if (t > 0) {
+        /* Passes are machine-dependent from fusion on. */
+        start_again(d, writer->ir);
+    }
+    driver_stage(d, "optimising", 0.2);
+    run_passes(d, machine);
+    if (d->done) {
+        return;
+    }
+    if (d->options->flags & DLC_COMPILE_INPUT_IR) {
+        (void)module_check_premises(d->module, true);
+        driver_check(d);
+    }
+    const char *remat = t == 0 ? map_get(&d->module->settings, "remat") : NULL;
+    if (remat) {
+        setting_add(d, writer, "remat", remat);
+    }
+    if (d->options->flags & DLC_COMPILE_EXPLAIN) {
+        explain_fusions(d->module, &d->text);
+        driver_give_text(d, "explain");
+    }
+    driver_code(d, writer, target, machine, t);
+}
+
+/* The code of every target; names those that compute in f32 what the program wants narrower. */
+static const char *compile_targets(Driver *d, PlanWriter *writer, const char *const *targets,
+                                   size_t n_targets) {
+    Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
+    const char *plain = NULL;
+    for (size_t t = 0; t < n_targets && !d->done; t++) {
+        const Target *target = machine_for(d, targets[t], &machines[t]);
+        if (!has_precision(d, &machines[t])) {
+            refuse_precision(d, &machines[t]);
+            plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
+                                 machines[t].target, machines[t].name);
+        }
+        compile_for(d, writer, target, &machines[t], (int)t);
+    }
+    return plain;
+}
+
+static void drive(Driver *d) {
+    read_program(d);
+    if (d->done) {
+        return;
+    }
     const char *program = program_name(d);
     if (d->options->flags & DLC_COMPILE_ACCUMULATE) {
         cut_training(d);
@@ -244,60 +313,17 @@ static void drive(Driver *d) {
     if (n_targets > 1) {
         places_each(d, keep_place);
     }
-    PlanSetting model = {plan_writer_string(&writer, "model"),
-                         plan_writer_string(&writer, d->module->name)};
-    VEC_PUSH(&d->scratch, &writer.settings, model);
+    setting_add(d, &writer, "model", d->module->name);
     plan_writer_module(&writer, d->module);
-    Machine *machines = ARENA_ARRAY(&d->scratch, Machine, n_targets);
-    const char *plain = NULL;
-    for (size_t t = 0; t < n_targets; t++) {
-        const Target *target = driver_target(d, targets[t], &machines[t]);
-        if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
-            machines[t].has_bf16 = machines[t].has_f16 = true;
-        }
-        if (d->options->flags & DLC_COMPILE_NO_LIBRARIES) {
-            machines[t].has_libraries = false;
-        }
-        if (!has_precision(d, &machines[t])) {
-            refuse_precision(d, &machines[t]);
-            plain = arena_format(&d->scratch, "%s%s%s:%s", plain ? plain : "", plain ? ", " : "",
-                                 machines[t].target, machines[t].name);
-        }
-        if (t > 0) {
-            /* Passes are machine-dependent from fusion on. */
-            start_again(d, writer.ir);
-        }
-        driver_stage(d, "optimising", 0.2);
-        run_passes(d, &machines[t]);
-        if (d->done) {
-            return;
-        }
-        if (d->options->flags & DLC_COMPILE_INPUT_IR) {
-            (void)module_check_premises(d->module, true);
-            driver_check(d);
-        }
-        const char *remat = t == 0 ? map_get(&d->module->settings, "remat") : NULL;
-        if (remat) {
-            PlanSetting made = {plan_writer_string(&writer, "remat"),
-                                plan_writer_string(&writer, remat)};
-            VEC_PUSH(&d->scratch, &writer.settings, made);
-        }
-        if (d->options->flags & DLC_COMPILE_EXPLAIN) {
-            explain_fusions(d->module, &d->text);
-            driver_give_text(d, "explain");
-        }
-        driver_code(d, &writer, target, &machines[t], (int)t);
-        if (d->done) {
-            return;
-        }
+    const char *plain = compile_targets(d, &writer, targets, n_targets);
+    if (d->done) {
+        return;
     }
     if (d->troubled.length > 0) {
         diag_report(&d->context.diags, DIAG_KERNEL_SPILLS, (Place){0}, str_text(&d->troubled));
     }
     if (plain) {
-        PlanSetting where = {plan_writer_string(&writer, "computed_in_f32"),
-                             plan_writer_string(&writer, plain)};
-        VEC_PUSH(&d->scratch, &writer.settings, where);
+        setting_add(d, &writer, "computed_in_f32", plain);
     }
     writer.manifest = manifest_text(&writer, d->module, &d->text);
     driver_stage(d, "writing the plan", 0.95);

@@ -371,6 +371,28 @@ static int explain_topic(const CliCommand *command, const char *topic) {
     return exit_code;
 }
 
+/* A model; or `check` or `fmt` and its files. */
+static int run_files(const CliCommand *command, const Options *options,
+                     const char *const *positional, size_t count) {
+    bool is_check = !strcmp(positional[0], "check");
+    bool is_format = !strcmp(positional[0], "fmt");
+    if (!is_check && !is_format) {
+        return count == 1
+                   ? compile_file(command, options, positional[0], false)
+                   : cli_wrong(command, "one model at a time; '%s' is a second", positional[1]);
+    }
+    if (count == 1) {
+        return cli_wrong(command, "%s needs a file", positional[0]);
+    }
+    int worst = 0;
+    for (size_t i = 1; i < count; i++) {
+        int one = is_check ? compile_file(command, options, positional[i], true)
+                           : format_file(command, options, positional[i]);
+        worst = one > worst ? one : worst;
+    }
+    return worst;
+}
+
 static int run_command(int argc, char **argv) {
     Options options = {0};
     bool show_ops = false, show_passes = false, show_version = false;
@@ -446,23 +468,7 @@ static int run_command(int argc, char **argv) {
     if (count == 0) {
         return cli_wrong(&command, "no model given");
     }
-    bool is_check = !strcmp(positional[0], "check");
-    bool is_format = !strcmp(positional[0], "fmt");
-    if (!is_check && !is_format) {
-        return count == 1
-                   ? compile_file(&command, &options, positional[0], false)
-                   : cli_wrong(&command, "one model at a time; '%s' is a second", positional[1]);
-    }
-    if (count == 1) {
-        return cli_wrong(&command, "%s needs a file", positional[0]);
-    }
-    int worst = 0;
-    for (size_t i = 1; i < count; i++) {
-        int one = is_check ? compile_file(&command, &options, positional[i], true)
-                           : format_file(&command, &options, positional[i]);
-        worst = one > worst ? one : worst;
-    }
-    return worst;
+    return run_files(&command, &options, positional, count);
 }
 
 int main(int argc, char **argv) {

@@ -87,7 +87,9 @@ const Mask *mask_through(Arena *arena, Builder *b, Op *op, const Mask *mask);
  * reverse needs, builds the reversed scan at the builder's place, and adds the operands'
  * cotangents. */
 void gradient_scan(Gradient *gradient, Op *scan);
-/* Moves what does not change from iteration to iteration in front of the loops of the Func. */
+
+/* hoist.c: moves what does not change from iteration to iteration in front of the loops of the
+ * Func. */
 void hoist_invariants(Block *block);
 
 #endif
