@@ -252,7 +252,7 @@ static void read_tokens(Layout *layout) {
     Parse *parse = layout->parse;
     int string_start = 0, depth = 0, semicolon_end = -1, semicolon_start = 0;
     for (;;) {
-        DL_STYPE value;
+        ParseValue value;
         Place place;
         int kind = scan_raw(&value, &place, parse->scanner);
         if (kind == 0) {

@@ -1,11 +1,12 @@
 /* The grammar of .dl files: LALR(1) without conflicts (bison is run with -Werror). Actions are one
- * or two calls into the constructors of ast.c. Words that are reserved elsewhere are plain names
- * where no confusion is possible: `word`. */
+ * or two calls into the constructors of ast.c and build.c. Words that are reserved elsewhere are
+ * plain names where no confusion is possible: `word`. */
 %require "3.8"
 %define api.pure full
 %define api.prefix {dl_}
 %define api.token.prefix {T_}
 %define api.location.type {Place}
+%define api.value.type {ParseValue}
 %define parse.error custom
 %define lr.default-reduction consistent
 %locations
@@ -32,45 +33,6 @@ struct Parse;
 
 %initial-action { @$ = (Place){.source = parse->source, .line = 1, .column = 1, .end_line = 1, .end_column = 1}; }
 
-%union {
-    int64_t integer;
-    double number;
-    AstName name;
-    AstNames names;
-    AstExpr *expr;
-    AstExprs exprs;
-    AstStringParts parts;
-    AstStringPart part;
-    AstArgs args;
-    AstArg arg;
-    AstIndexItems items;
-    AstIndexItem item;
-    AstPath path;
-    AstPathPart path_part;
-    AstLabel label;
-    AstAxisTerms terms;
-    AstAxisTerm term;
-    AstAxisSides sides;
-    AstAxisSide side;
-    AstType *type;
-    AstTypes types;
-    AstSizes sizes;
-    AstSize size;
-    AstStmt *stmt;
-    AstStmts stmts;
-    AstBlock block;
-    AstScanInputs inputs;
-    AstScanInput input;
-    AstNamedExprs bindings;
-    AstNamedExpr binding;
-    AstDecl *decl;
-    AstParams params;
-    AstParam param;
-    AstSettings settings;
-    AstSetting setting;
-    AstOp op;
-}
-
 %token END 0 "the end of the file"
 %token NEWLINE "the end of the line"
 %token <name> NAME "a name"
@@ -94,12 +56,14 @@ struct Parse;
 %token <name> IN "'in'" ALONG "'along'" CARRY "'carry'" AS "'as'" SHARED "'shared'"
 %token <name> AND "'and'" OR "'or'" NOT "'not'" TRUE "'true'" FALSE "'false'" TRAINING "'training'"
 %token <name> OVER "'over'" BY "'by'"
+/* In the order in which messages list them. */
+%token ';' '(' ')' '{' '}' '@' '%' '=' ',' ':' '[' ']' '.' '<' '>' '+' '-' '*' '/'
 
 %type <name> name word word_but_shared keyword_but_shared axis_name by_opt
 %type <names> names attributes
 %type <expr> expr cond or and not comparison chain sum product unary power operand postfix call
 %type <expr> labelled primary stage stage_callee string values axis_fn expr_opt init_opt
-%type <expr> divisor_opt nominal_opt axis_size along_opt
+%type <expr> divisor_opt axis_size along_opt
 %type <exprs> exprs strings
 %type <parts> string_parts
 %type <args> args arg_list
@@ -117,7 +81,7 @@ struct Parse;
 %type <types> types
 %type <sizes> sizes size_list
 %type <size> size
-%type <stmt> stmt if_stmt
+%type <stmt> stmt if_stmt declaration
 %type <stmts> body stmts
 %type <block> block
 %type <inputs> scan_inputs
@@ -151,30 +115,11 @@ sep
 /* -- Declarations */
 
 decl
-    : IMPORT string {
-        $$ = decl_new(parse, AST_DECL_IMPORT, (AstName){0}, @$);
-        $$->as.import.path_place = @2;
-        $$->as.import.path = $2->as.string.count == 0 ? "" : $2->as.string.items[0].text;
-        if ($2->as.string.count > 1 || !$$->as.import.path) {
-            parse_report(parse, DIAG_SYNTAX, @2, "the file of an import is a plain string");
-            $$->as.import.path = "";
-        }
-    }
-    | CONST bindings {
-        $$ = decl_new(parse, AST_DECL_CONST, (AstName){0}, @$);
-        $$->as.consts = $2;
-    }
-    | DIM name divisor_opt nominal_opt {
-        $$ = decl_new(parse, AST_DECL_DIM, $2, @$);
-        $$->as.dim.divisor = $3;
-        $$->as.dim.nominal = $4;
-    }
-    | DIM name divisor_opt IN expr DOTDOT expr nominal_opt {
-        $$ = decl_new(parse, AST_DECL_DIM, $2, @$);
-        $$->as.dim.divisor = $3;
-        $$->as.dim.low = $5;
-        $$->as.dim.high = $7;
-        $$->as.dim.nominal = $8;
+    : IMPORT string { $$ = decl_import(parse, $2, @$); }
+    | CONST bindings { $$ = decl_consts(parse, $2, @$); }
+    | DIM name divisor_opt init_opt { $$ = decl_dim(parse, $2, $3, NULL, NULL, $4, @$); }
+    | DIM name divisor_opt IN expr DOTDOT expr init_opt {
+        $$ = decl_dim(parse, $2, $3, $5, $7, $8, @$);
     }
     | fn_decl
     | attributes fn_decl { $$ = $2; decl_attributes(parse, $$, $1, @1); }
@@ -187,15 +132,8 @@ decl
     | ENTRY name '(' params ')' block {
         $$ = decl_fn(parse, AST_DECL_ENTRY, $2, $4, NULL, $6, place_join(@1, @5));
     }
-    | TRAIN name '{' settings_body '}' {
-        $$ = decl_new(parse, AST_DECL_TRAIN, $2, place_join(@1, @2));
-        $$->as.train.settings = $4;
-        $$->end = @5;
-    }
-    | MESH mesh_axes {
-        $$ = decl_new(parse, AST_DECL_MESH, (AstName){0}, @$);
-        $$->as.mesh = $2;
-    }
+    | TRAIN name '{' settings_body '}' { $$ = decl_train(parse, $2, $4, place_join(@1, @2), @5); }
+    | MESH mesh_axes { $$ = decl_mesh(parse, $2, @$); }
     ;
 
 fn_decl
@@ -210,33 +148,8 @@ attributes
     | attributes NEWLINE
     ;
 
-result_opt
-    : %empty { $$ = NULL; }
-    | ARROW type { $$ = $2; }
-    ;
-
-divisor_opt
-    : %empty { $$ = NULL; }
-    | '%' expr { $$ = $2; }
-    ;
-
-nominal_opt
-    : %empty { $$ = NULL; }
-    | '=' expr { $$ = $2; }
-    ;
-
-bindings
-    : binding { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
-    | bindings ',' binding { $$ = $1; PUSH($$, $3); }
-    ;
-
 binding
     : name '=' expr { $$ = (AstNamedExpr){.name = $1, .value = $3}; }
-    ;
-
-mesh_axes
-    : mesh_axis { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
-    | mesh_axes ',' mesh_axis { $$ = $1; PUSH($$, $3); }
     ;
 
 mesh_axis
@@ -249,25 +162,10 @@ params
     | param_list ','
     ;
 
-param_list
-    : param { $$ = (AstParams){0}; PUSH($$, $1); }
-    | param_list ',' param { $$ = $1; PUSH($$, $3); }
-    ;
-
 param
     : name type_opt init_opt {
         $$ = (AstParam){.name = $1, .type = $2, .fallback = $3, .place = @$};
     }
-    ;
-
-type_opt
-    : %empty { $$ = NULL; }
-    | ':' type { $$ = $2; }
-    ;
-
-init_opt
-    : %empty { $$ = NULL; }
-    | '=' expr { $$ = $2; }
     ;
 
 settings_body
@@ -286,10 +184,8 @@ setting
     : word { $$ = (AstSetting){.word = $1, .place = @$}; }
     | word exprs { $$ = (AstSetting){.word = $1, .values = $2, .place = @$}; }
     | word exprs INT { /* batch N 1024 */
-        AstExpr *rows = expr_new(parse, AST_INT, @3);
-        rows->as.integer = $3;
         $$ = (AstSetting){.word = $1, .values = $2, .place = @$};
-        PUSH($$.values, rows);
+        PUSH($$.values, expr_int(parse, $3, @3));
     }
     | word FOR strings { $$ = (AstSetting){.word = $1, .for_globs = $3, .place = @$}; }
     | word FOR strings exprs {
@@ -298,11 +194,6 @@ setting
     | word exprs OVER strings expr_opt {
         $$ = (AstSetting){.word = $1, .values = $2, .over_globs = $4, .over_value = $5, .place = @$};
     }
-    ;
-
-strings
-    : string { $$ = (AstExprs){0}; PUSH($$, $1); }
-    | strings ',' string { $$ = $1; PUSH($$, $3); }
     ;
 
 /* -- Types */
@@ -315,20 +206,10 @@ type
     | '(' types ')' { $$ = type_new(parse, AST_TYPE_TUPLE, NULL, @$); $$->types = $2; }
     ;
 
-types
-    : type { $$ = (AstTypes){0}; PUSH($$, $1); }
-    | types ',' type { $$ = $1; PUSH($$, $3); }
-    ;
-
 sizes
     : %empty { $$ = (AstSizes){0}; }
     | size_list
     | size_list ','
-    ;
-
-size_list
-    : size { $$ = (AstSizes){0}; PUSH($$, $1); }
-    | size_list ',' size { $$ = $1; PUSH($$, $3); }
     ;
 
 size
@@ -359,55 +240,19 @@ stmts
     ;
 
 stmt
-    : names '=' values {
-        $$ = stmt_new(parse, AST_STMT_BIND, @$);
-        $$->as.bind.targets = $1;
-        $$->as.bind.value = $3;
-    }
+    : names '=' values { $$ = stmt_bind(parse, $1, $3, @$); }
     | postfix STORE expr { $$ = stmt_store(parse, $1, $3, @$); }
-    | PARAM path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_PARAM, (AstName){0}, $2, $3, $4, @$);
-    }
-    | PARAM name AS label_path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_PARAM, $2, $4, $5, $6, @$);
-    }
-    | STATE path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_STATE, (AstName){0}, $2, $3, $4, @$);
-    }
-    | STATE name AS label_path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_STATE, $2, $4, $5, $6, @$);
-    }
-    | CACHE path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_CACHE, (AstName){0}, $2, $3, $4, @$);
-    }
-    | CACHE name AS label_path type_opt init_opt {
-        $$ = stmt_declare(parse, AST_STMT_CACHE, $2, $4, $5, $6, @$);
-    }
+    | PARAM declaration { $$ = stmt_declared($2, AST_STMT_PARAM, @$); }
+    | STATE declaration { $$ = stmt_declared($2, AST_STMT_STATE, @$); }
+    | CACHE declaration { $$ = stmt_declared($2, AST_STMT_CACHE, @$); }
     | FOR name IN expr DOTDOT expr block {
-        $$ = stmt_new(parse, AST_STMT_FOR, place_join(@1, @6));
-        $$->as.for_.name = $2;
-        $$->as.for_.start = $4;
-        $$->as.for_.stop = $6;
-        $$->as.for_.body = $7.stmts;
-        $$->end = $7.close;
+        $$ = stmt_for(parse, $2, $4, $6, $7, place_join(@1, @6));
     }
     | if_stmt
     | SCAN scan_inputs along_opt carry_opt block scan_results_opt {
-        $$ = stmt_new(parse, AST_STMT_SCAN, place_span(&@1, 4));
-        $$->as.scan.inputs = $2;
-        $$->as.scan.along = $3;
-        $$->as.scan.carries = $4;
-        $$->as.scan.body = $5.stmts;
-        $$->as.scan.results = $6;
-        $$->end = $5.close;
+        $$ = stmt_scan(parse, $2, $3, $4, $5, $6, place_span(&@1, 4));
     }
-    | WHILE expr carry_opt block {
-        $$ = stmt_new(parse, AST_STMT_WHILE, place_span(&@1, 3));
-        $$->as.while_.condition = $2;
-        $$->as.while_.carries = $3;
-        $$->as.while_.body = $4.stmts;
-        $$->end = $4.close;
-    }
+    | WHILE expr carry_opt block { $$ = stmt_while(parse, $2, $3, $4, place_span(&@1, 3)); }
     | RETURN values { $$ = stmt_value(parse, AST_STMT_RETURN, $2, @$); }
     | RETURN expr OVER expr {
         $$ = stmt_named(parse, AST_STMT_RETURN_OVER, (AstName){0}, $2, $4, @$);
@@ -416,28 +261,20 @@ stmt
     | OUTPUT expr { $$ = stmt_named(parse, AST_STMT_OUTPUT, (AstName){0}, $2, NULL, @$); }
     | OUTPUT name '=' expr { $$ = stmt_named(parse, AST_STMT_OUTPUT, $2, $4, NULL, @$); }
     | METRIC name '=' expr { $$ = stmt_named(parse, AST_STMT_METRIC, $2, $4, NULL, @$); }
-    | METRIC name '=' expr OVER expr {
-        $$ = stmt_named(parse, AST_STMT_METRIC, $2, $4, $6, @$);
-    }
+    | METRIC name '=' expr OVER expr { $$ = stmt_named(parse, AST_STMT_METRIC, $2, $4, $6, @$); }
     | LOSS expr { $$ = stmt_named(parse, AST_STMT_LOSS, (AstName){0}, $2, NULL, @$); }
-    | LOSS expr OVER expr {
-        $$ = stmt_named(parse, AST_STMT_LOSS, (AstName){0}, $2, $4, @$);
-    }
+    | LOSS expr OVER expr { $$ = stmt_named(parse, AST_STMT_LOSS, (AstName){0}, $2, $4, @$); }
     | LOSS name '=' expr { $$ = stmt_named(parse, AST_STMT_LOSS, $2, $4, NULL, @$); }
-    | LOSS name '=' expr OVER expr {
-        $$ = stmt_named(parse, AST_STMT_LOSS, $2, $4, $6, @$);
-    }
-    | CHECK expr {
-        $$ = stmt_new(parse, AST_STMT_CHECK, @$);
-        $$->as.check.condition = $2;
-    }
-    | CHECK expr ',' expr {
-        $$ = stmt_new(parse, AST_STMT_CHECK, @$);
-        $$->as.check.condition = $2;
-        $$->as.check.text = $4;
-    }
+    | LOSS name '=' expr OVER expr { $$ = stmt_named(parse, AST_STMT_LOSS, $2, $4, $6, @$); }
+    | CHECK expr { $$ = stmt_check(parse, $2, NULL, @$); }
+    | CHECK expr ',' expr { $$ = stmt_check(parse, $2, $4, @$); }
     | SHOW values { $$ = stmt_value(parse, AST_STMT_SHOW, $2, @$); }
     | expr { $$ = stmt_expr(parse, $1, @$); }
+    ;
+
+declaration
+    : path type_opt init_opt { $$ = stmt_declare(parse, (AstName){0}, $1, $2, $3, @$); }
+    | name AS label_path type_opt init_opt { $$ = stmt_declare(parse, $1, $3, $4, $5, @$); }
     ;
 
 if_stmt
@@ -445,49 +282,15 @@ if_stmt
     | IF expr block ELSE block {
         $$ = stmt_if(parse, $2, $3, &$5.stmts, place_join(@1, @2), $5.close);
     }
-    | IF expr block ELSE if_stmt {
-        AstStmts otherwise = {0};
-        PUSH(otherwise, $5);
-        $$ = stmt_if(parse, $2, $3, &otherwise, place_join(@1, @2), $5->end);
-    }
-    ;
-
-names
-    : name { $$ = (AstNames){0}; PUSH($$, $1); }
-    | names ',' name { $$ = $1; PUSH($$, $3); }
+    | IF expr block ELSE if_stmt { $$ = stmt_else_if(parse, $2, $3, $5, place_join(@1, @2)); }
     ;
 
 values
     : exprs { $$ = expr_values(parse, $1, @$); }
     ;
 
-exprs
-    : expr { $$ = (AstExprs){0}; PUSH($$, $1); }
-    | exprs ',' expr { $$ = $1; PUSH($$, $3); }
-    ;
-
-scan_inputs
-    : scan_input { $$ = (AstScanInputs){0}; PUSH($$, $1); }
-    | scan_inputs ',' scan_input { $$ = $1; PUSH($$, $3); }
-    ;
-
 scan_input
     : name IN expr { $$ = (AstScanInput){.name = $1, .source = $3}; }
-    ;
-
-along_opt
-    : %empty { $$ = NULL; }
-    | ALONG expr { $$ = $2; }
-    ;
-
-carry_opt
-    : %empty { $$ = (AstNamedExprs){0}; }
-    | CARRY bindings { $$ = $2; }
-    ;
-
-scan_results_opt
-    : %empty { $$ = (AstNames){0}; }
-    | ARROW names { $$ = $2; }
     ;
 
 /* -- Paths and labels */
@@ -534,13 +337,9 @@ expr
 
 stage
     : stage_callee { $$ = expr_call(parse, $1, (AstArgs){0}, false, @$); }
-    | stage_callee label {
-        $$ = expr_label(expr_call(parse, $1, (AstArgs){0}, false, @$), $2);
-    }
+    | stage_callee label { $$ = expr_label(expr_call(parse, $1, (AstArgs){0}, false, @$), $2); }
     | stage_callee '(' args ')' { $$ = expr_call(parse, $1, $3, true, @$); }
-    | stage_callee '(' args ')' label {
-        $$ = expr_label(expr_call(parse, $1, $3, true, @$), $5);
-    }
+    | stage_callee '(' args ')' label { $$ = expr_label(expr_call(parse, $1, $3, true, @$), $5); }
     ;
 
 stage_callee
@@ -639,26 +438,15 @@ primary
     : name { $$ = expr_name(parse, $1); }
     | TRAINING { $$ = expr_name(parse, $1); }
     | PARAM { $$ = expr_name(parse, $1); }
-    | INT { $$ = expr_new(parse, AST_INT, @$); $$->as.integer = $1; }
+    | INT { $$ = expr_int(parse, $1, @$); }
     | FLOAT { $$ = expr_new(parse, AST_FLOAT, @$); $$->as.number = $1; }
     | TRUE { $$ = expr_new(parse, AST_BOOL, @$); $$->as.integer = 1; }
     | FALSE { $$ = expr_new(parse, AST_BOOL, @$); }
     | string
     | '(' expr ')' { $$ = expr_paren(parse, $2, @$); }
     | '(' ')' { $$ = expr_list(parse, AST_TUPLE, (AstExprs){0}, @$); }
-    | '(' expr ',' ')' {
-        AstExprs one = {0};
-        PUSH(one, $2);
-        $$ = expr_list(parse, AST_TUPLE, one, @$);
-    }
-    | '(' expr ',' exprs ')' {
-        AstExprs all = {0};
-        PUSH(all, $2);
-        for (int32_t i = 0; i < $4.count; i++) {
-            PUSH(all, $4.items[i]);
-        }
-        $$ = expr_list(parse, AST_TUPLE, all, @$);
-    }
+    | '(' expr ',' ')' { $$ = expr_tuple(parse, $2, (AstExprs){0}, @$); }
+    | '(' expr ',' exprs ')' { $$ = expr_tuple(parse, $2, $4, @$); }
     | '[' ']' { $$ = expr_list(parse, AST_LIST_EXPR, (AstExprs){0}, @$); }
     | '[' exprs ']' { $$ = expr_list(parse, AST_LIST_EXPR, $2, @$); }
     | '[' exprs ',' ']' { $$ = expr_list(parse, AST_LIST_EXPR, $2, @$); }
@@ -695,11 +483,6 @@ arg
     | word '=' expr { $$ = (AstArg){.name = $1, .value = $3, .place = @$}; }
     ;
 
-items
-    : item { $$ = (AstIndexItems){0}; PUSH($$, $1); }
-    | items ',' item { $$ = $1; PUSH($$, $3); }
-    ;
-
 item
     : expr { $$ = (AstIndexItem){.kind = AST_INDEX_AT, .start = $1, .place = @$}; }
     | expr_opt ':' expr_opt {
@@ -712,20 +495,10 @@ item
     | DOTDOT { $$ = (AstIndexItem){.kind = AST_INDEX_ELLIPSIS, .place = @$}; }
     ;
 
-expr_opt
-    : %empty { $$ = NULL; }
-    | expr
-    ;
-
 /* -- Axis functions */
 
 axis_fn
     : AXIS_OPEN sides ARROW side by_opt '}' { $$ = expr_axis_fn(parse, $2, $4, $5, @$); }
-    ;
-
-sides
-    : side { $$ = (AstAxisSides){0}; PUSH($$, $1); }
-    | sides ',' side { $$ = $1; PUSH($$, $3); }
     ;
 
 side
@@ -738,9 +511,7 @@ terms
     ;
 
 term
-    : axis_name {
-        $$ = (AstAxisTerm){.kind = AST_AXIS_NAME, .name = $1.text, .place = @$};
-    }
+    : axis_name { $$ = (AstAxisTerm){.kind = AST_AXIS_NAME, .name = $1.text, .place = @$}; }
     | axis_name '=' axis_size {
         $$ = (AstAxisTerm){.kind = AST_AXIS_NAME, .name = $1.text, .size = $3, .place = @$};
     }
@@ -751,39 +522,48 @@ term
 
 axis_size
     : name { $$ = expr_name(parse, $1); }
-    | INT { $$ = expr_new(parse, AST_INT, @$); $$->as.integer = $1; }
+    | INT { $$ = expr_int(parse, $1, @$); }
     | '(' expr ')' { $$ = $2; }
     ;
 
-by_opt
-    : %empty { $$ = (AstName){0}; }
-    | BY word { $$ = $2; }
-    ;
+/* -- What may be left out */
+
+result_opt: %empty { $$ = NULL; } | ARROW type { $$ = $2; };
+divisor_opt: %empty { $$ = NULL; } | '%' expr { $$ = $2; };
+type_opt: %empty { $$ = NULL; } | ':' type { $$ = $2; };
+init_opt: %empty { $$ = NULL; } | '=' expr { $$ = $2; };
+along_opt: %empty { $$ = NULL; } | ALONG expr { $$ = $2; };
+carry_opt: %empty { $$ = (AstNamedExprs){0}; } | CARRY bindings { $$ = $2; };
+scan_results_opt: %empty { $$ = (AstNames){0}; } | ARROW names { $$ = $2; };
+expr_opt: %empty { $$ = NULL; } | expr;
+by_opt: %empty { $$ = (AstName){0}; } | BY word { $$ = $2; };
+
+/* -- Lists */
+
+bindings: binding { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
+    | bindings ',' binding { $$ = $1; PUSH($$, $3); };
+mesh_axes: mesh_axis { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
+    | mesh_axes ',' mesh_axis { $$ = $1; PUSH($$, $3); };
+param_list: param { $$ = (AstParams){0}; PUSH($$, $1); }
+    | param_list ',' param { $$ = $1; PUSH($$, $3); };
+strings: string { $$ = (AstExprs){0}; PUSH($$, $1); }
+    | strings ',' string { $$ = $1; PUSH($$, $3); };
+types: type { $$ = (AstTypes){0}; PUSH($$, $1); } | types ',' type { $$ = $1; PUSH($$, $3); };
+size_list: size { $$ = (AstSizes){0}; PUSH($$, $1); }
+    | size_list ',' size { $$ = $1; PUSH($$, $3); };
+names: name { $$ = (AstNames){0}; PUSH($$, $1); } | names ',' name { $$ = $1; PUSH($$, $3); };
+exprs: expr { $$ = (AstExprs){0}; PUSH($$, $1); } | exprs ',' expr { $$ = $1; PUSH($$, $3); };
+scan_inputs: scan_input { $$ = (AstScanInputs){0}; PUSH($$, $1); }
+    | scan_inputs ',' scan_input { $$ = $1; PUSH($$, $3); };
+items: item { $$ = (AstIndexItems){0}; PUSH($$, $1); } | items ',' item { $$ = $1; PUSH($$, $3); };
+sides: side { $$ = (AstAxisSides){0}; PUSH($$, $1); } | sides ',' side { $$ = $1; PUSH($$, $3); };
 
 /* -- Names */
 
-name
-    : NAME
-    | OVER
-    | BY
-    ;
-
-axis_name
-    : NAME
-    | OVER
-    | SHARED
-    | keyword_but_shared
-    ;
-
-word
-    : word_but_shared
-    | SHARED
-    ;
-
-word_but_shared
-    : name
-    | keyword_but_shared
-    ;
+name: NAME | OVER | BY;
+axis_name: NAME | OVER | SHARED | keyword_but_shared;
+word: word_but_shared | SHARED;
+word_but_shared: name | keyword_but_shared;
 
 keyword_but_shared
     : IMPORT | CONST | DIM | FN | OPTIMIZER | MODEL | ENTRY | TRAIN | MESH

@@ -83,7 +83,7 @@ static int keyword_compare(const void *key, const void *item) {
     return strcmp(key, ((const Keyword *)item)->text);
 }
 
-int scan_word(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_word(Parse *parse, ParseValue *value, Place place, const char *text) {
     value->name = (AstName){.text = context_intern(parse->context, text), .place = place};
     const Keyword *keyword = bsearch(text, keywords, sizeof keywords / sizeof keywords[0],
                                      sizeof keywords[0], keyword_compare);
@@ -99,7 +99,7 @@ int scan_path_digits(const Parse *parse, const char *text) {
     return (int)strspn(text, "0123456789");
 }
 
-int scan_int(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_int(Parse *parse, ParseValue *value, Place place, const char *text) {
     errno = 0;
     long long number = strtoll(text, NULL, 10);
     if (errno == ERANGE) {
@@ -109,7 +109,7 @@ int scan_int(Parse *parse, DL_STYPE *value, Place place, const char *text) {
     return T_INT;
 }
 
-int scan_float(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_float(Parse *parse, ParseValue *value, Place place, const char *text) {
     value->number = number_scan(text, NULL);
     if (value->number > 1.7976931348623157e308) {
         scan_report(parse, DIAG_NUMBER_RANGE, place, text, NULL);
@@ -118,7 +118,7 @@ int scan_float(Parse *parse, DL_STYPE *value, Place place, const char *text) {
     return T_FLOAT;
 }
 
-int scan_bad_number(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_bad_number(Parse *parse, ParseValue *value, Place place, const char *text) {
     size_t digits = strspn(text, "0123456789");
     bool exponent = text[digits] == 'e' || text[digits] == 'E';
     scan_report(parse, DIAG_BAD_NUMBER, place, text,
@@ -128,18 +128,18 @@ int scan_bad_number(Parse *parse, DL_STYPE *value, Place place, const char *text
     return T_INT;
 }
 
-int scan_text(Parse *parse, DL_STYPE *value, Place place, const char *text, size_t length) {
+int scan_text(Parse *parse, ParseValue *value, Place place, const char *text, size_t length) {
     value->part = (AstStringPart){.place = place,
                                   .text = arena_strndup(&parse->context->arena, text, length)};
     return T_STR_TEXT;
 }
 
-int scan_escape(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_escape(Parse *parse, ParseValue *value, Place place, const char *text) {
     char c = text[1] == 'n' ? '\n' : text[1] == 't' ? '\t' : text[1];
     return scan_text(parse, value, place, &c, 1);
 }
 
-int scan_bad_escape(Parse *parse, DL_STYPE *value, Place place, const char *text) {
+int scan_bad_escape(Parse *parse, ParseValue *value, Place place, const char *text) {
     scan_report(parse, DIAG_BAD_ESCAPE, place, text,
                 "the escapes are \\n \\t \\\" \\\\ \\{ \\}; a backslash itself is \\\\");
     return scan_text(parse, value, place, "", 0);

@@ -48,9 +48,47 @@ typedef struct AstBlock {
     Place open, close;
 } AstBlock;
 
-/* parser.h includes this header and then defines the union, so it is declared here first. */
-typedef union DL_STYPE DL_STYPE;
-#include "frontend/parse/parser.h"
+/* What a token or a rule is worth. */
+typedef union ParseValue {
+    int64_t integer;
+    double number;
+    AstName name;
+    AstNames names;
+    AstExpr *expr;
+    AstExprs exprs;
+    AstStringParts parts;
+    AstStringPart part;
+    AstArgs args;
+    AstArg arg;
+    AstIndexItems items;
+    AstIndexItem item;
+    AstPath path;
+    AstPathPart path_part;
+    AstLabel label;
+    AstAxisTerms terms;
+    AstAxisTerm term;
+    AstAxisSides sides;
+    AstAxisSide side;
+    AstType *type;
+    AstTypes types;
+    AstSizes sizes;
+    AstSize size;
+    AstStmt *stmt;
+    AstStmts stmts;
+    AstBlock block;
+    AstScanInputs inputs;
+    AstScanInput input;
+    AstNamedExprs bindings;
+    AstNamedExpr binding;
+    AstDecl *decl;
+    AstParams params;
+    AstParam param;
+    AstSettings settings;
+    AstSetting setting;
+    AstOp op;
+} ParseValue;
+
+#include "frontend/parse/parser.h" /* which includes this header */
 
 /* A list that grows by doubling; capacity follows from count. */
 #define LIST_PUSH(parse, list, value)                                                              \
@@ -62,18 +100,18 @@ void *list_grow(Parse *parse, void *items, int32_t count, size_t item_size);
 
 /* -- The scanner's side (scan.c, lexer.l) */
 void scan_init(Parse *parse);
-int scan_raw(DL_STYPE *value, Place *place, void *scanner);
+int scan_raw(ParseValue *value, Place *place, void *scanner);
 void parse_advance(Parse *parse, Place *place, int32_t bytes);
 void parse_retreat(Parse *parse, Place *place, int32_t bytes);
 void parse_new_line(Parse *parse);
 int scan_path_digits(const Parse *parse, const char *text);
-int scan_int(Parse *parse, DL_STYPE *value, Place place, const char *text);
-int scan_float(Parse *parse, DL_STYPE *value, Place place, const char *text);
-int scan_bad_number(Parse *parse, DL_STYPE *value, Place place, const char *text);
-int scan_word(Parse *parse, DL_STYPE *value, Place place, const char *text);
-int scan_text(Parse *parse, DL_STYPE *value, Place place, const char *text, size_t length);
-int scan_escape(Parse *parse, DL_STYPE *value, Place place, const char *text);
-int scan_bad_escape(Parse *parse, DL_STYPE *value, Place place, const char *text);
+int scan_int(Parse *parse, ParseValue *value, Place place, const char *text);
+int scan_float(Parse *parse, ParseValue *value, Place place, const char *text);
+int scan_bad_number(Parse *parse, ParseValue *value, Place place, const char *text);
+int scan_word(Parse *parse, ParseValue *value, Place place, const char *text);
+int scan_text(Parse *parse, ParseValue *value, Place place, const char *text, size_t length);
+int scan_escape(Parse *parse, ParseValue *value, Place place, const char *text);
+int scan_bad_escape(Parse *parse, ParseValue *value, Place place, const char *text);
 int scan_foreign(Parse *parse, Place place, const char *text);
 void scan_open_brace(Parse *parse);
 bool scan_close_brace(Parse *parse); /* true: it ends an interpolation */
@@ -81,7 +119,7 @@ bool scan_open_interpolation(Parse *parse, Place place);
 void scan_unterminated(Parse *parse, Place place);
 
 /* -- What the parser calls (tokens.c) */
-int dl_lex(DL_STYPE *value, Place *place, Parse *parse);
+int dl_lex(ParseValue *value, Place *place, Parse *parse);
 /* Whether a line may go on after this token; whether an expression may end with it. */
 bool token_continues_line(int token);
 bool token_ends_operand(int token, int before);
@@ -96,10 +134,12 @@ void parse_recovered(Parse *parse);
 /* parse_report for the scanner: silent while the rest of a bad statement is skipped. */
 void scan_report(Parse *parse, DiagId id, Place place, const char *text, const char *help);
 
-/* -- Node constructors (ast.c) */
+/* -- Nodes of expressions, paths and types (ast.c) */
 AstExpr *expr_new(Parse *parse, AstExprKind kind, Place place);
+AstExpr *expr_int(Parse *parse, int64_t integer, Place place);
 AstExpr *expr_name(Parse *parse, AstName name);
 AstExpr *expr_list(Parse *parse, AstExprKind kind, AstExprs list, Place place);
+AstExpr *expr_tuple(Parse *parse, AstExpr *first, AstExprs others, Place place);
 AstExpr *expr_values(Parse *parse, AstExprs list, Place place); /* a tuple, or its only member */
 AstExpr *expr_string(Parse *parse, AstStringParts parts, Place place);
 AstExpr *expr_paren(Parse *parse, AstExpr *inner, Place place);
@@ -119,17 +159,36 @@ AstPathPart path_int(int64_t integer, Place place);
 AstPathPart path_expr(AstPathPartKind kind, AstExpr *expr, Place place);
 AstLabel label_new(Parse *parse, AstLabelKind kind, AstPath path, Place place);
 AstType *type_new(Parse *parse, AstTypeKind kind, const AstName *element, Place place);
-AstStmt *stmt_new(Parse *parse, AstStmtKind kind, Place place);
+
+/* -- Nodes of statements and declarations (build.c) */
+AstStmt *stmt_bind(Parse *parse, AstNames targets, AstExpr *value, Place place);
+AstStmt *stmt_for(Parse *parse, AstName name, AstExpr *start, AstExpr *stop, AstBlock body,
+                  Place place);
+AstStmt *stmt_scan(Parse *parse, AstScanInputs inputs, AstExpr *along, AstNamedExprs carries,
+                   AstBlock body, AstNames results, Place place);
+AstStmt *stmt_while(Parse *parse, AstExpr *condition, AstNamedExprs carries, AstBlock body,
+                    Place place);
+AstStmt *stmt_check(Parse *parse, AstExpr *condition, AstExpr *text, Place place);
 AstStmt *stmt_value(Parse *parse, AstStmtKind kind, AstExpr *value, Place place);
 AstStmt *stmt_expr(Parse *parse, AstExpr *value, Place place);
 AstStmt *stmt_store(Parse *parse, AstExpr *target, AstExpr *value, Place place);
-AstStmt *stmt_declare(Parse *parse, AstStmtKind kind, AstName local, AstPath path, AstType *type,
-                      AstExpr *init, Place place);
+/* What is declared; then as what, and where the statement is. */
+AstStmt *stmt_declare(Parse *parse, AstName local, AstPath path, AstType *type, AstExpr *init,
+                      Place place);
+AstStmt *stmt_declared(AstStmt *stmt, AstStmtKind kind, Place place);
 AstStmt *stmt_named(Parse *parse, AstStmtKind kind, AstName name, AstExpr *value, AstExpr *over,
                     Place place);
 AstStmt *stmt_if(Parse *parse, AstExpr *condition, AstBlock then, const AstStmts *otherwise,
                  Place place, Place end);
-AstDecl *decl_new(Parse *parse, AstDeclKind kind, AstName name, Place place);
+AstStmt *stmt_else_if(Parse *parse, AstExpr *condition, AstBlock then, AstStmt *otherwise,
+                      Place place);
+AstDecl *decl_import(Parse *parse, const AstExpr *path, Place place);
+AstDecl *decl_consts(Parse *parse, AstNamedExprs consts, Place place);
+AstDecl *decl_mesh(Parse *parse, AstNamedExprs axes, Place place);
+/* `low` and `high` may be NULL. */
+AstDecl *decl_dim(Parse *parse, AstName name, AstExpr *divisor, AstExpr *low, AstExpr *high,
+                  AstExpr *nominal, Place place);
+AstDecl *decl_train(Parse *parse, AstName name, AstSettings settings, Place place, Place end);
 AstDecl *decl_fn(Parse *parse, AstDeclKind kind, AstName name, AstParams params, AstType *result,
                  AstBlock body, Place place);
 void decl_attributes(Parse *parse, AstDecl *decl, AstNames attributes, Place place);

@@ -215,7 +215,7 @@ static int skip_statement(Parse *parse, Place *place) {
     Skipped open = {.blocks = parse->error_token == '{' ? 1 : 0,
                     .axes = parse->error_axis_depth,
                     .parens = parse->error_paren_depth};
-    DL_STYPE ignored;
+    ParseValue ignored;
     if (parse->error_token == '}' && parse->closed_block) {
         parse->pending = '}';
         return T_NEWLINE;
@@ -295,7 +295,7 @@ static int bracket_token(Parse *parse, int token, Place place) {
     }
 }
 
-int dl_lex(DL_STYPE *value, Place *place, Parse *parse) {
+int dl_lex(ParseValue *value, Place *place, Parse *parse) {
     if (parse->pending) {
         int token = parse->pending;
         parse->pending = 0;
