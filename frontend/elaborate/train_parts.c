@@ -240,6 +240,22 @@ static bool forward_part(Train *t, const Objective *objective, const Rows *rows,
     return good;
 }
 
+/* The inputs that have rows, cut into parts; false after a report. */
+static bool cut_inputs(Train *t, const Rows *rows, Value **out, int32_t *out_count) {
+    int32_t n_params = t->el->model->as.fn.params.count;
+    *out_count = 0;
+    for (int32_t i = 0; i < n_params; i++) {
+        if (has_rows(t, rows, i)) {
+            Value *x = cut_input(t, t->fs->inputs[i], rows->part);
+            out[(*out_count)++] = x;
+            if (!x) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool train_micro_batches(Train *t, const Objective *objective) {
     Elaborator *el = t->el;
     const AstParams *params = &el->model->as.fn.params;
@@ -251,13 +267,8 @@ bool train_micro_batches(Train *t, const Objective *objective) {
     if (!find_rows(t, &rows) || (!t->fs->parts && !whole_pass(t, &rows))) {
         return false;
     }
-    for (int32_t i = 0; i < params->count; i++) {
-        if (has_rows(t, &rows, i)) {
-            xs[n_xs] = cut_input(t, t->fs->inputs[i], rows.part);
-            if (xs[n_xs++] == NULL) {
-                return false;
-            }
-        }
+    if (!cut_inputs(t, &rows, xs, &n_xs)) {
+        return false;
     }
     elaborate_at(el, t->place);
     Op *draft = b_scan_begin(&el->b, NULL, 0, xs, n_xs, k, false, 0);

@@ -174,6 +174,30 @@ static void print_axis_fn(const AstExpr *expr, Str *out) {
     str_add_char(out, '}');
 }
 
+static void print_conditional(const AstExpr *expr, Str *out) {
+    ast_print_expr(expr->as.conditional.then, out);
+    str_add(out, " if ");
+    ast_print_expr(expr->as.conditional.condition, out);
+    str_add(out, " else ");
+    ast_print_expr(expr->as.conditional.otherwise, out);
+}
+
+static void print_field(const AstExpr *expr, Str *out) {
+    ast_print_expr(expr->as.field.base, out);
+    if (expr->as.field.name) {
+        str_addf(out, ".%s", expr->as.field.name);
+    } else {
+        str_addf(out, ".%" PRId64, expr->as.field.integer);
+    }
+}
+
+static void print_list(const AstExpr *expr, Str *out) {
+    bool is_tuple = expr->kind == AST_TUPLE;
+    str_add_char(out, is_tuple ? '(' : '[');
+    print_exprs(&expr->as.list, out);
+    str_add(out, !is_tuple ? "]" : expr->as.list.count == 1 ? ",)" : ")");
+}
+
 void ast_print_expr(const AstExpr *expr, Str *out) {
     switch (expr->kind) {
     case AST_ERROR:
@@ -195,14 +219,8 @@ void ast_print_expr(const AstExpr *expr, Str *out) {
         str_add(out, expr->as.name);
         break;
     case AST_LIST_EXPR:
-        str_add_char(out, '[');
-        print_exprs(&expr->as.list, out);
-        str_add_char(out, ']');
-        break;
     case AST_TUPLE:
-        str_add_char(out, '(');
-        print_exprs(&expr->as.list, out);
-        str_add(out, expr->as.list.count == 1 ? ",)" : ")");
+        print_list(expr, out);
         break;
     case AST_UNARY:
         str_add(out, ast_op_text(expr->as.unary.op));
@@ -215,11 +233,7 @@ void ast_print_expr(const AstExpr *expr, Str *out) {
         ast_print_expr(expr->as.binary.right, out);
         break;
     case AST_CONDITIONAL:
-        ast_print_expr(expr->as.conditional.then, out);
-        str_add(out, " if ");
-        ast_print_expr(expr->as.conditional.condition, out);
-        str_add(out, " else ");
-        ast_print_expr(expr->as.conditional.otherwise, out);
+        print_conditional(expr, out);
         break;
     case AST_CALL:
         print_call(expr, out);
@@ -228,12 +242,7 @@ void ast_print_expr(const AstExpr *expr, Str *out) {
         print_index(expr, out);
         break;
     case AST_FIELD:
-        ast_print_expr(expr->as.field.base, out);
-        if (expr->as.field.name) {
-            str_addf(out, ".%s", expr->as.field.name);
-        } else {
-            str_addf(out, ".%" PRId64, expr->as.field.integer);
-        }
+        print_field(expr, out);
         break;
     case AST_AXIS_FN:
         print_axis_fn(expr, out);

@@ -399,6 +399,37 @@ dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t ask
 
 /* -- Tensor files -- */
 
+/* A tensor of its own of one of the arrays of `file`. */
+static dlc_status array_tensor(dlc_context *context, DataArrays *arrays, const DataArray *array,
+                               const char *file, const char *path, DLManagedTensorVersioned **out) {
+    if (array->unreadable) {
+        return context_fail(context, DLC_ERROR_FORMAT, "%s", array->unreadable);
+    }
+    PlanDType dtype = data_type_natural(array->type);
+    DLManagedTensorVersioned *tensor =
+        tensor_new(&context->allocator, (int32_t)dtype, array->rank, array->dims);
+    if (!tensor) {
+        return context_out_of_memory(context);
+    }
+    int64_t bad = 0;
+    char message[DATA_MESSAGE_BYTES] = "";
+    dlc_status status = data_arrays_need(arrays, array, file, message);
+    if (status != DLC_OK) {
+        context_fail(context, status, "%s", message);
+    } else if (data_convert(array->data, array->type, tensor->dl_tensor.data, dtype,
+                            array->n_elements, 0, &bad) != CONVERT_OK) {
+        status =
+            context_fail(context, DLC_ERROR_MISMATCH, "%s: element %" PRId64 " does not fit %s",
+                         path, bad, plan_dtype_name((int32_t)dtype));
+    }
+    if (status != DLC_OK) {
+        tensor->deleter(tensor);
+        return status;
+    }
+    *out = tensor;
+    return DLC_OK;
+}
+
 dlc_status dlc_tensor_read(dlc_context *context, const char *path, DLManagedTensorVersioned **out) {
     BORDER_CALL(context);
     if (!path || !out) {
@@ -427,36 +458,9 @@ dlc_status dlc_tensor_read(dlc_context *context, const char *path, DLManagedTens
             context_fail(context, DLC_ERROR_NOT_FOUND,
                          colon ? "%s holds no array '%s'" : "%s holds several arrays: add :NAME%s",
                          file, colon ? colon + 1 : "");
-        goto done;
+    } else {
+        status = array_tensor(context, &arrays, array, file, path, out);
     }
-    if (array->unreadable) {
-        status = context_fail(context, DLC_ERROR_FORMAT, "%s", array->unreadable);
-        goto done;
-    }
-    PlanDType dtype = data_type_natural(array->type);
-    DLManagedTensorVersioned *tensor =
-        tensor_new(&context->allocator, (int32_t)dtype, array->rank, array->dims);
-    if (!tensor) {
-        status = context_out_of_memory(context);
-        goto done;
-    }
-    int64_t bad = 0;
-    status = data_arrays_need(&arrays, array, file, message);
-    if (status != DLC_OK) {
-        tensor->deleter(tensor);
-        context_fail(context, status, "%s", message);
-        goto done;
-    }
-    if (data_convert(array->data, array->type, tensor->dl_tensor.data, dtype, array->n_elements, 0,
-                     &bad) != CONVERT_OK) {
-        tensor->deleter(tensor);
-        status =
-            context_fail(context, DLC_ERROR_MISMATCH, "%s: element %" PRId64 " does not fit %s",
-                         path, bad, plan_dtype_name((int32_t)dtype));
-        goto done;
-    }
-    *out = tensor;
-done:
     data_arrays_finish(&arrays);
     return status;
 }
