@@ -11,19 +11,7 @@ checks=$((checks + 1))
 [ "$(grep -o size_fault.dl err.txt | wc -l)" = 1 ] || bad "the place is said more than once: $(cat err.txt)"
 
 # -- Names that are none
-cat > small.dl <<'EOF'
-dim B
-model m(x: f32[B, 2]) {
-    y = x |> linear(2) as a
-    output y
-    loss mean(square(y))
-}
-train m {
-    optimizer sgd(lr=0.1)
-    batch 2
-    steps 3
-}
-EOF
+small_model small.dl 'steps 3' 'y = x |> linear(2) as a'
 expect 0 "$dlc" small.dl -o small.plan --quiet
 npy rows.npy f4 4x2 1 2 3
 expect 1 "$dlrun" train small.plan --data train=x=rows.npy --set banana=1 --quiet

@@ -24,6 +24,14 @@ gives() {
         python3 -IS "$faults/npy.py" compare out.txt "${near:-1e-6}" $output || bad "$(basename "$program"): $output"
     done
 }
+# small_model FILE SETTINGS LINE…: a model m of x: f32[B, 2], which the lines make y of, its train block with these settings.
+small_model() {
+    local file=$1 settings=$2
+    shift 2
+    printf 'dim B\nmodel m(x: f32[B, 2]) {\n' > "$file"
+    printf '    %s\n' "$@" 'output y' 'loss mean(square(y))' >> "$file"
+    printf '}\ntrain m { optimizer sgd(lr=0.1); batch 2; %s }\n' "$settings" >> "$file"
+}
 # refuses TEXT COMMAND…: fails as a refusal does, never by a signal or a time limit, and says TEXT.
 refuses() {
     local text=$1 got

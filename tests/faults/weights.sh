@@ -2,21 +2,7 @@
 # Weights: files of other formats are named, and so is what happens to a file's names; what a file or a checkpoint holds.
 . "$(dirname "$0")/lib.sh"
 
-cat > m.dl <<'EOM'
-dim B
-model m(x: f32[B, 2]) {
-    h = x |> linear(2) as a
-    y = h |> linear(2) as b
-    output y
-    loss mean(square(y))
-}
-train m {
-    optimizer sgd(lr=0.1)
-    batch 2
-    steps 2
-    seed 7
-}
-EOM
+small_model m.dl 'steps 2; seed 7' 'h = x |> linear(2) as a' 'y = h |> linear(2) as b'
 expect 0 "$dlc" m.dl -o m.plan --quiet
 npy x.npy f4 2x2 1 2
 npy rows.npy f4 4x2 1 2 3
