@@ -270,12 +270,11 @@ bool example_steps(ExampleRun *run, ExampleResult *result) {
     return good && example_variables(run, result);
 }
 
-static int keep_loss(void *user, const dlc_step_info *info) {
+static void keep_loss(void *user, const dlc_step_info *info) {
     ExampleResult *result = user;
     if (result->steps < EXAMPLE_ROWS_STEPS) {
         result->losses[result->steps++] = info->loss;
     }
-    return 0;
 }
 
 bool example_rows(ExampleRun *run, ExampleResult *result) {
@@ -294,7 +293,7 @@ bool example_rows(ExampleRun *run, ExampleResult *result) {
     dlc_train_options options = {.struct_size = sizeof options,
                                  .steps = EXAMPLE_ROWS_STEPS,
                                  .batch = batch,
-                                 .on_step = keep_loss,
+                                 .on_result = keep_loss,
                                  .user = result};
     bool good = dlc_dataset_from_tensors(run->context, names, tensors, n, &data) == DLC_OK;
     options.data = data;

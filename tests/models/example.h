@@ -68,7 +68,8 @@ bool example_input(const ExampleRun *run, int which, int64_t rows, ExampleInput 
 bool example_begin(ExampleRun *run);
 /* Trains a session on one batch, step by step. */
 bool example_steps(ExampleRun *run, ExampleResult *result);
-/* Trains it by dlc_train on three batches of rows, which are read ahead and shuffled. */
+/* Trains it by dlc_train on three batches of rows, which are read ahead and shuffled; steps are
+ * begun before those before them are waited for. */
 bool example_rows(ExampleRun *run, ExampleResult *result);
 bool example_variables(ExampleRun *run, ExampleResult *result);
 
