@@ -4,12 +4,12 @@
  * or without. Then by dlc_train, which brings the next batch to the device beside the step: the
  * same bits in every order that streams, events and graphs allow, and no race. test_examples
  * [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
+#include "tests/cudasim/simulator.h"
 #include "tests/models/example.h"
 #include "tests/models/interpreted.h"
 #include "tests/random/bytes.h"
 #include "tests/unit/needs.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,33 +63,6 @@ typedef struct Run {
     Interpreted *interpreted; /* instead of the session */
     double seed;              /* the program's, as the first session tells */
 } Run;
-
-static struct {
-    void (*settings_again)(void);
-    long long (*faults)(void);
-} simulator;
-
-static bool simulator_open(void) {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/libcuda.so.1", getenv("DLC_CUDA_PATH"));
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    void *again = library ? dlsym(library, "dlcsim_settings_again") : NULL;
-    void *faults = library ? dlsym(library, "dlcsim_faults") : NULL;
-    memcpy(&simulator.settings_again, &again, sizeof again);
-    memcpy(&simulator.faults, &faults, sizeof faults);
-    if (!again || !faults) {
-        printf("%s\n", dlerror());
-    }
-    return again && faults;
-}
-
-static void simulator_set(const Way *way) {
-    if (way->order) {
-        setenv("DLC_CUDASIM_ORDER", way->order, 1);
-        setenv("DLC_CUDASIM_SEED", way->seed, 1);
-        simulator.settings_again();
-    }
-}
 
 static bool train(Run *run, const Way *way, ExampleResult *result) {
     ExampleRun *base = &run->base;
@@ -195,7 +168,9 @@ static int check_program(const Example *example) {
     for (int w = 0; w < N_WAYS && good; w++) {
         results[w] = calloc(1, sizeof *results[w]);
         run.base.error[0] = 0;
-        simulator_set(&WAYS[w]);
+        if (WAYS[w].order) {
+            simulator_order(WAYS[w].order, WAYS[w].seed);
+        }
         bool right = results[w] && (WAYS[w].device ? train(&run, &WAYS[w], results[w])
                                                    : interpret(&run, results[w]));
         right = right && way_check(&run, w, results, &worst);

@@ -75,15 +75,6 @@ static Address a, b;
 static unsigned char *host;
 static long long faults_before;
 
-static void set(const char *name, const char *value) {
-    if (value) {
-        setenv(name, value, 1);
-    } else {
-        unsetenv(name);
-    }
-    settings_again();
-}
-
 static void begin(void) {
     fclose(fopen(report_path, "w"));
     faults_before = faults();
@@ -131,17 +122,21 @@ static void must_say(const char *text) {
     }
 }
 
+static const char *const ORDERS[][2] = {{"earliest", "1"}, {"latest", "1"}, {"random", "1"},
+                                        {"random", "2"},   {"random", "3"}, {"random", "4"}};
+enum { N_ORDERS = sizeof ORDERS / sizeof ORDERS[0] };
+
 /* In every order; the random one with several seeds. */
 static void each_order(void (*run)(void)) {
-    static const char *const orders[][2] = {{"earliest", "1"}, {"latest", "1"}, {"random", "1"},
-                                            {"random", "2"},   {"random", "3"}, {"random", "4"}};
-    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
-        setenv("DLC_CUDASIM_SEED", orders[i][1], 1);
-        set("DLC_CUDASIM_ORDER", orders[i][0]);
+    for (int i = 0; i < N_ORDERS; i++) {
+        setenv("DLC_CUDASIM_SEED", ORDERS[i][1], 1);
+        setenv("DLC_CUDASIM_ORDER", ORDERS[i][0], 1);
+        settings_again();
         run();
     }
     unsetenv("DLC_CUDASIM_SEED");
-    set("DLC_CUDASIM_ORDER", NULL);
+    unsetenv("DLC_CUDASIM_ORDER");
+    settings_again();
 }
 
 /* -- Device memory. */
@@ -353,22 +348,27 @@ static void fork_without_one(void) {
     n_found += end();
 }
 
+/* Runs without wait number `wait`, which must be found missing in every order, or in none. */
+static void without_wait(int wait, void (*run)(void), bool is_needed) {
+    char number[16];
+    snprintf(number, sizeof number, "%d", wait);
+    setenv("DLC_CUDASIM_LEAVE_OUT", number, 1);
+    n_found = 0;
+    each_order(run);
+    unsetenv("DLC_CUDASIM_LEAVE_OUT");
+    settings_again();
+    if (n_found != (is_needed ? N_ORDERS : 0)) {
+        fail_msg("without wait %d: found in %d of %d orders", wait, n_found, N_ORDERS);
+    }
+    must_say("left out: that ");
+}
+
 /* Of its four events each is needed. */
 static void test_capture_fork(void **state) {
     (void)state;
     each_order(fork_whole);
     for (int i = 1; i <= 4; i++) {
-        char number[16];
-        snprintf(number, sizeof number, "%d", i);
-        setenv("DLC_CUDASIM_LEAVE_OUT", number, 1);
-        n_found = 0;
-        each_order(fork_without_one);
-        unsetenv("DLC_CUDASIM_LEAVE_OUT");
-        settings_again();
-        if (n_found != 6) {
-            fail_msg("without wait %d: found in %d of 6 orders", i, n_found);
-        }
-        must_say("left out: that stream");
+        without_wait(i, fork_without_one, true);
     }
 }
 
@@ -398,21 +398,10 @@ static void test_waits(void **state) {
     (void)state;
     begin();
     turns_run();
-    long long n = waits();
-    assert_int_equal(n, 9);
+    assert_int_equal(waits(), 9);
     assert_false(end());
-    for (long long i = 1; i <= n; i++) {
-        char number[32];
-        snprintf(number, sizeof number, "%lld", i);
-        setenv("DLC_CUDASIM_LEAVE_OUT", number, 1);
-        n_found = 0;
-        each_order(turns_without_one);
-        unsetenv("DLC_CUDASIM_LEAVE_OUT");
-        settings_again();
-        bool needed = i <= 6 || i == 7; /* after the last two there is nothing */
-        if (n_found != (needed ? 6 : 0)) {
-            fail_msg("without wait %lld: found in %d of 6 orders", i, n_found);
-        }
+    for (int i = 1; i <= 9; i++) {
+        without_wait(i, turns_without_one, i <= 7); /* after the last two there is nothing */
     }
 }
 
