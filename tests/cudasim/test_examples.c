@@ -1,9 +1,9 @@
 /* Every example program, at a small size, trained for some steps by the interpreter, on the CPU and
  * on the simulated GPU: the same losses and variables within a tolerance, and on the GPU the same
  * bits whatever dead memory holds, with every value in memory of its own, and with recorded steps
- * or without. Then by dlc_train, which brings the next batch to the device beside the step: the
- * same bits in every order that streams, events and graphs allow, and no race. test_examples
- * [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
+ * or without. Then by dlc_train, which brings the next batch to the device beside the step, and on
+ * two queues of the plan's own: the same bits in every order that streams, events and graphs allow,
+ * and no race. test_examples [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
 #include "tests/cudasim/simulator.h"
 #include "tests/models/example.h"
 #include "tests/models/interpreted.h"
@@ -21,6 +21,7 @@ typedef struct Way {
     int poison, guarded;
     int like;                 /* the way whose bits it gives; -1: its are near the CPU's */
     bool rows;                /* by dlc_train */
+    bool queues;              /* of a plan for two queues */
     const char *order, *seed; /* of the simulated device; NULL: as it was started */
 } Way;
 static const Way WAYS[] = {
@@ -29,30 +30,41 @@ static const Way WAYS[] = {
     {.name = "cuda, poison A", .device = "cuda:0", .poison = 1, .like = 1},
     {.name = "cuda, poison B", .device = "cuda:0", .poison = 2, .like = 1},
     {.name = "cuda, guarded", .device = "cuda:0", .guarded = 1, .like = 1},
+    {.name = "cuda, two queues", .device = "cuda:0", .queues = true, .like = 1},
     {.name = "interpreter", .like = -1},
     {.name = "cpu, rows", .device = "cpu", .rows = true, .like = -1},
-    {.name = "cuda, rows, earliest",
+    {.name = "cuda, rows",
      .device = "cuda:0",
      .rows = true,
      .like = -1,
+     .order = "random",
+     .seed = "1"},
+    {.name = "cuda, rows, two queues, earliest",
+     .device = "cuda:0",
+     .rows = true,
+     .queues = true,
+     .like = 8,
      .order = "earliest",
      .seed = "1"},
-    {.name = "cuda, rows, latest",
+    {.name = "cuda, rows, two queues, latest",
      .device = "cuda:0",
      .rows = true,
-     .like = 7,
+     .queues = true,
+     .like = 8,
      .order = "latest",
      .seed = "1"},
-    {.name = "cuda, rows, random 2",
+    {.name = "cuda, rows, two queues, random 2",
      .device = "cuda:0",
      .rows = true,
-     .like = 7,
+     .queues = true,
+     .like = 8,
      .order = "random",
      .seed = "2"},
-    {.name = "cuda, rows, random 3",
+    {.name = "cuda, rows, two queues, random 3",
      .device = "cuda:0",
      .rows = true,
-     .like = 7,
+     .queues = true,
+     .like = 8,
      .order = "random",
      .seed = "3"},
 };
@@ -60,6 +72,7 @@ enum { N_WAYS = sizeof WAYS / sizeof WAYS[0] };
 
 typedef struct Run {
     ExampleRun base;
+    dlc_plan *two_queues;
     Interpreted *interpreted; /* instead of the session */
     double seed;              /* the program's, as the first session tells */
 } Run;
@@ -73,7 +86,8 @@ static bool train(Run *run, const Way *way, ExampleResult *result) {
                                    .threads = 2,
                                    .poison = way->poison,
                                    .guarded = way->guarded};
-    if (dlc_session_create(base->plan, &options, &base->session) != DLC_OK) {
+    if (dlc_session_create(way->queues ? run->two_queues : base->plan, &options, &base->session) !=
+        DLC_OK) {
         return example_fail(base, "session");
     }
     int64_t seed = 0;
@@ -147,20 +161,21 @@ static bool interpret(Run *run, ExampleResult *result) {
 /* Whether way `w` gave what it should. */
 static bool way_check(Run *run, int w, ExampleResult *const *results, double *worst) {
     const Way *way = &WAYS[w];
-    int cpu = way->rows ? 6 : 0;
+    int cpu = way->rows ? 7 : 0;
     return (w == cpu || example_near(&run->base, results[cpu], results[w], worst)) &&
            (way->like < 0 || example_same(&run->base, results[way->like], results[w]));
 }
 
 static int check_program(const Example *example) {
-    static const char *const targets[] = {"cpu", "cuda:sm_90"};
+    static const char *const targets[] = {"cpu", "cuda:sm_90", "cuda:sm_90,queues=2"};
     ExampleResult *results[N_WAYS] = {NULL};
     Run run = {.base = {.example = example}};
     int failed = 0;
     double worst = 0;
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    bool good = example_context(&run.base) && example_compile(&run.base, targets, 2);
+    bool good = example_context(&run.base) && example_compile(&run.base, targets, 2) &&
+                example_compile_again(&run.base, targets + 2, 1, &run.two_queues);
     if (!good) {
         printf("FAILED %s: %s\n", example->name, run.base.error);
         failed++;
@@ -193,6 +208,7 @@ static int check_program(const Example *example) {
     for (int w = 0; w < N_WAYS; w++) {
         example_result_free(results[w]);
     }
+    dlc_plan_destroy(run.two_queues);
     example_end(&run.base);
     return failed;
 }

@@ -1,7 +1,7 @@
 /* Missing waits: a program is trained by dlc_train on the simulated GPU with one wait left out,
  * each of them in turn, of a queue for an event and of the host, in several orders. A wait that
  * matters is reported, in every order; without one that does not, every order gives the bits of the
- * whole run. test_waits [PROGRAM] */
+ * whole run. test_waits [PROGRAM [TARGET]] */
 #include "tests/cudasim/simulator.h"
 #include "tests/models/example.h"
 #include "tests/unit/needs.h"
@@ -109,8 +109,8 @@ static int waits_check(ExampleRun *run) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const targets[] = {"cuda:sm_90"};
     const char *name = argc > 1 ? argv[1] : "torch_example";
+    const char *target = argc > 2 ? argv[2] : "cuda:sm_90";
     ExampleRun run = {0};
     int failed = 0;
     if (!cudasim_can_compile()) {
@@ -125,7 +125,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     setenv("DLC_CUDASIM_REPORT", report_path, 1);
-    if (!example_context(&run) || !example_compile(&run, targets, 1)) {
+    if (!example_context(&run) || !example_compile(&run, &target, 1)) {
         printf("FAILED: %s\n", run.error);
         failed++;
     } else {

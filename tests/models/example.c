@@ -122,28 +122,39 @@ static void keep_ir(void *user, const char *stage, const char *text) {
     }
 }
 
-bool example_compile(ExampleRun *run, const char *const *targets, size_t n_targets) {
+/* Plan, or what is emitted. */
+static bool compile(ExampleRun *run, const char *const *targets, size_t n_targets, const char *emit,
+                    dlc_plan **out) {
     char *text = text_read(run->example);
     dlc_compile_options options = {.struct_size = sizeof options,
                                    .source_name = run->example->name,
                                    .defines = run->example->defines,
                                    .targets = targets,
                                    .n_targets = n_targets,
+                                   .emit = emit,
                                    .on_text = keep_ir,
                                    .user = run,
                                    .threads = 2};
     while (options.n_defines < 8 && run->example->defines[options.n_defines].name) {
         options.n_defines++;
     }
+    bool good = dlc_compile(run->context, text, strlen(text), &options, out) == DLC_OK;
+    free(text);
+    return good || example_fail(run, "compile");
+}
+
+bool example_compile(ExampleRun *run, const char *const *targets, size_t n_targets) {
+    dlc_plan *none = NULL;
     while (run->n_dims < 4 && run->example->dims[run->n_dims].name) {
         run->n_dims++;
     }
-    bool good = dlc_compile(run->context, text, strlen(text), &options, &run->plan) == DLC_OK;
-    dlc_plan *none = NULL;
-    options.emit = "grad";
-    good = good && dlc_compile(run->context, text, strlen(text), &options, &none) == DLC_OK;
-    free(text);
-    return good || example_fail(run, "compile");
+    return compile(run, targets, n_targets, NULL, &run->plan) &&
+           compile(run, targets, n_targets, "grad", &none);
+}
+
+bool example_compile_again(ExampleRun *run, const char *const *targets, size_t n_targets,
+                           dlc_plan **out) {
+    return compile(run, targets, n_targets, NULL, out);
 }
 
 void example_end(ExampleRun *run) {

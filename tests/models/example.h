@@ -52,6 +52,9 @@ bool example_fail(ExampleRun *run, const char *what);
 bool example_context(ExampleRun *run);
 /* Makes plan, ir and n_dims. */
 bool example_compile(ExampleRun *run, const char *const *targets, size_t n_targets);
+/* Another plan of it, the caller's to destroy, before the run ends. */
+bool example_compile_again(ExampleRun *run, const char *const *targets, size_t n_targets,
+                           dlc_plan **out);
 /* Frees what these made. */
 void example_end(ExampleRun *run);
 
