@@ -370,6 +370,32 @@ static void test_lying_table(void **state) {
     free(copy);
 }
 
+/* Each constant begins where a vector load may, whatever lies before it. */
+static void test_constants(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 63, 8, 64, 65, 40, 4};
+    static const int64_t places[] = {0, 64, 128, 192, 256, 384, 448};
+    Boundary boundary = {.status = DLC_OK};
+    Context context;
+    Arena arena;
+    PlanWriter writer;
+    if (setjmp(boundary.jump) != 0) {
+        fail_msg("left through the boundary");
+    }
+    context_init(&context, NULL, &boundary);
+    arena_init(&arena, NULL, &boundary);
+    plan_writer_init(&writer, &context, &arena);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint8_t bytes[65];
+        memset(bytes, (int)i + 1, sizeof(bytes));
+        int64_t at = plan_writer_constant(&writer, bytes, sizes[i]);
+        assert_int_equal(at, places[i]);
+        assert_memory_equal(writer.constants.items + at, bytes, sizes[i]);
+    }
+    arena_finish(&arena);
+    context_finish(&context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
@@ -382,6 +408,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lying_libraries, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying_swap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lying_table, setup, teardown),
+        cmocka_unit_test(test_constants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
