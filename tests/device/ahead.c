@@ -1,7 +1,9 @@
 /* Steps begun ahead: whatever happens on the way, training ends as if each step had been waited
  * for, on weights, counters, what the callbacks are told, and the error's text. */
+#include "runtime/session/ahead.h"
 #include "far_device.h"
 #include "runs.h"
+#include "runtime/session/rank.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -223,6 +225,43 @@ void test_evaluated_ahead(void) {
               (n == 2 && metrics[0].value == sums[0] / ROWS && metrics[1].value == sums[1] / ROWS));
         dlc_dataset_destroy(data);
     }
+    end(&run);
+}
+
+/* The two slots in turn, sent or not: the step always gets what the slot was last filled with. */
+void test_slots_ahead(void) {
+    enum { TIMES = 3, N = BATCH * TIMES * 3 };
+    static const bool is_sent[] = {true, false, true, true, false, false, true, false, true};
+    Run run;
+    begin(&run, "tests/device/every.dl", true, NULL);
+    EntryState *entry = session_entry(run.session, "train");
+    AheadInput input = {.arg = -1, .dims = {BATCH, TIMES, 3}, .bytes = N * 4};
+    for (int32_t a = 0; entry && a < entry->record->n_args; a++) {
+        const PlanArg *arg = &run.session->tables->args[entry->record->first_arg + a];
+        bool is_x =
+            arg->role == PLAN_ARG_INPUT && !strcmp(plan_text(run.session->file, arg->name), "x");
+        input.arg = is_x ? a : input.arg;
+    }
+    CHECK(input.arg >= 0);
+    Ahead *ahead;
+    OK(&run, ahead_create(run.session, entry, &input, 1, &ahead));
+    for (size_t turn = 0; turn < sizeof is_sent / sizeof is_sent[0]; turn++) {
+        int slot = (int)(turn % AHEAD_SLOTS);
+        float *values = ahead_memory(ahead, slot, 0);
+        for (int i = 0; i < N; i++) {
+            values[i] = (float)(1000 * (int)turn + i);
+        }
+        if (is_sent[turn]) {
+            OK(&run, ahead_send(ahead, slot));
+        }
+        OK(&run, ahead_take(ahead, slot));
+        const void *got;
+        OK(&run, rank_host(run.session->ranks, entry->inputs[input.arg].data, input.bytes, &got));
+        for (int i = 0; i < N && subject->computes; i++) {
+            CHECK(((const float *)got)[i] == (float)(1000 * (int)turn + i));
+        }
+    }
+    ahead_destroy(ahead);
     end(&run);
 }
 

@@ -40,6 +40,7 @@ void test_copies_across(void);
 void test_steps_ahead(void);
 void test_cancelled_ahead(void);
 void test_evaluated_ahead(void);
+void test_slots_ahead(void);
 void test_ahead_waits_for_nothing(void);
 /* sessions.c */
 void test_training(void);

@@ -40,6 +40,7 @@ static const Test tests[] = {
     {"steps ahead", test_steps_ahead},
     {"cancelled ahead", test_cancelled_ahead},
     {"evaluated ahead", test_evaluated_ahead},
+    {"slots ahead", test_slots_ahead},
     {"ahead waits for nothing", test_ahead_waits_for_nothing},
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
