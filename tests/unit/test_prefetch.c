@@ -26,24 +26,25 @@ typedef struct Run {
 } Run;
 
 static const char program[] = "dim B\n"
-                              "model rows(x: i32[B]) {\n"
+                              "model rows(x: i32[B], z: i32[B]) {\n"
                               "    param w: [1] = ones\n"
                               "    metric seen = mean(cast(x, f32))\n"
+                              "    metric zeros = mean(cast(z, f32))\n"
                               "    loss l = sum(w * w)\n"
                               "}\n"
                               "train rows { optimizer sgd(lr=0.01) }\n";
 
 static dlc_dataset *rows_make(dlc_context *context, int bad) {
-    float values[ROWS];
+    float values[ROWS], zeros[ROWS] = {0}; /* the second field can always be read */
     int64_t shape[] = {ROWS};
     for (int r = 0; r < ROWS; r++) {
         values[r] = (float)(1 << r) + (r == bad ? 0.5f : 0);
     }
-    DLTensor tensor = api_floats(values, 1, shape);
-    const DLTensor *tensors[] = {&tensor};
-    const char *names[] = {"x"};
+    DLTensor x = api_floats(values, 1, shape), z = api_floats(zeros, 1, shape);
+    const DLTensor *tensors[] = {&x, &z};
+    const char *names[] = {"x", "z"};
     dlc_dataset *data = NULL;
-    OK(context, dlc_dataset_from_tensors(context, names, tensors, 1, &data));
+    OK(context, dlc_dataset_from_tensors(context, names, tensors, 2, &data));
     return data;
 }
 
