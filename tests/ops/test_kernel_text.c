@@ -196,7 +196,8 @@ static void test_blocks(void **state) {
 
 /* -- texts that are wrong */
 typedef struct Wrong {
-    const char *body; /* of kernel "k" (b0: f32, b1: f32 written, b2: bf16), from line 2 */
+    /* of kernel "k" (b0: f32, b1: f32 written, b2: bf16, b3: i32 written), from line 2 */
+    const char *body;
     int32_t line;
     const char *part; /* of the message */
 } Wrong;
@@ -213,7 +214,17 @@ static const Wrong wrong[] = {
     {"set %0: f32 = b0[0]\n set %0: i64 = 1", 3, "another type"},
     {"set %0: f32 = %0", 2, "%0 is not defined"},
     {"b0[0] = b0[0]", 2, "only read"},
-    {"b3[0] = b0[0]", 2, "unknown buffer 'b3'"},
+    {"b2[0] = b0[0]", 2, "buffer 2 is only read"},
+    {"b3[0] = 1:i32 watched", 2, "a watched store of i32"},
+    {"b3[0] = 1", 2, "a stored value is i64, not i32"},
+    {"b4[0] = b0[0]", 2, "unknown buffer 'b4'"},
+    {"local l0: f32*8\n l0[b0[0]] = b0[0]", 3, "an index is f32, not i64"},
+    {"local l0: f32*8\n l0[0] = 1", 3, "a stored value is i64, not f32"},
+    {"b1[0] = select(lt(lt(0, 1), lt(0, 1)), b0[0], b0[0])", 2, "lt of bool"},
+    {"b1[0] = select(lt(0, 1), b0[0], 1)", 2, "select of f32 and i64"},
+    {"size s0 = 1\n b3[0] = uniform.i32.s0(1, 2, 3:i32, 4)", 3, "random numbers of i32"},
+    {"size s0 = 1\n b1[0] = uniform.f32.s0(b0[0], 2, 3:i32, 4)", 3, "a seed is f32"},
+    {"size s0 = 1\n b1[0] = uniform.f32.s0(1, 2, 3, 4)", 3, "an iteration is i64"},
     {"b1[b0[0]] = b0[0]", 2, "an index is f32, not i64"},
     {"b1[0] = l0[0]", 2, "unknown local 'l0'"},
     {"b1[s0] = b0[0]", 2, "unknown size 's0'"},
@@ -226,6 +237,10 @@ static const Wrong wrong[] = {
     {"b1[0] = select(b0[0], b0[0], b0[0])", 2, "what select asks"},
     {"if 1 {\n }", 2, "a condition is i64"},
     {"for %0 in 0..b0[0] {\n }", 2, "a loop's end"},
+    {"for %0 in b0[0]..4 {\n }", 2, "a loop's begin"},
+    {"for %0 in 0..4 {\n }\n b3[0] = cast.i32(%0)", 4, "%0 is not defined"},
+    {"for %0 in 0..4 {\n let %1: i64 = %0\n }\n b3[0] = cast.i32(%1)", 5, "%1 is not defined"},
+    {"size s0 = 4\n unroll %0 in 0..s0 {\n }", 3, "bounds are not constant"},
     {"for %0 in 0..4 {\n grid %1 in 0..4 {\n }\n }", 3, "company"},
     {"grid %0 in 0..4 {\n }", 1, "1 grid loops, and sizes of 0"},
     {"tiles 4\n grid %0 in 1..4 {\n }", 3, "begin at 0"},
@@ -237,12 +252,24 @@ static const Wrong wrong[] = {
     {"set %0: f32 = 0.0:f32\n each %1 in 0..4 {\n for %2 in 0..2 {\n set %0: f32 = add(%0, "
      "b0[%1])\n }\n }\n b1[0] = %0",
      3, "outlives"},
+    {"set %0: f32 = 0.0:f32\n vector %1 in 0..4 {\n set %0: f32 = add(%0, %0)\n }\n b1[0] = %0", 3,
+     "outlives"},
+    {"set %0: f32 = 0.0:f32\n vector %1 in 0..4 {\n set %0: f32 = sub(%0, b0[%1])\n }\n b1[0] = %0",
+     3, "outlives"},
+    {"fault if lt(0, 1) site 1 value 0 bound b0[0]", 2, "a fault's bound"},
+    {"fault if lt(0, 1) site -1 value 0 bound 0", 2, "a site below 0"},
     {"fault if b0[0] site 1 value 0 bound 0", 2, "what a fault asks"},
     {"fault if lt(0, 1) site 1 value b0[0] bound 0", 2, "a fault's value"},
     {"local l0: f32*0", 2, "from 1 to 2^30"},
     {"local l1: f32*8", 2, "unknown local 'l1'"},
     {"local l0: f32*8\n local l1: bf16*8\n contract l0[0 by 2] = l0[0] * l1[0] depth 2", 4,
      "a contraction of f32 and bf16"},
+    {"local l0: i32*8\n local l1: f32*8\n contract l0[0 by 2] = l1[0] * l1[0] depth 2", 4,
+     "a contraction of f32 and f32 to i32"},
+    {"local l0: f32*8\n contract l0[b0[0] by 2] = l0[0] * l0[0] depth 2", 3, "an offset is f32"},
+    {"local l0: f32*8\n contract l0[0 by b0[0]] = l0[0] * l0[0] depth 2", 3, "a stride is f32"},
+    {"local l0: f32*8\n contract l0[0 by 2] = l0[0] * l0[b0[0]] depth 2", 3, "an offset is f32"},
+    {"local l0: f32*8\n contract l0[0 by 2] = l0[0] * l0[0] depth b0[0]", 3, "a depth is f32"},
     {"size s0 = N", 2, "malformed size"},
     {"group 0", 2, "from 1 to 4096"},
     {"frobnicate", 2, "expected a statement"},
@@ -257,7 +284,8 @@ static void check_wrong(const Wrong *row) {
     char text[1024];
     bool closed = !strstr(row->part, "the end of");
     snprintf(text, sizeof(text),
-             "module \"m\" { } kernel \"k\" (b0: f32, b1: f32 written, b2: bf16) {\n%s%s",
+             "module \"m\" { } kernel \"k\" (b0: f32, b1: f32 written, b2: bf16, b3: i32 written) "
+             "{\n%s%s",
              row->body, closed ? "\n}\n" : "");
     context_init(&context, NULL, &boundary);
     arena_init(&arena, NULL, &boundary);
