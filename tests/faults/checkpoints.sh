@@ -50,6 +50,19 @@ same whole.safetensors resumed.safetensors
 refuses "one of them" "${train[@]}" --checkpoint ck --overwrite --resume
 refuses "--checkpoint" "${train[@]}" --overwrite
 
+# -- what stands beside: names that only look like a checkpoint's are no checkpoints, and nothing of it is cleared away
+cp -r kept beside
+mkdir beside/step-040 beside/step-7x beside/step-
+mine="step-040/mine step-7x/mine step-/mine .notes.tmp .step.old notes"
+for file in $mine; do echo mine > "beside/$file"; done
+expect 0 "${train[@]}" --checkpoint beside --resume --save beside.safetensors
+same whole.safetensors beside.safetensors
+expect 0 "${train[@]}" --checkpoint beside --overwrite --stop-after 5
+for file in $mine; do
+    checks=$((checks + 1))
+    [ "$(cat "beside/$file" 2> /dev/null)" = mine ] || bad "$file beside the checkpoints is gone"
+done
+
 # -- bound to the run
 again() { # again TEXT OPTIONS…: refused with TEXT, and by force only warned of
     local text=$1
