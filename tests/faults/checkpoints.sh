@@ -57,6 +57,8 @@ mine="step-040/mine step-7x/mine step-/mine .notes.tmp .step.old notes"
 for file in $mine; do echo mine > "beside/$file"; done
 expect 0 "${train[@]}" --checkpoint beside --resume --save beside.safetensors
 same whole.safetensors beside.safetensors
+checks=$((checks + 1))
+! grep -q 'step-0*40' err.txt || bad "step-040 was taken for a checkpoint: $(head -c 300 err.txt)"
 expect 0 "${train[@]}" --checkpoint beside --overwrite --stop-after 5
 for file in $mine; do
     checks=$((checks + 1))
