@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checkpoints taken apart and put together wrongly.
 checkpoint.py old STEP_FOLDER FILE [KEY=VALUE|-KEY]…   the old form, one file, of it
-checkpoint.py edit STEP_FOLDER KEY=VALUE…              other numbers in its manifest, checksum mended"""
+checkpoint.py edit STEP_FOLDER KEY=VALUE…              other numbers in its manifest (first:KEY: at its first place alone), checksum mended"""
 import json
 import re
 import struct
@@ -36,7 +36,9 @@ def edit(folder, changes):
     text = read(folder)[0]
     for change in changes:
         key, value = change.split("=", 1)
-        text = re.sub('"%s": ("[^"]*"|-?[0-9]+)' % key, lambda _: '"%s": %s' % (key, value), text)
+        first = key.startswith("first:")  # the manifest's own, not the counter of that name
+        key = key.removeprefix("first:")
+        text = re.sub('"%s": ("[^"]*"|-?[0-9]+)' % key, lambda _: '"%s": %s' % (key, value), text, count=first)
     body = text[: text.rindex(',\n  "crc32"')]
     body += ',\n  "crc32": "%08x"\n}\n' % zlib.crc32(body.encode())
     open(folder + "/manifest.json", "w").write(body)

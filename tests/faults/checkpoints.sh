@@ -120,7 +120,7 @@ damaged bash -c 'rm rank-0.safetensors && mkfifo rank-0.safetensors'
 rm -rf hurt && cp -r kept hurt && rm hurt/*/manifest.json
 refuses "manifest.json" "${train[@]}" --checkpoint hurt --resume
 # A manifest of right checksum and wrong numbers is damage all the same.
-for change in step=-1 step=61 '"step="abc"' step=13.5 steps=-60 epoch=-1 version=2 bytes=-1 bytes=10 crc32='"00000000"' \
+for change in step=-1 step=61 first:step=12 first:step=14 '"step="abc"' step=13.5 steps=-60 epoch=-1 version=2 bytes=-1 bytes=10 crc32='"00000000"' \
     name='"../kept/step-13/rank-0.safetensors"' name='"/etc/passwd"' program='"x"' 'data=""' batch=0 format='"pt"'; do
     rm -rf hurt && cp -r kept hurt
     python3 "$faults/checkpoint.py" edit hurt/step-13 "${change#\"}"
