@@ -138,4 +138,77 @@ for stage in ast ir grad fuse kernels schedule plan; do
 done
 expect 0 "$dlc" --from-ir digits.ir -o from_ir.plan
 expect 0 "$dlc" digits.dl --print-after fuse --explain -o x.plan
+
+# -- what is said of a plan: the kernels of each block of a loop, each tensor of an entry by its role
+cat > roles.dl << 'END'
+dim B
+model roles(x: f32[B, 3]) {
+    param a: [3] = ones
+    state seen: [1] = zeros
+    cache last: [3] = zeros
+    seen <- seen + 1.0
+    while mean(exp(r)) > 3.0 carry r = x * a {
+        r = 0.75 * tanh(r)
+    }
+    output r
+    metric size = mean(r)
+    loss mean(x * a)
+}
+train roles { optimizer adam(lr=0.1); batch 4 }
+END
+expect 0 "$dlc" roles.dl --target cpu:x86-64-v3 --explain -o roles.plan
+says out.txt "reduce: exp" "tanh"
+expect 0 "$dlrun" inspect roles.plan --json
+checks=$((checks + 1))
+python3 - out.txt > roles.txt << 'END' || bad "the manifest: $(cat roles.txt)"
+import json, sys
+
+tensors = {entry["purpose"]: [(t["role"], t["name"]) for t in entry["tensors"]] for entry in json.load(open(sys.argv[1]))["entries"]}
+variables = [("param", "a"), ("state", "seen"), ("cache", "last")]
+slots = [("slot", "a#exp_avg"), ("slot", "a#exp_avg_sq")]
+told = [("loss", "loss"), ("metric", "size"), ("info", "lr"), ("info", "grad_norm")]
+wanted = {
+    "infer": [("input", "x")] + variables + [("output", "r")],
+    "eval": [("input", "x")] + variables + [("output", "r"), ("metric", "size"), ("loss", "loss")],
+    "train": [("input", "x")] + variables + slots + told,
+    "init": [("scalar", "seed")] + variables + slots,
+}
+wrong = 0
+for purpose, list_ in wanted.items():
+    got = [t for t in tensors[purpose] if t[0] != "ok" and (t[0] != "scalar" or t[1] == "seed")]
+    if got != list_:
+        print(purpose, got, "wanted", list_)
+        wrong = 1
+sys.exit(wrong)
+END
+
+# -- imports: a folder whose name begins like the program's own is another one; a file of two names is one file
+mkdir own own-too
+printf 'fn twice(x) { return x + x }\n' > own-too/more.dl
+printf 'import "../own-too/more.dl"\nmodel m(x: f32[4]) {\n    output twice(x)\n}\n' > own/far.dl
+expect 1 "$dlc" own/far.dl -o far.plan
+says err.txt "outside the program's folder"
+expect 0 "$dlc" own/far.dl -I own-too -o far.plan
+
+# -- targets: one that is named twice is compiled once
+expect 0 "$dlc" roles.dl --target cpu:x86-64-v2 --target cpu:x86-64-v3 --target cpu:x86-64-v2 -o twice.plan
+expect 0 "$dlrun" inspect twice.plan --json
+checks=$((checks + 1))
+[ "$(grep -o '"machine": "x86-64-v[23]"' out.txt | sort | uniq -c | tr -s ' \n' ' ')" = ' 1 "machine": "x86-64-v2" 1 "machine": "x86-64-v3" ' ] ||
+    bad "targets of a plan: $(grep -o '"machine": [^,]*' out.txt)"
+
+# -- passes that are skipped are looked at, the last one too; a kernel stands below the line that it comes from
+expect 1 "$dlc" roles.dl --skip-passes fold,frobnicate -o x.plan
+says err.txt "unknown pass 'frobnicate'"
+expect 0 "$dlc" roles.dl --target cuda:sm_90 --emit kernels
+checks=$((checks + 1))
+grep -E '^// roles\.dl:[0-9]+:[0-9]+: ' out.txt | sort -u > places.txt
+[ -s places.txt ] || bad "no kernel has its place"
+while IFS= read -r said; do
+    number=${said#// roles.dl:}
+    number=${number%%:*}
+    [ "${said#// roles.dl:*:*: }" = "$(sed -n "${number}s/^ *//p" roles.dl)" ] || bad "a kernel's place: $said"
+done < places.txt
+expect 0 "$dlc" roles.dl --float f64 --emit ir
+says out.txt "f64[3]"
 finish

@@ -28,6 +28,22 @@ says every.dl.reduced "scan"
 expect 0 dlc check every.dl.reduced
 expect 3 bash fails.sh every.dl.reduced
 
+# -- in the same way: neither another status nor the same words with another status will do, nor what dlc refuses
+cat > ways.sh <<'END'
+dlc check "$1" > /dev/null 2>&1 || { echo "internal error: scan"; exit 3; } # of what is ill formed nobody wants to know
+dlc "$1" --emit=ir --quiet > ir.txt 2>&1 || exit 0
+grep -q '= scan ' ir.txt && { echo "internal error: scan"; exit 3; }
+grep -q '= tanh ' ir.txt && { echo "internal error: scan"; exit 4; }
+exit 0
+END
+for match in "" "--match=scan"; do
+    # shellcheck disable=SC2086
+    expect 0 "$reduce" every.dl --seconds 100 $match -- bash ways.sh every.dl
+    says every.dl.reduced "scan"
+    expect 0 dlc check every.dl.reduced
+    expect 3 bash ways.sh every.dl.reduced
+done
+
 # -- a module, by the exit status alone; the path where {} stands
 dlc every.dl --emit=ir --quiet -o every.ir
 echo 'grep -q "= argmax" "$1" && exit 5; exit 0' > argmax.sh
