@@ -327,6 +327,22 @@ const Size *size_floordiv(Context *context, const Size *a, const Size *b) {
     return provably_nonzero(b) ? size_floordiv_any(context, a, b) : NULL;
 }
 
+const Size *size_other_factor(Context *context, const Size *whole, const Size *part) {
+    int64_t value;
+    if (size_is_const(part, &value) && value == 0) {
+        return NULL;
+    }
+    if (!provably_nonzero(part)) {
+        const Size *quotient;
+        const Size *rest = split_by_size(context, whole, part, &quotient);
+        if (!rest->error && rest->n_terms == 0) {
+            return quotient;
+        }
+        part = size_max(context, part, size_const(context, 1));
+    }
+    return size_floordiv_any(context, whole, part);
+}
+
 const Size *size_mod(Context *context, const Size *a, const Size *b) {
     return provably_nonzero(b) ? size_mod_any(context, a, b) : NULL;
 }

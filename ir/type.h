@@ -48,6 +48,9 @@ const Size *size_sub(Context *context, const Size *a, const Size *b);
 const Size *size_mul(Context *context, const Size *a, const Size *b);
 /* b provably nonzero, else NULL. floordiv(k·p + q, k) = p + floordiv(q, k). */
 const Size *size_floordiv(Context *context, const Size *a, const Size *b);
+/* q so that whole = part * q: exactly where that is seen, whatever the dims are, else
+ * floordiv(whole, max(part, 1)), which is 0 where both are. NULL: part is 0. */
+const Size *size_other_factor(Context *context, const Size *whole, const Size *part);
 const Size *size_cdiv(Context *context, const Size *a, const Size *b);
 const Size *size_mod(Context *context, const Size *a, const Size *b);
 const Size *size_min(Context *context, const Size *a, const Size *b);

@@ -265,6 +265,10 @@ Val builtin_categorical(BuiltinCall *call) {
         return val_error();
     }
     Place place = call->place;
+    if (!shown_within(el, logits->type.dims[axis], 1, INDEX_SIZE_MOST,
+                      "the size of the axis of 'categorical'", place)) {
+        return val_error();
+    }
     Val u = val_tensor(elaborate_uniform(el, logits->type, place), false, place);
     /* -log(-log(u)) with u kept off 0 and 1 */
     Val kept = affine(call, u, val_float(1.0 - 2e-7, place), val_float(1e-7, place));

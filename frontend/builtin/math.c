@@ -113,7 +113,7 @@ Val builtin_floordiv(BuiltinCall *call) {
                              : up ? size_cdiv(el->context, x, y)
                                   : size_floordiv(el->context, x, y);
         if (result == NULL) {
-            EL_REPORT(el, DIVISION_BY_ZERO, call->place, "");
+            zero_divisor(el, y, call->place);
             return val_error();
         }
         return val_size(result, call->place);

@@ -155,8 +155,8 @@ static bool prepare(Elaborator *el, const char *name, Val *x, Place place) {
 }
 
 /* No axis without elements where there is no value of none, no count beyond i32. */
-static bool sizes_fit(const Reduce *r, const char *name) {
-    bool extreme = strcmp(name, "max") == 0 || strcmp(name, "min") == 0;
+static bool sizes_fit(const Reduce *r, const char *name, bool has_initial) {
+    bool extreme = !has_initial && (strcmp(name, "max") == 0 || strcmp(name, "min") == 0);
     const char *what = arena_format(r->el->arena, "the size of an axis of '%s'", name);
     for (int32_t i = 0; extreme && i < r->n_axes; i++) {
         if (!shown_within(r->el, r->full.dims[r->axes[i]], 1, INT64_MAX, what, r->place)) {
@@ -170,6 +170,38 @@ static bool sizes_fit(const Reduce *r, const char *name) {
     return shown_within(r->el, elements_of(r), 0, INDEX_COUNT_MOST, what, r->place);
 }
 
+static Val reduce_by_name(const Reduce *r, const char *name, Val x, bool keepdims) {
+    Elaborator *el = r->el;
+    Val result = val_error();
+    if (!prepare(el, name, &x, r->place)) {
+        return result;
+    }
+    if (strcmp(name, "sum") == 0) {
+        result = raw(r, OP_reduce_sum, x);
+    } else if (strcmp(name, "mean") == 0) {
+        result = mean_of(r, x);
+    } else if (strcmp(name, "max") == 0 || strcmp(name, "any") == 0) {
+        result = raw(r, OP_reduce_max, x);
+    } else if (strcmp(name, "min") == 0 || strcmp(name, "all") == 0) {
+        result = raw(r, OP_reduce_min, x);
+    } else if (strcmp(name, "prod") == 0) {
+        result = raw(r, OP_reduce_prod, x);
+    } else if (strcmp(name, "var") == 0) {
+        result = variance_of(r, x);
+    } else if (strcmp(name, "std") == 0) {
+        result = unary_but_at_zero(r, OP_sqrt, 0.0, variance_of(r, x));
+    } else if (strcmp(name, "logsumexp") == 0) {
+        result = logsumexp_of(r, x);
+    } else if (strcmp(name, "norm") == 0) {
+        Val squares = raw(r, OP_reduce_sum, elaborate_binary(el, AST_OP_MUL, x, x, r->place));
+        result = unary_but_at_zero(r, OP_sqrt, 0.0, squares);
+    } else {
+        Diag *diag = EL_REPORT(el, AXES_BY, r->place, name);
+        elaborate_help(el, diag, "sum mean max min prod any all var std logsumexp norm");
+    }
+    return keepdims ? keep_axes(r, result) : result;
+}
+
 Val builtin_reduce(Elaborator *el, const char *name, Val x, const int64_t *axes, int32_t n_axes,
                    bool keepdims, Place place) {
     if (x.kind != VAL_TENSOR) {
@@ -177,34 +209,30 @@ Val builtin_reduce(Elaborator *el, const char *name, Val x, const int64_t *axes,
     }
     Reduce r = {
         .el = el, .place = place, .axes = axes, .n_axes = n_axes, .full = x.as.tensor->type};
-    if (!sizes_fit(&r, name) || !prepare(el, name, &x, place)) {
+    return sizes_fit(&r, name, false) ? reduce_by_name(&r, name, x, keepdims) : val_error();
+}
+
+/* The extreme of a reduction's result and `initial`, which is the result over nothing. The op's own
+ * value over nothing, -inf or inf, changes no result. */
+static Val with_initial(BuiltinCall *call, bool greatest, Val result) {
+    Val initial = call->args[3];
+    double number = 0;
+    if (val_is_error(result) || val_is_error(initial)) {
         return val_error();
     }
-    Val result = val_error();
-    if (strcmp(name, "sum") == 0) {
-        result = raw(&r, OP_reduce_sum, x);
-    } else if (strcmp(name, "mean") == 0) {
-        result = mean_of(&r, x);
-    } else if (strcmp(name, "max") == 0 || strcmp(name, "any") == 0) {
-        result = raw(&r, OP_reduce_max, x);
-    } else if (strcmp(name, "min") == 0 || strcmp(name, "all") == 0) {
-        result = raw(&r, OP_reduce_min, x);
-    } else if (strcmp(name, "prod") == 0) {
-        result = raw(&r, OP_reduce_prod, x);
-    } else if (strcmp(name, "var") == 0) {
-        result = variance_of(&r, x);
-    } else if (strcmp(name, "std") == 0) {
-        result = unary_but_at_zero(&r, OP_sqrt, 0.0, variance_of(&r, x));
-    } else if (strcmp(name, "logsumexp") == 0) {
-        result = logsumexp_of(&r, x);
-    } else if (strcmp(name, "norm") == 0) {
-        Val squares = raw(&r, OP_reduce_sum, elaborate_binary(el, AST_OP_MUL, x, x, place));
-        result = unary_but_at_zero(&r, OP_sqrt, 0.0, squares);
-    } else {
-        Diag *diag = EL_REPORT(el, AXES_BY, place, name);
-        elaborate_help(el, diag, "sum mean max min prod any all var std logsumexp norm");
+    if (!val_is_number(initial) &&
+        !(initial.kind == VAL_TENSOR && initial.as.tensor->type.rank == 0)) {
+        EL_REPORT(call->el, WRONG_KIND, call->places[3], "'initial'", "a number",
+                  val_describe(call->el, initial));
+        return val_error();
     }
-    return keepdims ? keep_axes(&r, result) : result;
+    if (result.kind == VAL_TENSOR && dtype_is_float(result.as.tensor->type.dtype) &&
+        number_to_double(initial, &number) && number == (greatest ? -HUGE_VAL : HUGE_VAL)) {
+        return result;
+    }
+    Val both[] = {result, initial};
+    return elaborate_elementwise(call->el, greatest ? OP_max : OP_min, both, 2, USE_SELECT,
+                                 call_name(call), call->place);
 }
 
 Val builtin_reduction(BuiltinCall *call) {
@@ -233,6 +261,15 @@ Val builtin_reduction(BuiltinCall *call) {
         return val_error();
     }
     Val operand = val_tensor(x, is_weak(call->args[0]), call->args[0].place);
+    if (call->builtin->code != 0 && given(call, 3)) {
+        Reduce r = {
+            .el = el, .place = call->place, .axes = axes, .n_axes = n_axes, .full = x->type};
+        if (!sizes_fit(&r, call->builtin->name, true)) {
+            return val_error();
+        }
+        return with_initial(call, call->builtin->code == 1,
+                            reduce_by_name(&r, call->builtin->name, operand, keepdims));
+    }
     return builtin_reduce(el, call->builtin->name, operand, axes, n_axes, keepdims, call->place);
 }
 

@@ -109,7 +109,7 @@ Val builtin_reshape(BuiltinCall *call) {
     const Size *have = type_elements(el->context, x->type);
     Type type = type_make(el->context, x->type.dtype, rank, shape);
     if (open >= 0) {
-        const Size *rest = size_floordiv(el->context, have, type_elements(el->context, type));
+        const Size *rest = size_other_factor(el->context, have, type_elements(el->context, type));
         shape[open] = rest ? rest : size_const(el->context, 0);
         type = type_make(el->context, x->type.dtype, rank, shape);
     }
@@ -507,13 +507,9 @@ Val builtin_roll(BuiltinCall *call) {
         !arg_axis(call, 2, x->type.rank, 0, &axis)) {
         return val_error();
     }
-    const Size *n = x->type.dims[axis];
-    const Size *turned = size_mod(el->context, shift, n);
-    const Size *zero = size_const(el->context, 0);
-    if (turned == NULL) {
-        EL_REPORT(el, DIVISION_BY_ZERO, call->place, "");
-        return val_error();
-    }
+    const Size *n = x->type.dims[axis], *zero = size_const(el->context, 0);
+    const Size *least_one = size_max(el->context, n, size_const(el->context, 1));
+    const Size *turned = size_mod(el->context, shift, least_one);
     const Size *cut = size_sub(el->context, n, turned);
     elaborate_at(el, call->place);
     Value *parts[2];

@@ -184,9 +184,9 @@ static void solve_group(AxisCall *c, const AstAxisTerm *group, const Size *dim, 
     }
     const Size *product = known;
     if (unknown >= 0) {
-        const Size *quotient = size_floordiv(context, dim, known);
+        const Size *quotient = size_other_factor(context, dim, known);
         if (quotient == NULL) {
-            EL_REPORT(el, DIVISION_BY_ZERO, group->place, "");
+            zero_divisor(el, known, group->place);
             c->failed = true;
             return;
         }

@@ -561,7 +561,7 @@ bool elaborate_type(Elaborator *el, const AstType *type, Type *out) {
         EL_REPORT(el, RANK_LIMIT, type->place, (int)type->sizes.count);
         return false;
     }
-    const Size *one = size_const(el->context, 1);
+    const Size *zero = size_const(el->context, 0);
     for (int32_t i = 0; i < type->sizes.count; i++) {
         const AstSize *size = &type->sizes.items[i];
         if (size->is_rest) {
@@ -575,9 +575,9 @@ bool elaborate_type(Elaborator *el, const AstType *type, Type *out) {
             EL_REPORT(el, OVERFLOW, size->place, "this size");
             return false;
         }
-        if (size_less_equal(el->context, one, dims[i]) == TRUTH_NO) {
+        if (size_less_equal(el->context, zero, dims[i]) == TRUTH_NO) {
             EL_REPORT(el, SIZE_SMALL, size->place, "this size", size_text(el->context, dims[i]),
-                      "1");
+                      "0");
             return false;
         }
     }

@@ -170,6 +170,8 @@ bool pairs_check(Elaborator *el, const Value *value, const char *what, const cha
 /* -- number.c: arithmetic on compile-time numbers and sizes */
 
 Val number_binary(Elaborator *el, AstOp op, Val left, Val right, Place place);
+/* Reports a division by `divisor` (NULL: by the number), which is 0 or may be. */
+void zero_divisor(Elaborator *el, const Size *divisor, Place place);
 bool number_to_double(Val value, double *out); /* INT, FLOAT */
 /* Where a float is wanted: false, after a report, for an integer that a division rounded. */
 bool number_exact(Elaborator *el, Val value, Place place);

@@ -41,8 +41,19 @@ static Val overflow(Elaborator *el, Place place) {
     return val_error();
 }
 
-static Val divided_by_zero(Elaborator *el, Place place) {
-    EL_REPORT(el, DIVISION_BY_ZERO, place, "");
+void zero_divisor(Elaborator *el, const Size *divisor, Place place) {
+    if (divisor == NULL || size_is_const(divisor, NULL)) {
+        EL_REPORT(el, DIVISION_BY_ZERO, place, "zero");
+        return;
+    }
+    const char *text = size_text(el->context, divisor);
+    Diag *diag =
+        EL_REPORT(el, DIVISION_BY_ZERO, place, arena_format(el->arena, "%s, which may be 0", text));
+    elaborate_help(el, diag, "divide by maximum(%s, 1), or give its dim bounds without 0", text);
+}
+
+static Val divided_by_zero(Elaborator *el, const Size *divisor, Place place) {
+    zero_divisor(el, divisor, place);
     return val_error();
 }
 
@@ -90,7 +101,7 @@ static Val int_binary(Elaborator *el, AstOp op, int64_t a, int64_t b, Place plac
     case AST_OP_DIV:
     case AST_OP_MOD:
         if (b == 0) {
-            return divided_by_zero(el, place);
+            return divided_by_zero(el, NULL, place);
         }
         if (b == -1) {
             return op == AST_OP_MOD             ? val_int(0, place)
@@ -231,7 +242,7 @@ static Val size_binary(Elaborator *el, AstOp op, const Size *a, const Size *b, P
         return size_compare_op(el, op, a, b, place);
     }
     if (result == NULL) {
-        return divided_by_zero(el, place);
+        return divided_by_zero(el, b, place);
     }
     return size_is_error(result) ? overflow(el, place) : val_size(result, place);
 }
