@@ -55,7 +55,7 @@ static int64_t dim_default(const PlanFile *file, const PlanDim *dim, bool is_bat
     value = value < dim->low ? dim->low : value > dim->high ? dim->high : value;
     int64_t down = value - value % dim->divisor;
     value = down >= dim->low ? down : multiple_within(value, dim->divisor, dim->high);
-    return value > 0 ? value : dim->divisor;
+    return value == 0 && dim->divisor <= dim->high ? dim->divisor : value; /* 0 where need be */
 }
 
 void dims_default(const PlanFile *file, int64_t *dims) {
