@@ -19,10 +19,14 @@ typedef struct RandomGraphOptions {
     bool constant_dims; /* no symbolic sizes */
 } RandomGraphOptions;
 
-/* Adds to the module, which gets dims B and T if it has not (they must be the first two). */
+/* The dims B and T, at least `low`: of a module that has none. */
+void random_add_dims(Module *module, int64_t low);
+/* Adds to the module, which gets dims B and T, at least 1, if it has not (they must be the first
+ * two). Where they may be 0, so may axes of what is softmaxed, normed, reduced, taken from … */
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options);
-/* Values for the dims B and T. */
-void random_dims(uint64_t seed, int64_t dim_values[2]);
+/* Values for the dims B and T. Where they admit 0, one of them is at three of four seeds, or both
+ * are. */
+void random_dims(const Module *module, uint64_t seed, int64_t dim_values[2]);
 /* Room for every argument, in its shape: `out` holds n_args tensors then, or none. False: out of
  * memory. */
 bool random_args_shape(const Func *func, const int64_t *dim_values, int32_t n_dims,

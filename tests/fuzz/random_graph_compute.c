@@ -52,16 +52,18 @@ void grow_reduce(Generator *g) {
         break;
     }
     default: {
-        /* An empty reduction is infinite: only where there surely is an element. */
-        OpCode code = chance(g, 0.5) ? OP_reduce_max : OP_reduce_min;
+        bool most = chance(g, 0.5), empty = false;
+        Value *extreme =
+            b_reduce(&g->b, most ? OP_reduce_max : OP_reduce_min, x.value, axes, n_axes);
         for (int32_t i = 0; i < n_axes; i++) {
-            int64_t low = 0, high = 0;
-            size_range(type.dims[axes[i]], &low, &high);
-            if (low < 1) {
-                return;
-            }
+            empty = empty || may_be_empty(type.dims[axes[i]]);
         }
-        push(g, b_reduce(&g->b, code, x.value, axes, n_axes), x.bound, x.exact);
+        if (empty) { /* infinite over nothing: brought back */
+            double limit = fmin(x.bound, 1000);
+            Value *end = number_like(g, most ? -limit : limit, extreme);
+            extreme = b_binary(&g->b, most ? OP_max : OP_min, extreme, end);
+        }
+        push(g, extreme, x.bound, x.exact);
         break;
     }
     }
@@ -70,15 +72,10 @@ void grow_reduce(Generator *g) {
 void grow_softmax(Generator *g) {
     Node x = any_float(g);
     Type type = x.value->type;
-    int64_t low = 0, high = 0;
     if (type.rank == 0) {
         return;
     }
     int64_t axis = chance(g, 0.7) ? type.rank - 1 : pick(g, type.rank);
-    size_range(type.dims[axis], &low, &high);
-    if (low < 1) {
-        return;
-    }
     Builder *b = &g->b;
     Value *most = b_reduce(b, OP_reduce_max, x.value, &axis, 1);
     Value *wide = b_expand_axes(b, most, type, &axis, 1);
@@ -98,15 +95,10 @@ void grow_softmax(Generator *g) {
 void grow_norm(Generator *g) {
     Node node = any_float(g);
     Type type = node.value->type;
-    int64_t low = 0, high = 0;
     if (type.rank == 0) {
         return;
     }
     int64_t axis = pick(g, type.rank);
-    size_range(type.dims[axis], &low, &high);
-    if (low < 1) {
-        return;
-    }
     Builder *b = &g->b;
     Value *x = tame(g, node, 4);
     Value *sum = b_reduce(b, OP_reduce_sum, x, &axis, 1);
@@ -246,7 +238,7 @@ void grow_conv(Generator *g) {
         attrs.low[i] = chance(g, 0.15) ? -1 : pick(g, 3);
         attrs.high[i] = pick(g, 3);
         bool symbolic = !g->options->constant_dims && chance(g, 0.2);
-        n = symbolic ? 1 : n;
+        n = !symbolic ? n : may_be_empty(size_dim(g->context, g->module->dims[1])) ? 0 : 1;
         if (n + attrs.low[i] + attrs.high[i] < span) {
             attrs.high[i] = span - n - attrs.low[i];
         }

@@ -41,6 +41,7 @@ int64_t pick(Generator *g, int64_t n); /* 0 … n-1 */
 bool chance(Generator *g, double probability);
 const Size *constant(Generator *g, int64_t value);
 const Size *random_size(Generator *g);
+bool may_be_empty(const Size *size); /* of an axis */
 double nominal_elements(const Size *const *dims, int32_t rank);
 /* Lets further ops use the value. One whose size might be negative is taken back, op and all, and
  * must not be read by any other: false. */
@@ -55,7 +56,7 @@ Value *tame(Generator *g, Node node, double limit);
 Node partner(Generator *g, Node x);
 bool jumps_allowed(const Generator *g);
 Value *number_like(Generator *g, double value, const Value *like);
-/* i32 tensor of the shape with elements in 0 … n-1; n >= 1 whatever the dims are. */
+/* i32 tensor of the shape with elements in 0 … n-1; n >= 1 wherever it has any. */
 Value *indices_below(Generator *g, int32_t rank, const Size *const *shape, const Size *n);
 /* Adds one random op, or a few that belong together. */
 void grow(Generator *g);

@@ -74,12 +74,6 @@ void grow_transpose(Generator *g) {
     push(g, b_transpose(&g->b, x.value, permutation), x.bound, x.exact);
 }
 
-static bool surely_positive(const Size *size) {
-    int64_t low = 0, high = 0;
-    size_range(size, &low, &high);
-    return low >= 1;
-}
-
 void grow_slice(Generator *g) {
     Node x = any_node(g);
     Type type = x.value->type;
@@ -98,12 +92,11 @@ void grow_slice(Generator *g) {
             length = length == 0 && n > 0 && chance(g, 0.8) ? n - from : length;
             start[i] = constant(g, from);
             limit[i] = constant(g, from + length);
-        } else if (!surely_positive(type.dims[i])) {
-            continue;
         } else if (chance(g, 0.5)) {
-            start[i] = constant(g, 1);
+            start[i] = size_min(g->context, limit[i], constant(g, 1));
         } else {
             limit[i] = size_sub(g->context, limit[i], constant(g, 1));
+            limit[i] = size_max(g->context, limit[i], constant(g, 0));
         }
     }
     push(g, b_slice(&g->b, x.value, start, limit, step), x.bound, x.exact);
@@ -187,7 +180,7 @@ void grow_dynamic(Generator *g) {
         shape[i] = type.dims[i];
         if (size_is_const(type.dims[i], &n) && n > 1) {
             shape[i] = constant(g, 1 + pick(g, n));
-        } else if (chance(g, 0.5) && surely_positive(type.dims[i])) {
+        } else if (chance(g, 0.5) && !may_be_empty(type.dims[i])) {
             shape[i] = constant(g, 1);
         }
         starts[i] = random_start(g, type.dims[i], shape[i]);
@@ -231,6 +224,10 @@ static void grow_take(Generator *g, Node x, int64_t axis) {
     Type type = x.value->type;
     const Size *ids_shape[2] = {random_size(g), random_size(g)};
     int32_t ids_rank = (int32_t)pick(g, 3), rank = 0;
+    if (may_be_empty(type.dims[axis])) { /* none of nothing */
+        ids_shape[0] = type.dims[axis];
+        ids_rank = ids_rank > 0 ? ids_rank : 1;
+    }
     const Size *shape[TYPE_MAX_RANK];
     for (int32_t i = 0; i < type.rank; i++) {
         if (i != axis) {
@@ -264,9 +261,6 @@ void grow_index(Generator *g) {
         return;
     }
     int64_t axis = pick(g, type.rank);
-    if (!surely_positive(type.dims[axis])) {
-        return;
-    }
     if (chance(g, 0.5)) {
         grow_take(g, x, axis);
         return;
@@ -275,7 +269,7 @@ void grow_index(Generator *g) {
     for (int32_t i = 0; i < type.rank; i++) {
         shape[i] = type.dims[i];
     }
-    shape[axis] = random_size(g);
+    shape[axis] = may_be_empty(shape[axis]) ? shape[axis] : random_size(g);
     if (nominal_elements(shape, type.rank) > GRAPH_MAX_ELEMENTS) {
         return;
     }

@@ -3,11 +3,15 @@
 
 #include <math.h>
 
-void random_dims(uint64_t seed, int64_t dim_values[2]) {
+void random_dims(const Module *module, uint64_t seed, int64_t dim_values[2]) {
     static const int64_t ROWS[] = {1, 2, 3, 5, 8, 17}, STEPS[] = {1, 2, 3, 4, 7};
     uint64_t state = seed ^ 0xD1A5;
     dim_values[0] = ROWS[(next_bits(&state) >> 33) % 6];
     dim_values[1] = STEPS[(next_bits(&state) >> 33) % 5];
+    uint64_t empty = (next_bits(&state) >> 33) % 4; /* a bit each */
+    for (int i = 0; i < 2; i++) {
+        dim_values[i] = empty >> i & 1 && module->dims[i]->low == 0 ? 0 : dim_values[i];
+    }
 }
 
 bool random_args_shape(const Func *func, const int64_t *dim_values, int32_t n_dims,

@@ -6,15 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-void harness_init(Harness *harness) {
+void harness_init_dims(Harness *harness, int64_t low) {
     memset(harness, 0, sizeof *harness);
     context_init(&harness->context, NULL, &harness->boundary);
     arena_init(&harness->scratch, NULL, &harness->boundary);
     harness->module = module_create(&harness->context, "test");
-    module_add_dim(harness->module, "B", 1, INT64_MAX, 1, HARNESS_B, (Place){0});
-    module_add_dim(harness->module, "T", 1, 64, 1, HARNESS_T, (Place){0});
+    module_add_dim(harness->module, "B", low, INT64_MAX, 1, HARNESS_B, (Place){0});
+    module_add_dim(harness->module, "T", low, 64, 1, HARNESS_T, (Place){0});
     harness->dim_values[0] = HARNESS_B;
     harness->dim_values[1] = HARNESS_T;
+}
+
+void harness_init(Harness *harness) {
+    harness_init_dims(harness, 1);
 }
 
 void harness_finish(Harness *harness) {

@@ -23,6 +23,7 @@ typedef struct Harness {
 
 /* After harness_init set the boundary: if (setjmp(h->boundary.jump)) … */
 void harness_init(Harness *harness);
+void harness_init_dims(Harness *harness, int64_t low); /* the least that B and T may be */
 void harness_finish(Harness *harness);
 const Size *harness_size(Harness *harness, const char *text); /* "B", "2*T", "3" */
 

@@ -200,6 +200,9 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
         abort();
     }
     batch->graphs[batch->n_graphs++] = graph;
+    if (batch->empty && batch->module->n_dims == 0) {
+        random_add_dims(batch->module, 0);
+    }
     graph->seed = seed;
     graph->source = batch->source;
     graph->has_grad = seed % 8 == 7 && !batch->precision && batch->source == GRAPHS_RANDOM;
@@ -211,7 +214,7 @@ Graph *batch_add(Batch *batch, uint64_t seed) {
     if (batch->precision) {
         lower_precision(batch, graph->func);
     }
-    random_dims(seed, graph->dims);
+    random_dims(batch->module, seed, graph->dims);
     return graph;
 }
 

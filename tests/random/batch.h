@@ -60,6 +60,7 @@ typedef struct Batch {
     const char *precision; /* of the products of every graph added; NULL: their own */
     unsigned dtypes;       /* of the graphs, a bit each; 0: all */
     GraphSource source;    /* of every graph added */
+    bool empty;            /* the dims of random graphs may be 0 */
 } Batch;
 
 /* A way to compile: its name for messages, the passes left out, and the precision of products. */

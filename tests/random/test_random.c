@@ -1,6 +1,7 @@
 /* Random graphs, compiled through the public API, against the interpreter.
  *   test_random --count N [--seed S] [--variants all]   N graphs from seed S on
  *   test_random --count N --precision                   products in bf16 only
+ *   test_random --count N --empty                       axes may be empty, and most are
  *   test_random --count N --casts                       casts, and what is exact, to the bit
  *   test_random --rows                                  every row of scalar.def
  *   test_random --one SEED                              one graph in every variant, its IR printed
@@ -40,6 +41,7 @@ typedef struct Job {
 } Job;
 
 static GraphSource source; /* of all graphs of this process */
+static bool empty;         /* their dims may be 0 */
 
 static void tell_values(Graph *graph, Board *board) {
     Op *yield = block_yield(graph->func->body);
@@ -72,6 +74,7 @@ static void work(const Job *job, Board *board) {
     batch->module = module_create(&batch->context, "random");
     batch->precision = job->variant->precision;
     batch->source = source;
+    batch->empty = empty;
     for (int32_t i = 0; i < job->count; i++) {
         Graph *graph = batch_add(batch, job->first + (uint64_t)i);
         if (job->only != NO_VALUE && !graph_only(graph, job->only)) {
@@ -191,7 +194,8 @@ static void report(uint64_t seed, const Variant *variant, Board *board, int *sho
         Board kept = *board;
         reduce(seed, variant, &kept);
     }
-    printf("  again: test_random --one %llu\n", (unsigned long long)seed);
+    printf("  again: test_random %s--one %llu\n", empty ? "--empty " : "",
+           (unsigned long long)seed);
     fflush(stdout);
 }
 
@@ -269,6 +273,8 @@ int main(int argc, char **argv) {
             all = !strcmp(argv[++i], "all");
         } else if (!strcmp(argv[i], "--precision")) {
             precise = true;
+        } else if (!strcmp(argv[i], "--empty")) {
+            empty = true;
         } else if (!strcmp(argv[i], "--casts")) {
             source = GRAPHS_CASTS;
         } else if (!strcmp(argv[i], "--rows")) {
@@ -277,7 +283,7 @@ int main(int argc, char **argv) {
         } else {
             fprintf(stderr,
                     "usage: test_random [--count N] [--seed S] [--variants all] [--one SEED] "
-                    "[--precision] [--casts] [--rows]\n");
+                    "[--precision] [--empty] [--casts] [--rows]\n");
             return 2;
         }
     }
