@@ -364,8 +364,9 @@ static bool machine_fits(const Machine *machine, const Size *width, const Size *
     return dtype != DT_F64 && tile >= least && wide <= tile && has_room;
 }
 
-/* Whether the two contractions have the axes of attention. */
-static bool axes_fit(const Match *m) {
+/* Whether the two contractions have the axes of attention. The sum over no keys is 0, which a row
+ * without a key is where it is safe only. */
+static bool axes_fit(const Match *m, bool safe) {
     Sides s = sides_of(m->scores), o = sides_of(m->mix);
     int p = m->values_first ? 1 : 0, v = 1 - p;
     int32_t n_batch = s.batch[0].count, rank = n_batch + 2;
@@ -378,7 +379,9 @@ static bool axes_fit(const Match *m) {
     const Value *scores = m->scores->results[0];
     double elements =
         length_of(scores->type.dims[rank - 2]) * length_of(scores->type.dims[rank - 1]);
-    return dtype_is_float(q.dtype) && is_short(m, q.dims[s.sum[0].at[0]]) &&
+    int64_t keys = 0, most;
+    size_range(values.dims[o.sum[v].at[0]], &keys, &most);
+    return (safe || keys > 0) && dtype_is_float(q.dtype) && is_short(m, q.dims[s.sum[0].at[0]]) &&
            is_short(m, values.dims[o.free_axis[v]]) &&
            elements >= m->pass->machine->fusion.attention_scores &&
            machine_fits(m->pass->machine, q.dims[s.sum[0].at[0]], values.dims[o.free_axis[v]],
@@ -442,7 +445,7 @@ static void replace_in(const Counts *counts, Block *block, Value **map, bool *ch
             m.values_first = side == 1;
             bool safe = false;
             Value *s = softmax_of(&m, op->operands[side], &safe);
-            if (s && match_scores(&m, s) && axes_fit(&m)) {
+            if (s && match_scores(&m, s) && axes_fit(&m, safe)) {
                 m.attrs.safe = safe;
                 Builder b = builder_before(op);
                 b.place = op->place;

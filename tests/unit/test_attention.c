@@ -27,12 +27,12 @@ typedef struct Form {
     bool with_grad;
     bool safe; /* rows without a key give 0, and there are some */
     int64_t offset;
-    const Size *free_queries; /* in place of the number */
+    const Size *free_queries, *free_keys; /* in place of the numbers */
 } Form;
 
-static Harness *harness_new(void) {
+static Harness *harness_new(int64_t low) {
     Harness *h = calloc(1, sizeof *h);
-    harness_init(h);
+    harness_init_dims(h, low);
     return h;
 }
 
@@ -117,13 +117,14 @@ static Value *build_form(Builder *b, const Form *form, Value *const *x) {
 static Func *make_func(Harness *h, const Form *form) {
     Func *func = func_create(h->module, "f", PURPOSE_OTHER);
     const Size *queries = form->free_queries ? form->free_queries : fixed(h, form->queries);
+    const Size *keys = form->free_keys ? form->free_keys : fixed(h, form->keys);
     const Size *q[4] = {fixed(h, form->batch), fixed(h, form->heads), queries,
                         fixed(h, form->width)};
-    const Size *k[4] = {q[0], q[1], fixed(h, form->keys), q[3]};
+    const Size *k[4] = {q[0], q[1], keys, q[3]};
     const Size *v[4] = {q[0], q[1], k[2], fixed(h, form->values)};
     const Size *mask[2] = {q[0], k[2]};
     if (form->short_heads) {
-        k[1] = v[1] = fixed(h, form->keys);
+        k[1] = v[1] = keys;
         k[2] = v[2] = q[1];
     }
     Value *x[4];
@@ -140,16 +141,13 @@ static Func *make_func(Harness *h, const Form *form) {
     Builder b = builder_at_end(func, func->body);
     b.label = "";
     Value *results[4];
-    FuncResult roles[4] = {0};
+    FuncResult roles[4] = {{.name = ""}, {.name = ""}, {.name = ""}, {.name = ""}};
     results[0] = build_form(&b, form, x);
     int32_t n = 1;
     if (form->with_grad) {
         Value *loss = harness_loss(&b, results[0]);
         b_grad(&b, loss, x, 3, results + 1);
         n = 4;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        roles[i].name = "";
     }
     func_set_results(func, roles, results, n);
     return func;
@@ -186,7 +184,7 @@ static const Form plain = {.batch = 1,
                            .causal = true};
 
 static void expect_found(Form form, int wanted, const char *offset, int n_masks) {
-    Harness *h = harness_new();
+    Harness *h = harness_new(1);
     if (setjmp(h->boundary.jump)) {
         fail_msg("left through the boundary");
     }
@@ -384,7 +382,7 @@ static Form random_form(Harness *h, bool is_large) {
 }
 
 static void run_random(uint64_t seed, int shape, bool compiled) {
-    Harness *h = harness_new();
+    Harness *h = harness_new(1);
     if (setjmp(h->boundary.jump)) {
         const DiagList *diags = &h->context.diags;
         fail_msg("seed %llu: left through the boundary: %s", (unsigned long long)seed,
@@ -428,6 +426,33 @@ static void test_compiled(void **state) {
     each_seed(8, true);
 }
 
+static void run_empty(int which, int shape) {
+    Harness *h = harness_new(0);
+    if (setjmp(h->boundary.jump)) {
+        fail_msg("left through the boundary");
+    }
+    h->dim_values[1] = 0;
+    const Size *empty = size_mul(&h->context, fixed(h, 40), harness_size(h, "T"));
+    Form form = plain;
+    form.with_grad = form.masked = form.safe = true;
+    form.batch = which & 1 ? 0 : 1;
+    form.free_keys = which & 2 ? empty : NULL;
+    form.free_queries = which & 4 ? empty : NULL;
+    if (!run_form(h, &form, shape, shape == 0)) {
+        fail_msg("form %d, machine %d: %s", which, shape, h->message);
+    }
+    harness_finish(h);
+    free(h);
+}
+
+/* No examples, no keys, no queries. */
+static void test_empty(void **state) {
+    (void)state;
+    for (int i = 0; i < 8 * N_MACHINES; i++) {
+        run_empty(i % 8, i / 8);
+    }
+}
+
 /* -- derivatives of the op itself */
 static Value *op_case(Harness *h, Builder *b, Value **x, bool causal) {
     AttentionAttrs attrs = {.scale = 0.7, .causal = causal, .offset = fixed(h, 1)};
@@ -458,7 +483,7 @@ static void test_derivatives(void **state) {
         {"f64[2,2] f64[3,2] f64[3,2] i32[2,3]%3", masked_case},
     };
     for (volatile int i = 0; i < 3; i++) {
-        Harness *volatile h = harness_new();
+        Harness *volatile h = harness_new(1);
         if (setjmp(h->boundary.jump)) {
             fail_msg("case %d: left through the boundary", i);
         }
@@ -533,7 +558,7 @@ static Func *make_head(Harness *h, const HeadForm *form) {
 }
 
 static void run_head(const HeadForm *form, bool found, const char *length) {
-    Harness *h = harness_new();
+    Harness *h = harness_new(1);
     if (setjmp(h->boundary.jump)) {
         fail_msg("left through the boundary");
     }
@@ -591,6 +616,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_found),       cmocka_unit_test(test_measures),
         cmocka_unit_test(test_derivatives), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_interpreted), cmocka_unit_test(test_compiled),
+        cmocka_unit_test(test_empty),
     };
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);
