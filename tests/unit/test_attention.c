@@ -227,7 +227,7 @@ static void test_found(void **state) {
 }
 
 static void expect_measured(int64_t width, double scores, int wanted) {
-    Harness *h = harness_new();
+    Harness *h = harness_new(1);
     if (setjmp(h->boundary.jump)) {
         fail_msg("left through the boundary");
     }

@@ -1,28 +1,16 @@
 /* Axes of size 0, from the language to the last byte: what expressions are over nothing, what is
  * refused and how, steps on no rows, variables without elements. RANDOM_TARGET and RANDOM_DEVICE
  * say where, as for tests/random. */
-#include "dlc/dlc.h"
+#include "tests/unit/api.h"
 #include "tests/unit/needs.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 static dlc_context *context;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != DLC_OK) {                                                                    \
-            fail_msg("%s: %s", #call, dlc_last_error(context));                                    \
-        }                                                                                          \
-    } while (0)
 
 static int setup(void **state) {
     (void)state;
@@ -35,21 +23,13 @@ static int teardown(void **state) {
     return 0;
 }
 
-static dlc_status compile(const char *text, dlc_plan **out) {
+static dlc_plan *compiled(const char *text) {
     const char *target = getenv("RANDOM_TARGET");
     dlc_compile_options options = {.struct_size = sizeof(options),
                                    .source_name = "empty.dl",
                                    .targets = &target,
                                    .n_targets = target != NULL};
-    return dlc_compile(context, text, strlen(text), &options, out);
-}
-
-static dlc_plan *compiled(const char *text) {
-    dlc_plan *plan = NULL;
-    if (compile(text, &plan) != DLC_OK) {
-        fail_msg("%s\n%s\n%s", dlc_last_error(context), dlc_diagnostics_text(context, 0), text);
-    }
-    return plan;
+    return api_compile(context, text, &options);
 }
 
 static dlc_session *open_session(dlc_plan *plan) {
@@ -58,7 +38,7 @@ static dlc_session *open_session(dlc_plan *plan) {
                                    .threads = 2,
                                    .poison = 1};
     dlc_session *session = NULL;
-    OK(dlc_session_create(plan, &options, &session));
+    OK(context, dlc_session_create(plan, &options, &session));
     return session;
 }
 
@@ -78,14 +58,9 @@ static void give(dlc_session *session, const char *entry, const char *name, int3
     for (int i = 0; i < MOST; i++) {
         ones[i] = 1;
     }
-    DLTensor tensor = {.data = n == 0  ? NULL
-                               : whole ? (void *)zeros
-                                       : (void *)ones,
-                       .device = {kDLCPU, 0},
-                       .ndim = rank,
-                       .dtype = {whole ? kDLInt : kDLFloat, 32, 1},
-                       .shape = dims};
-    OK(dlc_set_input(session, entry, name, &tensor));
+    void *data = n == 0 ? NULL : whole ? (void *)zeros : (void *)ones;
+    DLTensor tensor = api_tensor(data, rank, dims, whole ? kDLInt : kDLFloat, 32);
+    OK(context, dlc_set_input(session, entry, name, &tensor));
 }
 
 static void print(char *out, size_t size, const DLTensor *t) {
@@ -153,32 +128,32 @@ static void test_expressions(void **state) {
     free(text);
     for (int turn = 0; turn < 2; turn++) {
         dlc_session *session = open_session(plan);
-        OK(dlc_session_bind(session, "N", 0)); /* weights have it in their shapes */
-        OK(dlc_init_weights(session));
+        OK(context, dlc_session_bind(session, "N", 0)); /* weights have it in their shapes */
+        OK(context, dlc_init_weights(session));
         give_all(session, 0);
-        OK(dlc_run(session, "infer"));
+        OK(context, dlc_run(session, "infer"));
         int wrong = 0;
         for (int i = 0; i < N_CASES; i++) {
             char name[16], got[512];
             const DLTensor *result;
             snprintf(name, sizeof(name), "r%d", i);
-            OK(dlc_view_output(session, "infer", name, &result));
+            OK(context, dlc_view_output(session, "infer", name, &result));
             print(got, sizeof(got), result);
             if (strcmp(got, cases[i].wanted) != 0) {
                 print_error("%s is %s, not %s\n", cases[i].text, got, cases[i].wanted);
                 wrong++;
             }
             DLManagedTensorVersioned *taken;
-            OK(dlc_take_output(session, "infer", name, &taken));
+            OK(context, dlc_take_output(session, "infer", name, &taken));
             taken->deleter(taken);
         }
         assert_int_equal(wrong, 0);
         dlc_session_destroy(session);
         session = open_session(plan);
-        OK(dlc_session_bind(session, "N", 6));
-        OK(dlc_init_weights(session));
+        OK(context, dlc_session_bind(session, "N", 6));
+        OK(context, dlc_init_weights(session));
         give_all(session, 6);
-        OK(dlc_run(session, "infer"));
+        OK(context, dlc_run(session, "infer"));
         dlc_session_destroy(session);
     }
     dlc_plan_destroy(plan);
@@ -236,12 +211,12 @@ static void test_usual_sizes(void **state) {
     assert_int_equal(dlc_plan_dim_count(plan), 3);
     for (size_t d = 0; d < 3; d++) {
         dlc_dim_info info = {.struct_size = sizeof(info)};
-        OK(dlc_plan_dim(plan, d, &info));
+        OK(context, dlc_plan_dim(plan, d, &info));
         assert_int_equal(info.low, 0);
         assert_int_equal(info.usual, usual[d]);
     }
     dlc_entry_summary summary = {.struct_size = sizeof(summary)};
-    OK(dlc_plan_summarize(plan, "infer", NULL, 0, &summary));
+    OK(context, dlc_plan_summarize(plan, "infer", NULL, 0, &summary));
     assert_int_equal(summary.input_bytes, 0);
     dlc_binding binding = {"B", -1};
     assert_int_equal(dlc_plan_summarize(plan, "infer", &binding, 1, &summary), DLC_ERROR_MISMATCH);
@@ -250,7 +225,7 @@ static void test_usual_sizes(void **state) {
     plan = compiled("dim B\nmodel m(x: f32[B]) {\n    output total = sum(x)\n}\n");
     dlc_session *session = open_session(plan);
     give(session, "infer", "x", 1, (int64_t[]){1});
-    OK(dlc_run(session, "infer"));
+    OK(context, dlc_run(session, "infer"));
     int64_t none[] = {0};
     DLTensor nothing = {
         .device = {kDLCPU, 0}, .ndim = 1, .dtype = {kDLFloat, 32, 1}, .shape = none};
@@ -302,7 +277,7 @@ enum { N_VARIABLES = sizeof(variables) / sizeof(variables[0]) };
 
 static double digest(dlc_session *session, int i) {
     const DLTensor *value;
-    OK(dlc_view_variable(session, variables[i], &value));
+    OK(context, dlc_view_variable(session, variables[i], &value));
     double sum = 0;
     int64_t n = 1;
     for (int32_t k = 0; k < value->ndim; k++) {
@@ -319,7 +294,7 @@ static void test_training(void **state) {
     (void)state;
     dlc_plan *plan = compile_net("sum");
     dlc_session *session = open_session(plan);
-    OK(dlc_init_weights(session));
+    OK(context, dlc_init_weights(session));
     double before[N_VARIABLES];
     for (int i = 0; i < N_VARIABLES; i++) {
         before[i] = digest(session, i);
@@ -328,7 +303,7 @@ static void test_training(void **state) {
     for (int turn = 0; turn < 5; turn++) {
         give_rows(session, rows[turn][0], rows[turn][1]);
         dlc_step_info info = {.struct_size = sizeof(info)};
-        OK(dlc_train_step(session, &info));
+        OK(context, dlc_train_step(session, &info));
         assert_int_equal(info.step, turn + 1);
         if (rows[turn][0] == 0) {
             assert_true(info.loss == 0);
@@ -353,13 +328,13 @@ static void test_mean_of_nothing(void **state) {
     (void)state;
     dlc_plan *plan = compile_net("mean");
     dlc_session *session = open_session(plan);
-    OK(dlc_init_weights(session));
+    OK(context, dlc_init_weights(session));
     double before = digest(session, 0);
     give_rows(session, 0, 2);
     assert_int_equal(dlc_train_step(session, NULL), DLC_ERROR_NON_FINITE);
     assert_true(digest(session, 0) == before);
     give_rows(session, 2, 2);
-    OK(dlc_train_step(session, NULL));
+    OK(context, dlc_train_step(session, NULL));
     assert_true(digest(session, 0) != before);
     dlc_session_destroy(session);
     dlc_plan_destroy(plan);
@@ -373,24 +348,24 @@ static void test_resumed(void **state) {
     char folder[] = "/tmp/dlc-empty-XXXXXX", path[64];
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/step", folder);
-    OK(dlc_init_weights(straight));
+    OK(context, dlc_init_weights(straight));
     give_rows(straight, 3, 2);
-    OK(dlc_train_step(straight, NULL));
-    OK(dlc_checkpoint_save(straight, path));
-    OK(dlc_train_step(straight, NULL));
-    OK(dlc_checkpoint_load(resumed, path));
+    OK(context, dlc_train_step(straight, NULL));
+    OK(context, dlc_checkpoint_save(straight, path));
+    OK(context, dlc_train_step(straight, NULL));
+    OK(context, dlc_checkpoint_load(resumed, path));
     const DLTensor *none;
-    OK(dlc_view_variable(resumed, "none", &none));
+    OK(context, dlc_view_variable(resumed, "none", &none));
     assert_int_equal(none->shape[0], 0);
     assert_int_equal(none->shape[1], 4);
     give_rows(resumed, 3, 2);
-    OK(dlc_train_step(resumed, NULL));
+    OK(context, dlc_train_step(resumed, NULL));
     for (int i = 0; i < N_VARIABLES; i++) {
         assert_true(digest(straight, i) == digest(resumed, i));
     }
     snprintf(path, sizeof(path), "%s/weights", folder);
-    OK(dlc_weights_save(resumed, path));
-    OK(dlc_weights_load(straight, path, NULL));
+    OK(context, dlc_weights_save(resumed, path));
+    OK(context, dlc_weights_load(straight, path, NULL));
     dlc_session_destroy(straight);
     dlc_session_destroy(resumed);
     dlc_plan_destroy(plan);

@@ -563,6 +563,23 @@ static void test_nested_division(void **state) {
     }
 }
 
+/* The other factor of a product is found whatever the dims are: divisors may be 0. */
+static void test_other_factor(void **state) {
+    Fixture *f = *state;
+    Context *c = &f->context;
+    const Dim n = {.name = "N", .id = 9, .low = 0, .high = 64, .divisor = 1};
+    const Size *size = size_dim(c, &n), *three = size_const(c, 3), *zero = size_const(c, 0);
+    const Size *product = size_mul(c, size, three), *square = size_mul(c, size, size);
+    assert_ptr_equal(size_other_factor(c, product, size), three);
+    assert_ptr_equal(size_other_factor(c, product, product), size_const(c, 1));
+    assert_ptr_equal(size_other_factor(c, square, size), size);
+    assert_ptr_equal(size_other_factor(c, product, three), size);
+    assert_null(size_other_factor(c, zero, zero));
+    const Size *least_one =
+        size_max(c, square, size_const(c, 1)); /* else rounded down, never by 0 */
+    assert_ptr_equal(size_other_factor(c, product, square), size_floordiv(c, product, least_one));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_identities, setup, teardown),
@@ -573,6 +590,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_types, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nested_division, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_factor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_algebra, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_substitution, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_allocation, setup, teardown),
