@@ -29,12 +29,6 @@ const Size *random_size(Generator *g) {
     return constant(g, SIZES[pick(g, g->options->smooth ? 4 : 11)]);
 }
 
-bool may_be_empty(const Size *size) {
-    int64_t low = 0, high = 0;
-    size_range(size, &low, &high);
-    return low < 1;
-}
-
 double nominal_elements(const Size *const *dims, int32_t rank) {
     double count = 1;
     for (int32_t i = 0; i < rank; i++) {
@@ -600,11 +594,6 @@ static void place_copies(Generator *g, uint64_t seed) {
         }
     }
     g->state = state;
-}
-
-void random_add_dims(Module *module, int64_t low) {
-    module_add_dim(module, "B", low, INT64_MAX, 1, 5, (Place){0});
-    module_add_dim(module, "T", low, 64, 1, 4, (Place){0});
 }
 
 Func *random_graph(Module *module, uint64_t seed, const RandomGraphOptions *options) {

@@ -41,7 +41,6 @@ int64_t pick(Generator *g, int64_t n); /* 0 … n-1 */
 bool chance(Generator *g, double probability);
 const Size *constant(Generator *g, int64_t value);
 const Size *random_size(Generator *g);
-bool may_be_empty(const Size *size); /* of an axis */
 double nominal_elements(const Size *const *dims, int32_t rank);
 /* Lets further ops use the value. One whose size might be negative is taken back, op and all, and
  * must not be read by any other: false. */
@@ -61,6 +60,8 @@ Value *indices_below(Generator *g, int32_t rank, const Size *const *shape, const
 /* Adds one random op, or a few that belong together. */
 void grow(Generator *g);
 
+/* -- random_values.c */
+bool may_be_empty(const Size *size); /* of an axis */
 /* -- one function a kind of op; each may find nothing fitting and add nothing */
 void grow_unary(Generator *g);
 void grow_binary(Generator *g);

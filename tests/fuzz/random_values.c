@@ -3,6 +3,17 @@
 
 #include <math.h>
 
+void random_add_dims(Module *module, int64_t low) {
+    module_add_dim(module, "B", low, INT64_MAX, 1, 5, (Place){0});
+    module_add_dim(module, "T", low, 64, 1, 4, (Place){0});
+}
+
+bool may_be_empty(const Size *size) {
+    int64_t low = 0, high = 0;
+    size_range(size, &low, &high);
+    return low < 1;
+}
+
 void random_dims(const Module *module, uint64_t seed, int64_t dim_values[2]) {
     static const int64_t ROWS[] = {1, 2, 3, 5, 8, 17}, STEPS[] = {1, 2, 3, 4, 7};
     uint64_t state = seed ^ 0xD1A5;
