@@ -207,6 +207,39 @@ static void test_deep(void **state) {
     }
 }
 
+/* Arguments are one memory where they are one variable, and where a slot that is written to may be
+ * an average, which other entries than training read in a parameter's place. */
+static void test_arguments(void **state) {
+    (void)state;
+    static const struct {
+        int32_t variables[2], roles[2], purpose;
+        bool is_ordered;
+    } rows[] = {
+        {{0, 1}, {PLAN_ARG_PARAM, PLAN_ARG_PARAM}, PLAN_PURPOSE_TRAIN, true},
+        {{1, 1}, {PLAN_ARG_PARAM, PLAN_ARG_PARAM}, PLAN_PURPOSE_TRAIN, false},
+        {{-1, -1}, {PLAN_ARG_INPUT, PLAN_ARG_INPUT}, PLAN_PURPOSE_INFER, true},
+        {{0, 1}, {PLAN_ARG_PARAM, PLAN_ARG_SLOT}, PLAN_PURPOSE_TRAIN, true},
+        {{0, 1}, {PLAN_ARG_PARAM, PLAN_ARG_SLOT}, PLAN_PURPOSE_INIT, true},
+        {{0, 1}, {PLAN_ARG_PARAM, PLAN_ARG_SLOT}, PLAN_PURPOSE_EVAL, false},
+        {{-1, 1}, {PLAN_ARG_INPUT, PLAN_ARG_SLOT}, PLAN_PURPOSE_EVAL, true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        static Made made;
+        char text[PLAN_ORDER_TEXT];
+        PlanArg args[2];
+        made_read(&made, "arg arg", "K1 w0 ; K0 w1");
+        for (int32_t a = 0; a < 2; a++) {
+            args[a] =
+                (PlanArg){.role = rows[i].roles[a], .buffer = a, .variable = rows[i].variables[a]};
+            made.buffers[a].index = a;
+        }
+        made.tables.args = args;
+        made.entry.n_args = 2;
+        made.entry.purpose = rows[i].purpose;
+        assert_int_equal(made_check(&made, text), rows[i].is_ordered ? DLC_OK : DLC_ERROR_FORMAT);
+    }
+}
+
 /* -- By chance */
 
 typedef struct Chance {
@@ -331,6 +364,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
