@@ -1,12 +1,14 @@
 /* What plans must show of buffers and queues: entries written by hand, each as it should be and
  * with what is wrong named (order_cases.def), and entries by chance, where whatever the checker
- * accepts is in order in runs of it (order_trace.h). */
+ * accepts is in order in runs of it (order_trace.h); what codegen/schedule/queues.c makes of
+ * entries for one queue is accepted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
+#include "codegen/schedule/state.h"
 #include "tests/unit/order_trace.h"
 #include "tests/unit/plain_allocator.h"
 
@@ -34,7 +36,7 @@ static void made_tables(Made *made) {
                                 .waits = made->waits};
 }
 
-static PlanCommand *command_add(Made *made, int32_t kind, int32_t queue) {
+static PlanCommand *made_command(Made *made, int32_t kind, int32_t queue) {
     assert_true(made->entry.n_commands < MOST_COMMANDS);
     PlanCommand *command = &made->commands[made->entry.n_commands++];
     *command = (PlanCommand){.kind = kind,
@@ -120,7 +122,7 @@ static void made_read(Made *made, const char *lives, const char *commands) {
                        : word[0] == 'T' ? PLAN_TEST
                        : word[0] == ']' ? PLAN_LOOP_END
                                         : PLAN_LOOP;
-        PlanCommand *command = command_add(made, kind, word[0] == 'K' ? word[1] - '0' : 0);
+        PlanCommand *command = made_command(made, kind, word[0] == 'K' ? word[1] - '0' : 0);
         if (kind == PLAN_LOOP) {
             command->flags = word[0] == '{' ? PLAN_COMMAND_WHILE : 0;
             open[depth++] = number;
@@ -304,27 +306,28 @@ static void random_words(Chance *c, Made *made, int32_t n_events) {
     }
 }
 
-static void made_random(Made *made, uint64_t seed) {
+static void made_random(Made *made, uint64_t seed, int32_t n_queues) {
     Chance c = {seed * 2654435761u + 7};
-    int32_t open[4], depth = 0, n = 4 + pick(&c, 9), n_queues = 2 + pick(&c, 2);
-    *made = (Made){.entry = {.n_queues = n_queues, .n_buffers = 2 + pick(&c, 4)}};
+    int32_t open[4], depth = 0, n = 4 + pick(&c, n_queues > 1 ? 9 : 24);
+    *made =
+        (Made){.entry = {.n_queues = n_queues, .n_buffers = 2 + pick(&c, n_queues > 1 ? 4 : 14)}};
     while (made->entry.n_commands < n || depth > 0) {
         int32_t number = made->entry.n_commands, draw = pick(&c, 8);
         bool over = number >= n;
         if (!over && draw == 0 && depth < 3) {
-            PlanCommand *loop = command_add(made, PLAN_LOOP, 0);
+            PlanCommand *loop = made_command(made, PLAN_LOOP, 0);
             loop->flags = pick(&c, 3) == 0 ? PLAN_COMMAND_WHILE : 0;
             open[depth++] = number;
         } else if (depth > 0 && (over || draw == 1)) {
-            PlanCommand *end = command_add(made, PLAN_LOOP_END, 0);
+            PlanCommand *end = made_command(made, PLAN_LOOP_END, 0);
             end->match = open[--depth];
             made->commands[end->match].match = number;
         } else if (depth > 0 && draw == 2) {
-            command_add(made, PLAN_TEST, 0);
+            made_command(made, PLAN_TEST, 0);
         } else {
-            command_add(made, PLAN_LAUNCH, pick(&c, n_queues));
+            made_command(made, PLAN_LAUNCH, pick(&c, n_queues));
         }
-        random_words(&c, made, MOST_EVENTS);
+        random_words(&c, made, n_queues > 1 ? MOST_EVENTS : 0);
     }
     random_lives(&c, made);
     made_tables(made);
@@ -340,7 +343,7 @@ static void test_chance(void **state) {
         static Made made;
         char text[PLAN_ORDER_TEXT];
         int32_t pair[2];
-        made_random(&made, seed);
+        made_random(&made, seed, 2 + (int32_t)(seed % 2));
         if (!plan_lives_check(&made.tables, &made.entry, text)) {
             dead++;
             continue;
@@ -360,12 +363,133 @@ static void test_chance(void **state) {
     assert_true(accepted > CASES / 50 && shown > refused * 3 / 4 && dead < CASES / 4);
 }
 
+/* -- What the schedule makes of one queue */
+
+static int64_t peak(const Made *made, const int64_t *bytes) {
+    int64_t most = 0;
+    for (int32_t i = 0; i <= made->entry.n_commands; i++) {
+        int64_t live = 0;
+        for (int32_t b = 0; b < made->entry.n_buffers; b++) {
+            const PlanBuffer *buffer = &made->buffers[b];
+            bool lives =
+                buffer->kind == PLAN_BUFFER_ARENA && buffer->birth <= i && buffer->death >= i;
+            live += lives ? bytes[b] : 0;
+        }
+        most = live > most ? live : most;
+    }
+    return most;
+}
+
+/* Some of the work are copies, some launches go together, some loops swap. */
+static void one_queue_random(Made *made, uint64_t seed) {
+    made_random(made, seed, 1);
+    Chance c = {seed + 99};
+    for (int32_t i = 0; i < made->entry.n_commands; i++) {
+        PlanCommand *command = &made->commands[i];
+        bool behind = i > 0 && command[-1].kind == PLAN_LAUNCH;
+        command->library = -1;
+        if (command->kind == PLAN_LAUNCH && pick(&c, 2)) {
+            command->kind = PLAN_COPY;
+            made->refs[command->first_ref].access = PLAN_WRITES;
+            made->refs[command->first_ref + command->n_refs - 1].access =
+                command->n_refs > 1 ? PLAN_READS : PLAN_WRITES;
+        } else if (command->kind == PLAN_LAUNCH && behind && pick(&c, 4) == 0) {
+            command->flags = PLAN_COMMAND_GROUPED;
+        } else if (command->kind == PLAN_LOOP_END && pick(&c, 2)) {
+            for (int32_t a = 0, b = 1; b < made->entry.n_buffers; a++, b++) {
+                const PlanBuffer *x = &made->buffers[a], *y = &made->buffers[b];
+                if (x->kind == PLAN_BUFFER_ARENA && y->kind == PLAN_BUFFER_ARENA &&
+                    x->birth == y->birth && x->death == y->death) {
+                    command->first_swap = made->n_swaps;
+                    command->n_swaps = 1;
+                    made->swaps[made->n_swaps++] = (PlanSwap){a, b};
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#define TAKE(from, count, vec)                                                                     \
+    for (int32_t i = 0; i < (count); i++) {                                                        \
+        VEC_PUSH(w->arena, &(vec), (from)[i]);                                                     \
+    }
+
+/* Schedules the entry for two queues, in place. */
+static void two_queues_make(Made *made, PlanWriter *w, const Module *module, const int64_t *bytes) {
+    TargetTables *t = plan_writer_target(w);
+    for (int32_t b = 0; b < made->entry.n_buffers; b++) {
+        made->buffers[b].bytes = plan_writer_size(w, size_const(w->context, bytes[b]));
+    }
+    TAKE(&made->entry, 1, t->entries)
+    TAKE(made->commands, made->entry.n_commands, t->commands)
+    TAKE(made->refs, made->n_refs, t->refs)
+    TAKE(made->buffers, made->entry.n_buffers, t->buffers)
+    TAKE(made->swaps, made->n_swaps, t->swaps)
+    schedule_queues(module, w, t);
+    made->entry = t->entries.items[0];
+    memcpy(made->commands, t->commands.items, t->commands.count * sizeof(PlanCommand));
+    memcpy(made->buffers, t->buffers.items, t->buffers.count * sizeof(PlanBuffer));
+    assert_true(t->waits.count <= MOST_REFS);
+    for (size_t i = 0; i < t->waits.count; i++) {
+        made->waits[i] = t->waits.items[i];
+    }
+}
+
+/* What it makes is alive and in order, takes no more memory, and puts no wait inside a group. */
+static void schedule_one(uint64_t seed, int *out_moves, int *out_aside) {
+    static Made made;
+    char text[PLAN_ORDER_TEXT] = "";
+    int64_t bytes[MOST_BUFFERS];
+    Boundary boundary = {.status = DLC_OK};
+    Context context;
+    Arena arena;
+    PlanWriter writer;
+    if (setjmp(boundary.jump)) {
+        fail_msg("status %d", (int)boundary.status);
+    }
+    context_init(&context, NULL, &boundary);
+    arena_init(&arena, NULL, &boundary);
+    Module *module = module_create(&context, "order");
+    plan_writer_init(&writer, &context, &arena);
+    one_queue_random(&made, seed);
+    for (int32_t b = 0; b < made.entry.n_buffers; b++) {
+        bytes[b] = 64 << (b * 7 % 5);
+    }
+    int64_t before = peak(&made, bytes);
+    two_queues_make(&made, &writer, module, bytes);
+    if (made_check(&made, text) != DLC_OK) {
+        fail_msg("seed %d: %s", (int)seed, text);
+    }
+    assert_true(peak(&made, bytes) <= before);
+    for (int32_t i = 0; i < made.entry.n_commands; i++) {
+        const PlanCommand *command = &made.commands[i];
+        bool follows = command->kind == PLAN_LAUNCH && command->flags & PLAN_COMMAND_GROUPED;
+        assert_true(!follows || command->n_waits == 0);
+        *out_moves += command->kind == PLAN_COPY;
+        *out_aside += command->queue;
+    }
+    module_destroy(module);
+    arena_finish(&arena);
+    context_finish(&context);
+}
+
+static void test_schedule(void **state) {
+    (void)state;
+    enum { CASES = 20000 };
+    int moves = 0, aside = 0;
+    for (uint64_t seed = 0; seed < CASES; seed++) {
+        schedule_one(seed, &moves, &aside);
+    }
+    print_message("%d of %d copies are on the second queue\n", aside, moves);
+    assert_true(aside > moves / 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_deep),
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_cases),     cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
