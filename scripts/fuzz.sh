@@ -34,6 +34,7 @@ make_plans() {
             "$1/tests/fuzz/make_plans" "$2/sample"
             "$1/tools/dlc" tests/device/every.dl -o "$2/every" --target null --quiet
             "$1/tools/dlc" tests/device/every.dl -o "$2/accumulate" --target null --accumulate --quiet
+            "$1/tools/dlc" tests/device/every.dl -o "$2/queues" --target null,queues=2 --quiet
         ' - "$build" "$1" >> "$build/failures/seeds.log" 2>&1 && return
     echo "seeds of plans: FAILED, see $build/failures/seeds.log"
     return 1

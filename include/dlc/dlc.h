@@ -175,7 +175,8 @@ typedef struct dlc_compile_options {
     const char *source_name; /* for messages and relative imports; NULL: "input" */
     const dlc_define *defines;
     size_t n_defines;
-    /* "cpu", "cpu:x86-64-v3", "cpu:native" …, one image each; none: {"cpu:native"} */
+    /* "cpu", "cpu:x86-64-v3", "cpu:native" …, one image each; none: {"cpu:native"}. ",queues=2"
+     * behind it: copies are scheduled on a queue of their own (docs/plan.md) */
     const char *const *targets;
     size_t n_targets;
     const char *float_type; /* "f32" (default) or "f64": what a type without name means */

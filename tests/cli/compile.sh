@@ -72,8 +72,17 @@ says err.txt "C"
 expect 1 "$dlc" digits.dl -o no/such/folder/x.plan
 says err.txt "no/such/folder"
 expect 1 "$dlc" digits.dl -o x.plan --target cpu:no-such-cpu
+expect 1 "$dlc" digits.dl -o x.plan --target cpu:native,queues=3
+says err.txt "cpu:native,queues=3" "queues=1 or queues=2"
+expect 1 "$dlc" digits.dl -o x.plan --target cpu,threads=2
+says err.txt "queues=1 or queues=2"
 expect 1 "$dlc" digits.dl -o x.plan --emit nonsense
 absent x.plan
+expect 0 "$dlc" digits.dl -o queues.plan --target cpu,queues=2 --quiet
+expect 0 "$dlrun" inspect queues.plan --commands
+says out.txt " on 2 queues, " " on queue 1 after e" " signals e0"
+expect 0 "$dlc" digits.dl -o queues.plan --target cpu,queues=1 --quiet
+same first.plan queues.plan
 expect 0 "$dlc" digits.dl --json -o x.plan
 python3 -c "import json; json.load(open('out.txt'))" 2> /dev/null || bad "--json is not JSON"
 

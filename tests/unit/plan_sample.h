@@ -55,10 +55,15 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
                              .death = deaths[i]};
         VEC_PUSH(w->arena, &t->buffers, buffer);
     }
-    /* y = copy of x; h = copy of w; per row: h' = copy of h, swapped; then w = h. */
+    /* On a queue of their own: y = copy of x; h = copy of w. Behind that, per row: h' = copy of h,
+     * swapped; then w = h. */
     sample_command(w, t, PLAN_COPY, (int32_t[]){2, 0}, 2)->extent = plan_writer_size(w, bytes);
     sample_command(w, t, PLAN_COPY, (int32_t[]){3, 1}, 2)->extent = plan_writer_size(w, row_bytes);
+    t->commands.items[0].queue = t->commands.items[1].queue = 1;
+    t->commands.items[1].signal = 0;
     PlanCommand *loop = sample_command(w, t, PLAN_LOOP, (int32_t[]){5}, 1);
+    VEC_PUSH(w->arena, &t->waits, 0);
+    loop->n_waits = 1;
     loop->extent = plan_writer_size(w, rows);
     loop->match = 5;
     sample_command(w, t, PLAN_COPY, (int32_t[]){4, 3}, 2)->extent = plan_writer_size(w, row_bytes);
@@ -98,7 +103,8 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
                        .n_buffers = 6,
                        .n_commands = 8,
                        .n_loop_depth = 1,
-                       .n_queues = 1};
+                       .n_queues = 2,
+                       .n_events = 1};
     VEC_PUSH(w->arena, &t->entries, entry);
 }
 
