@@ -198,6 +198,9 @@ printf 'import "../own-too/more.dl"\nmodel m(x: f32[4]) {\n    output twice(x)\n
 expect 1 "$dlc" own/far.dl -o far.plan
 says err.txt "outside the program's folder"
 expect 0 "$dlc" own/far.dl -I own-too -o far.plan
+cp own-too/more.dl own/more.dl
+printf 'import "more.dl"\nimport "./more.dl"\nimport "../own/more.dl"\nmodel m(x: f32[4]) {\n    output twice(x)\n}\n' > own/both.dl
+expect 0 "$dlc" own/both.dl -o both.plan
 
 # -- targets: one that is named twice is compiled once
 expect 0 "$dlc" roles.dl --target cpu:x86-64-v2 --target cpu:x86-64-v3 --target cpu:x86-64-v2 -o twice.plan
@@ -205,6 +208,10 @@ expect 0 "$dlrun" inspect twice.plan --json
 checks=$((checks + 1))
 [ "$(grep -o '"machine": "x86-64-v[23]"' out.txt | sort | uniq -c | tr -s ' \n' ' ')" = ' 1 "machine": "x86-64-v2" 1 "machine": "x86-64-v3" ' ] ||
     bad "targets of a plan: $(grep -o '"machine": [^,]*' out.txt)"
+printf 'model c() {\n    x = iota(4)\n\n    check max(x) < 3, "x is too large"\n    output x + 1\n}\n' > checked.dl
+expect 0 "$dlc" checked.dl --target cuda:sm_90 --target cpu:native -o checked.plan
+expect 1 "$dlrun" infer checked.plan # by the second target, whose IR was read again
+says err.txt "checked.dl:4:5: x is too large"
 
 # -- passes that are skipped are looked at, the last one too; a kernel stands below the line that it comes from
 expect 1 "$dlc" roles.dl --skip-passes fold,frobnicate -o x.plan
