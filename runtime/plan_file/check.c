@@ -288,6 +288,40 @@ static bool queue_ok(Check *c, const PlanEntry *entry, const PlanCommand *comman
            fail(c, command, "a signal of no event");
 }
 
+static bool group_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    if (!(command->flags & PLAN_COMMAND_GROUPED)) {
+        return true;
+    }
+    bool is_first = command == c->tables->commands + entry->first_command;
+    if (command->kind != PLAN_LAUNCH || command->library >= 0 || is_first ||
+        command[-1].kind != PLAN_LAUNCH || command[-1].kernel != command->kernel ||
+        command[-1].library >= 0) {
+        return fail(c, command, "a group of different launches");
+    }
+    return follower_ok(c, command - 1, command);
+}
+
+static bool swaps_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
+    const PlanTables *tables = c->tables;
+    if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
+        return fail(c, command, "swaps are outside their section");
+    }
+    c->swaps_left -= command->n_swaps;
+    if (c->swaps_left < 0) {
+        return fail(c, command, "commands share their swaps");
+    }
+    for (int32_t i = 0; i < command->n_swaps; i++) {
+        const PlanSwap *swap = &tables->swaps[command->first_swap + i];
+        const PlanBuffer *buffers = tables->buffers + entry->first_buffer;
+        if (swap->a < 0 || swap->a >= entry->n_buffers || swap->b < 0 ||
+            swap->b >= entry->n_buffers || buffers[swap->a].kind != PLAN_BUFFER_ARENA ||
+            buffers[swap->b].kind != PLAN_BUFFER_ARENA) {
+            return fail(c, swap, "a swap of buffers that cannot swap");
+        }
+    }
+    return true;
+}
+
 static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
     const PlanTables *tables = c->tables;
     if (command->kind < 0 || command->kind >= PLAN_N_COMMAND_KINDS) {
@@ -337,34 +371,7 @@ static bool command_ok(Check *c, const PlanEntry *entry, const PlanCommand *comm
     if (command->flags < 0 || command->flags > 7) {
         return fail(c, command, "a command is malformed");
     }
-    if (command->flags & PLAN_COMMAND_GROUPED) {
-        bool is_first = command == tables->commands + entry->first_command;
-        if (command->kind != PLAN_LAUNCH || command->library >= 0 || is_first ||
-            command[-1].kind != PLAN_LAUNCH || command[-1].kernel != command->kernel ||
-            command[-1].library >= 0) {
-            return fail(c, command, "a group of different launches");
-        }
-        if (!follower_ok(c, command - 1, command)) {
-            return false;
-        }
-    }
-    if (!range_ok(command->first_swap, command->n_swaps, tables->n_swaps)) {
-        return fail(c, command, "swaps are outside their section");
-    }
-    c->swaps_left -= command->n_swaps;
-    if (c->swaps_left < 0) {
-        return fail(c, command, "commands share their swaps");
-    }
-    for (int32_t i = 0; i < command->n_swaps; i++) {
-        const PlanSwap *swap = &tables->swaps[command->first_swap + i];
-        const PlanBuffer *buffers = tables->buffers + entry->first_buffer;
-        if (swap->a < 0 || swap->a >= entry->n_buffers || swap->b < 0 ||
-            swap->b >= entry->n_buffers || buffers[swap->a].kind != PLAN_BUFFER_ARENA ||
-            buffers[swap->b].kind != PLAN_BUFFER_ARENA) {
-            return fail(c, swap, "a swap of buffers that cannot swap");
-        }
-    }
-    return true;
+    return group_ok(c, entry, command) && swaps_ok(c, entry, command);
 }
 
 /* Loops nest, and their two ends name each other. */
