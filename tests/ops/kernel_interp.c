@@ -16,6 +16,7 @@ typedef struct State {
     KernelRun *run;
     Val *vars;
     bool *defined;
+    bool *reads; /* by buffer: what a plan says of the kernel */
     Val **locals;
     const int64_t *grid; /* indices of this tile */
     int32_t grid_depth;
@@ -148,6 +149,9 @@ static Val eval_load(State *s, const KExpr *e) {
     if (s->failed || at < 0 || at >= s->run->elements[buffer]) {
         fail(s, "load outside the buffer", at, s->run->elements[buffer]);
         return out;
+    }
+    if (!s->reads[buffer]) {
+        fail(s, "load from a buffer that is said not to be read", buffer, at);
     }
     DType dtype = s->run->kernel->buffers[buffer].dtype;
     const void *data = s->run->buffers[buffer];
@@ -366,6 +370,8 @@ bool kernel_interp(KernelRun *run, const int64_t *grid) {
     State s = {.run = run};
     s.vars = calloc((size_t)kernel->n_vars + 1, sizeof(Val));
     s.defined = calloc((size_t)kernel->n_vars + 1, sizeof(bool));
+    s.reads = calloc((size_t)kernel->n_buffers + 1, sizeof(bool));
+    kernel_mark_reads(kernel->body, s.reads);
     s.locals = calloc((size_t)kernel->n_locals + 1, sizeof(Val *));
     for (int32_t i = 0; i < kernel->n_locals; i++) {
         s.locals[i] = calloc((size_t)kernel->locals[i]->count + 1, sizeof(Val));
@@ -390,5 +396,6 @@ bool kernel_interp(KernelRun *run, const int64_t *grid) {
     free(s.locals);
     free(s.vars);
     free(s.defined);
+    free(s.reads);
     return !s.failed;
 }
