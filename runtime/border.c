@@ -14,7 +14,7 @@ enum { STRUCT_MOST = 4096 };
 
 /* -- Who is inside */
 
-dlc_context *border_enter(dlc_context *context) {
+static dlc_context *enter(dlc_context *context) {
     if (!context) {
         return NULL;
     }
@@ -24,13 +24,21 @@ dlc_context *border_enter(dlc_context *context) {
                                                  memory_order_acquire, memory_order_relaxed)) {
         return NULL; /* the error's text is the other thread's */
     }
-    if (context->closed) {
+    context->depth++;
+    return context;
+}
+
+dlc_context *border_enter(dlc_context *context) {
+    if (!enter(context)) {
+        return NULL;
+    }
+    if (context->closed) { /* by a call of this thread, which is still inside */
         context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
                      "a call within %s, which may make none: steps are on their way",
                      context->closed);
+        context->depth--;
         return NULL;
     }
-    context->depth++;
     return context;
 }
 
@@ -103,9 +111,10 @@ bool border_flags(dlc_context *context, const char *what, unsigned given, unsign
 
 /* -- Objects and their context */
 
-/* Another thread's call is waited for: an object cannot end under it. */
+/* Another thread's call is waited for: an object cannot end under it. A callback that may make no
+ * call may end objects all the same: they live until the call that it is of returns. */
 static dlc_context *enter_waiting(dlc_context *context) {
-    while (!border_enter(context)) {
+    while (!enter(context)) {
         sched_yield();
     }
     return context;

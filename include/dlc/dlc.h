@@ -637,9 +637,9 @@ typedef struct dlc_train_options {
     void *user;
     int overwrite; /* non-zero, and not resuming: checkpoints in the folder are removed first */
     /* After every step too, in order, but up to two steps late, which lets the device go on without
-     * waiting for the host: with on_step every step is waited for. It may call nothing of this
-     * context: DLC_ERROR_INVALID_ARGUMENT. What training does does not depend on it. NULL: not
-     * called. */
+     * waiting for the host: with on_step every step is waited for. It may destroy objects and call
+     * nothing else of this context: DLC_ERROR_INVALID_ARGUMENT. What training does does not depend
+     * on it. NULL: not called. */
     void (*on_result)(void *user, const dlc_step_info *info);
 } dlc_train_options;
 

@@ -38,6 +38,7 @@ void test_joined_recordings(void);
 void test_copies_across(void);
 /* ahead.c */
 void test_steps_ahead(void);
+void test_waiting_steps(void);
 void test_cancelled_ahead(void);
 void test_evaluated_ahead(void);
 void test_slots_ahead(void);

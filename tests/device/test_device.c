@@ -38,6 +38,7 @@ static const Test tests[] = {
     {"ranks", test_ranks},
     {"read ahead", test_read_ahead},
     {"steps ahead", test_steps_ahead},
+    {"waiting steps", test_waiting_steps},
     {"cancelled ahead", test_cancelled_ahead},
     {"evaluated ahead", test_evaluated_ahead},
     {"slots ahead", test_slots_ahead},

@@ -402,15 +402,19 @@ static int destroy_all(void *user, const dlc_step_info *info) {
     return 0;
 }
 
+static void destroy_late(void *user, const dlc_step_info *info) {
+    (void)destroy_all(user, info);
+}
+
 /* A fixture of its own, whose objects end in a callback while they work. */
-static void test_destroyed_inside(void **state) {
-    (void)state;
+static void destroyed_by(bool late) {
     void *own = NULL;
     assert_int_equal(setup(&own), 0);
     Fixture *f = own;
     dlc_text_free(f->context, f->owned_text);
     dlc_train_options train = f->train_options;
-    train.on_step = destroy_all;
+    train.on_step = late ? NULL : destroy_all;
+    train.on_result = late ? destroy_late : NULL;
     train.user = f;
     asks = 0;
     assert_int_equal(dlc_train(f->session, &train, NULL), DLC_OK);
@@ -420,6 +424,12 @@ static void test_destroyed_inside(void **state) {
     f->dataset = NULL;
     f->owned_text = NULL;
     assert_int_equal(teardown(&own), 0);
+}
+
+static void test_destroyed_inside(void **state) {
+    (void)state;
+    destroyed_by(false);
+    destroyed_by(true);
 }
 
 /* Their context first. */
