@@ -32,7 +32,9 @@ dlc_status fault_take(Rank *rank, KernelFault *out) {
     }
     rank->faults = 0;
     dlc_status status = rank->ops->finish(rank->queue, out);
-    if (out->site == KERNEL_SITE_STOPPED) { /* no fault of the walk's: the OK result tells it */
+    /* No fault of the walk's: the OK result tells it. What dlc schedules looks for faults before
+     * the gate alone; a plan may do otherwise. */
+    if (out->site == KERNEL_SITE_STOPPED) {
         *out = (KernelFault){0};
     }
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
