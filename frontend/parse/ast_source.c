@@ -183,7 +183,11 @@ static void print_conditional(const AstExpr *expr, Str *out) {
 }
 
 static void print_field(const AstExpr *expr, Str *out) {
-    ast_print_expr(expr->as.field.base, out);
+    const AstExpr *base = expr->as.field.base;
+    ast_print_expr(base, out);
+    if (base->kind == AST_INT || base->kind == AST_FLOAT) {
+        str_add_char(out, ' '); /* `0 .5` is no number */
+    }
     if (expr->as.field.name) {
         str_addf(out, ".%s", expr->as.field.name);
     } else {

@@ -81,6 +81,10 @@ static int gap_before(const Layout *layout, int kind) {
     if (previous == ',' && kind != ',' && kind != ')' && kind != ']') {
         return 1;
     }
+    bool after_number = (previous == T_INT || previous == T_FLOAT) && layout->before != '.';
+    if (kind == '.' && after_number) { /* `0 .5` is no number */
+        return 1;
+    }
     if (kind == ',' || kind == ';' || kind == ')' || kind == ']' || kind == '.' ||
         previous == '.' || previous == '(' || previous == '[' || kind == T_DOTDOT ||
         previous == T_DOTDOT || previous_is_prefix(layout)) {

@@ -311,6 +311,9 @@ static void format(void **state) {
     (void)state;
     expect_format("\n\n# head\ndim   H%8   in 8 .. 512 # tail\n\n\n\nconst a=1 ,b =[1,2];\n",
                   "# head\ndim H % 8 in 8..512  # tail\n\nconst a = 1, b = [1, 2]\n");
+    /* Not 0.5; and a path of numbers stays one. */
+    expect_format("const a = 0   .5\nconst b = net.0.weight\n",
+                  "const a = 0 .5\nconst b = net.0.weight\n");
     expect_format("fn f( x:float[ ... ,C ],k : int=3 )->f32[B]{\n\n# own\ny=x|>{ b (h=n d)->b h d }"
                   "|>g( a =-1 ) as  _\n  z=y [ 1 : -1 , .. ]* - 1**-x . w\n\n}\n",
                   "fn f(x: float[..., C], k: int = 3) -> f32[B] {\n    # own\n"
