@@ -111,6 +111,15 @@ typedef struct Machine {
     double flops_per_second, bytes_per_second;
 } Machine;
 
+/* For machines on which nothing else was measured. */
+static inline FusionMeasures machine_usual_fusion(void) {
+    return (FusionMeasures){.small_space = 32768,
+                            .least_rows = 8,
+                            .attention_width = 256,
+                            .attention_scores = 16384,
+                            .head = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64}};
+}
+
 /* The register tile for sums of `dtype`. */
 static inline int32_t machine_tile_rows(const Machine *machine, DType dtype) {
     return dtype == DT_F64 ? machine->tile_rows_f64 : machine->tile_rows_f32;

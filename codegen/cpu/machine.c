@@ -56,13 +56,6 @@ static const WorkerShapes shapes = {.attention_queries = 128,
                                     .scatter_blocks = 8,
                                     .scatter_rows = 16};
 
-static const FusionMeasures measures = {
-    .small_space = 32768,
-    .least_rows = 8,
-    .attention_width = 256,
-    .attention_scores = 16384,
-    .head = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64}};
-
 static bool list_has(const char *list, const char *item, size_t length) {
     for (const char *at = list; at && *at;) {
         const char *end = strchr(at, ',');
@@ -144,6 +137,6 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->queues = 1; /* all threads work on each kernel; a copy beside it would take one away */
     out->column_tile = 256;
     out->worker = shapes;
-    out->fusion = measures;
+    out->fusion = machine_usual_fusion();
     return DLC_OK;
 }

@@ -42,13 +42,6 @@ static const BlockShapes shapes = {.move_bytes = 16,
                                    .staged_row = 4096,
                                    .staged_bytes = 4e6};
 
-static const FusionMeasures measures = {
-    .small_space = 32768,
-    .least_rows = 8,
-    .attention_width = 256,
-    .attention_scores = 16384,
-    .head = {.worth = 1 << 24, .chunk = 1 << 24, .least_rows = 64}};
-
 int32_t cudac_registers(int32_t sm) {
     (void)sm; /* the same since sm_50 */
     return 64 * KILO;
@@ -90,7 +83,7 @@ dlc_status cudac_describe(const char *option, Arena *arena, Machine *out, char *
                      .processors = rows[row].processors,
                      .column_tile = 256,
                      .block = shapes,
-                     .fusion = measures,
+                     .fusion = machine_usual_fusion(),
                      .architecture = rows[row].sm,
                      .has_bf16 = rows[row].has_bf16,
                      .has_f16 = true,

@@ -1,29 +1,11 @@
 /* Every example program trained by dlc_train on the far device, whose queue of copies brings the
  * next batch while the queue of steps works, each on a thread of its own: the bits that the CPU
  * gives. test_far_examples [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
-#include "far_device.h"
-#include "runtime/session/session.h"
-#include "tests/models/example.h"
+#include "far_example.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool train(ExampleRun *run, const DeviceOps *ops, ExampleResult *result, FarCounts *counts) {
-    dlc_session_options options = {.struct_size = sizeof options,
-                                   .bindings = run->example->dims,
-                                   .n_bindings = run->n_dims,
-                                   .threads = 2};
-    bool good = (session_create_on(run->plan, &options, ops, 1, &run->session) == DLC_OK ||
-                 example_fail(run, "session")) &&
-                example_rows(run, result);
-    if (good && ops == &device_far) {
-        *counts = far_counts(run->session->ranks->device);
-    }
-    dlc_session_destroy(run->session);
-    run->session = NULL;
-    return good;
-}
 
 /* The first batch is there before there is a queue for it, and behind the last there is none. */
 static bool sends_check(ExampleRun *run, FarCounts counts) {
@@ -45,13 +27,9 @@ static int check_example(const Example *example) {
     ExampleResult *cpu = calloc(1, sizeof *cpu), *far = calloc(1, sizeof *far);
     FarCounts counts = {0};
     bool good = cpu && far && example_context(&run) && example_compile(&run, targets, 1) &&
-                train(&run, device_find("cpu"), cpu, NULL) &&
-                train(&run, &device_far, far, &counts) && example_same(&run, cpu, far) &&
-                sends_check(&run, counts);
-    for (int i = 0; i < EXAMPLE_ROWS_STEPS && good; i++) {
-        good = cpu->losses[i] == far->losses[i];
-        snprintf(run.error, sizeof run.error, "another loss at step %d", i);
-    }
+                far_example_train(&run, device_find("cpu"), cpu, NULL) &&
+                far_example_train(&run, &device_far, far, &counts) &&
+                far_example_same(&run, cpu, far) && sends_check(&run, counts);
     printf("%s%s: %d launches, %d replays, %d sends%s%s\n", good ? "" : "FAILED ", example->name,
            (int)counts.launches, (int)counts.replays, (int)counts.sends, good ? "" : ": ",
            good ? "" : run.error);

@@ -2,43 +2,12 @@
  * queues have a thread each, and on the CPU, it gives the bits of one queue; and a plan that lacks
  * any one of its waits is refused when it is loaded, unless no run can tell.
  * test_two_queues [PROGRAM…]   DLC_SOURCE_ROOT names the folder that holds examples/ */
-#include "far_device.h"
+#include "far_example.h"
 #include "runtime/plan_file/plan.h"
-#include "runtime/session/session.h"
-#include "tests/models/example.h"
 #include "tests/unit/order_trace.h"
 #include "tests/unit/plain_allocator.h"
 
 #include <stdio.h>
-
-static bool train(ExampleRun *run, const DeviceOps *ops, ExampleResult *result, FarCounts *counts) {
-    dlc_session_options options = {.struct_size = sizeof options,
-                                   .bindings = run->example->dims,
-                                   .n_bindings = run->n_dims,
-                                   .threads = 2};
-    bool good = (session_create_on(run->plan, &options, ops, 1, &run->session) == DLC_OK ||
-                 example_fail(run, "session")) &&
-                example_rows(run, result);
-    if (good && ops == &device_far) {
-        *counts = far_counts(run->session->ranks->device);
-    }
-    dlc_session_destroy(run->session);
-    run->session = NULL;
-    return good;
-}
-
-static bool same(ExampleRun *run, const ExampleResult *want, const ExampleResult *got) {
-    if (!example_same(run, want, got)) {
-        return false;
-    }
-    for (int i = 0; i < EXAMPLE_ROWS_STEPS; i++) {
-        snprintf(run->error, sizeof run->error, "another loss at step %d", i);
-        if (want->losses[i] != got->losses[i]) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* -- Planted: a wait left out */
 
@@ -109,13 +78,14 @@ static int check_example(const Example *example) {
     FarCounts counts = {0};
     Planted planted = {0};
     bool good = want && far && cpu && compile(&one, example, "cpu:native") &&
-                train(&one, device_find("cpu"), want, NULL);
+                far_example_train(&one, device_find("cpu"), want, NULL);
     snprintf(two.error, sizeof two.error, "%s", one.error);
     if (good) {
         good = compile(&two, example, "cpu:native,queues=2") &&
-               train(&two, &device_far, far, &counts) && same(&two, want, far) &&
-               train(&two, device_find("cpu"), cpu, NULL) && same(&two, want, cpu) &&
-               waits_plant(&two, &planted);
+               far_example_train(&two, &device_far, far, &counts) &&
+               far_example_same(&two, want, far) &&
+               far_example_train(&two, device_find("cpu"), cpu, NULL) &&
+               far_example_same(&two, want, cpu) && waits_plant(&two, &planted);
     }
     if (good && counts.aside == 0) {
         snprintf(two.error, sizeof two.error, "nothing was given to a second queue");
