@@ -431,6 +431,7 @@ def main():
     parser.add_argument('--report', action='store_true', help='only print what is known')
     parser.add_argument('--only', action='append', default=[], metavar='NAME',
                         help='these mistakes: a pattern of names, a list\'s name or a file; may be given more than once')
+    parser.add_argument('--sample', type=int, metavar='N', help='only N of them, evenly over the lists')
     parser.add_argument('--tests', default='quick', metavar='quick|full|near|short|NAMES',
                         help='which tests: a suite (full includes quick), those that the mistake names and those '
                              'nearest to its file (short: those of them that take seconds), or names apart by ";"')
@@ -448,6 +449,8 @@ def main():
                        fnmatch.fnmatch(m.name, p)]
             if not mutants:
                 raise Problem(f'no mistake is called {" or ".join(options.only)}')
+        if options.sample and options.sample < len(mutants):
+            mutants = [mutants[i * len(mutants) // options.sample] for i in range(options.sample)]
         wrong = check(mutants, ROOT)
         for line in wrong:
             print(line, file=sys.stderr)
