@@ -81,7 +81,7 @@ static inline int op_attr_index(const Op *op, AttrId id) {
         return attr_##word(&op->attrs[index]);                                                     \
     }
 #define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, combines,   \
-           precision, elements, attrs, doc)                                                        \
+           precision, elements, axes, linear, attrs, doc)                                          \
     ATTR_EACH(ATTR_OF_OP, name attrs)
 #include "ir/ops.def"
 #undef OP

@@ -158,6 +158,15 @@ typedef enum OpPrecision {
 
 typedef enum OpElements { ELEMENTS_MADE, ELEMENTS_WHOLE, ELEMENTS_PICKED } OpElements;
 
+/* In which operands an op is linear. */
+typedef enum OpLinear {
+    LINEAR_NONE,
+    LINEAR_ALL,
+    LINEAR_EACH,
+    LINEAR_FIRST,
+    LINEAR_BRANCHES
+} OpLinear;
+
 typedef struct Op Op;
 typedef struct Value Value;
 typedef struct Builder Builder;
@@ -175,6 +184,7 @@ typedef struct OpProblem {
 struct EvalTensor; /* ir/interp.h */
 struct Interp;
 struct ViewReader; /* ir/view.h */
+struct OpAxes;     /* ir/axes.h */
 
 typedef struct OpInfo {
     const char *name;
@@ -186,6 +196,7 @@ typedef struct OpInfo {
     OpCode combines; /* what makes one of many elements; OP_NONE: nothing */
     OpPrecision precision;
     OpElements elements;
+    OpLinear linear;
     int n_attrs;
     const AttrDesc *attrs[OP_MAX_ATTRS + 1]; /* then NULL */
     const char *doc;
@@ -209,6 +220,9 @@ typedef struct OpInfo {
     void (*grad)(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
     /* Which element of operand 0 is the result's `at` a position (ir/view.h). NULL: no view. */
     void (*view)(struct ViewReader *r, const Op *op, const void *const *at, const void **out);
+    /* Which axes go together (ir/axes.h). NULL: the op is computed whole, or passes/shard has a
+     * rule of its own. */
+    void (*axes)(struct OpAxes *axes, const Op *op);
     /* Multiplications and additions, exact for any dims. NULL: none. */
     const Size *(*flops)(Context *context, const Op *op);
     /* Reference semantics; see ir/interp.h. */

@@ -18,6 +18,11 @@ enum { OPF_RULE = 0 };
 #define OP_FLOPS_OPERAND(name) flops_per_operand
 #define OP_FLOPS_RULE(name)    flops_##name
 
+#define OP_AXES_NONE(name) NULL
+#define OP_AXES_OWN(name)  NULL
+#define OP_AXES_EACH(name) axes_of_each
+#define OP_AXES_RULE(name) axes_##name
+
 #define SCALAR_GRAD_SAME_RULE     .grad = grad_scalar
 #define SCALAR_GRAD_SAME_ZERO     .grad = grad_scalar
 #define SCALAR_GRAD_BOOL_NONE     .flags = OPF_NODIFF
@@ -35,7 +40,7 @@ static const AttrDesc ATTR_TABLE[ATTR_ID_COUNT] = {
 
 const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
 #define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, combines,   \
-           precision, elements, attrs, doc)                                                        \
+           precision, elements, axes, linear, attrs, doc)                                          \
     ATTR_EACH(ATTR_PLACE, name attrs)
 #include "ir/ops.def"
 #undef OP
@@ -43,7 +48,7 @@ const int8_t OP_ATTR_INDEX[OP_CODE_COUNT][ATTR_ID_COUNT] = {
 
 static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
 #define SCALAR(op_name, arity, class_, result, cost_, gradient, domain, slope, precision_,         \
-               elements_, sign, identity, function, c_f64, c_i64, cpu, cuda_f32, text)             \
+               elements_, sign, identity, linear_, function, c_f64, c_i64, cpu, cuda_f32, text)    \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_ELEMENTWISE,                                                    \
                       .n_operands = arity,                                                         \
@@ -53,6 +58,7 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .combines = OP_NONE,                                                         \
                       .precision = PRECISION_##precision_,                                         \
                       .elements = ELEMENTS_##elements_,                                            \
+                      .linear = LINEAR_##linear_,                                                  \
                       .doc = text,                                                                 \
                       .is_scalar = true,                                                           \
                       .scalar_class = CLASS_##class_,                                              \
@@ -64,13 +70,14 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .scalar_identity = IDENTITY_##identity,                                      \
                       .scalar_c = #c_f64,                                                          \
                       .shape = shape_scalar,                                                       \
+                      .axes = axes_of_each,                                                        \
                       SCALAR_GRAD_##result##_##gradient,                                           \
                       .flops = flops_scalar,                                                       \
                       .eval = eval_scalar},
 #include "ir/scalar.def"
 #undef SCALAR
 #define OP(op_name, op_kind, operand_count, result_count, block_count, gradient, fusion_, work_,   \
-           flops_, combines_, precision_, elements_, op_attrs, text)                               \
+           flops_, combines_, precision_, elements_, axes_, linear_, op_attrs, text)               \
     [OP_##op_name] = {.name = #op_name,                                                            \
                       .kind = KIND_##op_kind,                                                      \
                       .n_operands = operand_count,                                                 \
@@ -82,6 +89,8 @@ static const OpInfo OP_TABLE[OP_CODE_COUNT] = {
                       .combines = OP_##combines_,                                                  \
                       .precision = PRECISION_##precision_,                                         \
                       .elements = ELEMENTS_##elements_,                                            \
+                      .linear = LINEAR_##linear_,                                                  \
+                      .axes = OP_AXES_##axes_(op_name),                                            \
                       .n_attrs = 0 ATTR_EACH(ATTR_COUNT, op_name op_attrs),                        \
                       .attrs = {ATTR_EACH(ATTR_DESC, op_name op_attrs) NULL},                      \
                       .doc = text,                                                                 \

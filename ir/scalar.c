@@ -32,7 +32,7 @@ static double float_floordiv(double x, double y) {
 double scalar_eval_float(OpCode code, const double *operands) {
     switch (code) {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, c_f64, ...)                                               \
+               sign, identity, linear, function, c_f64, ...)                                       \
     case OP_##name: {                                                                              \
         const double x = operands[0];                                                              \
         const double y = (arity) > 1 ? operands[1] : 0.0;                                          \
@@ -75,7 +75,7 @@ static int64_t int_mod(int64_t x, int64_t y) {
 int64_t scalar_eval_int(OpCode code, DType operand_dtype, const int64_t *operands) {
     switch (code) {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, c_f64, c_i64, ...)                                        \
+               sign, identity, linear, function, c_f64, c_i64, ...)                                \
     case OP_##name: {                                                                              \
         const int64_t x = operands[0];                                                             \
         const int64_t y = (arity) > 1 ? operands[1] : 0;                                           \

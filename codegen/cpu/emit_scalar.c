@@ -246,7 +246,7 @@ typedef struct CpuRow {
 
 static const CpuRow CPU_ROWS[OP_N_SCALAR] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, c_f64, c_i64, cpu, ...)                                   \
+               sign, identity, linear, function, c_f64, c_i64, cpu, ...)                           \
     [OP_##name] = cpu,
 #include "ir/scalar.def"
 #undef SCALAR

@@ -9,7 +9,7 @@ static const Builtin builtins[] = {
 #define SIGNATURE_2 "x, y", builtin_pair
 #define SIGNATURE_3 "", NULL
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, ...)                                                      \
+               sign, identity, linear, function, ...)                                              \
     {function, SIGNATURE_##arity, OP_##name},
 #include "ir/scalar.def"
 #undef SCALAR

@@ -1,10 +1,12 @@
 /* The rules of the op table, declared from its rows: every structural row of ops.def has
  * shape_<name> and eval_<name>; one whose gradient is RULE, grad_<name> as well; one whose flops
- * are RULE, flops_<name>; a view, view_<name>. A rule that nobody wrote is a link error. The rows
- * of scalar.def share four functions. Signatures: ir/op.h. */
+ * are RULE, flops_<name>; one whose axes are RULE, axes_<name>; a view, view_<name>. A rule that
+ * nobody wrote is a link error. The rows of scalar.def share four functions. Signatures: ir/op.h.
+ */
 #ifndef DLC_IR_OPS_OPS_H
 #define DLC_IR_OPS_OPS_H
 
+#include "ir/axes.h"
 #include "ir/view.h"
 
 /* The gradient column decides whether a rule must exist. */
@@ -19,6 +21,12 @@
 #define OP_FLOPS_DECLARE_NONE(name)
 #define OP_FLOPS_DECLARE_OPERAND(name)
 #define OP_FLOPS_DECLARE_RULE(name) const Size *flops_##name(Context *context, const Op *op);
+
+/* And the column of axes. */
+#define OP_AXES_DECLARE_NONE(name)
+#define OP_AXES_DECLARE_OWN(name)
+#define OP_AXES_DECLARE_EACH(name)
+#define OP_AXES_DECLARE_RULE(name) void axes_##name(OpAxes *axes, const Op *op);
 
 /* The column of fusion says which are views. */
 #define OP_IF_VIEW_VIEW(...)   __VA_ARGS__
@@ -39,11 +47,13 @@
 #define OP_IF_VIEW_ATTENTION(...)
 #define OP_IF_VIEW_BARRIER(...)
 
-#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, ...)        \
+#define OP(name, kind, n_operands, n_results, n_blocks, gradient, fusion, work, flops, combines,   \
+           precision, elements, axes, ...)                                                         \
     bool shape_##name(Context *context, Op *op, OpProblem *problem);                               \
     dlc_status eval_##name(struct Interp *interp, const Op *op);                                   \
-    OP_GRAD_DECLARE_##gradient(name) OP_FLOPS_DECLARE_##flops(name) OP_IF_VIEW_##fusion(           \
-        void view_##name(ViewReader *r, const Op *op, const Position *at, Position *out);)
+    OP_GRAD_DECLARE_##gradient(name) OP_FLOPS_DECLARE_##flops(name) OP_AXES_DECLARE_##axes(name)   \
+        OP_IF_VIEW_##fusion(                                                                       \
+            void view_##name(ViewReader *r, const Op *op, const Position *at, Position *out);)
 #include "ir/ops.def"
 #undef OP
 
@@ -53,6 +63,8 @@ const Size *flops_scalar(Context *context, const Op *op);
 dlc_status eval_scalar(struct Interp *interp, const Op *op);
 void grad_scalar(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out);
 
+/* Axis i of every operand and result. */
+void axes_of_each(OpAxes *axes, const Op *op);
 /* One for each element of operand 0. */
 const Size *flops_per_operand(Context *context, const Op *op);
 

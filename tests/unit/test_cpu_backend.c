@@ -139,7 +139,7 @@ static void check_int_op(Bench *b, OpCode op, const int64_t *values, int32_t n) 
 #define OWN(name)     true
 static const bool is_exact[OP_N_SCALAR] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, c_f64, c_i64, cpu, ...)                                   \
+               sign, identity, linear, function, c_f64, c_i64, cpu, ...)                           \
     [OP_##name] = cpu,
 #include "ir/scalar.def"
 #undef SCALAR

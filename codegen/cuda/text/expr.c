@@ -338,7 +338,7 @@ static bool add_int_operation(Text *t, DType dtype, const KExpr *expr) {
 
 static const char *const cuda_columns[] = {
 #define SCALAR(name, arity, class_, result, cost, gradient, domain, slope, precision, elements,    \
-               sign, identity, function, c_f64, c_i64, cpu, cuda_f32, doc)                         \
+               sign, identity, linear, function, c_f64, c_i64, cpu, cuda_f32, doc)                 \
     [OP_##name] = cuda_f32,
 #include "ir/scalar.def"
 #undef SCALAR
