@@ -1,6 +1,5 @@
-/* Where a value that is not finite came from: the data, what was stored before, or a line of the
- * program. Run after a step failed, so it may take its time. */
-#include "ir/base/number.h"
+/* Tensors looked through for values that are not finite: what a step was given, and what it makes
+ * of parameters and optimiser states. Run after a step failed, so it may take its time. */
 #include "runtime/session/rank.h"
 #include "runtime/session/tensor.h"
 
@@ -134,57 +133,18 @@ static dlc_status find_in_variables(Rank *rank, const EntryState *entry, char *o
     return DLC_OK;
 }
 
-static void add_command(char *out, size_t n_out, const Rank *rank, const EntryState *entry,
-                        int32_t number, const char *what) {
-    if (number < 0) {
-        return;
+dlc_status rank_not_finite_before(Rank *rank, const EntryState *entry, char *out, size_t n_out,
+                                  bool *found) {
+    bool told = false;
+    *found = false;
+    dlc_status status = find_in_inputs(rank, entry, true, out, n_out, found);
+    if (status == DLC_OK && !*found) {
+        status = find_in_variables(rank, entry, out, n_out, found);
     }
-    const PlanCommand *command = &rank->tables->commands[entry->record->first_command + number];
-    const char *place = plan_text(rank->file, command->place);
-    const char *label = plan_text(rank->file, command->text);
-    add(out, n_out, "; the first %s comes from %s%s%s (%s)", what, place,
-        *place && *label ? ", " : "", label,
-        plan_text(rank->file, rank->tables->kernels[command->kernel].name));
-    if (command->site >= 0) {
-        const PlanSite *site = &rank->tables->sites[command->site];
-        add(out, n_out, ", which computes %s", plan_text(rank->file, site->text));
+    if (status == DLC_OK && !*found) {
+        status = find_in_inputs(rank, entry, false, out, n_out, &told);
     }
-}
-
-static void find_in_commands(Rank *rank, EntryState *entry, char *out, size_t n_out) {
-    rank->replaying = true;
-    rank->first_nan = -1;
-    rank->first_inf = -1;
-    dlc_status status = rank_execute(rank, entry);
-    rank->replaying = false;
-    if (status == DLC_OK) {
-        add_command(out, n_out, rank, entry, rank->first_nan, "nan");
-        add_command(out, n_out, rank, entry, rank->first_inf, "infinity");
-    }
-}
-
-dlc_status rank_non_finite(Rank *rank, EntryState *entry) {
-    char where[1024] = "", what[128] = "state is";
-    double loss = rank_loss(rank, entry);
-    if (entry->record->purpose == PLAN_PURPOSE_TRAIN) {
-        snprintf(what, sizeof(what), "loss (%s), gradients or state are",
-                 number_text(loss, 6).text);
-    }
-    bool found = false, told = false;
-    dlc_status status = find_in_inputs(rank, entry, true, where, sizeof(where), &found);
-    if (status == DLC_OK && !found) {
-        status = find_in_variables(rank, entry, where, sizeof(where), &found);
-    }
-    if (status == DLC_OK && !found) {
-        status = find_in_inputs(rank, entry, false, where, sizeof(where), &told);
-    }
-    if (status == DLC_OK && !found) {
-        find_in_commands(rank, entry, where, sizeof(where));
-    }
-    return context_fail(rank->context, DLC_ERROR_NON_FINITE,
-                        "step %" PRId64 " of '%s': %s not finite; nothing was stored%s",
-                        orders_counter(rank->orders, "step") + 1,
-                        plan_text(rank->file, entry->record->name), what, where);
+    return status;
 }
 
 /* Whether result `i` is what becomes of a parameter or optimiser state, and has been computed when
@@ -257,10 +217,4 @@ dlc_status rank_not_finite_update(Rank *rank, bool stored) {
         orders_counter(rank->orders, "step") + 1, plan_text(rank->file, entry->record->name), what,
         stored ? "this step was stored, so go on from weights saved before it"
                : "nothing was stored");
-}
-
-dlc_status rank_verdict(Rank *rank, EntryState *entry) {
-    return !rank->last_ok          ? rank_non_finite(rank, entry)
-           : !rank->last_update_ok ? rank_not_finite_update(rank, true)
-                                   : DLC_OK;
 }

@@ -4,76 +4,6 @@
 
 #include <stdio.h>
 
-/* -- Orders -- */
-
-const Scalar *orders_scalar(const Orders *orders, const char *name) {
-    for (int32_t i = 0; i < orders->n_scalars; i++) {
-        if (strcmp(orders->scalars[i].name, name) == 0) {
-            return &orders->scalars[i];
-        }
-    }
-    return NULL;
-}
-
-int64_t orders_counter(const Orders *orders, const char *name) {
-    const Scalar *scalar = orders_scalar(orders, name);
-    return scalar ? scalar->integer : 0;
-}
-
-/* -- Variables -- */
-
-Variable *rank_variable(const Rank *rank, const char *name) {
-    for (int64_t i = 0; i < rank->n_variables; i++) {
-        if (strcmp(plan_text(rank->file, rank->variables[i].record->name), name) == 0) {
-            return &rank->variables[i];
-        }
-    }
-    return NULL;
-}
-
-/* The slot "w#ema" beside parameter "w"; -1: none. */
-static int32_t average_find(const Rank *rank, const Variable *variable) {
-    char name[1024];
-    if (variable->record->role != PLAN_ARG_PARAM) {
-        return -1;
-    }
-    int n = snprintf(name, sizeof(name), "%s#ema", plan_text(rank->file, variable->record->name));
-    const Variable *average = n > 0 && (size_t)n < sizeof(name) ? rank_variable(rank, name) : NULL;
-    PlanType own = variable->record->type, other = average ? average->record->type : own;
-    bool fits = average && average->record->role == PLAN_ARG_SLOT && own.dtype == other.dtype &&
-                strcmp(plan_text(rank->file, own.text), plan_text(rank->file, other.text)) == 0;
-    return fits ? (int32_t)(average - rank->variables) : -1;
-}
-
-static dlc_status variables_create(Rank *rank) {
-    const PlanFile *file = rank->file;
-    rank->variables =
-        memory_new(&rank->context->allocator, (size_t)file->n_variables, sizeof(Variable));
-    if (!rank->variables) {
-        return context_out_of_memory(rank->context);
-    }
-    rank->n_variables = file->n_variables;
-    for (int64_t i = 0; i < file->n_variables; i++) {
-        rank->variables[i].record = &file->variables[i];
-    }
-    for (int64_t i = 0; i < file->n_variables; i++) {
-        rank->variables[i].average = average_find(rank, &rank->variables[i]);
-    }
-    return DLC_OK;
-}
-
-Variable *rank_average_of(const Rank *rank, const Variable *variable) {
-    return variable->average >= 0 ? &rank->variables[variable->average] : NULL;
-}
-
-const Variable *rank_entry_variable(const Rank *rank, const EntryState *entry, int32_t number) {
-    const Variable *variable = &rank->variables[number];
-    int32_t purpose = entry->record->purpose;
-    bool own = rank->orders->raw_weights || purpose == PLAN_PURPOSE_TRAIN ||
-               purpose == PLAN_PURPOSE_INIT || variable->average < 0;
-    return own ? variable : &rank->variables[variable->average];
-}
-
 /* -- Beginning -- */
 
 /* Places of the entry's scalars and numbers in their blocks. */
@@ -328,11 +258,7 @@ void rank_close(Rank *rank) {
     queues_close(rank);
     (void)trace_close(rank);
     rank_arena_free(rank);
-    for (int64_t i = 0; i < rank->n_variables; i++) {
-        if (rank->variables[i].data) {
-            ops->free(rank->device, rank->variables[i].data);
-        }
-    }
+    variables_destroy(rank);
     void *const blocks[3] = {rank->scalar_memory, rank->number_memory,
                              ops->is_host ? NULL : (void *)(uintptr_t)rank->constants};
     for (int i = 0; i < 3; i++) {
@@ -342,8 +268,8 @@ void rank_close(Rank *rank) {
     }
     ops->unload(rank->device, rank->module);
     ops->close(rank->device);
-    void *const parts[] = {rank->variables, rank->entries,     rank->bases, rank->launch_buffers,
-                           rank->launches,  rank->scalar_host, rank->apart};
+    void *const parts[] = {rank->entries,  rank->bases,       rank->launch_buffers,
+                           rank->launches, rank->scalar_host, rank->apart};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         memory_free(allocator, parts[i]);
     }

@@ -166,11 +166,22 @@ dlc_status rank_begin(Rank *rank, const Orders *orders);
 void rank_close(Rank *rank);
 /* Tables and buffers that the rank has on the host, beside tensors. */
 int64_t rank_table_bytes(const Rank *rank);
+/* The layout of the entry for `dims`, with its library calls, made if need be, as slots[0]. */
+dlc_status rank_layout(Rank *rank, EntryState *entry, const int64_t *dims);
+
+/* -- orders.c -- */
 
 /* NULL: none. */
 const Scalar *orders_scalar(const Orders *orders, const char *name);
 /* 0 where there is none. */
 int64_t orders_counter(const Orders *orders, const char *name);
+
+/* -- variables.c -- */
+
+/* The table of the plan's variables, without memory; after an error variables_destroy all the same,
+ * which frees their memory too. */
+dlc_status variables_create(Rank *rank);
+void variables_destroy(Rank *rank);
 Variable *rank_variable(const Rank *rank, const char *name); /* NULL: none */
 /* The variable that holds the average of `variable`; NULL: there is none. */
 Variable *rank_average_of(const Rank *rank, const Variable *variable);
@@ -199,8 +210,6 @@ dlc_status rank_input_copy(Rank *rank, EntryState *entry, int32_t arg, const int
 /* Arena and scratch for a layout. */
 dlc_status rank_arena(Rank *rank, const Layout *layout);
 void rank_arena_free(Rank *rank);
-/* The layout of the entry for `dims`, with its library calls, made if need be, as slots[0]. */
-dlc_status rank_layout(Rank *rank, EntryState *entry, const int64_t *dims);
 
 /* -- transfer.c: between host and device -- */
 
@@ -259,8 +268,18 @@ dlc_status rank_execute(Rank *rank, EntryState *entry);
 
 /* -- execute.c -- */
 
+/* Runs commands [first, last) of the entry's layout, whole loops only. */
+dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last);
 /* Waits until everything asked of the device is done. */
 dlc_status rank_finish(Rank *rank);
+
+/* -- record.c -- */
+
+/* Runs all commands of slots[0] by its recording, which is made when there is none or a base has
+ * moved. Bases are set. *out_done false: nothing was run, run it command by command. */
+dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done);
+void recording_destroy(Rank *rank, Recording *recording);
+int64_t recording_bytes(const Recording *recording);
 
 /* -- poison.c -- */
 
@@ -272,6 +291,8 @@ dlc_status poison_at(Rank *rank, const Layout *layout, int32_t at, bool born);
 /* The address of result `i`, and where a number among them lies for the host. */
 const uint8_t *rank_result(const Rank *rank, const EntryState *entry, int32_t i);
 const uint8_t *rank_number_at(const Rank *rank, const EntryState *entry, int32_t i);
+/* Copies the entry's numbers to where a run fetches them from; queued. */
+dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry);
 /* Result `i`, a number. */
 double rank_number(const Rank *rank, const EntryState *entry, int32_t i);
 /* What result `i`, a metric or loss written `a over b`, is divided by; false: it is not divided. */
@@ -283,14 +304,19 @@ double rank_info(const Rank *rank, const EntryState *entry, const char *name);
 
 /* -- non_finite.c -- */
 
-/* After a run whose OK is false: DLC_ERROR_NON_FINITE, and in the message what was first: an input
- * with field and row, a parameter or state, or a line of the program, for which the run is done
- * again with every result looked at. */
-dlc_status rank_non_finite(Rank *rank, EntryState *entry);
-/* Same, of the running entry, whose update made a parameter or optimiser state not finite: names
- * it. `stored`: the step has stored; else it was stopped before. */
+/* Appends to the text `out` what the entry was given that is not finite: an input with field and
+ * row, or a parameter or state. *found: it explains what came of it, as an infinity of an input,
+ * which may be meant, does not. */
+dlc_status rank_not_finite_before(Rank *rank, const EntryState *entry, char *out, size_t n_out,
+                                  bool *found);
+/* DLC_ERROR_NON_FINITE of the running entry, whose update made a parameter or optimiser state not
+ * finite: names it. `stored`: the step has stored; else it was stopped before. */
 dlc_status rank_not_finite_update(Rank *rank, bool stored);
-/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
+
+/* -- verdict.c -- */
+
+/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite, with what was
+ * first: see rank_not_finite_before, or a line of the program, for which the run is done again. */
 dlc_status rank_verdict(Rank *rank, EntryState *entry);
 
 /* -- calls.c: launches that the device's libraries do -- */
@@ -318,17 +344,5 @@ dlc_status fault_here(Rank *rank, int32_t site, int64_t value, int64_t bound);
 /* DLC_ERROR_FAULT, with the place in the program, when a launch since the last look did wrong; the
  * run ends there: what would come may compute on what was never written. */
 dlc_status rank_faults(Rank *rank);
-
-/* -- Between execute.c and record.c -- */
-
-/* Runs commands [first, last) of the entry's layout, whole loops only. */
-dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last);
-/* Copies the entry's numbers to where they are read from; queued. */
-dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry);
-/* Runs all commands of slots[0] by its recording, which is made when there is none or a base has
- * moved. Bases are set. *out_done false: nothing was run, run it command by command. */
-dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done);
-void recording_destroy(Rank *rank, Recording *recording);
-int64_t recording_bytes(const Recording *recording);
 
 #endif

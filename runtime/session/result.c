@@ -13,6 +13,19 @@ const uint8_t *rank_number_at(const Rank *rank, const EntryState *entry, int32_t
     return rank->numbers + NUMBER_STRIDE * entry->numbers[i];
 }
 
+dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry) {
+    const PlanResult *results = rank->tables->results + entry->record->first_result;
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; status == DLC_OK && i < entry->record->n_results; i++) {
+        if (entry->numbers[i] >= 0) {
+            status = rank->ops->copy(
+                rank->queue, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
+                rank_result(rank, entry, i), (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
+        }
+    }
+    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
+}
+
 double rank_number(const Rank *rank, const EntryState *entry, int32_t i) {
     const PlanResult *result = &rank->tables->results[entry->record->first_result + i];
     return element_double(rank_number_at(rank, entry, i), result->type.dtype);

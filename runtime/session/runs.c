@@ -98,19 +98,6 @@ static dlc_status scalars_write(Rank *rank, const EntryState *entry) {
                       (int64_t)entry->n_scalars * SCALAR_STRIDE);
 }
 
-dlc_status rank_numbers_gather(Rank *rank, const EntryState *entry) {
-    const PlanResult *results = rank->tables->results + entry->record->first_result;
-    dlc_status status = DLC_OK;
-    for (int32_t i = 0; status == DLC_OK && i < entry->record->n_results; i++) {
-        if (entry->numbers[i] >= 0) {
-            status = rank->ops->copy(
-                rank->queue, rank->number_memory + NUMBER_STRIDE * entry->numbers[i],
-                rank_result(rank, entry, i), (size_t)plan_dtype_bytes(results[i].type.dtype), NULL);
-        }
-    }
-    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
-}
-
 static dlc_status commands_run(Rank *rank, EntryState *entry) {
     bool done = false;
     dlc_status status = DLC_OK;

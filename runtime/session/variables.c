@@ -1,0 +1,68 @@
+/* A rank's table of variables: by name, and which of a parameter and its moving average an entry
+ * reads. */
+#include "runtime/session/rank.h"
+
+#include <stdio.h>
+
+Variable *rank_variable(const Rank *rank, const char *name) {
+    for (int64_t i = 0; i < rank->n_variables; i++) {
+        if (strcmp(plan_text(rank->file, rank->variables[i].record->name), name) == 0) {
+            return &rank->variables[i];
+        }
+    }
+    return NULL;
+}
+
+/* The slot "w#ema" beside parameter "w"; -1: none. */
+static int32_t average_find(const Rank *rank, const Variable *variable) {
+    char name[1024];
+    if (variable->record->role != PLAN_ARG_PARAM) {
+        return -1;
+    }
+    int n = snprintf(name, sizeof(name), "%s#ema", plan_text(rank->file, variable->record->name));
+    const Variable *average = n > 0 && (size_t)n < sizeof(name) ? rank_variable(rank, name) : NULL;
+    PlanType own = variable->record->type, other = average ? average->record->type : own;
+    bool fits = average && average->record->role == PLAN_ARG_SLOT && own.dtype == other.dtype &&
+                strcmp(plan_text(rank->file, own.text), plan_text(rank->file, other.text)) == 0;
+    return fits ? (int32_t)(average - rank->variables) : -1;
+}
+
+dlc_status variables_create(Rank *rank) {
+    const PlanFile *file = rank->file;
+    rank->variables =
+        memory_new(&rank->context->allocator, (size_t)file->n_variables, sizeof(Variable));
+    if (!rank->variables) {
+        return context_out_of_memory(rank->context);
+    }
+    rank->n_variables = file->n_variables;
+    for (int64_t i = 0; i < file->n_variables; i++) {
+        rank->variables[i].record = &file->variables[i];
+    }
+    for (int64_t i = 0; i < file->n_variables; i++) {
+        rank->variables[i].average = average_find(rank, &rank->variables[i]);
+    }
+    return DLC_OK;
+}
+
+void variables_destroy(Rank *rank) {
+    for (int64_t i = 0; i < rank->n_variables; i++) {
+        if (rank->variables[i].data) {
+            rank->ops->free(rank->device, rank->variables[i].data);
+        }
+    }
+    memory_free(&rank->context->allocator, rank->variables);
+    rank->variables = NULL;
+    rank->n_variables = 0;
+}
+
+Variable *rank_average_of(const Rank *rank, const Variable *variable) {
+    return variable->average >= 0 ? &rank->variables[variable->average] : NULL;
+}
+
+const Variable *rank_entry_variable(const Rank *rank, const EntryState *entry, int32_t number) {
+    const Variable *variable = &rank->variables[number];
+    int32_t purpose = entry->record->purpose;
+    bool own = rank->orders->raw_weights || purpose == PLAN_PURPOSE_TRAIN ||
+               purpose == PLAN_PURPOSE_INIT || variable->average < 0;
+    return own ? variable : &rank->variables[variable->average];
+}
