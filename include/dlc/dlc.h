@@ -648,7 +648,8 @@ typedef struct dlc_fit {
     size_t struct_size;   /* set by the caller */
     int64_t batch;        /* rows of a step … */
     int64_t parts;        /* … computed in so many equal parts, whose gradients are added up */
-    int64_t needed_bytes; /* parameters, optimiser state, inputs, the arena and scratch */
+    int64_t needed_bytes; /* parameters, optimiser state, inputs and those that dlc_train reads
+                             ahead, the arena and scratch */
     int64_t limit_bytes;  /* what was given, else what the device has left, less a reserve */
 } dlc_fit;
 /* Finds the fewest equal parts in which a training step of `batch` rows (0: the train block's, else

@@ -2,8 +2,10 @@
  * parts until one fits, by the routine that lays it out when it runs. */
 #include "runtime/api/data.h"
 
+#include "ir/base/checked.h"
 #include "ir/base/number.h"
 #include "runtime/border.h"
+#include "runtime/session/ahead.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,7 +52,8 @@ static int64_t limit_of(dlc_session *session, int64_t asked) {
     return (left > kept ? left - kept : 0) + held_bytes(rank);
 }
 
-/* Of the step with the dims bound so far and these; the others take their defaults. */
+/* Of the step with the dims bound so far and these, and of the batch that dlc_train reads ahead
+ * meanwhile; the other dims take their defaults. */
 static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int32_t batch_dim,
                              int64_t batch, int32_t parts_at, int64_t parts, int64_t *out) {
     int64_t dims[PLAN_MAX_DIMS];
@@ -66,8 +69,11 @@ static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int3
     dlc_status status = layout_create(session->context, session->file, session->tables,
                                       entry->record, dims, &layout);
     if (status == DLC_OK) {
-        *out = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes +
-               layout->scratch_bytes;
+        int64_t step = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes;
+        if (!checked_add(step, layout->scratch_bytes, out) ||
+            !checked_add(*out, ahead_bytes(session->ranks, entry->record, layout), out)) {
+            *out = INT64_MAX;
+        }
         layout_destroy(session->context, layout);
     }
     return status;

@@ -1,6 +1,8 @@
 /* See ahead.h. */
 #include "runtime/session/ahead.h"
 
+#include "ir/base/checked.h"
+
 /* What a rank whose memory is not the host's has for it. */
 typedef struct Way {
     DeviceQueue *queue;
@@ -37,6 +39,25 @@ static void memory_give(Rank *rank, void *memory) {
     } else {
         rank_host_free(rank, memory);
     }
+}
+
+int64_t ahead_bytes(const Rank *rank, const PlanEntry *entry, const Layout *layout) {
+    int64_t all = 0, dims[PLAN_MAX_RANK], bytes;
+    for (int32_t i = 0; i < entry->n_args; i++) {
+        const PlanArg *arg = &rank->tables->args[entry->first_arg + i];
+        if (arg->role != PLAN_ARG_INPUT) {
+            continue;
+        }
+        bool counted =
+            plan_shape(layout->file, arg->type, layout->vars, dims, &bytes) &&
+            bytes <= INT64_MAX / 4 &&
+            checked_mul(layout_round(bytes), rank->ops->is_host ? AHEAD_SLOTS : 1, &bytes) &&
+            checked_add(all, bytes, &all);
+        if (!counted) {
+            return INT64_MAX;
+        }
+    }
+    return all;
 }
 
 dlc_status ahead_create(dlc_session *session, EntryState *entry, const AheadInput *inputs,

@@ -16,6 +16,10 @@ typedef struct AheadInput {
     int64_t dims[PLAN_MAX_RANK], bytes;
 } AheadInput;
 
+/* Bytes of a rank's device that reading all inputs of the entry ahead takes, beside the inputs
+ * themselves, for the dims of `layout`: both slots where its memory is the host's, else the batch
+ * that waits there. INT64_MAX if they are more than can be counted. */
+int64_t ahead_bytes(const Rank *rank, const PlanEntry *entry, const Layout *layout);
 /* For these `n` inputs of the entry; the list is the caller's and stays. */
 dlc_status ahead_create(dlc_session *session, EntryState *entry, const AheadInput *inputs,
                         int32_t n, Ahead **out);

@@ -42,14 +42,14 @@ train 0 net.plan --log whole.jsonl --save whole.safetensors
 train 0 net.plan --batch auto --log fits.jsonl --save fits.safetensors
 says out.txt "batch: 256, "
 same whole.safetensors fits.safetensors
-train 0 net.plan --batch auto --memory 450KiB --log parts.jsonl --save parts.safetensors
-says out.txt "batch: 256 = 4 x 64, " " of 450.00 KiB"
+train 0 net.plan --batch auto --memory 580KiB --log parts.jsonl --save parts.safetensors
+says out.txt "batch: 256 = 4 x 64, " " of 580.00 KiB"
 says err.txt "compiled anew for cpu:" "its training step in parts"
 near whole.jsonl parts.jsonl
 differ whole.safetensors parts.safetensors
-train 0 net.plan --batch auto --memory 450KiB --threads 1 --save again.safetensors --quiet
+train 0 net.plan --batch auto --memory 580KiB --threads 1 --save again.safetensors --quiet
 same parts.safetensors again.safetensors
-train 0 net.plan --batch auto:128 --memory 0.34MiB
+train 0 net.plan --batch auto:128 --memory 0.405MiB
 says out.txt "batch: 128 = "
 train 1 net.plan --batch auto --memory 100000
 says err.txt "a step of 256 rows in 256 parts still needs " " of 97.66 KiB" "--memory-limit"
@@ -62,7 +62,7 @@ train 2 net.plan --batch auto --memory 2parsec
 
 # -- a plan made so: nothing is compiled when it runs, and the parts may be given
 "$dlc" net.dl -o parts.plan --accumulate --quiet || bad "dlc --accumulate"
-train 0 parts.plan --batch auto --memory 450KiB --save made.safetensors
+train 0 parts.plan --batch auto --memory 580KiB --save made.safetensors
 empty err.txt
 same parts.safetensors made.safetensors
 train 0 parts.plan -D accumulate=4 --save given.safetensors

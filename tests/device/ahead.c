@@ -279,6 +279,65 @@ void test_slots_ahead(void) {
     end(&run);
 }
 
+static int64_t device_taken; /* bytes that counted_alloc gave */
+
+static void *counted_alloc(Device *device, size_t bytes) {
+    device_taken += (int64_t)bytes;
+    return subject->ops->alloc(device, bytes);
+}
+
+/* What dlc_session_fit counts for batches read ahead is what they take of the device, beside what
+ * the step itself does. */
+void test_fit_counts_ahead(void) {
+    enum { LARGE = 1000 };
+    Run run;
+    begin(&run, program, true, NULL);
+    dlc_dataset *dataset = rows_make(&run, NONE, 0);
+    OK(&run, dlc_session_bind_data(run.session, "train", dataset));
+    dlc_dataset_destroy(dataset);
+    dlc_fit fit = {.struct_size = sizeof fit};
+    OK(&run, dlc_session_fit(run.session, LARGE, INT64_MAX, &fit));
+    CHECK(fit.batch == LARGE && fit.parts == 1);
+
+    Rank *rank = run.session->ranks;
+    EntryState *entry = session_entry(run.session, "train");
+    AheadInput inputs[3];
+    int32_t n = 0;
+    for (int32_t a = 0; a < entry->record->n_args; a++) {
+        const PlanArg *arg = &rank->tables->args[entry->record->first_arg + a];
+        if (arg->role == PLAN_ARG_INPUT) {
+            CHECK(n < 3);
+            bool is_x = !strcmp(plan_text(run.session->file, arg->name), "x");
+            inputs[n] = (AheadInput){.arg = a, .dims = {LARGE, is_x ? 4 : 1}};
+            inputs[n++].bytes = is_x ? LARGE * 16 : LARGE * 4;
+        }
+    }
+    DeviceOps counted = *subject->ops;
+    counted.alloc = counted_alloc;
+    rank->ops = &counted;
+    device_taken = 0;
+    Ahead *ahead;
+    OK(&run, ahead_create(run.session, entry, inputs, n, &ahead));
+    OK(&run, ahead_send(ahead, 0));
+    int64_t taken = device_taken;
+    OK(&run, ahead_take(ahead, 0));
+    ahead_destroy(ahead);
+    rank->ops = subject->ops;
+
+    int64_t dims[PLAN_MAX_DIMS];
+    memcpy(dims, run.session->orders.dims, (size_t)run.session->file->n_dims * sizeof *dims);
+    dims[plan_batch_dim(run.session->file, run.session->tables)] = LARGE;
+    dims_default(run.session->file, dims);
+    Layout *layout;
+    OK(&run, layout_create(run.context, run.session->file, run.session->tables, entry->record, dims,
+                           &layout));
+    int64_t step = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes +
+                   layout->scratch_bytes;
+    layout_destroy(run.context, layout);
+    CHECK(n == 3 && taken >= layout_round(LARGE * 16) && fit.needed_bytes - step == taken);
+    end(&run);
+}
+
 /* The host waits for no step: what it awaits are the slots of results. */
 void test_ahead_waits_for_nothing(void) {
     if (subject->ops != &device_far) {

@@ -42,6 +42,7 @@ void test_waiting_steps(void);
 void test_cancelled_ahead(void);
 void test_evaluated_ahead(void);
 void test_slots_ahead(void);
+void test_fit_counts_ahead(void);
 void test_ahead_waits_for_nothing(void);
 /* sessions.c */
 void test_training(void);

@@ -42,6 +42,7 @@ static const Test tests[] = {
     {"cancelled ahead", test_cancelled_ahead},
     {"evaluated ahead", test_evaluated_ahead},
     {"slots ahead", test_slots_ahead},
+    {"fit counts ahead", test_fit_counts_ahead},
     {"ahead waits for nothing", test_ahead_waits_for_nothing},
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
