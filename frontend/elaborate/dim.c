@@ -12,13 +12,18 @@ typedef struct DimBounds {
     int64_t low, high, divisor;
 } DimBounds;
 
+static const char *bounds_text(Elaborator *el, int64_t low, int64_t high) {
+    return high == INT64_MAX
+               ? arena_format(el->arena, "in %lld..", (long long)low)
+               : arena_format(el->arena, "in %lld..%lld", (long long)low, (long long)high);
+}
+
 static bool dim_value_fits(Elaborator *el, const Global *global, int64_t value, int64_t low,
                            int64_t high, int64_t divisor, Place place) {
     const char *why = NULL;
     if (value < low || value > high) {
-        why = high == INT64_MAX
-                  ? arena_format(el->arena, "it is at least %lld", (long long)low)
-                  : arena_format(el->arena, "it is in %lld..%lld", (long long)low, (long long)high);
+        why = high == INT64_MAX ? arena_format(el->arena, "it is at least %lld", (long long)low)
+                                : arena_format(el->arena, "it is %s", bounds_text(el, low, high));
     } else if (value % divisor != 0) {
         why = arena_format(el->arena, "it is a multiple of %lld", (long long)divisor);
     }
@@ -64,15 +69,13 @@ static void bound_dim(Elaborator *el, Map *dims, Global *global, const AstExpr *
     }
     if (divisor < 1 || low < 0 || low > high) {
         EL_REPORT(el, DIM_VALUE, decl->place, global->name,
-                  divisor < 1
-                      ? arena_format(el->arena, "a multiple of %lld", (long long)divisor)
-                      : arena_format(el->arena, "in %lld..%lld", (long long)low, (long long)high),
+                  divisor < 1 ? arena_format(el->arena, "a multiple of %lld", (long long)divisor)
+                              : bounds_text(el, low, high),
                   divisor < 1 ? "a divisor is at least 1" : "these bounds hold nothing");
         return;
     }
     if (high - high % divisor < low) {
-        EL_REPORT(el, DIM_VALUE, decl->place, global->name,
-                  arena_format(el->arena, "in %lld..%lld", (long long)low, (long long)high),
+        EL_REPORT(el, DIM_VALUE, decl->place, global->name, bounds_text(el, low, high),
                   arena_format(el->arena, "they hold no multiple of %lld", (long long)divisor));
         return;
     }

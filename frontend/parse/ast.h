@@ -390,7 +390,7 @@ struct AstDecl {
         AstNamedExprs mesh; /* axis = size */
         struct {
             AstExpr *divisor;    /* `% 8`, or NULL */
-            AstExpr *low, *high; /* `in low..high`, both included, or NULL */
+            AstExpr *low, *high; /* `in low..high`, both included; either or both may be NULL */
             AstExpr *nominal;    /* `= 30`, or NULL */
         } dim;
         struct {

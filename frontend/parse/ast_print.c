@@ -349,8 +349,10 @@ static void print_decl(const AstDecl *decl, Str *out) {
     case AST_DECL_DIM:
         str_addf(out, "dim %s", decl->name.text);
         print_optional(" % ", decl->as.dim.divisor, out);
-        print_optional(" in ", decl->as.dim.low, out);
-        print_optional(" .. ", decl->as.dim.high, out);
+        str_add(out, decl->as.dim.low || decl->as.dim.high ? " in" : "");
+        print_optional(" ", decl->as.dim.low, out);
+        str_add(out, decl->as.dim.low || decl->as.dim.high ? " .." : "");
+        print_optional(" ", decl->as.dim.high, out);
         print_optional(" = ", decl->as.dim.nominal, out);
         str_add_char(out, '\n');
         break;

@@ -85,6 +85,11 @@ static int gap_before(const Layout *layout, int kind) {
     if (kind == '.' && after_number) { /* `0 .5` is no number */
         return 1;
     }
+    bool open_range = (kind == T_DOTDOT && previous == T_IN) || /* `dim T in ..64` */
+                      (previous == T_DOTDOT && kind == '=');    /* `dim B in 0.. = 64` */
+    if (open_range && layout->before != '.') {
+        return 1;
+    }
     if (kind == ',' || kind == ';' || kind == ')' || kind == ']' || kind == '.' ||
         previous == '.' || previous == '(' || previous == '[' || kind == T_DOTDOT ||
         previous == T_DOTDOT || previous_is_prefix(layout)) {

@@ -121,6 +121,12 @@ decl
     | DIM name divisor_opt IN expr DOTDOT expr init_opt {
         $$ = decl_dim(parse, $2, $3, $5, $7, $8, @$);
     }
+    | DIM name divisor_opt IN expr DOTDOT init_opt {
+        $$ = decl_dim(parse, $2, $3, $5, NULL, $7, @$);
+    }
+    | DIM name divisor_opt IN DOTDOT expr init_opt {
+        $$ = decl_dim(parse, $2, $3, NULL, $6, $7, @$);
+    }
     | fn_decl
     | attributes fn_decl { $$ = $2; decl_attributes(parse, $$, $1, @1); }
     | OPTIMIZER name '(' params ')' block {

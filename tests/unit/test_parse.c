@@ -311,6 +311,8 @@ static void format(void **state) {
     (void)state;
     expect_format("\n\n# head\ndim   H%8   in 8 .. 512 # tail\n\n\n\nconst a=1 ,b =[1,2];\n",
                   "# head\ndim H % 8 in 8..512  # tail\n\nconst a = 1, b = [1, 2]\n");
+    expect_format("dim N in 0 ..\ndim M in 4..=8\ndim P in..2*w\n",
+                  "dim N in 0..\ndim M in 4.. = 8\ndim P in ..2 * w\n");
     /* Not 0.5; and a path of numbers stays one. */
     expect_format("const a = 0   .5\nconst b = net.0.weight\n",
                   "const a = 0 .5\nconst b = net.0.weight\n");
