@@ -116,6 +116,24 @@ Value *b_random_piece(Builder *b, Value *seed, Value *step, Value *iteration, in
                       Type type, Piece piece);
 /* Fills out[0..count): derivative of rank-0 y with respect to each x. */
 void b_grad(Builder *b, Value *y, Value *const *xs, int32_t count, Value **out);
+/* Collectives (ir/ops.def says what each does), among the ranks of `group`. Sizes of a rank's part
+ * are those of module_rank_size, or of the dim that module_add_rank_dim gives. all_reduce combines
+ * each of xs[0..n), n >= 1, and fills outs[0..n). */
+void b_all_reduce(Builder *b, Value *const *xs, int32_t n, OpCode combine, MeshGroup group,
+                  Value **outs);
+Value *b_all_sum(Builder *b, Value *x, MeshGroup group); /* all_reduce of one, by add */
+Value *b_all_gather(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
+                    MeshGroup group); /* size: of the whole */
+Value *b_reduce_scatter(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
+                        MeshGroup group); /* size: of the rank's part */
+typedef struct AllToAll {
+    int64_t axis, split;                 /* gathered; cut. Not the same */
+    const Size *size, *rows;             /* of the axis: all of it, and what it was cut by */
+    const Size *split_size, *split_rows; /* of split: the rank's part, and what it is cut by */
+    MeshGroup group;
+} AllToAll;
+Value *b_all_to_all(Builder *b, Value *x, const AllToAll *how);
+Value *b_shift(Builder *b, Value *x, int64_t by, MeshGroup group);
 /* Region ops are made in two moves: create the op and its blocks with arguments, fill the blocks
  * through builders of their own ending in b_yield, then b_op() to infer and insert. */
 Op *b_scan_begin(Builder *b, Value *const *carries, int32_t n_carries, Value *const *xs,

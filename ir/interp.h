@@ -16,7 +16,8 @@ typedef struct EvalTensor {
     int64_t *i;
 } EvalTensor;
 
-typedef struct Interp {
+typedef struct Interp Interp;
+struct Interp {
     Context *context;
     const dlc_allocator *allocator;
     const int64_t *dim_values; /* by dim id */
@@ -26,9 +27,11 @@ typedef struct Interp {
         *values; /* by value id: what the value is now; points into storage or at an argument */
     EvalTensor *storage; /* by value id: tensors owned by the run */
     Func *func;          /* being run */
-    char message[512];   /* after a failure */
+    /* Runs a collective together with the ranks of its group; NULL: there are none. */
+    dlc_status (*meet)(struct Interp *interp, const Op *op);
+    char message[512]; /* after a failure */
     Place fault_place;
-} Interp;
+};
 
 dlc_status eval_tensor_init(EvalTensor *tensor, DType dtype, int32_t rank, const int64_t *dims,
                             const dlc_allocator *allocator); /* zeroed elements */

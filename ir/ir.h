@@ -102,19 +102,40 @@ typedef enum FuncProperty {
     PROP_FUSED =
         1 << 1, /* every op is a fusion, or one that lowers to a library call, loop or view */
     PROP_PLACED = 1 << 2,
-    PROP_SHORT = 1 << 3 /* has a precision of 16 bits: casts to it say what is stored so */
+    PROP_SHORT = 1 << 3,  /* has a precision of 16 bits: casts to it say what is stored so */
+    PROP_SHARDED = 1 << 4 /* one rank's program: types are local, shardings say of which wholes */
 } FuncProperty;
+
+/* One cut of a tensor: axis `axis` of the whole is outer x rows x inner elements, of which the rows
+ * are cut among the ranks of the group by the rule of pieces (ir/base/mesh.h). So the local axis is
+ * outer x piece x inner elements. */
+typedef struct AxisCut {
+    int32_t axis;
+    MeshGroup group;
+    const Size *outer, *rows, *inner; /* without dims of ranks */
+} AxisCut;
+
+/* Which part of a whole tensor a value is. One cut or more, by axis, and of one axis from outside
+ * inwards: the rows of the next lie within the inner elements of the one before. No two groups
+ * share an axis of the mesh. */
+typedef struct Sharding {
+    Type whole;
+    const AxisCut *cuts;
+    int32_t n_cuts;
+} Sharding;
 
 typedef struct FuncArg {
     ArgRole role;
     const char *name; /* interned */
     Place place;
+    const Sharding *sharding; /* NULL: the whole tensor, equal on every rank */
 } FuncArg;
 
 typedef struct FuncResult {
     ResultRole role;
-    const char *name; /* interned; "" if none */
-    int32_t arg;      /* RESULT_STORE: index of the argument it replaces */
+    const char *name;         /* interned; "" if none */
+    int32_t arg;              /* RESULT_STORE: index of the argument it replaces */
+    const Sharding *sharding; /* NULL: the whole tensor, equal on every rank */
 } FuncResult;
 
 struct Func {
@@ -138,6 +159,8 @@ struct Module {
     const char *name; /* of the model */
     const Dim **dims; /* by id */
     int32_t n_dims;
+    MeshAxis mesh[MESH_MAX_AXES]; /* what ranks run it; none: one rank, no collectives */
+    int32_t n_mesh_axes;
     Func *first, *last; /* functions in order */
     /* What the run time wants to know of training: name -> text, printed and parsed as
      * `setting <name> = "<text>"` (batch, epochs, steps, seed, optimizer …). Insertion order. */
@@ -178,6 +201,51 @@ bool op_infer(Context *context, Op *op, OpProblem *problem);
 /* Whether two ops of the same code have equal attributes (blocks not compared). */
 bool op_attrs_equal(const Op *a, const Op *b);
 uint64_t op_attrs_hash(const Op *op);
+
+/* -- module_mesh.c: ranks */
+
+/* Adds the next axis of the mesh, `size` ranks long (0: any number). False, and nothing is added:
+ * the name is no word (letters, digits and _, a letter or _ first), or stands for an axis already,
+ * the size is below 0, or there are MESH_MAX_AXES. */
+bool module_add_axis(Module *module, const char *name, int64_t size);
+/* Names of the group's axes in mesh order: "data,model"; interned. */
+const char *module_group_text(const Module *module, MeshGroup group);
+/* Reads that. False: it is empty, names an axis that the mesh has not, or not in mesh order. */
+bool module_group_parse(const Module *module, const char *text, MeshGroup *out);
+/* How many ranks the group has; 0: not known before they meet. INT64_MAX where it is more. */
+int64_t module_group_ranks(const Module *module, MeshGroup group);
+/* The dim of that source, group and rows (`of` NULL but for DIM_PIECE and DIM_FIRST), made where it
+ * does not exist; `of` may use any dims of the module, those of other groups too. Names tell what
+ * it is: "data.ranks", "data.rank", "B.data" and "B.data.first" (rows that are no single dim are
+ * called rows: "rows.data"), with ' and a number behind where a dim is called so already. Bounds
+ * follow from those of `of` and what is known of the mesh: pieces, firsts and coordinates may be 0.
+ */
+const Dim *module_add_rank_dim(Module *module, DimSource source, MeshGroup group, const Size *of);
+const Dim *module_find_rank_dim(const Module *module, DimSource source, MeshGroup group,
+                                const Size *of); /* NULL: none */
+/* Adds one under that name, which no dim has; NULL: there is an equal one. */
+const Dim *module_add_rank_dim_as(Module *module, DimSource source, MeshGroup group, const Size *of,
+                                  const char *name, Place place);
+/* What its nominal value follows to be; 0: unknown. */
+int64_t rank_dim_nominal(const Module *module, const Dim *dim);
+/* That dim as a size; a number or a quotient without such a dim where the mesh and the rows say
+ * that it is the same on every rank: 8 rows on 4 ranks are 2, 4*N rows are N. */
+const Size *module_rank_size(Module *module, DimSource source, MeshGroup group, const Size *of);
+/* Those numbers and quotients alone; NULL: a dim is needed. */
+const Size *module_even_size(Module *module, DimSource source, MeshGroup group, const Size *of);
+/* The type of a rank's part of `whole`: each cut's rows by module_rank_size. The cuts as Sharding
+ * wants them. Leaves through the boundary if they do not fit the type. */
+Type module_cut_type(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts);
+/* What is wrong with the cuts; NULL: nothing, and that type is in *out. */
+const char *module_cut_problem(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts,
+                               Type *out);
+/* A sharding in the module's memory (arrays are copied). */
+const Sharding *module_sharding(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts);
+bool sharding_equal(const Sharding *a, const Sharding *b); /* either may be NULL */
+/* Gives the dims of ranks their values on `rank` of a mesh of that shape: values, by dim id, hold
+ * those of the other dims. False: the shape does not fit the module's mesh, or a size of rows does
+ * not fit int64 or is below 0. */
+bool mesh_bind(const Module *module, const MeshShape *shape, int64_t rank, int64_t *values);
 
 /* -- nominal.c */
 /* Gives dims without a nominal value the one that the program implies: the batch of its train

@@ -7,7 +7,8 @@
 static const Dim *batch_dim(const Module *module) {
     for (const Func *func = module->first; func; func = func->next) {
         for (int32_t i = 0; func->purpose == PURPOSE_TRAIN && i < func->body->n_args; i++) {
-            Type type = func->body->args[i]->type;
+            const Sharding *sharding = func->args[i].sharding;
+            Type type = sharding ? sharding->whole : func->body->args[i]->type;
             if (func->args[i].role == ARG_INPUT && type.rank > 0 && size_as_dim(type.dims[0])) {
                 return size_as_dim(type.dims[0]);
             }
@@ -24,9 +25,10 @@ int64_t *module_imply_nominals(Module *module, Arena *arena) {
     for (int32_t i = 0; i < module->n_dims; i++) {
         Dim *dim = (Dim *)module->dims[i];
         stated[i] = dim->nominal;
-        int64_t implied = dim == rows            ? strtoll(batch, NULL, 10)
-                          : dim->high <= LONGEST ? dim->high
-                                                 : 0;
+        int64_t implied = dim == rows               ? strtoll(batch, NULL, 10)
+                          : dim->source != DIM_FREE ? rank_dim_nominal(module, dim)
+                          : dim->high <= LONGEST    ? dim->high
+                                                    : 0;
         if (dim->nominal == 0 && implied >= dim->low && implied <= dim->high) {
             dim->nominal = implied;
         }

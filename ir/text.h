@@ -9,7 +9,7 @@ enum {
     N_ARG_ROLES = ARG_SCALAR + 1,
     N_RESULT_ROLES = RESULT_LOSS_OVER + 1
 };
-enum { N_PROPERTIES = 4 };
+enum { N_PROPERTIES = 5 };
 
 static const char *const PURPOSE_WORDS[N_PURPOSES] = {
     [PURPOSE_INFER] = "infer", [PURPOSE_EVAL] = "eval",   [PURPOSE_TRAIN] = "train",
@@ -27,6 +27,7 @@ static const char *const RESULT_ROLE_WORDS[N_RESULT_ROLES] = {
     [RESULT_INFO] = "info",     [RESULT_LOSS_OVER] = "loss_over",
 };
 
-static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed", "short"};
+static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed", "short",
+                                                         "sharded"};
 
 #endif

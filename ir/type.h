@@ -5,6 +5,7 @@
 #define DLC_IR_TYPE_H
 
 #include "ir/base/context.h"
+#include "ir/base/mesh.h"
 #include "ir/base/program.h"
 
 typedef enum DType {
@@ -28,6 +29,8 @@ bool dtype_is_integer(DType dtype); /* i64 i32 i8 u8; not bool */
 
 /* A size known only when the plan runs. Owned by the module; `id` is its slot among the bound dims.
  */
+typedef struct Size Size; /* interned in the context, immutable */
+
 typedef struct Dim {
     const char *name; /* interned */
     int32_t id;
@@ -35,9 +38,12 @@ typedef struct Dim {
     int64_t divisor;   /* the dim is a multiple of this; >= 1 */
     int64_t nominal;   /* for printing and cost; 0: none */
     Place place;
+    /* Dims of other sources than DIM_FREE are never given: each rank computes its own once the dims
+     * of lower ids are bound (ir/base/mesh.h). */
+    DimSource source;
+    MeshGroup group; /* of these sources; not empty */
+    const Size *of;  /* the rows that DIM_PIECE and DIM_FIRST are of; else NULL */
 } Dim;
-
-typedef struct Size Size; /* interned in the context, immutable */
 
 typedef enum Truth { TRUTH_NO, TRUTH_YES, TRUTH_MAYBE } Truth;
 

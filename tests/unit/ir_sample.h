@@ -83,11 +83,11 @@ static inline Module *sample_module(Context *context) {
     double numbers[] = {1.0, -0.0, INFINITY, -INFINITY, 0.1, 5e-324};
     Value *literal =
         b_literal(&b, type_of(context, DT_F32, 2, size_const(context, 2), three), numbers, 6);
-    FuncResult results[] = {{RESULT_LOSS, "loss", 0},
-                            {RESULT_STORE, "", 1},
-                            {RESULT_OUTPUT, "running", 0},
-                            {RESULT_METRIC, "last", 0},
-                            {RESULT_OUTPUT, "numbers", 0}};
+    FuncResult results[] = {{.role = RESULT_LOSS, .name = "loss", .arg = 0},
+                            {.role = RESULT_STORE, .name = "", .arg = 1},
+                            {.role = RESULT_OUTPUT, .name = "running", .arg = 0},
+                            {.role = RESULT_METRIC, .name = "last", .arg = 0},
+                            {.role = RESULT_OUTPUT, .name = "numbers", .arg = 0}};
     Value *values[] = {loss, next_w, scan->results[1], last, literal};
     func_set_results(func, results, values, 5);
     func_renumber(func);
