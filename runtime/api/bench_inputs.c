@@ -106,11 +106,11 @@ static bool is_made(const dlc_session *session, const EntryState *entry, int32_t
 static dlc_status take_rows(dlc_session *session, EntryState *entry, const dlc_dataset *dataset) {
     int64_t batch, n_rows = dataset_rows(&dataset->data);
     dlc_status status = data_batch(session, entry, 0, &batch);
+    if (status == DLC_OK) {
+        status = data_rows_check(session, entry, &dataset->data, 1, false);
+    }
     if (status != DLC_OK) {
         return status;
-    }
-    if (n_rows == 0) {
-        return context_fail(session->context, DLC_ERROR_MISMATCH, "the data have no rows");
     }
     int64_t *rows = memory_new(&session->context->allocator, (size_t)batch, sizeof(*rows));
     if (!rows) {

@@ -392,9 +392,29 @@ dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t ask
                             asked, fixed);
     }
     const char *setting = plan_setting(session->file, "batch");
-    *out = asked > 0 ? asked : fixed > 0 ? fixed : setting ? strtoll(setting, NULL, 10) : 32;
+    *out = asked > 0 ? asked : fixed >= 0 ? fixed : setting ? strtoll(setting, NULL, 10) : 32;
     return *out > 0 ? DLC_OK
-                    : context_fail(session->context, DLC_ERROR_MISMATCH, "the batch is empty");
+                    : context_fail(session->context, DLC_ERROR_MISMATCH,
+                                   "the batch of '%s' is fixed at no rows: bind its size to 1 or "
+                                   "more",
+                                   plan_text(session->file, entry->record->name));
+}
+
+dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const Dataset *data,
+                           int64_t batch, bool whole) {
+    int64_t n_rows = dataset_rows(data);
+    bool is_free = data_batch_is_free(session, entry);
+    if (n_rows == 0) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH, "the data have no rows");
+    }
+    if (n_rows < batch && (whole || !is_free)) {
+        return context_fail(
+            session->context, DLC_ERROR_MISMATCH,
+            "the data have %" PRId64 " row%s, a batch needs %" PRId64 "%s: give more rows%s",
+            n_rows, n_rows == 1 ? "" : "s", batch, is_free ? "" : ", at which it is fixed",
+            is_free ? ", or ask for a smaller batch" : "");
+    }
+    return DLC_OK;
 }
 
 /* -- Tensor files -- */

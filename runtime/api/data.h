@@ -24,6 +24,10 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
 /* Rows of a batch for this entry: `asked` if > 0, else what is bound or fixed, else the setting,
  * else 32. */
 dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t asked, int64_t *out);
+/* Refuses data of fewer rows than `batch`; where the entry takes any number of them and `whole` is
+ * false, only such as have none. */
+dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const Dataset *data,
+                           int64_t batch, bool whole);
 /* Whether the entry takes any number of rows (its batch dim is free). */
 bool data_batch_is_free(const dlc_session *session, const EntryState *entry);
 

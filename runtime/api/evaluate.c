@@ -65,17 +65,20 @@ static void rows_ask(Evaluation *e) {
     }
 }
 
-/* Until at most `most` batches are begun and not settled. */
-static dlc_status batches_settle(Evaluation *e, int32_t most) {
-    dlc_status status = DLC_OK;
-    while (status == DLC_OK && session_runs_begun(e->session) > most) {
-        int64_t which = (e->n_begun - session_runs_begun(e->session)) % RANK_RUNS;
-        status = session_run_settle(e->session);
-        if (status == DLC_OK) {
-            sums_add(e->session, e->entry, e->counts[which], e->sums, e->found, &e->n_found);
-        }
+/* The batch that was begun first and is not settled. */
+static dlc_status batch_settle(void *user) {
+    Evaluation *e = user;
+    int64_t which = (e->n_begun - session_runs_begun(e->session)) % RANK_RUNS;
+    dlc_status status = session_run_settle(e->session);
+    if (status == DLC_OK) {
+        sums_add(e->session, e->entry, e->counts[which], e->sums, e->found, &e->n_found);
     }
     return status;
+}
+
+/* Until at most `most` batches are begun and not settled. */
+static dlc_status batches_settle(Evaluation *e, int32_t most) {
+    return session_runs_settle(e->session, most, batch_settle, e);
 }
 
 static dlc_status inputs_set(Evaluation *e, int64_t first, int64_t count) {
@@ -89,15 +92,6 @@ static dlc_status inputs_set(Evaluation *e, int64_t first, int64_t count) {
     return data_set_inputs(e->session, e->entry, e->data, e->rows, count);
 }
 
-/* A batch that cannot begin: those before it come first. */
-static dlc_status begin_fail(Evaluation *e, dlc_status status) {
-    dlc_context *context = e->session->context;
-    char error[sizeof(context->error)];
-    memcpy(error, context->error, sizeof(error));
-    dlc_status earlier = batches_settle(e, 0);
-    return earlier == DLC_OK ? context_fail(context, status, "%s", error) : earlier;
-}
-
 static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
     bool ahead = count == e->batch && session_may_run_ahead(e->session, e->entry);
     dlc_status status = ahead ? DLC_OK : batches_settle(e, 0);
@@ -109,7 +103,7 @@ static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
         status = session_run_begin(e->session, e->entry);
     }
     if (status != DLC_OK) {
-        return begin_fail(e, status);
+        return session_begin_fail(e->session, status, batch_settle, e);
     }
     e->counts[e->n_begun++ % RANK_RUNS] = count;
     status = batches_settle(e, ahead ? RANK_RUNS - 1 : 0);
@@ -167,15 +161,13 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
     if (status == DLC_OK) {
         status = data_batch(session, entry, asked, &e.batch);
     }
+    if (status == DLC_OK) {
+        status = data_rows_check(session, entry, e.data, e.batch, false);
+    }
     if (status != DLC_OK) {
         return status;
     }
     bool is_free = data_batch_is_free(session, entry);
-    if (e.n_rows == 0 || (!is_free && e.n_rows < e.batch)) {
-        return context_fail(session->context, DLC_ERROR_MISMATCH,
-                            "%" PRId64 " rows are fewer than a batch of %" PRId64, e.n_rows,
-                            e.batch);
-    }
     if (!is_free && e.n_rows % e.batch != 0) {
         context_log(session->context, DLC_LOG_WARNING,
                     "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",

@@ -42,6 +42,7 @@ typedef struct Trainer {
     int64_t saved_step; /* the step that the checkpoint holds; -1: none */
     CheckpointFolder folder;
     CheckpointRun run;
+    dlc_step_info info; /* of the step that was settled last */
     double loss;
 } Trainer;
 
@@ -55,13 +56,11 @@ static dlc_status plan_length(Trainer *t) {
     const dlc_train_options *options = t->options;
     t->rows = dataset_rows(&options->data->data);
     dlc_status status = data_batch(session, t->entry, options->batch, &t->batch);
+    if (status == DLC_OK) {
+        status = data_rows_check(session, t->entry, &options->data->data, t->batch, true);
+    }
     if (status != DLC_OK) {
         return status;
-    }
-    if (t->rows < t->batch) {
-        return context_fail(t->context, DLC_ERROR_MISMATCH,
-                            "the data have %" PRId64 " rows, a batch needs %" PRId64, t->rows,
-                            t->batch);
     }
     t->steps_per_epoch = t->rows / t->batch;
     int64_t steps = options->steps, epochs = options->epochs;
@@ -259,13 +258,13 @@ static dlc_status checkpoint_save(Trainer *t) {
     return status;
 }
 
-static dlc_status evaluate_now(Trainer *t, const dlc_step_info *info, bool *stop) {
+static dlc_status evaluate_now(Trainer *t, bool *stop) {
     dlc_metric metrics[MAX_METRICS];
     size_t n = 0;
     dlc_status status = dlc_evaluate(t->session, t->options->eval_data, t->options->eval_batch,
                                      metrics, MAX_METRICS, &n);
     if (status == DLC_OK && t->options->on_eval) {
-        *stop = t->options->on_eval(t->options->user, info, metrics, n) != 0 || *stop;
+        *stop = t->options->on_eval(t->options->user, &t->info, metrics, n) != 0 || *stop;
     }
     return status;
 }
@@ -279,8 +278,7 @@ static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
     if (status != DLC_ERROR_NON_FINITE || !t->options->checkpoint) {
         return status;
     }
-    char error[sizeof(t->context->error)];
-    snprintf(error, sizeof(error), "%s", t->context->error);
+    const char *error = t->context->error;
     return t->saved_step < 0
                ? context_fail(t->context, status, "%s; '%s' holds no checkpoint of this run", error,
                               t->options->checkpoint)
@@ -346,7 +344,9 @@ static dlc_status step_fail(Trainer *t, const Begun *begun, bool alone, dlc_stat
 
 /* The step that was begun first and is not settled. What the session's counters say meanwhile is
  * what they said when it began. */
-static dlc_status step_settle(Trainer *t, dlc_step_info *info) {
+static dlc_status step_settle(void *user) {
+    Trainer *t = user;
+    dlc_step_info *info = &t->info;
     const dlc_train_options *options = t->options;
     const Rank *rank = t->session->ranks;
     int32_t n = session_runs_begun(t->session);
@@ -381,23 +381,6 @@ static dlc_status step_settle(Trainer *t, dlc_step_info *info) {
     return DLC_OK;
 }
 
-/* Until at most `most` are begun and not settled. */
-static dlc_status steps_settle(Trainer *t, int32_t most, dlc_step_info *info) {
-    dlc_status status = DLC_OK;
-    while (status == DLC_OK && session_runs_begun(t->session) > most) {
-        status = step_settle(t, info);
-    }
-    return status;
-}
-
-/* A step that cannot begin: those before it come first. */
-static dlc_status begin_fail(Trainer *t, dlc_status status, dlc_step_info *info) {
-    char error[sizeof(t->context->error)];
-    snprintf(error, sizeof(error), "%s", t->context->error);
-    dlc_status earlier = steps_settle(t, 0, info);
-    return earlier == DLC_OK ? context_fail(t->context, status, "%s", error) : earlier;
-}
-
 static bool evaluation_is_due(const Trainer *t) {
     const dlc_train_options *options = t->options;
     return options->eval_data &&
@@ -418,13 +401,13 @@ static int32_t steps_ahead(const Trainer *t) {
 }
 
 /* What follows a step, when no other is on its way. */
-static dlc_status step_follow(Trainer *t, const dlc_step_info *info, bool *stop, bool *cancelled) {
+static dlc_status step_follow(Trainer *t, bool *stop, bool *cancelled) {
     const dlc_train_options *options = t->options;
     dlc_status status = DLC_OK;
-    *stop = options->on_step && options->on_step(options->user, info) != 0;
+    *stop = options->on_step && options->on_step(options->user, &t->info) != 0;
     *cancelled = context_cancelled(t->context);
     if (evaluation_is_due(t) && !*cancelled) {
-        status = evaluate_now(t, info, stop);
+        status = evaluate_now(t, stop);
         *cancelled = status == DLC_ERROR_CANCELLED;
         status = *cancelled ? DLC_OK : status;
     }
@@ -434,23 +417,22 @@ static dlc_status step_follow(Trainer *t, const dlc_step_info *info, bool *stop,
 static dlc_status train_loop(Trainer *t) {
     bool stop = false, cancelled = false;
     dlc_status status = DLC_OK;
-    dlc_step_info info = {.struct_size = sizeof(info)};
     while (status == DLC_OK && t->begun < t->end && !stop && !cancelled) {
         status = step_begin(t);
         if (status != DLC_OK) {
-            status = begin_fail(t, status, &info);
+            status = session_begin_fail(t->session, status, step_settle, t);
             break;
         }
         int32_t most = steps_ahead(t);
-        status = steps_settle(t, most, &info);
+        status = session_runs_settle(t->session, most, step_settle, t);
         if (status == DLC_OK && most == 0) {
-            status = step_follow(t, &info, &stop, &cancelled);
+            status = step_follow(t, &stop, &cancelled);
         } else if (status == DLC_OK) {
             cancelled = context_cancelled(t->context);
         }
     }
     if (status == DLC_OK) {
-        status = steps_settle(t, 0, &info);
+        status = session_runs_settle(t->session, 0, step_settle, t);
     }
     if (status == DLC_OK) {
         status = checkpoint_save(t);
@@ -460,6 +442,36 @@ static dlc_status train_loop(Trainer *t) {
             context_fail(t->context, DLC_ERROR_CANCELLED, "cancelled after step %" PRId64, t->step);
     }
     return status;
+}
+
+/* All of dlc_train's work; what it makes is the caller's to free. */
+static dlc_status trainer_run(Trainer *t) {
+    const dlc_train_options *options = t->options;
+    dlc_status status = dlc_session_bind_data(t->session, "train", options->data);
+    if (status == DLC_OK) {
+        status = plan_length(t);
+    }
+    if (status == DLC_OK) {
+        status = weights_begin(t);
+    }
+    if (status == DLC_OK) {
+        status = counters_set(t);
+    }
+    for (int i = 0; status == DLC_OK && i < 2; i++) {
+        t->orders[i] = memory_new(&t->context->allocator, (size_t)t->rows, sizeof(*t->orders[i]));
+        status = t->orders[i] ? DLC_OK : context_out_of_memory(t->context);
+    }
+    if (status == DLC_OK) {
+        status =
+            prefetch_create(t->session, t->entry, &options->data->data, t->batch, &t->prefetch);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    t->end =
+        options->stop_after > 0 && options->stop_after < t->steps ? options->stop_after : t->steps;
+    t->begun = t->step;
+    return train_loop(t);
 }
 
 /* What cannot be meant. */
@@ -510,37 +522,14 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                  .order_epochs = {-1, -1},
                  .saved_step = -1,
                  .folder = {.fd = -1},
+                 .info = {.struct_size = sizeof(t.info)},
                  .loss = NAN};
     if (!t.entry) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                             "the plan has no train entry: its program has no train block");
     }
     double start = clock_seconds();
-    dlc_status status = dlc_session_bind_data(session, "train", given.data);
-    if (status == DLC_OK) {
-        status = plan_length(&t);
-    }
-    if (status == DLC_OK) {
-        status = weights_begin(&t);
-    }
-    if (status == DLC_OK) {
-        status = counters_set(&t);
-    }
-    if (status == DLC_OK) {
-        for (int i = 0; i < 2; i++) {
-            t.orders[i] =
-                memory_new(&session->context->allocator, (size_t)t.rows, sizeof(*t.orders[i]));
-        }
-        status = t.orders[0] && t.orders[1] ? DLC_OK : context_out_of_memory(session->context);
-    }
-    if (status == DLC_OK) {
-        status = prefetch_create(session, t.entry, &given.data->data, t.batch, &t.prefetch);
-    }
-    if (status == DLC_OK) {
-        t.end = given.stop_after > 0 && given.stop_after < t.steps ? given.stop_after : t.steps;
-        t.begun = t.step;
-        status = train_loop(&t);
-    }
+    dlc_status status = trainer_run(&t);
     prefetch_destroy(t.prefetch);
     memory_free(&session->context->allocator, t.orders[0]);
     memory_free(&session->context->allocator, t.orders[1]);

@@ -108,6 +108,23 @@ int32_t session_runs_begun(const dlc_session *session) {
     return rank_runs_begun(session->ranks);
 }
 
+dlc_status session_runs_settle(dlc_session *session, int32_t most, SessionSettle *settle,
+                               void *user) {
+    dlc_status status = DLC_OK;
+    while (status == DLC_OK && session_runs_begun(session) > most) {
+        status = settle(user);
+    }
+    return status;
+}
+
+dlc_status session_begin_fail(dlc_session *session, dlc_status status, SessionSettle *settle,
+                              void *user) {
+    char error[CONTEXT_ERROR_BYTES];
+    memcpy(error, session->context->error, sizeof(error));
+    dlc_status earlier = session_runs_settle(session, 0, settle, user);
+    return earlier == DLC_OK ? context_fail(session->context, status, "%s", error) : earlier;
+}
+
 bool session_may_run_ahead(const dlc_session *session, const EntryState *entry) {
     return session->n_ranks == 1 && rank_may_run_ahead(session->ranks, entry);
 }

@@ -101,6 +101,15 @@ dlc_status session_run(dlc_session *session, EntryState *entry);
 dlc_status session_run_begin(dlc_session *session, EntryState *entry);
 dlc_status session_run_settle(dlc_session *session);
 int32_t session_runs_begun(const dlc_session *session);
+/* Until at most `most` runs are begun and not settled: `settle` settles the one that was begun
+ * first and takes what it gave. The error is the first of its. */
+typedef dlc_status SessionSettle(void *user);
+dlc_status session_runs_settle(dlc_session *session, int32_t most, SessionSettle *settle,
+                               void *user);
+/* The error of a run that could not begin, which is `status` and the context's text: those begun
+ * before it come first, and so does an error of theirs. */
+dlc_status session_begin_fail(dlc_session *session, dlc_status status, SessionSettle *settle,
+                              void *user);
 bool session_may_run_ahead(const dlc_session *session, const EntryState *entry);
 /* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
 dlc_status session_verdict(dlc_session *session, EntryState *entry);

@@ -340,6 +340,59 @@ static void test_mean_of_nothing(void **state) {
     dlc_plan_destroy(plan);
 }
 
+/* That a call was refused, and says so; `wanted` NULL: that it was not. */
+static void expect_refusal(dlc_status status, const char *wanted) {
+    const char *error = status == DLC_OK ? "" : dlc_last_error(context);
+    if (status != (wanted ? DLC_ERROR_MISMATCH : DLC_OK) || !strstr(error, wanted ? wanted : "")) {
+        fail_msg("'%s', not '%s'", error, wanted ? wanted : "");
+    }
+}
+
+/* Walking over data that do not fill one batch is refused, each with the number that is wrong. */
+static void test_too_few_rows(void **state) {
+    (void)state;
+    enum { FREE = -1 };
+    static const struct {
+        int64_t bound, rows, asked;
+        const char *evaluated, *trained; /* NULL: done */
+    } refused[] = {
+        {FREE, 0, 4, "the data have no rows", "the data have no rows"},
+        {FREE, 1, 4, NULL, "have 1 row, a batch needs 4: give more rows, or ask for a smaller"},
+        {FREE, 4, 4, NULL, NULL},
+        {4, 0, 0, "the data have no rows", "the data have no rows"},
+        {4, 3, 0, "have 3 rows, a batch needs 4, at which it is fixed: give more rows",
+         "have 3 rows, a batch needs 4, at which it is fixed: give more rows"},
+        {4, 4, 0, NULL, NULL},
+        {0, 4, 0, "the batch of 'm.eval' is fixed at no rows", "'m.train' is fixed at no rows"},
+    };
+    dlc_plan *plan = compiled("dim B in 0..64\nmodel m(x: f32[B]) {\n    param w: [1] = ones\n"
+                              "    output y = x * w[0]\n    loss sum(square(x * w[0] - 2.0))\n}\n"
+                              "train m { optimizer sgd(lr=0.0); steps 1 }\n");
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        dlc_session *session = open_session(plan);
+        if (refused[i].bound >= 0) {
+            OK(context, dlc_session_bind(session, "B", refused[i].bound));
+        }
+        OK(context, dlc_init_weights(session));
+        static float values[8];
+        int64_t shape[] = {refused[i].rows};
+        const DLTensor x = api_floats(values, 1, shape), *const tensors[] = {&x};
+        const char *const names[] = {"x"};
+        dlc_dataset *data = NULL;
+        OK(context, dlc_dataset_from_tensors(context, names, tensors, 1, &data));
+        dlc_metric metrics[4];
+        size_t n = 0;
+        expect_refusal(dlc_evaluate(session, data, refused[i].asked, metrics, 4, &n),
+                       refused[i].evaluated);
+        dlc_train_options train = {
+            .struct_size = sizeof(train), .data = data, .batch = refused[i].asked};
+        expect_refusal(dlc_train(session, &train, NULL), refused[i].trained);
+        dlc_dataset_destroy(data);
+        dlc_session_destroy(session);
+    }
+    dlc_plan_destroy(plan);
+}
+
 /* Parameters, states and slots without elements are saved and loaded like others. */
 static void test_resumed(void **state) {
     (void)state;
@@ -378,7 +431,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_expressions),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_usual_sizes),     cmocka_unit_test(test_training),
-        cmocka_unit_test(test_mean_of_nothing), cmocka_unit_test(test_resumed),
+        cmocka_unit_test(test_mean_of_nothing), cmocka_unit_test(test_too_few_rows),
+        cmocka_unit_test(test_resumed),
     };
     if (getenv("DLC_CUDA_PATH") && !cudasim_can_compile()) {
         return TEST_SKIPPED;
