@@ -402,69 +402,81 @@ static bool loops_ok(Check *c, const PlanEntry *entry) {
     return depth == 0 || fail(c, entry, "a loop does not end");
 }
 
-static bool entry_records_ok(Check *c, const PlanEntry *entry) {
-    const PlanTables *tables = c->tables;
-    for (int32_t i = 0; i < entry->n_args; i++) {
-        const PlanArg *arg = &tables->args[entry->first_arg + i];
-        if (arg->role < 0 || arg->role >= PLAN_N_ARG_ROLES || arg->buffer < 0 ||
-            arg->buffer >= entry->n_buffers) {
-            return fail(c, arg, "an argument is malformed");
-        }
-        bool is_variable = arg->role != PLAN_ARG_INPUT && arg->role != PLAN_ARG_SCALAR;
-        if (is_variable ? arg->variable < 0 || arg->variable >= c->file->n_variables
-                        : arg->variable != -1) {
-            return fail(c, arg, "an argument refers to no variable");
-        }
-        if (!text_ok(c, arg, arg->name) || !type_ok(c, arg, arg->type)) {
-            return false;
-        }
-        if (arg->role == PLAN_ARG_SCALAR && arg->type.rank != 0) {
-            return fail(c, arg, "a run-time scalar with axes");
-        }
-        if (is_variable && (c->file->variables[arg->variable].type.dtype != arg->type.dtype ||
-                            c->file->variables[arg->variable].type.rank != arg->type.rank)) {
-            return fail(c, arg, "an argument and its variable differ in type");
-        }
+static bool arg_ok(Check *c, const PlanEntry *entry, const PlanArg *arg) {
+    if (arg->role < 0 || arg->role >= PLAN_N_ARG_ROLES || arg->buffer < 0 ||
+        arg->buffer >= entry->n_buffers) {
+        return fail(c, arg, "an argument is malformed");
     }
-    for (int32_t i = 0; i < entry->n_buffers; i++) {
-        const PlanBuffer *buffer = &tables->buffers[entry->first_buffer + i];
-        if (buffer->kind < 0 || buffer->kind >= PLAN_N_BUFFER_KINDS || buffer->birth < 0 ||
-            buffer->death < buffer->birth || buffer->death > entry->n_commands) {
-            return fail(c, buffer, "a buffer is malformed");
-        }
-        if (buffer->kind == PLAN_BUFFER_ARG &&
-            (buffer->index < 0 || buffer->index >= entry->n_args ||
-             tables->args[entry->first_arg + buffer->index].buffer != i)) {
-            return fail(c, buffer, "a buffer belongs to no argument");
-        }
-        if (buffer->kind == PLAN_BUFFER_CONSTANT &&
-            (buffer->offset < 0 || buffer->offset > c->file->n_constants ||
-             buffer->offset % PLAN_ALIGNMENT != 0)) {
-            return fail(c, buffer, "a constant is outside its section");
-        }
-        if (!program_ok(c, buffer, buffer->bytes, false) || !text_ok(c, buffer, buffer->name)) {
-            return false;
-        }
+    bool is_variable = arg->role != PLAN_ARG_INPUT && arg->role != PLAN_ARG_SCALAR;
+    if (is_variable ? arg->variable < 0 || arg->variable >= c->file->n_variables
+                    : arg->variable != -1) {
+        return fail(c, arg, "an argument refers to no variable");
     }
-    for (int32_t i = 0; i < entry->n_results; i++) {
-        const PlanResult *result = &tables->results[entry->first_result + i];
-        if (result->role < 0 || result->role >= PLAN_N_RESULT_ROLES || result->arg < -1 ||
-            result->arg >= entry->n_args) {
-            return fail(c, result, "a result is malformed");
-        }
-        if (result->role == PLAN_RESULT_STORE && result->arg < 0) {
-            return fail(c, result, "a store to no argument");
-        }
-        if (result->role != PLAN_RESULT_OUTPUT && result->role != PLAN_RESULT_STORE &&
-            result->type.rank != 0) {
-            return fail(c, result, "a number of the run with axes");
-        }
-        if (!text_ok(c, result, result->name) || !type_ok(c, result, result->type) ||
-            !ref_ok(c, entry, &result->ref, false)) {
-            return false;
-        }
+    if (!text_ok(c, arg, arg->name) || !type_ok(c, arg, arg->type)) {
+        return false;
+    }
+    if (arg->role == PLAN_ARG_SCALAR && arg->type.rank != 0) {
+        return fail(c, arg, "a run-time scalar with axes");
+    }
+    if (is_variable && (c->file->variables[arg->variable].type.dtype != arg->type.dtype ||
+                        c->file->variables[arg->variable].type.rank != arg->type.rank)) {
+        return fail(c, arg, "an argument and its variable differ in type");
     }
     return true;
+}
+
+/* `number`: of the buffer in its entry. */
+static bool buffer_ok(Check *c, const PlanEntry *entry, int32_t number) {
+    const PlanBuffer *buffer = &c->tables->buffers[entry->first_buffer + number];
+    if (buffer->kind < 0 || buffer->kind >= PLAN_N_BUFFER_KINDS || buffer->birth < 0 ||
+        buffer->death < buffer->birth || buffer->death > entry->n_commands) {
+        return fail(c, buffer, "a buffer is malformed");
+    }
+    if (buffer->kind == PLAN_BUFFER_ARG &&
+        (buffer->index < 0 || buffer->index >= entry->n_args ||
+         c->tables->args[entry->first_arg + buffer->index].buffer != number)) {
+        return fail(c, buffer, "a buffer belongs to no argument");
+    }
+    if (buffer->kind == PLAN_BUFFER_CONSTANT &&
+        (buffer->offset < 0 || buffer->offset > c->file->n_constants ||
+         buffer->offset % PLAN_ALIGNMENT != 0)) {
+        return fail(c, buffer, "a constant is outside its section");
+    }
+    return program_ok(c, buffer, buffer->bytes, false) && text_ok(c, buffer, buffer->name);
+}
+
+static bool result_ok(Check *c, const PlanEntry *entry, const PlanResult *result) {
+    if (result->role < 0 || result->role >= PLAN_N_RESULT_ROLES || result->arg < -1 ||
+        result->arg >= entry->n_args) {
+        return fail(c, result, "a result is malformed");
+    }
+    if (result->role == PLAN_RESULT_STORE && result->arg < 0) {
+        return fail(c, result, "a store to no argument");
+    }
+    if (result->role != PLAN_RESULT_OUTPUT && result->role != PLAN_RESULT_STORE &&
+        result->type.rank != 0) {
+        return fail(c, result, "a number of the run with axes");
+    }
+    return text_ok(c, result, result->name) && type_ok(c, result, result->type) &&
+           ref_ok(c, entry, &result->ref, false);
+}
+
+static bool entry_records_ok(Check *c, const PlanEntry *entry) {
+    const PlanTables *tables = c->tables;
+    bool ok = true;
+    for (int32_t i = 0; ok && i < entry->n_args; i++) {
+        ok = arg_ok(c, entry, &tables->args[entry->first_arg + i]);
+    }
+    for (int32_t i = 0; ok && i < entry->n_buffers; i++) {
+        ok = buffer_ok(c, entry, i);
+    }
+    for (int32_t i = 0; ok && i < entry->n_results; i++) {
+        ok = result_ok(c, entry, &tables->results[entry->first_result + i]);
+    }
+    for (int32_t i = 0; ok && i < entry->n_commands; i++) {
+        ok = command_ok(c, entry, &tables->commands[entry->first_command + i]);
+    }
+    return ok;
 }
 
 static bool order_ok(Check *c, const PlanEntry *entry) {
@@ -482,81 +494,79 @@ static bool order_ok(Check *c, const PlanEntry *entry) {
     return fail(c, entry, c->order);
 }
 
+/* Whether the entry's records lie in the tables, and behind those of the entry before it (NULL:
+ * none). */
+static bool entry_place_ok(Check *c, const PlanEntry *entry, const PlanEntry *before) {
+    const PlanTables *tables = c->tables;
+    if (!range_ok(entry->first_arg, entry->n_args, tables->n_args) ||
+        !range_ok(entry->first_result, entry->n_results, tables->n_results) ||
+        !range_ok(entry->first_buffer, entry->n_buffers, tables->n_buffers) ||
+        !range_ok(entry->first_command, entry->n_commands, tables->n_commands) ||
+        entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES || entry->n_queues < 1 ||
+        entry->n_queues > PLAN_MAX_QUEUES || entry->n_events < 0 ||
+        entry->n_events > entry->n_commands) {
+        return fail(c, entry, "an entry is malformed");
+    }
+    if (before && (entry->first_arg < before->first_arg + before->n_args ||
+                   entry->first_result < before->first_result + before->n_results ||
+                   entry->first_buffer < before->first_buffer + before->n_buffers ||
+                   entry->first_command < before->first_command + before->n_commands)) {
+        return fail(c, entry, "entries share their records");
+    }
+    return true;
+}
+
+static bool kernel_ok(Check *c, const PlanKernel *kernel) {
+    int64_t n_image = c->tables->n_image ? c->tables->n_image : 1;
+    if (kernel->entry < 0 || kernel->entry >= n_image || kernel->n_buffers < 0 ||
+        kernel->n_sizes < 0 || kernel->scratch_bytes < 0 || kernel->scratch_bytes > INT32_MAX) {
+        return fail(c, kernel, "a kernel is malformed");
+    }
+    return text_ok(c, kernel, kernel->name);
+}
+
+/* What entries share. */
+static bool target_records_ok(Check *c) {
+    const PlanTables *tables = c->tables;
+    const PlanTarget *target = tables->target;
+    bool ok = text_ok(c, target, target->device) && text_ok(c, target, target->machine) &&
+              text_ok(c, target, target->features);
+    for (int64_t i = 0; ok && i < tables->n_kernels; i++) {
+        ok = kernel_ok(c, &tables->kernels[i]);
+    }
+    for (int64_t i = 0; ok && i < tables->n_args; i++) {
+        /* Also those of no entry: some questions are asked of all. */
+        const PlanArg *arg = &tables->args[i];
+        ok = text_ok(c, arg, arg->name) && type_ok(c, arg, arg->type);
+    }
+    for (int64_t i = 0; ok && i < tables->n_sites; i++) {
+        const PlanSite *site = &tables->sites[i];
+        ok = text_ok(c, site, site->place) && text_ok(c, site, site->text);
+    }
+    for (int64_t i = 0; ok && i < tables->n_libraries; i++) {
+        ok = library_ok(c, &tables->libraries[i]);
+    }
+    return ok;
+}
+
 static bool target_ok(Check *c) {
     const PlanTables *tables = c->tables;
     if (tables->n_target != 1) {
         return fail(c, tables->target, "not one target record");
     }
-    const PlanTarget *target = tables->target;
-    if (!text_ok(c, target, target->device) || !text_ok(c, target, target->machine) ||
-        !text_ok(c, target, target->features)) {
+    if (!target_records_ok(c)) {
         return false;
-    }
-    for (int64_t i = 0; i < tables->n_kernels; i++) {
-        const PlanKernel *kernel = &tables->kernels[i];
-        if (kernel->entry < 0 || kernel->entry >= (tables->n_image ? tables->n_image : 1) ||
-            kernel->n_buffers < 0 || kernel->n_sizes < 0 || kernel->scratch_bytes < 0 ||
-            kernel->scratch_bytes > INT32_MAX) {
-            return fail(c, kernel, "a kernel is malformed");
-        }
-        if (!text_ok(c, kernel, kernel->name)) {
-            return false;
-        }
-    }
-    for (int64_t i = 0; i < tables->n_args; i++) {
-        /* Also those of no entry: some questions are asked of all. */
-        if (!text_ok(c, &tables->args[i], tables->args[i].name) ||
-            !type_ok(c, &tables->args[i], tables->args[i].type)) {
-            return false;
-        }
-    }
-    for (int64_t i = 0; i < tables->n_sites; i++) {
-        if (!text_ok(c, &tables->sites[i], tables->sites[i].place) ||
-            !text_ok(c, &tables->sites[i], tables->sites[i].text)) {
-            return false;
-        }
-    }
-    for (int64_t i = 0; i < tables->n_libraries; i++) {
-        if (!library_ok(c, &tables->libraries[i])) {
-            return false;
-        }
     }
     c->refs_left = tables->n_refs;
     c->swaps_left = tables->n_swaps;
     c->waits_left = tables->n_waits;
-    int32_t end_arg = 0, end_result = 0, end_buffer = 0, end_command = 0;
-    for (int64_t i = 0; i < tables->n_entries; i++) {
+    bool ok = true;
+    for (int64_t i = 0; ok && i < tables->n_entries; i++) {
         const PlanEntry *entry = &tables->entries[i];
-        if (!range_ok(entry->first_arg, entry->n_args, tables->n_args) ||
-            !range_ok(entry->first_result, entry->n_results, tables->n_results) ||
-            !range_ok(entry->first_buffer, entry->n_buffers, tables->n_buffers) ||
-            !range_ok(entry->first_command, entry->n_commands, tables->n_commands) ||
-            entry->purpose < 0 || entry->purpose >= PLAN_N_PURPOSES || entry->n_queues < 1 ||
-            entry->n_queues > PLAN_MAX_QUEUES || entry->n_events < 0 ||
-            entry->n_events > entry->n_commands) {
-            return fail(c, entry, "an entry is malformed");
-        }
-        if (entry->first_arg < end_arg || entry->first_result < end_result ||
-            entry->first_buffer < end_buffer || entry->first_command < end_command) {
-            return fail(c, entry, "entries share their records");
-        }
-        end_arg = entry->first_arg + entry->n_args;
-        end_result = entry->first_result + entry->n_results;
-        end_buffer = entry->first_buffer + entry->n_buffers;
-        end_command = entry->first_command + entry->n_commands;
-        if (!text_ok(c, entry, entry->name) || !entry_records_ok(c, entry)) {
-            return false;
-        }
-        for (int32_t k = 0; k < entry->n_commands; k++) {
-            if (!command_ok(c, entry, &tables->commands[entry->first_command + k])) {
-                return false;
-            }
-        }
-        if (!loops_ok(c, entry) || !order_ok(c, entry)) {
-            return false;
-        }
+        ok = entry_place_ok(c, entry, i > 0 ? entry - 1 : NULL) && text_ok(c, entry, entry->name) &&
+             entry_records_ok(c, entry) && loops_ok(c, entry) && order_ok(c, entry);
     }
-    return true;
+    return ok;
 }
 
 dlc_status plan_file_check(dlc_context *context, const PlanFile *file) {

@@ -357,45 +357,60 @@ static dlc_status work_sum(dlc_context *context, Layout *layout) {
     return DLC_OK;
 }
 
-dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanTables *tables,
-                         const PlanEntry *entry, const int64_t *dims, Layout **out) {
+/* The tables of the entry's commands, buffers and results. */
+static dlc_status tables_allocate(dlc_context *context, Layout *layout) {
     const dlc_allocator *allocator = &context->allocator;
-    size_t n_sizes_total = 0, n_refs_total = 0;
+    const PlanEntry *entry = layout->entry;
+    size_t n_sizes = 0, n_refs = 0;
     for (int32_t i = 0; i < entry->n_commands; i++) {
-        const PlanCommand *command = &tables->commands[entry->first_command + i];
-        n_sizes_total += (size_t)command->n_sizes;
-        n_refs_total += (size_t)command->n_refs;
+        const PlanCommand *command = &layout->tables->commands[entry->first_command + i];
+        n_sizes += (size_t)command->n_sizes;
+        n_refs += (size_t)command->n_refs;
     }
+    size_t n_vars = (size_t)layout->file->n_dims + PLAN_MAX_LOOP_DEPTH;
     size_t n_commands = (size_t)entry->n_commands, n_buffers = (size_t)entry->n_buffers;
-    dlc_status status;
-    Layout *layout = memory_new(allocator, 1, sizeof(*layout));
-    if (!layout) {
-        return context_out_of_memory(context);
-    }
-    *layout = (Layout){.file = file, .tables = tables, .entry = entry};
-    layout->vars = memory_new(allocator, (size_t)file->n_dims + PLAN_MAX_LOOP_DEPTH, 8);
+    layout->vars = memory_new(allocator, n_vars, 8);
     layout->buffer_bytes = memory_new(allocator, n_buffers, 8);
     layout->buffer_offset = memory_new(allocator, n_buffers, 8);
     layout->extent = memory_new(allocator, n_commands, 8);
     layout->work = memory_new(allocator, n_commands, sizeof(double));
-    layout->sizes = memory_new(allocator, n_sizes_total, 8);
+    layout->sizes = memory_new(allocator, n_sizes, 8);
     layout->first_size = memory_new(allocator, n_commands, 4);
-    layout->ref_offset = memory_new(allocator, n_refs_total, 8);
-    layout->ref_moves = memory_new(allocator, n_refs_total, 1);
+    layout->ref_offset = memory_new(allocator, n_refs, 8);
+    layout->ref_moves = memory_new(allocator, n_refs, 1);
     layout->first_ref = memory_new(allocator, n_commands, 4);
     layout->result_offset = memory_new(allocator, (size_t)entry->n_results, 8);
-    if (!layout->vars || !layout->buffer_bytes || !layout->buffer_offset || !layout->extent ||
-        !layout->work || !layout->sizes || !layout->first_size || !layout->ref_offset ||
-        !layout->ref_moves || !layout->first_ref || !layout->result_offset) {
-        status = context_out_of_memory(context);
-        goto fail;
+    layout->table_bytes = (int64_t)(sizeof(*layout) + 8 * n_vars + 16 * n_buffers +
+                                    (8 + sizeof(double) + 8) * n_commands + 8 * n_sizes +
+                                    9 * n_refs + 8 * (size_t)entry->n_results);
+    bool have = layout->vars && layout->buffer_bytes && layout->buffer_offset && layout->extent &&
+                layout->work && layout->sizes && layout->first_size && layout->ref_offset &&
+                layout->ref_moves && layout->first_ref && layout->result_offset;
+    return have ? DLC_OK : context_out_of_memory(context);
+}
+
+static dlc_status result_lay_out(dlc_context *context, Layout *layout, int32_t i) {
+    const PlanResult *result = &layout->tables->results[layout->entry->first_result + i];
+    int64_t dims[PLAN_MAX_RANK], bytes, *offset = &layout->result_offset[i];
+    bool fits = plan_eval(layout->file, result->ref.offset, layout->vars, offset) && *offset >= 0 &&
+                plan_shape(layout->file, result->type, layout->vars, dims, &bytes) &&
+                *offset <= layout->buffer_bytes[result->ref.buffer] &&
+                bytes <= layout->buffer_bytes[result->ref.buffer] - *offset;
+    return fits ? DLC_OK : bad_size(context, layout, NULL, "a result's place", result->ref.offset);
+}
+
+dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanTables *tables,
+                         const PlanEntry *entry, const int64_t *dims, Layout **out) {
+    Layout *layout = memory_new(&context->allocator, 1, sizeof(*layout));
+    if (!layout) {
+        return context_out_of_memory(context);
     }
-    layout->table_bytes =
-        (int64_t)(sizeof(*layout) + 8 * ((size_t)file->n_dims + PLAN_MAX_LOOP_DEPTH) +
-                  16 * n_buffers + (8 + sizeof(double) + 8) * n_commands + 8 * n_sizes_total +
-                  9 * n_refs_total + 8 * (size_t)entry->n_results);
-    memcpy(layout->vars, dims, (size_t)file->n_dims * sizeof(*dims));
-    status = sizes_check(context, layout);
+    *layout = (Layout){.file = file, .tables = tables, .entry = entry};
+    dlc_status status = tables_allocate(context, layout);
+    if (status == DLC_OK) {
+        memcpy(layout->vars, dims, (size_t)file->n_dims * sizeof(*dims));
+        status = sizes_check(context, layout);
+    }
     if (status == DLC_OK) {
         status = buffers_lay_out(context, layout);
     }
@@ -404,15 +419,7 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
         status = command_lay_out(context, layout, i, &n_sizes, &n_refs);
     }
     for (int32_t i = 0; status == DLC_OK && i < entry->n_results; i++) {
-        const PlanResult *result = &tables->results[entry->first_result + i];
-        int64_t *offset = &layout->result_offset[i];
-        int64_t dims_out[PLAN_MAX_RANK], bytes;
-        if (!plan_eval(file, result->ref.offset, layout->vars, offset) || *offset < 0 ||
-            !plan_shape(file, result->type, layout->vars, dims_out, &bytes) ||
-            *offset > layout->buffer_bytes[result->ref.buffer] ||
-            bytes > layout->buffer_bytes[result->ref.buffer] - *offset) {
-            status = bad_size(context, layout, NULL, "a result's place", result->ref.offset);
-        }
+        status = result_lay_out(context, layout, i);
     }
     for (int32_t q = 0; q < PLAN_MAX_QUEUES; q++) {
         layout->scratch_bytes += layout->queue_scratch[q];
@@ -420,13 +427,12 @@ dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanT
     if (status == DLC_OK) {
         status = work_sum(context, layout);
     }
-    if (status == DLC_OK) {
-        *out = layout;
-        return DLC_OK;
+    if (status != DLC_OK) {
+        layout_destroy(context, layout);
+        return status;
     }
-fail:
-    layout_destroy(context, layout);
-    return status;
+    *out = layout;
+    return DLC_OK;
 }
 
 void layout_destroy(dlc_context *context, Layout *layout) {
