@@ -1,0 +1,118 @@
+/* Versions of a value: as it was made, and as its readers need it. What is whole becomes a part by
+ * a slice, which costs nothing; a part becomes whole by a gather. */
+#include "passes/shard/shard.h"
+
+void version_add(Shard *s, const Value *old, const Cuts *cuts, Value *value) {
+    Version *version = ARENA_NEW(s->arena, Version);
+    *version = (Version){.cuts = *cuts, .value = value};
+    Version **end = &spread_of(s, old)->versions;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = version;
+}
+
+static Builder behind(Shard *s, const Value *old, Value *value) {
+    Block *block = value->op ? value->op->parent : value->block;
+    Builder b = builder_at_end(s->func, block);
+    b.before = value->op ? value->op->next : block->first;
+    b.place = old->op ? old->op->place : (Place){0};
+    b.label = old->op ? old->op->label : NULL;
+    return b;
+}
+
+/* x with its axis `axis` as outer x middle, so that the cut one stands alone; x itself where outer
+ * is 1. */
+static Value *split_axis(Builder *b, Value *x, int32_t axis, const Size *outer,
+                         const Size *middle) {
+    if (size_is_one(outer)) {
+        return x;
+    }
+    const Size *dims[TYPE_MAX_RANK + 1];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        dims[i < axis ? i : i + 1] = x->type.dims[i];
+    }
+    dims[axis] = outer;
+    dims[axis + 1] = middle;
+    return b_reshape(b, x, x->type.rank + 1, dims);
+}
+
+static Value *join_axes(Builder *b, Value *x, int32_t axis, const Size *outer) {
+    if (size_is_one(outer)) {
+        return x;
+    }
+    const Size *dims[TYPE_MAX_RANK];
+    for (int32_t i = 0; i < x->type.rank; i++) {
+        dims[i <= axis ? i : i - 1] = x->type.dims[i];
+    }
+    dims[axis] = size_mul(b->context, outer, x->type.dims[axis + 1]);
+    return b_reshape(b, x, x->type.rank - 1, dims);
+}
+
+static const Size *middle_of(Shard *s, const AxisCut *cut, bool whole) {
+    const Size *rows =
+        whole ? cut->rows : module_rank_size(s->module, DIM_PIECE, cut->group, cut->rows);
+    return size_mul(s->context, rows, cut->inner);
+}
+
+static Value *gather_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
+    int32_t axis = cut->axis + (size_is_one(cut->outer) ? 0 : 1);
+    x = split_axis(b, x, cut->axis, cut->outer, middle_of(s, cut, false));
+    x = b_all_gather(b, x, axis, middle_of(s, cut, true), cut->rows, cut->group);
+    return join_axes(b, x, cut->axis, cut->outer);
+}
+
+static Value *slice_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
+    int32_t axis = cut->axis + (size_is_one(cut->outer) ? 0 : 1);
+    x = split_axis(b, x, cut->axis, cut->outer, middle_of(s, cut, true));
+    const Size *first = module_rank_size(s->module, DIM_FIRST, cut->group, cut->rows);
+    first = size_mul(s->context, first, cut->inner);
+    const Size *end = size_add(s->context, first, middle_of(s, cut, false));
+    x = b_slice_axis(b, x, axis, first, end);
+    return join_axes(b, x, cut->axis, cut->outer);
+}
+
+static bool has_cut(const Cuts *cuts, const AxisCut *cut) {
+    const AxisCut *other = cuts_of_axis(cuts, cut->axis);
+    return other && cut_equal(other, cut);
+}
+
+Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
+    const Version *made = spread_of(s, old)->versions;
+    for (const Version *version = made; version; version = version->next) {
+        if (cuts_equal(&version->cuts, cuts)) {
+            return version->value;
+        }
+    }
+    Value *x = made->value;
+    for (int32_t i = made->cuts.n - 1; i >= 0; i--) {
+        if (!has_cut(cuts, &made->cuts.at[i])) {
+            Builder b = behind(s, old, x);
+            x = gather_ranks(s, &b, x, &made->cuts.at[i]);
+        }
+    }
+    for (int32_t i = 0; i < cuts->n; i++) {
+        if (!has_cut(&made->cuts, &cuts->at[i])) {
+            Builder b = behind(s, old, x);
+            x = slice_ranks(s, &b, x, &cuts->at[i]);
+        }
+    }
+    version_add(s, old, cuts, x);
+    return x;
+}
+
+Value *combine_ranks(Builder *b, Value *x, OpCode combine, MeshGroup group) {
+    Value *out;
+    b_all_reduce(b, &x, 1, combine, group, &out);
+    return out;
+}
+
+Value *on_first_rank(Builder *b, Value *x, MeshGroup group) {
+    const Size *rank = module_rank_size(b->func->module, DIM_COORDINATE, group, NULL);
+    Value *number = b_size(b, rank, DT_I64);
+    Value *zero = b_constant_like(b, 0, number);
+    Value *is_first = b_binary(b, OP_eq, number, zero);
+    Value *nothing = b_constant_like(b, 0, x);
+    Value *wide = b_splat(b, is_first, x->type.rank, x->type.dims);
+    return b_select(b, wide, x, nothing);
+}

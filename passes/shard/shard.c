@@ -1,0 +1,73 @@
+/* The pass `shard`: a program of whole tensors becomes one rank's program, where the module has a
+ * mesh. See README.md. */
+#include "passes/shard/shard.h"
+
+#include <string.h>
+
+/* The axes that the batch is cut along: `data`, and before it `replica`. One rank cuts nothing. */
+static MeshGroup data_axes(const Module *module) {
+    MeshGroup group = 0;
+    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
+        const char *name = module->mesh[i].name;
+        bool is_data = strcmp(name, "data") == 0 || strcmp(name, "replica") == 0;
+        if (is_data && module->mesh[i].size != 1) {
+            group |= (MeshGroup)1 << i;
+        }
+    }
+    return group;
+}
+
+static const Sharding *sharding_of(Shard *s, const Value *old, const Cuts *cuts) {
+    return cuts->n == 0 ? NULL : module_sharding(s->module, old->type, cuts->at, cuts->n);
+}
+
+static void make_args(Shard *s, const Block *from, Block *to) {
+    for (int32_t i = 0; i < from->n_args; i++) {
+        const Value *old = from->args[i];
+        const Cuts *cuts = &spread_of(s, old)->cuts;
+        Value *arg = block_add_arg(to, cuts_type(s, old->type, cuts), old->name);
+        version_add(s, old, cuts, arg);
+        s->func->args[i].sharding = sharding_of(s, old, cuts);
+    }
+}
+
+/* A result is cut as its value is; what is stored, as what it replaces. */
+static void make_results(Shard *s, const Block *from, Block *to) {
+    const Op *old = block_yield(from);
+    Value **values = ARENA_ARRAY(s->arena, Value *, (size_t)old->n_operands + 1);
+    for (int32_t r = 0; r < old->n_operands; r++) {
+        FuncResult *result = &s->func->results[r];
+        const Value *like =
+            result->role == RESULT_STORE ? from->args[result->arg] : old->operands[r];
+        const Cuts *cuts = &spread_of(s, like)->versions->cuts;
+        values[r] = version_of(s, old->operands[r], cuts);
+        result->sharding = sharding_of(s, old->operands[r], cuts);
+    }
+    Builder b = shard_builder(s, old, to);
+    b_yield(&b, values, old->n_operands);
+}
+
+bool pass_shard(PassContext *pass, Func *func) {
+    if (func->module->n_mesh_axes == 0) {
+        return false;
+    }
+    func_renumber(func);
+    Shard s = {.pass = pass,
+               .context = pass->context,
+               .module = func->module,
+               .func = func,
+               .arena = pass->scratch,
+               .data = data_axes(func->module),
+               .n_values = func->n_values};
+    s.spreads = ARENA_ARRAY(s.arena, Spread, (size_t)s.n_values + 1);
+    propagate(&s);
+    decide_partial(&s);
+    Block *old = func->body, *body = block_create(func, NULL);
+    make_args(&s, old, body);
+    rewrite_block(&s, old, body);
+    make_results(&s, old, body);
+    func->body = body;
+    join_reductions(&s, body);
+    func->properties |= PROP_SHARDED;
+    return true;
+}

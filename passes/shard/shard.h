@@ -1,0 +1,112 @@
+/* What the files of passes/shard share. The pass takes a program of whole tensors and makes one
+ * rank's program of it, in three moves: propagate.c chooses how each value is cut among the ranks,
+ * partial.c where sums over ranks are taken, rewrite.c makes the new ops by both. */
+#ifndef DLC_PASSES_SHARD_SHARD_H
+#define DLC_PASSES_SHARD_SHARD_H
+
+#include "ir/axes.h"
+#include "passes/pass.h"
+
+enum { SHARD_MAX_CUTS = 4 };
+
+/* The cuts of one value, by axis, one an axis at most. */
+typedef struct Cuts {
+    int32_t n;
+    AxisCut at[SHARD_MAX_CUTS];
+} Cuts;
+
+/* A value of the new program that stands for one of the old. */
+typedef struct Version Version;
+struct Version {
+    Cuts cuts;
+    Value *value;
+    Version *next;
+};
+
+/* What is known of a value of the old program. */
+typedef struct Spread {
+    Cuts cuts;         /* how it is to be cut */
+    bool is_pinned;    /* and that does not change */
+    bool is_final;     /* sums over ranks are taken where it is made */
+    bool is_zero;      /* zero, or begins as zero: counts as a sum over ranks, of any of them */
+    MeshGroup partial; /* its value is the sum of these ranks' */
+    Version *versions; /* the first is how it was made; NULL: not made yet */
+    const Op *user;    /* the last, of `uses` */
+    int32_t uses;
+} Spread;
+
+typedef struct Shard {
+    PassContext *pass;
+    Context *context;
+    Module *module;
+    Func *func;
+    Arena *arena;
+    MeshGroup data;  /* the axes that the batch is cut along */
+    Spread *spreads; /* by id of the old values */
+    int32_t n_values;
+    bool changed;
+} Shard;
+
+static inline Spread *spread_of(const Shard *s, const Value *value) {
+    return &s->spreads[value->id];
+}
+
+/* -- cuts.c */
+
+bool cut_equal(const AxisCut *a, const AxisCut *b);
+bool cuts_equal(const Cuts *a, const Cuts *b);
+const AxisCut *cuts_of_axis(const Cuts *cuts, int64_t axis); /* NULL: whole */
+MeshGroup cuts_groups(const Cuts *cuts);
+/* Adds the cut, moved to `axis`. False: the axis is cut already, or the group's axes are in use. */
+bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis);
+/* Where a cut of `from` lies in `to`, of the same elements in row-major order. */
+bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisCut *out);
+/* The type of a rank's part. */
+Type cuts_type(const Shard *s, Type whole, const Cuts *cuts);
+
+/* The cuts of an op: of each operand as it is needed, of each result as it is made, and over which
+ * ranks its results are to be combined, by what. In the arena. */
+typedef struct OpCuts {
+    Cuts *operands, *results;
+    MeshGroup combined;
+    OpCode combine;
+} OpCuts;
+OpCuts op_cuts(const Shard *s, const Op *op);
+
+/* -- propagate.c */
+
+/* Cuts the inputs along their batch, and all that follows from it. */
+void propagate(Shard *s);
+/* The inputs' rows that are cut among ranks; NULL: there are none. */
+const Size *batch_rows(const Func *func);
+
+/* -- partial.c */
+
+/* Decides for each value over which ranks it stays a sum. */
+void decide_partial(Shard *s);
+bool is_zero_constant(const Value *value);
+
+/* -- convert.c: versions of values */
+
+/* `value` of the new program stands for the old one, cut like that. */
+void version_add(Shard *s, const Value *old, const Cuts *cuts, Value *value);
+/* The old value cut like that; ops that make it so come right behind the one that made it. */
+Value *version_of(Shard *s, Value *old, const Cuts *cuts);
+/* The sum over the group. */
+Value *combine_ranks(Builder *b, Value *x, OpCode combine, MeshGroup group);
+/* Zero but on the first rank of the group. */
+Value *on_first_rank(Builder *b, Value *x, MeshGroup group);
+
+/* -- rewrite.c, region.c */
+
+/* Appends the ops of `from`, rewritten, to `to`, all but the yield. */
+void rewrite_block(Shard *s, const Block *from, Block *to);
+void rewrite_region(Shard *s, Op *op, Block *to);
+Builder shard_builder(Shard *s, const Op *op, Block *to);
+
+/* -- join.c */
+
+/* Sums over the same ranks that can be taken at once become one op. */
+void join_reductions(Shard *s, Block *block);
+
+#endif
