@@ -19,10 +19,24 @@ int cli_wrong(const CliCommand *command, const char *format, ...) {
     return 2;
 }
 
+/* Option `i` of all groups, NULL past the last, and where its value goes. */
+static const CliOption *option_at(const CliCommand *command, size_t i, void **out) {
+    for (size_t g = 0; g < CLI_GROUPS; g++) {
+        const CliGroup *group = &command->groups[g];
+        if (i < group->n_options) {
+            *out = (char *)group->values + group->options[i].at;
+            return &group->options[i];
+        }
+        i -= group->n_options;
+    }
+    return NULL;
+}
+
 void cli_help(const CliCommand *command, FILE *to) {
+    const CliOption *option;
+    void *value;
     fprintf(to, "Usage: %s\n\n%s\n\nOptions:\n", command->usage, command->about);
-    for (size_t i = 0; i < command->n_options; i++) {
-        const CliOption *option = &command->options[i];
+    for (size_t i = 0; (option = option_at(command, i, &value)) != NULL; i++) {
         char left[64];
         const char *between = !option->value ? "" : option->kind == CLI_CHOICE ? "[=" : " ";
         snprintf(left, sizeof left, "%s%s%s%s%s%s", option->brief ? option->brief : "",
@@ -58,31 +72,33 @@ static size_t rough_distance(const char *a, const char *b) {
 static int unknown_option(const CliCommand *command, const char *given) {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(given, "="), given);
-    const CliOption *best = NULL;
+    const CliOption *option, *best = NULL;
+    void *value;
     size_t best_distance = 3;
-    for (size_t i = 0; i < command->n_options; i++) {
-        size_t distance = rough_distance(name, command->options[i].name);
+    for (size_t i = 0; (option = option_at(command, i, &value)) != NULL; i++) {
+        size_t distance = rough_distance(name, option->name);
         if (distance < best_distance) {
             best_distance = distance;
-            best = &command->options[i];
+            best = option;
         }
     }
     return best ? cli_wrong(command, "unknown option %s; did you mean %s?", name, best->name)
                 : cli_wrong(command, "unknown option %s; see --help", name);
 }
 
-static int store_value(const CliCommand *command, const CliOption *option, const char *value) {
+static int store_value(const CliCommand *command, const CliOption *option, const char *value,
+                       void *out) {
     char *end = NULL;
     errno = 0;
     switch (option->kind) {
     case CLI_FLAG:
-        *(bool *)option->out = true;
+        *(bool *)out = true;
         return -1;
     case CLI_CHOICE:
-        *(const char **)option->out = value ? value : "";
+        *(const char **)out = value ? value : "";
         return -1;
     case CLI_TEXT:
-        *(const char **)option->out = value;
+        *(const char **)out = value;
         return -1;
     case CLI_INT: {
         long long number = strtoll(value, &end, 10);
@@ -90,7 +106,7 @@ static int store_value(const CliCommand *command, const CliOption *option, const
             return cli_wrong(command, "%s takes a whole number of at least %lld, not '%s'",
                              option->name, (long long)option->minimum, value);
         }
-        *(int64_t *)option->out = number;
+        *(int64_t *)out = number;
         return -1;
     }
     case CLI_NUMBER: {
@@ -98,11 +114,11 @@ static int store_value(const CliCommand *command, const CliOption *option, const
         if (end == value || *end || !isfinite(number)) {
             return cli_wrong(command, "%s takes a number, not '%s'", option->name, value);
         }
-        *(double *)option->out = number;
+        *(double *)out = number;
         return -1;
     }
     case CLI_LIST: {
-        CliList *list = option->out;
+        CliList *list = out;
         if (list->count == CLI_LIST_MAX) {
             return cli_wrong(command, "%s is given more than %d times", option->name, CLI_LIST_MAX);
         }
@@ -113,12 +129,12 @@ static int store_value(const CliCommand *command, const CliOption *option, const
     return -1;
 }
 
-/* The option that `text` names, and its value if it holds one. */
+/* The option that `text` names, its value if it holds one, and where that goes. */
 static const CliOption *find_option(const CliCommand *command, const char *text,
-                                    const char **out_value) {
+                                    const char **out_value, void **out) {
+    const CliOption *option;
     size_t length = strcspn(text, "=");
-    for (size_t i = 0; i < command->n_options; i++) {
-        const CliOption *option = &command->options[i];
+    for (size_t i = 0; (option = option_at(command, i, out)) != NULL; i++) {
         if (strlen(option->name) == length && !strncmp(option->name, text, length)) {
             *out_value = text[length] == '=' ? text + length + 1 : NULL;
             return option;
@@ -153,7 +169,8 @@ int cli_parse(const CliCommand *command, int argc, char **argv, const char **pos
             return 0;
         }
         const char *value = NULL;
-        const CliOption *option = find_option(command, text, &value);
+        void *out = NULL;
+        const CliOption *option = find_option(command, text, &value, &out);
         if (!option) {
             return unknown_option(command, text);
         }
@@ -166,7 +183,7 @@ int cli_parse(const CliCommand *command, int argc, char **argv, const char **pos
             }
             value = argv[++i];
         }
-        int status = store_value(command, option, value);
+        int status = store_value(command, option, value, out);
         if (status >= 0) {
             return status;
         }

@@ -8,12 +8,12 @@
 #include <stdio.h>
 
 typedef enum CliKind {
-    CLI_FLAG,   /* bool *out, set to true */
-    CLI_CHOICE, /* const char **out: "" for the name alone, else what follows "=" */
-    CLI_TEXT,   /* const char **out */
-    CLI_INT,    /* int64_t *out, at least `minimum` */
-    CLI_NUMBER, /* double *out */
-    CLI_LIST    /* CliList *out, appended in order */
+    CLI_FLAG,   /* bool, set to true */
+    CLI_CHOICE, /* const char *: "" for the name alone, else what follows "=" */
+    CLI_TEXT,   /* const char * */
+    CLI_INT,    /* int64_t, at least `minimum` */
+    CLI_NUMBER, /* double */
+    CLI_LIST    /* CliList, appended in order */
 } CliKind;
 
 enum { CLI_LIST_MAX = 64 };
@@ -27,18 +27,26 @@ typedef struct CliOption {
     const char *name;  /* "--steps" */
     const char *brief; /* "-D", or NULL */
     CliKind kind;
-    void *out;
+    size_t at; /* of its value in the struct that its table is for: offsetof */
     int64_t minimum;
     const char *value; /* how the help calls the value: "N" */
     const char *help;
 } CliOption;
 
+/* A table of options and the struct that they fill in. */
+typedef struct CliGroup {
+    const CliOption *options;
+    size_t n_options;
+    void *values;
+} CliGroup;
+
+enum { CLI_GROUPS = 4 };
+
 typedef struct CliCommand {
     const char *program; /* "dlrun train": begins every message */
     const char *usage;   /* "dlrun train PLAN [options]" */
     const char *about;
-    const CliOption *options;
-    size_t n_options;
+    CliGroup groups[CLI_GROUPS]; /* as the help lists them; the rest zeroed */
 } CliCommand;
 
 /* Parses "--name value", "--name=value", "-Xvalue", "-X value"; what is left goes to positional (at

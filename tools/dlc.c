@@ -2,6 +2,7 @@
  * thin program over the C API. */
 #include "tools/cli.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,8 @@ typedef struct Options {
     int64_t threads, memory_limit, compile_bytes, compile_seconds;
     bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
         accumulate, from_ir, write_in_place, check_format;
+    const char *topic;
+    bool show_ops, show_passes, show_version;
 } Options;
 
 static double seconds_now(void) {
@@ -189,13 +192,87 @@ static bool split_defines(const CliCommand *command, const CliList *list, dlc_de
     return true;
 }
 
-static int compile_file(const CliCommand *command, const Options *options, const char *path,
-                        bool check_only) {
+static unsigned compile_flags(const Options *options, bool check_only) {
+    const struct {
+        bool is_set;
+        unsigned flag;
+    } flags[] = {{check_only, DLC_COMPILE_CHECK},
+                 {options->from_ir, DLC_COMPILE_INPUT_IR},
+                 {options->verify_each, DLC_COMPILE_VERIFY_EACH},
+                 {options->time_passes, DLC_COMPILE_TIME_PASSES},
+                 {options->explain, DLC_COMPILE_EXPLAIN},
+                 {options->emulate_precision, DLC_COMPILE_EMULATE_PRECISION},
+                 {options->accumulate, DLC_COMPILE_ACCUMULATE},
+                 {options->no_libraries, DLC_COMPILE_NO_LIBRARIES}};
+    unsigned set = 0;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        set |= flags[i].is_set ? flags[i].flag : 0;
+    }
+    return set;
+}
+
+/* Compiles the file and says what it is told to meanwhile. *out is NULL where only a stage is asked
+ * for; seconds: of the compile call. */
+static int compile_plan(const CliCommand *command, const Options *options, const char *path,
+                        bool check_only, Texts *texts, dlc_plan **out, double *out_seconds) {
     dlc_define defines[CLI_LIST_MAX];
     char storage[CLI_LIST_MAX][128];
     if (!split_defines(command, &options->defines, defines, storage)) {
         return 2;
     }
+    const dlc_compile_options compile = {
+        .struct_size = sizeof compile,
+        .defines = defines,
+        .n_defines = options->defines.count,
+        .targets = options->targets.items,
+        .n_targets = options->targets.count,
+        .float_type = options->float_type,
+        .flags = compile_flags(options, check_only),
+        .emit = options->emit,
+        .print_after = options->print_after,
+        .skip_passes = options->skip,
+        .on_text = print_text,
+        .user = texts,
+        .threads = (int)options->threads,
+        .memory_limit = options->memory_limit,
+        .compile_seconds = (double)options->compile_seconds,
+        .compile_bytes = options->compile_bytes,
+        .import_folders = options->folders.items,
+        .n_import_folders = options->folders.count,
+    };
+    double start = seconds_now();
+    dlc_status status = dlc_compile_file(texts->context, path, &compile, out);
+    *out_seconds = seconds_now() - start;
+    print_diagnostics(texts->context, options->json);
+    if (status == DLC_OK) {
+        return texts->status == DLC_OK ? 0 : cli_failed(command, texts->context, texts->status);
+    }
+    if (status != DLC_ERROR_COMPILE || dlc_error_count(texts->context) == 0) {
+        cli_failed(command, texts->context, status);
+    }
+    return 1;
+}
+
+/* Writes the plan and its summary. */
+static int save_plan(const CliCommand *command, const Options *options, dlc_context *context,
+                     dlc_plan *plan, const char *output, double seconds) {
+    dlc_status status = dlc_plan_save(plan, output);
+    if (status != DLC_OK) {
+        return cli_failed(command, context, status);
+    }
+    if (!options->emit && cli_is_stdout(output)) {
+        return 0;
+    }
+    if (options->json) {
+        print_summary_json(plan, output, seconds);
+    } else if (!options->quiet) {
+        print_summary(plan, output, seconds);
+    }
+    return 0;
+}
+
+static int compile_file(const CliCommand *command, const Options *options, const char *path,
+                        bool check_only) {
     char default_path[4096];
     const char *output = options->output;
     if (!output) {
@@ -214,64 +291,19 @@ static int compile_file(const CliCommand *command, const Options *options, const
     if (status != DLC_OK) {
         return cli_failed(command, NULL, status);
     }
-    bool to_stdout = !options->emit && cli_is_stdout(output);
     Texts texts = {.context = context,
                    .emit = options->emit,
                    .output = options->output,
                    .to = cli_is_stdout(output) ? stderr : stdout};
-    dlc_compile_options compile = {
-        .struct_size = sizeof compile,
-        .defines = defines,
-        .n_defines = options->defines.count,
-        .targets = options->targets.items,
-        .n_targets = options->targets.count,
-        .float_type = options->float_type,
-        .flags = (check_only ? (unsigned)DLC_COMPILE_CHECK : 0) |
-                 (options->from_ir ? (unsigned)DLC_COMPILE_INPUT_IR : 0) |
-                 (options->verify_each ? (unsigned)DLC_COMPILE_VERIFY_EACH : 0) |
-                 (options->time_passes ? (unsigned)DLC_COMPILE_TIME_PASSES : 0) |
-                 (options->explain ? (unsigned)DLC_COMPILE_EXPLAIN : 0) |
-                 (options->emulate_precision ? (unsigned)DLC_COMPILE_EMULATE_PRECISION : 0) |
-                 (options->accumulate ? (unsigned)DLC_COMPILE_ACCUMULATE : 0) |
-                 (options->no_libraries ? (unsigned)DLC_COMPILE_NO_LIBRARIES : 0),
-        .emit = options->emit,
-        .print_after = options->print_after,
-        .skip_passes = options->skip,
-        .on_text = print_text,
-        .user = &texts,
-        .threads = (int)options->threads,
-        .memory_limit = options->memory_limit,
-        .compile_seconds = (double)options->compile_seconds,
-        .compile_bytes = options->compile_bytes,
-        .import_folders = options->folders.items,
-        .n_import_folders = options->folders.count,
-    };
-    double start = seconds_now();
     dlc_plan *plan = NULL;
-    status = dlc_compile_file(context, path, &compile, &plan);
-    double seconds = seconds_now() - start;
-    print_diagnostics(context, options->json);
-    int exit_code = 0;
-    if (status != DLC_OK) {
-        exit_code = 1;
-        if (status != DLC_ERROR_COMPILE || dlc_error_count(context) == 0) {
-            cli_failed(command, context, status);
-        }
-    } else if (texts.status != DLC_OK) {
-        exit_code = cli_failed(command, context, texts.status);
-    } else if (plan) {
-        status = dlc_plan_save(plan, output);
-        if (status != DLC_OK) {
-            exit_code = cli_failed(command, context, status);
-        } else if (options->json && !to_stdout) {
-            print_summary_json(plan, output, seconds);
-        } else if (!options->quiet && !to_stdout) {
-            print_summary(plan, output, seconds);
-        }
+    double seconds = 0;
+    int code = compile_plan(command, options, path, check_only, &texts, &plan, &seconds);
+    if (code == 0 && plan) {
+        code = save_plan(command, options, context, plan, output, seconds);
     }
     dlc_plan_destroy(plan);
     dlc_context_destroy(context);
-    return exit_code;
+    return code;
 }
 
 enum { MOST_TEXT = 16 << 20 }; /* what a program may have */
@@ -393,64 +425,63 @@ static int run_files(const CliCommand *command, const Options *options,
     return worst;
 }
 
+static const CliOption option_table[] = {
+    {"--output", "-o", CLI_TEXT, offsetof(Options, output), 0, "FILE",
+     "the plan to write (default: beside the model)"},
+    {"--define", "-D", CLI_LIST, offsetof(Options, defines), 0, "NAME=VALUE",
+     "set a const, or fix a dim"},
+    {"--import-folder", "-I", CLI_LIST, offsetof(Options, folders), 0, "FOLDER",
+     "files may be imported from here too, besides the program's folder"},
+    {"--target", NULL, CLI_LIST, offsetof(Options, targets), 0, "TARGET",
+     "cpu, cpu:x86-64-v3, cuda, cuda:sm_90, …; may be given again"},
+    {"--emit", NULL, CLI_TEXT, offsetof(Options, emit), 0, "STAGE",
+     "print ast, ir, a pass, kernels, schedule or plan instead"},
+    {"--print-after", NULL, CLI_TEXT, offsetof(Options, print_after), 0, "PASS",
+     "print the IR after a pass, or after all"},
+    {"--skip-passes", NULL, CLI_TEXT, offsetof(Options, skip), 0, "LIST", "passes not to run"},
+    {"--float", NULL, CLI_TEXT, offsetof(Options, float_type), 0, "TYPE",
+     "what [shape] alone means: f32 or f64"},
+    {"--threads", NULL, CLI_INT, offsetof(Options, threads), 1, "N", "for code generation"},
+    {"--memory-limit", NULL, CLI_INT, offsetof(Options, memory_limit), 1, "BYTES",
+     "compute again what would need more memory"},
+    {"--compile-seconds", NULL, CLI_INT, offsetof(Options, compile_seconds), 1, "N",
+     "give up when compiling takes longer"},
+    {"--compile-bytes", NULL, CLI_INT, offsetof(Options, compile_bytes), 1, "BYTES",
+     "give up when the compiler's tables need more"},
+    {"--time-passes", NULL, CLI_FLAG, offsetof(Options, time_passes), 0, NULL,
+     "say how long each pass took"},
+    {"--explain", NULL, CLI_FLAG, offsetof(Options, explain), 0, NULL,
+     "say what was fused, and memory by buffer"},
+    {"--verify-each", NULL, CLI_FLAG, offsetof(Options, verify_each), 0, NULL,
+     "verify the IR after every pass"},
+    {"--accumulate", NULL, CLI_FLAG, offsetof(Options, accumulate), 0, NULL,
+     "training steps in parts: dlrun train --batch auto, or -D accumulate=4"},
+    {"--emulate-precision", NULL, CLI_FLAG, offsetof(Options, emulate_precision), 0, NULL,
+     "precision bf16 and f16 on any target, as a GPU has it"},
+    {"--no-libraries", NULL, CLI_FLAG, offsetof(Options, no_libraries), 0, NULL,
+     "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},
+    {"--from-ir", NULL, CLI_FLAG, offsetof(Options, from_ir), 0, NULL, "the input is IR text"},
+    {"--quiet", NULL, CLI_FLAG, offsetof(Options, quiet), 0, NULL, "no summary"},
+    {"--json", NULL, CLI_FLAG, offsetof(Options, json), 0, NULL, "diagnostics and summary as JSON"},
+    {"--write", "-w", CLI_FLAG, offsetof(Options, write_in_place), 0, NULL,
+     "fmt: write the file in place"},
+    {"--check", NULL, CLI_FLAG, offsetof(Options, check_format), 0, NULL,
+     "fmt: only name files that would change"},
+    {"--what", NULL, CLI_TEXT, offsetof(Options, topic), 0, "CODE",
+     "explain a diagnostic, such as E0301"},
+    {"--ops", NULL, CLI_FLAG, offsetof(Options, show_ops), 0, NULL, "list the ops"},
+    {"--passes", NULL, CLI_FLAG, offsetof(Options, show_passes), 0, NULL, "list the passes"},
+    {"--version", NULL, CLI_FLAG, offsetof(Options, show_version), 0, NULL, "the version"},
+};
+
 static int run_command(int argc, char **argv) {
     Options options = {0};
-    bool show_ops = false, show_passes = false, show_version = false;
-    const char *topic = NULL;
-    const CliOption table[] = {
-        {"--output", "-o", CLI_TEXT, &options.output, 0, "FILE",
-         "the plan to write (default: beside the model)"},
-        {"--define", "-D", CLI_LIST, &options.defines, 0, "NAME=VALUE",
-         "set a const, or fix a dim"},
-        {"--import-folder", "-I", CLI_LIST, &options.folders, 0, "FOLDER",
-         "files may be imported from here too, besides the program's folder"},
-        {"--target", NULL, CLI_LIST, &options.targets, 0, "TARGET",
-         "cpu, cpu:x86-64-v3, cuda, cuda:sm_90, …; may be given again"},
-        {"--emit", NULL, CLI_TEXT, &options.emit, 0, "STAGE",
-         "print ast, ir, a pass, kernels, schedule or plan instead"},
-        {"--print-after", NULL, CLI_TEXT, &options.print_after, 0, "PASS",
-         "print the IR after a pass, or after all"},
-        {"--skip-passes", NULL, CLI_TEXT, &options.skip, 0, "LIST", "passes not to run"},
-        {"--float", NULL, CLI_TEXT, &options.float_type, 0, "TYPE",
-         "what [shape] alone means: f32 or f64"},
-        {"--threads", NULL, CLI_INT, &options.threads, 1, "N", "for code generation"},
-        {"--memory-limit", NULL, CLI_INT, &options.memory_limit, 1, "BYTES",
-         "compute again what would need more memory"},
-        {"--compile-seconds", NULL, CLI_INT, &options.compile_seconds, 1, "N",
-         "give up when compiling takes longer"},
-        {"--compile-bytes", NULL, CLI_INT, &options.compile_bytes, 1, "BYTES",
-         "give up when the compiler's tables need more"},
-        {"--time-passes", NULL, CLI_FLAG, &options.time_passes, 0, NULL,
-         "say how long each pass took"},
-        {"--explain", NULL, CLI_FLAG, &options.explain, 0, NULL,
-         "say what was fused, and memory by buffer"},
-        {"--verify-each", NULL, CLI_FLAG, &options.verify_each, 0, NULL,
-         "verify the IR after every pass"},
-        {"--accumulate", NULL, CLI_FLAG, &options.accumulate, 0, NULL,
-         "training steps in parts: dlrun train --batch auto, or -D accumulate=4"},
-        {"--emulate-precision", NULL, CLI_FLAG, &options.emulate_precision, 0, NULL,
-         "precision bf16 and f16 on any target, as a GPU has it"},
-        {"--no-libraries", NULL, CLI_FLAG, &options.no_libraries, 0, NULL,
-         "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},
-        {"--from-ir", NULL, CLI_FLAG, &options.from_ir, 0, NULL, "the input is IR text"},
-        {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no summary"},
-        {"--json", NULL, CLI_FLAG, &options.json, 0, NULL, "diagnostics and summary as JSON"},
-        {"--write", "-w", CLI_FLAG, &options.write_in_place, 0, NULL,
-         "fmt: write the file in place"},
-        {"--check", NULL, CLI_FLAG, &options.check_format, 0, NULL,
-         "fmt: only name files that would change"},
-        {"--what", NULL, CLI_TEXT, &topic, 0, "CODE", "explain a diagnostic, such as E0301"},
-        {"--ops", NULL, CLI_FLAG, &show_ops, 0, NULL, "list the ops"},
-        {"--passes", NULL, CLI_FLAG, &show_passes, 0, NULL, "list the passes"},
-        {"--version", NULL, CLI_FLAG, &show_version, 0, NULL, "the version"},
-    };
     const CliCommand command = {
         .program = "dlc",
         .usage =
             "dlc MODEL.dl [-o MODEL.plan] [options]  |  dlc check FILE…  |  dlc fmt [-w] FILE…",
         .about = "Compiles a model to a plan, which dlrun trains and runs.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{option_table, sizeof option_table / sizeof option_table[0], &options}},
     };
     const char *positional[CLI_LIST_MAX];
     size_t count = 0;
@@ -458,12 +489,16 @@ static int run_command(int argc, char **argv) {
     if (status >= 0) {
         return status;
     }
-    if (show_version) {
+    if (options.show_version) {
         printf("dlc %s\n", dlc_version_text());
         return 0;
     }
-    if (topic || show_ops || show_passes) {
-        return explain_topic(&command, topic ? topic : show_ops ? "ops" : "passes");
+    const char *topic = options.topic         ? options.topic
+                        : options.show_ops    ? "ops"
+                        : options.show_passes ? "passes"
+                                              : NULL;
+    if (topic) {
+        return explain_topic(&command, topic);
     }
     if (count == 0) {
         return cli_wrong(&command, "no model given");

@@ -1,7 +1,62 @@
 /* dlrun: trains, evaluates, runs, times and inspects plans. This file chooses the command and opens
  * plans; the commands are in dlrun_train.c, dlrun_run.c and dlrun_inspect.c. */
 #include "tools/dlrun.h"
+#include <stddef.h>
 #include <string.h>
+
+/* -- Options that commands share -- */
+
+static const CliOption run_table[] = {
+    {"--define", "-D", CLI_LIST, offsetof(RunOptions, bindings), 0, "DIM=N", "bind a free size"},
+    {"--device", NULL, CLI_TEXT, offsetof(RunOptions, device), 0, "DEVICE",
+     "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have)"},
+    {"--threads", NULL, CLI_INT, offsetof(RunOptions, threads), 1, "N",
+     "CPU threads (results do not depend on it)"},
+    {"--seed", NULL, CLI_INT, offsetof(RunOptions, seed), 0, "N",
+     "seed of initial weights, order and dropout"},
+    {"--poison", NULL, CLI_TEXT, offsetof(RunOptions, poison), 0, "A|B",
+     "fill dead memory with a pattern (for tests)"},
+    {"--arena", NULL, CLI_TEXT, offsetof(RunOptions, arena), 0, "packed|guarded",
+     "guarded: each value in memory of its own (for memory checkers)"},
+    {"--no-libraries", NULL, CLI_FLAG, offsetof(RunOptions, no_libraries), 0, NULL,
+     "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},
+    {"--raw-weights", NULL, CLI_FLAG, offsetof(RunOptions, raw_weights), 0, NULL,
+     "with ema: parameters themselves instead of their averages"},
+    {"--trace", NULL, CLI_TEXT, offsetof(RunOptions, trace), 0, "TRACE.json",
+     "write what host and device do when (for ui.perfetto.dev)"},
+    {"--no-native", NULL, CLI_FLAG, offsetof(RunOptions, no_native), 0, NULL,
+     "compile anew from the plan's portable part"},
+};
+
+static const CliOption counter_table[] = {
+    {"--step", NULL, CLI_INT, offsetof(CounterOptions, step), 0, "N",
+     "what the program reads as `step` (default: the checkpoint's, else 0)"},
+    {"--steps", NULL, CLI_INT, offsetof(CounterOptions, steps), 1, "N",
+     "what it reads as `steps`, the planned length (default: likewise, else the plan's)"},
+};
+
+static const CliOption data_table[] = {
+    {"--window", NULL, CLI_INT, offsetof(dlc_dataset_options, window), 1, "N",
+     "text: rows of N tokens; targets are the next ones"},
+    {"--stride", NULL, CLI_INT, offsetof(dlc_dataset_options, stride), 1, "N",
+     "text: distance between windows (default: the window)"},
+    {"--dtype", NULL, CLI_TEXT, offsetof(dlc_dataset_options, dtype), 0, "TYPE",
+     "raw token files: u8 (default), u16, u32, i32"},
+};
+
+CliGroup run_options(RunOptions *run) {
+    return (CliGroup){run_table, sizeof run_table / sizeof run_table[0], run};
+}
+
+CliGroup counter_options(CounterOptions *counters) {
+    return (CliGroup){counter_table, sizeof counter_table / sizeof counter_table[0], counters};
+}
+
+CliGroup data_options(dlc_dataset_options *data) {
+    return (CliGroup){data_table, sizeof data_table / sizeof data_table[0], data};
+}
+
+/* -- Plans and sessions -- */
 
 int plan_parse(const CliCommand *command, int argc, char **argv, const char **out_plan) {
     size_t count = 0;
@@ -116,6 +171,8 @@ int plan_entry_index(const dlc_plan *plan, const char *name) {
     }
     return -1;
 }
+
+/* -- Commands -- */
 
 static const char help_text[] =
     "Usage: dlrun COMMAND PLAN [options]\n"

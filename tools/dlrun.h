@@ -19,107 +19,16 @@ typedef struct RunOptions {
         accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
 
-/* The rows of a command's option table for RunOptions; seed starts at -1, which stands for the
- * plan's own. */
-#define RUN_OPTION_ROWS(run)                                                                       \
-    {"--define", "-D", CLI_LIST, &(run).bindings, 0, "DIM=N", "bind a free size"},                 \
-        {"--device",                                                                               \
-         NULL,                                                                                     \
-         CLI_TEXT,                                                                                 \
-         &(run).device,                                                                            \
-         0,                                                                                        \
-         "DEVICE",                                                                                 \
-         "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have)"},          \
-        {"--threads",                                                                              \
-         NULL,                                                                                     \
-         CLI_INT,                                                                                  \
-         &(run).threads,                                                                           \
-         1,                                                                                        \
-         "N",                                                                                      \
-         "CPU threads (results do not depend on it)"},                                             \
-        {"--seed",                                                                                 \
-         NULL,                                                                                     \
-         CLI_INT,                                                                                  \
-         &(run).seed,                                                                              \
-         0,                                                                                        \
-         "N",                                                                                      \
-         "seed of initial weights, order and dropout"},                                            \
-        {"--poison",                                                                               \
-         NULL,                                                                                     \
-         CLI_TEXT,                                                                                 \
-         &(run).poison,                                                                            \
-         0,                                                                                        \
-         "A|B",                                                                                    \
-         "fill dead memory with a pattern (for tests)"},                                           \
-        {"--arena",                                                                                \
-         NULL,                                                                                     \
-         CLI_TEXT,                                                                                 \
-         &(run).arena,                                                                             \
-         0,                                                                                        \
-         "packed|guarded",                                                                         \
-         "guarded: each value in memory of its own (for memory checkers)"},                        \
-        {"--no-libraries",                                                                         \
-         NULL,                                                                                     \
-         CLI_FLAG,                                                                                 \
-         &(run).no_libraries,                                                                      \
-         0,                                                                                        \
-         NULL,                                                                                     \
-         "GPUs: generated kernels alone, no cuBLASLt and cuDNN"},                                  \
-        {"--raw-weights",                                                                          \
-         NULL,                                                                                     \
-         CLI_FLAG,                                                                                 \
-         &(run).raw_weights,                                                                       \
-         0,                                                                                        \
-         NULL,                                                                                     \
-         "with ema: parameters themselves instead of their averages"},                             \
-        {"--trace",                                                                                \
-         NULL,                                                                                     \
-         CLI_TEXT,                                                                                 \
-         &(run).trace,                                                                             \
-         0,                                                                                        \
-         "TRACE.json",                                                                             \
-         "write what host and device do when (for ui.perfetto.dev)"},                              \
-    {                                                                                              \
-        "--no-native", NULL, CLI_FLAG, &(run).no_native, 0, NULL,                                  \
-            "compile anew from the plan's portable part"                                           \
-    }
+/* The options for RunOptions; seed starts at -1, which stands for the plan's own. */
+CliGroup run_options(RunOptions *run);
 
 /* Counters that a program reads while it is not trained; -1: as they are. */
 typedef struct CounterOptions {
     int64_t step, steps;
 } CounterOptions;
-#define COUNTER_OPTION_ROWS(counters)                                                              \
-    {"--step",                                                                                     \
-     NULL,                                                                                         \
-     CLI_INT,                                                                                      \
-     &(counters).step,                                                                             \
-     0,                                                                                            \
-     "N",                                                                                          \
-     "what the program reads as `step` (default: the checkpoint's, else 0)"},                      \
-    {                                                                                              \
-        "--steps", NULL, CLI_INT, &(counters).steps, 1, "N",                                       \
-            "what it reads as `steps`, the planned length (default: likewise, else the plan's)"    \
-    }
-/* How the files of a command's data are read; `data` has the members of dlc_dataset_options. */
-#define DATA_OPTION_ROWS(data)                                                                     \
-    {"--window",                                                                                   \
-     NULL,                                                                                         \
-     CLI_INT,                                                                                      \
-     &(data).window,                                                                               \
-     1,                                                                                            \
-     "N",                                                                                          \
-     "text: rows of N tokens; targets are the next ones"},                                         \
-        {"--stride",                                                                               \
-         NULL,                                                                                     \
-         CLI_INT,                                                                                  \
-         &(data).stride,                                                                           \
-         1,                                                                                        \
-         "N",                                                                                      \
-         "text: distance between windows (default: the window)"},                                  \
-    {                                                                                              \
-        "--dtype", NULL, CLI_TEXT, &(data).dtype, 0, "TYPE",                                       \
-            "raw token files: u8 (default), u16, u32, i32"                                         \
-    }
+CliGroup counter_options(CounterOptions *counters);
+/* How the files of a command's data are read. */
+CliGroup data_options(dlc_dataset_options *data);
 #define WEIGHTS_HELP "the trained weights: a safetensors file, or a checkpoint's or a run's folder"
 
 /* Context, plan and session, made and destroyed together. */

@@ -1,5 +1,6 @@
 /* dlrun inspect: what a plan, a file of weights or a checkpoint holds. */
 #include "tools/dlrun.h"
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -117,35 +118,42 @@ static int inspect_weights(const CliCommand *command, const char *path, unsigned
     return code;
 }
 
+typedef struct InspectOptions {
+    CliList bindings;
+    bool json, commands, ir;
+} InspectOptions;
+
+static const CliOption inspect_table[] = {
+    {"--define", "-D", CLI_LIST, offsetof(InspectOptions, bindings), 0, "DIM=N",
+     "free sizes, for memory and arithmetic"},
+    {"--json", NULL, CLI_FLAG, offsetof(InspectOptions, json), 0, NULL,
+     "the manifest; of weights, all of it"},
+    {"--commands", NULL, CLI_FLAG, offsetof(InspectOptions, commands), 0, NULL,
+     "the schedule: commands, buffers, kernels"},
+    {"--ir", NULL, CLI_FLAG, offsetof(InspectOptions, ir), 0, NULL, "the portable IR"},
+};
+
 int dlrun_inspect(int argc, char **argv) {
+    InspectOptions options = {.json = false};
     const char *path = NULL;
-    bool manifest = false, commands = false, ir = false;
-    CliList list = {.count = 0};
-    const CliOption table[] = {
-        {"--define", "-D", CLI_LIST, &list, 0, "DIM=N", "free sizes, for memory and arithmetic"},
-        {"--json", NULL, CLI_FLAG, &manifest, 0, NULL, "the manifest; of weights, all of it"},
-        {"--commands", NULL, CLI_FLAG, &commands, 0, NULL,
-         "the schedule: commands, buffers, kernels"},
-        {"--ir", NULL, CLI_FLAG, &ir, 0, NULL, "the portable IR"},
-    };
     const CliCommand command = {
         .program = "dlrun inspect",
         .usage = "dlrun inspect PLAN|WEIGHTS|CHECKPOINT [options]",
         .about = "Says what a plan, a safetensors file or a checkpoint's folder holds.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{inspect_table, sizeof inspect_table / sizeof inspect_table[0], &options}},
     };
     int code = plan_parse(&command, argc, argv, &path);
     CliBindings bindings;
     if (code >= 0) {
         return code;
     }
-    if (!cli_bindings(&command, &list, &bindings)) {
+    if (!cli_bindings(&command, &options.bindings, &bindings)) {
         return 2;
     }
     if (holds_weights(path)) {
-        return commands || ir ? cli_wrong(&command, "'%s' is no plan: no --commands, no --ir", path)
-                              : inspect_weights(&command, path, manifest ? DLC_WEIGHTS_JSON : 0);
+        return options.commands || options.ir
+                   ? cli_wrong(&command, "'%s' is no plan: no --commands, no --ir", path)
+                   : inspect_weights(&command, path, options.json ? DLC_WEIGHTS_JSON : 0);
     }
     Opened opened;
     code = opened_plan(&opened, &command, path);
@@ -153,11 +161,11 @@ int dlrun_inspect(int argc, char **argv) {
         return code;
     }
     char *text = NULL;
-    if (manifest) {
+    if (options.json) {
         puts(dlc_plan_manifest(opened.plan));
-    } else if (ir) {
+    } else if (options.ir) {
         fputs(dlc_plan_ir(opened.plan), stdout);
-    } else if (commands) {
+    } else if (options.commands) {
         dlc_status status = dlc_plan_describe(opened.plan, &text);
         code = status == DLC_OK ? 0 : cli_failed(&command, opened.context, status);
         fputs(text ? text : "", stdout);

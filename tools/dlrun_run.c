@@ -1,6 +1,7 @@
 /* dlrun eval, infer and bench. */
 #include "tools/dlrun.h"
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,25 +20,40 @@ static dlc_status weights_take(const Opened *opened, const char *weights,
 
 /* -- eval -- */
 
-static int eval_opened(const CliCommand *command, Opened *opened, const char *weights,
-                       const CounterOptions *counters, const char *data_path, int64_t batch,
-                       const dlc_dataset_options *data_options, bool json) {
+typedef struct EvalOptions {
+    RunOptions run;
+    CounterOptions counters;
+    dlc_dataset_options reading;
+    const char *weights, *data;
+    int64_t batch;
+    bool json;
+} EvalOptions;
+
+static const CliOption eval_table[] = {
+    {"--weights", NULL, CLI_TEXT, offsetof(EvalOptions, weights), 0, "W", WEIGHTS_HELP},
+    {"--data", NULL, CLI_TEXT, offsetof(EvalOptions, data), 0, "F",
+     "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
+    {"--batch", NULL, CLI_INT, offsetof(EvalOptions, batch), 1, "N", "rows of a step"},
+    {"--json", NULL, CLI_FLAG, offsetof(EvalOptions, json), 0, NULL, "one JSON object"},
+};
+
+static int eval_opened(const CliCommand *command, Opened *opened, const EvalOptions *options) {
     dlc_dataset *data = NULL;
-    dlc_status status = dlc_dataset_open(opened->context, data_path, data_options, &data);
+    dlc_status status = dlc_dataset_open(opened->context, options->data, &options->reading, &data);
     if (status == DLC_OK) {
         status = dlc_session_bind_data(opened->session, "eval", data);
     }
     if (status == DLC_OK) {
-        status = weights_take(opened, weights, counters);
+        status = weights_take(opened, options->weights, &options->counters);
     }
     dlc_metric metrics[64];
     size_t count = 0;
     if (status == DLC_OK) {
-        status = dlc_evaluate(opened->session, data, batch, metrics, 64, &count);
+        status = dlc_evaluate(opened->session, data, options->batch, metrics, 64, &count);
     }
     int code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
     for (size_t i = 0; code == 0 && i < count && i < 64; i++) {
-        if (json) {
+        if (options->json) {
             fputs(i ? ", " : "{", stdout);
             cli_json_text(metrics[i].name, stdout);
             fputs(": ", stdout);
@@ -46,7 +62,7 @@ static int eval_opened(const CliCommand *command, Opened *opened, const char *we
             printf("%s %.6g\n", metrics[i].name, cli_unsigned_nan(metrics[i].value));
         }
     }
-    if (code == 0 && json) {
+    if (code == 0 && options->json) {
         fputs(count ? ", \"device\": " : "{\"device\": ", stdout);
         cli_json_text(dlc_session_describe(opened->session), stdout);
         puts("}");
@@ -68,48 +84,37 @@ static bool has_weights(const dlc_plan *plan) {
 }
 
 int dlrun_eval(int argc, char **argv) {
-    RunOptions run = {.seed = -1};
-    const char *plan = NULL, *weights = NULL, *data = NULL;
-    int64_t batch = 0;
-    bool json = false;
-    CounterOptions counters = {-1, -1};
-    dlc_dataset_options data_options = {.struct_size = sizeof data_options};
-    const CliOption table[] = {
-        {"--weights", NULL, CLI_TEXT, &weights, 0, "W", WEIGHTS_HELP},
-        {"--data", NULL, CLI_TEXT, &data, 0, "F",
-         "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
-        DATA_OPTION_ROWS(data_options),
-        {"--batch", NULL, CLI_INT, &batch, 1, "N", "rows of a step"},
-        {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
-        COUNTER_OPTION_ROWS(counters),
-        RUN_OPTION_ROWS(run),
-    };
+    EvalOptions options = {.run = {.seed = -1},
+                           .counters = {-1, -1},
+                           .reading = {.struct_size = sizeof options.reading}};
+    const char *plan = NULL;
     const CliCommand command = {
         .program = "dlrun eval",
         .usage = "dlrun eval PLAN --weights W --data F [options]",
         .about = "Prints the loss and each metric as `name value`, one a line.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{eval_table, sizeof eval_table / sizeof eval_table[0], &options},
+                   data_options(&options.reading),
+                   counter_options(&options.counters),
+                   run_options(&options.run)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
         return code;
     }
-    if (!data) {
+    if (!options.data) {
         return cli_wrong(&command, "--data F is needed");
     }
     Opened opened;
-    code = opened_open(&opened, &command, plan, &run, NULL);
-    if (code == 0 && !weights && has_weights(opened.plan)) {
+    code = opened_open(&opened, &command, plan, &options.run, NULL);
+    if (code == 0 && !options.weights && has_weights(opened.plan)) {
         opened_close(&opened);
         return cli_wrong(&command, "--weights W is needed");
     }
     if (code == 0) {
-        if (!json) {
-            device_note(&opened, &run);
+        if (!options.json) {
+            device_note(&opened, &options.run);
         }
-        code = eval_opened(&command, &opened, weights, &counters, data, batch, &data_options, json);
-        code = opened_end(&opened, &command, code);
+        code = opened_end(&opened, &command, eval_opened(&command, &opened, &options));
     }
     return code;
 }
@@ -214,69 +219,73 @@ static void print_outputs(Opened *opened, const char *entry) {
     }
 }
 
-static int infer_opened(const CliCommand *command, Opened *opened, const char *entry,
-                        const char *weights, const CounterOptions *counters, const CliList *inputs,
-                        const CliList *outputs) {
-    dlc_status status = set_inputs(opened, entry, inputs);
-    if (status == DLC_OK && !weights && dlc_plan_variable_count(opened->plan) > 0) {
+typedef struct InferOptions {
+    RunOptions run;
+    CounterOptions counters;
+    const char *weights, *entry;
+    CliList inputs, outputs;
+} InferOptions;
+
+static const CliOption infer_table[] = {
+    {"--weights", NULL, CLI_TEXT, offsetof(InferOptions, weights), 0, "W", WEIGHTS_HELP},
+    {"--input", NULL, CLI_LIST, offsetof(InferOptions, inputs), 0, "NAME=F",
+     "F.npy, F.npz:field or F.safetensors:name"},
+    {"--output", NULL, CLI_LIST, offsetof(InferOptions, outputs), 0, "NAME=F.npy",
+     "where an output goes (default: printed)"},
+    {"--entry", NULL, CLI_TEXT, offsetof(InferOptions, entry), 0, "NAME",
+     "another entry than infer"},
+};
+
+static int infer_opened(const CliCommand *command, Opened *opened, const InferOptions *options) {
+    const char *entry = options->entry;
+    dlc_status status = set_inputs(opened, entry, &options->inputs);
+    if (status == DLC_OK && !options->weights && dlc_plan_variable_count(opened->plan) > 0) {
         fprintf(stderr, "note: no --weights: the model has its initial ones\n");
         status = dlc_init_weights(opened->session);
     }
     if (status == DLC_OK) {
-        status = weights_take(opened, weights, counters);
+        status = weights_take(opened, options->weights, &options->counters);
     }
     if (status == DLC_OK) {
         status = dlc_run(opened->session, entry);
     }
     if (status == DLC_OK) {
-        status = write_outputs(opened, entry, outputs);
+        status = write_outputs(opened, entry, &options->outputs);
     }
     if (status != DLC_OK) {
         return cli_failed(command, opened->context, status);
     }
-    if (outputs->count == 0) {
+    if (options->outputs.count == 0) {
         print_outputs(opened, entry);
     }
     return 0;
 }
 
 int dlrun_infer(int argc, char **argv) {
-    RunOptions run = {.seed = -1};
-    const char *plan = NULL, *weights = NULL, *entry = "infer";
-    CliList inputs = {.count = 0}, outputs = {.count = 0};
-    CounterOptions counters = {-1, -1};
-    const CliOption table[] = {
-        {"--weights", NULL, CLI_TEXT, &weights, 0, "W", WEIGHTS_HELP},
-        {"--input", NULL, CLI_LIST, &inputs, 0, "NAME=F",
-         "F.npy, F.npz:field or F.safetensors:name"},
-        {"--output", NULL, CLI_LIST, &outputs, 0, "NAME=F.npy",
-         "where an output goes (default: printed)"},
-        {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "another entry than infer"},
-        COUNTER_OPTION_ROWS(counters),
-        RUN_OPTION_ROWS(run),
-    };
+    InferOptions options = {.run = {.seed = -1}, .counters = {-1, -1}, .entry = "infer"};
+    const char *plan = NULL;
     const CliCommand command = {
         .program = "dlrun infer",
         .usage = "dlrun infer PLAN --weights W --input NAME=F.npy … [--output NAME=F.npy …]",
         .about = "Runs a plan's entry once.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{infer_table, sizeof infer_table / sizeof infer_table[0], &options},
+                   counter_options(&options.counters),
+                   run_options(&options.run)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
         return code;
     }
-    code = names_given(&command, "--input", &inputs);
-    code = code ? code : names_given(&command, "--output", &outputs);
+    code = names_given(&command, "--input", &options.inputs);
+    code = code ? code : names_given(&command, "--output", &options.outputs);
     if (code != 0) {
         return code;
     }
     Opened opened;
-    code = opened_open(&opened, &command, plan, &run, NULL);
+    code = opened_open(&opened, &command, plan, &options.run, NULL);
     if (code == 0) {
-        device_note(&opened, &run);
-        code = infer_opened(&command, &opened, entry, weights, &counters, &inputs, &outputs);
-        code = opened_end(&opened, &command, code);
+        device_note(&opened, &options.run);
+        code = opened_end(&opened, &command, infer_opened(&command, &opened, &options));
     }
     return code;
 }
@@ -356,62 +365,73 @@ static void print_bench(const char *entry, const dlc_bench_result *r, const char
     print_rate("memory    ", bytes, r->peak_bytes, "B/s");
 }
 
+typedef struct BenchOptions {
+    RunOptions run;
+    dlc_dataset_options reading;
+    dlc_bench_options bench;
+    const char *entry, *data;
+    bool json;
+} BenchOptions;
+
+static const CliOption bench_table[] = {
+    {"--entry", NULL, CLI_TEXT, offsetof(BenchOptions, entry), 0, "NAME",
+     "which entry (default: train, else infer)"},
+    {"--data", NULL, CLI_TEXT, offsetof(BenchOptions, data), 0, "F",
+     "take the first batch of a file (default: random)"},
+    {"--warmup", NULL, CLI_INT, offsetof(BenchOptions, bench.warmup), 1, "N",
+     "runs before measuring"},
+    {"--repeats", NULL, CLI_INT, offsetof(BenchOptions, bench.repeats), 1, "N", "runs measured"},
+    {"--seconds", NULL, CLI_NUMBER, offsetof(BenchOptions, bench.seconds), 0, "S",
+     "how long to measure"},
+    {"--json", NULL, CLI_FLAG, offsetof(BenchOptions, json), 0, NULL, "one JSON object"},
+};
+
+static int bench_opened(const CliCommand *command, Opened *opened, BenchOptions *options) {
+    dlc_bench_result result = {.struct_size = sizeof result};
+    dlc_dataset *dataset = NULL;
+    dlc_status status = DLC_OK;
+    const char *entry = options->entry                                 ? options->entry
+                        : plan_entry_index(opened->plan, "train") >= 0 ? "train"
+                                                                       : "infer";
+    if (options->data) {
+        status = dlc_dataset_open(opened->context, options->data, &options->reading, &dataset);
+        options->bench.data = dataset;
+    }
+    if (status == DLC_OK) {
+        status = dlc_bench(opened->session, entry, &options->bench, &result);
+    }
+    dlc_dataset_destroy(dataset);
+    if (status != DLC_OK) {
+        return cli_failed(command, opened->context, status);
+    }
+    print_bench(entry, &result, dlc_session_describe(opened->session), options->json);
+    if (!options->json && !options->data) { /* else the data say some of them */
+        print_sizes(command, opened->plan, &options->run);
+    }
+    return 0;
+}
+
 int dlrun_bench(int argc, char **argv) {
-    RunOptions run = {.seed = -1};
-    const char *plan = NULL, *entry = NULL, *data = NULL;
-    bool json = false;
-    dlc_bench_options options = {.struct_size = sizeof options};
-    dlc_dataset_options data_options = {.struct_size = sizeof data_options};
-    const CliOption table[] = {
-        {"--entry", NULL, CLI_TEXT, &entry, 0, "NAME", "which entry (default: train, else infer)"},
-        {"--data", NULL, CLI_TEXT, &data, 0, "F",
-         "take the first batch of a file (default: random)"},
-        DATA_OPTION_ROWS(data_options),
-        {"--warmup", NULL, CLI_INT, &options.warmup, 1, "N", "runs before measuring"},
-        {"--repeats", NULL, CLI_INT, &options.repeats, 1, "N", "runs measured"},
-        {"--seconds", NULL, CLI_NUMBER, &options.seconds, 0, "S", "how long to measure"},
-        {"--json", NULL, CLI_FLAG, &json, 0, NULL, "one JSON object"},
-        RUN_OPTION_ROWS(run),
-    };
+    BenchOptions options = {.run = {.seed = -1},
+                            .reading = {.struct_size = sizeof options.reading},
+                            .bench = {.struct_size = sizeof options.bench}};
+    const char *plan = NULL;
     const CliCommand command = {
         .program = "dlrun bench",
         .usage = "dlrun bench PLAN [-D B=64] [options]",
         .about =
             "Times an entry on random inputs, or on a file's, and compares with this machine's "
             "measured peak.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{bench_table, sizeof bench_table / sizeof bench_table[0], &options},
+                   data_options(&options.reading),
+                   run_options(&options.run)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
         return code;
     }
     Opened opened;
-    code = opened_open(&opened, &command, plan, &run, NULL);
-    if (code != 0) {
-        return code;
-    }
-    if (!entry) {
-        entry = plan_entry_index(opened.plan, "train") >= 0 ? "train" : "infer";
-    }
-    dlc_bench_result result = {.struct_size = sizeof result};
-    dlc_dataset *dataset = NULL;
-    dlc_status bench = DLC_OK;
-    if (data) {
-        bench = dlc_dataset_open(opened.context, data, &data_options, &dataset);
-        options.data = dataset;
-    }
-    if (bench == DLC_OK) {
-        bench = dlc_bench(opened.session, entry, &options, &result);
-    }
-    dlc_dataset_destroy(dataset);
-    if (bench == DLC_OK) {
-        print_bench(entry, &result, dlc_session_describe(opened.session), json);
-        if (!json && !data) { /* else the data say some of them */
-            print_sizes(&command, opened.plan, &run);
-        }
-    } else {
-        code = cli_failed(&command, opened.context, bench);
-    }
-    return opened_end(&opened, &command, code);
+    code = opened_open(&opened, &command, plan, &options.run, NULL);
+    return code == 0 ? opened_end(&opened, &command, bench_opened(&command, &opened, &options))
+                     : code;
 }

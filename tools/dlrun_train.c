@@ -1,11 +1,11 @@
-/* dlrun train: data, planned length and files from the command line; progress on the terminal, a
- * log in JSON lines, a loss curve as SVG. Ctrl-C finishes the step, saves, and says how to go on.
- */
-#include "tools/curve.h"
+/* dlrun train: data, planned length and files from the command line, what it says from progress.c.
+ * Ctrl-C finishes the step, saves, and says how to go on. */
 #include "tools/dlrun.h"
+#include "tools/progress.h"
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,175 +27,18 @@ static int was_interrupted(void *user) {
 
 typedef struct TrainOptions {
     RunOptions run;
+    dlc_dataset_options reading;
     CliList data, settings;
-    const char *dtype, *save, *checkpoint, *log, *plot, *weights, *plan, *batch_text, *memory_text;
+    const char *save, *checkpoint, *log, *plot, *weights, *plan, *batch_text, *memory_text;
     int64_t memory; /* bytes that a step may take; 0: what the device has */
     bool batch_auto;
-    int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after, window,
-        stride;
+    int64_t epochs, steps, batch, eval_batch, eval_every, checkpoint_every, stop_after;
     double lr; /* nan: the schedule */
     const char *resume_text;
     dlc_resume resume;
     bool overwrite, quiet;
     bool talks_aside; /* a file of the run is standard output: messages go to standard error */
 } TrainOptions;
-
-/* What the step and evaluation callbacks share. */
-typedef struct Progress {
-    FILE *log;
-    bool log_failed;
-    Curve curve;
-    bool terminal, quiet, line_open, evaluates;
-    double smooth_loss, smooth_seconds, since_print;
-    int64_t rows_done;
-    double seconds_done;
-    char eval_text[256], step_text[256];
-} Progress;
-
-static size_t count_losses(const dlc_step_info *info) {
-    size_t count = 0;
-    for (size_t i = 0; i < info->n_metrics; i++) {
-        count += info->metrics[i].role == DLC_ROLE_LOSS;
-    }
-    return count;
-}
-
-/* Losses, where there are several, metrics and rates, as far as there is room. */
-static void name_step(Progress *progress, const dlc_step_info *info) {
-    size_t used = 0, n_losses = count_losses(info);
-    progress->step_text[0] = '\0';
-    for (size_t i = 0; i < info->n_metrics && used < sizeof progress->step_text; i++) {
-        const dlc_metric *metric = &info->metrics[i];
-        bool is_rate = metric->role == DLC_ROLE_INFO && strncmp(metric->name, "lr", 2) == 0;
-        if (!is_rate && metric->role != DLC_ROLE_METRIC &&
-            !(metric->role == DLC_ROLE_LOSS && n_losses > 1)) {
-            continue;
-        }
-        int written = snprintf(progress->step_text + used, sizeof progress->step_text - used,
-                               is_rate ? "  %s %.3g" : "  %s %.4f", metric->name,
-                               cli_unsigned_nan(metric->value));
-        used += written > 0 ? (size_t)written : 0;
-    }
-}
-
-static void print_step_line(Progress *progress, const dlc_step_info *info) {
-    char rate[32], left[32];
-    double rows_per_second =
-        progress->smooth_seconds > 0 ? (double)info->rows / progress->smooth_seconds : 0;
-    int width = snprintf(left, sizeof left, "%lld", (long long)info->steps);
-    name_step(progress, info);
-    printf("%sstep %*lld/%lld  loss %.4f%s  %s  %s left%s%s%s", progress->terminal ? "\r" : "",
-           width, (long long)info->step, (long long)info->steps, progress->smooth_loss,
-           progress->step_text, cli_amount(rows_per_second, "rows/s", rate),
-           cli_duration((double)(info->steps - info->step) * progress->smooth_seconds, left),
-           progress->eval_text[0] ? "  " : "", progress->eval_text,
-           progress->terminal ? "\033[K" : "\n");
-    fflush(stdout);
-    progress->line_open = progress->terminal;
-    progress->since_print = 0;
-}
-
-static void log_number(FILE *log, const char *name, double value) {
-    fputs(", ", log);
-    cli_json_text(name, log);
-    fputs(": ", log);
-    cli_json_number(value, log);
-}
-
-/* Ends a line, and says at once when the log cannot be written: the run is worth more than its log.
- */
-static void log_line_end(Progress *progress) {
-    fputs("}\n", progress->log);
-    if (fflush(progress->log) != 0 && !progress->log_failed) {
-        progress->log_failed = true;
-        fprintf(stderr, "warning: the log cannot be written: %s; training goes on\n",
-                strerror(errno));
-    }
-}
-
-/* Every loss, metric and rate by its name. One that the line has for something else gets its kind
- * before it. */
-static void log_named(FILE *log, const dlc_step_info *info) {
-    static const char *const keys[] = {"kind", "step",      "epoch",  "loss",
-                                       "lr",   "grad_norm", "seconds"};
-    for (size_t i = 0; i < info->n_metrics; i++) {
-        const dlc_metric *metric = &info->metrics[i];
-        bool is_loss = metric->role == DLC_ROLE_LOSS, known = false;
-        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
-            known = known || strcmp(keys[k], metric->name) == 0;
-        }
-        bool logged =
-            known && (metric->role == DLC_ROLE_INFO ||
-                      (is_loss && count_losses(info) == 1 && strcmp(metric->name, "loss") == 0));
-        if (!logged) {
-            char name[256];
-            snprintf(name, sizeof name, "%s%s",
-                     !known    ? ""
-                     : is_loss ? "loss."
-                               : "metric.",
-                     metric->name);
-            log_number(log, name, metric->value);
-        }
-    }
-}
-
-static void on_result(void *user, const dlc_step_info *info) {
-    Progress *progress = user;
-    double keep = info->step <= 1 || progress->smooth_seconds == 0 ? 0 : 0.95;
-    progress->smooth_loss = keep * progress->smooth_loss + (1 - keep) * info->loss;
-    progress->smooth_seconds = keep * progress->smooth_seconds + (1 - keep) * info->seconds;
-    progress->rows_done += info->rows;
-    progress->seconds_done += info->seconds;
-    progress->since_print += info->seconds;
-    curve_add(&progress->curve, CURVE_TRAIN, (double)info->step, info->loss);
-    if (progress->log) {
-        fprintf(progress->log, "{\"kind\": \"step\", \"step\": %lld, \"epoch\": %lld",
-                (long long)info->step, (long long)info->epoch);
-        log_number(progress->log, "loss", info->loss);
-        log_number(progress->log, "lr", info->lr);
-        log_number(progress->log, "grad_norm", info->grad_norm);
-        log_number(progress->log, "seconds", info->seconds);
-        log_named(progress->log, info);
-        log_line_end(progress);
-    }
-    double interval = progress->terminal ? 0.1 : 5;
-    bool last = info->step == info->steps;
-    if (!progress->quiet && (last ? !progress->evaluates : progress->since_print > interval)) {
-        print_step_line(progress, info);
-    }
-}
-
-static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metrics, size_t count) {
-    Progress *progress = user;
-    size_t used = 0;
-    progress->eval_text[0] = '\0';
-    for (size_t i = 0; i < count && used < sizeof progress->eval_text; i++) {
-        int written = snprintf(progress->eval_text + used, sizeof progress->eval_text - used,
-                               "%seval %s %.4f", i ? "  " : "", metrics[i].name,
-                               cli_unsigned_nan(metrics[i].value));
-        used += written > 0 ? (size_t)written : 0;
-        if (metrics[i].role == DLC_ROLE_LOSS) {
-            curve_add(&progress->curve, CURVE_EVAL, (double)info->step, metrics[i].value);
-        }
-    }
-    if (progress->log) {
-        fprintf(progress->log, "{\"kind\": \"eval\", \"step\": %lld, \"epoch\": %lld",
-                (long long)info->step, (long long)info->epoch);
-        for (size_t i = 0; i < count; i++) {
-            log_number(progress->log, metrics[i].name, metrics[i].value);
-        }
-        log_line_end(progress);
-    }
-    if (!progress->quiet) {
-        print_step_line(progress, info);
-        if (progress->line_open) {
-            putchar('\n');
-            progress->line_open = false;
-        }
-    }
-    progress->eval_text[0] = '\0';
-    return 0;
-}
 
 /* "train=F,eval=G": a part without either word continues the files of the part before it. */
 static int split_data(const CliCommand *command, const CliList *list, char *train, char *eval,
@@ -380,8 +223,8 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         .resume = (int)options->resume,
         .overwrite = options->overwrite,
         .keep_weights = options->weights != NULL,
-        .on_result = on_result,
-        .on_eval = on_eval,
+        .on_result = progress_result,
+        .on_eval = progress_eval,
         .user = progress,
     };
     dlc_train_result result = {.struct_size = sizeof result};
@@ -410,14 +253,10 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     if (code != 0) {
         return code;
     }
-    dlc_dataset_options dataset_options = {.struct_size = sizeof dataset_options,
-                                           .window = options->window,
-                                           .stride = options->stride,
-                                           .dtype = options->dtype};
     dlc_dataset *data = NULL, *eval_data = NULL;
-    dlc_status status = dlc_dataset_open(opened->context, train_path, &dataset_options, &data);
+    dlc_status status = dlc_dataset_open(opened->context, train_path, &options->reading, &data);
     if (status == DLC_OK && eval_path[0]) {
-        status = dlc_dataset_open(opened->context, eval_path, &dataset_options, &eval_data);
+        status = dlc_dataset_open(opened->context, eval_path, &options->reading, &eval_data);
     }
     code = status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
     TrainOptions chosen = *options;
@@ -431,18 +270,6 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     dlc_dataset_destroy(eval_data);
     dlc_dataset_destroy(data);
     return code;
-}
-
-static void say_device(const Opened *opened, const Progress *progress) {
-    const char *device = dlc_session_describe(opened->session);
-    if (!progress->quiet) {
-        printf("device: %s\n", device);
-    }
-    if (progress->log) {
-        fputs("{\"kind\": \"start\", \"device\": ", progress->log);
-        cli_json_text(device, progress->log);
-        fputs("}\n", progress->log);
-    }
 }
 
 static int write_curve(const CliCommand *command, dlc_context *context, const Curve *curve,
@@ -511,7 +338,7 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
     Opened opened;
     int code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
     if (code == 0) {
-        say_device(&opened, &progress);
+        progress_device(&progress, dlc_session_describe(opened.session));
         code = train_with_data(command, options, &opened, &progress);
         if (options->plot && progress.curve.count > 0) {
             int drawn = write_curve(command, opened.context, &progress.curve, options->plot);
@@ -523,72 +350,84 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
     return progress.log ? cli_log_close(command, progress.log, options->log, code) : code;
 }
 
+static const CliOption train_table[] = {
+    {"--data", NULL, CLI_LIST, offsetof(TrainOptions, data), 0, "train=F[,eval=F]",
+     "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
+    {"--epochs", NULL, CLI_INT, offsetof(TrainOptions, epochs), 1, "N", "planned length in epochs"},
+    {"--steps", NULL, CLI_INT, offsetof(TrainOptions, steps), 1, "N", "planned length in steps"},
+    {"--batch", NULL, CLI_TEXT, offsetof(TrainOptions, batch_text), 0, "N|auto|auto:N",
+     "rows of a step; auto: computed in parts where it does not fit"},
+    {"--memory", NULL, CLI_TEXT, offsetof(TrainOptions, memory_text), 0, "BYTES",
+     "with --batch auto: what a step may take, such as 2GiB (default: what is free)"},
+    {"--eval-batch", NULL, CLI_INT, offsetof(TrainOptions, eval_batch), 1, "N",
+     "rows of an evaluation step"},
+    {"--eval-every", NULL, CLI_INT, offsetof(TrainOptions, eval_every), 1, "STEPS",
+     "evaluate this often (default: every epoch)"},
+    {"--lr", NULL, CLI_NUMBER, offsetof(TrainOptions, lr), 0, "X",
+     "a constant rate instead of the schedule"},
+    {"--set", NULL, CLI_LIST, offsetof(TrainOptions, settings), 0, "NAME=X",
+     "a setting, such as optimizer.beta2=0.9"},
+    {"--save", NULL, CLI_TEXT, offsetof(TrainOptions, save), 0, "W.safetensors",
+     "write the weights at the end"},
+    {"--weights", NULL, CLI_TEXT, offsetof(TrainOptions, weights), 0, "W",
+     "start from these weights: a safetensors file, or a checkpoint's or a run's folder"},
+    {"--checkpoint", NULL, CLI_TEXT, offsetof(TrainOptions, checkpoint), 0, "DIR",
+     "write checkpoints there"},
+    {"--checkpoint-every", NULL, CLI_INT, offsetof(TrainOptions, checkpoint_every), 1, "STEPS",
+     "default: every epoch"},
+    {"--resume", NULL, CLI_CHOICE, offsetof(TrainOptions, resume_text), 0, "force",
+     "go on from the latest whole checkpoint; force: also of another run"},
+    {"--overwrite", NULL, CLI_FLAG, offsetof(TrainOptions, overwrite), 0, NULL,
+     "remove the checkpoints in DIR and start anew"},
+    {"--stop-after", NULL, CLI_INT, offsetof(TrainOptions, stop_after), 1, "N",
+     "stop after N steps; the planned length stays"},
+    {"--log", NULL, CLI_TEXT, offsetof(TrainOptions, log), 0, "RUN.jsonl",
+     "one JSON object a step and an evaluation"},
+    {"--plot", NULL, CLI_TEXT, offsetof(TrainOptions, plot), 0, "LOSS.svg", "draw the loss curve"},
+    {"--quiet", NULL, CLI_FLAG, offsetof(TrainOptions, quiet), 0, NULL, "no progress"},
+};
+
+/* Options of which the table knows only that they are texts. */
+static int parse_texts(const CliCommand *command, TrainOptions *options) {
+    if (!parse_batch(options)) {
+        return cli_wrong(command,
+                         "--batch takes a whole number of at least 1, auto or auto:N, not '%s'",
+                         options->batch_text);
+    }
+    if (!parse_memory(options)) {
+        return cli_wrong(command,
+                         "--memory takes a number of bytes such as 2000000 or 2GiB, with --batch "
+                         "auto, not '%s'",
+                         options->memory_text);
+    }
+    if (options->resume_text) {
+        options->resume = options->resume_text[0] ? DLC_RESUME_FORCE : DLC_RESUME;
+        if (options->resume == DLC_RESUME_FORCE && strcmp(options->resume_text, "force") != 0) {
+            return cli_wrong(command, "--resume takes nothing or =force, not '%s'",
+                             options->resume_text);
+        }
+    }
+    options->talks_aside = cli_is_stdout(options->save) || cli_is_stdout(options->log) ||
+                           cli_is_stdout(options->plot) || cli_is_stdout(options->run.trace);
+    options->quiet = options->quiet || options->talks_aside;
+    return 0;
+}
+
 int dlrun_train(int argc, char **argv) {
-    TrainOptions options = {.run = {.seed = -1}, .lr = NAN};
-    const CliOption table[] = {
-        {"--data", NULL, CLI_LIST, &options.data, 0, "train=F[,eval=F]",
-         "NPZ, NPY, CSV, IDX, safetensors, text or tokens"},
-        DATA_OPTION_ROWS(options),
-        {"--epochs", NULL, CLI_INT, &options.epochs, 1, "N", "planned length in epochs"},
-        {"--steps", NULL, CLI_INT, &options.steps, 1, "N", "planned length in steps"},
-        {"--batch", NULL, CLI_TEXT, &options.batch_text, 0, "N|auto|auto:N",
-         "rows of a step; auto: computed in parts where it does not fit"},
-        {"--memory", NULL, CLI_TEXT, &options.memory_text, 0, "BYTES",
-         "with --batch auto: what a step may take, such as 2GiB (default: what is free)"},
-        {"--eval-batch", NULL, CLI_INT, &options.eval_batch, 1, "N", "rows of an evaluation step"},
-        {"--eval-every", NULL, CLI_INT, &options.eval_every, 1, "STEPS",
-         "evaluate this often (default: every epoch)"},
-        {"--lr", NULL, CLI_NUMBER, &options.lr, 0, "X", "a constant rate instead of the schedule"},
-        {"--set", NULL, CLI_LIST, &options.settings, 0, "NAME=X",
-         "a setting, such as optimizer.beta2=0.9"},
-        {"--save", NULL, CLI_TEXT, &options.save, 0, "W.safetensors",
-         "write the weights at the end"},
-        {"--weights", NULL, CLI_TEXT, &options.weights, 0, "W",
-         "start from these weights: a safetensors file, or a checkpoint's or a run's folder"},
-        {"--checkpoint", NULL, CLI_TEXT, &options.checkpoint, 0, "DIR", "write checkpoints there"},
-        {"--checkpoint-every", NULL, CLI_INT, &options.checkpoint_every, 1, "STEPS",
-         "default: every epoch"},
-        {"--resume", NULL, CLI_CHOICE, &options.resume_text, 0, "force",
-         "go on from the latest whole checkpoint; force: also of another run"},
-        {"--overwrite", NULL, CLI_FLAG, &options.overwrite, 0, NULL,
-         "remove the checkpoints in DIR and start anew"},
-        {"--stop-after", NULL, CLI_INT, &options.stop_after, 1, "N",
-         "stop after N steps; the planned length stays"},
-        {"--log", NULL, CLI_TEXT, &options.log, 0, "RUN.jsonl",
-         "one JSON object a step and an evaluation"},
-        {"--plot", NULL, CLI_TEXT, &options.plot, 0, "LOSS.svg", "draw the loss curve"},
-        {"--quiet", NULL, CLI_FLAG, &options.quiet, 0, NULL, "no progress"},
-        RUN_OPTION_ROWS(options.run),
-    };
+    TrainOptions options = {
+        .run = {.seed = -1}, .reading = {.struct_size = sizeof options.reading}, .lr = NAN};
     const CliCommand command = {
         .program = "dlrun train",
         .usage = "dlrun train PLAN --data train=F[,eval=F] [options]",
         .about = "Trains a plan. Ctrl-C finishes the step and saves.",
-        .options = table,
-        .n_options = sizeof table / sizeof table[0],
+        .groups = {{train_table, sizeof train_table / sizeof train_table[0], &options},
+                   data_options(&options.reading),
+                   run_options(&options.run)},
     };
     int status = plan_parse(&command, argc, argv, &options.plan);
-    if (status < 0 && !parse_batch(&options)) {
-        return cli_wrong(&command,
-                         "--batch takes a whole number of at least 1, auto or auto:N, "
-                         "not '%s'",
-                         options.batch_text);
+    if (status < 0) {
+        int wrong = parse_texts(&command, &options);
+        status = wrong ? wrong : train_plan(&command, &options);
     }
-    if (status < 0 && !parse_memory(&options)) {
-        return cli_wrong(&command,
-                         "--memory takes a number of bytes such as 2000000 or 2GiB, "
-                         "with --batch auto, not '%s'",
-                         options.memory_text);
-    }
-    if (status < 0 && options.resume_text) {
-        options.resume = options.resume_text[0] ? DLC_RESUME_FORCE : DLC_RESUME;
-        if (options.resume == DLC_RESUME_FORCE && strcmp(options.resume_text, "force") != 0) {
-            return cli_wrong(&command, "--resume takes nothing or =force, not '%s'",
-                             options.resume_text);
-        }
-    }
-    options.talks_aside = cli_is_stdout(options.save) || cli_is_stdout(options.log) ||
-                          cli_is_stdout(options.plot) || cli_is_stdout(options.run.trace);
-    options.quiet = options.quiet || options.talks_aside;
-    return status >= 0 ? status : train_plan(&command, &options);
+    return status;
 }

@@ -13,26 +13,36 @@
 
 #include <cmocka.h>
 
-static struct {
+typedef struct Given {
     bool flag;
     const char *choice, *text;
     int64_t whole;
     double number;
     CliList list;
-} given;
+} Given;
+
+static Given given;
+static struct Other { const char *before, *text; } other;
 
 static const CliOption options[] = {
-    {"--flag", NULL, CLI_FLAG, &given.flag, 0, NULL, "a flag"},
-    {"--choice", NULL, CLI_CHOICE, &given.choice, 0, "WHAT", "a choice"},
-    {"--output", "-o", CLI_TEXT, &given.text, 0, "FILE", "a text"},
-    {"--steps", NULL, CLI_INT, &given.whole, 1, "N", "a whole number"},
-    {"--offset", NULL, CLI_INT, &given.whole, -5, "N", "another"},
-    {"--rate", NULL, CLI_NUMBER, &given.number, 0, "X", "a number"},
-    {"--define", "-D", CLI_LIST, &given.list, 0, "NAME=N", "a list"},
+    {"--flag", NULL, CLI_FLAG, offsetof(Given, flag), 0, NULL, "a flag"},
+    {"--choice", NULL, CLI_CHOICE, offsetof(Given, choice), 0, "WHAT", "a choice"},
+    {"--output", "-o", CLI_TEXT, offsetof(Given, text), 0, "FILE", "a text"},
+    {"--steps", NULL, CLI_INT, offsetof(Given, whole), 1, "N", "a whole number"},
+    {"--offset", NULL, CLI_INT, offsetof(Given, whole), -5, "N", "another"},
+    {"--rate", NULL, CLI_NUMBER, offsetof(Given, number), 0, "X", "a number"},
+    {"--define", "-D", CLI_LIST, offsetof(Given, list), 0, "NAME=N", "a list"},
 };
 
-static const CliCommand command = {"test", "test FILE", "about", options,
-                                   sizeof(options) / sizeof(options[0])};
+static const CliOption other_options[] = {
+    {"--other", "-x", CLI_TEXT, offsetof(struct Other, text), 0, "TEXT", "of another group"},
+};
+
+static const CliCommand command = {
+    "test",
+    "test FILE",
+    "about",
+    {{options, sizeof(options) / sizeof(options[0]), &given}, {other_options, 1, &other}}};
 
 /* Parses words apart by blanks; what they gave is in `given`. */
 static int parse(const char *line, const char **positional, size_t *count) {
@@ -44,6 +54,7 @@ static int parse(const char *line, const char **positional, size_t *count) {
         argv[argc++] = word;
     }
     memset(&given, 0, sizeof(given));
+    memset(&other, 0, sizeof(other));
     *count = 0;
     return cli_parse(&command, argc, argv, positional, 2, count);
 }
@@ -71,6 +82,12 @@ static void test_options(void **state) {
     assert_false(given.flag);
     assert_int_equal(parse("--offset -5 --rate -2.5e-3", positional, &count), -1);
     assert_true(given.whole == -5 && given.number == -2.5e-3);
+    assert_int_equal(parse("--other this -o that", positional, &count), -1);
+    assert_string_equal(other.text, "this");
+    assert_string_equal(given.text, "that");
+    assert_null(other.before);
+    assert_int_equal(parse("-xthis", positional, &count), -1);
+    assert_string_equal(other.text, "this");
     static const char *const wrong[] = {
         "--steps 0",  "--steps -1",  "--steps 1x", "--steps 99999999999999999999",
         "--steps",    "--offset -6", "--rate x",   "--rate inf",
