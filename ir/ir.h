@@ -233,6 +233,8 @@ int64_t rank_dim_nominal(const Module *module, const Dim *dim);
 const Size *module_rank_size(Module *module, DimSource source, MeshGroup group, const Size *of);
 /* Those numbers and quotients alone; NULL: a dim is needed. */
 const Size *module_even_size(Module *module, DimSource source, MeshGroup group, const Size *of);
+/* The axes of the mesh along which ranks may have different values of a size; 0: all are equal. */
+MeshGroup module_size_differs(const Module *module, const Size *size);
 /* The type of a rank's part of `whole`: each cut's rows by module_rank_size. The cuts as Sharding
  * wants them. Leaves through the boundary if they do not fit the type. */
 Type module_cut_type(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts);

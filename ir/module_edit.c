@@ -166,6 +166,7 @@ Func *func_clone(Func *func, const char *name) {
         Value *arg = func->body->args[i];
         Value *new_arg = func_add_arg(copy, func->args[i].role, func->args[i].name, arg->type,
                                       func->args[i].place);
+        copy->args[i].sharding = func->args[i].sharding;
         new_arg->name = arg->name;
         map[arg->id] = new_arg;
     }

@@ -116,6 +116,15 @@ int64_t rank_dim_nominal(const Module *module, const Dim *dim) {
     return rows / ranks + (rows % ranks != 0);
 }
 
+MeshGroup module_size_differs(const Module *module, const Size *size) {
+    MeshGroup differs = 0;
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        const Dim *dim = module->dims[i];
+        differs |= dim->differs != 0 && size_uses_dim(size, dim) ? dim->differs : 0;
+    }
+    return differs;
+}
+
 /* Bounds of a dim, from what is known of the mesh and of the rows that it is a piece of. */
 static void set_bounds(const Module *module, Dim *dim) {
     int64_t ranks = module_group_ranks(module, dim->group), rows_low = 0, rows_high = 0;
@@ -145,6 +154,9 @@ static void set_bounds(const Module *module, Dim *dim) {
         break;
     case DIM_FREE:
         break;
+    }
+    if (dim->source != DIM_RANKS && dim->low < dim->high) {
+        dim->differs = dim->group | (dim->of ? module_size_differs(module, dim->of) : 0);
     }
     dim->nominal = rank_dim_nominal(module, dim);
 }

@@ -5,24 +5,56 @@
 
 #include <string.h>
 
-/* dim H % 8 in 8..512 = 64 */
-static bool parse_dim(Parser *p) {
+/* "data,model": a group of the module's ranks. */
+static bool parse_group(Parser *p, MeshGroup *out) {
+    if (!parse_keyword(p, "over")) {
+        return false;
+    }
     Mark mark = parse_mark(p);
-    const char *name = parse_word(p, "the name of a dim");
-    int64_t divisor = 1;
+    const char *text = parse_string(p, "axes of the mesh in quotes");
+    if (text == NULL) {
+        return false;
+    }
+    if (!module_group_parse(p->module, text, out)) {
+        diag_report(&p->context->diags, DIAG_IR_UNKNOWN_NAME, parse_place(p, mark),
+                    "list of axes of the mesh, in its order,", text);
+        return false;
+    }
+    return true;
+}
+
+/* "piece of B over "data"", behind "dim B.data is". */
+static bool parse_rank_dim(Parser *p, const char *name, Mark mark) {
+    MeshGroup group = 0;
+    const Size *of = NULL;
+    int source = parse_choice(p, DIM_SOURCE_WORDS + 1, DIM_N_SOURCES - 1, "source of a dim") + 1;
+    if (source == 0) {
+        return false;
+    }
+    if (source == DIM_PIECE || source == DIM_FIRST) {
+        of = parse_keyword(p, "of") ? parse_size(p) : NULL;
+        if (of == NULL) {
+            return false;
+        }
+    }
+    if (!parse_group(p, &group)) {
+        return false;
+    }
+    const Dim *equal = module_find_rank_dim(p->module, (DimSource)source, group, of);
+    if (equal != NULL) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark),
+                    "what is a dim already,", equal->name);
+        return false;
+    }
+    module_add_rank_dim_as(p->module, (DimSource)source, group, of, name, parse_place(p, mark));
+    return true;
+}
+
+/* "in 8..512 = 64", behind "dim H % 8". */
+static bool parse_free_dim(Parser *p, const char *name, int64_t divisor, Mark mark) {
     int64_t low = 1;
     int64_t high = INT64_MAX;
     int64_t nominal = 0;
-    if (name == NULL) {
-        return false;
-    }
-    if (module_find_dim(p->module, name) != NULL) {
-        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "dim", name);
-        return false;
-    }
-    if (parse_accept(p, "%") && !parse_int(p, &divisor)) {
-        return false;
-    }
     if (!parse_keyword(p, "in") || !parse_int(p, &low) || !parse_expect(p, "..")) {
         return false;
     }
@@ -38,12 +70,63 @@ static bool parse_dim(Parser *p) {
                     "a dim needs a divisor of at least 1, bounds in order, and nothing negative");
         return false;
     }
+    module_add_dim(p->module, name, low, high, divisor, nominal, parse_place(p, mark));
+    return true;
+}
+
+/* dim H % 8 in 8..512 = 64, or dim B.data is piece of B over "data" */
+static bool parse_dim(Parser *p) {
+    Mark mark = parse_mark(p);
+    const char *name = parse_dim_name(p);
+    int64_t divisor = 1;
+    if (name == NULL) {
+        return false;
+    }
+    if (module_find_dim(p->module, name) != NULL) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "dim", name);
+        return false;
+    }
     if (p->module->n_dims == PARSE_MAX_DIMS) {
         diag_report(&p->context->diags, DIAG_IR_LIMIT, parse_place(p, mark),
                     "a module has at most 1024 dims");
         return false;
     }
-    module_add_dim(p->module, name, low, high, divisor, nominal, parse_place(p, mark));
+    if (parse_at_keyword(p, "is")) {
+        return parse_keyword(p, "is") && parse_rank_dim(p, name, mark);
+    }
+    if (parse_accept(p, "%") && !parse_int(p, &divisor)) {
+        return false;
+    }
+    return parse_free_dim(p, name, divisor, mark);
+}
+
+/* mesh data = *, or mesh data = 4 */
+static bool parse_axis(Parser *p) {
+    Mark mark = parse_mark(p);
+    const char *name = parse_word(p, "the name of an axis of the mesh");
+    int64_t size = 0;
+    if (name == NULL || !parse_expect(p, "=")) {
+        return false;
+    }
+    bool is_any = parse_accept(p, "*");
+    if (!is_any && !parse_int(p, &size)) {
+        return false;
+    }
+    if (!is_any && (size < 1 || size > MESH_MAX_RANKS)) {
+        diag_report(&p->context->diags, DIAG_IR_BAD_NUMBER, parse_place(p, mark),
+                    "an axis of the mesh has from 1 to 1048576 ranks, or *: any number");
+        return false;
+    }
+    if (p->module->n_mesh_axes == MESH_MAX_AXES) {
+        diag_report(&p->context->diags, DIAG_IR_LIMIT, parse_place(p, mark),
+                    "a mesh has at most 8 axes");
+        return false;
+    }
+    if (!module_add_axis(p->module, name, size)) {
+        diag_report(&p->context->diags, DIAG_IR_DUPLICATE, parse_place(p, mark), "axis of the mesh",
+                    name);
+        return false;
+    }
     return true;
 }
 
@@ -69,7 +152,8 @@ static bool parse_setting(Parser *p) {
 }
 
 bool parse_module_head(Parser *p) {
-    static const char *const WORDS[] = {"dim", "setting"};
+    static const char *const WORDS[] = {"dim", "setting", "mesh"};
+    static bool (*const PARTS[])(Parser *) = {parse_dim, parse_setting, parse_axis};
     if (!parse_keyword(p, "module")) {
         return false;
     }
@@ -79,8 +163,8 @@ bool parse_module_head(Parser *p) {
     }
     p->module = module_create(p->context, name);
     while (!parse_accept(p, "}")) {
-        int choice = parse_choice(p, WORDS, 2, "part of a module");
-        if (choice < 0 || !(choice == 0 ? parse_dim(p) : parse_setting(p))) {
+        int choice = parse_choice(p, WORDS, 3, "part of a module");
+        if (choice < 0 || !PARTS[choice](p)) {
             return false;
         }
     }
@@ -102,6 +186,33 @@ static bool parse_properties(Parser *p) {
         }
         module_parser(p)->func->properties |= 1U << choice;
     } while (parse_accept(p, ","));
+    return true;
+}
+
+/* " of f32[B, 3] cut 0 (1, B, 1) over "data"": which part of a whole a value is; *out stays NULL
+ * where that does not stand. The verifier looks at what it says. */
+static bool parse_sharding(Parser *p, const Sharding **out) {
+    VEC(AxisCut) cuts = {0};
+    Type whole = {0};
+    if (!parse_at_keyword(p, "of")) {
+        return true;
+    }
+    if (!parse_keyword(p, "of") || !parse_type(p, &whole)) {
+        return false;
+    }
+    do {
+        AxisCut cut = {0};
+        int64_t axis = 0;
+        if (!parse_keyword(p, "cut") || !parse_int(p, &axis) || !parse_expect(p, "(") ||
+            !(cut.outer = parse_size(p)) || !parse_expect(p, ",") || !(cut.rows = parse_size(p)) ||
+            !parse_expect(p, ",") || !(cut.inner = parse_size(p)) || !parse_expect(p, ")") ||
+            !parse_group(p, &cut.group)) {
+            return false;
+        }
+        cut.axis = axis >= 0 && axis < TYPE_MAX_RANK ? (int32_t)axis : TYPE_MAX_RANK;
+        VEC_PUSH(&p->context->arena, &cuts, cut);
+    } while (parse_at_keyword(p, "cut"));
+    *out = module_sharding(p->module, whole, cuts.items, (int32_t)cuts.count);
     return true;
 }
 
@@ -129,6 +240,9 @@ static bool parse_args(Parser *p) {
         Value *arg =
             func_add_arg(module_parser(p)->func, (ArgRole)role, outer, type, parse_place(p, mark));
         arg->name = name;
+        if (!parse_sharding(p, &module_parser(p)->func->args[arg->index].sharding)) {
+            return false;
+        }
         if (!parse_define(p, number, arg, mark)) {
             return false;
         }
@@ -158,9 +272,11 @@ static bool parse_result(Parser *p, FuncResult *out) {
     }
     if (parse_at(p, "\"")) {
         out->name = parse_string(p, "the name of the result");
-        return out->name != NULL;
+        if (out->name == NULL) {
+            return false;
+        }
     }
-    return true;
+    return parse_sharding(p, &out->sharding);
 }
 
 static bool parse_results(Parser *p) {

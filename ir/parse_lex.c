@@ -134,6 +134,17 @@ const char *parse_word(Parser *p, const char *what) {
     return context_intern(p->context, copy);
 }
 
+const char *parse_dim_name(Parser *p) {
+    if (!parse_at_word(p)) {
+        parse_expected(p, "the name of a dim");
+        return NULL;
+    }
+    size_t length = size_name_length(p->at);
+    const char *copy = arena_strndup(&p->context->arena, p->at, length);
+    p->at += length;
+    return context_intern(p->context, copy);
+}
+
 bool parse_at_keyword(Parser *p, const char *word) {
     return parse_at(p, word) && !ascii_is_word(p->at[strlen(word)]);
 }

@@ -34,6 +34,7 @@ bool parse_accept(Parser *p, const char *symbol); /* and steps over it */
 bool parse_expect(Parser *p, const char *symbol);
 bool parse_at_word(Parser *p);
 const char *parse_word(Parser *p, const char *what); /* interned */
+const char *parse_dim_name(Parser *p);               /* as sizes have them: "B.data"; interned */
 bool parse_at_keyword(Parser *p, const char *word);
 bool parse_keyword(Parser *p, const char *word);
 const char *parse_string(Parser *p, const char *what); /* unescaped, interned */

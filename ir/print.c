@@ -208,6 +208,26 @@ static void print_properties(unsigned properties, Str *out) {
     }
 }
 
+/* " of f32[B, 3] cut 0 (1, B, 1) over "data"" */
+static void print_sharding(const Module *module, const Sharding *sharding, Str *out) {
+    if (sharding == NULL) {
+        return;
+    }
+    str_add(out, " of ");
+    type_print(sharding->whole, out);
+    for (int32_t i = 0; i < sharding->n_cuts; i++) {
+        const AxisCut *cut = &sharding->cuts[i];
+        str_addf(out, " cut %d (", (int)cut->axis);
+        print_one_size(cut->outer, out);
+        str_add(out, ", ");
+        print_one_size(cut->rows, out);
+        str_add(out, ", ");
+        print_one_size(cut->inner, out);
+        str_add(out, ") over ");
+        text_print_quoted(module_group_text(module, cut->group), out);
+    }
+}
+
 static void print_func_results(const Func *func, Str *out) {
     for (int32_t i = 0; i < func->n_results; i++) {
         const FuncResult *result = &func->results[i];
@@ -221,6 +241,7 @@ static void print_func_results(const Func *func, Str *out) {
             str_add_char(out, ' ');
             text_print_quoted(result->name, out);
         }
+        print_sharding(func->module, result->sharding, out);
     }
     str_add(out, func->n_results > 0 ? "\n)\n" : ")\n");
 }
@@ -240,6 +261,7 @@ void func_print(Func *func, Str *out) {
         type_print(arg->type, out);
         str_addf(out, " = %s ", ARG_ROLE_WORDS[func->args[i].role]);
         text_print_quoted(func->args[i].name, out);
+        print_sharding(func->module, func->args[i].sharding, out);
     }
     str_add(out, func->body->n_args > 0 ? "\n) {\n" : ") {\n");
     print_block(func->body, 1, out);
@@ -247,7 +269,23 @@ void func_print(Func *func, Str *out) {
     print_func_results(func, out);
 }
 
-static void print_dim(const Dim *dim, Str *out) {
+/* Bounds of a dim of ranks follow from the rest. */
+static void print_rank_dim(const Module *module, const Dim *dim, Str *out) {
+    str_addf(out, "    dim %s is %s", dim->name, DIM_SOURCE_WORDS[dim->source]);
+    if (dim->of != NULL) {
+        str_add(out, " of ");
+        size_print(dim->of, out);
+    }
+    str_add(out, " over ");
+    text_print_quoted(module_group_text(module, dim->group), out);
+    str_add_char(out, '\n');
+}
+
+static void print_dim(const Module *module, const Dim *dim, Str *out) {
+    if (dim->source != DIM_FREE) {
+        print_rank_dim(module, dim, out);
+        return;
+    }
     str_add(out, "    dim ");
     text_print_word(dim->name, out);
     if (dim->divisor != 1) {
@@ -263,13 +301,26 @@ static void print_dim(const Dim *dim, Str *out) {
     str_add_char(out, '\n');
 }
 
+/* The mesh and the dims. */
+static void print_ranks_and_dims(const Module *module, Str *out) {
+    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
+        str_addf(out, "    mesh %s = ", module->mesh[i].name);
+        if (module->mesh[i].size == 0) {
+            str_add(out, "*\n");
+        } else {
+            str_addf(out, "%lld\n", (long long)module->mesh[i].size);
+        }
+    }
+    for (int32_t i = 0; i < module->n_dims; i++) {
+        print_dim(module, module->dims[i], out);
+    }
+}
+
 void module_print_head(const Module *module, Str *out) {
     str_add(out, "module ");
     text_print_quoted(module->name, out);
     str_add(out, " {\n");
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        print_dim(module->dims[i], out);
-    }
+    print_ranks_and_dims(module, out);
     for (size_t i = 0; i < module->settings.count; i++) {
         const MapEntry *setting = &module->settings.entries[i];
         str_add(out, "    setting ");
@@ -294,9 +345,7 @@ uint64_t module_hash(Module *module, Str *scratch) {
     str_clear(scratch);
     str_add(scratch, precision ? precision : "");
     str_add_char(scratch, '\n');
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        print_dim(module->dims[i], scratch);
-    }
+    print_ranks_and_dims(module, scratch);
     for (Func *func = module->first; func != NULL; func = func->next) {
         func_print(func, scratch);
     }

@@ -100,6 +100,14 @@ static bool is_name_char(char c, bool first) {
     return letter || (!first && ((c >= '0' && c <= '9') || c == '.' || c == '\'' || c == '#'));
 }
 
+size_t size_name_length(const char *text) {
+    size_t length = 0;
+    while (is_name_char(text[length], length == 0)) {
+        length++;
+    }
+    return length;
+}
+
 static const Size *parse_integer(SizeParser *parser, bool negative) {
     int64_t value = 0; /* built negative, whose range is the larger */
     for (; *parser->at >= '0' && *parser->at <= '9'; parser->at++) {
@@ -154,10 +162,8 @@ static const Size *parse_call(SizeParser *parser, const char *name, size_t lengt
 
 static const Size *parse_name(SizeParser *parser) {
     const char *name = parser->at;
-    while (is_name_char(*parser->at, parser->at == name)) {
-        parser->at++;
-    }
-    size_t length = (size_t)(parser->at - name);
+    size_t length = size_name_length(name);
+    parser->at += length;
     if (take(parser, '(')) {
         return parse_call(parser, name, length);
     }

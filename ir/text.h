@@ -27,6 +27,11 @@ static const char *const RESULT_ROLE_WORDS[N_RESULT_ROLES] = {
     [RESULT_INFO] = "info",     [RESULT_LOSS_OVER] = "loss_over",
 };
 
+static const char *const DIM_SOURCE_WORDS[DIM_N_SOURCES] = {
+    [DIM_FREE] = "free",   [DIM_RANKS] = "ranks", [DIM_COORDINATE] = "rank",
+    [DIM_PIECE] = "piece", [DIM_FIRST] = "first",
+};
+
 static const char *const PROPERTY_WORDS[N_PROPERTIES] = {"no_grad_ops", "fused", "placed", "short",
                                                          "sharded"};
 

@@ -41,8 +41,9 @@ typedef struct Dim {
     /* Dims of other sources than DIM_FREE are never given: each rank computes its own once the dims
      * of lower ids are bound (ir/base/mesh.h). */
     DimSource source;
-    MeshGroup group; /* of these sources; not empty */
-    const Size *of;  /* the rows that DIM_PIECE and DIM_FIRST are of; else NULL */
+    MeshGroup group;   /* of these sources; not empty */
+    const Size *of;    /* the rows that DIM_PIECE and DIM_FIRST are of; else NULL */
+    MeshGroup differs; /* axes of the mesh along which ranks may have different values */
 } Dim;
 
 typedef enum Truth { TRUTH_NO, TRUTH_YES, TRUTH_MAYBE } Truth;
@@ -101,6 +102,8 @@ const char *size_text(Context *context, const Size *size); /* in the context are
  * stopped. Leaves *out_end after the last character used on success. */
 const Size *size_parse(Context *context, const char *text, const Dim *const *dims, int32_t n_dims,
                        const char **out_end);
+size_t
+size_name_length(const char *text); /* of the dim's name that the text begins with; 0: none */
 /* Appends postfix code that computes the size from dims numbered by id. */
 typedef VEC(ProgramInstr) ProgramVec;
 void size_to_program(Arena *arena, const Size *size, ProgramVec *out);

@@ -290,6 +290,57 @@ static void verify_block(Verify *v, Block *block, int32_t depth, int32_t barrier
     }
 }
 
+/* -- ranks */
+
+/* A size that cuts and wholes may have: the same on every rank. */
+static bool size_is_common(const Verify *v, const Size *size) {
+    return size != NULL && !size_is_error(size) && module_size_differs(v->func->module, size) == 0;
+}
+
+static bool type_is_common(const Verify *v, Type type) {
+    bool common = type_sound(type);
+    for (int32_t i = 0; common && i < type.rank; i++) {
+        common = size_is_common(v, type.dims[i]);
+    }
+    return common;
+}
+
+static const char *sharding_problem(const Verify *v, const Sharding *sharding, Type *local) {
+    if ((v->func->properties & PROP_SHARDED) == 0) {
+        return "the function is not one rank's";
+    }
+    bool common = type_is_common(v, sharding->whole);
+    for (int32_t i = 0; common && i < sharding->n_cuts; i++) {
+        const AxisCut *cut = &sharding->cuts[i];
+        common = size_is_common(v, cut->outer) && size_is_common(v, cut->rows) &&
+                 size_is_common(v, cut->inner);
+    }
+    return common ? module_cut_problem(v->func->module, sharding->whole, sharding->cuts,
+                                       sharding->n_cuts, local)
+                  : "the whole, or a size of a cut, is not sound, or differs among ranks";
+}
+
+/* That the value `name` is the part of a whole that its sharding says, or the whole. */
+static void verify_sharding(Verify *v, const Op *op, const char *name, Type type,
+                            const Sharding *sharding) {
+    Type local = type;
+    if (sharding == NULL) {
+        if ((v->func->properties & PROP_SHARDED) != 0 && !type_is_common(v, type)) {
+            problem(v, op, "'%s' is said to be equal on every rank, but %s may differ", name,
+                    type_text(v->context, type));
+        }
+        return;
+    }
+    const char *text = sharding_problem(v, sharding, &local);
+    if (text != NULL) {
+        problem(v, op, "the sharding of '%s': %s", name, text);
+    } else if (!type_equal(local, type)) {
+        problem(v, op, "'%s' is %s, but a rank's part of %s, so cut, is %s", name,
+                type_text(v->context, type), type_text(v->context, sharding->whole),
+                type_text(v->context, local));
+    }
+}
+
 /* -- arguments and results of the function */
 
 static void verify_args(Verify *v) {
@@ -310,6 +361,9 @@ static void verify_args(Verify *v) {
         map_set(&names[arg->role], arg->name, NULL);
         if (arg->role == ARG_SCALAR && func->body->args[i]->type.rank != 0) {
             problem(v, NULL, "scalar argument '%s' is not of rank 0", arg->name);
+        }
+        if (type_sound(func->body->args[i]->type)) {
+            verify_sharding(v, NULL, arg->name, func->body->args[i]->type, arg->sharding);
         }
     }
 }
@@ -337,6 +391,10 @@ static void verify_store(Verify *v, const Op *yield, int32_t index) {
         problem(v, yield, "result %d stores %s into '%s' of type %s", (int)index,
                 type_text(v->context, new_type), arg->name, type_text(v->context, old_type));
     }
+    if (!sharding_equal(result->sharding, arg->sharding)) {
+        problem(v, yield, "result %d stores into '%s' another part than its", (int)index,
+                arg->name);
+    }
 }
 
 static bool has_result(const Func *func, ResultRole role, const char *name) {
@@ -354,6 +412,9 @@ static void verify_result(Verify *v, const Op *yield, int32_t index) {
     if (result->name == NULL) {
         problem(v, yield, "result %d has no name, not even an empty one", (int)index);
         return;
+    }
+    if (result->role != RESULT_STORE) {
+        verify_sharding(v, yield, result->name, type, result->sharding);
     }
     if (result->role == RESULT_STORE) {
         verify_store(v, yield, index);
@@ -405,11 +466,25 @@ bool func_verify(Func *func, Str *report) {
     if (func->body->owner != NULL || func->body->func != func) {
         problem(&v, NULL, "the body does not point back at its function");
     }
+    if ((func->properties & PROP_SHARDED) != 0 && func->module->n_mesh_axes == 0) {
+        problem(&v, NULL, "is one rank's program in a module without a mesh");
+    }
     verify_args(&v);
     verify_block(&v, func->body, 0, 0, false);
     verify_results(&v);
     arena_finish(scratch);
     return v.ok;
+}
+
+/* A dim of ranks: of a group of the mesh, and of rows that are bound before it. */
+static bool rank_dim_sound(const Module *module, const Dim *dim) {
+    bool cuts = dim->source == DIM_PIECE || dim->source == DIM_FIRST;
+    bool sound = (int)dim->source < DIM_N_SOURCES && dim->group != 0 &&
+                 dim->group >> module->n_mesh_axes == 0 && cuts == (dim->of != NULL);
+    for (int32_t i = dim->id; sound && dim->of != NULL && i < module->n_dims; i++) {
+        sound = !size_uses_dim(dim->of, module->dims[i]);
+    }
+    return sound && module_find_rank_dim(module, dim->source, dim->group, dim->of) == dim;
 }
 
 static bool verify_dims(const Module *module, Str *report) {
@@ -418,6 +493,13 @@ static bool verify_dims(const Module *module, Str *report) {
         const Dim *dim = module->dims[i];
         if (dim->id != i || dim->divisor < 1 || dim->low > dim->high) {
             str_addf(report, "dim %s has a wrong number, divisor or bounds\n", dim->name);
+            ok = false;
+        }
+        if (dim->source != DIM_FREE && !rank_dim_sound(module, dim)) {
+            str_addf(report,
+                     "dim %s of ranks has a group that the mesh has not, rows that are bound "
+                     "later, or an equal dim\n",
+                     dim->name);
             ok = false;
         }
         if (module_find_dim(module, dim->name) != dim) {

@@ -32,27 +32,13 @@ static bool rule_group(Context *context, const Op *op, Module **module, MeshGrou
                       op_name(op), op_over(op), module_group_text(*module, all));
 }
 
-/* Whether the size may differ among the ranks of the group. */
-static bool size_differs(const Module *module, const Size *size, MeshGroup group) {
-    for (int32_t i = 0; i < module->n_dims; i++) {
-        const Dim *dim = module->dims[i];
-        bool is_local =
-            dim->source == DIM_COORDINATE || dim->source == DIM_PIECE || dim->source == DIM_FIRST;
-        bool differs = (is_local && (dim->group & group) != 0) ||
-                       (dim->of && size_differs(module, dim->of, group));
-        if (differs && dim->low < dim->high && size_uses_dim(size, dim)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What the ranks must agree on: all axes of operand `index` but one or two (-1: none such). */
 static bool rule_agreed(Context *context, const Op *op, const Module *module, MeshGroup group,
                         int32_t index, const int64_t but[2], OpProblem *problem) {
     Type type = operand_type(op, index);
     for (int32_t i = 0; i < type.rank; i++) {
-        if (i != but[0] && i != but[1] && size_differs(module, type.dims[i], group)) {
+        if (i != but[0] && i != but[1] &&
+            (module_size_differs(module, type.dims[i]) & group) != 0) {
             return op_problem(
                 context, problem,
                 "%s: axis %d of operand %d is %s, which may differ among the ranks over \"%s\"",
@@ -146,7 +132,7 @@ static bool rule_along(Context *context, const Op *op, Module **module, MeshGrou
 
 static bool rule_same_everywhere(Context *context, const Op *op, const Module *module,
                                  MeshGroup group, const Size *size, OpProblem *problem) {
-    return !size_differs(module, size, group) ||
+    return (module_size_differs(module, size) & group) == 0 ||
            op_problem(context, problem, "%s: the whole, %s, may differ among the ranks over \"%s\"",
                       op_name(op), size_text(context, size), op_over(op));
 }
