@@ -259,10 +259,10 @@ static void tell_figures(Driver *d, const Target *target, const Machine *machine
 void driver_code(Driver *d, PlanWriter *writer, const Target *target, const Machine *machine,
                  int number) {
     TargetTables *tables = plan_writer_target(writer);
-    tables->target = (PlanTarget){.device = plan_writer_string(writer, machine->target),
-                                  .machine = plan_writer_string(writer, machine->name),
-                                  .features = plan_writer_string(writer, machine->features),
-                                  .abi = KERNEL_ABI_VERSION};
+    tables->target = (PlanTarget){.abi = KERNEL_ABI_VERSION};
+    tables->target.device = plan_writer_string(writer, machine->target);
+    tables->target.machine = plan_writer_string(writer, machine->name);
+    tables->target.features = plan_writer_string(writer, machine->features);
     KernelPool pool;
     kernel_pool_init(&pool, &d->context, &d->scratch);
     schedule_module(d->module, machine, writer, tables, &pool);

@@ -227,7 +227,9 @@ static void read_program(Driver *d) {
 }
 
 static void setting_add(Driver *d, PlanWriter *writer, const char *name, const char *value) {
-    PlanSetting setting = {plan_writer_string(writer, name), plan_writer_string(writer, value)};
+    PlanSetting setting = {0};
+    setting.name = plan_writer_string(writer, name);
+    setting.value = plan_writer_string(writer, value);
     VEC_PUSH(&d->scratch, &writer->settings, setting);
 }
 

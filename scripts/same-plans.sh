@@ -3,9 +3,10 @@
 # and keeps one checksum a plan: a change that should not change what is compiled is checked with it.
 #   scripts/same-plans.sh record FILE [BUILD]    before the change
 #   scripts/same-plans.sh check FILE [BUILD]     after it: names each plan that differs; status 1 if any does
-# BUILD (default: build) is a built folder. Takes a minute on two cores; with ALL=1 all targets and modes, three.
+# BUILD (default: build) is a built folder. Takes a minute on two cores; with ALL=1 all targets and modes, three. ONLY=PATTERN keeps
+# the plans of that name: ONLY='char_lstm*'. Builds by gcc and by clang compile to the same plans.
 set -u
-all=${ALL:-0}
+all=${ALL:-0} only=${ONLY:-*}
 cd "$(dirname "$0")/.." || exit 2
 mode=${1:-}
 file=${2:-}
@@ -13,7 +14,7 @@ dlc=$(realpath "${3:-build}/tools/dlc") || exit 2
 case $mode:$file in
 record:?* | check:?*) ;;
 *)
-    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
@@ -56,9 +57,18 @@ compile_one() {
 export -f compile_one
 export dlc scratch
 
-cases | xargs -P "$(nproc)" -L 1 bash -c 'compile_one "$@"' compile_one
+# The cases whose name ONLY asks for.
+chosen() {
+    cases | while read -r name rest; do
+        # shellcheck disable=SC2053
+        [[ $name != $only ]] || echo "$name $rest"
+    done
+}
+
+wanted=$(chosen | wc -l)
+[ "$wanted" -gt 0 ] || { echo "$0: no plan is called '$only'" >&2; exit 2; }
+chosen | xargs -P "$(nproc)" -L 1 bash -c 'compile_one "$@"' compile_one
 sort -k 2 "$scratch"/*.sum > "$scratch/all"
-wanted=$(cases | wc -l)
 made=$(wc -l < "$scratch/all")
 [ "$made" -eq "$wanted" ] || { echo "$0: $made of $wanted plans were made" >&2; exit 2; }
 if [ "$mode" = record ]; then

@@ -144,10 +144,12 @@ void emit_uniform_name(DType dtype, char out[32]) {
 }
 
 static LLVMValueRef emit_uniform(Emit *e, const KExpr *expr) {
-    LLVMValueRef args[5] = {emit_expr(e, expr->as.uniform.seed),
-                            emit_expr(e, expr->as.uniform.step), e->sizes[expr->as.uniform.site],
-                            emit_expr(e, expr->as.uniform.iteration),
-                            emit_expr(e, expr->as.uniform.flat)};
+    LLVMValueRef args[5];
+    args[0] = emit_expr(e, expr->as.uniform.seed);
+    args[1] = emit_expr(e, expr->as.uniform.step);
+    args[2] = e->sizes[expr->as.uniform.site];
+    args[3] = emit_expr(e, expr->as.uniform.iteration);
+    args[4] = emit_expr(e, expr->as.uniform.flat);
     if (expr->as.uniform.iteration->dtype != DT_I64) {
         args[3] = LLVMBuildSExt(e->builder, args[3], e->i64, "");
     }

@@ -366,8 +366,9 @@ static LLVMValueRef narrow_to_odd(Emit *e, LLVMValueRef value) {
     LLVMValueRef wide = LLVMBuildFPExt(b, narrow, e->f64, "");
     LLVMValueRef bits = LLVMBuildBitCast(b, narrow, e->i32, "");
     LLVMValueRef one = LLVMConstInt(e->i32, 1, 0);
-    LLVMValueRef grew = LLVMBuildFCmp(b, LLVMRealOGT, unary_intrinsic(e, "llvm.fabs", e->f64, wide),
-                                      unary_intrinsic(e, "llvm.fabs", e->f64, value), "");
+    LLVMValueRef before = unary_intrinsic(e, "llvm.fabs", e->f64, value);
+    LLVMValueRef after = unary_intrinsic(e, "llvm.fabs", e->f64, wide);
+    LLVMValueRef grew = LLVMBuildFCmp(b, LLVMRealOGT, after, before, "");
     LLVMValueRef odd = LLVMBuildSelect(b, grew, LLVMBuildSub(b, bits, one, ""), bits, "");
     odd = LLVMBuildOr(b, odd, one, "");
     LLVMValueRef inexact = LLVMBuildFCmp(b, LLVMRealONE, wide, value, "");

@@ -91,7 +91,9 @@ typedef struct LoopFrame {
 } LoopFrame;
 
 static LoopFrame open_loop(Emit *e, LLVMValueRef begin, LLVMValueRef end) {
-    LoopFrame loop = {.body = new_block(e), .exit = new_block(e), .end = end};
+    LoopFrame loop = {.end = end};
+    loop.body = new_block(e);
+    loop.exit = new_block(e);
     LLVMValueRef any = LLVMBuildICmp(e->builder, LLVMIntSLT, begin, end, "");
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->builder);
     LLVMBuildCondBr(e->builder, any, loop.body, loop.exit);
@@ -256,8 +258,9 @@ static void emit_watch(Emit *e, LLVMValueRef value) {
     }
     LLVMValueRef mask = LLVMConstInt(type, wide ? INT64_MAX : INT32_MAX, 0);
     LLVMValueRef bits = LLVMBuildBitCast(e->builder, value, type, "");
-    LLVMValueRef args[2] = {LLVMBuildLoad2(e->builder, type, *slot, ""),
-                            LLVMBuildAnd(e->builder, bits, mask, "")};
+    LLVMValueRef args[2];
+    args[0] = LLVMBuildLoad2(e->builder, type, *slot, "");
+    args[1] = LLVMBuildAnd(e->builder, bits, mask, "");
     LLVMValueRef most = emit_call_intrinsic(e, "llvm.smax", type, args, 2);
     LLVMBuildStore(e->builder, most, *slot);
 }

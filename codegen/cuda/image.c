@@ -36,9 +36,10 @@ static size_t fill(uint8_t *bytes, CudaImageHeader header, const char *prelude,
     header.prelude = put(&layout, prelude, strlen(prelude), true);
     for (size_t i = 0; i < n_units; i++) {
         const CudaBuilt *unit = &units[i];
-        CudaUnit record = {.source = put(&layout, unit->source, unit->n_source, true),
-                           .cubin = put(&layout, unit->code.cubin, unit->code.n_cubin, false),
-                           .ptx = put(&layout, unit->code.ptx, unit->code.n_ptx, true)};
+        CudaUnit record = {0};
+        record.source = put(&layout, unit->source, unit->n_source, true);
+        record.cubin = put(&layout, unit->code.cubin, unit->code.n_cubin, false);
+        record.ptx = put(&layout, unit->code.ptx, unit->code.n_ptx, true);
         if (bytes) {
             memcpy(bytes + header.units + sizeof(record) * i, &record, sizeof(record));
         }

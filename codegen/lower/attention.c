@@ -137,7 +137,8 @@ static void add_part(KBuild *k, const Forward *f) {
     int64_t values = f->pair.at->values;
     const KExpr *e = attention_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, values), values, "e");
     const KExpr *i = over_queries(k, f, k_int(k, 0)), *at = attention_at(k, f->stride, e, i);
-    const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), k_local(k, f->factor, i));
+    const KExpr *factor = k_local(k, f->factor, i);
+    const KExpr *old = k_binary(k, OP_mul, k_local(k, f->y, at), factor);
     kb_local_store(k, f->y, at, k_binary(k, OP_add, old, k_local(k, f->part, at)));
     kb_loop_end(k);
     kb_loop_end(k);

@@ -150,7 +150,8 @@ static void add_part(KBuild *k, const Backward *w, const KLocal *sum, const KLoc
     const KExpr *i = attention_loop(k, KL_VECTOR, k_int(k, 0),
                                     by_key ? w->pair.count : w->pair.rows, stride, "i");
     const KExpr *here = attention_at(k, stride, d, i);
-    const KExpr *total = k_binary(k, OP_add, k_local(k, sum, here), k_local(k, part, here));
+    const KExpr *more = k_local(k, part, here);
+    const KExpr *total = k_binary(k, OP_add, k_local(k, sum, here), more);
     kb_local_store(k, sum, here, total);
     kb_loop_end(k);
     kb_loop_end(k);

@@ -76,7 +76,8 @@ static void fill_zero(KBuild *k, const Conv *conv, const Run *run, const KExpr *
 static void copy_one(KBuild *k, const Conv *conv, Run *run, const KExpr *q, const KExpr *at) {
     run->index[conv->source->type.rank - 1] = at;
     const KExpr *value = elemental_value(k, conv->source, run->index);
-    kb_local_store(k, run->line->local, k_add(k, run->base, q), k_cast(k, value, conv->gemm.dtype));
+    value = k_cast(k, value, conv->gemm.dtype);
+    kb_local_store(k, run->line->local, k_add(k, run->base, q), value);
 }
 
 /* Source place = step * q + shift, inside for q in [low, high): zeros, copies, zeros. */
@@ -211,7 +212,8 @@ static void dy_line(KBuild *k, const Gemm *gemm, const GemmLine *line) {
     const KExpr *q = kb_loop(k, KL_VECTOR, run.from, run.to, per_image, "q");
     k_unflat(k, conv->space, q, index + 2);
     const KExpr *value = elemental_value(k, conv->other, index);
-    kb_local_store(k, line->local, k_add(k, run.base, q), k_cast(k, value, gemm->dtype));
+    value = k_cast(k, value, gemm->dtype);
+    kb_local_store(k, line->local, k_add(k, run.base, q), value);
     kb_loop_end(k);
     kb_loop_end(k);
 }

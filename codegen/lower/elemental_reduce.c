@@ -451,7 +451,8 @@ const KExpr *elemental_fold(KBuild *k, const Op *op, Index index) {
         }
         inner[axis] = out;
         inner[axis + 1] = j;
-        const KExpr *inside = k_and(k, k_le(k, k_int(k, 0), at), k_lt(k, j, k_int(k, window)));
+        const KExpr *inside = k_lt(k, j, k_int(k, window));
+        inside = k_and(k, k_le(k, k_int(k, 0), at), inside);
         inside = k_and(k, inside, k_lt(k, out, k_size(k, x->type.dims[axis])));
         return elemental_guarded(k, inside, x, inner, k_constant(k, x->type.dtype, 0));
     }

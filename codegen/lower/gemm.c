@@ -167,8 +167,8 @@ static void finish_tile(KBuild *k, const GemmPlan *plan, const GemmTile *tile, c
     const KExpr *m = k_add(k, tile->m0, i), *n = k_add(k, tile->n0, j);
     const KExpr *value = kb_let(k, k_local(k, tile->c, at), "c");
     if (plan->chunk > 0) {
-        kb_store(k, kb_temp_buffer(k, plan->temp, true),
-                 partial_at(k, gemm, chunk, tile->batch, m, n), value);
+        const KExpr *part = partial_at(k, gemm, chunk, tile->batch, m, n);
+        kb_store(k, kb_temp_buffer(k, plan->temp, true), part, value);
     } else {
         gemm->finish(k, gemm, tile->batch, m, n, value);
     }

@@ -256,8 +256,8 @@ static const KExpr *partial_at(KBuild *k, const Gemm *gemm, const KExpr *chunk, 
 static void finish_element(KBuild *k, const GemmPlan *plan, const GemmTile *tile,
                            const KExpr *chunk, const KExpr *m, const KExpr *n, const KExpr *value) {
     if (chunk) {
-        kb_store(k, kb_temp_buffer(k, plan->temp, true),
-                 partial_at(k, plan->gemm, chunk, tile->batch, m, n), value);
+        const KExpr *part = partial_at(k, plan->gemm, chunk, tile->batch, m, n);
+        kb_store(k, kb_temp_buffer(k, plan->temp, true), part, value);
     } else {
         plan->gemm->finish(k, plan->gemm, tile->batch, m, n, value);
     }
@@ -380,7 +380,8 @@ static void build_packed(KBuild *k, void *user) {
     }
     const KExpr *at = k_add(k, k_scale_int(k, i, plan->block_n), j);
     const KExpr *value = kb_let(k, k_local(k, tile.c, at), "c");
-    finish_element(k, plan, &tile, chunk, k_add(k, tile.m0, i), k_add(k, tile.n0, j), value);
+    const KExpr *n = k_add(k, tile.n0, j);
+    finish_element(k, plan, &tile, chunk, k_add(k, tile.m0, i), n, value);
     for (int loop = groups ? 3 : 2; loop > 0; loop--) {
         kb_loop_end(k);
     }
@@ -479,7 +480,9 @@ static void build_shared_sum(KBuild *k, void *user) {
     Context *context = kb_context(k);
     int64_t width = shared_sum_width(k, gemm), groups = kb_machine(k)->threads / width;
     const Size *size = size_const(context, width), *all = size_const(context, width * groups);
-    const KExpr *at[3] = {kb_grid(k, gemm->batch, "batch"), kb_grid(k, gemm->m, "m")};
+    const KExpr *at[3];
+    at[0] = kb_grid(k, gemm->batch, "batch");
+    at[1] = kb_grid(k, gemm->m, "m");
     const KExpr *tile = kb_grid(k, size_cdiv(context, gemm->n, size), "columns");
     const KExpr *first = k_scale_int(k, tile, width), *n = k_size(k, gemm->n);
     const KExpr *chunks = k_size(k, b->plan.chunks), *group, *column, *each, *unused;
@@ -487,7 +490,8 @@ static void build_shared_sum(KBuild *k, void *user) {
 
     const KExpr *q = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), k_size(k, all), all, "q");
     k_divmod(k, q, size, &group, &column);
-    column = k_min(k, k_add(k, first, column), k_sub(k, n, k_int(k, 1)));
+    const KExpr *last = k_sub(k, n, k_int(k, 1));
+    column = k_min(k, k_add(k, first, column), last);
     at[2] = kb_let(k, column, "column");
     k_divmod(k, k_add(k, chunks, k_int(k, groups - 1)), size_const(context, groups), &each,
              &unused);

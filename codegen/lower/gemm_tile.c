@@ -247,8 +247,8 @@ static void tile_packed(KBuild *k, const GemmPlan *plan, const GemmTile *whole) 
     KContract contract = {.a_local = a, .b_local = b, .c_local = whole->c, .accumulate = !once};
     contract.a_offset = k_scale_int(k, p, plan->tile_m * plan->block_k);
     contract.b_offset = k_scale_int(k, q, plan->tile_n * plan->block_k);
-    contract.c_offset =
-        k_add(k, k_scale_int(k, p, plan->tile_m * plan->block_n), k_scale_int(k, q, plan->tile_n));
+    const KExpr *columns = k_scale_int(k, q, plan->tile_n);
+    contract.c_offset = k_add(k, k_scale_int(k, p, plan->tile_m * plan->block_n), columns);
     contract.c_stride = k_int(k, plan->block_n);
     contract.depth = tile.depth;
     kb_contract(k, &contract);
@@ -357,7 +357,8 @@ static void tile_dots(KBuild *k, const GemmPlan *plan, const GemmTile *whole) {
     kb_set(k, sum, k_binary(k, OP_add, k_get(k, sum), term));
     kb_loop_end(k);
     const KExpr *at = c_at(k, plan, i, j);
-    const KExpr *total = k_binary(k, OP_add, k_local(k, whole->c, at), k_get(k, sum));
+    const KExpr *more = k_get(k, sum);
+    const KExpr *total = k_binary(k, OP_add, k_local(k, whole->c, at), more);
     kb_local_store(k, whole->c, at, total);
     kb_loop_end(k);
     kb_loop_end(k);

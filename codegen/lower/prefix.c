@@ -58,8 +58,9 @@ static void build_prefix(KBuild *k, void *user) {
     before = kb_let(k, before, "before");
     const KExpr *after = kb_let(k, sum_with(k, op, index, before), "after");
     kb_local_store(k, sums, place, after);
-    kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index),
-             k_cast(k, exclusive ? before : after, dtype_in_register(x.dtype)));
+    const KExpr *value = k_cast(k, exclusive ? before : after, dtype_in_register(x.dtype));
+    const KExpr *at = k_flat(k, x, index);
+    kb_store(k, kb_result_buffer(k, prefix->result), at, value);
     kb_loop_end(k);
     kb_loop_end(k);
     kb_loop_end(k);
@@ -99,7 +100,8 @@ static void build_prefix_threads(KBuild *k, void *user) {
     kb_set(k, sum, k_constant(k, sum_dtype(x.dtype), 0));
     const KExpr *step = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, length), length, "step");
     const KExpr *value = prefix_step(k, prefix, index, step, sum);
-    kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index), value);
+    const KExpr *at = k_flat(k, x, index);
+    kb_store(k, kb_result_buffer(k, prefix->result), at, value);
     kb_loop_end(k);
     nest_close(k, &nest);
 }
@@ -152,7 +154,8 @@ static void build_prefix_segments(KBuild *k, void *user) {
     const Size *count = size_const(context, threads);
     const KExpr *i = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "i");
     kb_local_store(k, starts, i, k_get(k, total));
-    kb_set(k, total, k_binary(k, OP_add, k_get(k, total), k_local(k, sums, i)));
+    const KExpr *more = k_local(k, sums, i);
+    kb_set(k, total, k_binary(k, OP_add, k_get(k, total), more));
     kb_loop_end(k);
 
     segment = open_segment(k, length);
@@ -160,7 +163,8 @@ static void build_prefix_segments(KBuild *k, void *user) {
     kb_set(k, running, k_local(k, starts, segment.number));
     step = kb_loop(k, KL_SERIAL, segment.from, segment.until, length, "step");
     const KExpr *value = prefix_step(k, prefix, index, step, running);
-    kb_store(k, kb_result_buffer(k, prefix->result), k_flat(k, x, index), value);
+    const KExpr *at = k_flat(k, x, index);
+    kb_store(k, kb_result_buffer(k, prefix->result), at, value);
     kb_loop_end(k);
     kb_loop_end(k);
     kb_loop_end(k);

@@ -189,8 +189,8 @@ static void build_columns(KBuild *k, void *user) {
         values[i] = column_value(k, &c, i, place);
         if (r->staged) {
             const Size *n_kept = type_elements(k->context, space->kept);
-            kb_store(k, kb_temp_buffer(k, r->temps[i], true),
-                     k_add(k, k_scale(k, part, n_kept), flat), values[i]);
+            const KExpr *at = k_add(k, k_scale(k, part, n_kept), flat);
+            kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, values[i]);
         }
     }
     if (!r->staged) {

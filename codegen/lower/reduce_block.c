@@ -34,8 +34,8 @@ static void store_column(KBuild *k, const Reduce *r, const Tile *tile, const KEx
         values[i] = kb_let(k, k_get(k, accs[i]), "sum");
         if (tile->part) {
             const Size *n_kept = type_elements(k->context, r->space.kept);
-            kb_store(k, kb_temp_buffer(k, r->temps[i], true),
-                     k_add(k, k_scale(k, tile->part, n_kept), flat), values[i]);
+            const KExpr *at = k_add(k, k_scale(k, tile->part, n_kept), flat);
+            kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, values[i]);
         }
     }
     if (!tile->part) {

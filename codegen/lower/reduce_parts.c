@@ -120,7 +120,8 @@ void reduce_build_chunks(KBuild *k, void *user) {
     nest_close(k, &inner);
     const KExpr *at = k_add(k, k_scale(k, reduce_kept_flat(k, r, full), total), part);
     for (int32_t i = 0; i < r->n_roots; i++) {
-        kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, k_get(k, accs[i]));
+        const KExpr *value = k_get(k, accs[i]);
+        kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, value);
     }
     for (int32_t i = 0; i <= cut; i++) {
         kb_loop_end(k);

@@ -17,7 +17,8 @@ typedef struct Line {
 } Line;
 
 static const KExpr *value_at(KBuild *k, const Line *line, const KExpr *i) {
-    return k_load_here(k, kb_temp_buffer(k, line->s->values[0], true), k_add(k, line->base, i));
+    const KExpr *at = k_add(k, line->base, i);
+    return k_load_here(k, kb_temp_buffer(k, line->s->values[0], true), at);
 }
 
 /* Whether a stands strictly before b: the less one, or the greater one if descending; nan is
@@ -45,7 +46,8 @@ static void load_line(KBuild *k, const Line *line, const KExpr **index, int32_t 
     const KExpr *at = k_add(k, line->base, i);
     const KExpr *value = elemental_value(k, line->s->op->operands[0], index);
     kb_store(k, kb_temp_buffer(k, line->s->values[0], true), at, value);
-    kb_store(k, kb_temp_buffer(k, line->s->places[0], true), at, k_cast(k, i, DT_I32));
+    const KExpr *place = k_cast(k, i, DT_I32);
+    kb_store(k, kb_temp_buffer(k, line->s->places[0], true), at, place);
     kb_loop_end(k);
 }
 
@@ -71,11 +73,13 @@ static void merge_run(KBuild *k, const Line *line, const KExpr *start, const KVa
     kb_if_end(k);
     kb_if_end(k);
     const KVar *from = kb_var(k, DT_I64, "from");
-    kb_set(k, from, k_select(k, k_get(k, right), k_get(k, j), k_get(k, i)));
-    const KExpr *place =
-        k_load_here(k, kb_temp_buffer(k, s->places[0], true), k_add(k, line->base, k_get(k, from)));
+    const KExpr *left_at = k_get(k, i), *right_at = k_get(k, j);
+    kb_set(k, from, k_select(k, k_get(k, right), right_at, left_at));
+    const KExpr *old_at = k_add(k, line->base, k_get(k, from));
+    const KExpr *place = k_load_here(k, kb_temp_buffer(k, s->places[0], true), old_at);
     const KExpr *at = k_add(k, line->base, t);
-    kb_store(k, kb_temp_buffer(k, s->values[1], true), at, value_at(k, line, k_get(k, from)));
+    const KExpr *value = value_at(k, line, k_get(k, from));
+    kb_store(k, kb_temp_buffer(k, s->values[1], true), at, value);
     kb_store(k, kb_temp_buffer(k, s->places[1], true), at, place);
     kb_if(k, k_get(k, right));
     kb_set(k, j, k_add(k, k_get(k, j), k_int(k, 1)));
@@ -89,10 +93,10 @@ static void copy_back(KBuild *k, const Line *line) {
     const Sort *s = line->s;
     const KExpr *t = kb_loop(k, KL_VECTOR, k_int(k, 0), line->length, NULL, "t");
     const KExpr *at = k_add(k, line->base, t);
-    kb_store(k, kb_temp_buffer(k, s->values[0], true), at,
-             k_load_here(k, kb_temp_buffer(k, s->values[1], true), at));
-    kb_store(k, kb_temp_buffer(k, s->places[0], true), at,
-             k_load_here(k, kb_temp_buffer(k, s->places[1], true), at));
+    const KExpr *value = k_load_here(k, kb_temp_buffer(k, s->values[1], true), at);
+    kb_store(k, kb_temp_buffer(k, s->values[0], true), at, value);
+    const KExpr *place = k_load_here(k, kb_temp_buffer(k, s->places[1], true), at);
+    kb_store(k, kb_temp_buffer(k, s->places[0], true), at, place);
     kb_loop_end(k);
 }
 
@@ -131,11 +135,12 @@ static const KExpr *count_before(KBuild *k, const Sort *s, int32_t from, const K
     kb_set(k, a, low);
     kb_set(k, b, high);
     kb_loop(k, KL_SERIAL, k_int(k, 0), k_int(k, MAX_PASSES), NULL, "halving");
-    kb_if(k, k_binary(k, OP_lt, k_get(k, a), k_get(k, b)));
-    const KExpr *sum = k_add(k, k_get(k, a), k_get(k, b));
+    const KExpr *until = k_get(k, b), *since = k_get(k, a);
+    kb_if(k, k_binary(k, OP_lt, since, until));
+    const KExpr *sum = k_add(k, since, until);
     const KExpr *middle = kb_let(k, k_binary(k, OP_floordiv, sum, k_int(k, 2)), "middle");
-    const KExpr *theirs =
-        k_load_here(k, kb_temp_buffer(k, s->values[from], true), k_add(k, base, middle));
+    const KExpr *at = k_add(k, base, middle);
+    const KExpr *theirs = k_load_here(k, kb_temp_buffer(k, s->values[from], true), at);
     theirs = kb_let(k, theirs, "theirs");
     const KExpr *after = stands_before(k, s, ours, theirs);
     const KExpr *ties = k_scalar(k, OP_not, &after, 1);

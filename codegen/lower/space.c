@@ -37,8 +37,9 @@ static bool open_flat(KBuild *k, LoopPiece *pieces, int32_t count, const KExpr *
     if (count < 2 || !size_is_const(inner, NULL)) {
         return false;
     }
-    const KExpr *rest = kb_loop(k, KL_VECTOR, k_scale(k, begin, inner), k_scale(k, end, inner),
-                                size_mul(context, pieces[0].extent, inner), "q");
+    const Size *extent = size_mul(context, pieces[0].extent, inner);
+    const KExpr *until = k_scale(k, end, inner);
+    const KExpr *rest = kb_loop(k, KL_VECTOR, k_scale(k, begin, inner), until, extent, "q");
     for (int32_t i = count - 1; i > 0; i--) {
         k_divmod(k, rest, pieces[i].extent, &rest, &pieces[i].var);
     }

@@ -29,7 +29,8 @@ static void build_update(KBuild *k, void *user) {
         at[i] = k_add(k, index[i], start);
     }
     const KExpr *value = elemental_value(k, v, index);
-    kb_store(k, kb_result_buffer(k, update->result), k_flat(k, x->type, at), value);
+    const KExpr *flat_at = k_flat(k, x->type, at);
+    kb_store(k, kb_result_buffer(k, update->result), flat_at, value);
     nest_close(k, &nest);
 }
 

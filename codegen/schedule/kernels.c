@@ -26,7 +26,9 @@ int64_t site_number(void *user, Place place, const char *text) {
     if (known) {
         return (int64_t)(uintptr_t)known - 1;
     }
-    PlanSite site = {plan_writer_string(s->writer, at), plan_writer_string(s->writer, text)};
+    PlanSite site = {0};
+    site.place = plan_writer_string(s->writer, at);
+    site.text = plan_writer_string(s->writer, text);
     VEC_PUSH(s->arena, &s->tables->sites, site);
     map_set(&s->pool->sites, key, (void *)(uintptr_t)s->tables->sites.count);
     return (int64_t)s->tables->sites.count - 1;

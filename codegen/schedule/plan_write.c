@@ -124,10 +124,10 @@ int32_t plan_writer_sizes(PlanWriter *writer, const Size *const *sizes, int32_t 
 }
 
 PlanType plan_writer_type(PlanWriter *writer, Type type) {
-    return (PlanType){.dtype = (int32_t)type.dtype,
-                      .rank = type.rank,
-                      .first_size = plan_writer_sizes(writer, type.dims, type.rank),
-                      .text = plan_writer_string(writer, type_text(writer->context, type))};
+    PlanType made = {.dtype = (int32_t)type.dtype, .rank = type.rank};
+    made.first_size = plan_writer_sizes(writer, type.dims, type.rank);
+    made.text = plan_writer_string(writer, type_text(writer->context, type));
+    return made;
 }
 
 int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type) {
@@ -140,12 +140,10 @@ int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole r
             variable->type.text == plan_writer_string(writer, type_text(writer->context, type));
         return same ? number : -1;
     }
-    PlanVariable variable = {
-        .name = plan_writer_string(writer, name),
-        .role = (int32_t)role,
-        .type = plan_writer_type(writer, type),
-        .bytes = plan_writer_size(writer, type_bytes(writer->context, type)),
-    };
+    PlanVariable variable = {.role = (int32_t)role};
+    variable.name = plan_writer_string(writer, name);
+    variable.type = plan_writer_type(writer, type);
+    variable.bytes = plan_writer_size(writer, type_bytes(writer->context, type));
     VEC_PUSH(writer->arena, &writer->variables, variable);
     map_set(&writer->variable_numbers, name, (void *)(uintptr_t)writer->variables.count);
     return (int32_t)writer->variables.count - 1;
@@ -174,8 +172,9 @@ void plan_writer_module(PlanWriter *writer, const Module *module) {
     }
     for (size_t i = 0; i < module->settings.count; i++) {
         const MapEntry *entry = &module->settings.entries[i];
-        PlanSetting setting = {plan_writer_string(writer, entry->key),
-                               plan_writer_string(writer, entry->value)};
+        PlanSetting setting = {0};
+        setting.name = plan_writer_string(writer, entry->key);
+        setting.value = plan_writer_string(writer, entry->value);
         VEC_PUSH(writer->arena, &writer->settings, setting);
     }
 }

@@ -17,11 +17,9 @@ static void args_place(Schedule *s) {
             memory_add(s, PLAN_BUFFER_ARG, type_bytes(s->context, value->type), arg->name);
         s->memories.items[memory].index = i;
         s->spots[value->id] = spot_of(memory, s->context);
-        PlanArg record = {.name = plan_writer_string(s->writer, arg->name),
-                          .role = (int32_t)arg->role,
-                          .type = plan_writer_type(s->writer, value->type),
-                          .buffer = memory,
-                          .variable = -1};
+        PlanArg record = {.role = (int32_t)arg->role, .buffer = memory, .variable = -1};
+        record.name = plan_writer_string(s->writer, arg->name);
+        record.type = plan_writer_type(s->writer, value->type);
         if (role_is_variable(arg->role)) {
             record.variable =
                 plan_writer_variable(s->writer, arg->name, (PlanArgRole)arg->role, value->type);
@@ -118,13 +116,11 @@ static void results_write(Schedule *s, const Spot *results, int64_t n_commands) 
         Memory *memory = &s->memories.items[results[i].memory];
         memory->death = n_commands;
         memory->birth = memory->birth < 0 ? 0 : memory->birth;
-        PlanResult record = {
-            .name = plan_writer_string(s->writer, result->name),
-            .role = (int32_t)result->role,
-            .type = plan_writer_type(s->writer, yield->operands[i]->type),
-            .ref = spot_ref(s, &results[i]),
-            .arg = result->role == RESULT_STORE ? result->arg : -1,
-        };
+        PlanResult record = {.role = (int32_t)result->role,
+                             .arg = result->role == RESULT_STORE ? result->arg : -1};
+        record.name = plan_writer_string(s->writer, result->name);
+        record.type = plan_writer_type(s->writer, yield->operands[i]->type);
+        record.ref = spot_ref(s, &results[i]);
         VEC_PUSH(s->arena, &s->tables->results, record);
     }
 }

@@ -157,9 +157,10 @@ Val builtin_logaddexp(BuiltinCall *call) {
     Val above = arith(call, AST_OP_GT, x, y);
     Val infinite = arith(call, AST_OP_EQ, x, val_float(HUGE_VAL, call->place));
     Val lowest = arith(call, AST_OP_EQ, x, val_float(-HUGE_VAL, call->place));
-    infinite = arith(call, AST_OP_AND, arith(call, AST_OP_EQ, x, y),
-                     arith(call, AST_OP_OR, infinite, lowest));
-    Val gap = choose(call, above, arith(call, AST_OP_SUB, y, x), arith(call, AST_OP_SUB, x, y));
+    infinite = arith(call, AST_OP_OR, infinite, lowest);
+    infinite = arith(call, AST_OP_AND, arith(call, AST_OP_EQ, x, y), infinite);
+    Val under = arith(call, AST_OP_SUB, x, y);
+    Val gap = choose(call, above, arith(call, AST_OP_SUB, y, x), under);
     gap = choose(call, infinite, val_float(0.0, call->place), gap);
     Val rest = apply(call, OP_log1p, apply(call, OP_exp, gap));
     Val smooth = arith(call, AST_OP_ADD, choose(call, above, x, y), rest);

@@ -33,8 +33,8 @@ static bool clip_gradients(Train *t) {
         return t->norm2 != NULL;
     }
     Type scalar = t->norm2->type;
-    Value *norm =
-        train_binary(t, OP_add, train_unary(t, OP_sqrt, t->norm2), train_number(t, 1e-6, scalar));
+    Value *least = train_number(t, 1e-6, scalar);
+    Value *norm = train_binary(t, OP_add, train_unary(t, OP_sqrt, t->norm2), least);
     Val limit = val_float(t->clip, t->place);
     limit.setting = context_intern(t->el->context, "set.clip_norm");
     Value *scale =
