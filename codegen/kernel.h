@@ -283,7 +283,12 @@ bool kernel_holds_loop(const KStmt *list);
 void kernel_mark_reads(const KStmt *list, bool *reads);
 
 /* What one fused op becomes: kernels in order, and how their buffers connect. */
-typedef enum BindKind { BIND_OPERAND, BIND_RESULT, BIND_TEMP } BindKind;
+typedef enum BindKind {
+    BIND_OPERAND,
+    BIND_RESULT,
+    BIND_TEMP,
+    BIND_GATE /* the schedule's: a bool, whether anything may be stored */
+} BindKind;
 typedef struct Bind {
     BindKind kind;
     int32_t index; /* of the fusion's operand or result, or of temps */

@@ -2,6 +2,7 @@
  * yield wants them, or over an operand that nobody reads again, or into memory of their own. */
 #include "codegen/schedule/state.h"
 #include "ir/interp.h"
+#include "ir/ops/library_call.h"
 
 _Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
                                   int line) {
@@ -126,6 +127,10 @@ static Spot always(Schedule *s) {
 
 void schedule_barrier(Schedule *s, bool in_place) {
     if (s->stored) {
+        if (in_place && !s->ok && s->gate.memory >= 0 && !s->is_looked) {
+            s->is_looked = true; /* the host, for a kernel that does not look at the gate */
+            command_add(s, PLAN_BARRIER);
+        }
         return;
     }
     s->stored = true;
@@ -234,7 +239,27 @@ static int32_t operand_under(Schedule *s, const Op *op, const LoweredOp *lowered
     return lowered->inplace ? lowered->inplace[r] : -1;
 }
 
-static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, int32_t r,
+/* Whether the op's kernels have to look at the gate themselves and can: without an OK value, where
+ * faults may have been met that the host has not looked for, and all that they write is stored. */
+static bool may_be_gated(Schedule *s, const Op *op, const LoweredOp *lowered, Spot *placed) {
+    bool needed = !s->ok && s->last_fault >= 0 && !(s->stored && s->gate.memory < 0);
+    LibraryCall call;
+    bool all = needed && op->n_results > 0 && !library_call_of(op, &call);
+    for (int32_t r = 0; r < op->n_results && all; r++) {
+        const Wish *wish = &s->wishes[op->results[r]->id];
+        int32_t k = operand_under(s, op, lowered, r);
+        bool overwrite = k >= 0 && may_overwrite(s, op, r, k, placed);
+        all = wish->kind == WISH_STORE && may_store(s, op, wish->spot.memory, k, overwrite);
+        placed[r] = wish->spot;
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        placed[r].memory = -1;
+    }
+    return all;
+}
+
+/* `gated`: the kernels look at the gate. */
+static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, int32_t r, bool gated,
                          const Spot *placed) {
     const Value *value = op->results[r];
     const Wish *wish = &s->wishes[value->id];
@@ -251,7 +276,7 @@ static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, in
         return spot_of(carry_next(s, wish->carry), s->context);
     case WISH_STORE:
         if (may_store(s, op, wish->spot.memory, k, overwrite)) {
-            schedule_barrier(s, true);
+            schedule_barrier(s, !gated);
             return wish->spot;
         }
         break;
@@ -302,6 +327,9 @@ static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
             temp = spot_of(temps[bind.index], s->context);
             spot = &temp;
             break;
+        case BIND_GATE:
+            spot = &s->gate;
+            break;
         }
         command_add_ref(s, command, spot);
         if (bind.kind == BIND_RESULT && kernel->buffers[b].is_written) {
@@ -319,9 +347,11 @@ static void schedule_fusion(Schedule *s, const Op *op) {
     for (int32_t r = 0; r < op->n_results; r++) {
         results[r].memory = -1;
     }
+    bool gated = may_be_gated(s, op, lowered, results);
     for (int32_t r = 0; r < op->n_results; r++) {
-        results[r] = result_place(s, op, lowered, r, results);
+        results[r] = result_place(s, op, lowered, r, gated, results);
     }
+    lowered = gated ? gate_kernels(s, lowered) : lowered;
     int32_t *temps = ARENA_ARRAY(s->arena, int32_t, lowered->n_temps);
     for (int32_t t = 0; t < lowered->n_temps; t++) {
         const LoweredTemp *temp = &lowered->temps[t];

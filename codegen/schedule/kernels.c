@@ -95,8 +95,7 @@ static const char *kernel_key(Schedule *s, const Kernel *kernel) {
     return key->text;
 }
 
-/* Finds the kernel's twin; without one it is its own. */
-static bool kernel_has_twin(Schedule *s, Kernel *kernel) {
+bool kernel_meet(Schedule *s, Kernel *kernel) {
     const char *key = kernel_key(s, kernel);
     kernel->twin = map_get(&s->pool->by_text, key);
     kernel->number = -1;
@@ -158,7 +157,7 @@ static void lower_op(Op *op, void *user) {
     s->lowered[op->id] = lowered;
     bool all_known = true;
     for (int32_t i = 0; i < lowered->n_kernels; i++) {
-        all_known &= kernel_has_twin(s, lowered->kernels[i].kernel);
+        all_known &= kernel_meet(s, lowered->kernels[i].kernel);
     }
     if (all_known) { /* the usual case in a deep network: one body serves all its layers */
         for (int32_t i = 0; i < lowered->n_kernels; i++) {

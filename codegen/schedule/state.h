@@ -71,7 +71,8 @@ typedef struct Schedule {
     int32_t last_fault;  /* id of the last op of the body that may fault; -1 */
     const Value *ok;     /* root of the RESULT_OK value, or NULL */
     bool stored;         /* the barrier before the first store is out … */
-    Spot gate; /* … and sets this, which stores look at; memory -1: the host waits there */
+    Spot gate;      /* … and sets this, which stores look at; memory -1: the host waits there */
+    bool is_looked; /* a barrier at which the host waits came after all */
 } Schedule;
 
 /* -- memory.c */
@@ -107,6 +108,8 @@ int64_t site_number(void *user, Place place, const char *text); /* user: a Sched
 void lower_all(Schedule *s);
 /* The kernel's number in the plan, made at first sight. */
 int32_t kernel_number(Schedule *s, Kernel *kernel);
+/* Finds the kernel's twin; without one it is its own, and false comes back. */
+bool kernel_meet(Schedule *s, Kernel *kernel);
 /* The one that reaches higher; their signs are alike. */
 const Size *size_wider(const Size *a, const Size *b);
 void fusion_cost(Schedule *s, const Op *fusion, const Size **flops, const Size **bytes);
@@ -117,13 +120,17 @@ bool op_may_fault(Schedule *s, const Op *op);
 void schedule_library(Schedule *s, const Op *fusion, const LoweredOp *lowered, const Spot *results,
                       const int32_t *launched, int32_t n);
 
+/* -- gate.c: the same kernels, of which every tile does nothing where the gate is shut. */
+const LoweredOp *gate_kernels(Schedule *s, const LoweredOp *lowered);
+
 /* -- loop.c, block.c */
 void schedule_loop_op(Schedule *s, Op *op);
 void schedule_block(Schedule *s, Block *block);
 /* The memory that the carry of the innermost loop swaps with; made at first wish. */
 int32_t carry_next(Schedule *s, int32_t carry);
 /* Emits the barrier that precedes the first store. From there on the OK value is the gate's.
- * `in_place`: the store is a kernel's, which looks at nothing but the OK value. */
+ * `in_place`: the store is a kernel's, which looks at nothing but the OK value: without one the
+ * host looks for it. */
 void schedule_barrier(Schedule *s, bool in_place);
 /* A mistake of ours: the op cannot be scheduled. */
 #define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)

@@ -44,6 +44,8 @@ void test_evaluated_ahead(void);
 void test_slots_ahead(void);
 void test_fit_counts_ahead(void);
 void test_ahead_waits_for_nothing(void);
+/* caches.c */
+void test_gated_caches(void);
 /* sessions.c */
 void test_training(void);
 void test_recorded_steps(void);

@@ -47,6 +47,7 @@ static const Test tests[] = {
     {"poison and guarded", test_poison_and_guarded},
     {"checkpoints", test_checkpoints},
     {"faults", test_faults},
+    {"gated caches", test_gated_caches},
     {"non finite", test_non_finite},
     {"update not finite", test_update_not_finite},
     {"many layouts", test_many_layouts},
