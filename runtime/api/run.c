@@ -24,17 +24,24 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
     return status == DLC_OK ? session_verdict(session, entry) : status;
 }
 
-/* The entry must be the one that ran last: the arena is shared. */
+/* The entry of that name, which must be the one that ran last: the arena is shared. NULL after
+ * setting the error. */
+static EntryState *entry_that_ran(dlc_session *session, const char *name) {
+    EntryState *entry = session_entry(session, name);
+    if (entry && session->ranks->last != entry) {
+        context_fail(session->context, DLC_ERROR_NOT_FOUND,
+                     "'%s' is not the entry that ran last: its results are gone",
+                     plan_text(session->file, entry->record->name));
+        return NULL;
+    }
+    return entry;
+}
+
 static dlc_status output_find(dlc_session *session, const char *entry_name, const char *name,
                               EntryState **out_entry, int32_t *out_result) {
-    EntryState *entry = session_entry(session, entry_name);
+    EntryState *entry = entry_that_ran(session, entry_name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
-    }
-    if (session->ranks->last != entry) {
-        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
-                            "'%s' is not the entry that ran last: its results are gone",
-                            plan_text(session->file, entry->record->name));
     }
     for (int32_t i = 0; i < entry->record->n_results; i++) {
         const PlanResult *result = &session->tables->results[entry->record->first_result + i];
@@ -112,14 +119,9 @@ dlc_status dlc_metrics(dlc_session *session, const char *name, dlc_metric *metri
     if (!out_count || (!metrics && capacity > 0)) {
         return border_missing(session->context, !out_count ? "out_count" : "metrics");
     }
-    EntryState *entry = session_entry(session, name);
+    EntryState *entry = entry_that_ran(session, name);
     if (!entry) {
         return DLC_ERROR_NOT_FOUND;
-    }
-    if (session->ranks->last != entry) {
-        return context_fail(session->context, DLC_ERROR_NOT_FOUND,
-                            "'%s' is not the entry that ran last: its results are gone",
-                            plan_text(session->file, entry->record->name));
     }
     const PlanResult *results = session->tables->results + entry->record->first_result;
     size_t n = 0;
