@@ -121,6 +121,13 @@ enum { TYPE_MAX_RANK = 16 };
 Type type_make(Context *context, DType dtype, int32_t rank, const Size *const *dims); /* copies */
 Type type_scalar(DType dtype);
 Type type_with_dtype(Type type, DType dtype);
+/* The axes before and behind one of them; they share its dims. */
+static inline Type type_lead(Type type, int32_t axis) {
+    return (Type){type.dtype, axis, type.dims};
+}
+static inline Type type_tail(Type type, int32_t axis) {
+    return (Type){type.dtype, type.rank - axis - 1, type.dims + axis + 1};
+}
 bool type_equal(Type a, Type b); /* provably: same dtype, rank and interned sizes */
 const Size *type_elements(Context *context, Type type);
 const Size *type_bytes(Context *context, Type type);

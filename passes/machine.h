@@ -112,6 +112,22 @@ typedef struct Machine {
 } Machine;
 
 /* For machines on which nothing else was measured. */
+static inline WorkerShapes machine_usual_worker(void) {
+    return (WorkerShapes){.attention_queries = 128,
+                          .attention_keys = 256,
+                          .attention_rows = 192,
+                          .attention_heads = 8,
+                          .sum_chunk = 16384,
+                          .few_rows = 16,
+                          .long_row = 32768,
+                          .few_tiles = 16,
+                          .column_work = 65536,
+                          .scatter_lines = 16,
+                          .scatter_tiles = 8,
+                          .scatter_blocks = 8,
+                          .scatter_rows = 16};
+}
+
 static inline FusionMeasures machine_usual_fusion(void) {
     return (FusionMeasures){.small_space = 32768,
                             .least_rows = 8,

@@ -42,20 +42,6 @@ static const struct {
 };
 enum { N_LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
-static const WorkerShapes shapes = {.attention_queries = 128,
-                                    .attention_keys = 256,
-                                    .attention_rows = 192,
-                                    .attention_heads = 8,
-                                    .sum_chunk = 16384,
-                                    .few_rows = 16,
-                                    .long_row = 32768,
-                                    .few_tiles = 16,
-                                    .column_work = 65536,
-                                    .scatter_lines = 16,
-                                    .scatter_tiles = 8,
-                                    .scatter_blocks = 8,
-                                    .scatter_rows = 16};
-
 static bool list_has(const char *list, const char *item, size_t length) {
     for (const char *at = list; at && *at;) {
         const char *end = strchr(at, ',');
@@ -136,7 +122,7 @@ dlc_status cpu_describe(const char *option, Arena *arena, Machine *out, char *me
     out->threads = out->lanes = 1;
     out->queues = 1; /* all threads work on each kernel; a copy beside it would take one away */
     out->column_tile = 256;
-    out->worker = shapes;
+    out->worker = machine_usual_worker();
     out->fusion = machine_usual_fusion();
     return DLC_OK;
 }

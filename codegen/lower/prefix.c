@@ -25,7 +25,7 @@ static void build_prefix(KBuild *k, void *user) {
     Type x = op->operands[0]->type;
     int32_t axis = (int32_t)cumsum_axis(op);
     bool exclusive = cumsum_exclusive(op);
-    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    Type lead = type_lead(x, axis), tail = type_tail(x, axis);
     const Size *n_tail = type_elements(context, tail), *length = x.dims[axis];
     DType dtype = sum_dtype(x.dtype);
     int64_t width, most = kb_machine(k)->column_tile;
@@ -88,7 +88,7 @@ static void build_prefix_threads(KBuild *k, void *user) {
     Context *context = kb_context(k);
     Type x = prefix->op->operands[0]->type;
     int32_t axis = (int32_t)cumsum_axis(prefix->op);
-    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    Type lead = type_lead(x, axis), tail = type_tail(x, axis);
     const Size *one = size_const(context, 1), *length = x.dims[axis];
     LoopPiece pieces[2] = {{.extent = type_elements(context, lead), .stride = one, .key = 1},
                            {.extent = type_elements(context, tail), .stride = one, .key = 2}};
@@ -130,7 +130,7 @@ static void build_prefix_segments(KBuild *k, void *user) {
     Context *context = kb_context(k);
     Type x = prefix->op->operands[0]->type;
     int32_t axis = (int32_t)cumsum_axis(prefix->op);
-    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    Type lead = type_lead(x, axis), tail = type_tail(x, axis);
     const Size *length = x.dims[axis];
     DType dtype = sum_dtype(x.dtype);
     int64_t threads = kb_machine(k)->threads;

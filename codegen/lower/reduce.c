@@ -139,6 +139,28 @@ static int64_t column_chunk(KBuild *k, const Columns *c, const SpacePieces *redu
     return rows < 8 ? 8 : rows;
 }
 
+/* What the columns came to: partial result `part`, or the results themselves. `full` has the index
+ * in the axes before `from`, and gets that in the columns. */
+static void store_columns(KBuild *k, Columns *c, Type columns, const KExpr **full, int32_t from,
+                          const KExpr *part) {
+    const Reduce *r = c->r;
+    const KExpr *place = open_columns(k, c);
+    k_unflat(k, columns, kb_pieces_flat(k, c->pieces, c->n_pieces), full + from);
+    const KExpr *flat = reduce_kept_flat(k, r, full), *values[MAX_ROOTS];
+    for (int32_t i = 0; i < r->n_roots; i++) {
+        values[i] = column_value(k, c, i, place);
+        if (r->staged) {
+            const Size *n_kept = type_elements(k->context, r->space.kept);
+            const KExpr *at = k_add(k, k_scale(k, part, n_kept), flat);
+            kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, values[i]);
+        }
+    }
+    if (!r->staged) {
+        reduce_finish_element(k, r, flat, values);
+    }
+    kb_loop_end(k);
+}
+
 static void build_columns(KBuild *k, void *user) {
     Reduce *r = user;
     const ReduceSpace *space = &r->space;
@@ -182,21 +204,7 @@ static void build_columns(KBuild *k, void *user) {
     kb_loop_end(k);
     close_column_blocks(k, &c);
 
-    place = open_columns(k, &c);
-    k_unflat(k, columns, kb_pieces_flat(k, c.pieces, c.n_pieces), full + from);
-    const KExpr *flat = reduce_kept_flat(k, r, full), *values[MAX_ROOTS];
-    for (int32_t i = 0; i < r->n_roots; i++) {
-        values[i] = column_value(k, &c, i, place);
-        if (r->staged) {
-            const Size *n_kept = type_elements(k->context, space->kept);
-            const KExpr *at = k_add(k, k_scale(k, part, n_kept), flat);
-            kb_store(k, kb_temp_buffer(k, r->temps[i], true), at, values[i]);
-        }
-    }
-    if (!r->staged) {
-        reduce_finish_element(k, r, flat, values);
-    }
-    kb_loop_end(k);
+    store_columns(k, &c, columns, full, from, part);
     for (; n_open > 0; n_open--) {
         kb_loop_end(k);
     }

@@ -44,45 +44,108 @@ static void add_at(KBuild *k, const Scatter *s, const KExpr *const *place, const
     kb_store(k, buffer, flat, k_binary(k, OP_add, sum, value));
 }
 
+/* A tile of take_add: the loops over the lead, the blocks of rows if there are any, and the columns
+ * of the tail are open, and `place` has the index in the lead. */
+typedef struct TakeTile {
+    const KExpr *block, *columns; /* block NULL: all rows */
+    int32_t n_open;
+} TakeTile;
+
+static TakeTile open_take(KBuild *k, const Scatter *s, const KExpr **place) {
+    Context *context = kb_context(k);
+    TakeTile tile = {.n_open = 2 + s->blocked};
+    const KExpr *lead = kb_grid(k, type_elements(context, s->lead), "lead");
+    if (s->blocked) {
+        tile.block = kb_grid(k, size_const(context, s->blocks), "rows");
+    }
+    const Size *n_tail = type_elements(context, s->tail);
+    const Size *tiles = size_cdiv(context, n_tail, size_const(context, s->columns));
+    tile.columns = kb_grid(k, tiles, "columns");
+    k_unflat(k, s->lead, lead, place);
+    return tile;
+}
+
+static void close_loops(KBuild *k, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        kb_loop_end(k);
+    }
+}
+
+/* Adds the tile's part of a tail to row `id`; `at` has the index in the lead and among the indices,
+ * `place` that in the lead. */
+static void move_tail(KBuild *k, const Scatter *s, const TakeTile *tile, KLoopKind kind,
+                      const KExpr *id, const KExpr **at, const KExpr **place) {
+    int32_t axis = (int32_t)s->axis, n_ids = s->op->operands[1]->type.rank;
+    const Size *n_tail = type_elements(kb_context(k), s->tail);
+    const KExpr *begin = k_scale_int(k, tile->columns, s->columns);
+    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, s->columns)), k_size(k, n_tail));
+    const KExpr *j = kb_loop(k, kind, begin, end, n_tail, "j");
+    k_unflat(k, s->tail, j, place + axis + 1);
+    for (int32_t i = 0; i < s->tail.rank; i++) {
+        at[axis + n_ids + i] = place[axis + 1 + i];
+    }
+    place[axis] = id;
+    add_at(k, s, place, elemental_value(k, s->op->operands[2], at));
+    kb_loop_end(k);
+}
+
 /* take_add: one index moves a whole tail. */
 static void build_take_add(KBuild *k, void *user) {
     const Scatter *s = user;
-    Context *context = kb_context(k);
-    const Value *ids = s->op->operands[1], *u = s->op->operands[2];
-    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL;
-    int32_t axis = (int32_t)s->axis, n_ids = ids->type.rank;
-    const Size *n_lead = type_elements(context, s->lead), *n_tail = type_elements(context, s->tail);
-    const KExpr *lead = kb_grid(k, n_lead, "lead");
-    if (s->blocked) {
-        block = kb_grid(k, size_const(context, s->blocks), "rows");
-    }
-    const Size *tiles = size_cdiv(context, n_tail, size_const(context, s->columns));
-    const KExpr *tile = kb_grid(k, tiles, "columns");
-    k_unflat(k, s->lead, lead, place);
-
-    const Size *count = type_elements(context, ids->type);
+    const Value *ids = s->op->operands[1];
+    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK];
+    int32_t axis = (int32_t)s->axis;
+    TakeTile tile = open_take(k, s, place);
+    const Size *count = type_elements(kb_context(k), ids->type);
     const KExpr *m = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, count), count, "m");
     for (int32_t i = 0; i < axis; i++) {
         at[i] = place[i];
     }
     k_unflat(k, ids->type, m, at + axis);
     const KExpr *id = checked_id(k, s, at + axis);
-    kb_if(k, owned_rows(k, s, block, id));
-    const KExpr *begin = k_scale_int(k, tile, s->columns);
-    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, s->columns)), k_size(k, n_tail));
-    const KExpr *j = kb_loop(k, KL_VECTOR, begin, end, n_tail, "j");
-    k_unflat(k, s->tail, j, place + axis + 1);
-    for (int32_t i = 0; i < s->tail.rank; i++) {
-        at[axis + n_ids + i] = place[axis + 1 + i];
-    }
-    place[axis] = id;
-    add_at(k, s, place, elemental_value(k, u, at));
-    kb_loop_end(k);
+    kb_if(k, owned_rows(k, s, tile.block, id));
+    move_tail(k, s, &tile, KL_VECTOR, id, at, place);
     kb_if_end(k);
+    close_loops(k, 1 + tile.n_open);
+}
+
+/* Indices [begin, end) of `count`, one a thread, of which some are the tile's own. */
+typedef struct Chunk {
+    const KExpr *begin, *end, *block;
+    const Size *count;
+} Chunk;
+
+/* Opens the loop over a chunk's indices: whether the one at *m is the tile's. */
+static const KExpr *open_chunk(KBuild *k, const Scatter *s, const Chunk *chunk, const KExpr **m) {
+    const KExpr *at[TYPE_MAX_RANK];
+    *m = kb_loop(k, KL_VECTOR, chunk->begin, chunk->end, chunk->count, "m");
+    k_unflat(k, s->op->operands[1]->type, *m, at);
+    return owned_rows(k, s, chunk->block, checked_id(k, s, at));
+}
+
+/* How many of a chunk's indices are the tile's. */
+static const KExpr *count_matches(KBuild *k, const Scatter *s, const Chunk *chunk, const KVar *n) {
+    const KExpr *m;
+    kb_set(k, n, k_int(k, 0));
+    const KExpr *owned = open_chunk(k, s, chunk, &m);
+    const KExpr *one = k_select(k, owned, k_int(k, 1), k_int(k, 0));
+    kb_set(k, n, k_binary(k, OP_add, k_get(k, n), one));
     kb_loop_end(k);
-    for (int32_t i = 0; i < 2 + s->blocked; i++) {
-        kb_loop_end(k);
-    }
+    return kb_let(k, k_get(k, n), "matches");
+}
+
+/* The first of them behind the one at `last`. */
+static const KExpr *next_match(KBuild *k, const Scatter *s, const Chunk *chunk, const KVar *last) {
+    const KVar *next = kb_var(k, DT_I64, "next");
+    const KExpr *before = kb_let(k, k_get(k, last), "before"), *m;
+    const KExpr *final = k_sub(k, k_size(k, chunk->count), k_int(k, 1));
+    kb_set(k, next, final);
+    const KExpr *owned = open_chunk(k, s, chunk, &m);
+    owned = k_binary(k, OP_and, owned, k_binary(k, OP_lt, before, m));
+    const KExpr *here = k_select(k, owned, m, final);
+    kb_set(k, next, k_binary(k, OP_min, k_get(k, next), here));
+    kb_loop_end(k);
+    return kb_let(k, k_get(k, next), "match");
 }
 
 /* The same for a block of threads: as many indices at a time as there are threads; those of this
@@ -90,67 +153,29 @@ static void build_take_add(KBuild *k, void *user) {
 static void build_take_add_block(KBuild *k, void *user) {
     const Scatter *s = user;
     Context *context = kb_context(k);
-    const Value *ids = s->op->operands[1], *u = s->op->operands[2];
-    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK], *block = NULL, *found[TYPE_MAX_RANK];
-    int32_t axis = (int32_t)s->axis, n_ids = ids->type.rank;
-    const Size *n_tail = type_elements(context, s->tail);
-    const Size *count = type_elements(context, ids->type);
-    const KExpr *lead = kb_grid(k, type_elements(context, s->lead), "lead");
-    if (s->blocked) {
-        block = kb_grid(k, size_const(context, s->blocks), "rows");
-    }
-    const Size *tiles = size_cdiv(context, n_tail, size_const(context, s->columns));
-    const KExpr *tile = kb_grid(k, tiles, "columns");
-    k_unflat(k, s->lead, lead, place);
-
+    const Value *ids = s->op->operands[1];
+    const KExpr *place[TYPE_MAX_RANK], *at[TYPE_MAX_RANK];
+    int32_t axis = (int32_t)s->axis;
+    TakeTile tile = open_take(k, s, place);
+    Chunk chunk = {.block = tile.block, .count = type_elements(context, ids->type)};
     int64_t threads = kb_machine(k)->threads;
-    const Size *chunks = size_cdiv(context, count, size_const(context, threads));
-    const KExpr *chunk = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, chunks), chunks, "chunk");
-    const KExpr *begin = k_scale_int(k, chunk, threads);
-    const KExpr *end = k_min(k, k_add(k, begin, k_int(k, threads)), k_size(k, count));
+    const Size *chunks = size_cdiv(context, chunk.count, size_const(context, threads));
+    const KExpr *number = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, chunks), chunks, "chunk");
+    chunk.begin = k_scale_int(k, number, threads);
+    chunk.end = k_min(k, k_add(k, chunk.begin, k_int(k, threads)), k_size(k, chunk.count));
     const KVar *n = kb_var(k, DT_I64, "n"), *last = kb_var(k, DT_I64, "last");
-    kb_set(k, n, k_int(k, 0));
-    const KExpr *m = kb_loop(k, KL_VECTOR, begin, end, count, "m");
-    k_unflat(k, ids->type, m, at);
-    const KExpr *owned = owned_rows(k, s, block, checked_id(k, s, at));
-    const KExpr *one = k_select(k, owned, k_int(k, 1), k_int(k, 0));
-    kb_set(k, n, k_binary(k, OP_add, k_get(k, n), one));
-    kb_loop_end(k);
-    const KExpr *matches = kb_let(k, k_get(k, n), "matches");
+    const KExpr *matches = count_matches(k, s, &chunk, n);
     kb_set(k, last, k_int(k, -1));
     kb_loop(k, KL_SERIAL, k_int(k, 0), matches, NULL, "match");
-    const KVar *next = kb_var(k, DT_I64, "next");
-    const KExpr *before = kb_let(k, k_get(k, last), "before");
-    kb_set(k, next, k_sub(k, k_size(k, count), k_int(k, 1)));
-    m = kb_loop(k, KL_VECTOR, begin, end, count, "m");
-    k_unflat(k, ids->type, m, at);
-    owned = owned_rows(k, s, block, checked_id(k, s, at));
-    owned = k_binary(k, OP_and, owned, k_binary(k, OP_lt, before, m));
-    const KExpr *here = k_select(k, owned, m, k_sub(k, k_size(k, count), k_int(k, 1)));
-    kb_set(k, next, k_binary(k, OP_min, k_get(k, next), here));
-    kb_loop_end(k);
-    const KExpr *match = kb_let(k, k_get(k, next), "match");
+    const KExpr *match = next_match(k, s, &chunk, last);
     kb_set(k, last, match);
-    k_unflat(k, ids->type, match, found);
     for (int32_t i = 0; i < axis; i++) {
         at[i] = place[i];
     }
-    for (int32_t i = 0; i < n_ids; i++) {
-        at[axis + i] = found[i];
-    }
-    const KExpr *id = kb_let(k, k_cast(k, elemental_value(k, ids, found), DT_I64), "id");
-    const KExpr *first = k_scale_int(k, tile, s->columns);
-    const KExpr *beyond = k_min(k, k_add(k, first, k_int(k, s->columns)), k_size(k, n_tail));
-    const KExpr *j = kb_loop(k, KL_INDEPENDENT, first, beyond, n_tail, "j");
-    k_unflat(k, s->tail, j, place + axis + 1);
-    for (int32_t i = 0; i < s->tail.rank; i++) {
-        at[axis + n_ids + i] = place[axis + 1 + i];
-    }
-    place[axis] = id;
-    add_at(k, s, place, elemental_value(k, u, at));
-    for (int32_t i = 0; i < 3 + 2 + s->blocked; i++) {
-        kb_loop_end(k);
-    }
+    k_unflat(k, ids->type, match, at + axis);
+    const KExpr *id = kb_let(k, k_cast(k, elemental_value(k, ids, at + axis), DT_I64), "id");
+    move_tail(k, s, &tile, KL_INDEPENDENT, id, at, place);
+    close_loops(k, 2 + tile.n_open);
 }
 
 /* scatter_add: every element has its own index; tiles own whole lines along the axis. */
@@ -224,8 +249,8 @@ void lower_scatter(KBuild *k) {
     Type x = s.op->operands[0]->type;
     s.result = lower_root_result(k, s.op->results[0]);
     s.axis = op_axis(s.op);
-    s.lead = (Type){x.dtype, (int32_t)s.axis, x.dims};
-    s.tail = (Type){x.dtype, x.rank - (int32_t)s.axis - 1, x.dims + s.axis + 1};
+    s.lead = type_lead(x, (int32_t)s.axis);
+    s.tail = type_tail(x, (int32_t)s.axis);
     s.bound = x.dims[s.axis];
     Context *context = kb_context(k);
     bool is_take = s.op->code == OP_take_add;

@@ -222,7 +222,7 @@ static void build_sort(KBuild *k, void *user) {
     Context *context = kb_context(k);
     Type x = s->op->operands[0]->type;
     int32_t axis = (int32_t)sort_axis(s->op);
-    Type lead = {x.dtype, axis, x.dims}, tail = {x.dtype, x.rank - axis - 1, x.dims + axis + 1};
+    Type lead = type_lead(x, axis), tail = type_tail(x, axis);
     const KExpr *index[TYPE_MAX_RANK];
     const KExpr *a = kb_grid(k, type_elements(context, lead), "lead");
     const KExpr *b = kb_grid(k, type_elements(context, tail), "tail");

@@ -216,6 +216,39 @@ static int32_t condition_schedule(Schedule *s, const LoopParts *parts) {
     return number;
 }
 
+/* The command that begins the loop; `index_memory` is a scan's. */
+static void loop_begin(Schedule *s, const Op *op, Loop *loop, int32_t index_memory) {
+    loop->start = command_number(s);
+    PlanCommand *command = command_add(s, PLAN_LOOP);
+    if (op->code == OP_scan) {
+        Spot index = spot_of(index_memory, s->context);
+        command->extent = plan_writer_size(s->writer, scan_length(op));
+        command->flags = scan_reverse(op) ? PLAN_COMMAND_REVERSE : 0;
+        command_add_ref(s, command, &index);
+    } else {
+        command->flags = PLAN_COMMAND_WHILE;
+        command->limit = while_limit(op);
+        command->site = (int32_t)site_number(
+            s, op->place,
+            arena_format(s->arena, "`while` ran more than %lld times", (long long)command->limit));
+    }
+}
+
+/* What the body of a scan reads besides carries: the index, and each x one step further on. */
+static void scan_args_place(Schedule *s, const LoopParts *parts, int32_t index_memory) {
+    const Op *op = parts->op;
+    s->spots[parts->body->args[0]->id] = spot_of(index_memory, s->context);
+    for (int32_t i = 0; i < parts->n_xs; i++) {
+        const Value *arg = parts->body->args[1 + parts->n_carries + i];
+        const Value *xs = s->roots[op->operands[parts->n_carries + i]->id];
+        if (s->spots[xs->id].memory < 0) {
+            SCHEDULE_REFUSE(s, op, "an operand has no memory");
+        }
+        s->spots[arg->id] = spot_step(s, s->spots[xs->id], arg->type);
+        memory_touch(s, s->spots[xs->id].memory);
+    }
+}
+
 void schedule_loop_op(Schedule *s, Op *op) {
     bool scan = op->code == OP_scan;
     LoopParts parts = loop_parts(s, op);
@@ -233,20 +266,7 @@ void schedule_loop_op(Schedule *s, Op *op) {
     }
     stacks_begin(s, &parts);
 
-    loop->start = command_number(s);
-    PlanCommand *command = command_add(s, PLAN_LOOP);
-    if (scan) {
-        Spot index = spot_of(index_memory, s->context);
-        command->extent = plan_writer_size(s->writer, scan_length(op));
-        command->flags = scan_reverse(op) ? PLAN_COMMAND_REVERSE : 0;
-        command_add_ref(s, command, &index);
-    } else {
-        command->flags = PLAN_COMMAND_WHILE;
-        command->limit = while_limit(op);
-        command->site = (int32_t)site_number(
-            s, op->place,
-            arena_format(s->arena, "`while` ran more than %lld times", (long long)command->limit));
-    }
+    loop_begin(s, op, loop, index_memory);
     for (int32_t j = 0; j < parts.n_ys; j++) {
         memory_touch_last(s, parts.ys[j].memory);
     }
@@ -259,16 +279,7 @@ void schedule_loop_op(Schedule *s, Op *op) {
     int32_t test = scan ? -1 : condition_schedule(s, &parts);
     carry_args_place(s, &parts, parts.body, parts.first_carry_arg);
     if (scan) {
-        s->spots[parts.body->args[0]->id] = spot_of(index_memory, s->context);
-        for (int32_t i = 0; i < parts.n_xs; i++) {
-            const Value *arg = parts.body->args[1 + parts.n_carries + i];
-            const Value *xs = s->roots[op->operands[parts.n_carries + i]->id];
-            if (s->spots[xs->id].memory < 0) {
-                SCHEDULE_REFUSE(s, op, "an operand has no memory");
-            }
-            s->spots[arg->id] = spot_step(s, s->spots[xs->id], arg->type);
-            memory_touch(s, s->spots[xs->id].memory);
-        }
+        scan_args_place(s, &parts, index_memory);
     }
     wishes_set(s, &parts);
     schedule_block(s, parts.body);

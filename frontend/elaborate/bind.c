@@ -345,29 +345,8 @@ static bool number_as_tensor(Elaborator *el, Val *value, const char *name, Place
     return true;
 }
 
-Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place declared, Val value,
-               Place place, const AstParams *params) {
-    (void)declared;
-    if (val_is_error(value)) {
-        return value;
-    }
-    switch (type->kind) {
-    case AST_TYPE_BARE:
-        return bind_scalar(el, type, name, value, place);
-    case AST_TYPE_FN:
-        if (value.kind != VAL_FN) {
-            Diag *diag =
-                EL_REPORT(el, ARG_TYPE, place, name, "a function", val_describe(el, value));
-            elaborate_note(el, diag, type->place, "the type is declared here");
-            return val_error();
-        }
-        return value;
-    case AST_TYPE_TUPLE:
-        EL_REPORT(el, MISPLACED, type->place, "a tuple type stands only as a result type");
-        return val_error();
-    case AST_TYPE_TENSOR:
-        break;
-    }
+static Val bind_tensor(Elaborator *el, const AstType *type, const char *name, Val value,
+                       Place place, const AstParams *params) {
     DType wanted = DT_F32;
     Element element = element_of(el, type, &wanted);
     if (element == ELEMENT_BAD) {
@@ -411,6 +390,32 @@ Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place decl
     bool waits = is_number && type->sizes.count == 1; /* for the tensors: rest_fill */
     const char *what = arena_format(el->arena, "argument '%s'", name);
     return waits || rest_bind(el, type, name, what, &value, place) ? value : val_error();
+}
+
+Val bind_typed(Elaborator *el, const AstType *type, const char *name, Place declared, Val value,
+               Place place, const AstParams *params) {
+    (void)declared;
+    if (val_is_error(value)) {
+        return value;
+    }
+    switch (type->kind) {
+    case AST_TYPE_BARE:
+        return bind_scalar(el, type, name, value, place);
+    case AST_TYPE_FN:
+        if (value.kind != VAL_FN) {
+            Diag *diag =
+                EL_REPORT(el, ARG_TYPE, place, name, "a function", val_describe(el, value));
+            elaborate_note(el, diag, type->place, "the type is declared here");
+            return val_error();
+        }
+        return value;
+    case AST_TYPE_TUPLE:
+        EL_REPORT(el, MISPLACED, type->place, "a tuple type stands only as a result type");
+        return val_error();
+    case AST_TYPE_TENSOR:
+        break;
+    }
+    return bind_tensor(el, type, name, value, place, params);
 }
 
 /* Checks every size of a declared shape against a tensor's; unproved ones are checked at run time

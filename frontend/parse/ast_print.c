@@ -221,6 +221,14 @@ static void print_value(const char *word, const AstStmt *stmt, Str *out) {
     str_add_char(out, '\n');
 }
 
+/* How a statement that begins with its own word does. */
+static const char *const words[] = {
+    [AST_STMT_PARAM] = "param",        [AST_STMT_STATE] = "state",     [AST_STMT_CACHE] = "cache",
+    [AST_STMT_RETURN] = "return",      [AST_STMT_YIELD] = "yield",     [AST_STMT_OUTPUT] = "output",
+    [AST_STMT_RETURN_OVER] = "return", [AST_STMT_METRIC] = "metric",   [AST_STMT_LOSS] = "loss",
+    [AST_STMT_SHOW] = "show",          [AST_STMT_EXPR] = "expression",
+};
+
 static void print_stmt(const AstStmt *stmt, int level, Str *out) {
     indent(out, level);
     switch (stmt->kind) {
@@ -239,13 +247,9 @@ static void print_stmt(const AstStmt *stmt, int level, Str *out) {
         str_add_char(out, '\n');
         break;
     case AST_STMT_PARAM:
-        print_declare("param", stmt, out);
-        break;
     case AST_STMT_STATE:
-        print_declare("state", stmt, out);
-        break;
     case AST_STMT_CACHE:
-        print_declare("cache", stmt, out);
+        print_declare(words[stmt->kind], stmt, out);
         break;
     case AST_STMT_FOR:
     case AST_STMT_IF:
@@ -254,33 +258,21 @@ static void print_stmt(const AstStmt *stmt, int level, Str *out) {
         print_block_stmt(stmt, level, out);
         break;
     case AST_STMT_RETURN:
-        print_value("return", stmt, out);
-        break;
     case AST_STMT_YIELD:
-        print_value("yield", stmt, out);
+    case AST_STMT_SHOW:
+    case AST_STMT_EXPR:
+        print_value(words[stmt->kind], stmt, out);
         break;
     case AST_STMT_OUTPUT:
-        print_output("output", stmt, out);
-        break;
     case AST_STMT_RETURN_OVER:
-        print_output("return", stmt, out);
-        break;
     case AST_STMT_METRIC:
-        print_output("metric", stmt, out);
-        break;
     case AST_STMT_LOSS:
-        print_output("loss", stmt, out);
+        print_output(words[stmt->kind], stmt, out);
         break;
     case AST_STMT_CHECK:
         print_optional("check ", stmt->as.check.condition, out);
         print_optional(", ", stmt->as.check.text, out);
         str_add_char(out, '\n');
-        break;
-    case AST_STMT_SHOW:
-        print_value("show", stmt, out);
-        break;
-    case AST_STMT_EXPR:
-        print_value("expression", stmt, out);
         break;
     }
 }
