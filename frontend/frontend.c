@@ -46,6 +46,7 @@ static Elaborator *elaborate_program(Context *context, const FrontendOptions *op
     el->module = module_create(context, el->model ? el->model->name.text : "");
     scratch_builder(el);
     elaborate_globals(el);
+    elaborate_mesh(el);
     bool sound = context->diags.n_errors == 0; /* else names may be missing */
     if (sound && el->model) {
         elaborate_model_funcs(el);

@@ -132,6 +132,14 @@ Value *b_opaque(Builder *b, Value *x) {
     return b_plain(b, OP_opaque, &x, 1);
 }
 
+Value *b_shard_hint(Builder *b, Value *x, const char *axes) {
+    Op *op = build_op(b, OP_shard_hint, &x, 1, 1);
+    if (op != NULL) {
+        op_set_placed(op, axes);
+    }
+    return b_op(b, op);
+}
+
 /* -- constants */
 
 static void set_type(Builder *b, Op *op, Type type) {

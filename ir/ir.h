@@ -165,6 +165,7 @@ struct Module {
     /* What the run time wants to know of training: name -> text, printed and parsed as
      * `setting <name> = "<text>"` (batch, epochs, steps, seed, optimizer …). Insertion order. */
     Map settings;
+    struct MeshLayout *mesh_layout; /* ir/mesh_layout.h; what setting "mesh" says. NULL: nothing */
 };
 
 /* -- module.c: making and changing */

@@ -1,6 +1,7 @@
 /* Reads the text form of the IR (docs/ir.md) back into a module: the module's dims and settings and
  * the functions with their arguments and results. Ops are parse_op.c's, small things parse_lex.c's.
  * What comes out is verified: other stages may trust it. */
+#include "ir/mesh_layout.h"
 #include "ir/parse_internal.h"
 
 #include <string.h>
@@ -148,7 +149,15 @@ static bool parse_setting(Parser *p) {
         return false;
     }
     map_set(&p->module->settings, name, (void *)(uintptr_t)text);
-    return true;
+    if (strcmp(name, "mesh") != 0) {
+        return true;
+    }
+    const char *problem = NULL;
+    p->module->mesh_layout = mesh_layout_read(p->context, text, &problem);
+    if (p->module->mesh_layout == NULL) {
+        diag_report(&p->context->diags, DIAG_IR_MESH, parse_place(p, mark), problem);
+    }
+    return p->module->mesh_layout != NULL;
 }
 
 bool parse_module_head(Parser *p) {

@@ -29,6 +29,10 @@ const Builtin *builtin_find(const char *name) {
     return NULL;
 }
 
+bool builtin_takes_axes(const Builtin *builtin) {
+    return builtin->handler == builtin_shard;
+}
+
 void builtin_names(Elaborator *el, Map *out) {
     (void)el;
     for (int i = 0; i < N_BUILTINS; i++) {

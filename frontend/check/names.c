@@ -147,7 +147,9 @@ static void check_arguments(Check *check, const Fn *fn, const AstExpr *expr, Arg
         const AstParam *param = fn ? param_for(fn, out->count, arg->name.text) : NULL;
         bool wants_fn = param && param->type && param->type->kind == AST_TYPE_FN;
         /* What a function that is not known wants, a value or a function, is not known. */
-        if (wants_fn || (fn == NULL && bare(arg->value)->kind == AST_CALL)) {
+        if (fn && fn->kind == FN_BUILTIN && out->count > 0 && builtin_takes_axes(fn->builtin)) {
+            (void)mesh_argument(el, arg->value);
+        } else if (wants_fn || (fn == NULL && bare(arg->value)->kind == AST_CALL)) {
             check_fn_argument(check, arg->value);
         } else {
             check_expr(check, arg->value);

@@ -103,8 +103,10 @@ bool elaborate_arguments(Elaborator *el, const Fn *fn, const AstExpr *expr, Args
         named = named || arg->name.text != NULL;
         const AstParam *param = param_for(fn, out->count, arg->name.text);
         bool wants_fn = param && param->type && param->type->kind == AST_TYPE_FN;
-        Val value =
-            wants_fn ? elaborate_fn_argument(el, arg->value) : elaborate_expr(el, arg->value);
+        bool is_axis = fn->kind == FN_BUILTIN && out->count > 0 && builtin_takes_axes(fn->builtin);
+        Val value = is_axis    ? mesh_argument(el, arg->value)
+                    : wants_fn ? elaborate_fn_argument(el, arg->value)
+                               : elaborate_expr(el, arg->value);
         good = good && !val_is_error(value);
         out->items[out->count++] = (Arg){.name = arg->name.text,
                                          .value = value,
@@ -234,6 +236,7 @@ static Val call_decl(Elaborator *el, Fn *fn, Args args, CallSite site) {
         elaborate_stmts(el, &decl->as.fn.body);
         if (frame->returned) {
             result = check_result(el, decl->as.fn.result, frame->result, fn->name, site.place);
+            result = mesh_of_call(el, frame, result);
         } else {
             result = (Val){.kind = VAL_NONE, .place = decl->place};
         }

@@ -409,10 +409,21 @@ void func_finish(Elaborator *el, FuncState *fs, const AstDecl *decl, const Resul
 void elaborate_model_body(Elaborator *el, const AstDecl *decl, Value *const *inputs);
 void elaborate_model_funcs(Elaborator *el);
 
+/* -- mesh.c, sharding.c: the mesh */
+
+/* Reads the mesh line into el->layout. */
+void elaborate_mesh(Elaborator *el);
+/* What the call gives, with a hint if its path has one; called within its frame, which it ends. */
+Val mesh_of_call(Elaborator *el, const Frame *frame, Val result);
+/* Once every Func is there: the paths of the block are those of parameters and calls, of their
+ * rank. */
+void mesh_check_paths(Elaborator *el);
+/* An argument of `shard` behind the first, as text: `_`, `data`, `(data, model)`. */
+Val mesh_argument(Elaborator *el, const AstExpr *expr);
+
 /* -- train.c, update.c, settings.c: training */
 
 void elaborate_train_func(Elaborator *el);
-bool glob_match(const char *pattern, const char *text);
 /* Whether one of the globs matches the path; whether the train block says `freeze` of it. */
 bool setting_matches(Elaborator *el, const AstExprs *globs, const char *path);
 bool setting_freezes(Elaborator *el, const char *path);
@@ -443,6 +454,8 @@ bool elaborate_arguments(Elaborator *el, const Fn *fn, const AstExpr *call, Args
 /* -- builtin/builtin.c */
 
 const Builtin *builtin_find(const char *name);
+/* Whether its arguments behind the first are axes of the mesh, not values. */
+bool builtin_takes_axes(const Builtin *builtin);
 /* Reports arguments that cannot be given by number and name; `partial`: others may follow. */
 void builtin_arguments_fit(Elaborator *el, const Builtin *builtin, Args args, Place place,
                            bool partial);

@@ -123,6 +123,10 @@ void elaborate_model_funcs(Elaborator *el) {
     if (el->context->diags.n_errors > 0) {
         return;
     }
+    mesh_check_paths(el);
+    if (el->context->diags.n_errors > 0) {
+        return;
+    }
     end_init(el);
     warn_unused(el, el->model);
     for (size_t i = 0; i < el->entries.count; i++) {

@@ -105,6 +105,11 @@ static void root_decl(Elaborator *el, const AstDecl *decl) {
         el->train = decl;
         return;
     default:
+        if (el->mesh) {
+            Diag *diag = EL_REPORT(el, NAME_TWICE, decl->place, "mesh");
+            elaborate_note(el, diag, el->mesh->place, "first declared here");
+            return;
+        }
         el->mesh = decl;
         return;
     }

@@ -41,33 +41,10 @@ const AstSetting *find_setting(const AstDecl *train, const char *word) {
     return NULL;
 }
 
-/* `*` stands for any text, `?` for one character. */
-bool glob_match(const char *pattern, const char *text) {
-    const char *star = NULL, *back = NULL;
-    while (*text) {
-        if (*pattern == '*') {
-            star = pattern++;
-            back = text;
-        } else if (*pattern == '?' || *pattern == *text) {
-            pattern++;
-            text++;
-        } else if (star) {
-            pattern = star + 1;
-            text = ++back;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*') {
-        pattern++;
-    }
-    return *pattern == '\0';
-}
-
 bool setting_matches(Elaborator *el, const AstExprs *globs, const char *path) {
     for (int32_t i = 0; i < globs->count; i++) {
         Val pattern = elaborate_constant_expr(el, globs->items[i]);
-        if (pattern.kind == VAL_STRING && glob_match(pattern.as.text, path)) {
+        if (pattern.kind == VAL_STRING && path_matches(pattern.as.text, path)) {
             return true;
         }
     }
@@ -315,18 +292,7 @@ void record_settings(Elaborator *el) {
     if (el->batch) {
         record(el, "batch_dim", el->batch->name);
     }
-    if (el->mesh) {
-        const char *text = "";
-        for (int32_t i = 0; i < el->mesh->as.mesh.count; i++) {
-            AstNamedExpr axis = el->mesh->as.mesh.items[i];
-            int64_t size = 0;
-            Val value = elaborate_constant_expr(el, axis.value);
-            if (!need_int(el, value, "a mesh axis", axis.value->place, &size)) {
-                return;
-            }
-            text = arena_format(el->arena, "%s%s%s=%lld", text, i ? ", " : "", axis.name.text,
-                                (long long)size);
-        }
-        record(el, "mesh", text);
+    if (el->layout) {
+        module_set_mesh_layout(el->module, el->layout);
     }
 }

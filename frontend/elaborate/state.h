@@ -5,6 +5,7 @@
 
 #include "frontend/elaborate/value.h"
 #include "frontend/frontend.h"
+#include "ir/mesh_layout.h"
 
 typedef struct Loop Loop;
 typedef struct PersistUse PersistUse;
@@ -196,6 +197,14 @@ typedef struct FuncState {
     Scope *input_scope;
 } FuncState;
 
+/* A path of the mesh block. */
+typedef struct PlacedGlob {
+    const char *glob;
+    Place place;
+    int32_t rule; /* of the layout; -1: a cut of the pipe */
+    bool found;   /* a parameter or a call has such a path */
+} PlacedGlob;
+
 /* -- the whole */
 
 struct Elaborator {
@@ -207,6 +216,10 @@ struct Elaborator {
     Map sources;                   /* file name -> its Env */
     const AstDecl *imported_model; /* of an imported file, for the message that there is none */
     const AstDecl *model, *train, *mesh;
+    MeshLayout *layout; /* what the mesh line says; NULL: there is none */
+    VEC(PlacedGlob) placed_globs;
+    Map *call_paths; /* path -> anything: of calls that reach parameters; NULL: no line asks for one
+                      */
     Place root_place; /* the root file's first line */
     VEC(const AstDecl *) entries;
     VEC(Global *) globals;  /* of the user's files, in order */

@@ -363,7 +363,9 @@ AST_LIST(AstParams, AstParam);
 /* A line of a train block:
  *     word [for "glob", …] [expr, …] [over "glob", … [expr]]
  * `optimizer for "head.*" sgd(lr=0.1)`, `minimize d over "disc.*" adam(lr=2e-4)`, `batch 64`,
- * `freeze "embed.*"`. */
+ * `freeze "embed.*"`. A line of a mesh block has no `over`, and what is placed behind it:
+ *     word expr [for "glob", …]
+ * `shard (_, model) for "*.c_fc.weight"`, `cut "h.6"`. */
 typedef struct AstSetting {
     AstName word;
     AstExprs for_globs; /* AST_STRING each */
@@ -387,7 +389,10 @@ struct AstDecl {
             Place path_place;
         } import;
         AstNamedExprs consts;
-        AstNamedExprs mesh; /* axis = size */
+        struct {
+            AstNamedExprs axes; /* axis = size; value NULL: `*`, any number */
+            AstSettings lines;
+        } mesh;
         struct {
             AstExpr *divisor;    /* `% 8`, or NULL */
             AstExpr *low, *high; /* `in low..high`, both included; either or both may be NULL */

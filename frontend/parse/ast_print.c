@@ -306,11 +306,10 @@ static void print_fn(const char *word, const AstDecl *decl, Str *out) {
     print_stmts(&decl->as.fn.body, 1, out);
 }
 
-static void print_train(const AstDecl *decl, Str *out) {
-    str_addf(out, "train %s\n", decl->name.text);
-    for (int32_t i = 0; i < decl->as.train.settings.count; i++) {
-        const AstSetting *setting = &decl->as.train.settings.items[i];
-        str_addf(out, "  set %s", setting->word.text);
+static void print_settings(const char *lead, const AstSettings *settings, Str *out) {
+    for (int32_t i = 0; i < settings->count; i++) {
+        const AstSetting *setting = &settings->items[i];
+        str_addf(out, "  %s %s", lead, setting->word.text);
         if (setting->for_globs.count) {
             str_add(out, " for");
             print_exprs(&setting->for_globs, out);
@@ -324,6 +323,25 @@ static void print_train(const AstDecl *decl, Str *out) {
         }
         str_add_char(out, '\n');
     }
+}
+
+static void print_train(const AstDecl *decl, Str *out) {
+    str_addf(out, "train %s\n", decl->name.text);
+    print_settings("set", &decl->as.train.settings, out);
+}
+
+static void print_mesh(const AstDecl *decl, Str *out) {
+    for (int32_t i = 0; i < decl->as.mesh.axes.count; i++) {
+        const AstNamedExpr *axis = &decl->as.mesh.axes.items[i];
+        str_addf(out, "%s%s = ", i ? ", " : "mesh ", axis->name.text);
+        if (axis->value) {
+            print_expr(axis->value, out);
+        } else {
+            str_add_char(out, '*');
+        }
+    }
+    str_add_char(out, '\n');
+    print_settings("place", &decl->as.mesh.lines, out);
 }
 
 static void print_decl(const AstDecl *decl, Str *out) {
@@ -364,8 +382,7 @@ static void print_decl(const AstDecl *decl, Str *out) {
         print_train(decl, out);
         break;
     case AST_DECL_MESH:
-        print_named("mesh ", &decl->as.mesh, out);
-        str_add_char(out, '\n');
+        print_mesh(decl, out);
         break;
     }
 }

@@ -244,9 +244,11 @@ AstDecl *decl_consts(Parse *parse, AstNamedExprs consts, Place place) {
     return decl;
 }
 
-AstDecl *decl_mesh(Parse *parse, AstNamedExprs axes, Place place) {
+AstDecl *decl_mesh(Parse *parse, AstNamedExprs axes, AstSettings lines, Place place, Place end) {
     AstDecl *decl = decl_new(parse, AST_DECL_MESH, (AstName){0}, place);
-    decl->as.mesh = axes;
+    decl->as.mesh.axes = axes;
+    decl->as.mesh.lines = lines;
+    decl->end = end;
     return decl;
 }
 

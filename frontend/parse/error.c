@@ -155,7 +155,14 @@ static bool fits_here(const Parse *parse, const char *name) {
         return statement == T_FOR || statement == T_DIM;
     }
     if (name_is(name, "'{'")) {
-        return !in_brackets && heads_block;
+        return !in_brackets && (heads_block || statement == T_MESH);
+    }
+    if (name_is(name, "'for'")) { /* of a mesh block alone */
+        return false;
+    }
+    if (name_is(name, "an integer")) { /* `batch N 1024` */
+        return statement != T_MESH &&
+               (around != '(' || parse->before_previous == '.' || parse->before_previous == '=');
     }
     if (name_is(name, "'else'")) {
         return parse->open_ifs > 0;
@@ -171,8 +178,9 @@ static bool fits_here(const Parse *parse, const char *name) {
     }
     if (name_is(name, "'='")) {
         return !in_brackets &&
-               (statement == T_CONST || statement == T_MESH || statement == T_METRIC ||
-                statement == T_SCAN || statement == T_WHILE || statement == T_DIM);
+               (statement == T_CONST || statement == T_METRIC || statement == T_SCAN ||
+                (statement == T_MESH && parse->before_previous != T_INT) || statement == T_WHILE ||
+                statement == T_DIM);
     }
     if (name_is(name, "'along'")) {
         return statement == T_SCAN;

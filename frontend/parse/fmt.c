@@ -46,6 +46,7 @@ typedef struct Layout {
     int line_start;       /* source offset of the line being read */
     int blocks, parens;   /* open now */
     bool mesh_line;       /* `mesh a=1`: no blanks around `=` */
+    bool mesh_block;      /* `{ shard (_, a) for "b" }` behind it */
     int n_groups;
 } Layout;
 
@@ -59,11 +60,18 @@ static bool ends_operand(const Layout *layout) {
     return token_ends_operand(layout->previous, layout->before);
 }
 
+/* Whether the last token began a line of a mesh block: what stands in parentheses is no call's. */
+static bool ends_mesh_word(const Layout *layout) {
+    const Line *line = &layout->lines.items[layout->lines.count - 1];
+    return layout->mesh_block && innermost(layout) == IN_BLOCK &&
+           (line->pieces.count == 1 || layout->before == ';' || layout->before == '{');
+}
+
 static int gap_of_open(const Layout *layout, int kind) {
     if (kind == '(' && (innermost(layout) == IN_AXES || innermost(layout) == IN_AXIS_GROUP)) {
         return layout->previous == '=' || layout->previous == '(' ? 0 : 1;
     }
-    return ends_operand(layout) ? 0 : 1;
+    return ends_operand(layout) && !ends_mesh_word(layout) ? 0 : 1;
 }
 
 /* Whether the `-` or `@` just read stands before its operand alone. */
@@ -189,6 +197,7 @@ static void open_bracket(Layout *layout, int kind) {
     Where where = IN_SQUARE;
     if (kind == '{') {
         where = token_ends_operand(layout->previous, layout->before) ? IN_BLOCK : IN_AXES;
+        layout->mesh_block = layout->mesh_line && layout->blocks == 0;
         layout->blocks += where == IN_BLOCK;
         layout->parens += where != IN_BLOCK;
     } else {
@@ -214,12 +223,13 @@ static void close_bracket(Layout *layout) {
     Where where = innermost(layout);
     layout->where.count--;
     layout->blocks -= where == IN_BLOCK;
+    layout->mesh_block = layout->mesh_block && layout->blocks > 0;
     layout->parens -= where != IN_BLOCK;
 }
 
 static void add_token(Layout *layout, int kind, int start, int end) {
     bool continues = layout->parens > 0 || kind == T_PIPE ||
-                     (layout->previous && token_continues_line(layout->previous));
+                     (layout->previous && token_continues_line(layout->previous, layout->before));
     int newlines = add_gap(layout, layout->previous_end, start, continues);
     bool closes = kind == '}' || kind == ')' || kind == ']';
     if (newlines) {

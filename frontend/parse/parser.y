@@ -91,8 +91,8 @@ struct Parse;
 %type <decl> decl fn_decl
 %type <params> params param_list
 %type <param> param
-%type <settings> settings settings_body
-%type <setting> setting
+%type <settings> settings settings_body mesh_lines mesh_body
+%type <setting> setting mesh_line
 %type <op> compare_op
 %type <names> scan_results_opt
 
@@ -139,7 +139,10 @@ decl
         $$ = decl_fn(parse, AST_DECL_ENTRY, $2, $4, NULL, $6, place_join(@1, @5));
     }
     | TRAIN name '{' settings_body '}' { $$ = decl_train(parse, $2, $4, place_join(@1, @2), @5); }
-    | MESH mesh_axes { $$ = decl_mesh(parse, $2, @$); }
+    | MESH mesh_axes { $$ = decl_mesh(parse, $2, (AstSettings){0}, @$, @$); }
+    | MESH mesh_axes '{' mesh_body '}' {
+        $$ = decl_mesh(parse, $2, $4, place_join(@1, @2), @5);
+    }
     ;
 
 fn_decl
@@ -160,6 +163,27 @@ binding
 
 mesh_axis
     : word '=' expr { $$ = (AstNamedExpr){.name = $1, .value = $3}; }
+    | word '=' '*' { $$ = (AstNamedExpr){.name = $1}; }
+    ;
+
+mesh_body
+    : mesh_lines
+    | mesh_lines mesh_line { $$ = $1; PUSH($$, $2); }
+    ;
+
+mesh_lines
+    : %empty { $$ = (AstSettings){0}; }
+    | mesh_lines sep
+    | mesh_lines mesh_line sep { $$ = $1; PUSH($$, $2); }
+    | mesh_lines error sep { $$ = $1; yyerrok; parse_recovered(parse); }
+    ;
+
+mesh_line
+    : word exprs { $$ = (AstSetting){.word = $1, .values = $2, .place = @$}; }
+    | word expr FOR strings { /* shard (_, model) for "*.c_fc.weight" */
+        $$ = (AstSetting){.word = $1, .for_globs = $4, .place = @$};
+        PUSH($$.values, $2);
+    }
     ;
 
 params

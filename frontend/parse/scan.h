@@ -120,8 +120,9 @@ void scan_unterminated(Parse *parse, Place place);
 
 /* -- What the parser calls (tokens.c) */
 int dl_lex(ParseValue *value, Place *place, Parse *parse);
-/* Whether a line may go on after this token; whether an expression may end with it. */
-bool token_continues_line(int token);
+/* Whether a line may go on after this token, which follows `before`; whether an operand may end
+ * with it. */
+bool token_continues_line(int token, int before);
 bool token_ends_operand(int token, int before);
 
 /* -- Messages (error.c) */
@@ -184,7 +185,7 @@ AstStmt *stmt_else_if(Parse *parse, AstExpr *condition, AstBlock then, AstStmt *
                       Place place);
 AstDecl *decl_import(Parse *parse, const AstExpr *path, Place place);
 AstDecl *decl_consts(Parse *parse, AstNamedExprs consts, Place place);
-AstDecl *decl_mesh(Parse *parse, AstNamedExprs axes, Place place);
+AstDecl *decl_mesh(Parse *parse, AstNamedExprs axes, AstSettings lines, Place place, Place end);
 /* `low` and `high` may be NULL. */
 AstDecl *decl_dim(Parse *parse, AstName name, AstExpr *divisor, AstExpr *low, AstExpr *high,
                   AstExpr *nominal, Place place);

@@ -4,11 +4,12 @@
 
 #include <string.h>
 
-bool token_continues_line(int token) {
+bool token_continues_line(int token, int before) {
     switch (token) {
+    case '*': /* `data=*` is whole */
+        return before != '=';
     case '+':
     case '-':
-    case '*':
     case '/':
     case '%':
     case '@':
@@ -52,6 +53,8 @@ bool token_ends_operand(int token, int before) {
         return true;
     case T_ELSE:
         return before == '}' || before == T_NEWLINE;
+    case '*':
+        return before == '=';
     default:
         return before == '.' && token > 256; /* a reserved word as the name of a field */
     }
@@ -166,9 +169,9 @@ typedef struct Skipped {
 } Skipped;
 
 static bool newline_ends_skipped(const Parse *parse, const Skipped *open) {
-    bool goes_on =
-        open->parens > 0 && (token_continues_line(parse->previous) || parse->previous == '(' ||
-                             parse->previous == '[' || next_line_closes(parse));
+    bool goes_on = open->parens > 0 &&
+                   (token_continues_line(parse->previous, parse->before_previous) ||
+                    parse->previous == '(' || parse->previous == '[' || next_line_closes(parse));
     /* Between declarations, what is indented still belongs to the bad one. */
     const char *end, *at = rest_of_source(parse, &end);
     goes_on = goes_on || (parse->brackets.count == 0 && at < end &&
@@ -259,8 +262,8 @@ static bool newline_ends_statement(const Parse *parse) {
     if (parse->previous == 0 || parse->previous == T_NEWLINE || parse->previous == '{') {
         return false;
     }
-    bool waits =
-        parse->around == '(' || parse->around == '[' || token_continues_line(parse->previous);
+    bool waits = parse->around == '(' || parse->around == '[' ||
+                 token_continues_line(parse->previous, parse->before_previous);
     return !(waits && !next_line_begins_statement(parse)) && !next_line_pipes(parse);
 }
 
@@ -295,6 +298,17 @@ static int bracket_token(Parse *parse, int token, Place place) {
     }
 }
 
+/* `model` is an axis of a mesh, and a word that begins declarations: between the commas of
+ * parentheses inside a block, as in `shard(data, _, model)`, no declaration can be meant. */
+static bool is_axis_of_mesh(const Parse *parse, int token) {
+    if (token != T_MODEL || parse->around != '(' ||
+        (parse->previous != '(' && parse->previous != ',')) {
+        return false;
+    }
+    const char *end, *next = next_word(parse, &end);
+    return parse->brackets.items[0].kind == '{' && next < end && (*next == ',' || *next == ')');
+}
+
 int dl_lex(ParseValue *value, Place *place, Parse *parse) {
     if (parse->pending) {
         int token = parse->pending;
@@ -316,6 +330,9 @@ int dl_lex(ParseValue *value, Place *place, Parse *parse) {
         int token = scan_raw(value, place, parse->scanner);
         if (token == 0) {
             return end_of_text(parse, place);
+        }
+        if (is_axis_of_mesh(parse, token)) {
+            return emit(parse, T_NAME, *place);
         }
         if (token != T_NEWLINE) {
             return emit(parse, bracket_token(parse, token, *place), *place);

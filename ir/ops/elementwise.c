@@ -1,5 +1,6 @@
 /* Elementwise ops that stand beside scalar.def: cast, and the identities stop_gradient,
- * copy and opaque. */
+ * copy, opaque and shard_hint. */
+#include "ir/mesh_layout.h"
 #include "ir/ops/rule.h"
 
 bool shape_cast(Context *context, Op *op, OpProblem *problem) {
@@ -68,4 +69,31 @@ dlc_status eval_opaque(Interp *interp, const Op *op) {
 
 void grad_opaque(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
     grad_copy(b, op, cotangents, wanted, out);
+}
+
+bool shape_shard_hint(Context *context, Op *op, OpProblem *problem) {
+    Placed placed;
+    const char *unread = NULL;
+    const Type type = operand_type(op, 0);
+    if (!placed_read(context, op_placed(op), &placed, &unread)) {
+        return op_problem(context, problem, "axes \"%s\": %s", op_placed(op), unread);
+    }
+    if (placed.rank != type.rank) {
+        return op_problem(context, problem,
+                          "axes \"%s\" are of rank %d, but the operand has %d axes", op_placed(op),
+                          (int)placed.rank, (int)type.rank);
+    }
+    return shape_stop_gradient(context, op, problem);
+}
+
+dlc_status eval_shard_hint(Interp *interp, const Op *op) {
+    return eval_stop_gradient(interp, op);
+}
+
+/* A gradient lies as what it is the gradient of. */
+void grad_shard_hint(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
+                     Value **out) {
+    if (wanted[0] && cotangents[0]) {
+        out[0] = b_shard_hint(b, cotangents[0], op_placed(op));
+    }
 }

@@ -123,7 +123,8 @@ static bool has_poles(const Op *op) {
 
 bool mask_passes(const Op *op) {
     return op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_copy ||
-           op->code == OP_opaque || op->code == OP_reshape || op->code == OP_transpose;
+           op->code == OP_opaque || op->code == OP_shard_hint || op->code == OP_reshape ||
+           op->code == OP_transpose;
 }
 
 void mask_mark_risky(Arena *arena, ValueFlags *risky, const OpList *ops) {
@@ -150,7 +151,7 @@ static bool repeats_alike(const Op *a, const Op *b) {
 
 const Mask *mask_through(Arena *arena, Builder *b, Op *op, const Mask *mask) {
     if (!mask || op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_copy ||
-        op->code == OP_opaque) {
+        op->code == OP_opaque || op->code == OP_shard_hint) {
         return mask;
     }
     const Mask *outer = mask_through(arena, b, op, mask->outer);

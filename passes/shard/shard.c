@@ -2,6 +2,8 @@
  * mesh. See README.md. */
 #include "passes/shard/shard.h"
 
+#include "passes/hint.h"
+
 #include <string.h>
 
 /* The axes that the batch is cut along: `data`, and before it `replica`. One rank cuts nothing. */
@@ -51,6 +53,7 @@ bool pass_shard(PassContext *pass, Func *func) {
     if (func->module->n_mesh_axes == 0) {
         return false;
     }
+    (void)hints_drop(func); /* so far parts follow from the batch alone */
     func_renumber(func);
     Shard s = {.pass = pass,
                .context = pass->context,

@@ -88,6 +88,23 @@ static void argument_names(void **state) {
     expect_tree("mesh data=4, model=2\n", "mesh data = 4, model = 2\n");
 }
 
+/* `*` as a size ends its line, and a block may follow it; in one, and in a call, `model` is an
+ * axis. */
+static void meshes(void **state) {
+    (void)state;
+    expect_tree("mesh data=*\ndim B\n", "mesh data = *\ndim B\n");
+    expect_tree("mesh data=*{}\n", "mesh data = *\n");
+    expect_tree("mesh data=2,\n     model=*\n", "mesh data = 2, model = *\n");
+    expect_tree(
+        "mesh model=2 { shard (_, model) for \"a\", \"b\"; cut \"c\" }\n",
+        "mesh model = 2\n  place shard for \"a\" \"b\" : (tuple _ model)\n  place cut \"c\"\n");
+    expect_tree("mesh model=2 {\n    shard (\n  model,\n  _) for \"a\"\n}\n",
+                "mesh model = 2\n  place shard for \"a\" : (tuple model _)\n");
+    expect_tree("fn f(x) {\n    return x |> shard(data, (model, pipe), model)\n}\n",
+                "fn f\n  argument x\n"
+                "  return (pipe shard x data (tuple model pipe) model)\n");
+}
+
 static void axis_functions(void **state) {
     (void)state;
     expect_expr("{b t (h=heads d) -> b h t d}(x)", "(call {b t (h=heads d) -> b h t d} x)");
@@ -314,6 +331,12 @@ static void format(void **state) {
     expect_format("dim N in 0 ..\ndim M in 4..=8\ndim P in..2*w\n",
                   "dim N in 0..\ndim M in 4.. = 8\ndim P in ..2 * w\n");
     /* Not 0.5; and a path of numbers stays one. */
+    expect_format("mesh data = * , model=2{shard(_,model)for \"a\";cut \"b\"}\ndim B\n",
+                  "mesh data=*, model=2 { shard (_, model) for \"a\"; cut \"b\" }\ndim B\n");
+    expect_format(
+        "mesh data=-1 {\n  shard((data,model),_) for \"a\"\n zero 2;\n}\nconst a = f (1)\n",
+        "mesh data=-1 {\n    shard ((data, model), _) for \"a\"\n    zero 2\n}\n"
+        "const a = f(1)\n");
     expect_format("const a = 0   .5\nconst b = net.0.weight\n",
                   "const a = 0 .5\nconst b = net.0.weight\n");
     expect_format("fn f( x:float[ ... ,C ],k : int=3 )->f32[B]{\n\n# own\ny=x|>{ b (h=n d)->b h d }"
@@ -371,13 +394,13 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(precedence),     cmocka_unit_test(labels_and_paths),
-        cmocka_unit_test(argument_names), cmocka_unit_test(axis_functions),
-        cmocka_unit_test(newlines),       cmocka_unit_test(statements),
-        cmocka_unit_test(declarations),   cmocka_unit_test(docs_and_places),
-        cmocka_unit_test(limits),         cmocka_unit_test(errors),
-        cmocka_unit_test(shipped_files),  cmocka_unit_test(format),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(precedence),      cmocka_unit_test(labels_and_paths),
+        cmocka_unit_test(argument_names),  cmocka_unit_test(meshes),
+        cmocka_unit_test(axis_functions),  cmocka_unit_test(newlines),
+        cmocka_unit_test(statements),      cmocka_unit_test(declarations),
+        cmocka_unit_test(docs_and_places), cmocka_unit_test(limits),
+        cmocka_unit_test(errors),          cmocka_unit_test(shipped_files),
+        cmocka_unit_test(format),          cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
