@@ -127,9 +127,13 @@ static dlc_status check_args(Interp *interp, const EvalTensor *const *args) {
             fits = args[i]->dims[k] == dims[k];
         }
         if (!fits) {
+            Str text; /* not the context's: other ranks run meanwhile */
+            str_init(&text, interp->allocator);
+            type_print(type, &text);
             snprintf(interp->message, sizeof interp->message,
                      "argument %d ('%s') does not have the type %s", (int)i,
-                     interp->func->args[i].name, type_text(interp->context, type));
+                     interp->func->args[i].name, str_text(&text));
+            str_finish(&text);
             return DLC_ERROR_MISMATCH;
         }
     }
@@ -162,6 +166,11 @@ static dlc_status copy_results(Interp *interp, const EvalTensor *const *yields, 
 dlc_status interp_run(Interp *interp, Func *func, const EvalTensor *const *args,
                       EvalTensor *results) {
     func_renumber(func);
+    return interp_run_numbered(interp, func, args, results);
+}
+
+dlc_status interp_run_numbered(Interp *interp, Func *func, const EvalTensor *const *args,
+                               EvalTensor *results) {
     interp->func = func;
     interp->message[0] = 0;
     const Op *yield = block_yield(func->body);

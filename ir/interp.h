@@ -42,6 +42,31 @@ void eval_tensor_finish(EvalTensor *tensor, const dlc_allocator *allocator);
 dlc_status interp_run(Interp *interp, Func *func, const EvalTensor *const *args,
                       EvalTensor *results);
 
+/* The same for a Func that has been renumbered: nothing of it is changed, nor of the context. */
+dlc_status interp_run_numbered(Interp *interp, Func *func, const EvalTensor *const *args,
+                               EvalTensor *results);
+
+/* A run of one Func by all ranks at once, each on a thread of its own. */
+enum { INTERP_MAX_RANKS = 64 };
+typedef struct InterpRanks {
+    Context *context;
+    const dlc_allocator *allocator; /* called from all ranks' threads; NULL: malloc */
+    MeshShape shape;                /* fits the module's mesh; at most INTERP_MAX_RANKS ranks */
+    const int64_t *dim_values;      /* by dim id; dims of ranks are bound here, each rank's own */
+    int32_t n_dims;                 /* of dim_values; dims of higher ids must be dims of ranks */
+    bool wide;
+    char message[1024]; /* after a failure */
+    Place fault_place;
+    int64_t fault_rank; /* whose failure it was; -1: of none alone */
+} InterpRanks;
+
+/* args[r][i] for each argument of rank r (borrowed); results[r][i] receive owned tensors. Ranks
+ * that meet at different collectives, or give them what does not fit together, and ranks that end
+ * or fail while others wait for them, are failures of the run, as is a rank's own. On failure there
+ * are no results. */
+dlc_status interp_run_ranks(InterpRanks *run, Func *func, const EvalTensor *const *const *args,
+                            EvalTensor *const *results);
+
 /* Zeroed memory, never NULL but when memory runs out (then the message says so). */
 void *interp_alloc(Interp *interp, size_t bytes);
 void interp_free(Interp *interp, void *memory); /* accepts NULL */
