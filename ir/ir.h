@@ -165,6 +165,9 @@ struct Module {
     /* What the run time wants to know of training: name -> text, printed and parsed as
      * `setting <name> = "<text>"` (batch, epochs, steps, seed, optimizer …). Insertion order. */
     Map settings;
+    /* How what outlives a run lies on ranks, by name: const Sharding *, as passes/shard has chosen
+     * it for the first Func that has it. */
+    Map agreed;
     struct MeshLayout *mesh_layout; /* ir/mesh_layout.h; what setting "mesh" says. NULL: nothing */
 };
 

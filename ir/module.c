@@ -33,6 +33,7 @@ Module *module_create(Context *context, const char *name) {
     context_own_arena(context, &module->scratch);
     module->name = context_intern(context, name);
     map_init(&module->settings, &module->arena);
+    map_init(&module->agreed, &module->arena);
     return module;
 }
 

@@ -2,6 +2,13 @@
  * a slice, which costs nothing; a part becomes whole by a gather. */
 #include "passes/shard/shard.h"
 
+Builder shard_builder(Shard *s, const Op *op, Block *to) {
+    Builder b = builder_at_end(s->func, to);
+    b.place = op->place;
+    b.label = op->label;
+    return b;
+}
+
 void version_add(Shard *s, const Value *old, const Cuts *cuts, Value *value) {
     Version *version = ARENA_NEW(s->arena, Version);
     *version = (Version){.cuts = *cuts, .value = value};
@@ -62,6 +69,13 @@ static Value *gather_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
     return join_axes(b, x, cut->axis, cut->outer);
 }
 
+Value *scatter_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
+    int32_t axis = cut->axis + (size_is_one(cut->outer) ? 0 : 1);
+    x = split_axis(b, x, cut->axis, cut->outer, middle_of(s, cut, true));
+    x = b_reduce_scatter(b, x, axis, middle_of(s, cut, false), cut->rows, cut->group);
+    return join_axes(b, x, cut->axis, cut->outer);
+}
+
 static Value *slice_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
     int32_t axis = cut->axis + (size_is_one(cut->outer) ? 0 : 1);
     x = split_axis(b, x, cut->axis, cut->outer, middle_of(s, cut, true));
@@ -70,6 +84,29 @@ static Value *slice_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
     const Size *end = size_add(s->context, first, middle_of(s, cut, false));
     x = b_slice_axis(b, x, axis, first, end);
     return join_axes(b, x, cut->axis, cut->outer);
+}
+
+static bool is_kept_param(const Shard *s, const Value *old) {
+    return !old->op && old->block == s->func->body && s->func->args[old->index].role == ARG_PARAM &&
+           spread_of(s, old)->cuts.kept != 0;
+}
+
+/* Parameters that lie in parts are whole only while something uses them: each op of the Func, or
+ * loop, that does gathers them for itself, so that nothing keeps them from the forward to the
+ * backward pass. */
+static Value *gather_for_use(Shard *s, const Value *old, const Version *made) {
+    Spread *spread = spread_of(s, old);
+    if (spread->gathered_for == s->at) {
+        return spread->gathered;
+    }
+    Builder b = shard_builder(s, s->at, s->func_body);
+    Value *x = made->value;
+    for (int32_t i = made->cuts.n - 1; i >= 0; i--) {
+        x = gather_ranks(s, &b, x, &made->cuts.at[i]);
+    }
+    spread->gathered = x;
+    spread->gathered_for = s->at;
+    return x;
 }
 
 static bool has_cut(const Cuts *cuts, const AxisCut *cut) {
@@ -83,6 +120,9 @@ Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
         if (cuts_equal(&version->cuts, cuts)) {
             return version->value;
         }
+    }
+    if (is_kept_param(s, old) && cuts->n == 0) {
+        return gather_for_use(s, old, made);
     }
     Value *x = made->value;
     for (int32_t i = made->cuts.n - 1; i >= 0; i--) {

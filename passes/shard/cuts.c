@@ -32,8 +32,10 @@ MeshGroup cuts_groups(const Cuts *cuts) {
     return groups;
 }
 
-bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis) {
-    if (cuts->n == SHARD_MAX_CUTS || cuts_of_axis(cuts, axis) ||
+bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept) {
+    int64_t rows;
+    bool is_empty = size_is_const(cut->rows, &rows) && rows == 0;
+    if (is_empty || cuts->n == SHARD_MAX_CUTS || cuts_of_axis(cuts, axis) ||
         (cuts_groups(cuts) & cut->group) != 0) {
         return false;
     }
@@ -41,6 +43,8 @@ bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis) {
     for (; at > 0 && cuts->at[at - 1].axis > axis; at--) {
         cuts->at[at] = cuts->at[at - 1];
     }
+    unsigned below = (1U << at) - 1;
+    cuts->kept = (cuts->kept & below) | (cuts->kept & ~below) << 1 | (unsigned)kept << at;
     cuts->at[at] = *cut;
     cuts->at[at].axis = axis;
     return true;
@@ -87,83 +91,8 @@ Type cuts_type(const Shard *s, Type whole, const Cuts *cuts) {
     return cuts->n == 0 ? whole : module_cut_type(s->module, whole, cuts->at, cuts->n);
 }
 
-/* -- Of an op */
-
-/* The cut of each factor: what results say comes first, then operands. A group cuts one factor. */
-typedef struct FactorCuts {
-    AxisCut at[AXES_MAX_FACTORS];
-    bool is_cut[AXES_MAX_FACTORS];
-    MeshGroup used;
-} FactorCuts;
-
-static void take_cuts(FactorCuts *factors, const AxesRow row, const Cuts *cuts, const OpAxes *axes,
-                      bool combined) {
-    for (int32_t i = 0; i < cuts->n; i++) {
-        int8_t factor = row[cuts->at[i].axis];
-        if (factor >= 0 && axes->is_combined[factor] == combined && !factors->is_cut[factor] &&
-            (factors->used & cuts->at[i].group) == 0) {
-            factors->is_cut[factor] = true;
-            factors->at[factor] = cuts->at[i];
-            factors->used |= cuts->at[i].group;
-        }
-    }
-}
-
-static Cuts cuts_by(const FactorCuts *factors, const AxesRow row, int32_t rank) {
-    Cuts cuts = {0};
-    for (int32_t axis = 0; axis < rank; axis++) {
-        if (row[axis] >= 0 && factors->is_cut[row[axis]]) {
-            cuts_add(&cuts, &factors->at[row[axis]], axis);
-        }
-    }
-    return cuts;
-}
-
-static void cuts_by_axes(const Shard *s, const Op *op, OpCuts *out) {
-    OpAxes axes = op_factors(s->arena, op);
-    FactorCuts factors = {0};
-    for (int32_t r = 0; r < op->n_results; r++) {
-        take_cuts(&factors, axes.results[r], &spread_of(s, op->results[r])->cuts, &axes, false);
-    }
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        take_cuts(&factors, axes.operands[i], &spread_of(s, op->operands[i])->cuts, &axes, true);
-    }
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        out->operands[i] = cuts_by(&factors, axes.operands[i], op->operands[i]->type.rank);
-    }
-    for (int32_t r = 0; r < op->n_results; r++) {
-        out->results[r] = cuts_by(&factors, axes.results[r], op->results[r]->type.rank);
-    }
-    for (int32_t f = 0; f < axes.n_factors; f++) {
-        if (axes.is_combined[f] && factors.is_cut[f]) {
-            out->combined |= factors.at[f].group;
-            out->combine = axes.combine;
-        }
-    }
-}
-
-static void cuts_of_reshape(const Shard *s, const Op *op, OpCuts *out) {
-    const Cuts *wanted = &spread_of(s, op->results[0])->cuts;
-    for (int32_t i = 0; i < wanted->n; i++) {
-        AxisCut cut;
-        if (cut_reshape(s->context, op->results[0]->type, op->operands[0]->type, &wanted->at[i],
-                        &cut) &&
-            cuts_add(&out->operands[0], &cut, cut.axis)) {
-            cuts_add(&out->results[0], &wanted->at[i], wanted->at[i].axis);
-        }
-    }
-}
-
-OpCuts op_cuts(const Shard *s, const Op *op) {
-    OpCuts out = {.combine = OP_NONE,
-                  .operands = ARENA_ARRAY(s->arena, Cuts, (size_t)op->n_operands + 1),
-                  .results = ARENA_ARRAY(s->arena, Cuts, (size_t)op->n_results + 1)};
-    if (op_info(op->code)->axes) {
-        cuts_by_axes(s, op, &out);
-    } else if (op->code == OP_reshape) {
-        cuts_of_reshape(s, op, &out);
-    } else if (op->code == OP_random_uniform) {
-        out.results[0] = spread_of(s, op->results[0])->cuts;
-    }
-    return out;
+void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis) {
+    Spread *spread = spread_of(s, to);
+    s->changed |=
+        (spread->pinned & cut->group) == 0 && cuts_add(&spread->cuts, cut, axis, s->is_keeping);
 }

@@ -72,11 +72,17 @@ static MeshGroup partial_operands(const Shard *s, const Op *op, int32_t *count) 
     return groups;
 }
 
+/* A number that every rank has may be added to sums: it counts on one rank. */
+static bool may_count_once(const Value *value) {
+    return value->type.rank == 0;
+}
+
 static bool bears_joint(const Shard *s, const Op *op, MeshGroup group) {
     for (int32_t i = 0; i < op->n_operands; i++) {
-        const Spread *spread = spread_of(s, op->operands[i]);
-        bool fits =
-            is_joint(op, i) ? spread->partial == group || spread->is_zero : spread->partial == 0;
+        const Value *operand = op->operands[i];
+        const Spread *spread = spread_of(s, operand);
+        bool counts = spread->is_zero || (spread->partial == 0 && may_count_once(operand));
+        bool fits = is_joint(op, i) ? spread->partial == group || counts : spread->partial == 0;
         if (!fits) {
             return false;
         }

@@ -66,33 +66,67 @@ static void seed(Shard *s, Value *input, const Size *rows) {
         cut.outer = split->results[0]->type.dims[0];
         cut.rows = split->results[0]->type.dims[1];
     }
-    cuts_add(&spread_of(s, input)->cuts, &cut, 0);
+    cuts_add(&spread_of(s, input)->cuts, &cut, 0, false);
 }
 
+/* What inputs and parameters are not cut by: the data axes, but for the batch. */
 static void seed_args(Shard *s) {
     const Size *rows = batch_rows(s->func);
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
         Value *arg = s->func->body->args[i];
-        if (s->func->args[i].role == ARG_INPUT && rows && s->data) {
+        ArgRole role = s->func->args[i].role;
+        if (role == ARG_INPUT && rows && s->data) {
             seed(s, arg, rows);
         }
-        spread_of(s, arg)->is_pinned = s->func->args[i].role != ARG_CACHE;
+        spread_of(s, arg)->pinned |= role == ARG_INPUT || role == ARG_SCALAR ? ~(MeshGroup)0
+                                     : role == ARG_CACHE                     ? 0
+                                                                             : s->data;
+    }
+}
+
+/* Below this a tensor stays whole: what travels would be small, and late. */
+enum { ZERO_LEAST_BYTES = 64 << 10 };
+
+/* The longest axis; -1: the tensor is small. */
+static int32_t axis_to_cut(Type type) {
+    double bytes = dtype_bytes(type.dtype);
+    int32_t longest = -1;
+    int64_t length = 1;
+    for (int32_t axis = 0; axis < type.rank; axis++) {
+        int64_t size = size_nominal(type.dims[axis], UNSET_SIZE);
+        bytes *= (double)size;
+        longest = size > length ? axis : longest;
+        length = size > length ? size : length;
+    }
+    return bytes < ZERO_LEAST_BYTES ? -1 : longest;
+}
+
+/* What a step keeps for the next is cut along one axis each: optimiser state and, at level 3,
+ * parameters. The rest follows: gradients are cut where they are summed, updates are computed on
+ * parts, and parameters that stay whole are gathered when they are stored. */
+static void seed_kept(Shard *s) {
+    const Size *one = size_const(s->context, 1);
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        Value *arg = s->func->body->args[i];
+        ArgRole role = s->func->args[i].role;
+        bool is_kept = role == ARG_SLOT || (role == ARG_PARAM && s->level >= 3);
+        int32_t axis = is_kept ? axis_to_cut(arg->type) : -1;
+        if (axis >= 0 && (~spread_of(s, arg)->pinned & ~s->data) != 0) {
+            AxisCut cut = {
+                .group = s->zero, .outer = one, .rows = arg->type.dims[axis], .inner = one};
+            cuts_add(&spread_of(s, arg)->cuts, &cut, axis, true);
+        }
     }
 }
 
 /* -- From value to value */
-
-static void offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis) {
-    Spread *spread = spread_of(s, to);
-    s->changed |= !spread->is_pinned && cuts_add(&spread->cuts, cut, axis);
-}
 
 /* All that `from` has goes to `to`, `by` axes further on; cuts of axes before that stay behind. */
 static void pass_on(Shard *s, const Value *from, const Value *to, int32_t by) {
     Cuts cuts = spread_of(s, from)->cuts;
     for (int32_t i = 0; i < cuts.n; i++) {
         if (cuts.at[i].axis + by >= 0) {
-            offer(s, to, &cuts.at[i], cuts.at[i].axis + by);
+            cut_offer(s, to, &cuts.at[i], cuts.at[i].axis + by);
         }
     }
 }
@@ -107,14 +141,14 @@ static void offer_factor(Shard *s, const Op *op, const OpAxes *axes, int8_t fact
     for (int32_t i = 0; i < op->n_operands; i++) {
         for (int32_t axis = 0; axis < op->operands[i]->type.rank; axis++) {
             if (axes->operands[i][axis] == factor) {
-                offer(s, op->operands[i], cut, axis);
+                cut_offer(s, op->operands[i], cut, axis);
             }
         }
     }
     for (int32_t r = 0; r < op->n_results; r++) {
         for (int32_t axis = 0; axis < op->results[r]->type.rank; axis++) {
             if (axes->results[r][axis] == factor) {
-                offer(s, op->results[r], cut, axis);
+                cut_offer(s, op->results[r], cut, axis);
             }
         }
     }
@@ -142,7 +176,7 @@ static void pass_through_reshape(Shard *s, const Value *from, const Value *to) {
     for (int32_t i = 0; i < cuts.n; i++) {
         AxisCut cut;
         if (cut_reshape(s->context, from->type, to->type, &cuts.at[i], &cut)) {
-            offer(s, to, &cut, cut.axis);
+            cut_offer(s, to, &cut, cut.axis);
         }
     }
 }
@@ -153,11 +187,11 @@ static void pass_scan(Shard *s, const Op *op) {
     const Block *body = op->blocks[0];
     const Op *yield = block_yield(body);
     int32_t n_carries = (int32_t)scan_carries(op);
-    for (int32_t i = 0; i < op->n_operands; i++) {
+    for (int32_t i = s->loops_are_closed ? n_carries : 0; i < op->n_operands; i++) {
         unify(s, op->operands[i], body->args[i + 1], i < n_carries ? 0 : -1);
     }
     pass_block(s, body);
-    for (int32_t i = 0; i < yield->n_operands; i++) {
+    for (int32_t i = 0; i < yield->n_operands && !s->loops_are_closed; i++) {
         unify(s, yield->operands[i], op->results[i], i < n_carries ? 0 : 1);
         if (i < n_carries) {
             unify(s, yield->operands[i], body->args[i + 1], 0);
@@ -179,6 +213,7 @@ static void pass_while(Shard *s, const Op *op) {
 static void pass_op(Shard *s, const Op *op) {
     if (op_info(op->code)->axes) {
         pass_by_axes(s, op);
+        pass_by_parts(s, op);
     } else if (op->code == OP_reshape) {
         pass_through_reshape(s, op->operands[0], op->results[0]);
         pass_through_reshape(s, op->results[0], op->operands[0]);
@@ -209,11 +244,24 @@ static void unify_stores(Shard *s) {
     }
 }
 
-void propagate(Shard *s) {
-    seed_args(s);
+static void pass_until_done(Shard *s) {
     do {
         s->changed = false;
         pass_block(s, s->func->body);
         unify_stores(s);
     } while (s->changed);
+}
+
+void propagate(Shard *s, const Hints *hints) {
+    seed_agreed(s);
+    seed_wishes(s, hints);
+    seed_args(s);
+    pass_until_done(s);
+    if (s->zero && s->level > 0) {
+        seed_kept(s);
+        s->is_keeping = true;
+        s->loops_are_closed = s->level < 2;
+        pass_until_done(s);
+    }
+    agree(s);
 }

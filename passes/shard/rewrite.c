@@ -4,23 +4,36 @@
 
 #include <string.h>
 
-Builder shard_builder(Shard *s, const Op *op, Block *to) {
-    Builder b = builder_at_end(s->func, to);
-    b.place = op->place;
-    b.label = op->label;
-    return b;
-}
-
 /* -- Attributes that are sizes of what is cut */
 
-static void cut_limits(Shard *s, const Op *old, Op *op) {
-    Sizes limits = slice_limits(op);
-    const Size *at[TYPE_MAX_RANK];
-    for (int32_t axis = 0; axis < limits.count; axis++) {
+/* Starts and limits of a slice, lows and highs of a pad: along an axis of equal parts, those of a
+ * rank's parts; where a slice takes all, the end of the rank's. */
+static void cut_slice(Shard *s, const Op *old, Op *op, const EqualParts *parts, const Size *part) {
+    const Size *starts[TYPE_MAX_RANK], *limits[TYPE_MAX_RANK];
+    for (int32_t axis = 0; axis < slice_limits(old).count; axis++) {
         bool all = slice_limits(old).at[axis] == old->operands[0]->type.dims[axis];
-        at[axis] = all ? op->operands[0]->type.dims[axis] : limits.at[axis];
+        starts[axis] = slice_starts(old).at[axis];
+        limits[axis] = all ? op->operands[0]->type.dims[axis] : slice_limits(old).at[axis];
+        if (part && axis == parts->axis) {
+            starts[axis] = size_mul(s->context, part, size_const(s->context, parts->k));
+            limits[axis] = size_add(s->context, starts[axis], part);
+        }
     }
-    op_set_limits(op, sizes_copy(s->func, at, limits.count));
+    op_set_starts(op, sizes_copy(s->func, starts, slice_starts(old).count));
+    op_set_limits(op, sizes_copy(s->func, limits, slice_limits(old).count));
+}
+
+static void cut_pad(Shard *s, const Op *old, Op *op, const EqualParts *parts, const Size *part) {
+    const Size *lows[TYPE_MAX_RANK], *highs[TYPE_MAX_RANK];
+    for (int32_t axis = 0; axis < pad_lows(old).count; axis++) {
+        lows[axis] = pad_lows(old).at[axis];
+        highs[axis] = pad_highs(old).at[axis];
+    }
+    const Size *behind = size_const(s->context, parts->n - parts->k - 1);
+    lows[parts->axis] = size_mul(s->context, part, size_const(s->context, parts->k));
+    highs[parts->axis] = size_mul(s->context, part, behind);
+    op_set_lows(op, sizes_copy(s->func, lows, pad_lows(old).count));
+    op_set_highs(op, sizes_copy(s->func, highs, pad_highs(old).count));
 }
 
 static void cut_attributes(Shard *s, const Op *old, Op *op, const OpCuts *cuts) {
@@ -28,8 +41,14 @@ static void cut_attributes(Shard *s, const Op *old, Op *op, const OpCuts *cuts) 
         Type type = cuts_type(s, old->results[0]->type, &cuts->results[0]);
         op_set_shape(op, sizes_copy(s->func, type.dims, type.rank));
     }
+    EqualParts parts;
+    bool is_part = old->code != OP_concat && equal_parts(s->context, old, &parts) &&
+                   cuts_of_axis(&cuts->results[0], parts.axis);
     if (old->code == OP_slice) {
-        cut_limits(s, old, op);
+        const Type type = cuts_type(s, old->results[0]->type, &cuts->results[0]);
+        cut_slice(s, old, op, &parts, is_part ? type.dims[parts.axis] : NULL);
+    } else if (old->code == OP_pad && is_part) {
+        cut_pad(s, old, op, &parts, op->operands[0]->type.dims[parts.axis]);
     }
 }
 
@@ -102,35 +121,58 @@ static bool rewrite_random(Shard *s, const Op *op, const OpCuts *cuts, Block *to
 
 /* -- Any op */
 
-/* What is added to sums over other things than itself counts on one rank only. */
+/* The ranks that the op's results are sums over. */
+static MeshGroup sums_of(const Shard *s, const Op *op, const OpCuts *cuts) {
+    MeshGroup sums = cuts->combined;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        sums |= spread_of(s, op->operands[i])->partial;
+    }
+    return sums;
+}
+
+/* What is added to sums, and is none itself, counts on one rank only. */
 static Value *counted_once(Shard *s, const Op *op, int32_t i, const OpCuts *cuts, Value *value,
                            Block *to) {
     const Spread *spread = spread_of(s, op->operands[i]);
+    MeshGroup sums = sums_of(s, op, cuts);
     bool joint =
         op_info(op->code)->linear == LINEAR_ALL && value->type.dtype == op->results[0]->type.dtype;
-    if (!joint || cuts->combined == 0 || spread->is_zero || spread->partial == cuts->combined ||
-        (cuts_groups(&cuts->operands[i]) & cuts->combined) != 0) {
+    if (!joint || sums == 0 || spread->is_zero || spread->partial == sums ||
+        (cuts_groups(&cuts->operands[i]) & sums) != 0) {
         return value;
     }
     Builder b = shard_builder(s, op, to);
-    return on_first_rank(&b, value, cuts->combined);
+    return on_first_rank(&b, value, sums);
+}
+
+/* Takes the sum over the group: where the value is to be cut among ranks of it, each gets its part
+ * alone. */
+static Value *take_sum(Shard *s, const Op *old, const Spread *wanted, Value *value, OpCode combine,
+                       MeshGroup group, Cuts *cuts, Block *to) {
+    Builder b = shard_builder(s, old, to);
+    for (int32_t i = 0; i < wanted->cuts.n && combine == OP_add; i++) {
+        const AxisCut *cut = &wanted->cuts.at[i];
+        if ((cut->group & ~group) == 0 && cuts_add(cuts, cut, cut->axis, true)) {
+            value = scatter_ranks(s, &b, value, cut);
+            group &= ~cut->group;
+        }
+    }
+    return group != 0 ? combine_ranks(&b, value, combine, group) : value;
 }
 
 static void finish_results(Shard *s, const Op *old, Op *op, const OpCuts *cuts, Block *to) {
-    MeshGroup sums = cuts->combined;
+    MeshGroup sums = sums_of(s, old, cuts);
     OpCode combine = cuts->combine == OP_NONE ? OP_add : cuts->combine;
-    for (int32_t i = 0; i < old->n_operands; i++) {
-        sums |= spread_of(s, old->operands[i])->partial;
-    }
     for (int32_t r = 0; r < old->n_results; r++) {
         Value *value = op->results[r];
         value->name = old->results[r]->name;
-        MeshGroup due = sums & ~spread_of(s, old->results[r])->partial;
+        const Spread *spread = spread_of(s, old->results[r]);
+        Cuts made = cuts->results[r];
+        MeshGroup due = sums & ~spread->partial;
         if (due != 0) {
-            Builder b = shard_builder(s, old, to);
-            value = combine_ranks(&b, value, combine, due);
+            value = take_sum(s, old, spread, value, combine, due, &made, to);
         }
-        version_add(s, old->results[r], &cuts->results[r], value);
+        version_add(s, old->results[r], &made, value);
     }
 }
 
@@ -160,6 +202,7 @@ void rewrite_block(Shard *s, const Block *from, Block *to) {
         if (op->code == OP_yield) {
             continue;
         }
+        s->at = to == s->func_body ? op : s->at;
         if (op->n_blocks > 0) {
             rewrite_region(s, op, to);
         } else {

@@ -1,6 +1,7 @@
 /* The pass `shard`: a program of whole tensors becomes one rank's program, where the module has a
  * mesh. See README.md. */
 #include "passes/shard/shard.h"
+#include "ir/mesh_layout.h"
 
 #include "passes/hint.h"
 
@@ -17,6 +18,16 @@ static MeshGroup data_axes(const Module *module) {
         }
     }
     return group;
+}
+
+/* ZeRO cuts along `data` alone: replicas have copies. */
+static MeshGroup zero_axis(const Module *module) {
+    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
+        if (strcmp(module->mesh[i].name, "data") == 0 && module->mesh[i].size != 1) {
+            return (MeshGroup)1 << i;
+        }
+    }
+    return 0;
 }
 
 static const Sharding *sharding_of(Shard *s, const Value *old, const Cuts *cuts) {
@@ -37,6 +48,7 @@ static void make_args(Shard *s, const Block *from, Block *to) {
 static void make_results(Shard *s, const Block *from, Block *to) {
     const Op *old = block_yield(from);
     Value **values = ARENA_ARRAY(s->arena, Value *, (size_t)old->n_operands + 1);
+    s->at = old;
     for (int32_t r = 0; r < old->n_operands; r++) {
         FuncResult *result = &s->func->results[r];
         const Value *like =
@@ -54,6 +66,7 @@ bool pass_shard(PassContext *pass, Func *func) {
         return false;
     }
     (void)hints_drop(func); /* so far parts follow from the batch alone */
+    const Hints *hints = hints_take(pass->scratch, func);
     func_renumber(func);
     Shard s = {.pass = pass,
                .context = pass->context,
@@ -61,11 +74,14 @@ bool pass_shard(PassContext *pass, Func *func) {
                .func = func,
                .arena = pass->scratch,
                .data = data_axes(func->module),
+               .zero = zero_axis(func->module),
+               .level = func->module->mesh_layout ? func->module->mesh_layout->zero : 0,
                .n_values = func->n_values};
     s.spreads = ARENA_ARRAY(s.arena, Spread, (size_t)s.n_values + 1);
-    propagate(&s);
+    propagate(&s, hints);
     decide_partial(&s);
     Block *old = func->body, *body = block_create(func, NULL);
+    s.func_body = body;
     make_args(&s, old, body);
     rewrite_block(&s, old, body);
     make_results(&s, old, body);

@@ -13,6 +13,7 @@ enum { SHARD_MAX_CUTS = 4 };
 typedef struct Cuts {
     int32_t n;
     AxisCut at[SHARD_MAX_CUTS];
+    unsigned kept; /* bits: those that come of what a step keeps; results' cuts come before them */
 } Cuts;
 
 /* A value of the new program that stands for one of the old. */
@@ -26,12 +27,14 @@ struct Version {
 /* What is known of a value of the old program. */
 typedef struct Spread {
     Cuts cuts;         /* how it is to be cut */
-    bool is_pinned;    /* and that does not change */
+    MeshGroup pinned;  /* what it is not to be cut by, beside that */
     bool is_final;     /* sums over ranks are taken where it is made */
     bool is_zero;      /* zero, or begins as zero: counts as a sum over ranks, of any of them */
     MeshGroup partial; /* its value is the sum of these ranks' */
     Version *versions; /* the first is how it was made; NULL: not made yet */
-    const Op *user;    /* the last, of `uses` */
+    const Op *gathered_for; /* the op of the Func's body for which `gathered` is whole */
+    Value *gathered;
+    const Op *user; /* the last, of `uses` */
     int32_t uses;
 } Spread;
 
@@ -42,7 +45,13 @@ typedef struct Shard {
     Func *func;
     Arena *arena;
     MeshGroup data;  /* the axes that the batch is cut along */
-    Spread *spreads; /* by id of the old values */
+    MeshGroup zero;  /* the axis that what a step keeps is cut along */
+    int64_t level;   /* ZeRO: 1 cuts optimiser state, 2 sums of gradients too, 3 parameters too */
+    bool is_keeping; /* new cuts come of what a step keeps */
+    bool loops_are_closed; /* what loops carry is not cut further */
+    Block *func_body;      /* of the new program */
+    const Op *at;          /* the op of the old one's body that is being rewritten */
+    Spread *spreads;       /* by id of the old values */
     int32_t n_values;
     bool changed;
 } Shard;
@@ -57,12 +66,17 @@ bool cut_equal(const AxisCut *a, const AxisCut *b);
 bool cuts_equal(const Cuts *a, const Cuts *b);
 const AxisCut *cuts_of_axis(const Cuts *cuts, int64_t axis); /* NULL: whole */
 MeshGroup cuts_groups(const Cuts *cuts);
-/* Adds the cut, moved to `axis`. False: the axis is cut already, or the group's axes are in use. */
-bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis);
+/* Adds the cut, moved to `axis`; `kept`: see there. False: the axis is cut already, or the group's
+ * axes are in use. */
+bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept);
+/* The value is to have this cut too, along `axis`, unless it has others. */
+void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis);
 /* Where a cut of `from` lies in `to`, of the same elements in row-major order. */
 bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisCut *out);
 /* The type of a rank's part. */
 Type cuts_type(const Shard *s, Type whole, const Cuts *cuts);
+
+/* -- op_cuts.c */
 
 /* The cuts of an op: of each operand as it is needed, of each result as it is made, and over which
  * ranks its results are to be combined, by what. In the arena. */
@@ -73,10 +87,37 @@ typedef struct OpCuts {
 } OpCuts;
 OpCuts op_cuts(const Shard *s, const Op *op);
 
+/* -- wishes.c */
+
+typedef struct Hints Hints;
+/* Takes the program's hints out of the Func, and numbers it anew. */
+Hints *hints_take(Arena *arena, Func *func);
+/* Cuts what the program says, by hints and by the layout's rules. */
+void seed_wishes(Shard *s, const Hints *hints);
+/* Cuts parameters and what else lasts as Funcs before this one have, for good; and tells those that
+ * come how this one does. */
+void seed_agreed(Shard *s);
+void agree(Shard *s);
+
+/* -- part.c */
+
+/* n equal parts along an axis, of which an op takes, or places, number k (a concat: all). */
+typedef struct EqualParts {
+    int32_t axis;
+    int64_t n, k;
+    bool whole_is_result;
+} EqualParts;
+bool equal_parts(Context *context, const Op *op, EqualParts *out);
+/* A cut of one as a cut of the other; false: it is none. */
+bool cut_of_part(Context *context, const EqualParts *parts, const AxisCut *whole, AxisCut *out);
+bool cut_of_whole(Context *context, const EqualParts *parts, const AxisCut *part, AxisCut *out);
+void cuts_by_parts(const Shard *s, const Op *op, OpCuts *out); /* adds them */
+void pass_by_parts(Shard *s, const Op *op);
+
 /* -- propagate.c */
 
 /* Cuts the inputs along their batch, and all that follows from it. */
-void propagate(Shard *s);
+void propagate(Shard *s, const Hints *hints);
 /* The inputs' rows that are cut among ranks; NULL: there are none. */
 const Size *batch_rows(const Func *func);
 
@@ -88,10 +129,14 @@ bool is_zero_constant(const Value *value);
 
 /* -- convert.c: versions of values */
 
+/* Appends to a block of the new program, for an op of the old one. */
+Builder shard_builder(Shard *s, const Op *op, Block *to);
 /* `value` of the new program stands for the old one, cut like that. */
 void version_add(Shard *s, const Value *old, const Cuts *cuts, Value *value);
 /* The old value cut like that; ops that make it so come right behind the one that made it. */
 Value *version_of(Shard *s, Value *old, const Cuts *cuts);
+/* The sum over the group of the cut, of which each rank gets its part. */
+Value *scatter_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut);
 /* The sum over the group. */
 Value *combine_ranks(Builder *b, Value *x, OpCode combine, MeshGroup group);
 /* Zero but on the first rank of the group. */
@@ -102,7 +147,6 @@ Value *on_first_rank(Builder *b, Value *x, MeshGroup group);
 /* Appends the ops of `from`, rewritten, to `to`, all but the yield. */
 void rewrite_block(Shard *s, const Block *from, Block *to);
 void rewrite_region(Shard *s, Op *op, Block *to);
-Builder shard_builder(Shard *s, const Op *op, Block *to);
 
 /* -- join.c */
 

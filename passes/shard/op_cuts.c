@@ -1,0 +1,92 @@
+/* What an op makes of the cuts of its operands and results: how it needs each operand, how it makes
+ * each result, and what is to be combined over which ranks. */
+#include "passes/shard/shard.h"
+
+/* The cut of each factor; a group cuts one. Factors that are combined come first, as operands are
+ * cut: what a rank has of the batch it sums, however the sum is to be cut afterwards. Last come
+ * those that are combined because of what a step keeps: it is better gathered than products cut. */
+typedef struct FactorCuts {
+    AxisCut at[AXES_MAX_FACTORS];
+    bool is_cut[AXES_MAX_FACTORS];
+    MeshGroup used;
+} FactorCuts;
+
+static void take_cuts(FactorCuts *factors, const AxesRow row, const Cuts *cuts, const OpAxes *axes,
+                      bool combined, bool kept) {
+    for (int32_t i = 0; i < cuts->n; i++) {
+        int8_t factor = row[cuts->at[i].axis];
+        bool fits = factor >= 0 && axes->is_combined[factor] == combined &&
+                    (!combined || (cuts->kept >> i & 1U) == kept);
+        if (fits && !factors->is_cut[factor] && (factors->used & cuts->at[i].group) == 0) {
+            factors->is_cut[factor] = true;
+            factors->at[factor] = cuts->at[i];
+            factors->used |= cuts->at[i].group;
+        }
+    }
+}
+
+static Cuts cuts_by(const FactorCuts *factors, const AxesRow row, int32_t rank) {
+    Cuts cuts = {0};
+    for (int32_t axis = 0; axis < rank; axis++) {
+        if (row[axis] >= 0 && factors->is_cut[row[axis]]) {
+            cuts_add(&cuts, &factors->at[row[axis]], axis, false);
+        }
+    }
+    return cuts;
+}
+
+static void cuts_by_axes(const Shard *s, const Op *op, OpCuts *out) {
+    OpAxes axes = op_factors(s->arena, op);
+    FactorCuts factors = {0};
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
+        take_cuts(&factors, axes.operands[i], cuts, &axes, true, false);
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        const Cuts *cuts = &spread_of(s, op->results[r])->cuts;
+        take_cuts(&factors, axes.results[r], cuts, &axes, false, false);
+    }
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
+        take_cuts(&factors, axes.operands[i], cuts, &axes, true, true);
+    }
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        out->operands[i] = cuts_by(&factors, axes.operands[i], op->operands[i]->type.rank);
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        out->results[r] = cuts_by(&factors, axes.results[r], op->results[r]->type.rank);
+    }
+    for (int32_t f = 0; f < axes.n_factors; f++) {
+        if (axes.is_combined[f] && factors.is_cut[f]) {
+            out->combined |= factors.at[f].group;
+            out->combine = axes.combine;
+        }
+    }
+}
+
+static void cuts_of_reshape(const Shard *s, const Op *op, OpCuts *out) {
+    const Cuts *wanted = &spread_of(s, op->results[0])->cuts;
+    for (int32_t i = 0; i < wanted->n; i++) {
+        AxisCut cut;
+        if (cut_reshape(s->context, op->results[0]->type, op->operands[0]->type, &wanted->at[i],
+                        &cut) &&
+            cuts_add(&out->operands[0], &cut, cut.axis, false)) {
+            cuts_add(&out->results[0], &wanted->at[i], wanted->at[i].axis, false);
+        }
+    }
+}
+
+OpCuts op_cuts(const Shard *s, const Op *op) {
+    OpCuts out = {.combine = OP_NONE,
+                  .operands = ARENA_ARRAY(s->arena, Cuts, (size_t)op->n_operands + 1),
+                  .results = ARENA_ARRAY(s->arena, Cuts, (size_t)op->n_results + 1)};
+    if (op_info(op->code)->axes) {
+        cuts_by_axes(s, op, &out);
+        cuts_by_parts(s, op, &out);
+    } else if (op->code == OP_reshape) {
+        cuts_of_reshape(s, op, &out);
+    } else if (op->code == OP_random_uniform) {
+        out.results[0] = spread_of(s, op->results[0])->cuts;
+    }
+    return out;
+}

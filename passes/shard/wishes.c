@@ -1,0 +1,127 @@
+/* What is asked for before anything is chosen: the program's own words (a mesh block, `|>
+ * shard(…)`), and what another Func of the module has chosen for the same parameter, which lies on
+ * a rank in one way only. */
+#include "ir/mesh_layout.h"
+#include "passes/hint.h"
+#include "passes/shard/shard.h"
+
+#include <string.h>
+
+static MeshGroup group_of(const Module *module, const PlacedAxis *axis) {
+    MeshGroup group = 0;
+    for (int32_t i = 0; i < axis->count; i++) {
+        for (int32_t k = 0; k < module->n_mesh_axes; k++) {
+            bool is_it = strcmp(module->mesh[k].name, axis->names[i]) == 0;
+            group |= is_it && module->mesh[k].size != 1 ? (MeshGroup)1 << k : 0;
+        }
+    }
+    return group;
+}
+
+static void wish(Shard *s, const Value *value, const Placed *placed) {
+    const Size *one = size_const(s->context, 1);
+    for (int32_t axis = 0; axis < placed->rank && axis < value->type.rank; axis++) {
+        MeshGroup group = group_of(s->module, &placed->axes[axis]);
+        if (group != 0) {
+            AxisCut cut = {
+                .group = group, .outer = one, .rows = value->type.dims[axis], .inner = one};
+            cuts_add(&spread_of(s, value)->cuts, &cut, axis, false);
+        }
+    }
+}
+
+/* -- The program's words */
+
+typedef struct Hint {
+    Value *value;
+    const char *text;
+} Hint;
+
+typedef struct Hints {
+    Arena *arena;
+    VEC(Hint) list;
+} Hints;
+
+static void note_hint(Op *op, void *user) {
+    Hints *hints = user;
+    if (op->code == OP_shard_hint) {
+        Value *value = op->operands[0];
+        while (value->op && value->op->code == OP_shard_hint) {
+            value = value->op->operands[0];
+        }
+        VEC_PUSH(hints->arena, &hints->list, ((Hint){value, shard_hint_placed(op)}));
+    }
+}
+
+Hints *hints_take(Arena *arena, Func *func) {
+    Hints *hints = ARENA_NEW(arena, Hints);
+    hints->arena = arena;
+    func_each_op(func, note_hint, hints);
+    hints_drop(func);
+    return hints;
+}
+
+/* The parameter that an optimiser's state is of, by its name: "path#slot". */
+static const char *path_of(Shard *s, const char *name) {
+    const char *end = strchr(name, '#');
+    return end ? arena_format(s->arena, "%.*s", (int)(end - name), name) : name;
+}
+
+static void wish_by_path(Shard *s, int32_t arg) {
+    const FuncArg *record = &s->func->args[arg];
+    bool has_path = record->role == ARG_PARAM || record->role == ARG_SLOT;
+    const MeshRule *rule = has_path && s->module->mesh_layout
+                               ? mesh_layout_rule(s->module->mesh_layout, path_of(s, record->name))
+                               : NULL;
+    Value *value = s->func->body->args[arg];
+    if (rule && rule->placed.rank == value->type.rank) {
+        wish(s, value, &rule->placed);
+    }
+}
+
+void seed_wishes(Shard *s, const Hints *hints) {
+    for (size_t i = 0; i < hints->list.count; i++) {
+        const char *problem = NULL;
+        Placed placed;
+        if (placed_read(s->context, hints->list.items[i].text, &placed, &problem)) {
+            wish(s, hints->list.items[i].value, &placed);
+        }
+    }
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        wish_by_path(s, i);
+    }
+}
+
+/* -- What another Func has chosen */
+
+static bool lasts(ArgRole role) {
+    return role == ARG_PARAM || role == ARG_SLOT || role == ARG_STATE || role == ARG_CACHE;
+}
+
+void seed_agreed(Shard *s) {
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        const FuncArg *arg = &s->func->args[i];
+        Spread *spread = spread_of(s, s->func->body->args[i]);
+        const Sharding *agreed = lasts(arg->role) ? map_get(&s->module->agreed, arg->name) : NULL;
+        if (agreed) {
+            spread->cuts.n = 0;
+            for (int32_t c = 0; c < agreed->n_cuts; c++) {
+                bool kept = (agreed->cuts[c].group & ~s->zero) == 0;
+                cuts_add(&spread->cuts, &agreed->cuts[c], agreed->cuts[c].axis, kept);
+            }
+            spread->pinned = ~(MeshGroup)0;
+        }
+    }
+}
+
+void agree(Shard *s) {
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        const FuncArg *arg = &s->func->args[i];
+        const Value *value = s->func->body->args[i];
+        const Cuts *cuts = &spread_of(s, value)->cuts;
+        if (lasts(arg->role) && !map_get(&s->module->agreed, arg->name)) {
+            const Sharding *sharding = module_sharding(s->module, value->type, cuts->at, cuts->n);
+            map_set(&s->module->agreed, arg->name, (void *)(uintptr_t)sharding);
+        }
+    }
+}
