@@ -4,6 +4,7 @@
 
 #include "driver/explain.h"
 #include "driver/manifest.h"
+#include "driver/mesh.h"
 #include "frontend/frontend.h"
 #include "frontend/parse/parse.h"
 #include "ir/base/number.h"
@@ -223,6 +224,7 @@ static void read_program(Driver *d) {
     if (!d->module) {
         driver_leave(d, DLC_ERROR_COMPILE, "the program has errors");
     }
+    driver_mesh(d);
     verify(d, "the front end");
 }
 
@@ -256,6 +258,11 @@ static void compile_for(Driver *d, PlanWriter *writer, const Target *target, con
     run_passes(d, machine);
     if (d->done) {
         return;
+    }
+    if (t == 0) {
+        plan_writer_ranks(writer, d->module);
+    } else if ((size_t)d->module->n_dims != writer->dims.count) {
+        driver_leave(d, DLC_ERROR_INTERNAL, "targets differ in the dims of their ranks");
     }
     if (d->options->flags & DLC_COMPILE_INPUT_IR) {
         (void)module_check_premises(d->module, true);

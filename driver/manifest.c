@@ -23,6 +23,12 @@ static void add_tensor(const PlanWriter *writer, const char *role, uint32_t name
     str_add(out, "}");
 }
 
+static PlanType whole_of(const PlanWriter *writer, const PlanArg *arg) {
+    const PlanPart *part =
+        arg->variable >= 0 ? &writer->variables.items[arg->variable].part : &arg->part;
+    return part->n_cuts > 0 ? part->whole : arg->type;
+}
+
 static void add_entry(const PlanWriter *writer, const TargetTables *tables, const PlanEntry *entry,
                       Str *out) {
     static const char *const purposes[] = {"infer", "eval", "train", "init", "other"};
@@ -36,13 +42,14 @@ static void add_entry(const PlanWriter *writer, const TargetTables *tables, cons
     bool first = true;
     for (int32_t i = 0; i < entry->n_args; i++) {
         const PlanArg *arg = &tables->args.items[entry->first_arg + i];
-        add_tensor(writer, roles[arg->role], arg->name, arg->type, first, out);
+        add_tensor(writer, roles[arg->role], arg->name, whole_of(writer, arg), first, out);
         first = false;
     }
     for (int32_t i = 0; i < entry->n_results; i++) {
         const PlanResult *result = &tables->results.items[entry->first_result + i];
         if (result->role != PLAN_RESULT_STORE) {
-            add_tensor(writer, result_roles[result->role], result->name, result->type, first, out);
+            PlanType type = result->part.n_cuts > 0 ? result->part.whole : result->type;
+            add_tensor(writer, result_roles[result->role], result->name, type, first, out);
             first = false;
         }
     }
@@ -63,10 +70,9 @@ static void add_figures(const TargetTables *tables, Str *out) {
     str_add(out, tables->figures.count > 0 ? "]" : "");
 }
 
-const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
-    str_addf(out, "{\n  \"format\": %d,\n  \"dlc\": \"%d.%d.%d\",\n  \"model\": ", PLAN_VERSION,
-             DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
-    json_add_string(out, module->name);
+static void add_dims(const Module *module, Str *out) {
+    static const char *const sources[DIM_N_SOURCES] = {"free", "ranks", "coordinate", "piece",
+                                                       "first"};
     str_add(out, ",\n  \"dims\": [");
     for (int32_t i = 0; i < module->n_dims; i++) {
         const Dim *dim = module->dims[i];
@@ -79,9 +85,31 @@ const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
         if (dim->nominal) {
             str_addf(out, ", \"nominal\": %" PRId64, dim->nominal);
         }
+        if (dim->source != DIM_FREE) {
+            add_member(out, "source", sources[dim->source], false);
+            add_member(out, "over", module_group_text(module, dim->group), false);
+        }
         str_add(out, "}");
     }
-    str_add(out, "],\n  \"settings\": {");
+    str_add(out, "]");
+}
+
+static void add_mesh(const Module *module, Str *out) {
+    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
+        str_add(out, i ? ", {" : ",\n  \"mesh\": [{");
+        add_member(out, "name", module->mesh[i].name, true);
+        str_addf(out, ", \"size\": %" PRId64 "}", module->mesh[i].size);
+    }
+    str_add(out, module->n_mesh_axes > 0 ? "]" : "");
+}
+
+const char *manifest_text(PlanWriter *writer, const Module *module, Str *out) {
+    str_addf(out, "{\n  \"format\": %d,\n  \"dlc\": \"%d.%d.%d\",\n  \"model\": ", PLAN_VERSION,
+             DLC_VERSION_MAJOR, DLC_VERSION_MINOR, DLC_VERSION_PATCH);
+    json_add_string(out, module->name);
+    add_dims(module, out);
+    add_mesh(module, out);
+    str_add(out, ",\n  \"settings\": {");
     for (size_t i = 0; i < writer->settings.count; i++) {
         const PlanSetting *setting = &writer->settings.items[i];
         add_member(out, writer_text(writer, setting->name), writer_text(writer, setting->value),

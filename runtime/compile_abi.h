@@ -6,7 +6,7 @@
 
 #include "dlc/dlc.h"
 
-enum { COMPILE_ABI_VERSION = 1, COMPILE_MESSAGE_BYTES = 1024 };
+enum { COMPILE_ABI_VERSION = 2, COMPILE_MESSAGE_BYTES = 1024 };
 #define COMPILE_SYMBOL "dlc_compile_module_v1"
 
 /* What one call to the compile side gets and gives. Everything given is owned by the caller and
@@ -17,6 +17,7 @@ typedef struct CompileCall {
     const char *text;
     size_t length;
     const char *name;             /* of the source */
+    const char *mesh;             /* "data=*,model=2"; NULL: the program's own */
     int (*cancelled)(void *user); /* between stages; may be NULL */
     void (*progress)(void *user, const char *what, double share);
     void *user;

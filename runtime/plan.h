@@ -6,6 +6,7 @@
 #ifndef DLC_RUNTIME_PLAN_H
 #define DLC_RUNTIME_PLAN_H
 
+#include "ir/base/mesh.h"
 #include "ir/base/program.h"
 
 #include <stdbool.h>
@@ -14,7 +15,7 @@
 #define PLAN_MAGIC "DLCPLAN\n"
 
 enum {
-    PLAN_VERSION = 4,
+    PLAN_VERSION = 5,
     PLAN_ALIGNMENT = 64,
     PLAN_MAX_SECTIONS = 4096,
     PLAN_MAX_TARGETS = 64,
@@ -43,21 +44,24 @@ typedef enum PlanSectionKind {
     PLAN_VARIABLES = 7, /* PlanVariable */
     PLAN_SETTINGS = 8,  /* PlanSetting */
     PLAN_CONSTANTS = 9, /* bytes; constants start at multiples of PLAN_ALIGNMENT */
+    PLAN_MESH = 10,     /* PlanMeshAxis: none is one rank */
+    PLAN_CUTS = 11,     /* PlanCut */
     /* one of each for every target */
-    PLAN_TARGET = 16,    /* one PlanTarget */
-    PLAN_IMAGE = 17,     /* position-independent code */
-    PLAN_KERNELS = 18,   /* PlanKernel */
-    PLAN_SITES = 19,     /* PlanSite */
-    PLAN_ENTRIES = 20,   /* PlanEntry */
-    PLAN_ARGS = 21,      /* PlanArg */
-    PLAN_RESULTS = 22,   /* PlanResult */
-    PLAN_BUFFERS = 23,   /* PlanBuffer */
-    PLAN_COMMANDS = 24,  /* PlanCommand */
-    PLAN_REFS = 25,      /* PlanRef */
-    PLAN_SWAPS = 26,     /* PlanSwap */
-    PLAN_LIBRARIES = 27, /* PlanLibrary */
-    PLAN_WAITS = 28,     /* int32_t: events of the entry that commands wait for */
-    PLAN_SECTION_END = 29
+    PLAN_TARGET = 16,      /* one PlanTarget */
+    PLAN_IMAGE = 17,       /* position-independent code */
+    PLAN_KERNELS = 18,     /* PlanKernel */
+    PLAN_SITES = 19,       /* PlanSite */
+    PLAN_ENTRIES = 20,     /* PlanEntry */
+    PLAN_ARGS = 21,        /* PlanArg */
+    PLAN_RESULTS = 22,     /* PlanResult */
+    PLAN_BUFFERS = 23,     /* PlanBuffer */
+    PLAN_COMMANDS = 24,    /* PlanCommand */
+    PLAN_REFS = 25,        /* PlanRef */
+    PLAN_SWAPS = 26,       /* PlanSwap */
+    PLAN_LIBRARIES = 27,   /* PlanLibrary */
+    PLAN_WAITS = 28,       /* int32_t: events of the entry that commands wait for */
+    PLAN_COLLECTIVES = 29, /* PlanCollective */
+    PLAN_SECTION_END = 30
 } PlanSectionKind;
 
 typedef struct PlanSection {
@@ -85,9 +89,22 @@ typedef enum PlanDType {
     PLAN_N_DTYPES = 9
 } PlanDType;
 
-typedef struct PlanDim {
+/* An axis of the mesh that the ranks make. Ranks are numbered by their coordinates, the last axis
+ * fastest. At most one axis has any size: then it is what the others leave of the ranks. */
+typedef struct PlanMeshAxis {
     uint32_t name, reserved;
+    int64_t size; /* 0: any */
+} PlanMeshAxis;
+
+/* Only free dims are given, by inputs and callers; the others follow, on each rank, whenever what
+ * they are made of is known. */
+typedef struct PlanDim {
+    uint32_t name;
+    int32_t source;  /* DimSource */
+    MeshGroup group; /* of other sources than FREE; else 0 */
+    uint32_t reserved;
     int64_t low, high, divisor, nominal;
+    PlanProgram of; /* PIECE, FIRST: of dims before this one */
 } PlanDim;
 
 /* Type of an argument, result or variable: rank programs of PLAN_SIZES from first_size. */
@@ -96,6 +113,24 @@ typedef struct PlanType {
     int32_t first_size;
     uint32_t text; /* "f32[B, 10]" */
 } PlanType;
+
+/* The axis of the whole tensor is outer x rows x inner elements; the rows are cut among the ranks
+ * of the group (mesh_piece), so that the axis of the part is outer x piece x inner. Of a further
+ * cut of the same axis the rows lie within the inner elements of the one before. All as the whole
+ * tensor has it, the same on every rank. */
+typedef struct PlanCut {
+    int32_t axis;
+    MeshGroup group;
+    PlanProgram outer, rows, inner;
+} PlanCut;
+
+/* What a value on a rank is the part of: `whole`, of the value's own dtype and rank, cut by
+ * PLAN_CUTS, which are in the order of their axes. Without cuts it is the whole, the same on every
+ * rank, and `whole` says nothing. */
+typedef struct PlanPart {
+    PlanType whole;
+    int32_t first_cut, n_cuts;
+} PlanPart;
 
 /* Numbered as ir/ir.h numbers ArgRole. */
 typedef enum PlanArgRole {
@@ -111,9 +146,10 @@ typedef enum PlanArgRole {
 /* Something that persists between runs, shared by entries through its name. */
 typedef struct PlanVariable {
     uint32_t name;
-    int32_t role; /* PARAM, STATE, CACHE or SLOT */
-    PlanType type;
+    int32_t role;  /* PARAM, STATE, CACHE or SLOT */
+    PlanType type; /* on a rank, as in what follows */
     PlanProgram bytes;
+    PlanPart part;
 } PlanVariable;
 
 typedef struct PlanSetting {
@@ -177,6 +213,7 @@ typedef struct PlanArg {
     PlanType type;
     int32_t buffer;
     int32_t variable; /* in PLAN_VARIABLES; -1 for inputs and scalars */
+    PlanPart part;    /* of inputs; a variable has its own */
 } PlanArg;
 
 /* Numbered as ir/ir.h numbers ResultRole. */
@@ -198,10 +235,10 @@ typedef enum PlanAccess { PLAN_READS = 1, PLAN_WRITES = 2 } PlanAccess;
 typedef struct PlanRef {
     int32_t buffer;
     int32_t access; /* LAUNCH: PlanAccess of the kernel; else plan_access of the command's kind */
-    int32_t
-        written; /* LAUNCH: element type of the op's result that is written here, plus 1; else 0 */
+    /* LAUNCH, COLLECTIVE: element type of the op's result that is written here, plus 1; else 0 */
+    int32_t written;
     PlanProgram offset; /* bytes from the buffer's start */
-    PlanProgram bytes;  /* of that result */
+    PlanProgram bytes;  /* of that result; COLLECTIVE: of the operand too */
 } PlanRef;
 
 typedef struct PlanResult {
@@ -211,6 +248,7 @@ typedef struct PlanResult {
     PlanRef ref; /* where it lies after the last command */
     int32_t arg; /* STORE: the argument replaced; else -1 */
     int32_t reserved;
+    PlanPart part;
 } PlanResult;
 
 typedef enum PlanBufferKind {
@@ -246,7 +284,10 @@ typedef enum PlanCommandKind {
      * was met: what is stored looks at it. Without refs the host looks, and stops the run. */
     PLAN_BARRIER = 9,
     PLAN_STORE = 10, /* as COPY, but skipped when the bool at ref 2 (if n_refs is 3) is false */
-    PLAN_N_COMMAND_KINDS = 11
+    /* what `collective` says, among the ranks of its group: refs in pairs, of a result and its
+     * operand. All ranks of the group come to the same ones in the same order. */
+    PLAN_COLLECTIVE = 11,
+    PLAN_N_COMMAND_KINDS = 12
 } PlanCommandKind;
 
 enum {
@@ -261,7 +302,8 @@ enum {
 static inline int32_t plan_access(int32_t kind, int32_t r) {
     bool writes = kind == PLAN_COPY || kind == PLAN_FILL || kind == PLAN_STORE ||
                   kind == PLAN_LOOP || kind == PLAN_BARRIER;
-    return writes && r == 0 ? PLAN_WRITES : PLAN_READS;
+    bool results = kind == PLAN_COLLECTIVE && r % 2 == 0;
+    return (writes && r == 0) || results ? PLAN_WRITES : PLAN_READS;
 }
 
 /* Commands are given to the queues of the entry in their order; each queue does what it was given
@@ -295,8 +337,8 @@ typedef struct PlanCommand {
     int32_t library; /* LAUNCH: in PLAN_LIBRARIES; -1: none */
     int32_t queue;
     int32_t first_wait, n_waits;
-    int32_t signal; /* an event; -1: none */
-    int32_t reserved;
+    int32_t signal;     /* an event; -1: none */
+    int32_t collective; /* COLLECTIVE: in PLAN_COLLECTIVES; else 0 */
     PlanProgram extent, other;
     PlanProgram flops, bytes; /* work of the op, on its first launch; count 0: none */
     int64_t limit;
@@ -356,6 +398,42 @@ typedef struct PlanLibrary {
     int32_t dtypes[PLAN_N_OPERANDS]; /* PlanDType */
     int32_t first_size, n_sizes;     /* in PLAN_SIZES */
 } PlanLibrary;
+
+typedef enum PlanCollectiveKind {
+    /* Each result is the sum, product … of its operand on all ranks, with the same bits on each. */
+    PLAN_ALL_REDUCE = 0,
+    /* Results have outer x rows x unit elements, operands outer x piece x unit: the ranks' rows, in
+     * their order. */
+    PLAN_ALL_GATHER = 1,
+    PLAN_REDUCE_SCATTER = 2, /* combined, then the rank's rows of them: the other way round */
+    /* The operand has the rank's piece of the rows and all split_rows, the result all rows and the
+     * rank's piece of split_rows. */
+    PLAN_ALL_TO_ALL = 3,
+    PLAN_SHIFT = 4, /* the operand of the rank `by` numbers before, round the group */
+    PLAN_N_COLLECTIVE_KINDS = 5
+} PlanCollectiveKind;
+
+typedef enum PlanCombine {
+    PLAN_COMBINE_ADD = 0,
+    PLAN_COMBINE_MUL = 1,
+    PLAN_COMBINE_MIN = 2,
+    PLAN_COMBINE_MAX = 3,
+    PLAN_COMBINE_AND = 4, /* of bools, as OR; which are not added or multiplied */
+    PLAN_COMBINE_OR = 5,
+    PLAN_N_COMBINES = 6
+} PlanCombine;
+
+/* GATHER, SCATTER and ALL_TO_ALL: the whole tensor's elements, in row-major order, are
+ * outer x rows x unit, or outer x rows x middle x split_rows x unit of ALL_TO_ALL (split_first:
+ * outer x split_rows x middle x rows x unit). The same on all ranks of the group. */
+typedef struct PlanCollective {
+    int32_t kind, combine;
+    MeshGroup group; /* axes of the mesh, as bits */
+    int32_t by;      /* SHIFT */
+    int32_t split_first, reserved;
+    PlanProgram outer, rows, unit;
+    PlanProgram middle, split_rows; /* ALL_TO_ALL; else empty */
+} PlanCollective;
 
 /* Buffers a and b of the entry exchange their memory. */
 typedef struct PlanSwap {

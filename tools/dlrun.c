@@ -9,7 +9,8 @@
 static const CliOption run_table[] = {
     {"--define", "-D", CLI_LIST, offsetof(RunOptions, bindings), 0, "DIM=N", "bind a free size"},
     {"--device", NULL, CLI_TEXT, offsetof(RunOptions, device), 0, "DEVICE",
-     "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have)"},
+     "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have); cpu*8: eight "
+     "ranks share the batch"},
     {"--threads", NULL, CLI_INT, offsetof(RunOptions, threads), 1, "N",
      "CPU threads (results do not depend on it)"},
     {"--seed", NULL, CLI_INT, offsetof(RunOptions, seed), 0, "N",

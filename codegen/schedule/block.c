@@ -4,21 +4,6 @@
 #include "ir/interp.h"
 #include "ir/ops/library_call.h"
 
-_Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
-                                  int line) {
-    Str text;
-    str_init(&text, s->context->allocator);
-    op_print(op, &text);
-    const char *printed = arena_strdup(s->arena, str_text(&text));
-    str_finish(&text);
-    internal_error(s->context, op->place, op_info(op->code)->name, file, line, "%s: %s", why,
-                   printed);
-}
-
-static Block *value_block(const Value *value) {
-    return value->op ? value->op->parent : value->block;
-}
-
 static void analyse_roots(Op *op, void *user) {
     Schedule *s = user;
     if (op->code == OP_reshape) {
@@ -51,7 +36,7 @@ static void analyse_uses(Op *op, void *user) {
     }
     for (int32_t i = 0; i < op->n_operands; i++) {
         const Value *root = s->roots[op->operands[i]->id];
-        const Block *home = value_block(root);
+        const Block *home = value_made_in(root);
         const Op *at = op;
         while (at->parent != home) {
             at = at->parent->owner;
@@ -154,41 +139,6 @@ void schedule_barrier(Schedule *s, bool in_place) {
     }
 }
 
-static Spot *spot_at(Schedule *s, const Op *op, const Value *value) {
-    Spot *spot = &s->spots[s->roots[value->id]->id];
-    if (spot->memory < 0) {
-        SCHEDULE_REFUSE(s, op, "an operand has no memory");
-    }
-    return spot;
-}
-
-/* Whether result `r` may be written over operand `k`: nobody reads the operand later, it fills its
- * memory, and no other operand or earlier result of the op lies in that memory. */
-static bool may_overwrite(Schedule *s, const Op *op, int32_t r, int32_t k, const Spot *placed) {
-    const Value *root = s->roots[op->operands[k]->id];
-    const Spot *spot = spot_at(s, op, op->operands[k]);
-    if (value_block(root) != op->parent || s->last_use[root->id] != op->id ||
-        s->last_uses[root->id] != 1 || !spot_is_whole(spot)) {
-        return false;
-    }
-    const Memory *memory = &s->memories.items[spot->memory];
-    const Size *bytes = type_bytes(s->context, op->results[r]->type);
-    if (memory->keep || memory->kind == PLAN_BUFFER_CONSTANT || memory->bytes != bytes) {
-        return false;
-    }
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        if (i != k && spot_at(s, op, op->operands[i])->memory == spot->memory) {
-            return false;
-        }
-    }
-    for (int32_t i = 0; i < r; i++) {
-        if (placed[i].memory == spot->memory) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A store may go straight to its argument when no fault and no failed OK can follow, and the old
  * value is not needed any more (or is the operand overwritten in place). */
 static bool may_store(Schedule *s, const Op *op, int32_t argument_memory, int32_t k,
@@ -248,7 +198,7 @@ static bool may_be_gated(Schedule *s, const Op *op, const LoweredOp *lowered, Sp
     for (int32_t r = 0; r < op->n_results && all; r++) {
         const Wish *wish = &s->wishes[op->results[r]->id];
         int32_t k = operand_under(s, op, lowered, r);
-        bool overwrite = k >= 0 && may_overwrite(s, op, r, k, placed);
+        bool overwrite = k >= 0 && spot_may_overwrite(s, op, r, k, placed);
         all = wish->kind == WISH_STORE && may_store(s, op, wish->spot.memory, k, overwrite);
         placed[r] = wish->spot;
     }
@@ -264,7 +214,7 @@ static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, in
     const Value *value = op->results[r];
     const Wish *wish = &s->wishes[value->id];
     int32_t k = operand_under(s, op, lowered, r);
-    bool overwrite = k >= 0 && may_overwrite(s, op, r, k, placed);
+    bool overwrite = k >= 0 && spot_may_overwrite(s, op, r, k, placed);
     int32_t over = overwrite ? s->spots[s->roots[op->operands[k]->id]->id].memory : -1;
     switch (wish->kind) {
     case WISH_SPOT:
@@ -283,11 +233,7 @@ static Spot result_place(Schedule *s, const Op *op, const LoweredOp *lowered, in
     case WISH_NONE:
         break;
     }
-    if (overwrite && s->memories.items[over].kind == PLAN_BUFFER_ARENA) {
-        return spot_of(over, s->context);
-    }
-    const Size *bytes = type_bytes(s->context, value->type);
-    return spot_of(memory_add(s, PLAN_BUFFER_ARENA, bytes, value->name), s->context);
+    return result_apart(s, op, r, k, placed);
 }
 
 static void emit_launch(Schedule *s, const Op *op, const LoweredKernel *lowered,
@@ -449,6 +395,13 @@ void schedule_block(Schedule *s, Block *block) {
         case OP_scan:
         case OP_while:
             schedule_loop_op(s, op);
+            break;
+        case OP_all_reduce:
+        case OP_all_gather:
+        case OP_reduce_scatter:
+        case OP_all_to_all:
+        case OP_shift:
+            schedule_collective(s, op);
             break;
         case OP_check:
         case OP_show:

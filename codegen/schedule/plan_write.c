@@ -130,21 +130,42 @@ PlanType plan_writer_type(PlanWriter *writer, Type type) {
     return made;
 }
 
-int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type) {
+PlanPart plan_writer_part(PlanWriter *writer, const Sharding *sharding) {
+    if (!sharding || sharding->n_cuts == 0) {
+        return (PlanPart){.n_cuts = 0};
+    }
+    PlanPart part = {.first_cut = (int32_t)writer->cuts.count, .n_cuts = sharding->n_cuts};
+    part.whole = plan_writer_type(writer, sharding->whole);
+    for (int32_t i = 0; i < sharding->n_cuts; i++) {
+        const AxisCut *cut = &sharding->cuts[i];
+        PlanCut record = {.axis = cut->axis, .group = cut->group};
+        record.outer = plan_writer_size(writer, cut->outer);
+        record.rows = plan_writer_size(writer, cut->rows);
+        record.inner = plan_writer_size(writer, cut->inner);
+        VEC_PUSH(writer->arena, &writer->cuts, record);
+    }
+    return part;
+}
+
+int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type,
+                             const Sharding *sharding) {
     void *known = map_get(&writer->variable_numbers, name);
     if (known) {
         int32_t number = (int32_t)((uintptr_t)known - 1);
         const PlanVariable *variable = &writer->variables.items[number];
         bool same =
             variable->role == (int32_t)role &&
-            variable->type.text == plan_writer_string(writer, type_text(writer->context, type));
+            variable->type.text == plan_writer_string(writer, type_text(writer->context, type)) &&
+            sharding_equal(writer->shardings.items[number], sharding);
         return same ? number : -1;
     }
     PlanVariable variable = {.role = (int32_t)role};
     variable.name = plan_writer_string(writer, name);
     variable.type = plan_writer_type(writer, type);
     variable.bytes = plan_writer_size(writer, type_bytes(writer->context, type));
+    variable.part = plan_writer_part(writer, sharding);
     VEC_PUSH(writer->arena, &writer->variables, variable);
+    VEC_PUSH(writer->arena, &writer->shardings, sharding);
     map_set(&writer->variable_numbers, name, (void *)(uintptr_t)writer->variables.count);
     return (int32_t)writer->variables.count - 1;
 }
@@ -160,22 +181,40 @@ int64_t plan_writer_constant(PlanWriter *writer, const void *bytes, size_t n_byt
     return offset;
 }
 
-void plan_writer_module(PlanWriter *writer, const Module *module) {
-    for (int32_t i = 0; i < module->n_dims; i++) {
+static void dims_write(PlanWriter *writer, const Module *module) {
+    for (int32_t i = (int32_t)writer->dims.count; i < module->n_dims; i++) {
         const Dim *dim = module->dims[i];
         PlanDim record = {.name = plan_writer_string(writer, dim->name),
+                          .source = (int32_t)dim->source,
+                          .group = dim->group,
                           .low = dim->low,
                           .high = dim->high,
                           .divisor = dim->divisor,
                           .nominal = dim->nominal};
+        if (dim->of) {
+            record.of = plan_writer_size(writer, dim->of);
+        }
         VEC_PUSH(writer->arena, &writer->dims, record);
     }
+}
+
+void plan_writer_module(PlanWriter *writer, const Module *module) {
+    dims_write(writer, module);
     for (size_t i = 0; i < module->settings.count; i++) {
         const MapEntry *entry = &module->settings.entries[i];
         PlanSetting setting = {0};
         setting.name = plan_writer_string(writer, entry->key);
         setting.value = plan_writer_string(writer, entry->value);
         VEC_PUSH(writer->arena, &writer->settings, setting);
+    }
+}
+
+void plan_writer_ranks(PlanWriter *writer, const Module *module) {
+    dims_write(writer, module);
+    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
+        const MeshAxis *axis = &module->mesh[i];
+        PlanMeshAxis record = {.name = plan_writer_string(writer, axis->name), .size = axis->size};
+        VEC_PUSH(writer->arena, &writer->mesh, record);
     }
 }
 
@@ -212,6 +251,8 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
     PART_VEC(PLAN_VARIABLES, 0, writer->variables);
     PART_VEC(PLAN_SETTINGS, 0, writer->settings);
     PART_VEC(PLAN_CONSTANTS, 0, writer->constants);
+    PART_VEC(PLAN_MESH, 0, writer->mesh);
+    PART_VEC(PLAN_CUTS, 0, writer->cuts);
     for (uint32_t t = 0; t < writer->targets.count; t++) {
         const TargetTables *tables = writer->targets.items[t];
         part_add(writer, parts, PLAN_TARGET, t, &tables->target, sizeof(tables->target));
@@ -227,6 +268,7 @@ static void parts_collect(PlanWriter *writer, PartVec *parts) {
         PART_VEC(PLAN_SWAPS, t, tables->swaps);
         PART_VEC(PLAN_LIBRARIES, t, tables->libraries);
         PART_VEC(PLAN_WAITS, t, tables->waits);
+        PART_VEC(PLAN_COLLECTIVES, t, tables->collectives);
     }
 }
 

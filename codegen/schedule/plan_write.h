@@ -30,6 +30,7 @@ typedef struct TargetTables {
     VEC(PlanSwap) swaps;
     VEC(PlanLibrary) libraries;
     VEC(int32_t) waits;
+    VEC(PlanCollective) collectives;
     VEC(ManifestFigures) figures; /* one a kernel, or none */
 } TargetTables;
 
@@ -44,9 +45,12 @@ typedef struct PlanWriter {
     VEC(PlanProgram) sizes;
     VEC(PlanDim) dims;
     VEC(PlanVariable) variables;
-    Map variable_numbers; /* name -> number + 1 */
+    Map variable_numbers;            /* name -> number + 1 */
+    VEC(const Sharding *) shardings; /* of the variables */
     VEC(PlanSetting) settings;
     VEC(uint8_t) constants;
+    VEC(PlanMeshAxis) mesh;
+    VEC(PlanCut) cuts;
     VEC(TargetTables *) targets;
     /* Equal programs are stored once: open addressing by hash, entries are index + 1 of `known`. */
     VEC(PlanProgram) known;
@@ -57,6 +61,8 @@ typedef struct PlanWriter {
 void plan_writer_init(PlanWriter *writer, Context *context, Arena *arena);
 /* Dims and settings of the module; once. */
 void plan_writer_module(PlanWriter *writer, const Module *module);
+/* The mesh, and the dims that passes have added since; once. */
+void plan_writer_ranks(PlanWriter *writer, const Module *module);
 TargetTables *plan_writer_target(PlanWriter *writer);
 
 uint32_t plan_writer_string(PlanWriter *writer, const char *text); /* NULL is "" */
@@ -65,8 +71,12 @@ PlanProgram plan_writer_size(PlanWriter *writer, const Size *size);
 /* Appends the sizes to PLAN_SIZES; returns the number of the first. */
 int32_t plan_writer_sizes(PlanWriter *writer, const Size *const *sizes, int32_t count);
 PlanType plan_writer_type(PlanWriter *writer, Type type);
-/* The number of the variable; made at first sight. -1: known with another type or role. */
-int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type);
+/* What a sharding says, NULL for the whole. */
+PlanPart plan_writer_part(PlanWriter *writer, const Sharding *sharding);
+/* The number of the variable; made at first sight. -1: known with another type, role or sharding.
+ */
+int32_t plan_writer_variable(PlanWriter *writer, const char *name, PlanArgRole role, Type type,
+                             const Sharding *sharding);
 /* Copies the bytes to PLAN_CONSTANTS; returns their offset. */
 int64_t plan_writer_constant(PlanWriter *writer, const void *bytes, size_t n_bytes);
 

@@ -21,11 +21,13 @@ static void args_place(Schedule *s) {
         record.name = plan_writer_string(s->writer, arg->name);
         record.type = plan_writer_type(s->writer, value->type);
         if (role_is_variable(arg->role)) {
-            record.variable =
-                plan_writer_variable(s->writer, arg->name, (PlanArgRole)arg->role, value->type);
+            record.variable = plan_writer_variable(s->writer, arg->name, (PlanArgRole)arg->role,
+                                                   value->type, arg->sharding);
             if (record.variable < 0) {
                 INTERNAL_ERROR(s->context, arg->place, arg->name, "it has two types in the plan");
             }
+        } else {
+            record.part = plan_writer_part(s->writer, arg->sharding);
         }
         VEC_PUSH(s->arena, &s->tables->args, record);
     }
@@ -121,6 +123,9 @@ static void results_write(Schedule *s, const Spot *results, int64_t n_commands) 
         record.name = plan_writer_string(s->writer, result->name);
         record.type = plan_writer_type(s->writer, yield->operands[i]->type);
         record.ref = spot_ref(s, &results[i]);
+        if (result->role == RESULT_OUTPUT) {
+            record.part = plan_writer_part(s->writer, result->sharding);
+        }
         VEC_PUSH(s->arena, &s->tables->results, record);
     }
 }

@@ -99,6 +99,20 @@ int64_t *nominal_dims(const Module *module, Arena *arena);
 int64_t *nominal_bytes(PlanWriter *writer, const PlanBuffer *buffers, int32_t n_buffers,
                        const int64_t *vars, int64_t n_vars);
 
+/* -- spot.c */
+Block *value_made_in(const Value *value); /* the block that makes it */
+/* Where the operand of the op lies. */
+Spot *spot_at(Schedule *s, const Op *op, const Value *value);
+/* Whether result `r` may be written over operand `k`: nobody reads the operand later, it fills its
+ * memory, and no other operand or earlier result of the op lies in that memory. */
+bool spot_may_overwrite(Schedule *s, const Op *op, int32_t r, int32_t k, const Spot *placed);
+/* Memory for result `r` of the op that nobody wishes anywhere: over operand `k` of the arena, where
+ * it may, or its own; `placed` are the results before it. k -1: its own. */
+Spot result_apart(Schedule *s, const Op *op, int32_t r, int32_t k, const Spot *placed);
+/* A mistake of ours: the op cannot be scheduled. */
+#define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)
+_Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
+                                  int line);
 /* -- kernels.c */
 const char *place_text(Schedule *s, Place place); /* "digits.dl:12:5", or "" */
 /* The site that names the lines of a fusion whose values may be not finite of finite ones; -1:
@@ -122,6 +136,8 @@ void schedule_library(Schedule *s, const Op *fusion, const LoweredOp *lowered, c
 
 /* -- gate.c: the same kernels, of which every tile does nothing where the gate is shut. */
 const LoweredOp *gate_kernels(Schedule *s, const LoweredOp *lowered);
+/* -- collective.c: an op that exchanges values among ranks. */
+void schedule_collective(Schedule *s, const Op *op);
 
 /* -- loop.c, block.c */
 void schedule_loop_op(Schedule *s, Op *op);
@@ -132,10 +148,6 @@ int32_t carry_next(Schedule *s, int32_t carry);
  * `in_place`: the store is a kernel's, which looks at nothing but the OK value: without one the
  * host looks for it. */
 void schedule_barrier(Schedule *s, bool in_place);
-/* A mistake of ours: the op cannot be scheduled. */
-#define SCHEDULE_REFUSE(s, op, why) schedule_refuse_at((s), (op), (why), __FILE__, __LINE__)
-_Noreturn void schedule_refuse_at(Schedule *s, const Op *op, const char *why, const char *file,
-                                  int line);
 void schedule_analyse(Schedule *s);
 
 /* -- merge.c, group.c: over all entries, when their commands are written. */

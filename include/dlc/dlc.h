@@ -48,7 +48,8 @@ typedef enum dlc_status {
 } dlc_status;
 
 /* Memory hooks. `alloc` returns memory aligned for any object, or NULL; `free` gets what alloc
- * returned, never NULL. Both may be called from any thread that calls the library. */
+ * returned, never NULL. Both may be called from any thread that calls the library, and from threads
+ * of a session of several ranks, for which only one call is made at a time. */
 typedef struct dlc_allocator {
     void *(*alloc)(void *user, size_t bytes);
     void (*free)(void *user, void *memory);
@@ -372,7 +373,10 @@ typedef struct dlc_session_options {
     size_t n_bindings;
     /* "cpu"; "cuda" or "cuda:0"; "null": computes nothing, for tests. NULL or "auto": the fastest
      * that the plan has code for and this machine can run. On a device that the plan has no code
-     * for it is compiled anew from its portable part, and a note is logged. */
+     * for it is compiled anew from its portable part, and a note is logged. With "*8" behind
+     * ("cpu*8") the batch is shared by 8 ranks, threads of this process, which have the threads
+     * below among them; a plan that knows no ranks is compiled anew, and a note is logged. Tensors
+     * stay whole to the caller: inputs are cut, outputs put together in order. */
     const char *device;
     /* 0: OMP_NUM_THREADS where that is set, else the processors that the affinity mask allows, at
      * most the cgroup's quota. Where the system gives fewer there are fewer. Results do not depend

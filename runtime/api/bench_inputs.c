@@ -61,7 +61,8 @@ static dlc_status input_fill(dlc_session *session, EntryState *entry, int32_t i,
     const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
     int64_t dims[PLAN_MAX_RANK], bytes;
     void *to;
-    if (!plan_shape(session->file, arg->type, entry->slots[0].layout->vars, dims, &bytes)) {
+    if (!plan_shape(session->file, plan_whole(arg->type, &arg->part), entry->slots[0].layout->vars,
+                    dims, &bytes)) {
         return context_fail(session->context, DLC_ERROR_MISMATCH, "an input has no shape");
     }
     dlc_status status = session_input(session, entry, i, arg->type.rank, dims, &to);

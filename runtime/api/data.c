@@ -176,7 +176,8 @@ static bool input_shape(const dlc_session *session, const PlanArg *arg, const Da
     int32_t from = 0;
     for (int32_t a = 1; a < arg->type.rank; a++) {
         int64_t size;
-        PlanProgram program = session->file->sizes[arg->type.first_size + a];
+        PlanProgram program =
+            session->file->sizes[plan_whole(arg->type, &arg->part).first_size + a];
         int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
         bool one = program.count == 1 &&
                    session->file->programs[program.first].code == PROGRAM_CONST &&
@@ -220,7 +221,7 @@ static dlc_status shape_misfit(dlc_session *session, const PlanArg *arg, const D
     shape_text(field->dims, field->rank, shape, sizeof(shape));
     return context_fail(session->context, DLC_ERROR_MISMATCH,
                         "field '%s' has rows of shape %s; input %s is wanted", field->name, shape,
-                        plan_text(session->file, arg->type.text));
+                        plan_text(session->file, plan_whole(arg->type, &arg->part).text));
 }
 
 dlc_status data_rows_note(dlc_session *session, EntryState *entry, const int64_t *rows,
@@ -337,9 +338,10 @@ dlc_status dlc_session_bind_data(dlc_session *session, const char *name,
             return status;
         }
         int64_t fixed;
-        PlanProgram rows = file->sizes[arg->type.first_size];
+        PlanProgram rows = file->sizes[plan_whole(arg->type, &arg->part).first_size];
         shape[0] = plan_eval(file, rows, usual, &fixed) ? fixed : 0;
-        status = shape_bind(session, field->name, arg->type, shape, arg->type.rank, dims);
+        status = shape_bind(session, field->name, plan_whole(arg->type, &arg->part), shape,
+                            arg->type.rank, dims);
         if (status != DLC_OK) {
             return status;
         }
@@ -360,7 +362,7 @@ static bool first_axis(const dlc_session *session, const EntryState *entry, Plan
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (arg->role == PLAN_ARG_INPUT && arg->type.rank > 0) {
-            *out = session->file->sizes[arg->type.first_size];
+            *out = session->file->sizes[plan_whole(arg->type, &arg->part).first_size];
             return true;
         }
     }

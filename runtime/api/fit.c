@@ -32,7 +32,7 @@ static int64_t held_bytes(const Rank *rank) {
     for (int64_t e = 0; e < rank->tables->n_entries; e++) {
         const EntryState *entry = &rank->entries[e];
         for (int32_t a = 0; a < entry->record->n_args; a++) {
-            bytes += entry->inputs[a].data ? layout_round(entry->inputs[a].capacity) : 0;
+            bytes += entry->parts[a].data ? layout_round(entry->parts[a].capacity) : 0;
         }
     }
     return bytes;
@@ -66,8 +66,12 @@ static dlc_status step_bytes(dlc_session *session, const EntryState *entry, int3
     }
     dims_default(session->file, dims);
     Layout *layout;
-    dlc_status status = layout_create(session->context, session->file, session->tables,
-                                      entry->record, dims, &layout);
+    dlc_status status = place_dims(session->context, session->file, &session->ranks->place, dims);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = layout_create(session->context, session->file, session->tables, entry->record,
+                           &session->ranks->place, dims, &layout);
     if (status == DLC_OK) {
         int64_t step = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes;
         if (!checked_add(step, layout->scratch_bytes, out) ||

@@ -30,7 +30,7 @@ static dlc_status input_convert(dlc_session *session, const PlanArg *arg, const 
             context_fail(session->context, DLC_ERROR_MISMATCH,
                          "input '%s': element %" PRId64 " is %s, which %s %s", name, bad, element,
                          result == CONVERT_FRACTION ? "is not whole; the input is" : "does not fit",
-                         plan_text(session->file, arg->type.text));
+                         plan_text(session->file, plan_whole(arg->type, &arg->part).text));
     }
 done:
     memory_free(allocator, from);

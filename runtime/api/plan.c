@@ -54,7 +54,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
         }
         (void)plan_target_for(file, host, "", &number, why);
     }
-    status = plan_retarget(context, file->ir, host->target, 0, out);
+    status = plan_retarget(context, file->ir, host->target, NULL, 0, out);
     if (status == DLC_OK) {
         context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s", file->name,
                     why);
@@ -206,7 +206,7 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
     for (int32_t d = 0; d < plan->file.n_dims; d++) {
         usual[d] = -1;
     }
-    dims_default(&plan->file, usual);
+    place_dims_default(&plan->file, usual);
     dlc_dim_info info = {.name = plan_text(&plan->file, dim->name),
                          .low = dim->low,
                          .high = dim->high,
@@ -296,14 +296,16 @@ dlc_status dlc_plan_entry_tensor(const dlc_plan *plan, size_t number, size_t ind
     for (int32_t i = 0; i < entry->n_args; i++) {
         const PlanArg *arg = &tables->args[entry->first_arg + i];
         if (arg_is_listed(arg) && left-- == 0) {
-            tensor_info(&plan->file, arg->type, arg->name, (dlc_tensor_role)arg->role, out);
+            tensor_info(&plan->file, plan_whole(arg->type, &arg->part), arg->name,
+                        (dlc_tensor_role)arg->role, out);
             return DLC_OK;
         }
     }
     for (int32_t i = 0; i < entry->n_results; i++) {
         const PlanResult *result = &tables->results[entry->first_result + i];
         if (result_is_listed(result) && left-- == 0) {
-            tensor_info(&plan->file, result->type, result->name, result_roles[result->role], out);
+            tensor_info(&plan->file, plan_whole(result->type, &result->part), result->name,
+                        result_roles[result->role], out);
             return DLC_OK;
         }
     }
@@ -323,7 +325,8 @@ dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info
         return no_such(plan, "variable", index);
     }
     const PlanVariable *variable = &plan->file.variables[index];
-    tensor_info(&plan->file, variable->type, variable->name, (dlc_tensor_role)variable->role, out);
+    tensor_info(&plan->file, plan_whole(variable->type, &variable->part), variable->name,
+                (dlc_tensor_role)variable->role, out);
     return DLC_OK;
 }
 
@@ -366,10 +369,11 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
         }
         dims[d] = bindings[i].value;
     }
-    dims_default(file, dims);
+    place_dims_default(file, dims);
+    const RankPlace place = place_of_least(file);
     Layout *layout;
     dlc_status status =
-        layout_create(plan->context, file, tables, &tables->entries[number], dims, &layout);
+        layout_create(plan->context, file, tables, &tables->entries[number], &place, dims, &layout);
     if (status != DLC_OK) {
         return status;
     }

@@ -72,12 +72,8 @@ dlc_status dlc_view_output(dlc_session *session, const char *entry_name, const c
         return status;
     }
     const PlanResult *result = &session->tables->results[entry->record->first_result + number];
-    int64_t bytes;
-    if (!plan_shape(session->file, result->type, entry->layout->vars, session->lent_dims, &bytes)) {
-        return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
-    }
     const void *data;
-    status = rank_host(session->ranks, rank_result(session->ranks, entry, number), bytes, &data);
+    status = session_output(session, entry, number, session->lent_dims, &data);
     if (status != DLC_OK) {
         return status;
     }

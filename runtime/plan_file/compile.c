@@ -91,14 +91,15 @@ static dlc_status call_finish(dlc_context *context, CompileCall *call, dlc_statu
                         call->message[0] ? call->message : dlc_status_text(status));
 }
 
-dlc_status compile_text(dlc_context *context, const char *text, size_t length,
-                        const dlc_compile_options *options, dlc_plan **out) {
+static dlc_status compile_on(dlc_context *context, const char *text, size_t length,
+                             const dlc_compile_options *options, const char *mesh, dlc_plan **out) {
     dlc_status status = module_open(context);
     if (status != DLC_OK) {
         return status;
     }
     CompileCall call;
     call_init(context, &call, options, text, length, options->source_name);
+    call.mesh = mesh;
     status = call_finish(context, &call, context->compile_module->compile(&call));
     if (status == DLC_OK && call.plan) {
         status = plan_adopt(context, call.name, call.plan, call.n_plan, out);
@@ -107,14 +108,19 @@ dlc_status compile_text(dlc_context *context, const char *text, size_t length,
     return status;
 }
 
-dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, unsigned flags,
-                         dlc_plan **out) {
+dlc_status compile_text(dlc_context *context, const char *text, size_t length,
+                        const dlc_compile_options *options, dlc_plan **out) {
+    return compile_on(context, text, length, options, NULL, out);
+}
+
+dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, const char *mesh,
+                         unsigned flags, dlc_plan **out) {
     dlc_compile_options options = {.struct_size = sizeof(options),
                                    .source_name = "the plan's IR",
                                    .targets = &target,
                                    .n_targets = 1,
                                    .flags = DLC_COMPILE_INPUT_IR | flags};
-    return compile_text(context, ir, strlen(ir), &options, out);
+    return compile_on(context, ir, strlen(ir), &options, mesh, out);
 }
 
 /* What a call of the module that makes a text of a text gives. */

@@ -74,6 +74,8 @@ static const Slot file_slots[] = {
     FILE_SLOT(PLAN_VARIABLES, variables, PlanVariable),
     FILE_SLOT(PLAN_SETTINGS, settings, PlanSetting),
     FILE_SLOT(PLAN_CONSTANTS, constants, uint8_t),
+    FILE_SLOT(PLAN_MESH, mesh, PlanMeshAxis),
+    FILE_SLOT(PLAN_CUTS, cuts, PlanCut),
 };
 static const Slot table_slots[] = {
     TABLE_SLOT(PLAN_TARGET, target, PlanTarget),
@@ -89,6 +91,7 @@ static const Slot table_slots[] = {
     TABLE_SLOT(PLAN_SWAPS, swaps, PlanSwap),
     TABLE_SLOT(PLAN_LIBRARIES, libraries, PlanLibrary),
     TABLE_SLOT(PLAN_WAITS, waits, int32_t),
+    TABLE_SLOT(PLAN_COLLECTIVES, collectives, PlanCollective),
 };
 
 static const Slot *slot_find(uint32_t kind, bool *of_target) {

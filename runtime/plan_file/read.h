@@ -22,8 +22,9 @@ typedef struct PlanTables {
     const PlanSwap *swaps;
     const PlanLibrary *libraries;
     const int32_t *waits;
+    const PlanCollective *collectives;
     int64_t n_target, n_kernels, n_sites, n_entries, n_args, n_results, n_buffers, n_commands,
-        n_refs, n_swaps, n_libraries, n_waits;
+        n_refs, n_swaps, n_libraries, n_waits, n_collectives;
 } PlanTables;
 
 typedef struct PlanFile {
@@ -41,8 +42,10 @@ typedef struct PlanFile {
     const PlanVariable *variables;
     const PlanSetting *settings;
     const uint8_t *constants;
+    const PlanMeshAxis *mesh;
+    const PlanCut *cuts;
     int64_t n_manifest, n_ir, n_strings, n_programs, n_sizes, n_dims, n_variables, n_settings,
-        n_constants;
+        n_constants, n_mesh, n_cuts;
     PlanTables *targets;
     int32_t n_targets;
 } PlanFile;
@@ -71,6 +74,10 @@ static inline const char *plan_text(const PlanFile *file, uint32_t offset) {
 bool plan_eval(const PlanFile *file, PlanProgram program, const int64_t *vars, int64_t *out);
 /* The dim that the size is, standing alone; -1: it is none. */
 int32_t plan_size_dim(const PlanFile *file, PlanProgram program);
+/* The type of what the value is the part of: `type` itself where it is not cut. */
+static inline PlanType plan_whole(PlanType type, const PlanPart *part) {
+    return part->n_cuts > 0 ? part->whole : type;
+}
 const char *plan_setting(const PlanFile *file, const char *name); /* NULL: none */
 bool plan_program_uses_loops(const PlanFile *file, PlanProgram program);
 int plan_dtype_bytes(int32_t dtype);

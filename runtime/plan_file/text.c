@@ -25,6 +25,68 @@ static void add_program(const PlanFile *file, PlanProgram program, Str *out) {
     }
 }
 
+/* "data" or "data,model" */
+static void add_group(const PlanFile *file, MeshGroup group, Str *out) {
+    const char *lead = "";
+    for (int32_t i = 0; i < file->n_mesh; i++) {
+        if (group >> i & 1) {
+            str_addf(out, "%s%s", lead, plan_text(file, file->mesh[i].name));
+            lead = ",";
+        }
+    }
+}
+
+/* "2 x [B over data] x 1" */
+static void add_rows(const PlanFile *file, PlanProgram outer, PlanProgram rows, PlanProgram unit,
+                     MeshGroup group, Str *out) {
+    add_program(file, outer, out);
+    str_add(out, " x [");
+    add_program(file, rows, out);
+    str_add(out, " over ");
+    add_group(file, group, out);
+    str_add(out, "] x ");
+    add_program(file, unit, out);
+}
+
+static void add_part(const PlanFile *file, const PlanPart *part, Str *out) {
+    if (part->n_cuts == 0) {
+        return;
+    }
+    str_addf(out, " of %s", plan_text(file, part->whole.text));
+    for (int32_t i = 0; i < part->n_cuts; i++) {
+        const PlanCut *cut = &file->cuts[part->first_cut + i];
+        str_addf(out, ", axis %d ", cut->axis);
+        add_rows(file, cut->outer, cut->rows, cut->inner, cut->group, out);
+    }
+}
+
+static void add_collective(const PlanFile *file, const PlanCollective *collective, Str *out) {
+    static const char *const kinds[PLAN_N_COLLECTIVE_KINDS] = {
+        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "shift"};
+    static const char *const combines[PLAN_N_COMBINES] = {"add", "mul", "min", "max", "and", "or"};
+    str_addf(out, " %s", kinds[collective->kind]);
+    if (collective->kind == PLAN_ALL_REDUCE || collective->kind == PLAN_REDUCE_SCATTER) {
+        str_addf(out, " %s", combines[collective->combine]);
+    }
+    if (collective->rows.count > 0) {
+        str_add(out, " ");
+        add_rows(file, collective->outer, collective->rows, collective->unit, collective->group,
+                 out);
+    } else {
+        str_add(out, " over ");
+        add_group(file, collective->group, out);
+    }
+    if (collective->split_rows.count > 0) {
+        str_add(out, collective->split_first ? " behind [" : " split [");
+        add_program(file, collective->split_rows, out);
+        str_add(out, "] x ");
+        add_program(file, collective->middle, out);
+    }
+    if (collective->kind == PLAN_SHIFT) {
+        str_addf(out, " by %d", collective->by);
+    }
+}
+
 static void add_ref(const PlanFile *file, const PlanRef *ref, Str *out) {
     str_addf(out, "%%%d", ref->buffer);
     if (ref->offset.count > 0) {
@@ -76,12 +138,15 @@ static void add_queue(const PlanTables *tables, const PlanCommand *command, Str 
 static void add_command(const PlanFile *file, const PlanTables *tables, const PlanCommand *command,
                         int32_t number, int32_t depth, Str *out) {
     static const char *const names[PLAN_N_COMMAND_KINDS] = {
-        "launch", "copy",  "fill",       "loop",    "test", "end",
-        "show",   "check", "size_check", "barrier", "store"};
+        "launch", "copy",  "fill",       "loop",    "test",  "end",
+        "show",   "check", "size_check", "barrier", "store", "exchange"};
     str_addf(out, "  %4d %*s%s", number, 2 * depth, "", names[command->kind]);
     if (command->kind == PLAN_LAUNCH) {
         str_addf(out, " k%d %s", command->kernel,
                  plan_text(file, tables->kernels[command->kernel].name));
+    }
+    if (command->kind == PLAN_COLLECTIVE) {
+        add_collective(file, &tables->collectives[command->collective], out);
     }
     for (int32_t i = 0; i < command->n_refs; i++) {
         str_add(out, " ");
@@ -96,7 +161,7 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
     }
     if (command->extent.count > 0) {
         static const char *const words[PLAN_N_COMMAND_KINDS] = {
-            "tiles", "bytes", "bytes", "times", "", "", "", "", "equal", "", "bytes"};
+            "tiles", "bytes", "bytes", "times", "", "", "", "", "equal", "", "bytes", ""};
         str_addf(out, " %s ", words[command->kind]);
         add_program(file, command->extent, out);
     }
@@ -145,8 +210,12 @@ static void add_entry(const PlanFile *file, const PlanTables *tables, const Plan
     str_add(out, "\n");
     for (int32_t i = 0; i < entry->n_args; i++) {
         const PlanArg *arg = &tables->args[entry->first_arg + i];
-        str_addf(out, "  %%%d = %s %s: %s\n", arg->buffer, roles[arg->role],
+        const PlanPart *part =
+            arg->variable >= 0 ? &file->variables[arg->variable].part : &arg->part;
+        str_addf(out, "  %%%d = %s %s: %s", arg->buffer, roles[arg->role],
                  plan_text(file, arg->name), plan_text(file, arg->type.text));
+        add_part(file, part, out);
+        str_add(out, "\n");
     }
     for (int32_t i = 0; i < entry->n_buffers; i++) {
         const PlanBuffer *buffer = &tables->buffers[entry->first_buffer + i];
@@ -173,9 +242,38 @@ static void add_entry(const PlanFile *file, const PlanTables *tables, const Plan
         str_addf(out, "  %s %s = ", result_roles[result->role], plan_text(file, result->name));
         add_ref(file, &result->ref, out);
         str_addf(out, ": %s", plan_text(file, result->type.text));
+        add_part(file, &result->part, out);
         if (result->role == PLAN_RESULT_STORE) {
             str_addf(out, " to %s",
                      plan_text(file, tables->args[entry->first_arg + result->arg].name));
+        }
+        str_add(out, "\n");
+    }
+}
+
+/* The mesh, and where dims that nobody gives come from. */
+static void add_mesh(const PlanFile *file, Str *out) {
+    static const char *const sources[DIM_N_SOURCES] = {"free", "ranks", "coordinate", "piece",
+                                                       "first"};
+    for (int32_t i = 0; i < file->n_mesh; i++) {
+        str_addf(out, i ? ", %s=" : "mesh %s=", plan_text(file, file->mesh[i].name));
+        if (file->mesh[i].size > 0) {
+            str_addf(out, "%" PRId64, file->mesh[i].size);
+        } else {
+            str_add(out, "*");
+        }
+    }
+    str_add(out, file->n_mesh > 0 ? "\n" : "");
+    for (int32_t i = 0; i < file->n_dims; i++) {
+        const PlanDim *dim = &file->dims[i];
+        if (dim->source == DIM_FREE) {
+            continue;
+        }
+        str_addf(out, "dim %s = %s over ", plan_text(file, dim->name), sources[dim->source]);
+        add_group(file, dim->group, out);
+        str_add(out, dim->of.count > 0 ? " of " : "");
+        if (dim->of.count > 0) {
+            add_program(file, dim->of, out);
         }
         str_add(out, "\n");
     }
@@ -189,6 +287,7 @@ dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text) {
     const PlanFile *file = &plan->file;
     Str text;
     str_init(&text, &plan->context->allocator);
+    add_mesh(file, &text);
     for (int32_t t = 0; t < file->n_targets; t++) {
         const PlanTables *tables = &file->targets[t];
         str_addf(&text, "target %s:%s\n", plan_text(file, tables->target->device),

@@ -16,14 +16,19 @@ struct Ahead {
     const AheadInput *inputs;
     int32_t n;
     void **memory[AHEAD_SLOTS]; /* [n] */
-    Way *ways;                  /* [n_ranks]; NULL: nothing was sent yet, or memory is the host's */
-    bool no_room;               /* on a device for what waits: then inputs are written as usual */
-    int sent_slot;              /* -1: none is on its way */
+    Way way;       /* of the rank; of several, which take their parts when they run, none */
+    bool has_way;  /* no: nothing was sent yet, or memory is the host's */
+    bool no_room;  /* on a device for what waits: then inputs are written as usual */
+    int sent_slot; /* -1: none is on its way */
 };
 
 /* -- Memory of the slots -- */
 
+/* Of several ranks it is that of whole inputs: the host's. */
 static void *memory_take(Rank *rank, int64_t bytes) {
+    if (rank->is_of_many) {
+        return memory_new_aligned(&rank->context->allocator, (size_t)layout_round(bytes));
+    }
     if (rank->ops->is_host) {
         return rank->ops->alloc(rank->device, (size_t)layout_round(bytes));
     }
@@ -34,7 +39,9 @@ static void memory_give(Rank *rank, void *memory) {
     if (!memory) {
         return;
     }
-    if (rank->ops->is_host) {
+    if (rank->is_of_many) {
+        memory_free_aligned(&rank->context->allocator, memory);
+    } else if (rank->ops->is_host) {
         rank->ops->free(rank->device, memory);
     } else {
         rank_host_free(rank, memory);
@@ -101,12 +108,11 @@ static void way_close(const Ahead *ahead, Rank *rank, Way *way) {
     memory_free(&rank->context->allocator, way->waiting);
 }
 
-static void ways_close(Ahead *ahead) {
-    for (int32_t r = 0; ahead->ways && r < ahead->session->n_ranks; r++) {
-        way_close(ahead, &ahead->session->ranks[r], &ahead->ways[r]);
+static void ahead_way_close(Ahead *ahead) {
+    if (ahead->has_way) {
+        way_close(ahead, ahead->session->ranks, &ahead->way);
     }
-    memory_free(&ahead->session->context->allocator, ahead->ways);
-    ahead->ways = NULL;
+    ahead->has_way = false;
 }
 
 void ahead_destroy(Ahead *ahead) {
@@ -114,7 +120,7 @@ void ahead_destroy(Ahead *ahead) {
         return;
     }
     const dlc_allocator *allocator = &ahead->session->context->allocator;
-    ways_close(ahead); /* its queues may still read the slots */
+    ahead_way_close(ahead); /* its queue may still read the slots */
     for (int s = 0; s < AHEAD_SLOTS; s++) {
         for (int32_t i = 0; ahead->memory[s] && i < ahead->n; i++) {
             memory_give(ahead->session->ranks, ahead->memory[s][i]);
@@ -155,19 +161,13 @@ static dlc_status way_open(const Ahead *ahead, Rank *rank, Way *way, bool *out_r
     return DLC_OK;
 }
 
-static dlc_status ways_open(Ahead *ahead) {
-    dlc_session *session = ahead->session;
+static dlc_status ahead_way_open(Ahead *ahead) {
     bool room = true;
-    dlc_status status = DLC_OK;
-    ahead->ways = memory_new(&session->context->allocator, (size_t)session->n_ranks, sizeof(Way));
-    if (!ahead->ways) {
-        return context_out_of_memory(session->context);
-    }
-    for (int32_t r = 0; r < session->n_ranks && room && status == DLC_OK; r++) {
-        status = way_open(ahead, &session->ranks[r], &ahead->ways[r], &room);
-    }
+    ahead->way = (Way){.queue = NULL};
+    ahead->has_way = true;
+    dlc_status status = way_open(ahead, ahead->session->ranks, &ahead->way, &room);
     if (status != DLC_OK || !room) {
-        ways_close(ahead);
+        ahead_way_close(ahead);
         ahead->no_room = !room;
     }
     return status;
@@ -188,14 +188,15 @@ static dlc_status way_send(const Ahead *ahead, Rank *rank, const Way *way, int s
 
 dlc_status ahead_send(Ahead *ahead, int slot) {
     dlc_session *session = ahead->session;
-    if (session->ranks->ops->is_host || ahead->no_room || ahead->sent_slot == slot) {
+    bool is_host = session->ranks->is_of_many || session->ranks->ops->is_host;
+    if (is_host || ahead->no_room || ahead->sent_slot == slot) {
         return DLC_OK;
     }
-    dlc_status status = ahead->ways ? DLC_OK : ways_open(ahead);
-    for (int32_t r = 0; r < session->n_ranks && ahead->ways && status == DLC_OK; r++) {
-        status = way_send(ahead, &session->ranks[r], &ahead->ways[r], slot);
+    dlc_status status = ahead->has_way ? DLC_OK : ahead_way_open(ahead);
+    if (status == DLC_OK && ahead->has_way) {
+        status = way_send(ahead, session->ranks, &ahead->way, slot);
     }
-    ahead->sent_slot = status == DLC_OK && ahead->ways ? slot : -1;
+    ahead->sent_slot = status == DLC_OK && ahead->has_way ? slot : -1;
     return status;
 }
 
@@ -232,32 +233,22 @@ static dlc_status input_write(Rank *rank, EntryState *entry, const AheadInput *i
     return rank_input_done(rank, entry, input->arg);
 }
 
-/* Without a way: the first host rank takes the memory itself. */
+/* Without a way: memory of the host is taken over. */
 static dlc_status slot_take(Ahead *ahead, int slot, int32_t i) {
-    dlc_session *session = ahead->session;
     const AheadInput *input = &ahead->inputs[i];
-    Rank *first = session->ranks;
-    dlc_status status = DLC_OK;
-    for (int32_t r = first->ops->is_host ? 1 : 0; r < session->n_ranks && status == DLC_OK; r++) {
-        Rank *rank = &session->ranks[r];
-        status = input_write(rank, &rank->entries[ahead->entry - first->entries], input,
-                             ahead->memory[slot][i]);
+    Rank *rank = ahead->session->ranks;
+    if (rank->is_of_many || rank->ops->is_host) {
+        return rank_input_exchange(rank, ahead->entry, input->arg, input->dims,
+                                   &ahead->memory[slot][i]);
     }
-    return status == DLC_OK && first->ops->is_host
-               ? rank_input_exchange(first, ahead->entry, input->arg, input->dims,
-                                     &ahead->memory[slot][i])
-               : status;
+    return input_write(rank, ahead->entry, input, ahead->memory[slot][i]);
 }
 
 dlc_status ahead_take(Ahead *ahead, int slot) {
-    dlc_session *session = ahead->session;
     dlc_status status = DLC_OK;
     if (ahead->sent_slot == slot) {
         ahead->sent_slot = -1;
-        for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
-            status = way_take(ahead, &session->ranks[r], &ahead->ways[r]);
-        }
-        return status;
+        return way_take(ahead, ahead->session->ranks, &ahead->way);
     }
     for (int32_t i = 0; i < ahead->n && status == DLC_OK; i++) {
         status = slot_take(ahead, slot, i);

@@ -3,7 +3,10 @@
 #include "runtime/plan_file/compile.h"
 #include "runtime/session/session.h"
 
+#include "ir/base/cores.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool has_target(const PlanFile *file, const char *device) {
     for (int32_t t = 0; t < file->n_targets; t++) {
@@ -21,21 +24,64 @@ static void ranks_close(dlc_session *session) {
     session->tables = NULL;
 }
 
+dlc_status device_ranks(dlc_context *context, const char *text, char *out_device,
+                        int32_t *out_ranks) {
+    const char *star = text ? strrchr(text, '*') : NULL;
+    size_t length = star ? (size_t)(star - text) : text ? strlen(text) : 0;
+    *out_ranks = 1;
+    if (length >= DEVICE_TEXT_BYTES) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT, "the device's name is too long");
+    }
+    snprintf(out_device, DEVICE_TEXT_BYTES, "%.*s", (int)length, text ? text : "");
+    if (!star) {
+        return DLC_OK;
+    }
+    char *end;
+    long n = star[1] >= '0' && star[1] <= '9' ? strtol(star + 1, &end, 10) : 0;
+    if (n < 1 || n > TEAM_MOST || *end != '\0' || length == 0) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "'%s' names no device and how many ranks of it, 1 to %d: cpu*8", text,
+                            TEAM_MOST);
+    }
+    *out_ranks = (int32_t)n;
+    return DLC_OK;
+}
+
+/* What each rank has of the threads that are asked for. */
+static int threads_each(const dlc_session *session, const dlc_session_options *options) {
+    int threads = options->threads;
+    if (session->n_ranks > 1) {
+        threads = (threads > 0 ? threads : cores_usable()) / session->n_ranks;
+        threads = threads > 0 ? threads : 1;
+    }
+    return threads;
+}
+
 /* Opens the device for each rank and loads image `number` on it. */
 static dlc_status open_on(dlc_session *session, const DeviceOps *ops, const char *which,
                           const dlc_session_options *options, int32_t number) {
-    DeviceOptions device_options = {
-        .which = which, .threads = options->threads, .guarded = options->guarded != 0};
+    DeviceOptions device_options = {.which = which,
+                                    .threads = threads_each(session, options),
+                                    .guarded = options->guarded != 0};
     session->tables = &session->file->targets[number];
-    for (int32_t r = 0; r < session->n_ranks; r++) {
-        dlc_status status = rank_open(&session->ranks[r], session->context, session->file, number,
-                                      ops, &device_options);
-        if (status != DLC_OK) {
-            ranks_close(session);
-            return status;
-        }
+    dlc_status status = DLC_OK;
+    team_share_begin(session->team);
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        dlc_context *context = team_context(session->team, session->context, r);
+        status =
+            rank_open(&session->ranks[r], context, session->file, number, ops, &device_options);
+        status = team_told(session->team, r, status);
     }
-    return DLC_OK;
+    team_share_end(session->team);
+    if (status != DLC_OK) {
+        ranks_close(session);
+    }
+    return status;
+}
+
+/* Whether ranks are to share the work of a plan that is for one. */
+static bool lacks_mesh(const dlc_session *session) {
+    return session->needs_mesh && session->file->n_mesh == 0;
 }
 
 /* Replaces the session's plan by one for the device, with a note. */
@@ -43,7 +89,8 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const cha
     dlc_context *context = session->context;
     dlc_plan *renewed = NULL;
     const char *target = ops->target ? ops->target : ops->name;
-    dlc_status status = plan_retarget(context, session->file->ir, target, 0, &renewed);
+    const char *mesh = lacks_mesh(session) ? "data=*" : NULL;
+    dlc_status status = plan_retarget(context, session->file->ir, target, mesh, 0, &renewed);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
                             session->file->name, why, ops->name, context->error);
@@ -78,7 +125,17 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
         return open_on(session, ops, which, options, 0);
     }
     int32_t number;
-    dlc_status status = plan_target_for(session->file, ops, which, &number, message);
+    dlc_status status = DLC_OK;
+    if (lacks_mesh(session)) {
+        char why[DEVICE_MESSAGE_BYTES];
+        snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
+                 (int)session->n_ranks);
+        status = retarget(session, ops, why);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = plan_target_for(session->file, ops, which, &number, message);
     if (status == DLC_ERROR_UNSUPPORTED) {
         char missing[DEVICE_MESSAGE_BYTES] = "";
         status = ops->supports("", "", which, missing);
@@ -118,7 +175,8 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
             return device_fail(context, status, ops, "", message);
         }
         if (status == DLC_OK) {
-            status = open_on(session, ops, "", options, number);
+            status = lacks_mesh(session) ? open_named(session, ops, "", options)
+                                         : open_on(session, ops, "", options, number);
             why = context->error;
         }
         if (status == DLC_OK) {
@@ -183,7 +241,7 @@ static dlc_status parts_compile(dlc_session *session) {
     snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
              plan_text(session->file, target->machine));
     dlc_status status =
-        plan_retarget(context, session->file->ir, name, DLC_COMPILE_ACCUMULATE, &renewed);
+        plan_retarget(context, session->file->ir, name, NULL, DLC_COMPILE_ACCUMULATE, &renewed);
     if (status != DLC_OK) {
         return status;
     }

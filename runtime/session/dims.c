@@ -14,7 +14,8 @@ dlc_status session_dims(dlc_session *session, EntryState *entry, bool defaults, 
         }
         char what[320];
         snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
-        dlc_status status = shape_bind(session, what, arg->type, input->dims, arg->type.rank, dims);
+        dlc_status status = shape_bind(session, what, plan_whole(arg->type, &arg->part),
+                                       input->dims, arg->type.rank, dims);
         if (status != DLC_OK) {
             return status;
         }
@@ -47,7 +48,8 @@ dlc_status session_dims_complete(dlc_session *session, const EntryState *entry, 
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         for (int32_t a = 0; a < arg->type.rank; a++) {
-            PlanProgram program = file->sizes[arg->type.first_size + a];
+            PlanType whole = plan_whole(arg->type, &arg->part);
+            PlanProgram program = file->sizes[whole.first_size + a];
             for (int32_t k = 0; k < program.count; k++) {
                 const ProgramInstr *instr = &file->programs[program.first + k];
                 if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {

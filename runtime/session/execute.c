@@ -322,6 +322,24 @@ static dlc_status move_run(Walk *walk, int32_t i) {
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }
 
+static dlc_status exchange_command(Walk *walk, int32_t i) {
+    Rank *rank = walk->rank;
+    const Layout *layout = walk->layout;
+    const PlanCommand *command = &walk->commands[i];
+    uint8_t **addresses = (uint8_t **)rank->launch_buffers;
+    for (int32_t r = 0; r < command->n_refs; r++) {
+        int64_t bytes = 0;
+        (void)plan_eval(layout->file, layout->tables->refs[command->first_ref + r].bytes,
+                        layout->vars, &bytes); /* the layout has found it sound */
+        addresses[r] = ref_address(walk, i, r, bytes);
+        if (!addresses[r]) {
+            return outside(rank);
+        }
+    }
+    const int64_t *sizes = layout->sizes + layout->first_size[i] + command->n_sizes;
+    return exchange_run(rank, layout, command, sizes, addresses);
+}
+
 /* A command that the device does, or a group of launches; with its times where a trace is written.
  */
 static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
@@ -332,15 +350,48 @@ static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
     }
     dlc_status status = trace_command_begin(rank);
     if (status == DLC_OK) {
-        status = n > 1       ? group_run(walk, i, n)
-                 : is_launch ? launch_run(walk, i)
-                             : move_run(walk, i);
+        status = n > 1                                       ? group_run(walk, i, n)
+                 : is_launch                                 ? launch_run(walk, i)
+                 : walk->commands[i].kind == PLAN_COLLECTIVE ? exchange_command(walk, i)
+                                                             : move_run(walk, i);
     }
     return status == DLC_OK ? trace_command_end(rank, i, n) : status;
 }
 
+/* Of several ranks all store, or none: a fault of any is a fault of all, and the gate opens where
+ * it does for all. */
+static dlc_status barrier_agree(Walk *walk, int32_t i) {
+    Rank *rank = walk->rank;
+    bool is_gate = walk->commands[i].n_refs > 0;
+    uint8_t *word = is_gate ? ref_address(walk, i, 0, 1) : NULL;
+    KernelFault fault;
+    uint8_t own = 1;
+    dlc_status status = fault_take(rank, &fault);
+    if (status == DLC_OK && is_gate) {
+        const uint8_t *if_set = ref_address(walk, i, 1, 1);
+        status = word && if_set ? rank_read(rank, &own, if_set, 1) : outside(rank);
+    }
+    bool ok = own != 0;
+    if (status == DLC_OK) {
+        status = exchange_agree(rank, &fault, &ok);
+    }
+    if (status != DLC_OK || !is_gate) {
+        return status;
+    }
+    status = rank_fill(rank, word, ok, 1);
+    rank->faults |= PLAN_FAULTS_CHECKS; /* as in barrier_run */
+    if (status == DLC_OK) {
+        dlc_status gated = rank->ops->gate(rank->queue, word, word);
+        status = gated == DLC_OK ? DLC_OK : rank_device_fail(rank, gated);
+    }
+    return status;
+}
+
 static dlc_status barrier_run(Walk *walk, int32_t i) {
     Rank *rank = walk->rank;
+    if (rank->is_of_many) {
+        return barrier_agree(walk, i);
+    }
     if (walk->commands[i].n_refs == 0) { /* what was watched so far can wait for the end */
         return rank->faults & PLAN_FAULTS_CHECKS ? rank_faults(rank) : DLC_OK;
     }
@@ -402,6 +453,9 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
         break;
     case PLAN_BARRIER:
         status = barrier_run(walk, *i);
+        break;
+    case PLAN_COLLECTIVE:
+        status = work_run(walk, *i, 1);
         break;
     default: /* size checks were done when the dims were bound */
         break;

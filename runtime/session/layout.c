@@ -35,7 +35,8 @@ int32_t plan_batch_dim(const PlanFile *file, const PlanTables *tables) {
     for (int64_t i = 0; i < tables->n_args; i++) {
         const PlanArg *arg = &tables->args[i];
         if (arg->role == PLAN_ARG_INPUT && arg->type.rank > 0) {
-            int32_t dim = plan_size_dim(file, file->sizes[arg->type.first_size]);
+            PlanType whole = plan_whole(arg->type, &arg->part);
+            int32_t dim = plan_size_dim(file, file->sizes[whole.first_size]);
             if (dim >= 0) {
                 return dim;
             }
@@ -61,7 +62,8 @@ static int64_t dim_default(const PlanFile *file, const PlanDim *dim, bool is_bat
 void dims_default(const PlanFile *file, int64_t *dims) {
     int32_t batch = plan_batch_dim(file, &file->targets[0]);
     for (int32_t d = 0; d < file->n_dims; d++) {
-        dims[d] = dims[d] >= 0 ? dims[d] : dim_default(file, &file->dims[d], d == batch);
+        bool given = dims[d] >= 0 || file->dims[d].source != DIM_FREE;
+        dims[d] = given ? dims[d] : dim_default(file, &file->dims[d], d == batch);
     }
 }
 
@@ -203,7 +205,9 @@ static dlc_status ref_lay_out(dlc_context *context, Layout *layout, const PlanCo
 
 /* Bytes that a command touches at ref `i`, where the plan says it; launches say it in their code.
  */
-static int64_t ref_bytes(const PlanCommand *command, int64_t extent, int32_t i) {
+static int64_t ref_bytes(const Layout *layout, const PlanCommand *command, int64_t extent,
+                         int32_t i) {
+    int64_t bytes = 0;
     switch (command->kind) {
     case PLAN_COPY:
     case PLAN_FILL:
@@ -216,9 +220,84 @@ static int64_t ref_bytes(const PlanCommand *command, int64_t extent, int32_t i) 
     case PLAN_CHECK:
     case PLAN_BARRIER:
         return 1;
+    case PLAN_COLLECTIVE: /* exchange_lay_out has found them sound */
+        (void)plan_eval(layout->file, layout->tables->refs[command->first_ref + i].bytes,
+                        layout->vars, &bytes);
+        return bytes;
     default:
         return 0;
     }
+}
+
+/* The product of five counts; false: beyond 64 bits. */
+static bool elements_of(const int64_t counts[5], int64_t *out) {
+    bool fits = true;
+    *out = 1;
+    for (int i = 0; i < 5; i++) {
+        fits = fits && checked_mul(*out, counts[i], out);
+    }
+    return fits;
+}
+
+/* Elements of the operand and the result of a collective that moves rows. */
+static bool exchange_elements(const Layout *layout, const PlanCollective *collective,
+                              const int64_t *sizes, int64_t *out_in, int64_t *out_out) {
+    const MeshShape *shape = &layout->place.shape;
+    int64_t n = mesh_group_ranks(shape, collective->group);
+    int64_t me = mesh_coordinate(shape, collective->group, layout->place.number);
+    bool splits = collective->kind == PLAN_ALL_TO_ALL;
+    int64_t rows = sizes[LAYOUT_ROWS], split = splits ? sizes[LAYOUT_SPLIT_ROWS] : 1;
+    int64_t middle = splits ? sizes[LAYOUT_MIDDLE] : 1;
+    int64_t piece = mesh_piece(rows, n, me).count;
+    int64_t split_piece = splits ? mesh_piece(split, n, me).count : 1;
+    int64_t part, whole;
+    bool fits =
+        elements_of((int64_t[5]){sizes[LAYOUT_OUTER], piece, middle, split, sizes[LAYOUT_UNIT]},
+                    &part) &&
+        elements_of(
+            (int64_t[5]){sizes[LAYOUT_OUTER], rows, middle, split_piece, sizes[LAYOUT_UNIT]},
+            &whole);
+    bool scatters = collective->kind == PLAN_REDUCE_SCATTER;
+    *out_in = scatters ? whole : part;
+    *out_out = scatters ? part : whole;
+    return fits;
+}
+
+/* Its sizes as numbers, which must be those of its operands and results on this rank. */
+static dlc_status exchange_lay_out(dlc_context *context, Layout *layout, const PlanCommand *command,
+                                   int64_t *sizes) {
+    const PlanCollective *collective = &layout->tables->collectives[command->collective];
+    const PlanProgram programs[LAYOUT_EXCHANGE] = {[LAYOUT_OUTER] = collective->outer,
+                                                   [LAYOUT_ROWS] = collective->rows,
+                                                   [LAYOUT_UNIT] = collective->unit,
+                                                   [LAYOUT_MIDDLE] = collective->middle,
+                                                   [LAYOUT_SPLIT_ROWS] = collective->split_rows};
+    for (int i = 0; i < LAYOUT_EXCHANGE; i++) {
+        if (!plan_eval(layout->file, programs[i], layout->vars, &sizes[i]) || sizes[i] < 0) {
+            return bad_size(context, layout, command, "a size of an exchange", programs[i]);
+        }
+    }
+    bool moves_rows = collective->rows.count > 0;
+    for (int32_t r = 0; r < command->n_refs; r += 2) {
+        const PlanRef *to = &layout->tables->refs[command->first_ref + r], *from = to + 1;
+        int64_t width = plan_dtype_bytes(to->written - 1), in, out, in_elements, out_elements;
+        if (!plan_eval(layout->file, to->bytes, layout->vars, &out) || out < 0 ||
+            !plan_eval(layout->file, from->bytes, layout->vars, &in) || in < 0) {
+            return bad_size(context, layout, command, "the bytes of an exchange", to->bytes);
+        }
+        out_elements = out / width;
+        in_elements = out_elements; /* what is combined or shifted keeps its size */
+        if ((moves_rows &&
+             !exchange_elements(layout, collective, sizes, &in_elements, &out_elements)) ||
+            out % width != 0 || in % width != 0 || in / width != in_elements ||
+            out / width != out_elements) {
+            return context_fail(context, DLC_ERROR_FORMAT,
+                                "%s: an exchange is not of the size of its operand and result",
+                                layout->file->name);
+        }
+        sizes[LAYOUT_EXCHANGE + r / 2] = out_elements;
+    }
+    return DLC_OK;
 }
 
 static dlc_status size_check(dlc_context *context, const Layout *layout,
@@ -292,9 +371,17 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
             return bad_size(context, layout, command, "a size", size);
         }
     }
+    if (command->kind == PLAN_COLLECTIVE) {
+        dlc_status status = exchange_lay_out(context, layout, command, layout->sizes + *n_sizes);
+        if (status != DLC_OK) {
+            return status;
+        }
+        *n_sizes += LAYOUT_EXCHANGE + command->n_refs / 2;
+    }
     layout->first_ref[i] = *n_refs;
     for (int32_t r = 0; r < command->n_refs; r++) {
-        int64_t bytes = ref_bytes(command, layout->extent[i], r);
+        const PlanRef *ref = &tables->refs[command->first_ref + r];
+        int64_t bytes = ref_bytes(layout, command, layout->extent[i], r);
         int64_t shown[PLAN_MAX_RANK];
         if (command->kind == PLAN_SHOW) {
             if (!plan_shape(layout->file, command->type, layout->vars, shown, &bytes)) {
@@ -302,8 +389,7 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
             }
             layout->extent[i] = bytes;
         }
-        dlc_status status = ref_lay_out(context, layout, command,
-                                        &tables->refs[command->first_ref + r], (*n_refs)++, bytes);
+        dlc_status status = ref_lay_out(context, layout, command, ref, (*n_refs)++, bytes);
         if (status != DLC_OK) {
             return status;
         }
@@ -364,7 +450,9 @@ static dlc_status tables_allocate(dlc_context *context, Layout *layout) {
     size_t n_sizes = 0, n_refs = 0;
     for (int32_t i = 0; i < entry->n_commands; i++) {
         const PlanCommand *command = &layout->tables->commands[entry->first_command + i];
+        bool exchanges = command->kind == PLAN_COLLECTIVE;
         n_sizes += (size_t)command->n_sizes;
+        n_sizes += exchanges ? LAYOUT_EXCHANGE + (size_t)command->n_refs / 2 : 0;
         n_refs += (size_t)command->n_refs;
     }
     size_t n_vars = (size_t)layout->file->n_dims + PLAN_MAX_LOOP_DEPTH;
@@ -400,12 +488,13 @@ static dlc_status result_lay_out(dlc_context *context, Layout *layout, int32_t i
 }
 
 dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanTables *tables,
-                         const PlanEntry *entry, const int64_t *dims, Layout **out) {
+                         const PlanEntry *entry, const RankPlace *place, const int64_t *dims,
+                         Layout **out) {
     Layout *layout = memory_new(&context->allocator, 1, sizeof(*layout));
     if (!layout) {
         return context_out_of_memory(context);
     }
-    *layout = (Layout){.file = file, .tables = tables, .entry = entry};
+    *layout = (Layout){.file = file, .tables = tables, .entry = entry, .place = *place};
     dlc_status status = tables_allocate(context, layout);
     if (status == DLC_OK) {
         memcpy(layout->vars, dims, (size_t)file->n_dims * sizeof(*dims));

@@ -3,19 +3,23 @@
 #ifndef DLC_RUNTIME_SESSION_LAYOUT_H
 #define DLC_RUNTIME_SESSION_LAYOUT_H
 
-#include "runtime/plan_file/read.h"
+#include "runtime/session/place.h"
+
+/* What a collective has in Layout.sizes: these, then the elements of each of its results. */
+enum { LAYOUT_OUTER, LAYOUT_ROWS, LAYOUT_UNIT, LAYOUT_MIDDLE, LAYOUT_SPLIT_ROWS, LAYOUT_EXCHANGE };
 
 typedef struct Layout {
     const PlanFile *file;
     const PlanTables *tables;
     const PlanEntry *entry;
+    RankPlace place;
     int64_t *vars; /* dims, then PLAN_MAX_LOOP_DEPTH loop indices (scratch of the executor) */
     int64_t *buffer_bytes;  /* [n_buffers] */
     int64_t *buffer_offset; /* [n_buffers]: of ARENA buffers in the arena */
     int64_t *extent;        /* [n_commands] */
     double *work;           /* [n_commands]: flops plus bytes of the command */
-    int64_t *sizes;         /* size arguments of all launches */
-    int32_t *first_size;    /* [n_commands]: of a launch, in `sizes` */
+    int64_t *sizes;         /* size arguments of launches; of collectives: LAYOUT_EXCHANGE */
+    int32_t *first_size;    /* [n_commands]: of a launch or collective, in `sizes` */
     int64_t *ref_offset;    /* static offsets of all refs of the entry … */
     uint8_t *ref_moves;     /* … or 1 where the offset depends on loop indices */
     int32_t *first_ref;     /* [n_commands]: in ref_offset */
@@ -30,14 +34,17 @@ typedef struct Layout {
     double flops, bytes;                    /* of one run; `while` bodies once */
 } Layout;
 
-/* dims: a value for each dim of the plan. DLC_ERROR_FAULT: a size check of the program failed. */
+/* For the rank at `place`; dims: a value for each dim of the plan, its own among them.
+ * DLC_ERROR_FAULT: a size check of the program failed. */
 dlc_status layout_create(dlc_context *context, const PlanFile *file, const PlanTables *tables,
-                         const PlanEntry *entry, const int64_t *dims, Layout **out);
+                         const PlanEntry *entry, const RankPlace *place, const int64_t *dims,
+                         Layout **out);
 void layout_destroy(dlc_context *context, Layout *layout);
 /* Bytes as they are allocated: whole cache lines. */
 int64_t layout_round(int64_t bytes);
-/* Values for dims left at -1: what the program states, else of the batch dim the `batch` setting or
- * 32, else the upper bound if it is in reach (65,536), else 64; within bounds and divisible. */
+/* Values for free dims left at -1: what the program states, else of the batch dim the `batch`
+ * setting or 32, else the upper bound if it is in reach (65,536), else 64; within bounds and
+ * divisible. */
 void dims_default(const PlanFile *file, int64_t *dims);
 /* ", where B = 2, T = 5": the dims that the programs read, "" without any. */
 void dims_text(const PlanFile *file, const int64_t *vars, const PlanProgram *programs, int n,

@@ -1,22 +1,10 @@
-/* What a rank holds on its device: variables, inputs, the arena. */
+/* What a rank holds on its device: variables and the arena. */
 #include "runtime/session/rank.h"
-
-#include "ir/base/checked.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* -- Variables and inputs -- */
-
-bool program_bound(const PlanFile *file, PlanProgram program, const int64_t *dims) {
-    for (int32_t i = 0; i < program.count; i++) {
-        const ProgramInstr *instr = &file->programs[program.first + i];
-        if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
-            return false;
-        }
-    }
-    return true;
-}
+/* -- Variables -- */
 
 /* A variable whose sizes make no tensor: an axis below 0, with the dims that say so, or a plan that
  * is not sound. */
@@ -46,15 +34,19 @@ static dlc_status variable_allocate(Rank *rank, Variable *variable) {
         return DLC_OK;
     }
     int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    memcpy(vars, rank->orders->dims, (size_t)file->n_dims * sizeof(*vars));
+    dlc_status placed = place_dims(rank->context, file, &rank->place, vars);
+    if (placed != DLC_OK) {
+        return placed;
+    }
     for (int32_t a = 0; a < record->type.rank; a++) {
-        if (!program_bound(file, file->sizes[record->type.first_size + a], rank->orders->dims)) {
+        if (!program_bound(file, file->sizes[record->type.first_size + a], vars)) {
             return context_fail(rank->context, DLC_ERROR_MISMATCH,
                                 "'%s' is %s: its sizes are not known before weights, data or "
                                 "an input say them",
                                 plan_text(file, record->name), plan_text(file, record->type.text));
         }
     }
-    memcpy(vars, rank->orders->dims, (size_t)file->n_dims * sizeof(*vars));
     int64_t bytes, declared;
     if (!plan_shape(file, record->type, vars, variable->dims, &bytes) ||
         !plan_eval(file, record->bytes, vars, &declared) || declared != bytes) {
@@ -93,82 +85,6 @@ dlc_status rank_allocate(Rank *rank, const EntryState *entry) {
             status = variable_allocate(rank, &rank->variables[variable->average]);
         }
     }
-    return status;
-}
-
-/* Memory for the input at these dims, which it then has. */
-static dlc_status input_room(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims) {
-    const PlanArg *arg = &rank->tables->args[entry->record->first_arg + number];
-    Input *input = &entry->inputs[number];
-    char what[320];
-    snprintf(what, sizeof(what), "input '%s'", plan_text(rank->file, arg->name));
-    int64_t bytes = plan_dtype_bytes(arg->type.dtype);
-    for (int32_t a = 0; a < arg->type.rank; a++) {
-        if (!checked_mul(bytes, dims[a], &bytes) || bytes > INT64_MAX / 4) {
-            return context_fail(rank->context, DLC_ERROR_LIMIT, "%s is too large", what);
-        }
-    }
-    if (!input->data || bytes > input->capacity) {
-        void *data = rank->ops->alloc(rank->device, (size_t)layout_round(bytes));
-        if (!data) {
-            return rank_no_memory(rank, what, bytes);
-        }
-        rank->ops->free(rank->device, input->data);
-        input->data = data;
-        input->capacity = bytes;
-    }
-    memcpy(input->dims, dims, (size_t)arg->type.rank * sizeof(*dims));
-    input->bytes = bytes;
-    input->is_set = true;
-    input->is_of_data = false;
-    return DLC_OK;
-}
-
-dlc_status rank_input(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
-                      void **out) {
-    Input *input = &entry->inputs[number];
-    dlc_status status = input_room(rank, entry, number, dims);
-    if (status != DLC_OK) {
-        return status;
-    }
-    *out = input->data;
-    if (!rank->ops->is_host) {
-        status = rank_staging(rank, input->bytes, out);
-        input->is_set = status == DLC_OK;
-    }
-    return status;
-}
-
-dlc_status rank_input_exchange(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
-                               void **memory) {
-    Input *input = &entry->inputs[number];
-    dlc_status status = input_room(rank, entry, number, dims);
-    if (status == DLC_OK) {
-        void *own = input->data;
-        input->data = *memory;
-        input->capacity = input->bytes;
-        *memory = own;
-    }
-    return status;
-}
-
-dlc_status rank_input_copy(Rank *rank, EntryState *entry, int32_t number, const int64_t *dims,
-                           const void *from) {
-    Input *input = &entry->inputs[number];
-    dlc_status status = input_room(rank, entry, number, dims);
-    if (status != DLC_OK) {
-        return status;
-    }
-    status = rank->ops->copy(rank->queue, input->data, from, (size_t)input->bytes, NULL);
-    input->is_set = status == DLC_OK;
-    return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
-}
-
-dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t number) {
-    Input *input = &entry->inputs[number];
-    dlc_status status =
-        rank->ops->is_host ? DLC_OK : rank_write(rank, input->data, rank->staging, input->bytes);
-    input->is_set = status == DLC_OK;
     return status;
 }
 

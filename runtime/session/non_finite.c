@@ -14,15 +14,9 @@ typedef struct Finding {
     int64_t index; /* row-major; -1: all are finite */
 } Finding;
 
-static dlc_status look(Rank *rank, const void *data, int64_t bytes, int32_t dtype, Finding *out) {
-    *out = (Finding){.index = -1};
-    const void *values = NULL;
-    if (dtype > PLAN_BF16 || !data) { /* the float types come first */
-        return DLC_OK;
-    }
-    dlc_status status = rank_host(rank, data, bytes, &values);
+static void look_at(const void *values, int64_t bytes, int32_t dtype, Finding *out) {
     int width = plan_dtype_bytes(dtype);
-    for (int64_t i = 0; status == DLC_OK && i < bytes / width; i++) {
+    for (int64_t i = 0; i < bytes / width; i++) {
         double value = element_double((const uint8_t *)values + i * width, dtype);
         if (isnan(value) || (isinf(value) && out->index < 0)) {
             *out = (Finding){value, i};
@@ -31,7 +25,34 @@ static dlc_status look(Rank *rank, const void *data, int64_t bytes, int32_t dtyp
             break;
         }
     }
+}
+
+static bool may_hold(const void *data, int32_t dtype, Finding *out) {
+    *out = (Finding){.index = -1};
+    return data && dtype <= PLAN_BF16; /* the float types come first */
+}
+
+static dlc_status look(Rank *rank, const void *data, int64_t bytes, int32_t dtype, Finding *out) {
+    const void *values;
+    if (!may_hold(data, dtype, out)) {
+        return DLC_OK;
+    }
+    dlc_status status = rank_host(rank, data, bytes, &values);
+    if (status == DLC_OK) {
+        look_at(values, bytes, dtype, out);
+    }
     return status;
+}
+
+/* Whole inputs of several ranks are the host's. */
+static dlc_status look_at_input(Rank *rank, const Input *input, int32_t dtype, Finding *out) {
+    if (!rank->is_of_many) {
+        return look(rank, input->data, input->bytes, dtype, out);
+    }
+    if (may_hold(input->data, dtype, out)) {
+        look_at(input->data, input->bytes, dtype, out);
+    }
+    return DLC_OK;
 }
 
 static const char *value_text(double value) {
@@ -87,7 +108,7 @@ static dlc_status find_in_inputs(Rank *rank, const EntryState *entry, bool nans,
             continue;
         }
         Finding finding;
-        dlc_status status = look(rank, input->data, input->bytes, arg->type.dtype, &finding);
+        dlc_status status = look_at_input(rank, input, arg->type.dtype, &finding);
         if (status != DLC_OK) {
             return status;
         }

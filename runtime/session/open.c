@@ -4,6 +4,7 @@
 #include "runtime/session/trace.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static dlc_status dims_create(dlc_session *session) {
@@ -20,7 +21,7 @@ static dlc_status dims_create(dlc_session *session) {
         PlanProgram bytes = file->variables[i].bytes;
         for (int32_t k = 0; k < bytes.count; k++) {
             const ProgramInstr *instr = &file->programs[bytes.first + k];
-            if (instr->code == PROGRAM_VAR) {
+            if (instr->code == PROGRAM_VAR && file->dims[instr->immediate].source == DIM_FREE) {
                 session->dim_is_shared[instr->immediate] = true;
             }
         }
@@ -51,6 +52,32 @@ static dlc_status scalars_create(dlc_session *session, const dlc_session_options
 
 static void session_end(ContextChild *child);
 
+/* "8 ranks, each cpu (1 thread), code for x86-64-v3" */
+static void description_widen(Rank *first, int32_t n_ranks) {
+    char one[RANK_DESCRIPTION_BYTES];
+    memcpy(one, first->description, sizeof(one));
+    snprintf(first->description, sizeof(first->description), "%d ranks, each %.960s", (int)n_ranks,
+             one);
+}
+
+/* Each rank's place in the mesh that they make. */
+static dlc_status ranks_place(dlc_session *session) {
+    const PlanFile *file = session->file;
+    MeshShape shape;
+    dlc_status status = place_shape(session->context, file, session->n_ranks, &shape);
+    for (int64_t i = 0; i < file->n_variables && status == DLC_OK; i++) {
+        if (file->variables[i].part.n_cuts > 0 && session->n_ranks > 1) {
+            status = context_fail(session->context, DLC_ERROR_UNSUPPORTED,
+                                  "%s: '%s' is cut among ranks, which this library cannot run yet",
+                                  file->name, plan_text(file, file->variables[i].name));
+        }
+    }
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        session->ranks[r].place = (RankPlace){.shape = shape, .number = r};
+    }
+    return status;
+}
+
 /* The ranks on their devices, and what they need to run. */
 static dlc_status ranks_create(dlc_session *session, const dlc_session_options *options,
                                const DeviceOps *ops, int32_t n_ranks) {
@@ -60,12 +87,23 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
         return context_out_of_memory(context);
     }
     session->n_ranks = n_ranks;
-    dlc_status status = session_ranks_open(session, options, ops);
+    dlc_status status = team_create(context, n_ranks, &session->team);
+    if (status == DLC_OK) {
+        status = session_ranks_open(session, options, ops);
+    }
+    if (status == DLC_OK) {
+        status = ranks_place(session);
+    }
+    if (status == DLC_OK && n_ranks > 1) {
+        description_widen(session->ranks, n_ranks);
+    }
     if (status == DLC_OK && options->trace) {
         status = trace_open(session->ranks, options->trace); /* the others do the same work */
     }
     for (int32_t r = 0; status == DLC_OK && r < n_ranks; r++) {
-        status = rank_begin(&session->ranks[r], &session->orders);
+        session->ranks[r].n_ranks = n_ranks;
+        session->ranks[r].is_of_many = n_ranks > 1;
+        status = team_told(session->team, r, rank_begin(&session->ranks[r], &session->orders));
     }
     if (status == DLC_OK) {
         session->step_metrics = memory_new(&context->allocator, (size_t)session->ranks->max_numbers,
@@ -89,6 +127,14 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     if (!given.bindings && given.n_bindings > 0) {
         return border_missing(context, "dlc_session_options.bindings");
     }
+    char device[DEVICE_TEXT_BYTES];
+    if (!ops) {
+        dlc_status status = device_ranks(context, given.device, device, &n_ranks);
+        if (status != DLC_OK) {
+            return status;
+        }
+        given.device = given.device ? device : NULL;
+    }
     dlc_session *session = memory_new(&context->allocator, 1, sizeof(*session));
     if (!session) {
         return context_out_of_memory(context);
@@ -98,6 +144,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->plan = plan;
     plan->references++;
     session->file = &plan->file;
+    session->needs_mesh = !ops && n_ranks > 1;
     session->orders = (Orders){.poison = given.poison,
                                .guarded = given.guarded != 0,
                                .no_libraries = given.no_libraries != 0,
@@ -131,10 +178,13 @@ static void session_end(ContextChild *child) {
     dlc_session *session = (dlc_session *)child;
     dlc_context *context = session->context;
     const dlc_allocator *allocator = &context->allocator;
+    session_part(session);
     for (int32_t r = 0; r < session->n_ranks; r++) {
         rank_close(&session->ranks[r]);
     }
     memory_free(allocator, session->ranks);
+    team_destroy(session->team); /* whose hooks the ranks freed by */
+    memory_free_aligned(allocator, session->joined);
     memory_free(allocator, session->orders.dims);
     memory_free(allocator, session->dim_is_shared);
     memory_free(allocator, session->step_metrics);

@@ -13,7 +13,9 @@ static dlc_status entry_create(Rank *rank, EntryState *entry) {
     const PlanEntry *record = entry->record;
     entry->inputs = memory_new(allocator, (size_t)record->n_args, sizeof(Input));
     entry->numbers = memory_new(allocator, (size_t)record->n_results, sizeof(int32_t));
-    if (!entry->inputs || !entry->numbers) {
+    entry->parts = rank->is_of_many ? memory_new(allocator, (size_t)record->n_args, sizeof(Input))
+                                    : entry->inputs;
+    if (!entry->inputs || !entry->parts || !entry->numbers) {
         return context_out_of_memory(rank->context);
     }
     for (int32_t i = 0; i < record->n_args; i++) {
@@ -26,13 +28,18 @@ static dlc_status entry_create(Rank *rank, EntryState *entry) {
         bool is_number = role != PLAN_RESULT_OUTPUT && role != PLAN_RESULT_STORE;
         entry->numbers[i] = is_number ? entry->n_numbers++ : -1;
     }
+    int32_t depth = 0;
     for (int32_t i = 0; i < record->n_commands; i++) {
         const PlanCommand *command = &tables->commands[record->first_command + i];
+        bool is_collective = command->kind == PLAN_COLLECTIVE;
+        depth += (command->kind == PLAN_LOOP) - (command->kind == PLAN_LOOP_END);
+        entry->exchanges_again |= is_collective && depth > 0;
         bool is_barrier = command->kind == PLAN_BARRIER;
         entry->is_gated |= is_barrier && command->n_refs > 0;
         entry->stores |= is_barrier;
         entry->waits |= command->kind == PLAN_TEST || command->kind == PLAN_CHECK ||
-                        command->kind == PLAN_SHOW || (is_barrier && command->n_refs == 0) ||
+                        command->kind == PLAN_SHOW || is_collective ||
+                        (is_barrier && (command->n_refs == 0 || rank->is_of_many)) ||
                         (command->kind == PLAN_LOOP && command->flags & PLAN_COMMAND_WHILE);
     }
     return DLC_OK;
@@ -154,6 +161,9 @@ dlc_status rank_begin(Rank *rank, const Orders *orders) {
     if (status == DLC_OK) {
         status = blocks_create(rank);
     }
+    if (status == DLC_OK) {
+        status = exchange_create(rank);
+    }
     return status == DLC_OK ? runs_create(rank) : status;
 }
 
@@ -172,8 +182,8 @@ dlc_status rank_layout(Rank *rank, EntryState *entry, const int64_t *dims) {
     } else {
         dlc_status status = queues_make(rank, entry);
         if (status == DLC_OK) {
-            status = layout_create(rank->context, rank->file, rank->tables, entry->record, dims,
-                                   &slot.layout);
+            status = layout_create(rank->context, rank->file, rank->tables, entry->record,
+                                   &rank->place, dims, &slot.layout);
         }
         if (status == DLC_OK) {
             status = calls_create(rank, slot.layout, &slot.calls);
@@ -226,10 +236,17 @@ int64_t rank_table_bytes(const Rank *rank) {
 /* -- End -- */
 
 static void entry_destroy(Rank *rank, EntryState *entry) {
-    for (int32_t a = 0; entry->inputs && a < entry->record->n_args; a++) {
-        if (entry->inputs[a].data) {
-            rank->ops->free(rank->device, entry->inputs[a].data);
+    for (int32_t a = 0; entry->parts && a < entry->record->n_args; a++) {
+        if (entry->parts[a].data) {
+            rank->ops->free(rank->device, entry->parts[a].data);
         }
+    }
+    for (int32_t a = 0; entry->parts != entry->inputs && a < entry->record->n_args; a++) {
+        memory_free_aligned(&rank->context->allocator,
+                            entry->inputs ? entry->inputs[a].data : NULL);
+    }
+    if (entry->parts != entry->inputs) {
+        memory_free(&rank->context->allocator, entry->parts);
     }
     memory_free(&rank->context->allocator, entry->inputs);
     memory_free(&rank->context->allocator, entry->rows);
@@ -255,6 +272,7 @@ void rank_close(Rank *rank) {
         }
     }
     runs_destroy(rank);
+    exchange_destroy(rank);
     queues_close(rank);
     (void)trace_close(rank);
     rank_arena_free(rank);

@@ -10,8 +10,10 @@
 #ifndef DLC_RUNTIME_SESSION_RANK_H
 #define DLC_RUNTIME_SESSION_RANK_H
 
+#include "runtime/comm/comm.h"
 #include "runtime/device.h"
 #include "runtime/session/layout.h"
+#include "runtime/session/place.h"
 
 enum {
     RANK_LAYOUTS = 8,
@@ -21,7 +23,8 @@ enum {
     SCALAR_NAME_BYTES = 64,
     SCALAR_STRIDE = 64, /* bytes from one scalar to the next on the device */
     NUMBER_STRIDE = 8,  /* the same for numbers that a run gives */
-    RANK_RUNS = 3       /* begun and not settled, at most */
+    RANK_RUNS = 3,      /* begun and not settled, at most */
+    EXCHANGE_WORDS = 4  /* of what ranks tell each other before they store */
 };
 
 /* A counter or a run-time setting. */
@@ -58,7 +61,9 @@ typedef struct Input {
     int64_t dims[PLAN_MAX_RANK];
     bool is_set;
     bool is_of_data; /* set from the rows that the entry notes */
-    int32_t scalar;  /* SCALAR roles: place in the block of scalars */
+    int64_t version; /* how often it was set; of a part, of_version: that of the whole */
+    int64_t of_version;
+    int32_t scalar; /* SCALAR roles: place in the block of scalars */
 } Input;
 
 typedef struct Recording Recording; /* record.c */
@@ -74,13 +79,17 @@ typedef struct LayoutSlot {
 
 typedef struct EntryState {
     const PlanEntry *record;
-    Input *inputs;    /* [n_args]; used for INPUT and SCALAR roles */
+    /* [n_args]; used for INPUT and SCALAR roles. Of several ranks the first has here what was
+     * given, whole and in host memory, and each in `parts` what it has of it on its device. */
+    Input *inputs;
+    Input *parts;     /* of one rank the same array */
     int32_t *numbers; /* [n_results]: place in the block of numbers; -1: none */
     int32_t n_scalars, n_numbers;
-    bool is_gated; /* its stores look at a word on the device */
-    bool stores;   /* it has stores at all */
-    bool waits;    /* the host needs values while it runs */
-    int64_t *rows; /* of the data that inputs were last set from; NULL: none */
+    bool is_gated;        /* its stores look at a word on the device */
+    bool stores;          /* it has stores at all */
+    bool waits;           /* the host needs values while it runs */
+    bool exchanges_again; /* it has collectives in loops */
+    int64_t *rows;        /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;
     DeviceEvent **events;           /* [n_events], where it has several queues; else NULL */
     int64_t *signalled;             /* [n_events]: the stretch of commands that signalled it last */
@@ -104,6 +113,11 @@ typedef struct Rank {
     dlc_context *context;
     const PlanFile *file;
     const PlanTables *tables; /* of the image on the device */
+    RankPlace place;
+    int32_t n_ranks; /* of the session */
+    bool is_of_many; /* more than one */
+    bool is_stopped; /* its last run ended as another rank's failed … */
+    bool has_agreed; /* … or in an error that all ranks have met at once */
     const Orders *orders;
 
     const DeviceOps *ops;
@@ -121,7 +135,12 @@ typedef struct Rank {
     uint64_t said[RANK_REASONS]; /* hashes of what the log was told */
     int32_t n_said;
 
-    Variable *variables; /* [n_variables], as in the plan */
+    Comm *comm;            /* its end of what the session's ranks meet in; NULL: they need not */
+    CommGroup *groups;     /* [n_collectives] */
+    int32_t **members;     /* [n_collectives]: lists of `groups`, where it is the first with one */
+    CommBuffer *exchanged; /* [max_refs] */
+    int64_t *words;        /* EXCHANGE_WORDS of this rank, then of all */
+    Variable *variables;   /* [n_variables], as in the plan */
     int64_t n_variables;
     EntryState *entries; /* [tables->n_entries] */
     uint8_t *arena;
@@ -191,25 +210,34 @@ const Variable *rank_entry_variable(const Rank *rank, const EntryState *entry, i
 
 /* -- memory.c: what lies on the device -- */
 
-/* Whether the program can be computed from the dims bound so far. */
-bool program_bound(const PlanFile *file, PlanProgram program, const int64_t *dims);
 /* Gives the variables of the entry (NULL: all) their memory, zeroed; the dims in their shapes must
  * be bound. */
 dlc_status rank_allocate(Rank *rank, const EntryState *entry);
+/* Arena and scratch for a layout. */
+dlc_status rank_arena(Rank *rank, const Layout *layout);
+void rank_arena_free(Rank *rank);
+
+/* -- inputs.c -- */
+
 /* The input's memory for these dims, which fit its type. *out is host memory, which the caller
  * fills and then hands over by rank_input_done; until then no other call. */
 dlc_status rank_input(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims, void **out);
 dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t arg);
-/* The input gets `*memory`, of the rank's device and as large as the dims say, and gives its own.
+/* The input gets `*memory`, of the rank's device (of several ranks: the host's) and as large as the
+ * dims say, and gives its own.
  */
 dlc_status rank_input_exchange(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims,
                                void **memory);
 /* The input's value lies on the device; queued. */
 dlc_status rank_input_copy(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims,
                            const void *from);
-/* Arena and scratch for a layout. */
-dlc_status rank_arena(Rank *rank, const Layout *layout);
-void rank_arena_free(Rank *rank);
+/* Of several ranks: host memory for the whole input, which this makes set; for the caller to fill
+ * before the next call. */
+dlc_status rank_whole_input(Rank *rank, EntryState *entry, int32_t arg, const int64_t *dims,
+                            void **out);
+/* The rank's parts of the inputs that `given` has whole, for the layout in slots[0]: copied where
+ * they are not on the device yet. */
+dlc_status rank_parts_take(Rank *rank, const EntryState *entry, const EntryState *given);
 
 /* -- transfer.c: between host and device -- */
 
@@ -259,6 +287,8 @@ bool rank_may_run_ahead(const Rank *rank, const EntryState *entry);
 /* Gives the device a run of the entry on the layout in slots[0]. After an error nothing was begun;
  * what was begun before still is to be settled. */
 dlc_status rank_run_begin(Rank *rank, EntryState *entry);
+/* The same among the session's ranks, all of which do it at once: they are told of a failure. */
+dlc_status rank_run_together(Rank *rank, EntryState *entry);
 /* Waits for the run that was begun first, which then is the last run of all that follows here.
  * Where it was not OK, or gives an error, those begun after it have stored nothing and are
  * forgotten; they have written over inputs and arena. */
@@ -280,6 +310,21 @@ dlc_status rank_finish(Rank *rank);
 dlc_status recording_run(Rank *rank, EntryState *entry, bool *out_done);
 void recording_destroy(Rank *rank, Recording *recording);
 int64_t recording_bytes(const Recording *recording);
+
+/* -- exchange.c: between ranks -- */
+
+/* What collectives need beside the communicator; the rank has its place. After an error
+ * exchange_destroy all the same. */
+dlc_status exchange_create(Rank *rank);
+void exchange_destroy(Rank *rank);
+/* Does a collective on its refs' addresses, whose sizes are those of the layout; waits. */
+dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
+                        const int64_t *sizes, uint8_t *const *addresses);
+/* All ranks come here before they store: the error of the first fault of the lowest rank that has
+ * one, the same on all; *ok: whether it was so on all. */
+dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok);
+/* All ranks come here at the end of a run: one that still waits for others would do so for ever. */
+dlc_status exchange_end(Rank *rank);
 
 /* -- poison.c -- */
 
@@ -312,12 +357,6 @@ dlc_status rank_not_finite_before(Rank *rank, const EntryState *entry, char *out
 /* DLC_ERROR_NON_FINITE of the running entry, whose update made a parameter or optimiser state not
  * finite: names it. `stored`: the step has stored; else it was stopped before. */
 dlc_status rank_not_finite_update(Rank *rank, bool stored);
-
-/* -- verdict.c -- */
-
-/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite, with what was
- * first: see rank_not_finite_before, or a line of the program, for which the run is done again. */
-dlc_status rank_verdict(Rank *rank, EntryState *entry);
 
 /* -- calls.c: launches that the device's libraries do -- */
 

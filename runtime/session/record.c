@@ -63,7 +63,10 @@ static Span span_look(const Rank *rank, const EntryState *entry, int32_t first, 
             depth--;
             break;
         case PLAN_BARRIER:
-            if (command->n_refs > 0) {
+            if (rank->is_of_many) { /* they agree */
+                span.waits = true;
+                span.faults = 0;
+            } else if (command->n_refs > 0) {
                 span.nodes += times[depth];
                 span.faults |= PLAN_FAULTS_CHECKS;
             } else if (span.faults & PLAN_FAULTS_CHECKS) {

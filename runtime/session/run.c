@@ -11,8 +11,8 @@ static dlc_status arguments_check(Rank *rank, const EntryState *entry) {
         const PlanArg *arg = &rank->tables->args[entry->record->first_arg + i];
         int64_t wanted = entry->slots[0].layout->buffer_bytes[arg->buffer];
         int64_t have = arg->variable >= 0 ? rank->variables[arg->variable].bytes : wanted;
-        if (arg->role == PLAN_ARG_INPUT && entry->inputs[i].is_set) {
-            have = entry->inputs[i].capacity;
+        if (arg->role == PLAN_ARG_INPUT && entry->parts[i].is_set) {
+            have = entry->parts[i].capacity;
         } else if (arg->role == PLAN_ARG_SCALAR) {
             have = SCALAR_STRIDE;
         }
@@ -23,6 +23,20 @@ static dlc_status arguments_check(Rank *rank, const EntryState *entry) {
         }
     }
     return DLC_OK;
+}
+
+/* The layout of a rank, whose own dims follow from those of the session. */
+static dlc_status rank_lay_out(dlc_session *session, int32_t r, const EntryState *entry,
+                               const int64_t *dims) {
+    Rank *rank = &session->ranks[r];
+    EntryState *own = entry_of(session, rank, entry);
+    int64_t mine[PLAN_MAX_DIMS];
+    memcpy(mine, dims, (size_t)session->file->n_dims * sizeof(*mine));
+    dlc_status status = place_dims(rank->context, session->file, &rank->place, mine);
+    if (status == DLC_OK) {
+        status = rank_layout(rank, own, mine);
+    }
+    return status == DLC_OK ? rank_arena(rank, own->slots[0].layout) : status;
 }
 
 dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults) {
@@ -43,15 +57,7 @@ dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults
         status = session_allocate(session, entry);
     }
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        Rank *rank = &session->ranks[r];
-        EntryState *own = entry_of(session, rank, entry);
-        status = rank_layout(rank, own, dims);
-        if (status == DLC_OK) {
-            status = arguments_check(rank, own);
-        }
-        if (status == DLC_OK) {
-            status = rank_arena(rank, own->slots[0].layout);
-        }
+        status = team_told(session->team, r, rank_lay_out(session, r, entry, dims));
     }
     return status;
 }
@@ -61,6 +67,64 @@ static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
     const char *name = plan_text(session->file, arg->name);
     bool is_length = strcmp(name, "steps") == 0 || strcmp(name, "steps_per_epoch") == 0;
     return arg->role == PLAN_ARG_SCALAR && is_length && !session_scalar(session, name);
+}
+
+/* A rank's parts of inputs given whole, and whether all arguments fit. */
+static dlc_status arguments_take(dlc_session *session, int32_t r, const EntryState *entry) {
+    Rank *rank = &session->ranks[r];
+    const EntryState *own = entry_of(session, rank, entry);
+    dlc_status status = session->n_ranks > 1 ? rank_parts_take(rank, own, entry) : DLC_OK;
+    return status == DLC_OK ? arguments_check(rank, own) : status;
+}
+
+typedef struct Begin {
+    dlc_session *session;
+    const EntryState *entry;
+    dlc_status *statuses; /* [n_ranks] */
+} Begin;
+
+static void begin_one(void *user, int32_t r) {
+    Begin *begin = user;
+    Rank *rank = &begin->session->ranks[r];
+    begin->statuses[r] = rank_run_together(rank, entry_of(begin->session, rank, begin->entry));
+}
+
+/* Where some ranks have not begun the run, the others give theirs up. */
+static void begun_drop(dlc_session *session) {
+    int32_t least = INT32_MAX;
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        int32_t begun = rank_runs_begun(&session->ranks[r]);
+        least = begun < least ? begun : least;
+    }
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        while (rank_runs_begun(&session->ranks[r]) > least) {
+            (void)rank_run_settle(&session->ranks[r]);
+        }
+    }
+}
+
+/* All ranks at once. The error is that of the lowest that failed by itself. */
+static dlc_status ranks_begin(dlc_session *session, const EntryState *entry) {
+    dlc_status statuses[TEAM_MOST];
+    Begin begin = {session, entry, statuses};
+    int32_t failed = -1;
+    dlc_status met = session_meet(session);
+    if (met != DLC_OK) {
+        return met;
+    }
+    team_run(session->team, begin_one, &begin);
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        session->is_broken |= statuses[r] != DLC_OK && !session->ranks[r].has_agreed;
+        bool by_itself =
+            failed < 0 || (session->ranks[failed].is_stopped && !session->ranks[r].is_stopped);
+        failed = statuses[r] != DLC_OK && by_itself ? r : failed;
+    }
+    if (failed < 0) {
+        return DLC_OK;
+    }
+    begun_drop(session);
+    session->ranks->fault = session->ranks[failed].fault;
+    return team_told(session->team, failed, statuses[failed]);
 }
 
 dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
@@ -83,24 +147,31 @@ dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
         }
     }
     dlc_status status = session_layout(session, entry, false);
-    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        Rank *rank = &session->ranks[r];
-        status = rank_run_begin(rank, entry_of(session, rank, entry));
-        for (int32_t other = 0; status != DLC_OK && other < r; other++) {
-            while (rank_runs_begun(&session->ranks[other]) > rank_runs_begun(rank)) {
-                (void)rank_run_settle(&session->ranks[other]);
-            }
-        }
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        status = team_told(session->team, r, arguments_take(session, r, entry));
     }
-    return status;
+    return status == DLC_OK ? ranks_begin(session, entry) : status;
 }
 
 dlc_status session_run_settle(dlc_session *session) {
+    Rank *first = session->ranks;
     dlc_status status = DLC_OK;
+    session->unsound = 0;
     for (int32_t r = 0; r < session->n_ranks; r++) {
-        dlc_status own = rank_run_settle(&session->ranks[r]);
-        status = status == DLC_OK ? own : status;
+        Rank *rank = &session->ranks[r];
+        dlc_status own = rank_run_settle(rank);
+        bool is_first = status == DLC_OK && first->last_ok && first->last_update_ok;
+        if (status == DLC_OK && own != DLC_OK) {
+            status = team_told(session->team, r, own);
+            first->fault = rank->fault;
+        }
+        if (is_first && !(rank->last_ok && rank->last_update_ok)) {
+            session->unsound = r;
+            first->last_ok = rank->last_ok;
+            first->last_update_ok = rank->last_update_ok;
+        }
     }
+    first->last = status == DLC_OK ? first->last : NULL;
     return status;
 }
 
@@ -134,19 +205,10 @@ dlc_status session_run(dlc_session *session, EntryState *entry) {
     return status == DLC_OK ? session_run_settle(session) : status;
 }
 
-dlc_status session_verdict(dlc_session *session, EntryState *entry) {
-    dlc_status status = DLC_OK;
-    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        Rank *rank = &session->ranks[r];
-        status = rank_verdict(rank, entry_of(session, rank, entry));
-    }
-    return status;
-}
-
 dlc_status session_finish(dlc_session *session) {
     dlc_status status = DLC_OK;
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        status = rank_finish(&session->ranks[r]);
+        status = team_told(session->team, r, rank_finish(&session->ranks[r]));
     }
     return status;
 }

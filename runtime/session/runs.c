@@ -51,7 +51,7 @@ static void bases_set(Rank *rank, const EntryState *entry) {
         default: {
             const PlanArg *arg = &rank->tables->args[record->first_arg + buffer->index];
             if (arg->role == PLAN_ARG_INPUT) {
-                rank->bases[i] = entry->inputs[buffer->index].data;
+                rank->bases[i] = entry->parts[buffer->index].data;
             } else if (arg->role == PLAN_ARG_SCALAR) {
                 rank->bases[i] =
                     rank->scalar_memory + SCALAR_STRIDE * entry->inputs[buffer->index].scalar;
@@ -233,7 +233,20 @@ dlc_status rank_run_settle(Rank *rank) {
     return DLC_OK;
 }
 
-dlc_status rank_execute(Rank *rank, EntryState *entry) {
+dlc_status rank_run_together(Rank *rank, EntryState *entry) {
+    rank->is_stopped = rank->has_agreed = false;
     dlc_status status = rank_run_begin(rank, entry);
+    if (status == DLC_OK && rank->is_of_many && entry->exchanges_again) {
+        status = exchange_end(rank);
+        rank->n_begun -= status != DLC_OK;
+    }
+    if (status != DLC_OK && rank->comm && !rank->is_stopped && !rank->has_agreed) {
+        comm_abort(rank->comm, status, rank->context->error);
+    }
+    return status;
+}
+
+dlc_status rank_execute(Rank *rank, EntryState *entry) {
+    dlc_status status = rank_run_together(rank, entry);
     return status == DLC_OK ? rank_run_settle(rank) : status;
 }

@@ -232,7 +232,10 @@ dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value
     BORDER_CALL(session ? session->context : NULL);
     for (int32_t d = 0; dim && d < session->file->n_dims; d++) {
         if (strcmp(plan_text(session->file, session->file->dims[d].name), dim) == 0) {
-            return session_bind_number(session, d, value);
+            return session->file->dims[d].source == DIM_FREE
+                       ? session_bind_number(session, d, value)
+                       : context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                                      "dim %s is each rank's own, computed by it", dim);
         }
     }
     return context_fail(session->context, DLC_ERROR_NOT_FOUND,
@@ -319,7 +322,7 @@ dlc_status dlc_session_memory(dlc_session *session, const char *name, dlc_memory
             const Variable *variable = &rank->variables[arg->variable];
             memory.persistent_bytes += variable->data ? layout_round(variable->bytes) : 0;
         } else if (arg->role == PLAN_ARG_INPUT) {
-            const Input *input = &entry->inputs[i];
+            const Input *input = &entry->parts[i];
             memory.input_bytes += input->data ? layout_round(input->capacity) : 0;
         } else {
             memory.input_bytes += PLAN_ALIGNMENT;

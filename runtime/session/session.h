@@ -2,9 +2,10 @@
  * ranks that run it. It decides what runs, on which sizes; what lies on a device and how an entry
  * is run there is a rank's (rank.h).
  *
- * A session has one rank or many, each on a device of its own, with the same image and the same
- * inputs; they run one after another, and what is read – outputs, metrics, variables – is the
- * first's. Nothing outside of this folder and api/ counts ranks.
+ * A session has one rank or many, each on a device of its own, with the same image and its part of
+ * the inputs; they run at once, each on a thread of its own. What is read is whole: outputs are put
+ * together, metrics and variables are the first's, as all have the same. Nothing outside of this
+ * folder and api/ counts ranks.
  *
  * Calls on a session are serial: the border (border.h) lets one thread in at a time. While a rank
  * runs, the session does not change what it told it (Orders). */
@@ -13,6 +14,7 @@
 
 #include "runtime/plan_file/plan.h"
 #include "runtime/session/rank.h"
+#include "runtime/session/team.h"
 
 struct dlc_session {
     ContextChild child;
@@ -24,6 +26,12 @@ struct dlc_session {
     bool *dim_is_shared; /* appears in some variable's shape */
     Rank *ranks;         /* [n_ranks] */
     int32_t n_ranks;
+    Team *team;           /* of several ranks; NULL: there is one */
+    bool needs_mesh;      /* the ranks are to share the work: a plan without a mesh will not do */
+    bool is_broken;       /* a rank has failed in their communicator */
+    int32_t unsound;      /* the first rank whose last run was not finite, where one was */
+    void *joined;         /* host memory in which parts are put together … */
+    int64_t joined_bytes; /* … and how much */
     dlc_metric *step_metrics; /* [ranks->max_numbers], lent by dlc_train_step */
     DLTensor lent;            /* what dlc_view_* hands out */
     int64_t lent_dims[PLAN_MAX_RANK];
@@ -54,9 +62,14 @@ dlc_status shape_bind(dlc_session *session, const char *what, PlanType type, con
 /* -- open.c, choose.c -- */
 
 /* As dlc_session_create, with `n_ranks` ranks (at least one), on a device that device_find need not
- * know (for tests); NULL: by the options. */
+ * know (for tests); NULL: device and ranks by the options. */
 dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                              const DeviceOps *ops, int32_t n_ranks, dlc_session **out);
+/* What the options say of the device but for the number of ranks ("cpu" of "cpu*8"), and that
+ * number (1 where they say none). */
+enum { DEVICE_TEXT_BYTES = 128 };
+dlc_status device_ranks(dlc_context *context, const char *text, char *out_device,
+                        int32_t *out_ranks);
 /* Opens the ranks on the device that the options ask for; may replace session->plan by one that was
  * compiled anew. */
 dlc_status session_ranks_open(dlc_session *session, const dlc_session_options *options,
@@ -89,6 +102,17 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t arg, i
                          const int64_t *dims, void **out);
 dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t arg);
 
+/* Result `number` of the entry, which ran last, as one tensor in host memory until the next call on
+ * the session; out_dims: PLAN_MAX_RANK. */
+dlc_status session_output(dlc_session *session, const EntryState *entry, int32_t number,
+                          int64_t *out_dims, const void **out);
+
+/* -- meet.c -- */
+
+/* Lets the ranks meet in a communicator, where they need one and have none that is sound. */
+dlc_status session_meet(dlc_session *session);
+void session_part(dlc_session *session); /* ends it */
+
 /* -- run.c -- */
 
 /* Makes or finds, in every rank, the layout for the dims that inputs and bindings give, as
@@ -111,10 +135,14 @@ dlc_status session_runs_settle(dlc_session *session, int32_t most, SessionSettle
 dlc_status session_begin_fail(dlc_session *session, dlc_status status, SessionSettle *settle,
                               void *user);
 bool session_may_run_ahead(const dlc_session *session, const EntryState *entry);
-/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite. */
-dlc_status session_verdict(dlc_session *session, EntryState *entry);
 /* Waits until everything asked of the devices is done. */
 dlc_status session_finish(dlc_session *session);
+
+/* -- verdict.c -- */
+
+/* DLC_OK, or the error of a run that succeeded but whose OK or update is not finite, with what was
+ * first: see rank_not_finite_before, or a line of the program, for which all ranks run again. */
+dlc_status session_verdict(dlc_session *session, EntryState *entry);
 
 /* api/bench_inputs.c: the first rows of the dataset, or (NULL) numbers made up for the inputs that
  * are not set, over the whole range that the program takes; runs the entry to find it. */

@@ -165,14 +165,15 @@ static void command_write(const Rank *rank, const EntryState *entry, const Trace
     const char *label = plan_text(file, command->text);
     const char *kernel = command->kind == PLAN_LAUNCH
                              ? plan_text(file, rank->tables->kernels[command->kernel].name)
-                         : command->kind == PLAN_FILL ? "fill"
-                                                      : "copy";
+                         : command->kind == PLAN_FILL       ? "fill"
+                         : command->kind == PLAN_COLLECTIVE ? "exchange"
+                                                            : "copy";
     FILE *out = rank->trace->file;
     span_begin(rank->trace, *label ? label : kernel, LANE_DEVICE, start, end);
     fputs(", \"args\": {\"kernel\": \"", out);
     text_write(out, kernel);
     fputs("\", \"place\": \"", out);
-    text_write(out, command->kind == PLAN_LAUNCH ? plan_text(file, command->place) : "");
+    text_write(out, plan_text(file, command->place)); /* of what is no op's: none */
     fprintf(out, "\", \"command\": %d, \"launches\": %d}}", number, traced->count);
 }
 

@@ -16,8 +16,8 @@ static void memory_help(const Rank *rank, char *out, size_t n_out) {
     }
     for (int64_t e = 0; rank->entries && e < rank->tables->n_entries; e++) {
         const EntryState *entry = &rank->entries[e];
-        for (int32_t i = 0; entry->inputs && i < entry->record->n_args; i++) {
-            inputs += entry->inputs[i].data ? layout_round(entry->inputs[i].capacity) : 0;
+        for (int32_t i = 0; entry->parts && i < entry->record->n_args; i++) {
+            inputs += entry->parts[i].data ? layout_round(entry->parts[i].capacity) : 0;
         }
     }
     snprintf(out, n_out,

@@ -1,5 +1,7 @@
-/* Values that a session hands to its ranks: variables and inputs. The first rank's memory, or its
- * staging, is filled by the caller; the others get what lies there. */
+/* Values that a session hands to its ranks, and takes from them. A variable is filled by the caller
+ * in the first rank's memory, or its staging; the others get what lies there. Inputs of several
+ * ranks are kept whole until a run takes them, and outputs are put together of their parts. */
+#include "runtime/session/parts.h"
 #include "runtime/session/session.h"
 
 #include <inttypes.h>
@@ -8,7 +10,7 @@
 dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     dlc_status status = entry ? DLC_OK : session_bind_inputs(session);
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        status = rank_allocate(&session->ranks[r], entry);
+        status = team_told(session->team, r, rank_allocate(&session->ranks[r], entry));
     }
     return status;
 }
@@ -30,6 +32,7 @@ dlc_status session_variable_done(dlc_session *session, int64_t number) {
         Rank *rank = &session->ranks[r];
         status =
             rank_write(rank, rank->variables[number].data, value, rank->variables[number].bytes);
+        status = team_told(session->team, r, status);
     }
     return status;
 }
@@ -39,6 +42,7 @@ dlc_status session_variable_zero(dlc_session *session, int64_t number) {
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         const Variable *variable = &session->ranks[r].variables[number];
         status = rank_fill(&session->ranks[r], variable->data, 0, variable->bytes);
+        status = team_told(session->team, r, status);
     }
     return status;
 }
@@ -48,36 +52,81 @@ dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const i
     int64_t bound[PLAN_MAX_DIMS];
     snprintf(what, sizeof(what), "input '%s'", plan_text(session->file, arg->name));
     memcpy(bound, session->orders.dims, (size_t)session->file->n_dims * sizeof(*bound));
-    return shape_bind(session, what, arg->type, dims, arg->type.rank, bound);
+    return shape_bind(session, what, plan_whole(arg->type, &arg->part), dims, arg->type.rank,
+                      bound);
 }
 
 dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number, int64_t rank,
                          const int64_t *dims, void **out) {
     const PlanArg *arg = &session->tables->args[entry->record->first_arg + number];
-    if (rank != arg->type.rank) {
+    PlanType whole = plan_whole(arg->type, &arg->part);
+    if (rank != whole.rank) {
         return context_fail(
             session->context, DLC_ERROR_MISMATCH, "input '%s' has %" PRId64 " axes; %s is wanted",
-            plan_text(session->file, arg->name), rank, plan_text(session->file, arg->type.text));
+            plan_text(session->file, arg->name), rank, plan_text(session->file, whole.text));
     }
     dlc_status status = session_input_check(session, arg, dims);
-    return status == DLC_OK ? rank_input(session->ranks, entry, number, dims, out) : status;
+    if (status == DLC_OK) {
+        status = session->n_ranks > 1 ? rank_whole_input(session->ranks, entry, number, dims, out)
+                                      : rank_input(session->ranks, entry, number, dims, out);
+    }
+    return status;
 }
 
 dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t number) {
-    Rank *first = session->ranks;
-    Input *input = &entry->inputs[number];
-    const void *value = first->ops->is_host ? input->data : first->staging;
-    dlc_status status = rank_input_done(first, entry, number);
-    for (int32_t r = 1; status == DLC_OK && r < session->n_ranks; r++) {
-        Rank *rank = &session->ranks[r];
-        EntryState *other = &rank->entries[entry - first->entries];
-        void *to;
-        status = rank_input(rank, other, number, input->dims, &to);
-        if (status == DLC_OK) {
-            memcpy(to, value, (size_t)input->bytes);
-            status = rank_input_done(rank, other, number);
-        }
-        input->is_set = status == DLC_OK;
+    return session->n_ranks > 1 ? DLC_OK : rank_input_done(session->ranks, entry, number);
+}
+
+/* -- Outputs -- */
+
+static dlc_status joined_room(dlc_session *session, int64_t bytes) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    if (bytes <= session->joined_bytes && session->joined) {
+        return DLC_OK;
     }
+    memory_free_aligned(allocator, session->joined);
+    session->joined_bytes = bytes;
+    session->joined = memory_new_aligned(allocator, (size_t)bytes);
+    return session->joined ? DLC_OK : context_out_of_memory(session->context);
+}
+
+/* Brings the rank's part of result `number` to its place. */
+static dlc_status part_join(dlc_session *session, int32_t r, const EntryState *entry,
+                            int32_t number, const int64_t *whole_dims) {
+    Rank *rank = &session->ranks[r];
+    const EntryState *own = &rank->entries[entry - session->ranks->entries];
+    const PlanResult *result = &session->tables->results[entry->record->first_result + number];
+    int64_t dims[PLAN_MAX_RANK], bytes;
+    const void *data;
+    if (!plan_shape(session->file, result->type, own->layout->vars, dims, &bytes)) {
+        return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
+    }
+    dlc_status status = rank_host(rank, rank_result(rank, own, number), bytes, &data);
+    if (status == DLC_OK) {
+        status = part_copy(rank->context, session->file, &rank->place, own->layout->vars,
+                           plan_text(session->file, result->name), &result->part,
+                           (Whole){session->joined, whole_dims}, dims,
+                           plan_dtype_bytes(result->type.dtype), (void *)(uintptr_t)data, false);
+    }
+    return team_told(session->team, r, status);
+}
+
+dlc_status session_output(dlc_session *session, const EntryState *entry, int32_t number,
+                          int64_t *out_dims, const void **out) {
+    const PlanResult *result = &session->tables->results[entry->record->first_result + number];
+    Rank *first = session->ranks;
+    PlanType whole = plan_whole(result->type, &result->part);
+    int64_t bytes;
+    if (!plan_shape(session->file, whole, entry->layout->vars, out_dims, &bytes)) {
+        return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
+    }
+    if (session->n_ranks == 1 || result->part.n_cuts == 0) {
+        return rank_host(first, rank_result(first, entry, number), bytes, out);
+    }
+    dlc_status status = joined_room(session, bytes);
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        status = part_join(session, r, entry, number, out_dims);
+    }
+    *out = session->joined;
     return status;
 }

@@ -329,8 +329,8 @@ void test_fit_counts_ahead(void) {
     dims[plan_batch_dim(run.session->file, run.session->tables)] = LARGE;
     dims_default(run.session->file, dims);
     Layout *layout;
-    OK(&run, layout_create(run.context, run.session->file, run.session->tables, entry->record, dims,
-                           &layout));
+    OK(&run, layout_create(run.context, run.session->file, run.session->tables, entry->record,
+                           &run.session->ranks->place, dims, &layout));
     int64_t step = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes +
                    layout->scratch_bytes;
     layout_destroy(run.context, layout);

@@ -40,9 +40,15 @@ static inline void sample_tables(PlanWriter *w, TargetTables *t, const Size *row
     VEC_PUSH(w->arena, &t->kernels, kernel);
     PlanSite site = {plan_writer_string(w, "a.dl:1:2"), plan_writer_string(w, "sizes differ")};
     VEC_PUSH(w->arena, &t->sites, site);
-    PlanArg x = {plan_writer_string(w, "x"), PLAN_ARG_INPUT, plan_writer_type(w, type), 0, -1};
-    PlanArg p = {plan_writer_string(w, "fc.weight"), PLAN_ARG_PARAM, plan_writer_type(w, row), 1,
-                 plan_writer_variable(w, "fc.weight", PLAN_ARG_PARAM, row)};
+    PlanArg x = {.name = plan_writer_string(w, "x"),
+                 .role = PLAN_ARG_INPUT,
+                 .type = plan_writer_type(w, type),
+                 .variable = -1};
+    PlanArg p = {.name = plan_writer_string(w, "fc.weight"),
+                 .role = PLAN_ARG_PARAM,
+                 .type = plan_writer_type(w, row),
+                 .buffer = 1,
+                 .variable = plan_writer_variable(w, "fc.weight", PLAN_ARG_PARAM, row, NULL)};
     VEC_PUSH(w->arena, &t->args, x);
     VEC_PUSH(w->arena, &t->args, p);
     const Size *sizes[] = {bytes, row_bytes, bytes, row_bytes, row_bytes, size_const(context, 4)};

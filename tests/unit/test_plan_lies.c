@@ -13,6 +13,8 @@
 
 /* Arguments, commands and references of the plan, by number. */
 enum { ARG_W, ARG_X, ARG_P, ARG_S, N_ARGS };
+/* Dims: two of the program, then two of ranks. */
+enum { DIM_B, DIM_C, DIM_PIECE_OF_B, DIM_DATA };
 /* Buffers: of the arguments, then of the arena and one constant. */
 enum { W, X, P, S, ROW, NEXT, INDEX, ROWS, OF_C, FLAG, GATE, CONSTANT, N_BUFFERS };
 enum {
@@ -35,6 +37,8 @@ enum {
     BARRIER,
     STORE,
     LAST,
+    REDUCE,
+    GATHER,
     N_COMMANDS
 };
 enum {
@@ -47,7 +51,9 @@ enum {
     REF_SHOW = 17,
     REF_FILL = 18,
     REF_BARRIER = 21,
-    REF_STORE = 23
+    REF_STORE = 23,
+    REF_REDUCE = 28,
+    REF_GATHER = 30
 };
 
 typedef struct PlanParts {
@@ -58,6 +64,7 @@ typedef struct PlanParts {
     PlanRef *refs;
     PlanBuffer *buffers;
     PlanProgram none, one, row, minus_one, beyond, turn; /* bytes; the last by a loop's turn */
+    PlanProgram piece, data;                             /* the dims */
     int32_t many;                                        /* first of 64 sizes of 1 */
 } PlanParts;
 
@@ -79,8 +86,11 @@ static PlanBuffer arena_buffer(PlanWriter *w, const Size *bytes, int64_t birth) 
 static void arg_add(PlanWriter *w, TargetTables *t, const char *name, PlanArgRole role, Type type) {
     int32_t number = (int32_t)t->args.count;
     bool is_variable = role == PLAN_ARG_PARAM;
-    PlanArg arg = {plan_writer_string(w, name), (int32_t)role, plan_writer_type(w, type), number,
-                   is_variable ? plan_writer_variable(w, name, role, type) : -1};
+    PlanArg arg = {.name = plan_writer_string(w, name),
+                   .role = (int32_t)role,
+                   .type = plan_writer_type(w, type),
+                   .buffer = number,
+                   .variable = is_variable ? plan_writer_variable(w, name, role, type, NULL) : -1};
     PlanBuffer buffer = {.kind = PLAN_BUFFER_ARG,
                          .index = number,
                          .bytes = plan_writer_size(w, type_bytes(w->context, type)),
@@ -106,6 +116,26 @@ static void result_add(PlanWriter *w, TargetTables *t, PlanResultRole role, Type
                          .ref = {.buffer = buffer},
                          .arg = arg};
     VEC_PUSH(w->arena, &t->results, result);
+}
+
+/* Among the ranks of the mesh: a row summed, and four elements gathered. */
+static void exchanges_add(PlanWriter *w, TargetTables *t, const Size *row_bytes) {
+    const Size *one = size_const(w->context, 1);
+    PlanCollective sum = {.kind = PLAN_ALL_REDUCE, .group = 1};
+    PlanCollective gather = {.kind = PLAN_ALL_GATHER,
+                             .group = 1,
+                             .outer = plan_writer_size(w, one),
+                             .rows = plan_writer_size(w, size_const(w->context, 4)),
+                             .unit = plan_writer_size(w, one)};
+    VEC_PUSH(w->arena, &t->collectives, sum);
+    VEC_PUSH(w->arena, &t->collectives, gather);
+    for (int32_t i = 0; i < 2; i++) {
+        PlanRef *refs;
+        sample_command(w, t, PLAN_COLLECTIVE, (int32_t[]){NEXT, ROW}, 2)->collective = i;
+        refs = &t->refs.items[t->refs.count - 2];
+        refs[0].written = PLAN_F32 + 1;
+        refs[0].bytes = refs[1].bytes = plan_writer_size(w, row_bytes);
+    }
 }
 
 static void commands_add(PlanWriter *w, TargetTables *t, const Size *rows, const Size *bytes,
@@ -144,6 +174,7 @@ static void commands_add(PlanWriter *w, TargetTables *t, const Size *rows, const
     sample_command(w, t, PLAN_STORE, (int32_t[]){P, ROW, GATE}, 3)->extent =
         plan_writer_size(w, row_bytes);
     launch_add(w, t, 0, pair, rows);
+    exchanges_add(w, t, row_bytes);
     launch_add(w, t, 0, (int32_t[]){0, 1}, rows); /* of the second entry */
 }
 
@@ -165,6 +196,10 @@ static void tables_fill(PlanWriter *w, TargetTables *t, const Size *rows, const 
     VEC_PUSH(w->arena, &t->sites, site);
     arg_add(w, t, "w", PLAN_ARG_INPUT, row);
     arg_add(w, t, "x", PLAN_ARG_INPUT, type);
+    PlanCut by_rows = {0, 1, plan_writer_size(w, size_const(context, 1)), plan_writer_size(w, rows),
+                       plan_writer_size(w, size_const(context, 1))};
+    VEC_PUSH(w->arena, &w->cuts, by_rows);
+    t->args.items[ARG_X].part = (PlanPart){.whole = t->args.items[ARG_X].type, .n_cuts = 1};
     arg_add(w, t, "p", PLAN_ARG_PARAM, row);
     arg_add(w, t, "s", PLAN_ARG_SCALAR, scalar);
     const Size *one = size_const(context, 1);
@@ -235,13 +270,34 @@ typedef struct Made {
     Change *change; /* NULL: nothing is */
 } Made;
 
+/* A mesh of one axis of any size, and dims of its ranks. */
+static void ranks_add(PlanWriter *w, const Size *rows) {
+    PlanMeshAxis data = {.name = plan_writer_string(w, "data")};
+    PlanDim piece = {.name = plan_writer_string(w, "b"),
+                     .source = DIM_PIECE,
+                     .group = 1,
+                     .high = 1000,
+                     .divisor = 1,
+                     .of = plan_writer_size(w, rows)};
+    PlanDim ranks = {.name = plan_writer_string(w, "n"),
+                     .source = DIM_RANKS,
+                     .group = 1,
+                     .low = 1,
+                     .high = 1000,
+                     .divisor = 1};
+    VEC_PUSH(w->arena, &w->mesh, data);
+    VEC_PUSH(w->arena, &w->dims, piece);
+    VEC_PUSH(w->arena, &w->dims, ranks);
+}
+
 static void made_fill(PlanWriter *w, Context *context, Module *module, void *user) {
     const Made *made = user;
     const Dim *b = module_add_dim(module, "B", 1, 1000, 1, 0, (Place){0});
     const Dim *c = module_add_dim(module, "C", 10, 1000, 8, 0, (Place){0});
     plan_writer_module(w, module);
+    ranks_add(w, size_dim(context, b));
     const ProgramInstr moving[] = {
-        {PROGRAM_CONST, 16}, {PROGRAM_VAR, module->n_dims}, {PROGRAM_MUL, 0}};
+        {PROGRAM_CONST, 16}, {PROGRAM_VAR, (int64_t)w->dims.count}, {PROGRAM_MUL, 0}};
     PlanProgram turn = plan_writer_program(w, moving, 3);
     TargetTables *tables = plan_writer_target(w);
     made->fill(w, tables, size_dim(context, b), size_dim(context, c), turn);
@@ -257,6 +313,9 @@ static void made_fill(PlanWriter *w, Context *context, Module *module, void *use
                        .minus_one = constant_program(w, -1),
                        .beyond = constant_program(w, 1 << 20),
                        .turn = turn,
+                       .piece =
+                           plan_writer_program(w, &(ProgramInstr){PROGRAM_VAR, DIM_PIECE_OF_B}, 1),
+                       .data = plan_writer_program(w, &(ProgramInstr){PROGRAM_VAR, DIM_DATA}, 1),
                        .many = plan_writer_sizes(w, ones, 64)};
     parts.entry = tables->entries.items;
     parts.commands = tables->commands.items;
@@ -271,6 +330,25 @@ static void made_fill(PlanWriter *w, Context *context, Module *module, void *use
 static uint8_t *plan_made(Fill *fill, Change *change, size_t *out_n) {
     Made made = {fill, change};
     return plan_filled(made_fill, &made, out_n);
+}
+
+static void mesh_add(PlanParts *p, int64_t size) {
+    PlanMeshAxis axis = {.size = size};
+    VEC_PUSH(p->w->arena, &p->w->mesh, axis);
+}
+
+static void mesh_fill(PlanParts *p) {
+    while (p->w->mesh.count <= MESH_MAX_AXES) {
+        mesh_add(p, 1);
+    }
+}
+
+/* Input x is cut a second time, among the ranks of the second axis of the mesh. */
+static void cut_again(PlanParts *p) {
+    PlanCut cut = p->w->cuts.items[0];
+    cut.group = 2;
+    VEC_PUSH(p->w->arena, &p->w->cuts, cut);
+    p->t->args.items[ARG_X].part.n_cuts = 2;
 }
 
 /* Event 0, signalled by the first command and named by one wait, which nobody has yet. */

@@ -1,0 +1,237 @@
+/* What a rank does with the others: the communicator that they meet in, collectives of a plan, and
+ * what they must know of each other before any of them stores. A collective works in the host's
+ * memory: of a device that has its own, by way of staging memory. */
+#include "runtime/session/rank.h"
+
+#include "ir/base/checked.h"
+
+#include <stdio.h>
+
+/* -- Beginning and end -- */
+
+/* The ranks of the group that this one is in; `out`: of all ranks of the group. */
+static void members_list(const Rank *rank, MeshGroup group, int32_t *out) {
+    const MeshShape *shape = &rank->place.shape;
+    int64_t n = mesh_group_ranks(shape, group);
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = (int32_t)mesh_member(shape, group, rank->place.number, i);
+    }
+}
+
+/* The first collective with the same group as number `i`. */
+static int64_t first_alike(const PlanTables *tables, int64_t i) {
+    int64_t first = 0;
+    while (tables->collectives[first].group != tables->collectives[i].group) {
+        first++;
+    }
+    return first;
+}
+
+dlc_status exchange_create(Rank *rank) {
+    const PlanTables *tables = rank->tables;
+    const dlc_allocator *allocator = &rank->context->allocator;
+    size_t n = (size_t)tables->n_collectives;
+    int64_t n_ranks = 1;
+    (void)mesh_ranks(&rank->place.shape, &n_ranks);
+    rank->groups = memory_new(allocator, n, sizeof(CommGroup));
+    rank->members = memory_new(allocator, n, sizeof(int32_t *));
+    rank->exchanged = memory_new(allocator, (size_t)rank->max_refs, sizeof(CommBuffer));
+    rank->words =
+        memory_new(allocator, (size_t)(rank->n_ranks + 1), EXCHANGE_WORDS * sizeof(int64_t));
+    if (!rank->groups || !rank->members || !rank->exchanged || !rank->words) {
+        return context_out_of_memory(rank->context);
+    }
+    for (int64_t i = 0; i < tables->n_collectives; i++) {
+        int64_t first = first_alike(tables, i);
+        MeshGroup group = tables->collectives[i].group;
+        if (first == i) {
+            rank->members[i] = memory_new(allocator, (size_t)n_ranks, sizeof(int32_t));
+            if (!rank->members[i]) {
+                return context_out_of_memory(rank->context);
+            }
+            members_list(rank, group, rank->members[i]);
+        }
+        rank->groups[i] =
+            (CommGroup){rank->members[first], (int32_t)mesh_group_ranks(&rank->place.shape, group)};
+    }
+    return DLC_OK;
+}
+
+void exchange_destroy(Rank *rank) {
+    const dlc_allocator *allocator = &rank->context->allocator;
+    for (int64_t i = 0; rank->members && i < rank->tables->n_collectives; i++) {
+        memory_free(allocator, rank->members[i]);
+    }
+    memory_free(allocator, rank->members);
+    memory_free(allocator, rank->groups);
+    memory_free(allocator, rank->exchanged);
+    memory_free(allocator, rank->words);
+    rank->members = NULL;
+    rank->groups = NULL;
+}
+
+/* -- Calls -- */
+
+/* Makes the call; a failure of the communicator is one of another rank, or of all. */
+static dlc_status call_run(Rank *rank, const CommCall *call) {
+    dlc_status status = comm_run(rank->comm, call);
+    if (status == DLC_OK) {
+        return DLC_OK;
+    }
+    rank->is_stopped = true;
+    return context_fail(rank->context, status, "%s", rank->comm->error);
+}
+
+static bool overlap(const CommBuffer *buffer, int64_t in_bytes, int64_t out_bytes) {
+    const uint8_t *in = buffer->in, *out = buffer->out;
+    return in_bytes > 0 && out_bytes > 0 && in < out + out_bytes && out < in + in_bytes;
+}
+
+/* Bytes of ref `r` of the collective; its layout has found them sound. */
+static int64_t ref_bytes(const Layout *layout, const PlanCommand *command, int32_t r) {
+    int64_t bytes = 0;
+    (void)plan_eval(layout->file, layout->tables->refs[command->first_ref + r].bytes, layout->vars,
+                    &bytes);
+    return bytes;
+}
+
+static CommBuffer buffer_of(const Layout *layout, const PlanCommand *command, int32_t r,
+                            const int64_t *sizes) {
+    const PlanCollective *collective = &layout->tables->collectives[command->collective];
+    const PlanRef *to = &layout->tables->refs[command->first_ref + r];
+    CommBuffer buffer = {
+        .dtype = to->written - 1, .outer = 1, .rows = sizes[LAYOUT_EXCHANGE + r / 2], .unit = 1};
+    if (collective->rows.count > 0) {
+        buffer.outer = sizes[LAYOUT_OUTER];
+        buffer.rows = sizes[LAYOUT_ROWS];
+        buffer.unit = sizes[LAYOUT_UNIT];
+    }
+    if (collective->kind == PLAN_ALL_TO_ALL) {
+        buffer.middle = sizes[LAYOUT_MIDDLE];
+        buffer.split_rows = sizes[LAYOUT_SPLIT_ROWS];
+        buffer.split_first = collective->split_first != 0;
+    }
+    return buffer;
+}
+
+/* Operands to the host (or, `back`, results from it), one behind another in the staging memory. */
+static dlc_status stage(Rank *rank, const Layout *layout, const PlanCommand *command,
+                        uint8_t *const *addresses, bool back) {
+    int64_t at = 0;
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; r < command->n_refs && status == DLC_OK; r++) {
+        CommBuffer *buffer = &rank->exchanged[r / 2];
+        int64_t bytes = ref_bytes(layout, command, r);
+        uint8_t *host = (uint8_t *)rank->staging + at;
+        at += layout_round(bytes);
+        if (r % 2 == 0) {
+            buffer->out = host;
+            status = back ? rank_write(rank, addresses[r], host, bytes) : DLC_OK;
+        } else {
+            buffer->in = host;
+            status = back ? DLC_OK : rank_read(rank, host, addresses[r], bytes);
+        }
+    }
+    return status;
+}
+
+static dlc_status staging_make(Rank *rank, const Layout *layout, const PlanCommand *command) {
+    int64_t bytes = 0;
+    void *staging;
+    for (int32_t r = 0; r < command->n_refs; r++) {
+        if (!checked_add(bytes, layout_round(ref_bytes(layout, command, r)), &bytes)) {
+            return context_out_of_memory(rank->context);
+        }
+    }
+    return rank_staging(rank, bytes, &staging);
+}
+
+/* Results and operands must not overlap, but that what all combine may lie over its operand. */
+static bool apart(const Rank *rank, const Layout *layout, const PlanCommand *command) {
+    bool combined = layout->tables->collectives[command->collective].kind == PLAN_ALL_REDUCE;
+    for (int32_t r = 0; r < command->n_refs; r += 2) {
+        const CommBuffer *buffer = &rank->exchanged[r / 2];
+        bool same = combined && buffer->in == buffer->out;
+        if (!same &&
+            overlap(buffer, ref_bytes(layout, command, r + 1), ref_bytes(layout, command, r))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
+                        const int64_t *sizes, uint8_t *const *addresses) {
+    static const CommKind kinds[PLAN_N_COLLECTIVE_KINDS] = {
+        [PLAN_ALL_REDUCE] = COMM_ALL_REDUCE,
+        [PLAN_ALL_GATHER] = COMM_ALL_GATHER,
+        [PLAN_REDUCE_SCATTER] = COMM_REDUCE_SCATTER,
+        [PLAN_ALL_TO_ALL] = COMM_ALL_TO_ALL,
+        [PLAN_SHIFT] = COMM_SHIFT,
+    };
+    const PlanCollective *collective = &layout->tables->collectives[command->collective];
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; r < command->n_refs; r += 2) {
+        CommBuffer *buffer = &rank->exchanged[r / 2];
+        *buffer = buffer_of(layout, command, r, sizes);
+        buffer->out = addresses[r];
+        buffer->in = addresses[r + 1];
+    }
+    if (!apart(rank, layout, command)) {
+        return context_fail(rank->context, DLC_ERROR_FORMAT, "%s: an exchange over its operand",
+                            rank->file->name);
+    }
+    if (!rank->ops->is_host) {
+        status = staging_make(rank, layout, command);
+        if (status == DLC_OK) {
+            status = stage(rank, layout, command, addresses, false);
+        }
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    const CommCall call = {.kind = kinds[collective->kind],
+                           .combine = (CommCombine)collective->combine,
+                           .number = collective->by,
+                           .group = rank->groups[command->collective],
+                           .buffers = rank->exchanged,
+                           .n_buffers = command->n_refs / 2,
+                           .name = plan_text(rank->file, command->place)};
+    status = call_run(rank, &call);
+    return status == DLC_OK && !rank->ops->is_host ? stage(rank, layout, command, addresses, true)
+                                                   : status;
+}
+
+/* -- What all must know -- */
+
+dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok) {
+    int64_t *mine = rank->words, *all = rank->words + EXCHANGE_WORDS;
+    mine[0] = own->site;
+    mine[1] = own->value;
+    mine[2] = own->bound;
+    mine[3] = *ok;
+    const CommBuffer buffer = {.in = mine,
+                               .out = all,
+                               .dtype = PLAN_I64,
+                               .outer = 1,
+                               .rows = rank->n_ranks,
+                               .unit = EXCHANGE_WORDS};
+    const CommCall call = {
+        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = "before it stores"};
+    dlc_status status = call_run(rank, &call);
+    for (int32_t r = 0; status == DLC_OK && r < rank->n_ranks; r++) {
+        const int64_t *word = all + (int64_t)r * EXCHANGE_WORDS;
+        *ok = *ok && word[3] != 0;
+        if (word[0] != 0) {
+            const KernelFault fault = {word[0], word[1], word[2]};
+            rank->has_agreed = true;
+            return fault_report(rank, &fault);
+        }
+    }
+    return status;
+}
+
+dlc_status exchange_end(Rank *rank) {
+    const CommCall call = {.kind = COMM_BARRIER, .name = "the end of the run"};
+    return call_run(rank, &call);
+}

@@ -1,0 +1,21 @@
+/* A rank's part of a tensor that is cut among ranks: its shape, and the way of the elements between
+ * the whole, as the API has it, and the part. */
+#ifndef DLC_RUNTIME_SESSION_PARTS_H
+#define DLC_RUNTIME_SESSION_PARTS_H
+
+#include "runtime/session/place.h"
+
+/* A whole tensor, dense and row-major, with its dims. */
+typedef struct Whole {
+    void *data;
+    const int64_t *dims;
+} Whole;
+
+/* Whether the cuts of a tensor with these dims leave the rank the shape that the plan says
+ * (part_dims, of the same rank); if not, sets the error: `name` is of the value. vars: the dims.
+ * With `part` also copies: to it from the whole, or (not `to_part`) from it to the whole. */
+dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                     const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
+                     const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part);
+
+#endif
