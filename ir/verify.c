@@ -208,6 +208,9 @@ static void verify_op_properties(Verify *v, const Op *op, bool in_fusion) {
     if ((properties & PROP_NO_GRAD_OPS) != 0 && for_grad) {
         problem(v, op, "stands in a function that is already differentiated");
     }
+    if (in_fusion && op_info(op->code)->kind == KIND_COLLECTIVE) {
+        problem(v, op, "is a collective in a fusion, whose kernel no other rank runs with");
+    }
     if ((properties & PROP_FUSED) == 0) {
         return;
     }

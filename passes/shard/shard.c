@@ -62,7 +62,8 @@ static void make_results(Shard *s, const Block *from, Block *to) {
 }
 
 bool pass_shard(PassContext *pass, Func *func) {
-    if (func->module->n_mesh_axes == 0) {
+    bool is_done = (func->properties & PROP_SHARDED) != 0; /* IR from a file */
+    if (func->module->n_mesh_axes == 0 || is_done) {
         return false;
     }
     (void)hints_drop(func); /* so far parts follow from the batch alone */

@@ -358,6 +358,11 @@ static const Refused REFUSED[] = {
      .ops = "    %1 = reduce_scatter %0 {axis = 2, size = 2, rows = 4, over = \"model\"} : f32[B, "
             "2]\n",
      .said = "axis 2 is outside a value of rank 2"},
+    {.args = W_ARG,
+     .ops = "    %1 = fusion %0 {form = \"loop\"} : f32[B, 6] (%2: f32[B, 6]) {\n"
+            "        %3 = shift %2 {by = 1, over = \"data\"} : f32[B, 6]\n"
+            "        yield %3\n    }\n",
+     .said = "is a collective in a fusion"},
     {.args = X_ARG,
      .ops = "    %1 = all_to_all %0 {axis = 0, size = B, rows = B, split = 0, split_size = 3, "
             "split_rows = 6, over = \"model\"} : f32[B, 3]\n",
