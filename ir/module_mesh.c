@@ -254,19 +254,34 @@ static const Size *blocks_between(Context *context, const AxisCut *cut, const Ax
     return fits ? blocks : NULL;
 }
 
-/* The size of an axis of which the first `count` of `cuts` are; NULL: they are no cuts of it. */
-static const Size *cut_axis(Module *module, const Size *axis, const AxisCut *cuts, int32_t count) {
+/* "1 x 2*B x 3" */
+static const char *cut_text(Context *context, const AxisCut *cut) {
+    return arena_format(&context->arena, "%s x %s x %s", size_text(context, cut->outer),
+                        size_text(context, cut->rows), size_text(context, cut->inner));
+}
+
+/* The local size of an axis that the `count` cuts are of. NULL: *problem says why they are not. */
+static const Size *cut_axis(Module *module, const Size *axis, const AxisCut *cuts, int32_t count,
+                            const char **problem) {
     Context *context = module->context;
     const Size *whole =
         size_mul(context, size_mul(context, cuts[0].outer, cuts[0].rows), cuts[0].inner);
     const Size *local = cuts[0].outer;
     if (size_equal(context, whole, axis) != TRUTH_YES) {
+        *problem =
+            arena_format(&context->arena, "axis %d has %s elements, but is cut as %s",
+                         (int)cuts[0].axis, size_text(context, axis), cut_text(context, &cuts[0]));
         return NULL;
     }
     for (int32_t i = 0; i < count; i++) {
         const Size *between =
             i + 1 < count ? blocks_between(context, &cuts[i], &cuts[i + 1]) : cuts[i].inner;
         if (between == NULL) {
+            *problem = arena_format(&context->arena,
+                                    "the cut %s of axis %d does not lie within the inner elements "
+                                    "of the cut %s before it",
+                                    cut_text(context, &cuts[i + 1]), (int)cuts[i].axis,
+                                    cut_text(context, &cuts[i]));
             return NULL;
         }
         local = size_mul(context, local,
@@ -276,41 +291,47 @@ static const Size *cut_axis(Module *module, const Size *axis, const AxisCut *cut
     return local;
 }
 
+/* Adds the cut's group to those that are used. */
+static const char *group_problem(const Module *module, const AxisCut *cut, MeshGroup *used) {
+    if (cut->group == 0 || cut->group >> module->n_mesh_axes != 0) {
+        return "a group is empty or has axes that the mesh has not";
+    }
+    if ((cut->group & *used) != 0) {
+        return arena_format(&module->context->arena, "two cuts are over the mesh's axis \"%s\"",
+                            module_group_text(module, cut->group & *used));
+    }
+    *used |= cut->group;
+    return NULL;
+}
+
 const char *module_cut_problem(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts,
                                Type *out) {
     const Size *dims[TYPE_MAX_RANK];
+    const char *problem = n_cuts < 1 ? "there is no cut" : NULL;
     MeshGroup used = 0;
     for (int32_t i = 0; i < whole.rank; i++) {
         dims[i] = whole.dims[i];
     }
-    if (n_cuts < 1) {
-        return "there is no cut";
+    for (int32_t i = 0; !problem && i < n_cuts; i++) {
+        problem = group_problem(module, &cuts[i], &used);
     }
-    for (int32_t i = 0, count = 1; i < n_cuts; i += count, count = 1) {
+    for (int32_t i = 0, count = 1; !problem && i < n_cuts; i += count, count = 1) {
         int32_t axis = cuts[i].axis;
         if (axis < 0 || axis >= whole.rank || (i > 0 && axis < cuts[i - 1].axis)) {
-            return "an axis is none of the whole tensor, or cuts are not in the order of axes";
+            return arena_format(&module->context->arena,
+                                "a cut of axis %d is of none of the whole's %d axes, or stands "
+                                "behind one of a later axis",
+                                (int)axis, (int)whole.rank);
         }
         while (i + count < n_cuts && cuts[i + count].axis == axis) {
             count++;
         }
-        for (int32_t k = i; k < i + count; k++) {
-            if (cuts[k].group == 0 || cuts[k].group >> module->n_mesh_axes != 0) {
-                return "a group is empty or has axes that the mesh has not";
-            }
-            if ((cuts[k].group & used) != 0) {
-                return "two cuts are among ranks of one axis of the mesh";
-            }
-            used |= cuts[k].group;
-        }
-        dims[axis] = cut_axis(module, whole.dims[axis], &cuts[i], count);
-        if (dims[axis] == NULL) {
-            return "outer, rows and inner do not make the axis, or cuts of one axis do not lie in "
-                   "each other";
-        }
+        dims[axis] = cut_axis(module, whole.dims[axis], &cuts[i], count, &problem);
     }
-    *out = type_make(module->context, whole.dtype, whole.rank, dims);
-    return NULL;
+    if (!problem) {
+        *out = type_make(module->context, whole.dtype, whole.rank, dims);
+    }
+    return problem;
 }
 
 Type module_cut_type(Module *module, Type whole, const AxisCut *cuts, int32_t n_cuts) {

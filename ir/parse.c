@@ -17,8 +17,11 @@ static bool parse_group(Parser *p, MeshGroup *out) {
         return false;
     }
     if (!module_group_parse(p->module, text, out)) {
-        diag_report(&p->context->diags, DIAG_IR_UNKNOWN_NAME, parse_place(p, mark),
-                    "list of axes of the mesh, in its order,", text);
+        MeshGroup all = ((MeshGroup)1 << p->module->n_mesh_axes) - 1;
+        Diag *diag = diag_report(&p->context->diags, DIAG_IR_UNKNOWN_NAME, parse_place(p, mark),
+                                 "list of axes of the mesh, in its order,", text);
+        diag_help(&p->context->diags, diag, "the mesh has \"%s\"",
+                  module_group_text(p->module, all));
         return false;
     }
     return true;

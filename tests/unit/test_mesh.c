@@ -305,21 +305,22 @@ static const Refused REFUSED[] = {
     {.args = "    %0: f32[B, 6] = input \"x\" of f32[B, 6] cut 0 (1, B, 1) over \"data\"\n",
      .said = "'x' is f32[B, 6], but a rank's part of f32[B, 6], so cut, is f32[B.data, 6]"},
     {.args = "    %0: f32[B.data, 6] = input \"x\" of f32[B, 6] cut 2 (1, B, 1) over \"data\"\n",
-     .said = "an axis is none of the whole tensor"},
+     .said = "a cut of axis 2 is of none of the whole's 2 axes"},
     {.args = "    %0: f32[B.data, 6] = input \"x\" of f32[B, 6] cut 0 (2, B, 1) over \"data\"\n",
-     .said = "outer, rows and inner do not make the axis"},
+     .said = "axis 0 has B elements, but is cut as 2 x B x 1"},
     {.args =
          "    %0: f32[B.data, 6] = input \"x\" of f32[B.data, 6] cut 0 (1, B, 1) over \"data\"\n",
      .said = "is not sound, or differs among ranks"},
     {.args = "    %0: f32[B.data, 3] = input \"x\" of f32[B, 6] cut 1 (1, 6, 1) over \"model\" "
              "cut 0 (1, B, 1) over \"data\"\n",
-     .said = "cuts are not in the order of axes"},
+     .said = "a cut of axis 0 is of none of the whole's 2 axes, or stands behind one of a later"},
     {.args = "    %0: f32[B.data, 6] = input \"x\" of f32[B, 6] cut 0 (1, B, 1) over \"data\" "
              "cut 1 (1, 6, 1) over \"data\"\n",
-     .said = "two cuts are among ranks of one axis of the mesh"},
+     .said = "two cuts are over the mesh's axis \"data\""},
     {.args = "    %0: f32[B.data] = input \"x\" of f32[6*B] cut 0 (1, B, 6) over \"data\" "
              "cut 0 (1, 6, B) over \"model\"\n",
-     .said = "cuts of one axis do not lie in each other"},
+     .said =
+         "the cut 1 x 6 x B of axis 0 does not lie within the inner elements of the cut 1 x B x 6"},
     {.args = "    %0: f32[3] = param \"w\" of f32[6] cut 0 (1, 6, 1) over \"model\"\n",
      .results = "    store %0\n",
      .said = "result 0 stores into 'w' another part than its"},
