@@ -89,19 +89,16 @@ static float f16_read(uint16_t half) {
     return float_of(sign | bits);
 }
 
-/* To nearest, ties to even. */
+/* To nearest, ties to even. Without branches, to be made vectors of. */
 static uint16_t f16_write(float value) {
-    uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffffu;
-    if (size > 0x7f800000u) {
-        return (uint16_t)(sign | 0x7e00);
-    }
-    if (size >= 0x477ff000u) { /* 65520 and above */
-        return (uint16_t)(sign | 0x7c00);
-    }
-    if (size < 0x38800000u) { /* below 2^-14: the sum's last bit is f16's least unit, 2^-24 */
-        return (uint16_t)(sign | (bits_of(float_of(size) + 0.5f) - bits_of(0.5f)));
-    }
-    return (uint16_t)(sign | ((size - 0x38000000u + 0xfff + (size >> 13 & 1)) >> 13));
+    uint32_t bits = bits_of(value), size = bits & 0x7fffffffu;
+    uint32_t normal = (size - 0x38000000u + 0xfff + (size >> 13 & 1)) >> 13;
+    /* Below 2^-14 the sum's last bit is f16's least unit, 2^-24. */
+    uint32_t small = bits_of(float_of(size) + 0.5f) - bits_of(0.5f);
+    uint32_t result = size < 0x38800000u ? small : normal;
+    result = size >= 0x477ff000u ? 0x7c00 : result; /* 65520 and above */
+    result = size > 0x7f800000u ? 0x7e00 : result;
+    return (uint16_t)((bits >> 16 & 0x8000) | result);
 }
 
 static float bf16_read(uint16_t half) {
@@ -110,27 +107,31 @@ static float bf16_read(uint16_t half) {
 
 static uint16_t bf16_write(float value) {
     uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) {
-        return (uint16_t)(bits >> 16 | 0x40);
-    }
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
 static bool is_short(int32_t dtype) {
     return dtype == PLAN_F16 || dtype == PLAN_BF16;
 }
 
-static void short_read(int32_t dtype, const uint16_t *from, int64_t count, float *to) {
-    for (int64_t i = 0; i < count; i++) {
-        to[i] = dtype == PLAN_F16 ? f16_read(from[i]) : bf16_read(from[i]);
+#define CONVERT(name, From, To, function)                                                          \
+    static void name(const From *restrict from, int64_t count, To *restrict to) {                  \
+        if (count == BLOCK) {                                                                      \
+            INDEPENDENT for (int64_t i = 0; i < BLOCK; i++) {                                      \
+                to[i] = function(from[i]);                                                         \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            to[i] = function(from[i]);                                                             \
+        }                                                                                          \
     }
-}
-
-static void short_write(int32_t dtype, const float *from, int64_t count, uint16_t *to) {
-    for (int64_t i = 0; i < count; i++) {
-        to[i] = dtype == PLAN_F16 ? f16_write(from[i]) : bf16_write(from[i]);
-    }
-}
+typedef float __attribute__((may_alias)) Single; /* in a block of a Tree */
+CONVERT(read_f16, uint16_t, Single, f16_read)
+CONVERT(read_bf16, uint16_t, Single, bf16_read)
+CONVERT(write_f16, Single, uint16_t, f16_write)
+CONVERT(write_bf16, Single, uint16_t, bf16_write)
 
 /* -- The tree. */
 
@@ -159,8 +160,8 @@ static void tree_combine(Tree *tree, int64_t count, void *out) {
 static void tree_push(Tree *tree, const void *operand, int64_t count) {
     int at = tree->depth++;
     if (is_short(tree->dtype)) {
-        float *values = (float *)(void *)tree->blocks[at];
-        short_read(tree->dtype, operand, count, values);
+        Single *values = (void *)tree->blocks[at];
+        (tree->dtype == PLAN_F16 ? read_f16 : read_bf16)(operand, count, values);
         operand = values;
     }
     tree->stack[at] = (Partial){operand, 0};
@@ -183,7 +184,8 @@ static void block_combine(Tree *tree, const void *const *in, int64_t skip, int64
                      last ? (char *)out + skip : (void *)tree->blocks[tree->depth - 2]);
     }
     if (!straight) {
-        short_write(tree->dtype, tree->stack[0].values, count, (uint16_t *)((char *)out + skip));
+        void *to = (char *)out + skip;
+        (tree->dtype == PLAN_F16 ? write_f16 : write_bf16)(tree->stack[0].values, count, to);
     }
 }
 
