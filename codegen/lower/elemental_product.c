@@ -58,6 +58,19 @@ static const KExpr *within(KBuild *k, const KExpr *condition, const KExpr *at, c
     return k_and(k, condition, k_lt(k, at, k_size(k, n)));
 }
 
+/* Ends the loop over products of `padded`, which is 0 where the condition does not hold, and
+ * `other`.
+ */
+static const KExpr *guarded_sum(KBuild *k, SumLoop *loop, const KExpr *condition,
+                                const Value *padded, Index at_padded, const Value *other,
+                                Index at_other) {
+    const KExpr *zero = k_constant(k, padded->type.dtype, 0);
+    const KExpr *value = elemental_guarded(k, condition, padded, at_padded, zero);
+    const KExpr *factor = elemental_value(k, other, at_other);
+    sum_loop_add(k, loop, k_binary(k, OP_mul, value, factor));
+    return sum_loop_end(k, loop);
+}
+
 static const KExpr *conv_forward(KBuild *k, const Op *op, Index index) {
     const Value *x = op->operands[0], *w = op->operands[1];
     Spatial s = spatial_of(op);
@@ -77,11 +90,7 @@ static const KExpr *conv_forward(KBuild *k, const Op *op, Index index) {
         at_x[2 + i] = input_place(k, &s, i, index[2 + i], at_w[2 + i]);
         condition = within(k, condition, at_x[2 + i], x->type.dims[2 + i]);
     }
-    const KExpr *zero = k_constant(k, x->type.dtype, 0);
-    const KExpr *value = elemental_guarded(k, condition, x, at_x, zero);
-    const KExpr *weight = elemental_value(k, w, at_w);
-    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, weight));
-    return sum_loop_end(k, &loop);
+    return guarded_sum(k, &loop, condition, x, at_x, w, at_w);
 }
 
 static const KExpr *conv_input(KBuild *k, const Op *op, Index index) {
@@ -107,11 +116,7 @@ static const KExpr *conv_input(KBuild *k, const Op *op, Index index) {
         condition = within(k, condition, at, dy->type.dims[2 + i]);
         at_y[2 + i] = at;
     }
-    const KExpr *zero = k_constant(k, dy->type.dtype, 0);
-    const KExpr *value = elemental_guarded(k, condition, dy, at_y, zero);
-    const KExpr *weight = elemental_value(k, w, at_w);
-    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, weight));
-    return sum_loop_end(k, &loop);
+    return guarded_sum(k, &loop, condition, dy, at_y, w, at_w);
 }
 
 static const KExpr *conv_weight(KBuild *k, const Op *op, Index index) {
@@ -131,11 +136,7 @@ static const KExpr *conv_weight(KBuild *k, const Op *op, Index index) {
         at_x[2 + i] = input_place(k, &s, i, at_y[2 + i], index[2 + i]);
         condition = within(k, condition, at_x[2 + i], x->type.dims[2 + i]);
     }
-    const KExpr *zero = k_constant(k, x->type.dtype, 0);
-    const KExpr *value = elemental_guarded(k, condition, x, at_x, zero);
-    const KExpr *gradient = elemental_value(k, dy, at_y);
-    sum_loop_add(k, &loop, k_binary(k, OP_mul, value, gradient));
-    return sum_loop_end(k, &loop);
+    return guarded_sum(k, &loop, condition, x, at_x, dy, at_y);
 }
 
 const KExpr *elemental_conv(KBuild *k, const Op *op, Index index) {

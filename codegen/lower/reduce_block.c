@@ -58,6 +58,14 @@ static void sum_rows(KBuild *k, const Reduce *r, const Tile *tile, SpacePieces *
     (void)tile;
 }
 
+/* A thread for each column of the tile, as far as there are any. */
+static const KExpr *open_tile_columns(KBuild *k, const Reduce *r, const Tile *tile) {
+    const Size *width = size_const(k->context, r->width);
+    const KExpr *columns = k_sub(k, k_size(k, tile->n_columns), tile->first);
+    columns = kb_let(k, k_min(k, k_int(k, r->width), columns), "columns");
+    return kb_loop(k, KL_INDEPENDENT, k_int(k, 0), columns, width, "j");
+}
+
 /* Every thread a part of a column, then a thread for each column. */
 static void sum_groups(KBuild *k, const Reduce *r, const Tile *tile, SpacePieces *reduced,
                        const ReduceSpace *outer, const KExpr **full) {
@@ -87,10 +95,7 @@ static void sum_groups(KBuild *k, const Reduce *r, const Tile *tile, SpacePieces
     }
     kb_loop_end(k);
 
-    const Size *width = size_const(k->context, r->width);
-    const KExpr *columns = k_sub(k, k_size(k, tile->n_columns), tile->first);
-    columns = kb_let(k, k_min(k, k_int(k, r->width), columns), "columns");
-    const KExpr *j = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), columns, width, "j");
+    const KExpr *j = open_tile_columns(k, r, tile);
     set_identity(k, r, accs);
     const Size *groups = size_const(k->context, r->groups);
     const KExpr *g = kb_loop(k, KL_SERIAL, k_int(k, 0), k_size(k, groups), groups, "g");
@@ -106,10 +111,7 @@ static void sum_groups(KBuild *k, const Reduce *r, const Tile *tile, SpacePieces
 static void sum_columns(KBuild *k, const Reduce *r, const Tile *tile, SpacePieces *reduced,
                         const ReduceSpace *outer, const KExpr **full) {
     const KVar *accs[MAX_ROOTS];
-    const Size *width = size_const(k->context, r->width);
-    const KExpr *columns = k_sub(k, k_size(k, tile->n_columns), tile->first);
-    columns = kb_let(k, k_min(k, k_int(k, r->width), columns), "columns");
-    const KExpr *j = kb_loop(k, KL_INDEPENDENT, k_int(k, 0), columns, width, "j");
+    const KExpr *j = open_tile_columns(k, r, tile);
     const KExpr *column = k_add(k, tile->first, j);
     k_unflat(k, tile->columns, column, full + tile->from);
     set_identity(k, r, accs);

@@ -123,12 +123,10 @@ static bool begins_block(int statement) {
     }
 }
 
-/* The tables merge states, so some tokens are named that cannot stand here after all: whether
- * `name` fits what is open. */
-static bool fits_here(const Parse *parse, const char *name) {
+/* The tables merge states, so some tokens are named that cannot stand here after all: whether a
+ * bracket or a sign of that name fits what is open. */
+static bool sign_fits(const Parse *parse, const char *name, bool in_brackets, bool heads_block) {
     int statement = parse->statement, around = parse->around;
-    bool heads_block = begins_block(statement) && parse->before_previous != '}';
-    bool in_brackets = around == '(' || around == '[' || around == 'a';
     if (name_is(name, "'}' of the interpolation")) {
         return parse->n_interpolations > 0;
     }
@@ -157,12 +155,24 @@ static bool fits_here(const Parse *parse, const char *name) {
     if (name_is(name, "'{'")) {
         return !in_brackets && (heads_block || statement == T_MESH);
     }
+    if (name_is(name, "'='")) {
+        return !in_brackets &&
+               (statement == T_CONST || statement == T_METRIC || statement == T_SCAN ||
+                (statement == T_MESH && parse->before_previous != T_INT) || statement == T_WHILE ||
+                statement == T_DIM);
+    }
+    return true;
+}
+
+/* The same of a word, or a number. */
+static bool word_fits(const Parse *parse, const char *name) {
+    int statement = parse->statement;
     if (name_is(name, "'for'")) { /* of a mesh block alone */
         return false;
     }
     if (name_is(name, "an integer")) { /* `batch N 1024` */
-        return statement != T_MESH &&
-               (around != '(' || parse->before_previous == '.' || parse->before_previous == '=');
+        return statement != T_MESH && (parse->around != '(' || parse->before_previous == '.' ||
+                                       parse->before_previous == '=');
     }
     if (name_is(name, "'else'")) {
         return parse->open_ifs > 0;
@@ -176,16 +186,13 @@ static bool fits_here(const Parse *parse, const char *name) {
     if (name_is(name, "'in'")) {
         return statement == T_FOR || statement == T_SCAN || statement == T_DIM;
     }
-    if (name_is(name, "'='")) {
-        return !in_brackets &&
-               (statement == T_CONST || statement == T_METRIC || statement == T_SCAN ||
-                (statement == T_MESH && parse->before_previous != T_INT) || statement == T_WHILE ||
-                statement == T_DIM);
-    }
-    if (name_is(name, "'along'")) {
-        return statement == T_SCAN;
-    }
-    return true;
+    return !name_is(name, "'along'") || statement == T_SCAN;
+}
+
+static bool fits_here(const Parse *parse, const char *name) {
+    bool heads_block = begins_block(parse->statement) && parse->before_previous != '}';
+    bool in_brackets = parse->around == '(' || parse->around == '[' || parse->around == 'a';
+    return sign_fits(parse, name, in_brackets, heads_block) && word_fits(parse, name);
 }
 
 static bool is_wanted(const Parse *parse, const char *name, bool word, bool listed,
