@@ -58,22 +58,6 @@ static bool check_size(Verify *v, int32_t size) {
     return (size >= 0 && size < v->kernel->n_sizes) || fail(v, "there is no size %d", (int)size);
 }
 
-static bool takes(const OpInfo *info, OpCode op, DType dtype) {
-    switch (info->scalar_class) {
-    case CLASS_FLOAT:
-        return dtype_is_float(dtype);
-    case CLASS_NUMBER: /* of bools, the greater one is "or" */
-        return dtype != DT_BOOL || op == OP_max || op == OP_min;
-    case CLASS_INTEGER:
-        return dtype_is_integer(dtype);
-    case CLASS_BOOL:
-        return dtype == DT_BOOL;
-    case CLASS_ANY:
-        break;
-    }
-    return true;
-}
-
 static bool check_scalar(Verify *v, const KExpr *e) {
     OpCode op = e->as.scalar.op;
     if (!op_is_scalar(op) || e->as.scalar.n != op_info(op)->n_operands) {
@@ -91,7 +75,7 @@ static bool check_scalar(Verify *v, const KExpr *e) {
                         dtype_name(a[i]->dtype));
         }
     }
-    if (!takes(info, op, first->dtype)) {
+    if (!scalar_takes(op, first->dtype)) {
         return fail(v, "%s of %s", info->name, dtype_name(first->dtype));
     }
     return check_type(v, e, info->scalar_result == RESULT_BOOL ? DT_BOOL : first->dtype,

@@ -75,8 +75,8 @@ static void cse_block(Table *table, Block *block) {
         for (int32_t i = 0; i < op->n_blocks; i++) {
             cse_block(table, op->blocks[i]);
         }
-        if (op->n_blocks > 0 || op->n_results == 0 || op->code == OP_grad ||
-            op->code == OP_opaque || (op_info(op->code)->flags & OPF_EFFECT)) {
+        if (op->n_blocks > 0 || op->n_results == 0 || op->code == OP_opaque ||
+            (op_info(op->code)->flags & (OPF_EFFECT | OPF_OWN_GRAD))) {
             continue;
         }
         Op *equal = table_find_or_add(table, op);

@@ -85,7 +85,7 @@ static bool is_by_row(const Head *h, const Op *op) {
         return false;
     }
     Shape in = op->n_operands > 0 ? shape_of(h, op->operands[0]->type) : SHAPE_OTHER;
-    if (op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_stop_gradient) {
+    if (op_info(op->code)->kind == KIND_ELEMENTWISE) {
         return true;
     }
     switch (op->code) {
@@ -208,7 +208,7 @@ static bool is_made_anew(const Head *h, const Value *v) {
                (shape_of(h, x) == SHAPE_ROW && ends_in(op_axes(op), 1, 2));
     }
     return op->code == OP_constant || (op->code == OP_iota && axis == 2) ||
-           ((op_is_scalar(op->code) || op->code == OP_cast) && op->n_blocks == 0);
+           op_info(op->code)->kind == KIND_ELEMENTWISE;
 }
 
 static bool add_in(Head *h, Value *v) {

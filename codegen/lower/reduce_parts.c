@@ -4,8 +4,8 @@
 #include "codegen/lower/reduce.h"
 
 bool reduce_same_space(KBuild *k, const ReduceSpace *space, const Op *op) {
-    if (op_info(op->code)->kind != KIND_REDUCTION || op->code == OP_argmax ||
-        op->code == OP_argmin) {
+    if (op_info(op->code)->kind != KIND_REDUCTION ||
+        op_info(op->code)->fusion == FUSION_ARG_REDUCE) {
         return false;
     }
     ReduceSpace other = reduce_space(k, op);

@@ -28,7 +28,7 @@ const char *root_name(KBuild *k, const Op *root) {
 }
 
 static bool keeps_index(const Op *op) {
-    return op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_copy;
+    return op_info(op->code)->kind == KIND_ELEMENTWISE;
 }
 
 /* The index in op's result that belongs to `from` in its operand; false: there is not exactly one.

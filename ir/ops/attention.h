@@ -12,8 +12,14 @@ typedef struct AttentionAttrs {
     bool safe; /* a row of scores of -inf alone gives 0, and the logarithm +inf; else nan */
 } AttentionAttrs;
 
-/* Operands in front of the masks. */
-enum { ATTENTION_OPERANDS = 3, ATTENTION_GRAD_OPERANDS = 6, ATTENTION_MASKS = 4 };
+/* Operands in front of the masks; of attention_grad's, those that are no factors of products. */
+enum {
+    ATTENTION_OPERANDS = 3,
+    ATTENTION_GRAD_OPERANDS = 6,
+    ATTENTION_MASKS = 4,
+    ATTENTION_GRAD_LSE = 3,
+    ATTENTION_GRAD_DELTA = 5
+};
 
 AttentionAttrs attention_attrs(const Op *op);
 /* The mixed values; out_lse (may be NULL): the logarithm of every softmax's sum. */

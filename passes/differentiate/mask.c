@@ -121,10 +121,13 @@ static bool has_poles(const Op *op) {
     return false;
 }
 
+/* Of an element's cotangent one for the same element of each operand. */
+static bool keeps_place(const Op *op) {
+    return op_info(op->code)->kind == KIND_ELEMENTWISE && op->code != OP_stop_gradient;
+}
+
 bool mask_passes(const Op *op) {
-    return op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_copy ||
-           op->code == OP_opaque || op->code == OP_shard_hint || op->code == OP_reshape ||
-           op->code == OP_transpose;
+    return keeps_place(op) || op->code == OP_reshape || op->code == OP_transpose;
 }
 
 void mask_mark_risky(Arena *arena, ValueFlags *risky, const OpList *ops) {
@@ -150,8 +153,7 @@ static bool repeats_alike(const Op *a, const Op *b) {
 }
 
 const Mask *mask_through(Arena *arena, Builder *b, Op *op, const Mask *mask) {
-    if (!mask || op_is_scalar(op->code) || op->code == OP_cast || op->code == OP_copy ||
-        op->code == OP_opaque || op->code == OP_shard_hint) {
+    if (!mask || keeps_place(op)) {
         return mask;
     }
     const Mask *outer = mask_through(arena, b, op, mask->outer);

@@ -4,6 +4,7 @@
  * depend on. What lies in both, is as large as an activation and computed where rounding does no
  * harm is stored in 16 bits. Gradients of parameters, clipping and updates lie behind
  * stop_gradient, which ends the backward flow. */
+#include "ir/ops/attention.h"
 #include "passes/precision/precision.h"
 
 #include <string.h>
@@ -46,8 +47,8 @@ bool precision_is_factor(const Op *op, int32_t operand) {
     if (op->operands[operand]->type.dtype != DT_F32) {
         return false;
     }
-    /* attention_grad: q, k, v, the logarithms, dy, and the row sums */
-    return op->code != OP_attention_grad || operand < 3 || operand == 4;
+    return op->code != OP_attention_grad ||
+           (operand != ATTENTION_GRAD_LSE && operand != ATTENTION_GRAD_DELTA);
 }
 
 bool precision_fact(const Precision *p, const Value *v, unsigned facts) {

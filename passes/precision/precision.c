@@ -176,8 +176,7 @@ typedef struct Wanted {
 
 static void find_wanted(Op *op, void *user) {
     Wanted *wanted = user;
-    if (op->code == OP_contract || op->code == OP_conv || op->code == OP_conv_input_grad ||
-        op->code == OP_conv_weight_grad) {
+    if (op_has_precision(op)) {
         const char *precision = op_precision(op);
         DType dtype = DT_F32;
         if (dtype_from_name(precision, &dtype) && (dtype == DT_BF16 || dtype == DT_F16)) {
