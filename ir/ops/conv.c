@@ -239,101 +239,89 @@ static void conv_accumulate(ConvLoop *loop, EvalTensor *out) {
     }
 }
 
-dlc_status eval_conv(Interp *interp, const Op *op) {
+/* Each of the three ops makes one of x, w and dy of the other two. */
+typedef enum ConvPart { PART_X, PART_W, PART_DY } ConvPart;
+typedef struct ConvParts {
+    ConvPart operands[2], result;
+} ConvParts;
+
+static const ConvParts parts_conv = {{PART_X, PART_W}, PART_DY};
+static const ConvParts parts_input_grad = {{PART_DY, PART_W}, PART_X};
+static const ConvParts parts_weight_grad = {{PART_X, PART_DY}, PART_W};
+
+static dlc_status eval_parts(Interp *interp, const Op *op, const ConvParts *parts) {
     EvalTensor *out = interp_result(interp, op, 0);
-    ConvLoop loop = {.x = interp_operand(interp, op, 0),
-                     .w = interp_operand(interp, op, 1),
-                     .dy = out,
+    const EvalTensor *tensors[3];
+    tensors[parts->operands[0]] = interp_operand(interp, op, 0);
+    tensors[parts->operands[1]] = interp_operand(interp, op, 1);
+    tensors[parts->result] = out;
+    ConvLoop loop = {.x = tensors[PART_X],
+                     .w = tensors[PART_W],
+                     .dy = tensors[PART_DY],
                      .attrs = conv_attrs_of(op)};
     conv_accumulate(&loop, out);
     return DLC_OK;
+}
+
+dlc_status eval_conv(Interp *interp, const Op *op) {
+    return eval_parts(interp, op, &parts_conv);
 }
 
 dlc_status eval_conv_input_grad(Interp *interp, const Op *op) {
-    EvalTensor *out = interp_result(interp, op, 0);
-    ConvLoop loop = {.x = out,
-                     .w = interp_operand(interp, op, 1),
-                     .dy = interp_operand(interp, op, 0),
-                     .attrs = conv_attrs_of(op)};
-    conv_accumulate(&loop, out);
-    return DLC_OK;
+    return eval_parts(interp, op, &parts_input_grad);
 }
 
 dlc_status eval_conv_weight_grad(Interp *interp, const Op *op) {
-    EvalTensor *out = interp_result(interp, op, 0);
-    ConvLoop loop = {.x = interp_operand(interp, op, 0),
-                     .w = out,
-                     .dy = interp_operand(interp, op, 1),
-                     .attrs = conv_attrs_of(op)};
-    conv_accumulate(&loop, out);
-    return DLC_OK;
+    return eval_parts(interp, op, &parts_weight_grad);
 }
 
-/* What the three gradients do alike: the cotangent in the precision of the op, and back. */
-typedef struct GradScope {
-    ConvAttrs attrs;
-    const char *saved;
-} GradScope;
-
-static GradScope grad_enter(Builder *b, Op *op, Value **cotangent) {
-    return (GradScope){.attrs = conv_attrs_of(op), .saved = precision_enter(b, op, cotangent)};
+static Value *make_part(Builder *b, ConvPart part, Value *const values[3], Type type,
+                        const ConvAttrs *attrs) {
+    switch (part) {
+    case PART_X:
+        return b_conv_input_grad(b, values[PART_DY], values[PART_W], type.dims + 2, attrs);
+    case PART_W:
+        return b_conv_weight_grad(b, values[PART_X], values[PART_DY], type.dims + 2, attrs);
+    case PART_DY:
+        break;
+    }
+    return b_conv(b, values[PART_X], values[PART_W], attrs);
 }
 
-static void grad_leave(Builder *b, const Op *op, const GradScope *scope, Value **out) {
+/* All three are derivatives of one sum of x * w * dy, linear in each. So the derivative by an
+ * operand is what makes that operand of the other one and the cotangent, in the result's place. */
+static void grad_parts(Builder *b, Op *op, const ConvParts *parts, Value *cotangent,
+                       const bool *wanted, Value **out) {
+    if (!cotangent) {
+        return;
+    }
+    ConvAttrs attrs = conv_attrs_of(op);
+    const char *saved = precision_enter(b, op, &cotangent);
+    Value *values[3];
+    values[parts->operands[0]] = op->operands[0];
+    values[parts->operands[1]] = op->operands[1];
+    values[parts->result] = cotangent;
     for (int32_t side = 0; side < 2; side++) {
-        out[side] = precision_leave(b, op, side, out[side], scope->saved);
+        if (wanted[side]) {
+            out[side] =
+                make_part(b, parts->operands[side], values, op->operands[side]->type, &attrs);
+        }
+    }
+    for (int32_t side = 0; side < 2; side++) {
+        out[side] = precision_leave(b, op, side, out[side], saved);
     }
 }
 
 void grad_conv(Builder *b, Op *op, Value *const *cotangents, const bool *wanted, Value **out) {
-    if (!cotangents[0]) {
-        return;
-    }
-    Value *g = cotangents[0];
-    GradScope scope = grad_enter(b, op, &g);
-    const ConvAttrs *attrs = &scope.attrs;
-    Value *x = op->operands[0], *w = op->operands[1];
-    if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, g, w, x->type.dims + 2, attrs);
-    }
-    if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, x, g, w->type.dims + 2, attrs);
-    }
-    grad_leave(b, op, &scope, out);
+    grad_parts(b, op, &parts_conv, cotangents[0], wanted, out);
 }
 
 void grad_conv_input_grad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                           Value **out) {
-    if (!cotangents[0]) {
-        return;
-    }
-    Value *g = cotangents[0];
-    GradScope scope = grad_enter(b, op, &g);
-    const ConvAttrs *attrs = &scope.attrs;
-    Value *dy = op->operands[0], *w = op->operands[1];
-    if (wanted[0]) {
-        out[0] = b_conv(b, g, w, attrs);
-    }
-    if (wanted[1]) {
-        out[1] = b_conv_weight_grad(b, g, dy, w->type.dims + 2, attrs);
-    }
-    grad_leave(b, op, &scope, out);
+    grad_parts(b, op, &parts_input_grad, cotangents[0], wanted, out);
 }
 
 void grad_conv_weight_grad(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                            Value **out) {
-    if (!cotangents[0]) {
-        return;
-    }
-    Value *g = cotangents[0];
-    GradScope scope = grad_enter(b, op, &g);
-    const ConvAttrs *attrs = &scope.attrs;
-    Value *x = op->operands[0], *dy = op->operands[1];
-    if (wanted[0]) {
-        out[0] = b_conv_input_grad(b, dy, g, x->type.dims + 2, attrs);
-    }
-    if (wanted[1]) {
-        out[1] = b_conv(b, x, g, attrs);
-    }
-    grad_leave(b, op, &scope, out);
+    grad_parts(b, op, &parts_weight_grad, cotangents[0], wanted, out);
 }

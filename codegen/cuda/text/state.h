@@ -31,9 +31,18 @@ void text_begin(Text *t); /* the indentation of a line */
 /* stmt.c */
 void text_stmts(Text *t, const KStmt *stmt, Team team);
 
+void text_barrier(Text *t, Team team);
+
 /* A bound of a loop, evaluated before it. */
 void text_bound(Text *t, const char *name, const KVar *var, const KExpr *value);
 void text_loop_bounds(Text *t, const KStmt *loop); /* and knows the range of its variable */
+
+/* reduction.c: variables that a loop shared out over a team reduces. Each thread has its part,
+ * declared as VAR_part with what none of the elements give, … */
+void text_parts_declare(Text *t, const KVar *const *vars, const OpCode *ops, int32_t n);
+/* … and after the loop the parts of all are combined into the variables. */
+void text_parts_combine(Text *t, const KStmt *loop, Team team, const KVar *const *vars,
+                        const OpCode *ops, int32_t n);
 
 /* wide.c */
 const char *text_vector_name(DType dtype);

@@ -1,6 +1,5 @@
 /* Statements of the loop IR as CUDA C, for the team that runs them: loops shared out over threads
- * or warps, stores by one thread, reductions combined over the team, barriers where team/sync.c
- * wants. */
+ * or warps, stores by one thread, barriers where team/sync.c wants. */
 #include "codegen/cuda/text/state.h"
 #include "runtime/kernel_abi.h"
 
@@ -11,7 +10,7 @@ static void close_brace(Text *t) {
     text_line(t, "}");
 }
 
-static void barrier(Text *t, Team team) {
+void text_barrier(Text *t, Team team) {
     text_line(t, team == TEAM_BLOCK ? "dlc_sync();" : "dlc_sync_warp();");
 }
 
@@ -368,105 +367,11 @@ static void warps_loop(Text *t, const KStmt *stmt) {
     close_brace(t);
 }
 
-/* -- reductions */
-static const char *reduction_name(OpCode op, DType dtype) {
-    bool is_any = op == OP_or || op == OP_max;
-    return dtype != DT_BOOL ? op_info(op)->name : is_any ? "any" : "all";
-}
-
-static void add_identity(Text *t, OpCode op, DType dtype) {
-    KExpr expr = {.kind = dtype_is_float(dtype) ? KE_FLOAT : KE_INT, .dtype = dtype};
-    if (expr.kind == KE_FLOAT) {
-        expr.as.real = scalar_identity(op);
-    } else {
-        expr.as.integer = scalar_int_identity(op, dtype);
-    }
-    text_expr(t, &expr);
-}
-
-/* VAR = op(VAR, total), where `total` was written to t->out by the caller between the two halves.
- */
-static void combine_begin(Text *t, const KVar *var, OpCode op) {
-    DType dtype = var->dtype;
-    const char *name = reduction_name(op, dtype);
-    text_begin(t);
-    text_var(t, var);
-    str_add(t->out, " = ");
-    if (dtype_is_integer(dtype)) {
-        str_addf(t->out, "(%s)dlc_%s_%s(", text_value_type(dtype), name, text_suffix(dtype));
-    } else if (!dtype_is_float(dtype)) {
-        text_var(t, var);
-        str_add(t->out, op == OP_max || op == OP_or ? " || " : " && ");
-        return;
-    } else if (op == OP_max || op == OP_min) {
-        str_addf(t->out, "dlc_%s_%s(", name, text_suffix(dtype));
-    } else {
-        text_var(t, var);
-        str_add(t->out, op == OP_mul ? " * " : " + ");
-        return;
-    }
-    text_var(t, var);
-    str_add(t->out, ", ");
-}
-
-static void combine_end(Text *t, const KVar *var, OpCode op) {
-    DType dtype = var->dtype;
-    bool call =
-        dtype_is_integer(dtype) || (dtype_is_float(dtype) && (op == OP_max || op == OP_min));
-    str_add(t->out, call ? ");\n" : ";\n");
-}
-
-static void add_part(Text *t, const KVar *var) {
-    text_var(t, var);
-    str_add(t->out, "_part");
-}
-
-static void reduce(Text *t, const KStmt *stmt, Team team, const KVar **vars, const OpCode *ops,
-                   int32_t n) {
-    const StmtInfo *info = team_info(t, stmt);
-    if (team == TEAM_BLOCK) {
-        if (info->slots_barrier) {
-            barrier(t, team);
-        }
-        for (int32_t i = 0; i < n; i++) {
-            const char *name = reduction_name(ops[i], vars[i]->dtype);
-            const char *suffix = text_suffix(vars[i]->dtype);
-            text_begin(t);
-            str_addf(t->out, "dlc_slot_put_%s(slots + %d, dlc_warp_%s_%s(", suffix,
-                     (info->slots + i) * t->warps * SLOT_BYTES, name, suffix);
-            add_part(t, vars[i]);
-            str_add(t->out, "));\n");
-        }
-        barrier(t, team);
-    }
-    for (int32_t i = 0; i < n; i++) {
-        const char *name = reduction_name(ops[i], vars[i]->dtype);
-        const char *suffix = text_suffix(vars[i]->dtype);
-        combine_begin(t, vars[i], ops[i]);
-        if (team == TEAM_BLOCK) {
-            str_addf(t->out, "dlc_slot_%s_%s(slots + %d, %d)", name, suffix,
-                     (info->slots + i) * t->warps * SLOT_BYTES, t->warps);
-        } else {
-            str_addf(t->out, "dlc_warp_%s_%s(", name, suffix);
-            add_part(t, vars[i]);
-            str_add(t->out, ")");
-        }
-        combine_end(t, vars[i], ops[i]);
-    }
-}
-
 static void spread_loop(Text *t, const KStmt *stmt, Team team) {
     const KVar *vars[TEXT_MAX_REDUCED];
     OpCode ops[TEXT_MAX_REDUCED];
     int32_t n = team_reduced(t, stmt, vars, ops);
-    for (int32_t i = 0; i < n; i++) {
-        text_begin(t);
-        str_addf(t->out, "%s ", text_value_type(vars[i]->dtype));
-        add_part(t, vars[i]);
-        str_add(t->out, " = ");
-        add_identity(t, ops[i], vars[i]->dtype);
-        str_add(t->out, ";\n");
-    }
+    text_parts_declare(t, vars, ops, n);
     bool is_block = team == TEAM_BLOCK;
     t->uses_lane = t->uses_lane || !is_block;
     int32_t group = n == 0 ? text_group_condition(t, team_chain_body(t, stmt)) : 0;
@@ -493,7 +398,7 @@ static void spread_loop(Text *t, const KStmt *stmt, Team team) {
         text_line(t, "}");
     }
     if (n > 0) {
-        reduce(t, stmt, team, vars, ops, n);
+        text_parts_combine(t, stmt, team, vars, ops, n);
     }
 }
 
@@ -617,7 +522,7 @@ void text_stmts(Text *t, const KStmt *stmt, Team team) {
         t->at = team_number(t, stmt);
         declare_inside(t, stmt, list);
         if (info->barrier && team != TEAM_THREAD) {
-            barrier(t, team);
+            text_barrier(t, team);
         }
         if (one && !in_one) {
             text_line(t, "if (%s == 0) {", team == TEAM_BLOCK ? "thread" : "lane");
