@@ -46,7 +46,7 @@ typedef struct Unit {
     int32_t group;      /* its group, or a former one: see fuse_group */
     double cost;        /* scalar work per element of its space */
     bool is_live;
-    bool is_update;     /* feeds only stores of parameters and slots */
+    bool is_update;     /* feeds only stores of parameters and slots, norms on the way included */
     bool is_inlined;    /* absorbed: recomputed where it is read */
     bool is_recomputed; /* not stored: readers in other groups compute it again */
     bool is_forced;     /* stored although no unit of another group names it */

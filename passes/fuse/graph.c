@@ -426,7 +426,8 @@ static bool only_stored(const Fuse *f, const Unit *unit, const Op *yield) {
 static void mark_updates(Fuse *f) {
     for (size_t i = f->units.count; i > 0; i--) {
         Unit *unit = &f->units.items[i - 1];
-        unit->is_update = unit->kind == GROUP_LOOP && unit->users.count > 0;
+        unit->is_update =
+            (unit->kind == GROUP_LOOP || unit->kind == GROUP_REDUCE) && unit->users.count > 0;
         for (size_t j = 0; j < unit->users.count && unit->is_update; j++) {
             const Unit *user = &f->units.items[unit->users.items[j]];
             unit->is_update =

@@ -180,7 +180,9 @@ static bool allowed(Fuse *f, int32_t a, int32_t b, Merge *merge) {
         int32_t members[2] = {a, b};
         RowNeed need = {0};
         row_need(f, merge, members, 2, &need);
-        if (need.needed && !row_fits(f, merge, &need)) {
+        /* Updates write over what they read, which kernels of rows cannot. */
+        bool updates = all_updates(f, x) || all_updates(f, y);
+        if (need.needed && (updates || !row_fits(f, merge, &need))) {
             return false;
         }
     }

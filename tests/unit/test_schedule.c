@@ -247,7 +247,8 @@ static void test_updates_in_place(void **state) {
                                              "rmsprop(lr=0.1, momentum=0.9)",
                                              "adagrad(lr=0.1)",
                                              "adadelta(lr=0.1)",
-                                             "lion(lr=0.1)"};
+                                             "lion(lr=0.1)",
+                                             "lamb(lr=0.1)"};
     for (size_t i = 0; i < sizeof(optimizers) / sizeof(optimizers[0]); i++) {
         char text[512];
         snprintf(
