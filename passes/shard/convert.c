@@ -86,6 +86,18 @@ static Value *slice_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
     return join_axes(b, x, cut->axis, cut->outer);
 }
 
+bool is_free(const Op *op) {
+    return op->code == OP_constant || (op->code == OP_broadcast && op->operands[0]->type.rank == 0);
+}
+
+static Value *make_free(Shard *s, const Value *old, const Version *made, const Cuts *cuts) {
+    Builder b = behind(s, old, made->value);
+    Type type = cuts_type(s, old->type, cuts);
+    return old->op->code == OP_constant
+               ? b_constant(&b, constant_value(old->op), type)
+               : b_splat(&b, made->value->op->operands[0], type.rank, type.dims);
+}
+
 static bool is_kept_param(const Shard *s, const Value *old) {
     return !old->op && old->block == s->func->body && s->func->args[old->index].role == ARG_PARAM &&
            spread_of(s, old)->cuts.kept != 0;
@@ -120,6 +132,11 @@ Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
         if (cuts_equal(&version->cuts, cuts)) {
             return version->value;
         }
+    }
+    if (old->op && is_free(old->op)) {
+        Value *value = make_free(s, old, made, cuts);
+        version_add(s, old, cuts, value);
+        return value;
     }
     if (is_kept_param(s, old) && cuts->n == 0) {
         return gather_for_use(s, old, made);

@@ -93,6 +93,33 @@ Type cuts_type(const Shard *s, Type whole, const Cuts *cuts) {
 
 void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis) {
     Spread *spread = spread_of(s, to);
-    s->changed |=
-        (spread->pinned & cut->group) == 0 && cuts_add(&spread->cuts, cut, axis, s->is_keeping);
+    Offered offered = {.spread = spread, .before = spread->cuts};
+    if ((spread->pinned & cut->group) == 0 && cuts_add(&spread->cuts, cut, axis, s->is_keeping)) {
+        s->changed = true;
+        if (s->is_trying) {
+            VEC_PUSH(s->pass->scratch, &s->journal, offered);
+        }
+    }
+}
+
+void journal_begin(Shard *s) {
+    s->is_trying = true;
+    s->journal.count = 0;
+}
+
+void journal_undo(Shard *s) {
+    while (s->journal.count > 0) {
+        const Offered *offered = &s->journal.items[--s->journal.count];
+        offered->spread->cuts = offered->before;
+    }
+    s->is_trying = false;
+}
+
+bool spread_is_kept(const Spread *spread, const AxisCut *cut) {
+    for (int32_t i = 0; i < spread->cuts.n; i++) {
+        if (&spread->cuts.at[i] == cut) {
+            return (spread->cuts.kept >> i & 1U) != 0;
+        }
+    }
+    return false;
 }

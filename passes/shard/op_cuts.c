@@ -83,6 +83,7 @@ OpCuts op_cuts(const Shard *s, const Op *op) {
     if (op_info(op->code)->axes) {
         cuts_by_axes(s, op, &out);
         cuts_by_parts(s, op, &out);
+        cuts_by_picking(s, op, &out);
     } else if (op->code == OP_reshape) {
         cuts_of_reshape(s, op, &out);
     } else if (op->code == OP_random_uniform) {

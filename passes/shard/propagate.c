@@ -214,6 +214,7 @@ static void pass_op(Shard *s, const Op *op) {
     if (op_info(op->code)->axes) {
         pass_by_axes(s, op);
         pass_by_parts(s, op);
+        pass_by_picking(s, op);
     } else if (op->code == OP_reshape) {
         pass_through_reshape(s, op->operands[0], op->results[0]);
         pass_through_reshape(s, op->results[0], op->operands[0]);
@@ -244,7 +245,7 @@ static void unify_stores(Shard *s) {
     }
 }
 
-static void pass_until_done(Shard *s) {
+void propagate_further(Shard *s) {
     do {
         s->changed = false;
         pass_block(s, s->func->body);
@@ -252,16 +253,28 @@ static void pass_until_done(Shard *s) {
     } while (s->changed);
 }
 
-void propagate(Shard *s, const Hints *hints) {
+/* What costs nothing is made as each of its readers needs it: it carries no cut from one to
+ * another. */
+static void pin_free(Op *op, void *user) {
+    Shard *s = user;
+    if (is_free(op)) {
+        spread_of(s, op->results[0])->pinned = ~(MeshGroup)0;
+    }
+}
+
+void propagate_batch(Shard *s, const Hints *hints) {
+    func_each_op(s->func, pin_free, s);
     seed_agreed(s);
     seed_wishes(s, hints);
     seed_args(s);
-    pass_until_done(s);
+    propagate_further(s);
+}
+
+void propagate_kept(Shard *s) {
     if (s->zero && s->level > 0) {
         seed_kept(s);
         s->is_keeping = true;
         s->loops_are_closed = s->level < 2;
-        pass_until_done(s);
+        propagate_further(s);
     }
-    agree(s);
 }

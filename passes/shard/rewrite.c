@@ -160,12 +160,18 @@ static Value *take_sum(Shard *s, const Op *old, const Spread *wanted, Value *val
     return group != 0 ? combine_ranks(&b, value, combine, group) : value;
 }
 
-static void finish_results(Shard *s, const Op *old, Op *op, const OpCuts *cuts, Block *to) {
+/* `has`: where the rank has what was picked; NULL: everywhere. */
+static void finish_results(Shard *s, const Op *old, Op *op, const OpCuts *cuts, Value *has,
+                           Block *to) {
     MeshGroup sums = sums_of(s, old, cuts);
     OpCode combine = cuts->combine == OP_NONE ? OP_add : cuts->combine;
     for (int32_t r = 0; r < old->n_results; r++) {
         Value *value = op->results[r];
         value->name = old->results[r]->name;
+        if (has && old->n_operands == 2) {
+            Builder b = shard_builder(s, old, to);
+            value = where_picked(&b, old, has, value);
+        }
         const Spread *spread = spread_of(s, old->results[r]);
         Cuts made = cuts->results[r];
         MeshGroup due = sums & ~spread->partial;
@@ -189,12 +195,20 @@ static void rewrite_op(Shard *s, const Op *old, Block *to) {
         Value *value = version_of(s, old->operands[i], &cuts.operands[i]);
         operands[i] = counted_once(s, old, i, &cuts, value, to);
     }
+    Value *has = NULL;
+    if (cuts.picked) {
+        Builder b = shard_builder(s, old, to);
+        operands[1] = picks_of_rank(s, &b, operands[1], cuts.picked, &has);
+        if (old->n_operands > 2) {
+            operands[2] = where_picked(&b, old, has, operands[2]);
+        }
+    }
     Op *op = op_create(s->func, old->code, operands, old->n_operands, old->n_results, 0);
     memcpy(op->attrs, old->attrs, sizeof op->attrs);
     cut_attributes(s, old, op, &cuts);
     Builder b = shard_builder(s, old, to);
     b_op(&b, op);
-    finish_results(s, old, op, &cuts, to);
+    finish_results(s, old, op, &cuts, has, to);
 }
 
 void rewrite_block(Shard *s, const Block *from, Block *to) {

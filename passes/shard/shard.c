@@ -20,10 +20,9 @@ static MeshGroup data_axes(const Module *module) {
     return group;
 }
 
-/* ZeRO cuts along `data` alone: replicas have copies. */
-static MeshGroup zero_axis(const Module *module) {
+static MeshGroup axis_called(const Module *module, const char *name) {
     for (int32_t i = 0; i < module->n_mesh_axes; i++) {
-        if (strcmp(module->mesh[i].name, "data") == 0 && module->mesh[i].size != 1) {
+        if (strcmp(module->mesh[i].name, name) == 0 && module->mesh[i].size != 1) {
             return (MeshGroup)1 << i;
         }
     }
@@ -75,11 +74,17 @@ bool pass_shard(PassContext *pass, Func *func) {
                .func = func,
                .arena = pass->scratch,
                .data = data_axes(func->module),
-               .zero = zero_axis(func->module),
+               .model = axis_called(func->module, "model"),
+               .zero = axis_called(func->module, "data"), /* replicas have copies */
                .level = func->module->mesh_layout ? func->module->mesh_layout->zero : 0,
                .n_values = func->n_values};
     s.spreads = ARENA_ARRAY(s.arena, Spread, (size_t)s.n_values + 1);
-    propagate(&s, hints);
+    propagate_batch(&s, hints);
+    if (s.model && !s.is_agreed) {
+        choose_model(&s);
+    }
+    propagate_kept(&s);
+    agree(&s);
     decide_partial(&s);
     Block *old = func->body, *body = block_create(func, NULL);
     s.func_body = body;

@@ -38,6 +38,12 @@ typedef struct Spread {
     int32_t uses;
 } Spread;
 
+/* A value's cuts before an offer. */
+typedef struct Offered {
+    Spread *spread;
+    Cuts before;
+} Offered;
+
 typedef struct Shard {
     PassContext *pass;
     Context *context;
@@ -45,10 +51,15 @@ typedef struct Shard {
     Func *func;
     Arena *arena;
     MeshGroup data;  /* the axes that the batch is cut along */
+    MeshGroup model; /* the axis that products are cut along */
     MeshGroup zero;  /* the axis that what a step keeps is cut along */
     int64_t level;   /* ZeRO: 1 cuts optimiser state, 2 sums of gradients too, 3 parameters too */
     bool is_keeping; /* new cuts come of what a step keeps */
     bool loops_are_closed; /* what loops carry is not cut further */
+    bool is_agreed;        /* an earlier Func has chosen */
+    bool is_trying;        /* offers are written down */
+    VEC(Offered) journal;  /* in the pass's scratch */
+    Arena *trial;          /* of what is tried, and forgotten */
     Block *func_body;      /* of the new program */
     const Op *at;          /* the op of the old one's body that is being rewritten */
     Spread *spreads;       /* by id of the old values */
@@ -71,6 +82,11 @@ MeshGroup cuts_groups(const Cuts *cuts);
 bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept);
 /* The value is to have this cut too, along `axis`, unless it has others. */
 void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis);
+/* Offers from here on may be taken back; once at a time. */
+void journal_begin(Shard *s);
+void journal_undo(Shard *s);
+/* Whether the cut comes of what a step keeps. */
+bool spread_is_kept(const Spread *spread, const AxisCut *cut);
 /* Where a cut of `from` lies in `to`, of the same elements in row-major order. */
 bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisCut *out);
 /* The type of a rank's part. */
@@ -84,6 +100,7 @@ typedef struct OpCuts {
     Cuts *operands, *results;
     MeshGroup combined;
     OpCode combine;
+    const AxisCut *picked; /* of the table that the op picks from, or adds to; NULL: whole */
 } OpCuts;
 OpCuts op_cuts(const Shard *s, const Op *op);
 
@@ -114,10 +131,31 @@ bool cut_of_whole(Context *context, const EqualParts *parts, const AxisCut *part
 void cuts_by_parts(const Shard *s, const Op *op, OpCuts *out); /* adds them */
 void pass_by_parts(Shard *s, const Op *op);
 
+/* -- pick.c */
+
+void cuts_by_picking(const Shard *s, const Op *op, OpCuts *out); /* adds them */
+void pass_by_picking(Shard *s, const Op *op);
+/* ids as a rank counts in its part of the table, something where it has not the row; *out_has: it
+ * has. */
+Value *picks_of_rank(Shard *s, Builder *b, Value *ids, const AxisCut *cut, Value **out_has);
+/* x, shaped as what the op picks, where the rank has the row, else 0. */
+Value *where_picked(Builder *b, const Op *op, Value *has, Value *x);
+
+/* -- choose.c */
+
+/* Cuts along the axis `model` what the program does not say. */
+void choose_model(Shard *s);
+
 /* -- propagate.c */
 
-/* Cuts the inputs along their batch, and all that follows from it. */
-void propagate(Shard *s, const Hints *hints);
+/* What follows from what is cut so far. */
+void propagate_further(Shard *s);
+
+/* Cuts what other Funcs have agreed on, what the program asks for, the inputs along their batch,
+ * and all that follows. */
+void propagate_batch(Shard *s, const Hints *hints);
+/* Cuts what a step keeps, by the level of ZeRO, and all that follows. */
+void propagate_kept(Shard *s);
 /* The inputs' rows that are cut among ranks; NULL: there are none. */
 const Size *batch_rows(const Func *func);
 
@@ -128,6 +166,9 @@ void decide_partial(Shard *s);
 bool is_zero_constant(const Value *value);
 
 /* -- convert.c: versions of values */
+
+/* Whether the op makes one number everywhere, at any size. */
+bool is_free(const Op *op);
 
 /* Appends to a block of the new program, for an op of the old one. */
 Builder shard_builder(Shard *s, const Op *op, Block *to);

@@ -104,6 +104,7 @@ void seed_agreed(Shard *s) {
         Spread *spread = spread_of(s, s->func->body->args[i]);
         const Sharding *agreed = lasts(arg->role) ? map_get(&s->module->agreed, arg->name) : NULL;
         if (agreed) {
+            s->is_agreed = s->is_agreed || arg->role == ARG_PARAM;
             spread->cuts.n = 0;
             for (int32_t c = 0; c < agreed->n_cuts; c++) {
                 bool kept = (agreed->cuts[c].group & ~s->zero) == 0;

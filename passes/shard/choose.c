@@ -1,0 +1,231 @@
+/* Chooses what is cut along the axis `model`, where the program does not say: product by product,
+ * that cut of one of its axes which, with all that follows from it, lets the least travel. Heads of
+ * attention come first, because the projections around them follow from them and not the other way
+ * round. What is worth less than it costs stays whole. */
+#include "passes/shard/shard.h"
+
+/* A rank computes so many operations in the time in which a byte travels: below that a cut does not
+ * pay. */
+static const double FLOPS_PER_BYTE = 16;
+
+static double bytes_of(Type type) {
+    double bytes = dtype_bytes(type.dtype);
+    for (int32_t axis = 0; axis < type.rank; axis++) {
+        bytes *= (double)size_nominal(type.dims[axis], UNSET_SIZE);
+    }
+    return bytes;
+}
+
+/* -- What it costs */
+
+static bool is_product(const Op *op) {
+    OpKind kind = op_info(op->code)->kind;
+    return kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION;
+}
+
+static double op_nominal_flops(const Shard *s, const Op *op) {
+    return (double)size_nominal(op_flops(s->context, op), UNSET_SIZE);
+}
+
+/* A value is made with some cuts, and needed with others: what is missing is gathered. */
+static double bytes_gathered(const Cuts *made, const Cuts *needed, const Value *value) {
+    for (int32_t i = 0; i < made->n; i++) {
+        const AxisCut *cut = cuts_of_axis(needed, made->at[i].axis);
+        if (!cut || !cut_equal(cut, &made->at[i])) {
+            return bytes_of(value->type);
+        }
+    }
+    return 0;
+}
+
+/* What a rank does of the products, and what travels. */
+typedef struct Cost {
+    double flops, bytes;
+} Cost;
+
+static Cost cost_add(Cost a, Cost b) {
+    return (Cost){a.flops + b.flops, a.bytes + b.bytes};
+}
+
+static Cost block_cost(const Shard *s, const Block *block, Cuts *made);
+
+static Cost op_cost(const Shard *s, const Op *op, Cuts *made) {
+    OpCuts cuts = op_cuts(s, op);
+    bool loops = op->n_blocks > 0 || op->code == OP_yield;
+    Cost cost = {.flops = is_product(op) ? op_nominal_flops(s, op) : 0};
+    MeshGroup groups = cuts.combined;
+    for (int32_t i = 0; i < op->n_operands && !loops; i++) {
+        const Cuts *has = &made[op->operands[i]->id];
+        cost.bytes += bytes_gathered(has, &cuts.operands[i], op->operands[i]);
+        groups |= cuts_groups(&cuts.operands[i]);
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        made[op->results[r]->id] = loops ? spread_of(s, op->results[r])->cuts : cuts.results[r];
+        bool sums = (cuts.combined & s->model) != 0;
+        cost.bytes += sums ? 2 * bytes_of(op->results[r]->type) : 0;
+    }
+    bool is_cut = (groups & s->model) != 0;
+    cost.flops /= is_cut ? (double)module_group_ranks(s->module, s->model) : 1;
+    for (int32_t i = 0; i < op->n_blocks; i++) {
+        cost = cost_add(cost, block_cost(s, op->blocks[i], made));
+    }
+    return cost;
+}
+
+static Cost block_cost(const Shard *s, const Block *block, Cuts *made) {
+    Cost cost = {0};
+    for (int32_t i = 0; i < block->n_args; i++) {
+        made[block->args[i]->id] = spread_of(s, block->args[i])->cuts;
+    }
+    BLOCK_EACH_OP (block, op) {
+        cost = cost_add(cost, op_cost(s, op, made));
+    }
+    return cost;
+}
+
+static Cost func_cost(const Shard *s) {
+    Cuts *made = ARENA_ARRAY(s->arena, Cuts, (size_t)s->n_values + 1);
+    return block_cost(s, s->func->body, made);
+}
+
+/* Operations spared for each byte that travels more; 0: it does not pay. One cut may reach further
+ * than another, so that sums do not compare. */
+static double worth(Cost before, Cost after) {
+    double spared = before.flops - after.flops, more = after.bytes - before.bytes;
+    return spared <= FLOPS_PER_BYTE * more ? 0 : spared / (more > 1 ? more : 1);
+}
+
+/* -- One product */
+
+typedef struct Candidate {
+    int8_t factor;
+    AxisCut cut;
+} Candidate;
+
+/* What does not come out even is cut where that makes little difference: vocabularies. */
+enum { LEAST_UNEVEN = 256 };
+
+/* The factor's cut; false: it is none. */
+static bool candidate_of(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor,
+                         Candidate *out) {
+    int64_t size, ranks = module_group_ranks(s->module, s->model);
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        Type type = op->operands[i]->type;
+        for (int32_t axis = 0; axis < type.rank; axis++) {
+            if (axes->operands[i][axis] == factor) {
+                const Size *one = size_const(s->context, 1);
+                *out = (Candidate){
+                    factor,
+                    {.group = s->model, .outer = one, .rows = type.dims[axis], .inner = one}};
+                return ranks > 1 && size_is_const(type.dims[axis], &size) &&
+                       (size % ranks == 0 || size / ranks >= LEAST_UNEVEN);
+            }
+        }
+    }
+    return false;
+}
+
+static void offer_candidate(Shard *s, const Op *op, const OpAxes *axes, const Candidate *c) {
+    for (int32_t i = 0; i < op->n_operands + op->n_results; i++) {
+        bool is_operand = i < op->n_operands;
+        int32_t n = is_operand ? i : i - op->n_operands;
+        const Value *value = is_operand ? op->operands[n] : op->results[n];
+        const AxesRow *row = is_operand ? &axes->operands[n] : &axes->results[n];
+        for (int32_t axis = 0; axis < value->type.rank; axis++) {
+            if ((*row)[axis] == c->factor) {
+                cut_offer(s, value, &c->cut, axis);
+            }
+        }
+    }
+}
+
+static bool is_cut_by_model(const Shard *s, const Op *op) {
+    OpCuts cuts = op_cuts(s, op);
+    MeshGroup groups = cuts.combined;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        groups |= cuts_groups(&cuts.operands[i]);
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        groups |= cuts_groups(&cuts.results[r]);
+    }
+    return (groups & s->model) != 0;
+}
+
+static void try_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpAxes *, int8_t)) {
+    OpAxes axes = op_factors(s->arena, op);
+    Cost before = func_cost(s);
+    double most = 0;
+    Candidate best = {.factor = -1};
+    for (int8_t factor = 0; factor < axes.n_factors; factor++) {
+        Candidate candidate;
+        if (!may(op, &axes, factor) || !candidate_of(s, op, &axes, factor, &candidate)) {
+            continue;
+        }
+        journal_begin(s);
+        offer_candidate(s, op, &axes, &candidate);
+        propagate_further(s);
+        bool works = is_cut_by_model(s, op);
+        double gain = worth(before, func_cost(s));
+        journal_undo(s);
+        if (works && gain > most) {
+            most = gain;
+            best = candidate;
+        }
+    }
+    if (best.factor >= 0) {
+        offer_candidate(s, op, &axes, &best);
+        propagate_further(s);
+    }
+}
+
+static void choose_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpAxes *, int8_t)) {
+    Arena *arena = s->arena;
+    s->arena = s->trial;
+    if (!is_cut_by_model(s, op)) {
+        try_for(s, op, may);
+    }
+    arena_clear(s->trial);
+    s->arena = arena;
+}
+
+/* -- All of them */
+
+/* In both operands and the result: heads, beside the batch. */
+static bool is_batch(const Op *op, const OpAxes *axes, int8_t factor) {
+    for (int32_t i = 0; i < op->n_operands && i < 2; i++) {
+        bool has = false;
+        for (int32_t axis = 0; axis < op->operands[i]->type.rank; axis++) {
+            has = has || axes->operands[i][axis] == factor;
+        }
+        if (!has) {
+            return false;
+        }
+    }
+    return !axes->is_combined[factor];
+}
+
+static bool is_any(const Op *op, const OpAxes *axes, int8_t factor) {
+    (void)op, (void)axes, (void)factor;
+    return true;
+}
+
+static void choose_in(Shard *s, const Block *block,
+                      bool (*may)(const Op *, const OpAxes *, int8_t)) {
+    BLOCK_EACH_OP (block, op) {
+        if (is_product(op)) {
+            choose_for(s, op, may);
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            choose_in(s, op->blocks[i], may);
+        }
+    }
+}
+
+void choose_model(Shard *s) {
+    s->trial = ARENA_NEW(&s->context->arena, Arena);
+    arena_init(s->trial, s->context->allocator, s->context->boundary);
+    context_own_arena(s->context, s->trial);
+    choose_in(s, s->func->body, is_batch);
+    choose_in(s, s->func->body, is_any);
+    arena_finish(s->trial);
+}
