@@ -65,7 +65,6 @@ bool pass_shard(PassContext *pass, Func *func) {
     if (func->module->n_mesh_axes == 0 || is_done) {
         return false;
     }
-    (void)hints_drop(func); /* so far parts follow from the batch alone */
     const Hints *hints = hints_take(pass->scratch, func);
     func_renumber(func);
     Shard s = {.pass = pass,
