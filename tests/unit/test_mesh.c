@@ -119,6 +119,10 @@ static void test_rank_dims(void **state) {
     const Dim *half = module_add_rank_dim(module, DIM_PIECE, 2, rows); /* among 2 */
     assert_int_equal(half->high, 50);
     assert_int_equal(half->nominal, 32);
+    const Dim *odd = module_add_dim(module, "C", 5, 9, 1, 0, (Place){0});
+    const Dim *part = module_add_rank_dim(module, DIM_PIECE, 2, size_dim(&f->context, odd));
+    assert_int_equal(part->low, 2);
+    assert_int_equal(part->high, 5);
     assert_int_equal(module_size_differs(module, size_dim(&f->context, piece)), 1);
     const Size *nested = module_rank_size(module, DIM_PIECE, 2, size_dim(&f->context, piece));
     assert_int_equal(module_size_differs(module, nested), 3);
@@ -321,6 +325,9 @@ static const Refused REFUSED[] = {
              "cut 0 (1, 6, B) over \"model\"\n",
      .said =
          "the cut 1 x 6 x B of axis 0 does not lie within the inner elements of the cut 1 x B x 6"},
+    {.args = "    %0: f32[3*B.data] = input \"x\" of f32[6*B] cut 0 (1, B, 6) over \"data\" "
+             "cut 0 (1, 6, 1) over \"model\"\n",
+     .said = "the cut 1 x 6 x 1 of axis 0 does not lie within"},
     {.args = "    %0: f32[3] = param \"w\" of f32[6] cut 0 (1, 6, 1) over \"model\"\n",
      .results = "    store %0\n",
      .said = "result 0 stores into 'w' another part than its"},
