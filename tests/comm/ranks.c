@@ -1,4 +1,4 @@
-/* Threads that are ranks (ranks.h). */
+/* Ranks, and threads that are ranks (ranks.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef struct Thread {
     pthread_t thread;
@@ -40,12 +41,14 @@ static void run_threads(const Transport *transport, Rank *ranks, int32_t n, Rank
     }
 }
 
-const Transport transport_local = {"local", 0, run_threads};
+const Transport transport_local = {.name = "local", .run = run_threads};
 
 void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number, RankBody body) {
-    static Rank ranks[MOST_RANKS];
-    memset(ranks, 0, sizeof(ranks));
+    Rank *ranks = mmap(NULL, MOST_RANKS * sizeof(Rank), PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(ranks != MAP_FAILED);
     for (int32_t i = 0; i < n; i++) {
+        ranks[i].all = ranks;
         ranks[i].rank = i;
         ranks[i].n = n;
         ranks[i].seed = seed;
@@ -58,6 +61,7 @@ void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number,
                      (unsigned long long)seed, number, ranks[i].problem);
         }
     }
+    munmap(ranks, MOST_RANKS * sizeof(Rank));
 }
 
 bool rank_expect(Rank *rank, bool holds, const char *format, ...) {

@@ -7,24 +7,30 @@
 
 enum { MOST_RANKS = 8, PROBLEM_BYTES = 1600 };
 
-typedef struct Rank {
+typedef struct Rank Rank;
+struct Rank {
     Comm *comm;
+    Rank *all;
     int32_t rank, n;
-    uint64_t seed; /* the same on all */
-    int number;    /* what the test wants to tell them */
+    uint64_t seed;    /* the same on all */
+    int number;       /* what the test wants to tell them */
+    bool dies, stops; /* of processes: set before the body kills or stops itself */
+    double when;      /* what the test wants to tell the others */
     char problem[PROBLEM_BYTES];
-} Rank;
+};
 
 typedef void (*RankBody)(Rank *rank);
 
 typedef struct Transport {
     const char *name;
     double timeout; /* of the communicators made; 0: none */
+    double silence; /* tcp: seconds */
+    bool six;       /* tcp: IPv6 */
     /* Runs body on n ranks, each closing its end; ranks[n] with `problem` filled. */
     void (*run)(const struct Transport *transport, Rank *ranks, int32_t n, RankBody body);
 } Transport;
 
-extern const Transport transport_local;
+extern const Transport transport_local, transport_tcp;
 
 /* Runs them and fails the (cmocka) test with the first problem. */
 void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number, RankBody body);
