@@ -4,7 +4,8 @@
 # address: the quick suite and MUTANTS (default 10,000) mutants of IR (tests/fuzz/test_mutants.c) under the address and
 #          undefined-behaviour sanitizers (build-asan).
 # fuzz:    every fuzzer, FUZZ_RUNS (default 10,000) inputs each; the one of plans changes single numbers (build-fuzz, scripts/fuzz.sh).
-# thread:  the pool, ranks that talk, sessions in threads and what reads data for them (there is no thread for data) under the thread sanitizer (build-tsan).
+# thread:  the pool, ranks that talk, sessions in threads and what reads data for them (there is no thread for data) under the thread
+#          sanitizer (build-tsan).
 # TEST_CACHE names a folder of compiled kernels to share with other builds (the option test_cache).
 # Installs what it needs where apt-get may; the exit status is 1 if a step found something, 2 if one could not run.
 set -u
@@ -49,8 +50,8 @@ for step in "${steps[@]}"; do
         configure build-tsan thread
         # pool: the pool, with kernels that the sanitizer sees. threads: sessions, compiles, files and one context
         # in several threads. The others run kernels on several threads, compile on several, or train from files.
-        tests=(pool threads 'comm local' 'comm tcp' 'comm meet' 'device cpu' 'device null' 'device far' api training calls dataset data remat groups
-            'memory torch_example' 'std training' 'cli train')
+        tests=(pool threads 'comm local' 'comm tcp' 'comm meet' 'device cpu' 'device null' 'device far' api training calls
+            dataset data remat groups 'memory torch_example' 'std training' 'cli train')
         for name in "${tests[@]}"; do
             meson test -C build-tsan --no-rebuild --list 2> /dev/null | sed 's/.* \/ //' | grep -qxF -- "$name" ||
                 { echo "there is no test '$name'" && failed=1; }

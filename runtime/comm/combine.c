@@ -42,8 +42,8 @@ typedef void (*CombineFunction)(const void *a, const void *b, int64_t count, voi
 #define COMBINE_FLOAT(suffix, Type)                                                                \
     COMBINE(add_##suffix, Type, x + y)                                                             \
     COMBINE(mul_##suffix, Type, x *y)                                                              \
-    COMBINE(min_##suffix, Type, (x < y) | (x != x) ? x : y)                                        \
-    COMBINE(max_##suffix, Type, (x > y) | (x != x) ? x : y)
+    COMBINE(min_##suffix, Type, ((x < y) | (x != x)) ? x : y)                                      \
+    COMBINE(max_##suffix, Type, ((x > y) | (x != x)) ? x : y)
 
 /* Sums and products wrap. */
 #define COMBINE_INT(suffix, Type, Wide)                                                            \
