@@ -8,6 +8,7 @@
 #include "frontend/frontend.h"
 #include "frontend/parse/parse.h"
 #include "ir/base/number.h"
+#include "ir/mesh_layout.h"
 #include "passes/accumulate.h"
 #include "passes/pass.h"
 
@@ -153,7 +154,7 @@ static const char *program_name(Driver *d) {
     if (name) {
         return name;
     }
-    uint64_t hash = module_hash(d->module, &d->text);
+    uint64_t hash = driver_program_hash(d);
     if (d->text.failed) {
         driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
@@ -279,6 +280,19 @@ static void compile_for(Driver *d, PlanWriter *writer, const Target *target, con
     driver_code(d, writer, target, machine, t);
 }
 
+/* The layout in force, as a block that a program may have. */
+static void tell_layout(Driver *d, PlanWriter *writer) {
+    const char *block = driver_mesh_block(d);
+    if (!block) {
+        return;
+    }
+    setting_add(d, writer, "layout", block);
+    if (d->options->flags & DLC_COMPILE_EXPLAIN) {
+        str_add(&d->text, block);
+        driver_give_text(d, "explain");
+    }
+}
+
 /* The code of every target; names those that compute in f32 what the program wants narrower. */
 static const char *compile_targets(Driver *d, PlanWriter *writer, const char *const *targets,
                                    size_t n_targets) {
@@ -324,6 +338,7 @@ static void drive(Driver *d) {
     }
     setting_add(d, &writer, "model", d->module->name);
     plan_writer_module(&writer, d->module);
+    tell_layout(d, &writer);
     const char *plain = compile_targets(d, &writer, targets, n_targets);
     if (d->done) {
         return;
@@ -511,6 +526,10 @@ static void explain_work(Driver *d) {
         }
         return;
     }
+    if (strcmp(topic, "mesh") == 0) {
+        mesh_axis_explain(&d->text);
+        return;
+    }
     for (int i = 0; i < DIAG_COUNT; i++) {
         if (strcmp(diag_code((DiagId)i), topic) == 0) {
             str_addf(&d->text, "%s: ", topic);
@@ -520,7 +539,7 @@ static void explain_work(Driver *d) {
         }
     }
     driver_leave(d, DLC_ERROR_NOT_FOUND,
-                 "no such diagnostic; topics are E0101 and the like, ops, passes");
+                 "no such diagnostic; topics are E0101 and the like, mesh, ops, passes");
 }
 
 static dlc_status explain(CompileCall *call) {

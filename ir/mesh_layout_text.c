@@ -38,9 +38,24 @@ void placed_print(const Placed *placed, Str *out) {
     }
 }
 
-static void print_rule(const MeshRule *rule, Str *out) {
+/* In a block of the language axes are of its mesh: others count as 1, and fall away. */
+static Placed placed_within(const MeshLayout *layout, const Placed *placed) {
+    Placed within = {.rank = placed->rank};
+    for (int32_t i = 0; i < placed->rank; i++) {
+        const PlacedAxis *axis = &placed->axes[i];
+        PlacedAxis *kept = &within.axes[i];
+        for (int32_t k = 0; k < axis->count; k++) {
+            if (mesh_layout_has(layout, axis->names[k])) {
+                kept->names[kept->count++] = axis->names[k];
+            }
+        }
+    }
+    return within;
+}
+
+static void print_rule(const MeshRule *rule, const Placed *placed, Str *out) {
     str_add(out, "shard (");
-    placed_print(&rule->placed, out);
+    placed_print(placed, out);
     str_add(out, ") for");
     print_globs(rule->globs, (size_t)rule->n_globs, out);
 }
@@ -51,11 +66,14 @@ static void print_lines(const MeshLayout *layout, const char *lead, const char *
     const char *between = "";
     for (size_t i = 0; i < layout->rules.count; i++) {
         str_addf(out, "%s%s", between, lead);
-        print_rule(&layout->rules.items[i], out);
+        const MeshRule *rule = &layout->rules.items[i];
+        Placed within = *tail ? placed_within(layout, &rule->placed) : rule->placed;
+        print_rule(rule, &within, out);
         str_add(out, tail);
         between = *tail ? "" : "; ";
     }
-    for (size_t i = 0; i < layout->cuts.count; i++) {
+    bool has_stages = !*tail || mesh_layout_has(layout, "pipe");
+    for (size_t i = 0; has_stages && i < layout->cuts.count; i++) {
         str_addf(out, "%s%scut", between, lead);
         print_globs(&layout->cuts.items[i], 1, out);
         str_add(out, tail);
@@ -110,8 +128,13 @@ static bool wrong(Reader *r, const char *problem) {
     return false;
 }
 
+static void skip(Reader *r) {
+    r->at += strspn(r->at, " \t\n");
+}
+
 /* "expected X, found 'rest of the text'" */
 static bool expected(Reader *r, const char *what) {
+    skip(r);
     int length = (int)strcspn(r->at, " \t\n,;(){}=\"");
     length = length == 0 && *r->at ? 1 : length > 40 ? 40 : length;
     return wrong(r, *r->at ? arena_format(&r->context->arena, "expected %s, found '%.*s'", what,
@@ -119,16 +142,13 @@ static bool expected(Reader *r, const char *what) {
                            : arena_format(&r->context->arena, "expected %s, found the end", what));
 }
 
-static void skip(Reader *r) {
-    r->at += strspn(r->at, " \t\n");
-}
-
+/* Steps over the sign if it is next; stays in front of blanks, which may end a line, if not. */
 static bool take(Reader *r, char sign) {
-    skip(r);
-    if (*r->at != sign) {
+    const char *next = r->at + strspn(r->at, " \t\n");
+    if (*next != sign) {
         return false;
     }
-    r->at++;
+    r->at = next + 1;
     return true;
 }
 

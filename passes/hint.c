@@ -8,6 +8,9 @@ static void drop_hints(Block *block, Value **map, bool *found) {
     for (Op *op = block->first, *next; op; op = next) {
         next = op->next;
         if (op->code == OP_shard_hint) {
+            if (!op->operands[0]->name && op->operands[0]->op) {
+                op->operands[0]->name = op->results[0]->name;
+            }
             map[op->results[0]->id] = op->operands[0];
             op_unlink(op);
             *found = true;

@@ -14,7 +14,8 @@ typedef struct Options {
     int64_t threads, memory_limit, compile_bytes, compile_seconds;
     bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
         accumulate, from_ir, write_in_place, check_format;
-    const char *topic;
+    const char *topic, *mesh, *schedule;
+    int64_t zero, microbatches;
     bool show_ops, show_passes, show_version;
 } Options;
 
@@ -110,7 +111,10 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
                (long long)sizes.items[i].value, i + 1 == sizes.count ? "\n" : "");
     }
     const char *mesh = dlc_plan_setting(plan, "mesh");
-    if (mesh) {
+    const char *layout = dlc_plan_setting(plan, "layout");
+    if (layout) {
+        printf("%s", layout);
+    } else if (mesh) {
         printf("  mesh %s: noted; this plan is for one device\n", mesh);
     }
     const char *remat = dlc_plan_setting(plan, "remat");
@@ -239,6 +243,12 @@ static int compile_plan(const CliCommand *command, const Options *options, const
         .compile_bytes = options->compile_bytes,
         .import_folders = options->folders.items,
         .n_import_folders = options->folders.count,
+        .mesh = options->mesh,
+        .zero = options->zero == 0  ? DLC_ZERO_OFF
+                : options->zero < 0 ? 0
+                                    : (int)options->zero,
+        .schedule = options->schedule,
+        .microbatches = options->microbatches,
     };
     double start = seconds_now();
     dlc_status status = dlc_compile_file(texts->context, path, &compile, out);
@@ -434,6 +444,13 @@ static const CliOption option_table[] = {
      "files may be imported from here too, besides the program's folder"},
     {"--target", NULL, CLI_LIST, offsetof(Options, targets), 0, "TARGET",
      "cpu, cpu:x86-64-v3, cuda, cuda:sm_90, …; may be given again"},
+    {"--mesh", NULL, CLI_TEXT, offsetof(Options, mesh), 0, "AXES",
+     "for several devices: replica, data (dp), model (tensor, tp), pipe (pp); data=*,model=2"},
+    {"--zero", NULL, CLI_INT, offsetof(Options, zero), 0, "N",
+     "of a mesh: cut optimiser state (1), gradients (2), parameters (3) along data"},
+    {"--schedule", NULL, CLI_TEXT, offsetof(Options, schedule), 0, "NAME", "of a mesh's pipe"},
+    {"--microbatches", NULL, CLI_INT, offsetof(Options, microbatches), 1, "N",
+     "of a mesh's pipe: parts of a batch"},
     {"--emit", NULL, CLI_TEXT, offsetof(Options, emit), 0, "STAGE",
      "print ast, ir, a pass, kernels, schedule or plan instead"},
     {"--print-after", NULL, CLI_TEXT, offsetof(Options, print_after), 0, "PASS",
@@ -468,14 +485,14 @@ static const CliOption option_table[] = {
     {"--check", NULL, CLI_FLAG, offsetof(Options, check_format), 0, NULL,
      "fmt: only name files that would change"},
     {"--what", NULL, CLI_TEXT, offsetof(Options, topic), 0, "CODE",
-     "explain a diagnostic, such as E0301"},
+     "explain a diagnostic, such as E0301; or mesh: the axes of --mesh"},
     {"--ops", NULL, CLI_FLAG, offsetof(Options, show_ops), 0, NULL, "list the ops"},
     {"--passes", NULL, CLI_FLAG, offsetof(Options, show_passes), 0, NULL, "list the passes"},
     {"--version", NULL, CLI_FLAG, offsetof(Options, show_version), 0, NULL, "the version"},
 };
 
 static int run_command(int argc, char **argv) {
-    Options options = {0};
+    Options options = {.zero = -1};
     const CliCommand command = {
         .program = "dlc",
         .usage =

@@ -171,6 +171,8 @@ typedef enum dlc_compile_flag {
     DLC_COMPILE_NO_LIBRARIES = 1 << 7
 } dlc_compile_flag;
 
+enum { DLC_ZERO_OFF = -1 }; /* dlc_compile_options.zero */
+
 typedef struct dlc_compile_options {
     size_t struct_size;
     const char *source_name; /* for messages and relative imports; NULL: "input" */
@@ -208,6 +210,17 @@ typedef struct dlc_compile_options {
      * and all below it. Symbolic links are followed first. With `import` set, it decides alone. */
     const char *const *import_folders;
     size_t n_import_folders;
+    /* The mesh of devices that the plan is for: axes as in a program's `mesh` line
+     * ("data=*,model=2", with `*` for any number), with a block behind them if that is to replace
+     * the program's; "program": the program's own. NULL: one device, whatever the program says.
+     * DLC_ERROR_UNSUPPORTED: an axis, or one of what follows, has nothing behind it yet. */
+    const char *mesh;
+    /* ZeRO level: what of optimiser state (1), gradients (2) and parameters (3) is cut among the
+     * ranks of `data`. 0: as the program says; DLC_ZERO_OFF: none of it. Needs `mesh`, as what
+     * follows does. */
+    int zero;
+    const char *schedule; /* of stages of a pipe; NULL: as the program says */
+    int64_t microbatches; /* that a batch is cut into for the pipe; 0: as the program says */
 } dlc_compile_options;
 
 /* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics;
@@ -224,7 +237,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_compile_file(dlc_context *context, const cha
 DLC_API DLC_MUST_USE dlc_status dlc_format(dlc_context *context, const char *text, size_t length,
                                            const char *source_name, char **out_text);
 DLC_API void dlc_text_free(dlc_context *context, char *text);
-/* The long explanation of a diagnostic ("E0301"), of every op ("ops") or pass ("passes"); caller
+/* The long explanation of a diagnostic ("E0301"), of every op ("ops"), pass ("passes") or axis of a
+ * mesh ("mesh"); caller
  * frees with dlc_text_free. DLC_ERROR_NOT_FOUND: no such topic. */
 DLC_API DLC_MUST_USE dlc_status dlc_explain(dlc_context *context, const char *topic,
                                             char **out_text);

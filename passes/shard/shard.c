@@ -3,8 +3,6 @@
 #include "passes/shard/shard.h"
 #include "ir/mesh_layout.h"
 
-#include "passes/hint.h"
-
 #include <string.h>
 
 /* The axes that the batch is cut along: `data`, and before it `replica`. One rank cuts nothing. */

@@ -19,6 +19,11 @@ expect 1 "$dlc" missing.dl
 says err.txt "missing.dl"
 no_rest missing
 expect 1 "$dlc" --what E9999
+# Every axis that --what names as one that there is, is in the help with its other words, and there alone.
+expect 0 "$dlc" --what mesh
+grep -v 'not supported' out.txt | sed 's/:.*//' | paste -sd, | sed 's/,/, /g' > axes.txt
+expect 0 "$dlc" --help
+says out.txt "for several devices: $(sed 's/,  */, /g' axes.txt);"
 expect 0 "$dlc" --ops
 says out.txt "reduce_sum"
 expect 0 "$dlc" --passes

@@ -106,6 +106,42 @@ train m {
 END
 expect 0 "$dlc" sizes.dl -o sizes.plan
 says out.txt "figures for B = 4, T = 128, H = 64, W = 24" "mesh data=2: noted; this plan is for one device"
+
+# What is asked of several devices and is not there is refused by name; a mesh of one device is one device.
+cp sizes.plan one.plan
+refuses "the axis model=2 is not built yet" "$dlc" sizes.dl --mesh data=2,tp=2
+refuses "the axis pipe=* is not built yet" "$dlc" sizes.dl --mesh 'pp=*'
+refuses "did you mean 'data'? (axes are replica, data (dp), model (tensor, tp), pipe (pp)" "$dlc" sizes.dl --mesh date=2
+refuses "expected '=', found the end" "$dlc" sizes.dl --mesh data
+refuses "ZeRO level 2 is not built yet" "$dlc" sizes.dl --mesh data=2 --zero 2
+refuses "a ZeRO level is 0 to 3" "$dlc" sizes.dl --mesh data=2 --zero 4
+refuses 'the schedule "1f1b" is not built yet' "$dlc" sizes.dl --mesh data=2 --schedule 1f1b
+refuses "micro-batches of a pipe is not built yet" "$dlc" sizes.dl --mesh data=2 --microbatches 4
+refuses "name the mesh too" "$dlc" sizes.dl --zero 1
+refuses "name the mesh too" "$dlc" sizes.dl --schedule 1f1b
+refuses "there is no 'cuts' in a mesh block" "$dlc" sizes.dl --mesh 'data=2 { cuts "a" }'
+expect 0 "$dlc" sizes.dl --mesh data=1,model=1 --zero 0 -o ones.plan --quiet
+same one.plan ones.plan
+# One rank's program is there; the layout is told as a block that a program may have.
+expect 0 "$dlc" sizes.dl --mesh program --emit=shard --explain
+says out.txt "mesh data = 2" "has no_grad_ops, sharded" "mesh data=2"
+# A plan for several devices says so, with its layout, and has the program's name.
+expect 0 "$dlc" sizes.dl --mesh 'data=*' -o ranks.plan
+says out.txt "mesh data=*"
+! grep -q "noted" out.txt || bad "a plan for several devices is called one of one"
+expect 0 "$dlc" sizes.dl --mesh 'data=*,model=1 { shard (model, _) for "l.weight" }' --emit=shard --explain
+says out.txt "mesh data = *" 'mesh data=*, model=1 {' '    shard (model, _) for "l.weight"'
+sed 's/^mesh data=2/mesh data=2, model=2 { shard (data, model) for "l"; shard (model, _) for "l.weight" }/' sizes.dl > hints.dl
+expect 0 "$dlc" hints.dl --mesh 'data=*' --emit=shard --explain
+says out.txt 'mesh data=* {' '    shard (data, _) for "l"' '    shard (_, _) for "l.weight"'
+# A program is the same program under other hints, for its checkpoints: and so are its kernels.
+expect 0 "$dlc" hints.dl -o hints.plan --quiet
+program() { "$dlrun" inspect "$1" --json | grep -o '"program": "[^"]*"'; }
+[ -n "$(program one.plan)" ] && [ "$(program one.plan)" = "$(program ranks.plan)" ] || bad "a mesh changes the program's name"
+[ "$(program one.plan)" = "$(program hints.plan)" ] || bad "hints change the program's name"
+"$dlc" sizes.dl --emit=fuse | grep -v 'setting mesh' > one.ir
+"$dlc" hints.dl --emit=fuse | grep -v 'setting mesh' > hints.ir
+same one.ir hints.ir
 expect 0 "$dlc" sizes.dl -o sizes.plan --json
 says out.txt '"sizes": {"B": 4, "T": 128, "H": 64, "W": 24}'
 # The same sizes wherever figures are: inspect and bench, and with what is bound.
