@@ -94,7 +94,7 @@ const MeshRule *mesh_layout_rule(const MeshLayout *layout, const char *path);
 /* The text of a Placed: "data, _, model". */
 void placed_print(const Placed *placed, Str *out);
 /* The text of a layout, on one line; `as_block`: as a block of the language, which ends in a
- * newline. */
+ * newline, without what lines say of axes that the mesh has not. */
 void mesh_layout_print(const MeshLayout *layout, bool as_block, Str *out);
 /* What of it no device can be given yet ("an axis `pipe` of 2"), or NULL; the text is the arena's.
  */

@@ -98,9 +98,9 @@ static void text(void **state) {
     expect_text(f, "data=2 { ; zero 0 ; }", "data=2");
     const MeshLayout *layout = expect_text(
         f,
-        "data=2, pipe=2 {\n shard (_, (tp, dp)) for \"a.*\", \"b\\\"\\{\\\\\"\n"
+        "data=2, tensor=4, pipe=2 {\n shard (_, (tp, dp)) for \"a.*\", \"b\\\"\\{\\\\\"\n"
         "shard (pp,) for \"*\"; cut \"h.6\", \"h.9\"\nzero 3; schedule \"1f1b\" ;microbatches 8 }",
-        "data=2, pipe=2 { shard (_, (model, data)) for \"a.*\", \"b\\\"\\{\\\\\"; "
+        "data=2, model=4, pipe=2 { shard (_, (model, data)) for \"a.*\", \"b\\\"\\{\\\\\"; "
         "shard (pipe) for \"*\"; cut \"h.6\"; cut \"h.9\"; zero 3; schedule \"1f1b\"; "
         "microbatches 8 }");
     assert_int_equal(mesh_layout_rule(layout, "a.b")->placed.rank, 2);
@@ -109,6 +109,19 @@ static void text(void **state) {
     assert_int_equal(layout->cuts.count, 2);
     assert_int_equal(layout->zero, 3);
     assert_int_equal(layout->microbatches, 8);
+}
+
+/* Under a mesh that lacks axes the lines are kept; the block has what counts. */
+static void other_mesh(void **state) {
+    Fixture *f = *state;
+    const char *kept = "data=2 { shard (_, (model, data)) for \"a\"; cut \"b\" }", *problem = NULL;
+    const MeshLayout *layout = mesh_layout_read(&f->context, kept, &problem);
+    assert_non_null(layout);
+    mesh_layout_print(layout, false, &f->text);
+    assert_string_equal(str_text(&f->text), kept);
+    str_clear(&f->text);
+    mesh_layout_print(layout, true, &f->text);
+    assert_string_equal(str_text(&f->text), "mesh data=2 {\n    shard (_, data) for \"a\"\n}\n");
 }
 
 static void expect_problem(Fixture *f, const char *text, const char *problem) {
@@ -193,6 +206,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(words, setup, teardown),
         cmocka_unit_test_setup_teardown(axes, setup, teardown),
         cmocka_unit_test_setup_teardown(text, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_mesh, setup, teardown),
         cmocka_unit_test_setup_teardown(problems, setup, teardown),
         cmocka_unit_test_setup_teardown(unbuilt, setup, teardown),
         cmocka_unit_test_setup_teardown(hints, setup, teardown),
