@@ -221,9 +221,6 @@ const char *mesh_layout_unbuilt(const MeshLayout *layout, Arena *arena) {
                        : arena_format(arena, "the axis %s=*", axis->name);
         }
     }
-    if (layout->zero > 0) {
-        return arena_format(arena, "ZeRO level %lld", (long long)layout->zero);
-    }
     if (layout->schedule) {
         return arena_format(arena, "the schedule \"%s\"", layout->schedule);
     }

@@ -3,6 +3,8 @@
  * is chosen is taken back. Values that nothing reaches are whole on every rank. */
 #include "passes/shard/shard.h"
 
+#include <string.h>
+
 /* -- What begins */
 
 const Size *batch_rows(const Func *func) {
@@ -101,6 +103,12 @@ static int32_t axis_to_cut(Type type) {
     return bytes < ZERO_LEAST_BYTES ? -1 : longest;
 }
 
+/* A moving average stands for its parameter where the model is used, and lies as that does. */
+static bool is_read_whole(const Shard *s, int32_t arg) {
+    const char *slot = strrchr(s->func->args[arg].name, '#');
+    return slot && strcmp(slot, "#ema") == 0 && s->level < 3;
+}
+
 /* What a step keeps for the next is cut along one axis each: optimiser state and, at level 3,
  * parameters. The rest follows: gradients are cut where they are summed, updates are computed on
  * parts, and parameters that stay whole are gathered when they are stored. */
@@ -109,7 +117,8 @@ static void seed_kept(Shard *s) {
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
         Value *arg = s->func->body->args[i];
         ArgRole role = s->func->args[i].role;
-        bool is_kept = role == ARG_SLOT || (role == ARG_PARAM && s->level >= 3);
+        bool is_kept =
+            (role == ARG_SLOT && !is_read_whole(s, i)) || (role == ARG_PARAM && s->level >= 3);
         int32_t axis = is_kept ? axis_to_cut(arg->type) : -1;
         if (axis >= 0 && (~spread_of(s, arg)->pinned & ~s->data) != 0) {
             AxisCut cut = {

@@ -165,15 +165,20 @@ dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTen
         return status;
     }
     const void *data;
-    status = rank_host(session->ranks, variable->data, variable->bytes, &data);
+    int64_t number = variable - session->ranks->variables;
+    WholeVariable whole;
+    status = session_whole(session, number, &whole)
+                 ? session_variable_view(session, number, &data)
+                 : context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
     if (status != DLC_OK) {
         return status;
     }
+    memcpy(session->lent_dims, whole.dims, sizeof(whole.dims));
     session->lent = (DLTensor){.data = (void *)(uintptr_t)data,
                                .device = {kDLCPU, 0},
                                .ndim = variable->record->type.rank,
                                .dtype = dl_dtype(variable->record->type.dtype),
-                               .shape = variable->dims};
+                               .shape = session->lent_dims};
     *out = &session->lent;
     return DLC_OK;
 }
@@ -189,7 +194,7 @@ dlc_status dlc_set_variable(dlc_session *session, const char *name, const DLTens
     if (status != DLC_OK) {
         return status;
     }
-    PlanType type = variable->record->type;
+    PlanType type = plan_whole(variable->record->type, &variable->record->part);
     if (dtype != type.dtype) {
         return context_fail(session->context, DLC_ERROR_MISMATCH, "'%s' is %s", name,
                             plan_text(session->file, type.text));

@@ -11,16 +11,18 @@ const char *variable_name(const dlc_session *session, const Variable *variable) 
     return plan_text(session->file, variable->record->name);
 }
 
-/* The variable's value as host memory; *copy is for the caller to free. */
-static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
-                                 const void **out) {
-    if (session->ranks->ops->is_host) {
+/* The variable's whole value as host memory; *copy is for the caller to free. */
+static dlc_status variable_value(dlc_session *session, const Variable *variable,
+                                 const WholeVariable *whole, void **copy, const void **out) {
+    int64_t number = variable - session->ranks->variables;
+    bool lies_whole = session->n_ranks == 1 || variable->record->part.n_cuts == 0;
+    if (session->ranks->ops->is_host && lies_whole) {
         *out = variable->data;
         return DLC_OK;
     }
-    *copy = memory_new(&session->context->allocator, (size_t)variable->bytes, 1);
+    *copy = memory_new(&session->context->allocator, (size_t)whole->bytes, 1);
     *out = *copy;
-    return *copy ? rank_read(session->ranks, *copy, variable->data, variable->bytes)
+    return *copy ? session_variable_read(session, number, *copy)
                  : context_out_of_memory(session->context);
 }
 
@@ -45,16 +47,22 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
         const void *value = NULL;
         bool raw = everything || session->orders.raw_weights;
         const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
-        status = variable_value(session, average ? average : variable, &out->copies[i], &value);
+        WholeVariable whole;
+        if (!session_whole(session, i, &whole)) {
+            status = context_fail(context, DLC_ERROR_INTERNAL, "a variable has no shape");
+            break;
+        }
+        status =
+            variable_value(session, average ? average : variable, &whole, &out->copies[i], &value);
         int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &out->entries[out->n_entries++];
         *entry = (SafetensorsEntry){.name = variable_name(session, variable),
                                     .type = (DataType)variable->record->type.dtype,
-                                    .rank = variable->record->type.rank,
-                                    .n_elements = variable->bytes / width,
+                                    .rank = whole.type.rank,
+                                    .n_elements = whole.bytes / width,
                                     .data = value,
-                                    .bytes = (size_t)variable->bytes};
-        memcpy(entry->dims, variable->dims, (size_t)entry->rank * sizeof(*entry->dims));
+                                    .bytes = (size_t)whole.bytes};
+        memcpy(entry->dims, whole.dims, (size_t)entry->rank * sizeof(*entry->dims));
     }
     if (status != DLC_OK) {
         weights_collected_free(session, out);

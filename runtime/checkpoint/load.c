@@ -70,7 +70,7 @@ static bool may_miss(const dlc_weights_options *options, const char *name) {
 /* Matches one variable: binds dims in `dims`, or adds a line to `problems`. */
 static void match_variable(dlc_session *session, const Variable *variable,
                            const SafetensorsEntry *entry, int64_t *dims, Str *problems) {
-    PlanType type = variable->record->type;
+    PlanType type = plan_whole(variable->record->type, &variable->record->part);
     const char *name = variable_name(session, variable);
     char shape[256];
     if ((int32_t)entry->type != type.dtype) {
@@ -230,7 +230,7 @@ static dlc_status load_copy(const WeightsLoading *loading, const char *path) {
             return status;
         }
         if ((int32_t)entry->type == variable->record->type.dtype) {
-            memcpy(to, entry->data, (size_t)variable->bytes);
+            memcpy(to, entry->data, entry->bytes);
         } else if (data_convert(entry->data, entry->type, to,
                                 (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
                                 &bad) != CONVERT_OK) {

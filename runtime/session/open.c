@@ -65,13 +65,6 @@ static dlc_status ranks_place(dlc_session *session) {
     const PlanFile *file = session->file;
     MeshShape shape;
     dlc_status status = place_shape(session->context, file, session->n_ranks, &shape);
-    for (int64_t i = 0; i < file->n_variables && status == DLC_OK; i++) {
-        if (file->variables[i].part.n_cuts > 0 && session->n_ranks > 1) {
-            status = context_fail(session->context, DLC_ERROR_UNSUPPORTED,
-                                  "%s: '%s' is cut among ranks, which this library cannot run yet",
-                                  file->name, plan_text(file, file->variables[i].name));
-        }
-    }
     for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
         session->ranks[r].place = (RankPlace){.shape = shape, .number = r};
     }

@@ -1,5 +1,6 @@
 /* Values that a session hands to its ranks, and takes from them. A variable is filled by the caller
- * in the first rank's memory, or its staging; the others get what lies there. Inputs of several
+ * in the first rank's memory, or its staging, and the others get what lies there; one that lies in
+ * parts is filled, and read, as a whole on the host. Inputs of several
  * ranks are kept whole until a run takes them, and outputs are put together of their parts. */
 #include "runtime/session/parts.h"
 #include "runtime/session/session.h"
@@ -15,8 +16,99 @@ dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     return status;
 }
 
+/* -- Whole variables -- */
+
+static const PlanPart *part_of(const dlc_session *session, int64_t number) {
+    return &session->file->variables[number].part;
+}
+
+bool session_whole(const dlc_session *session, int64_t number, WholeVariable *out) {
+    const Variable *variable = &session->ranks->variables[number];
+    out->type = plan_whole(variable->record->type, part_of(session, number));
+    return plan_shape(session->file, out->type, session->orders.dims, out->dims, &out->bytes);
+}
+
+static dlc_status joined_room(dlc_session *session, int64_t bytes) {
+    const dlc_allocator *allocator = &session->context->allocator;
+    if (bytes <= session->joined_bytes && session->joined) {
+        return DLC_OK;
+    }
+    memory_free_aligned(allocator, session->joined);
+    session->joined_bytes = bytes;
+    session->joined = memory_new_aligned(allocator, (size_t)bytes);
+    return session->joined ? DLC_OK : context_out_of_memory(session->context);
+}
+
+/* Between rank `r`'s part of the variable and the whole. */
+static dlc_status variable_part(dlc_session *session, int32_t r, int64_t number,
+                                const WholeVariable *whole, void *data, bool to_part) {
+    Rank *rank = &session->ranks[r];
+    const Variable *variable = &rank->variables[number];
+    const void *value = variable->data;
+    dlc_status status = DLC_OK;
+    if (!to_part) {
+        status = rank_host(rank, variable->data, variable->bytes, &value);
+    } else if (!rank->ops->is_host) {
+        status = rank_staging(rank, variable->bytes, (void **)(uintptr_t)&value);
+    }
+    if (status == DLC_OK) {
+        status = part_copy(rank->context, session->file, &rank->place, session->orders.dims,
+                           plan_text(session->file, variable->record->name),
+                           part_of(session, number), (Whole){data, whole->dims}, variable->dims,
+                           plan_dtype_bytes(variable->record->type.dtype), (void *)(uintptr_t)value,
+                           to_part);
+    }
+    if (status == DLC_OK && to_part && !rank->ops->is_host) {
+        status = rank_write(rank, variable->data, value, variable->bytes);
+    }
+    return team_told(session->team, r, status);
+}
+
+static dlc_status variable_parts(dlc_session *session, int64_t number, void *data, bool to_part) {
+    WholeVariable whole;
+    if (!session_whole(session, number, &whole)) {
+        return context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
+    }
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        status = variable_part(session, r, number, &whole, data, to_part);
+    }
+    return status;
+}
+
+static bool is_in_parts(const dlc_session *session, int64_t number) {
+    return session->n_ranks > 1 && part_of(session, number)->n_cuts > 0;
+}
+
+dlc_status session_variable_read(dlc_session *session, int64_t number, void *to) {
+    const Variable *variable = &session->ranks->variables[number];
+    return is_in_parts(session, number)
+               ? variable_parts(session, number, to, false)
+               : rank_read(session->ranks, to, variable->data, variable->bytes);
+}
+
+dlc_status session_variable_view(dlc_session *session, int64_t number, const void **out) {
+    const Variable *variable = &session->ranks->variables[number];
+    if (!is_in_parts(session, number)) {
+        return rank_host(session->ranks, variable->data, variable->bytes, out);
+    }
+    void *room;
+    dlc_status status = session_variable(session, number, &room);
+    *out = room;
+    return status == DLC_OK ? variable_parts(session, number, room, false) : status;
+}
+
 dlc_status session_variable(dlc_session *session, int64_t number, void **out) {
     const Variable *variable = &session->ranks->variables[number];
+    WholeVariable whole;
+    if (is_in_parts(session, number)) {
+        if (!session_whole(session, number, &whole)) {
+            return context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
+        }
+        dlc_status status = joined_room(session, whole.bytes);
+        *out = session->joined;
+        return status;
+    }
     if (session->ranks->ops->is_host) {
         *out = variable->data;
         return DLC_OK;
@@ -25,6 +117,9 @@ dlc_status session_variable(dlc_session *session, int64_t number, void **out) {
 }
 
 dlc_status session_variable_done(dlc_session *session, int64_t number) {
+    if (is_in_parts(session, number)) {
+        return variable_parts(session, number, session->joined, true);
+    }
     const Rank *first = session->ranks;
     const void *value = first->ops->is_host ? first->variables[number].data : first->staging;
     dlc_status status = DLC_OK;
@@ -78,17 +173,6 @@ dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t n
 }
 
 /* -- Outputs -- */
-
-static dlc_status joined_room(dlc_session *session, int64_t bytes) {
-    const dlc_allocator *allocator = &session->context->allocator;
-    if (bytes <= session->joined_bytes && session->joined) {
-        return DLC_OK;
-    }
-    memory_free_aligned(allocator, session->joined);
-    session->joined_bytes = bytes;
-    session->joined = memory_new_aligned(allocator, (size_t)bytes);
-    return session->joined ? DLC_OK : context_out_of_memory(session->context);
-}
 
 /* Brings the rank's part of result `number` to its place. */
 static dlc_status part_join(dlc_session *session, int32_t r, const EntryState *entry,

@@ -109,11 +109,9 @@ says out.txt "figures for B = 4, T = 128, H = 64, W = 24" "mesh data=2: noted; t
 
 # What is asked of several devices and is not there is refused by name; a mesh of one device is one device.
 cp sizes.plan one.plan
-refuses "the axis model=2 is not built yet" "$dlc" sizes.dl --mesh data=2,tp=2
 refuses "the axis pipe=* is not built yet" "$dlc" sizes.dl --mesh 'pp=*'
 refuses "did you mean 'data'? (axes are replica, data (dp), model (tensor, tp), pipe (pp)" "$dlc" sizes.dl --mesh date=2
 refuses "expected '=', found the end" "$dlc" sizes.dl --mesh data
-refuses "ZeRO level 2 is not built yet" "$dlc" sizes.dl --mesh data=2 --zero 2
 refuses "a ZeRO level is 0 to 3" "$dlc" sizes.dl --mesh data=2 --zero 4
 refuses 'the schedule "1f1b" is not built yet' "$dlc" sizes.dl --mesh data=2 --schedule 1f1b
 refuses "micro-batches of a pipe is not built yet" "$dlc" sizes.dl --mesh data=2 --microbatches 4
