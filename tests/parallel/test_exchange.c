@@ -71,8 +71,9 @@ static const Case cases[] = {
           "    %5 = shift %4 {by = 1, over = \"data\"} : f64[6]\n"
           "    %6 = shift %4 {by = -2, over = \"data\"} : f64[6]\n    %7 = mul %5, %4 : f64[6]\n"
           "    %8 = add %7, %6 : f64[6]\n"
-          "    %9 = all_reduce %8 {combine = \"add\", over = \"data\"} : f64[6]\n"
-          "    yield %9\n} -> (\n    output \"y\"\n)\n",
+          "    %9 = mul %8, %3 : f64[6]\n"
+          "    %10 = all_reduce %9 {combine = \"add\", over = \"data\"} : f64[6]\n"
+          "    yield %10\n} -> (\n    output \"y\"\n)\n",
      1},
     {"in a loop",
      HEAD "    %2 = reduce_sum %0 {axes = [0]} : f64[6]\n"
