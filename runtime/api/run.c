@@ -165,20 +165,15 @@ dlc_status dlc_view_variable(dlc_session *session, const char *name, const DLTen
         return status;
     }
     const void *data;
-    int64_t number = variable - session->ranks->variables;
-    WholeVariable whole;
-    status = session_whole(session, number, &whole)
-                 ? session_variable_view(session, number, &data)
-                 : context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
+    status = session_variable_value(session, variable - session->ranks->variables, &data);
     if (status != DLC_OK) {
         return status;
     }
-    memcpy(session->lent_dims, whole.dims, sizeof(whole.dims));
     session->lent = (DLTensor){.data = (void *)(uintptr_t)data,
                                .device = {kDLCPU, 0},
                                .ndim = variable->record->type.rank,
                                .dtype = dl_dtype(variable->record->type.dtype),
-                               .shape = session->lent_dims};
+                               .shape = variable->whole};
     *out = &session->lent;
     return DLC_OK;
 }

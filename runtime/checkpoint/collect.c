@@ -11,18 +11,17 @@ const char *variable_name(const dlc_session *session, const Variable *variable) 
     return plan_text(session->file, variable->record->name);
 }
 
-/* The variable's whole value as host memory; *copy is for the caller to free. */
-static dlc_status variable_value(dlc_session *session, const Variable *variable,
-                                 const WholeVariable *whole, void **copy, const void **out) {
-    int64_t number = variable - session->ranks->variables;
-    bool lies_whole = session->n_ranks == 1 || variable->record->part.n_cuts == 0;
-    if (session->ranks->ops->is_host && lies_whole) {
+/* The variable's value as host memory; *copy is for the caller to free. */
+static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
+                                 const void **out) {
+    bool is_whole = session->n_ranks == 1 || variable->record->part.n_cuts == 0;
+    if (session->ranks->ops->is_host && is_whole) {
         *out = variable->data;
         return DLC_OK;
     }
-    *copy = memory_new(&session->context->allocator, (size_t)whole->bytes, 1);
+    *copy = memory_new(&session->context->allocator, (size_t)variable->whole_bytes, 1);
     *out = *copy;
-    return *copy ? session_variable_read(session, number, *copy)
+    return *copy ? session_variable_read(session, variable - session->ranks->variables, *copy)
                  : context_out_of_memory(session->context);
 }
 
@@ -47,22 +46,16 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
         const void *value = NULL;
         bool raw = everything || session->orders.raw_weights;
         const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
-        WholeVariable whole;
-        if (!session_whole(session, i, &whole)) {
-            status = context_fail(context, DLC_ERROR_INTERNAL, "a variable has no shape");
-            break;
-        }
-        status =
-            variable_value(session, average ? average : variable, &whole, &out->copies[i], &value);
+        status = variable_value(session, average ? average : variable, &out->copies[i], &value);
         int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &out->entries[out->n_entries++];
         *entry = (SafetensorsEntry){.name = variable_name(session, variable),
                                     .type = (DataType)variable->record->type.dtype,
-                                    .rank = whole.type.rank,
-                                    .n_elements = whole.bytes / width,
+                                    .rank = variable->record->type.rank,
+                                    .n_elements = variable->whole_bytes / width,
                                     .data = value,
-                                    .bytes = (size_t)whole.bytes};
-        memcpy(entry->dims, whole.dims, (size_t)entry->rank * sizeof(*entry->dims));
+                                    .bytes = (size_t)variable->whole_bytes};
+        memcpy(entry->dims, variable->whole, (size_t)entry->rank * sizeof(*entry->dims));
     }
     if (status != DLC_OK) {
         weights_collected_free(session, out);

@@ -67,10 +67,14 @@ static bool may_miss(const dlc_weights_options *options, const char *name) {
     return false;
 }
 
+static PlanType variable_whole(const Variable *variable) {
+    return plan_whole(variable->record->type, &variable->record->part);
+}
+
 /* Matches one variable: binds dims in `dims`, or adds a line to `problems`. */
 static void match_variable(dlc_session *session, const Variable *variable,
                            const SafetensorsEntry *entry, int64_t *dims, Str *problems) {
-    PlanType type = plan_whole(variable->record->type, &variable->record->part);
+    PlanType type = variable_whole(variable);
     const char *name = variable_name(session, variable);
     char shape[256];
     if ((int32_t)entry->type != type.dtype) {
@@ -174,7 +178,7 @@ static int32_t load_match(const WeightsLoading *loading, int64_t *dims,
             match_variable(session, variable, entry, dims, problems);
         } else if (!may_miss(loading->options, name)) {
             str_addf(problems, "\n  %s: missing; %s wanted", name,
-                     plan_text(session->file, variable->record->type.text));
+                     plan_text(session->file, variable_whole(variable).text));
         }
     }
     return n_taken;
@@ -230,13 +234,13 @@ static dlc_status load_copy(const WeightsLoading *loading, const char *path) {
             return status;
         }
         if ((int32_t)entry->type == variable->record->type.dtype) {
-            memcpy(to, entry->data, entry->bytes);
+            memcpy(to, entry->data, (size_t)variable->whole_bytes);
         } else if (data_convert(entry->data, entry->type, to,
                                 (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
                                 &bad) != CONVERT_OK) {
             return context_fail(session->context, DLC_ERROR_MISMATCH,
                                 "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable->record->type.text));
+                                plan_text(session->file, variable_whole(variable).text));
         }
         status = session_variable_done(session, i);
         if (status != DLC_OK) {
@@ -269,7 +273,7 @@ static dlc_status convert_check(const WeightsLoading *loading, const char *path)
         if (result != CONVERT_OK) {
             return context_fail(session->context, DLC_ERROR_MISMATCH,
                                 "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable->record->type.text));
+                                plan_text(session->file, variable_whole(variable).text));
         }
     }
     return DLC_OK;

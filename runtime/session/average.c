@@ -1,25 +1,24 @@
 /* See average.h. */
 #include "runtime/session/average.h"
 
-/* Of parameter `number`, where it has an average and both have their memory: on every rank, which
- * has the same part of both. */
+/* Of parameter `number`, where it has an average and both have their memory. */
 static dlc_status restart(dlc_session *session, int64_t number) {
-    dlc_status status = DLC_OK;
-    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
-        Rank *rank = &session->ranks[r];
-        const Variable *variable = &rank->variables[number];
-        const Variable *average = rank_average_of(rank, variable);
-        if (!average || !variable->data) {
-            return DLC_OK;
-        }
-        const void *value;
-        status = rank_host(rank, variable->data, variable->bytes, &value);
-        if (status == DLC_OK) {
-            status = rank_write(rank, average->data, value, variable->bytes);
-        }
-        status = team_told(session->team, r, status);
+    Rank *first = session->ranks;
+    const Variable *variable = &first->variables[number];
+    const Variable *average = rank_average_of(first, variable);
+    if (!average || !variable->data) {
+        return DLC_OK;
     }
-    return status;
+    const void *value;
+    void *to;
+    dlc_status status = session_variable_value(session, number, &value);
+    if (status == DLC_OK) {
+        status = session_variable(session, variable->average, &to);
+    }
+    if (status == DLC_OK && to != value) { /* staging holds it already */
+        memcpy(to, value, (size_t)variable->whole_bytes);
+    }
+    return status == DLC_OK ? session_variable_done(session, variable->average) : status;
 }
 
 dlc_status averages_restart(dlc_session *session, const Variable *variable) {

@@ -48,12 +48,13 @@ dlc_status session_dims_complete(dlc_session *session, const EntryState *entry, 
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         for (int32_t a = 0; a < arg->type.rank; a++) {
-            PlanType whole = plan_whole(
-                arg->type, arg->variable >= 0 ? &file->variables[arg->variable].part : &arg->part);
+            PlanType whole = plan_whole(arg->type, &arg->part);
             PlanProgram program = file->sizes[whole.first_size + a];
             for (int32_t k = 0; k < program.count; k++) {
                 const ProgramInstr *instr = &file->programs[program.first + k];
-                if (instr->code == PROGRAM_VAR && dims[instr->immediate] < 0) {
+                bool is_free =
+                    instr->code == PROGRAM_VAR && file->dims[instr->immediate].source == DIM_FREE;
+                if (is_free && dims[instr->immediate] < 0) {
                     return context_fail(session->context, DLC_ERROR_MISMATCH,
                                         "dim %s is not bound: no input or weight says it",
                                         plan_text(file, file->dims[instr->immediate].name));

@@ -48,8 +48,12 @@ static dlc_status variable_allocate(Rank *rank, Variable *variable) {
         }
     }
     int64_t bytes, declared;
+    PlanType whole = plan_whole(record->type, &record->part);
     if (!plan_shape(file, record->type, vars, variable->dims, &bytes) ||
         !plan_eval(file, record->bytes, vars, &declared) || declared != bytes) {
+        return variable_misshapen(rank, record, vars);
+    }
+    if (!plan_shape(file, whole, vars, variable->whole, &variable->whole_bytes)) {
         return variable_misshapen(rank, record, vars);
     }
     void *data = rank->ops->alloc(rank->device, (size_t)layout_round(bytes));

@@ -83,6 +83,15 @@ static void add_index(char *out, size_t n_out, int64_t flat, const int64_t *dims
     }
 }
 
+/* Of a variable; of one that is cut the index is one in the rank's part. */
+static void add_place(char *out, size_t n_out, const Rank *rank, const Variable *variable,
+                      int64_t flat) {
+    if (rank->is_of_many && variable->record->part.n_cuts > 0) {
+        add(out, n_out, " in the part of rank %d,", (int)rank->place.number);
+    }
+    add_index(out, n_out, flat, variable->dims, variable->record->type.rank);
+}
+
 static void add_row(char *out, size_t n_out, const EntryState *entry, const Input *input,
                     int64_t flat, int32_t rank) {
     int64_t elements = 1;
@@ -147,7 +156,7 @@ static dlc_status find_in_variables(Rank *rank, const EntryState *entry, char *o
             *found = true;
             add(out, n_out, "; %s '%s' holds %s", role_text(arg->role),
                 plan_text(rank->file, arg->name), value_text(finding.value));
-            add_index(out, n_out, finding.index, variable->dims, arg->type.rank);
+            add_place(out, n_out, rank, variable, finding.index);
             add(out, n_out, ", from before this step");
         }
     }
@@ -203,7 +212,7 @@ static dlc_status find_in_updates(Rank *rank, const EntryState *entry, int32_t e
         if (finding.index >= 0 && ++others == 0) {
             add(out, n_out, "%s '%s' becomes %s", role_text(arg->role),
                 plan_text(rank->file, arg->name), value_text(finding.value));
-            add_index(out, n_out, finding.index, variable->dims, arg->type.rank);
+            add_place(out, n_out, rank, variable, finding.index);
         }
     }
     if (others > 0) {

@@ -7,6 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The dims of a variable's size are bound for good. */
+static void dims_share(dlc_session *session, PlanProgram size) {
+    for (int32_t k = 0; k < size.count; k++) {
+        const ProgramInstr *instr = &session->file->programs[size.first + k];
+        if (instr->code == PROGRAM_VAR &&
+            session->file->dims[instr->immediate].source == DIM_FREE) {
+            session->dim_is_shared[instr->immediate] = true;
+        }
+    }
+}
+
 static dlc_status dims_create(dlc_session *session) {
     const PlanFile *file = session->file;
     session->orders.dims = memory_new(&session->context->allocator, (size_t)file->n_dims, 8);
@@ -18,12 +29,10 @@ static dlc_status dims_create(dlc_session *session) {
         session->orders.dims[d] = -1;
     }
     for (int64_t i = 0; i < file->n_variables; i++) {
-        PlanProgram bytes = file->variables[i].bytes;
-        for (int32_t k = 0; k < bytes.count; k++) {
-            const ProgramInstr *instr = &file->programs[bytes.first + k];
-            if (instr->code == PROGRAM_VAR && file->dims[instr->immediate].source == DIM_FREE) {
-                session->dim_is_shared[instr->immediate] = true;
-            }
+        const PlanVariable *variable = &file->variables[i];
+        PlanType whole = plan_whole(variable->type, &variable->part);
+        for (int32_t a = 0; a < whole.rank; a++) {
+            dims_share(session, file->sizes[whole.first_size + a]);
         }
     }
     return DLC_OK;
@@ -71,6 +80,25 @@ static dlc_status ranks_place(dlc_session *session) {
     return status;
 }
 
+/* Entries read averages in the place of parameters, so that both must be cut alike. */
+static dlc_status averages_check(const dlc_session *session) {
+    const Rank *first = session->ranks;
+    for (int64_t i = 0; i < first->n_variables && first->is_of_many && !session->orders.raw_weights;
+         i++) {
+        const Variable *variable = &first->variables[i],
+                       *average = rank_average_of(first, variable);
+        if (average && strcmp(plan_text(session->file, variable->record->type.text),
+                              plan_text(session->file, average->record->type.text)) != 0) {
+            return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
+                                "%s: '%s' and its average are cut otherwise among ranks, which "
+                                "this library cannot evaluate by yet: --raw-weights, or no `ema`",
+                                session->file->name,
+                                plan_text(session->file, variable->record->name));
+        }
+    }
+    return DLC_OK;
+}
+
 /* The ranks on their devices, and what they need to run. */
 static dlc_status ranks_create(dlc_session *session, const dlc_session_options *options,
                                const DeviceOps *ops, int32_t n_ranks) {
@@ -97,6 +125,9 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
         session->ranks[r].n_ranks = n_ranks;
         session->ranks[r].is_of_many = n_ranks > 1;
         status = team_told(session->team, r, rank_begin(&session->ranks[r], &session->orders));
+    }
+    if (status == DLC_OK) {
+        status = averages_check(session);
     }
     if (status == DLC_OK) {
         session->step_metrics = memory_new(&context->allocator, (size_t)session->ranks->max_numbers,

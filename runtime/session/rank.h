@@ -52,7 +52,9 @@ typedef struct Variable {
     int32_t average; /* of a parameter: the slot that holds its moving average; -1: none */
     void *data;      /* NULL until its dims are bound */
     int64_t bytes;
-    int64_t dims[PLAN_MAX_RANK];
+    int64_t dims[PLAN_MAX_RANK]; /* what the rank has of it … */
+    int64_t whole_bytes;
+    int64_t whole[PLAN_MAX_RANK]; /* … and all of it */
 } Variable;
 
 typedef struct Input {

@@ -90,22 +90,14 @@ dlc_status session_bind_inputs(dlc_session *session);
 /* Gives the variables of the entry (NULL: all, and binds the dims in weights that inputs set so far
  * say) their memory in every rank, zeroed. */
 dlc_status session_allocate(dlc_session *session, const EntryState *entry);
-/* A variable as the API has it, not as it lies on ranks. */
-typedef struct WholeVariable {
-    PlanType type;
-    int64_t dims[PLAN_MAX_RANK];
-    int64_t bytes;
-} WholeVariable;
-/* False: the dims in its shape are not bound. */
-bool session_whole(const dlc_session *session, int64_t number, WholeVariable *out);
-/* The whole value into host memory of as many bytes; or lent, until the next call. */
-dlc_status session_variable_read(dlc_session *session, int64_t number, void *to);
-dlc_status session_variable_view(dlc_session *session, int64_t number, const void **out);
-/* Host memory for the whole value of variable `number`, which has its memory. The caller fills it
- * and hands it over to all ranks by session_variable_done; until then no other call. */
+/* Host memory for the value of variable `number`, which has its memory. The caller fills it and
+ * hands it over to all ranks by session_variable_done; until then no other call. */
 dlc_status session_variable(dlc_session *session, int64_t number, void **out);
 dlc_status session_variable_done(dlc_session *session, int64_t number);
 dlc_status session_variable_zero(dlc_session *session, int64_t number);
+/* The whole value, as host memory until the next call on the session, or copied to the caller's. */
+dlc_status session_variable_value(dlc_session *session, int64_t number, const void **out);
+dlc_status session_variable_read(dlc_session *session, int64_t number, void *to);
 /* Whether dims of the type's rank fit the input and what is bound. */
 dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const int64_t *dims);
 /* The input's memory for this shape, checked against constant axes; else as session_variable. */

@@ -1,6 +1,5 @@
 /* Values that a session hands to its ranks, and takes from them. A variable is filled by the caller
- * in the first rank's memory, or its staging, and the others get what lies there; one that lies in
- * parts is filled, and read, as a whole on the host. Inputs of several
+ * in the first rank's memory, or its staging; the others get what lies there. Inputs of several
  * ranks are kept whole until a run takes them, and outputs are put together of their parts. */
 #include "runtime/session/parts.h"
 #include "runtime/session/session.h"
@@ -16,18 +15,6 @@ dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     return status;
 }
 
-/* -- Whole variables -- */
-
-static const PlanPart *part_of(const dlc_session *session, int64_t number) {
-    return &session->file->variables[number].part;
-}
-
-bool session_whole(const dlc_session *session, int64_t number, WholeVariable *out) {
-    const Variable *variable = &session->ranks->variables[number];
-    out->type = plan_whole(variable->record->type, part_of(session, number));
-    return plan_shape(session->file, out->type, session->orders.dims, out->dims, &out->bytes);
-}
-
 static dlc_status joined_room(dlc_session *session, int64_t bytes) {
     const dlc_allocator *allocator = &session->context->allocator;
     if (bytes <= session->joined_bytes && session->joined) {
@@ -39,73 +26,42 @@ static dlc_status joined_room(dlc_session *session, int64_t bytes) {
     return session->joined ? DLC_OK : context_out_of_memory(session->context);
 }
 
-/* Between rank `r`'s part of the variable and the whole. */
-static dlc_status variable_part(dlc_session *session, int32_t r, int64_t number,
-                                const WholeVariable *whole, void *data, bool to_part) {
+static bool is_cut(const dlc_session *session, const Variable *variable) {
+    return session->n_ranks > 1 && variable->record->part.n_cuts > 0;
+}
+
+/* Between the whole in `whole`, host memory, and what rank `r` has of variable `number`. */
+static dlc_status variable_part(dlc_session *session, int32_t r, int64_t number, void *whole,
+                                bool to_part) {
     Rank *rank = &session->ranks[r];
     const Variable *variable = &rank->variables[number];
-    const void *value = variable->data;
+    const PlanVariable *record = variable->record;
+    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    memcpy(vars, session->orders.dims, (size_t)session->file->n_dims * sizeof(*vars));
+    void *part = variable->data;
     dlc_status status = DLC_OK;
-    if (!to_part) {
-        status = rank_host(rank, variable->data, variable->bytes, &value);
-    } else if (!rank->ops->is_host) {
-        status = rank_staging(rank, variable->bytes, (void **)(uintptr_t)&value);
+    if (!rank->ops->is_host) {
+        status = rank_staging(rank, variable->bytes, &part);
+        if (status == DLC_OK && !to_part) {
+            status = rank_read(rank, part, variable->data, variable->bytes);
+        }
     }
     if (status == DLC_OK) {
-        status = part_copy(rank->context, session->file, &rank->place, session->orders.dims,
-                           plan_text(session->file, variable->record->name),
-                           part_of(session, number), (Whole){data, whole->dims}, variable->dims,
-                           plan_dtype_bytes(variable->record->type.dtype), (void *)(uintptr_t)value,
-                           to_part);
+        status = part_copy(rank->context, session->file, &rank->place, vars,
+                           plan_text(session->file, record->name), &record->part,
+                           (Whole){whole, variable->whole}, variable->dims,
+                           plan_dtype_bytes(record->type.dtype), part, to_part);
     }
     if (status == DLC_OK && to_part && !rank->ops->is_host) {
-        status = rank_write(rank, variable->data, value, variable->bytes);
+        status = rank_write(rank, variable->data, part, variable->bytes);
     }
     return team_told(session->team, r, status);
 }
 
-static dlc_status variable_parts(dlc_session *session, int64_t number, void *data, bool to_part) {
-    WholeVariable whole;
-    if (!session_whole(session, number, &whole)) {
-        return context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
-    }
-    dlc_status status = DLC_OK;
-    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
-        status = variable_part(session, r, number, &whole, data, to_part);
-    }
-    return status;
-}
-
-static bool is_in_parts(const dlc_session *session, int64_t number) {
-    return session->n_ranks > 1 && part_of(session, number)->n_cuts > 0;
-}
-
-dlc_status session_variable_read(dlc_session *session, int64_t number, void *to) {
-    const Variable *variable = &session->ranks->variables[number];
-    return is_in_parts(session, number)
-               ? variable_parts(session, number, to, false)
-               : rank_read(session->ranks, to, variable->data, variable->bytes);
-}
-
-dlc_status session_variable_view(dlc_session *session, int64_t number, const void **out) {
-    const Variable *variable = &session->ranks->variables[number];
-    if (!is_in_parts(session, number)) {
-        return rank_host(session->ranks, variable->data, variable->bytes, out);
-    }
-    void *room;
-    dlc_status status = session_variable(session, number, &room);
-    *out = room;
-    return status == DLC_OK ? variable_parts(session, number, room, false) : status;
-}
-
 dlc_status session_variable(dlc_session *session, int64_t number, void **out) {
     const Variable *variable = &session->ranks->variables[number];
-    WholeVariable whole;
-    if (is_in_parts(session, number)) {
-        if (!session_whole(session, number, &whole)) {
-            return context_fail(session->context, DLC_ERROR_INTERNAL, "a variable has no shape");
-        }
-        dlc_status status = joined_room(session, whole.bytes);
+    if (is_cut(session, variable)) {
+        dlc_status status = joined_room(session, variable->whole_bytes);
         *out = session->joined;
         return status;
     }
@@ -117,19 +73,43 @@ dlc_status session_variable(dlc_session *session, int64_t number, void **out) {
 }
 
 dlc_status session_variable_done(dlc_session *session, int64_t number) {
-    if (is_in_parts(session, number)) {
-        return variable_parts(session, number, session->joined, true);
-    }
     const Rank *first = session->ranks;
-    const void *value = first->ops->is_host ? first->variables[number].data : first->staging;
+    const Variable *variable = &first->variables[number];
+    const void *value = first->ops->is_host ? variable->data : first->staging;
+    bool cut = is_cut(session, variable);
     dlc_status status = DLC_OK;
-    for (int32_t r = first->ops->is_host ? 1 : 0; status == DLC_OK && r < session->n_ranks; r++) {
+    for (int32_t r = first->ops->is_host && !cut ? 1 : 0; status == DLC_OK && r < session->n_ranks;
+         r++) {
         Rank *rank = &session->ranks[r];
-        status =
-            rank_write(rank, rank->variables[number].data, value, rank->variables[number].bytes);
-        status = team_told(session->team, r, status);
+        status = cut ? variable_part(session, r, number, session->joined, true)
+                     : team_told(session->team, r,
+                                 rank_write(rank, rank->variables[number].data, value,
+                                            rank->variables[number].bytes));
     }
     return status;
+}
+
+dlc_status session_variable_read(dlc_session *session, int64_t number, void *to) {
+    Rank *first = session->ranks;
+    const Variable *variable = &first->variables[number];
+    if (!is_cut(session, variable)) {
+        return rank_read(first, to, variable->data, variable->bytes);
+    }
+    dlc_status status = DLC_OK;
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        status = variable_part(session, r, number, to, false);
+    }
+    return status;
+}
+
+dlc_status session_variable_value(dlc_session *session, int64_t number, const void **out) {
+    const Variable *variable = &session->ranks->variables[number];
+    if (!is_cut(session, variable)) {
+        return rank_host(session->ranks, variable->data, variable->bytes, out);
+    }
+    dlc_status status = joined_room(session, variable->whole_bytes);
+    *out = session->joined;
+    return status == DLC_OK ? session_variable_read(session, number, session->joined) : status;
 }
 
 dlc_status session_variable_zero(dlc_session *session, int64_t number) {

@@ -21,7 +21,8 @@ static int32_t average_find(const Rank *rank, const Variable *variable) {
     }
     int n = snprintf(name, sizeof(name), "%s#ema", plan_text(rank->file, variable->record->name));
     const Variable *average = n > 0 && (size_t)n < sizeof(name) ? rank_variable(rank, name) : NULL;
-    PlanType own = variable->record->type, other = average ? average->record->type : own;
+    PlanType own = plan_whole(variable->record->type, &variable->record->part);
+    PlanType other = average ? plan_whole(average->record->type, &average->record->part) : own;
     bool fits = average && average->record->role == PLAN_ARG_SLOT && own.dtype == other.dtype &&
                 strcmp(plan_text(rank->file, own.text), plan_text(rank->file, other.text)) == 0;
     return fits ? (int32_t)(average - rank->variables) : -1;

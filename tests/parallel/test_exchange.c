@@ -84,6 +84,21 @@ static const Case cases[] = {
           "        yield %7\n    }\n"
           "    yield %3\n} -> (\n    output \"y\"\n)\n",
      1},
+    {"what is kept is cut too",
+     "module \"m\" {\n    mesh data = *\n    dim B in 0.. = 5\n"
+     "    dim six.data is piece of 6 over \"data\"\n}\n\n"
+     "func \"m.infer\" infer has sharded (\n"
+     "    %0: f64[six.data] = param \"w\" of f64[6] cut 0 (1, 6, 1) over \"data\",\n"
+     "    %1: f64[4, six.data] = slot \"w#m\" of f64[4, 6] cut 1 (1, 6, 1) over \"data\",\n"
+     "    %2: f64[6] = input \"g\"\n) {\n"
+     "    %3 = reduce_scatter %2 {axis = 0, size = six.data, rows = 6, over = \"data\"} : "
+     "f64[six.data]\n"
+     "    %4 = all_gather %0 {axis = 0, size = 6, rows = 6, over = \"data\"} : f64[6]\n"
+     "    %5 = add %0, %3 : f64[six.data]\n    %6 = mul %1, %1 : f64[4, six.data]\n"
+     "    yield %5, %6, %4\n} -> (\n"
+     "    store %0 of f64[6] cut 0 (1, 6, 1) over \"data\",\n"
+     "    store %1 of f64[4, 6] cut 1 (1, 6, 1) over \"data\",\n    output \"old\"\n)\n",
+     1},
     {"two axes of ranks",
      "module \"m\" {\n    mesh data = *\n    mesh model = 2\n    dim B in 0.. = 5\n"
      "    dim B.data is piece of B over \"data\"\n    dim B.all is piece of B over "
@@ -201,7 +216,7 @@ static void interpret(Trial *t, Context *ir, Module *module) {
     }
 }
 
-static void set_inputs(const Trial *t, dlc_context *context, dlc_session *session) {
+static void set_arguments(const Trial *t, dlc_context *context, dlc_session *session) {
     for (int32_t a = 0; a < t->func->body->n_args; a++) {
         const FuncArg *arg = &t->func->args[a];
         Type whole = arg->sharding ? arg->sharding->whole : t->func->body->args[a]->type;
@@ -216,7 +231,11 @@ static void set_inputs(const Trial *t, dlc_context *context, dlc_session *sessio
             data[i] = element(a, i);
         }
         DLTensor tensor = api_tensor(data, whole.rank, dims, kDLFloat, 64);
-        OK(context, dlc_set_input(session, NULL, arg->name, &tensor));
+        if (arg->role == ARG_INPUT) {
+            OK(context, dlc_set_input(session, NULL, arg->name, &tensor));
+        } else {
+            OK(context, dlc_set_variable(session, arg->name, &tensor));
+        }
         free(data);
     }
 }
@@ -259,12 +278,18 @@ static void run_plan(const Trial *t, dlc_context *context, dlc_plan *plan) {
     dlc_session_options options = {
         .struct_size = sizeof(options), .device = device, .poison = t->rows == 5 ? 1 : 0};
     OK(context, dlc_session_create(plan, &options, &session));
-    set_inputs(t, context, session);
     for (int again = 0; again < 2; again++) {
+        set_arguments(t, context, session);
         OK(context, dlc_run(session, NULL));
         for (int32_t r = 0; r < t->func->n_results; r++) {
             const DLTensor *got;
-            OK(context, dlc_view_output(session, NULL, t->func->results[r].name, &got));
+            const FuncResult *result = &t->func->results[r];
+            if (result->role == RESULT_STORE) {
+                const char *name = t->func->args[result->arg].name;
+                OK(context, dlc_view_variable(session, name, &got));
+            } else {
+                OK(context, dlc_view_output(session, NULL, result->name, &got));
+            }
             expect(t, r, got);
         }
     }
@@ -320,6 +345,39 @@ static void test_cases(void **state) {
     }
 }
 
+/* Weights that are cut are one file: saved by three ranks, read by five and by one. */
+static void test_weights(void **state) {
+    (void)state;
+    static const char path[] = "parallel_exchange_weights.safetensors";
+    static const char *const devices[] = {"cpu*5", "cpu"};
+    const Case *c = &cases[6];
+    dlc_context *context;
+    dlc_session *session = NULL;
+    const DLTensor *view;
+    double w[6] = {3, 1, 4, 1, 5, 9};
+    int64_t shape[] = {6};
+    assert_int_equal(dlc_context_create(NULL, &context), DLC_OK);
+    dlc_plan *plan = compile(context, c);
+    dlc_session_options options = {.struct_size = sizeof(options), .device = "cpu*3"};
+    OK(context, dlc_session_create(plan, &options, &session));
+    DLTensor tensor = api_tensor(w, 1, shape, kDLFloat, 64);
+    OK(context, dlc_set_variable(session, "w", &tensor));
+    OK(context, dlc_weights_save(session, path));
+    dlc_session_destroy(session);
+    for (int d = 0; d < 2; d++) {
+        options.device = devices[d];
+        OK(context, dlc_session_create(plan, &options, &session));
+        OK(context, dlc_weights_load(session, path, NULL));
+        OK(context, dlc_view_variable(session, "w", &view));
+        assert_int_equal(view->shape[0], 6);
+        assert_memory_equal(view->data, w, sizeof(w));
+        dlc_session_destroy(session);
+    }
+    assert_int_equal(remove(path), 0);
+    dlc_plan_destroy(plan);
+    dlc_context_destroy(context);
+}
+
 /* A number of ranks that the mesh does not admit: what would fit. */
 static void test_misfits(void **state) {
     (void)state;
@@ -352,7 +410,7 @@ static void test_misfits(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_weights),
                                        cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
