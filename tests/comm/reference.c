@@ -150,13 +150,13 @@ static void fill(void *to, int64_t n, int32_t dtype, uint64_t seed, int32_t buff
         uint64_t bits = random_next(&state);
         double real = (double)(int64_t)(bits % 20001 - 10000) / 1024.0 *
                       (1 + (double)(bits >> 40 & 7) * 0.37);
-        if (bits >> 50 == 0) {
+        if (bits >> 57 == 0) {
             real = (double)NAN;
-        } else if (bits >> 52 == 1) {
+        } else if (bits >> 57 == 1) {
             real = (double)INFINITY;
-        } else if (bits >> 54 == 1) {
+        } else if (bits >> 57 == 2) {
             real = -0.0;
-        } else if (bits >> 55 == 2) {
+        } else if (bits >> 57 == 3) {
             real *= 0x1p-24;
         }
         int64_t whole = (int64_t)(bits >> 3);
