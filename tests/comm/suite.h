@@ -14,8 +14,7 @@ void suite_sequence(const Transport *transport, int calls);
 void suite_abort(const Transport *transport, int rounds);
 /* Calls that differ in one thing: all ranks end, naming both. */
 void suite_mismatch(const Transport *transport);
-/* Ranks that wait for each other by calls over different groups; where the transport has a timeout
- * it is known by that. */
+/* Ranks that wait for each other by calls over different groups. */
 void suite_circle(const Transport *transport);
 /* A rank ends while others wait for it. */
 void suite_gone(const Transport *transport);

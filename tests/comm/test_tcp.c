@@ -41,7 +41,7 @@ static void test_mismatch(void **state) {
 static void test_circle(void **state) {
     (void)state;
     Transport transport = transport_tcp;
-    transport.timeout = 0.3;
+    transport.silence = 2;
     suite_circle(&transport);
 }
 

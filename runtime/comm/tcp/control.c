@@ -10,32 +10,47 @@
 enum { BEATS_PER_SILENCE = 5 };
 
 /* What the others are told; small, so that a socket takes it whole or is as good as lost. */
-static void say(TcpPeer *peer, TcpMessageKind kind, dlc_status status, const char *text) {
+static void say(TcpPeer *peer, TcpMessageKind kind, dlc_status status, const void *rest,
+                size_t length) {
     char bytes[sizeof(TcpMessage) + COMM_MESSAGE_BYTES];
-    size_t length = strlen(text);
     TcpMessage message = {
         .kind = (uint32_t)kind, .status = (int32_t)status, .length = (uint32_t)length};
     if (peer->control < 0 || peer->has_ended || peer->was_lost) {
         return;
     }
     memcpy(bytes, &message, sizeof(message));
-    memcpy(bytes + sizeof(message), text, length);
+    memcpy(bytes + sizeof(message), rest, length);
     ssize_t n = send(peer->control, bytes, sizeof(message) + length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    bool full = n < 0 && (errno == EAGAIN || errno == EINTR); /* the silence will tell */
-    peer->was_lost = !full && n != (ssize_t)(sizeof(message) + length) && kind != TCP_BEAT;
+    bool is_cut = n > 0 && n < (ssize_t)(sizeof(message) + length);
+    peer->was_lost = is_cut; /* what is refused or lost altogether the silence will tell */
 }
 
-static void say_all(Tcp *tcp, TcpMessageKind kind, dlc_status status, const char *text) {
+static void say_all(Tcp *tcp, TcpMessageKind kind, dlc_status status, const void *rest,
+                    size_t length) {
     for (int32_t i = 0; i < tcp->comm.n_ranks; i++) {
-        say(&tcp->peers[i], kind, status, text);
+        say(&tcp->peers[i], kind, status, rest, length);
     }
 }
 
 /* -- Listening. */
 
+static void beat_note(TcpPeer *peer, const TcpBeat *beat) {
+    const TcpBeat *old = &peer->beat;
+    if (old->n_calls != beat->n_calls || old->call != beat->call ||
+        old->waits_for != beat->waits_for) {
+        peer->since = clock_seconds();
+    }
+    peer->beat = *beat;
+}
+
 static void message_done(Tcp *tcp, TcpPeer *peer, const TcpMessage *message) {
     char text[COMM_MESSAGE_BYTES];
-    if (message->kind == TCP_BYE) {
+    if (message->kind == TCP_BEAT && message->length == sizeof(TcpBeat)) {
+        TcpBeat beat;
+        memcpy(&beat, peer->message + sizeof(*message), sizeof(beat));
+        beat.text[sizeof(beat.text) - 1] = 0;
+        beat_note(peer, &beat);
+    } else if (message->kind == TCP_BYE) {
         peer->has_ended = true;
     } else if (message->kind == TCP_FAIL) {
         memcpy(text, peer->message + sizeof(*message), message->length);
@@ -123,7 +138,52 @@ static void hear_all(Tcp *tcp, struct pollfd *polls, int patience) {
     }
 }
 
+/* -- Ranks that wait for each other. */
+
+/* Whom the rank has waited for, for long, while that one is at another call; NULL: nobody. At the
+ * same call nobody waits for good. */
+static TcpPeer *waits_for(Tcp *tcp, const TcpPeer *peer, double now) {
+    int32_t rank = peer->beat.waits_for;
+    if (peer->beat.call == 0 || rank < 0 || rank >= tcp->comm.n_ranks ||
+        now < peer->since + tcp->silence / 2) {
+        return NULL;
+    }
+    TcpPeer *other = &tcp->peers[rank];
+    return other->beat.call == peer->beat.call ? NULL : other;
+}
+
+/* Where all in a circle wait, following one of those whom each waits for finds it. */
+static void check_circle(Tcp *tcp, double now) {
+    for (int32_t i = 0; i < tcp->comm.n_ranks; i++) {
+        for (int32_t k = 0; k < tcp->comm.n_ranks; k++) {
+            tcp->peers[k].is_visited = false;
+        }
+        TcpPeer *first = &tcp->peers[i], *at = waits_for(tcp, first, now);
+        while (at && at != first && !at->is_visited) {
+            at->is_visited = true;
+            at = waits_for(tcp, at, now);
+        }
+        if (at == first) {
+            const TcpPeer *other = waits_for(tcp, first, now);
+            tcp_fail(tcp, DLC_ERROR_MISMATCH,
+                     "ranks wait for each other: rank %d waits for rank %d in %s; rank %d waits in "
+                     "%s",
+                     i, first->beat.waits_for, first->beat.text, first->beat.waits_for,
+                     other->beat.text);
+            return;
+        }
+    }
+}
+
 /* -- The thread. */
+
+static void say_beat(Tcp *tcp, TcpBeat *beat) {
+    pthread_mutex_lock(&tcp->mutex);
+    *beat = tcp->beat;
+    pthread_mutex_unlock(&tcp->mutex);
+    say_all(tcp, TCP_BEAT, DLC_OK, beat, sizeof(*beat));
+    beat_note(&tcp->peers[tcp->comm.rank], beat);
+}
 
 static bool anyone_is_watched(const Tcp *tcp) {
     bool any = false;
@@ -141,7 +201,8 @@ static bool is_over(Tcp *tcp, double *leaves_at, double now) {
     bool closed = tcp->data_closed;
     pthread_mutex_unlock(&tcp->mutex);
     if (failure != DLC_OK) {
-        say_all(tcp, TCP_FAIL, failure, tcp->failure_text); /* does not change any more */
+        /* It does not change any more. */
+        say_all(tcp, TCP_FAIL, failure, tcp->failure_text, strlen(tcp->failure_text));
         return true;
     }
     if (!closed) {
@@ -151,7 +212,7 @@ static bool is_over(Tcp *tcp, double *leaves_at, double now) {
     if (tcp->comm.rank == 0 && anyone_is_watched(tcp) && now < *leaves_at) {
         return false;
     }
-    say_all(tcp, TCP_BYE, DLC_OK, "");
+    say_all(tcp, TCP_BYE, DLC_OK, "", 0);
     return true;
 }
 
@@ -159,6 +220,7 @@ void *tcp_control_main(void *argument) {
     Tcp *tcp = argument;
     double period = tcp->silence / BEATS_PER_SILENCE, leaves_at = 0;
     double last = clock_seconds(), beaten = 0;
+    TcpBeat beat;
     for (int32_t i = 0; i < tcp->comm.n_ranks; i++) {
         tcp->peers[i].heard = last;
     }
@@ -174,7 +236,10 @@ void *tcp_control_main(void *argument) {
             return NULL;
         }
         if (now >= beaten + period) {
-            say_all(tcp, TCP_BEAT, DLC_OK, "");
+            say_beat(tcp, &beat);
+            if (tcp->comm.rank == 0) {
+                check_circle(tcp, now);
+            }
             beaten = now;
         }
         hear_all(tcp, tcp->polls[1], 1 + (int)((beaten + period - now) * 1e3));

@@ -251,8 +251,26 @@ static bool data_next(Tcp *tcp, double *waited_since) {
     return goes_on;
 }
 
-static void data_rest(Tcp *tcp) {
+/* For the control thread to tell; `op` NULL: nothing is under way. */
+static void beat_set(Tcp *tcp, const TcpOp *op) {
+    TcpBeat *beat = &tcp->beat;
+    beat->waits_for = -1;
+    beat->call = op ? tcp->header.call : 0;
+    for (int32_t i = 0; op && i < op->n && beat->waits_for < 0; i++) {
+        const TcpPeer *peer = peer_of(tcp, op, i);
+        bool waits = peer->received == STAGE_HEADER && peer->sent != STAGE_HEADER;
+        beat->waits_for = waits ? rank_of(op, i) : -1;
+    }
+    if (beat->n_calls != tcp->n_calls) {
+        beat->n_calls = tcp->n_calls;
+        memcpy(beat->text, tcp->header.text, sizeof(beat->text));
+    }
+}
+
+/* `op`: what is not done; NULL: nothing. */
+static void data_rest(Tcp *tcp, const TcpOp *op) {
     pthread_mutex_lock(&tcp->mutex);
+    beat_set(tcp, op);
     tcp->data_works = false;
     if (tcp->failure != DLC_OK) {
         pthread_cond_broadcast(&tcp->changed);
@@ -285,7 +303,7 @@ void *tcp_data_main(void *argument) {
         }
         polls[0] = (struct pollfd){.fd = tcp->data_wake, .events = POLLIN};
         int n = 1 + (op && !is_done ? op_polls(tcp, op, polls + 1) : 0);
-        data_rest(tcp); /* from here the call may be gone */
+        data_rest(tcp, is_done ? NULL : op); /* from here the call may be gone */
         if (is_done) {
             op_finish(tcp, op);
             continue;
@@ -295,7 +313,7 @@ void *tcp_data_main(void *argument) {
             tcp_wake_clear(tcp->data_wake);
         }
     }
-    data_rest(tcp);
+    data_rest(tcp, NULL);
     if (!tcp_has_failed(tcp)) {
         say_ended(tcp);
     }

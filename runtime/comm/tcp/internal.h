@@ -46,8 +46,17 @@ typedef enum TcpMessageKind { TCP_BEAT = 1, TCP_FAIL = 2, TCP_BYE = 3 } TcpMessa
 typedef struct TcpMessage {
     uint32_t kind;
     int32_t status;
-    uint32_t length, reserved; /* of text, which follows: of TCP_FAIL */
+    uint32_t length, reserved; /* of what follows: TCP_FAIL: its text, TCP_BEAT: a TcpBeat */
 } TcpMessage;
+
+/* What a rank is at. */
+typedef struct TcpBeat {
+    int64_t n_calls;   /* begun */
+    uint64_t call;     /* hash of the one under way; 0: none */
+    int32_t waits_for; /* a rank from which nothing of it has come, though it has been sent; -1 */
+    int32_t reserved;
+    char text[TCP_TEXT_BYTES]; /* the call */
+} TcpBeat;
 
 /* On data connections, before what a rank sends another in a call: what the call is. */
 typedef struct TcpHeader {
@@ -80,7 +89,9 @@ typedef struct TcpPeer {
     bool data_ended;  /* nothing more can be read of it */
     /* The control thread's. */
     double heard;
-    bool has_ended, was_lost;
+    TcpBeat beat; /* of rank 0: of all ranks, its own too */
+    double since; /* when it first told this */
+    bool has_ended, was_lost, is_visited;
     size_t n_message; /* bytes of what follows */
     char message[sizeof(TcpMessage) + COMM_MESSAGE_BYTES];
 } TcpPeer;
@@ -114,6 +125,7 @@ typedef struct Tcp {
     char failure_text[COMM_MESSAGE_BYTES];
     bool data_works; /* the data thread touches callers' buffers */
     bool closes, data_closed;
+    TcpBeat beat;        /* what this rank is at */
     TcpOp *first, *last; /* started and not done: done in this order, one by one */
     TcpOp ops[COMM_MAX_STARTED];
     /* The data thread's. */
