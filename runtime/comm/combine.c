@@ -81,23 +81,28 @@ static uint32_t bits_of(float value) {
     return bits;
 }
 
+/* Without a branch, which would keep what computes `a` and `b` out of vectors. */
+static uint32_t either(bool first, uint32_t a, uint32_t b) {
+    uint32_t mask = 0u - (uint32_t)first;
+    return (a & mask) | (b & ~mask);
+}
+
 static float f16_read(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, size = half & 0x7fffu;
     /* Shifted to f32's place the exponent is 112 too small; the product makes subnormals right. */
     float value = float_of(size << 13) * 0x1p112f;
-    uint32_t bits = size >= 0x7c00 ? 0x7f800000u | size << 13 : bits_of(value);
-    return float_of(sign | bits);
+    return float_of(sign | either(size >= 0x7c00, 0x7f800000u | size << 13, bits_of(value)));
 }
 
-/* To nearest, ties to even. Without branches, to be made vectors of. */
+/* To nearest, ties to even. */
 static uint16_t f16_write(float value) {
     uint32_t bits = bits_of(value), size = bits & 0x7fffffffu;
     uint32_t normal = (size - 0x38000000u + 0xfff + (size >> 13 & 1)) >> 13;
     /* Below 2^-14 the sum's last bit is f16's least unit, 2^-24. */
     uint32_t small = bits_of(float_of(size) + 0.5f) - bits_of(0.5f);
-    uint32_t result = size < 0x38800000u ? small : normal;
-    result = size >= 0x477ff000u ? 0x7c00 : result; /* 65520 and above */
-    result = size > 0x7f800000u ? 0x7e00 : result;
+    uint32_t result = either(size < 0x38800000u, small, normal);
+    result = either(size >= 0x477ff000u, 0x7c00, result); /* 65520 and above */
+    result = either(size > 0x7f800000u, 0x7e00, result);
     return (uint16_t)((bits >> 16 & 0x8000) | result);
 }
 
