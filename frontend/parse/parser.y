@@ -107,10 +107,7 @@ file
     | file error sep { yyerrok; parse_recovered(parse); }
     ;
 
-sep
-    : NEWLINE
-    | ';'
-    ;
+sep: NEWLINE | ';';
 
 /* -- Declarations */
 
@@ -159,23 +156,6 @@ attributes
 
 binding
     : name '=' expr { $$ = (AstNamedExpr){.name = $1, .value = $3}; }
-    ;
-
-mesh_axis
-    : word '=' expr { $$ = (AstNamedExpr){.name = $1, .value = $3}; }
-    | word '=' '*' { $$ = (AstNamedExpr){.name = $1}; }
-    ;
-
-mesh_body
-    : mesh_lines
-    | mesh_lines mesh_line { $$ = $1; PUSH($$, $2); }
-    ;
-
-mesh_lines
-    : %empty { $$ = (AstSettings){0}; }
-    | mesh_lines sep
-    | mesh_lines mesh_line sep { $$ = $1; PUSH($$, $2); }
-    | mesh_lines error sep { $$ = $1; yyerrok; parse_recovered(parse); }
     ;
 
 mesh_line
@@ -315,9 +295,7 @@ if_stmt
     | IF expr block ELSE if_stmt { $$ = stmt_else_if(parse, $2, $3, $5, place_join(@1, @2)); }
     ;
 
-values
-    : exprs { $$ = expr_values(parse, $1, @$); }
-    ;
+values: exprs { $$ = expr_values(parse, $1, @$); };
 
 scan_input
     : name IN expr { $$ = (AstScanInput){.name = $1, .source = $3}; }
@@ -572,6 +550,12 @@ by_opt: %empty { $$ = (AstName){0}; } | BY word { $$ = $2; };
 
 bindings: binding { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
     | bindings ',' binding { $$ = $1; PUSH($$, $3); };
+mesh_axis: word '=' expr { $$ = (AstNamedExpr){.name = $1, .value = $3}; }
+    | word '=' '*' { $$ = (AstNamedExpr){.name = $1}; };
+mesh_body: mesh_lines | mesh_lines mesh_line { $$ = $1; PUSH($$, $2); };
+mesh_lines: %empty { $$ = (AstSettings){0}; } | mesh_lines sep
+    | mesh_lines mesh_line sep { $$ = $1; PUSH($$, $2); }
+    | mesh_lines error sep { $$ = $1; yyerrok; parse_recovered(parse); };
 mesh_axes: mesh_axis { $$ = (AstNamedExprs){0}; PUSH($$, $1); }
     | mesh_axes ',' mesh_axis { $$ = $1; PUSH($$, $3); };
 param_list: param { $$ = (AstParams){0}; PUSH($$, $1); }
