@@ -67,6 +67,52 @@ static void test_emit_and_retarget(void **state) {
     dlc_plan_destroy(plan);
 }
 
+/* A plan for a mesh says so, keeps it when it is compiled anew, and names the same program; what
+ * has nothing behind it is told apart from what is no mesh. */
+static void test_mesh(void **state) {
+    Net *f = *state;
+    const size_t length = strlen(NET_PROGRAM);
+    dlc_compile_options options = {.struct_size = sizeof(options), .mesh = "dp=*"};
+    dlc_plan *plan = NULL, *again = NULL;
+    OK(f->context, dlc_compile(f->context, NET_PROGRAM, length, &options, &plan));
+    assert_null(dlc_plan_setting(f->net, "layout"));
+    assert_string_equal(dlc_plan_setting(plan, "layout"), "mesh data=*\n");
+    assert_string_equal(dlc_plan_setting(plan, "program"), dlc_plan_setting(f->net, "program"));
+    const void *bytes;
+    size_t n;
+    dlc_plan_bytes(plan, &bytes, &n);
+    OK(f->context, dlc_plan_load_memory(f->context, bytes, n, "net", DLC_PLAN_NO_NATIVE, &again));
+    assert_string_equal(dlc_plan_setting(again, "layout"), "mesh data=*\n");
+    dlc_plan_destroy(again);
+    dlc_plan_destroy(plan);
+    static const struct {
+        dlc_compile_options options;
+        dlc_status status;
+    } rows[] = {
+        {{.mesh = "data=0"}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.mesh = "program"}, DLC_ERROR_INVALID_ARGUMENT}, /* which has none */
+        {{.mesh = ""}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.mesh = "data=2", .zero = 4}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.mesh = "data=2", .zero = -2}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.mesh = "data=2", .microbatches = -1}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.zero = 1}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.microbatches = 2}, DLC_ERROR_INVALID_ARGUMENT},
+        {{.mesh = "data=2, pipe=2"}, DLC_ERROR_UNSUPPORTED},
+        {{.mesh = "data=2", .zero = 1}, DLC_ERROR_UNSUPPORTED},
+        {{.mesh = "data=2", .schedule = "1f1b"}, DLC_ERROR_UNSUPPORTED},
+        {{.mesh = "data=2 { zero 3 }", .zero = DLC_ZERO_OFF}, DLC_OK},
+        {{.mesh = "data=1", .zero = DLC_ZERO_OFF}, DLC_OK},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        options = rows[i].options;
+        options.struct_size = sizeof(options);
+        plan = NULL;
+        assert_int_equal(dlc_compile(f->context, NET_PROGRAM, length, &options, &plan),
+                         rows[i].status);
+        dlc_plan_destroy(plan);
+    }
+}
+
 /* -- Inputs and outputs -- */
 
 static void test_inputs(void **state) {
@@ -330,6 +376,7 @@ int main(void) {
         cmocka_unit_test(test_diagnostics),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_emit_and_retarget),
+        cmocka_unit_test(test_mesh),
         cmocka_unit_test(test_inputs),
         cmocka_unit_test(test_other_rows),
         cmocka_unit_test(test_fault),

@@ -93,6 +93,8 @@ static void argument_names(void **state) {
 static void meshes(void **state) {
     (void)state;
     expect_tree("mesh data=*\ndim B\n", "mesh data = *\ndim B\n");
+    expect_tree("mesh data=*\n@keep\nfn f(x) {\n    return x\n}\n",
+                "mesh data = *\n@keep fn f\n  argument x\n  return x\n");
     expect_tree("mesh data=*{}\n", "mesh data = *\n");
     expect_tree("mesh data=2,\n     model=*\n", "mesh data = 2, model = *\n");
     expect_tree(
@@ -331,6 +333,7 @@ static void format(void **state) {
     expect_format("dim N in 0 ..\ndim M in 4..=8\ndim P in..2*w\n",
                   "dim N in 0..\ndim M in 4.. = 8\ndim P in ..2 * w\n");
     /* Not 0.5; and a path of numbers stays one. */
+    expect_format("mesh data=*\ndim B\n", "mesh data=*\ndim B\n");
     expect_format("mesh data = * , model=2{shard(_,model)for \"a\";cut \"b\"}\ndim B\n",
                   "mesh data=*, model=2 { shard (_, model) for \"a\"; cut \"b\" }\ndim B\n");
     expect_format(
