@@ -13,6 +13,7 @@
 #include "passes/pass.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,39 @@ static void print_pass(void *user, const char *pass, const char *text) {
     }
 }
 
+/* -- Options that the plan keeps: what is compiled anew from its portable form obeys them too. They
+ * are settings of the module. */
+
+static void option_keep(Driver *d, const char *name, const char *value) {
+    map_set(&d->module->settings, name, (void *)(uintptr_t)value);
+}
+
+static void options_keep(Driver *d) {
+    const dlc_compile_options *options = d->options;
+    if (options->flags & DLC_COMPILE_EMULATE_PRECISION) {
+        option_keep(d, "emulate_precision", "yes");
+    }
+    if (options->flags & DLC_COMPILE_NO_LIBRARIES) {
+        option_keep(d, "no_libraries", "yes");
+    }
+    if (options->memory_limit > 0) {
+        option_keep(d, "memory_limit",
+                    arena_format(&d->scratch, "%" PRId64, options->memory_limit));
+    }
+}
+
+/* Whether an option was given, now or when the portable form was made. */
+static bool option_kept(const Driver *d, unsigned flag, const char *name) {
+    return (d->options->flags & flag) || map_get(&d->module->settings, name);
+}
+
+static int64_t memory_limit(const Driver *d) {
+    const char *kept = map_get(&d->module->settings, "memory_limit");
+    return d->options->memory_limit > 0 ? d->options->memory_limit
+           : kept                       ? strtoll(kept, NULL, 10)
+                                        : 0;
+}
+
 static void run_passes(Driver *d, const Machine *machine) {
     const dlc_compile_options *options = d->options;
     const char *emit =
@@ -112,7 +146,7 @@ static void run_passes(Driver *d, const Machine *machine) {
                                 .print_user = d,
                                 .verify_each = (options->flags & DLC_COMPILE_VERIFY_EACH) != 0,
                                 .time_passes = (options->flags & DLC_COMPILE_TIME_PASSES) != 0,
-                                .memory_limit = options->memory_limit,
+                                .memory_limit = memory_limit(d),
                                 .skip = options->skip_passes};
     PipelineReport report = {0};
     bool ok = passes_run(d->module, machine, &pipeline, &report);
@@ -239,10 +273,10 @@ static void setting_add(Driver *d, PlanWriter *writer, const char *name, const c
 /* The target's machine, as the options want it. */
 static const Target *machine_for(Driver *d, const char *name, Machine *out) {
     const Target *target = driver_target(d, name, out);
-    if (d->options->flags & DLC_COMPILE_EMULATE_PRECISION) {
+    if (option_kept(d, DLC_COMPILE_EMULATE_PRECISION, "emulate_precision")) {
         out->has_bf16 = out->has_f16 = true;
     }
-    if (d->options->flags & DLC_COMPILE_NO_LIBRARIES) {
+    if (option_kept(d, DLC_COMPILE_NO_LIBRARIES, "no_libraries")) {
         out->has_libraries = false;
     }
     return target;
@@ -329,6 +363,7 @@ static void drive(Driver *d) {
     size_t n_targets = driver_targets(d, targets);
     if (!d->options->emit || driver_emits(d, "plan")) {
         map_set(&d->module->settings, "program", (void *)(uintptr_t)program);
+        options_keep(d);
     }
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);

@@ -436,6 +436,21 @@ static void mark_updates(Fuse *f) {
     }
 }
 
+/* What the program shows and checks is shown and checked in its order: each waits for the one
+ * before. None gives anything that a group could read, so that this forbids no fusion. */
+static void keep_effects_ordered(Fuse *f) {
+    int32_t before = -1;
+    for (int32_t i = 0; i < (int32_t)f->units.count; i++) {
+        const Op *op = f->units.items[i].op;
+        if ((op_info(op->code)->flags & OPF_EFFECT) && op->n_operands > 0 && op->n_results == 0) {
+            if (before >= 0) {
+                VEC_PUSH(f->arena, &f->units.items[before].users, i);
+            }
+            before = i;
+        }
+    }
+}
+
 void fuse_collect(Fuse *f) {
     f->n_ids = f->func->n_ops;
     f->unit_of = ARENA_ARRAY(f->arena, int32_t, f->n_ids + 1);
@@ -472,6 +487,7 @@ void fuse_collect(Fuse *f) {
                          .n_reduce = unit->kind == GROUP_REDUCE};
         VEC_PUSH(f->arena, &group->units, (int32_t)i);
     }
+    keep_effects_ordered(f);
     mark_live(f);
     mark_updates(f);
 }

@@ -97,6 +97,10 @@ emulated() {
     checks=$((checks + 2))
     python3 -IS "$faults/npy.py" compare out.txt 5e-6 out $3 || bad "$1: out"
     python3 -IS "$faults/npy.py" compare out.txt 5e-6 twice $4 || bad "$1: twice"
+    # Compiled anew from the portable form, the option holds.
+    expect 0 "$dlrun" infer p.plan --weights w.safetensors --input x=x.npy --no-native
+    checks=$((checks + 1))
+    python3 -IS "$faults/npy.py" compare out.txt 5e-6 twice $4 || bad "$1: compiled anew"
 }
 emulated bf16 "1.00390625 1.01171875" "1 1.015625" "2 2.03125" 1.0078125
 emulated f16 "1.00048828125 1.00146484375" "1 1.001953125" "2 2.00390625" 1.00097656
