@@ -5,6 +5,7 @@ Lines of a program that begin with `#:` say how it is tried:
   #: compile --emulate-precision      options of dlc, beside --float
   #: float f32 1e-4                   a program of another type than f64, to another tolerance than 1e-7
   #: train rows=23 batch=7 steps=20 …  of data; of a step; seed, eval_batch (another options of dlrun train)
+  #: infer IN… -> OUT…                fields that infer reads, and its outputs
   #: ranks 2 3 5 8                     on how many
   #: data NAME TYPE SHAPE HOW          a field: f8 or i4, the shape of a row (- is a number), what is in it:
                                        normal, LOW..HIGH (integers below HIGH), tokens of which most rows are ignored: ignored LOW..HIGH
@@ -36,6 +37,7 @@ class Program:
         self.name = name
         self.path = os.path.join(HERE, "programs", name + ".dl")
         self.compile, self.train, self.ranks, self.fields = [], {}, [2, 3, 5, 8], []
+        self.inputs, self.outputs = [], []
         self.float, self.tolerance = "f64", 1e-7
         for line in re.findall(r"^#: (.*)$", open(self.path).read(), re.M):
             word, *rest = line.split()
@@ -45,6 +47,9 @@ class Program:
                 self.float, self.tolerance = rest[0], float(rest[1])
             elif word == "train":
                 self.train = dict(part.split("=") for part in rest)
+            elif word == "infer":
+                arrow = rest.index("->")
+                self.inputs, self.outputs = rest[:arrow], rest[arrow + 1 :]
             elif word == "ranks":
                 self.ranks = [int(part) for part in rest]
             elif word == "data":
@@ -52,10 +57,10 @@ class Program:
             else:
                 raise Failure("%s: what is '%s'?" % (name, line))
 
-    def plan(self, float_type=None):
+    def plan(self, float_type=None, mesh=None):
         float_type = float_type or self.float
-        out = "%s.%s.plan" % (self.name, float_type)
-        run([DLC, self.path, "--float", float_type, "-o", out, "--quiet"] + self.compile)
+        out = "%s.%s%s.plan" % (self.name, float_type, ".ranks" if mesh else "")
+        run([DLC, self.path, "--float", float_type, "-o", out, "--quiet"] + self.compile + (["--mesh", mesh] if mesh else []))
         return out
 
 
@@ -97,7 +102,7 @@ def array(dtype, sizes, values):
 
 
 def write_data(program, path, rows, seed=1):
-    """An .npz file of the program's fields."""
+    """An .npz file of the program's fields. The rows of a shorter one are not those that a longer one begins with."""
     rng = random.Random(seed)
     with zipfile.ZipFile(path, "w") as file:
         for name, dtype, shape, *how in program.fields:
