@@ -224,5 +224,5 @@ const char *mesh_layout_unbuilt(const MeshLayout *layout, Arena *arena) {
     if (layout->schedule) {
         return arena_format(arena, "the schedule \"%s\"", layout->schedule);
     }
-    return layout->microbatches > 1 ? "micro-batches of a pipe" : NULL;
+    return layout->microbatches > 1 ? "a pipe in micro-batches" : NULL;
 }

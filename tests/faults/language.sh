@@ -114,7 +114,7 @@ refuses "did you mean 'data'? (axes are replica, data (dp), model (tensor, tp), 
 refuses "expected '=', found the end" "$dlc" sizes.dl --mesh data
 refuses "a ZeRO level is 0 to 3" "$dlc" sizes.dl --mesh data=2 --zero 4
 refuses 'the schedule "1f1b" is not built yet' "$dlc" sizes.dl --mesh data=2 --schedule 1f1b
-refuses "micro-batches of a pipe is not built yet" "$dlc" sizes.dl --mesh data=2 --microbatches 4
+refuses "a pipe in micro-batches is not built yet" "$dlc" sizes.dl --mesh data=2 --microbatches 4
 refuses "name the mesh too" "$dlc" sizes.dl --zero 1
 refuses "name the mesh too" "$dlc" sizes.dl --schedule 1f1b
 refuses "there is no 'cuts' in a mesh block" "$dlc" sizes.dl --mesh 'data=2 { cuts "a" }'

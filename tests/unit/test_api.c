@@ -98,7 +98,7 @@ static void test_mesh(void **state) {
         {{.zero = 1}, DLC_ERROR_INVALID_ARGUMENT},
         {{.microbatches = 2}, DLC_ERROR_INVALID_ARGUMENT},
         {{.mesh = "data=2, pipe=2"}, DLC_ERROR_UNSUPPORTED},
-        {{.mesh = "data=2", .zero = 1}, DLC_ERROR_UNSUPPORTED},
+        {{.mesh = "data=2", .zero = 3}, DLC_OK},
         {{.mesh = "data=2", .schedule = "1f1b"}, DLC_ERROR_UNSUPPORTED},
         {{.mesh = "data=2 { zero 3 }", .zero = DLC_ZERO_OFF}, DLC_OK},
         {{.mesh = "data=1", .zero = DLC_ZERO_OFF}, DLC_OK},

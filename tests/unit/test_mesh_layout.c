@@ -166,7 +166,7 @@ static void unbuilt(void **state) {
         {"data=2, pipe=*", "the axis pipe=*"},
         {"data=2 { zero 1 }", NULL},
         {"data=2 { schedule \"x\" }", "the schedule \"x\""},
-        {"data=2 { microbatches 2 }", "micro-batches of a pipe"},
+        {"data=2 { microbatches 2 }", "a pipe in micro-batches"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *problem = NULL;
