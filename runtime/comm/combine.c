@@ -15,6 +15,7 @@ _Static_assert(1 << (LEVELS - 2) >= MESH_MAX_RANKS, "a level for each doubling o
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
+#pragma GCC optimize("O3,fp-contract=off") /* else gcc makes no vectors of conversions */
 #endif
 
 typedef void (*CombineFunction)(const void *a, const void *b, int64_t count, void *out);
