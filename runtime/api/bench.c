@@ -2,6 +2,8 @@
 #include "runtime/border.h"
 #include "runtime/session/session.h"
 
+#include "ir/base/cores.h"
+
 #include <stdlib.h>
 
 static int double_compare(const void *a, const void *b) {
@@ -85,12 +87,19 @@ static void result_fill(const dlc_session *session, const EntryState *entry, dou
         .p10 = times[n / 10],
         .p90 = times[n * 9 / 10],
         .rows = batch >= 0 ? entry->layout->vars[batch] : 0,
-        .flops = entry->layout->flops,
-        .bytes = entry->layout->bytes,
     };
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        const Layout *layout = session->ranks[r].entries[entry - session->ranks->entries].layout;
+        out->flops += layout->flops;
+        out->bytes += layout->bytes;
+    }
     const Rank *rank = session->ranks;
     if (rank->ops->peak) {
         rank->ops->peak(rank->device, &out->peak_flops, &out->peak_bytes);
+    }
+    if (rank->ops->is_host) { /* each rank has its threads; more of them than cores take turns */
+        int cores = cores_usable();
+        out->peak_flops *= session->n_ranks < cores ? session->n_ranks : cores;
     }
 }
 

@@ -4,6 +4,7 @@
 #include "tests/unit/api.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,11 +298,12 @@ static void test_failures(void **state) {
 /* An overflow in one row: found by all ranks together, on the line that makes it. */
 static void test_first_line(void **state) {
     (void)state;
-    static const char text[] = "dim B\nmodel m(x: f64[B, 5], label: i32[B]) {\n"
-                               "    param w: [5] = ones\n    big = exp(x * 400 * w)\n"
-                               "    output big\n    loss mean(big) + mean(cast(label, f64)) * 0\n}\n"
-                               "train m {\n    optimizer sgd(lr=0.0)\n    batch 12\n"
-                               "    steps 9\n}\n";
+    static const char text[] =
+        "dim B\nmodel m(x: f64[B, 5], label: i32[B]) {\n"
+        "    param w: [5] = ones\n    big = exp(x * 400 * w)\n"
+        "    output big\n    loss mean(big) + mean(cast(label, f64)) * 0\n}\n"
+        "train m {\n    optimizer sgd(lr=0.0)\n    batch 12\n"
+        "    steps 9\n}\n";
     Bench one, many;
     char a[1024], b[1024];
     bench_open(&one, text, "cpu");
@@ -422,11 +424,88 @@ static void test_many_sessions(void **state) {
     bench_close(&b);
 }
 
+/* -- memory that ends somewhere: an error, no hang, and nothing is left behind */
+
+typedef struct Countdown {
+    atomic_int left, taken, inside, crowded;
+} Countdown;
+
+static void *take(void *user, size_t bytes) {
+    Countdown *countdown = user;
+    if (atomic_fetch_add(&countdown->inside, 1) > 0) {
+        atomic_fetch_add(&countdown->crowded, 1);
+    }
+    bool ends = atomic_fetch_sub(&countdown->left, 1) <= 0;
+    void *memory = ends ? NULL : malloc(bytes);
+    atomic_fetch_add(&countdown->taken, memory != NULL);
+    atomic_fetch_sub(&countdown->inside, 1);
+    return memory;
+}
+
+static void give(void *user, void *memory) {
+    Countdown *countdown = user;
+    atomic_fetch_sub(&countdown->taken, 1);
+    free(memory);
+}
+
+/* A session from its beginning to a step's end; what failed first. */
+static dlc_status whole_life(dlc_plan *plan) {
+    dlc_session *session = NULL;
+    const dlc_session_options run = {.struct_size = sizeof(run), .device = "cpu*3"};
+    dlc_status status = dlc_session_create(plan, &run, &session);
+    if (status != DLC_OK) {
+        return status;
+    }
+    Batch batch = batch_of(ROWS, 1);
+    int64_t x_shape[] = {ROWS, WIDTH};
+    DLTensor x = api_tensor(batch.x, 2, x_shape, kDLFloat, 64);
+    const DLTensor *view;
+    status = dlc_init_weights(session);
+    if (status == DLC_OK) {
+        status = dlc_set_input(session, "infer", "x", &x);
+    }
+    if (status == DLC_OK) {
+        status = dlc_run(session, "infer");
+    }
+    if (status == DLC_OK) {
+        status = dlc_view_output(session, "infer", "logits", &view);
+    }
+    dlc_session_destroy(session);
+    return status;
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    Countdown countdown = {.left = INT32_MAX};
+    const dlc_allocator allocator = {take, give, &countdown};
+    const dlc_context_options hooks = {.struct_size = sizeof(hooks), .allocator = &allocator};
+    dlc_compile_options options = {
+        .struct_size = sizeof(options), .float_type = "f64", .mesh = "data=*"};
+    dlc_context *context;
+    assert_int_equal(dlc_context_create(&hooks, &context), DLC_OK);
+    dlc_plan *plan = api_compile(context, MODEL, &options);
+    int taken = countdown.taken;
+    countdown.crowded = 0;
+    dlc_status status = DLC_ERROR_OUT_OF_MEMORY;
+    for (int most = 0; status != DLC_OK; most++) {
+        countdown.left = most;
+        status = whole_life(plan);
+        assert_true(status == DLC_OK || status == DLC_ERROR_OUT_OF_MEMORY);
+        assert_int_equal(countdown.taken, taken);
+        assert_in_range(most, 0, 5000);
+    }
+    assert_int_equal(countdown.crowded, 0);
+    countdown.left = INT32_MAX;
+    dlc_plan_destroy(plan);
+    dlc_context_destroy(context);
+    assert_int_equal(countdown.taken, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_training),     cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_failures),     cmocka_unit_test(test_first_line),
-        cmocka_unit_test(test_host),         cmocka_unit_test(test_dataset),
-        cmocka_unit_test(test_many_sessions)};
+        cmocka_unit_test(test_training),      cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_failures),      cmocka_unit_test(test_first_line),
+        cmocka_unit_test(test_host),          cmocka_unit_test(test_dataset),
+        cmocka_unit_test(test_many_sessions), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
