@@ -16,7 +16,7 @@ const char *error_of(const Run *run) {
 }
 
 /* Plans compiled so far. */
-static Compiled compiled[8];
+static Compiled compiled[10];
 
 static int cancels(void *user) {
     Run *run = user;
@@ -29,26 +29,28 @@ static void context_new(Run *run) {
     CHECK(dlc_context_create(&options, &run->context) == DLC_OK);
 }
 
-Compiled *compile(const char *path, bool tested) {
+static Compiled *compile_for(const char *path, bool tested, bool shared) {
     size_t n = 0;
-    for (; n < 8 && compiled[n].path; n++) {
-        if (!strcmp(compiled[n].path, path) && compiled[n].tested == tested) {
+    for (; n < 10 && compiled[n].path; n++) {
+        if (!strcmp(compiled[n].path, path) && compiled[n].tested == tested &&
+            compiled[n].shared == shared) {
             return &compiled[n];
         }
     }
-    CHECK(n < 8);
+    CHECK(n < 10);
     const char *root = getenv("DLC_SOURCE_ROOT"), *target = tested ? subject->target : "cpu:native";
     char full[1024];
     snprintf(full, sizeof full, "%s/%s", root ? root : ".", path);
     dlc_compile_options options = {
         .struct_size = sizeof options, .targets = &target, .n_targets = 1};
+    options.mesh = shared ? "data=*" : NULL;
     Run run = {.context = NULL};
     context_new(&run);
     dlc_status status = dlc_compile_file(run.context, full, &options, &run.plan);
     CHECK_ABOUT(status == DLC_OK, dlc_diagnostics_text(run.context, 0));
     CHECK_ABOUT(status == DLC_OK, error_of(&run));
     const void *bytes;
-    compiled[n] = (Compiled){.path = path, .tested = tested};
+    compiled[n] = (Compiled){.path = path, .tested = tested, .shared = shared};
     dlc_plan_bytes(run.plan, &bytes, &compiled[n].n_bytes);
     compiled[n].bytes = malloc(compiled[n].n_bytes);
     CHECK(compiled[n].bytes);
@@ -58,21 +60,34 @@ Compiled *compile(const char *path, bool tested) {
     return &compiled[n];
 }
 
-void begin_ranks(Run *run, const char *path, bool tested, const dlc_session_options *given,
-                 int32_t n_ranks) {
+Compiled *compile(const char *path, bool tested) {
+    return compile_for(path, tested, false);
+}
+
+static void begin_with(Run *run, const Compiled *found, bool tested,
+                       const dlc_session_options *given, int32_t n_ranks) {
     dlc_session_options options = {.struct_size = sizeof options, .threads = 2};
     *run = (Run){.context = NULL};
     if (given) {
         options = *given;
         options.struct_size = sizeof options;
     }
-    const Compiled *found = compile(path, tested);
     context_new(run);
-    OK(run, dlc_plan_load_memory(run->context, found->bytes, found->n_bytes, path, 0, &run->plan));
+    OK(run, dlc_plan_load_memory(run->context, found->bytes, found->n_bytes, found->path, 0,
+                                 &run->plan));
     OK(run, session_create_on(run->plan, &options, tested ? subject->ops : device_find("cpu"),
                               n_ranks, &run->session));
     CHECK(dlc_session_describe(run->session)[0]);
     OK(run, dlc_set_counter(run->session, "steps", 100));
+}
+
+void begin_ranks(Run *run, const char *path, bool tested, const dlc_session_options *given,
+                 int32_t n_ranks) {
+    begin_with(run, compile(path, tested), tested, given, n_ranks);
+}
+
+void begin_shared(Run *run, const char *path, int32_t n_ranks) {
+    begin_with(run, compile_for(path, true, true), true, NULL, n_ranks);
 }
 
 void begin(Run *run, const char *path, bool tested, const dlc_session_options *given) {

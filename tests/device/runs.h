@@ -18,12 +18,14 @@ const char *error_of(const Run *run);
 /* A plan, as bytes, for the device under test or for the CPU. */
 typedef struct Compiled {
     const char *path;
-    bool tested;
+    bool tested, shared;
     void *bytes;
     size_t n_bytes;
 } Compiled;
 Compiled *compile(const char *path, bool tested);
 
+/* On the device under test, by ranks that share the work: inputs are cut, exchanges made. */
+void begin_shared(Run *run, const char *path, int32_t n_ranks);
 /* On the device under test, or on the CPU. */
 void begin_ranks(Run *run, const char *path, bool tested, const dlc_session_options *given,
                  int32_t n_ranks);

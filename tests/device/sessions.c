@@ -200,6 +200,30 @@ void test_ranks(void) {
     end(&many);
 }
 
+/* Three ranks that share a batch, of four rows and of two, end where one does: what they exchange
+ * goes by the host where a device has memory of its own. */
+void test_shared(void) {
+    enum { RANKS = 3 };
+    Run one, many;
+    if (!subject->computes) {
+        return;
+    }
+    begin(&one, every, true, NULL);
+    begin_shared(&many, every, RANKS);
+    OK(&one, dlc_init_weights(one.session));
+    OK(&many, dlc_init_weights(many.session));
+    for (int64_t rows = 4; rows > 0; rows -= 2) {
+        set_every(&one, "train", rows, 6, 2);
+        set_every(&many, "train", rows, 6, 2);
+        near(train(&one, 4), train(&many, 4), false);
+        same_variables(&one, &many, false);
+        same_run(&one, &many, "eval", false);
+        same_metrics(&one, &many, false);
+    }
+    end(&one);
+    end(&many);
+}
+
 /* dlc_train reads batches ahead and sends them over a queue of its own: a device ends where the
  * processor does, with one rank and with two, and where steps are recorded. */
 static void train_on_rows(Run *run) {

@@ -50,6 +50,7 @@ void test_gated_caches(void);
 void test_training(void);
 void test_recorded_steps(void);
 void test_ranks(void);
+void test_shared(void);
 void test_read_ahead(void);
 void test_poison_and_guarded(void);
 void test_checkpoints(void);

@@ -36,6 +36,7 @@ static const Test tests[] = {
     {"training", test_training},
     {"recorded steps", test_recorded_steps},
     {"ranks", test_ranks},
+    {"shared", test_shared},
     {"read ahead", test_read_ahead},
     {"steps ahead", test_steps_ahead},
     {"waiting steps", test_waiting_steps},
