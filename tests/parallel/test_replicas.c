@@ -1,0 +1,141 @@
+/* What is whole on every rank is the same on every rank, bit for bit: parameters, states, slots and
+ * averages, looked at in the ranks' own memory after every step, also after one that failed. They
+ * begin as one device's do. */
+#include "runtime/session/session.h"
+#include "tests/unit/api.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MOST_ROWS = 12, WIDTH = 5, CLASSES = 4 };
+
+/* Norms over the batch and along rows, dropout, one table read at two places, a layer called twice,
+ * two optimisers, what is frozen, averages. */
+static const char model[] =
+    "dim B\nmodel m(x: f64[B, 5], label: i32[B]) {\n"
+    "    param table: [4, 6] = normal(0.0, 0.5)\n"
+    "    h = x |> linear(6) as a |> batch_norm as bn |> tanh |> dropout(0.25)\n"
+    "    h = h + table[label] |> linear(6) as b |> layer_norm as ln\n"
+    "    h = h |> linear(6) as shared b |> prelu as act\n"
+    "    logits = {b c, k c -> b k}(h, table)\n    output logits\n"
+    "    loss cross_entropy(logits, label)\n    loss size = 0.01 * sum(h ** 2) over sum(x ** "
+    "2)\n}\n"
+    "train m {\n    optimizer for \"*.weight\" lamb(lr=0.02)\n    optimizer adamw(lr=0.01)\n"
+    "    freeze \"a.bias\"\n    clip_norm 0.3\n    ema 0.9\n    batch 12\n    steps 40\n}\n";
+
+typedef struct Bench {
+    dlc_context *context;
+    dlc_plan *plan;
+    dlc_session *session;
+} Bench;
+
+static void bench_open(Bench *b, const char *device) {
+    const dlc_context_options hooks = {.struct_size = sizeof(hooks)};
+    const dlc_compile_options options = {.struct_size = sizeof(options), .float_type = "f64"};
+    const dlc_session_options run = {.struct_size = sizeof(run), .device = device};
+    assert_int_equal(dlc_context_create(&hooks, &b->context), DLC_OK);
+    b->plan = api_compile(b->context, model, &options);
+    OK(b->context, dlc_session_create(b->plan, &run, &b->session));
+    OK(b->context, dlc_init_weights(b->session));
+}
+
+static void bench_close(Bench *b) {
+    dlc_session_destroy(b->session);
+    dlc_plan_destroy(b->plan);
+    dlc_context_destroy(b->context);
+}
+
+static dlc_status step(Bench *b, int64_t rows, int seed, double bad) {
+    double x[MOST_ROWS * WIDTH];
+    int32_t label[MOST_ROWS];
+    for (int64_t i = 0; i < rows * WIDTH; i++) {
+        x[i] = sin((double)((i + 1) * (seed + 3)) * 1.7);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        label[i] = (int32_t)((i + seed) % CLASSES);
+    }
+    x[rows * WIDTH - 1] += bad;
+    int64_t x_shape[] = {rows, WIDTH}, label_shape[] = {rows};
+    DLTensor of_x = api_tensor(x, 2, x_shape, kDLFloat, 64);
+    DLTensor of_label = api_tensor(label, 1, label_shape, kDLInt, 32);
+    OK(b->context, dlc_set_input(b->session, "train", "x", &of_x));
+    OK(b->context, dlc_set_input(b->session, "train", "label", &of_label));
+    return dlc_train_step(b->session, NULL);
+}
+
+/* How many variables are whole; each has the same bytes on all ranks. */
+static int whole_ones(const dlc_session *session) {
+    int count = 0;
+    const Rank *first = &session->ranks[0];
+    for (int64_t v = 0; v < first->n_variables; v++) {
+        const Variable *own = &first->variables[v];
+        if (!own->data || own->record->part.n_cuts > 0) {
+            continue;
+        }
+        count++;
+        for (int32_t r = 1; r < session->n_ranks; r++) {
+            const Variable *other = &session->ranks[r].variables[v];
+            assert_ptr_not_equal(other->data, own->data);
+            assert_int_equal(other->bytes, own->bytes);
+            if (memcmp(other->data, own->data, (size_t)own->bytes) != 0) {
+                fail_msg("'%s' of rank %d differs from the first's",
+                         plan_text(session->file, own->record->name), (int)r);
+            }
+        }
+    }
+    return count;
+}
+
+static void test_replicas(void **state) {
+    (void)state;
+    static const char *const devices[] = {"cpu*2", "cpu*3", "cpu*5", "cpu*8"};
+    static const int64_t rows[] = {12, 3, 5, 7, 2};
+    for (size_t d = 0; d < sizeof(devices) / sizeof(devices[0]); d++) {
+        Bench b;
+        bench_open(&b, devices[d]);
+        int count = whole_ones(b.session);
+        assert_true(count > 30); /* parameters, two moments and an average each */
+        for (int s = 0; s < 10; s++) {
+            bool fails = s % 3 == 2;
+            dlc_status status = step(&b, rows[s % 5], s, fails ? NAN : 0.0);
+            assert_int_equal(status, fails ? DLC_ERROR_NON_FINITE : DLC_OK);
+            assert_int_equal(whole_ones(b.session), count);
+        }
+        bench_close(&b);
+    }
+}
+
+/* Weights begin as on one device, whatever the number of ranks. */
+static void test_beginning(void **state) {
+    (void)state;
+    static const char *const devices[] = {"cpu*2", "cpu*3", "cpu*8"};
+    Bench one;
+    bench_open(&one, "cpu");
+    for (size_t d = 0; d < sizeof(devices) / sizeof(devices[0]); d++) {
+        Bench many;
+        bench_open(&many, devices[d]);
+        for (size_t i = 0; i < dlc_plan_variable_count(one.plan); i++) {
+            dlc_tensor_info info = {.struct_size = sizeof(info)};
+            const DLTensor *a, *b;
+            OK(one.context, dlc_plan_variable(one.plan, i, &info));
+            OK(one.context, dlc_view_variable(one.session, info.name, &a));
+            OK(many.context, dlc_view_variable(many.session, info.name, &b));
+            int64_t bytes = a->dtype.bits / 8;
+            assert_int_equal(a->ndim, b->ndim);
+            for (int32_t axis = 0; axis < a->ndim; axis++) {
+                assert_int_equal(a->shape[axis], b->shape[axis]);
+                bytes *= a->shape[axis];
+            }
+            assert_memory_equal(a->data, b->data, (size_t)bytes);
+        }
+        bench_close(&many);
+    }
+    bench_close(&one);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_replicas),
+                                       cmocka_unit_test(test_beginning)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
