@@ -57,10 +57,14 @@ class Program:
             else:
                 raise Failure("%s: what is '%s'?" % (name, line))
 
-    def plan(self, float_type=None, mesh=None):
+    def plan(self, float_type=None, mesh=None, defines=()):
+        """The path of a plan, for a mesh if there is one."""
         float_type = float_type or self.float
         out = "%s.%s%s.plan" % (self.name, float_type, ".ranks" if mesh else "")
-        run([DLC, self.path, "--float", float_type, "-o", out, "--quiet"] + self.compile + (["--mesh", mesh] if mesh else []))
+        command = [DLC, self.path, "--float", float_type, "-o", out, "--quiet"] + self.compile
+        for define in defines:
+            command += ["-D", define]
+        run(command + (["--mesh", mesh] if mesh else []))
         return out
 
 
@@ -82,15 +86,15 @@ def numbers(rng, count, how):
     return [rng.randrange(low, high) for _ in range(count)]
 
 
-def field_bytes(rng, rows, dtype, sizes, how):
-    each = math.prod(sizes)
+def field(rng, rows, each, how):
+    """The numbers of `rows` rows of `each`."""
     values = []
     for row in range(rows):
         of_row = numbers(rng, each, how)
         if how[0] == "ignored":  # two rows of three as a whole, and half of the others
             of_row = [x if row % 3 == 0 and (i == 0 or rng.random() < 0.5) else IGNORED for i, x in enumerate(of_row)]
         values += of_row
-    return array(dtype, [rows] + sizes, values)
+    return values
 
 
 def array(dtype, sizes, values):
@@ -101,14 +105,24 @@ def array(dtype, sizes, values):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack("<%d%s" % (len(values), code), *values)
 
 
-def write_data(program, path, rows, seed=1):
-    """An .npz file of the program's fields. The rows of a shorter one are not those that a longer one begins with."""
+def write_data(program, path, rows, seed=1, given=None, changed=None):
+    """An .npz file of the program's fields; some with numbers that are given, or changed at an index: {field: {index: number}}."""
     rng = random.Random(seed)
     with zipfile.ZipFile(path, "w") as file:
         for name, dtype, shape, *how in program.fields:
             sizes = [] if shape == "-" else [int(size) for size in shape.split("x")]
-            file.writestr(name + ".npy", field_bytes(rng, rows, dtype, sizes, how))
+            values = field(rng, rows, math.prod(sizes), how)
+            values = (given or {}).get(name, values)
+            for index, value in (changed or {}).get(name, {}).items():
+                values[index] = value
+            file.writestr(name + ".npy", array(dtype, [rows] + sizes, values))
     return path
+
+
+def unpack(path, folder):
+    """The fields of an .npz file, a file each."""
+    with zipfile.ZipFile(path) as file:
+        file.extractall(folder)
 
 
 def read_array(path):
@@ -150,6 +164,14 @@ def trained(plan, data, ranks, name, options, code=0):
     for line in lines:
         line.pop("seconds", None)
     return [line for line in lines if line["kind"] in ("step", "eval")], out + err, weights
+
+
+def evaluated(plan, weights, data, ranks, batch):
+    """Losses and metrics of an evaluation, as a line of a log."""
+    out, _ = run([DLRUN, "eval", plan, "--weights", weights, "--data", data, "--batch", str(batch), "--device", device(ranks), "--json"])
+    found = json.loads(out)
+    del found["device"]
+    return dict(found, kind="eval")
 
 
 # -- Comparing

@@ -2,7 +2,6 @@
 """Evaluation and inference of few and many rows on eight ranks: what one device gives, outputs in order.
 rows.py [PROGRAM…]: of programs/ that say what infer reads and gives"""
 import glob
-import json
 import os
 
 import kit
@@ -16,13 +15,6 @@ def weights_of(program, plan):
     data = kit.write_data(program, "train.npz", 24)
     _, _, weights = kit.trained(plan, "train=" + data, 1, "train", ["--quiet", "--batch", "12", "--steps", "3"])
     return weights
-
-
-def evaluated(plan, weights, data, ranks, batch):
-    out, _ = kit.run([kit.DLRUN, "eval", plan, "--weights", weights, "--data", data, "--batch", str(batch), "--device", kit.device(ranks), "--json"])
-    numbers = json.loads(out)
-    del numbers["device"]
-    return dict(numbers, kind="eval")
 
 
 def inferred(program, plan, weights, data, ranks):
@@ -56,8 +48,8 @@ def rows(name):
             wanted = inferred(program, plan, weights, data, 1)
             same_arrays(wanted, inferred(program, ranked, weights, data, RANKS), program.tolerance)
             for batch in (17, 4):
-                one = evaluated(plan, weights, data, 1, batch)
-                many = evaluated(ranked, weights, data, RANKS, batch)
+                one = kit.evaluated(plan, weights, data, 1, batch)
+                many = kit.evaluated(ranked, weights, data, RANKS, batch)
                 kit.same_log([one], [many], program.tolerance)
         except kit.Failure as failure:
             raise kit.Failure("%d rows: %s" % (count, failure)) from None

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""What went wrong in other systems for data-parallel training, a function each, and what fails on one rank: as on one device.
+cases.py [NAME…]"""
+import os
+import random
+import shutil
+
+import kit
+
+MESH = "data=*"
+
+
+def both(program, data, options, ranks, tolerance=1e-7, plan=None, ranked=None):
+    """Logs and weights of a run on each of `ranks` against one device's."""
+    plan, ranked = plan or program.plan(), ranked or program.plan(mesh=MESH)
+    log, _, weights = kit.trained(plan, data, 1, "one", options)
+    for count in ranks:
+        own, _, own_weights = kit.trained(ranked, data, count, "many", options)
+        try:
+            kit.same_log(log, own, tolerance)
+            kit.same_weights(weights, own_weights, tolerance)
+        except kit.Failure as failure:
+            raise kit.Failure("%d ranks, %s: %s" % (count, " ".join(options), failure)) from None
+    return log
+
+
+def token_counts():
+    """Sums over valid tokens, never means of means: 7, 1, 0 and 4 valid tokens of a row, each row a part's and a rank's own, so that one
+    has none at all. The gradient's norm is before clipping, which is active."""
+    program = kit.Program("parts")
+    rng = random.Random(4)
+    targets = []
+    for count in (7, 1, 0, 4):
+        valid = rng.sample(range(7), count)
+        targets += [rng.randrange(11) if i in valid else kit.IGNORED for i in range(7)]
+    data = kit.write_data(program, "four.npz", 4, given={"targets": targets})
+    options = ["--quiet", "--batch", "4", "--steps", "5"]
+    plain = program.plan()
+    for parts in (1, 2, 4):
+        plan = program.plan(mesh=MESH, defines=["parts=%d" % parts])
+        both(program, "train=" + data, options, [1, 2, 4, 8], plan=plain, ranked=plan)
+
+
+def products():
+    """No factor of ranks or parts: the norm of the gradient is the same for all pairs whose product is 8."""
+    program = kit.Program("parts")
+    data = kit.write_data(program, "eight.npz", 8)
+    options = ["--quiet", "--batch", "8", "--steps", "2"]
+    plain = program.plan()
+    for ranks in (1, 2, 4, 8):
+        plan = program.plan(mesh=MESH, defines=["parts=%d" % (8 // ranks)])
+        both(program, "train=" + data, options, [ranks], plan=plain, ranked=plan)
+
+
+def uneven():
+    """Rows that do not divide, and fewer than ranks: forward, backward, norms, checkpoints."""
+    program = kit.Program("small_batch")
+    plan, ranked = program.plan(), program.plan(mesh=MESH)
+    for batch in (1, 2, 5, 7):
+        data = "train=" + kit.write_data(program, "uneven.npz", 2 * batch)
+        shutil.rmtree("uneven", ignore_errors=True)
+        options = ["--quiet", "--batch", str(batch), "--steps", "4", "--checkpoint", "uneven", "--overwrite"]
+        both(program, data, options, [2, 3, 4, 8], plan=plan, ranked=ranked)
+
+
+def last_batches():
+    """Nobody waits for a batch that one rank has not: 10 rows by 4 on 3 ranks, 2 rows on 4."""
+    program = kit.Program("batch_norm")
+    plan, ranked = program.plan(), program.plan(mesh=MESH)
+    for rows, batch, ranks in ((10, 4, 3), (2, 2, 4)):
+        data = "train=" + kit.write_data(program, "few.npz", rows) + ",eval=" + kit.write_data(program, "few.eval.npz", rows + 1)
+        log = both(program, data, ["--quiet", "--batch", str(batch), "--epochs", "3"], [ranks], plan=plan, ranked=ranked)
+        steps = sum(line["kind"] == "step" for line in log)
+        if steps != 3 * (rows // batch):
+            raise kit.Failure("%d steps of %d rows by %d" % (steps, rows, batch))
+
+
+def counted_once():
+    """No row is counted twice where rows do not divide: metrics of 21 rows on 1, 2, 4 and 8 ranks, also by counts."""
+    program = kit.Program("metrics")
+    data = kit.write_data(program, "train.npz", 13)
+    _, _, weights = kit.trained(program.plan(), "train=" + data, 1, "one", ["--quiet", "--batch", "13", "--steps", "1"])
+    rows = kit.write_data(program, "rows.npz", 21)
+    for batch in ("21", "8"):
+        wanted = kit.evaluated(program.plan(), weights, rows, 1, batch)
+        if batch == "21" and wanted["rows"] != 21:
+            raise kit.Failure("%s rows of 21" % wanted["rows"])
+        for ranks in (1, 2, 4, 8):
+            kit.same_log([wanted], [kit.evaluated(program.plan(mesh=MESH), weights, rows, ranks, batch)], 1e-7)
+
+
+def files():
+    """Fewer files than ranks: three, a field each, on four."""
+    program = kit.Program("take_add")
+    data = kit.write_data(program, "all.npz", 11)
+    paths = ["users=all.npz:users"]
+    kit.unpack(data, "fields")
+    paths = ",".join("%s=fields/%s.npy" % (field[0], field[0]) for field in program.fields)
+    both(program, "train=" + paths, ["--quiet", "--batch", "5", "--steps", "6"], [4])
+
+
+# -- Steps that fail
+
+
+def failing_data(change):
+    """Rows of `faulty`, a few of which are changed: {field: {index: value}}."""
+    program = kit.Program("faulty")
+    return program, kit.write_data(program, "faulty.npz", 12, changed=change)
+
+
+def error_of(plan, data, ranks):
+    """What a run says that fails at its third step, and what is stored then."""
+    shutil.rmtree("kept", ignore_errors=True)
+    options = ["--quiet", "--batch", "12", "--steps", "9", "--checkpoint", "kept", "--checkpoint-every", "1"]
+    kit.run([kit.DLRUN, "train", plan, "--data", "train=" + kit.write_data(kit.Program("faulty"), "good.npz", 12), "--device", kit.device(ranks),
+             "--stop-after", "2"] + options)
+    before = sorted(os.listdir("kept"))
+    _, err = kit.run([kit.DLRUN, "train", plan, "--data", "train=" + data, "--device", kit.device(ranks), "--resume=force"] + options, code=1)
+    if sorted(os.listdir("kept")) != before:
+        raise kit.Failure("stored %s, where there was %s" % (os.listdir("kept"), before))
+    return [line for line in err.splitlines() if line.startswith("dlrun train:")]
+
+
+def failures():
+    """The words of one device, whichever rank has the row, and nothing stored."""
+    kinds = {
+        "index out of range: 4 is not in 0..4": {"label": {0: 4}},
+        "holds nan in row": {"x": {2: float("nan")}},
+        "the first is below fifty": {"x": {0: 60.0}},
+        "the second is above minus fifty": {"x": {1: -60.0}},
+        "first nan comes from": {"x": {2: -30.0}},
+    }
+    program = kit.Program("faulty")
+    plan, ranked = program.plan(), program.plan(mesh=MESH)
+    for words, change in kinds.items():
+        for row in (0, 5, 11):
+            wide = {"x": 3, "label": 1}
+            changed = {field: {wide[field] * row + place: value for place, value in spots.items()} for field, spots in change.items()}
+            _, data = failing_data(changed)
+            wanted = error_of(plan, data, 1)
+            if len(wanted) != 1 or words not in wanted[0]:
+                raise kit.Failure("one device says %s, not '%s'" % (wanted, words))
+            for ranks in (3, 8):
+                got = error_of(ranked, data, ranks)
+                if got != wanted:
+                    raise kit.Failure("%d ranks, row %d: says\n%s\nwanted\n%s" % (ranks, row, got, wanted))
+
+
+def resumed():
+    """A checkpoint of eight ranks is any device's: the same steps follow on one, three and eight."""
+    for name, rows, batch in (("lamb", 27, 9), ("batch_norm", 13, 5), ("half", 15, 7)):
+        program = kit.Program(name)
+        plan, ranked = program.plan(), program.plan(mesh=MESH)
+        data = "train=" + kit.write_data(program, name + ".npz", rows)
+        options = ["--quiet", "--batch", str(batch), "--steps", "12"]
+        log, _, weights = kit.trained(plan, data, 1, "whole", options)
+        stop = ["--checkpoint", "first", "--stop-after", "5", "--overwrite"]
+        for first in (8, 1):
+            kit.trained(ranked if first > 1 else plan, data, first, "first", options + stop)
+            for then in (1, 3, 8):
+                shutil.rmtree("then", ignore_errors=True)
+                shutil.copytree("first", "then")
+                open("then.jsonl", "w").close()  # a run that is resumed goes on with its log
+                own, _, own_weights = kit.trained(plan if then == 1 else ranked, data, then, "then", options + ["--checkpoint", "then", "--resume"])
+                try:
+                    kit.same_log(log[5:], own, program.tolerance)
+                    kit.same_weights(weights, own_weights, program.tolerance)
+                except kit.Failure as failure:
+                    raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
+
+
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, counted_once, files, failures, resumed)}
+if __name__ == "__main__":
+    kit.main(CASES)
