@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "runtime/comm/tcp/tcp.h"
+#include "runtime/comm/tcp/internal.h"
 #include "tests/unit/plain_allocator.h"
 
 #include <arpa/inet.h>
@@ -188,6 +188,44 @@ static void test_missing(void **state) {
     expect_refused(&joins[1], DLC_ERROR_IO, "rank 1 cannot reach rank 0 in 0.3 s: localhost");
 }
 
+/* Comes as rank 2, listens nowhere, and goes when all have come. */
+static void *deserter_main(void *argument) {
+    const Join *join = argument;
+    char message[COMM_MESSAGE_BYTES];
+    TcpHello hello = {.magic = TCP_MAGIC,
+                      .version = TCP_VERSION,
+                      .rank = 2,
+                      .n_ranks = 3,
+                      .port = free_port(NULL),
+                      .host = "elsewhere"};
+    TcpWelcome welcome;
+    hello.key = hash_bytes(join->options.job_key, strlen(join->options.job_key), 1);
+    double deadline = clock_seconds() + 5;
+    int made = tcp_connect(join->options.addresses, deadline, message);
+    bool was_welcome = made >= 0 && tcp_write(made, &hello, sizeof(hello), deadline) &&
+                       tcp_read(made, &welcome, sizeof(welcome), deadline) &&
+                       welcome.status == DLC_OK;
+    close(made);
+    return was_welcome ? argument : NULL;
+}
+
+static void test_deserter(void **state) {
+    (void)state;
+    Join joins[3];
+    pthread_t thread;
+    void *was_welcome;
+    joins_init(joins, 3);
+    assert_int_equal(pthread_create(&thread, NULL, deserter_main, &joins[2]), 0);
+    double began = clock_seconds();
+    joins_run(joins, 2);
+    pthread_join(thread, &was_welcome);
+    assert_non_null(was_welcome);
+    for (int i = 0; i < 2; i++) {
+        expect_refused(&joins[i], DLC_ERROR_IO, "rank 2 (host elsewhere) went away");
+    }
+    assert_true(clock_seconds() - began < 5); /* not the 10 s for all to meet */
+}
+
 static void test_options(void **state) {
     (void)state;
     Join join;
@@ -217,7 +255,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_late),     cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_disagree), cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_missing),  cmocka_unit_test(test_options),
+        cmocka_unit_test(test_missing),  cmocka_unit_test(test_deserter),
+        cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests_name("comm meet", tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 
 /* Who connects has so long to say who it is. */
 static const double hello_seconds = 5;
+/* How often who waits looks whether others are still there. */
+static const double look_seconds = 0.1;
 
 typedef struct Meeting {
     Tcp *tcp;
@@ -228,10 +230,61 @@ static dlc_status data_connect(Meeting *m, const TcpPlace *places) {
     return DLC_OK;
 }
 
+/* Whether another rank has failed or gone since it came: then `message` says so. Beats of ranks
+ * that have met everyone may be there already. */
+static bool others_failed(Meeting *m) {
+    for (int32_t i = 0; i < m->tcp->comm.n_ranks; i++) {
+        TcpPeer *peer = &m->tcp->peers[i];
+        TcpMessage message;
+        if (peer->control < 0) {
+            continue;
+        }
+        ssize_t n = recv(peer->control, &message, sizeof(message), MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            snprintf(m->message, COMM_MESSAGE_BYTES,
+                     "rank %d (host %s) went away while the ranks met", i, peer->host);
+            return true;
+        }
+        if (n == (ssize_t)sizeof(message) && message.kind == TCP_FAIL &&
+            message.length < COMM_MESSAGE_BYTES &&
+            tcp_read(peer->control, &message, sizeof(message), soon(m)) &&
+            tcp_read(peer->control, m->message, message.length, soon(m))) {
+            m->message[message.length] = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The others wait for this rank's connections, and need not any more. */
+static void tell_failed(Meeting *m, dlc_status status) {
+    size_t length = strlen(m->message);
+    TcpMessage message = {.kind = TCP_FAIL, .status = (int32_t)status, .length = (uint32_t)length};
+    for (int32_t i = 0; i < m->tcp->comm.n_ranks; i++) {
+        int control = m->tcp->peers[i].control;
+        double deadline = clock_seconds() + look_seconds;
+        if (control >= 0 && tcp_write(control, &message, sizeof(message), deadline)) {
+            tcp_write(control, m->message, length, deadline);
+        }
+    }
+}
+
 static dlc_status data_accept(Meeting *m) {
     Tcp *tcp = m->tcp;
     for (int32_t n = tcp->comm.rank + 1; n < tcp->comm.n_ranks;) {
-        int made = tcp_accept(m->listener, m->deadline);
+        double slice = clock_seconds() + look_seconds;
+        int made = tcp_accept(m->listener, slice < m->deadline ? slice : m->deadline);
+        int reason = errno;
+        if (others_failed(m)) {
+            if (made >= 0) {
+                close(made);
+            }
+            return DLC_ERROR_IO;
+        }
+        if (made < 0 && reason == ETIMEDOUT && clock_seconds() < m->deadline) {
+            continue;
+        }
+        errno = reason;
         TcpHello hello;
         if (made < 0) {
             int32_t first = tcp->comm.rank + 1;
@@ -293,9 +346,10 @@ dlc_status tcp_meet(Tcp *tcp, const CommTcpOptions *options, char *message) {
     }
     if (status == DLC_OK) {
         status = data_connect(&m, places);
-    }
-    if (status == DLC_OK) {
-        status = data_accept(&m);
+        status = status == DLC_OK ? data_accept(&m) : status;
+        if (status != DLC_OK) {
+            tell_failed(&m, status);
+        }
     }
     if (status == DLC_OK) {
         sockets_unblock(tcp);
