@@ -1,5 +1,5 @@
-/* Times all_reduce between ranks of this machine: threads, or processes over TCP. Prints wall time and
- * CPU time of all ranks a call; the latter says more where other programs run.
+/* Times all_reduce between ranks of this machine: threads, or processes over TCP. Prints wall time
+ * and CPU time of all ranks a call; the latter says more where other programs run.
  *
  *   gcc -O2 -D_GNU_SOURCE -I. -Iinclude bench/comm_bench.c build/runtime/libdlc-runtime.a \
  *       build/ir/base/libdlc-base.a -lpthread -lz -ldl -lm -o /tmp/comm_bench
