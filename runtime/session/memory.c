@@ -88,6 +88,10 @@ dlc_status rank_allocate(Rank *rank, const EntryState *entry) {
         if (variable && status == DLC_OK && variable->average >= 0) {
             status = variable_allocate(rank, &rank->variables[variable->average]);
         }
+        if (variable && status == DLC_OK && variable->is_apart &&
+            rank_entry_variable(rank, entry, arg->variable) != variable) {
+            status = variable_allocate(rank, &rank->gathered[arg->variable]);
+        }
     }
     return status;
 }

@@ -80,25 +80,6 @@ static dlc_status ranks_place(dlc_session *session) {
     return status;
 }
 
-/* Entries read averages in the place of parameters, so that both must be cut alike. */
-static dlc_status averages_check(const dlc_session *session) {
-    const Rank *first = session->ranks;
-    for (int64_t i = 0; i < first->n_variables && first->is_of_many && !session->orders.raw_weights;
-         i++) {
-        const Variable *variable = &first->variables[i],
-                       *average = rank_average_of(first, variable);
-        if (average && strcmp(plan_text(session->file, variable->record->type.text),
-                              plan_text(session->file, average->record->type.text)) != 0) {
-            return context_fail(session->context, DLC_ERROR_UNSUPPORTED,
-                                "%s: '%s' and its average are cut otherwise among ranks, which "
-                                "this library cannot evaluate by yet: --raw-weights, or no `ema`",
-                                session->file->name,
-                                plan_text(session->file, variable->record->name));
-        }
-    }
-    return DLC_OK;
-}
-
 /* The ranks on their devices, and what they need to run. */
 static dlc_status ranks_create(dlc_session *session, const dlc_session_options *options,
                                const DeviceOps *ops, int32_t n_ranks) {
@@ -125,9 +106,6 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
         session->ranks[r].n_ranks = n_ranks;
         session->ranks[r].is_of_many = n_ranks > 1;
         status = team_told(session->team, r, rank_begin(&session->ranks[r], &session->orders));
-    }
-    if (status == DLC_OK) {
-        status = averages_check(session);
     }
     if (status == DLC_OK) {
         session->step_metrics = memory_new(&context->allocator, (size_t)session->ranks->max_numbers,

@@ -50,6 +50,8 @@ typedef struct Orders {
 typedef struct Variable {
     const PlanVariable *record;
     int32_t average; /* of a parameter: the slot that holds its moving average; -1: none */
+    bool is_apart;   /* which is cut otherwise among ranks: entries read it in Rank.gathered */
+    int64_t stamp;   /* of what is gathered: dlc_session.n_changes then */
     void *data;      /* NULL until its dims are bound */
     int64_t bytes;
     int64_t dims[PLAN_MAX_RANK]; /* what the rank has of it … */
@@ -144,6 +146,7 @@ typedef struct Rank {
     int64_t *words;        /* EXCHANGE_WORDS of this rank, then of all */
     Variable *variables;   /* [n_variables], as in the plan */
     int64_t n_variables;
+    Variable *gathered;  /* [n_variables], of several ranks: averages, cut as their parameters */
     EntryState *entries; /* [tables->n_entries] */
     uint8_t *arena;
     int64_t arena_bytes;

@@ -147,6 +147,10 @@ dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
         }
     }
     dlc_status status = session_layout(session, entry, false);
+    if (status == DLC_OK) {
+        status = session_averages_gather(session, entry);
+    }
+    session->n_changes += entry->stores;
     for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
         status = team_told(session->team, r, arguments_take(session, r, entry));
     }

@@ -29,6 +29,7 @@ struct dlc_session {
     Team *team;           /* of several ranks; NULL: there is one */
     bool needs_mesh;      /* the ranks are to share the work: a plan without a mesh will not do */
     bool is_broken;       /* a rank has failed in their communicator */
+    int64_t n_changes;    /* how often variables may have changed */
     int32_t unsound;      /* the first rank whose last run was not finite, where one was */
     void *joined;         /* host memory in which parts are put together … */
     int64_t joined_bytes; /* … and how much */
@@ -98,6 +99,9 @@ dlc_status session_variable_zero(dlc_session *session, int64_t number);
 /* The whole value, as host memory until the next call on the session, or copied to the caller's. */
 dlc_status session_variable_value(dlc_session *session, int64_t number, const void **out);
 dlc_status session_variable_read(dlc_session *session, int64_t number, void *to);
+/* Of several ranks: brings averages that are cut otherwise than their parameters to where the
+ * entry, which has its memory, reads them, if they may have changed since. */
+dlc_status session_averages_gather(dlc_session *session, const EntryState *entry);
 /* Whether dims of the type's rank fit the input and what is bound. */
 dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const int64_t *dims);
 /* The input's memory for this shape, checked against constant axes; else as session_variable. */

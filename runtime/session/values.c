@@ -30,11 +30,10 @@ static bool is_cut(const dlc_session *session, const Variable *variable) {
     return session->n_ranks > 1 && variable->record->part.n_cuts > 0;
 }
 
-/* Between the whole in `whole`, host memory, and what rank `r` has of variable `number`. */
-static dlc_status variable_part(dlc_session *session, int32_t r, int64_t number, void *whole,
-                                bool to_part) {
+/* Between the whole in `whole`, host memory, and what rank `r` has of it: its variable. */
+static dlc_status variable_part(dlc_session *session, int32_t r, const Variable *variable,
+                                void *whole, bool to_part) {
     Rank *rank = &session->ranks[r];
-    const Variable *variable = &rank->variables[number];
     const PlanVariable *record = variable->record;
     int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
     memcpy(vars, session->orders.dims, (size_t)session->file->n_dims * sizeof(*vars));
@@ -78,10 +77,11 @@ dlc_status session_variable_done(dlc_session *session, int64_t number) {
     const void *value = first->ops->is_host ? variable->data : first->staging;
     bool cut = is_cut(session, variable);
     dlc_status status = DLC_OK;
+    session->n_changes++;
     for (int32_t r = first->ops->is_host && !cut ? 1 : 0; status == DLC_OK && r < session->n_ranks;
          r++) {
         Rank *rank = &session->ranks[r];
-        status = cut ? variable_part(session, r, number, session->joined, true)
+        status = cut ? variable_part(session, r, &rank->variables[number], session->joined, true)
                      : team_told(session->team, r,
                                  rank_write(rank, rank->variables[number].data, value,
                                             rank->variables[number].bytes));
@@ -97,7 +97,7 @@ dlc_status session_variable_read(dlc_session *session, int64_t number, void *to)
     }
     dlc_status status = DLC_OK;
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
-        status = variable_part(session, r, number, to, false);
+        status = variable_part(session, r, &session->ranks[r].variables[number], to, false);
     }
     return status;
 }
@@ -112,8 +112,40 @@ dlc_status session_variable_value(dlc_session *session, int64_t number, const vo
     return status == DLC_OK ? session_variable_read(session, number, session->joined) : status;
 }
 
+/* What the average of parameter `number` is by now, cut as the parameter is. */
+static dlc_status average_gather(dlc_session *session, int32_t number) {
+    const Variable *variable = &session->ranks->variables[number];
+    const void *value;
+    dlc_status status = session_variable_value(session, variable->average, &value);
+    for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
+        Variable *gathered = &rank->gathered[number];
+        gathered->stamp = session->n_changes;
+        status = is_cut(session, variable)
+                     ? variable_part(session, r, gathered, (void *)(uintptr_t)value, true)
+                     : team_told(session->team, r,
+                                 rank_write(rank, gathered->data, value, gathered->bytes));
+    }
+    return status;
+}
+
+dlc_status session_averages_gather(dlc_session *session, const EntryState *entry) {
+    const Rank *first = session->ranks;
+    dlc_status status = DLC_OK;
+    for (int32_t i = 0; i < entry->record->n_args && status == DLC_OK; i++) {
+        int32_t number = session->tables->args[entry->record->first_arg + i].variable;
+        bool is_read = number >= 0 && first->variables[number].is_apart &&
+                       rank_entry_variable(first, entry, number) == &first->gathered[number];
+        if (is_read && first->gathered[number].stamp != session->n_changes) {
+            status = average_gather(session, number);
+        }
+    }
+    return status;
+}
+
 dlc_status session_variable_zero(dlc_session *session, int64_t number) {
     dlc_status status = DLC_OK;
+    session->n_changes++;
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         const Variable *variable = &session->ranks[r].variables[number];
         status = rank_fill(&session->ranks[r], variable->data, 0, variable->bytes);

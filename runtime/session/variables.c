@@ -28,6 +28,20 @@ static int32_t average_find(const Rank *rank, const Variable *variable) {
     return fits ? (int32_t)(average - rank->variables) : -1;
 }
 
+/* Whether a rank has the same part of the parameter and of its average. */
+static bool cut_alike(const Rank *rank, const Variable *variable) {
+    const PlanFile *file = rank->file;
+    const PlanPart *own = &variable->record->part;
+    const PlanPart *other = &rank->variables[variable->average].record->part;
+    bool alike = own->n_cuts == other->n_cuts;
+    for (int32_t i = 0; i < own->n_cuts && alike; i++) {
+        const PlanCut *a = &file->cuts[own->first_cut + i], *b = &file->cuts[other->first_cut + i];
+        alike = a->axis == b->axis && a->group == b->group && a->rows.first == b->rows.first &&
+                a->outer.first == b->outer.first && a->inner.first == b->inner.first;
+    }
+    return alike;
+}
+
 dlc_status variables_create(Rank *rank) {
     const PlanFile *file = rank->file;
     rank->variables =
@@ -39,8 +53,20 @@ dlc_status variables_create(Rank *rank) {
     for (int64_t i = 0; i < file->n_variables; i++) {
         rank->variables[i].record = &file->variables[i];
     }
+    if (rank->is_of_many) {
+        rank->gathered =
+            memory_new(&rank->context->allocator, (size_t)file->n_variables, sizeof(Variable));
+        if (!rank->gathered) {
+            return context_out_of_memory(rank->context);
+        }
+    }
     for (int64_t i = 0; i < file->n_variables; i++) {
-        rank->variables[i].average = average_find(rank, &rank->variables[i]);
+        Variable *variable = &rank->variables[i];
+        variable->average = average_find(rank, variable);
+        if (rank->is_of_many) {
+            variable->is_apart = variable->average >= 0 && !cut_alike(rank, variable);
+            rank->gathered[i] = (Variable){.record = variable->record, .average = -1, .stamp = -1};
+        }
     }
     return DLC_OK;
 }
@@ -50,8 +76,13 @@ void variables_destroy(Rank *rank) {
         if (rank->variables[i].data) {
             rank->ops->free(rank->device, rank->variables[i].data);
         }
+        if (rank->gathered && rank->gathered[i].data) {
+            rank->ops->free(rank->device, rank->gathered[i].data);
+        }
     }
+    memory_free(&rank->context->allocator, rank->gathered);
     memory_free(&rank->context->allocator, rank->variables);
+    rank->gathered = NULL;
     rank->variables = NULL;
     rank->n_variables = 0;
 }
@@ -65,5 +96,7 @@ const Variable *rank_entry_variable(const Rank *rank, const EntryState *entry, i
     int32_t purpose = entry->record->purpose;
     bool own = rank->orders->raw_weights || purpose == PLAN_PURPOSE_TRAIN ||
                purpose == PLAN_PURPOSE_INIT || variable->average < 0;
-    return own ? variable : &rank->variables[variable->average];
+    return own                  ? variable
+           : variable->is_apart ? &rank->gathered[number]
+                                : &rank->variables[variable->average];
 }

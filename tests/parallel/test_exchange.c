@@ -378,6 +378,61 @@ static void test_weights(void **state) {
     dlc_context_destroy(context);
 }
 
+/* An average that is cut while its parameter is whole: every other entry reads it, whole. */
+static void test_average(void **state) {
+    (void)state;
+    static const Case c = {
+        .name = "average",
+        .text = "module \"m\" {\n    mesh data = *\n"
+                "    dim six.data is piece of 6 over \"data\"\n}\n\n"
+                "func \"m.train\" train has sharded (\n    %0: f64[6] = param \"w\",\n"
+                "    %1: f64[six.data] = slot \"w#ema\" of f64[6] cut 0 (1, 6, 1) over \"data\",\n"
+                "    %2: f64[6] = input \"g\"\n) {\n    %3 = add %0, %2 : f64[6]\n"
+                "    %4 = mul %1, %1 : f64[six.data]\n    yield %3, %4\n} -> (\n    store %0,\n"
+                "    store %1 of f64[6] cut 0 (1, 6, 1) over \"data\"\n)\n\n"
+                "func \"m.infer\" infer has sharded (\n    %0: f64[6] = param \"w\"\n) {\n"
+                "    %1 = add %0, %0 : f64[6]\n    yield %1\n} -> (\n    output \"y\"\n)\n"};
+    for (int n = 1; n <= MOST_RANKS; n++) {
+        for (int raw = 0; raw < 2; raw++) {
+            dlc_context *context;
+            dlc_session *session = NULL;
+            const DLTensor *y;
+            double w[6] = {1, 2, 3, 4, 5, 6}, ema[6] = {10, 20, 30, 40, 50, 60}, want[6];
+            int64_t shape[] = {6};
+            char device[16];
+            snprintf(device, sizeof(device), "cpu*%d", n);
+            assert_int_equal(dlc_context_create(NULL, &context), DLC_OK);
+            dlc_plan *plan = compile(context, &c);
+            dlc_session_options options = {
+                .struct_size = sizeof(options), .device = device, .raw_weights = raw};
+            OK(context, dlc_session_create(plan, &options, &session));
+            DLTensor of_w = api_tensor(w, 1, shape, kDLFloat, 64);
+            DLTensor of_ema = api_tensor(ema, 1, shape, kDLFloat, 64);
+            OK(context, dlc_set_variable(session, "w", &of_w));
+            OK(context, dlc_run(session, "infer")); /* the average begins at the parameter */
+            OK(context, dlc_view_output(session, "infer", "y", &y));
+            for (int i = 0; i < 6; i++) {
+                assert_true(((const double *)y->data)[i] == 2 * w[i]);
+            }
+            OK(context, dlc_set_variable(session, "w#ema", &of_ema));
+            OK(context, dlc_set_input(session, "train", "g", &of_w));
+            for (int round = 0; round < 2; round++) {
+                OK(context, dlc_run(session, "infer"));
+                OK(context, dlc_view_output(session, "infer", "y", &y));
+                for (int i = 0; i < 6; i++) {
+                    double averaged = round ? ema[i] * ema[i] : ema[i];
+                    want[i] = 2 * (raw ? (round ? 2 * w[i] : w[i]) : averaged);
+                }
+                assert_memory_equal(y->data, want, sizeof(want));
+                OK(context, dlc_run(session, "train"));
+            }
+            dlc_session_destroy(session);
+            dlc_plan_destroy(plan);
+            dlc_context_destroy(context);
+        }
+    }
+}
+
 /* A number of ranks that the mesh does not admit: what would fit. */
 static void test_misfits(void **state) {
     (void)state;
@@ -411,6 +466,7 @@ static void test_misfits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_weights),
+                                       cmocka_unit_test(test_average),
                                        cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
