@@ -18,15 +18,6 @@ static void members_list(const Rank *rank, MeshGroup group, int32_t *out) {
     }
 }
 
-/* The first collective with the same group as number `i`. */
-static int64_t first_alike(const PlanTables *tables, int64_t i) {
-    int64_t first = 0;
-    while (tables->collectives[first].group != tables->collectives[i].group) {
-        first++;
-    }
-    return first;
-}
-
 dlc_status exchange_create(Rank *rank) {
     const PlanTables *tables = rank->tables;
     const dlc_allocator *allocator = &rank->context->allocator;
@@ -41,18 +32,19 @@ dlc_status exchange_create(Rank *rank) {
     if (!rank->groups || !rank->members || !rank->exchanged || !rank->words) {
         return context_out_of_memory(rank->context);
     }
+    const int32_t *known[1 << MESH_MAX_AXES] = {NULL}; /* by group */
     for (int64_t i = 0; i < tables->n_collectives; i++) {
-        int64_t first = first_alike(tables, i);
         MeshGroup group = tables->collectives[i].group;
-        if (first == i) {
+        if (!known[group]) {
             rank->members[i] = memory_new(allocator, (size_t)n_ranks, sizeof(int32_t));
             if (!rank->members[i]) {
                 return context_out_of_memory(rank->context);
             }
             members_list(rank, group, rank->members[i]);
+            known[group] = rank->members[i];
         }
         rank->groups[i] =
-            (CommGroup){rank->members[first], (int32_t)mesh_group_ranks(&rank->place.shape, group)};
+            (CommGroup){known[group], (int32_t)mesh_group_ranks(&rank->place.shape, group)};
     }
     return DLC_OK;
 }
