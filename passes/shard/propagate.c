@@ -71,6 +71,29 @@ static void seed(Shard *s, Value *input, const Size *rows) {
     cuts_add(&spread_of(s, input)->cuts, &cut, 0, false);
 }
 
+/* Whether the op cuts rows into parts that a scan goes through. */
+static bool makes_parts(const Shard *s, const Op *op) {
+    const Value *rows = op->code == OP_reshape ? op->operands[0] : NULL;
+    Type to = rows ? op->results[0]->type : (Type){0};
+    return rows && rows->type.rank > 0 && to.rank == rows->type.rank + 1 &&
+           size_mul(s->context, to.dims[0], to.dims[1]) == rows->type.dims[0] &&
+           is_scanned(s, op->results[0]);
+}
+
+/* Where only a check says that the parts make up the batch, they are slices of it first, of which
+ * the input's cut says nothing: its rows are gathered, and each part is cut by itself. */
+static void seed_parts(Shard *s, const Value *input) {
+    const Size *one = size_const(s->context, 1);
+    BLOCK_EACH_OP (s->func->body, op) {
+        const Op *slice = makes_parts(s, op) ? op->operands[0]->op : NULL;
+        if (slice && slice->code == OP_slice && slice->operands[0] == input) {
+            AxisCut cut = {
+                .group = s->data, .outer = one, .rows = op->results[0]->type.dims[1], .inner = one};
+            cuts_add(&spread_of(s, op->results[0])->cuts, &cut, 1, false);
+        }
+    }
+}
+
 /* What inputs and parameters are not cut by: the data axes, but for the batch. */
 static void seed_args(Shard *s) {
     const Size *rows = batch_rows(s->func);
@@ -79,6 +102,7 @@ static void seed_args(Shard *s) {
         ArgRole role = s->func->args[i].role;
         if (role == ARG_INPUT && rows && s->data) {
             seed(s, arg, rows);
+            seed_parts(s, arg);
         }
         spread_of(s, arg)->pinned |= role == ARG_INPUT || role == ARG_SCALAR ? ~(MeshGroup)0
                                      : role == ARG_CACHE                     ? 0
