@@ -3,6 +3,7 @@
 cases.py [NAME…]"""
 import os
 import random
+import re
 import shutil
 
 import kit
@@ -99,6 +100,26 @@ def files():
     both(program, "train=" + paths, ["--quiet", "--batch", "5", "--steps", "6"], [4])
 
 
+def shared_work():
+    """Ranks share the work: of no product and no convolution of a training step does every rank compute all."""
+    for name in ("digits", "char_lstm", "unet", "gpt2", "resnet18", "encoder_decoder", "detector", "lamb", "parts", "free_scan", "tied"):
+        program = kit.Program(name)
+        defines = ["-D", "parts=2"] if name == "parts" else []
+        text, _ = kit.run([kit.DLC, program.path, "--float", "f64", "--mesh", MESH, "--emit", "shard"] + defines)
+        step = re.search(r'^func "[^"]*train" .*?^}', text, re.M | re.S).group(0)
+        types = dict(re.findall(r"(%\d+)(?: \w+)?: (\w+\[[^\]]*\])", step))  # arguments
+        products = 0
+        for results, op, operands, types_of in re.findall(r"^ *(%\d+[^=\n]*) = (\w+) ([^{\n]*).*?\}? : (\w+\[.*)", step, re.M):
+            made, read = re.findall(r"%\d+", results), re.findall(r"%\d+", operands)
+            types.update(zip(made, re.findall(r"\w+\[[^\]]*\]", types_of)))
+            if op == "contract" or op.startswith("conv"):
+                products += 1
+                if not any(".data" in types[value] for value in made + read):
+                    raise kit.Failure("%s: every rank computes all of %s = %s %s: %s" % (name, results, op, operands, types_of))
+        if products < 2:
+            raise kit.Failure("%s: %d products" % (name, products))
+
+
 # -- Steps that fail
 
 
@@ -169,6 +190,6 @@ def resumed():
                     raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
 
 
-CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, counted_once, files, failures, resumed)}
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, resumed)}
 if __name__ == "__main__":
     kit.main(CASES)
