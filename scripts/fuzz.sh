@@ -35,6 +35,7 @@ make_plans() {
             "$1/tools/dlc" tests/device/every.dl -o "$2/every" --target null --quiet
             "$1/tools/dlc" tests/device/every.dl -o "$2/accumulate" --target null --accumulate --quiet
             "$1/tools/dlc" tests/device/every.dl -o "$2/queues" --target null,queues=2 --quiet
+            "$1/tools/dlc" tests/device/every.dl -o "$2/ranks" --target null --mesh "data=*" --zero 3 --quiet
         ' - "$build" "$1" >> "$build/failures/seeds.log" 2>&1 && return
     echo "seeds of plans: FAILED, see $build/failures/seeds.log"
     return 1
