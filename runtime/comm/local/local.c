@@ -2,6 +2,7 @@
  * is held for a few dozen instructions; chunks are done without it. */
 #include "runtime/comm/local/internal.h"
 
+#include "ir/base/number.h"
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -309,13 +310,14 @@ static void fail_timeout(Local *local, const End *end, const LocalOp *op) {
             const End *other = op_member(local, op, i);
             fail(local, DLC_ERROR_LIMIT,
                  "rank %d does not come: after %lld collectives it has not started %s, in which "
-                 "rank %d has waited %.3g s",
-                 other->comm.rank, (long long)other->n_calls, text, end->comm.rank, local->timeout);
+                 "rank %d has waited %s s",
+                 other->comm.rank, (long long)other->n_calls, text, end->comm.rank,
+                 number_text(local->timeout, 3).text);
             return;
         }
     }
-    fail(local, DLC_ERROR_LIMIT, "rank %d has waited %.3g s for the work of %s", end->comm.rank,
-         local->timeout, text);
+    fail(local, DLC_ERROR_LIMIT, "rank %d has waited %s s for the work of %s", end->comm.rank,
+         number_text(local->timeout, 3).text, text);
 }
 
 /* Sleeps until something has happened to the call; false: the time is over. */

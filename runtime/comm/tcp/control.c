@@ -2,6 +2,7 @@
  * to all. Ranks talk to rank 0, which watches all and passes failures on. */
 #include "runtime/comm/tcp/internal.h"
 
+#include "ir/base/number.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -108,11 +109,10 @@ static void check_silence(Tcp *tcp, double now) {
     for (int32_t i = 0; i < tcp->comm.n_ranks; i++) {
         TcpPeer *peer = &tcp->peers[i];
         if (is_watched(peer) && now > peer->heard + tcp->silence) {
-            tcp_fail(
-                tcp, DLC_ERROR_IO,
-                "rank %d (host %s) has not been heard from for %.3g s: it is stopped, stuck or "
-                "cut off",
-                i, peer->host, tcp->silence);
+            tcp_fail(tcp, DLC_ERROR_IO,
+                     "rank %d (host %s) has not been heard from for %s s: it is stopped, stuck or "
+                     "cut off",
+                     i, peer->host, number_text(tcp->silence, 3).text);
         }
     }
 }

@@ -3,6 +3,7 @@
  * always for the next call that both are in; a peer that is ahead waits in its socket. */
 #include "runtime/comm/tcp/internal.h"
 
+#include "ir/base/number.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -221,12 +222,13 @@ static void check_timeout(Tcp *tcp, const TcpOp *op, double waited_since) {
         if (peer->received == STAGE_HEADER) {
             tcp_fail(tcp, DLC_ERROR_LIMIT,
                      "rank %d does not come (host %s): it has not started %s, in which rank %d has "
-                     "waited %.3g s",
-                     rank_of(op, i), peer->host, tcp->header.text, tcp->comm.rank, tcp->timeout);
+                     "waited %s s",
+                     rank_of(op, i), peer->host, tcp->header.text, tcp->comm.rank,
+                     number_text(tcp->timeout, 3).text);
         }
     }
-    tcp_fail(tcp, DLC_ERROR_LIMIT, "rank %d has waited %.3g s for the bytes of %s", tcp->comm.rank,
-             tcp->timeout, tcp->header.text);
+    tcp_fail(tcp, DLC_ERROR_LIMIT, "rank %d has waited %s s for the bytes of %s", tcp->comm.rank,
+             number_text(tcp->timeout, 3).text, tcp->header.text);
 }
 
 /* -- The thread. */

@@ -2,6 +2,7 @@
  * each rank connects to those of lower number and is connected to by the others. */
 #include "runtime/comm/tcp/internal.h"
 
+#include "ir/base/number.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,8 +96,8 @@ static dlc_status refuse_all(Meeting *m, int socket, dlc_status status, const ch
 
 static dlc_status missing(Meeting *m) {
     char text[COMM_MESSAGE_BYTES];
-    int length = snprintf(text, sizeof(text),
-                          "in %.3g s these ranks have not come:", m->options->meet_seconds);
+    int length = snprintf(text, sizeof(text), "in %s s these ranks have not come:",
+                          number_text(m->options->meet_seconds, 3).text);
     for (int32_t i = 1; i < m->tcp->comm.n_ranks && length < 200; i++) {
         if (m->tcp->peers[i].control < 0) {
             length += snprintf(text + length, sizeof(text) - (size_t)length, " %d", i);
@@ -170,8 +171,8 @@ static dlc_status spoke_meet(Meeting *m, TcpPlace *places) {
     char text[128], why[COMM_MESSAGE_BYTES] = "";
     int made = tcp_connect(m->options->addresses, m->deadline, why);
     if (made < 0) {
-        snprintf(m->message, COMM_MESSAGE_BYTES, "rank %d cannot reach rank 0 in %.3g s: %.800s",
-                 tcp->comm.rank, m->options->meet_seconds, why);
+        snprintf(m->message, COMM_MESSAGE_BYTES, "rank %d cannot reach rank 0 in %s s: %.800s",
+                 tcp->comm.rank, number_text(m->options->meet_seconds, 3).text, why);
         return DLC_ERROR_IO;
     }
     tcp->peers[0].control = made;
