@@ -158,8 +158,16 @@ void suite_abort(const Transport *transport, int rounds) {
     }
 }
 
+/* All have met: a failure that comes sooner ends the meeting of those that still wait. */
+static void all_here(Rank *rank) {
+    CommCall call = {.kind = COMM_BARRIER, .name = "here"};
+    dlc_status status = comm_run(rank->comm, &call);
+    rank_expect(rank, status == DLC_OK, "the first barrier: %s", rank->comm->error);
+}
+
 /* The last rank's call differs in number `rank->number`. */
 static void body_mismatch(Rank *rank) {
+    all_here(rank);
     float in[64] = {0}, out[64 * MOST_RANKS];
     CommBuffer buffers[2] = {
         {.in = in, .out = out, .dtype = PLAN_F32, .outer = 1, .rows = 8, .unit = 2},
@@ -193,6 +201,7 @@ void suite_mismatch(const Transport *transport) {
 /* Rank r first meets r + 1, round: nobody's first call can be made. Or two have one group in
  * different orders. */
 static void body_circle(Rank *rank) {
+    all_here(rank);
     int32_t group[2] = {rank->rank, (rank->rank + 1) % rank->n};
     CommCall call = {.kind = COMM_BARRIER, .group = {group, 2}, .name = "round"};
     dlc_status status = comm_run(rank->comm, &call);
