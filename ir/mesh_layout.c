@@ -116,8 +116,7 @@ MeshProblem mesh_layout_add_axis(MeshLayout *layout, const char *word, int64_t s
     }
     size = size == -1 ? 0 : size;
     int64_t ranks = mesh_layout_least(layout);
-    if (size < 0 || size > MESH_MAX_RANKS ||
-        (size > 0 && ranks > MESH_MAX_RANKS / size)) {
+    if (size < 0 || size > MESH_MAX_RANKS || (size > 0 && ranks > MESH_MAX_RANKS / size)) {
         return MESH_PROBLEM_SIZE;
     }
     if (size == 0 && layout->n_axes > 0 && mesh_layout_ranks(layout) == 0) {
