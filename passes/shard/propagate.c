@@ -23,25 +23,6 @@ const Size *batch_rows(const Func *func) {
     return NULL;
 }
 
-/* The reshape that cuts the rows of an input into parts for a scan; NULL: none. */
-static const Op *split_into_parts(const Shard *s, const Value *input) {
-    const Op *split = NULL;
-    BLOCK_EACH_OP (s->func->body, op) {
-        for (int32_t i = 0; i < op->n_operands; i++) {
-            if (op->operands[i] != input) {
-                continue;
-            }
-            Type to = op->code == OP_reshape ? op->results[0]->type : (Type){0};
-            if (to.rank != input->type.rank + 1 || split ||
-                size_mul(s->context, to.dims[0], to.dims[1]) != input->type.dims[0]) {
-                return NULL;
-            }
-            split = op;
-        }
-    }
-    return split;
-}
-
 static bool is_scanned(const Shard *s, const Value *value) {
     BLOCK_EACH_OP (s->func->body, op) {
         for (int32_t i = 0; i < op->n_operands && op->code == OP_scan; i++) {
@@ -51,6 +32,19 @@ static bool is_scanned(const Shard *s, const Value *value) {
         }
     }
     return false;
+}
+
+/* The reshape that cuts the rows of an input into parts for a scan; NULL: none. */
+static const Op *split_into_parts(const Shard *s, const Value *input) {
+    BLOCK_EACH_OP (s->func->body, op) {
+        Type to = op->code == OP_reshape ? op->results[0]->type : (Type){0};
+        if (to.rank == input->type.rank + 1 && op->operands[0] == input &&
+            size_mul(s->context, to.dims[0], to.dims[1]) == input->type.dims[0] &&
+            is_scanned(s, op->results[0])) {
+            return op;
+        }
+    }
+    return NULL;
 }
 
 /* Rows are cut from all there are, or, where the step goes through parts of the batch, from each
@@ -64,7 +58,7 @@ static void seed(Shard *s, Value *input, const Size *rows) {
     const Size *one = size_const(s->context, 1);
     AxisCut cut = {.group = s->data, .outer = one, .rows = rows, .inner = one};
     const Op *split = split_into_parts(s, input);
-    if (split && is_scanned(s, split->results[0])) {
+    if (split) {
         cut.outer = split->results[0]->type.dims[0];
         cut.rows = split->results[0]->type.dims[1];
     }
