@@ -286,7 +286,8 @@ DLC_API dlc_status dlc_plan_target(const dlc_plan *plan, size_t index, dlc_targe
  * Another status: asking failed. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_target_check(const dlc_plan *plan, size_t index);
 
-/* A size known only at run time. */
+/* A size known only at run time, of the program: what each of several ranks computes of these for
+ * its own part is not among them. */
 typedef struct dlc_dim_info {
     size_t struct_size; /* set by the caller */
     const char *name;

@@ -145,8 +145,24 @@ size_t dlc_plan_kernel_count(const dlc_plan *plan) {
     return plan ? (size_t)plan_tables(plan)->n_kernels : 0;
 }
 
+/* The number of the dim, in the file, that is number `index` of those that are not computed by each
+ * rank; n_dims: there are no more. */
+static int64_t free_dim(const PlanFile *file, size_t index) {
+    size_t n = 0;
+    for (int64_t d = 0; d < file->n_dims; d++) {
+        if (file->dims[d].source == DIM_FREE && n++ == index) {
+            return d;
+        }
+    }
+    return file->n_dims;
+}
+
 size_t dlc_plan_dim_count(const dlc_plan *plan) {
-    return plan ? (size_t)plan->file.n_dims : 0;
+    size_t n = 0;
+    while (plan && free_dim(&plan->file, n) < plan->file.n_dims) {
+        n++;
+    }
+    return n;
 }
 
 static dlc_status no_such(const dlc_plan *plan, const char *what, size_t index) {
@@ -198,10 +214,11 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
     if (!border_result_needed(plan->context, "dlc_dim_info", out)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (index >= (size_t)plan->file.n_dims) {
+    int64_t number = free_dim(&plan->file, index);
+    if (number == plan->file.n_dims) {
         return no_such(plan, "dim", index);
     }
-    const PlanDim *dim = &plan->file.dims[index];
+    const PlanDim *dim = &plan->file.dims[number];
     int64_t usual[PLAN_MAX_DIMS];
     for (int32_t d = 0; d < plan->file.n_dims; d++) {
         usual[d] = -1;
@@ -212,7 +229,7 @@ dlc_status dlc_plan_dim(const dlc_plan *plan, size_t index, dlc_dim_info *out) {
                          .high = dim->high,
                          .divisor = dim->divisor,
                          .nominal = dim->nominal,
-                         .usual = usual[index]};
+                         .usual = usual[number]};
     border_result_write(out, &info, sizeof(info));
     return DLC_OK;
 }

@@ -167,6 +167,36 @@ def failures():
                     raise kit.Failure("%d ranks, row %d: says\n%s\nwanted\n%s" % (ranks, row, got, wanted))
 
 
+def several_failures():
+    """Where rows of several ranks fail, each in its way, the words are still those of one device."""
+    nan, inf = float("nan"), float("inf")
+    program = kit.Program("faulty")
+    plan, ranked = program.plan(), program.plan(mesh=MESH)
+    for changed in ({"label": {2: 4, 9: 5}}, {"x": {8: inf, 29: nan}}, {"label": {9: 7}, "x": {3: 60.0}}, {"x": {0: 60.0, 28: -60.0}},
+                    {"label": {2: 7}, "x": {29: nan}}):
+        data = kit.write_data(program, "several.npz", 12, changed=changed)
+        wanted, got = error_of(plan, data, 1), error_of(ranked, data, 8)
+        if len(wanted) != 1 or got != wanted:
+            raise kit.Failure("%s: says\n%s\nwanted\n%s" % (changed, got, wanted))
+
+
+def fitted():
+    """`--batch auto` in parts on ranks, and what a plan says of its free sizes: those of the program alone."""
+    program = kit.Program("digits")
+    plan, ranked = program.plan(), program.plan(mesh=MESH)
+    data = "train=" + kit.write_data(program, "fitted.npz", 66)
+    log, _, _ = kit.trained(plan, data, 1, "one", ["--quiet", "--batch", "22", "--steps", "5"])
+    options = ["--batch", "auto:22", "--memory", "900KiB", "--steps", "5"]
+    own, text, _ = kit.trained(ranked, data, 2, "many", options)
+    if "batch: 22 = 2 x 11" not in text:
+        raise kit.Failure("not in two parts:\n" + text)
+    kit.same_log(log, own, 1e-7, keys=["loss", "grad_norm"])
+    out, _ = kit.run([kit.DLRUN, "inspect", ranked])
+    dims = [line for line in out.splitlines() if line.startswith("dim ")]
+    if len(dims) != 1 or not dims[0].startswith("dim B:"):
+        raise kit.Failure("the dims of the program are %s" % dims)
+
+
 def resumed():
     """A checkpoint of eight ranks is any device's: the same steps follow on one, three and eight."""
     for name, rows, batch in (("lamb", 27, 9), ("batch_norm", 13, 5), ("half", 15, 7)):
@@ -190,6 +220,6 @@ def resumed():
                     raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
 
 
-CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, resumed)}
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, fitted, resumed)}
 if __name__ == "__main__":
     kit.main(CASES)
