@@ -1,6 +1,7 @@
 /* dlc: compiles a .dl program to a plan, checks it, formats it, or prints any stage in between. A
  * thin program over the C API. */
 #include "tools/cli.h"
+#include "tools/exchanges.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -102,6 +103,10 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
                cli_bytes((double)summary.persistent_bytes, c),
                cli_bytes((double)summary.input_bytes, d), cli_bytes((double)summary.arena_bytes, e),
                (long long)summary.commands);
+        if (entry.purpose == DLC_PURPOSE_TRAIN) {
+            const ExchangeSizes exchanged = {sizes.items, sizes.count, 0};
+            exchanges_print(plan, entry.name, &exchanged);
+        }
     }
     for (size_t i = 0; i < sizes.count; i++) {
         printf("%s%s", i == 0 ? "  free sizes: " : ", ", sizes.items[i].name);
@@ -172,9 +177,13 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
         fputs(", \"bytes\": ", stdout);
         cli_json_number(s.bytes, stdout);
         printf(", \"peak_bytes\": %lld, \"variable_bytes\": %lld, \"input_bytes\": %lld, "
-               "\"arena_bytes\": %lld, \"commands\": %lld, \"kernels\": %lld}",
+               "\"arena_bytes\": %lld, \"commands\": %lld, \"kernels\": %lld, "
+               "\"exchanges\": ",
                (long long)s.peak_bytes, (long long)s.persistent_bytes, (long long)s.input_bytes,
                (long long)s.arena_bytes, (long long)s.commands, (long long)s.kernels);
+        const ExchangeSizes exchanged = {sizes.items, sizes.count, 0};
+        exchanges_print_json(plan, entry.name, &exchanged);
+        putchar('}');
         first = false;
     }
     printf("]");

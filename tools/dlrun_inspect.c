@@ -1,5 +1,6 @@
 /* dlrun inspect: what a plan, a file of weights or a checkpoint holds. */
 #include "tools/dlrun.h"
+#include "tools/exchanges.h"
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +11,8 @@ static const char *role_text(dlc_tensor_role role) {
     return (size_t)role < sizeof names / sizeof names[0] ? names[role] : "?";
 }
 
-static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings *bindings) {
+static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings *bindings,
+                          int64_t ranks) {
     dlc_entry_info info = {.struct_size = sizeof(info)};
     dlc_entry_summary s = {.struct_size = sizeof(s)};
     char a[32], b[32];
@@ -23,6 +25,8 @@ static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings 
                cli_amount(s.flops, "FLOP", a), cli_bytes((double)s.peak_bytes, b),
                (long long)s.commands, (long long)s.kernels);
     }
+    const ExchangeSizes exchanged = {bindings->items, bindings->count, ranks};
+    exchanges_print(plan, info.name, &exchanged);
     for (size_t i = 0; i < info.n_tensors; i++) {
         dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&
@@ -48,7 +52,7 @@ static void inspect_targets(const Opened *opened) {
     }
 }
 
-static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
+static void inspect_plan(const Opened *opened, const CliBindings *bindings, int64_t ranks) {
     const dlc_plan *plan = opened->plan;
     static const char *const settings[] = {"batch",     "epochs",    "steps",      "seed",
                                            "optimizer", "precision", "accumulate", "mesh"};
@@ -81,7 +85,7 @@ static void inspect_plan(const Opened *opened, const CliBindings *bindings) {
         }
     }
     for (size_t i = 0; i < dlc_plan_entry_count(plan); i++) {
-        inspect_entry(plan, i, bindings);
+        inspect_entry(plan, i, bindings, ranks);
     }
 }
 
@@ -120,12 +124,15 @@ static int inspect_weights(const CliCommand *command, const char *path, unsigned
 
 typedef struct InspectOptions {
     CliList bindings;
+    int64_t ranks;
     bool json, commands, ir;
 } InspectOptions;
 
 static const CliOption inspect_table[] = {
     {"--define", "-D", CLI_LIST, offsetof(InspectOptions, bindings), 0, "DIM=N",
      "free sizes, for memory and arithmetic"},
+    {"--ranks", NULL, CLI_INT, offsetof(InspectOptions, ranks), 1, "N",
+     "of a mesh: how many ranks, for what they exchange"},
     {"--json", NULL, CLI_FLAG, offsetof(InspectOptions, json), 0, NULL,
      "the manifest; of weights, all of it"},
     {"--commands", NULL, CLI_FLAG, offsetof(InspectOptions, commands), 0, NULL,
@@ -171,7 +178,7 @@ int dlrun_inspect(int argc, char **argv) {
         fputs(text ? text : "", stdout);
         dlc_text_free(opened.context, text);
     } else {
-        inspect_plan(&opened, &bindings);
+        inspect_plan(&opened, &bindings, options.ranks);
     }
     opened_close(&opened);
     return code;

@@ -371,6 +371,44 @@ typedef struct dlc_entry_summary {
 DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *entry,
                                                    const dlc_binding *bindings, size_t n_bindings,
                                                    dlc_entry_summary *out);
+/* What ranks exchange in one run of an entry by commands of one sort: the same collective over the
+ * same axes, that combines in the same way numbers of the same type. `while` bodies count once,
+ * others as often as they run. The words that ranks tell each other before they store (32 bytes to
+ * each other rank) are no commands, and not in it. */
+typedef struct dlc_exchange_info {
+    size_t struct_size; /* set by the caller */
+    /* "all_reduce", "all_gather", "reduce_scatter", "all_to_all" or "shift"; "add", "mul", "min",
+     * "max", "and" or "or", and "" where nothing is combined. Both live for ever. */
+    const char *kind, *combine;
+    DLDataType dtype; /* of what moves, in which it is summed; 16-bit floats are added in f32 */
+    int32_t over;     /* axes of the mesh, as bits by their number from 0, as the plan has them */
+    int64_t ranks, group_ranks; /* in all, and how many of them exchange with each other */
+    int64_t calls;              /* commands run; one that moves two types counts for both */
+    int64_t tensors;            /* that travel in them */
+    int64_t elements;           /* of these tensors, whole along the axis that is gathered or cut */
+    /* Sent by the first rank to others, by the closed forms of the collectives: with P bytes of all
+     * elements, n ranks, and p bytes the rank's piece of 1/n: all_reduce P - p + (n - 1) p (of
+     * equal pieces 2 (n - 1) / n P), all_gather (n - 1) p, reduce_scatter P - p, all_to_all all but
+     * its own piece, shift P. */
+    int64_t bytes;
+} dlc_exchange_info;
+/* How many sorts there are: 0 of one device, or where the entry is not found. */
+DLC_API size_t dlc_plan_exchange_count(const dlc_plan *plan, const char *entry);
+/* Sort number `index`, in the order of the entry's commands. n_ranks: DLC_ERROR_MISMATCH where the
+ * plan's mesh cannot have so many; 0: the number that the mesh states, and two along an axis of
+ * any size. Dims as dlc_plan_summarize takes them: of all ranks together. */
+DLC_API DLC_MUST_USE dlc_status dlc_plan_exchange(const dlc_plan *plan, const char *entry,
+                                                  size_t index, int64_t n_ranks,
+                                                  const dlc_binding *bindings, size_t n_bindings,
+                                                  dlc_exchange_info *out);
+/* An axis of the mesh; size 0: any number, known when ranks meet. */
+typedef struct dlc_axis_info {
+    size_t struct_size; /* set by the caller */
+    const char *name;   /* "data"; lives as long as the plan */
+    int64_t size;
+} dlc_axis_info;
+DLC_API size_t dlc_plan_axis_count(const dlc_plan *plan); /* 0: for one device */
+DLC_API dlc_status dlc_plan_axis(const dlc_plan *plan, size_t index, dlc_axis_info *out);
 /* Elements of all parameters, as a number, or as an expression ("10*I + 21") when it depends on
  * dims. */
 DLC_API const char *dlc_plan_parameter_text(const dlc_plan *plan);

@@ -137,10 +137,6 @@ const char *dlc_plan_parameter_text(const dlc_plan *plan) {
     return plan ? plan->parameter_text : "";
 }
 
-static const PlanTables *plan_tables(const dlc_plan *plan) {
-    return &plan->file.targets[plan->target < 0 ? 0 : plan->target];
-}
-
 size_t dlc_plan_kernel_count(const dlc_plan *plan) {
     return plan ? (size_t)plan_tables(plan)->n_kernels : 0;
 }
@@ -344,67 +340,5 @@ dlc_status dlc_plan_variable(const dlc_plan *plan, size_t index, dlc_tensor_info
     const PlanVariable *variable = &plan->file.variables[index];
     tensor_info(&plan->file, plan_whole(variable->type, &variable->part), variable->name,
                 (dlc_tensor_role)variable->role, out);
-    return DLC_OK;
-}
-
-dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_binding *bindings,
-                              size_t n_bindings, dlc_entry_summary *out) {
-    BORDER_CALL(plan ? plan->context : NULL);
-    if (!border_result_needed(plan->context, "dlc_entry_summary", out)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
-    }
-    if (!bindings && n_bindings > 0) {
-        return border_missing(plan->context, "bindings");
-    }
-    const PlanFile *file = &plan->file;
-    const PlanTables *tables = plan_tables(plan);
-    int32_t number = plan_entry_find(file, tables, name);
-    if (number < 0) {
-        return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'",
-                            name ? name : "infer");
-    }
-    int64_t dims[PLAN_MAX_DIMS];
-    for (int32_t d = 0; d < file->n_dims; d++) {
-        dims[d] = -1;
-    }
-    for (size_t i = 0; i < n_bindings; i++) {
-        if (!bindings[i].name) {
-            return border_missing(plan->context, "a binding's name");
-        }
-        int32_t d = 0;
-        while (d < file->n_dims &&
-               strcmp(plan_text(file, file->dims[d].name), bindings[i].name) != 0) {
-            d++;
-        }
-        if (d == file->n_dims) {
-            return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no dim '%s'",
-                                bindings[i].name);
-        }
-        dlc_status status = dim_check(plan->context, file, d, bindings[i].value);
-        if (status != DLC_OK) {
-            return status;
-        }
-        dims[d] = bindings[i].value;
-    }
-    place_dims_default(file, dims);
-    const RankPlace place = place_of_least(file);
-    Layout *layout;
-    dlc_status status =
-        layout_create(plan->context, file, tables, &tables->entries[number], &place, dims, &layout);
-    if (status != DLC_OK) {
-        return status;
-    }
-    dlc_entry_summary summary = {
-        .flops = layout->flops,
-        .bytes = layout->bytes,
-        .persistent_bytes = layout->persistent_bytes,
-        .input_bytes = layout->input_bytes,
-        .arena_bytes = layout->arena_bytes,
-        .peak_bytes = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes,
-        .commands = layout->n_counted,
-        .kernels = layout->n_kernels,
-    };
-    border_result_write(out, &summary, sizeof(summary));
-    layout_destroy(plan->context, layout);
     return DLC_OK;
 }

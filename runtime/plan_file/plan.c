@@ -77,8 +77,9 @@ static dlc_status parameters_count(dlc_plan *plan) {
         int64_t known = 1;
         char term[256] = "";
         size_t at = 0;
-        for (int32_t a = 0; a < variable->type.rank; a++) {
-            PlanProgram program = file->sizes[variable->type.first_size + a];
+        const PlanType whole = plan_whole(variable->type, &variable->part);
+        for (int32_t a = 0; a < whole.rank; a++) {
+            PlanProgram program = file->sizes[whole.first_size + a];
             int32_t dim = plan_size_dim(file, program);
             int64_t size;
             if (dim >= 0) {

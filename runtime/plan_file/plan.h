@@ -16,6 +16,11 @@ struct dlc_plan {
                        none, only other devices */
 };
 
+/* The tables that questions are answered from. */
+static inline const PlanTables *plan_tables(const dlc_plan *plan) {
+    return &plan->file.targets[plan->target < 0 ? 0 : plan->target];
+}
+
 /* The plan of the file `name`, or (not NULL) of the bytes, which are copied; as it is, whatever
  * machine it is for. */
 dlc_status plan_adopt(dlc_context *context, const char *name, const void *bytes, size_t n_bytes,

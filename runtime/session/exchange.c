@@ -87,8 +87,8 @@ static int64_t ref_bytes(const Layout *layout, const PlanCommand *command, int32
     return bytes;
 }
 
-static CommBuffer buffer_of(const Layout *layout, const PlanCommand *command, int32_t r,
-                            const int64_t *sizes) {
+CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int32_t r,
+                           const int64_t *sizes) {
     const PlanCollective *collective = &layout->tables->collectives[command->collective];
     const PlanRef *to = &layout->tables->refs[command->first_ref + r];
     CommBuffer buffer = {
@@ -104,6 +104,17 @@ static CommBuffer buffer_of(const Layout *layout, const PlanCommand *command, in
         buffer.split_first = collective->split_first != 0;
     }
     return buffer;
+}
+
+CommKind exchange_kind(const PlanCollective *collective) {
+    static const CommKind kinds[PLAN_N_COLLECTIVE_KINDS] = {
+        [PLAN_ALL_REDUCE] = COMM_ALL_REDUCE,
+        [PLAN_ALL_GATHER] = COMM_ALL_GATHER,
+        [PLAN_REDUCE_SCATTER] = COMM_REDUCE_SCATTER,
+        [PLAN_ALL_TO_ALL] = COMM_ALL_TO_ALL,
+        [PLAN_SHIFT] = COMM_SHIFT,
+    };
+    return kinds[collective->kind];
 }
 
 /* Operands to the host (or, `back`, results from it), one behind another in the staging memory. */
@@ -154,18 +165,11 @@ static bool apart(const Rank *rank, const Layout *layout, const PlanCommand *com
 
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses) {
-    static const CommKind kinds[PLAN_N_COLLECTIVE_KINDS] = {
-        [PLAN_ALL_REDUCE] = COMM_ALL_REDUCE,
-        [PLAN_ALL_GATHER] = COMM_ALL_GATHER,
-        [PLAN_REDUCE_SCATTER] = COMM_REDUCE_SCATTER,
-        [PLAN_ALL_TO_ALL] = COMM_ALL_TO_ALL,
-        [PLAN_SHIFT] = COMM_SHIFT,
-    };
     const PlanCollective *collective = &layout->tables->collectives[command->collective];
     dlc_status status = DLC_OK;
     for (int32_t r = 0; r < command->n_refs; r += 2) {
         CommBuffer *buffer = &rank->exchanged[r / 2];
-        *buffer = buffer_of(layout, command, r, sizes);
+        *buffer = exchange_buffer(layout, command, r, sizes);
         buffer->out = addresses[r];
         buffer->in = addresses[r + 1];
     }
@@ -182,7 +186,7 @@ dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *com
     if (status != DLC_OK) {
         return status;
     }
-    const CommCall call = {.kind = kinds[collective->kind],
+    const CommCall call = {.kind = exchange_kind(collective),
                            .combine = (CommCombine)collective->combine,
                            .number = collective->by,
                            .group = rank->groups[command->collective],

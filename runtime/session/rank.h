@@ -322,6 +322,11 @@ int64_t recording_bytes(const Recording *recording);
  * exchange_destroy all the same. */
 dlc_status exchange_create(Rank *rank);
 void exchange_destroy(Rank *rank);
+/* A collective as the communicator has it: its kind, and the buffer of its refs r and r + 1 (r is
+ * even) without their addresses. sizes: of the layout. */
+CommKind exchange_kind(const PlanCollective *collective);
+CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int32_t r,
+                           const int64_t *sizes);
 /* Does a collective on its refs' addresses, whose sizes are those of the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses);

@@ -49,6 +49,7 @@ VALUES = {
     "double value": "0.5",
     "int64_t batch": "2",
     "int64_t limit_bytes": "0",
+    "int64_t n_ranks": "0",
 }
 # Where the sound value is another one.
 OF_FUNCTION = {
@@ -60,6 +61,9 @@ OF_FUNCTION = {
     "dlc_dataset_open.path": "f->array_path",
     "dlc_tensor_read.path": "f->array_path",
     "dlc_plan_setting.name": '"seed"',
+    "dlc_plan_axis.plan": "f->plan_of_ranks",
+    "dlc_plan_exchange.plan": "f->plan_of_ranks",
+    "dlc_plan_exchange.entry": '"train"',
     "dlc_view_variable.name": '"a.weight"',
     "dlc_set_variable.name": '"a.bias"',
     "dlc_set_variable.value": "&f->bias",

@@ -43,7 +43,7 @@ static const char model[] = "dim B\n"
 
 typedef struct Fixture {
     dlc_context *context;
-    dlc_plan *plan;
+    dlc_plan *plan, *plan_of_ranks;
     dlc_session *session;
     dlc_dataset *dataset;
     const char *text, *name;
@@ -78,6 +78,8 @@ typedef struct Fixture {
         dlc_tensor_info tensor;
         dlc_target_info target;
         dlc_dim_info dim;
+        dlc_axis_info axis;
+        dlc_exchange_info exchange;
         dlc_entry_info entry;
         dlc_entry_summary summary;
         dlc_memory memory;
@@ -230,6 +232,8 @@ static int setup(void **state) {
     options(f);
     OK(f, dlc_context_create(&f->context_options, &f->context));
     OK(f, dlc_compile(f->context, model, strlen(model), NULL, &f->plan));
+    const dlc_compile_options ranks = {.struct_size = sizeof(ranks), .mesh = "data=*"};
+    OK(f, dlc_compile(f->context, model, strlen(model), &ranks, &f->plan_of_ranks));
     OK(f, dlc_plan_save(f->plan, f->plan_path));
     dlc_plan_bytes(f->plan, &f->bytes, &f->n_bytes);
     dlc_session_options session = {.struct_size = sizeof(session), .threads = 1};
@@ -255,6 +259,7 @@ static int teardown(void **state) {
     dlc_text_free(f->context, f->owned_text);
     dlc_dataset_destroy(f->dataset);
     dlc_session_destroy(f->session);
+    dlc_plan_destroy(f->plan_of_ranks);
     dlc_plan_destroy(f->plan);
     dlc_context_destroy(f->context);
     char command[96];
@@ -397,6 +402,7 @@ static int destroy_all(void *user, const dlc_step_info *info) {
     (void)info;
     dlc_session_destroy(f->session);
     dlc_dataset_destroy(f->dataset);
+    dlc_plan_destroy(f->plan_of_ranks);
     dlc_plan_destroy(f->plan);
     dlc_context_destroy(f->context);
     return 0;
@@ -419,7 +425,7 @@ static void destroyed_by(bool late) {
     asks = 0;
     assert_int_equal(dlc_train(f->session, &train, NULL), DLC_OK);
     f->context = NULL;
-    f->plan = NULL;
+    f->plan = f->plan_of_ranks = NULL;
     f->session = NULL;
     f->dataset = NULL;
     f->owned_text = NULL;
@@ -442,8 +448,9 @@ static void test_context_first(void **state) {
     dlc_context_destroy(f->context);
     f->owned_text = NULL;
     f->context = NULL;
+    dlc_plan_destroy(f->plan_of_ranks);
     dlc_plan_destroy(f->plan);
-    f->plan = NULL;
+    f->plan = f->plan_of_ranks = NULL;
     assert_int_equal(dlc_run(f->session, NULL), DLC_OK);
     assert_int_equal(teardown(&own), 0);
 }
