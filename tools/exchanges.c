@@ -54,7 +54,7 @@ static const char *dtype_text(DLDataType dtype, char *out, size_t n_out) {
 void exchanges_print(const dlc_plan *plan, const char *entry, const ExchangeSizes *sizes) {
     size_t n = dlc_plan_exchange_count(plan, entry);
     dlc_exchange_info info;
-    char a[32], b[32], type[16];
+    char a[32], type[16];
     double bytes = 0;
     for (size_t i = 0; i < n; i++) {
         if (!exchange_at(plan, entry, i, sizes, &info)) {
@@ -71,9 +71,9 @@ void exchanges_print(const dlc_plan *plan, const char *entry, const ExchangeSize
     for (size_t i = 0; i < n && exchange_at(plan, entry, i, sizes, &info); i++) {
         printf("    %s%s%s over ", info.kind, *info.combine ? " " : "", info.combine);
         print_axes(plan, info.over);
-        printf(": %lld call%s, %s of %s, %s\n", (long long)info.calls, info.calls == 1 ? "" : "s",
-               cli_amount((double)info.elements, "elements", a),
-               dtype_text(info.dtype, type, sizeof(type)), cli_bytes((double)info.bytes, b));
+        printf(": %lld call%s, %lld element%s of %s, %s\n", (long long)info.calls,
+               info.calls == 1 ? "" : "s", (long long)info.elements, info.elements == 1 ? "" : "s",
+               dtype_text(info.dtype, type, sizeof(type)), cli_bytes((double)info.bytes, a));
     }
 }
 

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""What ranks exchange in a training step and how many bytes each sends, as dlc says it: of gpt2 against closed forms over its parameters and
+activations, of other networks against counts that were looked through once.
+exchanges.py [CASE…]"""
+import json
+import os
+import re
+
+import kit
+
+# programs/gpt2.dl, at the sizes that dlc takes for its figures.
+LAYERS, WIDTH, VOCABULARY, CONTEXT = 4, 64, 256, 64
+B, T = 32, 64
+FLOAT = 4  # bytes
+DATA, MODEL = 4, 2  # ranks along the axes
+ZERO_LEAST = (64 << 10) // FLOAT  # elements: smaller tensors stay whole
+
+NORM = [WIDTH, WIDTH]
+TABLES = [VOCABULARY * WIDTH, CONTEXT * WIDTH]
+# Of a block, elements of what the model axis cuts (c_attn and c_fc by columns, both c_proj by rows), and of what it leaves whole.
+BLOCK_CUT = [3 * WIDTH * WIDTH, 3 * WIDTH, WIDTH * WIDTH, 4 * WIDTH * WIDTH, 4 * WIDTH, 4 * WIDTH * WIDTH]
+BLOCK_WHOLE = NORM + [WIDTH] + NORM + [WIDTH]
+PARAMETERS = TABLES + (BLOCK_CUT + BLOCK_WHOLE) * LAYERS + NORM
+
+
+def exchanges(name, mesh, zero=0, entry="train"):
+    """Of an entry: {"KIND over AXES of TYPE": its figures}; a sum other than by adding is "all_reduce max". And all of the summary."""
+    path = os.path.join(kit.HERE, "programs", name + ".dl")
+    out, _ = kit.run([kit.DLC, path, "--mesh", mesh, "--zero", str(zero), "--json", "-o", "ranks.plan"])
+    summary = json.loads(out)
+    found = {}
+    for one in next(e for e in summary["entries"] if e["name"].endswith("." + entry))["exchanges"]:
+        kind = one["kind"] + (" " + one["combine"] if one["combine"] not in ("", "add") else "")
+        key = "%s over %s of %s" % (kind, one["over"], one["type"])
+        if key in found:
+            raise kit.Failure("%s, %s: '%s' stands there twice" % (name, mesh, key))
+        found[key] = one
+    return found, summary
+
+
+# -- Closed forms: bytes that the first rank of `ranks` sends, of tensors of so many elements
+
+
+def piece(elements, ranks):
+    return elements // ranks + (1 if elements % ranks else 0)
+
+
+def reduced(tensors, ranks):
+    return FLOAT * sum(size - piece(size, ranks) + (ranks - 1) * piece(size, ranks) for size in tensors)
+
+
+def gathered(tensors, ranks):
+    return FLOAT * sum((ranks - 1) * piece(size, ranks) for size in tensors)
+
+
+def scattered(tensors, ranks):
+    return FLOAT * sum(size - piece(size, ranks) for size in tensors)
+
+
+BYTES = {"all_reduce": reduced, "all_reduce max": reduced, "all_gather": gathered, "reduce_scatter": scattered}
+
+
+def expect(what, found, wanted):
+    """wanted: {key: (elements of each tensor, ranks)}, and nothing beside them."""
+    if sorted(found) != sorted(wanted):
+        raise kit.Failure("%s: exchanges %s, wanted %s" % (what, sorted(found), sorted(wanted)))
+    for key, (tensors, ranks) in wanted.items():
+        form = BYTES[key.split(" over ")[0]]
+        figures = (len(tensors), sum(tensors), ranks, form(tensors, ranks))
+        got = tuple(found[key][name] for name in ("tensors", "elements", "group_ranks", "bytes"))
+        if got != figures:
+            raise kit.Failure("%s, %s: tensors, elements, ranks, bytes are %s, wanted %s" % (what, key, got, figures))
+
+
+COUNT = "all_reduce over data of i32"  # of tokens that count, for the mean
+
+
+def data():
+    """Each gradient once an update, and the loss."""
+    found, summary = exchanges("gpt2", "data=%d" % DATA)
+    expect("data", found, {"all_reduce over data of f32": (PARAMETERS + [1], DATA), COUNT: ([1], DATA)})
+    if summary["parameters"] != str(sum(PARAMETERS)):
+        raise kit.Failure("%s parameters, wanted %d" % (summary["parameters"], sum(PARAMETERS)))
+
+
+def zero():
+    """Levels 1 and 2 scatter the sums of what is cut and gather its parameters; level 3 gathers parameters for each pass. The tied vocabulary's
+    gradient is of two parts, which are scattered as they come, and its parts are needed in two forms. The norm of the gradients is one more sum."""
+    large = [size for size in PARAMETERS if size >= ZERO_LEAST]
+    tied = [TABLES[0]]
+    wanted = {"all_reduce over data of f32": ([size for size in PARAMETERS if size < ZERO_LEAST] + [1, 1], DATA), COUNT: ([1], DATA)}
+    wanted["reduce_scatter over data of f32"] = (large + tied, DATA)
+    for level, gathers in ((1, large), (2, large), (3, 2 * large + tied)):
+        found, summary = exchanges("gpt2", "data=%d" % DATA, level)
+        expect("zero %d" % level, found, dict(wanted, **{"all_gather over data of f32": (gathers, DATA)}))
+        if summary["parameters"] != str(sum(PARAMETERS)):  # of all ranks together
+            raise kit.Failure("zero %d: %s parameters, wanted %d" % (level, summary["parameters"], sum(PARAMETERS)))
+
+
+def megatron(rows, of_rows, scalars):
+    """Per block two sums forward and two backward of what a token has, of the vocabulary one each; of its softmax some numbers a token."""
+    return [rows * WIDTH] * (4 * LAYERS + 2) + [rows] * of_rows + [1] * scalars
+
+
+def model():
+    found, _ = exchanges("gpt2", "model=%d" % MODEL)
+    wanted = {"all_reduce over model of f32": (megatron(B * T, 2, 2), MODEL), "all_reduce max over model of f32": ([B * T], MODEL)}
+    expect("model", found, wanted)
+
+
+def both():
+    """Over model what a data rank's rows have; over data what a model rank has of the parameters."""
+    found, _ = exchanges("gpt2", "data=%d,model=%d" % (DATA, MODEL))
+    rows = B * T // DATA
+    own = [TABLES[0] // MODEL, TABLES[1]] + ([size // MODEL for size in BLOCK_CUT] + BLOCK_WHOLE) * LAYERS + NORM
+    wanted = {"all_reduce over model of f32": (megatron(rows, 3, 1), MODEL), "all_reduce max over model of f32": ([rows], MODEL)}
+    expect("both", found, dict(wanted, **{"all_reduce over data of f32": (own + [1], DATA), COUNT: ([1], DATA)}))
+
+
+def line(name, bindings, ranks):
+    """Of dlrun inspect: {"KIND over AXES of TYPE": (calls, elements)} of the training entry, and its first line."""
+    command = [kit.DLRUN, "inspect", "ranks.plan", "--ranks", str(ranks)] + [part for text in bindings for part in ("-D", text)]
+    out, _ = kit.run(command)
+    of_entry = re.search(r"^  %s\.train on .*\n(?:    .*\n)+" % name, out, re.M)
+    if not of_entry:
+        raise kit.Failure("dlrun inspect says nothing of what %s.train exchanges:\n%s" % (name, out))
+    found = re.findall(r"^    (\w+)(?: (\w+))? over (\S+): (\d+) calls?, (\d+) elements? of (\w+), ", of_entry.group(0), re.M)
+    return {"%s over %s of %s" % (kind, over, dtype): (int(calls), int(size)) for kind, _, over, calls, size, dtype in found}, of_entry.group(0)
+
+
+def inspected():
+    """Of other numbers of ranks and other sizes; dims of ranks are none that are given."""
+    path = os.path.join(kit.HERE, "programs", "gpt2.dl")
+    out, _ = kit.run([kit.DLC, path, "--mesh", "data=*", "-o", "ranks.plan"])
+    if not re.search(r"^  free sizes: B, T; figures for B = %d, T = %d$" % (B, T), out, re.M) or "on 2 ranks (data=2)" not in out:
+        raise kit.Failure("the summary of dlc:\n%s" % out)
+    found, text = line("gpt2", ["B=8"], 3)
+    if found["all_reduce over data of f32"][1] != sum(PARAMETERS) + 1 or "on 3 ranks (data=3)" not in text:
+        raise kit.Failure("dlrun inspect: %s" % text)
+
+
+# -- Other networks: calls, tensors, elements
+
+COUNTS = {
+    ("encoder_decoder", "data=4", 0): {COUNT: (1, 1, 1), "all_reduce over data of f32": (38, 88, 12127)},
+    ("encoder_decoder", "data=2,model=2", 0): {
+        COUNT: (1, 1, 1),
+        "all_reduce over data of f32": (39, 88, 9728),
+        "all_reduce over model of f32": (17, 18, 232449),
+        "all_reduce max over model of f32": (1, 1, 1024),
+    },
+    ("char_lstm", "data=4", 0): {COUNT: (1, 1, 1), "all_reduce over data of f32": (2, 10, 11369)},
+    # Of gates that are cut the state is gathered at every step of the sequence (64), in both directions.
+    ("char_lstm", "data=2,model=2", 0): {
+        COUNT: (1, 1, 1),
+        "all_reduce over data of f32": (5, 10, 6165),
+        "all_gather over model of f32": (256, 256, 393216),
+        "all_reduce over model of f32": (135, 135, 125953),
+        "all_reduce max over model of f32": (1, 1, 1024),
+    },
+    # Statistics of a batch norm are of all ranks' rows, each a sum forward and backward.
+    ("resnet18", "data=4", 0): {COUNT: (1, 1, 1), "all_reduce over data of f32": (82, 141, 179782)},
+    ("resnet18", "data=4", 3): {
+        COUNT: (1, 1, 1),
+        "all_reduce over data of f32": (83, 138, 50759),
+        "reduce_scatter over data of f32": (4, 4, 129024),
+        "all_gather over data of f32": (8, 8, 258048),
+    },
+}
+
+
+def counts(name):
+    for (program, mesh, level), wanted in COUNTS.items():
+        if program != name:
+            continue
+        found, _ = exchanges(name, mesh, level)
+        got = {key: (one["calls"], one["tensors"], one["elements"]) for key, one in found.items()}
+        if got != wanted:
+            raise kit.Failure("%s, zero %d: calls, tensors, elements are %s, wanted %s" % (mesh, level, got, wanted))
+
+
+def loops():
+    """What stands in a loop counts as often as the loop runs: half as long a sequence, half as many."""
+    kit.run([kit.DLC, os.path.join(kit.HERE, "programs", "char_lstm.dl"), "--mesh", "data=2,model=2", "-o", "ranks.plan", "--quiet"])
+    key = "all_gather over model of f32"
+    long, short = (line("char_lstm", ["T=%d" % length], 4)[0][key] for length in (64, 32))
+    if long != (2 * short[0], 2 * short[1]) or short[0] == 0:
+        raise kit.Failure("%s for 64 steps, %s for 32" % (long, short))
+
+
+CASES = {"data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
+for network in ("encoder_decoder", "char_lstm", "resnet18"):
+    CASES[network] = lambda network=network: counts(network)
+
+kit.main(CASES)
