@@ -107,16 +107,17 @@ static void seed_args(Shard *s) {
 /* Below this a tensor stays whole: what travels would be small, and late. */
 enum { ZERO_LEAST_BYTES = 64 << 10 };
 
-/* The longest axis; -1: the tensor is small. */
-static int32_t axis_to_cut(Type type) {
+/* The longest axis that is not cut yet; -1: there is none, or the tensor is small. */
+static int32_t axis_to_cut(Type type, const Cuts *cuts) {
     double bytes = dtype_bytes(type.dtype);
     int32_t longest = -1;
     int64_t length = 1;
     for (int32_t axis = 0; axis < type.rank; axis++) {
         int64_t size = size_nominal(type.dims[axis], UNSET_SIZE);
         bytes *= (double)size;
-        longest = size > length ? axis : longest;
-        length = size > length ? size : length;
+        bool is_longer = size > length && !cuts_of_axis(cuts, axis);
+        longest = is_longer ? axis : longest;
+        length = is_longer ? size : length;
     }
     return bytes < ZERO_LEAST_BYTES ? -1 : longest;
 }
@@ -137,7 +138,7 @@ static void seed_kept(Shard *s) {
         ArgRole role = s->func->args[i].role;
         bool is_kept =
             (role == ARG_SLOT && !is_read_whole(s, i)) || (role == ARG_PARAM && s->level >= 3);
-        int32_t axis = is_kept ? axis_to_cut(arg->type) : -1;
+        int32_t axis = is_kept ? axis_to_cut(arg->type, &spread_of(s, arg)->cuts) : -1;
         if (axis >= 0 && (~spread_of(s, arg)->pinned & ~s->data) != 0) {
             AxisCut cut = {
                 .group = s->zero, .outer = one, .rows = arg->type.dims[axis], .inner = one};
