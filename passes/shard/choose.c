@@ -97,6 +97,9 @@ static double worth(Cost before, Cost after) {
 
 /* -- One product */
 
+/* Whether a factor of a product is one that may be cut. */
+typedef bool (*MayCut)(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor);
+
 typedef struct Candidate {
     int8_t factor;
     AxisCut cut;
@@ -151,14 +154,14 @@ static bool is_cut_by_model(const Shard *s, const Op *op) {
     return (groups & s->model) != 0;
 }
 
-static void try_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpAxes *, int8_t)) {
+static void try_for(Shard *s, const Op *op, MayCut may) {
     OpAxes axes = op_factors(s->arena, op);
     Cost before = func_cost(s);
     double most = 0;
     Candidate best = {.factor = -1};
     for (int8_t factor = 0; factor < axes.n_factors; factor++) {
         Candidate candidate;
-        if (!may(op, &axes, factor) || !candidate_of(s, op, &axes, factor, &candidate)) {
+        if (!may(s, op, &axes, factor) || !candidate_of(s, op, &axes, factor, &candidate)) {
             continue;
         }
         journal_begin(s);
@@ -178,7 +181,7 @@ static void try_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpAxes
     }
 }
 
-static void choose_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpAxes *, int8_t)) {
+static void choose_for(Shard *s, const Op *op, MayCut may) {
     Arena *arena = s->arena;
     s->arena = s->trial;
     if (!is_cut_by_model(s, op)) {
@@ -190,8 +193,12 @@ static void choose_for(Shard *s, const Op *op, bool (*may)(const Op *, const OpA
 
 /* -- All of them */
 
-/* In both operands and the result: heads, beside the batch. */
-static bool is_batch(const Op *op, const OpAxes *axes, int8_t factor) {
+/* In both operands and the result: heads, beside the batch, which is the first axis. */
+static bool is_head(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
+    Type first = op->operands[0]->type;
+    if (first.rank > 0 && axes->operands[0][0] == factor && first.dims[0] == batch_rows(s->func)) {
+        return false;
+    }
     for (int32_t i = 0; i < op->n_operands && i < 2; i++) {
         bool has = false;
         for (int32_t axis = 0; axis < op->operands[i]->type.rank; axis++) {
@@ -204,13 +211,29 @@ static bool is_batch(const Op *op, const OpAxes *axes, int8_t factor) {
     return !axes->is_combined[factor];
 }
 
-static bool is_any(const Op *op, const OpAxes *axes, int8_t factor) {
-    (void)op, (void)axes, (void)factor;
-    return true;
+/* Whether the value is made of parameters and numbers alone. */
+static bool is_weight(const Shard *s, const Value *value) {
+    while (value->op && value->op->n_operands == 1 && op_rearranges(value->op->code)) {
+        value = value->op->operands[0];
+    }
+    return !value->op && value->block == s->func->body &&
+           s->func->args[value->index].role == ARG_PARAM;
 }
 
-static void choose_in(Shard *s, const Block *block,
-                      bool (*may)(const Op *, const OpAxes *, int8_t)) {
+/* An axis of a weight: hidden units, channels, vocabularies; never rows or positions. */
+static bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        Type type = op->operands[i]->type;
+        for (int32_t axis = 0; axis < type.rank && is_weight(s, op->operands[i]); axis++) {
+            if (axes->operands[i][axis] == factor) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void choose_in(Shard *s, const Block *block, MayCut may) {
     BLOCK_EACH_OP (block, op) {
         if (is_product(op)) {
             choose_for(s, op, may);
@@ -225,7 +248,7 @@ void choose_model(Shard *s) {
     s->trial = ARENA_NEW(&s->context->arena, Arena);
     arena_init(s->trial, s->context->allocator, s->context->boundary);
     context_own_arena(s->context, s->trial);
-    choose_in(s, s->func->body, is_batch);
-    choose_in(s, s->func->body, is_any);
+    choose_in(s, s->func->body, is_head);
+    choose_in(s, s->func->body, is_of_weight);
     arena_finish(s->trial);
 }

@@ -21,7 +21,7 @@ MESHES = [
     ("model=2,data=*", 2, 4),
     ("replica=2,data=2,model=2", 3, 8),
 ]
-EACH = 3  # meshes a program
+EACH = 2  # meshes a program
 
 
 def on_mesh(program, one, mesh, zero, ranks):
