@@ -22,7 +22,9 @@ static bool input_bytes(const PlanArg *arg, const int64_t *dims, int64_t *out) {
 }
 
 static void input_note(const PlanArg *arg, Input *input, const int64_t *dims, int64_t bytes) {
-    memcpy(input->dims, dims, (size_t)arg->type.rank * sizeof(*dims));
+    for (int32_t a = 0; a < arg->type.rank; a++) {
+        input->dims[a] = dims[a]; /* of a number there may be none */
+    }
     input->bytes = bytes;
     input->is_set = true;
     input->is_of_data = false;
