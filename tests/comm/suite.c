@@ -158,11 +158,11 @@ void suite_abort(const Transport *transport, int rounds) {
     }
 }
 
-/* All have met: a failure that comes sooner ends the meeting of those that still wait. */
+/* All have met before anything goes wrong: else the meeting of those that still wait would end by
+ * it. Who is told of it before the barrier's end has the same error at the next call. */
 static void all_here(Rank *rank) {
     CommCall call = {.kind = COMM_BARRIER, .name = "here"};
-    dlc_status status = comm_run(rank->comm, &call);
-    rank_expect(rank, status == DLC_OK, "the first barrier: %s", rank->comm->error);
+    (void)comm_run(rank->comm, &call);
 }
 
 /* The last rank's call differs in number `rank->number`. */
