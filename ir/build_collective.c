@@ -25,9 +25,9 @@ Value *b_all_sum(Builder *b, Value *x, MeshGroup group) {
     return sum;
 }
 
-Value *b_all_gather(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
-                    MeshGroup group) {
-    Op *op = build_op(b, OP_all_gather, &x, 1, 1);
+static Value *along(Builder *b, OpCode code, Value *x, int64_t axis, const Size *size,
+                    const Size *rows, MeshGroup group) {
+    Op *op = build_op(b, code, &x, 1, 1);
     if (op != NULL) {
         op_set_axis(op, axis);
         op_set_size(op, size);
@@ -37,16 +37,14 @@ Value *b_all_gather(Builder *b, Value *x, int64_t axis, const Size *size, const 
     return b_op(b, op);
 }
 
+Value *b_all_gather(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
+                    MeshGroup group) {
+    return along(b, OP_all_gather, x, axis, size, rows, group);
+}
+
 Value *b_reduce_scatter(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
                         MeshGroup group) {
-    Op *op = build_op(b, OP_reduce_scatter, &x, 1, 1);
-    if (op != NULL) {
-        op_set_axis(op, axis);
-        op_set_size(op, size);
-        op_set_rows(op, rows);
-        set_over(b, op, group);
-    }
-    return b_op(b, op);
+    return along(b, OP_reduce_scatter, x, axis, size, rows, group);
 }
 
 Value *b_all_to_all(Builder *b, Value *x, const AllToAll *how) {

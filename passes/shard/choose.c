@@ -8,14 +8,6 @@
  * pay. */
 static const double FLOPS_PER_BYTE = 16;
 
-static double bytes_of(Type type) {
-    double bytes = dtype_bytes(type.dtype);
-    for (int32_t axis = 0; axis < type.rank; axis++) {
-        bytes *= (double)size_nominal(type.dims[axis], UNSET_SIZE);
-    }
-    return bytes;
-}
-
 /* -- What it costs */
 
 static bool is_product(const Op *op) {
@@ -32,7 +24,7 @@ static double bytes_gathered(const Cuts *made, const Cuts *needed, const Value *
     for (int32_t i = 0; i < made->n; i++) {
         const AxisCut *cut = cuts_of_axis(needed, made->at[i].axis);
         if (!cut || !cut_equal(cut, &made->at[i])) {
-            return bytes_of(value->type);
+            return type_nominal_bytes(value->type);
         }
     }
     return 0;
@@ -53,18 +45,16 @@ static Cost op_cost(const Shard *s, const Op *op, Cuts *made) {
     OpCuts cuts = op_cuts(s, op);
     bool loops = op->n_blocks > 0 || op->code == OP_yield;
     Cost cost = {.flops = is_product(op) ? op_nominal_flops(s, op) : 0};
-    MeshGroup groups = cuts.combined;
     for (int32_t i = 0; i < op->n_operands && !loops; i++) {
         const Cuts *has = &made[op->operands[i]->id];
         cost.bytes += bytes_gathered(has, &cuts.operands[i], op->operands[i]);
-        groups |= cuts_groups(&cuts.operands[i]);
     }
     for (int32_t r = 0; r < op->n_results; r++) {
         made[op->results[r]->id] = loops ? spread_of(s, op->results[r])->cuts : cuts.results[r];
         bool sums = (cuts.combined & s->model) != 0;
-        cost.bytes += sums ? 2 * bytes_of(op->results[r]->type) : 0;
+        cost.bytes += sums ? 2 * type_nominal_bytes(op->results[r]->type) : 0;
     }
-    bool is_cut = (groups & s->model) != 0;
+    bool is_cut = (op_cuts_groups(op, &cuts) & s->model) != 0;
     cost.flops /= is_cut ? (double)module_group_ranks(s->module, s->model) : 1;
     for (int32_t i = 0; i < op->n_blocks; i++) {
         cost = cost_add(cost, block_cost(s, op->blocks[i], made));
@@ -116,10 +106,7 @@ static bool candidate_of(const Shard *s, const Op *op, const OpAxes *axes, int8_
         Type type = op->operands[i]->type;
         for (int32_t axis = 0; axis < type.rank; axis++) {
             if (axes->operands[i][axis] == factor) {
-                const Size *one = size_const(s->context, 1);
-                *out = (Candidate){
-                    factor,
-                    {.group = s->model, .outer = one, .rows = type.dims[axis], .inner = one}};
+                *out = (Candidate){factor, cut_of_rows(s, s->model, type.dims[axis])};
                 return ranks > 1 && size_is_const(type.dims[axis], &size) &&
                        (size % ranks == 0 || size / ranks >= LEAST_UNEVEN);
             }
@@ -128,30 +115,9 @@ static bool candidate_of(const Shard *s, const Op *op, const OpAxes *axes, int8_
     return false;
 }
 
-static void offer_candidate(Shard *s, const Op *op, const OpAxes *axes, const Candidate *c) {
-    for (int32_t i = 0; i < op->n_operands + op->n_results; i++) {
-        bool is_operand = i < op->n_operands;
-        int32_t n = is_operand ? i : i - op->n_operands;
-        const Value *value = is_operand ? op->operands[n] : op->results[n];
-        const AxesRow *row = is_operand ? &axes->operands[n] : &axes->results[n];
-        for (int32_t axis = 0; axis < value->type.rank; axis++) {
-            if ((*row)[axis] == c->factor) {
-                cut_offer(s, value, &c->cut, axis);
-            }
-        }
-    }
-}
-
 static bool is_cut_by_model(const Shard *s, const Op *op) {
     OpCuts cuts = op_cuts(s, op);
-    MeshGroup groups = cuts.combined;
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        groups |= cuts_groups(&cuts.operands[i]);
-    }
-    for (int32_t r = 0; r < op->n_results; r++) {
-        groups |= cuts_groups(&cuts.results[r]);
-    }
-    return (groups & s->model) != 0;
+    return (op_cuts_groups(op, &cuts) & s->model) != 0;
 }
 
 static void try_for(Shard *s, const Op *op, MayCut may) {
@@ -165,7 +131,7 @@ static void try_for(Shard *s, const Op *op, MayCut may) {
             continue;
         }
         journal_begin(s);
-        offer_candidate(s, op, &axes, &candidate);
+        factor_offer(s, op, &axes, candidate.factor, &candidate.cut);
         propagate_further(s);
         bool works = is_cut_by_model(s, op);
         double gain = worth(before, func_cost(s));
@@ -176,7 +142,7 @@ static void try_for(Shard *s, const Op *op, MayCut may) {
         }
     }
     if (best.factor >= 0) {
-        offer_candidate(s, op, &axes, &best);
+        factor_offer(s, op, &axes, best.factor, &best.cut);
         propagate_further(s);
     }
 }

@@ -1,5 +1,5 @@
-/* Arithmetic of cuts: what is equal, where a cut goes when a value is reshaped, and what an op
- * makes of those of its operands and results. */
+/* Arithmetic of cuts: what is equal, what may stand beside what, and where a cut goes when a value
+ * is reshaped. */
 #include "passes/shard/shard.h"
 
 bool cut_equal(const AxisCut *a, const AxisCut *b) {
@@ -50,6 +50,19 @@ bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept) {
     return true;
 }
 
+AxisCut cut_of_rows(const Shard *s, MeshGroup group, const Size *rows) {
+    const Size *one = size_const(s->context, 1);
+    return (AxisCut){.group = group, .outer = one, .rows = rows, .inner = one};
+}
+
+double type_nominal_bytes(Type type) {
+    double bytes = dtype_bytes(type.dtype);
+    for (int32_t axis = 0; axis < type.rank; axis++) {
+        bytes *= (double)size_nominal(type.dims[axis], UNSET_SIZE);
+    }
+    return bytes;
+}
+
 static const Size *product(Context *context, Type type, int32_t from, int32_t to) {
     const Size *size = size_const(context, 1);
     for (int32_t axis = from; axis < to; axis++) {
@@ -58,8 +71,7 @@ static const Size *product(Context *context, Type type, int32_t from, int32_t to
     return size;
 }
 
-/* whole / part, where it is that for all values of the dims; else NULL. */
-static const Size *quotient(Context *context, const Size *whole, const Size *part) {
+const Size *exact_quotient(Context *context, const Size *whole, const Size *part) {
     const Size *q = size_other_factor(context, whole, part);
     return q && !size_is_error(q) && size_mul(context, q, part) == whole ? q : NULL;
 }
@@ -69,8 +81,9 @@ bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisC
     const Size *behind =
         size_mul(context, cut->inner, product(context, from, cut->axis + 1, from.rank));
     for (int32_t axis = 0; axis < to.rank; axis++) {
-        const Size *outer = quotient(context, before, product(context, to, 0, axis));
-        const Size *inner = quotient(context, behind, product(context, to, axis + 1, to.rank));
+        const Size *outer = exact_quotient(context, before, product(context, to, 0, axis));
+        const Size *inner =
+            exact_quotient(context, behind, product(context, to, axis + 1, to.rank));
         if (!outer || !inner) {
             continue;
         }

@@ -3,6 +3,8 @@
  * its result, or a bucket is full. */
 #include "passes/shard/shard.h"
 
+#include <string.h>
+
 /* At most so many bytes in one exchange: a bucket that is full goes on its way while more is
  * computed. */
 static const double BUCKET_BYTES = 4 << 20;
@@ -11,19 +13,6 @@ typedef struct Bucket {
     VEC(Op *) ops;
     double bytes;
 } Bucket;
-
-static double bytes_of(const Op *op) {
-    double bytes = 0;
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        Type type = op->operands[i]->type;
-        double count = (double)dtype_bytes(type.dtype);
-        for (int32_t axis = 0; axis < type.rank; axis++) {
-            count *= (double)size_nominal(type.dims[axis], UNSET_SIZE);
-        }
-        bytes += count;
-    }
-    return bytes;
-}
 
 static bool joins(const Bucket *bucket, const Op *op) {
     const Op *first = bucket->ops.count > 0 ? bucket->ops.items[0] : NULL;
@@ -62,7 +51,6 @@ static void close_bucket(Shard *s, Bucket *bucket, Op *at, Value **map) {
     int32_t n = (int32_t)bucket->ops.count;
     if (n > 1) {
         Value **xs = ARENA_ARRAY(s->arena, Value *, (size_t)n);
-        Value **outs = ARENA_ARRAY(s->arena, Value *, (size_t)n);
         Op *first = bucket->ops.items[0];
         for (int32_t i = 0; i < n; i++) {
             xs[i] = bucket->ops.items[i]->operands[0];
@@ -70,15 +58,11 @@ static void close_bucket(Shard *s, Bucket *bucket, Op *at, Value **map) {
         Builder b = builder_before(at);
         b.place = first->place;
         b.label = NULL;
-        OpCode combine;
-        MeshGroup group;
-        if (!op_code_from_name(op_combine(first), &combine) ||
-            !module_group_parse(s->module, op_over(first), &group)) {
-            INTERNAL_ERROR(s->context, first->place, "all_reduce", "its attributes name nothing");
-        }
-        b_all_reduce(&b, xs, n, combine, group, outs);
+        Op *joined = op_create(s->func, OP_all_reduce, xs, n, n, 0);
+        memcpy(joined->attrs, first->attrs, sizeof joined->attrs);
+        b_op(&b, joined);
         for (int32_t i = 0; i < n; i++) {
-            map[bucket->ops.items[i]->results[0]->id] = outs[i];
+            map[bucket->ops.items[i]->results[0]->id] = joined->results[i];
             op_unlink(bucket->ops.items[i]);
         }
     }
@@ -99,7 +83,7 @@ static void join_block(Shard *s, Block *block, Value **map) {
         if (op->code != OP_all_reduce || op->n_operands != 1) {
             continue;
         }
-        double bytes = bytes_of(op);
+        double bytes = type_nominal_bytes(op->operands[0]->type);
         if (!joins(&bucket, op) || bucket.bytes + bytes > BUCKET_BYTES) {
             close_bucket(s, &bucket, op, map);
         }

@@ -91,3 +91,14 @@ OpCuts op_cuts(const Shard *s, const Op *op) {
     }
     return out;
 }
+
+MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts) {
+    MeshGroup groups = cuts->combined;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        groups |= cuts_groups(&cuts->operands[i]);
+    }
+    for (int32_t r = 0; r < op->n_results; r++) {
+        groups |= cuts_groups(&cuts->results[r]);
+    }
+    return groups;
+}

@@ -6,16 +6,16 @@
 
 /* whole / part, if that is a number above 1; else 0. */
 static int64_t times(Context *context, const Size *whole, const Size *part) {
-    const Size *q = size_other_factor(context, whole, part);
+    const Size *q = exact_quotient(context, whole, part);
     int64_t n;
-    return q && size_is_const(q, &n) && n > 1 && size_mul(context, q, part) == whole ? n : 0;
+    return q && size_is_const(q, &n) && n > 1 ? n : 0;
 }
 
 /* k, if size is k times part; else -1. */
 static int64_t multiple(Context *context, const Size *size, const Size *part) {
-    const Size *q = size_other_factor(context, size, part);
+    const Size *q = exact_quotient(context, size, part);
     int64_t k;
-    return q && size_is_const(q, &k) && size_mul(context, q, part) == size ? k : -1;
+    return q && size_is_const(q, &k) ? k : -1;
 }
 
 static bool part_of_slice(Context *context, const Op *op, int32_t axis, EqualParts *out) {
@@ -65,9 +65,8 @@ bool equal_parts(Context *context, const Op *op, EqualParts *out) {
 }
 
 bool cut_of_part(Context *context, const EqualParts *parts, const AxisCut *whole, AxisCut *out) {
-    const Size *n = size_const(context, parts->n);
-    const Size *outer = size_other_factor(context, whole->outer, n);
-    if (whole->axis != parts->axis || !outer || size_mul(context, outer, n) != whole->outer) {
+    const Size *outer = exact_quotient(context, whole->outer, size_const(context, parts->n));
+    if (whole->axis != parts->axis || !outer) {
         return false;
     }
     *out = *whole;

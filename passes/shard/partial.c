@@ -7,7 +7,7 @@
  * nothing is left to be taken back. */
 #include "passes/shard/shard.h"
 
-bool is_zero_constant(const Value *value) {
+static bool is_zero_constant(const Value *value) {
     const Op *op = value->op;
     while (op && (op->code == OP_broadcast || op->code == OP_reshape)) {
         op = op->operands[0]->op;
@@ -91,11 +91,7 @@ static bool bears_joint(const Shard *s, const Op *op, MeshGroup group) {
 }
 
 static double elements(const Value *value) {
-    double count = 1;
-    for (int32_t axis = 0; axis < value->type.rank; axis++) {
-        count *= (double)size_nominal(value->type.dims[axis], UNSET_SIZE);
-    }
-    return count;
+    return type_nominal_bytes(value->type) / dtype_bytes(value->type.dtype);
 }
 
 /* Whether what travels is not more behind the op than before it. */

@@ -34,13 +34,19 @@ static bool is_scanned(const Shard *s, const Value *value) {
     return false;
 }
 
-/* The reshape that cuts the rows of an input into parts for a scan; NULL: none. */
+/* Whether the op cuts rows into parts that a scan goes through. */
+static bool makes_parts(const Shard *s, const Op *op) {
+    const Value *rows = op->code == OP_reshape ? op->operands[0] : NULL;
+    Type to = rows ? op->results[0]->type : (Type){0};
+    return rows && rows->type.rank > 0 && to.rank == rows->type.rank + 1 &&
+           size_mul(s->context, to.dims[0], to.dims[1]) == rows->type.dims[0] &&
+           is_scanned(s, op->results[0]);
+}
+
+/* The reshape that cuts the rows of an input so; NULL: none. */
 static const Op *split_into_parts(const Shard *s, const Value *input) {
     BLOCK_EACH_OP (s->func->body, op) {
-        Type to = op->code == OP_reshape ? op->results[0]->type : (Type){0};
-        if (to.rank == input->type.rank + 1 && op->operands[0] == input &&
-            size_mul(s->context, to.dims[0], to.dims[1]) == input->type.dims[0] &&
-            is_scanned(s, op->results[0])) {
+        if (makes_parts(s, op) && op->operands[0] == input) {
             return op;
         }
     }
@@ -55,8 +61,7 @@ static void seed(Shard *s, Value *input, const Size *rows) {
         (size_is_const(rows, &number) && number == 0)) {
         return;
     }
-    const Size *one = size_const(s->context, 1);
-    AxisCut cut = {.group = s->data, .outer = one, .rows = rows, .inner = one};
+    AxisCut cut = cut_of_rows(s, s->data, rows);
     const Op *split = split_into_parts(s, input);
     if (split) {
         cut.outer = split->results[0]->type.dims[0];
@@ -65,24 +70,13 @@ static void seed(Shard *s, Value *input, const Size *rows) {
     cuts_add(&spread_of(s, input)->cuts, &cut, 0, false);
 }
 
-/* Whether the op cuts rows into parts that a scan goes through. */
-static bool makes_parts(const Shard *s, const Op *op) {
-    const Value *rows = op->code == OP_reshape ? op->operands[0] : NULL;
-    Type to = rows ? op->results[0]->type : (Type){0};
-    return rows && rows->type.rank > 0 && to.rank == rows->type.rank + 1 &&
-           size_mul(s->context, to.dims[0], to.dims[1]) == rows->type.dims[0] &&
-           is_scanned(s, op->results[0]);
-}
-
 /* Where only a check says that the parts make up the batch, they are slices of it first, of which
  * the input's cut says nothing: its rows are gathered, and each part is cut by itself. */
 static void seed_parts(Shard *s, const Value *input) {
-    const Size *one = size_const(s->context, 1);
     BLOCK_EACH_OP (s->func->body, op) {
         const Op *slice = makes_parts(s, op) ? op->operands[0]->op : NULL;
         if (slice && slice->code == OP_slice && slice->operands[0] == input) {
-            AxisCut cut = {
-                .group = s->data, .outer = one, .rows = op->results[0]->type.dims[1], .inner = one};
+            AxisCut cut = cut_of_rows(s, s->data, op->results[0]->type.dims[1]);
             cuts_add(&spread_of(s, op->results[0])->cuts, &cut, 1, false);
         }
     }
@@ -132,7 +126,6 @@ static bool is_read_whole(const Shard *s, int32_t arg) {
  * parameters. The rest follows: gradients are cut where they are summed, updates are computed on
  * parts, and parameters that stay whole are gathered when they are stored. */
 static void seed_kept(Shard *s) {
-    const Size *one = size_const(s->context, 1);
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
         Value *arg = s->func->body->args[i];
         ArgRole role = s->func->args[i].role;
@@ -140,8 +133,7 @@ static void seed_kept(Shard *s) {
             (role == ARG_SLOT && !is_read_whole(s, i)) || (role == ARG_PARAM && s->level >= 3);
         int32_t axis = is_kept ? axis_to_cut(arg->type, &spread_of(s, arg)->cuts) : -1;
         if (axis >= 0 && (~spread_of(s, arg)->pinned & ~s->data) != 0) {
-            AxisCut cut = {
-                .group = s->zero, .outer = one, .rows = arg->type.dims[axis], .inner = one};
+            AxisCut cut = cut_of_rows(s, s->zero, arg->type.dims[axis]);
             cuts_add(&spread_of(s, arg)->cuts, &cut, axis, true);
         }
     }
@@ -164,8 +156,7 @@ static void unify(Shard *s, const Value *a, const Value *b, int32_t by) {
     pass_on(s, b, a, -by);
 }
 
-static void offer_factor(Shard *s, const Op *op, const OpAxes *axes, int8_t factor,
-                         const AxisCut *cut) {
+void factor_offer(Shard *s, const Op *op, const OpAxes *axes, int8_t factor, const AxisCut *cut) {
     for (int32_t i = 0; i < op->n_operands; i++) {
         for (int32_t axis = 0; axis < op->operands[i]->type.rank; axis++) {
             if (axes->operands[i][axis] == factor) {
@@ -193,7 +184,7 @@ static void pass_by_axes(Shard *s, const Op *op) {
         for (int32_t c = 0; c < cuts.n; c++) {
             int8_t factor = (*row)[cuts.at[c].axis];
             if (factor >= 0) {
-                offer_factor(s, op, &axes, factor, &cuts.at[c]);
+                factor_offer(s, op, &axes, factor, &cuts.at[c]);
             }
         }
     }

@@ -2,9 +2,7 @@
  * another one, are the same on every rank. */
 #include "passes/shard/shard.h"
 
-static Type part_of(Shard *s, const Value *old, const Cuts *cuts) {
-    return cuts_type(s, old->type, cuts);
-}
+#include <string.h>
 
 static Cuts shifted(const Cuts *cuts, int32_t by) {
     Cuts out = *cuts;
@@ -15,7 +13,7 @@ static Cuts shifted(const Cuts *cuts, int32_t by) {
 }
 
 static void add_arg(Shard *s, const Value *old, const Cuts *cuts, Block *to) {
-    Value *arg = block_add_arg(to, part_of(s, old, cuts), old->name);
+    Value *arg = block_add_arg(to, cuts_type(s, old->type, cuts), old->name);
     version_add(s, old, cuts, arg);
 }
 
@@ -33,9 +31,7 @@ static void yield(Shard *s, const Block *from, const Cuts *cuts, Block *to) {
 static Op *begin(Shard *s, const Op *old, Value *const *operands) {
     Op *op =
         op_create(s->func, old->code, operands, old->n_operands, old->n_results, old->n_blocks);
-    for (int i = 0; i < OP_MAX_ATTRS; i++) {
-        op->attrs[i] = old->attrs[i];
-    }
+    memcpy(op->attrs, old->attrs, sizeof op->attrs);
     return op;
 }
 

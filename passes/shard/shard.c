@@ -5,19 +5,7 @@
 
 #include <string.h>
 
-/* The axes that the batch is cut along: `data`, and before it `replica`. One rank cuts nothing. */
-static MeshGroup data_axes(const Module *module) {
-    MeshGroup group = 0;
-    for (int32_t i = 0; i < module->n_mesh_axes; i++) {
-        const char *name = module->mesh[i].name;
-        bool is_data = strcmp(name, "data") == 0 || strcmp(name, "replica") == 0;
-        if (is_data && module->mesh[i].size != 1) {
-            group |= (MeshGroup)1 << i;
-        }
-    }
-    return group;
-}
-
+/* 0: there is none, or one rank stands along it, and cuts nothing. */
 static MeshGroup axis_called(const Module *module, const char *name) {
     for (int32_t i = 0; i < module->n_mesh_axes; i++) {
         if (strcmp(module->mesh[i].name, name) == 0 && module->mesh[i].size != 1) {
@@ -70,7 +58,7 @@ bool pass_shard(PassContext *pass, Func *func) {
                .module = func->module,
                .func = func,
                .arena = pass->scratch,
-               .data = data_axes(func->module),
+               .data = axis_called(func->module, "data") | axis_called(func->module, "replica"),
                .model = axis_called(func->module, "model"),
                .zero = axis_called(func->module, "data"), /* replicas have copies */
                .level = func->module->mesh_layout ? func->module->mesh_layout->zero : 0,

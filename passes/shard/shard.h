@@ -87,6 +87,12 @@ void journal_begin(Shard *s);
 void journal_undo(Shard *s);
 /* Whether the cut comes of what a step keeps. */
 bool spread_is_kept(const Spread *spread, const AxisCut *cut);
+/* All rows of an axis, cut among the group. */
+AxisCut cut_of_rows(const Shard *s, MeshGroup group, const Size *rows);
+/* At the dims' nominal values. */
+double type_nominal_bytes(Type type);
+/* whole / part, where it is that for all values of the dims; else NULL. */
+const Size *exact_quotient(Context *context, const Size *whole, const Size *part);
 /* Where a cut of `from` lies in `to`, of the same elements in row-major order. */
 bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisCut *out);
 /* The type of a rank's part. */
@@ -103,6 +109,8 @@ typedef struct OpCuts {
     const AxisCut *picked; /* of the table that the op picks from, or adds to; NULL: whole */
 } OpCuts;
 OpCuts op_cuts(const Shard *s, const Op *op);
+/* All groups that it is cut by, or sums over. */
+MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts);
 
 /* -- wishes.c */
 
@@ -148,6 +156,8 @@ void choose_model(Shard *s);
 
 /* -- propagate.c */
 
+/* Cuts all axes of the op's factor so. */
+void factor_offer(Shard *s, const Op *op, const OpAxes *axes, int8_t factor, const AxisCut *cut);
 /* What follows from what is cut so far. */
 void propagate_further(Shard *s);
 
@@ -163,7 +173,6 @@ const Size *batch_rows(const Func *func);
 
 /* Decides for each value over which ranks it stays a sum. */
 void decide_partial(Shard *s);
-bool is_zero_constant(const Value *value);
 
 /* -- convert.c: versions of values */
 

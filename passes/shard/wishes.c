@@ -19,12 +19,10 @@ static MeshGroup group_of(const Module *module, const PlacedAxis *axis) {
 }
 
 static void wish(Shard *s, const Value *value, const Placed *placed) {
-    const Size *one = size_const(s->context, 1);
     for (int32_t axis = 0; axis < placed->rank && axis < value->type.rank; axis++) {
         MeshGroup group = group_of(s->module, &placed->axes[axis]);
         if (group != 0) {
-            AxisCut cut = {
-                .group = group, .outer = one, .rows = value->type.dims[axis], .inner = one};
+            AxisCut cut = cut_of_rows(s, group, value->type.dims[axis]);
             cuts_add(&spread_of(s, value)->cuts, &cut, axis, false);
         }
     }
