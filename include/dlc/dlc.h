@@ -93,6 +93,7 @@ typedef struct dlc_context dlc_context;
 typedef struct dlc_plan dlc_plan;       /* a compiled program; immutable */
 typedef struct dlc_session dlc_session; /* a plan with its weights, inputs and memory; mutable */
 typedef struct dlc_dataset dlc_dataset; /* rows of named fields in a file */
+typedef struct dlc_communicator dlc_communicator; /* one rank's end of what a job's ranks meet in */
 
 /* ==== Version and names ==== */
 
@@ -418,6 +419,48 @@ DLC_API size_t dlc_plan_kernel_count(const dlc_plan *plan);
  * dlc_text_free. */
 DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **out_text);
 
+/* ==== Communicators: ranks that are processes, or threads with a context each ====
+ * A job's ranks are numbered from 0 and each has a context, a communicator, a plan (the same one)
+ * and a session of its own. All make the same calls on their sessions in the same order; calls that
+ * run an entry, and those of which it is said below, are *collective*: no rank's returns before all
+ * have come to it, and what fails on one fails on all, with the text of the rank that failed.
+ * Metrics, losses, weights and outputs are those of all ranks together, and the same on each. */
+
+typedef struct dlc_communicator_options {
+    size_t struct_size;
+    /* "tcp": sockets, between processes of one or several machines. NULL: that. */
+    const char *transport;
+    int64_t rank, n_ranks; /* 1 rank at least */
+    /* Where rank 0 listens: "host:port"; several, tried in turn, are separated by commas, and an
+     * IPv6 address stands in brackets. Rank 0 listens on the port, on all its addresses. */
+    const char *addresses;
+    /* Instead of addresses: a store of texts that all ranks share. `set` returns 0 when the value
+     * is there for the others; `get` fills in the value (`size` bytes, with its NUL) and returns 0,
+     * or 1 when there is none yet: it is asked again. Other numbers fail the call. */
+    int (*store_set)(void *user, const char *key, const char *value);
+    int (*store_get)(void *user, const char *key, char *value, size_t size);
+    void *user;
+    const char *job; /* ranks with another text are sent away; NULL: "" */
+    /* Seconds, 0 for the usual: until all ranks have come (300); without a sign of life until a
+     * rank has failed (20; one that has died is known at once). */
+    double meet_seconds, silence_seconds;
+} dlc_communicator_options;
+
+/* Meets the other ranks: collective. *out is owned by the caller: dlc_communicator_destroy.
+ * DLC_ERROR_IO: nobody to meet, in time; DLC_ERROR_MISMATCH: another version, job or number of
+ * ranks; DLC_ERROR_UNSUPPORTED: an unknown transport. Starts threads; no fork after it. */
+DLC_API DLC_MUST_USE dlc_status dlc_communicator_create(dlc_context *context,
+                                                        const dlc_communicator_options *options,
+                                                        dlc_communicator **out);
+/* The ends of `n` ranks (1 to 256) that are threads of this process: out[r] is made from
+ * contexts[r], each another, and is used by the thread that uses it. Nobody waits. */
+DLC_API DLC_MUST_USE dlc_status dlc_communicator_group(dlc_context *const *contexts, size_t n,
+                                                       dlc_communicator **out);
+/* Sessions keep theirs alive. */
+DLC_API void dlc_communicator_destroy(dlc_communicator *communicator);
+DLC_API int64_t dlc_communicator_rank(const dlc_communicator *communicator); /* NULL: 0 */
+DLC_API int64_t dlc_communicator_size(const dlc_communicator *communicator); /* NULL: 1 */
+
 /* ==== Sessions ==== */
 
 typedef struct dlc_session_options {
@@ -455,6 +498,10 @@ typedef struct dlc_session_options {
     /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train
      * block has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
     int raw_weights;
+    /* The session is one rank of those that have met there: creating it is collective. Inputs and
+     * datasets are the whole batch, the same on every rank, of which each takes its rows. Without
+     * `threads` a rank has its share of the cores of its machine. NULL: ranks as `device` says. */
+    dlc_communicator *communicator;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

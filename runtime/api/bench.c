@@ -18,37 +18,47 @@ static dlc_status run_whole(dlc_session *session, EntryState *entry) {
     return status == DLC_OK && !session->ranks->ops->is_host ? session_finish(session) : status;
 }
 
+/* Whether all go on, as rank 0's clock says; an error where one is cancelled. Outside of what is
+ * timed. */
+static dlc_status goes_on(dlc_session *session, bool *more) {
+    int64_t cancelled = context_cancelled(session->context), wanted = *more;
+    dlc_status status = session_most(session, &cancelled);
+    if (status == DLC_OK && cancelled) {
+        return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+    }
+    status = status == DLC_OK ? session_first(session, &wanted) : status;
+    *more = wanted != 0;
+    return status;
+}
+
 static dlc_status measure(dlc_session *session, EntryState *entry, const dlc_bench_options *options,
                           double *times, int64_t *out_n) {
     int64_t warmup = options->warmup > 0 ? options->warmup : 3;
     double limit = options->seconds > 0 ? options->seconds : 2;
-    for (int64_t i = 0; i < warmup; i++) {
-        if (context_cancelled(session->context)) {
-            return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
-        }
-        dlc_status status = run_whole(session, entry);
-        if (status != DLC_OK) {
-            return status;
-        }
+    dlc_status status = DLC_OK;
+    bool more = true;
+    for (int64_t i = 0; i < warmup && status == DLC_OK; i++) {
+        status = goes_on(session, &more);
+        status = status == DLC_OK ? run_whole(session, entry) : status;
     }
     double begin = clock_seconds();
     int64_t n = 0;
     int64_t least = options->repeats > 0 ? options->repeats : 5;
     least = least < MAX_REPEATS ? least : MAX_REPEATS;
-    while (n < MAX_REPEATS &&
-           (n < least || (options->repeats <= 0 && clock_seconds() - begin < limit))) {
-        if (context_cancelled(session->context)) {
-            return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+    while (status == DLC_OK) {
+        more = n < MAX_REPEATS &&
+               (n < least || (options->repeats <= 0 && clock_seconds() - begin < limit));
+        status = goes_on(session, &more);
+        if (status != DLC_OK || !more) {
+            break;
         }
         double start = clock_seconds();
-        dlc_status status = run_whole(session, entry);
-        if (status != DLC_OK) {
-            return status;
-        }
-        times[n++] = clock_seconds() - start;
+        status = run_whole(session, entry);
+        times[n] = clock_seconds() - start;
+        n += status == DLC_OK;
     }
     *out_n = n;
-    return DLC_OK;
+    return status;
 }
 
 /* Lengths that nobody told take any value while the entry is timed. */

@@ -39,14 +39,15 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     if (!path) {
         return border_missing(session->context, "path");
     }
-    CheckpointFolder folder;
-    dlc_status status = checkpoint_folder_open(&folder, session->context, path);
-    if (status != DLC_OK) {
-        return status;
-    }
+    CheckpointFolder folder = {.context = session->context, .path = path, .fd = -1};
+    bool writes = session_writes(session);
+    dlc_status status = writes ? checkpoint_folder_open(&folder, session->context, path) : DLC_OK;
     CheckpointRun run = run_of_session(session);
     int64_t step = session_counter(session, "step");
-    status = step >= 0 ? later_refuse(&folder, step) : DLC_OK;
+    if (status == DLC_OK && writes && step >= 0) {
+        status = later_refuse(&folder, step);
+    }
+    status = session_agree(session, status);
     if (status == DLC_OK) {
         status = checkpoint_write(&folder, session, &run);
     }
@@ -54,11 +55,7 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     return status;
 }
 
-dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
-    BORDER_CALL(session ? session->context : NULL);
-    if (!path) {
-        return border_missing(session->context, "path");
-    }
+static dlc_status load(dlc_session *session, const char *path) {
     dlc_context *context = session->context;
     Checkpoint checkpoint;
     dlc_status status = checkpoint_open_path(&checkpoint, context, path);
@@ -86,4 +83,12 @@ dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
     }
     checkpoint_close(&checkpoint);
     return status;
+}
+
+dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!path) {
+        return border_missing(session->context, "path");
+    }
+    return session_agree(session, load(session, path));
 }

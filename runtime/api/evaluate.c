@@ -99,9 +99,8 @@ static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
         return status;
     }
     status = inputs_set(e, first, count);
-    if (status == DLC_OK) {
-        status = session_run_begin(e->session, e->entry);
-    }
+    status = status == DLC_OK ? session_run_begin(e->session, e->entry)
+                              : session_agree(e->session, status);
     if (status != DLC_OK) {
         return session_begin_fail(e->session, status, batch_settle, e);
     }
@@ -118,7 +117,12 @@ static dlc_status batches_run(Evaluation *e, bool is_free) {
         if (count < e->batch && !is_free) {
             break;
         }
-        if (context_cancelled(context)) {
+        int64_t cancelled = context_cancelled(context);
+        status = session_most(e->session, &cancelled);
+        if (status != DLC_OK) {
+            break;
+        }
+        if (cancelled) {
             status = batches_settle(e, 0);
             return status == DLC_OK ? context_fail(context, DLC_ERROR_CANCELLED, "cancelled")
                                     : status;
@@ -164,6 +168,7 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
     if (status == DLC_OK) {
         status = data_rows_check(session, entry, e.data, e.batch, false);
     }
+    status = session_agree(session, status);
     if (status != DLC_OK) {
         return status;
     }
@@ -174,10 +179,8 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
                     e.batch, e.n_rows % e.batch);
     }
     e.rows = memory_new(&session->context->allocator, (size_t)e.batch, sizeof(*e.rows));
-    if (!e.rows) {
-        return context_out_of_memory(session->context);
-    }
-    status = prefetch_open(&e);
+    status = e.rows ? prefetch_open(&e) : context_out_of_memory(session->context);
+    status = session_agree(session, status);
     if (status == DLC_OK) {
         status = batches_run(&e, is_free);
     }

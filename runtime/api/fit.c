@@ -150,13 +150,17 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
         status =
             step_bytes(session, entry, batch_dim, fit.batch, parts_at, parts, &fit.needed_bytes);
         if (status != DLC_OK) {
-            return status;
+            return session_agree(session, status);
         }
         fits = fit.needed_bytes <= fit.limit_bytes;
     }
+    status = session_agree(session, fits ? DLC_OK : too_large(session, &fit, parts_at));
+    if (status == DLC_OK) {
+        status = session_most(session, &fit.parts);
+    }
     border_result_write(out, &fit, sizeof(fit));
-    if (!fits) {
-        return too_large(session, &fit, parts_at);
+    if (status != DLC_OK) {
+        return status;
     }
     return parts_at < 0 ? DLC_OK : session_bind_number(session, parts_at, fit.parts);
 }

@@ -134,10 +134,37 @@ static dlc_status checkpoint_suits(Trainer *t, const Checkpoint *checkpoint) {
     return status;
 }
 
+/* The folder's latest whole checkpoint, which the session that writes there finds for all. */
+static dlc_status checkpoint_find(Trainer *t, Checkpoint *out) {
+    bool writes = session_writes(t->session);
+    char message[CHECKPOINT_MESSAGE_BYTES] = "";
+    *out = (Checkpoint){.allocator = &t->context->allocator};
+    dlc_status status = writes ? checkpoint_open_latest(out, &t->folder) : DLC_OK;
+    int64_t step = out->step;
+    status = session_agree(t->session, status);
+    if (status == DLC_OK) {
+        status = session_first(t->session, &step);
+    }
+    if (status == DLC_OK && !writes) {
+        status = checkpoint_open(out, &t->folder, step, message);
+        status = status == DLC_OK
+                     ? DLC_OK
+                     : context_fail(t->context, status,
+                                    "%s (rank 0 reads it: '%s' has to be a folder that all "
+                                    "ranks share)",
+                                    message, t->options->checkpoint);
+    }
+    status = session_agree(t->session, status);
+    if (status != DLC_OK) {
+        checkpoint_close(out);
+    }
+    return status;
+}
+
 /* Goes on from the folder's latest whole checkpoint. */
 static dlc_status checkpoint_resume(Trainer *t) {
     Checkpoint checkpoint;
-    dlc_status status = checkpoint_open_latest(&checkpoint, &t->folder);
+    dlc_status status = checkpoint_find(t, &checkpoint);
     if (status != DLC_OK) {
         return status;
     }
@@ -148,9 +175,10 @@ static dlc_status checkpoint_resume(Trainer *t) {
     if (status == DLC_OK) {
         status = dlc_set_counter(t->session, "step", checkpoint.step);
     }
-    if (status == DLC_OK) {
+    if (status == DLC_OK && session_writes(t->session)) {
         status = checkpoint_prune(&t->folder, checkpoint.step, true);
     }
+    status = session_agree(t->session, status);
     t->step = checkpoint.step;
     t->saved_step = checkpoint.step;
     checkpoint_close(&checkpoint);
@@ -162,11 +190,14 @@ static dlc_status folder_begin(Trainer *t, bool *out) {
     const dlc_train_options *options = t->options;
     int64_t *steps = NULL, count = 0;
     *out = false;
-    dlc_status status = checkpoint_folder_open(&t->folder, t->context, options->checkpoint);
+    bool writes = session_writes(t->session);
+    t->folder = (CheckpointFolder){t->context, options->checkpoint, -1};
+    dlc_status status =
+        writes ? checkpoint_folder_open(&t->folder, t->context, options->checkpoint) : DLC_OK;
     if (status == DLC_OK) {
         status = run_identify(t);
     }
-    if (status == DLC_OK) {
+    if (status == DLC_OK && writes) {
         status = checkpoint_steps(&t->folder, &steps, &count);
     }
     if (status != DLC_OK) {
@@ -189,6 +220,12 @@ static dlc_status weights_begin(Trainer *t) {
     const dlc_train_options *options = t->options;
     bool has_checkpoint = false;
     dlc_status status = options->checkpoint ? folder_begin(t, &has_checkpoint) : DLC_OK;
+    status = session_agree(t->session, status);
+    if (status == DLC_OK && options->checkpoint) {
+        int64_t has = has_checkpoint;
+        status = session_first(t->session, &has);
+        has_checkpoint = has != 0;
+    }
     if (status != DLC_OK || has_checkpoint) {
         return status == DLC_OK ? checkpoint_resume(t) : status;
     }
@@ -300,9 +337,10 @@ static dlc_status step_begin(Trainer *t) {
     if (status == DLC_OK) {
         status = step_next(t->session, &begun.step);
     }
-    if (status == DLC_OK) {
-        status = session_run_begin(t->session, t->entry);
+    if (status != DLC_OK) {
+        return session_agree(t->session, status);
     }
+    status = session_run_begin(t->session, t->entry);
     if (status != DLC_OK) {
         return status;
     }
@@ -400,16 +438,26 @@ static int32_t steps_ahead(const Trainer *t) {
     return looks ? 0 : RANK_RUNS - 1;
 }
 
+/* What one of the sessions that share a communicator wishes, all do. */
+static dlc_status wishes_share(Trainer *t, bool *stop, bool *cancelled) {
+    int64_t wish = *cancelled ? 2 : *stop;
+    dlc_status status = session_most(t->session, &wish);
+    *stop = wish > 0;
+    *cancelled = wish > 1;
+    return status;
+}
+
 /* What follows a step, when no other is on its way. */
 static dlc_status step_follow(Trainer *t, bool *stop, bool *cancelled) {
     const dlc_train_options *options = t->options;
     dlc_status status = DLC_OK;
     *stop = options->on_step && options->on_step(options->user, &t->info) != 0;
     *cancelled = context_cancelled(t->context);
-    if (evaluation_is_due(t) && !*cancelled) {
+    status = wishes_share(t, stop, cancelled);
+    if (status == DLC_OK && evaluation_is_due(t) && !*cancelled) {
         status = evaluate_now(t, stop);
         *cancelled = status == DLC_ERROR_CANCELLED;
-        status = *cancelled ? DLC_OK : status;
+        status = *cancelled || status == DLC_OK ? wishes_share(t, stop, cancelled) : status;
     }
     return status == DLC_OK && checkpoint_is_due(t) ? checkpoint_save(t) : status;
 }
@@ -451,6 +499,7 @@ static dlc_status trainer_run(Trainer *t) {
     if (status == DLC_OK) {
         status = plan_length(t);
     }
+    status = session_agree(t->session, status);
     if (status == DLC_OK) {
         status = weights_begin(t);
     }
@@ -465,6 +514,7 @@ static dlc_status trainer_run(Trainer *t) {
         status =
             prefetch_create(t->session, t->entry, &options->data->data, t->batch, &t->prefetch);
     }
+    status = session_agree(t->session, status);
     if (status != DLC_OK) {
         return status;
     }

@@ -17,10 +17,13 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     }
     char message[SAFETENSORS_MESSAGE_BYTES] = "";
     const SafetensorsPair format = {"format", "pt"};
-    status = safetensors_write(path, weights.entries, weights.n_entries, &format, 1,
-                               &session->context->allocator, message);
+    if (session_writes(session)) {
+        status = safetensors_write(path, weights.entries, weights.n_entries, &format, 1,
+                                   &session->context->allocator, message);
+    }
     weights_collected_free(session, &weights);
-    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+    return session_agree(
+        session, status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message));
 }
 
 static dlc_status load_file(dlc_session *session, const char *path,
@@ -82,5 +85,6 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
     }
     dlc_status status =
         is_folder(path) ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
+    status = session_agree(session, status);
     return status == DLC_OK ? averages_restart(session, NULL) : status;
 }

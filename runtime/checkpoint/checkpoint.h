@@ -79,7 +79,8 @@ dlc_status checkpoint_folder_fail(const CheckpointFolder *folder, const char *wh
 
 /* -- write.c -- */
 
-/* Writes step-N of the session's state and keeps it and the one before, no other. */
+/* Writes step-N of the session's state and keeps it and the one before, no other. Of sessions that
+ * share a communicator all come here; the folder is open in the one that writes. */
 dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
                             const CheckpointRun *run);
 

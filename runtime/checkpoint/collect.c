@@ -11,10 +11,14 @@ const char *variable_name(const dlc_session *session, const Variable *variable) 
     return plan_text(session->file, variable->record->name);
 }
 
-/* The variable's value as host memory; *copy is for the caller to free. */
+/* The variable's value as host memory; *copy is for the caller to free. A session that does not
+ * write gives its part, and has nothing that lasts. */
 static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
                                  const void **out) {
-    bool is_whole = session->n_ranks == 1 || variable->record->part.n_cuts == 0;
+    if (!session_writes(session)) {
+        return session_variable_value(session, variable - session->ranks->variables, out);
+    }
+    bool is_whole = session->n_all == 1 || variable->record->part.n_cuts == 0;
     if (session->ranks->ops->is_host && is_whole) {
         *out = variable->data;
         return DLC_OK;
@@ -59,6 +63,7 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
     }
     if (status != DLC_OK) {
         weights_collected_free(session, out);
+        return session_abandon(session, status);
     }
     return status;
 }

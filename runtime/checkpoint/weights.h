@@ -16,7 +16,8 @@ typedef struct WeightsCollected {
     int32_t n_entries;
 } WeightsCollected;
 /* Parameters, states, caches and slots (`everything`), else parameters (their averages where there
- * are such) and states. */
+ * are such) and states. Of sessions that share a communicator all come here, and the one that
+ * writes has them. */
 dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out);
 void weights_collected_free(dlc_session *session, WeightsCollected *collected);
 

@@ -57,18 +57,13 @@ static void manifest_add(Str *out, const dlc_session *session, const CheckpointR
     str_addf(out, ",\n  \"crc32\": \"%08" PRIx32 "\"\n}\n", own);
 }
 
-static dlc_status shard_write(const CheckpointFolder *folder, int fd, dlc_session *session,
+static dlc_status shard_write(const CheckpointFolder *folder, int fd, const WeightsCollected *state,
                               uint64_t *out_bytes, uint32_t *out_crc) {
     char message[SAFETENSORS_MESSAGE_BYTES] = "";
-    WeightsCollected state;
-    dlc_status status = weights_collect(session, true, &state);
-    if (status != DLC_OK) {
-        return status;
-    }
     const SafetensorsPair format = {"format", "dlc-checkpoint"};
     SafetensorsParts file;
-    status = safetensors_parts(&file, folder->path, state.entries, state.n_entries, &format, 1,
-                               &folder->context->allocator, message);
+    dlc_status status = safetensors_parts(&file, folder->path, state->entries, state->n_entries,
+                                          &format, 1, &folder->context->allocator, message);
     if (status == DLC_OK) {
         *out_bytes = 0;
         *out_crc = 0;
@@ -84,15 +79,14 @@ static dlc_status shard_write(const CheckpointFolder *folder, int fd, dlc_sessio
     } else {
         context_fail(folder->context, status, "%s", message);
     }
-    weights_collected_free(session, &state);
     return status;
 }
 
 static dlc_status content_write(const CheckpointFolder *folder, int fd, dlc_session *session,
-                                const CheckpointRun *run) {
+                                const CheckpointRun *run, const WeightsCollected *state) {
     uint64_t bytes;
     uint32_t crc;
-    dlc_status status = shard_write(folder, fd, session, &bytes, &crc);
+    dlc_status status = shard_write(folder, fd, state, &bytes, &crc);
     if (status != DLC_OK) {
         return status;
     }
@@ -132,8 +126,8 @@ static int name_take(const CheckpointFolder *folder, const char *temporary, int6
     return error;
 }
 
-dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
-                            const CheckpointRun *run) {
+static dlc_status step_write(CheckpointFolder *folder, dlc_session *session,
+                             const CheckpointRun *run, const WeightsCollected *state) {
     int64_t step = session_counter(session, "step");
     char temporary[CHECKPOINT_NAME_BYTES];
     if (step < 0) {
@@ -151,7 +145,7 @@ dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
     if (fd < 0) {
         return checkpoint_folder_fail(folder, "write a checkpoint in", "", error ? error : errno);
     }
-    dlc_status status = content_write(folder, fd, session, run);
+    dlc_status status = content_write(folder, fd, session, run, state);
     close(fd);
     if (status == DLC_OK) {
         error = name_take(folder, temporary, step);
@@ -163,4 +157,18 @@ dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
         return status;
     }
     return checkpoint_prune(folder, step, false);
+}
+
+dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
+                            const CheckpointRun *run) {
+    WeightsCollected state;
+    dlc_status status = weights_collect(session, true, &state);
+    if (status != DLC_OK) {
+        return status;
+    }
+    if (session_writes(session)) {
+        status = step_write(folder, session, run, &state);
+    }
+    weights_collected_free(session, &state);
+    return session_agree(session, status);
 }

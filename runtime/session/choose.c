@@ -50,8 +50,9 @@ dlc_status device_ranks(dlc_context *context, const char *text, char *out_device
 /* What each rank has of the threads that are asked for. */
 static int threads_each(const dlc_session *session, const dlc_session_options *options) {
     int threads = options->threads;
-    if (session->n_ranks > 1) {
-        threads = (threads > 0 ? threads : cores_usable()) / session->n_ranks;
+    int32_t sharers = session->communicator ? session->communicator->n_here : session->n_ranks;
+    if (sharers > 1 && !(session->communicator && threads > 0)) {
+        threads = (threads > 0 ? threads : cores_usable()) / sharers;
         threads = threads > 0 ? threads : 1;
     }
     return threads;
@@ -129,7 +130,7 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
     if (lacks_mesh(session)) {
         char why[DEVICE_MESSAGE_BYTES];
         snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
-                 (int)session->n_ranks);
+                 (int)session->n_all);
         status = retarget(session, ops, why);
     }
     if (status != DLC_OK) {

@@ -260,6 +260,21 @@ static dlc_status loop_begin(Walk *walk, int32_t *i) {
     return turn_begin(walk, (*i)++);
 }
 
+/* A check at `site` that failed, or a loop beyond its limit: of several ranks on all of them, as
+ * the shard pass makes what is tested here equal. What a kernel did wrong before comes first. */
+static dlc_status fail_alike(Rank *rank, int32_t site, int64_t value, int64_t bound) {
+    KernelFault fault;
+    bool ok = false;
+    dlc_status status = fault_take(rank, &fault);
+    if (status == DLC_OK && fault.site == 0) {
+        fault = (KernelFault){site + 1, value, bound};
+    }
+    if (status == DLC_OK && rank->is_of_many) {
+        status = exchange_agree(rank, &fault, &ok);
+    }
+    return status == DLC_OK ? fault_report(rank, &fault) : status;
+}
+
 static dlc_status loop_end(Walk *walk, int32_t *i) {
     Rank *rank = walk->rank;
     const PlanCommand *command = &walk->commands[*i];
@@ -277,7 +292,7 @@ static dlc_status loop_end(Walk *walk, int32_t *i) {
     if (loop->count < 0) {
         dlc_status status = rank_faults(rank);
         if (status == DLC_OK && start->limit > 0 && loop->done > start->limit) {
-            status = fault_here(rank, start->site, loop->done, start->limit);
+            status = fail_alike(rank, start->site, loop->done, start->limit);
         }
         if (status != DLC_OK) {
             return status;
@@ -448,7 +463,7 @@ static dlc_status command_run(Walk *walk, int32_t *i) {
     case PLAN_CHECK:
         status = flag_read(walk, *i, &flag);
         if (status == DLC_OK && !flag) {
-            status = fault_here(rank, command->site, 0, INT64_MIN);
+            status = fail_alike(rank, command->site, 0, INT64_MIN);
         }
         break;
     case PLAN_BARRIER:

@@ -45,9 +45,3 @@ dlc_status rank_faults(Rank *rank) {
     dlc_status status = fault_take(rank, &fault);
     return status != DLC_OK || fault.site == 0 ? status : fault_report(rank, &fault);
 }
-
-dlc_status fault_here(Rank *rank, int32_t site, int64_t value, int64_t bound) {
-    dlc_status status = rank_faults(rank);
-    KernelFault fault = {site + 1, value, bound};
-    return status == DLC_OK ? fault_report(rank, &fault) : status;
-}

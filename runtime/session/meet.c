@@ -1,17 +1,33 @@
-/* The communicator of a session's ranks: threads of one process. It is made before the first run
- * that needs it, and anew after one in which a rank failed, which ends it for all. */
+/* The communicator of a session's ranks: that which it was given, or one for threads of this
+ * process, made before the first run that needs it. It is made anew after one in which a rank
+ * failed, which ends it for all. */
 #include "runtime/session/session.h"
 
 #include "runtime/comm/local/local.h"
 
 void session_part(dlc_session *session) {
     for (int32_t r = 0; session->ranks && r < session->n_ranks; r++) {
-        comm_close(session->ranks[r].comm);
+        if (!session->communicator) {
+            comm_close(session->ranks[r].comm);
+        }
         session->ranks[r].comm = NULL;
     }
 }
 
+/* Sessions of one communicator may be several, and any of them sees it fail. */
+static dlc_status meet_others(dlc_session *session) {
+    dlc_communicator *communicator = session->communicator;
+    communicator->is_broken |= session->is_broken;
+    dlc_status status = communicator_renew(communicator);
+    session->ranks->comm = communicator->comm;
+    session->is_broken = status != DLC_OK;
+    return status;
+}
+
 dlc_status session_meet(dlc_session *session) {
+    if (session->communicator) {
+        return meet_others(session);
+    }
     bool needed = session->n_ranks > 1 || session->tables->n_collectives > 0;
     if (!needed || (session->ranks->comm && !session->is_broken)) {
         return DLC_OK;

@@ -61,21 +61,28 @@ static dlc_status scalars_create(dlc_session *session, const dlc_session_options
 
 static void session_end(ContextChild *child);
 
-/* "8 ranks, each cpu (1 thread), code for x86-64-v3" */
-static void description_widen(Rank *first, int32_t n_ranks) {
+/* "8 ranks, each cpu (1 thread), code for x86-64-v3", "rank 1 of 8, cpu (…" */
+static void description_widen(const dlc_session *session) {
+    Rank *first = session->ranks;
     char one[RANK_DESCRIPTION_BYTES];
     memcpy(one, first->description, sizeof(one));
-    snprintf(first->description, sizeof(first->description), "%d ranks, each %.960s", (int)n_ranks,
-             one);
+    if (session->communicator) {
+        snprintf(first->description, sizeof(first->description), "rank %d of %d, %.960s",
+                 (int)session->communicator->rank, (int)session->n_all, one);
+    } else if (session->n_ranks > 1) {
+        snprintf(first->description, sizeof(first->description), "%d ranks, each %.960s",
+                 (int)session->n_ranks, one);
+    }
 }
 
 /* Each rank's place in the mesh that they make. */
 static dlc_status ranks_place(dlc_session *session) {
     const PlanFile *file = session->file;
     MeshShape shape;
-    dlc_status status = place_shape(session->context, file, session->n_ranks, &shape);
+    int32_t first = session->communicator ? session->communicator->rank : 0;
+    dlc_status status = place_shape(session->context, file, session->n_all, &shape);
     for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
-        session->ranks[r].place = (RankPlace){.shape = shape, .number = r};
+        session->ranks[r].place = (RankPlace){.shape = shape, .number = first + r};
     }
     return status;
 }
@@ -89,6 +96,7 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
         return context_out_of_memory(context);
     }
     session->n_ranks = n_ranks;
+    session->n_all = session->communicator ? session->communicator->n_ranks : n_ranks;
     dlc_status status = team_create(context, n_ranks, &session->team);
     if (status == DLC_OK) {
         status = session_ranks_open(session, options, ops);
@@ -96,15 +104,15 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     if (status == DLC_OK) {
         status = ranks_place(session);
     }
-    if (status == DLC_OK && n_ranks > 1) {
-        description_widen(session->ranks, n_ranks);
+    if (status == DLC_OK) {
+        description_widen(session);
     }
     if (status == DLC_OK && options->trace) {
         status = trace_open(session->ranks, options->trace); /* the others do the same work */
     }
     for (int32_t r = 0; status == DLC_OK && r < n_ranks; r++) {
-        session->ranks[r].n_ranks = n_ranks;
-        session->ranks[r].is_of_many = n_ranks > 1;
+        session->ranks[r].n_ranks = session->n_all;
+        session->ranks[r].is_of_many = session->n_all > 1;
         status = team_told(session->team, r, rank_begin(&session->ranks[r], &session->orders));
     }
     if (status == DLC_OK) {
@@ -115,6 +123,42 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     return status;
 }
 
+/* What the options say that can be judged before there is a session. Writes the device without the
+ * number of ranks, and that number, where they say it. */
+static dlc_status options_check(dlc_context *context, dlc_session_options *given, char *device,
+                                int32_t *n_ranks) {
+    if (!border_number(context, "dlc_session_options.threads", given->threads, 0, INT64_MAX) ||
+        !border_number(context, "dlc_session_options.poison", given->poison, 0, 2)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    if (!given->bindings && given->n_bindings > 0) {
+        return border_missing(context, "dlc_session_options.bindings");
+    }
+    if (device) {
+        dlc_status status = device_ranks(context, given->device, device, n_ranks);
+        if (status != DLC_OK) {
+            return status;
+        }
+        given->device = given->device ? device : NULL;
+    }
+    if (given->communicator && *n_ranks > 1) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_session_options.device asks for %d ranks, and a session with a "
+                            "communicator is one rank",
+                            (int)*n_ranks);
+    }
+    return DLC_OK;
+}
+
+/* What the caller binds and sets. */
+static dlc_status names_create(dlc_session *session, const dlc_session_options *given) {
+    dlc_status status = dims_create(session);
+    for (size_t i = 0; status == DLC_OK && i < given->n_bindings; i++) {
+        status = dlc_session_bind(session, given->bindings[i].name, given->bindings[i].value);
+    }
+    return status == DLC_OK ? scalars_create(session, given) : status;
+}
+
 dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                              const DeviceOps *ops, int32_t n_ranks, dlc_session **out) {
     dlc_context *context = plan->context;
@@ -122,45 +166,40 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     if (!border_options(context, "dlc_session_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (!border_number(context, "dlc_session_options.threads", given.threads, 0, INT64_MAX) ||
-        !border_number(context, "dlc_session_options.poison", given.poison, 0, 2)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
-    }
-    if (!given.bindings && given.n_bindings > 0) {
-        return border_missing(context, "dlc_session_options.bindings");
+    if (given.communicator && given.communicator->context != context) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_session_options.communicator: it is made from another context");
     }
     char device[DEVICE_TEXT_BYTES];
-    if (!ops) {
-        dlc_status status = device_ranks(context, given.device, device, &n_ranks);
-        if (status != DLC_OK) {
-            return status;
-        }
-        given.device = given.device ? device : NULL;
-    }
-    dlc_session *session = memory_new(&context->allocator, 1, sizeof(*session));
+    dlc_status status = options_check(context, &given, ops ? NULL : device, &n_ranks);
+    dlc_session *session =
+        status == DLC_OK ? memory_new(&context->allocator, 1, sizeof(*session)) : NULL;
     if (!session) {
-        return context_out_of_memory(context);
+        status = status == DLC_OK ? context_out_of_memory(context) : status;
+        communicator_abandon(given.communicator, status);
+        return status;
     }
     border_child_begin(context, &session->child, session_end);
     session->context = context;
     session->plan = plan;
     plan->references++;
     session->file = &plan->file;
-    session->needs_mesh = !ops && n_ranks > 1;
+    session->communicator = given.communicator;
+    if (given.communicator) {
+        given.communicator->references++;
+        n_ranks = 1;
+    }
+    session->needs_mesh =
+        !ops && (n_ranks > 1 || (given.communicator && given.communicator->n_ranks > 1));
     session->orders = (Orders){.poison = given.poison,
                                .guarded = given.guarded != 0,
                                .no_libraries = given.no_libraries != 0,
                                .raw_weights = given.raw_weights != 0};
-    dlc_status status = ranks_create(session, &given, ops, n_ranks);
+    status = ranks_create(session, &given, ops, n_ranks);
     if (status == DLC_OK) {
-        status = dims_create(session);
+        status = names_create(session, &given);
     }
-    for (size_t i = 0; status == DLC_OK && i < given.n_bindings; i++) {
-        status = dlc_session_bind(session, given.bindings[i].name, given.bindings[i].value);
-    }
-    if (status == DLC_OK) {
-        status = scalars_create(session, &given);
-    }
+    status = session->ranks ? session_agree(session, status) : session_abandon(session, status);
     if (status != DLC_OK) {
         session_end(&session->child);
         return status;
@@ -191,6 +230,10 @@ static void session_end(ContextChild *child) {
     memory_free(allocator, session->dim_is_shared);
     memory_free(allocator, session->step_metrics);
     plan_release(session->plan);
+    if (session->communicator) {
+        session->communicator->is_broken |= session->is_broken;
+    }
+    communicator_release(session->communicator);
     memory_free(allocator, session);
     border_child_ended(context);
 }

@@ -3,6 +3,7 @@
 #ifndef DLC_RUNTIME_SESSION_PARTS_H
 #define DLC_RUNTIME_SESSION_PARTS_H
 
+#include "runtime/context.h"
 #include "runtime/session/place.h"
 
 /* A whole tensor, dense and row-major, with its dims. */
@@ -17,5 +18,17 @@ typedef struct Whole {
 dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
                      const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
                      const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part);
+
+/* A tensor of which each rank has its part. */
+typedef struct Tensor {
+    const char *name;
+    PlanType type; /* a part's */
+    const PlanPart *part;
+    const int64_t *vars; /* the dims, whatever those of ranks say */
+} Tensor;
+
+/* whole.c: puts the parts of all ranks of sessions that share a communicator together, of which
+ * `own`, in host memory, is this rank's; collective. */
+dlc_status session_whole(dlc_session *session, const Tensor *tensor, const void *own, Whole whole);
 
 #endif

@@ -330,8 +330,8 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
 /* Does a collective on its refs' addresses, whose sizes are those of the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses);
-/* All ranks come here before they store: the error of the first fault of the lowest rank that has
- * one, the same on all; *ok: whether it was so on all. */
+/* All ranks come here before they store, or when all fail: the error of the first fault of the
+ * lowest rank that has one, the same on all; *ok: whether it was so on all. */
 dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok);
 /* All ranks come here at the end of a run: one that still waits for others would do so for ever. */
 dlc_status exchange_end(Rank *rank);
@@ -388,8 +388,6 @@ dlc_status calls_run(Rank *rank, const Calls *calls, int32_t command, void *cons
 dlc_status fault_take(Rank *rank, KernelFault *out);
 /* The error of a fault, with its place in the program. */
 dlc_status fault_report(Rank *rank, const KernelFault *fault);
-/* Of a check at `site` that failed; what a kernel did wrong before comes first. */
-dlc_status fault_here(Rank *rank, int32_t site, int64_t value, int64_t bound);
 /* DLC_ERROR_FAULT, with the place in the program, when a launch since the last look did wrong; the
  * run ends there: what would come may compute on what was never written. */
 dlc_status rank_faults(Rank *rank);

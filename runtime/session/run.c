@@ -73,7 +73,7 @@ static bool scalar_missing(dlc_session *session, const PlanArg *arg) {
 static dlc_status arguments_take(dlc_session *session, int32_t r, const EntryState *entry) {
     Rank *rank = &session->ranks[r];
     const EntryState *own = entry_of(session, rank, entry);
-    dlc_status status = session->n_ranks > 1 ? rank_parts_take(rank, own, entry) : DLC_OK;
+    dlc_status status = session->n_all > 1 ? rank_parts_take(rank, own, entry) : DLC_OK;
     return status == DLC_OK ? arguments_check(rank, own) : status;
 }
 
@@ -127,7 +127,8 @@ static dlc_status ranks_begin(dlc_session *session, const EntryState *entry) {
     return team_told(session->team, failed, statuses[failed]);
 }
 
-dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
+/* What must be there before the ranks begin. */
+static dlc_status run_prepare(dlc_session *session, EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (scalar_missing(session, arg)) {
@@ -147,13 +148,18 @@ dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
         }
     }
     dlc_status status = session_layout(session, entry, false);
+    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+        status = team_told(session->team, r, arguments_take(session, r, entry));
+    }
+    return status;
+}
+
+dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
+    dlc_status status = session_agree(session, run_prepare(session, entry));
     if (status == DLC_OK) {
         status = session_averages_gather(session, entry);
     }
     session->n_changes += entry->stores;
-    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
-        status = team_told(session->team, r, arguments_take(session, r, entry));
-    }
     return status == DLC_OK ? ranks_begin(session, entry) : status;
 }
 
@@ -174,6 +180,9 @@ dlc_status session_run_settle(dlc_session *session) {
             first->last_ok = rank->last_ok;
             first->last_update_ok = rank->last_update_ok;
         }
+    }
+    if (session->communicator) {
+        status = session_settle_agree(session, status);
     }
     first->last = status == DLC_OK ? first->last : NULL;
     return status;
@@ -201,7 +210,7 @@ dlc_status session_begin_fail(dlc_session *session, dlc_status status, SessionSe
 }
 
 bool session_may_run_ahead(const dlc_session *session, const EntryState *entry) {
-    return session->n_ranks == 1 && rank_may_run_ahead(session->ranks, entry);
+    return session->n_all == 1 && rank_may_run_ahead(session->ranks, entry);
 }
 
 dlc_status session_run(dlc_session *session, EntryState *entry) {

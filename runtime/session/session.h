@@ -13,6 +13,7 @@
 #define DLC_RUNTIME_SESSION_SESSION_H
 
 #include "runtime/plan_file/plan.h"
+#include "runtime/session/communicator.h"
 #include "runtime/session/rank.h"
 #include "runtime/session/team.h"
 
@@ -25,12 +26,14 @@ struct dlc_session {
     Orders orders;       /* what its ranks are told */
     bool *dim_is_shared; /* appears in some variable's shape */
     Rank *ranks;         /* [n_ranks] */
-    int32_t n_ranks;
-    Team *team;           /* of several ranks; NULL: there is one */
+    int32_t n_ranks;     /* that are this session's … */
+    int32_t n_all; /* … and with those of other sessions, which it meets in `communicator` */
+    dlc_communicator *communicator; /* NULL: its ranks are all */
+    Team *team;                     /* of several ranks; NULL: there is one */
     bool needs_mesh;      /* the ranks are to share the work: a plan without a mesh will not do */
     bool is_broken;       /* a rank has failed in their communicator */
     int64_t n_changes;    /* how often variables may have changed */
-    int32_t unsound;      /* the first rank whose last run was not finite, where one was */
+    int32_t unsound;      /* the first rank (of all) whose last run was not finite, where one was */
     void *joined;         /* host memory in which parts are put together … */
     int64_t joined_bytes; /* … and how much */
     dlc_metric *step_metrics; /* [ranks->max_numbers], lent by dlc_train_step */
@@ -114,6 +117,25 @@ dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t a
 dlc_status session_output(dlc_session *session, const EntryState *entry, int32_t number,
                           int64_t *out_dims, const void **out);
 
+/* -- told.c: what one session knows, and those that it meets must -- */
+
+/* Every session comes here with what it came to: the error of the lowest rank that has one, its
+ * text too. Of a session whose ranks are all, `status` as it is. */
+dlc_status session_agree(dlc_session *session, dlc_status status);
+/* The same for a run that has been settled, with what it says of its numbers (last_ok,
+ * last_update_ok of the rank, session->unsound). */
+dlc_status session_settle_agree(dlc_session *session, dlc_status status);
+/* Text of the lowest rank that has one (`has`), `n` bytes: the same on all then. *out_has: any has.
+ */
+dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bool *out_has);
+/* The number that rank 0's session has, or the greatest of all sessions'. */
+dlc_status session_first(dlc_session *session, int64_t *value);
+dlc_status session_most(dlc_session *session, int64_t *value);
+/* Whether this session writes the files of all. */
+bool session_writes(const dlc_session *session);
+/* This session cannot go on where others wait for it: ends their waits with its error. */
+dlc_status session_abandon(dlc_session *session, dlc_status status);
+
 /* -- meet.c -- */
 
 /* Lets the ranks meet in a communicator, where they need one and have none that is sound. */
@@ -127,8 +149,9 @@ void session_part(dlc_session *session); /* ends it */
 dlc_status session_layout(dlc_session *session, EntryState *entry, bool defaults);
 /* Layout, and the run on all ranks; the error is that of the first that fails. */
 dlc_status session_run(dlc_session *session, EntryState *entry);
-/* The same in two: see rank_run_begin and rank_run_settle. Until the last is settled no other call
- * but these and the next two, and setting inputs and scalars. */
+/* The same in two: see rank_run_begin and rank_run_settle. Of sessions that share a communicator
+ * one that cannot begin because of what precedes it calls session_agree instead. Until the last is
+ * settled no other call but these and the next two, and setting inputs and scalars. */
 dlc_status session_run_begin(dlc_session *session, EntryState *entry);
 dlc_status session_run_settle(dlc_session *session);
 int32_t session_runs_begun(const dlc_session *session);

@@ -27,7 +27,7 @@ static dlc_status joined_room(dlc_session *session, int64_t bytes) {
 }
 
 static bool is_cut(const dlc_session *session, const Variable *variable) {
-    return session->n_ranks > 1 && variable->record->part.n_cuts > 0;
+    return session->n_all > 1 && variable->record->part.n_cuts > 0;
 }
 
 /* Between the whole in `whole`, host memory, and what rank `r` has of it: its variable. */
@@ -89,11 +89,27 @@ dlc_status session_variable_done(dlc_session *session, int64_t number) {
     return status;
 }
 
+/* The variable of all sessions' ranks. */
+static dlc_status variable_whole(dlc_session *session, const Variable *variable, void *to) {
+    const PlanVariable *record = variable->record;
+    const void *own;
+    const Tensor tensor = {.name = plan_text(session->file, record->name),
+                           .type = record->type,
+                           .part = &record->part,
+                           .vars = session->orders.dims};
+    dlc_status status = rank_host(session->ranks, variable->data, variable->bytes, &own);
+    return status == DLC_OK ? session_whole(session, &tensor, own, (Whole){to, variable->whole})
+                            : session_abandon(session, status);
+}
+
 dlc_status session_variable_read(dlc_session *session, int64_t number, void *to) {
     Rank *first = session->ranks;
     const Variable *variable = &first->variables[number];
     if (!is_cut(session, variable)) {
         return rank_read(first, to, variable->data, variable->bytes);
+    }
+    if (session->communicator) {
+        return variable_whole(session, variable, to);
     }
     dlc_status status = DLC_OK;
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
@@ -174,17 +190,38 @@ dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number
     }
     dlc_status status = session_input_check(session, arg, dims);
     if (status == DLC_OK) {
-        status = session->n_ranks > 1 ? rank_whole_input(session->ranks, entry, number, dims, out)
-                                      : rank_input(session->ranks, entry, number, dims, out);
+        status = session->n_all > 1 ? rank_whole_input(session->ranks, entry, number, dims, out)
+                                    : rank_input(session->ranks, entry, number, dims, out);
     }
     return status;
 }
 
 dlc_status session_input_done(dlc_session *session, EntryState *entry, int32_t number) {
-    return session->n_ranks > 1 ? DLC_OK : rank_input_done(session->ranks, entry, number);
+    return session->n_all > 1 ? DLC_OK : rank_input_done(session->ranks, entry, number);
 }
 
 /* -- Outputs -- */
+
+/* The result of all sessions' ranks. */
+static dlc_status output_whole(dlc_session *session, const EntryState *entry, int32_t number,
+                               const int64_t *whole_dims) {
+    Rank *rank = session->ranks;
+    const PlanResult *result = &session->tables->results[entry->record->first_result + number];
+    int64_t dims[PLAN_MAX_RANK], bytes;
+    const void *own;
+    const Tensor tensor = {.name = plan_text(session->file, result->name),
+                           .type = result->type,
+                           .part = &result->part,
+                           .vars = entry->layout->vars};
+    if (!plan_shape(session->file, result->type, entry->layout->vars, dims, &bytes)) {
+        return session_abandon(
+            session, context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape"));
+    }
+    dlc_status status = rank_host(rank, rank_result(rank, entry, number), bytes, &own);
+    return status == DLC_OK
+               ? session_whole(session, &tensor, own, (Whole){session->joined, whole_dims})
+               : session_abandon(session, status);
+}
 
 /* Brings the rank's part of result `number` to its place. */
 static dlc_status part_join(dlc_session *session, int32_t r, const EntryState *entry,
@@ -216,11 +253,16 @@ dlc_status session_output(dlc_session *session, const EntryState *entry, int32_t
     if (!plan_shape(session->file, whole, entry->layout->vars, out_dims, &bytes)) {
         return context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape");
     }
-    if (session->n_ranks == 1 || result->part.n_cuts == 0) {
+    if (session->n_all == 1 || result->part.n_cuts == 0) {
         return rank_host(first, rank_result(first, entry, number), bytes, out);
     }
     dlc_status status = joined_room(session, bytes);
-    for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
+    if (session->communicator) {
+        status = status == DLC_OK ? output_whole(session, entry, number, out_dims)
+                                  : session_abandon(session, status);
+    }
+    for (int32_t r = session->communicator ? session->n_ranks : 0;
+         r < session->n_ranks && status == DLC_OK; r++) {
         status = part_join(session, r, entry, number, out_dims);
     }
     *out = session->joined;

@@ -73,8 +73,10 @@ static dlc_status not_finite(dlc_session *session, EntryState *entry) {
         const EntryState *own = &rank->entries[entry - session->ranks->entries];
         status = rank_not_finite_before(rank, own, where, sizeof(where), &found);
     }
-    if (status == DLC_OK && !found) {
+    if (session_tell(session, found, where, sizeof(where), &found) == DLC_OK && !found) {
+        where[0] = '\0';
         find_in_commands(session, entry, where, sizeof(where));
+        (void)session_tell(session, where[0] != '\0', where, sizeof(where), &found);
     }
     return context_fail(session->context, DLC_ERROR_NON_FINITE,
                         "step %" PRId64 " of '%s': %s not finite; nothing was stored%s",
@@ -87,8 +89,13 @@ dlc_status session_verdict(dlc_session *session, EntryState *entry) {
     if (!first->last_ok) {
         return not_finite(session, entry);
     }
+    if (first->last_update_ok) {
+        return DLC_OK;
+    }
     int32_t r = session->unsound;
-    return first->last_update_ok
-               ? DLC_OK
-               : team_told(session->team, r, rank_not_finite_update(&session->ranks[r], true));
+    if (session->communicator) {
+        bool mine = r == session->communicator->rank;
+        return session_agree(session, mine ? rank_not_finite_update(session->ranks, true) : DLC_OK);
+    }
+    return team_told(session->team, r, rank_not_finite_update(&session->ranks[r], true));
 }

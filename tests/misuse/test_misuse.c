@@ -63,6 +63,8 @@ typedef struct Fixture {
     dlc_context_options context_options;
     dlc_compile_options compile_options;
     dlc_session_options session_options;
+    dlc_communicator_options communicator_options;
+    dlc_communicator *communicator;
     dlc_weights_options weights_options;
     dlc_dataset_options dataset_options;
     dlc_train_options train_options;
@@ -160,6 +162,15 @@ static int on_eval(void *user, const dlc_step_info *info, const dlc_metric *metr
     return 0;
 }
 
+static int store_set(void *user, const char *key, const char *value) {
+    (void)user, (void)key, (void)value;
+    return 0;
+}
+static int store_get(void *user, const char *key, char *value, size_t size) {
+    (void)user, (void)key, (void)value, (void)size;
+    return 2;
+}
+
 #define OK(f, call)                                                                                \
     do {                                                                                           \
         if ((call) != DLC_OK) {                                                                    \
@@ -196,6 +207,11 @@ static void options(Fixture *f) {
                                                .bindings = f->bindings,
                                                .n_bindings = 1,
                                                .threads = 1};
+    f->communicator_options =
+        (dlc_communicator_options){.struct_size = sizeof(f->communicator_options),
+                                   .n_ranks = 1,
+                                   .store_set = store_set,
+                                   .store_get = store_get};
     f->weights_options = (dlc_weights_options){
         .struct_size = sizeof(f->weights_options), .missing = f->names, .n_missing = 1};
     f->dataset_options = (dlc_dataset_options){.struct_size = sizeof(f->dataset_options)};
@@ -234,6 +250,7 @@ static int setup(void **state) {
     OK(f, dlc_compile(f->context, model, strlen(model), NULL, &f->plan));
     const dlc_compile_options ranks = {.struct_size = sizeof(ranks), .mesh = "data=*"};
     OK(f, dlc_compile(f->context, model, strlen(model), &ranks, &f->plan_of_ranks));
+    OK(f, dlc_communicator_group(&f->context, 1, &f->communicator));
     OK(f, dlc_plan_save(f->plan, f->plan_path));
     dlc_plan_bytes(f->plan, &f->bytes, &f->n_bytes);
     dlc_session_options session = {.struct_size = sizeof(session), .threads = 1};
@@ -259,6 +276,7 @@ static int teardown(void **state) {
     dlc_text_free(f->context, f->owned_text);
     dlc_dataset_destroy(f->dataset);
     dlc_session_destroy(f->session);
+    dlc_communicator_destroy(f->communicator);
     dlc_plan_destroy(f->plan_of_ranks);
     dlc_plan_destroy(f->plan);
     dlc_context_destroy(f->context);
@@ -402,6 +420,7 @@ static int destroy_all(void *user, const dlc_step_info *info) {
     (void)info;
     dlc_session_destroy(f->session);
     dlc_dataset_destroy(f->dataset);
+    dlc_communicator_destroy(f->communicator);
     dlc_plan_destroy(f->plan_of_ranks);
     dlc_plan_destroy(f->plan);
     dlc_context_destroy(f->context);
@@ -427,6 +446,7 @@ static void destroyed_by(bool late) {
     f->context = NULL;
     f->plan = f->plan_of_ranks = NULL;
     f->session = NULL;
+    f->communicator = NULL;
     f->dataset = NULL;
     f->owned_text = NULL;
     assert_int_equal(teardown(&own), 0);

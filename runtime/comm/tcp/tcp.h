@@ -36,4 +36,9 @@ typedef struct CommTcpOptions {
 dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions *options,
                            Comm **out, char *message);
 
+/* A socket that listens on a port of the system's choice, for CommTcpOptions.listener, and the
+ * addresses of this machine that lead there, those for itself last; of the interfaces that
+ * DLC_SOCKET_IFNAME, or NCCL_SOCKET_IFNAME, lists. -1: there is none. */
+int comm_tcp_listen(char *out_addresses, size_t n_addresses);
+
 #endif

@@ -1,0 +1,149 @@
+/* What one of several sessions that share a communicator knows and all must: errors, and texts.
+ * Each has one rank then, on the calling thread. */
+#include "runtime/session/session.h"
+
+#include <stdio.h>
+
+static dlc_status call_make(dlc_session *session, const CommCall *call) {
+    dlc_status status = session_meet(session);
+    Comm *comm = session->ranks->comm;
+    if (status == DLC_OK) {
+        status = comm_run(comm, call);
+        session->is_broken |= status != DLC_OK;
+        status =
+            status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", comm->error);
+    }
+    return status;
+}
+
+/* *out: the lowest rank whose `own` is not 0; -1: none. *value: what that is. */
+static dlc_status lowest(dlc_session *session, int64_t own, const char *name, int32_t *out,
+                         int64_t *value) {
+    int32_t n = session->n_all;
+    int64_t *all = memory_new(&session->context->allocator, (size_t)n, sizeof(*all));
+    if (!all) {
+        return session_abandon(session, context_out_of_memory(session->context));
+    }
+    const CommBuffer buffer = {
+        .in = &own, .out = all, .dtype = PLAN_I64, .outer = 1, .rows = n, .unit = 1};
+    const CommCall call = {
+        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = name};
+    dlc_status status = call_make(session, &call);
+    *out = -1;
+    for (int32_t r = n - 1; r >= 0 && status == DLC_OK; r--) {
+        *out = all[r] != 0 ? r : *out;
+        *value = all[r] != 0 ? all[r] : *value;
+    }
+    memory_free(&session->context->allocator, all);
+    return status;
+}
+
+static dlc_status text_tell(dlc_session *session, int32_t from, char *text, size_t n) {
+    const CommBuffer buffer = {
+        .in = text, .out = text, .dtype = PLAN_U8, .outer = 1, .rows = 1, .unit = (int64_t)n};
+    const CommCall call = {.kind = COMM_BROADCAST,
+                           .number = from,
+                           .buffers = &buffer,
+                           .n_buffers = 1,
+                           .name = "a text"};
+    dlc_status status = call_make(session, &call);
+    text[n - 1] = '\0';
+    return status;
+}
+
+dlc_status session_agree(dlc_session *session, dlc_status status) {
+    char text[CONTEXT_ERROR_BYTES] = "";
+    int32_t from = -1;
+    int64_t value = 0;
+    if (!session->communicator) {
+        return status;
+    }
+    if (status != DLC_OK) {
+        memcpy(text, session->context->error, sizeof(text));
+    }
+    dlc_status met = lowest(session, (int64_t)status, "how all have fared", &from, &value);
+    if (met != DLC_OK || from < 0) {
+        return met;
+    }
+    met = text_tell(session, from, text, sizeof(text));
+    if (met != DLC_OK) {
+        return met;
+    }
+    return from == session->communicator->rank
+               ? context_fail(session->context, status, "%s", text)
+               : context_fail(session->context, (dlc_status)value, "rank %d: %s", (int)from, text);
+}
+
+dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bool *out_has) {
+    int32_t from = has ? 0 : -1;
+    int64_t value = 0;
+    dlc_status status = DLC_OK;
+    if (session->communicator) {
+        status = lowest(session, has, "who has something to say", &from, &value);
+        if (status == DLC_OK && from >= 0) {
+            status = text_tell(session, from, text, n);
+        }
+    }
+    *out_has = from >= 0;
+    return status;
+}
+
+dlc_status session_first(dlc_session *session, int64_t *value) {
+    const CommBuffer buffer = {
+        .in = value, .out = value, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
+    const CommCall call = {
+        .kind = COMM_BROADCAST, .buffers = &buffer, .n_buffers = 1, .name = "a number of rank 0"};
+    return session->communicator ? call_make(session, &call) : DLC_OK;
+}
+
+dlc_status session_most(dlc_session *session, int64_t *value) {
+    const CommBuffer buffer = {
+        .in = value, .out = value, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
+    const CommCall call = {.kind = COMM_ALL_REDUCE,
+                           .combine = COMM_MAX,
+                           .buffers = &buffer,
+                           .n_buffers = 1,
+                           .name = "the most of all ranks"};
+    return session->communicator ? call_make(session, &call) : DLC_OK;
+}
+
+/* What a run came to on a rank, as one number; 0: all is well. */
+enum { TOLD_STATUS = 0xff, TOLD_NOT_OK = 1 << 8, TOLD_NO_UPDATE = 1 << 9 };
+
+dlc_status session_settle_agree(dlc_session *session, dlc_status status) {
+    Rank *rank = session->ranks;
+    char text[CONTEXT_ERROR_BYTES] = "";
+    int32_t from = -1;
+    int64_t value = 0, own = (int64_t)status;
+    own |= status != DLC_OK || rank->last_ok ? 0 : TOLD_NOT_OK;
+    own |= status != DLC_OK || rank->last_update_ok ? 0 : TOLD_NO_UPDATE;
+    memcpy(text, session->context->error, sizeof(text));
+    dlc_status met = lowest(session, own, "what the run came to", &from, &value);
+    if (met != DLC_OK || from < 0) {
+        return met;
+    }
+    session->unsound = from;
+    rank->last_ok = (value & TOLD_NOT_OK) == 0;
+    rank->last_update_ok = (value & TOLD_NO_UPDATE) == 0;
+    if ((value & TOLD_STATUS) == DLC_OK) {
+        return DLC_OK;
+    }
+    met = text_tell(session, from, text, sizeof(text));
+    if (met != DLC_OK) {
+        return met;
+    }
+    context_fail(session->context, (dlc_status)(value & TOLD_STATUS), "%s", text);
+    return (dlc_status)(value & TOLD_STATUS);
+}
+
+dlc_status session_abandon(dlc_session *session, dlc_status status) {
+    if (session->communicator && !session->is_broken) {
+        communicator_abandon(session->communicator, status);
+        session->is_broken = true;
+    }
+    return status;
+}
+
+bool session_writes(const dlc_session *session) {
+    return !session->communicator || session->communicator->rank == 0;
+}
