@@ -149,6 +149,7 @@ def case(work, libraries, bare, name, program, dtype, precision, tolerance):
         print(f"{name} {way}: {far:.2e} from the CPU")
         check(far <= tolerance, f"{name} {way}: {far:.2e}, over {tolerance:.0e}")
         check(("calls by cuBLASLt" in said) == served, f"{name} {way}: who served?\n{said}")
+        check(not served or "calls by cuBLASLt 13.2.0" in said, f"{name} {way}: which version served?\n{said}")
         if way == "absent":
             check(said.count("generated kernels, because libcublasLt.so.13 is not on this machine") == 1,
                   f"{name}: the reason, once\n{said}")
