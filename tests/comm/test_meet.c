@@ -1,11 +1,12 @@
-/* How processes find each other (runtime/comm/tcp/meet.c): here all are threads of the test. */
+/* How processes find each other (runtime/comm/control/meet.c): here all are threads of the test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
-#include "runtime/comm/tcp/internal.h"
+#include "runtime/comm/control/internal.h"
+#include "runtime/comm/tcp/tcp.h"
 #include "tests/unit/plain_allocator.h"
 
 #include <arpa/inet.h>
@@ -192,18 +193,18 @@ static void test_missing(void **state) {
 static void *deserter_main(void *argument) {
     const Join *join = argument;
     char message[COMM_MESSAGE_BYTES];
-    TcpHello hello = {.magic = TCP_MAGIC,
-                      .version = TCP_VERSION,
-                      .rank = 2,
-                      .n_ranks = 3,
-                      .port = free_port(NULL),
-                      .host = "elsewhere"};
-    TcpWelcome welcome;
+    ControlHello hello = {.magic = CONTROL_MAGIC,
+                          .version = CONTROL_VERSION,
+                          .rank = 2,
+                          .n_ranks = 3,
+                          .port = free_port(NULL),
+                          .host = "elsewhere"};
+    ControlWelcome welcome;
     hello.key = hash_bytes(join->options.job_key, strlen(join->options.job_key), 1);
     double deadline = clock_seconds() + 5;
-    int made = tcp_connect(join->options.addresses, deadline, message);
-    bool was_welcome = made >= 0 && tcp_write(made, &hello, sizeof(hello), deadline) &&
-                       tcp_read(made, &welcome, sizeof(welcome), deadline) &&
+    int made = socket_connect(join->options.addresses, deadline, message);
+    bool was_welcome = made >= 0 && socket_write(made, &hello, sizeof(hello), deadline) &&
+                       socket_read(made, &welcome, sizeof(welcome), deadline) &&
                        welcome.status == DLC_OK;
     close(made);
     return was_welcome ? argument : NULL;

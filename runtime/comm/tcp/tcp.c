@@ -1,208 +1,225 @@
-/* The calls of a rank's thread: they hand over to the data thread and sleep; and how an end begins
- * and ends. */
-#include "runtime/comm/tcp/internal.h"
+/* A socket between every two ranks: how they are connected, and as a carrier of streams. */
+#include "runtime/comm/tcp/tcp.h"
+#include "runtime/comm/stream/stream.h"
 
+#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-/* For what a call returns, when nobody touches its buffers any more; gives the mutex back. */
-static dlc_status failed(Tcp *tcp) {
-    while (tcp->data_works) {
-        pthread_cond_wait(&tcp->changed, &tcp->mutex);
-    }
-    dlc_status status = tcp->failure;
-    memcpy(tcp->comm.error, tcp->failure_text, sizeof(tcp->comm.error));
-    pthread_mutex_unlock(&tcp->mutex);
-    return status;
+_Static_assert((int)TCP_MAX_RANKS == (int)CONTROL_MAX_RANKS, "one limit");
+
+#define TCP_MAGIC UINT64_C(0x617461642d636c64)
+
+/* Who connects has so long to say who it is. */
+static const double hello_seconds = 5;
+/* How often who waits looks whether others are still there. */
+static const double look_seconds = 0.1;
+
+/* First on every connection, from who made it. */
+typedef struct TcpHello {
+    uint64_t magic;
+    uint64_t key; /* hash of the job's */
+    int32_t rank, reserved;
+} TcpHello;
+
+typedef struct Tcp {
+    const dlc_allocator *allocator;
+    int *sockets; /* [n_ranks]; -1: none */
+    struct pollfd *polls;
+    int32_t rank, n_ranks;
+} Tcp;
+
+/* -- The carrier. */
+
+static int64_t tcp_send(void *carrier, int32_t rank, const struct iovec *runs, int n) {
+    Tcp *tcp = carrier;
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)runs, .msg_iovlen = (size_t)n};
+    ssize_t bytes = sendmsg(tcp->sockets[rank], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return bytes >= 0 ? bytes : errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
-/* A free one, with room for `bytes`, if there is one; NULL: no memory. */
-static TcpOp *op_new(Tcp *tcp, size_t bytes) {
-    TcpOp *best = NULL;
-    for (int i = 0; i < COMM_MAX_STARTED; i++) {
-        TcpOp *op = &tcp->ops[i];
-        if (!op->is_used && (!best || best->staging_bytes < bytes)) {
-            best = op;
+static int64_t tcp_receive(void *carrier, int32_t rank, const struct iovec *runs, int n) {
+    Tcp *tcp = carrier;
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)runs, .msg_iovlen = (size_t)n};
+    ssize_t bytes = recvmsg(tcp->sockets[rank], &message, MSG_DONTWAIT);
+    return bytes > 0 ? bytes : bytes < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+static void tcp_rest(void *carrier, const StreamWant *wants, int32_t n, int event, int patience) {
+    Tcp *tcp = carrier;
+    tcp->polls[0] = (struct pollfd){.fd = event, .events = POLLIN};
+    for (int32_t i = 0; i < n; i++) {
+        int events = (wants[i].sends ? POLLOUT : 0) | (wants[i].receives ? POLLIN : 0);
+        tcp->polls[1 + i] =
+            (struct pollfd){.fd = tcp->sockets[wants[i].rank], .events = (short)events};
+    }
+    poll(tcp->polls, (nfds_t)(1 + n), patience);
+}
+
+static void tcp_free(void *carrier, bool has_failed) {
+    Tcp *tcp = carrier;
+    (void)has_failed;
+    for (int32_t i = 0; i < tcp->n_ranks && tcp->sockets; i++) {
+        if (tcp->sockets[i] >= 0) {
+            close(tcp->sockets[i]);
         }
     }
-    if (best->staging_bytes < bytes) {
-        memory_free_aligned(tcp->allocator, best->staging);
-        best->staging = memory_new_aligned(tcp->allocator, bytes);
-        best->staging_bytes = best->staging ? bytes : 0;
-        if (!best->staging) {
-            return NULL;
-        }
-    }
-    return best;
-}
-
-static dlc_status tcp_start(Comm *comm, const CommCall *call, CommRequest **out) {
-    Tcp *tcp = (Tcp *)comm;
-    int32_t n = comm_group_size(comm, &call->group);
-    int32_t number = comm_group_number(&call->group, n, comm->rank);
-    pthread_mutex_lock(&tcp->mutex);
-    if (tcp->failure != DLC_OK) {
-        return failed(tcp);
-    }
-    TcpOp *op = op_new(tcp, tcp_staging_bytes(call, n, number));
-    if (!op) {
-        pthread_mutex_unlock(&tcp->mutex);
-        tcp_fail(tcp, DLC_ERROR_OUT_OF_MEMORY, "rank %d: out of memory for a collective (host %s)",
-                 comm->rank, tcp->host);
-        pthread_mutex_lock(&tcp->mutex);
-        return failed(tcp);
-    }
-    op->next = NULL;
-    op->call = call;
-    op->n = n;
-    op->number = number;
-    op->is_used = true;
-    op->is_done = false;
-    op->waited_since = 0;
-    if (tcp->first) {
-        tcp->last->next = op;
-    } else {
-        tcp->first = op;
-    }
-    tcp->last = op;
-    pthread_mutex_unlock(&tcp->mutex);
-    tcp_wake(tcp->data_wake);
-    *out = (CommRequest *)op;
-    return DLC_OK;
-}
-
-static dlc_status tcp_wait(Comm *comm, CommRequest *request) {
-    Tcp *tcp = (Tcp *)comm;
-    TcpOp *op = (TcpOp *)request;
-    pthread_mutex_lock(&tcp->mutex);
-    op->waited_since = clock_seconds();
-    while (!op->is_done && tcp->failure == DLC_OK) {
-        pthread_cond_wait(&tcp->changed, &tcp->mutex);
-    }
-    if (!op->is_done) {
-        return failed(tcp);
-    }
-    op->is_used = false;
-    pthread_mutex_unlock(&tcp->mutex);
-    return DLC_OK;
-}
-
-static void tcp_abort(Comm *comm, dlc_status status, const char *text) {
-    Tcp *tcp = (Tcp *)comm;
-    tcp_fail(tcp, status == DLC_OK ? DLC_ERROR_INTERNAL : status, "rank %d: %.900s (host %s)",
-             comm->rank, text, tcp->host);
-    pthread_mutex_lock(&tcp->mutex);
-    (void)failed(tcp);
-}
-
-/* Accepts what is half made. */
-static void tcp_free(Tcp *tcp) {
-    for (int32_t i = 0; i < tcp->comm.n_ranks && tcp->peers; i++) {
-        int both[2] = {tcp->peers[i].data, tcp->peers[i].control};
-        for (int k = 0; k < 2; k++) {
-            if (both[k] >= 0) {
-                close(both[k]);
-            }
-        }
-    }
-    for (int k = 0; k < 2; k++) {
-        int event = k == 0 ? tcp->data_wake : tcp->control_wake;
-        if (event >= 0) {
-            close(event);
-        }
-        memory_free(tcp->allocator, tcp->polls[k]);
-    }
-    for (int i = 0; i < COMM_MAX_STARTED; i++) {
-        memory_free_aligned(tcp->allocator, tcp->ops[i].staging);
-    }
-    pthread_cond_destroy(&tcp->changed);
-    pthread_mutex_destroy(&tcp->mutex);
-    memory_free(tcp->allocator, tcp->operands);
-    memory_free(tcp->allocator, tcp->peers);
+    memory_free(tcp->allocator, tcp->polls);
+    memory_free(tcp->allocator, tcp->sockets);
     memory_free(tcp->allocator, tcp);
 }
 
-static void threads_end(Tcp *tcp) {
-    pthread_mutex_lock(&tcp->mutex);
-    tcp->closes = true;
-    pthread_mutex_unlock(&tcp->mutex);
-    tcp_wake(tcp->data_wake);
-    if (tcp->n_threads > 0) {
-        pthread_join(tcp->data_thread, NULL);
-    }
-    pthread_mutex_lock(&tcp->mutex);
-    tcp->data_closed = true;
-    pthread_mutex_unlock(&tcp->mutex);
-    tcp_wake(tcp->control_wake);
-    if (tcp->n_threads > 1) {
-        pthread_join(tcp->control_thread, NULL);
-    }
+static const StreamOps tcp_ops = {
+    .send = tcp_send, .receive = tcp_receive, .rest = tcp_rest, .free = tcp_free};
+
+/* -- Connecting: each rank to those of lower number. */
+
+typedef struct Connecting {
+    Tcp *tcp;
+    Control *control;
+    int listener;
+    TcpHello hello;
+    double deadline;
+    char *message;
+} Connecting;
+
+static dlc_status connect_failed(Connecting *c, int32_t rank) {
+    char text[128];
+    snprintf(c->message, COMM_MESSAGE_BYTES,
+             "rank %d (%s) and rank %d (%s) cannot be connected: %s", c->tcp->rank,
+             control_host(c->control, c->tcp->rank), rank, control_host(c->control, rank),
+             strerror_r(errno, text, sizeof(text)));
+    return DLC_ERROR_IO;
 }
 
-static void tcp_close(Comm *comm) {
-    Tcp *tcp = (Tcp *)comm;
-    if (comm->n_started > 0) {
-        tcp_fail(tcp, DLC_ERROR_INTERNAL,
-                 "rank %d has ended with %d collectives started and not waited for", comm->rank,
-                 comm->n_started);
+static dlc_status lower_connect(Connecting *c) {
+    Tcp *tcp = c->tcp;
+    for (int32_t i = 0; i < tcp->rank; i++) {
+        tcp->sockets[i] = socket_connect_place(control_place(c->control, i), c->deadline);
+        if (tcp->sockets[i] < 0 ||
+            !socket_write(tcp->sockets[i], &c->hello, sizeof(c->hello), c->deadline)) {
+            return connect_failed(c, i);
+        }
     }
-    threads_end(tcp);
-    tcp_free(tcp);
+    return DLC_OK;
 }
 
-static dlc_status tcp_new(const dlc_allocator *allocator, const CommTcpOptions *options,
-                          Tcp **out) {
+/* Whether the one who has connected is a higher rank of this job, and new. */
+static bool hello_take(Connecting *c, int made) {
+    Tcp *tcp = c->tcp;
+    TcpHello hello;
+    double soon = clock_seconds() + hello_seconds;
+    if (!socket_read(made, &hello, sizeof(hello), soon < c->deadline ? soon : c->deadline) ||
+        hello.magic != TCP_MAGIC || hello.key != c->hello.key || hello.rank <= tcp->rank ||
+        hello.rank >= tcp->n_ranks || tcp->sockets[hello.rank] >= 0) {
+        return false;
+    }
+    tcp->sockets[hello.rank] = made;
+    return true;
+}
+
+static dlc_status higher_accept(Connecting *c) {
+    Tcp *tcp = c->tcp;
+    for (int32_t n = tcp->rank + 1; n < tcp->n_ranks;) {
+        double slice = clock_seconds() + look_seconds;
+        int made = socket_accept(c->listener, slice < c->deadline ? slice : c->deadline);
+        int reason = errno;
+        if (control_look(c->control, c->message)) {
+            if (made >= 0) {
+                close(made);
+            }
+            return DLC_ERROR_IO;
+        }
+        if (made < 0 && reason == ETIMEDOUT && clock_seconds() < c->deadline) {
+            continue;
+        }
+        errno = reason;
+        if (made < 0) {
+            int32_t first = tcp->rank + 1;
+            while (tcp->sockets[first] >= 0) {
+                first++;
+            }
+            return connect_failed(c, first);
+        }
+        if (hello_take(c, made)) {
+            n++;
+        } else {
+            close(made);
+        }
+    }
+    return DLC_OK;
+}
+
+static dlc_status tcp_connect(Connecting *c) {
+    Tcp *tcp = c->tcp;
+    dlc_status status = lower_connect(c);
+    status = status == DLC_OK ? higher_accept(c) : status;
+    if (status != DLC_OK) {
+        control_tell(c->control, status, c->message); /* others wait for this one's connections */
+        return status;
+    }
+    for (int32_t i = 0; i < tcp->n_ranks; i++) {
+        if (tcp->sockets[i] >= 0) {
+            socket_unblock(tcp->sockets[i]);
+        }
+    }
+    return DLC_OK;
+}
+
+/* -- Beginning. */
+
+static Tcp *tcp_new(const dlc_allocator *allocator, int32_t rank, int32_t n_ranks) {
     Tcp *tcp = memory_new(allocator, 1, sizeof(*tcp));
     if (!tcp) {
-        return DLC_ERROR_OUT_OF_MEMORY;
+        return NULL;
     }
-    size_t n = (size_t)options->n_ranks;
-    tcp->allocator = allocator;
-    tcp->comm = (Comm){.ops = &comm_tcp, .rank = options->rank, .n_ranks = options->n_ranks};
-    tcp->silence = options->silence_seconds;
-    tcp->timeout = options->timeout_seconds;
-    pthread_mutex_init(&tcp->mutex, NULL);
-    pthread_cond_init(&tcp->changed, NULL);
-    tcp->data_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    tcp->control_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    tcp->peers = memory_new(allocator, n, sizeof(TcpPeer));
-    tcp->operands = memory_new(allocator, n, sizeof(void *));
-    tcp->polls[0] = memory_new(allocator, n + 1, sizeof(struct pollfd));
-    tcp->polls[1] = memory_new(allocator, n + 1, sizeof(struct pollfd));
-    for (int32_t i = 0; i < options->n_ranks && tcp->peers; i++) {
-        tcp->peers[i].data = tcp->peers[i].control = -1;
-        memcpy(tcp->peers[i].host, "?", 2);
+    *tcp = (Tcp){.allocator = allocator, .rank = rank, .n_ranks = n_ranks};
+    tcp->sockets = memory_new(allocator, (size_t)n_ranks, sizeof(int));
+    tcp->polls = memory_new(allocator, (size_t)n_ranks + 1, sizeof(struct pollfd));
+    for (int32_t i = 0; i < n_ranks && tcp->sockets; i++) {
+        tcp->sockets[i] = -1;
     }
-    if (gethostname(tcp->host, sizeof(tcp->host)) != 0) {
-        memcpy(tcp->host, "?", 2);
+    if (!tcp->sockets || !tcp->polls) {
+        tcp_free(tcp, false);
+        return NULL;
     }
-    tcp->host[sizeof(tcp->host) - 1] = 0;
-    *out = tcp;
-    bool whole = tcp->peers && tcp->operands && tcp->polls[0] && tcp->polls[1];
-    return !whole                                        ? DLC_ERROR_OUT_OF_MEMORY
-           : tcp->data_wake < 0 || tcp->control_wake < 0 ? DLC_ERROR_IO
-                                                         : DLC_OK;
+    return tcp;
 }
 
-/* Signals are for the program's own threads. */
-static dlc_status threads_begin(Tcp *tcp, char *message) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&tcp->data_thread, NULL, tcp_data_main, tcp) == 0) {
-        tcp->n_threads = 1;
-        tcp->n_threads += pthread_create(&tcp->control_thread, NULL, tcp_control_main, tcp) == 0;
+static dlc_status all_connect(const dlc_allocator *allocator, const CommTcpOptions *options,
+                              Control *control, int listener, double deadline, Comm **out,
+                              char *message) {
+    Tcp *tcp = tcp_new(allocator, options->rank, options->n_ranks);
+    Connecting connecting = {
+        .tcp = tcp,
+        .control = control,
+        .listener = listener,
+        .hello = {.magic = TCP_MAGIC,
+                  .key = hash_bytes(options->job_key, strlen(options->job_key), 1),
+                  .rank = options->rank},
+        .deadline = deadline,
+        .message = message};
+    snprintf(message, COMM_MESSAGE_BYTES, "rank %d: no memory or no files", options->rank);
+    dlc_status status = tcp ? tcp_connect(&connecting) : DLC_ERROR_OUT_OF_MEMORY;
+    if (status != DLC_OK) {
+        if (tcp) {
+            tcp_free(tcp, true);
+        }
+        control_end(control);
+        return status;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (tcp->n_threads == 2) {
-        return DLC_OK;
-    }
-    snprintf(message, COMM_MESSAGE_BYTES, "rank %d: the system gives no thread", tcp->comm.rank);
-    threads_end(tcp);
-    return DLC_ERROR_LIMIT;
+    StreamOptions stream = {.comm = &comm_tcp,
+                            .ops = &tcp_ops,
+                            .carrier = tcp,
+                            .control = control,
+                            .rank = options->rank,
+                            .n_ranks = options->n_ranks,
+                            .silence_seconds = options->silence_seconds,
+                            .timeout_seconds = options->timeout_seconds};
+    return stream_create(allocator, &stream, out, message);
 }
 
 dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions *given, Comm **out,
@@ -210,39 +227,40 @@ dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions 
     CommTcpOptions options = *given;
     options.meet_seconds = options.meet_seconds > 0 ? options.meet_seconds : 300;
     options.silence_seconds = options.silence_seconds > 0 ? options.silence_seconds : 20;
-    dlc_status status = DLC_ERROR_INVALID_ARGUMENT;
-    Tcp *tcp = NULL;
-    if (options.n_ranks < 1 || options.n_ranks > TCP_MAX_RANKS || options.rank < 0 ||
-        options.rank >= options.n_ranks) {
-        snprintf(message, COMM_MESSAGE_BYTES, "there is no rank %d of %d", options.rank,
-                 options.n_ranks);
-    } else {
-        snprintf(message, COMM_MESSAGE_BYTES, "rank %d: no memory or no files", options.rank);
-        status = tcp_new(allocator, &options, &tcp);
-    }
-    if (status != DLC_OK && options.listener >= 0) {
-        close(options.listener);
-    }
-    if (status == DLC_OK) {
-        status = tcp_meet(tcp, &options, message);
-    }
-    if (status == DLC_OK) {
-        status = threads_begin(tcp, message);
-    }
-    if (status != DLC_OK) {
-        if (tcp) {
-            tcp_free(tcp);
+    double deadline = clock_seconds() + options.meet_seconds;
+    ControlOptions meeting = {.rank = options.rank,
+                              .n_ranks = options.n_ranks,
+                              .addresses = options.addresses,
+                              .listener = options.listener,
+                              .job_key = options.job_key,
+                              .meet_seconds = options.meet_seconds,
+                              .silence_seconds = options.silence_seconds};
+    int listener = socket_listen(&meeting.port);
+    if (listener < 0) {
+        char text[128];
+        snprintf(message, COMM_MESSAGE_BYTES, "rank %d cannot listen: %s", options.rank,
+                 strerror_r(errno, text, sizeof(text)));
+        if (options.listener >= 0) {
+            close(options.listener);
         }
-        return status;
+        return DLC_ERROR_IO;
     }
-    message[0] = 0;
-    *out = &tcp->comm;
-    return DLC_OK;
+    Control *control;
+    dlc_status status = control_meet(allocator, &meeting, &control, message);
+    if (status == DLC_OK) {
+        status = all_connect(allocator, &options, control, listener, deadline, out, message);
+    }
+    close(listener);
+    return status;
+}
+
+int comm_tcp_listen(char *out_addresses, size_t n_addresses) {
+    return socket_publish(out_addresses, n_addresses);
 }
 
 const CommOps comm_tcp = {.name = "tcp",
                           .doc = "processes, by sockets",
-                          .start = tcp_start,
-                          .wait = tcp_wait,
-                          .abort = tcp_abort,
-                          .close = tcp_close};
+                          .start = stream_start,
+                          .wait = stream_wait,
+                          .abort = stream_abort,
+                          .close = stream_close};

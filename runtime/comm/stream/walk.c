@@ -1,10 +1,8 @@
 /* Parts of a call's buffers as runs of memory, in the order in which they are sent; and what a rank
- * does with its own part. Nothing is packed: sockets read and write the runs as they are. */
-#include "runtime/comm/tcp/internal.h"
+ * does with its own part. Nothing is packed: carriers read and write the runs as they are. */
+#include "runtime/comm/stream/internal.h"
 
 #include "ir/base/checked.h"
-
-#include <sys/uio.h>
 
 static bool combines(const CommCall *call) {
     return call->kind == COMM_ALL_REDUCE || call->kind == COMM_REDUCE_SCATTER;
@@ -25,11 +23,11 @@ static int64_t staged_bytes(const CommCall *call, int32_t n, int32_t number, int
     return bytes;
 }
 
-size_t tcp_staging_bytes(const CommCall *call, int32_t n, int32_t number) {
+size_t stream_staging_bytes(const CommCall *call, int32_t n, int32_t number) {
     return combines(call) ? (size_t)(staged_bytes(call, n, number, call->n_buffers) * (n - 1)) : 0;
 }
 
-static uint8_t *staged(const TcpOp *op, int32_t other, int32_t buffer) {
+static uint8_t *staged(const StreamOp *op, int32_t other, int32_t buffer) {
     int32_t place = other < op->number ? other : other - 1;
     int64_t each = staged_bytes(op->call, op->n, op->number, op->call->n_buffers);
     return op->staging + place * each + staged_bytes(op->call, op->n, op->number, buffer);
@@ -37,7 +35,7 @@ static uint8_t *staged(const TcpOp *op, int32_t other, int32_t buffer) {
 
 /* The part that moves, and the memory it moves from or to; *by_target: at the part's `to` places.
  */
-static CommPart part_moved(const TcpOp *op, int32_t other, TcpStage stage, bool sends,
+static CommPart part_moved(const StreamOp *op, int32_t other, StreamStage stage, bool sends,
                            int32_t buffer, char **base, bool *by_target) {
     const CommCall *call = op->call;
     const CommBuffer *b = &call->buffers[buffer];
@@ -58,8 +56,8 @@ static CommPart part_moved(const TcpOp *op, int32_t other, TcpStage stage, bool 
     return part;
 }
 
-int tcp_walk_fill(const TcpOp *op, int32_t other, TcpStage stage, bool sends, const TcpWalk *walk,
-                  struct iovec *out, int most) {
+int stream_walk_fill(const StreamOp *op, int32_t other, StreamStage stage, bool sends,
+                     const StreamWalk *walk, struct iovec *out, int most) {
     int n = 0;
     int64_t skip = walk->byte;
     for (int32_t i = walk->buffer; i < op->call->n_buffers && n < most; i++, skip = 0) {
@@ -77,8 +75,8 @@ int tcp_walk_fill(const TcpOp *op, int32_t other, TcpStage stage, bool sends, co
     return n;
 }
 
-void tcp_walk_advance(const TcpOp *op, int32_t other, TcpStage stage, bool sends, TcpWalk *walk,
-                      size_t bytes) {
+void stream_walk_advance(const StreamOp *op, int32_t other, StreamStage stage, bool sends,
+                         StreamWalk *walk, size_t bytes) {
     int64_t rest = (int64_t)bytes;
     while (walk->buffer < op->call->n_buffers) {
         char *base;
@@ -91,11 +89,11 @@ void tcp_walk_advance(const TcpOp *op, int32_t other, TcpStage stage, bool sends
             return;
         }
         rest -= all - walk->byte;
-        *walk = (TcpWalk){walk->buffer + 1, 0};
+        *walk = (StreamWalk){walk->buffer + 1, 0};
     }
 }
 
-void tcp_copy_own(const TcpOp *op) {
+void stream_copy_own(const StreamOp *op) {
     for (int32_t i = 0; i < op->call->n_buffers && !combines(op->call); i++) {
         const CommBuffer *b = &op->call->buffers[i];
         CommPart part = comm_part(op->call, b, op->n, op->number, op->number);
@@ -110,7 +108,7 @@ void tcp_copy_own(const TcpOp *op) {
     }
 }
 
-void tcp_combine_own(const TcpOp *op, const void **operands) {
+void stream_combine_own(const StreamOp *op, const void **operands) {
     for (int32_t i = 0; i < op->call->n_buffers && combines(op->call); i++) {
         const CommBuffer *b = &op->call->buffers[i];
         CommPart part = comm_part(op->call, b, op->n, op->number, op->number);
@@ -128,7 +126,7 @@ void tcp_combine_own(const TcpOp *op, const void **operands) {
     }
 }
 
-uint64_t tcp_call_hash(const Comm *comm, const CommCall *call) {
+uint64_t stream_call_hash(const Comm *comm, const CommCall *call) {
     bool numbered = call->kind == COMM_SHIFT || call->kind == COMM_BROADCAST;
     int32_t n = comm_group_size(comm, &call->group);
     int64_t head[] = {call->kind, combines(call) ? (int64_t)call->combine : 0,

@@ -1,13 +1,15 @@
-/* Sockets with deadlines. */
-#include "runtime/comm/tcp/internal.h"
+/* Sockets with deadlines, and events (socket.h). */
+#include "runtime/comm/control/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,7 +33,7 @@ static bool ready(int socket, short events, double deadline) {
     }
 }
 
-bool tcp_read(int socket, void *to, size_t bytes, double deadline) {
+bool socket_read(int socket, void *to, size_t bytes, double deadline) {
     char *at = to;
     while (bytes > 0) {
         if (!ready(socket, POLLIN, deadline)) {
@@ -48,7 +50,7 @@ bool tcp_read(int socket, void *to, size_t bytes, double deadline) {
     return true;
 }
 
-bool tcp_write(int socket, const void *from, size_t bytes, double deadline) {
+bool socket_write(int socket, const void *from, size_t bytes, double deadline) {
     const char *at = from;
     while (bytes > 0) {
         if (!ready(socket, POLLOUT, deadline)) {
@@ -64,7 +66,7 @@ bool tcp_write(int socket, const void *from, size_t bytes, double deadline) {
     return true;
 }
 
-void tcp_prepare(int socket) {
+static void prepare(int socket) {
     int on = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
@@ -93,7 +95,7 @@ static int bound(int family, uint32_t port) {
     return made;
 }
 
-int tcp_listen(uint32_t *port) {
+int socket_listen(uint32_t *port) {
     int made = bound(AF_INET6, *port); /* takes IPv4 too */
     if (made < 0) {
         made = bound(AF_INET, *port);
@@ -107,11 +109,11 @@ int tcp_listen(uint32_t *port) {
     return made;
 }
 
-int tcp_accept(int listener, double deadline) {
+int socket_accept(int listener, double deadline) {
     while (ready(listener, POLLIN, deadline)) {
         int made = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (made >= 0) {
-            tcp_prepare(made);
+            prepare(made);
             return made;
         }
         if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) {
@@ -139,7 +141,7 @@ static int connect_to(const struct sockaddr *address, socklen_t length, double d
         errno = reason;
         return -1;
     }
-    tcp_prepare(made);
+    prepare(made);
     return made;
 }
 
@@ -168,7 +170,7 @@ static const char *address_split(const char *text, char *host, size_t n_host, ch
     return *end == ',' ? end + 1 : end;
 }
 
-bool tcp_port_of(const char *addresses, uint32_t *out) {
+bool socket_port_of(const char *addresses, uint32_t *out) {
     char host[256], port[8], *end;
     if (!address_split(addresses, host, sizeof(host), port, sizeof(port))) {
         return false;
@@ -210,7 +212,7 @@ static int connect_once(const char *addresses, double deadline, char *message) {
     return -1;
 }
 
-int tcp_connect(const char *addresses, double deadline, char *message) {
+int socket_connect(const char *addresses, double deadline, char *message) {
     double pause = 0.02;
     for (;;) {
         int made = connect_once(addresses, deadline, message);
@@ -222,7 +224,7 @@ int tcp_connect(const char *addresses, double deadline, char *message) {
     }
 }
 
-int tcp_connect_place(const TcpPlace *place, double deadline) {
+int socket_connect_place(const SocketPlace *place, double deadline) {
     if (place->family == 6) {
         struct sockaddr_in6 six = {.sin6_family = AF_INET6,
                                    .sin6_port = htons((uint16_t)place->port)};
@@ -234,7 +236,7 @@ int tcp_connect_place(const TcpPlace *place, double deadline) {
     return connect_to((struct sockaddr *)&four, sizeof(four), deadline);
 }
 
-bool tcp_place_of_peer(int socket, TcpPlace *out) {
+bool socket_place_of_peer(int socket, SocketPlace *out) {
     struct sockaddr_storage address;
     socklen_t length = sizeof(address);
     if (getpeername(socket, (struct sockaddr *)&address, &length) != 0) {
@@ -253,4 +255,20 @@ bool tcp_place_of_peer(int socket, TcpPlace *out) {
     out->port = ntohs(six->sin6_port);
     memcpy(out->address, (const uint8_t *)&six->sin6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
     return true;
+}
+
+void socket_unblock(int socket) {
+    fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK);
+}
+
+void event_wake(int event) {
+    uint64_t one = 1;
+    ssize_t n = write(event, &one, sizeof(one));
+    (void)n; /* full: it is awake */
+}
+
+void event_clear(int event) {
+    uint64_t count;
+    ssize_t n = read(event, &count, sizeof(count));
+    (void)n;
 }

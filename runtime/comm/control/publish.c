@@ -1,11 +1,12 @@
 /* Where this machine can be reached, for ranks that are told by a store. */
-#include "runtime/comm/tcp/internal.h"
+#include "runtime/comm/control/socket.h"
 
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,10 +55,10 @@ static void address_add(const struct ifaddrs *one, bool loopback, uint32_t port,
     }
 }
 
-int comm_tcp_listen(char *out_addresses, size_t n_addresses) {
+int socket_publish(char *out_addresses, size_t n_addresses) {
     uint32_t port = 0;
     struct ifaddrs *all = NULL;
-    int made = tcp_listen(&port);
+    int made = socket_listen(&port);
     out_addresses[0] = '\0';
     if (made < 0 || getifaddrs(&all) != 0) {
         if (made >= 0) {
