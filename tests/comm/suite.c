@@ -216,12 +216,14 @@ void suite_circle(const Transport *transport) {
 
 static void body_gone(Rank *rank) {
     CommCall call = {.kind = COMM_BARRIER, .name = "end"};
-    expect_ok(rank, comm_run(rank->comm, &call), "barrier");
+    dlc_status status = comm_run(rank->comm, &call);
     if (rank->rank == 1) {
+        expect_ok(rank, status, "barrier");
         nap((uint64_t)rank->number);
         return;
     }
-    dlc_status status = comm_run(rank->comm, &call);
+    /* Who is slow may be told before its barrier has ended. */
+    status = status == DLC_OK ? comm_run(rank->comm, &call) : status;
     rank_expect(rank, status != DLC_OK && strstr(rank->comm->error, "rank 1 has ended"),
                 "status %d, text '%s'", (int)status, rank->comm->error);
 }

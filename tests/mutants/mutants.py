@@ -39,6 +39,7 @@ NEAREST = {
     'runtime/': ['plan', 'plan_lies', 'api', 'training', 'training_rules', 'run_rules', 'schedule_rules', 'device far', 'device cpu', 'faults training', 'faults weights',
                  'faults checkpoints', 'faults files', 'threads'],
     'runtime/comm/': ['comm local', 'comm tcp', 'comm meet'],
+    'runtime/comm/mpi/': ['comm openmpi', 'comm mpich'],
     'runtime/cpu/': ['pool', 'device cpu', 'threads', 'api', 'training'],
     'runtime/cuda/': ['cuda_device', 'cuda conv', 'calls', 'cudasim tf_example', 'cuda run'],
     'runtime/data/': ['data', 'dataset', 'faults data', 'cli data', 'faults training'],

@@ -55,9 +55,11 @@ static void check_closed(Stream *stream, const StreamOp *op) {
         StreamPeer *peer = peer_of(stream, op, i);
         bool needed = peer->sent != STAGE_DONE || peer->received != STAGE_DONE;
         if (needed && peer->closed_at != 0 && clock_seconds() > peer->closed_at + stream->silence) {
+            const char *why = stream->ops->why(stream->carrier);
             control_fail(stream->control, DLC_ERROR_IO,
-                         "rank %d (host %s) has closed its connection to rank %d", rank_of(op, i),
-                         host_of(stream, op, i), stream->comm.rank);
+                         "rank %d (host %s) has closed its connection to rank %d%s%s",
+                         rank_of(op, i), host_of(stream, op, i), stream->comm.rank,
+                         why[0] ? ": " : "", why);
         }
     }
 }
@@ -308,6 +310,16 @@ static void say_ended(Stream *stream) {
     }
 }
 
+/* Tells stream_close so; false: the thread is not needed any more. */
+static bool calls_ended(Stream *stream) {
+    pthread_mutex_lock(&stream->mutex);
+    stream->calls_ended = true;
+    pthread_cond_broadcast(&stream->changed);
+    bool goes_on = !stream->is_over && stream->failure == DLC_OK;
+    pthread_mutex_unlock(&stream->mutex);
+    return goes_on;
+}
+
 void *stream_main(void *argument) {
     Stream *stream = argument;
     double waited_since;
@@ -330,6 +342,11 @@ void *stream_main(void *argument) {
     data_rest(stream, NULL);
     if (!stream_has_failed(stream)) {
         say_ended(stream);
+    }
+    /* What others have not taken yet may need the carrier until they end too. */
+    while (calls_ended(stream)) {
+        stream->ops->rest(stream->carrier, NULL, 0, stream->wake, -1);
+        event_clear(stream->wake);
     }
     return NULL;
 }

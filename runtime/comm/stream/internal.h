@@ -68,7 +68,8 @@ typedef struct Stream {
     dlc_status failure; /* the control channel's */
     char failure_text[COMM_MESSAGE_BYTES];
     bool data_works; /* the data thread touches callers' buffers */
-    bool closes;
+    /* No call comes any more; all are done, and others know; others have ended too. */
+    bool closes, calls_ended, is_over;
     StreamOp *first, *last; /* started and not done: done in this order, one by one */
     StreamOp ops_started[COMM_MAX_STARTED];
     /* The data thread's. */

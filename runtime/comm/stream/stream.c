@@ -120,20 +120,30 @@ static void on_failure(void *user, dlc_status status, const char *text) {
 
 /* -- Beginning and end. */
 
-static void thread_end(Stream *stream) {
-    pthread_mutex_lock(&stream->mutex);
-    stream->closes = true;
-    pthread_mutex_unlock(&stream->mutex);
-    event_wake(stream->wake);
+/* Streams are closed last: a broken one before the channel's end would look like a death. */
+static void threads_end(Stream *stream) {
     if (stream->has_thread) {
+        pthread_mutex_lock(&stream->mutex);
+        stream->closes = true;
+        event_wake(stream->wake);
+        while (!stream->calls_ended) {
+            pthread_cond_wait(&stream->changed, &stream->mutex);
+        }
+        pthread_mutex_unlock(&stream->mutex);
+    }
+    control_end(stream->control);
+    if (stream->has_thread) {
+        pthread_mutex_lock(&stream->mutex);
+        stream->is_over = true;
+        pthread_mutex_unlock(&stream->mutex);
+        event_wake(stream->wake);
         pthread_join(stream->thread, NULL);
     }
 }
 
-/* Accepts what is half made; its thread has ended. Streams are closed last: a broken one before the
- * channel's end would look like a death. */
+/* Accepts what is half made. */
 static void stream_free(Stream *stream) {
-    control_end(stream->control);
+    threads_end(stream);
     stream->ops->free(stream->carrier, stream->failure != DLC_OK);
     if (stream->wake >= 0) {
         close(stream->wake);
@@ -156,7 +166,6 @@ void stream_close(Comm *comm) {
                      "rank %d has ended with %d collectives started and not waited for", comm->rank,
                      comm->n_started);
     }
-    thread_end(stream);
     stream_free(stream);
 }
 
@@ -172,11 +181,7 @@ static dlc_status threads_begin(Stream *stream, char *message) {
                  stream->comm.rank);
         return DLC_ERROR_LIMIT;
     }
-    dlc_status status = control_begin(stream->control, on_failure, stream, message);
-    if (status != DLC_OK) {
-        thread_end(stream);
-    }
-    return status;
+    return control_begin(stream->control, on_failure, stream, message);
 }
 
 dlc_status stream_create(const dlc_allocator *allocator, const StreamOptions *options, Comm **out,

@@ -25,6 +25,7 @@ typedef struct StreamOps {
     /* Sleeps until something of what is wanted may be possible, the eventfd is set, or some
      * milliseconds are over (-1: never). */
     void (*rest)(void *carrier, const StreamWant *wants, int32_t n, int event, int patience);
+    const char *(*why)(void *carrier); /* a stream is broken, if that is known; else "" */
     /* has_failed: others may be gone with what was on its way. */
     void (*free)(void *carrier, bool has_failed);
 } StreamOps;

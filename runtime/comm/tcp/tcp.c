@@ -59,6 +59,12 @@ static void tcp_rest(void *carrier, const StreamWant *wants, int32_t n, int even
     poll(tcp->polls, (nfds_t)(1 + n), patience);
 }
 
+/* The control channel knows better. */
+static const char *tcp_why(void *carrier) {
+    (void)carrier;
+    return "";
+}
+
 static void tcp_free(void *carrier, bool has_failed) {
     Tcp *tcp = carrier;
     (void)has_failed;
@@ -73,7 +79,7 @@ static void tcp_free(void *carrier, bool has_failed) {
 }
 
 static const StreamOps tcp_ops = {
-    .send = tcp_send, .receive = tcp_receive, .rest = tcp_rest, .free = tcp_free};
+    .send = tcp_send, .receive = tcp_receive, .rest = tcp_rest, .why = tcp_why, .free = tcp_free};
 
 /* -- Connecting: each rank to those of lower number. */
 

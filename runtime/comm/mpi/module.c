@@ -1,0 +1,227 @@
+/* A module: built once for each MPI that the build finds, opened by libdlc at run time (library.c).
+ *
+ * What is static here is what MPI itself has one of in a process: it starts once and ends once. */
+#include "runtime/comm/mpi/module.h"
+
+#include <mpi.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+_Static_assert(sizeof(MPI_Request) <= sizeof(uint64_t), "a request is passed as 64 bits");
+
+static struct {
+    pthread_mutex_t mutex;
+    bool has_started;
+    MPI_Comm comm; /* own, so that no message of the program's is taken */
+    int rank, n_ranks;
+    int32_t next_tag, most_tags;
+    bool is_ours; /* this module has started MPI, so it ends it */
+    bool ends_at_exit;
+} process = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static MPI_Request request_get(const MpiRequest *request) {
+    MPI_Request handle;
+    memcpy(&handle, &request->bits, sizeof(handle));
+    return handle;
+}
+
+static void request_set(MpiRequest *request, MPI_Request handle) {
+    request->bits = 0;
+    memcpy(&request->bits, &handle, sizeof(handle));
+}
+
+static int result(int error) {
+    return error == MPI_SUCCESS ? 0 : -error;
+}
+
+static void error_text(int error, char *out, size_t n_out) {
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    if (MPI_Error_string(-error, text, &length) != MPI_SUCCESS) {
+        snprintf(text, sizeof(text), "error %d of MPI", -error);
+    }
+    snprintf(out, n_out, "%s", text);
+}
+
+/* -- Beginning and end. */
+
+/* Takes one message that nobody waited for: as a rank that ends tells all, and ranks that ended
+ * before do not listen. False: there is none. */
+static bool take_unwanted(void) {
+    MPI_Message message;
+    MPI_Status status;
+    int is_there = 0, n = 0;
+    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, process.comm, &is_there, &message, &status) !=
+            MPI_SUCCESS ||
+        !is_there || MPI_Get_count(&status, MPI_BYTE, &n) != MPI_SUCCESS) {
+        return false;
+    }
+    void *bytes = malloc((size_t)n + 1);
+    bool is_taken = bytes && MPI_Mrecv(bytes, n, MPI_BYTE, &message, &status) == MPI_SUCCESS;
+    free(bytes);
+    return is_taken;
+}
+
+/* Ranks may end long after each other, and MPI's own waits keep a core busy. */
+static void wait_for_all(void) {
+    const struct timespec pause = {0, 1000000};
+    MPI_Request request;
+    int is_done = 0, error = MPI_Ibarrier(process.comm, &request);
+    while (error == MPI_SUCCESS && !is_done) {
+        error = MPI_Test(&request, &is_done, MPI_STATUS_IGNORE);
+        if (!is_done) {
+            nanosleep(&pause, NULL);
+        }
+    }
+}
+
+/* MPI asks that no message is left when it ends. */
+static void end_at_exit(void) {
+    int has_ended = 0;
+    if (process.ends_at_exit && MPI_Finalized(&has_ended) == MPI_SUCCESS && !has_ended) {
+        wait_for_all();
+        while (take_unwanted()) {
+        }
+        MPI_Finalize();
+    }
+}
+
+static const char *level_name(int level) {
+    return level == MPI_THREAD_SINGLE       ? "MPI_THREAD_SINGLE"
+           : level == MPI_THREAD_FUNNELED   ? "MPI_THREAD_FUNNELED"
+           : level == MPI_THREAD_SERIALIZED ? "MPI_THREAD_SERIALIZED"
+                                            : "MPI_THREAD_MULTIPLE";
+}
+
+/* *level: of threads that may call MPI. */
+static int mpi_begin(int *level) {
+    int is_there = 0, error = MPI_Initialized(&is_there);
+    if (error == MPI_SUCCESS && is_there) {
+        return MPI_Query_thread(level);
+    }
+    if (error == MPI_SUCCESS) {
+        error = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, level);
+    }
+    if (error == MPI_SUCCESS) {
+        process.is_ours = process.ends_at_exit = true;
+        atexit(end_at_exit);
+    }
+    return error;
+}
+
+static int first_start(char *message, size_t n_message) {
+    int level = MPI_THREAD_SINGLE, has_ended = 0, *most = NULL, is_known = 0;
+    if (MPI_Finalized(&has_ended) == MPI_SUCCESS && has_ended) {
+        snprintf(message, n_message, "the program has ended MPI (MPI_Finalize) already");
+        return -1;
+    }
+    int error = mpi_begin(&level);
+    if (error == MPI_SUCCESS && level != MPI_THREAD_MULTIPLE) {
+        snprintf(message, n_message,
+                 "MPI gives %s, and data moves by a thread of its own: start MPI by "
+                 "MPI_Init_thread with MPI_THREAD_MULTIPLE",
+                 level_name(level));
+        return -1;
+    }
+    error = error == MPI_SUCCESS ? MPI_Comm_dup(MPI_COMM_WORLD, &process.comm) : error;
+    if (error == MPI_SUCCESS) {
+        MPI_Comm_set_errhandler(process.comm, MPI_ERRORS_RETURN);
+        MPI_Comm_rank(process.comm, &process.rank);
+        MPI_Comm_size(process.comm, &process.n_ranks);
+        error = MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &is_known);
+        process.most_tags = is_known ? *most : 32767;
+    }
+    if (error != MPI_SUCCESS) {
+        error_text(-error, message, n_message);
+        return -1;
+    }
+    process.has_started = true;
+    return 0;
+}
+
+static int start(int32_t *rank, int32_t *n_ranks, char *message, size_t n_message) {
+    pthread_mutex_lock(&process.mutex);
+    int status = process.has_started ? 0 : first_start(message, n_message);
+    *rank = process.rank;
+    *n_ranks = process.n_ranks;
+    pthread_mutex_unlock(&process.mutex);
+    return status;
+}
+
+static int32_t next_tags(void) {
+    pthread_mutex_lock(&process.mutex);
+    int32_t tag = process.next_tag;
+    process.next_tag = tag + 2 < process.most_tags ? tag + 2 : 0;
+    pthread_mutex_unlock(&process.mutex);
+    return tag;
+}
+
+static void ends_at_exit(bool ends) {
+    pthread_mutex_lock(&process.mutex);
+    process.ends_at_exit = process.is_ours && ends;
+    pthread_mutex_unlock(&process.mutex);
+}
+
+/* -- Messages. */
+
+static int send_begin(const void *bytes, int32_t n, int32_t rank, int32_t tag, MpiRequest *out) {
+    MPI_Request handle = MPI_REQUEST_NULL;
+    int error = MPI_Isend(bytes, n, MPI_BYTE, rank, tag, process.comm, &handle);
+    request_set(out, handle);
+    return result(error);
+}
+
+static int receive_begin(void *bytes, int32_t n, int32_t rank, int32_t tag, MpiRequest *out) {
+    MPI_Request handle = MPI_REQUEST_NULL;
+    int error = MPI_Irecv(bytes, n, MPI_BYTE, rank, tag, process.comm, &handle);
+    request_set(out, handle);
+    return result(error);
+}
+
+static int probe(int32_t rank, int32_t tag, int32_t *n) {
+    MPI_Status status;
+    int is_there = 0, count = 0;
+    int error = MPI_Iprobe(rank, tag, process.comm, &is_there, &status);
+    if (error == MPI_SUCCESS && is_there) {
+        error = MPI_Get_count(&status, MPI_BYTE, &count);
+    }
+    *n = count;
+    return error == MPI_SUCCESS ? is_there != 0 : -error;
+}
+
+static int test(MpiRequest *request) {
+    MPI_Request handle = request_get(request);
+    int is_done = 0, error = MPI_Test(&handle, &is_done, MPI_STATUS_IGNORE);
+    request_set(request, handle);
+    return error == MPI_SUCCESS ? is_done != 0 : -error;
+}
+
+static void drop(MpiRequest *request, bool receives) {
+    MPI_Request handle = request_get(request);
+    if (handle != MPI_REQUEST_NULL) {
+        if (receives) {
+            MPI_Cancel(&handle);
+        }
+        MPI_Request_free(&handle);
+    }
+    request_set(request, MPI_REQUEST_NULL);
+}
+
+static const MpiModule module = {.version = MPI_MODULE_VERSION,
+                                 .start = start,
+                                 .next_tags = next_tags,
+                                 .send = send_begin,
+                                 .receive = receive_begin,
+                                 .probe = probe,
+                                 .test = test,
+                                 .drop = drop,
+                                 .ends_at_exit = ends_at_exit,
+                                 .error_text = error_text};
+
+__attribute__((visibility("default"))) const MpiModule *dlc_mpi_module(void);
+const MpiModule *dlc_mpi_module(void) {
+    return &module;
+}
