@@ -7,7 +7,8 @@ if [ -z "$module" ]; then
     exit 77
 fi
 export DLC_MPI=$module
-unset DLC_CPU_CACHE
+# What an MPI has not freed when the process ends is its own.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 failed=0
@@ -73,6 +74,9 @@ killed() {
 
 if [ "$long" = --long ]; then
     limit=300
+    for n in 4 5 8; do
+        expect "suite, $n ranks" launch $n suite
+    done
     for ((i = 0; i < 100; i++)); do
         expect "start $i" launch 8 once
     done
@@ -86,9 +90,10 @@ if [ "$long" = --long ]; then
 fi
 
 expect "one rank, without a launcher" "$program" once
-for n in 2 3 8; do
+for n in 2 3; do
     expect "suite, $n ranks" launch $n suite
 done
+expect "suite without its waits, 8 ranks" launch 8 short
 for n in 2 8; do
     killed $n
 done

@@ -169,6 +169,25 @@ static void test_options(void **state) {
     ranks_run(&transport_mpi, 1, 1, 0, body_large);
 }
 
+static int result_of(int failed, int least_runs) {
+    if (n_runs < least_runs || n_forks > 0) {
+        fprintf(stderr, "%d communicators were made, and the process forked %d times\n", n_runs,
+                n_forks);
+        return 1;
+    }
+    return failed;
+}
+
+/* What waits for nothing but others. */
+static int run_short(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random), cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_abort),  cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_large),
+    };
+    return result_of(cmocka_run_group_tests_name("comm mpi", tests, NULL, NULL), 40);
+}
+
 static int run_suite(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),  cmocka_unit_test(test_sequence),
@@ -177,13 +196,7 @@ static int run_suite(void) {
         cmocka_unit_test(test_stall),   cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_options), cmocka_unit_test(test_large),
     };
-    int failed = cmocka_run_group_tests_name("comm mpi", tests, NULL, NULL);
-    if (n_runs < 50 || n_forks > 0) {
-        fprintf(stderr, "%d communicators were made, and the process forked %d times\n", n_runs,
-                n_forks);
-        return 1;
-    }
-    return failed;
+    return result_of(cmocka_run_group_tests_name("comm mpi", tests, NULL, NULL), 50);
 }
 
 /* -- One thing only. */
@@ -325,6 +338,7 @@ int main(int argc, char **argv) {
     }
     pthread_atfork(count_fork, NULL, NULL);
     return strcmp(mode, "suite") == 0              ? run_suite()
+           : strcmp(mode, "short") == 0            ? run_short()
            : strcmp(mode, "once") == 0             ? run_once()
            : strcmp(mode, "kill") == 0 && argc > 2 ? run_kill(argv[2])
            : strcmp(mode, "beyond") == 0           ? run_beyond()
