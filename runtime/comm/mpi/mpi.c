@@ -2,10 +2,7 @@
  * messages; the rest is the stream's. */
 #include "runtime/comm/mpi/internal.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +18,7 @@ enum { ADDRESS_BYTES = 1024, KEY_BYTES = 64 };
 typedef struct Place {
     uint64_t magic;
     uint64_t number; /* random: this meeting's */
-    char host[SOCKET_HOST_BYTES];
-    char addresses[ADDRESS_BYTES]; /* of its host that others may reach, "a:p,b:p" */
-    uint32_t port, reserved;
+    char addresses[ADDRESS_BYTES];
 } Place;
 
 typedef struct Meeting {
@@ -77,61 +72,19 @@ dlc_status comm_mpi_place(int32_t *rank, int32_t *n_ranks, char *message) {
 
 /* -- Rank 0's place. */
 
-/* One of this host's addresses that other hosts may reach; false: none. */
-static bool address_text(const struct sockaddr *address, char *out, size_t n_out) {
-    if (address->sa_family == AF_INET) {
-        return inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, out,
-                         (socklen_t)n_out) != NULL;
-    }
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-    if (address->sa_family != AF_INET6 || IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr) ||
-        n_out < INET6_ADDRSTRLEN + 2) {
-        return false;
-    }
-    out[0] = '[';
-    bool fits = inet_ntop(AF_INET6, &six->sin6_addr, out + 1, (socklen_t)(n_out - 2)) != NULL;
-    memcpy(out + strlen(out), "]", 2);
-    return fits;
-}
-
-static void addresses_list(uint32_t port, char *out, size_t n_out) {
-    struct ifaddrs *all = NULL;
-    size_t length = 0;
-    out[0] = 0;
-    if (getifaddrs(&all) != 0) {
-        return;
-    }
-    for (const struct ifaddrs *one = all; one; one = one->ifa_next) {
-        char text[INET6_ADDRSTRLEN + 2];
-        bool is_good =
-            one->ifa_addr && (one->ifa_flags & IFF_UP) != 0 && (one->ifa_flags & IFF_LOOPBACK) == 0;
-        if (is_good && address_text(one->ifa_addr, text, sizeof(text)) &&
-            length + strlen(text) + 8 < n_out) {
-            length += (size_t)snprintf(out + length, n_out - length, "%s%s:%u",
-                                       length > 0 ? "," : "", text, port);
-        }
-    }
-    freeifaddrs(all);
-}
-
 static bool place_make(Meeting *m) {
-    uint32_t port = 0;
-    m->listener = socket_listen(&port);
+    m->place.magic = MPI_PLACE_MAGIC;
+    m->listener = socket_publish(m->place.addresses, sizeof(m->place.addresses));
     if (m->listener < 0) {
         char text[128];
         snprintf(m->message, COMM_MESSAGE_BYTES, "rank 0 cannot listen: %s",
                  strerror_r(errno, text, sizeof(text)));
         return false;
     }
-    Place *place = &m->place;
-    *place = (Place){.magic = MPI_PLACE_MAGIC, .port = port};
-    if (getrandom(&place->number, sizeof(place->number), 0) != (ssize_t)sizeof(place->number)) {
-        place->number = (uint64_t)getpid() ^ (uint64_t)(clock_seconds() * 1e9);
+    if (getrandom(&m->place.number, sizeof(m->place.number), 0) !=
+        (ssize_t)sizeof(m->place.number)) {
+        m->place.number = (uint64_t)getpid() ^ (uint64_t)(clock_seconds() * 1e9);
     }
-    if (gethostname(place->host, sizeof(place->host) - 1) != 0) {
-        memcpy(place->host, "?", 2);
-    }
-    addresses_list(port, place->addresses, sizeof(place->addresses));
     return true;
 }
 
@@ -206,7 +159,6 @@ static dlc_status place_hear(Meeting *m) {
                  m->rank);
         return DLC_ERROR_MISMATCH;
     }
-    m->place.host[sizeof(m->place.host) - 1] = 0;
     m->place.addresses[sizeof(m->place.addresses) - 1] = 0;
     return DLC_OK;
 }
@@ -215,19 +167,13 @@ static dlc_status place_hear(Meeting *m) {
 
 static dlc_status control_start(Meeting *m, Control **out) {
     const char *job = m->options->job_key ? m->options->job_key : "";
-    char host[SOCKET_HOST_BYTES] = "", key[KEY_BYTES], addresses[ADDRESS_BYTES + 32];
+    char key[KEY_BYTES];
     uint64_t hash = hash_bytes(job, strlen(job), m->place.number);
     snprintf(key, sizeof(key), "mpi %016llx", (unsigned long long)hash);
-    (void)gethostname(host, sizeof(host) - 1);
-    bool is_near = strcmp(host, m->place.host) == 0 || !m->place.addresses[0];
-    int n = is_near ? snprintf(addresses, sizeof(addresses), "127.0.0.1:%u%s", m->place.port,
-                               m->place.addresses[0] ? "," : "")
-                    : 0;
-    snprintf(addresses + n, sizeof(addresses) - (size_t)n, "%s", m->place.addresses);
     double rest = m->deadline - clock_seconds();
     ControlOptions options = {.rank = m->rank,
                               .n_ranks = m->n_ranks,
-                              .addresses = addresses,
+                              .addresses = m->place.addresses,
                               .listener = m->listener,
                               .job_key = key,
                               .meet_seconds = rest > 0.01 ? rest : 0.01,
