@@ -127,6 +127,16 @@ Value *b_all_gather(Builder *b, Value *x, int64_t axis, const Size *size, const 
                     MeshGroup group); /* size: of the whole */
 Value *b_reduce_scatter(Builder *b, Value *x, int64_t axis, const Size *size, const Size *rows,
                         MeshGroup group); /* size: of the rank's part */
+/* The axis of an operand whose rows move, and its size afterwards, as above. */
+typedef struct MovedRows {
+    int64_t axis;
+    const Size *size, *rows;
+} MovedRows;
+/* All of xs[0..n), n >= 1, which travel together, each by its own how[i]; fills outs[0..n). */
+void b_all_gather_each(Builder *b, Value *const *xs, const MovedRows *how, int32_t n,
+                       MeshGroup group, Value **outs);
+void b_reduce_scatter_each(Builder *b, Value *const *xs, const MovedRows *how, int32_t n,
+                           MeshGroup group, Value **outs);
 typedef struct AllToAll {
     int64_t axis, split;                 /* gathered; cut. Not the same */
     const Size *size, *rows;             /* of the axis: all of it, and what it was cut by */

@@ -425,7 +425,9 @@ typedef enum PlanCombine {
 
 /* GATHER, SCATTER and ALL_TO_ALL: the whole tensor's elements, in row-major order, are
  * outer x rows x unit, or outer x rows x middle x split_rows x unit of ALL_TO_ALL (split_first:
- * outer x split_rows x middle x rows x unit). The same on all ranks of the group. */
+ * outer x split_rows x middle x rows x unit). The same on all ranks of the group. A command that
+ * gathers or scatters several tensors has one of these for each pair of refs, which follow one
+ * another and differ in their rows alone (plan_pair_collective). */
 typedef struct PlanCollective {
     int32_t kind, combine;
     MeshGroup group; /* axes of the mesh, as bits */
@@ -434,6 +436,13 @@ typedef struct PlanCollective {
     PlanProgram outer, rows, unit;
     PlanProgram middle, split_rows; /* ALL_TO_ALL; else empty */
 } PlanCollective;
+
+/* Which of PLAN_COLLECTIVES says how pair `pair` of the command's refs moves, of a command whose
+ * first is of this kind. */
+static inline int32_t plan_pair_collective(const PlanCommand *command, int32_t kind, int32_t pair) {
+    bool each = kind == PLAN_ALL_GATHER || kind == PLAN_REDUCE_SCATTER;
+    return command->collective + (each ? pair : 0);
+}
 
 /* Buffers a and b of the entry exchange their memory. */
 typedef struct PlanSwap {

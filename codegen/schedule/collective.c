@@ -74,8 +74,9 @@ static void two_axes(Schedule *s, const Op *op, Type type, PlanCollective *out) 
     out->unit = plan_writer_size(s->writer, inner);
 }
 
-static PlanCollective collective_of(Schedule *s, const Op *op) {
-    Type from = op->operands[0]->type, to = op->results[0]->type;
+/* What is said of operand `index`: rows move otherwise in each. */
+static PlanCollective collective_of(Schedule *s, const Op *op, int32_t index) {
+    Type from = op->operands[index]->type, to = op->results[index]->type;
     PlanCollective collective = {.group = group_of(s, op), .combine = (int32_t)combine_of(s, op)};
     switch (op->code) {
     case OP_all_reduce:
@@ -83,11 +84,13 @@ static PlanCollective collective_of(Schedule *s, const Op *op) {
         break;
     case OP_all_gather:
         collective.kind = PLAN_ALL_GATHER;
-        rows_around(s, op, to, op_axis(op), op_size(op), op_rows(op), &collective);
+        rows_around(s, op, to, op_each_axis(op).at[index], op_each_size(op).at[index],
+                    op_each_rows(op).at[index], &collective);
         break;
     case OP_reduce_scatter:
         collective.kind = PLAN_REDUCE_SCATTER;
-        rows_around(s, op, from, op_axis(op), from.dims[op_axis(op)], op_rows(op), &collective);
+        rows_around(s, op, from, op_each_axis(op).at[index], from.dims[op_each_axis(op).at[index]],
+                    op_each_rows(op).at[index], &collective);
         break;
     case OP_all_to_all:
         collective.kind = PLAN_ALL_TO_ALL;
@@ -111,7 +114,6 @@ static void add_ref(Schedule *s, PlanCommand *command, const Spot *spot, Type ty
 /* What all ranks combine may lie where the operand did: each gives before it takes. */
 void schedule_collective(Schedule *s, const Op *op) {
     Spot *results = ARENA_ARRAY(s->arena, Spot, op->n_results);
-    PlanCollective collective = collective_of(s, op);
     const Size *bytes = size_const(s->context, 0);
     for (int32_t r = 0; r < op->n_results; r++) {
         results[r].memory = -1;
@@ -125,9 +127,12 @@ void schedule_collective(Schedule *s, const Op *op) {
     command->bytes = plan_writer_size(s->writer, bytes);
     command->text = plan_writer_string(s->writer, op->label);
     command->place = plan_writer_string(s->writer, place_text(s, op->place));
-    VEC_PUSH(s->arena, &s->tables->collectives, collective);
     for (int32_t r = 0; r < op->n_results; r++) {
         const Value *operand = op->operands[r];
+        if (r == 0 || op->code != OP_all_reduce) {
+            PlanCollective collective = collective_of(s, op, r);
+            VEC_PUSH(s->arena, &s->tables->collectives, collective);
+        }
         add_ref(s, command, &results[r], op->results[r]->type, true);
         add_ref(s, command, spot_at(s, op, operand), operand->type, false);
         s->spots[op->results[r]->id] = results[r];

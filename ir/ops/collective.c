@@ -110,24 +110,23 @@ static bool rule_part(Context *context, const Op *op, Module *module, MeshGroup 
                       size_text(context, part));
 }
 
-/* The result is operand 0 with other sizes of the axes. */
-static bool rule_resized(Context *context, Op *op, const int64_t axes[2], const Size *const size[2],
-                         OpProblem *problem) {
-    Type x = operand_type(op, 0);
+/* Result `index` is the operand with other sizes of the axes. */
+static bool rule_resized(Context *context, Op *op, int32_t index, const int64_t axes[2],
+                         const Size *const size[2], OpProblem *problem) {
+    Type x = operand_type(op, index);
     const Size *dims[TYPE_MAX_RANK];
     for (int32_t i = 0; i < x.rank; i++) {
         dims[i] = i == axes[0] ? size[0] : i == axes[1] ? size[1] : x.dims[i];
     }
-    return rule_result(context, op, 0, x.dtype, x.rank, dims, problem);
+    return rule_result(context, op, index, x.dtype, x.rank, dims, problem);
 }
 
-/* Axis and group of an op along one axis, whose other axes agree. */
-static bool rule_along(Context *context, const Op *op, Module **module, MeshGroup *group,
-                       const int64_t axes[2], OpProblem *problem) {
-    return rule_group(context, op, module, group, problem) &&
-           rule_axis(context, op, axes[0], operand_type(op, 0).rank, problem) &&
-           rule_axis(context, op, axes[1], operand_type(op, 0).rank, problem) &&
-           rule_agreed(context, op, *module, *group, 0, axes, problem);
+/* That operand `index` has the axes along which rows move, and its other axes agree. */
+static bool rule_along(Context *context, const Op *op, const Module *module, MeshGroup group,
+                       int32_t index, const int64_t axes[2], OpProblem *problem) {
+    return rule_axis(context, op, axes[0], operand_type(op, index).rank, problem) &&
+           rule_axis(context, op, axes[1], operand_type(op, index).rank, problem) &&
+           rule_agreed(context, op, module, group, index, axes, problem);
 }
 
 static bool rule_same_everywhere(Context *context, const Op *op, const Module *module,
@@ -137,31 +136,59 @@ static bool rule_same_everywhere(Context *context, const Op *op, const Module *m
                       op_name(op), size_text(context, size), op_over(op));
 }
 
+/* The group, and that there is an entry of the op's lists for each operand, and a result. */
+static bool rule_each(Context *context, const Op *op, Module **module, MeshGroup *group,
+                      OpProblem *problem) {
+    int32_t n = op->n_operands;
+    if (!rule_group(context, op, module, group, problem)) {
+        return false;
+    }
+    if (op_each_axis(op).count != n || op_each_size(op).count != n || op_each_rows(op).count != n ||
+        op->n_results != n) {
+        return op_problem(
+            context, problem, "%s: %d operands have %d axes, %d sizes, %d rows and %d results",
+            op_name(op), (int)n, (int)op_each_axis(op).count, (int)op_each_size(op).count,
+            (int)op_each_rows(op).count, (int)op->n_results);
+    }
+    return true;
+}
+
+/* Operand `index`, whose axis is a rank's `part` of `whole`, or the other way round. */
+static bool rule_moved(Context *context, Op *op, Module *module, MeshGroup group, int32_t index,
+                       OpProblem *problem) {
+    int64_t axes[2] = {op_each_axis(op).at[index], op_each_axis(op).at[index]};
+    const Size *sizes[2] = {op_each_size(op).at[index], op_each_size(op).at[index]};
+    if (!rule_along(context, op, module, group, index, axes, problem)) {
+        return false;
+    }
+    bool gathers = op->code == OP_all_gather;
+    const Size *own = operand_type(op, index).dims[axes[0]];
+    const Size *whole = gathers ? sizes[0] : own, *part = gathers ? own : sizes[0];
+    return rule_same_everywhere(context, op, module, group, whole, problem) &&
+           rule_part(context, op, module, group, whole, part, op_each_rows(op).at[index],
+                     problem) &&
+           rule_resized(context, op, index, axes, sizes, problem);
+}
+
 bool shape_all_gather(Context *context, Op *op, OpProblem *problem) {
     Module *module = NULL;
     MeshGroup group = 0;
-    int64_t axes[2] = {op_axis(op), op_axis(op)};
-    const Size *sizes[2] = {op_size(op), op_size(op)};
-    return rule_along(context, op, &module, &group, axes, problem) &&
-           rule_same_everywhere(context, op, module, group, sizes[0], problem) &&
-           rule_part(context, op, module, group, sizes[0], operand_type(op, 0).dims[axes[0]],
-                     op_rows(op), problem) &&
-           rule_resized(context, op, axes, sizes, problem);
+    bool good = rule_each(context, op, &module, &group, problem);
+    for (int32_t i = 0; i < op->n_operands && good; i++) {
+        good = rule_moved(context, op, module, group, i, problem);
+    }
+    return good;
 }
 
 bool shape_reduce_scatter(Context *context, Op *op, OpProblem *problem) {
     Module *module = NULL;
     MeshGroup group = 0;
-    int64_t axes[2] = {op_axis(op), op_axis(op)};
-    const Size *sizes[2] = {op_size(op), op_size(op)};
-    if (!rule_number_operand(context, op, 0, problem) ||
-        !rule_along(context, op, &module, &group, axes, problem)) {
-        return false;
+    bool good = rule_each(context, op, &module, &group, problem);
+    for (int32_t i = 0; i < op->n_operands && good; i++) {
+        good = rule_number_operand(context, op, i, problem) &&
+               rule_moved(context, op, module, group, i, problem);
     }
-    const Size *whole = operand_type(op, 0).dims[axes[0]];
-    return rule_same_everywhere(context, op, module, group, whole, problem) &&
-           rule_part(context, op, module, group, whole, sizes[0], op_rows(op), problem) &&
-           rule_resized(context, op, axes, sizes, problem);
+    return good;
 }
 
 bool shape_all_to_all(Context *context, Op *op, OpProblem *problem) {
@@ -169,7 +196,8 @@ bool shape_all_to_all(Context *context, Op *op, OpProblem *problem) {
     MeshGroup group = 0;
     int64_t axes[2] = {op_axis(op), op_split(op)};
     const Size *sizes[2] = {op_size(op), op_split_size(op)};
-    if (!rule_along(context, op, &module, &group, axes, problem)) {
+    if (!rule_group(context, op, &module, &group, problem) ||
+        !rule_along(context, op, module, group, 0, axes, problem)) {
         return false;
     }
     if (axes[0] == axes[1]) {
@@ -182,7 +210,7 @@ bool shape_all_to_all(Context *context, Op *op, OpProblem *problem) {
            rule_part(context, op, module, group, sizes[0], dims[axes[0]], op_rows(op), problem) &&
            rule_part(context, op, module, group, dims[axes[1]], sizes[1], op_split_rows(op),
                      problem) &&
-           rule_resized(context, op, axes, sizes, problem);
+           rule_resized(context, op, 0, axes, sizes, problem);
 }
 
 bool shape_shift(Context *context, Op *op, OpProblem *problem) {
@@ -310,22 +338,41 @@ void grad_all_reduce(Builder *b, Op *op, Value *const *cotangents, const bool *w
     }
 }
 
+/* What moves the cotangents back: all that are there, in one collective again. */
+static void move_back(Builder *b, const Op *op, Value *const *cotangents, const bool *wanted,
+                      Value **out) {
+    Arena *arena = &b->func->module->arena;
+    Value **given = ARENA_ARRAY(arena, Value *, op->n_operands);
+    Value **back = ARENA_ARRAY(arena, Value *, op->n_operands);
+    MovedRows *how = ARENA_ARRAY(arena, MovedRows, op->n_operands);
+    int32_t n = 0;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (wanted[i] && cotangents[i]) {
+            int64_t axis = op_each_axis(op).at[i];
+            how[n] = (MovedRows){axis, operand_type(op, i).dims[axis], op_each_rows(op).at[i]};
+            given[n++] = cotangents[i];
+        }
+    }
+    if (n > 0 && op->code == OP_all_gather) {
+        b_reduce_scatter_each(b, given, how, n, group_of(b, op), back);
+    } else if (n > 0) {
+        b_all_gather_each(b, given, how, n, group_of(b, op), back);
+    }
+    for (int32_t i = 0, k = 0; i < op->n_operands; i++) {
+        if (wanted[i] && cotangents[i]) {
+            out[i] = back[k++];
+        }
+    }
+}
+
 void grad_all_gather(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                      Value **out) {
-    if (wanted[0] && cotangents[0]) {
-        int64_t axis = all_gather_axis(op);
-        out[0] = b_reduce_scatter(b, cotangents[0], axis, operand_axis(op, axis),
-                                  all_gather_rows(op), group_of(b, op));
-    }
+    move_back(b, op, cotangents, wanted, out);
 }
 
 void grad_reduce_scatter(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
                          Value **out) {
-    if (wanted[0] && cotangents[0]) {
-        int64_t axis = reduce_scatter_axis(op);
-        out[0] = b_all_gather(b, cotangents[0], axis, operand_axis(op, axis),
-                              reduce_scatter_rows(op), group_of(b, op));
-    }
+    move_back(b, op, cotangents, wanted, out);
 }
 
 void grad_all_to_all(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,

@@ -37,15 +37,18 @@ static RowRange elements_of(const Cut *cut, int64_t number) {
     return (RowRange){piece.first * cut->unit, piece.count * cut->unit};
 }
 
-/* How the operands are cut, and how the results are. */
-static void cuts_of(const CollectiveRank *rank, int64_t ranks, Cut *operand, Cut *result) {
+/* How operand `index` is cut, and how its result is. */
+static void cuts_of(const CollectiveRank *rank, int64_t ranks, int32_t index, Cut *operand,
+                    Cut *result) {
     const Op *op = rank->op;
     *operand = *result = (Cut){.axis = -1};
     if (op->code == OP_all_gather) {
-        *operand = make_cut(rank, op_axis(op), size_at(rank, op_size(op)), op_rows(op), ranks);
+        int64_t whole = size_at(rank, op_each_size(op).at[index]);
+        *operand =
+            make_cut(rank, op_each_axis(op).at[index], whole, op_each_rows(op).at[index], ranks);
     } else if (op->code == OP_reduce_scatter) {
-        int64_t whole = given(rank, 0)->dims[op_axis(op)];
-        *result = make_cut(rank, op_axis(op), whole, op_rows(op), ranks);
+        int64_t axis = op_each_axis(op).at[index], whole = given(rank, index)->dims[axis];
+        *result = make_cut(rank, axis, whole, op_each_rows(op).at[index], ranks);
     } else if (op->code == OP_all_to_all) {
         int64_t whole = given(rank, 0)->dims[op_split(op)];
         *operand = make_cut(rank, op_axis(op), size_at(rank, op_size(op)), op_rows(op), ranks);
@@ -61,16 +64,37 @@ static bool is_own_size(const Op *op, const AttrDesc *attr) {
            (op->code == OP_all_to_all && strcmp(attr->name, "split_size") == 0);
 }
 
+static bool lists_agree(const CollectiveRank *a, const CollectiveRank *b, int attr) {
+    const AttrList *x = &a->op->attrs[attr].list, *y = &b->op->attrs[attr].list;
+    bool of_sizes = op_info(a->op->code)->attrs[attr]->kind == ATTR_SIZES;
+    bool equal = x->count == y->count;
+    for (int32_t i = 0; i < x->count && equal; i++) {
+        equal = of_sizes ? size_at(a, x->sizes[i]) == size_at(b, y->sizes[i])
+                         : x->ints[i] == y->ints[i];
+    }
+    return equal;
+}
+
+static bool attr_agrees(const CollectiveRank *a, const CollectiveRank *b, int attr) {
+    const AttrValue *x = &a->op->attrs[attr], *y = &b->op->attrs[attr];
+    switch (op_info(a->op->code)->attrs[attr]->kind) {
+    case ATTR_TEXT:
+        return strcmp(x->text, y->text) == 0;
+    case ATTR_SIZE:
+        return size_at(a, x->size) == size_at(b, y->size);
+    case ATTR_INTS:
+    case ATTR_SIZES:
+        return lists_agree(a, b, attr);
+    default:
+        return x->i == y->i;
+    }
+}
+
 static bool attrs_agree(const CollectiveRank *a, const CollectiveRank *b, char *text, size_t size) {
     const OpInfo *info = op_info(a->op->code);
     for (int i = 0; i < info->n_attrs; i++) {
         const AttrDesc *attr = info->attrs[i];
-        const AttrValue *x = &a->op->attrs[i], *y = &b->op->attrs[i];
-        bool equal = attr->kind == ATTR_TEXT ? strcmp(x->text, y->text) == 0
-                     : attr->kind != ATTR_SIZE
-                         ? x->i == y->i
-                         : is_own_size(a->op, attr) || size_at(a, x->size) == size_at(b, y->size);
-        if (!equal) {
+        if (!is_own_size(a->op, attr) && !attr_agrees(a, b, i)) {
             snprintf(text, size, "ranks %lld and %lld are at %s with different '%s'",
                      (long long)a->rank, (long long)b->rank, info->name, attr->name);
             return false;
@@ -126,10 +150,10 @@ bool collective_agrees(const CollectiveRank *ranks, int64_t n, char *text, size_
             return false;
         }
     }
-    Cut operand, result;
-    cuts_of(a, n, &operand, &result);
-    for (int64_t k = 0; k < n; k++) {
-        for (int32_t i = 0; i < a->op->n_operands; i++) {
+    for (int32_t i = 0; i < a->op->n_operands; i++) {
+        Cut operand, result;
+        cuts_of(a, n, i, &operand, &result);
+        for (int64_t k = 0; k < n; k++) {
             if (!operands_agree(a, &ranks[k], k, i, &operand, text, size)) {
                 return false;
             }
@@ -168,45 +192,42 @@ static void combine(const CollectiveRank *ranks, int64_t n, OpCode code, int32_t
     }
 }
 
-static void run_all_reduce(const CollectiveRank *ranks, int64_t n) {
-    const Op *op = ranks[0].op;
+static void run_all_reduce(const CollectiveRank *ranks, int64_t n, int32_t index) {
     OpCode code = OP_NONE;
-    op_code_from_name(op_combine(op), &code); /* the shape rule knows it */
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        EvalTensor *out = made(&ranks[0], i);
-        for (int64_t at = 0; at < out->n; at++) {
-            combine(ranks, n, code, i, at, out, at);
-        }
-        for (int64_t k = 1; k < n; k++) {
-            tensor_copy_all(made(&ranks[k], i), out);
-        }
+    op_code_from_name(op_combine(ranks[0].op), &code); /* the shape rule knows it */
+    EvalTensor *out = made(&ranks[0], index);
+    for (int64_t at = 0; at < out->n; at++) {
+        combine(ranks, n, code, index, at, out, at);
+    }
+    for (int64_t k = 1; k < n; k++) {
+        tensor_copy_all(made(&ranks[k], index), out);
     }
 }
 
 /* Elements of a tensor seen from one axis, as axis_view, of which `range` are meant. */
-static void run_reduce_scatter(const CollectiveRank *ranks, int64_t n) {
+static void run_reduce_scatter(const CollectiveRank *ranks, int64_t n, int32_t index) {
     Cut operand, result;
-    cuts_of(&ranks[0], n, &operand, &result);
-    AxisView whole = axis_view(given(&ranks[0], 0), result.axis);
+    cuts_of(&ranks[0], n, index, &operand, &result);
+    AxisView whole = axis_view(given(&ranks[0], index), result.axis);
     for (int64_t k = 0; k < n; k++) {
         RowRange range = elements_of(&result, k);
-        EvalTensor *out = made(&ranks[k], 0);
+        EvalTensor *out = made(&ranks[k], index);
         for (int64_t to = 0; to < out->n; to++) {
             int64_t inner = to % whole.inner, row = to / whole.inner % range.count;
             int64_t outer = to / whole.inner / range.count;
             int64_t at = (outer * whole.n + range.first + row) * whole.inner + inner;
-            combine(ranks, n, OP_add, 0, at, out, to);
+            combine(ranks, n, OP_add, index, at, out, to);
         }
     }
 }
 
 /* Results whose axis operand.axis is gathered from all ranks, each with its part; with result.axis
  * from 0 on, of that axis only the own part. */
-static void run_exchange(const CollectiveRank *ranks, int64_t n) {
+static void run_exchange(const CollectiveRank *ranks, int64_t n, int32_t number) {
     Cut operand, result;
-    cuts_of(&ranks[0], n, &operand, &result);
+    cuts_of(&ranks[0], n, number, &operand, &result);
     for (int64_t k = 0; k < n; k++) {
-        EvalTensor *out = made(&ranks[k], 0);
+        EvalTensor *out = made(&ranks[k], number);
         int64_t index[TYPE_MAX_RANK] = {0}, strides[TYPE_MAX_RANK], from[TYPE_MAX_RANK];
         int64_t own = result.axis >= 0 ? elements_of(&result, k).first : 0;
         for (int64_t to = 0; to < out->n; to++) {
@@ -215,7 +236,7 @@ static void run_exchange(const CollectiveRank *ranks, int64_t n) {
                    elements_of(&operand, source).first + elements_of(&operand, source).count) {
                 source++;
             }
-            const EvalTensor *x = given(&ranks[source], 0);
+            const EvalTensor *x = given(&ranks[source], number);
             memcpy(from, index, sizeof(from));
             from[operand.axis] -= elements_of(&operand, source).first;
             if (result.axis >= 0) {
@@ -236,18 +257,21 @@ static void run_shift(const CollectiveRank *ranks, int64_t n) {
 }
 
 void collective_run(const CollectiveRank *ranks, int64_t n) {
-    switch ((int)ranks[0].op->code) {
-    case OP_all_reduce:
-        run_all_reduce(ranks, n);
-        break;
-    case OP_reduce_scatter:
-        run_reduce_scatter(ranks, n);
-        break;
-    case OP_all_gather:
-    case OP_all_to_all:
-        run_exchange(ranks, n);
-        break;
-    default:
-        run_shift(ranks, n);
+    const Op *op = ranks[0].op;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        switch ((int)op->code) {
+        case OP_all_reduce:
+            run_all_reduce(ranks, n, i);
+            break;
+        case OP_reduce_scatter:
+            run_reduce_scatter(ranks, n, i);
+            break;
+        case OP_all_gather:
+        case OP_all_to_all:
+            run_exchange(ranks, n, i);
+            break;
+        default:
+            run_shift(ranks, n);
+        }
     }
 }

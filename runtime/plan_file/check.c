@@ -85,9 +85,10 @@ static bool accesses_ok(Check *c, const PlanEntry *entry, const PlanCommand *com
     return true;
 }
 
-/* Pairs: as many as there are of what all ranks combine, else one. */
+/* Pairs: as many as there are of what may travel together, else one. */
 static int32_t collective_refs(const PlanCommand *command, const PlanTables *tables) {
-    bool many = tables->collectives[command->collective].kind == PLAN_ALL_REDUCE;
+    int32_t kind = tables->collectives[command->collective].kind;
+    bool many = kind == PLAN_ALL_REDUCE || kind == PLAN_ALL_GATHER || kind == PLAN_REDUCE_SCATTER;
     return many && command->n_refs > 2 ? command->n_refs & ~1 : 2;
 }
 

@@ -163,10 +163,30 @@ static bool combine_takes(int32_t combine, int32_t dtype) {
     return dtype == PLAN_BOOL ? !of_numbers : !of_bools;
 }
 
+/* Of each pair there is what says how it moves, and all move in one call. */
+static bool pairs_ok(Check *c, const PlanCommand *command) {
+    const PlanCollective *first = &c->tables->collectives[command->collective];
+    for (int32_t pair = 1; pair < command->n_refs / 2; pair++) {
+        int32_t number = plan_pair_collective(command, first->kind, pair);
+        if (number >= c->tables->n_collectives) {
+            return plan_check_fail(c, command, "a command of no exchange");
+        }
+        const PlanCollective *one = &c->tables->collectives[number];
+        if (one->kind != first->kind || one->combine != first->combine ||
+            one->group != first->group) {
+            return plan_check_fail(c, one, "what travels together differs in kind");
+        }
+    }
+    return true;
+}
+
 bool plan_check_collective_use(Check *c, const PlanCommand *command) {
     const PlanTables *tables = c->tables;
     if (command->kind != PLAN_COLLECTIVE) {
         return true;
+    }
+    if (!pairs_ok(c, command)) {
+        return false;
     }
     const PlanCollective *collective = &tables->collectives[command->collective];
     bool combines = collective->kind == PLAN_ALL_REDUCE || collective->kind == PLAN_REDUCE_SCATTER;

@@ -60,7 +60,9 @@ static void add_part(const PlanFile *file, const PlanPart *part, Str *out) {
     }
 }
 
-static void add_collective(const PlanFile *file, const PlanCollective *collective, Str *out) {
+static void add_collective(const PlanFile *file, const PlanTables *tables,
+                           const PlanCommand *command, Str *out) {
+    const PlanCollective *collective = &tables->collectives[command->collective];
     static const char *const kinds[PLAN_N_COLLECTIVE_KINDS] = {
         "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "shift"};
     static const char *const combines[PLAN_N_COMBINES] = {"add", "mul", "min", "max", "and", "or"};
@@ -68,11 +70,13 @@ static void add_collective(const PlanFile *file, const PlanCollective *collectiv
     if (collective->kind == PLAN_ALL_REDUCE || collective->kind == PLAN_REDUCE_SCATTER) {
         str_addf(out, " %s", combines[collective->combine]);
     }
-    if (collective->rows.count > 0) {
-        str_add(out, " ");
-        add_rows(file, collective->outer, collective->rows, collective->unit, collective->group,
-                 out);
-    } else {
+    for (int32_t pair = 0; collective->rows.count > 0 && pair < command->n_refs / 2; pair++) {
+        int32_t number = plan_pair_collective(command, collective->kind, pair);
+        const PlanCollective *one = &tables->collectives[number];
+        str_add(out, pair ? ", " : " ");
+        add_rows(file, one->outer, one->rows, one->unit, one->group, out);
+    }
+    if (collective->rows.count == 0) {
         str_add(out, " over ");
         add_group(file, collective->group, out);
     }
@@ -146,7 +150,7 @@ static void add_command(const PlanFile *file, const PlanTables *tables, const Pl
                  plan_text(file, tables->kernels[command->kernel].name));
     }
     if (command->kind == PLAN_COLLECTIVE) {
-        add_collective(file, &tables->collectives[command->collective], out);
+        add_collective(file, tables, command, out);
     }
     for (int32_t i = 0; i < command->n_refs; i++) {
         str_add(out, " ");

@@ -91,8 +91,9 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
                            const int64_t *sizes) {
     const PlanCollective *collective = &layout->tables->collectives[command->collective];
     const PlanRef *to = &layout->tables->refs[command->first_ref + r];
+    sizes += LAYOUT_EXCHANGE * (r / 2);
     CommBuffer buffer = {
-        .dtype = to->written - 1, .outer = 1, .rows = sizes[LAYOUT_EXCHANGE + r / 2], .unit = 1};
+        .dtype = to->written - 1, .outer = 1, .rows = sizes[LAYOUT_ELEMENTS], .unit = 1};
     if (collective->rows.count > 0) {
         buffer.outer = sizes[LAYOUT_OUTER];
         buffer.rows = sizes[LAYOUT_ROWS];

@@ -263,40 +263,41 @@ static bool exchange_elements(const Layout *layout, const PlanCollective *collec
     return fits;
 }
 
-/* Its sizes as numbers, which must be those of its operands and results on this rank. */
+/* The sizes of pair `pair` as numbers, which must be those of its operand and result on this rank.
+ */
 static dlc_status exchange_lay_out(dlc_context *context, Layout *layout, const PlanCommand *command,
-                                   int64_t *sizes) {
-    const PlanCollective *collective = &layout->tables->collectives[command->collective];
-    const PlanProgram programs[LAYOUT_EXCHANGE] = {[LAYOUT_OUTER] = collective->outer,
+                                   int32_t pair, int64_t *sizes) {
+    const PlanCollective *all = layout->tables->collectives;
+    const PlanCollective *collective =
+        &all[plan_pair_collective(command, all[command->collective].kind, pair)];
+    const PlanProgram programs[LAYOUT_ELEMENTS] = {[LAYOUT_OUTER] = collective->outer,
                                                    [LAYOUT_ROWS] = collective->rows,
                                                    [LAYOUT_UNIT] = collective->unit,
                                                    [LAYOUT_MIDDLE] = collective->middle,
                                                    [LAYOUT_SPLIT_ROWS] = collective->split_rows};
-    for (int i = 0; i < LAYOUT_EXCHANGE; i++) {
+    for (int i = 0; i < LAYOUT_ELEMENTS; i++) {
         if (!plan_eval(layout->file, programs[i], layout->vars, &sizes[i]) || sizes[i] < 0) {
             return bad_size(context, layout, command, "a size of an exchange", programs[i]);
         }
     }
     bool moves_rows = collective->rows.count > 0;
-    for (int32_t r = 0; r < command->n_refs; r += 2) {
-        const PlanRef *to = &layout->tables->refs[command->first_ref + r], *from = to + 1;
-        int64_t width = plan_dtype_bytes(to->written - 1), in, out, in_elements, out_elements;
-        if (!plan_eval(layout->file, to->bytes, layout->vars, &out) || out < 0 ||
-            !plan_eval(layout->file, from->bytes, layout->vars, &in) || in < 0) {
-            return bad_size(context, layout, command, "the bytes of an exchange", to->bytes);
-        }
-        out_elements = out / width;
-        in_elements = out_elements; /* what is combined or shifted keeps its size */
-        if ((moves_rows &&
-             !exchange_elements(layout, collective, sizes, &in_elements, &out_elements)) ||
-            out % width != 0 || in % width != 0 || in / width != in_elements ||
-            out / width != out_elements) {
-            return context_fail(context, DLC_ERROR_FORMAT,
-                                "%s: an exchange is not of the size of its operand and result",
-                                layout->file->name);
-        }
-        sizes[LAYOUT_EXCHANGE + r / 2] = out_elements;
+    const PlanRef *to = &layout->tables->refs[command->first_ref + 2 * pair], *from = to + 1;
+    int64_t width = plan_dtype_bytes(to->written - 1), in, out, in_elements, out_elements;
+    if (!plan_eval(layout->file, to->bytes, layout->vars, &out) || out < 0 ||
+        !plan_eval(layout->file, from->bytes, layout->vars, &in) || in < 0) {
+        return bad_size(context, layout, command, "the bytes of an exchange", to->bytes);
     }
+    out_elements = out / width;
+    in_elements = out_elements; /* what is combined or shifted keeps its size */
+    if ((moves_rows &&
+         !exchange_elements(layout, collective, sizes, &in_elements, &out_elements)) ||
+        out % width != 0 || in % width != 0 || in / width != in_elements ||
+        out / width != out_elements) {
+        return context_fail(context, DLC_ERROR_FORMAT,
+                            "%s: an exchange is not of the size of its operand and result",
+                            layout->file->name);
+    }
+    sizes[LAYOUT_ELEMENTS] = out_elements;
     return DLC_OK;
 }
 
@@ -371,12 +372,13 @@ static dlc_status command_lay_out(dlc_context *context, Layout *layout, int32_t 
             return bad_size(context, layout, command, "a size", size);
         }
     }
-    if (command->kind == PLAN_COLLECTIVE) {
-        dlc_status status = exchange_lay_out(context, layout, command, layout->sizes + *n_sizes);
+    for (int32_t pair = 0; command->kind == PLAN_COLLECTIVE && pair < command->n_refs / 2; pair++) {
+        dlc_status status =
+            exchange_lay_out(context, layout, command, pair, layout->sizes + *n_sizes);
         if (status != DLC_OK) {
             return status;
         }
-        *n_sizes += LAYOUT_EXCHANGE + command->n_refs / 2;
+        *n_sizes += LAYOUT_EXCHANGE;
     }
     layout->first_ref[i] = *n_refs;
     for (int32_t r = 0; r < command->n_refs; r++) {
@@ -452,7 +454,7 @@ static dlc_status tables_allocate(dlc_context *context, Layout *layout) {
         const PlanCommand *command = &layout->tables->commands[entry->first_command + i];
         bool exchanges = command->kind == PLAN_COLLECTIVE;
         n_sizes += (size_t)command->n_sizes;
-        n_sizes += exchanges ? LAYOUT_EXCHANGE + (size_t)command->n_refs / 2 : 0;
+        n_sizes += exchanges ? LAYOUT_EXCHANGE * ((size_t)command->n_refs / 2) : 0;
         n_refs += (size_t)command->n_refs;
     }
     size_t n_vars = (size_t)layout->file->n_dims + PLAN_MAX_LOOP_DEPTH;

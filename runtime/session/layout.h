@@ -5,8 +5,16 @@
 
 #include "runtime/session/place.h"
 
-/* What a collective has in Layout.sizes: these, then the elements of each of its results. */
-enum { LAYOUT_OUTER, LAYOUT_ROWS, LAYOUT_UNIT, LAYOUT_MIDDLE, LAYOUT_SPLIT_ROWS, LAYOUT_EXCHANGE };
+/* What each pair of a collective's refs has in Layout.sizes. */
+enum {
+    LAYOUT_OUTER,
+    LAYOUT_ROWS,
+    LAYOUT_UNIT,
+    LAYOUT_MIDDLE,
+    LAYOUT_SPLIT_ROWS,
+    LAYOUT_ELEMENTS, /* of the result */
+    LAYOUT_EXCHANGE
+};
 
 typedef struct Layout {
     const PlanFile *file;
@@ -18,7 +26,7 @@ typedef struct Layout {
     int64_t *buffer_offset; /* [n_buffers]: of ARENA buffers in the arena */
     int64_t *extent;        /* [n_commands] */
     double *work;           /* [n_commands]: flops plus bytes of the command */
-    int64_t *sizes;         /* size arguments of launches; of collectives: LAYOUT_EXCHANGE */
+    int64_t *sizes;         /* size arguments of launches; of collectives: LAYOUT_EXCHANGE a pair */
     int32_t *first_size;    /* [n_commands]: of a launch or collective, in `sizes` */
     int64_t *ref_offset;    /* static offsets of all refs of the entry … */
     uint8_t *ref_moves;     /* … or 1 where the offset depends on loop indices */

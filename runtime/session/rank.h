@@ -323,7 +323,7 @@ int64_t recording_bytes(const Recording *recording);
 dlc_status exchange_create(Rank *rank);
 void exchange_destroy(Rank *rank);
 /* A collective as the communicator has it: its kind, and the buffer of its refs r and r + 1 (r is
- * even) without their addresses. sizes: of the layout. */
+ * even) without their addresses. sizes: the command's in the layout. */
 CommKind exchange_kind(const PlanCollective *collective);
 CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int32_t r,
                            const int64_t *sizes);

@@ -70,6 +70,10 @@ static void expect(const Setting *s, int64_t rank, int32_t result, int64_t i, do
     }
 }
 
+static void input(Setting *s, const char *name, Type type) {
+    func_add_arg(s->func, ARG_INPUT, name, type, (Place){0});
+}
+
 /* -- all_reduce: several operands at once, every operation that may combine */
 
 static const struct {
@@ -102,7 +106,7 @@ static void build_all_reduce(Setting *s, int which) {
     for (int i = 0; i < 2; i++) {
         Type type =
             kit_type(kit, COMBINES[which].dtypes[i], i + 1, kit_rows(kit), number(kit, 2), NULL);
-        func_add_arg(s->func, ARG_INPUT, i ? "y" : "x", type, (Place){0});
+        input(s, i ? "y" : "x", type);
     }
     Builder b = builder_at_end(s->func, s->func->body);
     b_all_reduce(&b, s->func->body->args, 2, COMBINES[which].code, s->group, outs);
@@ -128,76 +132,93 @@ static void check_all_reduce(Setting *s, int which) {
     }
 }
 
-/* -- all_gather: [2, 3*piece, 2] */
+/* -- all_gather: [2, 3*piece, 2], and with it [piece of 5] of i32 along another axis */
+
+/* How the whole lies: outer x (rows x unit) x inner, its rows those of the ranks. */
+typedef struct Whole {
+    int64_t outer, rows, unit, inner;
+} Whole;
 
 static void build_all_gather(Setting *s, int which) {
     RanksKit *kit = s->kit;
-    const Size *rows = which ? number(kit, 5) : kit_rows(kit);
+    const Size *rows = which ? number(kit, 5) : kit_rows(kit), *five = number(kit, 5);
     const Size *part = times(kit, piece(kit, s->group, rows), 3);
     Type type = kit_type(kit, which ? DT_I64 : DT_F32, 3, number(kit, 2), part, number(kit, 2));
-    func_add_arg(s->func, ARG_INPUT, "x", type, (Place){0});
+    Type other = kit_type(kit, DT_I32, 1, piece(kit, s->group, five), NULL, NULL);
+    input(s, "x", type);
+    input(s, "y", other);
     Builder b = builder_at_end(s->func, s->func->body);
-    Value *y = b_all_gather(&b, s->func->body->args[0], 1, times(kit, rows, 3), rows, s->group);
-    yield(s->func, &y, 1);
+    const MovedRows how[] = {{1, times(kit, rows, 3), rows}, {0, five, five}};
+    Value *outs[2];
+    b_all_gather_each(&b, s->func->body->args, how, 2, s->group, outs);
+    yield(s->func, outs, 2);
+}
+
+static void expect_gathered(Setting *s, int64_t r, int32_t index, const Whole *w) {
+    int64_t members[KIT_MAX_RANKS], counts[KIT_MAX_RANKS], first = 0;
+    int64_t n = kit_members(s->kit, s->group, r, members);
+    kit_deal(w->rows, n, counts);
+    for (int64_t m = 0; m < n; first += w->unit * counts[m++]) {
+        int64_t part = w->unit * counts[m];
+        for (int64_t at = 0; at < w->outer * part * w->inner; at++) {
+            int64_t inner = at % w->inner, row = at / w->inner % part, outer = at / w->inner / part;
+            int64_t to = outer * w->unit * w->rows + first + row;
+            expect(s, r, index, to * w->inner + inner, element(&s->args.of[members[m]][index], at));
+        }
+    }
+    assert_int_equal(first, w->rows * w->unit);
+    assert_int_equal(s->results.of[r][index].n, w->outer * first * w->inner);
 }
 
 static void check_all_gather(Setting *s, int which) {
-    int64_t rows = 3 * (which ? 5 : s->kit->rows);
     for (int64_t r = 0; r < s->kit->n; r++) {
-        int64_t members[KIT_MAX_RANKS], counts[KIT_MAX_RANKS];
-        int64_t n = kit_members(s->kit, s->group, r, members);
-        kit_deal(rows / 3, n, counts);
-        assert_int_equal(s->results.of[r][0].dims[1], rows);
-        for (int64_t outer = 0; outer < 2; outer++) {
-            int64_t row = 0;
-            for (int64_t m = 0; m < n; m++) {
-                for (int64_t j = 0; j < 3 * counts[m]; j++, row++) {
-                    for (int64_t inner = 0; inner < 2; inner++) {
-                        int64_t at = (outer * 3 * counts[m] + j) * 2 + inner;
-                        expect(s, r, 0, (outer * rows + row) * 2 + inner,
-                               element(&s->args.of[members[m]][0], at));
-                    }
-                }
-            }
-            assert_int_equal(row, rows);
-        }
+        assert_int_equal(s->results.of[r][0].dims[1], 3 * (which ? 5 : s->kit->rows));
+        expect_gathered(s, r, 0, &(Whole){2, which ? 5 : s->kit->rows, 3, 2});
+        expect_gathered(s, r, 1, &(Whole){1, 5, 1, 1});
     }
 }
 
-/* -- reduce_scatter: [2, 2*rows, 3] */
+/* -- reduce_scatter: [2, 2*rows, 3], and with it [7, 2] along the first axis */
 
 static void build_reduce_scatter(Setting *s, int which) {
     RanksKit *kit = s->kit;
-    const Size *rows = which ? number(kit, 5) : kit_rows(kit);
+    const Size *rows = which ? number(kit, 5) : kit_rows(kit), *seven = number(kit, 7);
     Type type = kit_type(kit, which ? DT_I32 : DT_F64, 3, number(kit, 2), times(kit, rows, 2),
                          number(kit, 3));
-    func_add_arg(s->func, ARG_INPUT, "x", type, (Place){0});
+    input(s, "x", type);
+    input(s, "y", kit_type(kit, DT_F64, 2, seven, number(kit, 2), NULL));
     Builder b = builder_at_end(s->func, s->func->body);
-    const Size *part = times(kit, piece(kit, s->group, rows), 2);
-    Value *y = b_reduce_scatter(&b, s->func->body->args[0], 1, part, rows, s->group);
-    yield(s->func, &y, 1);
+    const MovedRows how[] = {{1, times(kit, piece(kit, s->group, rows), 2), rows},
+                             {0, piece(kit, s->group, seven), seven}};
+    Value *outs[2];
+    b_reduce_scatter_each(&b, s->func->body->args, how, 2, s->group, outs);
+    yield(s->func, outs, 2);
+}
+
+static void expect_scattered(Setting *s, int64_t r, int32_t index, const Whole *w) {
+    int64_t members[KIT_MAX_RANKS], counts[KIT_MAX_RANKS], first = 0, own = 0;
+    int64_t n = kit_members(s->kit, s->group, r, members);
+    kit_deal(w->rows, n, counts);
+    while (members[own] != r) {
+        first += counts[own++];
+    }
+    int64_t part = w->unit * counts[own];
+    assert_int_equal(s->results.of[r][index].n, w->outer * part * w->inner);
+    for (int64_t i = 0; i < s->results.of[r][index].n; i++) {
+        int64_t inner = i % w->inner, row = i / w->inner % part, outer = i / w->inner / part;
+        double wanted = 0;
+        for (int64_t m = 0; m < n; m++) {
+            int64_t at = outer * w->unit * w->rows + w->unit * first + row;
+            wanted += element(&s->args.of[members[m]][index], at * w->inner + inner);
+        }
+        expect(s, r, index, i, wanted);
+    }
 }
 
 static void check_reduce_scatter(Setting *s, int which) {
-    int64_t rows = which ? 5 : s->kit->rows;
     for (int64_t r = 0; r < s->kit->n; r++) {
-        int64_t members[KIT_MAX_RANKS], counts[KIT_MAX_RANKS], first = 0, own = 0;
-        int64_t n = kit_members(s->kit, s->group, r, members);
-        kit_deal(rows, n, counts);
-        while (members[own] != r) {
-            first += counts[own++];
-        }
-        assert_int_equal(s->results.of[r][0].n, 2 * 2 * counts[own] * 3);
-        for (int64_t i = 0; i < s->results.of[r][0].n; i++) {
-            int64_t inner = i % 3, row = i / 3 % (2 * counts[own]),
-                    outer = i / 3 / (2 * counts[own]);
-            double wanted = 0;
-            for (int64_t m = 0; m < n; m++) {
-                wanted += element(&s->args.of[members[m]][0],
-                                  (outer * 2 * rows + 2 * first + row) * 3 + inner);
-            }
-            expect(s, r, 0, i, wanted);
-        }
+        expect_scattered(s, r, 0, &(Whole){2, which ? 5 : s->kit->rows, 2, 3});
+        expect_scattered(s, r, 1, &(Whole){1, 7, 1, 2});
     }
 }
 
@@ -209,7 +230,7 @@ static void build_all_to_all(Setting *s, int which) {
     const Size *part = piece(kit, s->group, rows), *fifth = piece(kit, s->group, five);
     Type type = which ? kit_type(kit, DT_F64, 2, five, part, NULL)
                       : kit_type(kit, DT_F64, 2, part, five, NULL);
-    func_add_arg(s->func, ARG_INPUT, "x", type, (Place){0});
+    input(s, "x", type);
     Builder b = builder_at_end(s->func, s->func->body);
     Value *y = b_all_to_all(&b, s->func->body->args[0],
                             &(AllToAll){.axis = which,
@@ -251,7 +272,7 @@ static const int64_t STEPS[] = {0, 1, -1, 2, 13, INT64_MIN};
 static void build_shift(Setting *s, int which) {
     RanksKit *kit = s->kit;
     Type type = kit_type(kit, DT_BF16, 2, number(kit, 2), kit_rows(kit), NULL);
-    func_add_arg(s->func, ARG_INPUT, "x", type, (Place){0});
+    input(s, "x", type);
     Builder b = builder_at_end(s->func, s->func->body);
     Value *y = b_shift(&b, s->func->body->args[0], STEPS[which], s->group);
     yield(s->func, &y, 1);
@@ -403,14 +424,26 @@ static Value *y_product(RanksKit *kit, Builder *b, Value **x) {
     return y_combine(b, x[0], OP_mul);
 }
 
+/* Two travel together, of which the loss is the product. */
 static Value *y_gather(RanksKit *kit, Builder *b, Value **x) {
-    Value *square = b_mul(b, x[0], x[0]);
-    return b_all_gather(b, square, 0, kit_rows(kit), kit_rows(kit), 1);
+    Value *squares[2], *outs[2];
+    squares[0] = b_mul(b, x[0], x[0]);
+    squares[1] = b_mul(b, x[0], x[1]);
+    const MovedRows how[2] = {{0, kit_rows(kit), kit_rows(kit)}, {0, kit_rows(kit), kit_rows(kit)}};
+    b_all_gather_each(b, squares, how, 2, 1, outs);
+    return b_mul(b, outs[0], outs[1]);
 }
 
+/* Of three the middle one's result is used by nothing. */
 static Value *y_scatter(RanksKit *kit, Builder *b, Value **x) {
-    Value *square = b_mul(b, x[0], x[1]);
-    return b_reduce_scatter(b, square, 1, piece(kit, 1, number(kit, 2)), number(kit, 2), 1);
+    const Size *two = number(kit, 2);
+    const MovedRows how = {1, piece(kit, 1, two), two}, all[3] = {how, how, how};
+    Value *given[3], *outs[3];
+    given[0] = x[0];
+    given[1] = x[1];
+    given[2] = b_mul(b, x[0], x[1]);
+    b_reduce_scatter_each(b, given, all, 3, 1, outs);
+    return b_mul(b, outs[0], outs[2]);
 }
 
 static Value *y_exchange(RanksKit *kit, Builder *b, Value **x) {
@@ -467,7 +500,7 @@ static const Derived DERIVED[] = {
     {"max", y_max, 1, true},
     {"min", y_min, 1, true},
     {"product", y_product, 1, true},
-    {"gather", y_gather, 1, false},
+    {"gather", y_gather, 2, false},
     {"scatter", y_scatter, 2, true},
     {"exchange", y_exchange, 1, false},
     {"shift", y_shift, 2, true},

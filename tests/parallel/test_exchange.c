@@ -48,13 +48,14 @@ static const Case cases[] = {
      "    yield %3, %5, %6\n} -> (\n    output \"a\",\n    output \"b\",\n    output \"c\"\n)\n",
      1},
     {"all rows, and each its own of what all have",
-     HEAD "    %2 = all_gather %0 {axis = 0, size = B, rows = B, over = \"data\"} : f64[B, 6]\n"
-          "    %3 = reduce_scatter %2 {axis = 0, size = B.data, rows = B, over = \"data\"} : "
-          "f64[B.data, 6]\n"
-          "    %4 = transpose %0 {permutation = [1, 0]} : f64[6, B.data]\n"
-          "    %5 = all_gather %4 {axis = 1, size = B, rows = B, over = \"data\"} : f64[6, B]\n"
-          "    yield %2, %3, %5\n} -> (\n    output \"all\",\n    output \"own\" " ROWS_OUT
-          ",\n    output \"turned\"\n)\n",
+     HEAD
+     "    %2 = all_gather %0 {axis = [0], size = [B], rows = [B], over = \"data\"} : f64[B, 6]\n"
+     "    %3 = reduce_scatter %2 {axis = [0], size = [B.data], rows = [B], over = \"data\"} : "
+     "f64[B.data, 6]\n"
+     "    %4 = transpose %0 {permutation = [1, 0]} : f64[6, B.data]\n"
+     "    %5 = all_gather %4 {axis = [1], size = [B], rows = [B], over = \"data\"} : f64[6, B]\n"
+     "    yield %2, %3, %5\n} -> (\n    output \"all\",\n    output \"own\" " ROWS_OUT
+     ",\n    output \"turned\"\n)\n",
      1},
     {"rows for columns and back",
      HEAD "    %2 = all_to_all %0 {axis = 0, size = B, rows = B, split = 1, split_size = six.data, "
@@ -91,13 +92,26 @@ static const Case cases[] = {
      "    %0: f64[six.data] = param \"w\" of f64[6] cut 0 (1, 6, 1) over \"data\",\n"
      "    %1: f64[4, six.data] = slot \"w#m\" of f64[4, 6] cut 1 (1, 6, 1) over \"data\",\n"
      "    %2: f64[6] = input \"g\"\n) {\n"
-     "    %3 = reduce_scatter %2 {axis = 0, size = six.data, rows = 6, over = \"data\"} : "
+     "    %3 = reduce_scatter %2 {axis = [0], size = [six.data], rows = [6], over = \"data\"} : "
      "f64[six.data]\n"
-     "    %4 = all_gather %0 {axis = 0, size = 6, rows = 6, over = \"data\"} : f64[6]\n"
+     "    %4 = all_gather %0 {axis = [0], size = [6], rows = [6], over = \"data\"} : f64[6]\n"
      "    %5 = add %0, %3 : f64[six.data]\n    %6 = mul %1, %1 : f64[4, six.data]\n"
      "    yield %5, %6, %4\n} -> (\n"
      "    store %0 of f64[6] cut 0 (1, 6, 1) over \"data\",\n"
      "    store %1 of f64[4, 6] cut 1 (1, 6, 1) over \"data\",\n    output \"old\"\n)\n",
+     1},
+    {"several along other axes at once",
+     HEAD "    %2 = transpose %0 {permutation = [1, 0]} : f64[6, B.data]\n"
+          "    %3 = mul %2, %2 : f64[6, B.data]\n"
+          "    %4, %5 = all_gather %0, %3 {axis = [0, 1], size = [B, B], rows = [B, B], over = "
+          "\"data\"} : f64[B, 6], f64[6, B]\n"
+          "    %6 = transpose %5 {permutation = [1, 0]} : f64[B, 6]\n"
+          "    %7 = add %4, %6 : f64[B, 6]\n"
+          "    %8, %9 = reduce_scatter %5, %7 {axis = [1, 0], size = [B.data, B.data], rows = [B, "
+          "B], over = \"data\"} : f64[6, B.data], f64[B.data, 6]\n"
+          "    %10 = transpose %8 {permutation = [1, 0]} : f64[B.data, 6]\n"
+          "    yield %4, %5, %9, %10\n} -> (\n    output \"all\",\n    output \"turned\",\n"
+          "    output \"own\" " ROWS_OUT ",\n    output \"other\" " ROWS_OUT "\n)\n",
      1},
     {"two axes of ranks",
      "module \"m\" {\n    mesh data = *\n    mesh model = 2\n    dim B in 0.. = 5\n"
@@ -111,8 +125,9 @@ static const Case cases[] = {
      "    %3 = all_reduce %2 {combine = \"add\", over = \"data\"} : f64[]\n"
      "    %4 = all_reduce %3 {combine = \"add\", over = \"model\"} : f64[]\n"
      "    %5 = all_reduce %2 {combine = \"add\", over = \"data,model\"} : f64[]\n"
-     "    %6 = all_gather %0 {axis = 1, size = 6, rows = 6, over = \"model\"} : f64[B.data, 6]\n"
-     "    %7 = all_gather %1 {axis = 0, size = B, rows = B, over = \"data,model\"} : f64[B]\n"
+     "    %6 = all_gather %0 {axis = [1], size = [6], rows = [6], over = \"model\"} : f64[B.data, "
+     "6]\n"
+     "    %7 = all_gather %1 {axis = [0], size = [B], rows = [B], over = \"data,model\"} : f64[B]\n"
      "    yield %4, %5, %6, %7, %0\n} -> (\n    output \"a\",\n    output \"b\",\n"
      "    output \"rows\" " ROWS_OUT ",\n    output \"all\",\n"
      "    output \"x\" of f64[B, 6] cut 0 (1, B, 1) over \"data\" cut 1 (1, 6, 1) over "

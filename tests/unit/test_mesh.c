@@ -207,8 +207,9 @@ static const char *const TEXT = HEAD
     "    %2: f32[3*B.data] = state \"s\" of f32[6*B] cut 0 (1, B, 6) over \"data\" cut 0 (B, 6, 1) "
     "over \"model\"\n"
     ") {\n"
-    "    %3 = all_gather %0 {axis = 0, size = B, rows = B, over = \"data\"} : f32[B, 6]\n"
-    "    %4 = reduce_scatter %3 {axis = 1, size = 3, rows = 6, over = \"model\"} : f32[B, 3]\n"
+    "    %3 = all_gather %0 {axis = [0], size = [B], rows = [B], over = \"data\"} : f32[B, 6]\n"
+    "    %4 = reduce_scatter %3 {axis = [1], size = [3], rows = [6], over = \"model\"} : f32[B, "
+    "3]\n"
     "    %5 = all_to_all %0 {axis = 0, size = B, rows = B, split = 1, split_size = six.data, "
     "split_rows = 6, over = \"data\"} : f32[B, six.data]\n"
     "    %6 = shift %1 {by = -1, over = \"data,model\"} : f32[3]\n"
@@ -352,20 +353,33 @@ static const Refused REFUSED[] = {
      .ops = "    %1 = shift %0 {by = 1, over = \"data,model\"} : f32[B.data, 6]\n",
      .said = "axis 0 of operand 0 is B.data, which may differ"},
     {.args = W_ARG,
-     .ops = "    %1 = all_gather %0 {axis = 0, size = B, rows = B, over = \"data\"} : f32[B, 6]\n",
+     .ops = "    %1 = all_gather %0 {axis = [0], size = [B], rows = [B], over = \"data\"} : f32[B, "
+            "6]\n",
      .said = "a rank's part of B is B.data, not B"},
     {.args = W_ARG,
-     .ops = "    %1 = reduce_scatter %0 {axis = 0, size = B.data, rows = B, over = \"model\"} : "
-            "f32[B.data, 6]\n",
+     .ops =
+         "    %1 = reduce_scatter %0 {axis = [0], size = [B.data], rows = [B], over = \"model\"} : "
+         "f32[B.data, 6]\n",
      .said = "the module has no dim for pieces of B over \"model\""},
     {.args = W_ARG,
-     .ops = "    %1 = reduce_scatter %0 {axis = 1, size = 2, rows = 4, over = \"model\"} : f32[B, "
+     .ops = "    %1 = reduce_scatter %0 {axis = [1], size = [2], rows = [4], over = \"model\"} : "
+            "f32[B, "
             "2]\n",
      .said = "6 elements are no multiple of 4 rows"},
     {.args = W_ARG,
-     .ops = "    %1 = reduce_scatter %0 {axis = 2, size = 2, rows = 4, over = \"model\"} : f32[B, "
+     .ops = "    %1 = reduce_scatter %0 {axis = [2], size = [2], rows = [4], over = \"model\"} : "
+            "f32[B, "
             "2]\n",
      .said = "axis 2 is outside a value of rank 2"},
+    {.args = W_ARG,
+     .ops = "    %1, %2 = reduce_scatter %0, %0 {axis = [1], size = [3, 3], rows = [6, 6], over = "
+            "\"model\"} : f32[B, 3], f32[B, 3]\n",
+     .said = "2 operands have 1 axes, 2 sizes, 2 rows and 2 results"},
+    {.args = W_ARG,
+     .ops =
+         "    %1, %2 = reduce_scatter %0, %0 {axis = [1, 1], size = [3, 2], rows = [6, 6], over = "
+         "\"model\"} : f32[B, 3], f32[B, 2]\n",
+     .said = "a rank's part of 6 is 3, not 2"},
     {.args = W_ARG,
      .ops = "    %1 = fusion %0 {form = \"loop\"} : f32[B, 6] (%2: f32[B, 6]) {\n"
             "        %3 = shift %2 {by = 1, over = \"data\"} : f32[B, 6]\n"

@@ -118,7 +118,7 @@ static void result_add(PlanWriter *w, TargetTables *t, PlanResultRole role, Type
     VEC_PUSH(w->arena, &t->results, result);
 }
 
-/* Among the ranks of the mesh: a row summed, and four elements gathered. */
+/* Among the ranks of the mesh: a row summed, and four elements gathered, twice. */
 static void exchanges_add(PlanWriter *w, TargetTables *t, const Size *row_bytes) {
     const Size *one = size_const(w->context, 1);
     PlanCollective sum = {.kind = PLAN_ALL_REDUCE, .group = 1};
@@ -129,12 +129,15 @@ static void exchanges_add(PlanWriter *w, TargetTables *t, const Size *row_bytes)
                              .unit = plan_writer_size(w, one)};
     VEC_PUSH(w->arena, &t->collectives, sum);
     VEC_PUSH(w->arena, &t->collectives, gather);
+    VEC_PUSH(w->arena, &t->collectives, gather);
     for (int32_t i = 0; i < 2; i++) {
-        PlanRef *refs;
-        sample_command(w, t, PLAN_COLLECTIVE, (int32_t[]){NEXT, ROW}, 2)->collective = i;
-        refs = &t->refs.items[t->refs.count - 2];
-        refs[0].written = PLAN_F32 + 1;
-        refs[0].bytes = refs[1].bytes = plan_writer_size(w, row_bytes);
+        int32_t n = i == 0 ? 2 : 4;
+        sample_command(w, t, PLAN_COLLECTIVE, (int32_t[]){NEXT, ROW, NEXT, ROW}, n)->collective = i;
+        PlanRef *refs = &t->refs.items[t->refs.count - (size_t)n];
+        for (int32_t r = 0; r < n; r++) {
+            refs[r].written = r % 2 == 0 ? PLAN_F32 + 1 : 0;
+            refs[r].bytes = plan_writer_size(w, row_bytes);
+        }
     }
 }
 
