@@ -77,7 +77,7 @@ bool pass_shard(PassContext *pass, Func *func) {
     rewrite_block(&s, old, body);
     make_results(&s, old, body);
     func->body = body;
-    join_reductions(&s, body);
+    join_exchanges(&s, body);
     func->properties |= PROP_SHARDED;
     return true;
 }

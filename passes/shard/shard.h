@@ -200,7 +200,7 @@ void rewrite_region(Shard *s, Op *op, Block *to);
 
 /* -- join.c */
 
-/* Sums over the same ranks that can be taken at once become one op. */
-void join_reductions(Shard *s, Block *block);
+/* Exchanges among the same ranks that can be made at once become one op. */
+void join_exchanges(Shard *s, Block *block);
 
 #endif
