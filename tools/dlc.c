@@ -1,7 +1,7 @@
 /* dlc: compiles a .dl program to a plan, checks it, formats it, or prints any stage in between. A
  * thin program over the C API. */
 #include "tools/cli.h"
-#include "tools/exchanges.h"
+#include "tools/ranks.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -105,7 +105,7 @@ static void print_summary(dlc_plan *plan, const char *output, double seconds) {
                (long long)summary.commands);
         if (entry.purpose == DLC_PURPOSE_TRAIN) {
             const ExchangeSizes exchanged = {sizes.items, sizes.count, 0};
-            exchanges_print(plan, entry.name, &exchanged);
+            ranks_print(plan, entry.name, &exchanged);
         }
     }
     for (size_t i = 0; i < sizes.count; i++) {
@@ -183,6 +183,7 @@ static void print_summary_json(dlc_plan *plan, const char *output, double second
                (long long)s.arena_bytes, (long long)s.commands, (long long)s.kernels);
         const ExchangeSizes exchanged = {sizes.items, sizes.count, 0};
         exchanges_print_json(plan, entry.name, &exchanged);
+        ranks_print_json(plan, entry.name, &exchanged);
         putchar('}');
         first = false;
     }

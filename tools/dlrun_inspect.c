@@ -1,6 +1,6 @@
 /* dlrun inspect: what a plan, a file of weights or a checkpoint holds. */
 #include "tools/dlrun.h"
-#include "tools/exchanges.h"
+#include "tools/ranks.h"
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,7 +26,11 @@ static void inspect_entry(const dlc_plan *plan, size_t index, const CliBindings 
                (long long)s.commands, (long long)s.kernels);
     }
     const ExchangeSizes exchanged = {bindings->items, bindings->count, ranks};
-    exchanges_print(plan, info.name, &exchanged);
+    if (info.purpose == DLC_PURPOSE_TRAIN) {
+        ranks_print(plan, info.name, &exchanged);
+    } else {
+        exchanges_print(plan, info.name, &exchanged);
+    }
     for (size_t i = 0; i < info.n_tensors; i++) {
         dlc_tensor_info tensor = {.struct_size = sizeof(tensor)};
         if (dlc_plan_entry_tensor(plan, index, i, &tensor) == DLC_OK &&

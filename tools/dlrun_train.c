@@ -2,6 +2,7 @@
  * Ctrl-C finishes the step, saves, and says how to go on. */
 #include "tools/dlrun.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -189,6 +190,20 @@ static int fit_batch(const CliCommand *command, TrainOptions *options, Opened *o
     return 0;
 }
 
+/* Of several ranks: what each of them takes. */
+static int say_ranks(const CliCommand *command, const TrainOptions *options, Opened *opened,
+                     const dlc_dataset *data) {
+    if (options->quiet || dlc_session_rank_count(opened->session) < 2) {
+        return 0;
+    }
+    dlc_status status = dlc_session_bind_data(opened->session, "train", data);
+    if (status != DLC_OK) {
+        return cli_failed(command, opened->context, status);
+    }
+    ranks_print_session(opened->session, options->batch);
+    return 0;
+}
+
 static int train_opened(const CliCommand *command, const TrainOptions *options, Opened *opened,
                         dlc_dataset *data, dlc_dataset *eval_data, Progress *progress) {
     int code = apply_settings(command, opened, &options->settings);
@@ -264,6 +279,9 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
         code = fit_batch(command, &chosen, opened, data);
     }
     progress->evaluates = eval_data != NULL; /* which prints the last step's line */
+    if (code == 0) {
+        code = say_ranks(command, &chosen, opened, data);
+    }
     if (code == 0) {
         code = train_opened(command, &chosen, opened, data, eval_data, progress);
     }

@@ -22,13 +22,18 @@ static void print_axes(const dlc_plan *plan, int32_t axes) {
     }
 }
 
-/* "data=2, model=2" of so many ranks. */
-static void print_mesh(const dlc_plan *plan, int64_t ranks) {
+int64_t exchanges_stated_ranks(const dlc_plan *plan) {
     int64_t stated = 1;
     dlc_axis_info axis = {.struct_size = sizeof(axis)};
     for (size_t i = 0; i < dlc_plan_axis_count(plan); i++) {
         stated *= dlc_plan_axis(plan, i, &axis) == DLC_OK && axis.size > 0 ? axis.size : 1;
     }
+    return stated;
+}
+
+void exchanges_print_mesh(const dlc_plan *plan, int64_t ranks) {
+    int64_t stated = exchanges_stated_ranks(plan);
+    dlc_axis_info axis = {.struct_size = sizeof(axis)};
     for (size_t i = 0; i < dlc_plan_axis_count(plan); i++) {
         if (dlc_plan_axis(plan, i, &axis) == DLC_OK) {
             printf("%s%s=%lld", i ? ", " : "", axis.name,
@@ -65,9 +70,7 @@ void exchanges_print(const dlc_plan *plan, const char *entry, const ExchangeSize
     if (n == 0) {
         return;
     }
-    printf("  %s on %lld ranks (", entry, (long long)info.ranks);
-    print_mesh(plan, info.ranks);
-    printf("): each sends %s\n", cli_bytes(bytes, a));
+    printf("    each sends %s:\n", cli_bytes(bytes, a));
     for (size_t i = 0; i < n && exchange_at(plan, entry, i, sizes, &info); i++) {
         printf("    %s%s%s over ", info.kind, *info.combine ? " " : "", info.combine);
         print_axes(plan, info.over);

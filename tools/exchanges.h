@@ -1,4 +1,4 @@
-/* What the ranks of a plan exchange in one run of an entry, as dlc and dlrun inspect tell it. */
+/* What the ranks of a plan exchange in one run of an entry, as ranks.c tells it. */
 #ifndef DLC_TOOLS_EXCHANGES_H
 #define DLC_TOOLS_EXCHANGES_H
 
@@ -11,7 +11,11 @@ typedef struct ExchangeSizes {
     int64_t ranks; /* 0: what the mesh states, and two along an axis of any size */
 } ExchangeSizes;
 
-/* A line of how many ranks there are, and one of each sort of exchange; nothing where there is
+/* The product of the sizes that the plan's mesh states. */
+int64_t exchanges_stated_ranks(const dlc_plan *plan);
+/* "data=2, model=2" of so many ranks. */
+void exchanges_print_mesh(const dlc_plan *plan, int64_t ranks);
+/* A line of what the first rank sends, and one of each sort of exchange; nothing where there is
  * none. */
 void exchanges_print(const dlc_plan *plan, const char *entry, const ExchangeSizes *sizes);
 /* The same as an array of JSON objects: [] where there is none. */

@@ -402,6 +402,32 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_exchange(const dlc_plan *plan, const ch
                                                   size_t index, int64_t n_ranks,
                                                   const dlc_binding *bindings, size_t n_bindings,
                                                   dlc_exchange_info *out);
+/* What one of several ranks takes for an entry: bytes that it has of its own on its device, work of
+ * its own. A tensor that is cut counts with the rank's part. */
+typedef struct dlc_rank_summary {
+    size_t struct_size;  /* set by the caller */
+    int64_t rank, ranks; /* its number from 0, and how many there are */
+    int64_t last_rank;   /* ranks from this one to there take as much as it does, each */
+    double flops, bytes; /* as dlc_entry_summary has them */
+    int64_t parameter_bytes;
+    int64_t slot_bytes;  /* optimiser state, moving averages among it */
+    int64_t state_bytes; /* states and caches */
+    int64_t input_bytes; /* inputs and run-time scalars */
+    /* Values in between, which share the arena: of each kind the most that is there at once. */
+    int64_t gradient_bytes;   /* what updates read … */
+    int64_t activation_bytes; /* … kept by the forward pass for the backward pass … */
+    int64_t transient_bytes;  /* … and all others, outputs among them */
+    int64_t arena_bytes;      /* all three packed, for they are not there at the same times */
+    int64_t peak_bytes;       /* parameters, slots, states, inputs and the arena */
+    /* Host memory through which exchanges go, on a device with memory of its own; else 0. */
+    int64_t staging_bytes;
+} dlc_rank_summary;
+/* Of rank number `rank` of `n_ranks`, which are as dlc_plan_exchange takes them; dims as
+ * dlc_plan_summarize takes them: of all ranks together. A plan for one device has one rank. */
+DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize_rank(const dlc_plan *plan, const char *entry,
+                                                        int64_t rank, int64_t n_ranks,
+                                                        const dlc_binding *bindings,
+                                                        size_t n_bindings, dlc_rank_summary *out);
 /* An axis of the mesh; size 0: any number, known when ranks meet. */
 typedef struct dlc_axis_info {
     size_t struct_size; /* set by the caller */
@@ -517,6 +543,12 @@ DLC_API DLC_MUST_USE dlc_status dlc_session_end_trace(dlc_session *session);
  * bounds. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_bind(dlc_session *session, const char *dim,
                                                  int64_t value);
+/* What a dim of the plan is bound to for good, by options, dlc_session_bind, weights or data; -1:
+ * not yet. */
+DLC_API DLC_MUST_USE dlc_status dlc_session_dim(dlc_session *session, const char *dim,
+                                                int64_t *out);
+/* How many ranks share its work: 1 of one device. */
+DLC_API int64_t dlc_session_rank_count(const dlc_session *session);
 /* The session's plan: the one it was made of, or what that was compiled anew to. */
 DLC_API const dlc_plan *dlc_session_plan(const dlc_session *session);
 /* One line: the device, the code that runs on it, and why a faster device that the plan has code

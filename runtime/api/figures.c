@@ -1,6 +1,7 @@
 /* What can be said of an entry without running it, for given dims: memory and arithmetic, and what
  * its ranks exchange. Both come from the layout that runs are made by. */
-#include "runtime/session/rank.h"
+#include "runtime/api/figures.h"
+
 #include "runtime/session/session.h"
 #include "runtime/session/tensor.h"
 
@@ -9,9 +10,8 @@
 
 /* -- Dims -- */
 
-/* The dims of the plan as the caller binds them; others -1. */
-static dlc_status dims_given(const dlc_plan *plan, const dlc_binding *bindings, size_t n_bindings,
-                             int64_t *dims) {
+dlc_status figures_dims(const dlc_plan *plan, const dlc_binding *bindings, size_t n_bindings,
+                        int64_t *dims) {
     const PlanFile *file = &plan->file;
     for (int32_t d = 0; d < file->n_dims; d++) {
         dims[d] = -1;
@@ -42,7 +42,7 @@ static dlc_status dims_given(const dlc_plan *plan, const dlc_binding *bindings, 
     return DLC_OK;
 }
 
-static dlc_status entry_given(const dlc_plan *plan, const char *name, const PlanEntry **out) {
+dlc_status figures_entry(const dlc_plan *plan, const char *name, const PlanEntry **out) {
     int32_t number = plan_entry_find(&plan->file, plan_tables(plan), name);
     if (number < 0) {
         return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'",
@@ -62,9 +62,9 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
     const PlanEntry *entry = NULL;
     int64_t dims[PLAN_MAX_DIMS];
     Layout *layout;
-    dlc_status status = dims_given(plan, bindings, n_bindings, dims);
+    dlc_status status = figures_dims(plan, bindings, n_bindings, dims);
     if (status == DLC_OK) {
-        status = entry_given(plan, name, &entry);
+        status = figures_entry(plan, name, &entry);
     }
     if (status != DLC_OK) {
         return status;
@@ -201,10 +201,9 @@ static bool exchange_sum(const Layout *layout, const Sort *sort, dlc_exchange_in
     return fits;
 }
 
-/* The first rank of so many. */
-static dlc_status place_given(const dlc_plan *plan, int64_t n_ranks, RankPlace *out) {
+dlc_status figures_place(const dlc_plan *plan, int64_t n_ranks, RankPlace *out) {
     const PlanFile *file = &plan->file;
-    if (!border_number(plan->context, "dlc_plan_exchange: n_ranks", n_ranks, 0, MESH_MAX_RANKS)) {
+    if (!border_number(plan->context, "n_ranks", n_ranks, 0, MESH_MAX_RANKS)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     int64_t usual = 1;
@@ -268,12 +267,12 @@ dlc_status dlc_plan_exchange(const dlc_plan *plan, const char *name, size_t inde
     const PlanEntry *entry = NULL;
     RankPlace place;
     int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = dims_given(plan, bindings, n_bindings, dims);
+    dlc_status status = figures_dims(plan, bindings, n_bindings, dims);
     if (status == DLC_OK) {
-        status = entry_given(plan, name, &entry);
+        status = figures_entry(plan, name, &entry);
     }
     if (status == DLC_OK) {
-        status = place_given(plan, n_ranks, &place);
+        status = figures_place(plan, n_ranks, &place);
     }
     if (status != DLC_OK) {
         return status;

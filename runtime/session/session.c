@@ -228,12 +228,13 @@ dlc_status session_bind_number(dlc_session *session, int32_t dim, int64_t value)
     return status;
 }
 
-dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value) {
-    BORDER_CALL(session ? session->context : NULL);
+/* The number of the dim of the program. */
+static dlc_status dim_named(const dlc_session *session, const char *dim, int32_t *out) {
     for (int32_t d = 0; dim && d < session->file->n_dims; d++) {
         if (strcmp(plan_text(session->file, session->file->dims[d].name), dim) == 0) {
+            *out = d;
             return session->file->dims[d].source == DIM_FREE
-                       ? session_bind_number(session, d, value)
+                       ? DLC_OK
                        : context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
                                       "dim %s is each rank's own, computed by it", dim);
         }
@@ -241,6 +242,30 @@ dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value
     return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                         "the plan has no dim '%s' (a dim given to dlc with -D is fixed)",
                         dim ? dim : "");
+}
+
+dlc_status dlc_session_bind(dlc_session *session, const char *dim, int64_t value) {
+    BORDER_CALL(session ? session->context : NULL);
+    int32_t number;
+    dlc_status status = dim_named(session, dim, &number);
+    return status == DLC_OK ? session_bind_number(session, number, value) : status;
+}
+
+dlc_status dlc_session_dim(dlc_session *session, const char *dim, int64_t *out) {
+    BORDER_CALL(session ? session->context : NULL);
+    if (!out) {
+        return border_missing(session->context, "out");
+    }
+    int32_t number;
+    dlc_status status = dim_named(session, dim, &number);
+    if (status == DLC_OK) {
+        *out = session->orders.dims[number];
+    }
+    return status;
+}
+
+int64_t dlc_session_rank_count(const dlc_session *session) {
+    return session ? session->ranks->n_ranks : 0;
 }
 
 static bool size_known(const PlanFile *file, PlanProgram program, const int64_t *dims,

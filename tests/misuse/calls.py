@@ -53,6 +53,7 @@ VALUES = {
     "int64_t batch": "2",
     "int64_t limit_bytes": "0",
     "int64_t n_ranks": "0",
+    "int64_t rank": "0",
 }
 # Where the sound value is another one.
 OF_FUNCTION = {
@@ -67,6 +68,7 @@ OF_FUNCTION = {
     "dlc_plan_axis.plan": "f->plan_of_ranks",
     "dlc_plan_exchange.plan": "f->plan_of_ranks",
     "dlc_plan_exchange.entry": '"train"',
+    "dlc_plan_summarize_rank.plan": "f->plan_of_ranks",
     "dlc_view_variable.name": '"a.weight"',
     "dlc_set_variable.name": '"a.bias"',
     "dlc_set_variable.value": "&f->bias",

@@ -1,0 +1,180 @@
+/* What each rank of a plan takes for an entry, without running it: the layout of its part, whose
+ * arena is told apart by what values are for (phases.h). */
+#include "runtime/api/figures.h"
+#include "runtime/session/phases.h"
+
+#include "runtime/border.h"
+#include "runtime/device.h"
+
+/* -- Ranks that are alike -- */
+
+static void program_dims(const PlanFile *file, PlanProgram program, bool *used) {
+    for (int32_t i = 0; i < program.count; i++) {
+        const ProgramInstr *instr = &file->programs[program.first + i];
+        if (instr->code == PROGRAM_VAR && instr->immediate < file->n_dims) {
+            used[instr->immediate] = true;
+        }
+    }
+}
+
+/* The dims that bytes and work of the entry are computed from. */
+static void dims_used(const PlanFile *file, const PlanTables *tables, const PlanEntry *entry,
+                      bool *used) {
+    for (int32_t i = 0; i < entry->n_buffers; i++) {
+        program_dims(file, tables->buffers[entry->first_buffer + i].bytes, used);
+    }
+    for (int32_t i = 0; i < entry->n_commands; i++) {
+        const PlanCommand *command = &tables->commands[entry->first_command + i];
+        program_dims(file, command->flops, used);
+        program_dims(file, command->bytes, used);
+        if (command->kind == PLAN_LOOP) {
+            program_dims(file, command->extent, used);
+        }
+        for (int32_t r = 0; command->kind == PLAN_COLLECTIVE && r < command->n_refs; r++) {
+            program_dims(file, tables->refs[command->first_ref + r].bytes, used);
+        }
+    }
+}
+
+/* The dims of the rank at `place` of those that are free. */
+static dlc_status dims_of(const dlc_plan *plan, const RankPlace *place, const int64_t *given,
+                          int64_t *out) {
+    memcpy(out, given, (size_t)plan->file.n_dims * sizeof(*out));
+    dims_default(&plan->file, out);
+    return place_dims(plan->context, &plan->file, place, out);
+}
+
+/* The last of the ranks behind `place` that have the same numbers in the dims that count. */
+static dlc_status last_alike(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
+                             int64_t n_ranks, const int64_t *given, int64_t *out) {
+    bool used[PLAN_MAX_DIMS] = {false};
+    int64_t own[PLAN_MAX_DIMS], other[PLAN_MAX_DIMS];
+    dims_used(&plan->file, plan_tables(plan), entry, used);
+    dlc_status status = dims_of(plan, place, given, own);
+    RankPlace next = *place;
+    bool alike = true;
+    while (status == DLC_OK && alike && next.number + 1 < n_ranks) {
+        next.number++;
+        status = dims_of(plan, &next, given, other);
+        for (int32_t d = 0; status == DLC_OK && d < plan->file.n_dims; d++) {
+            alike = alike && (!used[d] || own[d] == other[d]);
+        }
+    }
+    *out = alike ? next.number : next.number - 1;
+    return status;
+}
+
+/* -- Bytes -- */
+
+static void variables_sum(const Layout *layout, dlc_rank_summary *summary) {
+    for (int32_t i = 0; i < layout->entry->n_buffers; i++) {
+        const PlanBuffer *buffer = &layout->tables->buffers[layout->entry->first_buffer + i];
+        if (buffer->kind != PLAN_BUFFER_ARG) {
+            continue;
+        }
+        const PlanArg *arg = &layout->tables->args[layout->entry->first_arg + buffer->index];
+        int64_t *to = arg->role == PLAN_ARG_PARAM  ? &summary->parameter_bytes
+                      : arg->role == PLAN_ARG_SLOT ? &summary->slot_bytes
+                      : arg->role == PLAN_ARG_INPUT || arg->role == PLAN_ARG_SCALAR
+                          ? NULL
+                          : &summary->state_bytes;
+        if (to) {
+            *to += layout_round(layout->buffer_bytes[i]); /* their sum is the layout's */
+        }
+    }
+}
+
+/* The largest of what exchanges have in staging memory (exchange.c); their bytes are the layout's,
+ * of buffers that exist at once. */
+static int64_t staging_bytes(const Layout *layout) {
+    const DeviceOps *ops = device_find(plan_text(layout->file, layout->tables->target->device));
+    int64_t most = 0;
+    for (int32_t i = 0; ops && !ops->is_host && i < layout->entry->n_commands; i++) {
+        const PlanCommand *command = &layout->tables->commands[layout->entry->first_command + i];
+        int64_t sum = 0;
+        for (int32_t r = 0; command->kind == PLAN_COLLECTIVE && r < command->n_refs; r++) {
+            int64_t bytes = 0;
+            (void)plan_eval(layout->file, layout->tables->refs[command->first_ref + r].bytes,
+                            layout->vars, &bytes);
+            sum += layout_round(bytes);
+        }
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+static dlc_status layout_tell(const dlc_plan *plan, const Layout *layout,
+                              dlc_rank_summary *summary) {
+    const dlc_allocator *allocator = &plan->context->allocator;
+    uint8_t *phases = memory_new(allocator, (size_t)layout->entry->n_commands, 1);
+    PhaseBytes bytes;
+    dlc_status status = phases ? phases_find(plan->context, layout, phases, &bytes)
+                               : context_out_of_memory(plan->context);
+    memory_free(allocator, phases);
+    if (status != DLC_OK) {
+        return status;
+    }
+    summary->flops = layout->flops;
+    summary->bytes = layout->bytes;
+    variables_sum(layout, summary);
+    summary->input_bytes = layout->input_bytes;
+    summary->gradient_bytes = bytes.gradients;
+    summary->activation_bytes = bytes.activations;
+    summary->transient_bytes = bytes.transients;
+    summary->arena_bytes = layout->arena_bytes;
+    summary->peak_bytes = layout->persistent_bytes + layout->input_bytes + layout->arena_bytes;
+    summary->staging_bytes = staging_bytes(layout);
+    return DLC_OK;
+}
+
+static dlc_status rank_tell(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
+                            const int64_t *given, dlc_rank_summary *summary) {
+    int64_t dims[PLAN_MAX_DIMS];
+    Layout *layout = NULL;
+    dlc_status status = dims_of(plan, place, given, dims);
+    if (status == DLC_OK) {
+        status = layout_create(plan->context, &plan->file, plan_tables(plan), entry, place, dims,
+                               &layout);
+    }
+    if (status == DLC_OK) {
+        status = layout_tell(plan, layout, summary);
+        layout_destroy(plan->context, layout);
+    }
+    if (status == DLC_OK) {
+        status = last_alike(plan, entry, place, summary->ranks, given, &summary->last_rank);
+    }
+    return status;
+}
+
+dlc_status dlc_plan_summarize_rank(const dlc_plan *plan, const char *name, int64_t rank,
+                                   int64_t n_ranks, const dlc_binding *bindings, size_t n_bindings,
+                                   dlc_rank_summary *out) {
+    BORDER_CALL(plan ? plan->context : NULL);
+    if (!border_result_needed(plan->context, "dlc_rank_summary", out)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    const PlanEntry *entry = NULL;
+    RankPlace place;
+    int64_t given[PLAN_MAX_DIMS];
+    dlc_rank_summary summary = {.rank = rank, .ranks = 1};
+    dlc_status status = figures_dims(plan, bindings, n_bindings, given);
+    if (status == DLC_OK) {
+        status = figures_entry(plan, name, &entry);
+    }
+    if (status == DLC_OK) {
+        status = figures_place(plan, n_ranks, &place);
+    }
+    if (status != DLC_OK) {
+        return status;
+    }
+    (void)mesh_ranks(&place.shape, &summary.ranks);
+    if (!border_number(plan->context, "rank", rank, 0, summary.ranks - 1)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    place.number = rank;
+    status = rank_tell(plan, entry, &place, given, &summary);
+    if (status == DLC_OK) {
+        border_result_write(out, &summary, sizeof(summary));
+    }
+    return status;
+}
