@@ -516,10 +516,10 @@ typedef struct dlc_session_options {
     int accumulate;
     int no_libraries; /* non-zero: generated kernels do what the plan offers to vendors' libraries
                        */
-    /* A file to write what host and device do when, complete after dlc_session_end_trace or when
+    /* A file to write what host and devices do when, complete after dlc_session_end_trace or when
      * the session is destroyed: Chrome's trace format (chrome://tracing, ui.perfetto.dev), commands
-     * with op, kernel and place in the program. Steps are run command by command then. NULL: none.
-     */
+     * with op, kernel and place in the program; a process a rank, exchanges with the bytes that it
+     * sends and the ranks of the group. Steps are run command by command then. NULL: none. */
     const char *trace;
     /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train
      * block has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */

@@ -87,6 +87,19 @@ static dlc_status ranks_place(dlc_session *session) {
     return status;
 }
 
+/* Sessions that share a communicator have a file each: that of rank 2 is called PATH.2. */
+static dlc_status trace_begin(dlc_session *session, const char *path) {
+    char own[4096];
+    int32_t rank = session->communicator ? session->communicator->rank : 0;
+    int n = rank == 0 ? snprintf(own, sizeof(own), "%s", path)
+                      : snprintf(own, sizeof(own), "%s.%d", path, (int)rank);
+    if (n < 0 || (size_t)n >= sizeof(own)) {
+        return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_session_options.trace: the path is too long");
+    }
+    return trace_open(session->ranks, session->n_ranks, session->n_all > 1, own);
+}
+
 /* The ranks on their devices, and what they need to run. */
 static dlc_status ranks_create(dlc_session *session, const dlc_session_options *options,
                                const DeviceOps *ops, int32_t n_ranks) {
@@ -104,11 +117,11 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     if (status == DLC_OK) {
         status = ranks_place(session);
     }
+    if (status == DLC_OK && options->trace) {
+        status = trace_begin(session, options->trace);
+    }
     if (status == DLC_OK) {
         description_widen(session);
-    }
-    if (status == DLC_OK && options->trace) {
-        status = trace_open(session->ranks, options->trace); /* the others do the same work */
     }
     for (int32_t r = 0; status == DLC_OK && r < n_ranks; r++) {
         session->ranks[r].n_ranks = session->n_all;
@@ -254,5 +267,9 @@ const char *dlc_session_describe(const dlc_session *session) {
 
 dlc_status dlc_session_end_trace(dlc_session *session) {
     BORDER_CALL(session ? session->context : NULL);
-    return trace_close(session->ranks);
+    dlc_status status = DLC_OK;
+    for (int32_t r = session->n_ranks - 1; r >= 0; r--) { /* the first is the last, and tells */
+        status = trace_close(&session->ranks[r]);
+    }
+    return status;
 }

@@ -1,13 +1,16 @@
 /* See trace.h. Times of a device whose work is queued are taken between marks in its queue and put
- * on the host's clock; a host device has done its work when a call returns. */
+ * on the host's clock; a host device has done its work when a call returns. Ranks write into one
+ * file, whole runs at a time. */
 #include "runtime/session/trace.h"
 
 #include "ir/base/file.h"
 #include "ir/base/number.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 
+/* Tracks of a rank; those behind LANE_DEVICE are of the device's further queues. */
 enum { MOST_COMMANDS = 100000, LANE_HOST = 1, LANE_DEVICE = 2 };
 
 typedef struct Traced {
@@ -15,10 +18,19 @@ typedef struct Traced {
     double start, end; /* of the host's clock; for a device with marks: their numbers */
 } Traced;
 
-struct Trace {
+/* What the ranks share. */
+typedef struct TraceFile {
     FILE *file;
     char *path;
+    pthread_mutex_t mutex; /* of who writes */
     double origin;
+    int32_t n_ranks; /* that have not closed it */
+    bool is_begun;   /* something stands in it */
+} TraceFile;
+
+struct Trace {
+    TraceFile *shared;
+    int64_t process;  /* what the rank is in the file, from 1 */
     Traced *commands; /* of the run under way */
     int64_t n_commands, capacity;
     int32_t n_marks;
@@ -34,51 +46,101 @@ static void text_write(FILE *file, const char *text) {
     }
 }
 
-static void lane_name(FILE *file, int lane, const char *name) {
-    fprintf(
-        file,
-        "{\"name\": \"thread_name\", \"ph\": \"M\", \"pid\": 1, \"tid\": %d, \"args\": {\"name\": "
-        "\"",
-        lane);
+/* A name of the rank's track, or (lane 0) of the rank. */
+static void name_write(const Trace *trace, int lane, const char *name) {
+    FILE *file = trace->shared->file;
+    fprintf(file,
+            "%s{\"name\": \"%s_name\", \"ph\": \"M\", \"pid\": %" PRId64 ", \"tid\": %d, "
+            "\"args\": {\"name\": \"",
+            trace->shared->is_begun ? ",\n" : "", lane == 0 ? "process" : "thread", trace->process,
+            lane);
     text_write(file, name);
     fputs("\"}}", file);
+    trace->shared->is_begun = true;
 }
 
 static void span_begin(const Trace *trace, const char *name, int lane, double start, double end) {
-    fputs(",\n{\"name\": \"", trace->file);
-    text_write(trace->file, name);
-    fprintf(trace->file, "\", \"ph\": \"X\", \"pid\": 1, \"tid\": %d, \"ts\": %s, \"dur\": %s",
-            lane, number_fixed(1e6 * (start - trace->origin), 3).text,
+    FILE *file = trace->shared->file;
+    fputs(",\n{\"name\": \"", file);
+    text_write(file, name);
+    fprintf(file, "\", \"ph\": \"X\", \"pid\": %" PRId64 ", \"tid\": %d, \"ts\": %s, \"dur\": %s",
+            trace->process, lane, number_fixed(1e6 * (start - trace->shared->origin), 3).text,
             number_fixed(end > start ? 1e6 * (end - start) : 0.0, 3).text);
 }
 
-dlc_status trace_open(Rank *rank, const char *path) {
-    Trace *trace = memory_new(&rank->context->allocator, 1, sizeof(*trace));
-    if (!trace) {
-        return context_out_of_memory(rank->context);
-    }
+/* -- Beginning and end -- */
+
+static dlc_status file_open(dlc_context *context, const char *path, TraceFile **out) {
     char message[FILE_MESSAGE_BYTES] = "";
-    dlc_status status = DLC_OK;
-    trace->path = memory_strdup(&rank->context->allocator, path);
-    if (!trace->path) {
-        status = context_out_of_memory(rank->context);
-        goto fail;
+    TraceFile *shared = memory_new(&context->allocator, 1, sizeof(*shared));
+    if (!shared) {
+        return context_out_of_memory(context);
     }
-    trace->file = file_stream_open(path, message);
-    if (!trace->file) {
-        status = context_fail(rank->context, DLC_ERROR_IO, "%s", message);
-        goto fail;
+    shared->path = memory_strdup(&context->allocator, path);
+    shared->file = shared->path ? file_stream_open(path, message) : NULL;
+    if (!shared->file) {
+        dlc_status status = shared->path ? context_fail(context, DLC_ERROR_IO, "%s", message)
+                                         : context_out_of_memory(context);
+        memory_free(&context->allocator, shared->path);
+        memory_free(&context->allocator, shared);
+        return status;
     }
-    trace->origin = clock_seconds();
-    rank->trace = trace;
-    fputs("[\n", trace->file);
-    lane_name(trace->file, LANE_HOST, "host");
-    fputs(",\n", trace->file);
-    lane_name(trace->file, LANE_DEVICE, rank->description);
+    pthread_mutex_init(&shared->mutex, NULL);
+    shared->origin = clock_seconds();
+    fputs("[\n", shared->file);
+    *out = shared;
     return DLC_OK;
-fail:
-    memory_free(&rank->context->allocator, trace->path);
-    memory_free(&rank->context->allocator, trace);
+}
+
+static dlc_status file_close(dlc_context *context, TraceFile *shared) {
+    char message[FILE_MESSAGE_BYTES] = "";
+    fputs("\n]\n", shared->file);
+    dlc_status status = file_stream_close(shared->file, shared->path, message);
+    pthread_mutex_destroy(&shared->mutex);
+    memory_free(&context->allocator, shared->path);
+    memory_free(&context->allocator, shared);
+    return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
+}
+
+static int32_t most_queues(const PlanTables *tables) {
+    int32_t most = 1;
+    for (int64_t i = 0; i < tables->n_entries; i++) {
+        most = tables->entries[i].n_queues > most ? tables->entries[i].n_queues : most;
+    }
+    return most;
+}
+
+/* The names of a rank's tracks; it is one of many. */
+static void names_write(const Rank *rank, bool of_many) {
+    char name[64];
+    if (of_many) {
+        snprintf(name, sizeof(name), "rank %" PRId64, rank->place.number);
+        name_write(rank->trace, 0, name);
+    }
+    name_write(rank->trace, LANE_HOST, "host");
+    name_write(rank->trace, LANE_DEVICE, rank->description);
+    for (int32_t q = 1; q < most_queues(rank->tables); q++) {
+        snprintf(name, sizeof(name), "queue %d", (int)q);
+        name_write(rank->trace, LANE_DEVICE + q, name);
+    }
+}
+
+dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, const char *path) {
+    TraceFile *shared;
+    dlc_status status = file_open(ranks->context, path, &shared);
+    for (int32_t r = 0; r < n_ranks && status == DLC_OK; r++) {
+        Trace *trace = memory_new(&ranks[r].context->allocator, 1, sizeof(*trace));
+        if (!trace) {
+            if (r == 0) { /* there is no rank that closes it */
+                (void)file_close(ranks->context, shared);
+            }
+            return context_out_of_memory(ranks->context);
+        }
+        *trace = (Trace){.shared = shared, .process = ranks[r].place.number + 1};
+        shared->n_ranks++;
+        ranks[r].trace = trace;
+        names_write(&ranks[r], of_many);
+    }
     return status;
 }
 
@@ -87,20 +149,22 @@ dlc_status trace_close(Rank *rank) {
     if (!trace) {
         return DLC_OK;
     }
-    char message[FILE_MESSAGE_BYTES] = "";
-    fputs("\n]\n", trace->file);
-    dlc_status status = file_stream_close(trace->file, trace->path, message);
-    memory_free(&rank->context->allocator, trace->path);
+    TraceFile *shared = trace->shared;
     memory_free(&rank->context->allocator, trace->commands);
     memory_free(&rank->context->allocator, trace);
     rank->trace = NULL;
-    return status == DLC_OK ? DLC_OK : context_fail(rank->context, status, "%s", message);
+    return --shared->n_ranks == 0 ? file_close(rank->context, shared) : DLC_OK;
 }
+
+/* -- Spans -- */
 
 void trace_host(Rank *rank, const char *what, double start) {
     if (rank->trace) {
+        TraceFile *shared = rank->trace->shared;
+        pthread_mutex_lock(&shared->mutex);
         span_begin(rank->trace, what, LANE_HOST, start, clock_seconds());
-        fputs("}", rank->trace->file);
+        fputs("}", shared->file);
+        pthread_mutex_unlock(&shared->mutex);
     }
 }
 
@@ -157,6 +221,49 @@ dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count) {
     return rank->ops->mark ? mark(rank) : DLC_OK;
 }
 
+/* "all_reduce add over data,model" */
+static void exchange_name(const Rank *rank, const PlanCollective *collective, char *out,
+                          size_t n_out) {
+    static const char *const combines[PLAN_N_COMBINES] = {"add", "mul", "min", "max", "and", "or"};
+    static const char *const kinds[PLAN_N_COLLECTIVE_KINDS] = {
+        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "shift"};
+    bool is_sum = collective->kind == PLAN_ALL_REDUCE || collective->kind == PLAN_REDUCE_SCATTER;
+    int n = snprintf(out, n_out, "%s%s%s over", kinds[collective->kind], is_sum ? " " : "",
+                     is_sum ? combines[collective->combine] : "");
+    char between = ' ';
+    for (int64_t axis = 0; axis < rank->file->n_mesh && n > 0 && (size_t)n < n_out; axis++) {
+        if (collective->group >> axis & 1) {
+            n += snprintf(out + n, n_out - (size_t)n, "%c%s", between,
+                          plan_text(rank->file, rank->file->mesh[axis].name));
+            between = ',';
+        }
+    }
+}
+
+/* What the rank sends to others, and to whom. */
+static void exchange_write(const Rank *rank, const Layout *layout, int32_t number) {
+    FILE *out = rank->trace->shared->file;
+    const PlanCommand *command = &layout->tables->commands[layout->entry->first_command + number];
+    const PlanCollective *collective = &layout->tables->collectives[command->collective];
+    const MeshShape *shape = &rank->place.shape;
+    const CommCall call = {.kind = exchange_kind(collective), .number = collective->by};
+    const int64_t *sizes = layout->sizes + layout->first_size[number] + command->n_sizes;
+    int64_t n = mesh_group_ranks(shape, collective->group), bytes = 0;
+    int64_t own = mesh_coordinate(shape, collective->group, rank->place.number);
+    for (int32_t r = 0; r < command->n_refs; r += 2) {
+        const CommBuffer buffer = exchange_buffer(layout, command, r, sizes);
+        bytes += comm_sent_elements(&call, &buffer, (int32_t)n, (int32_t)own) *
+                 comm_dtype_bytes(buffer.dtype);
+    }
+    fprintf(out, ", \"bytes\": %" PRId64 ", \"tensors\": %d, \"ranks\": [", bytes,
+            (int)command->n_refs / 2);
+    for (int64_t i = 0; i < n; i++) {
+        fprintf(out, "%s%" PRId64, i ? ", " : "",
+                mesh_member(shape, collective->group, rank->place.number, i));
+    }
+    fputs("]", out);
+}
+
 static void command_write(const Rank *rank, const EntryState *entry, const Traced *traced,
                           double start, double end) {
     int32_t number = traced->command;
@@ -168,19 +275,32 @@ static void command_write(const Rank *rank, const EntryState *entry, const Trace
                          : command->kind == PLAN_FILL       ? "fill"
                          : command->kind == PLAN_COLLECTIVE ? "exchange"
                                                             : "copy";
-    FILE *out = rank->trace->file;
-    span_begin(rank->trace, *label ? label : kernel, LANE_DEVICE, start, end);
+    char name[256];
+    FILE *out = rank->trace->shared->file;
+    bool exchanges = command->kind == PLAN_COLLECTIVE;
+    if (exchanges) {
+        exchange_name(rank, &rank->tables->collectives[command->collective], name, sizeof(name));
+    }
+    span_begin(rank->trace,
+               exchanges ? name
+               : *label  ? label
+                         : kernel,
+               LANE_DEVICE + command->queue, start, end);
     fputs(", \"args\": {\"kernel\": \"", out);
     text_write(out, kernel);
     fputs("\", \"place\": \"", out);
     text_write(out, plan_text(file, command->place)); /* of what is no op's: none */
-    fprintf(out, "\", \"command\": %d, \"launches\": %d}}", number, traced->count);
+    fprintf(out, "\", \"command\": %d, \"launches\": %d", number, traced->count);
+    if (exchanges) {
+        exchange_write(rank, entry->layout, number);
+    }
+    fputs("}}", out);
 }
 
-dlc_status trace_run_end(Rank *rank, const EntryState *entry) {
-    Trace *trace = rank->trace;
+static dlc_status commands_write(Rank *rank, const EntryState *entry) {
+    const Trace *trace = rank->trace;
     dlc_status status = DLC_OK;
-    for (int64_t i = 0; trace && status == DLC_OK && i < trace->n_commands; i++) {
+    for (int64_t i = 0; status == DLC_OK && i < trace->n_commands; i++) {
         double start = trace->commands[i].start, end = trace->commands[i].end;
         if (rank->ops->mark) {
             status = rank->ops->mark_seconds(rank->queue, (int32_t)start, &start);
@@ -192,8 +312,17 @@ dlc_status trace_run_end(Rank *rank, const EntryState *entry) {
             command_write(rank, entry, &trace->commands[i], start, end);
         }
     }
-    if (trace) {
-        trace->n_commands = 0;
+    return status;
+}
+
+dlc_status trace_run_end(Rank *rank, const EntryState *entry) {
+    if (!rank->trace) {
+        return DLC_OK;
     }
+    pthread_mutex_t *mutex = &rank->trace->shared->mutex;
+    pthread_mutex_lock(mutex);
+    dlc_status status = commands_write(rank, entry);
+    pthread_mutex_unlock(mutex);
+    rank->trace->n_commands = 0;
     return status == DLC_OK ? DLC_OK : rank_device_fail(rank, status);
 }

@@ -1,13 +1,17 @@
-/* A rank's trace: what host and device did when, as a file that chrome://tracing and Perfetto
- * read. Steps are not recorded while one is written, so that each command has times of its own. */
+/* What host and device did when, on each rank, as a file that chrome://tracing and Perfetto read: a
+ * process a rank, in it a track of the host and one of each queue; exchanges by their names, with
+ * bytes and ranks. Steps are not recorded while one is written, and one queue does all in the
+ * order of commands, so that each command has times of its own. */
 #ifndef DLC_RUNTIME_SESSION_TRACE_H
 #define DLC_RUNTIME_SESSION_TRACE_H
 
 #include "runtime/session/rank.h"
 
-/* Begins rank->trace; the device is open. */
-dlc_status trace_open(Rank *rank, const char *path);
-/* Completes the file; DLC_ERROR_IO when some of it could not be written. */
+/* Begins Rank.trace of each, for one file; devices are open, and ranks have their places. of_many:
+ * there are others than these, or more than one of these. An error, of the first rank's context,
+ * leaves what was begun to trace_close. */
+dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, const char *path);
+/* The last rank's completes the file; DLC_ERROR_IO when some of it could not be written. */
 dlc_status trace_close(Rank *rank);
 /* The rest does nothing in a rank without a trace. A span of the host, from `start` (of
  * clock_seconds) to now. */
