@@ -250,6 +250,22 @@ void comm_close(Comm *comm) {
     }
 }
 
+void comm_patience(Comm *comm, double seconds) {
+    atomic_store_explicit(&comm->patience, seconds, memory_order_relaxed);
+}
+
+void comm_at_by(Comm *comm, CommAt *at, void *user) {
+    comm->at = at;
+    comm->at_user = user;
+}
+
+void comm_at(const Comm *comm, char *out, size_t n_out) {
+    out[0] = 0;
+    if (comm->at) {
+        comm->at(comm->at_user, out, n_out);
+    }
+}
+
 CommCount comm_count(const Comm *comm) {
     CommCount total = {0, 0};
     for (int i = 0; i < COMM_N_KINDS; i++) {

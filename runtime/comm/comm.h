@@ -32,6 +32,7 @@
 
 enum {
     COMM_MESSAGE_BYTES = 1024,
+    COMM_AT_BYTES = 240,  /* of what a rank is at */
     COMM_MAX_STARTED = 32 /* calls of a rank that are started and not waited for */
 };
 
@@ -109,11 +110,18 @@ typedef struct CommOps CommOps;
 typedef struct Comm Comm;
 typedef struct CommRequest CommRequest; /* a started call; the transport's own */
 
+/* Says what a rank is at ("step 12 of digits.train, command 17 of 61"), for texts of failures: to
+ * `out`, n_out bytes with the NUL. Called by any thread while the Comm lives. */
+typedef void CommAt(void *user, char *out, size_t n_out);
+
 /* A transport's own struct begins with this. */
 struct Comm {
     const CommOps *ops;
     int32_t rank, n_ranks;
-    int32_t n_started; /* and not waited for */
+    int32_t n_started;        /* and not waited for */
+    _Atomic(double) patience; /* see comm_patience; transports' threads read it too */
+    CommAt *at;               /* NULL: nobody says */
+    void *at_user;
     CommCount counts[COMM_N_KINDS];
     char error[COMM_MESSAGE_BYTES]; /* of the last call that failed */
 };
@@ -143,6 +151,13 @@ void comm_abort(Comm *comm, dlc_status status, const char *text);
  * started and not waited for fails the others. NULL will do. */
 void comm_close(Comm *comm);
 
+/* From now on a wait of this rank that lasts longer than `seconds` is the communicator's failure,
+ * which names who did not come; 0: waits last as long as it takes, which is so at first where the
+ * transport's options say nothing else. */
+void comm_patience(Comm *comm, double seconds);
+/* Before the first call: who says what this rank is at. */
+void comm_at_by(Comm *comm, CommAt *at, void *user);
+
 /* Of all kinds. */
 CommCount comm_count(const Comm *comm);
 
@@ -158,6 +173,8 @@ int64_t comm_out_elements(const CommCall *call, const CommBuffer *buffer, int32_
 int64_t comm_sent_elements(const CommCall *call, const CommBuffer *buffer, int32_t n,
                            int32_t number);
 bool comm_calls_fit(const Comm *comm, const CommCall *a, const CommCall *b);
+/* What the rank is at; "" where nobody says. */
+void comm_at(const Comm *comm, char *out, size_t n_out);
 /* "all_reduce 'loss' (add f32[5], f64[1]) over ranks 0 1"; cut where it does not fit. */
 void comm_describe(const Comm *comm, const CommCall *call, char *out, size_t n_out);
 

@@ -245,6 +245,33 @@ void suite_stall(const Transport *transport) {
     ranks_run(transport, 3, 1, (int)(transport->timeout * 2e6), body_stall);
 }
 
+static void say_at(void *user, char *out, size_t n_out) {
+    const Rank *rank = user;
+    snprintf(out, n_out, "errand %d", 10 + rank->rank);
+}
+
+/* The first waits long enough for who is late; then rank 0's patience ends, the others' does not.
+ */
+static void body_patience(Rank *rank) {
+    CommCall call = {.kind = COMM_BARRIER, .name = "late"};
+    comm_at_by(rank->comm, say_at, rank);
+    if (rank->rank == 1) {
+        nap((uint64_t)rank->number);
+    }
+    expect_ok(rank, comm_run(rank->comm, &call), "patient");
+    comm_patience(rank->comm, rank->rank == 0 ? rank->number / 2e6 : 60);
+    if (rank->rank == 1) {
+        nap((uint64_t)rank->number);
+    }
+    expect_failed(rank, comm_run(rank->comm, &call), DLC_ERROR_LIMIT, "rank 1 does not come");
+    rank_expect(rank, strstr(rank->comm->error, "rank 0 is at errand 10") != NULL, "text '%s'",
+                rank->comm->error);
+}
+
+void suite_patience(const Transport *transport) {
+    ranks_run(transport, 3, 1, 600000, body_patience);
+}
+
 static void body_malformed(Rank *rank) {
     int32_t twice[] = {0, 1, 0}, beyond[] = {0, 2}, without[] = {1 - rank->rank};
     float values[8];

@@ -18,6 +18,8 @@ void suite_mismatch(const Transport *transport);
 void suite_circle(const Transport *transport);
 /* A rank ends while others wait for it. */
 void suite_gone(const Transport *transport);
+/* How long each rank waits, told while the communicator lives; the transport has no timeout. */
+void suite_patience(const Transport *transport);
 /* A rank that does not come; the transport has a timeout. */
 void suite_stall(const Transport *transport);
 /* Calls that are refused before a transport sees them. */

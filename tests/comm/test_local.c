@@ -47,6 +47,11 @@ static void test_stall(void **state) {
     suite_stall(&transport);
 }
 
+static void test_patience(void **state) {
+    (void)state;
+    suite_patience(&transport_local);
+}
+
 static void test_malformed(void **state) {
     (void)state;
     suite_malformed(&transport_local);
@@ -107,11 +112,17 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random), cmocka_unit_test(test_sequence),
-        cmocka_unit_test(test_abort),  cmocka_unit_test(test_mismatch),
-        cmocka_unit_test(test_circle), cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_stall),  cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_memory), cmocka_unit_test(test_starts_and_stops),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_circle),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_starts_and_stops),
     };
     return cmocka_run_group_tests_name("comm local", tests, NULL, NULL);
 }

@@ -26,7 +26,6 @@ struct Local {
     const dlc_allocator *allocator;
     pthread_mutex_t mutex;
     int32_t n_ranks, n_open;
-    double timeout;
     End *ends;     /* [n_ranks] */
     LocalOp *live; /* in the order in which they were first started */
     LocalOp *spare;
@@ -302,30 +301,42 @@ static void check_circle(Local *local, End *end) {
     }
 }
 
-static void fail_timeout(Local *local, const End *end, const LocalOp *op) {
-    char text[TEXT_BYTES];
+/* "; rank 2 is at step 12 of digits.train"; "" where nobody says. */
+static void at_text(const End *end, char *out, size_t n_out) {
+    char at[COMM_AT_BYTES];
+    comm_at(&end->comm, at, sizeof(at));
+    out[0] = 0;
+    if (at[0]) {
+        snprintf(out, n_out, "; rank %d is at %s", end->comm.rank, at);
+    }
+}
+
+static void fail_timeout(Local *local, const End *end, const LocalOp *op, double patience) {
+    char text[TEXT_BYTES], own[COMM_AT_BYTES + 24], others[COMM_AT_BYTES + 24];
     comm_describe(&end->comm, op->calls[op->first], text, sizeof(text));
+    at_text(end, own, sizeof(own));
     for (int32_t i = 0; i < op->n; i++) {
         if (!op->calls[i]) {
             const End *other = op_member(local, op, i);
+            at_text(other, others, sizeof(others));
             fail(local, DLC_ERROR_LIMIT,
                  "rank %d does not come: after %lld collectives it has not started %s, in which "
-                 "rank %d has waited %s s",
+                 "rank %d has waited %s s%s%s",
                  other->comm.rank, (long long)other->n_calls, text, end->comm.rank,
-                 number_text(local->timeout, 3).text);
+                 number_text(patience, 3).text, others, own);
             return;
         }
     }
-    fail(local, DLC_ERROR_LIMIT, "rank %d has waited %s s for the work of %s", end->comm.rank,
-         number_text(local->timeout, 3).text, text);
+    fail(local, DLC_ERROR_LIMIT, "rank %d has waited %s s for the work of %s%s", end->comm.rank,
+         number_text(patience, 3).text, text, own);
 }
 
-/* Sleeps until something has happened to the call; false: the time is over. */
+/* Sleeps until something has happened to the call; false: the time is over. deadline 0: none. */
 static bool end_sleep(End *end, double deadline) {
     Local *local = end->local;
     int result = 0;
     end->sleeps = true;
-    if (local->timeout > 0) {
+    if (deadline > 0) {
         time_t seconds = (time_t)deadline;
         struct timespec until = {seconds, (long)((deadline - (double)seconds) * 1e9)};
         result = pthread_cond_timedwait(&end->wake, &local->mutex, &until);
@@ -349,7 +360,7 @@ static dlc_status local_wait(Comm *comm, CommRequest *request) {
     End *end = (End *)comm;
     Local *local = end->local;
     LocalOp *op = (LocalOp *)request;
-    double deadline = 0;
+    double deadline = 0, patience = comm->patience;
     bool spun = false;
     pthread_mutex_lock(&local->mutex);
     while (local->failure == DLC_OK && !op->is_done) {
@@ -368,11 +379,11 @@ static dlc_status local_wait(Comm *comm, CommRequest *request) {
             continue;
         }
         if (!end->waits_for) {
-            deadline = clock_seconds() + local->timeout;
+            deadline = patience > 0 ? clock_seconds() + patience : 0;
             end->waits_for = op;
             check_circle(local, end);
         } else if (!end_sleep(end, deadline) && !op->is_done && local->failure == DLC_OK) {
-            fail_timeout(local, end, op);
+            fail_timeout(local, end, op, patience);
         }
     }
     end->waits_for = NULL;
@@ -428,13 +439,14 @@ static void local_close(Comm *comm) {
     }
 }
 
-static void ends_init(Local *local, Comm **out) {
+static void ends_init(Local *local, double patience, Comm **out) {
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     for (int32_t i = 0; i < local->n_ranks; i++) {
         End *end = &local->ends[i];
-        end->comm = (Comm){.ops = &comm_local, .rank = i, .n_ranks = local->n_ranks};
+        end->comm =
+            (Comm){.ops = &comm_local, .rank = i, .n_ranks = local->n_ranks, .patience = patience};
         end->local = local;
         pthread_cond_init(&end->wake, &monotonic);
         out[i] = &end->comm;
@@ -454,7 +466,6 @@ dlc_status comm_local_create(const dlc_allocator *allocator, int32_t n_ranks,
     size_t n = (size_t)n_ranks, n_ops = n * COMM_MAX_STARTED;
     local->allocator = allocator;
     local->n_ranks = local->n_open = n_ranks;
-    local->timeout = timeout_seconds;
     pthread_mutex_init(&local->mutex, NULL);
     local->ops = memory_new(allocator, n_ops, sizeof(LocalOp));
     local->calls = memory_new(allocator, n_ops * n, sizeof(CommCall *));
@@ -470,7 +481,7 @@ dlc_status comm_local_create(const dlc_allocator *allocator, int32_t n_ranks,
         local->ops[i].next = local->spare;
         local->spare = &local->ops[i];
     }
-    ends_init(local, out);
+    ends_init(local, timeout_seconds, out);
     return DLC_OK;
 }
 

@@ -10,8 +10,7 @@ extern const CommOps comm_local;
 
 /* Makes all ends of a communicator of 1 to 256 ranks: out[r] is rank r's, each ended by
  * comm_close, on any thread. Memory is taken here and given back by the last close, none in
- * between. timeout_seconds: a wait that lasts longer is the communicator's failure, which names
- * who did not come; 0: none. */
+ * between. timeout_seconds: every rank's patience at first (comm_patience). */
 dlc_status comm_local_create(const dlc_allocator *allocator, int32_t n_ranks,
                              double timeout_seconds, Comm **out);
 

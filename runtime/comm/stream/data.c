@@ -217,9 +217,14 @@ static void op_finish(Stream *stream, StreamOp *op) {
 }
 
 static void check_timeout(Stream *stream, const StreamOp *op, double waited_since) {
-    if (stream->timeout <= 0 || waited_since == 0 ||
-        clock_seconds() < waited_since + stream->timeout) {
+    double patience = stream->comm.patience;
+    char own[COMM_AT_BYTES], at[COMM_AT_BYTES + 24] = "";
+    if (patience <= 0 || waited_since == 0 || clock_seconds() < waited_since + patience) {
         return;
+    }
+    comm_at(&stream->comm, own, sizeof(own));
+    if (own[0]) {
+        snprintf(at, sizeof(at), "; rank %d is at %s", stream->comm.rank, own);
     }
     for (int32_t i = 0; i < op->n; i++) {
         const StreamPeer *peer = peer_of(stream, op, i);
@@ -227,13 +232,13 @@ static void check_timeout(Stream *stream, const StreamOp *op, double waited_sinc
             control_fail(
                 stream->control, DLC_ERROR_LIMIT,
                 "rank %d does not come (host %s): it has not started %s, in which rank %d has "
-                "waited %s s",
+                "waited %s s%s",
                 rank_of(op, i), host_of(stream, op, i), stream->header.text, stream->comm.rank,
-                number_text(stream->timeout, 3).text);
+                number_text(patience, 3).text, at);
         }
     }
-    control_fail(stream->control, DLC_ERROR_LIMIT, "rank %d has waited %s s for the bytes of %s",
-                 stream->comm.rank, number_text(stream->timeout, 3).text, stream->header.text);
+    control_fail(stream->control, DLC_ERROR_LIMIT, "rank %d has waited %s s for the bytes of %s%s",
+                 stream->comm.rank, number_text(patience, 3).text, stream->header.text, at);
 }
 
 /* -- The thread. */

@@ -58,7 +58,7 @@ typedef struct Stream {
     StreamPeer *peers; /* [n_ranks]; the own entry has no stream */
     StreamWant *wants; /* [n_ranks] */
     const void **operands;
-    double silence, timeout;
+    double silence;
     pthread_t thread;
     bool has_thread;
     int wake; /* eventfd */

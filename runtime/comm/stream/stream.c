@@ -195,12 +195,14 @@ dlc_status stream_create(const dlc_allocator *allocator, const StreamOptions *op
     }
     size_t n = (size_t)options->n_ranks;
     stream->allocator = allocator;
-    stream->comm = (Comm){.ops = options->comm, .rank = options->rank, .n_ranks = options->n_ranks};
+    stream->comm = (Comm){.ops = options->comm,
+                          .rank = options->rank,
+                          .n_ranks = options->n_ranks,
+                          .patience = options->timeout_seconds};
     stream->ops = options->ops;
     stream->carrier = options->carrier;
     stream->control = options->control;
     stream->silence = options->silence_seconds;
-    stream->timeout = options->timeout_seconds;
     pthread_mutex_init(&stream->mutex, NULL);
     pthread_cond_init(&stream->changed, NULL);
     stream->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

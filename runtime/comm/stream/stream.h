@@ -37,7 +37,7 @@ typedef struct StreamOptions {
     Control *control; /* met, not begun */
     int32_t rank, n_ranks;
     double silence_seconds; /* a broken stream that nothing explains for so long is a failure */
-    double timeout_seconds; /* a wait that lasts longer fails, naming who did not come; 0: none */
+    double timeout_seconds; /* the rank's patience at first (comm_patience) */
 } StreamOptions;
 
 /* Takes carrier and control over, on failure too, of which `message` says why. Starts a thread. */

@@ -25,7 +25,7 @@ typedef struct CommTcpOptions {
     double meet_seconds;
     /* A rank that is not heard from for so long has failed. A dead one is known at once. 0: 20. */
     double silence_seconds;
-    /* A wait that lasts longer fails, naming who did not come; 0: none. */
+    /* The rank's patience at first (comm_patience). */
     double timeout_seconds;
 } CommTcpOptions;
 
