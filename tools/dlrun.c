@@ -25,6 +25,10 @@ static const CliOption run_table[] = {
      "with ema: parameters themselves instead of their averages"},
     {"--trace", NULL, CLI_TEXT, offsetof(RunOptions, trace), 0, "TRACE.json",
      "write what host and device do when (for ui.perfetto.dev)"},
+    {"--journal", NULL, CLI_TEXT, offsetof(RunOptions, journal), 0, "DIR",
+     "each rank keeps its last events there (for dlrun explain-hang)"},
+    {"--stall", NULL, CLI_NUMBER, offsetof(RunOptions, stall), 0, "SECONDS",
+     "a rank that others wait for so long, or ten steps, has failed (default: 30)"},
     {"--no-native", NULL, CLI_FLAG, offsetof(RunOptions, no_native), 0, NULL,
      "compile anew from the plan's portable part"},
 };
@@ -115,6 +119,8 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .accumulate = run->accumulate,
         .raw_weights = run->raw_weights,
         .trace = run->trace,
+        .journal = run->journal,
+        .stall_seconds = run->stall,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
@@ -183,6 +189,7 @@ static const char help_text[] =
     "  dlrun infer PLAN --weights W --input name=F.npy --output name=F.npy\n"
     "  dlrun bench PLAN                           time a step against this machine's peak\n"
     "  dlrun inspect PLAN|WEIGHTS|CHECKPOINT      what one of these holds\n"
+    "  dlrun explain-hang DIR                     what the journals of several ranks say\n"
     "  dlrun PLAN [options]                       as infer\n"
     "\n"
     "dlrun COMMAND --help lists a command's options.\n";
@@ -191,11 +198,9 @@ static int run_command(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"train", dlrun_train},
-                    {"eval", dlrun_eval},
-                    {"infer", dlrun_infer},
-                    {"bench", dlrun_bench},
-                    {"inspect", dlrun_inspect}};
+    } commands[] = {{"train", dlrun_train},     {"eval", dlrun_eval},
+                    {"infer", dlrun_infer},     {"bench", dlrun_bench},
+                    {"inspect", dlrun_inspect}, {"explain-hang", dlrun_explain_hang}};
     if (argc < 2) {
         fputs(help_text, stderr);
         return 2;

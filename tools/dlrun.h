@@ -12,9 +12,10 @@ int dlrun_bench(int argc, char **argv);
 
 /* Options that every command which opens a session has. */
 typedef struct RunOptions {
-    const char *device, *poison, *arena, *trace;
+    const char *device, *poison, *arena, *trace, *journal;
     CliList bindings;
     int64_t threads, seed;
+    double stall; /* seconds; 0: the usual */
     bool no_libraries, no_native, raw_weights,
         accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;
@@ -57,7 +58,8 @@ void device_note(const Opened *opened, const RunOptions *run);
 /* The size that figures are for: as bound, else the usual one. */
 int64_t dim_size(const dlc_dim_info *dim, const CliBindings *bindings);
 
-int dlrun_inspect(int argc, char **argv); /* dlrun_inspect.c */
+int dlrun_inspect(int argc, char **argv);      /* dlrun_inspect.c */
+int dlrun_explain_hang(int argc, char **argv); /* dlrun_explain.c */
 /* The index of the plan's entry by name or purpose; -1: none. */
 int plan_entry_index(const dlc_plan *plan, const char *name);
 

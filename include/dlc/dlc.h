@@ -528,6 +528,16 @@ typedef struct dlc_session_options {
      * datasets are the whole batch, the same on every rank, of which each takes its rows. Without
      * `threads` a rank has its share of the cores of its machine. NULL: ranks as `device` says. */
     dlc_communicator *communicator;
+    /* Of several ranks: one for which the others have waited so long, or ten times as long as the
+     * longest run of the entry so far if that is longer, fails for all, named in the error with the
+     * step and the place in the program where each is; ten times as long in the first run on sizes
+     * that are new. 0: 30 seconds. The call returns when all threads of this process's ranks have
+     * come back. */
+    double stall_seconds;
+    /* A folder, made if it is missing, in which each rank keeps its last events in a file
+     * ("rank-0003.journal") that stays whole when the process is killed: see dlc_journal_explain.
+     * NULL: ranks keep them in memory, for messages. */
+    const char *journal;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or
@@ -555,6 +565,12 @@ DLC_API const dlc_plan *dlc_session_plan(const dlc_session *session);
  * for was not taken. "cpu (2 threads), code for x86-64-v3; not cuda: no driver". Lives as long as
  * the session. */
 DLC_API const char *dlc_session_describe(const dlc_session *session);
+
+/* What the journals in a folder say (dlc_session_options.journal), of a job that hangs, was killed
+ * or has ended: where each rank stands, which is behind or went another way, and its last events.
+ * Text for people; the caller frees it with dlc_text_free. DLC_ERROR_NOT_FOUND: there is none. */
+DLC_API DLC_MUST_USE dlc_status dlc_journal_explain(dlc_context *context, const char *folder,
+                                                    char **out_text);
 
 /* -- Weights -- */
 

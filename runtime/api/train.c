@@ -280,6 +280,7 @@ static dlc_status inputs_begin(Trainer *t) {
         return status;
     }
     rows_ask(t);
+    session_does(t->session, "reading the rows of its next step");
     status = prefetch_take(t->prefetch);
     t->next = t->begun + 1;
     rows_ask(t); /* while this step runs */
@@ -290,6 +291,7 @@ static dlc_status checkpoint_save(Trainer *t) {
     if (!t->options->checkpoint || t->saved_step == t->step) {
         return DLC_OK;
     }
+    session_does(t->session, "writing a checkpoint");
     dlc_status status = checkpoint_write(&t->folder, t->session, &t->run);
     t->saved_step = status == DLC_OK ? t->step : t->saved_step;
     return status;
@@ -412,6 +414,7 @@ static dlc_status step_settle(void *user) {
     t->step = begun.step;
     t->loss = info->loss;
     if (options->on_result) {
+        session_does(t->session, "its caller's on_result");
         t->context->closed = "on_result";
         options->on_result(options->user, info);
         t->context->closed = NULL;
@@ -451,6 +454,7 @@ static dlc_status wishes_share(Trainer *t, bool *stop, bool *cancelled) {
 static dlc_status step_follow(Trainer *t, bool *stop, bool *cancelled) {
     const dlc_train_options *options = t->options;
     dlc_status status = DLC_OK;
+    session_does(t->session, "its caller's on_step");
     *stop = options->on_step && options->on_step(options->user, &t->info) != 0;
     *cancelled = context_cancelled(t->context);
     status = wishes_share(t, stop, cancelled);

@@ -250,6 +250,10 @@ void comm_close(Comm *comm) {
     }
 }
 
+const char *comm_kind_name(CommKind kind) {
+    return kind_names[kind];
+}
+
 void comm_patience(Comm *comm, double seconds) {
     atomic_store_explicit(&comm->patience, seconds, memory_order_relaxed);
 }

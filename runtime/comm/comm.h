@@ -173,6 +173,7 @@ int64_t comm_out_elements(const CommCall *call, const CommBuffer *buffer, int32_
 int64_t comm_sent_elements(const CommCall *call, const CommBuffer *buffer, int32_t n,
                            int32_t number);
 bool comm_calls_fit(const Comm *comm, const CommCall *a, const CommCall *b);
+const char *comm_kind_name(CommKind kind);
 /* What the rank is at; "" where nobody says. */
 void comm_at(const Comm *comm, char *out, size_t n_out);
 /* "all_reduce 'loss' (add f32[5], f64[1]) over ranks 0 1"; cut where it does not fit. */

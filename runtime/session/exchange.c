@@ -4,6 +4,7 @@
 #include "runtime/session/rank.h"
 
 #include "ir/base/checked.h"
+#include "runtime/journal/journal.h"
 
 #include <stdio.h>
 
@@ -64,10 +65,13 @@ void exchange_destroy(Rank *rank) {
 
 /* -- Calls -- */
 
-/* Makes the call; a failure of the communicator is one of another rank, or of all. */
-static dlc_status call_run(Rank *rank, const CommCall *call) {
+/* Makes the call, for command `at` of the running entry (-1: for none); a failure of the
+ * communicator is one of another rank, or of all. */
+static dlc_status call_run(Rank *rank, const CommCall *call, int32_t at) {
+    journal_meets(rank->journal, at, comm_kind_name(call->kind), call->name);
     dlc_status status = comm_run(rank->comm, call);
     if (status == DLC_OK) {
+        journal_note(rank->journal, JOURNAL_MET, NULL);
         return DLC_OK;
     }
     rank->is_stopped = true;
@@ -194,7 +198,8 @@ dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *com
                            .buffers = rank->exchanged,
                            .n_buffers = command->n_refs / 2,
                            .name = plan_text(rank->file, command->place)};
-    status = call_run(rank, &call);
+    const PlanCommand *first = rank->tables->commands + rank->running->record->first_command;
+    status = call_run(rank, &call, (int32_t)(command - first));
     return status == DLC_OK && !rank->ops->is_host ? stage(rank, layout, command, addresses, true)
                                                    : status;
 }
@@ -215,7 +220,7 @@ dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok) {
                                .unit = EXCHANGE_WORDS};
     const CommCall call = {
         .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = "before it stores"};
-    dlc_status status = call_run(rank, &call);
+    dlc_status status = call_run(rank, &call, -1);
     for (int32_t r = 0; status == DLC_OK && r < rank->n_ranks; r++) {
         const int64_t *word = all + (int64_t)r * EXCHANGE_WORDS;
         *ok = *ok && word[3] != 0;
@@ -230,5 +235,5 @@ dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok) {
 
 dlc_status exchange_end(Rank *rank) {
     const CommCall call = {.kind = COMM_BARRIER, .name = "the end of the run"};
-    return call_run(rank, &call);
+    return call_run(rank, &call, -1);
 }

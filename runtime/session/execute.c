@@ -5,6 +5,7 @@
 #include "runtime/session/rank.h"
 
 #include "ir/base/number.h"
+#include "runtime/journal/journal.h"
 #include "runtime/session/tensor.h"
 #include "runtime/session/trace.h"
 
@@ -482,6 +483,7 @@ static dlc_status range_walk(Walk *walk, int32_t first, int32_t last) {
     for (int32_t i = first; i < last;) {
         int32_t now = i;
         dlc_status status = DLC_OK;
+        journal_command(walk->rank->journal, now);
         if (walk->rank->orders->poison && walk->commands[now].kind != PLAN_LOOP_END) {
             status = poison_at(walk->rank, walk->layout, now, true);
         }

@@ -1,9 +1,11 @@
-/* The communicator of a session's ranks: that which it was given, or one for threads of this
+/* What a session's ranks have in common: where they meet, what is told of all of them. The
+ * communicator of a session's ranks: that which it was given, or one for threads of this
  * process, made before the first run that needs it. It is made anew after one in which a rank
  * failed, which ends it for all. */
 #include "runtime/session/session.h"
 
 #include "runtime/comm/local/local.h"
+#include "runtime/session/watch.h"
 
 void session_part(dlc_session *session) {
     for (int32_t r = 0; session->ranks && r < session->n_ranks; r++) {
@@ -14,6 +16,12 @@ void session_part(dlc_session *session) {
     }
 }
 
+void session_does(dlc_session *session, const char *what) {
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        journal_note(session->ranks[r].journal, JOURNAL_DOES, what);
+    }
+}
+
 /* Sessions of one communicator may be several, and any of them sees it fail. */
 static dlc_status meet_others(dlc_session *session) {
     dlc_communicator *communicator = session->communicator;
@@ -21,6 +29,10 @@ static dlc_status meet_others(dlc_session *session) {
     dlc_status status = communicator_renew(communicator);
     session->ranks->comm = communicator->comm;
     session->is_broken = status != DLC_OK;
+    if (status == DLC_OK && session->met != communicator->generation) {
+        session->met = communicator->generation;
+        watch_met(session->ranks);
+    }
     return status;
 }
 
@@ -41,6 +53,7 @@ dlc_status session_meet(dlc_session *session) {
     }
     for (int32_t r = 0; status == DLC_OK && r < session->n_ranks; r++) {
         session->ranks[r].comm = ends[r];
+        watch_met(&session->ranks[r]);
     }
     memory_free(allocator, ends);
     session->is_broken = false;

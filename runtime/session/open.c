@@ -2,6 +2,7 @@
 #include "runtime/border.h"
 #include "runtime/session/session.h"
 #include "runtime/session/trace.h"
+#include "runtime/session/watch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -127,6 +128,10 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
         session->ranks[r].n_ranks = session->n_all;
         session->ranks[r].is_of_many = session->n_all > 1;
         status = team_told(session->team, r, rank_begin(&session->ranks[r], &session->orders));
+        if (status == DLC_OK && (session->n_all > 1 || options->journal)) {
+            status =
+                team_told(session->team, r, watch_create(&session->ranks[r], options->journal));
+        }
     }
     if (status == DLC_OK) {
         session->step_metrics = memory_new(&context->allocator, (size_t)session->ranks->max_numbers,
@@ -141,7 +146,8 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
 static dlc_status options_check(dlc_context *context, dlc_session_options *given, char *device,
                                 int32_t *n_ranks) {
     if (!border_number(context, "dlc_session_options.threads", given->threads, 0, INT64_MAX) ||
-        !border_number(context, "dlc_session_options.poison", given->poison, 0, 2)) {
+        !border_number(context, "dlc_session_options.poison", given->poison, 0, 2) ||
+        !border_amount(context, "dlc_session_options.stall_seconds", given->stall_seconds)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (!given->bindings && given->n_bindings > 0) {
@@ -207,7 +213,8 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->orders = (Orders){.poison = given.poison,
                                .guarded = given.guarded != 0,
                                .no_libraries = given.no_libraries != 0,
-                               .raw_weights = given.raw_weights != 0};
+                               .raw_weights = given.raw_weights != 0,
+                               .stall_seconds = given.stall_seconds};
     status = ranks_create(session, &given, ops, n_ranks);
     if (status == DLC_OK) {
         status = names_create(session, &given);

@@ -1,6 +1,7 @@
 /* A rank's beginning and end: its device, the tables that runs need, layouts by binding. */
 #include "runtime/session/rank.h"
 #include "runtime/session/trace.h"
+#include "runtime/session/watch.h"
 
 #include <stdio.h>
 
@@ -272,6 +273,7 @@ void rank_close(Rank *rank) {
         }
     }
     runs_destroy(rank);
+    watch_destroy(rank);
     exchange_destroy(rank);
     queues_close(rank);
     (void)trace_close(rank);

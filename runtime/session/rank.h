@@ -42,8 +42,9 @@ typedef struct Orders {
     int32_t n_scalars;
     int poison; /* 0, or the number of a pattern */
     bool guarded;
-    bool no_libraries; /* generated kernels alone */
-    bool raw_weights;  /* every entry reads parameters, not their averages */
+    bool no_libraries;    /* generated kernels alone */
+    bool raw_weights;     /* every entry reads parameters, not their averages */
+    double stall_seconds; /* see dlc_session_options */
 } Orders;
 
 /* A parameter, state, cache or slot. */
@@ -73,12 +74,14 @@ typedef struct Input {
 typedef struct Recording Recording; /* record.c */
 typedef struct Trace Trace;         /* trace.c */
 typedef struct Calls Calls;         /* calls.c */
+typedef struct Journal Journal;     /* runtime/journal/ */
 
 typedef struct LayoutSlot {
     Layout *layout;
     Recording *recording; /* NULL: none */
     Calls *calls;         /* NULL: none */
     bool has_run;
+    bool was_timed; /* a run among ranks has gone well */
 } LayoutSlot;
 
 typedef struct EntryState {
@@ -99,6 +102,8 @@ typedef struct EntryState {
     int64_t *signalled;             /* [n_events]: the stretch of commands that signalled it last */
     LayoutSlot slots[RANK_LAYOUTS]; /* newest first */
     Layout *layout;                 /* of the last run; NULL: never run */
+    double began, longest;          /* watch.c: when the run did; seconds of the longest but each
+                                       layout's first */
 } EntryState;
 
 /* A run, and where on the host it leaves what it gives. */
@@ -139,6 +144,7 @@ typedef struct Rank {
     uint64_t said[RANK_REASONS]; /* hashes of what the log was told */
     int32_t n_said;
 
+    Journal *journal;      /* NULL: none is kept */
     Comm *comm;            /* its end of what the session's ranks meet in; NULL: they need not */
     CommGroup *groups;     /* [n_collectives] */
     int32_t **members;     /* [n_collectives]: lists of `groups`, where it is the first with one */
@@ -327,7 +333,8 @@ void exchange_destroy(Rank *rank);
 CommKind exchange_kind(const PlanCollective *collective);
 CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int32_t r,
                            const int64_t *sizes);
-/* Does a collective on its refs' addresses, whose sizes are those of the layout; waits. */
+/* Does a collective, the running entry's command, on its refs' addresses, whose sizes are those of
+ * the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses);
 /* All ranks come here before they store, or when all fail: the error of the first fault of the

@@ -5,6 +5,7 @@
  * begun. */
 #include "runtime/session/rank.h"
 #include "runtime/session/trace.h"
+#include "runtime/session/watch.h"
 
 #include <math.h>
 
@@ -235,11 +236,13 @@ dlc_status rank_run_settle(Rank *rank) {
 
 dlc_status rank_run_together(Rank *rank, EntryState *entry) {
     rank->is_stopped = rank->has_agreed = false;
+    watch_run_begin(rank, entry);
     dlc_status status = rank_run_begin(rank, entry);
     if (status == DLC_OK && rank->is_of_many && entry->exchanges_again) {
         status = exchange_end(rank);
         rank->n_begun -= status != DLC_OK;
     }
+    watch_run_end(rank, entry, status);
     if (status != DLC_OK && rank->comm && !rank->is_stopped && !rank->has_agreed) {
         comm_abort(rank->comm, status, rank->context->error);
     }

@@ -29,6 +29,7 @@ struct dlc_session {
     int32_t n_ranks;     /* that are this session's … */
     int32_t n_all; /* … and with those of other sessions, which it meets in `communicator` */
     dlc_communicator *communicator; /* NULL: its ranks are all */
+    int64_t met;                    /* communicator->generation when it was met last */
     Team *team;                     /* of several ranks; NULL: there is one */
     bool needs_mesh;      /* the ranks are to share the work: a plan without a mesh will not do */
     bool is_broken;       /* a rank has failed in their communicator */
@@ -141,6 +142,8 @@ dlc_status session_abandon(dlc_session *session, dlc_status status);
 /* Lets the ranks meet in a communicator, where they need one and have none that is sound. */
 dlc_status session_meet(dlc_session *session);
 void session_part(dlc_session *session); /* ends it */
+/* What its ranks do until their next run, for those that wait for them: a text that stays. */
+void session_does(dlc_session *session, const char *what);
 
 /* -- run.c -- */
 

@@ -63,6 +63,19 @@ no_rest() {
     found=$(find . -name "*$1*" | head -3)
     [ -z "$found" ] || bad "left behind: $found"
 }
+# x.npy, f32[50, 6], and y.npy, f32[50, 1]: something to fit.
+fit_data() {
+    python3 - << 'P' || bad "no data"
+import random, struct
+random.seed(1)
+for name, width in (("x", 6), ("y", 1)):
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (50, %d), }" % width
+    header += " " * (63 - (10 + len(header)) % 64) + "\n"
+    values = [random.uniform(-1, 1) for _ in range(50 * width)]
+    with open(name + ".npy", "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack("<%df" % len(values), *values))
+P
+}
 needs_simulated_device() {
     command -v g++ > /dev/null || { echo "skipped: no C++ compiler (g++) for the simulated device's kernels"; exit 77; }
 }

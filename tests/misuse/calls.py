@@ -62,6 +62,7 @@ OF_FUNCTION = {
     "dlc_weights_load.path": "f->weights_path",
     "dlc_weights_describe.path": "f->weights_path",
     "dlc_checkpoint_load.path": "f->checkpoint_path",
+    "dlc_journal_explain.folder": "f->folder",
     "dlc_dataset_open.path": "f->array_path",
     "dlc_tensor_read.path": "f->array_path",
     "dlc_plan_setting.name": '"seed"',

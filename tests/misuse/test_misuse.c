@@ -253,7 +253,8 @@ static int setup(void **state) {
     OK(f, dlc_communicator_group(&f->context, 1, &f->communicator));
     OK(f, dlc_plan_save(f->plan, f->plan_path));
     dlc_plan_bytes(f->plan, &f->bytes, &f->n_bytes);
-    dlc_session_options session = {.struct_size = sizeof(session), .threads = 1};
+    const dlc_session_options session = {
+        .struct_size = sizeof(session), .threads = 1, .journal = f->folder};
     OK(f, dlc_session_create(f->plan, &session, &f->session));
     OK(f, dlc_dataset_from_tensors(f->context, f->names, f->tensors, 1, &f->dataset));
     f->train_options.data = f->train_options.eval_data = f->dataset;
