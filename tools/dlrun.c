@@ -29,6 +29,8 @@ static const CliOption run_table[] = {
      "each rank keeps its last events there (for dlrun explain-hang)"},
     {"--stall", NULL, CLI_NUMBER, offsetof(RunOptions, stall), 0, "SECONDS",
      "a rank that others wait for so long, or ten steps, has failed (default: 30)"},
+    {"--check-replicas", NULL, CLI_INT, offsetof(RunOptions, check_replicas), 1, "STEPS",
+     "compare what ranks keep several times this often (default: 100)"},
     {"--no-native", NULL, CLI_FLAG, offsetof(RunOptions, no_native), 0, NULL,
      "compile anew from the plan's portable part"},
 };
@@ -121,6 +123,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .trace = run->trace,
         .journal = run->journal,
         .stall_seconds = run->stall,
+        .check_replicas = run->check_replicas,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);

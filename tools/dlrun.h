@@ -15,7 +15,8 @@ typedef struct RunOptions {
     const char *device, *poison, *arena, *trace, *journal;
     CliList bindings;
     int64_t threads, seed;
-    double stall; /* seconds; 0: the usual */
+    int64_t check_replicas; /* steps; 0: the usual */
+    double stall;           /* seconds; 0: the usual */
     bool no_libraries, no_native, raw_weights,
         accumulate; /* accumulate: see dlc_session_options; no option of its own */
 } RunOptions;

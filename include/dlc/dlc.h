@@ -538,6 +538,10 @@ typedef struct dlc_session_options {
      * ("rank-0003.journal") that stays whole when the process is killed: see dlc_journal_explain.
      * NULL: ranks keep them in memory, for messages. */
     const char *journal;
+    /* Of several ranks: after every so many training steps, and before weights or a checkpoint are
+     * saved, what ranks keep several times is compared by hashes: DLC_ERROR_MISMATCH where it is
+     * not the same to the bit. 0: 100 steps; -1: never. */
+    int64_t check_replicas;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

@@ -49,6 +49,9 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     }
     status = session_agree(session, status);
     if (status == DLC_OK) {
+        status = session_replicas_save(session);
+    }
+    if (status == DLC_OK) {
         status = checkpoint_write(&folder, session, &run);
     }
     checkpoint_folder_close(&folder);

@@ -31,4 +31,14 @@ dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const 
 /* Whether the entry takes any number of rows (its batch dim is free). */
 bool data_batch_is_free(const dlc_session *session, const EntryState *entry);
 
+/* What a training or an evaluation was asked for, which must be the same on all ranks. */
+typedef struct DataAsked {
+    int64_t batch, steps, epochs, stop_after, eval_every, checkpoint_every;
+    bool resumes;
+} DataAsked;
+/* Where other processes have ranks too: DLC_ERROR_MISMATCH on all, with what differs, unless all
+ * were given the same rows and asked for the same. `name`: "train". */
+dlc_status data_agree(dlc_session *session, const char *name, const Dataset *data,
+                      const DataAsked *asked);
+
 #endif

@@ -161,7 +161,10 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
                     .entry = entry,
                     .data = &dataset->data,
                     .n_rows = dataset_rows(&dataset->data)};
-    dlc_status status = dlc_session_bind_data(session, "eval", dataset);
+    dlc_status status = data_agree(session, "eval", &dataset->data, &(DataAsked){.batch = asked});
+    if (status == DLC_OK) {
+        status = dlc_session_bind_data(session, "eval", dataset);
+    }
     if (status == DLC_OK) {
         status = data_batch(session, entry, asked, &e.batch);
     }

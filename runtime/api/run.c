@@ -18,7 +18,8 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
         return DLC_ERROR_NOT_FOUND;
     }
     if (context_cancelled(session->context)) {
-        return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
+        return session_agree(session,
+                             context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled"));
     }
     dlc_status status = session_run(session, entry);
     return status == DLC_OK ? session_verdict(session, entry) : status;

@@ -61,6 +61,9 @@ dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out) {
         status = dlc_set_counter(session, "step", step);
     }
     status = verdict != DLC_OK ? verdict : status;
+    if (status == DLC_OK) {
+        status = session_replicas_due(session, step);
+    }
     dlc_step_info info;
     if (status == DLC_OK && out) {
         status = step_tell(session, entry, step, clock_seconds() - start, &info);

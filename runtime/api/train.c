@@ -291,8 +291,11 @@ static dlc_status checkpoint_save(Trainer *t) {
     if (!t->options->checkpoint || t->saved_step == t->step) {
         return DLC_OK;
     }
-    session_does(t->session, "writing a checkpoint");
-    dlc_status status = checkpoint_write(&t->folder, t->session, &t->run);
+    dlc_status status = session_replicas_save(t->session);
+    if (status == DLC_OK) {
+        session_does(t->session, "writing a checkpoint");
+        status = checkpoint_write(&t->folder, t->session, &t->run);
+    }
     t->saved_step = status == DLC_OK ? t->step : t->saved_step;
     return status;
 }
@@ -404,6 +407,9 @@ static dlc_status step_settle(void *user) {
         status = step_tell(t->session, t->entry, begun.step, now - from, info);
     }
     if (status == DLC_OK) {
+        status = session_replicas_due(t->session, begun.step);
+    }
+    if (status == DLC_OK) {
         status = counters_put(t, t->begun, t->epoch);
     }
     if (status != DLC_OK) {
@@ -499,7 +505,18 @@ static dlc_status train_loop(Trainer *t) {
 /* All of dlc_train's work; what it makes is the caller's to free. */
 static dlc_status trainer_run(Trainer *t) {
     const dlc_train_options *options = t->options;
-    dlc_status status = dlc_session_bind_data(t->session, "train", options->data);
+    const DataAsked asked = {.batch = options->batch,
+                             .steps = options->steps,
+                             .epochs = options->epochs,
+                             .stop_after = options->stop_after,
+                             .eval_every = options->eval_data ? options->eval_every : -1,
+                             .checkpoint_every =
+                                 options->checkpoint ? options->checkpoint_every : -1,
+                             .resumes = options->resume != DLC_RESUME_NO};
+    dlc_status status = data_agree(t->session, "train", &options->data->data, &asked);
+    if (status == DLC_OK) {
+        status = dlc_session_bind_data(t->session, "train", options->data);
+    }
     if (status == DLC_OK) {
         status = plan_length(t);
     }

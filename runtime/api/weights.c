@@ -11,7 +11,11 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
         return border_missing(session->context, "path");
     }
     WeightsCollected weights;
-    dlc_status status = weights_collect(session, false, &weights);
+    dlc_status status = session_replicas_save(session);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = weights_collect(session, false, &weights);
     if (status != DLC_OK) {
         return status;
     }

@@ -6,6 +6,7 @@
 #include "ir/base/checked.h"
 #include "runtime/journal/journal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* -- Beginning and end -- */
@@ -206,26 +207,50 @@ dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *com
 
 /* -- What all must know -- */
 
+dlc_status exchange_gather(Rank *rank, const char *what, const void *own, void *all, int64_t n) {
+    const CommBuffer buffer = {
+        .in = own, .out = all, .dtype = PLAN_I64, .outer = 1, .rows = rank->n_ranks, .unit = n};
+    const CommCall call = {
+        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = what};
+    return call_run(rank, &call, -1);
+}
+
+/* Ranks that are at other steps, or at other sizes, have not made the same calls. */
+static dlc_status same_step(Rank *rank, const int64_t *all) {
+    for (int32_t r = 1; r < rank->n_ranks; r++) {
+        const int64_t *word = all + (int64_t)r * EXCHANGE_WORDS;
+        if (word[WORD_STEP] == all[WORD_STEP] && word[WORD_BINDING] == all[WORD_BINDING]) {
+            continue;
+        }
+        bool at_step = word[WORD_STEP] == all[WORD_STEP];
+        rank->has_agreed = true;
+        return context_fail(
+            rank->context, DLC_ERROR_MISMATCH,
+            "ranks do not do the same: rank %d is at step %" PRId64 ", rank 0 at step %" PRId64
+            "%s; nothing was stored. All ranks make the same calls in the same "
+            "order, with the same counters and dims",
+            (int)r, word[WORD_STEP], all[WORD_STEP], at_step ? ", on other sizes" : "");
+    }
+    return DLC_OK;
+}
+
 dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok) {
     int64_t *mine = rank->words, *all = rank->words + EXCHANGE_WORDS;
-    mine[0] = own->site;
-    mine[1] = own->value;
-    mine[2] = own->bound;
-    mine[3] = *ok;
-    const CommBuffer buffer = {.in = mine,
-                               .out = all,
-                               .dtype = PLAN_I64,
-                               .outer = 1,
-                               .rows = rank->n_ranks,
-                               .unit = EXCHANGE_WORDS};
-    const CommCall call = {
-        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = "before it stores"};
-    dlc_status status = call_run(rank, &call, -1);
+    mine[WORD_SITE] = own->site;
+    mine[WORD_VALUE] = own->value;
+    mine[WORD_BOUND] = own->bound;
+    mine[WORD_OK] = *ok;
+    mine[WORD_STEP] = rank->step;
+    mine[WORD_BINDING] = (int64_t)rank->binding;
+    dlc_status status = exchange_gather(rank, "before it stores", mine, all, EXCHANGE_WORDS);
+    if (status == DLC_OK) {
+        status = same_step(rank, all);
+    }
     for (int32_t r = 0; status == DLC_OK && r < rank->n_ranks; r++) {
         const int64_t *word = all + (int64_t)r * EXCHANGE_WORDS;
-        *ok = *ok && word[3] != 0;
-        if (word[0] != 0) {
-            const KernelFault fault = {word[0], word[1], word[2]};
+        *ok = *ok && word[WORD_OK] != 0;
+        if (word[WORD_SITE] != 0) {
+            const KernelFault fault = {word[WORD_SITE], word[WORD_VALUE], word[WORD_BOUND]};
             rank->has_agreed = true;
             return fault_report(rank, &fault);
         }

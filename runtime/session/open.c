@@ -147,7 +147,9 @@ static dlc_status options_check(dlc_context *context, dlc_session_options *given
                                 int32_t *n_ranks) {
     if (!border_number(context, "dlc_session_options.threads", given->threads, 0, INT64_MAX) ||
         !border_number(context, "dlc_session_options.poison", given->poison, 0, 2) ||
-        !border_amount(context, "dlc_session_options.stall_seconds", given->stall_seconds)) {
+        !border_amount(context, "dlc_session_options.stall_seconds", given->stall_seconds) ||
+        !border_number(context, "dlc_session_options.check_replicas", given->check_replicas, -1,
+                       INT64_MAX)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (!given->bindings && given->n_bindings > 0) {
@@ -203,6 +205,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     session->plan = plan;
     plan->references++;
     session->file = &plan->file;
+    session->check_replicas = given.check_replicas;
     session->communicator = given.communicator;
     if (given.communicator) {
         given.communicator->references++;

@@ -23,8 +23,18 @@ enum {
     SCALAR_NAME_BYTES = 64,
     SCALAR_STRIDE = 64, /* bytes from one scalar to the next on the device */
     NUMBER_STRIDE = 8,  /* the same for numbers that a run gives */
-    RANK_RUNS = 3,      /* begun and not settled, at most */
-    EXCHANGE_WORDS = 4  /* of what ranks tell each other before they store */
+    RANK_RUNS = 3       /* begun and not settled, at most */
+};
+
+/* What ranks tell each other before they store. */
+enum {
+    WORD_SITE,
+    WORD_VALUE,
+    WORD_BOUND, /* of a fault; site 0: none */
+    WORD_OK,
+    WORD_STEP,
+    WORD_BINDING, /* what they are at, which must be the same */
+    EXCHANGE_WORDS
 };
 
 /* A counter or a run-time setting. */
@@ -96,6 +106,7 @@ typedef struct EntryState {
     bool stores;          /* it has stores at all */
     bool waits;           /* the host needs values while it runs */
     bool exchanges_again; /* it has collectives in loops */
+    bool has_agreed;      /* all ranks have found that they run the same */
     int64_t *rows;        /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;
     DeviceEvent **events;           /* [n_events], where it has several queues; else NULL */
@@ -123,10 +134,12 @@ typedef struct Rank {
     const PlanFile *file;
     const PlanTables *tables; /* of the image on the device */
     RankPlace place;
-    int32_t n_ranks; /* of the session */
-    bool is_of_many; /* more than one */
-    bool is_stopped; /* its last run ended as another rank's failed … */
-    bool has_agreed; /* … or in an error that all ranks have met at once */
+    int32_t n_ranks;  /* of the session */
+    bool is_of_many;  /* more than one */
+    bool is_stopped;  /* its last run ended as another rank's failed … */
+    bool has_agreed;  /* … or in an error that all ranks have met at once */
+    int64_t step;     /* of its run: the training step, 0 of other entries … */
+    uint64_t binding; /* … and a hash of the dims, the same on all ranks */
     const Orders *orders;
 
     const DeviceOps *ops;
@@ -337,11 +350,20 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
  * the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses);
+/* All ranks come here: n words of each, in order of ranks. `what`: for messages. */
+dlc_status exchange_gather(Rank *rank, const char *what, const void *own, void *all, int64_t n);
 /* All ranks come here before they store, or when all fail: the error of the first fault of the
- * lowest rank that has one, the same on all; *ok: whether it was so on all. */
+ * lowest rank that has one, or of ranks that are not at the same step, the same on all; *ok:
+ * whether it was so on all. */
 dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok);
 /* All ranks come here at the end of a run: one that still waits for others would do so for ever. */
 dlc_status exchange_end(Rank *rank);
+
+/* -- replicas.c -- */
+
+/* All ranks come here, between runs: DLC_ERROR_MISMATCH on all, with the same text, where a
+ * variable that several have alike is not the same on them, bit for bit. */
+dlc_status rank_replicas_check(Rank *rank);
 
 /* -- poison.c -- */
 

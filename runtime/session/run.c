@@ -159,6 +159,9 @@ dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
     if (status == DLC_OK) {
         status = session_averages_gather(session, entry);
     }
+    if (status == DLC_OK) {
+        status = session_entry_agree(session, entry);
+    }
     session->n_changes += entry->stores;
     return status == DLC_OK ? ranks_begin(session, entry) : status;
 }

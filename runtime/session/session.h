@@ -13,6 +13,7 @@
 #define DLC_RUNTIME_SESSION_SESSION_H
 
 #include "runtime/plan_file/plan.h"
+#include "runtime/session/agree.h"
 #include "runtime/session/communicator.h"
 #include "runtime/session/rank.h"
 #include "runtime/session/team.h"
@@ -31,9 +32,10 @@ struct dlc_session {
     dlc_communicator *communicator; /* NULL: its ranks are all */
     int64_t met;                    /* communicator->generation when it was met last */
     Team *team;                     /* of several ranks; NULL: there is one */
-    bool needs_mesh;      /* the ranks are to share the work: a plan without a mesh will not do */
-    bool is_broken;       /* a rank has failed in their communicator */
-    int64_t n_changes;    /* how often variables may have changed */
+    bool needs_mesh;        /* the ranks are to share the work: a plan without a mesh will not do */
+    bool is_broken;         /* a rank has failed in their communicator */
+    int64_t check_replicas; /* see dlc_session_options */
+    int64_t n_changes;      /* how often variables may have changed */
     int32_t unsound;      /* the first rank (of all) whose last run was not finite, where one was */
     void *joined;         /* host memory in which parts are put together … */
     int64_t joined_bytes; /* … and how much */
@@ -144,6 +146,22 @@ dlc_status session_meet(dlc_session *session);
 void session_part(dlc_session *session); /* ends it */
 /* What its ranks do until their next run, for those that wait for them: a text that stays. */
 void session_does(dlc_session *session, const char *what);
+
+/* -- agreement.c -- */
+
+/* Among sessions that share a communicator: DLC_ERROR_MISMATCH on all where they state other facts,
+ * with what differs. */
+dlc_status session_compare(dlc_session *session, const AgreeTable *table);
+/* Before the first run of the entry, on the layout in slots[0]: program, sizes, counters, and
+ * replicas, which session_replicas_check compares. */
+dlc_status session_entry_agree(dlc_session *session, EntryState *entry);
+/* DLC_ERROR_MISMATCH where ranks' copies of a variable are not the same, to the bit; of one rank
+ * there are none. Between runs. */
+dlc_status session_replicas_check(dlc_session *session);
+/* The same, after every so manieth training step alone (dlc_session_options.check_replicas). */
+dlc_status session_replicas_due(dlc_session *session, int64_t step);
+/* The same before something is saved, unless never is asked for. */
+dlc_status session_replicas_save(dlc_session *session);
 
 /* -- run.c -- */
 

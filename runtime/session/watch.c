@@ -95,6 +95,11 @@ static int64_t step_of(const Rank *rank, const EntryState *entry) {
 }
 
 void watch_run_begin(Rank *rank, EntryState *entry) {
+    if (!rank->journal && !rank->is_of_many) {
+        return;
+    }
+    rank->step = step_of(rank, entry);
+    rank->binding = binding_hash(rank, entry->slots[0].layout->vars);
     if (!rank->journal) {
         return;
     }
@@ -102,8 +107,8 @@ void watch_run_begin(Rank *rank, EntryState *entry) {
     if (rank->comm) {
         comm_patience(rank->comm, run_patience(rank, entry));
     }
-    journal_run(rank->journal, plan_text(rank->file, entry->record->name), step_of(rank, entry),
-                binding_hash(rank, entry->slots[0].layout->vars), entry->record->n_commands);
+    journal_run(rank->journal, plan_text(rank->file, entry->record->name), rank->step,
+                rank->binding, entry->record->n_commands);
 }
 
 void watch_run_end(Rank *rank, EntryState *entry, dlc_status status) {

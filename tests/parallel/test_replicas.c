@@ -30,14 +30,19 @@ typedef struct Bench {
     dlc_session *session;
 } Bench;
 
-static void bench_open(Bench *b, const char *device) {
+static void bench_open_checked(Bench *b, const char *device, int64_t every) {
     const dlc_context_options hooks = {.struct_size = sizeof(hooks)};
     const dlc_compile_options options = {.struct_size = sizeof(options), .float_type = "f64"};
-    const dlc_session_options run = {.struct_size = sizeof(run), .device = device};
+    const dlc_session_options run = {
+        .struct_size = sizeof(run), .device = device, .check_replicas = every};
     assert_int_equal(dlc_context_create(&hooks, &b->context), DLC_OK);
     b->plan = api_compile(b->context, model, &options);
     OK(b->context, dlc_session_create(b->plan, &run, &b->session));
     OK(b->context, dlc_init_weights(b->session));
+}
+
+static void bench_open(Bench *b, const char *device) {
+    bench_open_checked(b, device, 0);
 }
 
 static void bench_close(Bench *b) {
@@ -134,8 +139,93 @@ static void test_beginning(void **state) {
     bench_close(&one);
 }
 
+/* A copy that has drifted is found by the session itself, when it looks: which one, and where. */
+static void test_drift(void **state) {
+    (void)state;
+    static const struct {
+        int64_t every;
+        int fails_at; /* of steps after the drift; -1: none of them */
+        dlc_status saved;
+    } cases[] = {{1, 1, DLC_ERROR_MISMATCH}, {3, 2, DLC_ERROR_MISMATCH}, {-1, -1, DLC_OK}};
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        Bench b;
+        bench_open_checked(&b, "cpu*3", cases[c].every);
+        assert_int_equal(step(&b, 12, 0, 0.0), DLC_OK);
+        Variable *frozen = NULL; /* which no step writes over */
+        for (int64_t v = 0; v < b.session->ranks[2].n_variables; v++) {
+            Variable *variable = &b.session->ranks[2].variables[v];
+            const char *name = plan_text(b.session->file, variable->record->name);
+            frozen = strcmp(name, "a.bias") == 0 ? variable : frozen;
+        }
+        assert_non_null(frozen);
+        uint8_t *byte = (uint8_t *)frozen->data + frozen->bytes - 1;
+        *byte ^= 1;
+        assert_int_equal(dlc_weights_save(b.session, "/dev/null"), cases[c].saved);
+        for (int s = 1; s <= 3; s++) {
+            dlc_status status = step(&b, 12, s, 0.0);
+            assert_int_equal(status, s == cases[c].fails_at ? DLC_ERROR_MISMATCH : DLC_OK);
+            if (status != DLC_OK) {
+                const char *text = dlc_last_error(b.context);
+                char wanted[64];
+                snprintf(wanted, sizeof(wanted),
+                         "after step %d 'a.bias' of rank 2 has not the bits", s + 1);
+                if (!strstr(text, wanted) || !strstr(text, "that rank 0 has")) {
+                    fail_msg("said: %s", text);
+                }
+                break;
+            }
+        }
+        *byte ^= 1; /* the session goes on */
+        assert_int_equal(dlc_weights_save(b.session, "/dev/null"), DLC_OK);
+        bench_close(&b);
+    }
+}
+
+/* Of what is cut among ranks, those have copies that have the same part: with two replicas of two
+ * ranks, the first and the third. */
+static void test_drift_of_parts(void **state) {
+    (void)state;
+    static const char text[] =
+        "dim B\nmodel m(x: f64[B, 5], label: i32[B]) {\n"
+        "    h = x |> linear(128) as a |> tanh |> linear(128) as b |> tanh\n"
+        "    logits = h |> linear(4) as c\n    output logits\n"
+        "    loss cross_entropy(logits, label)\n}\n"
+        "train m {\n    optimizer adamw(lr=0.01)\n    batch 12\n    steps 40\n}\n";
+    const dlc_compile_options options = {
+        .struct_size = sizeof(options), .float_type = "f64", .mesh = "replica=2,data=2", .zero = 1};
+    const dlc_session_options run = {
+        .struct_size = sizeof(run), .device = "cpu*4", .check_replicas = 1};
+    Bench b;
+    assert_int_equal(dlc_context_create(NULL, &b.context), DLC_OK);
+    b.plan = api_compile(b.context, text, &options);
+    OK(b.context, dlc_session_create(b.plan, &run, &b.session));
+    OK(b.context, dlc_init_weights(b.session));
+    OK(b.context, step(&b, 12, 0, 0.0));
+    int n_cut = 0;
+    for (int64_t v = 0; v < b.session->ranks->n_variables; v++) {
+        Variable *variable = &b.session->ranks[3].variables[v];
+        const Variable *first = &b.session->ranks[0].variables[v];
+        if (variable->record->part.n_cuts == 0) {
+            continue;
+        }
+        n_cut++;
+        assert_true(memcmp(variable->data, first->data, (size_t)variable->bytes) != 0);
+        uint8_t *byte = variable->data;
+        *byte ^= 1;
+        assert_int_equal(dlc_weights_save(b.session, "/dev/null"), DLC_ERROR_MISMATCH);
+        if (!strstr(dlc_last_error(b.context), "of rank 3 has not the bits that rank 1 has")) {
+            fail_msg("said: %s", dlc_last_error(b.context));
+        }
+        *byte ^= 1;
+        OK(b.context, dlc_weights_save(b.session, "/dev/null"));
+    }
+    assert_true(n_cut >= 2); /* both moments of b.weight */
+    bench_close(&b);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_replicas),
-                                       cmocka_unit_test(test_beginning)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replicas), cmocka_unit_test(test_beginning),
+        cmocka_unit_test(test_drift), cmocka_unit_test(test_drift_of_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
