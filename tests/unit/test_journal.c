@@ -10,9 +10,11 @@
 #include "tests/unit/plain_allocator.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { SECOND = 1000000000, TEXT_BYTES = 16384 };
@@ -314,6 +316,47 @@ static void test_ring(void **state) {
     folder_remove(&folder);
 }
 
+/* A process that is killed while it writes an event, which these nearly always are, leaves none
+ * that is half another. */
+static void test_killed(void **state) {
+    (void)state;
+    Folder folder = folder_new();
+    char path[160], message[JOURNAL_MESSAGE_BYTES];
+    const JournalAbout about = {.rank = 0, .n_ranks = 1, .plan = "net.plan"};
+    int n_torn = 0;
+    snprintf(path, sizeof(path), "%s/rank-0000.journal", folder.path);
+    for (int round = 0; round < 30; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            Journal *journal;
+            if (journal_create(&plain_allocator, &about, folder.path, &journal, message) ==
+                DLC_OK) {
+                for (int64_t step = 1;; step++) {
+                    journal_run(journal, "net.train", step, 1, 61);
+                }
+            }
+            _exit(1);
+        }
+        usleep(20000);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        JournalFile *file = calloc(1, sizeof(*file));
+        FILE *stream = fopen(path, "rb");
+        assert_non_null(file);
+        assert_non_null(stream);
+        assert_int_equal(fread(file, sizeof(*file), 1, stream), 1);
+        assert_int_equal(fclose(stream), 0);
+        for (int i = 0; i < JOURNAL_EVENTS; i++) {
+            const JournalEvent *event = &file->events[i];
+            n_torn += event->number == 0;
+            assert_true(event->number == 0 || event->number == (uint64_t)event->step);
+        }
+        free(file);
+    }
+    assert_true(n_torn > 0);
+    folder_remove(&folder);
+}
+
 /* Texts are cut between characters. */
 static void test_cut(void **state) {
     (void)state;
@@ -354,9 +397,11 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_behind),  cmocka_unit_test(test_parted),  cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_stopped), cmocka_unit_test(test_damaged), cmocka_unit_test(test_ring),
-        cmocka_unit_test(test_cut),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_behind),  cmocka_unit_test(test_parted),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_killed),  cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
