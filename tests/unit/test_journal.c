@@ -302,6 +302,10 @@ static void test_ring(void **state) {
     assert_string_equal(journal_now(journal).does, "a nap");
     explain(&inner, text); /* while it is written */
     assert_non_null(strstr(text, ": a nap; 1000 collectives, step 1000; last event"));
+    journal_note(journal, JOURNAL_GATHERS, NULL); /* and count anew */
+    journal_meets(journal, -1, "barrier", NULL);
+    explain(&inner, text);
+    assert_non_null(strstr(text, "waits in barrier; 1 collectives"));
     Journal *second; /* a new one of the name leaves the old one as it is */
     assert_int_equal(journal_create(&plain_allocator, &about, inner.path, &second, message),
                      DLC_OK);
