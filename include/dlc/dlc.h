@@ -532,7 +532,7 @@ typedef struct dlc_session_options {
      * longest run of the entry so far if that is longer, fails for all, named in the error with the
      * step and the place in the program where each is; ten times as long in the first run on sizes
      * that are new. 0: 30 seconds. The call returns when all threads of this process's ranks have
-     * come back. */
+     * come back; a warning is logged meanwhile. */
     double stall_seconds;
     /* A folder, made if it is missing, in which each rank keeps its last events in a file
      * ("rank-0003.journal") that stays whole when the process is killed: see dlc_journal_explain.

@@ -120,7 +120,7 @@ dlc_status session_replicas_check(dlc_session *session) {
     if (status != DLC_OK) {
         return status;
     }
-    team_run(session->team, check_one, &(Check){session, statuses});
+    team_run(session->team, check_one, NULL, &(Check){session, statuses});
     for (int32_t r = 0; r < session->n_ranks; r++) {
         session->is_broken |= statuses[r] != DLC_OK && !session->ranks[r].has_agreed;
         status = status == DLC_OK ? team_told(session->team, r, statuses[r]) : status;

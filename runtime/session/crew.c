@@ -1,8 +1,10 @@
 /* See crew.h. */
 #include "runtime/session/crew.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 typedef struct Member {
     Crew *crew;
@@ -93,7 +95,23 @@ void crew_destroy(Crew *crew) {
     memory_free(&allocator, crew);
 }
 
-void crew_run(Crew *crew, void (*work)(void *user, int32_t number), void *user) {
+/* Whether all have done it, within a second. */
+static bool crew_wait(Crew *crew) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_mutex_lock(&crew->mutex);
+    int waited = 0;
+    while (crew->left > 0 && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&crew->done, &crew->mutex, &until);
+    }
+    bool done = crew->left == 0;
+    pthread_mutex_unlock(&crew->mutex);
+    return done;
+}
+
+void crew_run(Crew *crew, void (*work)(void *user, int32_t number), void (*late)(void *user),
+              void *user) {
     if (crew) {
         pthread_mutex_lock(&crew->mutex);
         crew->work = work;
@@ -105,6 +123,9 @@ void crew_run(Crew *crew, void (*work)(void *user, int32_t number), void *user) 
     }
     work(user, 0);
     if (crew) {
+        if (late && !crew_wait(crew)) {
+            late(user);
+        }
         pthread_mutex_lock(&crew->mutex);
         while (crew->left > 0) {
             pthread_cond_wait(&crew->done, &crew->mutex);

@@ -12,7 +12,9 @@ dlc_status crew_create(dlc_context *context, int32_t n, Crew **out);
 /* NULL will do. */
 void crew_destroy(Crew *crew);
 /* Does work(user, i) for each i below n, all at once, 0 on the calling thread, and waits for all.
- * One call at a time. Whatever one writes before it returns, the caller sees. */
-void crew_run(Crew *crew, void (*work)(void *user, int32_t number), void *user);
+ * One call at a time. Whatever one writes before it returns, the caller sees. late(user), NULL:
+ * nothing, is called on the calling thread when it has waited a second for the others. */
+void crew_run(Crew *crew, void (*work)(void *user, int32_t number), void (*late)(void *user),
+              void *user);
 
 #endif

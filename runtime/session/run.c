@@ -89,6 +89,20 @@ static void begin_one(void *user, int32_t r) {
     begin->statuses[r] = rank_run_together(rank, entry_of(begin->session, rank, begin->entry));
 }
 
+/* The first rank has failed, as one may that did not come, and others' threads have not come back:
+ * the call waits for them, and the caller should know for what. */
+static void begin_late(void *user) {
+    const Begin *begin = user;
+    if (begin->statuses[0] != DLC_OK) {
+        dlc_context *context = begin->session->context;
+        char error[CONTEXT_ERROR_BYTES];
+        memcpy(error, context->error, sizeof(error));
+        context_log(context, DLC_LOG_WARNING,
+                    "%.1600s; this call returns when the threads of all ranks have come back",
+                    error);
+    }
+}
+
 /* Where some ranks have not begun the run, the others give theirs up. */
 static void begun_drop(dlc_session *session) {
     int32_t least = INT32_MAX;
@@ -112,7 +126,7 @@ static dlc_status ranks_begin(dlc_session *session, const EntryState *entry) {
     if (met != DLC_OK) {
         return met;
     }
-    team_run(session->team, begin_one, &begin);
+    team_run(session->team, begin_one, begin_late, &begin);
     for (int32_t r = 0; r < session->n_ranks; r++) {
         session->is_broken |= statuses[r] != DLC_OK && !session->ranks[r].has_agreed;
         bool by_itself =

@@ -91,9 +91,10 @@ void team_share_end(Team *team) {
     }
 }
 
-void team_run(Team *team, void (*work)(void *user, int32_t number), void *user) {
+void team_run(Team *team, void (*work)(void *user, int32_t number), void (*late)(void *user),
+              void *user) {
     team_share_begin(team);
-    crew_run(team ? team->crew : NULL, work, user);
+    crew_run(team ? team->crew : NULL, work, late, user);
     team_share_end(team);
 }
 

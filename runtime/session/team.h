@@ -18,8 +18,10 @@ dlc_context *team_context(Team *team, dlc_context *context, int32_t number);
 /* Between them the session's context has the hooks that ranks share: where devices are opened. */
 void team_share_begin(Team *team);
 void team_share_end(Team *team);
-/* Does work(user, number) for each rank at once, the first on the calling thread; waits for all. */
-void team_run(Team *team, void (*work)(void *user, int32_t number), void *user);
+/* Does work(user, number) for each rank at once, the first on the calling thread; waits for all.
+ * late: as crew_run has it. */
+void team_run(Team *team, void (*work)(void *user, int32_t number), void (*late)(void *user),
+              void *user);
 /* The status of what rank `number` did, its error text as the session's. */
 dlc_status team_told(Team *team, int32_t number, dlc_status status);
 

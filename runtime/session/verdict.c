@@ -48,7 +48,7 @@ static void find_in_commands(dlc_session *session, const EntryState *entry, char
                              size_t n_out) {
     Replay replay = {.session = session, .entry = entry};
     bool found = false;
-    team_run(session->team, replay_one, &replay);
+    team_run(session->team, replay_one, NULL, &replay);
     for (int32_t r = 0; r < session->n_ranks && !replay.failed && !found; r++) {
         const Rank *rank = &session->ranks[r];
         found = rank->first_nan >= 0 || rank->first_inf >= 0;

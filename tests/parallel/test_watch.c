@@ -68,6 +68,16 @@ static dlc_status drowsy_launch(DeviceQueue *queue, DeviceModule *module,
     return awake->launch(queue, module, launch);
 }
 
+static double warned_at; /* by the log, of threads that are waited for; 0: not */
+
+static void take_line(void *user, dlc_log_level level, const char *text) {
+    (void)user;
+    if (level == DLC_LOG_WARNING && strstr(text, "rank 2 does not come") &&
+        strstr(text, "returns when the threads of all ranks have come back")) {
+        warned_at = seconds_now();
+    }
+}
+
 typedef struct Bench {
     dlc_context *context;
     dlc_plan *plan;
@@ -79,7 +89,8 @@ static void bench_open(Bench *b, dlc_session_options options, int32_t sleeper) {
     const dlc_compile_options compile = {.struct_size = sizeof(compile), .mesh = "data=*"};
     options.struct_size = sizeof(options);
     options.device = "cpu*3";
-    assert_int_equal(dlc_context_create(NULL, &b->context), DLC_OK);
+    const dlc_context_options hooks = {.struct_size = sizeof(hooks), .log = take_line};
+    assert_int_equal(dlc_context_create(&hooks, &b->context), DLC_OK);
     b->plan = api_compile(b->context, model, &compile);
     OK(b->context, dlc_session_create(b->plan, &options, &b->session));
     OK(b->context, dlc_init_weights(b->session));
@@ -136,6 +147,7 @@ static void test_stall(void **state) {
         double start = seconds_now();
         assert_int_equal(step(&b), DLC_ERROR_LIMIT);
         assert_true(seconds_now() - start < 4);
+        assert_true(warned_at > start && warned_at < seconds_now() - 0.3);
         const char *text = dlc_last_error(b.context);
         expect_text(text, "rank 2 does not come");
         expect_text(text, "all_reduce");
