@@ -9,8 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static CliVoice own_voice = {.ranks = 1};
+
+void cli_speak_as(CliVoice voice) {
+    own_voice = voice;
+}
+
 int cli_wrong(const CliCommand *command, const char *format, ...) {
     va_list args;
+    if (own_voice.rank != 0) {
+        return 2; /* rank 0 has the same command line */
+    }
     va_start(args, format);
     fprintf(stderr, "%s: ", command->program);
     vfprintf(stderr, format, args);
@@ -247,9 +256,53 @@ int cli_writable(const CliCommand *command, const char *path) {
     return error ? 1 : 0;
 }
 
+/* What is said of another rank and by itself alike: without "rank 3 (host a): " and " (host a)". */
+static void text_proper(const char *text, char *out, size_t n) {
+    long long rank;
+    int length = 0;
+    const char *colon = sscanf(text, "rank %lld%n", &rank, &length) == 1 && text[length] == ':'
+                            ? text + length
+                            : NULL;
+    snprintf(out, n, "%s", colon ? colon + 2 : text);
+    char *host = strstr(out, " (host ");
+    if (host && strchr(host, ')') == host + strlen(host) - 1) {
+        *host = '\0';
+    }
+}
+
+/* Whether this process is to tell an error: its own, or as the first that is left what another rank
+ * ended of. */
+static bool tells(dlc_status status, const char *text) {
+    char proper[1024];
+    long long from = -1;
+    if (own_voice.ranks == 1) {
+        return true;
+    }
+    if (own_voice.rank != 0 && (status == DLC_ERROR_FAULT || status == DLC_ERROR_NON_FINITE)) {
+        return false; /* ranks agree on these */
+    }
+    if (own_voice.rank != 0 && sscanf(text, "rank %lld", &from) == 1 && from != own_voice.rank &&
+        (from != 0 || own_voice.rank != 1)) {
+        return false;
+    }
+    text_proper(text, proper, sizeof proper);
+    return !own_voice.is_first || own_voice.is_first(own_voice.user, proper);
+}
+
 int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status) {
     const char *text = context ? dlc_last_error(context) : "";
-    fprintf(stderr, "%s: %s\n", command->program, text[0] ? text : dlc_status_text(status));
+    text = text[0] ? text : dlc_status_text(status);
+    if (!tells(status, text)) {
+        return 1;
+    }
+    if (own_voice.rank != 0 && strncmp(text, "rank ", 5) != 0) {
+        char host[64] = "?";
+        gethostname(host, sizeof host - 1);
+        fprintf(stderr, "%s: rank %lld (host %s): %s\n", command->program,
+                (long long)own_voice.rank, host, text);
+    } else {
+        fprintf(stderr, "%s: %s\n", command->program, text);
+    }
     return 1;
 }
 
@@ -312,7 +365,14 @@ const char *cli_duration(double seconds, char *text) {
 
 void cli_log(void *user, dlc_log_level level, const char *text) {
     (void)user;
-    fprintf(stderr, "%s%s\n", level == DLC_LOG_WARNING ? "warning: " : "", text);
+    char prefix[32] = "";
+    if (own_voice.rank != 0) {
+        if (level != DLC_LOG_WARNING) {
+            return;
+        }
+        snprintf(prefix, sizeof prefix, "rank %lld: ", (long long)own_voice.rank);
+    }
+    fprintf(stderr, "%s%s%s\n", prefix, level == DLC_LOG_WARNING ? "warning: " : "", text);
 }
 
 /* Bytes of the UTF-8 sequence that begins at `text`; 0: there is none. */

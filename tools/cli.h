@@ -40,7 +40,7 @@ typedef struct CliGroup {
     void *values;
 } CliGroup;
 
-enum { CLI_GROUPS = 4 };
+enum { CLI_GROUPS = 5 };
 
 typedef struct CliCommand {
     const char *program; /* "dlrun train": begins every message */
@@ -73,6 +73,17 @@ bool cli_bindings(const CliCommand *command, const CliList *list, CliBindings *o
  * folder exists and may be written, and what stands at the path is no folder. Else prints "program:
  * cannot write 'path': reason" and returns 1. */
 int cli_writable(const CliCommand *command, const char *path);
+/* Which of several processes speaks. */
+typedef struct CliVoice {
+    int64_t rank, ranks;
+    /* Whether no other process has said this text; NULL: unknown. */
+    bool (*is_first)(void *user, const char *text);
+    void *user;
+} CliVoice;
+/* Of several processes that do the same work rank 0 speaks: what others note, or find wrong with
+ * the command line, is not printed, and of their errors only what no other rank says. Once, at the
+ * beginning. */
+void cli_speak_as(CliVoice voice);
 /* Prints "program: what: the context's last error" and returns 1. */
 int cli_failed(const CliCommand *command, const dlc_context *context, dlc_status status);
 /* Whether the file descriptor is a terminal that takes escape sequences (TERM is set, and not

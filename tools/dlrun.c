@@ -10,7 +10,7 @@ static const CliOption run_table[] = {
     {"--define", "-D", CLI_LIST, offsetof(RunOptions, bindings), 0, "DIM=N", "bind a free size"},
     {"--device", NULL, CLI_TEXT, offsetof(RunOptions, device), 0, "DEVICE",
      "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have); cpu*8: eight "
-     "ranks share the batch"},
+     "ranks share the batch, threads of one process; cuda:0-7: a process for each"},
     {"--threads", NULL, CLI_INT, offsetof(RunOptions, threads), 1, "N",
      "CPU threads (results do not depend on it)"},
     {"--seed", NULL, CLI_INT, offsetof(RunOptions, seed), 0, "N",
@@ -65,6 +65,15 @@ CliGroup data_options(dlc_dataset_options *data) {
 
 /* -- Plans and sessions -- */
 
+int run_begin(const CliCommand *command, RunOptions *run) {
+    const JobNeeds needs = {.device = &run->device,
+                            .threads = &run->threads,
+                            .restarts = run->restarts,
+                            .checkpoint = run->restarts_from,
+                            .quiet = run->quiet};
+    return job_begin(command, &run->job, &needs);
+}
+
 int plan_parse(const CliCommand *command, int argc, char **argv, const char **out_plan) {
     size_t count = 0;
     int status = cli_parse(command, argc, argv, out_plan, 1, &count);
@@ -91,7 +100,26 @@ int opened_plan(Opened *opened, const CliCommand *command, const char *plan_path
     return context_open(opened, command, plan_path, 0, NULL);
 }
 
+/* The device that is asked for. Of several ranks of a machine, where none is: a GPU each, if the
+ * plan can run on one here. `text` has room for it. */
+static const char *device_of(const Opened *opened, const RunOptions *run, char text[32]) {
+    int64_t local = run->job.launch.local_rank;
+    dlc_target_info info = {.struct_size = sizeof info};
+    if (run->device || !opened->communicator || local < 0) {
+        return run->device;
+    }
+    for (size_t i = 0; i < dlc_plan_target_count(opened->plan); i++) {
+        if (dlc_plan_target(opened->plan, i, &info) == DLC_OK && strcmp(info.device, "cuda") == 0 &&
+            dlc_plan_target_check(opened->plan, i) == DLC_OK) {
+            snprintf(text, 32, "cuda:%lld", (long long)local);
+            return text;
+        }
+    }
+    return NULL;
+}
+
 int opened_session(Opened *opened, const CliCommand *command, const RunOptions *run) {
+    char device[32];
     CliBindings bindings;
     if (!cli_bindings(command, &run->bindings, &bindings)) {
         return 2;
@@ -109,7 +137,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .struct_size = sizeof options,
         .bindings = bindings.items,
         .n_bindings = bindings.count,
-        .device = run->device,
+        .device = device_of(opened, run, device),
         .threads = (int)run->threads,
         .has_seed = run->seed >= 0,
         .seed = run->seed,
@@ -124,6 +152,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .journal = run->journal,
         .stall_seconds = run->stall,
         .check_replicas = run->check_replicas,
+        .communicator = opened->communicator,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);
@@ -136,7 +165,8 @@ int opened_open(Opened *opened, const CliCommand *command, const char *plan_path
     if (code != 0) {
         return code;
     }
-    code = opened_session(opened, command, run);
+    code = job_meet(command, opened->context, &run->job, &opened->communicator);
+    code = code ? code : opened_session(opened, command, run);
     if (code != 0) {
         opened_close(opened);
     }
@@ -154,6 +184,7 @@ int opened_end(Opened *opened, const CliCommand *command, int code) {
 
 void opened_close(Opened *opened) {
     dlc_session_destroy(opened->session);
+    dlc_communicator_destroy(opened->communicator);
     dlc_plan_destroy(opened->plan);
     dlc_context_destroy(opened->context);
     *opened = (Opened){0};
@@ -232,5 +263,6 @@ static int run_command(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     cli_begin();
+    job_speak();
     return cli_end("dlrun", run_command(argc, argv));
 }

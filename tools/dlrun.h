@@ -3,7 +3,7 @@
 #ifndef DLC_TOOLS_DLRUN_H
 #define DLC_TOOLS_DLRUN_H
 
-#include "tools/cli.h"
+#include "tools/job.h"
 
 int dlrun_train(int argc, char **argv);
 int dlrun_eval(int argc, char **argv);
@@ -19,9 +19,19 @@ typedef struct RunOptions {
     double stall;           /* seconds; 0: the usual */
     bool no_libraries, no_native, raw_weights,
         accumulate; /* accumulate: see dlc_session_options; no option of its own */
+    bool quiet;       /* no notes; the command's own option */
+    int64_t restarts; /* of ranks that were started; dlrun train's */
+    const char *restarts_from;
+    JobOptions job;
 } RunOptions;
 
-/* The options for RunOptions; seed starts at -1, which stands for the plan's own. */
+/* What it begins with: the plan's own seed, no rank given. */
+#define RUN_OPTIONS_UNSET                                                                          \
+    {                                                                                              \
+        .seed = -1, .job = {.flags = {-1, -1, NULL} }                                              \
+    }
+
+/* The options for RunOptions, which begins as RUN_OPTIONS_UNSET. */
 CliGroup run_options(RunOptions *run);
 
 /* Counters that a program reads while it is not trained; -1: as they are. */
@@ -33,10 +43,14 @@ CliGroup counter_options(CounterOptions *counters);
 CliGroup data_options(dlc_dataset_options *data);
 #define WEIGHTS_HELP "the trained weights: a safetensors file, or a checkpoint's or a run's folder"
 
+/* Finds out which rank this process is (job.h); -1: go on as that rank, else the exit status. */
+int run_begin(const CliCommand *command, RunOptions *run);
+
 /* Context, plan and session, made and destroyed together. */
 typedef struct Opened {
     dlc_context *context;
     dlc_plan *plan;
+    dlc_communicator *communicator; /* NULL: one process */
     dlc_session *session;
 } Opened;
 

@@ -84,7 +84,7 @@ static bool has_weights(const dlc_plan *plan) {
 }
 
 int dlrun_eval(int argc, char **argv) {
-    EvalOptions options = {.run = {.seed = -1},
+    EvalOptions options = {.run = RUN_OPTIONS_UNSET,
                            .counters = {-1, -1},
                            .reading = {.struct_size = sizeof options.reading}};
     const char *plan = NULL;
@@ -95,7 +95,8 @@ int dlrun_eval(int argc, char **argv) {
         .groups = {{eval_table, sizeof eval_table / sizeof eval_table[0], &options},
                    data_options(&options.reading),
                    counter_options(&options.counters),
-                   run_options(&options.run)},
+                   run_options(&options.run),
+                   job_options(&options.run.job)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
@@ -103,6 +104,11 @@ int dlrun_eval(int argc, char **argv) {
     }
     if (!options.data) {
         return cli_wrong(&command, "--data F is needed");
+    }
+    options.run.quiet = options.json;
+    code = run_begin(&command, &options.run);
+    if (code >= 0) {
+        return code;
     }
     Opened opened;
     code = opened_open(&opened, &command, plan, &options.run, NULL);
@@ -185,7 +191,9 @@ static dlc_status set_inputs(Opened *opened, const char *entry, const CliList *i
     return status;
 }
 
-static dlc_status write_outputs(Opened *opened, const char *entry, const CliList *outputs) {
+/* All ranks put an output together; rank 0 writes it. */
+static dlc_status write_outputs(Opened *opened, const char *entry, const CliList *outputs,
+                                bool writes) {
     dlc_status status = DLC_OK;
     for (size_t i = 0; i < outputs->count && status == DLC_OK; i++) {
         char name[128];
@@ -195,7 +203,7 @@ static dlc_status write_outputs(Opened *opened, const char *entry, const CliList
         }
         const DLTensor *tensor = NULL;
         status = dlc_view_output(opened->session, entry, name, &tensor);
-        if (status == DLC_OK) {
+        if (status == DLC_OK && writes) {
             status = dlc_tensor_write(opened->context, path, tensor);
         }
     }
@@ -250,7 +258,7 @@ static int infer_opened(const CliCommand *command, Opened *opened, const InferOp
         status = dlc_run(opened->session, entry);
     }
     if (status == DLC_OK) {
-        status = write_outputs(opened, entry, &options->outputs);
+        status = write_outputs(opened, entry, &options->outputs, options->run.job.launch.rank == 0);
     }
     if (status != DLC_OK) {
         return cli_failed(command, opened->context, status);
@@ -262,7 +270,7 @@ static int infer_opened(const CliCommand *command, Opened *opened, const InferOp
 }
 
 int dlrun_infer(int argc, char **argv) {
-    InferOptions options = {.run = {.seed = -1}, .counters = {-1, -1}, .entry = "infer"};
+    InferOptions options = {.run = RUN_OPTIONS_UNSET, .counters = {-1, -1}, .entry = "infer"};
     const char *plan = NULL;
     const CliCommand command = {
         .program = "dlrun infer",
@@ -270,7 +278,8 @@ int dlrun_infer(int argc, char **argv) {
         .about = "Runs a plan's entry once.",
         .groups = {{infer_table, sizeof infer_table / sizeof infer_table[0], &options},
                    counter_options(&options.counters),
-                   run_options(&options.run)},
+                   run_options(&options.run),
+                   job_options(&options.run.job)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
     if (code >= 0) {
@@ -278,7 +287,8 @@ int dlrun_infer(int argc, char **argv) {
     }
     code = names_given(&command, "--input", &options.inputs);
     code = code ? code : names_given(&command, "--output", &options.outputs);
-    if (code != 0) {
+    code = code ? code : run_begin(&command, &options.run);
+    if (code >= 0) {
         return code;
     }
     Opened opened;
@@ -412,7 +422,7 @@ static int bench_opened(const CliCommand *command, Opened *opened, BenchOptions 
 }
 
 int dlrun_bench(int argc, char **argv) {
-    BenchOptions options = {.run = {.seed = -1},
+    BenchOptions options = {.run = RUN_OPTIONS_UNSET,
                             .reading = {.struct_size = sizeof options.reading},
                             .bench = {.struct_size = sizeof options.bench}};
     const char *plan = NULL;
@@ -424,9 +434,15 @@ int dlrun_bench(int argc, char **argv) {
             "measured peak.",
         .groups = {{bench_table, sizeof bench_table / sizeof bench_table[0], &options},
                    data_options(&options.reading),
-                   run_options(&options.run)},
+                   run_options(&options.run),
+                   job_options(&options.run.job)},
     };
     int code = plan_parse(&command, argc, argv, &plan);
+    if (code >= 0) {
+        return code;
+    }
+    options.run.quiet = options.json;
+    code = run_begin(&command, &options.run);
     if (code >= 0) {
         return code;
     }

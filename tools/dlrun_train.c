@@ -204,6 +204,15 @@ static int say_ranks(const CliCommand *command, const TrainOptions *options, Ope
     return 0;
 }
 
+/* A step is done: what is said of it, and that a restart is worth while. */
+static void on_step(void *user, const dlc_step_info *info) {
+    Progress *progress = user;
+    if (progress->shared) {
+        shared_stepped(progress->shared);
+    }
+    progress_result(progress, info);
+}
+
 static int train_opened(const CliCommand *command, const TrainOptions *options, Opened *opened,
                         dlc_dataset *data, dlc_dataset *eval_data, Progress *progress) {
     int code = apply_settings(command, opened, &options->settings);
@@ -238,7 +247,7 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         .resume = (int)options->resume,
         .overwrite = options->overwrite,
         .keep_weights = options->weights != NULL,
-        .on_result = progress_result,
+        .on_result = on_step,
         .on_eval = progress_eval,
         .user = progress,
     };
@@ -335,11 +344,9 @@ static int check_options(const CliCommand *command, const TrainOptions *options)
 }
 
 static int train_plan(const CliCommand *command, const TrainOptions *options) {
-    Progress progress = {.terminal = cli_steers(STDOUT_FILENO), .quiet = options->quiet};
-    int wrong = check_options(command, options);
-    if (wrong != 0) {
-        return wrong;
-    }
+    Progress progress = {.terminal = cli_steers(STDOUT_FILENO),
+                         .quiet = options->quiet,
+                         .shared = options->run.job.process.shared};
     if (options->log) {
         progress.log = cli_log_open(command, options->log, options->resume != DLC_RESUME_NO);
         if (!progress.log) {
@@ -397,6 +404,8 @@ static const CliOption train_table[] = {
      "go on from the latest whole checkpoint; force: also of another run"},
     {"--overwrite", NULL, CLI_FLAG, offsetof(TrainOptions, overwrite), 0, NULL,
      "remove the checkpoints in DIR and start anew"},
+    {"--restarts", NULL, CLI_INT, offsetof(TrainOptions, run.restarts), 1, "N",
+     "with --processes and --checkpoint: go on from there, at most N times, when a rank fails"},
     {"--stop-after", NULL, CLI_INT, offsetof(TrainOptions, stop_after), 1, "N",
      "stop after N steps; the planned length stays"},
     {"--log", NULL, CLI_TEXT, offsetof(TrainOptions, log), 0, "RUN.jsonl",
@@ -431,21 +440,45 @@ static int parse_texts(const CliCommand *command, TrainOptions *options) {
     return 0;
 }
 
+/* What other ranks than 0 leave to it, and what those do that are started again. */
+static void take_rank(TrainOptions *options) {
+    if (options->run.job.launch.rank != 0) {
+        options->log = NULL;
+        options->plot = NULL;
+    }
+    if (options->run.job.process.start > 0 && !options->resume) {
+        options->resume = DLC_RESUME;
+        options->overwrite = false;
+    }
+}
+
 int dlrun_train(int argc, char **argv) {
     TrainOptions options = {
-        .run = {.seed = -1}, .reading = {.struct_size = sizeof options.reading}, .lr = NAN};
+        .run = RUN_OPTIONS_UNSET, .reading = {.struct_size = sizeof options.reading}, .lr = NAN};
     const CliCommand command = {
         .program = "dlrun train",
         .usage = "dlrun train PLAN --data train=F[,eval=F] [options]",
         .about = "Trains a plan. Ctrl-C finishes the step and saves.",
         .groups = {{train_table, sizeof train_table / sizeof train_table[0], &options},
                    data_options(&options.reading),
-                   run_options(&options.run)},
+                   run_options(&options.run),
+                   job_options(&options.run.job)},
     };
     int status = plan_parse(&command, argc, argv, &options.plan);
-    if (status < 0) {
-        int wrong = parse_texts(&command, &options);
-        status = wrong ? wrong : train_plan(&command, &options);
+    if (status >= 0) {
+        return status;
     }
-    return status;
+    int wrong = parse_texts(&command, &options);
+    wrong = wrong ? wrong : check_options(&command, &options);
+    if (wrong != 0) {
+        return wrong;
+    }
+    options.run.quiet = options.quiet;
+    options.run.restarts_from = options.checkpoint;
+    status = run_begin(&command, &options.run);
+    if (status >= 0) {
+        return status;
+    }
+    take_rank(&options);
+    return train_plan(&command, &options);
 }

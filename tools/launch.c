@@ -401,15 +401,16 @@ bool launch_detect(const LaunchFlags *flags, char *const *environment, Launch *o
 
 /* -- What a rank takes of its machine -- */
 
-int64_t launch_threads(const Launch *launch, int64_t cores) {
-    if (launch->is_bound || launch->local_size < 2) {
+int64_t launch_threads(const Launch *launch, int64_t allowed, int64_t online) {
+    if (!launch->is_bound || launch->local_size < 1 || allowed < 1) {
         return 0;
     }
-    int64_t share = cores / launch->local_size;
-    return share > 0 ? share : 1;
+    int64_t share = online / launch->local_size;
+    share = share > 0 ? share : 1;
+    return allowed < share ? allowed : share;
 }
 
-/* The numbers of a list one after another: calls itself done at *at = end. False: malformed. */
+/* The next numbers of a list, first to last. False: malformed. */
 static bool list_part(const char **at, int64_t *out_first, int64_t *out_last) {
     char *end;
     if (**at < '0' || **at > '9') {

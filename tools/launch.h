@@ -32,9 +32,10 @@ typedef struct Launch {
  * WORLD_SIZE (torchrun, PyTorchJob), Open MPI's, PMIx's, PMI's (Hydra), Slurm's. */
 bool launch_detect(const LaunchFlags *flags, char *const *environment, Launch *out, char *message);
 
-/* How many threads each rank takes where nobody says: its share of the `cores` that the affinity
- * mask allows; 0: what a session takes by itself. */
-int64_t launch_threads(const Launch *launch, int64_t cores);
+/* How many threads a rank takes that its launcher has bound to some of the machine's `online`
+ * processors, `allowed` of them: these, or where several ranks are bound to the same ones its
+ * share. 0: it is not bound, and a session takes its share of its machine by itself. */
+int64_t launch_threads(const Launch *launch, int64_t allowed, int64_t online);
 
 /* "cuda:0-7", "cuda:0,2,5-6": a list of devices, one for each rank of this machine. *out_count: how
  * many, 0: `device` (NULL will do) is no list. False: it is malformed, after a message. */

@@ -19,7 +19,7 @@ static const double end_seconds = 30;
 
 /* -- What the processes share -- */
 
-enum { SLOTS = 256, KEY_BYTES = 96, VALUE_BYTES = 416 };
+enum { SLOTS = 256, KEY_BYTES = 96, VALUE_BYTES = 1024, SAID = 64 };
 typedef enum SlotState { SLOT_FREE = 0, SLOT_WRITTEN = 1, SLOT_READY = 2 } SlotState;
 
 typedef struct Slot {
@@ -29,6 +29,7 @@ typedef struct Slot {
 
 struct Shared {
     atomic_bool stepped;
+    atomic_ullong said[SAID]; /* hashes of texts; 0: free */
     Slot slots[SLOTS];
 };
 
@@ -59,6 +60,24 @@ bool shared_get(const Shared *shared, const char *key, char *out, size_t n_out) 
     return false;
 }
 
+bool shared_first(Shared *shared, const char *text) {
+    unsigned long long hash = 14695981039346656037u; /* FNV-1a */
+    for (const char *at = text; *at; at++) {
+        hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+    }
+    hash |= 1;
+    for (size_t i = 0; i < SAID; i++) {
+        unsigned long long found = 0;
+        if (atomic_compare_exchange_strong(&shared->said[i], &found, hash)) {
+            return true;
+        }
+        if (found == hash) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void shared_stepped(Shared *shared) {
     atomic_store(&shared->stepped, true);
 }
@@ -66,8 +85,8 @@ void shared_stepped(Shared *shared) {
 /* -- Starting -- */
 
 typedef struct Child {
-    pid_t pid; /* 0: has ended */
-    bool is_stopped;
+    pid_t pid;                   /* 0: has ended */
+    bool is_stopped, was_killed; /* killed: from here, after another's failure */
 } Child;
 
 /* All of one start. */
@@ -75,11 +94,10 @@ typedef struct Group {
     const ProcessesOptions *options;
     Child *children;
     Shared *shared;
-    int64_t n_alive, n_failed;
-    int64_t failed; /* rank of the first that failed; -1: none */
-    int status;     /* exit status: the first that failed's, else the first that is not 0 */
-    int failed_signal;
-    pid_t failed_pid;
+    int64_t n_alive;
+    int64_t failed;  /* rank of the first that failed; -1: none */
+    int status;      /* exit status: the first that failed's, else the first that is not 0 */
+    bool was_killed; /* it, by a signal */
     int interrupted; /* the signal that ended this process's wish to go on; 0: none */
     double kill_at;  /* 0: not yet */
 } Group;
@@ -117,7 +135,7 @@ static int start_all(Group *g, const sigset_t *before, int64_t start, Process *o
             *out = (Process){i, start, g->shared};
             return 0;
         }
-        g->children[i].pid = pid;
+        g->children[i] = (Child){.pid = pid};
         g->n_alive++;
     }
     return 1;
@@ -125,23 +143,28 @@ static int start_all(Group *g, const sigset_t *before, int64_t start, Process *o
 
 /* -- Waiting -- */
 
+/* A rank that was killed is why others failed, also where they have ended before it: its
+ * connections close first. */
 static void child_ended(Group *g, int64_t rank, int how) {
-    bool killed = WIFSIGNALED(how);
-    int status = killed ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
-    pid_t pid = g->children[rank].pid;
-    g->children[rank].pid = 0;
-    g->n_alive--;
+    Child *child = &g->children[rank];
+    bool killed = WIFSIGNALED(how) && !child->was_killed;
+    int status = WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
     if (status != 0 && status != 128 + SIGINT && !g->interrupted) {
-        /* Of several that are found at once, one that was killed is why the others failed. */
-        if (g->failed < 0 || (killed && g->failed_signal == 0 && g->kill_at == 0)) {
+        if (g->failed < 0 || (killed && !g->was_killed)) {
             g->failed = rank;
-            g->failed_pid = pid;
-            g->failed_signal = killed ? WTERMSIG(how) : 0;
             g->status = status;
+        }
+        if (killed && !g->was_killed) {
+            g->was_killed = true;
+            fprintf(stderr, "%s: rank %lld (process %ld) was ended by signal %d (%s)\n",
+                    g->options->program, (long long)rank, (long)child->pid, WTERMSIG(how),
+                    strsignal(WTERMSIG(how)));
         }
     } else if (g->failed < 0 && g->status == 0) {
         g->status = status;
     }
+    child->pid = 0;
+    g->n_alive--;
 }
 
 /* Everyone who has ended, or has been stopped. */
@@ -160,11 +183,6 @@ static void reap(Group *g) {
     }
     if (g->failed >= 0 && g->kill_at == 0) {
         g->kill_at = now() + end_seconds;
-        if (g->failed_signal != 0) {
-            fprintf(stderr, "%s: rank %lld (process %ld) was ended by signal %d (%s)\n",
-                    g->options->program, (long long)g->failed, (long)g->failed_pid,
-                    g->failed_signal, strsignal(g->failed_signal));
-        }
     }
 }
 
@@ -179,6 +197,7 @@ static void end_rest(Group *g) {
                                       : "has not ended since another rank failed");
             kill(child->pid, SIGKILL);
             child->is_stopped = false;
+            child->was_killed = true;
         }
     }
     if (now() >= g->kill_at) {

@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory that the processes of one start share: texts by key, and whether a step was done. */
+/* Memory that the processes of one start share: texts by key, what has been said, whether a step
+ * was done. */
 typedef struct Shared Shared;
 
 typedef struct ProcessesOptions {
@@ -34,6 +35,8 @@ int processes_run(const ProcessesOptions *options, Process *out);
 bool shared_put(Shared *shared, const char *key, const char *value);
 /* False: it is not there (yet), or longer than `n_out`. */
 bool shared_get(const Shared *shared, const char *key, char *out, size_t n_out);
+/* Whether none of them has asked for this text before. Of the first few dozens. */
+bool shared_first(Shared *shared, const char *text);
 /* A step of training is done: a restart is worth while. */
 void shared_stepped(Shared *shared);
 

@@ -5,10 +5,12 @@
 
 #include "tools/cli.h"
 #include "tools/curve.h"
+#include "tools/processes.h"
 
 /* The log and the curve's memory are the caller's to close and free. */
 typedef struct Progress {
     FILE *log;
+    Shared *shared; /* with other processes that dlrun started; NULL: none */
     bool log_failed;
     Curve curve;
     bool terminal, quiet, line_open, evaluates;

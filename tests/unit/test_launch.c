@@ -327,14 +327,15 @@ static void test_flags(void **state) {
 
 static void test_share(void **state) {
     (void)state;
-    Launch launch = {.ranks = 4, .local_size = 4};
-    assert_int_equal(launch_threads(&launch, 16), 4);
-    assert_int_equal(launch_threads(&launch, 7), 1);
-    assert_int_equal(launch_threads(&launch, 2), 1);
-    launch.is_bound = true;
-    assert_int_equal(launch_threads(&launch, 16), 0);
-    launch = (Launch){.ranks = 4, .local_size = -1};
-    assert_int_equal(launch_threads(&launch, 16), 0);
+    Launch launch = {.ranks = 8, .local_size = 4, .is_bound = true};
+    assert_int_equal(launch_threads(&launch, 1, 16), 1); /* to a core each */
+    assert_int_equal(launch_threads(&launch, 4, 16), 4);
+    assert_int_equal(launch_threads(&launch, 8, 16), 4); /* two to a socket */
+    assert_int_equal(launch_threads(&launch, 2, 2), 1);
+    launch.is_bound = false;
+    assert_int_equal(launch_threads(&launch, 16, 16), 0);
+    launch = (Launch){.ranks = 4, .local_size = -1, .is_bound = true};
+    assert_int_equal(launch_threads(&launch, 4, 16), 0);
 }
 
 static void test_devices(void **state) {

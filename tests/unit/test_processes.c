@@ -171,6 +171,22 @@ static void test_killed_first(void **state) {
     assert_true(says(&outcome, "rank 2 (process "));
 }
 
+/* The connections of who is killed close before it has ended. */
+static int dies_slowly(const Process *self) {
+    if (self->rank == 1) {
+        return 1;
+    }
+    pause_for(0.2);
+    return self->rank == 2 ? raise(SIGKILL) : 1;
+}
+
+static void test_killed_last(void **state) {
+    (void)state;
+    Outcome outcome = ran(3, 0, dies_slowly);
+    assert_int_equal(outcome.status, 128 + SIGKILL);
+    assert_true(says(&outcome, "rank 2 (process "));
+}
+
 static int first_stands(const Process *self) {
     if (self->rank == 0) {
         raise(SIGSTOP);
@@ -205,6 +221,7 @@ static int until_told(const Process *self) {
         pause_for(0.01);
     }
     pause_for(0.2); /* it is not killed while it writes its checkpoint */
+    fputs("saved ", stderr);
     return 128 + SIGINT;
 }
 
@@ -230,7 +247,7 @@ static void test_interrupted(void **state) {
     (void)state;
     Outcome outcome = signalled(until_told, SIGINT, 1);
     assert_int_equal(outcome.status, 128 + SIGINT);
-    assert_string_equal(outcome.text, "");
+    assert_string_equal(outcome.text, "saved saved ");
     outcome = signalled(until_told, SIGTERM, 3);
     assert_int_equal(outcome.status, 128 + SIGINT);
 }
@@ -318,6 +335,20 @@ static int fills(const Process *self) {
     return n >= 100 && !shared_put(self->shared, key, "v") ? 0 : 1;
 }
 
+static int one_says(const Process *self) {
+    shared_first(self->shared, "other");
+    if (shared_first(self->shared, "text")) {
+        fputs("text\n", stderr);
+    }
+    return 0;
+}
+
+static void test_said_once(void **state) {
+    (void)state;
+    Outcome outcome = ran(4, 0, one_says);
+    assert_string_equal(outcome.text, "text\n");
+}
+
 static void test_full(void **state) {
     (void)state;
     assert_int_equal(ran(1, 0, fills).status, 0);
@@ -325,16 +356,12 @@ static void test_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_end),
-        cmocka_unit_test(test_first_failure),
-        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_killed_first),
-        cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_interrupted_twice),
-        cmocka_unit_test(test_orphans),
-        cmocka_unit_test(test_restarts),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_all_end),     cmocka_unit_test(test_first_failure),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_killed_first),
+        cmocka_unit_test(test_killed_last), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_interrupted_twice),
+        cmocka_unit_test(test_orphans),     cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_said_once),   cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
