@@ -5,11 +5,13 @@ processes.py [NAME…]"""
 import glob
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import kit
@@ -305,6 +307,19 @@ def failing():
             raise kit.Failure("ranks say\n%s\nwanted\n%s" % (got, wanted))
 
 
+def stopped():
+    """A rank that stands still: the others notice it within the bound, and it does not stay behind."""
+    digits = long_run()
+    parent = started(digits.train("still", "--processes", "3", evaluates=False))
+    until_step("still.jsonl", 5, parent)
+    os.kill(children(parent.pid)[1], signal.SIGSTOP)
+    since = time.time()
+    _, err = ended(parent, 1)
+    if time.time() - since > BOUND:
+        raise kit.Failure("it took %.1f s" % (time.time() - since))
+    says(err, r"rank 1 \(process \d+\) has been stopped and does not go on: killed", r"dlrun train: .*rank 1")
+
+
 def children(parent):
     """Process numbers, in the order of ranks."""
     found = []
@@ -365,6 +380,33 @@ def interrupted():
     parent.send_signal(signal.SIGTERM)
     out, _ = ended(parent, 130)
     kept(out)
+
+
+def typed():
+    """Ctrl-C on a terminal, which all processes hear: they finish the step, none takes it for a second one."""
+    digits = long_run()
+    command = digits.train("typed", "--processes", "3", "--checkpoint", "stopped", "--checkpoint-every", "100000", "--overwrite", evaluates=False)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, environment(TERM="dumb"))
+    deadline = time.time() + 60
+    while (not os.path.exists("typed.jsonl") or len(open("typed.jsonl").readlines()) < 4) and time.time() < deadline:
+        time.sleep(0.005)
+    os.write(terminal, b"\x03")
+    out = b""
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # all have closed it
+            break
+        if not part:
+            break
+        out += part
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code != 130:
+        raise kit.Failure("ended with %d\n%s" % (code, out.decode()))
+    kept(out.decode())
 
 
 def kept(out):
@@ -445,6 +487,8 @@ def of_this_folder(pid):
         return False
 
 
-CASES = {case.__name__: case for case in (own, one, told, devices, launched, documented, failing, killed, orphans, restarted, interrupted, mistakes, strangers, nothing_left)}
+CASES = {case.__name__: case for case in (own, one, told, devices, launched, documented, failing, killed, orphans, restarted, interrupted, typed,
+                                          mistakes, strangers, nothing_left)}
+LONG = {case.__name__: case for case in (stopped,)}
 if __name__ == "__main__":
-    kit.main(CASES)
+    kit.main(dict(CASES, **LONG) if sys.argv[1:] else CASES)
