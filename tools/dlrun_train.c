@@ -12,12 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, typed;
 
+/* A second Ctrl-C does not wait. Who is one of several processes hears of the first one twice, in
+ * either order: from the terminal, and as SIGTERM from the one that started it. */
 static void on_interrupt(int number) {
-    if (interrupted && number == SIGINT) {
-        _exit(130); /* a second Ctrl-C does not wait */
+    if (typed && number == SIGINT) {
+        _exit(130);
     }
+    typed = typed || number == SIGINT;
     interrupted = 1;
 }
 
