@@ -454,9 +454,11 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **o
 
 typedef struct dlc_communicator_options {
     size_t struct_size;
-    /* "tcp": sockets, between processes of one or several machines. NULL: that. */
+    /* "tcp": sockets, between processes of one or several machines. "mpi": messages of the MPI that
+     * has started the processes, all of which take part; MPI is started and ended where the program
+     * has not done so; addresses and store are not needed. NULL: "tcp". */
     const char *transport;
-    int64_t rank, n_ranks; /* 1 rank at least */
+    int64_t rank, n_ranks; /* "mpi": 0 ranks are as many, in the order, as MPI says */
     /* Where rank 0 listens: "host:port"; several, tried in turn, are separated by commas, and an
      * IPv6 address stands in brackets. Rank 0 listens on the port, on all its addresses. */
     const char *addresses;
@@ -474,7 +476,8 @@ typedef struct dlc_communicator_options {
 
 /* Meets the other ranks: collective. *out is owned by the caller: dlc_communicator_destroy.
  * DLC_ERROR_IO: nobody to meet, in time; DLC_ERROR_MISMATCH: another version, job or number of
- * ranks; DLC_ERROR_UNSUPPORTED: an unknown transport. Starts threads; no fork after it. */
+ * ranks; DLC_ERROR_UNSUPPORTED: an unknown transport, or no MPI, as the text says. Starts threads;
+ * no fork after it. */
 DLC_API DLC_MUST_USE dlc_status dlc_communicator_create(dlc_context *context,
                                                         const dlc_communicator_options *options,
                                                         dlc_communicator **out);

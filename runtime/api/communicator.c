@@ -1,7 +1,8 @@
-/* Communicators: where a job's ranks meet, by sockets or in this process. */
+/* Communicators: where a job's ranks meet, by sockets, by an MPI, or in this process. */
 #include "runtime/session/communicator.h"
 #include "runtime/border.h"
 #include "runtime/comm/local/local.h"
+#include "runtime/comm/mpi/mpi.h"
 #include "runtime/comm/tcp/tcp.h"
 #include "runtime/session/team.h"
 
@@ -12,18 +13,22 @@
 #include <time.h>
 #include <unistd.h>
 
-/* -- Processes, by sockets -- */
+/* -- Processes, by sockets or by an MPI -- */
 
-typedef struct TcpMeeting {
+typedef struct ProcessMeeting {
     Meeting meeting;
     dlc_context *context;
     dlc_communicator_options options; /* its texts are owned */
-} TcpMeeting;
+} ProcessMeeting;
 
 enum { ADDRESSES_BYTES = 1024 };
 
+static bool is_mpi(const dlc_communicator_options *options) {
+    return options->transport && strcmp(options->transport, comm_mpi.name) == 0;
+}
+
 /* Rank 0 tells the store where it listens. */
-static dlc_status address_tell(const TcpMeeting *own, const char *key, int *out_listener,
+static dlc_status address_tell(const ProcessMeeting *own, const char *key, int *out_listener,
                                char *message) {
     char addresses[ADDRESSES_BYTES];
     *out_listener = comm_tcp_listen(addresses, sizeof(addresses));
@@ -40,7 +45,8 @@ static dlc_status address_tell(const TcpMeeting *own, const char *key, int *out_
 }
 
 /* The others ask for it, less and less often. */
-static dlc_status address_ask(const TcpMeeting *own, const char *key, char *out, char *message) {
+static dlc_status address_ask(const ProcessMeeting *own, const char *key, char *out,
+                              char *message) {
     double end = clock_seconds() + own->options.meet_seconds;
     struct timespec pause = {.tv_nsec = 2000000};
     for (;;) {
@@ -63,8 +69,19 @@ static dlc_status address_ask(const TcpMeeting *own, const char *key, char *out,
     }
 }
 
-static dlc_status processes_meet(Meeting *meeting, int64_t generation, Comm **out, char *message) {
-    TcpMeeting *own = (TcpMeeting *)meeting;
+static dlc_status mpi_meet(Meeting *meeting, int64_t generation, Comm **out, char *message) {
+    ProcessMeeting *own = (ProcessMeeting *)meeting;
+    const CommMpiOptions options = {.rank = (int32_t)own->options.rank,
+                                    .n_ranks = (int32_t)own->options.n_ranks,
+                                    .job_key = own->options.job,
+                                    .meet_seconds = own->options.meet_seconds,
+                                    .silence_seconds = own->options.silence_seconds};
+    (void)generation; /* counted there too */
+    return comm_mpi_create(&own->context->allocator, &options, out, message);
+}
+
+static dlc_status tcp_meet(Meeting *meeting, int64_t generation, Comm **out, char *message) {
+    ProcessMeeting *own = (ProcessMeeting *)meeting;
     const dlc_communicator_options *given = &own->options;
     char job[512], addresses[ADDRESSES_BYTES] = "";
     snprintf(job, sizeof(job), "dlc/%.400s/%" PRId64, given->job, generation);
@@ -85,7 +102,7 @@ static dlc_status processes_meet(Meeting *meeting, int64_t generation, Comm **ou
 }
 
 static void processes_forget(Meeting *meeting) {
-    TcpMeeting *own = (TcpMeeting *)meeting;
+    ProcessMeeting *own = (ProcessMeeting *)meeting;
     const dlc_allocator *allocator = &own->context->allocator;
     memory_free(allocator, (void *)(uintptr_t)own->options.addresses);
     memory_free(allocator, (void *)(uintptr_t)own->options.job);
@@ -95,11 +112,12 @@ static void processes_forget(Meeting *meeting) {
 static dlc_status processes_create(dlc_context *context, const dlc_communicator_options *given,
                                    dlc_communicator **out) {
     const dlc_allocator *allocator = &context->allocator;
-    TcpMeeting *own = memory_new(allocator, 1, sizeof(*own));
+    ProcessMeeting *own = memory_new(allocator, 1, sizeof(*own));
     if (!own) {
         return context_out_of_memory(context);
     }
-    own->meeting = (Meeting){.meet = processes_meet, .destroy = processes_forget};
+    own->meeting =
+        (Meeting){.meet = is_mpi(given) ? mpi_meet : tcp_meet, .destroy = processes_forget};
     own->context = context;
     own->options = *given;
     own->options.meet_seconds = given->meet_seconds > 0 ? given->meet_seconds : 300;
@@ -120,20 +138,21 @@ dlc_status dlc_communicator_create(dlc_context *context, const dlc_communicator_
         return border_missing(context, "out");
     }
     if (!border_options(context, "dlc_communicator_options", &given, sizeof(given), options) ||
-        !border_number(context, "dlc_communicator_options.n_ranks", given.n_ranks, 1,
-                       TCP_MAX_RANKS) ||
+        !border_number(context, "dlc_communicator_options.n_ranks", given.n_ranks,
+                       is_mpi(&given) ? 0 : 1, TCP_MAX_RANKS) ||
         !border_number(context, "dlc_communicator_options.rank", given.rank, 0,
-                       given.n_ranks - 1) ||
+                       given.n_ranks > 0 ? given.n_ranks - 1 : 0) ||
         !border_amount(context, "dlc_communicator_options.meet_seconds", given.meet_seconds) ||
         !border_amount(context, "dlc_communicator_options.silence_seconds",
                        given.silence_seconds)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (given.transport && strcmp(given.transport, comm_tcp.name) != 0) {
-        return context_fail(context, DLC_ERROR_UNSUPPORTED, "unknown transport '%s'; there is %s",
-                            given.transport, comm_tcp.name);
+    if (given.transport && strcmp(given.transport, comm_tcp.name) != 0 && !is_mpi(&given)) {
+        return context_fail(context, DLC_ERROR_UNSUPPORTED,
+                            "unknown transport '%s'; there are %s and %s", given.transport,
+                            comm_tcp.name, comm_mpi.name);
     }
-    if (!given.addresses && (!given.store_set || !given.store_get)) {
+    if (!is_mpi(&given) && !given.addresses && (!given.store_set || !given.store_get)) {
         return border_missing(context, "dlc_communicator_options.addresses (or a store)");
     }
     return processes_create(context, &given, out);

@@ -1,4 +1,4 @@
-/* Beginning and end of the channel, and the first failure, which all threads look at. */
+/* Beginning and end of the channel. */
 #include "runtime/comm/control/internal.h"
 
 #include <poll.h>
@@ -14,26 +14,6 @@ const SocketPlace *control_place(const Control *control, int32_t rank) {
 
 const char *control_host(const Control *control, int32_t rank) {
     return control->peers[rank].place.host;
-}
-
-void control_fail(Control *control, dlc_status status, const char *format, ...) {
-    pthread_mutex_lock(&control->mutex);
-    if (control->failure == DLC_OK) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(control->failure_text, sizeof(control->failure_text), format, args);
-        va_end(args);
-        control->failure = status;
-        control->on_failure(control->user, status, control->failure_text);
-    }
-    pthread_mutex_unlock(&control->mutex);
-    event_wake(control->wake);
-}
-
-void control_beat(Control *control, const ControlBeat *beat) {
-    pthread_mutex_lock(&control->mutex);
-    control->beat = *beat;
-    pthread_mutex_unlock(&control->mutex);
 }
 
 /* Accepts what is half made. */

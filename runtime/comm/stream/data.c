@@ -4,6 +4,7 @@
 #include "runtime/comm/stream/internal.h"
 
 #include "ir/base/number.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { RUNS = 32 };

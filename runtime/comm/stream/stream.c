@@ -100,13 +100,6 @@ void stream_abort(Comm *comm, dlc_status status, const char *text) {
     (void)failed(stream);
 }
 
-bool stream_has_failed(Stream *stream) {
-    pthread_mutex_lock(&stream->mutex);
-    bool failed = stream->failure != DLC_OK;
-    pthread_mutex_unlock(&stream->mutex);
-    return failed;
-}
-
 /* ControlFailed. */
 static void on_failure(void *user, dlc_status status, const char *text) {
     Stream *stream = user;
