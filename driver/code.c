@@ -105,7 +105,8 @@ bool driver_pass_known(const char *name) {
 
 void driver_check_names(Driver *d) {
     const dlc_compile_options *options = d->options;
-    static const char *const stages[] = {"ast", "ir", "grad", "kernels", "schedule", "plan"};
+    static const char *const stages[] = {"ast",      "ir",       "grad", "kernels",
+                                         "schedule", "timeline", "plan"};
     char message[COMPILE_MESSAGE_BYTES];
     bool known = !options->emit || driver_pass_known(options->emit);
     for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
@@ -114,7 +115,7 @@ void driver_check_names(Driver *d) {
     if (!known) {
         snprintf(message, sizeof(message),
                  "unknown stage '%.100s' to emit; there are ast, ir, grad, every pass, kernels, "
-                 "schedule, plan",
+                 "schedule, timeline, plan",
                  options->emit);
         driver_leave(d, DLC_ERROR_INVALID_ARGUMENT, message);
     }

@@ -462,7 +462,7 @@ static const CliOption option_table[] = {
     {"--microbatches", NULL, CLI_INT, offsetof(Options, microbatches), 1, "N",
      "of a mesh's pipe: parts of a batch"},
     {"--emit", NULL, CLI_TEXT, offsetof(Options, emit), 0, "STAGE",
-     "print ast, ir, a pass, kernels, schedule or plan instead"},
+     "print ast, ir, a pass, kernels, schedule, timeline (a drawing, SVG) or plan instead"},
     {"--print-after", NULL, CLI_TEXT, offsetof(Options, print_after), 0, "PASS",
      "print the IR after a pass, or after all"},
     {"--skip-passes", NULL, CLI_TEXT, offsetof(Options, skip), 0, "LIST", "passes not to run"},

@@ -186,7 +186,8 @@ typedef struct dlc_compile_options {
     const char *float_type; /* "f32" (default) or "f64": what a type without name means */
     unsigned flags;         /* dlc_compile_flag */
     /* A stage to print instead of making a plan: "ast", "ir", a pass ("fuse"), "grad", "kernels",
-     * "schedule", "plan"; *out stays NULL. NULL: none. */
+     * "schedule", "timeline" (dlc_plan_timeline of the training step), "plan"; *out stays NULL.
+     * NULL: none. */
     const char *emit;
     const char *print_after; /* a pass or "all": on_text gets the IR after it */
     const char *skip_passes; /* comma-separated, for tests; NULL: none */
@@ -428,6 +429,14 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_summarize_rank(const dlc_plan *plan, co
                                                         int64_t rank, int64_t n_ranks,
                                                         const dlc_binding *bindings,
                                                         size_t n_bindings, dlc_rank_summary *out);
+/* A drawing of one run of the entry on all its ranks, an SVG: time to the right, as it is reckoned
+ * from arithmetic, memory traffic and what is exchanged at the speeds that it names; a row a rank,
+ * work told apart by forward pass, backward pass and update. Ranks and dims as
+ * dlc_plan_summarize_rank takes them; DLC_ERROR_LIMIT: more than 64 ranks. The caller frees with
+ * dlc_text_free. */
+DLC_API DLC_MUST_USE dlc_status dlc_plan_timeline(const dlc_plan *plan, const char *entry,
+                                                  int64_t n_ranks, const dlc_binding *bindings,
+                                                  size_t n_bindings, char **out_text);
 /* An axis of the mesh; size 0: any number, known when ranks meet. */
 typedef struct dlc_axis_info {
     size_t struct_size; /* set by the caller */

@@ -2,13 +2,26 @@
 #include "runtime/plan_file/compile.h"
 #include "runtime/border.h"
 #include "runtime/plan_file/plan.h"
+#include "runtime/session/session.h"
 
 #include "ir/base/file.h"
 
 /* Stages that are read back from the finished plan. */
 static bool emits_plan_text(const dlc_compile_options *options) {
     return options->emit &&
-           (strcmp(options->emit, "schedule") == 0 || strcmp(options->emit, "plan") == 0);
+           (strcmp(options->emit, "schedule") == 0 || strcmp(options->emit, "plan") == 0 ||
+            strcmp(options->emit, "timeline") == 0);
+}
+
+/* The drawing of the plan's training step, or of what it has. */
+static dlc_status timeline_of(dlc_plan *plan, char **out) {
+    const char *name =
+        plan_entry_find(&plan->file, plan_tables(plan), "train") >= 0 ? "train" : NULL;
+    dlc_entry_info first = {.struct_size = sizeof(first)};
+    if (!name && dlc_plan_entry(plan, 0, &first) == DLC_OK) {
+        name = first.name;
+    }
+    return dlc_plan_timeline(plan, name, 0, NULL, 0, out);
 }
 
 /* Hands the plan to the caller, or what of it is to be printed to the hook. */
@@ -21,6 +34,8 @@ static dlc_status plan_take(dlc_plan *plan, const dlc_compile_options *options, 
     dlc_status status = DLC_OK;
     if (strcmp(options->emit, "schedule") == 0) {
         status = dlc_plan_describe(plan, &text);
+    } else if (strcmp(options->emit, "timeline") == 0) {
+        status = timeline_of(plan, &text);
     }
     if (status == DLC_OK && options->on_text) {
         options->on_text(options->user, options->emit, text ? text : plan->file.manifest);

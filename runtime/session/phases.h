@@ -15,10 +15,11 @@ typedef enum Phase {
 
 /* Of an arena's values, the most bytes that are there at once. */
 typedef struct PhaseBytes {
-    /* As large as a variable that a command updates, read by that command, and not made of
-     * optimiser state. */
+    /* Read by a command that makes a new value of a parameter or of optimiser state, as large as
+     * that, and neither made of optimiser state nor such a value. A gradient that a kernel makes
+     * and uses up at once is none. */
     int64_t gradients;
-    int64_t activations; /* made in the forward pass and read in the backward pass */
+    int64_t activations; /* made in the forward pass and read behind it */
     int64_t transients;  /* the others */
 } PhaseBytes;
 

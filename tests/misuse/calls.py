@@ -70,6 +70,7 @@ OF_FUNCTION = {
     "dlc_plan_exchange.plan": "f->plan_of_ranks",
     "dlc_plan_exchange.entry": '"train"',
     "dlc_plan_summarize_rank.plan": "f->plan_of_ranks",
+    "dlc_plan_timeline.plan": "f->plan_of_ranks",
     "dlc_view_variable.name": '"a.weight"',
     "dlc_set_variable.name": '"a.bias"',
     "dlc_set_variable.value": "&f->bias",

@@ -88,4 +88,15 @@ def trained():
             raise kit.Failure("a table for %s" % " ".join(quiet))
 
 
-kit.main({"printed": printed, "inspected": inspected, "trained": trained})
+def gradients():
+    """As large as the parameters that are trained, however updates are written: in lines of 64 bytes, counted by hand."""
+    wanted = {"lamb": 768, "frozen": 704, "two_losses": 704, "batch_norm": 1024, "contrastive": 448}
+    for name, count in wanted.items():
+        path = os.path.join(kit.HERE, "programs", name + ".dl")
+        command = [kit.DLC, path, "--mesh", "data=3", "--json", "-D", "B=33", "-o", "ranks.plan"]
+        told = json.loads(kit.run(command)[0])
+        row = next(one for one in told["entries"] if one["name"].endswith(".train"))["ranks"][0]
+        expect(name, row["gradient_bytes"], count)
+
+
+kit.main({"gradients": gradients, "printed": printed, "inspected": inspected, "trained": trained})
