@@ -5,6 +5,7 @@
 #include "driver/explain.h"
 #include "driver/manifest.h"
 #include "driver/mesh.h"
+#include "driver/places.h"
 #include "frontend/frontend.h"
 #include "frontend/parse/parse.h"
 #include "ir/base/number.h"
@@ -33,6 +34,8 @@ static Module *front(Driver *d) {
         Module *module = module_parse(&d->context, source);
         if (module) {
             (void)module_check_premises(module, false);
+            d->module = module;
+            driver_places_restore(d, source->text);
         }
         driver_check(d);
         return module;
@@ -170,9 +173,11 @@ static void run_passes(Driver *d, const Machine *machine) {
     }
 }
 
-/* The IR that a plan carries: as the front end made it, before anything machine-dependent. */
+/* The IR that a plan carries: as the front end made it, before anything machine-dependent; with the
+ * places of its ops. */
 static const char *portable_ir(Driver *d) {
     module_print(d->module, &d->text);
+    driver_places_add(d->module, &d->text);
     if (d->text.failed) {
         driver_leave(d, DLC_ERROR_OUT_OF_MEMORY, "out of memory");
     }
@@ -217,26 +222,6 @@ static void refuse_precision(Driver *d, const Machine *machine) {
     }
 }
 
-/* -- Places in the program, which the portable form does not keep */
-
-static void keep_place(Op *op, void *user) {
-    Driver *d = user;
-    VEC_PUSH(&d->scratch, &d->places, op->place);
-}
-
-static void restore_place(Op *op, void *user) {
-    Driver *d = user;
-    if (d->n_placed < d->places.count) {
-        op->place = d->places.items[d->n_placed++];
-    }
-}
-
-static void places_each(Driver *d, void (*visit)(Op *op, void *user)) {
-    for (Func *func = d->module->first; func; func = func->next) {
-        func_each_op(func, visit, d);
-    }
-}
-
 /* From the portable form, which has the same ops in the same order as the module it was made of. */
 static void start_again(Driver *d, const char *ir) {
     const Source *source = context_source(&d->context, "plan", ir, strlen(ir), false);
@@ -244,8 +229,7 @@ static void start_again(Driver *d, const char *ir) {
     d->module = NULL;
     d->module = module_parse(&d->context, source);
     driver_check(d);
-    d->n_placed = 0;
-    places_each(d, restore_place);
+    driver_places_restore(d, ir);
 }
 
 /* The program's module, verified; done where that is all that is asked for. */
@@ -368,9 +352,6 @@ static void drive(Driver *d) {
     PlanWriter writer;
     plan_writer_init(&writer, &d->context, &d->scratch);
     writer.ir = portable_ir(d);
-    if (n_targets > 1) {
-        places_each(d, keep_place);
-    }
     setting_add(d, &writer, "model", d->module->name);
     plan_writer_module(&writer, d->module);
     tell_layout(d, &writer);

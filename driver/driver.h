@@ -33,9 +33,7 @@ typedef struct Driver {
     Str troubled; /* kernels that do not fit their registers, over all targets */
     Import imports[MAX_IMPORTS];
     int n_imports;
-    bool done;         /* an emit stage was reached: stop without a plan */
-    VEC(Place) places; /* of all ops in order, when several targets are made */
-    size_t n_placed;
+    bool done; /* an emit stage was reached: stop without a plan */
 } Driver;
 
 /* Ends the compile with `message`. */

@@ -180,6 +180,30 @@ def several_failures():
             raise kit.Failure("%s: says\n%s\nwanted\n%s" % (changed, got, wanted))
 
 
+def places():
+    """A plan that is compiled anew names the program's file and line; where what says so is damaged, a line of the portable form."""
+    program = kit.Program("faulty")
+    plan = program.plan()
+    _, data = failing_data({"label": {5: 4}})
+    wanted = error_of(plan, data, 1)
+    if len(wanted) != 1 or not re.search(r"/faulty\.dl:\d+:\d+: index out of range", wanted[0]):
+        raise kit.Failure("one device says %s" % wanted)
+    got = error_of(plan, data, 3)
+    if got != wanted:
+        raise kit.Failure("compiled anew for 3 ranks it says\n%s\nwanted\n%s" % (got, wanted))
+    text, _ = kit.run([kit.DLRUN, "inspect", plan, "--ir"])
+    where = re.match(r".*?(\d+:\d+): index", wanted[0]).group(1)
+    for before, after, place in (("", "", r"faulty\.dl:" + where), ("# at 0:", "# at 1:", r"other\.ir:\d+:\d+"), ("# in ", "# inn ", r"other\.ir:\d+:\d+"),
+                                 ("*", "*9", r"other\.ir:\d+:\d+"), (" -\n", "\n", r"other\.ir:\d+:\d+"), (":", ":99999999999999999999", r"other\.ir:\d+:\d+")):
+        head, tail = text.split("\n# places\n")
+        with open("other.ir", "w") as file:
+            file.write(head + "\n# places\n" + (tail.replace(before, after, 1) if before != " -\n" else tail.rstrip()[: -len(" -")] + "\n"))
+        kit.run([kit.DLC, "other.ir", "--from-ir", "-o", "other.plan", "--quiet"])
+        got = error_of("other.plan", data, 1)
+        if len(got) != 1 or not re.search(r"[ /]%s: index" % place, got[0]):
+            raise kit.Failure("'%s' for '%s': %s" % (after, before, got))
+
+
 def fitted():
     """`--batch auto` in parts on ranks, and what a plan says of its free sizes: those of the program alone."""
     program = kit.Program("digits")
@@ -220,6 +244,6 @@ def resumed():
                     raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
 
 
-CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, fitted, resumed)}
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, places, fitted, resumed)}
 if __name__ == "__main__":
     kit.main(CASES)
