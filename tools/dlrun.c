@@ -11,6 +11,10 @@ static const CliOption run_table[] = {
     {"--device", NULL, CLI_TEXT, offsetof(RunOptions, device), 0, "DEVICE",
      "cpu, cuda, cuda:0 (default: the fastest that the plan and this machine have); cpu*8: eight "
      "ranks share the batch, threads of one process; cuda:0-7: a process for each"},
+    {"--mesh", NULL, CLI_TEXT, offsetof(RunOptions, mesh), 0, "AXES",
+     "another mesh than the plan's, such as data=*,model=4: compiles it anew (dlc --what mesh)"},
+    {"--zero", NULL, CLI_TEXT, offsetof(RunOptions, zero), 0, "N",
+     "another ZeRO level than the plan's, 0 to 3: compiles it anew"},
     {"--threads", NULL, CLI_INT, offsetof(RunOptions, threads), 1, "N",
      "CPU threads (results do not depend on it)"},
     {"--seed", NULL, CLI_INT, offsetof(RunOptions, seed), 0, "N",
@@ -127,6 +131,9 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
     if (run->poison && strcmp(run->poison, "A") != 0 && strcmp(run->poison, "B") != 0) {
         return cli_wrong(command, "--poison takes A or B, not '%s'", run->poison);
     }
+    if (run->zero && (run->zero[0] < '0' || run->zero[0] > '3' || run->zero[1])) {
+        return cli_wrong(command, "--zero takes 0 to 3, not '%s'", run->zero);
+    }
     bool guarded = run->arena && strcmp(run->arena, "guarded") == 0;
     if (run->arena && !guarded && strcmp(run->arena, "packed") != 0) {
         return cli_wrong(command, "--arena takes packed or guarded, not '%s'", run->arena);
@@ -153,6 +160,10 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .stall_seconds = run->stall,
         .check_replicas = run->check_replicas,
         .communicator = opened->communicator,
+        .mesh = run->mesh,
+        .zero = !run->zero           ? 0
+                : run->zero[0] > '0' ? run->zero[0] - '0'
+                                     : DLC_ZERO_OFF,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);

@@ -12,13 +12,13 @@ int dlrun_bench(int argc, char **argv);
 
 /* Options that every command which opens a session has. */
 typedef struct RunOptions {
-    const char *device, *poison, *arena, *trace, *journal;
+    const char *device, *poison, *arena, *trace, *journal, *mesh, *zero;
     CliList bindings;
     int64_t threads, seed;
     int64_t check_replicas; /* steps; 0: the usual */
     double stall;           /* seconds; 0: the usual */
     bool no_libraries, no_native, raw_weights,
-        accumulate; /* accumulate: see dlc_session_options; no option of its own */
+        accumulate;   /* accumulate: see dlc_session_options; no option of its own */
     bool quiet;       /* no notes; the command's own option */
     int64_t restarts; /* of ranks that were started; dlrun train's */
     const char *restarts_from;

@@ -554,6 +554,11 @@ typedef struct dlc_session_options {
      * saved, what ranks keep several times is compared by hashes: DLC_ERROR_MISMATCH where it is
      * not the same to the bit. 0: 100 steps; -1: never. */
     int64_t check_replicas;
+    /* Another mesh than the plan's, as dlc_compile_options.mesh has it ("data=1,model=4",
+     * "data=*"), and another ZeRO level, as dlc_compile_options.zero: the plan is compiled anew
+     * from its portable part, and a note is logged. NULL and 0: the plan's own. */
+    const char *mesh;
+    int zero;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

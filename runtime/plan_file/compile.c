@@ -114,12 +114,13 @@ dlc_status compile_text(dlc_context *context, const char *text, size_t length,
 }
 
 dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, const char *mesh,
-                         unsigned flags, dlc_plan **out) {
+                         int zero, unsigned flags, dlc_plan **out) {
     dlc_compile_options options = {.struct_size = sizeof(options),
                                    .source_name = "the plan's IR",
                                    .targets = &target,
                                    .n_targets = 1,
-                                   .flags = DLC_COMPILE_INPUT_IR | flags};
+                                   .flags = DLC_COMPILE_INPUT_IR | flags,
+                                   .zero = zero};
     return compile_on(context, ir, strlen(ir), &options, mesh, out);
 }
 

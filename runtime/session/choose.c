@@ -85,19 +85,60 @@ static bool lacks_mesh(const dlc_session *session) {
     return session->needs_mesh && session->file->n_mesh == 0;
 }
 
-/* Replaces the session's plan by one for the device, with a note. */
-static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const char *why) {
+/* The same text but for blanks. */
+static bool text_same(const char *a, const char *b) {
+    while (*a || *b) {
+        if (*a == ' ') {
+            a++;
+        } else if (*b == ' ') {
+            b++;
+        } else if (*a++ != *b++) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum { MESH_TEXT_BYTES = 512 };
+
+/* The mesh that the session is to have where that is not the plan's, else NULL. own: holds the
+ * text where the plan's own axes are meant, under another ZeRO level. */
+static const char *mesh_wanted(const dlc_session *session, const dlc_session_options *options,
+                               char *own) {
+    place_mesh_text(session->file, own, MESH_TEXT_BYTES);
+    if (options->mesh) {
+        return options->zero == 0 && text_same(options->mesh, own) ? NULL : options->mesh;
+    }
+    return lacks_mesh(session)                               ? "data=*"
+           : options->zero != 0 && session->file->n_mesh > 0 ? own
+                                                             : NULL;
+}
+
+static bool needs_other(const dlc_session *session, const dlc_session_options *options) {
+    char own[MESH_TEXT_BYTES];
+    return mesh_wanted(session, options, own) != NULL;
+}
+
+/* Replaces the session's plan by one for the device, with a note; mesh NULL: as the plan's. */
+static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const char *mesh, int zero,
+                           const char *why) {
     dlc_context *context = session->context;
     dlc_plan *renewed = NULL;
     const char *target = ops->target ? ops->target : ops->name;
-    const char *mesh = lacks_mesh(session) ? "data=*" : NULL;
-    dlc_status status = plan_retarget(context, session->file->ir, target, mesh, 0, &renewed);
+    dlc_status status =
+        plan_retarget(context, session->file->ir, target, mesh, mesh ? zero : 0, 0, &renewed);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
                             session->file->name, why, ops->name, context->error);
     }
-    context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: %s", session->file->name,
-                ops->name, why);
+    char *name = memory_strdup(&context->allocator, session->file->name);
+    if (!name) {
+        plan_release(renewed);
+        return context_out_of_memory(context);
+    }
+    memory_free(&context->allocator, renewed->file.name);
+    renewed->file.name = name;
+    context_log(context, DLC_LOG_INFO, "%s: compiled anew for %s: %s", name, ops->name, why);
     plan_release(session->plan);
     session->plan = renewed;
     session->file = &renewed->file;
@@ -118,6 +159,30 @@ static dlc_status device_fail(dlc_context *context, dlc_status status, const Dev
         ops->name, *which ? ":" : "", which, why, host, host);
 }
 
+/* Gives the session a plan for the mesh that is asked for, or that its ranks need. */
+static dlc_status mesh_make(dlc_session *session, const DeviceOps *ops,
+                            const dlc_session_options *options) {
+    char own[MESH_TEXT_BYTES], why[DEVICE_MESSAGE_BYTES];
+    const char *mesh = mesh_wanted(session, options, own);
+    if (!mesh) {
+        return DLC_OK;
+    }
+    if (options->mesh || options->zero != 0) {
+        snprintf(why, sizeof(why), "the mesh %.200s%s is asked for", mesh,
+                 options->zero != 0 ? " with a ZeRO level" : "");
+    } else {
+        snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
+                 (int)session->n_all);
+    }
+    dlc_status status = retarget(session, ops, mesh, options->zero, why);
+    if (status == DLC_OK && lacks_mesh(session)) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH,
+                            "the mesh %.200s is of one rank, not of %d: data=* is of any number",
+                            mesh, (int)session->n_all);
+    }
+    return status;
+}
+
 static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const char *which,
                              const dlc_session_options *options) {
     dlc_context *context = session->context;
@@ -127,12 +192,7 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
     }
     int32_t number;
     dlc_status status = DLC_OK;
-    if (lacks_mesh(session)) {
-        char why[DEVICE_MESSAGE_BYTES];
-        snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
-                 (int)session->n_all);
-        status = retarget(session, ops, why);
-    }
+    status = mesh_make(session, ops, options);
     if (status != DLC_OK) {
         return status;
     }
@@ -143,7 +203,8 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
         if (status != DLC_OK) {
             return device_fail(context, status, ops, which, missing);
         }
-        status = retarget(session, ops, message[0] ? message : "it has no code for that device");
+        status = retarget(session, ops, NULL, 0,
+                          message[0] ? message : "it has no code for that device");
         if (status != DLC_OK) {
             return status;
         }
@@ -176,8 +237,8 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
             return device_fail(context, status, ops, "", message);
         }
         if (status == DLC_OK) {
-            status = lacks_mesh(session) ? open_named(session, ops, "", options)
-                                         : open_on(session, ops, "", options, number);
+            status = needs_other(session, options) ? open_named(session, ops, "", options)
+                                                   : open_on(session, ops, "", options, number);
             why = context->error;
         }
         if (status == DLC_OK) {
@@ -198,7 +259,7 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
     if (has_target(session->file, host->name)) {
         char kept[sizeof(reasons)];
         memcpy(kept, why, strlen(why) + 1);
-        dlc_status status = retarget(session, host, kept);
+        dlc_status status = retarget(session, host, NULL, 0, kept);
         return status == DLC_OK ? open_named(session, host, "", options) : status;
     }
     return context_fail(context, DLC_ERROR_UNSUPPORTED,
@@ -242,7 +303,7 @@ static dlc_status parts_compile(dlc_session *session) {
     snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
              plan_text(session->file, target->machine));
     dlc_status status =
-        plan_retarget(context, session->file->ir, name, NULL, DLC_COMPILE_ACCUMULATE, &renewed);
+        plan_retarget(context, session->file->ir, name, NULL, 0, DLC_COMPILE_ACCUMULATE, &renewed);
     if (status != DLC_OK) {
         return status;
     }

@@ -149,7 +149,8 @@ static dlc_status options_check(dlc_context *context, dlc_session_options *given
         !border_number(context, "dlc_session_options.poison", given->poison, 0, 2) ||
         !border_amount(context, "dlc_session_options.stall_seconds", given->stall_seconds) ||
         !border_number(context, "dlc_session_options.check_replicas", given->check_replicas, -1,
-                       INT64_MAX)) {
+                       INT64_MAX) ||
+        !border_number(context, "dlc_session_options.zero", given->zero, DLC_ZERO_OFF, 3)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     if (!given->bindings && given->n_bindings > 0) {

@@ -5,8 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* "data=*, model=2" */
-static void mesh_text(const PlanFile *file, char *out, size_t n_out) {
+void place_mesh_text(const PlanFile *file, char *out, size_t n_out) {
     size_t at = 0;
     out[0] = '\0';
     for (int64_t i = 0; i < file->n_mesh && at < n_out; i++) {
@@ -49,17 +48,18 @@ dlc_status place_shape(dlc_context *context, const PlanFile *file, int64_t n_ran
         return DLC_OK;
     }
     char mesh[512];
-    mesh_text(file, mesh, sizeof(mesh));
+    place_mesh_text(file, mesh, sizeof(mesh));
     int64_t less = n_ranks / stated * stated;
     if (any < 0 || less == 0) {
         return context_fail(context, DLC_ERROR_MISMATCH,
                             "%s: its mesh %s is of %s%" PRId64 " ranks, not of %" PRId64
-                            " (--device cpu*%" PRId64 ")",
+                            " (--device cpu*%" PRId64 "; --mesh compiles it anew for another)",
                             file->name, mesh, any >= 0 ? "at least " : "", stated, n_ranks, stated);
     }
     return context_fail(context, DLC_ERROR_MISMATCH,
                         "%s: its mesh %s is of a multiple of %" PRId64 " ranks, not of %" PRId64
-                        ": %" PRId64 " or %" PRId64 " would fit (--device cpu*%" PRId64 ")",
+                        ": %" PRId64 " or %" PRId64 " would fit (--device cpu*%" PRId64
+                        "; --mesh compiles it anew for another)",
                         file->name, mesh, stated, n_ranks, less, less + stated, less);
 }
 

@@ -13,6 +13,8 @@ typedef struct RankPlace {
 /* The shape that the plan's mesh has with so many ranks; error, with what would fit, when it cannot
  * have them. Of a plan without a mesh: no axes. */
 dlc_status place_shape(dlc_context *context, const PlanFile *file, int64_t n_ranks, MeshShape *out);
+/* "data=*, model=2"; "" of a plan without a mesh. */
+void place_mesh_text(const PlanFile *file, char *out, size_t n_out);
 /* The first rank of the fewest that can run the plan: what is told before there are ranks. */
 RankPlace place_of_least(const PlanFile *file);
 /* Whether the program can be computed from the dims bound so far (others: -1). */

@@ -204,6 +204,36 @@ def places():
             raise kit.Failure("'%s' for '%s': %s" % (after, before, got))
 
 
+def another_mesh():
+    """A plan for one mesh on another: compiled anew, with a note, it computes what one device does; else the refusal says how."""
+    program = kit.Program("digits")
+    plan, data = program.plan(), "train=" + kit.write_data(program, "other.npz", 66)
+    options = ["--batch", "22", "--steps", "5"]
+    log, _, weights = kit.trained(plan, data, 1, "one", options + ["--quiet"])
+    kit.run([kit.DLC, program.path, "--float", "f64", "--mesh", "data=*,model=2", "--zero", "1", "-o", "two.plan", "--quiet"])
+    for ranks, more, note in (
+        (4, ["--mesh", "data=1,model=4"], "the mesh data=1,model=4 is asked for"),
+        (3, ["--mesh", "data=*", "--zero", "3"], "the mesh data=* with a ZeRO level is asked for"),
+        (4, ["--zero", "0"], "the mesh data=*, model=2 with a ZeRO level is asked for"),
+        (4, ["--mesh", " data=*,model=2"], None),  # its own
+    ):
+        own, text, own_weights = kit.trained("two.plan", data, ranks, "many", options + more)
+        kit.same_log(log, own, 1e-7, keys=["loss", "grad_norm"])
+        kit.same_weights(weights, own_weights, 1e-7)
+        if ("two.plan: compiled anew for cpu: %s\n" % note not in text) if note else "compiled anew" in text:
+            raise kit.Failure("%s: the note is not '%s':\n%s" % (more, note, text))
+    command = [kit.DLRUN, "train", "two.plan", "--data", data, "--quiet"] + options
+    for ranks, more, words in (
+        (3, [], "two.plan: its mesh data=*, model=2 is of a multiple of 2 ranks, not of 3: 2 or 4 would fit (--device cpu*2; --mesh compiles it anew"),
+        (3, ["--mesh", "model=2"], "two.plan: its mesh model=2 is of 2 ranks, not of 3 (--device cpu*2; --mesh compiles it anew for another)"),
+        (3, ["--mesh", "data=1"], "the mesh data=1 is of one rank, not of 3: data=* is of any number"),
+        (2, ["--mesh", "dta=2"], "did you mean 'data'?"),
+    ):
+        _, err = kit.run(command + ["--device", kit.device(ranks)] + more, code=1)
+        if words not in err:
+            raise kit.Failure("%d ranks, %s: says\n%s\nwanted\n%s" % (ranks, more, err, words))
+
+
 def fitted():
     """`--batch auto` in parts on ranks, and what a plan says of its free sizes: those of the program alone."""
     program = kit.Program("digits")
@@ -244,6 +274,6 @@ def resumed():
                     raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
 
 
-CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, places, fitted, resumed)}
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, places, another_mesh, fitted, resumed)}
 if __name__ == "__main__":
     kit.main(CASES)
