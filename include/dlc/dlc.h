@@ -464,8 +464,10 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **o
 typedef struct dlc_communicator_options {
     size_t struct_size;
     /* "tcp": sockets, between processes of one or several machines. "mpi": messages of the MPI that
-     * has started the processes, all of which take part; MPI is started and ended where the program
-     * has not done so; addresses and store are not needed. NULL: "tcp". */
+     * has started the processes, all of which take part (Open MPI or MPICH, as their launchers'
+     * variables tell, or the environment variable DLC_MPI: openmpi, mpich or the path of a module).
+     * It is started, and ended when the process exits, where the program has not done so; a program
+     * that does asks for MPI_THREAD_MULTIPLE. Addresses and store are not needed. NULL: "tcp". */
     const char *transport;
     int64_t rank, n_ranks; /* "mpi": 0 ranks are as many, in the order, as MPI says */
     /* Where rank 0 listens: "host:port"; several, tried in turn, are separated by commas, and an

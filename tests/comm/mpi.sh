@@ -1,7 +1,8 @@
 #!/bin/bash
-# Ranks that an MPI starts: mpi.sh openmpi|mpich PROGRAM MODULE [--long]. PROGRAM is test_comm_mpi, MODULE that MPI's part of dlc.
+# Ranks that an MPI starts: mpi.sh openmpi|mpich PROGRAM TRAIN MODULE [--long]. PROGRAM is test_comm_mpi, TRAIN train_launched, MODULE that MPI's
+# part of dlc.
 set -u
-mpi=$1 program=$2 module=$3 long=${4:-}
+mpi=$1 program=$2 train=$3 module=$4 long=${5:-}
 if [ -z "$module" ]; then
     echo "skipped: the build has found no $mpi (its development files, or its launcher)"
     exit 77
@@ -13,19 +14,20 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 failed=0
 
-# launch N ARGUMENTS…: the program as N ranks; "survivors" before N: the launcher lets the others live when one dies.
+# launch N ARGUMENTS…: $program as N ranks; "survivors" before N: the launcher lets the others live when one dies, also MPICH's, which kills
+# what is in its children's sessions whatever it is told.
 launch() {
-    local recover=""
+    local recover="" apart=()
     if [ "$1" = survivors ]; then
-        recover=1
+        recover=1 apart=(setsid --wait)
         shift
     fi
     local n=$1
     shift
     if [ "$mpi" = openmpi ]; then
-        timeout -k 5 "${limit:-100}" mpirun.openmpi --allow-run-as-root --oversubscribe --bind-to none ${recover:+--enable-recovery} -n "$n" "$program" "$@"
+        timeout -k 5 "${limit:-100}" mpirun.openmpi --allow-run-as-root --oversubscribe --bind-to none ${recover:+--enable-recovery} -n "$n" "${apart[@]}" "$program" "$@"
     else
-        timeout -k 5 "${limit:-100}" mpiexec.mpich ${recover:+-disable-auto-cleanup} -n "$n" "$program" "$@"
+        timeout -k 5 "${limit:-100}" mpiexec.mpich ${recover:+-disable-auto-cleanup} -n "$n" "${apart[@]}" "$program" "$@"
     fi
 }
 
@@ -57,13 +59,17 @@ refused() {
 
 # killed N: the last of N ranks dies, and all others are told within 5 s.
 killed() {
-    local n=$1 rank
+    local n=$1 rank i
     rm -rf "$folder/kill"
     mkdir "$folder/kill"
     launch survivors "$n" kill "$folder/kill" >"$folder/output" 2>&1
     for ((rank = 0; rank < n - 1; rank++)); do
+        for ((i = 0; i < 50; i++)); do # the launcher may be gone before
+            [ -s "$folder/kill/$rank" ] && break
+            sleep 0.1
+        done
         if ! grep -qE "^after [0-4]\.[0-9]* s: status [0-9]+, rank $((n - 1)) \(host [^)]*\) has died" "$folder/kill/$rank"; then
-            echo "FAILED: rank $((n - 1)) of $n died, and rank $rank was told: $(cat "$folder/kill/$rank")"
+            echo "FAILED: rank $((n - 1)) of $n died, and rank $rank was told: $(cat "$folder/kill/$rank" 2>&1)"
             tail -n 20 "$folder/output"
             failed=1
             return
@@ -97,6 +103,19 @@ expect "suite without its waits, 8 ranks" launch 8 short
 for n in 2 8; do
     killed $n
 done
+for n in 1 3; do
+    program=$train DLC_MPI='' expect "training by $n ranks" launch $n
+done
+# All exit with 17, by themselves: nothing crashes, as long as MPI lets them.
+left=0
+for ((i = 0; i < 5; i++)); do
+    "$program" open >"$folder/output" 2>&1
+    left=$((left + ($? == 17)))
+done
+if [ $left -ne 5 ]; then
+    echo "FAILED: of 5 exits with an open communicator $left went well"
+    failed=1
+fi
 expect "the program starts MPI with all threads" launch 2 host "$module" 3
 expect "the program starts MPI with one thread" launch 2 host "$module" 0
 refused "but MPI knows of one rank only" env OMPI_COMM_WORLD_SIZE=4 "$program" once

@@ -239,6 +239,13 @@ static int run_once(void) {
     return 0;
 }
 
+/* The end without a close: its thread is in MPI. */
+static int run_open(void) {
+    Comm *comm = comm_make();
+    CommCall call = {.kind = COMM_BARRIER};
+    return comm_run(comm, &call) == DLC_OK ? 17 : 1;
+}
+
 /* The last rank dies in the middle of sums of 1 MiB; the others leave what they are told in
  * FOLDER/RANK, with how long after the death it was. */
 static int run_kill(const char *folder) {
@@ -349,6 +356,7 @@ int main(int argc, char **argv) {
     faults_before = children_faults();
     return strcmp(mode, "suite") == 0              ? run_suite()
            : strcmp(mode, "short") == 0            ? run_short()
+           : strcmp(mode, "open") == 0             ? run_open()
            : strcmp(mode, "once") == 0             ? run_once()
            : strcmp(mode, "kill") == 0 && argc > 2 ? run_kill(argv[2])
            : strcmp(mode, "beyond") == 0           ? run_beyond()

@@ -242,12 +242,12 @@ static const char *carrier_why(void *user) {
 /* -- Beginning and end. */
 
 /* A message that is not done keeps its buffer: MPI may read or write it whenever it is called. */
-static void lane_free(const Carrier *carrier, Lane *lane, bool receives) {
+static void lane_free(const Carrier *carrier, Lane *lane) {
     for (int i = 0; i < SLOTS; i++) {
         Slot *slot = slot_at(lane, i);
         bool is_under_way = i < lane->n && !slot->is_done;
         if (is_under_way && carrier->module->test(&slot->request) <= 0) {
-            carrier->module->drop(&slot->request, receives);
+            carrier->module->drop(&slot->request);
         } else {
             free(slot->buffer);
         }
@@ -257,10 +257,10 @@ static void lane_free(const Carrier *carrier, Lane *lane, bool receives) {
 static void carrier_free(void *user, bool has_failed) {
     Carrier *carrier = user;
     for (int32_t i = 0; i < carrier->n_ranks && carrier->sends && carrier->receives; i++) {
-        lane_free(carrier, &carrier->sends[i], false);
-        lane_free(carrier, &carrier->receives[i], true);
+        lane_free(carrier, &carrier->sends[i]);
+        lane_free(carrier, &carrier->receives[i]);
     }
-    carrier->module->ends_at_exit(!has_failed);
+    carrier->module->use_end(has_failed);
     memory_free(carrier->allocator, carrier->sends);
     memory_free(carrier->allocator, carrier->receives);
     memory_free(carrier->allocator, carrier);
@@ -280,6 +280,7 @@ void *mpi_carrier_new(const dlc_allocator *allocator, const MpiModule *module, i
                          .tag = tag,
                          .message_bytes = bytes,
                          .pause = FIRST_PAUSE};
+    module->use_begin();
     carrier->sends = memory_new(allocator, (size_t)n_ranks, sizeof(Lane));
     carrier->receives = memory_new(allocator, (size_t)n_ranks, sizeof(Lane));
     if (!carrier->sends || !carrier->receives) {

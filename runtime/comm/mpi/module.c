@@ -18,8 +18,10 @@ static struct {
     MPI_Comm comm; /* own, so that no message of the program's is taken */
     int rank, n_ranks;
     int32_t next_tag, most_tags;
-    bool is_ours; /* this module has started MPI, so it ends it */
-    bool ends_at_exit;
+    int n_users;
+    bool has_failed;   /* the last user that ended */
+    MPI_Request *left; /* [n_left]: dropped */
+    int n_left;
 } process = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static MPI_Request request_get(const MpiRequest *request) {
@@ -78,14 +80,44 @@ static void wait_for_all(void) {
     }
 }
 
-/* MPI asks that no message is left when it ends. */
-static void end_at_exit(void) {
-    int has_ended = 0;
-    if (process.ends_at_exit && MPI_Finalized(&has_ended) == MPI_SUCCESS && !has_ended) {
-        wait_for_all();
+/* Whether what was dropped has moved in the end, into or out of memory that is still there. */
+static bool left_are_done(void) {
+    int is_done = 1;
+    for (int i = 0; i < process.n_left && is_done; i++) {
+        is_done = 0;
+        MPI_Test(&process.left[i], &is_done, MPI_STATUS_IGNORE);
+    }
+    return is_done != 0;
+}
+
+/* MPI asks that no message is under way when it ends; it would wait for ever where one is. Messages
+ * move only while both ranks call MPI, which all do until all are done. */
+static bool settle(void) {
+    const struct timespec pause = {0, 1000000};
+    enum { TRIES = 5000 };
+    bool is_done = false;
+    wait_for_all();
+    for (int i = 0; i < TRIES && !is_done; i++) {
         while (take_unwanted()) {
         }
-        MPI_Finalize();
+        is_done = left_are_done();
+        if (!is_done) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    if (is_done) {
+        wait_for_all();
+    }
+    return is_done;
+}
+
+static void end_at_exit(void) {
+    int has_ended = 0;
+    bool can_end = process.n_users == 0 && !process.has_failed;
+    if (can_end && MPI_Finalized(&has_ended) == MPI_SUCCESS && !has_ended) {
+        if (settle()) {
+            MPI_Finalize();
+        }
     }
 }
 
@@ -96,6 +128,16 @@ static const char *level_name(int level) {
                                             : "MPI_THREAD_MULTIPLE";
 }
 
+/* UCX, which carries MPICH's messages, moves long ones by reading the sender's memory: when a rank
+ * dies just then it aborts the others, before anybody can say who died; without that (UCX_TLS=^cma)
+ * MPI_Finalize may hang after a communicator that failed. Sent in pieces they do neither. Whoever
+ * sets the variable decides. */
+static void spare_survivors(void) {
+#ifdef MPICH_VERSION
+    setenv("UCX_RNDV_THRESH", "inf", 0);
+#endif
+}
+
 /* *level: of threads that may call MPI. */
 static int mpi_begin(int *level) {
     int is_there = 0, error = MPI_Initialized(&is_there);
@@ -103,10 +145,10 @@ static int mpi_begin(int *level) {
         return MPI_Query_thread(level);
     }
     if (error == MPI_SUCCESS) {
+        spare_survivors();
         error = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, level);
     }
     if (error == MPI_SUCCESS) {
-        process.is_ours = process.ends_at_exit = true;
         atexit(end_at_exit);
     }
     return error;
@@ -159,9 +201,16 @@ static int32_t next_tags(void) {
     return tag;
 }
 
-static void ends_at_exit(bool ends) {
+static void use_begin(void) {
     pthread_mutex_lock(&process.mutex);
-    process.ends_at_exit = process.is_ours && ends;
+    process.n_users++;
+    pthread_mutex_unlock(&process.mutex);
+}
+
+static void use_end(bool has_failed) {
+    pthread_mutex_lock(&process.mutex);
+    process.n_users--;
+    process.has_failed = has_failed;
     pthread_mutex_unlock(&process.mutex);
 }
 
@@ -199,14 +248,18 @@ static int test(MpiRequest *request) {
     return error == MPI_SUCCESS ? is_done != 0 : -error;
 }
 
-static void drop(MpiRequest *request, bool receives) {
+/* To cancel it would keep the other rank's part from ever being done. */
+static void drop(MpiRequest *request) {
     MPI_Request handle = request_get(request);
-    if (handle != MPI_REQUEST_NULL) {
-        if (receives) {
-            MPI_Cancel(&handle);
-        }
-        MPI_Request_free(&handle);
+    pthread_mutex_lock(&process.mutex);
+    size_t n = (size_t)process.n_left + 1;
+    MPI_Request *more =
+        handle == MPI_REQUEST_NULL ? NULL : realloc(process.left, n * sizeof(*more));
+    if (more) {
+        process.left = more;
+        process.left[process.n_left++] = handle;
     }
+    pthread_mutex_unlock(&process.mutex);
     request_set(request, MPI_REQUEST_NULL);
 }
 
@@ -218,7 +271,8 @@ static const MpiModule module = {.version = MPI_MODULE_VERSION,
                                  .probe = probe,
                                  .test = test,
                                  .drop = drop,
-                                 .ends_at_exit = ends_at_exit,
+                                 .use_begin = use_begin,
+                                 .use_end = use_end,
                                  .error_text = error_text};
 
 __attribute__((visibility("default"))) const MpiModule *dlc_mpi_module(void);

@@ -23,7 +23,7 @@ typedef struct MpiRequest {
  * all ranks of the launch. */
 typedef struct MpiModule {
     int32_t version; /* MPI_MODULE_VERSION */
-    /* Starts MPI if the program has not: MPI is then also ended, when the process exits. -1:
+    /* Starts MPI if the program has not: then MPI is also ended, when the process exits. -1:
      * `message` says why not. */
     int (*start)(int32_t *rank, int32_t *n_ranks, char *message, size_t n_message);
     /* Two tags that this process has not used yet: the same in every rank for the same call. */
@@ -35,9 +35,12 @@ typedef struct MpiModule {
     /* 1: done; 0: not yet. */
     int (*test)(MpiRequest *request);
     /* Gives up what is not done; its memory may still be read or written. */
-    void (*drop)(MpiRequest *request, bool receives);
-    /* Whether MPI is ended at the exit: with ranks that are gone that would wait for them. */
-    void (*ends_at_exit)(bool ends);
+    void (*drop)(MpiRequest *request);
+    /* A communicator begins to use MPI; ends. MPI is not ended at the exit while one uses it, whose
+     * thread may be in it, nor when the last to end has failed: ranks that are gone would be waited
+     * for. */
+    void (*use_begin)(void);
+    void (*use_end)(bool has_failed);
     void (*error_text)(int error, char *out, size_t n_out);
 } MpiModule;
 

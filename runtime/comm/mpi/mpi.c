@@ -27,7 +27,8 @@ typedef struct Meeting {
     const CommMpiOptions *options;
     int32_t rank, n_ranks, tag; /* tag: of places; the next: of data */
     int listener;
-    Place place;
+    Place *place; /* not the allocator's: kept where MPI may still read or write it */
+    bool is_place_kept;
     double deadline;
     char *message;
 } Meeting;
@@ -73,17 +74,17 @@ dlc_status comm_mpi_place(int32_t *rank, int32_t *n_ranks, char *message) {
 /* -- Rank 0's place. */
 
 static bool place_make(Meeting *m) {
-    m->place.magic = MPI_PLACE_MAGIC;
-    m->listener = socket_publish(m->place.addresses, sizeof(m->place.addresses));
+    m->place->magic = MPI_PLACE_MAGIC;
+    m->listener = socket_publish(m->place->addresses, sizeof(m->place->addresses));
     if (m->listener < 0) {
         char text[128];
         snprintf(m->message, COMM_MESSAGE_BYTES, "rank 0 cannot listen: %s",
                  strerror_r(errno, text, sizeof(text)));
         return false;
     }
-    if (getrandom(&m->place.number, sizeof(m->place.number), 0) !=
-        (ssize_t)sizeof(m->place.number)) {
-        m->place.number = (uint64_t)getpid() ^ (uint64_t)(clock_seconds() * 1e9);
+    if (getrandom(&m->place->number, sizeof(m->place->number), 0) !=
+        (ssize_t)sizeof(m->place->number)) {
+        m->place->number = (uint64_t)getpid() ^ (uint64_t)(clock_seconds() * 1e9);
     }
     return true;
 }
@@ -114,8 +115,7 @@ static dlc_status place_tell(Meeting *m) {
     dlc_status status = requests ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     int32_t n_begun = 1;
     for (; n_begun < m->n_ranks && status == DLC_OK; n_begun++) {
-        int error =
-            m->module->send(&m->place, sizeof(m->place), n_begun, m->tag, &requests[n_begun]);
+        int error = m->module->send(m->place, sizeof(Place), n_begun, m->tag, &requests[n_begun]);
         status = error < 0 ? mpi_failed(m, error, "tell its place to", n_begun) : DLC_OK;
     }
     for (int32_t i = 1; i < n_begun && requests; i++) {
@@ -125,7 +125,8 @@ static dlc_status place_tell(Meeting *m) {
         }
         if (is_done <= 0) {
             status = status == DLC_OK ? mpi_failed(m, is_done, "tell its place to", i) : status;
-            m->module->drop(&requests[i], false);
+            m->module->drop(&requests[i]);
+            m->is_place_kept = true;
         }
     }
     memory_free(m->allocator, requests);
@@ -140,26 +141,27 @@ static dlc_status place_hear(Meeting *m) {
     }
     MpiRequest request;
     int error = is_there;
-    if (is_there > 0 && bytes == (int32_t)sizeof(m->place)) {
-        error = m->module->receive(&m->place, bytes, 0, m->tag, &request);
+    if (is_there > 0 && bytes == (int32_t)sizeof(Place)) {
+        error = m->module->receive(m->place, bytes, 0, m->tag, &request);
         int is_done = error < 0 ? error : m->module->test(&request);
         while (is_done == 0 && pause_briefly(m)) {
             is_done = m->module->test(&request);
         }
         error = is_done;
         if (error == 0) {
-            m->module->drop(&request, true);
+            m->module->drop(&request);
+            m->is_place_kept = true;
         }
     }
     if (error <= 0) {
         return mpi_failed(m, error, "hear where to meet from", 0);
     }
-    if (bytes != (int32_t)sizeof(m->place) || m->place.magic != MPI_PLACE_MAGIC) {
+    if (bytes != (int32_t)sizeof(Place) || m->place->magic != MPI_PLACE_MAGIC) {
         snprintf(m->message, COMM_MESSAGE_BYTES, "rank 0 has another version of dlc than rank %d",
                  m->rank);
         return DLC_ERROR_MISMATCH;
     }
-    m->place.addresses[sizeof(m->place.addresses) - 1] = 0;
+    m->place->addresses[sizeof(m->place->addresses) - 1] = 0;
     return DLC_OK;
 }
 
@@ -168,12 +170,12 @@ static dlc_status place_hear(Meeting *m) {
 static dlc_status control_start(Meeting *m, Control **out) {
     const char *job = m->options->job_key ? m->options->job_key : "";
     char key[KEY_BYTES];
-    uint64_t hash = hash_bytes(job, strlen(job), m->place.number);
+    uint64_t hash = hash_bytes(job, strlen(job), m->place->number);
     snprintf(key, sizeof(key), "mpi %016llx", (unsigned long long)hash);
     double rest = m->deadline - clock_seconds();
     ControlOptions options = {.rank = m->rank,
                               .n_ranks = m->n_ranks,
-                              .addresses = m->place.addresses,
+                              .addresses = m->place->addresses,
                               .listener = m->listener,
                               .job_key = key,
                               .meet_seconds = rest > 0.01 ? rest : 0.01,
@@ -235,8 +237,17 @@ dlc_status comm_mpi_create(const dlc_allocator *allocator, const CommMpiOptions 
                  options.n_ranks, m.rank, m.n_ranks);
         return DLC_ERROR_MISMATCH;
     }
+    m.place = calloc(1, sizeof(Place));
+    if (!m.place) {
+        snprintf(message, COMM_MESSAGE_BYTES, "rank %d: no memory", m.rank);
+        return DLC_ERROR_OUT_OF_MEMORY;
+    }
+    m.module->use_begin();
     dlc_status status = meet(&m, out);
-    m.module->ends_at_exit(status == DLC_OK);
+    m.module->use_end(status != DLC_OK);
+    if (!m.is_place_kept) {
+        free(m.place);
+    }
     return status;
 }
 

@@ -22,8 +22,8 @@ dlc_status comm_mpi_place(int32_t *rank, int32_t *n_ranks, char *message);
 
 /* Meets the other ranks, all of the launch; *out ends by comm_close. Calls of a process are
  * counted: its n-th meets the n-th of all others. Errors: comm_mpi_place's and comm_tcp_create's.
- * Starts two threads. MPI ends when the process exits, unless the last communicator has failed or
- * the program started MPI itself. */
+ * Starts two threads. MPI ends when the process exits, unless a communicator is open, the last one
+ * has failed or the program started MPI itself. */
 dlc_status comm_mpi_create(const dlc_allocator *allocator, const CommMpiOptions *options,
                            Comm **out, char *message);
 
