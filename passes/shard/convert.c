@@ -98,32 +98,64 @@ static Value *make_free(Shard *s, const Value *old, const Version *made, const C
                : b_splat(&b, made->value->op->operands[0], type.rank, type.dims);
 }
 
-static bool is_kept_param(const Shard *s, const Value *old) {
-    return !old->op && old->block == s->func->body && s->func->args[old->index].role == ARG_PARAM &&
-           spread_of(s, old)->cuts.kept != 0;
+static bool has_cut(const Cuts *cuts, const AxisCut *cut) {
+    const AxisCut *other = cuts_of_axis(cuts, cut->axis);
+    return other && cut_equal(other, cut);
+}
+
+/* Where a value is made of another version of it, or, with a block, at the end of that. */
+typedef struct Where {
+    const Value *old;
+    Block *end;
+} Where;
+
+static Builder builder_where(Shard *s, const Where *where, Value *x) {
+    return where->end ? shard_builder(s, s->at, where->end) : behind(s, where->old, x);
+}
+
+/* Gathers what is cut otherwise than needed, then takes the parts that are. */
+static Value *convert(Shard *s, const Version *made, const Cuts *cuts, const Where *where) {
+    Value *x = made->value;
+    for (int32_t i = made->cuts.n - 1; i >= 0; i--) {
+        if (!has_cut(cuts, &made->cuts.at[i])) {
+            Builder b = builder_where(s, where, x);
+            x = gather_ranks(s, &b, x, &made->cuts.at[i]);
+        }
+    }
+    for (int32_t i = 0; i < cuts->n; i++) {
+        if (!has_cut(&made->cuts, &cuts->at[i])) {
+            Builder b = builder_where(s, where, x);
+            x = slice_ranks(s, &b, x, &cuts->at[i]);
+        }
+    }
+    return x;
+}
+
+/* Whether the value is a parameter of which a step keeps a part, and that part is to be gathered.
+ */
+static bool is_kept_apart(const Shard *s, const Value *old, const Cuts *cuts) {
+    const Spread *spread = spread_of(s, old);
+    bool is_param =
+        !old->op && old->block == s->func->body && s->func->args[old->index].role == ARG_PARAM;
+    bool apart = false;
+    for (int32_t i = 0; i < spread->cuts.n && is_param; i++) {
+        const AxisCut *cut = &spread->cuts.at[i];
+        apart = apart || (spread_is_kept(spread, cut) && !has_cut(cuts, cut));
+    }
+    return apart;
 }
 
 /* Parameters that lie in parts are whole only while something uses them: each op of the Func, or
  * loop, that does gathers them for itself, so that nothing keeps them from the forward to the
  * backward pass. */
-static Value *gather_for_use(Shard *s, const Value *old, const Version *made) {
+static Value *gather_for_use(Shard *s, const Value *old, const Version *made, const Cuts *cuts) {
     Spread *spread = spread_of(s, old);
-    if (spread->gathered_for == s->at) {
-        return spread->gathered;
+    if (spread->gathered_for != s->at || !cuts_equal(&spread->gathered_cuts, cuts)) {
+        spread->gathered = convert(s, made, cuts, &(Where){old, s->func_body});
+        spread->gathered_for = s->at;
+        spread->gathered_cuts = *cuts;
     }
-    Builder b = shard_builder(s, s->at, s->func_body);
-    Value *x = made->value;
-    for (int32_t i = made->cuts.n - 1; i >= 0; i--) {
-        x = gather_ranks(s, &b, x, &made->cuts.at[i]);
-    }
-    spread->gathered = x;
-    spread->gathered_for = s->at;
-    return x;
-}
-
-static bool has_cut(const Cuts *cuts, const AxisCut *cut) {
-    const AxisCut *other = cuts_of_axis(cuts, cut->axis);
-    return other && cut_equal(other, cut);
+    return spread->gathered;
 }
 
 Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
@@ -138,22 +170,10 @@ Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
         version_add(s, old, cuts, value);
         return value;
     }
-    if (is_kept_param(s, old) && cuts->n == 0) {
-        return gather_for_use(s, old, made);
+    if (is_kept_apart(s, old, cuts)) {
+        return gather_for_use(s, old, made, cuts);
     }
-    Value *x = made->value;
-    for (int32_t i = made->cuts.n - 1; i >= 0; i--) {
-        if (!has_cut(cuts, &made->cuts.at[i])) {
-            Builder b = behind(s, old, x);
-            x = gather_ranks(s, &b, x, &made->cuts.at[i]);
-        }
-    }
-    for (int32_t i = 0; i < cuts->n; i++) {
-        if (!has_cut(&made->cuts, &cuts->at[i])) {
-            Builder b = behind(s, old, x);
-            x = slice_ranks(s, &b, x, &cuts->at[i]);
-        }
-    }
+    Value *x = convert(s, made, cuts, &(Where){.old = old});
     version_add(s, old, cuts, x);
     return x;
 }

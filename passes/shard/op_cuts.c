@@ -9,14 +9,30 @@ typedef struct FactorCuts {
     AxisCut at[AXES_MAX_FACTORS];
     bool is_cut[AXES_MAX_FACTORS];
     MeshGroup used;
+    MeshGroup later; /* cuts among these that come of what a step keeps are made behind the op */
 } FactorCuts;
+
+/* Sums over ranks that the op adds to each other: what they come to is cut, once, not each of them;
+ * 0: it adds no two. */
+static MeshGroup added_sums(const Shard *s, const Op *op) {
+    MeshGroup groups = 0;
+    int32_t n = 0;
+    for (int32_t i = 0; i < op->n_operands && op_info(op->code)->linear == LINEAR_ALL; i++) {
+        MeshGroup group = spread_of(s, op->operands[i])->partial;
+        groups |= group;
+        n += group != 0;
+    }
+    return n > 1 ? groups : 0;
+}
 
 static void take_cuts(FactorCuts *factors, const AxesRow row, const Cuts *cuts, const OpAxes *axes,
                       bool combined, bool kept) {
     for (int32_t i = 0; i < cuts->n; i++) {
         int8_t factor = row[cuts->at[i].axis];
-        bool fits = factor >= 0 && axes->is_combined[factor] == combined &&
-                    (!combined || (cuts->kept >> i & 1U) == kept);
+        bool is_kept = (cuts->kept >> i & 1U) != 0;
+        bool waits = is_kept && (cuts->at[i].group & factors->later) != 0;
+        bool fits = factor >= 0 && axes->is_combined[factor] == combined && !waits &&
+                    (!combined || is_kept == kept);
         if (fits && !factors->is_cut[factor] && (factors->used & cuts->at[i].group) == 0) {
             factors->is_cut[factor] = true;
             factors->at[factor] = cuts->at[i];
@@ -37,7 +53,7 @@ static Cuts cuts_by(const FactorCuts *factors, const AxesRow row, int32_t rank) 
 
 static void cuts_by_axes(const Shard *s, const Op *op, OpCuts *out) {
     OpAxes axes = op_factors(s->arena, op);
-    FactorCuts factors = {0};
+    FactorCuts factors = {.later = added_sums(s, op)};
     for (int32_t i = 0; i < op->n_operands; i++) {
         const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
         take_cuts(&factors, axes.operands[i], cuts, &axes, true, false);

@@ -291,6 +291,7 @@ void propagate_batch(Shard *s, const Hints *hints) {
 
 void propagate_kept(Shard *s) {
     if (s->zero && s->level > 0) {
+        seed_agreed_kept(s);
         seed_kept(s);
         s->is_keeping = true;
         s->loops_are_closed = s->level < 2;

@@ -32,7 +32,8 @@ typedef struct Spread {
     bool is_zero;      /* zero, or begins as zero: counts as a sum over ranks, of any of them */
     MeshGroup partial; /* its value is the sum of these ranks' */
     Version *versions; /* the first is how it was made; NULL: not made yet */
-    const Op *gathered_for; /* the op of the Func's body for which `gathered` is whole */
+    const Op *gathered_for; /* the op of the Func's body for which `gathered` is there, cut so */
+    Cuts gathered_cuts;
     Value *gathered;
     const Op *user; /* the last, of `uses` */
     int32_t uses;
@@ -122,6 +123,7 @@ void seed_wishes(Shard *s, const Hints *hints);
 /* Cuts parameters and what else lasts as Funcs before this one have, for good; and tells those that
  * come how this one does. */
 void seed_agreed(Shard *s);
+void seed_agreed_kept(Shard *s); /* what ZeRO has cut of them: when what a step keeps is cut */
 void agree(Shard *s);
 
 /* -- part.c */

@@ -96,19 +96,42 @@ static bool lasts(ArgRole role) {
     return role == ARG_PARAM || role == ARG_SLOT || role == ARG_STATE || role == ARG_CACHE;
 }
 
+static const Sharding *agreed_on(const Shard *s, int32_t arg) {
+    const FuncArg *record = &s->func->args[arg];
+    return lasts(record->role) ? map_get(&s->module->agreed, record->name) : NULL;
+}
+
+/* The cuts of ZeRO, or all others. */
+static void seed_agreed_cuts(Shard *s, int32_t arg, const Sharding *agreed, bool kept) {
+    Spread *spread = spread_of(s, s->func->body->args[arg]);
+    ArgRole role = s->func->args[arg].role;
+    bool may_be_kept = s->level > 0 && (role == ARG_PARAM || role == ARG_SLOT);
+    for (int32_t c = 0; c < agreed->n_cuts; c++) {
+        bool is_kept = may_be_kept && (agreed->cuts[c].group & ~s->zero) == 0;
+        if (is_kept == kept) {
+            cuts_add(&spread->cuts, &agreed->cuts[c], agreed->cuts[c].axis, kept);
+        }
+    }
+}
+
 void seed_agreed(Shard *s) {
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
-        const FuncArg *arg = &s->func->args[i];
         Spread *spread = spread_of(s, s->func->body->args[i]);
-        const Sharding *agreed = lasts(arg->role) ? map_get(&s->module->agreed, arg->name) : NULL;
+        const Sharding *agreed = agreed_on(s, i);
         if (agreed) {
-            s->is_agreed = s->is_agreed || arg->role == ARG_PARAM;
+            s->is_agreed = s->is_agreed || s->func->args[i].role == ARG_PARAM;
             spread->cuts.n = 0;
-            for (int32_t c = 0; c < agreed->n_cuts; c++) {
-                bool kept = (agreed->cuts[c].group & ~s->zero) == 0;
-                cuts_add(&spread->cuts, &agreed->cuts[c], agreed->cuts[c].axis, kept);
-            }
+            seed_agreed_cuts(s, i, agreed, false);
             spread->pinned = ~(MeshGroup)0;
+        }
+    }
+}
+
+void seed_agreed_kept(Shard *s) {
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        const Sharding *agreed = agreed_on(s, i);
+        if (agreed) {
+            seed_agreed_cuts(s, i, agreed, true);
         }
     }
 }
