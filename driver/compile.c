@@ -149,6 +149,7 @@ static void run_passes(Driver *d, const Machine *machine) {
                                 .print_user = d,
                                 .verify_each = (options->flags & DLC_COMPILE_VERIFY_EACH) != 0,
                                 .time_passes = (options->flags & DLC_COMPILE_TIME_PASSES) != 0,
+                                .explains = (options->flags & DLC_COMPILE_EXPLAIN) != 0,
                                 .memory_limit = memory_limit(d),
                                 .skip = options->skip_passes};
     PipelineReport report = {0};
@@ -161,6 +162,12 @@ static void run_passes(Driver *d, const Machine *machine) {
                      time->changed ? "" : "  (no change)");
         }
         driver_give_text(d, "times");
+    }
+    for (size_t i = 0; i < report.shardings.count; i++) {
+        str_add(&d->text, report.shardings.items[i]);
+    }
+    if (report.shardings.count > 0) {
+        driver_give_text(d, "explain");
     }
     driver_check(d);
     if (!ok) {

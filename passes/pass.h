@@ -7,11 +7,25 @@
 #include "ir/build.h"
 #include "passes/machine.h"
 
+typedef struct PassTime {
+    const char *pass;
+    double seconds;
+    int32_t ops_before, ops_after;
+    bool changed;
+} PassTime;
+
+typedef struct PipelineReport {
+    VEC(PassTime) times; /* in the context arena, when time_passes */
+    VEC(const char *)
+    shardings; /* likewise, with explains: of each Func that was cut among ranks */
+} PipelineReport;
+
 typedef struct PassContext {
     Context *context;
     Arena *scratch; /* freed by the runner after each pass */
     const Machine *machine;
-    int64_t memory_limit; /* bytes, for remat; 0: none */
+    int64_t memory_limit;   /* bytes, for remat; 0: none */
+    PipelineReport *report; /* NULL: nothing is to be explained */
 } PassContext;
 
 #define PASS(name, ...) bool pass_##name(PassContext *pass, Func *func);
@@ -30,20 +44,10 @@ typedef struct PipelineOptions {
     void *print_user;
     bool verify_each; /* after every pass; otherwise at the end of the pipeline */
     bool time_passes;
+    bool explains;        /* what passes decided goes into the report */
     int64_t memory_limit; /* bytes that a Func should run in at nominal dims; 0: no limit */
     const char *skip;     /* comma-separated pass names not to run, or NULL (for tests: "fuse") */
 } PipelineOptions;
-
-typedef struct PassTime {
-    const char *pass;
-    double seconds;
-    int32_t ops_before, ops_after;
-    bool changed;
-} PassTime;
-
-typedef struct PipelineReport {
-    VEC(PassTime) times; /* in the context arena, when time_passes */
-} PipelineReport;
 
 /* Runs the pipeline over every Func of the module. False after diagnostics (user errors) — an
  * internal failure of the verifier leaves through the boundary with DLC_ERROR_INTERNAL after a

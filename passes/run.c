@@ -112,7 +112,8 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
     PassContext pass = {.context = run->module->context,
                         .scratch = scratch,
                         .machine = run->machine,
-                        .memory_limit = run->options->memory_limit};
+                        .memory_limit = run->options->memory_limit,
+                        .report = run->options->explains ? run->report : NULL};
     func_renumber(func);
     int32_t ops_before = func->n_ops;
     double start = run->options->time_passes ? seconds_now() : 0;

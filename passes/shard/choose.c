@@ -199,6 +199,37 @@ static bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_
     return false;
 }
 
+/* The numbers that divide `size`: "1, 2 or 4". */
+static const char *divisors_text(const Shard *s, int64_t size) {
+    const char *text = "1", *last = NULL;
+    for (int64_t k = 2; k <= size && k <= MESH_MAX_RANKS; k++) {
+        if (size % k == 0) {
+            text = last ? arena_format(s->arena, "%s, %s", text, last) : text;
+            last = arena_format(s->arena, "%lld", (long long)k);
+        }
+    }
+    return last ? arena_format(s->arena, "%s or %s", text, last) : text;
+}
+
+/* Attention that became one op has its heads in the second axis of all operands. */
+const char *uneven_reason(Shard *s, const Op *op) {
+    OpAxes axes = op_factors(s->arena, op);
+    int64_t size, ranks = module_group_ranks(s->module, s->model);
+    for (int8_t factor = 0; factor < axes.n_factors && ranks > 1; factor++) {
+        bool heads = is_head(s, op, &axes, factor);
+        Candidate candidate;
+        if ((heads || is_of_weight(s, op, &axes, factor)) &&
+            !candidate_of(s, op, &axes, factor, &candidate) &&
+            size_is_const(candidate.cut.rows, &size) && size % ranks != 0) {
+            return arena_format(s->arena, "%s of %lld do not divide by %s=%lld: %s would",
+                                heads ? "heads" : "rows", (long long)size,
+                                module_group_text(s->module, s->model), (long long)ranks,
+                                divisors_text(s, size));
+        }
+    }
+    return NULL;
+}
+
 static void choose_in(Shard *s, const Block *block, MayCut may) {
     BLOCK_EACH_OP (block, op) {
         if (is_product(op)) {

@@ -71,6 +71,9 @@ bool pass_shard(PassContext *pass, Func *func) {
     propagate_kept(&s);
     agree(&s);
     decide_partial(&s);
+    if (pass->report) {
+        shard_report(&s);
+    }
     Block *old = func->body, *body = block_create(func, NULL);
     s.func_body = body;
     make_args(&s, old, body);

@@ -155,6 +155,17 @@ Value *where_picked(Builder *b, const Op *op, Value *has, Value *x);
 
 /* Cuts along the axis `model` what the program does not say. */
 void choose_model(Shard *s);
+/* Why the axis `model` cannot cut a product that it would cut if numbers came out even: "heads of 3
+ * do not divide by model=2: 1 or 3 would"; in the arena. NULL: that is not why. */
+const char *uneven_reason(Shard *s, const Op *op);
+
+/* -- report.c */
+
+/* "f32[B@data, 3·4@model·16]": each axis as outer, the rows and who shares them, inner; in the
+ * arena. */
+const char *cuts_text(const Shard *s, Type whole, const Cuts *cuts);
+/* Says what --explain tells of the Func, once all is decided. */
+void shard_report(Shard *s);
 
 /* -- propagate.c */
 

@@ -212,7 +212,38 @@ def loops():
         raise kit.Failure("%s for 64 steps, %s for 32" % (long, short))
 
 
-CASES = {"data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
+def explained():
+    """--explain says how arguments lie on ranks and what is computed on all of them, and why: three heads, which two ranks cannot share."""
+    with open(os.path.join(kit.HERE, "programs", "gpt2.dl"), encoding="utf-8") as file:
+        text = file.read()
+    if "heads = 4, width = 64" not in text:
+        raise kit.Failure("programs/gpt2.dl has other heads")
+    with open("three_heads.dl", "w", encoding="utf-8") as file:
+        file.write(text.replace("heads = 4, width = 64", "heads = 3, width = 96"))
+    for name, wanted in (
+        (
+            "three_heads.dl",
+            [
+                r"^    tokens: i32\[B@data, T\]$",
+                r"^    h\.0\.mlp\.c_proj\.weight: f32\[384, 96@model\]$",
+                r"^    over model: contract, \d+ of them, the first contract to f32\[B@data, 3, T, T\] at \S+:13:13 \(h\.0\.attn\): "
+                r"heads of 3 do not divide by model=2: 1 or 3 would$",
+            ],
+        ),
+        (
+            os.path.join(kit.HERE, "programs", "gpt2.dl"),
+            [r"^    h\.0\.attn\.c_attn\.weight: f32\[64, 3·4@model·16\]$", r"^    wte\.weight: f32\[256@model, 64\]$"],
+        ),
+    ):
+        out, _ = kit.run([kit.DLC, name, "--mesh", "data=2,model=2", "--explain", "-o", "ranks.plan"])
+        for line_wanted in wanted:
+            if not re.search(line_wanted, out, re.M):
+                raise kit.Failure("--explain of %s has no line '%s'" % (name, line_wanted))
+    if "do not divide" in out:
+        raise kit.Failure("--explain finds heads that do not divide where all do")
+
+
+CASES = {"explained": explained, "data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
 for network in ("encoder_decoder", "char_lstm", "resnet18", "gpt2"):
     CASES[network] = lambda network=network: counts(network)
 

@@ -1,0 +1,187 @@
+/* What `--explain` says of a Func of one rank: how its arguments and results are cut, and what
+ * every rank computes all of along an axis of the mesh, and why. */
+#include "passes/shard/shard.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* -- A cut as text */
+
+/* A size in a product: "B", "(B + 1)". */
+static const char *factor_text(const Shard *s, const Size *size) {
+    const char *text = size_text(s->context, size);
+    return strpbrk(text, " +-*/") ? arena_format(s->arena, "(%s)", text) : text;
+}
+
+/* "3·4@model·16": outer, the rows and who shares them, inner; a 1 is left out. */
+static void add_axis(const Shard *s, const Cuts *cuts, int32_t axis, const Size *size, Str *out) {
+    const AxisCut *cut = cuts_of_axis(cuts, axis);
+    if (!cut) {
+        str_add(out, size_text(s->context, size));
+        return;
+    }
+    if (!size_is_one(cut->outer)) {
+        str_addf(out, "%s·", factor_text(s, cut->outer));
+    }
+    str_addf(out, "%s@%s", factor_text(s, cut->rows), module_group_text(s->module, cut->group));
+    if (!size_is_one(cut->inner)) {
+        str_addf(out, "·%s", factor_text(s, cut->inner));
+    }
+}
+
+const char *cuts_text(const Shard *s, Type whole, const Cuts *cuts) {
+    Str text;
+    str_init(&text, s->context->allocator);
+    str_addf(&text, "%s[", dtype_name(whole.dtype));
+    for (int32_t axis = 0; axis < whole.rank; axis++) {
+        str_add(&text, axis > 0 ? ", " : "");
+        add_axis(s, cuts, axis, whole.dims[axis], &text);
+    }
+    str_add(&text, "]");
+    const char *copy = arena_format(s->arena, "%s", str_text(&text));
+    str_finish(&text);
+    return copy;
+}
+
+/* -- Why an op is not cut */
+
+/* Ops that are whole along one axis of the mesh for one reason. */
+typedef struct Group {
+    MeshGroup axis;
+    OpCode code; /* OP_NONE: of any */
+    const char *reason;
+    const Op *first;
+    int64_t count;
+    double bytes; /* of their results, at the dims' nominal values */
+} Group;
+
+typedef struct Report {
+    Shard *s;
+    VEC(Group) groups; /* in the order of the program */
+} Report;
+
+/* What takes no time, or is a number. */
+static bool is_work(const Op *op) {
+    const OpInfo *info = op_info(op->code);
+    bool moves = info->fusion == FUSION_VIEW || info->fusion == FUSION_SPREAD ||
+                 info->fusion == FUSION_FREE || info->fusion == FUSION_FREE_IF_SMALL;
+    return op->n_results > 0 && op->n_blocks == 0 && info->kind != KIND_CONTROL && !moves &&
+           type_nominal_bytes(op->results[0]->type) > dtype_bytes(op->results[0]->type.dtype);
+}
+
+static bool reads_cut(const Shard *s, const Op *op, MeshGroup axis) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if ((cuts_groups(&spread_of(s, op->operands[i])->cuts) & axis) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *reason_of(Shard *s, const Op *op, MeshGroup axis) {
+    bool is_product =
+        op_info(op->code)->kind == KIND_CONTRACTION || op_info(op->code)->kind == KIND_CONVOLUTION;
+    const char *uneven = axis == s->model && is_product ? uneven_reason(s, op) : NULL;
+    if (uneven) {
+        return uneven;
+    }
+    if (!op_info(op->code)->axes && op->code != OP_reshape && op->code != OP_random_uniform) {
+        return "no rule cuts it";
+    }
+    if (reads_cut(s, op, axis)) {
+        return "it needs all of the axis that is cut";
+    }
+    return axis == s->model && is_product ? "a cut would let more travel than it spares"
+                                          : "nothing that it reads is cut";
+}
+
+static void note_whole(Report *report, const Op *op, MeshGroup axis) {
+    const char *reason = reason_of(report->s, op, axis);
+    bool is_any = strncmp(reason, "nothing", 7) == 0;
+    Group group = {.axis = axis, .code = is_any ? OP_NONE : op->code, .reason = reason};
+    for (size_t i = 0; i < report->groups.count; i++) {
+        Group *known = &report->groups.items[i];
+        if (known->axis == axis && known->code == group.code &&
+            strcmp(known->reason, reason) == 0) {
+            known->count++;
+            known->bytes += type_nominal_bytes(op->results[0]->type);
+            return;
+        }
+    }
+    group.first = op;
+    group.count = 1;
+    group.bytes = type_nominal_bytes(op->results[0]->type);
+    VEC_PUSH(report->s->arena, &report->groups, group);
+}
+
+static void note_op(Op *op, void *user) {
+    Report *report = user;
+    Shard *s = report->s;
+    if (!is_work(op)) {
+        return;
+    }
+    OpCuts cuts = op_cuts(s, op);
+    MeshGroup used = op_cuts_groups(op, &cuts);
+    for (int32_t i = 0; i < s->module->n_mesh_axes; i++) {
+        MeshGroup axis = (MeshGroup)1 << i;
+        if (s->module->mesh[i].size != 1 && (used & axis) == 0) {
+            note_whole(report, op, axis);
+        }
+    }
+}
+
+/* -- As text */
+
+static void add_place(const Op *op, Str *out) {
+    if (op->place.source) {
+        str_addf(out, " at %s:%d:%d", op->place.source->name, op->place.line, op->place.column);
+    }
+    if (op->label && op->label[0]) {
+        str_addf(out, " (%s)", op->label);
+    }
+}
+
+static void add_group(const Report *report, const Group *group, Str *out) {
+    const Shard *s = report->s;
+    const Value *result = group->first->results[0];
+    str_addf(out, "    over %s: ", module_group_text(s->module, group->axis));
+    if (group->code == OP_NONE) {
+        str_addf(out, "%lld ops", (long long)group->count);
+    } else {
+        str_addf(out, "%s, %lld of them", op_info(group->code)->name, (long long)group->count);
+    }
+    str_addf(out, ", the first %s to %s", op_info(group->first->code)->name,
+             cuts_text(s, result->type, &spread_of(s, result)->cuts));
+    add_place(group->first, out);
+    str_addf(out, ": %s\n", group->reason);
+}
+
+static void add_args(const Shard *s, Str *out) {
+    int32_t n_whole = 0;
+    for (int32_t i = 0; i < s->func->body->n_args; i++) {
+        const Value *arg = s->func->body->args[i];
+        const Cuts *cuts = &spread_of(s, arg)->cuts;
+        if (cuts->n > 0) {
+            str_addf(out, "    %s: %s\n", s->func->args[i].name, cuts_text(s, arg->type, cuts));
+        }
+        n_whole += cuts->n == 0;
+    }
+    str_addf(out, "    whole on every rank: %d of %d arguments\n", (int)n_whole,
+             (int)s->func->body->n_args);
+}
+
+void shard_report(Shard *s) {
+    Report report = {.s = s};
+    Str text;
+    func_each_op(s->func, note_op, &report);
+    str_init(&text, s->context->allocator);
+    str_addf(&text, "%s\n  lies on ranks as\n", s->func->name);
+    add_args(s, &text);
+    str_add(&text, "  computed on all ranks\n");
+    for (size_t i = 0; i < report.groups.count; i++) {
+        add_group(&report, &report.groups.items[i], &text);
+    }
+    const char *copy = arena_format(&s->context->arena, "%s", str_text(&text));
+    VEC_PUSH(&s->context->arena, &s->pass->report->shardings, copy);
+    str_finish(&text);
+}
