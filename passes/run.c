@@ -2,6 +2,7 @@
  * verifies, prints and times. Passes themselves do none of that. */
 #include "passes/fuse/fuse.h"
 #include "passes/pass.h"
+#include "passes/shard/check.h"
 #include <time.h>
 
 typedef enum StepKind { STEP_PASS, STEP_GROUP_BEGIN, STEP_GROUP_END } StepKind;
@@ -59,6 +60,10 @@ static void verify_after(Run *run, Func *func, const char *pass) {
     Str report;
     str_init(&report, run->module->context->allocator);
     bool sound = func_verify(func, &report);
+    if (sound && run->options->verify_each) {
+        sound = shard_check(func, &run->module->scratch, &report);
+        arena_clear(&run->module->scratch);
+    }
     if (!sound) {
         Diag *diag =
             diag_report(&run->module->context->diags, DIAG_BROKEN_IR, (Place){0}, func->name, pass);

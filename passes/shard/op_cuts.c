@@ -118,3 +118,18 @@ MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts) {
     }
     return groups;
 }
+
+bool op_is_joint(const Op *op, int32_t i) {
+    switch (op_info(op->code)->linear) {
+    case LINEAR_ALL:
+        return op->operands[i]->type.dtype == op->results[0]->type.dtype;
+    case LINEAR_BRANCHES:
+        return i > 0;
+    case LINEAR_FIRST:
+        return i == 0;
+    case LINEAR_EACH:
+    case LINEAR_NONE:
+        break;
+    }
+    return false;
+}

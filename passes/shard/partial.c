@@ -45,22 +45,6 @@ static void set_zero(Shard *s, const Value *value, bool zero) {
 
 /* -- What an op bears */
 
-/* Whether operand `i` is among those in which the op is linear together. */
-static bool is_joint(const Op *op, int32_t i) {
-    switch (op_info(op->code)->linear) {
-    case LINEAR_ALL:
-        return op->operands[i]->type.dtype == op->results[0]->type.dtype;
-    case LINEAR_BRANCHES:
-        return i > 0;
-    case LINEAR_FIRST:
-        return i == 0;
-    case LINEAR_EACH:
-    case LINEAR_NONE:
-        break;
-    }
-    return false;
-}
-
 static MeshGroup partial_operands(const Shard *s, const Op *op, int32_t *count) {
     MeshGroup groups = 0;
     *count = 0;
@@ -82,7 +66,7 @@ static bool bears_joint(const Shard *s, const Op *op, MeshGroup group) {
         const Value *operand = op->operands[i];
         const Spread *spread = spread_of(s, operand);
         bool counts = spread->is_zero || (spread->partial == 0 && may_count_once(operand));
-        bool fits = is_joint(op, i) ? spread->partial == group || counts : spread->partial == 0;
+        bool fits = op_is_joint(op, i) ? spread->partial == group || counts : spread->partial == 0;
         if (!fits) {
             return false;
         }

@@ -135,9 +135,7 @@ static Value *counted_once(Shard *s, const Op *op, int32_t i, const OpCuts *cuts
                            Block *to) {
     const Spread *spread = spread_of(s, op->operands[i]);
     MeshGroup sums = sums_of(s, op, cuts);
-    bool joint =
-        op_info(op->code)->linear == LINEAR_ALL && value->type.dtype == op->results[0]->type.dtype;
-    if (!joint || sums == 0 || spread->is_zero || spread->partial == sums ||
+    if (!op_is_joint(op, i) || sums == 0 || spread->is_zero || spread->partial == sums ||
         (cuts_groups(&cuts->operands[i]) & sums) != 0) {
         return value;
     }

@@ -110,6 +110,8 @@ typedef struct OpCuts {
     const AxisCut *picked; /* of the table that the op picks from, or adds to; NULL: whole */
 } OpCuts;
 OpCuts op_cuts(const Shard *s, const Op *op);
+/* Whether operand `i` is among those in which the op is linear together. */
+bool op_is_joint(const Op *op, int32_t i);
 /* All groups that it is cut by, or sums over. */
 MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts);
 

@@ -216,8 +216,10 @@ static void test_shard(void **state) {
         harness_init_dims(h, seed % 4 != 3); /* every fourth graph's axes may be empty */
         if (setjmp(h->boundary.jump)) {
             const DiagList *diags = &h->context.diags;
-            fail_msg("seed %llu: left through the boundary: %s", (unsigned long long)seed,
-                     diags->count ? diags->items[diags->count - 1]->message : "no diagnostic");
+            const Diag *diag = diags->count ? diags->items[diags->count - 1] : NULL;
+            fail_msg("seed %llu: left through the boundary: %s\n%s", (unsigned long long)seed,
+                     diag ? diag->message : "no diagnostic",
+                     diag && diag->n_notes > 0 ? diag->notes[0].text : "");
         }
         check_seed(h, seed);
         harness_finish(h);
