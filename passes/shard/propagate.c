@@ -67,7 +67,12 @@ static void seed(Shard *s, Value *input, const Size *rows) {
         cut.outer = split->results[0]->type.dims[0];
         cut.rows = split->results[0]->type.dims[1];
     }
-    cuts_add(&spread_of(s, input)->cuts, &cut, 0, false);
+    const AxisCut *old = cuts_of_axis(&spread_of(s, input)->cuts, 0);
+    if (!cuts_add(&spread_of(s, input)->cuts, &cut, 0, false) &&
+        !(old && old->group == cut.group)) {
+        const FuncArg *arg = &s->func->args[input->index];
+        wish_unmet(s, arg->place, arg->name, input, &cut); /* by its batch, as all inputs are */
+    }
 }
 
 /* Where only a check says that the parts make up the batch, they are slices of it first, of which

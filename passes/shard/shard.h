@@ -120,8 +120,10 @@ MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts);
 typedef struct Hints Hints;
 /* Takes the program's hints out of the Func, and numbers it anew. */
 Hints *hints_take(Arena *arena, Func *func);
-/* Cuts what the program says, by hints and by the layout's rules. */
+/* Cuts what the program says, by hints and by the layout's rules; what cannot be is an error. */
 void seed_wishes(Shard *s, const Hints *hints);
+/* Says that the value, called `name` (NULL: nothing), cannot be cut so beside the cuts it has. */
+void wish_unmet(Shard *s, Place place, const char *name, const Value *value, const AxisCut *cut);
 /* Cuts parameters and what else lasts as Funcs before this one have, for good; and tells those that
  * come how this one does. */
 void seed_agreed(Shard *s);

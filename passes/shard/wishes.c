@@ -18,12 +18,33 @@ static MeshGroup group_of(const Module *module, const PlacedAxis *axis) {
     return group;
 }
 
-static void wish(Shard *s, const Value *value, const Placed *placed) {
+void wish_unmet(Shard *s, Place place, const char *name, const Value *value, const AxisCut *cut) {
+    DiagList *diags = &s->context->diags;
+    const char *text = arena_format(s->arena, "%s%s%s cannot be cut along axis %d over \"%s\"",
+                                    name ? "'" : "", name ? name : "this value", name ? "'" : "",
+                                    (int)cut->axis, module_group_text(s->module, cut->group));
+    Diag *diag = diag_report(diags, DIAG_MESH_FORM, place, text);
+    const Cuts *cuts = &spread_of(s, value)->cuts;
+    if (cuts->n > 0) {
+        diag_help(diags, diag, "it is %s already, by another line, or in another entry",
+                  cuts_text(s, value->type, cuts));
+    }
+}
+
+/* Cuts the value as asked; what it is cut by already must be that. */
+static void wish(Shard *s, const Value *value, const Placed *placed, Place place,
+                 const char *name) {
     for (int32_t axis = 0; axis < placed->rank && axis < value->type.rank; axis++) {
         MeshGroup group = group_of(s->module, &placed->axes[axis]);
-        if (group != 0) {
-            AxisCut cut = cut_of_rows(s, group, value->type.dims[axis]);
-            cuts_add(&spread_of(s, value)->cuts, &cut, axis, false);
+        AxisCut cut = cut_of_rows(s, group, value->type.dims[axis]);
+        Cuts *cuts = &spread_of(s, value)->cuts;
+        const AxisCut *old = cuts_of_axis(cuts, axis);
+        cut.axis = axis;
+        int64_t rows;
+        bool is_none = group == 0 || (size_is_const(cut.rows, &rows) && rows == 0) ||
+                       (old && cut_equal(old, &cut));
+        if (!is_none && !cuts_add(cuts, &cut, axis, false)) {
+            wish_unmet(s, place, name, value, &cut);
         }
     }
 }
@@ -33,6 +54,7 @@ static void wish(Shard *s, const Value *value, const Placed *placed) {
 typedef struct Hint {
     Value *value;
     const char *text;
+    Place place;
 } Hint;
 
 typedef struct Hints {
@@ -47,7 +69,7 @@ static void note_hint(Op *op, void *user) {
         while (value->op && value->op->code == OP_shard_hint) {
             value = value->op->operands[0];
         }
-        VEC_PUSH(hints->arena, &hints->list, ((Hint){value, shard_hint_placed(op)}));
+        VEC_PUSH(hints->arena, &hints->list, ((Hint){value, shard_hint_placed(op), op->place}));
     }
 }
 
@@ -73,7 +95,7 @@ static void wish_by_path(Shard *s, int32_t arg) {
                                : NULL;
     Value *value = s->func->body->args[arg];
     if (rule && rule->placed.rank == value->type.rank) {
-        wish(s, value, &rule->placed);
+        wish(s, value, &rule->placed, record->place, record->name);
     }
 }
 
@@ -82,7 +104,7 @@ void seed_wishes(Shard *s, const Hints *hints) {
         const char *problem = NULL;
         Placed placed;
         if (placed_read(s->context, hints->list.items[i].text, &placed, &problem)) {
-            wish(s, hints->list.items[i].value, &placed);
+            wish(s, hints->list.items[i].value, &placed, hints->list.items[i].place, NULL);
         }
     }
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
