@@ -37,6 +37,7 @@ typedef struct Run {
     const Machine *machine;
     const PipelineOptions *options;
     PipelineReport *report;
+    const Func *sharded; /* the last Func that became one rank's program here */
 } Run;
 
 static double seconds_now(void) {
@@ -60,7 +61,7 @@ static void verify_after(Run *run, Func *func, const char *pass) {
     Str report;
     str_init(&report, run->module->context->allocator);
     bool sound = func_verify(func, &report);
-    if (sound && run->options->verify_each) {
+    if (sound && run->options->verify_each && run->sharded == func) {
         sound = shard_check(func, &run->module->scratch, &report);
         arena_clear(&run->module->scratch);
     }
@@ -122,7 +123,7 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
     func_renumber(func);
     int32_t ops_before = func->n_ops;
     double start = run->options->time_passes ? seconds_now() : 0;
-    bool changed = false;
+    bool changed = false, was_sharded = (func->properties & PROP_SHARDED) != 0;
     if (skipped) {
         fuse_trivially(&pass, func); /* backends take kernels only: one op in each */
     } else {
@@ -131,6 +132,7 @@ static bool run_pass(Run *run, Func *func, const Step *step) {
     double seconds = run->options->time_passes ? seconds_now() - start : 0;
     arena_clear(scratch);
     func->properties |= step->gives;
+    run->sharded = !was_sharded && (func->properties & PROP_SHARDED) != 0 ? func : run->sharded;
     if (run->options->verify_each) {
         verify_after(run, func, step->name);
     }

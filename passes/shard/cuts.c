@@ -2,6 +2,8 @@
  * is reshaped. */
 #include "passes/shard/shard.h"
 
+#include <string.h>
+
 bool cut_equal(const AxisCut *a, const AxisCut *b) {
     return a->axis == b->axis && a->group == b->group && a->outer == b->outer &&
            a->rows == b->rows && a->inner == b->inner;
@@ -135,4 +137,42 @@ bool spread_is_kept(const Spread *spread, const AxisCut *cut) {
         }
     }
     return false;
+}
+
+/* -- A cut as text */
+
+/* A size in a product: "B", "(B + 1)". */
+static const char *factor_text(const Shard *s, const Size *size) {
+    const char *text = size_text(s->context, size);
+    return strpbrk(text, " +-*/") ? arena_format(s->arena, "(%s)", text) : text;
+}
+
+/* "3·4@model·16": outer, the rows and who shares them, inner; a 1 is left out. */
+static void add_axis(const Shard *s, const Cuts *cuts, int32_t axis, const Size *size, Str *out) {
+    const AxisCut *cut = cuts_of_axis(cuts, axis);
+    if (!cut) {
+        str_add(out, size_text(s->context, size));
+        return;
+    }
+    if (!size_is_one(cut->outer)) {
+        str_addf(out, "%s·", factor_text(s, cut->outer));
+    }
+    str_addf(out, "%s@%s", factor_text(s, cut->rows), module_group_text(s->module, cut->group));
+    if (!size_is_one(cut->inner)) {
+        str_addf(out, "·%s", factor_text(s, cut->inner));
+    }
+}
+
+const char *cuts_text(const Shard *s, Type whole, const Cuts *cuts) {
+    Str text;
+    str_init(&text, s->context->allocator);
+    str_addf(&text, "%s[", dtype_name(whole.dtype));
+    for (int32_t axis = 0; axis < whole.rank; axis++) {
+        str_add(&text, axis > 0 ? ", " : "");
+        add_axis(s, cuts, axis, whole.dims[axis], &text);
+    }
+    str_add(&text, "]");
+    const char *copy = arena_format(s->arena, "%s", str_text(&text));
+    str_finish(&text);
+    return copy;
 }

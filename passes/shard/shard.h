@@ -98,6 +98,9 @@ const Size *exact_quotient(Context *context, const Size *whole, const Size *part
 bool cut_reshape(Context *context, Type from, Type to, const AxisCut *cut, AxisCut *out);
 /* The type of a rank's part. */
 Type cuts_type(const Shard *s, Type whole, const Cuts *cuts);
+/* "f32[B@data, 3·4@model·16]": each axis as outer, the rows and who shares them, inner; in the
+ * arena. */
+const char *cuts_text(const Shard *s, Type whole, const Cuts *cuts);
 
 /* -- op_cuts.c */
 
@@ -165,9 +168,6 @@ const char *uneven_reason(Shard *s, const Op *op);
 
 /* -- report.c */
 
-/* "f32[B@data, 3·4@model·16]": each axis as outer, the rows and who shares them, inner; in the
- * arena. */
-const char *cuts_text(const Shard *s, Type whole, const Cuts *cuts);
 /* Says what --explain tells of the Func, once all is decided. */
 void shard_report(Shard *s);
 
