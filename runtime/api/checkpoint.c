@@ -39,6 +39,7 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     if (!path) {
         return border_missing(session->context, "path");
     }
+    session_takes_long(session, "saving a checkpoint");
     CheckpointFolder folder = {.context = session->context, .path = path, .fd = -1};
     bool writes = session_writes(session);
     dlc_status status = writes ? checkpoint_folder_open(&folder, session->context, path) : DLC_OK;
@@ -93,5 +94,6 @@ dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
     if (!path) {
         return border_missing(session->context, "path");
     }
+    session_takes_long(session, "loading a checkpoint");
     return session_agree(session, load(session, path));
 }

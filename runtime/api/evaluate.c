@@ -161,6 +161,7 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
                     .entry = entry,
                     .data = &dataset->data,
                     .n_rows = dataset_rows(&dataset->data)};
+    session_takes_long(session, "the beginning of an evaluation");
     dlc_status status = data_agree(session, "eval", &dataset->data, &(DataAsked){.batch = asked});
     if (status == DLC_OK) {
         status = dlc_session_bind_data(session, "eval", dataset);

@@ -21,7 +21,9 @@ dlc_status dlc_run(dlc_session *session, const char *name) {
         return session_agree(session,
                              context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled"));
     }
+    session->at_leisure = true;
     dlc_status status = session_run(session, entry);
+    session->at_leisure = false;
     return status == DLC_OK ? session_verdict(session, entry) : status;
 }
 

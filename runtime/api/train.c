@@ -293,7 +293,7 @@ static dlc_status checkpoint_save(Trainer *t) {
     }
     dlc_status status = session_replicas_save(t->session);
     if (status == DLC_OK) {
-        session_does(t->session, "writing a checkpoint");
+        session_takes_long(t->session, "writing a checkpoint");
         status = checkpoint_write(&t->folder, t->session, &t->run);
     }
     t->saved_step = status == DLC_OK ? t->step : t->saved_step;
@@ -306,6 +306,7 @@ static dlc_status evaluate_now(Trainer *t, bool *stop) {
     dlc_status status = dlc_evaluate(t->session, t->options->eval_data, t->options->eval_batch,
                                      metrics, MAX_METRICS, &n);
     if (status == DLC_OK && t->options->on_eval) {
+        session_does(t->session, "its caller's on_eval");
         *stop = t->options->on_eval(t->options->user, &t->info, metrics, n) != 0 || *stop;
     }
     return status;
@@ -505,6 +506,7 @@ static dlc_status train_loop(Trainer *t) {
 /* All of dlc_train's work; what it makes is the caller's to free. */
 static dlc_status trainer_run(Trainer *t) {
     const dlc_train_options *options = t->options;
+    session_takes_long(t->session, "the beginning of its training");
     const DataAsked asked = {.batch = options->batch,
                              .steps = options->steps,
                              .epochs = options->epochs,

@@ -11,6 +11,7 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
         return border_missing(session->context, "path");
     }
     WeightsCollected weights;
+    session_takes_long(session, "saving weights");
     dlc_status status = session_replicas_save(session);
     if (status != DLC_OK) {
         return status;
@@ -87,6 +88,7 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
             return border_missing(session->context, "a glob");
         }
     }
+    session_takes_long(session, "loading weights");
     dlc_status status =
         is_folder(path) ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
     status = session_agree(session, status);

@@ -5,6 +5,7 @@
 #include "ir/base/checked.h"
 #include "ir/base/mesh.h"
 
+#include <sched.h>
 #include <stdio.h>
 
 static const char *const kind_names[COMM_N_KINDS] = {
@@ -246,6 +247,7 @@ void comm_abort(Comm *comm, dlc_status status, const char *text) {
 
 void comm_close(Comm *comm) {
     if (comm) {
+        comm_at_by(comm, NULL, NULL);
         comm->ops->close(comm);
     }
 }
@@ -258,16 +260,31 @@ void comm_patience(Comm *comm, double seconds) {
     atomic_store_explicit(&comm->patience, seconds, memory_order_relaxed);
 }
 
-void comm_at_by(Comm *comm, CommAt *at, void *user) {
-    comm->at = at;
-    comm->at_user = user;
+/* For as long as a text takes to write. */
+static void at_enter(Comm *comm) {
+    while (atomic_exchange_explicit(&comm->at_busy, 1, memory_order_acquire) != 0) {
+        sched_yield();
+    }
 }
 
-void comm_at(const Comm *comm, char *out, size_t n_out) {
+static void at_leave(Comm *comm) {
+    atomic_store_explicit(&comm->at_busy, 0, memory_order_release);
+}
+
+void comm_at_by(Comm *comm, CommAt *at, void *user) {
+    at_enter(comm);
+    comm->at = at;
+    comm->at_user = user;
+    at_leave(comm);
+}
+
+void comm_at(Comm *comm, char *out, size_t n_out) {
     out[0] = 0;
+    at_enter(comm);
     if (comm->at) {
         comm->at(comm->at_user, out, n_out);
     }
+    at_leave(comm);
 }
 
 CommCount comm_count(const Comm *comm) {

@@ -111,7 +111,7 @@ typedef struct Comm Comm;
 typedef struct CommRequest CommRequest; /* a started call; the transport's own */
 
 /* Says what a rank is at ("step 12 of digits.train, command 17 of 61"), for texts of failures: to
- * `out`, n_out bytes with the NUL. Called by any thread while the Comm lives. */
+ * `out`, n_out bytes with the NUL. Called by any thread; does not wait. */
 typedef void CommAt(void *user, char *out, size_t n_out);
 
 /* A transport's own struct begins with this. */
@@ -120,6 +120,7 @@ struct Comm {
     int32_t rank, n_ranks;
     int32_t n_started;        /* and not waited for */
     _Atomic(double) patience; /* see comm_patience; transports' threads read it too */
+    _Atomic(int) at_busy;     /* the next two are read or changed */
     CommAt *at;               /* NULL: nobody says */
     void *at_user;
     CommCount counts[COMM_N_KINDS];
@@ -155,7 +156,8 @@ void comm_close(Comm *comm);
  * which names who did not come; 0: waits last as long as it takes, which is so at first where the
  * transport's options say nothing else. */
 void comm_patience(Comm *comm, double seconds);
-/* Before the first call: who says what this rank is at. */
+/* Who says what this rank is at from now on, NULL: nobody. When it returns the one before is not
+ * asked any more. */
 void comm_at_by(Comm *comm, CommAt *at, void *user);
 
 /* Of all kinds. */
@@ -175,7 +177,7 @@ int64_t comm_sent_elements(const CommCall *call, const CommBuffer *buffer, int32
 bool comm_calls_fit(const Comm *comm, const CommCall *a, const CommCall *b);
 const char *comm_kind_name(CommKind kind);
 /* What the rank is at; "" where nobody says. */
-void comm_at(const Comm *comm, char *out, size_t n_out);
+void comm_at(Comm *comm, char *out, size_t n_out);
 /* "all_reduce 'loss' (add f32[5], f64[1]) over ranks 0 1"; cut where it does not fit. */
 void comm_describe(const Comm *comm, const CommCall *call, char *out, size_t n_out);
 

@@ -66,8 +66,8 @@ void exchange_destroy(Rank *rank) {
 
 /* -- Calls -- */
 
-/* Makes the call, for command `at` of the running entry (-1: for none); a failure of the
- * communicator is one of another rank, or of all. */
+/* For command `at` of the running entry (-1: for none); a failure of the communicator is one of
+ * another rank, or of all. */
 static dlc_status call_run(Rank *rank, const CommCall *call, int32_t at) {
     journal_meets(rank->journal, at, comm_kind_name(call->kind), call->name);
     dlc_status status = comm_run(rank->comm, call);
@@ -77,6 +77,10 @@ static dlc_status call_run(Rank *rank, const CommCall *call, int32_t at) {
     }
     rank->is_stopped = true;
     return context_fail(rank->context, status, "%s", rank->comm->error);
+}
+
+dlc_status exchange_call(Rank *rank, const CommCall *call) {
+    return call_run(rank, call, -1);
 }
 
 static bool overlap(const CommBuffer *buffer, int64_t in_bytes, int64_t out_bytes) {

@@ -9,16 +9,33 @@
 
 void session_part(dlc_session *session) {
     for (int32_t r = 0; session->ranks && r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
         if (!session->communicator) {
-            comm_close(session->ranks[r].comm);
+            comm_close(rank->comm);
+        } else if (session->communicator->comm && session->communicator->comm->at_user == rank) {
+            comm_at_by(session->communicator->comm, NULL, NULL);
         }
-        session->ranks[r].comm = NULL;
+        rank->comm = NULL;
     }
 }
 
 void session_does(dlc_session *session, const char *what) {
     for (int32_t r = 0; r < session->n_ranks; r++) {
         journal_note(session->ranks[r].journal, JOURNAL_DOES, what);
+    }
+}
+
+void session_takes_long(dlc_session *session, const char *what) {
+    session_does(session, what);
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        watch_rests(&session->ranks[r]);
+    }
+}
+
+void session_awaits(dlc_session *session, const EntryState *entry) {
+    for (int32_t r = 0; r < session->n_ranks; r++) {
+        Rank *rank = &session->ranks[r];
+        watch_awaits(rank, &rank->entries[entry - session->ranks->entries], session->at_leisure);
     }
 }
 
@@ -32,6 +49,8 @@ static dlc_status meet_others(dlc_session *session) {
     if (status == DLC_OK && session->met != communicator->generation) {
         session->met = communicator->generation;
         watch_met(session->ranks);
+    } else if (status == DLC_OK && communicator->comm->at_user != session->ranks) {
+        watch_again(session->ranks);
     }
     return status;
 }

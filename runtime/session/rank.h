@@ -350,6 +350,8 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
  * the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         const int64_t *sizes, uint8_t *const *addresses);
+/* Makes a call beside those of commands, and notes it; sets the error. */
+dlc_status exchange_call(Rank *rank, const CommCall *call);
 /* All ranks come here: n words of each, in order of ranks. `what`: for messages. */
 dlc_status exchange_gather(Rank *rank, const char *what, const void *own, void *all, int64_t n);
 /* All ranks come here before they store, or when all fail: the error of the first fault of the

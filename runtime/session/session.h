@@ -31,7 +31,8 @@ struct dlc_session {
     int32_t n_all; /* … and with those of other sessions, which it meets in `communicator` */
     dlc_communicator *communicator; /* NULL: its ranks are all */
     int64_t met;                    /* communicator->generation when it was met last */
-    Team *team;                     /* of several ranks; NULL: there is one */
+    bool at_leisure;        /* its caller runs entries when it likes: none is late to begin one */
+    Team *team;             /* of several ranks; NULL: there is one */
     bool needs_mesh;        /* the ranks are to share the work: a plan without a mesh will not do */
     bool is_broken;         /* a rank has failed in their communicator */
     int64_t check_replicas; /* see dlc_session_options */
@@ -146,6 +147,10 @@ dlc_status session_meet(dlc_session *session);
 void session_part(dlc_session *session); /* ends it */
 /* What its ranks do until their next run, for those that wait for them: a text that stays. */
 void session_does(dlc_session *session, const char *what);
+/* The same for what may take long: others that wait for it do not take it for lost so soon. */
+void session_takes_long(dlc_session *session, const char *what);
+/* Before its ranks wait for others to begin the entry, whose layout was made if it can be. */
+void session_awaits(dlc_session *session, const EntryState *entry);
 
 /* -- agreement.c -- */
 

@@ -6,12 +6,9 @@
 
 static dlc_status call_make(dlc_session *session, const CommCall *call) {
     dlc_status status = session_meet(session);
-    Comm *comm = session->ranks->comm;
     if (status == DLC_OK) {
-        status = comm_run(comm, call);
+        status = exchange_call(session->ranks, call);
         session->is_broken |= status != DLC_OK;
-        status =
-            status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", comm->error);
     }
     return status;
 }

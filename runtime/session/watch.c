@@ -68,10 +68,30 @@ static double run_patience(const Rank *rank, const EntryState *entry) {
     return entry->slots[0].was_timed ? seconds : FIRST_TIMES * seconds;
 }
 
-void watch_met(Rank *rank) {
+static void patience_set(Rank *rank, double seconds) {
+    if (rank->comm) {
+        comm_patience(rank->comm, seconds);
+    }
+}
+
+void watch_again(Rank *rank) {
     comm_at_by(rank->comm, rank_at, rank);
-    comm_patience(rank->comm, FIRST_TIMES * seconds_least(rank));
+    watch_rests(rank);
+}
+
+void watch_met(Rank *rank) {
+    watch_again(rank);
     journal_note(rank->journal, JOURNAL_GATHERS, NULL);
+}
+
+void watch_rests(Rank *rank) {
+    patience_set(rank, FIRST_TIMES * seconds_least(rank));
+}
+
+void watch_awaits(Rank *rank, const EntryState *entry, bool at_leisure) {
+    bool for_ever = at_leisure && entry->record->purpose != PLAN_PURPOSE_TRAIN &&
+                    rank->orders->stall_seconds == 0;
+    patience_set(rank, for_ever ? 0 : run_patience(rank, entry));
 }
 
 /* -- Runs */
@@ -104,9 +124,7 @@ void watch_run_begin(Rank *rank, EntryState *entry) {
         return;
     }
     entry->began = clock_seconds();
-    if (rank->comm) {
-        comm_patience(rank->comm, run_patience(rank, entry));
-    }
+    patience_set(rank, run_patience(rank, entry));
     journal_run(rank->journal, plan_text(rank->file, entry->record->name), rank->step,
                 rank->binding, entry->record->n_commands);
 }
@@ -125,7 +143,5 @@ void watch_run_end(Rank *rank, EntryState *entry, dlc_status status) {
         journal_note(rank->journal, rank->is_stopped ? JOURNAL_STOPS : JOURNAL_FAILS,
                      rank->context->error);
     }
-    if (rank->comm) {
-        comm_patience(rank->comm, FIRST_TIMES * seconds_least(rank));
-    }
+    patience_set(rank, run_patience(rank, entry));
 }

@@ -32,7 +32,6 @@ static dlc_status part_of(dlc_session *session, const Tensor *tensor, int32_t q,
 /* Brings the part of rank `q`, which all come for, to its place. */
 static dlc_status part_bring(dlc_session *session, const Tensor *tensor, int32_t q, const void *own,
                              Whole whole) {
-    Rank *rank = session->ranks;
     RankPlace place;
     int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0}, dims[PLAN_MAX_RANK], bytes = 0;
     bool mine = q == session->communicator->rank;
@@ -53,10 +52,9 @@ static dlc_status part_bring(dlc_session *session, const Tensor *tensor, int32_t
                            .buffers = &buffer,
                            .n_buffers = 1,
                            .name = tensor->name};
-    status = comm_run(rank->comm, &call);
+    status = exchange_call(session->ranks, &call);
     if (status != DLC_OK) {
         session->is_broken = true;
-        context_fail(session->context, status, "%s", rank->comm->error);
     } else {
         status =
             part_copy(session->context, session->file, &place, vars, tensor->name, tensor->part,

@@ -302,7 +302,7 @@ static void check_circle(Local *local, End *end) {
 }
 
 /* "; rank 2 is at step 12 of digits.train"; "" where nobody says. */
-static void at_text(const End *end, char *out, size_t n_out) {
+static void at_text(End *end, char *out, size_t n_out) {
     char at[COMM_AT_BYTES];
     comm_at(&end->comm, at, sizeof(at));
     out[0] = 0;
@@ -311,13 +311,13 @@ static void at_text(const End *end, char *out, size_t n_out) {
     }
 }
 
-static void fail_timeout(Local *local, const End *end, const LocalOp *op, double patience) {
+static void fail_timeout(Local *local, End *end, const LocalOp *op, double patience) {
     char text[TEXT_BYTES], own[COMM_AT_BYTES + 24], others[COMM_AT_BYTES + 24];
     comm_describe(&end->comm, op->calls[op->first], text, sizeof(text));
     at_text(end, own, sizeof(own));
     for (int32_t i = 0; i < op->n; i++) {
         if (!op->calls[i]) {
-            const End *other = op_member(local, op, i);
+            End *other = op_member(local, op, i);
             at_text(other, others, sizeof(others));
             fail(local, DLC_ERROR_LIMIT,
                  "rank %d does not come: after %lld collectives it has not started %s, in which "
