@@ -36,8 +36,8 @@ typedef struct DataAsked {
     int64_t batch, steps, epochs, stop_after, eval_every, checkpoint_every;
     bool resumes;
 } DataAsked;
-/* Where other processes have ranks too: DLC_ERROR_MISMATCH on all, with what differs, unless all
- * were given the same rows and asked for the same. `name`: "train". */
+/* Where other processes have ranks too: an error on all unless all were given the same rows and
+ * asked for the same, DLC_ERROR_MISMATCH with what differs. `name`: "train". */
 dlc_status data_agree(dlc_session *session, const char *name, const Dataset *data,
                       const DataAsked *asked);
 

@@ -163,9 +163,10 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
                     .n_rows = dataset_rows(&dataset->data)};
     session_takes_long(session, "the beginning of an evaluation");
     dlc_status status = data_agree(session, "eval", &dataset->data, &(DataAsked){.batch = asked});
-    if (status == DLC_OK) {
-        status = dlc_session_bind_data(session, "eval", dataset);
+    if (status != DLC_OK) { /* on all */
+        return status;
     }
+    status = dlc_session_bind_data(session, "eval", dataset);
     if (status == DLC_OK) {
         status = data_batch(session, entry, asked, &e.batch);
     }

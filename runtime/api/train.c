@@ -516,9 +516,10 @@ static dlc_status trainer_run(Trainer *t) {
                                  options->checkpoint ? options->checkpoint_every : -1,
                              .resumes = options->resume != DLC_RESUME_NO};
     dlc_status status = data_agree(t->session, "train", &options->data->data, &asked);
-    if (status == DLC_OK) {
-        status = dlc_session_bind_data(t->session, "train", options->data);
+    if (status != DLC_OK) { /* on all */
+        return status;
     }
+    status = dlc_session_bind_data(t->session, "train", options->data);
     if (status == DLC_OK) {
         status = plan_length(t);
     }
