@@ -18,8 +18,9 @@ void suite_mismatch(const Transport *transport);
 void suite_circle(const Transport *transport);
 /* A rank ends while others wait for it. */
 void suite_gone(const Transport *transport);
-/* How long each rank waits, told while the communicator lives; the transport has no timeout. */
-void suite_patience(const Transport *transport);
+/* How long each rank waits, told while the communicator lives; the transport has no timeout. A rank
+ * is late by `microseconds`, in which the ranks that hear of each other by and by do. */
+void suite_patience(const Transport *transport, int microseconds);
 /* A rank that does not come; the transport has a timeout. */
 void suite_stall(const Transport *transport);
 /* Calls that are refused before a transport sees them. */

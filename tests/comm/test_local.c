@@ -49,7 +49,7 @@ static void test_stall(void **state) {
 
 static void test_patience(void **state) {
     (void)state;
-    suite_patience(&transport_local);
+    suite_patience(&transport_local, 600000);
 }
 
 static void test_malformed(void **state) {

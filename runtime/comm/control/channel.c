@@ -12,11 +12,9 @@
 enum { BEATS_PER_SILENCE = 5 };
 
 /* What the others are told; small, so that a socket takes it whole or is as good as lost. */
-static void say(ControlPeer *peer, ControlKind kind, dlc_status status, const void *rest,
-                size_t length) {
+static void say(ControlPeer *peer, ControlMessage message, const void *rest, size_t length) {
     char bytes[sizeof(ControlMessage) + COMM_MESSAGE_BYTES];
-    ControlMessage message = {
-        .kind = (uint32_t)kind, .status = (int32_t)status, .length = (uint32_t)length};
+    message.length = (uint32_t)length;
     if (peer->socket < 0 || peer->has_ended || peer->was_lost) {
         return;
     }
@@ -27,10 +25,9 @@ static void say(ControlPeer *peer, ControlKind kind, dlc_status status, const vo
     peer->was_lost = is_cut; /* what is refused or lost altogether the silence will tell */
 }
 
-static void say_all(Control *control, ControlKind kind, dlc_status status, const void *rest,
-                    size_t length) {
+static void say_all(Control *control, ControlMessage message, const void *rest, size_t length) {
     for (int32_t i = 0; i < control->n_ranks; i++) {
-        say(&control->peers[i], kind, status, rest, length);
+        say(&control->peers[i], message, rest, length);
     }
 }
 
@@ -45,6 +42,12 @@ static void beat_note(ControlPeer *peer, const ControlBeat *beat) {
     peer->beat = *beat;
 }
 
+static void at_note(Control *control, ControlPeer *peer, const char *text) {
+    pthread_mutex_lock(&control->mutex);
+    snprintf(peer->at, sizeof(peer->at), "%.*s", COMM_AT_BYTES - 1, text);
+    pthread_mutex_unlock(&control->mutex);
+}
+
 static void message_done(Control *control, ControlPeer *peer, const ControlMessage *message) {
     char text[COMM_MESSAGE_BYTES];
     if (message->kind == CONTROL_BEAT && message->length == sizeof(ControlBeat)) {
@@ -55,11 +58,16 @@ static void message_done(Control *control, ControlPeer *peer, const ControlMessa
     } else if (message->kind == CONTROL_BYE) {
         peer->has_ended = true;
     } else if (message->kind == CONTROL_FAIL) {
+        dlc_status status =
+            message->status == DLC_OK ? DLC_ERROR_INTERNAL : (dlc_status)message->status;
+        bool is_rank = message->of > 0 && message->of <= control->n_ranks;
         memcpy(text, peer->message + sizeof(*message), message->length);
         text[message->length] = 0;
-        control_fail(control,
-                     message->status == DLC_OK ? DLC_ERROR_INTERNAL : (dlc_status)message->status,
-                     "%s", text);
+        control_fail_of(control, is_rank ? message->of - 1 : -1, status, "%s", text);
+    } else if (message->kind == CONTROL_AT && message->length < sizeof(peer->at)) {
+        memcpy(text, peer->message + sizeof(*message), message->length);
+        text[message->length] = 0;
+        at_note(control, peer, text);
     }
 }
 
@@ -185,8 +193,12 @@ static void say_beat(Control *control, ControlBeat *beat) {
     pthread_mutex_lock(&control->mutex);
     *beat = control->beat;
     pthread_mutex_unlock(&control->mutex);
-    say_all(control, CONTROL_BEAT, DLC_OK, beat, sizeof(*beat));
+    say_all(control, (ControlMessage){.kind = CONTROL_BEAT}, beat, sizeof(*beat));
     beat_note(&control->peers[control->rank], beat);
+    char at[COMM_AT_BYTES];
+    control->at(control->user, at, sizeof(at));
+    say_all(control, (ControlMessage){.kind = CONTROL_AT}, at, strlen(at));
+    at_note(control, &control->peers[control->rank], at);
 }
 
 static bool anyone_is_watched(const Control *control) {
@@ -206,8 +218,9 @@ static bool is_over(Control *control, double *leaves_at, double now) {
     pthread_mutex_unlock(&control->mutex);
     if (failure != DLC_OK) {
         /* It does not change any more. */
-        say_all(control, CONTROL_FAIL, failure, control->failure_text,
-                strlen(control->failure_text));
+        const ControlMessage message = {
+            .kind = CONTROL_FAIL, .status = (int32_t)failure, .of = control->failure_of + 1};
+        say_all(control, message, control->failure_text, strlen(control->failure_text));
         return true;
     }
     if (!ends) {
@@ -217,7 +230,7 @@ static bool is_over(Control *control, double *leaves_at, double now) {
     if (control->rank == 0 && anyone_is_watched(control) && now < *leaves_at) {
         return false;
     }
-    say_all(control, CONTROL_BYE, DLC_OK, "", 0);
+    say_all(control, (ControlMessage){.kind = CONTROL_BYE}, "", 0);
     return true;
 }
 

@@ -88,8 +88,10 @@ dlc_status control_meet(const dlc_allocator *allocator, const ControlOptions *op
     return status;
 }
 
-dlc_status control_begin(Control *control, ControlFailed *on_failure, void *user, char *message) {
+dlc_status control_begin(Control *control, ControlFailed *on_failure, CommAt *at, void *user,
+                         char *message) {
     control->on_failure = on_failure;
+    control->at = at;
     control->user = user;
     for (int32_t i = 0; i < control->n_ranks; i++) {
         if (control->peers[i].socket >= 0) {

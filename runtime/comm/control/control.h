@@ -55,11 +55,15 @@ const char *control_host(const Control *control, int32_t rank);
 bool control_look(Control *control, char *message);
 void control_tell(Control *control, dlc_status status, const char *message);
 
-/* Starts the thread. DLC_ERROR_LIMIT: the system gives none. */
-dlc_status control_begin(Control *control, ControlFailed *on_failure, void *user, char *message);
+/* Starts the thread, which asks `at` now and then. DLC_ERROR_LIMIT: the system gives none. */
+dlc_status control_begin(Control *control, ControlFailed *on_failure, CommAt *at, void *user,
+                         char *message);
 /* The first failure of any rank is that of all. */
 void control_fail(Control *control, dlc_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same of what `rank` did or did not: rank 0 adds what that one is at, as it said last. */
+void control_fail_of(Control *control, int32_t rank, dlc_status status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 void control_beat(Control *control, const ControlBeat *beat);
 /* Says that this rank ends, or has failed; rank 0 waits for the others' ends (at most
  * silence_seconds). Frees. NULL will do. */

@@ -9,7 +9,7 @@
 
 #define CONTROL_MAGIC UINT64_C(0x636d6f632d636c64)
 
-enum { CONTROL_VERSION = 2 };
+enum { CONTROL_VERSION = 3 };
 
 /* -- On the wire. */
 
@@ -30,12 +30,18 @@ typedef struct ControlWelcome {
     char text[COMM_MESSAGE_BYTES];
 } ControlWelcome;
 
-typedef enum ControlKind { CONTROL_BEAT = 1, CONTROL_FAIL = 2, CONTROL_BYE = 3 } ControlKind;
+typedef enum ControlKind {
+    CONTROL_BEAT = 1,
+    CONTROL_FAIL = 2,
+    CONTROL_BYE = 3,
+    CONTROL_AT = 4
+} ControlKind;
 
 typedef struct ControlMessage {
     uint32_t kind;
     int32_t status;
-    uint32_t length, reserved; /* of what follows: CONTROL_FAIL: its text, CONTROL_BEAT: a beat */
+    uint32_t length; /* of what follows: FAIL, AT: a text, BEAT: a beat */
+    int32_t of;      /* FAIL: the rank that it is of, and 1; 0: none */
 } ControlMessage;
 
 /* -- State. */
@@ -45,8 +51,9 @@ typedef struct ControlPeer {
     int socket; /* of rank 0 to all, of others to rank 0; -1: none */
     SocketPlace place;
     double heard;
-    ControlBeat beat; /* of rank 0: of all ranks, its own too */
-    double since;     /* when it first told this */
+    ControlBeat beat;       /* of rank 0: of all ranks, its own too */
+    double since;           /* when it first told this */
+    char at[COMM_AT_BYTES]; /* under the mutex; "": it has not said */
     bool has_ended, was_lost, is_visited;
     size_t n_message; /* bytes of what follows */
     char message[sizeof(ControlMessage) + COMM_MESSAGE_BYTES];
@@ -62,10 +69,12 @@ struct Control {
     pthread_t thread;
     bool has_thread;
     ControlFailed *on_failure;
+    CommAt *at;
     void *user;
     /* Under the mutex. */
     pthread_mutex_t mutex;
     dlc_status failure;
+    int32_t failure_of; /* rank; -1: of none */
     char failure_text[COMM_MESSAGE_BYTES];
     bool ends;
     ControlBeat beat; /* what this rank is at */

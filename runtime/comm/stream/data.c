@@ -230,8 +230,8 @@ static void check_timeout(Stream *stream, const StreamOp *op, double waited_sinc
     for (int32_t i = 0; i < op->n; i++) {
         const StreamPeer *peer = peer_of(stream, op, i);
         if (peer->received == STAGE_HEADER) {
-            control_fail(
-                stream->control, DLC_ERROR_LIMIT,
+            control_fail_of(
+                stream->control, rank_of(op, i), DLC_ERROR_LIMIT,
                 "rank %d does not come (host %s): it has not started %s, in which rank %d has "
                 "waited %s s%s",
                 rank_of(op, i), host_of(stream, op, i), stream->header.text, stream->comm.rank,

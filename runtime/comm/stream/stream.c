@@ -162,6 +162,11 @@ void stream_close(Comm *comm) {
     stream_free(stream);
 }
 
+/* A CommAt for the control channel. */
+static void stream_at(void *user, char *out, size_t n_out) {
+    comm_at(&((Stream *)user)->comm, out, n_out);
+}
+
 /* Signals are for the program's own threads. */
 static dlc_status threads_begin(Stream *stream, char *message) {
     sigset_t all, before;
@@ -174,7 +179,7 @@ static dlc_status threads_begin(Stream *stream, char *message) {
                  stream->comm.rank);
         return DLC_ERROR_LIMIT;
     }
-    return control_begin(stream->control, on_failure, stream, message);
+    return control_begin(stream->control, on_failure, stream_at, stream, message);
 }
 
 dlc_status stream_create(const dlc_allocator *allocator, const StreamOptions *options, Comm **out,
