@@ -1,6 +1,7 @@
 /* What ranks must have in common beyond a run: that they begin an entry with the same program,
  * sizes and counters, and that their copies of a variable are the same. Ranks of one session have
  * the first by construction; it is compared among sessions that share a communicator. */
+#include "runtime/journal/journal.h"
 #include "runtime/session/agree.h"
 #include "runtime/session/session.h"
 
@@ -22,6 +23,9 @@ dlc_status session_compare(dlc_session *session, const AgreeTable *table) {
     }
     status = agree_compare(session->ranks->comm, &session->context->allocator, table, message);
     session->is_broken |= status != DLC_OK && status != DLC_ERROR_MISMATCH;
+    if (status != DLC_OK) {
+        journal_note(session->ranks->journal, JOURNAL_STOPS, message);
+    }
     return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
 }
 

@@ -80,7 +80,11 @@ static dlc_status call_run(Rank *rank, const CommCall *call, int32_t at) {
 }
 
 dlc_status exchange_call(Rank *rank, const CommCall *call) {
-    return call_run(rank, call, -1);
+    dlc_status status = call_run(rank, call, -1);
+    if (status != DLC_OK) {
+        journal_note(rank->journal, JOURNAL_STOPS, rank->context->error);
+    }
+    return status;
 }
 
 static bool overlap(const CommBuffer *buffer, int64_t in_bytes, int64_t out_bytes) {

@@ -74,11 +74,10 @@ static dlc_status replicas_compare(Rank *rank, const uint64_t *all) {
         return DLC_OK;
     }
     return context_fail(rank->context, DLC_ERROR_MISMATCH,
-                        "after step %" PRId64
-                        " '%s' of rank %d has not the bits that rank %d has, as ranks' copies "
-                        "of it must (%" PRId64 " of %" PRId64
-                        " variables differ): a rank began with others, was "
-                        "given others, or computes wrong; go on from a checkpoint",
+                        "ranks have not the same: after step %" PRId64
+                        " '%s' of rank %d has not the bits that rank %d has (%" PRId64
+                        " of %" PRId64 " variables differ): a rank began with others, was given "
+                        "others, or computes wrong; go on from a checkpoint",
                         orders_counter(rank->orders, "step"),
                         plan_text(rank->file, rank->variables[variable].record->name),
                         (int)bad_rank, (int)bad_first, n_bad, n);

@@ -66,9 +66,9 @@ dlc_status session_agree(dlc_session *session, dlc_status status) {
     if (met != DLC_OK) {
         return met;
     }
-    return from == session->communicator->rank
-               ? context_fail(session->context, status, "%s", text)
-               : context_fail(session->context, (dlc_status)value, "rank %d: %s", (int)from, text);
+    bool same = status != DLC_OK && strcmp(text, session->context->error) == 0;
+    return same ? context_fail(session->context, status, "%s", text)
+                : context_fail(session->context, (dlc_status)value, "rank %d: %s", (int)from, text);
 }
 
 dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bool *out_has) {

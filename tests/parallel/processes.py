@@ -2,6 +2,7 @@
 """Ranks that are processes, as a user starts them: by dlrun itself, by hand, by mpirun. What they compute is what threads of one process
 compute; one of them speaks; a rank that dies ends all, and all go on from the last checkpoint. Nothing is left behind.
 processes.py [NAME…]"""
+import fcntl
 import glob
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import kit
@@ -320,6 +322,61 @@ def stopped():
     says(err, r"rank 1 \(process \d+\) has been stopped and does not go on: killed", r"dlrun train: .*rank 1")
 
 
+def unlike():
+    """A rank that is given other data or options than the others: all are told before the first step, by rank and difference."""
+    digits = Digits()
+    fewer = kit.write_data(digits.program, "fewer.npz", 60)
+    for more, wanted in (
+        ([fewer], r"ranks differ in the number of rows of 'train': rank 1 has 60, rank 0 has 66"),
+        (["--steps", "9"], r"ranks differ in the steps that are asked for: rank 1 has 9, rank 0 has 8"),
+        (["--seed", "4"], r"ranks differ in 'seed': rank 1 has 4, rank 0 has 0"),
+    ):
+        ranks = digits.ranks("unlike", 3, "--quiet", evaluates=False)
+        command = [word.replace(digits.data, fewer) for word in ranks[1][0]] if more == [fewer] else ranks[1][0] + more
+        ranks[1] = (command, ranks[1][1])
+        ends = [ended(rank, 1)[1] for rank in [started(*rank) for rank in ranks]]
+        said_once("".join(ends), wanted)
+        if steps("unlike.jsonl"):
+            raise kit.Failure("steps were done")
+
+
+def explained():
+    """Journals of ranks of which one stands still, and is then killed: dlrun explain-hang says which, where the others wait, and afterwards
+    that it left no word."""
+    digits = long_run()
+    ranks = [started(*rank) for rank in digits.ranks("explained", 3, "--journal", "journals", evaluates=False)]
+    until_step("explained.jsonl", 5, ranks[0])
+    ranks[1].send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    out, _ = done([kit.DLRUN, "explain-hang", "journals"])
+    says(out, r"(?m)^rank [02] on \S+: waits in ", r"(?m)^rank 1 (is behind: it has begun \d+ collectives|waits in collective \d+ )")
+    ranks[1].kill()
+    ended(ranks[1], -signal.SIGKILL)
+    text = "".join(ended(ranks[r], 1)[1] for r in (0, 2))
+    said_once(text, r"dlrun train: .*rank 1 \(host \S+\)")
+    out, _ = done([kit.DLRUN, "explain-hang", "journals"])
+    says(out, r"(?m)^rank 1 left no word when the others were stopped: it was killed, or hangs; rank [02] was told: .*rank 1",
+         r"(?m)^rank 1 on .*; its process is gone$", r"(?m)^last events of rank 1:$")
+
+
+def stuck():
+    """A rank that lives and does not come, as nobody reads its log any more: the others say who, and where it is."""
+    digits = long_run()
+    os.mkfifo("stuck.jsonl")
+    log = os.open("stuck.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(log, 1031, 4096)  # F_SETPIPE_SZ: some dozen lines
+    ranks = [started(*rank) for rank in digits.ranks("stuck", 2, "--stall", "1", "--quiet", evaluates=False)]
+    _, err = ended(ranks[1], 1)
+    says(err, r"rank 0 does not come \(host \S+\): it has not started ", r"; rank 1 is at ")
+    os.set_blocking(log, True)
+    reader = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(log, 65536), b"")])
+    reader.start()
+    _, err = ended(ranks[0], 1)
+    reader.join()
+    os.close(log)
+    says(err, r"rank 0 does not come ", r"; rank 0 is at its caller's on_result, step \d+ of digits.train behind it")
+
+
 def children(parent):
     """Process numbers, in the order of ranks."""
     found = []
@@ -487,7 +544,7 @@ def of_this_folder(pid):
         return False
 
 
-CASES = {case.__name__: case for case in (own, one, told, devices, launched, documented, failing, killed, orphans, restarted, interrupted, typed,
+CASES = {case.__name__: case for case in (own, one, told, devices, launched, documented, failing, unlike, explained, stuck, killed, orphans, restarted, interrupted, typed,
                                           mistakes, strangers, nothing_left)}
 LONG = {case.__name__: case for case in (stopped,)}
 if __name__ == "__main__":
