@@ -58,8 +58,10 @@ static void rank_at(void *user, char *out, size_t n_out) {
 
 /* -- How long it waits */
 
+/* A rank whose device could not be opened has no orders; it meets the others to say so. */
 static double seconds_least(const Rank *rank) {
-    return rank->orders->stall_seconds > 0 ? rank->orders->stall_seconds : USUAL_SECONDS;
+    double said = rank->orders ? rank->orders->stall_seconds : 0;
+    return said > 0 ? said : USUAL_SECONDS;
 }
 
 static double run_patience(const Rank *rank, const EntryState *entry) {
