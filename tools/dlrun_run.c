@@ -157,16 +157,17 @@ static void print_tensor(const char *name, const DLTensor *tensor) {
     puts(n > SHOWN ? " …" : "");
 }
 
-/* Whether every item is name=FILE; else says so and returns 2. Outputs are where they can be
- * written, before anything runs. */
-static int names_given(const CliCommand *command, const char *option, const CliList *list) {
+/* Whether every item is name=FILE; else says so and returns 2. `writes`: where they can be written,
+ * before anything runs. */
+static int names_given(const CliCommand *command, const char *option, const CliList *list,
+                       bool writes) {
     int code = 0;
     for (size_t i = 0; i < list->count && code == 0; i++) {
         char name[128];
         const char *path = NULL;
         if (!cli_split(list->items[i], name, sizeof name, &path)) {
             code = cli_wrong(command, "%s takes name=FILE, not '%s'", option, list->items[i]);
-        } else if (strcmp(option, "--output") == 0) {
+        } else if (writes) {
             code = cli_writable(command, path);
         }
     }
@@ -285,8 +286,10 @@ int dlrun_infer(int argc, char **argv) {
     if (code >= 0) {
         return code;
     }
-    code = names_given(&command, "--input", &options.inputs);
-    code = code ? code : names_given(&command, "--output", &options.outputs);
+    code = names_given(&command, "--input", &options.inputs, false);
+    code = code ? code
+                : names_given(&command, "--output", &options.outputs,
+                              job_seems_alone(&options.run.job));
     code = code ? code : run_begin(&command, &options.run);
     if (code >= 0) {
         return code;

@@ -312,6 +312,11 @@ static int write_curve(const CliCommand *command, dlc_context *context, const Cu
     return status == DLC_OK ? 0 : cli_failed(command, text ? context : NULL, status);
 }
 
+static int check_writable(const CliCommand *command, const TrainOptions *options) {
+    int code = options->save ? cli_writable(command, options->save) : 0;
+    return code == 0 && options->plot ? cli_writable(command, options->plot) : code;
+}
+
 /* What would be found wrong, or not to matter, only when the run is over. */
 static int check_options(const CliCommand *command, const TrainOptions *options) {
     const char *needs = options->resume             ? "--resume"
@@ -342,20 +347,23 @@ static int check_options(const CliCommand *command, const TrainOptions *options)
         return cli_wrong(command, "--plot draws SVG: name a file that ends in .svg, not '%s'",
                          options->plot);
     }
-    int code = options->save ? cli_writable(command, options->save) : 0;
-    return code == 0 && options->plot ? cli_writable(command, options->plot) : code;
+    return job_seems_alone(&options->run.job) ? check_writable(command, options) : 0;
 }
 
-static int train_plan(const CliCommand *command, const TrainOptions *options) {
-    Progress progress = {.terminal = cli_steers(STDOUT_FILENO),
-                         .quiet = options->quiet,
-                         .shared = options->run.job.process.shared};
-    if (options->log) {
-        progress.log = cli_log_open(command, options->log, options->resume != DLC_RESUME_NO);
-        if (!progress.log) {
-            return 1;
-        }
+/* The files that rank 0 writes. */
+static int files_begin(const CliCommand *command, const TrainOptions *options, Progress *progress) {
+    if (options->run.job.launch.rank != 0) {
+        return 0;
     }
+    int code = check_writable(command, options);
+    if (code == 0 && options->log) {
+        progress->log = cli_log_open(command, options->log, options->resume != DLC_RESUME_NO);
+        code = progress->log ? 0 : 1;
+    }
+    return code;
+}
+
+static void interrupts_begin(void) {
     struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -363,17 +371,33 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
     if (before.sa_handler == SIG_IGN) {
         sigaction(SIGHUP, &before, NULL); /* as nohup wants it */
     }
-    Opened opened;
-    int code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
+}
+
+/* Alone, it finds out about its files before anything takes time; of many, when all have met, who
+ * then hear of it. */
+static int train_plan(const CliCommand *command, const TrainOptions *options) {
+    Progress progress = {.terminal = cli_steers(STDOUT_FILENO),
+                         .quiet = options->quiet,
+                         .shared = options->run.job.process.shared};
+    bool late = job_is_of_many(&options->run.job);
+    Opened opened = {0};
+    int code = late ? 0 : files_begin(command, options, &progress);
+    interrupts_begin();
+    if (code == 0) {
+        code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
+    }
+    if (code == 0 && late) {
+        code = files_begin(command, options, &progress);
+    }
     if (code == 0) {
         progress_device(&progress, dlc_session_describe(opened.session));
         code = train_with_data(command, options, &opened, &progress);
-        if (options->plot && progress.curve.count > 0) {
-            int drawn = write_curve(command, opened.context, &progress.curve, options->plot);
-            code = code ? code : drawn;
-        }
-        code = opened_end(&opened, command, code);
     }
+    if (options->plot && progress.curve.count > 0) {
+        int drawn = write_curve(command, opened.context, &progress.curve, options->plot);
+        code = code ? code : drawn;
+    }
+    code = opened_end(&opened, command, code);
     curve_free(&progress.curve);
     return progress.log ? cli_log_close(command, progress.log, options->log, code) : code;
 }
@@ -446,7 +470,6 @@ static int parse_texts(const CliCommand *command, TrainOptions *options) {
 /* What other ranks than 0 leave to it, and what those do that are started again. */
 static void take_rank(TrainOptions *options) {
     if (options->run.job.launch.rank != 0) {
-        options->log = NULL;
         options->plot = NULL;
     }
     if (options->run.job.process.start > 0 && !options->resume) {

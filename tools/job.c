@@ -25,6 +25,12 @@ CliGroup job_options(JobOptions *job) {
     return (CliGroup){job_table, sizeof job_table / sizeof job_table[0], job};
 }
 
+bool job_seems_alone(const JobOptions *job) {
+    char message[LAUNCH_TEXT_BYTES];
+    Launch launch;
+    return launch_detect(&job->flags, environ, &launch, message) && launch.ranks == 1;
+}
+
 bool job_is_of_many(const JobOptions *job) {
     return job->launch.ranks != 1;
 }

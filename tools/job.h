@@ -38,6 +38,10 @@ void job_speak(void);
  * anything is opened. Other ranks than 0 print nothing on standard output from here on. */
 int job_begin(const CliCommand *command, JobOptions *job, const JobNeeds *needs);
 
+/* Whether neither options nor environment tell of other processes; before job_begin. What rank 0
+ * would find wrong is then to be found before anything begins; else when all have met, so that the
+ * others hear of it. */
+bool job_seems_alone(const JobOptions *job);
 /* Several processes, of which this is one. */
 bool job_is_of_many(const JobOptions *job);
 

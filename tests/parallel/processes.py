@@ -503,6 +503,16 @@ def mistakes():
             raise kit.Failure("on standard output: " + out)
     out, err = done(train + ["--data", "train=missing.npz", "--processes", "3"], 1)
     said_once(err, "missing.npz")
+    # Rank 0 cannot write: the parent finds it before anything starts; by variables the other rank hears of it.
+    _, err = done(train + ["--save", "nowhere/w.safetensors", "--processes", "3"], 1)
+    said_once(err, "nowhere/w.safetensors")
+    for unwritable in (["--save", "nowhere/w.safetensors"], ["--log", "nowhere/run.jsonl"]):
+        since = time.time()
+        ranks = [started(*rank) for rank in digits.ranks("wrong", 2, *unwritable)]
+        text = "".join(ended(rank, 1)[1] for rank in ranks)
+        said_once(text, unwritable[1])
+        if time.time() - since > BOUND:
+            raise kit.Failure("it took %.1f s" % (time.time() - since))
     leftover = [name for name in os.listdir(".") if name.startswith("wrong")]
     if [name for name in leftover if name.endswith(".safetensors")]:
         raise kit.Failure("left: %s" % leftover)
