@@ -52,7 +52,8 @@ dlc_status session_agree(dlc_session *session, dlc_status status) {
     char text[CONTEXT_ERROR_BYTES] = "";
     int32_t from = -1;
     int64_t value = 0;
-    if (!session->communicator) {
+    /* What ended the communicator all have heard of; nobody meets anew to say it. */
+    if (!session->communicator || (status != DLC_OK && session->is_broken)) {
         return status;
     }
     if (status != DLC_OK) {
