@@ -192,14 +192,17 @@ def launched():
     """mpirun of each MPI that is here, over MPI or TCP."""
     digits = Digits()
     done(digits.train("threads", "--device", "cpu*2", "--quiet"))
-    for program, options in (("mpirun.openmpi", ["--allow-run-as-root", "--oversubscribe"]), ("mpirun.mpich", [])):
-        if not shutil.which(program):
-            print("%s is not here" % program)
+    launchers = {"openmpi": (["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe"], "Open MPI's mpirun"), "mpich": (["mpirun.mpich"], "PMI")}
+    for name, (launcher, source) in launchers.items():
+        if not shutil.which(launcher[0]):
+            print("%s is not here" % launcher[0])
             continue
-        for more in (["--transport", "tcp"], []):
-            out, err = done([program] + options + ["-n", "2"] + digits.train("launched", *more))
+        last = "mpi" if name in os.environ.get("MPI_MODULES", "").split() else "tcp"  # TCP, where this build has no module for it
+        for more, transport in ((["--transport", "tcp"], "tcp"), ([], last)):
+            out, err = done(launcher + ["-n", "2"] + digits.train("launched", *more))
             said_once(out, "done after 8 of 8 steps")
-            says(err, r"note: 2 ranks \((Open MPI's mpirun|PMI)\), over %s" % ("tcp" if more else "(mpi|tcp)"))
+            if re.findall(r"note: 2 ranks \(%s\), over (\w+)" % source, err)[-1:] != [transport]:
+                raise kit.Failure("not over %s:\n%s" % (transport, err))
             same("threads", "launched")
 
 
