@@ -248,5 +248,8 @@ int job_meet(const CliCommand *command, dlc_context *context, const JobOptions *
         say_meeting(job, options.transport);
         status = dlc_communicator_create(context, &options, out);
     }
+    if (status == DLC_OK && shared) {
+        shared_met(shared);
+    }
     return status == DLC_OK ? 0 : cli_failed(command, context, status);
 }

@@ -16,6 +16,8 @@
 /* How long the others have to end when one has failed: more than a rank that is cut off takes to be
  * noticed. */
 static const double end_seconds = 30;
+/* The same when not all have met: who waits for one that is gone does not hear of it. */
+static const double meeting_seconds = 2;
 
 /* -- What the processes share -- */
 
@@ -29,6 +31,7 @@ typedef struct Slot {
 
 struct Shared {
     atomic_bool stepped;
+    atomic_llong n_met;
     atomic_ullong said[SAID]; /* hashes of texts; 0: free */
     Slot slots[SLOTS];
 };
@@ -76,6 +79,10 @@ bool shared_first(Shared *shared, const char *text) {
         }
     }
     return true;
+}
+
+void shared_met(Shared *shared) {
+    atomic_fetch_add(&shared->n_met, 1);
 }
 
 void shared_stepped(Shared *shared) {
@@ -182,7 +189,8 @@ static void reap(Group *g) {
         }
     }
     if (g->failed >= 0 && g->kill_at == 0) {
-        g->kill_at = now() + end_seconds;
+        bool all_met = atomic_load(&g->shared->n_met) == g->options->count;
+        g->kill_at = now() + (all_met ? end_seconds : meeting_seconds);
     }
 }
 

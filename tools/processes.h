@@ -25,7 +25,8 @@ typedef struct Process {
 
 /* Forks the processes and waits until all have ended. In each of them it returns -1 with *out
  * filled; in the one that called it the exit status: of the first that failed, 128 and its number
- * where a signal ended it. When one fails the others have half a minute to end. SIGINT, SIGTERM and
+ * where a signal ended it. When one fails the others have half a minute to end, two
+ * seconds if not all have met. SIGINT, SIGTERM and
  * SIGHUP are handed on as SIGTERM; a second SIGINT kills. The processes do not outlive the one that
  * started them. After a failure all are started again, as often as `restarts` says and as long as
  * each start does a step. To be called while the process has one thread. */
@@ -37,6 +38,8 @@ bool shared_put(Shared *shared, const char *key, const char *value);
 bool shared_get(const Shared *shared, const char *key, char *out, size_t n_out);
 /* Whether none of them has asked for this text before. Of the first few dozens. */
 bool shared_first(Shared *shared, const char *text);
+/* This one has met the others, and so hears of what becomes of them. */
+void shared_met(Shared *shared);
 /* A step of training is done: a restart is worth while. */
 void shared_stepped(Shared *shared);
 

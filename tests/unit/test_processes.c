@@ -187,6 +187,42 @@ static void test_killed_last(void **state) {
     assert_true(says(&outcome, "rank 2 (process "));
 }
 
+/* Who waits to meet one that is gone is not told. */
+static int dies_early(const Process *self) {
+    if (self->rank == 1) {
+        return raise(SIGKILL);
+    }
+    shared_met(self->shared);
+    pause_for(20);
+    return 0;
+}
+
+static void test_killed_early(void **state) {
+    (void)state;
+    Outcome outcome = ran(3, 0, dies_early);
+    assert_int_equal(outcome.status, 128 + SIGKILL);
+    assert_true(says(&outcome, "rank 0 (process ") && says(&outcome, "has not ended since"));
+    assert_true(outcome.seconds < 10);
+}
+
+/* The others, who have met it, get the time to hear of it and to end. */
+static int dies_late(const Process *self) {
+    shared_met(self->shared);
+    pause_for(0.2);
+    if (self->rank == 1) {
+        return raise(SIGKILL);
+    }
+    pause_for(3);
+    return 1;
+}
+
+static void test_killed_late(void **state) {
+    (void)state;
+    Outcome outcome = ran(3, 0, dies_late);
+    assert_int_equal(outcome.status, 128 + SIGKILL);
+    assert_false(says(&outcome, "has not ended since"));
+}
+
 static int first_stands(const Process *self) {
     if (self->rank == 0) {
         raise(SIGSTOP);
@@ -358,7 +394,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_end),     cmocka_unit_test(test_first_failure),
         cmocka_unit_test(test_killed),      cmocka_unit_test(test_killed_first),
-        cmocka_unit_test(test_killed_last), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_killed_last), cmocka_unit_test(test_killed_early),
+        cmocka_unit_test(test_killed_late), cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_interrupted), cmocka_unit_test(test_interrupted_twice),
         cmocka_unit_test(test_orphans),     cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_said_once),   cmocka_unit_test(test_full),
