@@ -42,7 +42,10 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
     session_takes_long(session, "saving a checkpoint");
     CheckpointFolder folder = {.context = session->context, .path = path, .fd = -1};
     bool writes = session_writes(session);
-    dlc_status status = writes ? checkpoint_folder_open(&folder, session->context, path) : DLC_OK;
+    dlc_status status = session_call_begin(session);
+    if (status == DLC_OK && writes) {
+        status = checkpoint_folder_open(&folder, session->context, path);
+    }
     CheckpointRun run = run_of_session(session);
     int64_t step = session_counter(session, "step");
     if (status == DLC_OK && writes && step >= 0) {
@@ -95,5 +98,6 @@ dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
         return border_missing(session->context, "path");
     }
     session_takes_long(session, "loading a checkpoint");
-    return session_agree(session, load(session, path));
+    dlc_status status = session_call_begin(session);
+    return session_agree(session, status == DLC_OK ? load(session, path) : status);
 }

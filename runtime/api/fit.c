@@ -130,9 +130,12 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
                             limit_bytes);
     }
     dlc_fit fit = {.limit_bytes = limit_of(session, limit_bytes)};
-    dlc_status status = data_batch(session, entry, batch, &fit.batch);
+    dlc_status status = session_call_begin(session);
+    if (status == DLC_OK) {
+        status = data_batch(session, entry, batch, &fit.batch);
+    }
     if (status != DLC_OK) {
-        return status;
+        return session_agree(session, status);
     }
     int32_t parts_at = parts_dim(session);
     int32_t batch_dim = plan_batch_dim(session->file, session->tables);

@@ -12,7 +12,10 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     }
     WeightsCollected weights;
     session_takes_long(session, "saving weights");
-    dlc_status status = session_replicas_save(session);
+    dlc_status status = session_call_begin(session);
+    if (status == DLC_OK) {
+        status = session_replicas_save(session);
+    }
     if (status != DLC_OK) {
         return status;
     }
@@ -89,8 +92,11 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
         }
     }
     session_takes_long(session, "loading weights");
-    dlc_status status =
-        is_folder(path) ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
+    dlc_status status = session_call_begin(session);
+    if (status == DLC_OK) {
+        status = is_folder(path) ? load_checkpoint(session, path, &given)
+                                 : load_file(session, path, &given);
+    }
     status = session_agree(session, status);
     return status == DLC_OK ? averages_restart(session, NULL) : status;
 }

@@ -169,7 +169,8 @@ static dlc_status run_prepare(dlc_session *session, EntryState *entry) {
 }
 
 dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
-    dlc_status prepared = run_prepare(session, entry);
+    dlc_status prepared = session_call_begin(session);
+    prepared = prepared == DLC_OK ? run_prepare(session, entry) : prepared;
     session_awaits(session, entry);
     dlc_status status = session_agree(session, prepared);
     if (status == DLC_OK) {

@@ -123,6 +123,8 @@ dlc_status session_output(dlc_session *session, const EntryState *entry, int32_t
 
 /* -- told.c: what one session knows, and those that it meets must -- */
 
+/* A collective call begins: where an earlier one ended the communicator, all meet anew. */
+dlc_status session_call_begin(dlc_session *session);
 /* Every session comes here with what it came to: the error of the lowest rank that has one, its
  * text too. Of a session whose ranks are all, `status` as it is. */
 dlc_status session_agree(dlc_session *session, dlc_status status);

@@ -48,11 +48,17 @@ static dlc_status text_tell(dlc_session *session, int32_t from, char *text, size
     return status;
 }
 
+dlc_status session_call_begin(dlc_session *session) {
+    const dlc_communicator *communicator = session->communicator;
+    bool broken = communicator && (session->is_broken || communicator->is_broken);
+    return broken ? session_meet(session) : DLC_OK;
+}
+
 dlc_status session_agree(dlc_session *session, dlc_status status) {
     char text[CONTEXT_ERROR_BYTES] = "";
     int32_t from = -1;
     int64_t value = 0;
-    /* What ended the communicator all have heard of; nobody meets anew to say it. */
+    /* What ended the communicator in this call all have heard of; nobody meets anew to say it. */
     if (!session->communicator || (status != DLC_OK && session->is_broken)) {
         return status;
     }
