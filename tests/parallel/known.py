@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""What went wrong in other systems, tried here on axes of data and model: each case has the number that README.md lists it by.
+known.py [CASE…]"""
+import json
+import os
+
+import kit
+
+
+def plan_of(name, out, mesh=None, zero=0, more=()):
+    """What dlc says of a plan that it makes, and of its training entry."""
+    program = kit.Program(name)
+    command = [kit.DLC, program.path, "--float", program.float, "--json", "-o", out] + program.compile + list(more)
+    told = json.loads(kit.run(command + (["--mesh", mesh, "--zero", str(zero)] if mesh else []))[0])
+    return told, next(one for one in told["entries"] if one["name"].endswith(".train"))
+
+
+def options(name):
+    train = kit.Program(name).train
+    return ["--quiet", "--batch", train["batch"], "--steps", train["steps"]]
+
+
+def data_of(name):
+    return "train=" + kit.write_data(kit.Program(name), name + ".npz", int(kit.Program(name).train["rows"]))
+
+
+def case_5():
+    """A parameter on a path that is cut and on one that every rank computes: its gradient is the sum of both, once."""
+    plan_of("both_paths", "one.plan")
+    log, _, weights = kit.trained("one.plan", data_of("both_paths"), 1, "one", options("both_paths"))
+    for mesh, ranks in (("model=2", 2), ("data=*,model=2", 6)):
+        _, entry = plan_of("both_paths", "many.plan", mesh)
+        if not any(one["over"] == "model" for one in entry["exchanges"]):
+            raise kit.Failure("%s: nothing is cut along the model axis" % mesh)
+        own, _, own_weights = kit.trained("many.plan", data_of("both_paths"), ranks, "many", options("both_paths"))
+        kit.same_log(log, own, 1e-9)
+        kit.same_weights(weights, own_weights, 1e-7)
+
+
+def case_8():
+    """Tied tables: every level of ZeRO gives the same to rounding, decay is applied once, and no copy counts as a parameter."""
+    large = ["-D", "vocab=1037"]  # smaller tables stay whole
+    alone, _ = plan_of("tied", "one.plan", more=large)
+    _, _, weights = kit.trained("one.plan", data_of("tied"), 1, "one", options("tied"))
+    kept = None
+    for zero in range(4):
+        told, entry = plan_of("tied", "many.plan", "data=*", zero, large)
+        if any(one["kind"] == "reduce_scatter" for one in entry["exchanges"]) != (zero > 0):
+            raise kit.Failure("zero %d: exchanges %s" % (zero, entry["exchanges"]))
+        if told["parameters"] != alone["parameters"]:
+            raise kit.Failure("zero %d: %s parameters, on one device %s" % (zero, told["parameters"], alone["parameters"]))
+        _, _, own = kit.trained("many.plan", data_of("tied"), 3, "zero%d" % zero, options("tied"))
+        kit.same_weights(weights, own, 1e-7)
+        if kept:
+            kit.same_weights(kept, own, 1e-12)
+        kept = own
+
+
+def case_10():
+    """A norm that is clipped from the first step on is that of all parameters, once, on every mesh."""
+    plan_of("both_paths", "one.plan")
+    log, _, _ = kit.trained("one.plan", data_of("both_paths"), 1, "one", options("both_paths"))
+    if not log[0]["grad_norm"] > 0.5:
+        raise kit.Failure("the first step is not clipped: %s" % log[0])
+    for mesh, zero, ranks in (("data=*", 3, 5), ("replica=2,model=2", 0, 4)):
+        plan_of("both_paths", "many.plan", mesh, zero)
+        own, _, _ = kit.trained("many.plan", data_of("both_paths"), ranks, "many", options("both_paths"))
+        kit.same_log(log, own, 1e-11, keys=["grad_norm"])
+
+
+def case_13():
+    """Memory that two results share by mistake: each value in memory of its own gives the same bits, on 2 to 8 ranks."""
+    plan_of("lamb", "many.plan", "data=*", 1, ["-D", "B=9"])
+    data = data_of("lamb")
+    for ranks in (2, 3, 4, 5, 8):
+        _, _, packed = kit.trained("many.plan", data, ranks, "packed", ["--quiet", "--batch", "9", "--steps", "3"])
+        _, _, apart = kit.trained("many.plan", data, ranks, "apart", ["--quiet", "--batch", "9", "--steps", "3", "--arena", "guarded"])
+        kit.same_bytes(packed, apart)
+
+
+def case_24():
+    """Products in 16 bits: what is summed over ranks is summed in f32, along every axis, and 64 ranks give what one device gives."""
+    plan_of("short", "one.plan")
+    log, _, weights = kit.trained("one.plan", data_of("short"), 1, "one", options("short"))
+    for mesh, zero, ranks in (("data=*", 0, 64), ("data=*,model=2", 3, 8)):
+        _, entry = plan_of("short", "many.plan", mesh, zero)
+        sums = [one for one in entry["exchanges"] if one["combine"] in ("add", "mul")]
+        if not sums or any(one["type"] in ("bf16", "f16") for one in sums):
+            raise kit.Failure("%s sums in %s" % (mesh, [one["type"] for one in sums]))
+        own, _, own_weights = kit.trained("many.plan", data_of("short"), ranks, "many", options("short"))
+        kit.same_log(log, own, 1e-5, keys=["loss"])
+        kit.same_weights(weights, own_weights, 1e-4)
+
+
+def case_25():
+    """The bits of a sum do not depend on what travels with it: one network beside a small one and beside one that fills buckets."""
+    kept, sizes = None, []
+    for wide in (4, 800):  # 800 x 800 numbers of 8 bytes are more than a bucket of 4 MiB
+        _, entry = plan_of("buckets", "many.plan", "data=*", 0, ["-D", "wide=%d" % wide])
+        sizes.append(sum(one["calls"] for one in entry["exchanges"]))
+        _, _, weights = kit.trained("many.plan", data_of("buckets"), 3, "wide%d" % wide, options("buckets"))
+        tensors = {name: values for name, values in kit.read_weights(weights).items() if name.split(".")[0] in ("first", "second")}
+        if len(tensors) != 4 or (kept and tensors != kept):
+            raise kit.Failure("beside %d: %s, beside 4: %s" % (wide, tensors, kept))
+        kept = tensors
+    if sizes[0] == sizes[1]:
+        raise kit.Failure("%s calls: the buckets are the same" % sizes)
+
+
+kit.main({"5": case_5, "8": case_8, "10": case_10, "13": case_13, "24": case_24, "25": case_25})
