@@ -193,18 +193,13 @@ static int fit_batch(const CliCommand *command, TrainOptions *options, Opened *o
     return 0;
 }
 
-/* Of several ranks: what each of them takes. */
-static int say_ranks(const CliCommand *command, const TrainOptions *options, Opened *opened,
-                     const dlc_dataset *data) {
-    if (options->quiet || dlc_session_rank_count(opened->session) < 2) {
-        return 0;
+/* Of several ranks: what each of them takes. What is wrong with the data training finds again, on
+ * all ranks at once. */
+static void say_ranks(const TrainOptions *options, const Opened *opened, const dlc_dataset *data) {
+    if (!options->quiet && dlc_session_rank_count(opened->session) > 1 &&
+        dlc_session_bind_data(opened->session, "train", data) == DLC_OK) {
+        ranks_print_session(opened->session, options->batch);
     }
-    dlc_status status = dlc_session_bind_data(opened->session, "train", data);
-    if (status != DLC_OK) {
-        return cli_failed(command, opened->context, status);
-    }
-    ranks_print_session(opened->session, options->batch);
-    return 0;
 }
 
 /* A step is done: what is said of it, and that a restart is worth while. */
@@ -292,9 +287,7 @@ static int train_with_data(const CliCommand *command, const TrainOptions *option
     }
     progress->evaluates = eval_data != NULL; /* which prints the last step's line */
     if (code == 0) {
-        code = say_ranks(command, &chosen, opened, data);
-    }
-    if (code == 0) {
+        say_ranks(&chosen, opened, data);
         code = train_opened(command, &chosen, opened, data, eval_data, progress);
     }
     dlc_dataset_destroy(eval_data);
