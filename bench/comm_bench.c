@@ -1,10 +1,12 @@
-/* Times all_reduce between ranks of this machine: threads, or processes over TCP. Prints wall time
- * and CPU time of all ranks a call; the latter says more where other programs run.
+/* Times all_reduce between ranks of this machine: threads, or processes over TCP or an MPI. Prints
+ * wall time and CPU time of all ranks a call; the latter says more where other programs run.
  *
  *   gcc -O2 -D_GNU_SOURCE -I. -Iinclude bench/comm_bench.c build/runtime/libdlc-runtime.a \
  *       build/ir/base/libdlc-base.a -lpthread -lz -ldl -lm -o /tmp/comm_bench
- *   /tmp/comm_bench local|tcp RANKS BYTES CALLS [f32|bf16|f16] */
+ *   /tmp/comm_bench local|tcp RANKS BYTES CALLS [f32|bf16|f16]
+ *   DLC_MPI=$PWD/build/libdlc-mpi-openmpi.so mpirun.openmpi -n RANKS /tmp/comm_bench mpi … */
 #include "runtime/comm/local/local.h"
+#include "runtime/comm/mpi/mpi.h"
 #include "runtime/comm/tcp/tcp.h"
 
 #include <pthread.h>
@@ -104,12 +106,24 @@ static int run_tcp(int32_t ranks) {
     return 0;
 }
 
+static int run_mpi(void) {
+    char message[COMM_MESSAGE_BYTES];
+    CommMpiOptions options = {.job_key = "bench"};
+    Comm *comm;
+    if (comm_mpi_create(&allocator, &options, &comm, message) != DLC_OK) {
+        fprintf(stderr, "%s\n", message);
+        return 1;
+    }
+    run(comm, true);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     int32_t ranks = argc > 4 ? atoi(argv[2]) : 0;
     n_bytes = argc > 4 ? atoll(argv[3]) : 0;
     n_calls = argc > 4 ? atoi(argv[4]) : 0;
     if (ranks < 1 || ranks > MOST_RANKS || n_bytes < 1 || n_calls < 1) {
-        fprintf(stderr, "usage: comm_bench local|tcp RANKS BYTES CALLS [f32|bf16|f16]\n");
+        fprintf(stderr, "usage: comm_bench local|tcp|mpi RANKS BYTES CALLS [f32|bf16|f16]\n");
         return 2;
     }
     if (argc > 5) {
@@ -117,5 +131,7 @@ int main(int argc, char **argv) {
                 : strcmp(argv[5], "f16") == 0 ? PLAN_F16
                                               : PLAN_F32;
     }
-    return strcmp(argv[1], "tcp") == 0 ? run_tcp(ranks) : run_local(ranks);
+    return strcmp(argv[1], "tcp") == 0   ? run_tcp(ranks)
+           : strcmp(argv[1], "mpi") == 0 ? run_mpi()
+                                         : run_local(ranks);
 }
