@@ -20,6 +20,10 @@ if command -v objdump > /dev/null && [ -z "${DLC_SANITIZED:-}" ]; then
     others=$(objdump -p "$own" | sed -n 's/^ *NEEDED *//p' | grep -vE '^(lib(c|m|dl|pthread|z)\.so|ld-linux)')
     [ -z "$others" ] || { echo "libdlc needs more than the C library and zlib: $others"; exit 1; }
 fi
+# Each MPI's part lies beside it, where it is looked for.
+for module in "$DLC_BUILD_ROOT"/libdlc-mpi-*.so; do
+    [ ! -e "$module" ] || [ -e "$(dirname "$own")/${module##*/}" ] || { echo "${module##*/} is not installed beside libdlc"; exit 1; }
+done
 printf 'dim B\nmodel m(x: f32[B, 3]) { output x * 2.0 }\n' > "$work/m.dl"
 "$dlc" "$work/m.dl" -o "$work/m.plan" --quiet || exit 1
 "$dlrun" inspect "$work/m.plan" > "$work/out.txt" || exit 1
