@@ -545,8 +545,9 @@ typedef struct dlc_session_options {
     /* Of several ranks: one for which the others have waited so long, or ten times as long as the
      * longest run of the entry so far if that is longer, fails for all, named in the error with the
      * step and the place in the program where each is; ten times as long in the first run on sizes
-     * that are new. 0: 30 seconds. The call returns when all threads of this process's ranks have
-     * come back; a warning is logged meanwhile. */
+     * that are new, and where files are read or written. 0: 30 seconds, and for ever until all come
+     * to a dlc_run of an entry that does not train. The call returns when all threads of this
+     * process's ranks have come back; a warning is logged meanwhile. */
     double stall_seconds;
     /* A folder, made if it is missing, in which each rank keeps its last events in a file
      * ("rank-0003.journal") that stays whole when the process is killed: see dlc_journal_explain.
