@@ -1,6 +1,7 @@
 /* Which rank of a job this process is. One row a launcher: which variables tell what; then what of
  * several that tell something is to be believed. */
 #include "tools/launch.h"
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -436,7 +437,8 @@ static bool list_walk(const char *device, int64_t wanted, int64_t *out_number, i
                       char *message) {
     const char *colon = device ? strchr(device, ':') : NULL;
     *out_count = 0;
-    if (!colon || !strpbrk(colon, ",-") || strchr(colon, '*')) {
+    bool by_name = colon && isalpha((unsigned char)colon[1]); /* GPU-8d32… */
+    if (!colon || by_name || !strpbrk(colon, ",-") || strchr(colon, '*')) {
         return true;
     }
     for (const char *at = colon + 1; *at;) {

@@ -345,10 +345,10 @@ static void test_devices(void **state) {
     static const struct {
         const char *device;
         int64_t count; /* -1: wrong */
-    } lists[] = {{"cuda:0-7", 8}, {"cuda:0,2,5", 3}, {"cuda:3-3", 1},    {"cuda:1,4-6", 4},
-                 {"cuda:0", 0},   {"cuda", 0},       {NULL, 0},          {"cpu*2", 0},
-                 {"cuda:0*4", 0}, {"cuda:3-1", -1},  {"cuda:0-", -1},    {"cuda:,1", -1},
-                 {"cuda:1,", -1}, {"cuda:a-b", -1},  {"cuda:0-9999", -1}};
+    } lists[] = {{"cuda:0-7", 8}, {"cuda:0,2,5", 3},   {"cuda:3-3", 1},    {"cuda:1,4-6", 4},
+                 {"cuda:0", 0},   {"cuda", 0},         {NULL, 0},          {"cpu*2", 0},
+                 {"cuda:0*4", 0}, {"cuda:3-1", -1},    {"cuda:0-", -1},    {"cuda:,1", -1},
+                 {"cuda:1,", -1}, {"cuda:GPU-8-1", 0}, {"cuda:0-9999", -1}};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         bool good = launch_list(lists[i].device, &count, message);
         assert_int_equal(good ? count : -1, lists[i].count);
