@@ -1,5 +1,6 @@
 /* The public face of datasets and tensor files, and the way from rows to inputs. */
 #include "runtime/api/data.h"
+#include "runtime/api/own_rows.h"
 
 #include "ir/base/checked.h"
 #include "runtime/border.h"
@@ -253,6 +254,19 @@ dlc_status data_input_field(dlc_session *session, const Dataset *data, const Pla
                                                             : shape_misfit(session, arg, *out);
 }
 
+static dlc_status rows_gather(dlc_session *session, const PlanArg *arg, const int64_t *dims,
+                              const DataField *field, const int64_t *rows, void *to) {
+    char message[DATA_MESSAGE_BYTES] = "";
+    OwnRows own;
+    dlc_status status = own_rows_find(session, arg, dims, &own);
+    if (status != DLC_OK) {
+        return status;
+    }
+    status = own_rows_gather(&own, field, rows, to, (PlanDType)arg->type.dtype, message);
+    own_rows_free(session, &own);
+    return status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+}
+
 dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Dataset *data,
                            const int64_t *rows, int64_t count) {
     double start = clock_seconds();
@@ -276,13 +290,10 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
         if (status != DLC_OK) {
             return status;
         }
-        char message[DATA_MESSAGE_BYTES] = "";
-        status =
-            dataset_gather_rows(field, rows, count, to, (PlanDType)arg->type.dtype, 0, message);
-        if (status != DLC_OK) {
-            return context_fail(session->context, status, "%s", message);
+        status = rows_gather(session, arg, dims, field, rows, to);
+        if (status == DLC_OK) {
+            status = session_input_done(session, entry, i);
         }
-        status = session_input_done(session, entry, i);
         if (status != DLC_OK) {
             return status;
         }

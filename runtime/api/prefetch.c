@@ -1,6 +1,7 @@
 /* See prefetch.h. The thread fills one slot while the other waits to be taken. It calls no hook of
  * the context and no device; what it has to say lies in its slot until that is taken. */
 #include "runtime/api/prefetch.h"
+#include "runtime/api/own_rows.h"
 
 #include "ir/base/checked.h"
 #include "runtime/session/ahead.h"
@@ -12,6 +13,7 @@
 typedef struct Source {
     DataField field;
     PlanDType dtype;
+    OwnRows own;
 } Source;
 
 typedef struct Slot {
@@ -44,9 +46,9 @@ static void slot_read(Prefetch *prefetch, int number) {
     slot->message[0] = '\0';
     for (int32_t i = 0; slot->status == DLC_OK && i < prefetch->n; i++) {
         const Source *source = &prefetch->sources[i];
-        slot->status = dataset_gather_rows(&source->field, slot->rows, prefetch->batch,
-                                           ahead_memory(prefetch->ahead, number, i), source->dtype,
-                                           0, slot->message);
+        slot->status =
+            own_rows_gather(&source->own, &source->field, slot->rows,
+                            ahead_memory(prefetch->ahead, number, i), source->dtype, slot->message);
     }
 }
 
@@ -95,14 +97,18 @@ static dlc_status sources_find(Prefetch *prefetch, const Dataset *data) {
         if (status != DLC_OK) {
             return status;
         }
-        prefetch->sources[prefetch->n] =
-            (Source){.field = *field, .dtype = (PlanDType)arg->type.dtype};
+        Source *source = &prefetch->sources[prefetch->n];
+        *source = (Source){.field = *field, .dtype = (PlanDType)arg->type.dtype};
         for (int32_t a = 0; a < arg->type.rank; a++) {
             if (!checked_mul(input->bytes, input->dims[a], &input->bytes) ||
                 input->bytes > INT64_MAX / 4) {
                 return context_fail(session->context, DLC_ERROR_LIMIT, "input '%s' is too large",
                                     plan_text(session->file, arg->name));
             }
+        }
+        status = own_rows_find(session, arg, input->dims, &source->own);
+        if (status != DLC_OK) {
+            return status;
         }
         prefetch->n++;
     }
@@ -166,6 +172,9 @@ void prefetch_destroy(Prefetch *prefetch) {
     pthread_cond_destroy(&prefetch->asked);
     pthread_cond_destroy(&prefetch->read);
     pthread_mutex_destroy(&prefetch->mutex);
+    for (int32_t i = 0; i < prefetch->n; i++) {
+        own_rows_free(prefetch->session, &prefetch->sources[i].own);
+    }
     memory_free(allocator, prefetch->inputs);
     memory_free(allocator, prefetch->sources);
     memory_free(allocator, prefetch);

@@ -2,13 +2,8 @@
  * whole's positions, in order; what lies within the innermost axis that is cut is one run. */
 #include "runtime/session/parts.h"
 
-/* Positions [first, first + count) of an axis. */
-typedef struct Run {
-    int64_t first, count;
-} Run;
-
 typedef struct Axis {
-    Run *runs; /* not empty ones */
+    RowRange *runs; /* of positions; not empty ones */
     int64_t n_runs, size;
     int64_t positions; /* of all runs */
 } Axis;
@@ -33,7 +28,7 @@ static bool cut_sizes(const PlanFile *file, const PlanCut *cut, const int64_t *v
 
 /* What of the runs lies in the rank's rows of the cut: counted, and with `out` listed. */
 static int64_t runs_cut(const Axis *axis, RowRange mine, int64_t outer, int64_t rows, int64_t inner,
-                        Run *out) {
+                        RowRange *out) {
     int64_t n = 0, k = 0;
     for (int64_t o = 0; o < outer && mine.count > 0; o++) {
         int64_t from = (o * rows + mine.first) * inner, to = from + mine.count * inner;
@@ -41,11 +36,11 @@ static int64_t runs_cut(const Axis *axis, RowRange mine, int64_t outer, int64_t 
             k++;
         }
         for (int64_t i = k; i < axis->n_runs && axis->runs[i].first < to; i++) {
-            const Run *run = &axis->runs[i];
+            const RowRange *run = &axis->runs[i];
             int64_t first = run->first > from ? run->first : from;
             int64_t end = run->first + run->count < to ? run->first + run->count : to;
             if (out) {
-                out[n] = (Run){first, end - first};
+                out[n] = (RowRange){first, end - first};
             }
             n++;
         }
@@ -57,7 +52,7 @@ static int64_t runs_cut(const Axis *axis, RowRange mine, int64_t outer, int64_t 
 static bool axis_cut(const dlc_allocator *allocator, Axis *axis, RowRange mine, int64_t outer,
                      int64_t rows, int64_t inner) {
     int64_t n = runs_cut(axis, mine, outer, rows, inner, NULL);
-    Run *runs = memory_new(allocator, (size_t)n + 1, sizeof(*runs));
+    RowRange *runs = memory_new(allocator, (size_t)n + 1, sizeof(*runs));
     if (!runs) {
         return false;
     }
@@ -73,10 +68,10 @@ static bool axis_cut(const dlc_allocator *allocator, Axis *axis, RowRange mine, 
 }
 
 static bool axis_begin(const dlc_allocator *allocator, Axis *axis, int64_t size) {
-    axis->runs = memory_new(allocator, 1, sizeof(*axis->runs));
-    axis->size = axis->positions = size;
+    *axis = (Axis){.runs = memory_new(allocator, 1, sizeof(*axis->runs)), .size = size};
+    axis->positions = size;
     if (axis->runs) {
-        axis->runs[0] = (Run){0, size};
+        axis->runs[0] = (RowRange){0, size};
         axis->n_runs = size > 0;
     }
     return axis->runs != NULL;
@@ -86,7 +81,7 @@ static bool axis_begin(const dlc_allocator *allocator, Axis *axis, int64_t size)
 static void axis_copy(Copy *copy, int32_t a, int32_t last, uint8_t *whole) {
     const Axis *axis = &copy->axes[a];
     for (int64_t r = 0; r < axis->n_runs; r++) {
-        const Run *run = &axis->runs[r];
+        const RowRange *run = &axis->runs[r];
         uint8_t *at = whole + run->first * copy->stride[a];
         if (a == last) {
             size_t bytes = (size_t)(run->count * copy->stride[a]);
@@ -116,6 +111,21 @@ static void copy_run(Copy *copy, int32_t element_bytes) {
     }
 }
 
+/* Narrows the axis to what the rank has by cut number `i` of the part. False: *fits or *memory says
+ * why not. */
+static bool axis_narrow(const dlc_allocator *allocator, const PlanFile *file,
+                        const RankPlace *place, const int64_t *vars, const PlanCut *cut, Axis *axis,
+                        bool *fits, bool *memory) {
+    int64_t outer, rows, inner;
+    *fits = cut_sizes(file, cut, vars, axis->size, &outer, &rows, &inner);
+    if (*fits) {
+        RowRange mine = mesh_piece(rows, mesh_group_ranks(&place->shape, cut->group),
+                                   mesh_coordinate(&place->shape, cut->group, place->number));
+        *memory = axis_cut(allocator, axis, mine, outer, rows, inner);
+    }
+    return *fits && *memory;
+}
+
 dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
                      const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
                      const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part) {
@@ -127,14 +137,7 @@ dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace
     }
     for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
         const PlanCut *cut = &file->cuts[cuts->first_cut + i];
-        Axis *axis = &copy.axes[cut->axis];
-        int64_t outer, rows, inner;
-        fits = cut_sizes(file, cut, vars, axis->size, &outer, &rows, &inner);
-        if (fits) {
-            RowRange mine = mesh_piece(rows, mesh_group_ranks(&place->shape, cut->group),
-                                       mesh_coordinate(&place->shape, cut->group, place->number));
-            memory = axis_cut(allocator, axis, mine, outer, rows, inner);
-        }
+        (void)axis_narrow(allocator, file, place, vars, cut, &copy.axes[cut->axis], &fits, &memory);
     }
     for (int32_t a = 0; a < copy.n_axes; a++) {
         fits = fits && (!memory || copy.axes[a].positions == part_dims[a]);
@@ -151,4 +154,27 @@ dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace
     return fits ? DLC_OK
                 : context_fail(context, DLC_ERROR_FORMAT,
                                "%s: the cuts of '%s' do not give its parts", file->name, name);
+}
+
+dlc_status part_rows(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                     const int64_t *vars, const char *name, const PlanPart *cuts, int64_t rows,
+                     RowRange **out, int64_t *out_n) {
+    const dlc_allocator *allocator = &context->allocator;
+    Axis axis;
+    bool fits = true, memory = axis_begin(allocator, &axis, rows);
+    for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
+        const PlanCut *cut = &file->cuts[cuts->first_cut + i];
+        if (cut->axis == 0) {
+            (void)axis_narrow(allocator, file, place, vars, cut, &axis, &fits, &memory);
+        }
+    }
+    if (memory && fits) {
+        *out = axis.runs;
+        *out_n = axis.n_runs;
+        return DLC_OK;
+    }
+    memory_free(allocator, axis.runs);
+    return !memory ? context_out_of_memory(context)
+                   : context_fail(context, DLC_ERROR_FORMAT, "%s: the cuts of '%s' do not fit",
+                                  file->name, name);
 }

@@ -19,6 +19,12 @@ dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace
                      const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
                      const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part);
 
+/* Which rows, positions of axis 0, of a tensor of `rows` of them the rank's part is made of, as
+ * ranges in order; memory_free. */
+dlc_status part_rows(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                     const int64_t *vars, const char *name, const PlanPart *cuts, int64_t rows,
+                     RowRange **out, int64_t *out_n);
+
 /* A tensor of which each rank has its part. */
 typedef struct Tensor {
     const char *name;

@@ -206,6 +206,32 @@ static void go_wrong(RankOf *rank, Outcome *o) {
     dlc_plan_destroy(plan);
 }
 
+/* A label that is no class, which only the rank reads that has its row. */
+static void read_own(RankOf *rank, Outcome *o) {
+    double x[ROWS * WIDTH], labels[ROWS];
+    int32_t label[ROWS];
+    int64_t x_shape[] = {ROWS, WIDTH}, label_shape[] = {ROWS};
+    dlc_plan *plan = NULL;
+    dlc_session *session = NULL;
+    dlc_dataset *rows = NULL;
+    data_fill(x, label);
+    for (int i = 0; i < ROWS; i++) {
+        labels[i] = label[i] + (i == 7 ? 0.5 : 0);
+    }
+    DLTensor x_tensor = api_tensor(x, 2, x_shape, kDLFloat, 64);
+    DLTensor label_tensor = api_tensor(labels, 1, label_shape, kDLFloat, 64);
+    const char *const names[] = {"x", "label"};
+    const DLTensor *const fields[] = {&x_tensor, &label_tensor};
+    TRY(session_open(rank, &plan, &session));
+    TRY(dlc_dataset_from_tensors(rank->context, names, fields, 2, &rows));
+    dlc_train_options train = {.struct_size = sizeof(train), .data = rows};
+    o->statuses[0] = dlc_train(session, &train, NULL);
+    snprintf(o->errors[0], TEXT, "%s", dlc_last_error(rank->context));
+    dlc_dataset_destroy(rows);
+    dlc_session_destroy(session);
+    dlc_plan_destroy(plan);
+}
+
 /* Rank 1 asks for what there is not. */
 static void open_badly(RankOf *rank, Outcome *o) {
     dlc_plan *plan = NULL;
@@ -469,6 +495,20 @@ static void test_failures(void **state) {
     fail_together(true);
 }
 
+static void test_own_rows(void **state) {
+    (void)state;
+    Case test = {.mesh = "data=*", .n = 3};
+    Outcome *all = run(&test, read_own);
+    int readers = 0;
+    for (int r = 0; r <= test.n; r++) {
+        assert_int_equal(all[r].statuses[0], DLC_ERROR_MISMATCH);
+        assert_non_null(strstr(all[r].errors[0], "row 7"));
+        readers += r > 0 && strstr(all[r].errors[0], "rank ") == NULL;
+    }
+    assert_int_equal(readers, 1); /* the others were told */
+    outcomes_free(all);
+}
+
 static void test_opening(void **state) {
     (void)state;
     Case test = {.mesh = "data=*", .n = 2};
@@ -506,8 +546,8 @@ static int folder_remove(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_processes),
-        cmocka_unit_test(test_failures), cmocka_unit_test(test_opening),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_own_rows),
+        cmocka_unit_test(test_opening),  cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
