@@ -2,7 +2,7 @@
 # scripts; safe to run again. As root, or with sudo.
 packages_needed="build-essential meson ninja-build pkg-config flex bison llvm-19-dev zlib1g-dev libcmocka-dev python3"
 # Tests: the locale with decimal commas, a data set, a C++ compiler (build-essential) for the simulated GPU's kernels, two MPIs.
-packages_for_tests="locales dataset-fashion-mnist libopenmpi-dev openmpi-bin libmpich-dev mpich"
+packages_for_tests="locales dataset-fashion-mnist libopenmpi-dev openmpi-bin libmpich-dev mpich iproute2"
 # A second compiler, its sanitizers and fuzzer.
 packages_for_clang="clang libclang-rt-dev"
 
