@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Checkpoints of ranks that are processes: saved by some, gone on with by others; a disk that is full for the rank that writes; ranks that are
+killed while they save."""
+import os
+import random
+import signal
+import subprocess
+import time
+
+import kit
+import processes
+
+STEPS = 9
+
+
+class Dropped:
+    """A program that draws numbers, whose optimiser has state, with cut parameters; rows in an order of their own in each epoch."""
+
+    def __init__(self):
+        self.program = kit.Program("draws")
+        self.data = kit.write_data(self.program, "rows.npz", 31)
+
+    def plan(self, mesh, zero):
+        compiled = self.program.compile
+        self.program.compile = compiled + (["--zero", str(zero)] if mesh else [])
+        plan = self.program.plan(mesh=mesh)
+        self.program.compile = compiled
+        return plan
+
+    def train(self, plan, name, *more):
+        return [kit.DLRUN, "train", plan, "--data", "train=" + self.data, "--batch", "7", "--steps", str(STEPS), "--seed", "5", "--log",
+                name + ".jsonl", "--save", name + ".safetensors"] + list(more)
+
+
+def other_ranks():
+    """Case 16, 21: saved at step 5 by four ranks, gone on with by one, two and three, and on another mesh: numbers drawn and order of rows are
+    those of a run that was never interrupted."""
+    made = Dropped()
+    processes.done(made.train(made.plan(None, 0), "whole", "--device", "cpu"))
+    wanted = processes.steps("whole.jsonl")
+    saver = made.plan("data=*", 3)
+    processes.done(made.train(saver, "first", "--processes", "4", "--checkpoint", "kept", "--stop-after", "5"))
+    for number, (mesh, zero, ways) in enumerate([(None, 0, ["--device", "cpu"]), ("data=*", 1, ["--processes", "2"]), ("data=*", 2, ["--processes", "3"]),
+                                                 ("data=2,model=2", 3, ["--processes", "4"]), ("data=*", 0, ["--device", "cpu*3"])]):
+        folder, name = "kept%d" % number, "rest%d" % number
+        subprocess.run(["cp", "-r", "kept", folder], check=True)
+        processes.done(made.train(made.plan(mesh, zero), name, "--checkpoint", folder, "--resume", *ways))
+        kit.same_log(wanted[5:], processes.steps(name + ".jsonl"), 1e-10)
+        kit.same_weights("whole.safetensors", name + ".safetensors", 1e-10)
+
+
+def full_disk():
+    """Case 23: no room for the checkpoint: every rank ends with it, and what was there before stands."""
+    digits = processes.Digits(rows=66, batch=22, count=8)
+    os.mkdir("small")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", "small"], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        print("no small disk here: %s" % mounted.stderr)
+        return
+    try:
+        options = ["--checkpoint", "small/run", "--checkpoint-every", "2"]
+        ranks = [processes.started(*rank) for rank in digits.ranks("full", 3, *options, evaluates=False)]
+        text = "".join(processes.ended(rank, 1)[1] for rank in ranks)
+        processes.says(text, "No space left on device")
+        left = sorted(os.listdir("small/run"))
+        if [name for name in left if name.startswith(".")]:
+            raise kit.Failure("unfinished: %s" % left)
+    finally:
+        subprocess.run(["umount", "small"], check=True)
+
+
+def killed_saving():
+    """Case 22: a rank is killed at some point of a run that saves after every step: the next run goes on from a whole checkpoint, and says which."""
+    digits = processes.Digits(rows=66, batch=22, count=60)
+    rng = random.Random(3)
+    options = ["--checkpoint", "saved", "--checkpoint-every", "1"]
+    done = 0
+    for turn in range(6):
+        name = "turn%d" % turn
+        resumed = ["--resume"] if turn else []
+        parent = processes.started(digits.train(name, "--processes", "2", *options, *resumed, evaluates=False))
+        processes.until_step(name + ".jsonl", 1, parent)
+        time.sleep(rng.random() * 0.1)
+        children = processes.children(parent.pid)
+        if not children:
+            break
+        os.kill(children[turn % 2], signal.SIGKILL)
+        processes.ended(parent, 128 + signal.SIGKILL)
+        first = processes.steps(name + ".jsonl")[0]["step"]
+        if turn and first > done + 1:
+            raise kit.Failure("the run went on at step %d, after one that had done %d" % (first, done))
+        done = processes.steps(name + ".jsonl")[-1]["step"]
+    processes.done(digits.train("last", "--processes", "2", *options, "--resume", evaluates=False))
+    processes.done(digits.train("once", "--device", "cpu*2", evaluates=False))
+    kit.same_bytes("once.safetensors", "last.safetensors")
+
+
+CASES = {case.__name__: case for case in (other_ranks, full_disk, killed_saving)}
+if __name__ == "__main__":
+    kit.main(CASES)
