@@ -58,7 +58,7 @@ static void *module_open(const char *file, char *message) {
             return library;
         }
         const char *why = dlerror();
-        snprintf(first, sizeof(first), "%s; ", why ? why : path);
+        snprintf(first, sizeof(first), "%.300s; ", why ? why : path);
     }
     void *library = dlopen(file, flags);
     if (!library) {
