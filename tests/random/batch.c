@@ -468,7 +468,8 @@ bool batch_run(Batch *batch, const Variant *variant, Outcome *outcomes, char *me
                                    .skip_passes = variant->skip,
                                    .targets = &target,
                                    .n_targets = target != NULL,
-                                   .threads = target ? 2 : 1};
+                                   .threads = target ? 2 : 1,
+                                   .mesh = getenv("RANDOM_MESH")};
     dlc_status status = dlc_context_create(NULL, &context);
     if (status == DLC_OK) {
         status = dlc_compile(context, str_text(&batch->text), batch->text.length, &options, &plan);

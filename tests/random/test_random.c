@@ -6,8 +6,9 @@
  *   test_random --rows                                  every row of scalar.def
  *   test_random --one SEED                              one graph in every variant, its IR printed
  * The environment's RANDOM_TARGET and RANDOM_DEVICE compile for and run on another device than the
- * CPU. Graphs are compiled forty to a plan, each plan in a process of its own, so that a crash is
- * one failed graph and not the end of the test. */
+ * CPU, RANDOM_MESH for ranks, of which RANDOM_DEVICE then has as many. Graphs are compiled forty to
+ * a plan, each plan in a process of its own, so that a crash is one failed graph and not the end of
+ * the test. */
 #include "tests/random/batch.h"
 #include "tests/unit/needs.h"
 
