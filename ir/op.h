@@ -162,6 +162,7 @@ typedef enum OpElements { ELEMENTS_MADE, ELEMENTS_WHOLE, ELEMENTS_PICKED } OpEle
 typedef enum OpLinear {
     LINEAR_NONE,
     LINEAR_ALL,
+    LINEAR_VALUES,
     LINEAR_EACH,
     LINEAR_FIRST,
     LINEAR_BRANCHES

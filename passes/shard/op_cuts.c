@@ -12,12 +12,17 @@ typedef struct FactorCuts {
     MeshGroup later; /* cuts among these that come of what a step keeps are made behind the op */
 } FactorCuts;
 
+static bool is_added(const Op *op) {
+    OpLinear linear = op_info(op->code)->linear;
+    return linear == LINEAR_ALL || linear == LINEAR_VALUES;
+}
+
 /* Sums over ranks that the op adds to each other: what they come to is cut, once, not each of them;
  * 0: it adds no two. */
 static MeshGroup added_sums(const Shard *s, const Op *op) {
     MeshGroup groups = 0;
     int32_t n = 0;
-    for (int32_t i = 0; i < op->n_operands && op_info(op->code)->linear == LINEAR_ALL; i++) {
+    for (int32_t i = 0; i < op->n_operands && is_added(op); i++) {
         MeshGroup group = spread_of(s, op->operands[i])->partial;
         groups |= group;
         n += group != 0;
@@ -119,10 +124,18 @@ MeshGroup op_cuts_groups(const Op *op, const OpCuts *cuts) {
     return groups;
 }
 
+/* Ids stand behind what they pick from, starts, one for each of its axes, behind all else. */
+static bool says_where(const Op *op, int32_t i) {
+    return op_info(op->code)->kind == KIND_INDEX ? i == 1
+                                                 : i >= op->n_operands - op->operands[0]->type.rank;
+}
+
 bool op_is_joint(const Op *op, int32_t i) {
     switch (op_info(op->code)->linear) {
     case LINEAR_ALL:
         return op->operands[i]->type.dtype == op->results[0]->type.dtype;
+    case LINEAR_VALUES:
+        return !says_where(op, i);
     case LINEAR_BRANCHES:
         return i > 0;
     case LINEAR_FIRST:
