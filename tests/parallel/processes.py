@@ -23,6 +23,10 @@ BOUND = 30  # seconds in which every rank ends when one has failed
 LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "OMPI_", "PMIX_", "PMI_", "MPI_", "SLURM_", "TORCHELASTIC_", "OMP_NUM_THREADS")
 
 
+# What an MPI keeps until the process ends is no leak of ours.
+UNDER_MPI = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+
 def environment(**variables):
     """This one without what any launcher may have set, and with these."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
@@ -199,7 +203,7 @@ def launched():
             continue
         last = "mpi" if name in os.environ.get("MPI_MODULES", "").split() else "tcp"  # TCP, where this build has no module for it
         for more, transport in ((["--transport", "tcp"], "tcp"), ([], last)):
-            out, err = done(launcher + ["-n", "2"] + digits.train("launched", *more))
+            out, err = done(launcher + ["-n", "2"] + digits.train("launched", *more), variables=UNDER_MPI)
             said_once(out, "done after 8 of 8 steps")
             if re.findall(r"note: 2 ranks \(%s\), over (\w+)" % source, err)[-1:] != [transport]:
                 raise kit.Failure("not over %s:\n%s" % (transport, err))
@@ -245,7 +249,7 @@ def documented():
     together([(command, dict(told, RANK=rank)) for rank in range(2)])
     if shutil.which("mpirun.openmpi"):
         line = block(page, "mpirun --host").replace("node1:1,node2:1", "localhost:2")
-        together([(["mpirun.openmpi", "--allow-run-as-root"] + line.split()[1:], {})])
+        together([(["mpirun.openmpi", "--allow-run-as-root"] + line.split()[1:], UNDER_MPI)])
 
 
 # -- What goes wrong

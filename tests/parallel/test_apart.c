@@ -236,6 +236,9 @@ static void read_own(RankOf *rank, Outcome *o) {
 static void open_badly(RankOf *rank, Outcome *o) {
     dlc_plan *plan = NULL;
     dlc_session *session = NULL;
+    if (!rank->communicator) {
+        return;
+    }
     for (int k = 0; k < 2; k++) {
         bool wrong = rank->rank == 1 && k == 0;
         TRY(dlc_plan_load_memory(rank->context, rank->ranks->plan, rank->ranks->n_plan, "m", 0,
@@ -243,9 +246,6 @@ static void open_badly(RankOf *rank, Outcome *o) {
         dlc_session_options run = {.struct_size = sizeof(run),
                                    .device = wrong ? "cpu*2" : "cpu",
                                    .communicator = rank->communicator};
-        if (!rank->communicator) {
-            return;
-        }
         o->statuses[k] = dlc_session_create(plan, &run, &session);
         snprintf(o->errors[k], TEXT, "%s", dlc_last_error(rank->context));
         dlc_plan_destroy(plan);
