@@ -151,12 +151,18 @@ static void hear_all(Control *control, struct pollfd *polls, int patience) {
 
 /* -- Ranks that wait for each other. */
 
+/* What a rank is at that is not heard from any more is not known: it may be cut off. */
+static bool is_current(const Control *control, const ControlPeer *peer, double now) {
+    bool is_own = peer == &control->peers[control->rank];
+    return is_own || now < peer->heard + 2 * control->silence / BEATS_PER_SILENCE;
+}
+
 /* Whom the rank has waited for, for long, while that one is at another call; NULL: nobody. At the
  * same call nobody waits for good. */
 static ControlPeer *waits_for(Control *control, const ControlPeer *peer, double now) {
     int32_t rank = peer->beat.waits_for;
     if (peer->beat.call == 0 || rank < 0 || rank >= control->n_ranks ||
-        now < peer->since + control->silence / 2) {
+        now < peer->since + control->silence / 2 || !is_current(control, peer, now)) {
         return NULL;
     }
     ControlPeer *other = &control->peers[rank];
