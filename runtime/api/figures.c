@@ -10,8 +10,9 @@
 
 /* -- Dims -- */
 
-dlc_status figures_dims(const dlc_plan *plan, const dlc_binding *bindings, size_t n_bindings,
-                        int64_t *dims) {
+/* The dims as the caller binds them; others -1. */
+static dlc_status dims_given(const dlc_plan *plan, const dlc_binding *bindings, size_t n_bindings,
+                             int64_t *dims) {
     const PlanFile *file = &plan->file;
     for (int32_t d = 0; d < file->n_dims; d++) {
         dims[d] = -1;
@@ -42,7 +43,8 @@ dlc_status figures_dims(const dlc_plan *plan, const dlc_binding *bindings, size_
     return DLC_OK;
 }
 
-dlc_status figures_entry(const dlc_plan *plan, const char *name, const PlanEntry **out) {
+/* The entry that the name means (dlc.h). */
+static dlc_status entry_named(const dlc_plan *plan, const char *name, const PlanEntry **out) {
     int32_t number = plan_entry_find(&plan->file, plan_tables(plan), name);
     if (number < 0) {
         return context_fail(plan->context, DLC_ERROR_NOT_FOUND, "the plan has no entry '%s'",
@@ -50,6 +52,46 @@ dlc_status figures_entry(const dlc_plan *plan, const char *name, const PlanEntry
     }
     *out = &plan_tables(plan)->entries[number];
     return DLC_OK;
+}
+
+/* The first rank of so many; 0: of those that the mesh states, two along an axis of any size. */
+static dlc_status place_of(const dlc_plan *plan, int64_t n_ranks, RankPlace *out) {
+    const PlanFile *file = &plan->file;
+    if (!border_number(plan->context, "n_ranks", n_ranks, 0, MESH_MAX_RANKS)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    int64_t usual = 1;
+    for (int64_t i = 0; i < file->n_mesh; i++) {
+        usual *= file->mesh[i].size == 0 ? 2 : file->mesh[i].size; /* bounded: check_ranks.c */
+    }
+    *out = (RankPlace){.number = 0};
+    return place_shape(plan->context, file, n_ranks == 0 ? usual : n_ranks, &out->shape);
+}
+
+dlc_status figures_begin(const dlc_plan *plan, const char *name, int64_t n_ranks,
+                         const dlc_binding *bindings, size_t n_bindings, const PlanEntry **entry,
+                         RankPlace *place, int64_t *dims) {
+    dlc_status status = dims_given(plan, bindings, n_bindings, dims);
+    if (status == DLC_OK) {
+        status = entry_named(plan, name, entry);
+    }
+    return status == DLC_OK ? place_of(plan, n_ranks, place) : status;
+}
+
+dlc_status figures_rank_dims(const dlc_plan *plan, const RankPlace *place, const int64_t *given,
+                             int64_t *out) {
+    memcpy(out, given, (size_t)plan->file.n_dims * sizeof(*out));
+    dims_default(&plan->file, out);
+    return place_dims(plan->context, &plan->file, place, out);
+}
+
+dlc_status figures_layout(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
+                          const int64_t *given, Layout **out) {
+    int64_t dims[PLAN_MAX_DIMS];
+    dlc_status status = figures_rank_dims(plan, place, given, dims);
+    return status == DLC_OK ? layout_create(plan->context, &plan->file, plan_tables(plan), entry,
+                                            place, dims, out)
+                            : status;
 }
 
 dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_binding *bindings,
@@ -62,9 +104,9 @@ dlc_status dlc_plan_summarize(const dlc_plan *plan, const char *name, const dlc_
     const PlanEntry *entry = NULL;
     int64_t dims[PLAN_MAX_DIMS];
     Layout *layout;
-    dlc_status status = figures_dims(plan, bindings, n_bindings, dims);
+    dlc_status status = dims_given(plan, bindings, n_bindings, dims);
     if (status == DLC_OK) {
-        status = figures_entry(plan, name, &entry);
+        status = entry_named(plan, name, &entry);
     }
     if (status != DLC_OK) {
         return status;
@@ -201,21 +243,9 @@ static bool exchange_sum(const Layout *layout, const Sort *sort, dlc_exchange_in
     return fits;
 }
 
-dlc_status figures_place(const dlc_plan *plan, int64_t n_ranks, RankPlace *out) {
-    const PlanFile *file = &plan->file;
-    if (!border_number(plan->context, "n_ranks", n_ranks, 0, MESH_MAX_RANKS)) {
-        return DLC_ERROR_INVALID_ARGUMENT;
-    }
-    int64_t usual = 1;
-    for (int64_t i = 0; i < file->n_mesh; i++) {
-        usual *= file->mesh[i].size == 0 ? 2 : file->mesh[i].size; /* bounded: check_ranks.c */
-    }
-    *out = (RankPlace){.number = 0};
-    return place_shape(plan->context, file, n_ranks == 0 ? usual : n_ranks, &out->shape);
-}
-
 static dlc_status sort_describe(const dlc_plan *plan, const PlanEntry *entry, const Sort *sort,
-                                const RankPlace *place, int64_t *dims, dlc_exchange_info *out) {
+                                const RankPlace *place, const int64_t *given,
+                                dlc_exchange_info *out) {
     static const char *const kinds[PLAN_N_COLLECTIVE_KINDS] = {
         "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "shift"};
     static const char *const names[PLAN_N_COMBINES] = {"add", "mul", "min", "max", "and", "or"};
@@ -229,12 +259,7 @@ static dlc_status sort_describe(const dlc_plan *plan, const PlanEntry *entry, co
     };
     (void)mesh_ranks(&place->shape, &info.ranks);
     Layout *layout;
-    dims_default(&plan->file, dims);
-    dlc_status status = place_dims(plan->context, &plan->file, place, dims);
-    if (status == DLC_OK) {
-        status = layout_create(plan->context, &plan->file, plan_tables(plan), entry, place, dims,
-                               &layout);
-    }
+    dlc_status status = figures_layout(plan, entry, place, given, &layout);
     if (status != DLC_OK) {
         return status;
     }
@@ -266,14 +291,9 @@ dlc_status dlc_plan_exchange(const dlc_plan *plan, const char *name, size_t inde
     }
     const PlanEntry *entry = NULL;
     RankPlace place;
-    int64_t dims[PLAN_MAX_DIMS];
-    dlc_status status = figures_dims(plan, bindings, n_bindings, dims);
-    if (status == DLC_OK) {
-        status = figures_entry(plan, name, &entry);
-    }
-    if (status == DLC_OK) {
-        status = figures_place(plan, n_ranks, &place);
-    }
+    int64_t given[PLAN_MAX_DIMS];
+    dlc_status status =
+        figures_begin(plan, name, n_ranks, bindings, n_bindings, &entry, &place, given);
     if (status != DLC_OK) {
         return status;
     }
@@ -283,7 +303,7 @@ dlc_status dlc_plan_exchange(const dlc_plan *plan, const char *name, size_t inde
                             "entry '%s' has no exchange number %zu",
                             plan_text(&plan->file, entry->name), index);
     }
-    return sort_describe(plan, entry, &sort, &place, dims, out);
+    return sort_describe(plan, entry, &sort, &place, given, out);
 }
 
 size_t dlc_plan_axis_count(const dlc_plan *plan) {

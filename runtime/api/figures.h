@@ -4,14 +4,19 @@
 #define DLC_RUNTIME_API_FIGURES_H
 
 #include "runtime/plan_file/plan.h"
-#include "runtime/session/place.h"
+#include "runtime/session/layout.h"
 
-/* The dims of the plan as the caller binds them; others -1. dims: [PLAN_MAX_DIMS] */
-dlc_status figures_dims(const dlc_plan *plan, const dlc_binding *bindings, size_t n_bindings,
-                        int64_t *dims);
-/* The entry that the name means (dlc.h). */
-dlc_status figures_entry(const dlc_plan *plan, const char *name, const PlanEntry **out);
-/* The first rank of so many; 0: of those that the mesh states, two along an axis of any size. */
-dlc_status figures_place(const dlc_plan *plan, int64_t n_ranks, RankPlace *out);
+/* The entry that the name means, the first of so many ranks (0: of those that the mesh states, two
+ * along an axis of any size), and the plan's dims as the caller binds them, others -1. dims:
+ * [PLAN_MAX_DIMS] */
+dlc_status figures_begin(const dlc_plan *plan, const char *name, int64_t n_ranks,
+                         const dlc_binding *bindings, size_t n_bindings, const PlanEntry **entry,
+                         RankPlace *place, int64_t *dims);
+/* The dims that the rank at `place` has of those given, the others by default; and the entry's
+ * layout for them, for layout_destroy. */
+dlc_status figures_rank_dims(const dlc_plan *plan, const RankPlace *place, const int64_t *given,
+                             int64_t *out);
+dlc_status figures_layout(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
+                          const int64_t *given, Layout **out);
 
 #endif

@@ -2,6 +2,7 @@
  * arena is told apart by what values are for (phases.h). */
 #include "runtime/api/figures.h"
 #include "runtime/session/phases.h"
+#include "runtime/session/rank.h"
 
 #include "runtime/border.h"
 #include "runtime/device.h"
@@ -36,26 +37,18 @@ static void dims_used(const PlanFile *file, const PlanTables *tables, const Plan
     }
 }
 
-/* The dims of the rank at `place` of those that are free. */
-static dlc_status dims_of(const dlc_plan *plan, const RankPlace *place, const int64_t *given,
-                          int64_t *out) {
-    memcpy(out, given, (size_t)plan->file.n_dims * sizeof(*out));
-    dims_default(&plan->file, out);
-    return place_dims(plan->context, &plan->file, place, out);
-}
-
 /* The last of the ranks behind `place` that have the same numbers in the dims that count. */
 static dlc_status last_alike(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
                              int64_t n_ranks, const int64_t *given, int64_t *out) {
     bool used[PLAN_MAX_DIMS] = {false};
     int64_t own[PLAN_MAX_DIMS], other[PLAN_MAX_DIMS];
     dims_used(&plan->file, plan_tables(plan), entry, used);
-    dlc_status status = dims_of(plan, place, given, own);
+    dlc_status status = figures_rank_dims(plan, place, given, own);
     RankPlace next = *place;
     bool alike = true;
     while (status == DLC_OK && alike && next.number + 1 < n_ranks) {
         next.number++;
-        status = dims_of(plan, &next, given, other);
+        status = figures_rank_dims(plan, &next, given, other);
         for (int32_t d = 0; status == DLC_OK && d < plan->file.n_dims; d++) {
             alike = alike && (!used[d] || own[d] == other[d]);
         }
@@ -84,19 +77,16 @@ static void variables_sum(const Layout *layout, dlc_rank_summary *summary) {
     }
 }
 
-/* The largest of what exchanges have in staging memory (exchange.c); their bytes are the layout's,
- * of buffers that exist at once. */
+/* The largest of what exchanges have in staging memory; their bytes are the layout's, of buffers
+ * that exist at once. */
 static int64_t staging_bytes(const Layout *layout) {
     const DeviceOps *ops = device_find(plan_text(layout->file, layout->tables->target->device));
     int64_t most = 0;
     for (int32_t i = 0; ops && !ops->is_host && i < layout->entry->n_commands; i++) {
         const PlanCommand *command = &layout->tables->commands[layout->entry->first_command + i];
         int64_t sum = 0;
-        for (int32_t r = 0; command->kind == PLAN_COLLECTIVE && r < command->n_refs; r++) {
-            int64_t bytes = 0;
-            (void)plan_eval(layout->file, layout->tables->refs[command->first_ref + r].bytes,
-                            layout->vars, &bytes);
-            sum += layout_round(bytes);
+        if (command->kind == PLAN_COLLECTIVE) {
+            (void)exchange_staging(layout, command, &sum);
         }
         most = sum > most ? sum : most;
     }
@@ -129,13 +119,8 @@ static dlc_status layout_tell(const dlc_plan *plan, const Layout *layout,
 
 static dlc_status rank_tell(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
                             const int64_t *given, dlc_rank_summary *summary) {
-    int64_t dims[PLAN_MAX_DIMS];
     Layout *layout = NULL;
-    dlc_status status = dims_of(plan, place, given, dims);
-    if (status == DLC_OK) {
-        status = layout_create(plan->context, &plan->file, plan_tables(plan), entry, place, dims,
-                               &layout);
-    }
+    dlc_status status = figures_layout(plan, entry, place, given, &layout);
     if (status == DLC_OK) {
         status = layout_tell(plan, layout, summary);
         layout_destroy(plan->context, layout);
@@ -157,13 +142,8 @@ dlc_status dlc_plan_summarize_rank(const dlc_plan *plan, const char *name, int64
     RankPlace place;
     int64_t given[PLAN_MAX_DIMS];
     dlc_rank_summary summary = {.rank = rank, .ranks = 1};
-    dlc_status status = figures_dims(plan, bindings, n_bindings, given);
-    if (status == DLC_OK) {
-        status = figures_entry(plan, name, &entry);
-    }
-    if (status == DLC_OK) {
-        status = figures_place(plan, n_ranks, &place);
-    }
+    dlc_status status =
+        figures_begin(plan, name, n_ranks, bindings, n_bindings, &entry, &place, given);
     if (status != DLC_OK) {
         return status;
     }

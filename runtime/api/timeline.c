@@ -123,19 +123,13 @@ static void clocks_run(Timeline *timeline) {
 static dlc_status rank_reckon(const dlc_plan *plan, Timeline *timeline, int64_t rank,
                               const int64_t *given, uint8_t *phases) {
     const RankPlace place = {.shape = timeline->shape, .number = rank};
-    int64_t dims[PLAN_MAX_DIMS];
-    memcpy(dims, given, sizeof(dims));
-    dims_default(timeline->file, dims);
     Layout *layout = NULL;
     PhaseBytes bytes;
-    dlc_status status = place_dims(plan->context, timeline->file, &place, dims);
-    if (status == DLC_OK) {
-        status = layout_create(plan->context, timeline->file, timeline->tables, timeline->entry,
-                               &place, dims, &layout);
-    }
+    dlc_status status = figures_layout(plan, timeline->entry, &place, given, &layout);
     if (status == DLC_OK && rank == 0) {
         status = phases_find(plan->context, layout, phases, &bytes);
-        memcpy(timeline->dims, dims, (size_t)timeline->file->n_dims * sizeof(*dims));
+        memcpy(timeline->dims, layout->vars,
+               (size_t)timeline->file->n_dims * sizeof(*layout->vars));
     }
     if (status == DLC_OK) {
         spans_of(timeline, layout, phases, timeline->spans + rank * timeline->n_spans);
@@ -190,13 +184,8 @@ dlc_status dlc_plan_timeline(const dlc_plan *plan, const char *name, int64_t n_r
                          .tables = plan_tables(plan),
                          .device = device_of(&plan->file, plan_tables(plan)),
                          .n_ranks = 1};
-    dlc_status status = figures_dims(plan, bindings, n_bindings, given);
-    if (status == DLC_OK) {
-        status = figures_entry(plan, name, &timeline.entry);
-    }
-    if (status == DLC_OK) {
-        status = figures_place(plan, n_ranks, &place);
-    }
+    dlc_status status =
+        figures_begin(plan, name, n_ranks, bindings, n_bindings, &timeline.entry, &place, given);
     if (status != DLC_OK) {
         return status;
     }

@@ -152,15 +152,20 @@ static dlc_status stage(Rank *rank, const Layout *layout, const PlanCommand *com
     return status;
 }
 
-static dlc_status staging_make(Rank *rank, const Layout *layout, const PlanCommand *command) {
-    int64_t bytes = 0;
-    void *staging;
-    for (int32_t r = 0; r < command->n_refs; r++) {
-        if (!checked_add(bytes, layout_round(ref_bytes(layout, command, r)), &bytes)) {
-            return context_out_of_memory(rank->context);
-        }
+bool exchange_staging(const Layout *layout, const PlanCommand *command, int64_t *out) {
+    bool fits = true;
+    *out = 0;
+    for (int32_t r = 0; r < command->n_refs && fits; r++) {
+        fits = checked_add(*out, layout_round(ref_bytes(layout, command, r)), out);
     }
-    return rank_staging(rank, bytes, &staging);
+    return fits;
+}
+
+static dlc_status staging_make(Rank *rank, const Layout *layout, const PlanCommand *command) {
+    int64_t bytes;
+    void *staging;
+    return exchange_staging(layout, command, &bytes) ? rank_staging(rank, bytes, &staging)
+                                                     : context_out_of_memory(rank->context);
 }
 
 /* Results and operands must not overlap, but that what all combine may lie over its operand. */

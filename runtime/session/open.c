@@ -111,6 +111,10 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     }
     session->n_ranks = n_ranks;
     session->n_all = session->communicator ? session->communicator->n_ranks : n_ranks;
+    session->told = memory_new(&context->allocator, (size_t)session->n_all, sizeof(int64_t));
+    if (!session->told) {
+        return context_out_of_memory(context);
+    }
     dlc_status status = team_create(context, n_ranks, &session->team);
     if (status == DLC_OK) {
         status = session_ranks_open(session, options, ops);
@@ -223,7 +227,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     if (status == DLC_OK) {
         status = names_create(session, &given);
     }
-    status = session->ranks ? session_agree(session, status) : session_abandon(session, status);
+    status = session->told ? session_agree(session, status) : session_abandon(session, status);
     if (status != DLC_OK) {
         session_end(&session->child);
         return status;
@@ -253,6 +257,7 @@ static void session_end(ContextChild *child) {
     memory_free(allocator, session->orders.dims);
     memory_free(allocator, session->dim_is_shared);
     memory_free(allocator, session->step_metrics);
+    memory_free(allocator, session->told);
     plan_release(session->plan);
     if (session->communicator) {
         session->communicator->is_broken |= session->is_broken;

@@ -111,9 +111,8 @@ static void copy_run(Copy *copy, int32_t element_bytes) {
     }
 }
 
-/* Narrows the axis to what the rank has by cut number `i` of the part. False: *fits or *memory says
- * why not. */
-static bool axis_narrow(const dlc_allocator *allocator, const PlanFile *file,
+/* Narrows the axis to what the rank has by the cut, where it *fits and there is *memory. */
+static void axis_narrow(const dlc_allocator *allocator, const PlanFile *file,
                         const RankPlace *place, const int64_t *vars, const PlanCut *cut, Axis *axis,
                         bool *fits, bool *memory) {
     int64_t outer, rows, inner;
@@ -123,7 +122,6 @@ static bool axis_narrow(const dlc_allocator *allocator, const PlanFile *file,
                                    mesh_coordinate(&place->shape, cut->group, place->number));
         *memory = axis_cut(allocator, axis, mine, outer, rows, inner);
     }
-    return *fits && *memory;
 }
 
 dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
@@ -137,7 +135,7 @@ dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace
     }
     for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
         const PlanCut *cut = &file->cuts[cuts->first_cut + i];
-        (void)axis_narrow(allocator, file, place, vars, cut, &copy.axes[cut->axis], &fits, &memory);
+        axis_narrow(allocator, file, place, vars, cut, &copy.axes[cut->axis], &fits, &memory);
     }
     for (int32_t a = 0; a < copy.n_axes; a++) {
         fits = fits && (!memory || copy.axes[a].positions == part_dims[a]);
@@ -165,7 +163,7 @@ dlc_status part_rows(dlc_context *context, const PlanFile *file, const RankPlace
     for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
         const PlanCut *cut = &file->cuts[cuts->first_cut + i];
         if (cut->axis == 0) {
-            (void)axis_narrow(allocator, file, place, vars, cut, &axis, &fits, &memory);
+            axis_narrow(allocator, file, place, vars, cut, &axis, &fits, &memory);
         }
     }
     if (memory && fits) {

@@ -63,6 +63,14 @@ dlc_status place_shape(dlc_context *context, const PlanFile *file, int64_t n_ran
                         file->name, mesh, stated, n_ranks, less, less + stated, less);
 }
 
+MeshGroup place_part_group(const PlanFile *file, const PlanPart *part) {
+    MeshGroup cut = 0;
+    for (int32_t i = 0; i < part->n_cuts; i++) {
+        cut |= file->cuts[part->first_cut + i].group;
+    }
+    return cut;
+}
+
 RankPlace place_of_least(const PlanFile *file) {
     return (RankPlace){.shape = shape_with(file, 1)};
 }

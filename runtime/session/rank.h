@@ -346,6 +346,9 @@ void exchange_destroy(Rank *rank);
 CommKind exchange_kind(const PlanCollective *collective);
 CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int32_t r,
                            const int64_t *sizes);
+/* Bytes of staging memory that the collective takes where the device's memory is not the host's.
+ * False: beyond 64 bits. */
+bool exchange_staging(const Layout *layout, const PlanCommand *command, int64_t *out);
 /* Does a collective, the running entry's command, on its refs' addresses, whose sizes are those of
  * the layout; waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,

@@ -24,10 +24,7 @@ static uint64_t memory_hash(const uint8_t *bytes, int64_t n) {
 
 /* The first rank that has the same part of the variable. */
 static int32_t first_alike(const Rank *rank, const PlanPart *part, int32_t number) {
-    MeshGroup cut = 0;
-    for (int32_t i = 0; i < part->n_cuts; i++) {
-        cut |= rank->file->cuts[part->first_cut + i].group;
-    }
+    MeshGroup cut = place_part_group(rank->file, part);
     int64_t wanted = mesh_coordinate(&rank->place.shape, cut, number);
     int32_t first = 0;
     while (mesh_coordinate(&rank->place.shape, cut, first) != wanted) {

@@ -30,6 +30,7 @@ struct dlc_session {
     int32_t n_ranks;     /* that are this session's … */
     int32_t n_all; /* … and with those of other sessions, which it meets in `communicator` */
     dlc_communicator *communicator; /* NULL: its ranks are all */
+    int64_t *told;                  /* [n_all]: of all sessions that meet there */
     int64_t met;                    /* communicator->generation when it was met last */
     bool at_leisure;        /* its caller runs entries when it likes: none is late to begin one */
     Team *team;             /* of several ranks; NULL: there is one */

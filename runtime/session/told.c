@@ -13,25 +13,32 @@ static dlc_status call_make(dlc_session *session, const CommCall *call) {
     return status;
 }
 
+/* Of one number a rank; `own` becomes what they come to. */
+static dlc_status number_make(dlc_session *session, CommKind kind, const char *name, int64_t *own) {
+    const CommBuffer buffer = {
+        .in = own, .out = own, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
+    const CommCall call = {.kind = kind,
+                           .combine = kind == COMM_ALL_REDUCE ? COMM_MAX : 0,
+                           .buffers = &buffer,
+                           .n_buffers = 1,
+                           .name = name};
+    return session->communicator ? call_make(session, &call) : DLC_OK;
+}
+
 /* *out: the lowest rank whose `own` is not 0; -1: none. *value: what that is. */
 static dlc_status lowest(dlc_session *session, int64_t own, const char *name, int32_t *out,
                          int64_t *value) {
-    int32_t n = session->n_all;
-    int64_t *all = memory_new(&session->context->allocator, (size_t)n, sizeof(*all));
-    if (!all) {
-        return session_abandon(session, context_out_of_memory(session->context));
-    }
+    int64_t *all = session->told;
     const CommBuffer buffer = {
-        .in = &own, .out = all, .dtype = PLAN_I64, .outer = 1, .rows = n, .unit = 1};
+        .in = &own, .out = all, .dtype = PLAN_I64, .outer = 1, .rows = session->n_all, .unit = 1};
     const CommCall call = {
         .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = name};
     dlc_status status = call_make(session, &call);
     *out = -1;
-    for (int32_t r = n - 1; r >= 0 && status == DLC_OK; r--) {
+    for (int32_t r = session->n_all - 1; r >= 0 && status == DLC_OK; r--) {
         *out = all[r] != 0 ? r : *out;
         *value = all[r] != 0 ? all[r] : *value;
     }
-    memory_free(&session->context->allocator, all);
     return status;
 }
 
@@ -93,22 +100,11 @@ dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bo
 }
 
 dlc_status session_first(dlc_session *session, int64_t *value) {
-    const CommBuffer buffer = {
-        .in = value, .out = value, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
-    const CommCall call = {
-        .kind = COMM_BROADCAST, .buffers = &buffer, .n_buffers = 1, .name = "a number of rank 0"};
-    return session->communicator ? call_make(session, &call) : DLC_OK;
+    return number_make(session, COMM_BROADCAST, "a number of rank 0", value);
 }
 
 dlc_status session_most(dlc_session *session, int64_t *value) {
-    const CommBuffer buffer = {
-        .in = value, .out = value, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
-    const CommCall call = {.kind = COMM_ALL_REDUCE,
-                           .combine = COMM_MAX,
-                           .buffers = &buffer,
-                           .n_buffers = 1,
-                           .name = "the most of all ranks"};
-    return session->communicator ? call_make(session, &call) : DLC_OK;
+    return number_make(session, COMM_ALL_REDUCE, "the most of all ranks", value);
 }
 
 /* What a run came to on a rank, as one number; 0: all is well. */

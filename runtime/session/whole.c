@@ -6,11 +6,8 @@
 /* Whether `rank` is the first of those that have the same part. */
 static bool is_teller(const PlanFile *file, const MeshShape *shape, const PlanPart *part,
                       int64_t rank) {
-    MeshGroup cut = 0;
-    for (int32_t i = 0; i < part->n_cuts; i++) {
-        cut |= file->cuts[part->first_cut + i].group;
-    }
-    MeshGroup others = (((MeshGroup)1 << shape->n_axes) - 1) & ~cut;
+    MeshGroup all = ((MeshGroup)1 << shape->n_axes) - 1;
+    MeshGroup others = all & ~place_part_group(file, part);
     return mesh_coordinate(shape, others, rank) == 0;
 }
 
