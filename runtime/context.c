@@ -10,6 +10,18 @@
 #include <string.h>
 #include <time.h>
 
+static void *malloc_alloc(void *user, size_t bytes) {
+    (void)user;
+    return malloc(bytes);
+}
+
+static void malloc_free(void *user, void *memory) {
+    (void)user;
+    free(memory);
+}
+
+const dlc_allocator memory_malloc = {malloc_alloc, malloc_free, NULL};
+
 void *memory_new(const dlc_allocator *allocator, size_t count, size_t size) {
     size_t bytes;
     if (!checked_mul_size(count, size, &bytes)) {

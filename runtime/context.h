@@ -42,6 +42,8 @@ struct dlc_context {
     const char *closed; /* the callback that runs, and may make no call; NULL: none */
 };
 
+/* malloc and free: of contexts that are given none, and of what any thread may free. */
+extern const dlc_allocator memory_malloc;
 /* Zeroed; NULL when memory runs out or count * size overflows. */
 void *memory_new(const dlc_allocator *allocator, size_t count, size_t size);
 void memory_free(const dlc_allocator *allocator, void *memory); /* accepts NULL */

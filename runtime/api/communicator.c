@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -120,7 +119,7 @@ static dlc_status processes_create(dlc_context *context, const dlc_communicator_
         (Meeting){.meet = is_mpi(given) ? mpi_meet : tcp_meet, .destroy = processes_forget};
     own->context = context;
     own->options = *given;
-    own->options.meet_seconds = given->meet_seconds > 0 ? given->meet_seconds : 300;
+    own->options.meet_seconds = given->meet_seconds > 0 ? given->meet_seconds : COMM_MEET_SECONDS;
     own->options.addresses = given->addresses ? memory_strdup(allocator, given->addresses) : NULL;
     own->options.job = memory_strdup(allocator, given->job ? given->job : "");
     if (!own->options.job || (given->addresses && !own->options.addresses)) {
@@ -160,20 +159,8 @@ dlc_status dlc_communicator_create(dlc_context *context, const dlc_communicator_
 
 /* -- Threads of this process -- */
 
-/* Memory that any thread of a group may free: no context's hooks. */
-static void *group_alloc(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-
-static void group_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
-
-static const dlc_allocator group_allocator = {group_alloc, group_free, NULL};
-
-/* What the ends of a group share. */
+/* What the ends of a group share: in memory that any of their threads may free, by no context's
+ * hooks. */
 typedef struct Group {
     pthread_mutex_t mutex;
     int32_t references, n;
@@ -208,7 +195,7 @@ static dlc_status threads_meet(Meeting *meeting, int64_t generation, Comm **out,
             comm_close(group->ends[r]);
             group->ends[r] = NULL;
         }
-        status = comm_local_create(&group_allocator, group->n, 0, group->ends);
+        status = comm_local_create(&memory_malloc, group->n, 0, group->ends);
         group->generation = status == DLC_OK ? generation : group->generation;
         for (int32_t r = 0; r < group->n && status == DLC_OK; r++) {
             end_leave(group, r, group->gone[r]);
@@ -233,7 +220,7 @@ static void group_release(Group *group) {
             comm_close(group->ends[r]);
         }
         pthread_mutex_destroy(&group->mutex);
-        memory_free(&group_allocator, group);
+        memory_free(&memory_malloc, group);
     }
 }
 
@@ -243,11 +230,11 @@ static void threads_forget(Meeting *meeting) {
     end_leave(own->group, own->rank, true);
     pthread_mutex_unlock(&own->group->mutex);
     group_release(own->group);
-    memory_free(&group_allocator, own);
+    memory_free(&memory_malloc, own);
 }
 
 static Group *group_new(int32_t n) {
-    Group *group = memory_new(&group_allocator, 1, sizeof(*group));
+    Group *group = memory_new(&memory_malloc, 1, sizeof(*group));
     if (group) {
         pthread_mutex_init(&group->mutex, NULL);
         group->references = 1;
@@ -260,7 +247,7 @@ static Group *group_new(int32_t n) {
 static dlc_status thread_create(dlc_context *context, Group *group, int32_t rank,
                                 dlc_communicator **out) {
     BORDER_CALL(context);
-    GroupMeeting *own = memory_new(&group_allocator, 1, sizeof(*own));
+    GroupMeeting *own = memory_new(&memory_malloc, 1, sizeof(*own));
     if (!own) {
         return context_out_of_memory(context);
     }

@@ -2,17 +2,6 @@
 #include "ir/base/file.h"
 #include "runtime/border.h"
 #include <stdio.h>
-#include <stdlib.h>
-
-static void *default_alloc(void *user, size_t bytes) {
-    (void)user;
-    return malloc(bytes);
-}
-
-static void default_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
-}
 
 dlc_status dlc_file_write(dlc_context *context, const char *path, const void *bytes,
                           size_t n_bytes) {
@@ -31,7 +20,7 @@ dlc_status dlc_context_create(const dlc_context_options *options, dlc_context **
     if (!out || !border_options(&nobody, "dlc_context_options", &given, sizeof(given), options)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    dlc_allocator allocator = {default_alloc, default_free, NULL};
+    dlc_allocator allocator = memory_malloc;
     if (given.allocator) {
         if (!given.allocator->alloc || !given.allocator->free) {
             return DLC_ERROR_INVALID_ARGUMENT;

@@ -32,7 +32,11 @@
 
 enum {
     COMM_MESSAGE_BYTES = 1024,
-    COMM_AT_BYTES = 240,  /* of what a rank is at */
+    COMM_AT_BYTES = 240, /* of what a rank is at */
+    /* Usual for ranks that are processes: until all have met, and without a sign of life until one
+     * has failed. */
+    COMM_MEET_SECONDS = 300,
+    COMM_SILENCE_SECONDS = 20,
     COMM_MAX_STARTED = 32 /* calls of a rank that are started and not waited for */
 };
 

@@ -21,16 +21,6 @@
 
 static const double watchdog_seconds = 60;
 
-static void *counted_alloc(void *user, size_t bytes) {
-    ++*(int *)user;
-    return malloc(bytes);
-}
-
-static void counted_free(void *user, void *memory) {
-    --*(int *)user;
-    free(memory);
-}
-
 static int count_files(void) {
     DIR *folder = opendir("/proc/self/fd");
     int n = 0;
@@ -60,7 +50,7 @@ static int listen_here(bool six, char *address, size_t n_address) {
 static void child(const Transport *transport, Rank *rank, const char *address, int listener,
                   RankBody body) {
     int held = 0, files = count_files() - (rank->rank == 0);
-    dlc_allocator allocator = {counted_alloc, counted_free, &held};
+    dlc_allocator allocator = rank_allocator(&held);
     CommTcpOptions options = {.rank = rank->rank,
                               .n_ranks = rank->n,
                               .addresses = address,

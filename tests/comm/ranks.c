@@ -64,6 +64,20 @@ void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number,
     munmap(ranks, MOST_RANKS * sizeof(Rank));
 }
 
+static void *counted_alloc(void *user, size_t bytes) {
+    ++*(int *)user;
+    return malloc(bytes);
+}
+
+static void counted_free(void *user, void *memory) {
+    --*(int *)user;
+    free(memory);
+}
+
+dlc_allocator rank_allocator(int *held) {
+    return (dlc_allocator){counted_alloc, counted_free, held};
+}
+
 bool rank_expect(Rank *rank, bool holds, const char *format, ...) {
     if (!holds && !rank->problem[0]) {
         va_list args;

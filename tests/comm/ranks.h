@@ -35,6 +35,9 @@ extern const Transport transport_local, transport_tcp;
 /* Runs them and fails the (cmocka) test with the first problem. */
 void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number, RankBody body);
 
+/* malloc and free, with `held` the number of what is held: an int of the caller's. */
+dlc_allocator rank_allocator(int *held);
+
 /* Notes the rank's first problem; false if there is one now. */
 bool rank_expect(Rank *rank, bool holds, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

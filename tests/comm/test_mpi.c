@@ -34,20 +34,10 @@ static bool has_forked(void) {
     return children_faults() != faults_before || waitpid(-1, NULL, WNOHANG) != -1;
 }
 
-static void *counted_alloc(void *user, size_t bytes) {
-    ++*(int *)user;
-    return malloc(bytes);
-}
-
-static void counted_free(void *user, void *memory) {
-    --*(int *)user;
-    free(memory);
-}
-
 /* All ranks of the launch, however many the test asks for. */
 static void run_launched(const Transport *transport, Rank *ranks, int32_t n, RankBody body) {
     int held = 0;
-    dlc_allocator allocator = {counted_alloc, counted_free, &held};
+    dlc_allocator allocator = rank_allocator(&held);
     CommMpiOptions options = {.job_key = "test",
                               .meet_seconds = 60,
                               .silence_seconds = transport->silence,
@@ -164,7 +154,7 @@ static void test_options(void **state) {
     int32_t rank, n_ranks;
     Comm *comm = NULL;
     int held = 0;
-    dlc_allocator allocator = {counted_alloc, counted_free, &held};
+    dlc_allocator allocator = rank_allocator(&held);
     assert_int_equal(comm_mpi_place(&rank, &n_ranks, message), DLC_OK);
     CommMpiOptions options = {.rank = rank, .n_ranks = n_ranks + 1};
     assert_int_equal(comm_mpi_create(&allocator, &options, &comm, message), DLC_ERROR_MISMATCH);
@@ -218,7 +208,8 @@ static void give_up(const char *message) {
 
 static Comm *comm_make(void) {
     static int held;
-    static dlc_allocator allocator = {counted_alloc, counted_free, &held};
+    static dlc_allocator allocator;
+    allocator = rank_allocator(&held);
     char message[COMM_MESSAGE_BYTES];
     CommMpiOptions options = {.meet_seconds = 60};
     Comm *comm = NULL;

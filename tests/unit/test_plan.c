@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/plain_allocator.h"
 #include "tests/unit/plan_sample.h"
 
 #include <stdio.h>
@@ -22,11 +23,6 @@ typedef struct Fixture {
 static void *bounded_alloc(void *user, size_t bytes) {
     (void)user;
     return bytes <= (size_t)1 << 30 ? malloc(bytes) : NULL;
-}
-
-static void plain_free(void *user, void *memory) {
-    (void)user;
-    free(memory);
 }
 
 static int setup(void **state) {

@@ -219,8 +219,9 @@ static dlc_status meet(Meeting *m, Comm **out) {
 dlc_status comm_mpi_create(const dlc_allocator *allocator, const CommMpiOptions *given, Comm **out,
                            char *message) {
     CommMpiOptions options = *given;
-    options.meet_seconds = options.meet_seconds > 0 ? options.meet_seconds : 300;
-    options.silence_seconds = options.silence_seconds > 0 ? options.silence_seconds : 20;
+    options.meet_seconds = options.meet_seconds > 0 ? options.meet_seconds : COMM_MEET_SECONDS;
+    options.silence_seconds =
+        options.silence_seconds > 0 ? options.silence_seconds : COMM_SILENCE_SECONDS;
     Meeting m = {.allocator = allocator,
                  .options = &options,
                  .listener = -1,

@@ -231,8 +231,9 @@ static dlc_status all_connect(const dlc_allocator *allocator, const CommTcpOptio
 dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions *given, Comm **out,
                            char *message) {
     CommTcpOptions options = *given;
-    options.meet_seconds = options.meet_seconds > 0 ? options.meet_seconds : 300;
-    options.silence_seconds = options.silence_seconds > 0 ? options.silence_seconds : 20;
+    options.meet_seconds = options.meet_seconds > 0 ? options.meet_seconds : COMM_MEET_SECONDS;
+    options.silence_seconds =
+        options.silence_seconds > 0 ? options.silence_seconds : COMM_SILENCE_SECONDS;
     double deadline = clock_seconds() + options.meet_seconds;
     ControlOptions meeting = {.rank = options.rank,
                               .n_ranks = options.n_ranks,
