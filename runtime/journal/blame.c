@@ -260,9 +260,24 @@ static int32_t blame_none(const JournalView *views, int32_t n, Str *out) {
     return gone;
 }
 
+/* One whose process does not run, wherever it stands. */
+static int32_t blame_stopped(const JournalView *views, int32_t n, Str *out) {
+    for (int32_t i = 0; i < n; i++) {
+        if (views[i].is_stopped) {
+            str_addf(out,
+                     "the process of rank %d (%" PRId64 ") is stopped, by a signal or a debugger: "
+                     "`kill -CONT %" PRId64 "` lets it go on\n",
+                     (int)views[i].file->rank, views[i].file->process, views[i].file->process);
+            return i;
+        }
+    }
+    return -1;
+}
+
 int32_t journal_blame(const JournalView *views, int32_t n, Str *out) {
     static int32_t (*const verdicts[])(const JournalView *views, int32_t n, Str *out) = {
-        blame_failure, blame_silence, blame_late, blame_meeting, blame_difference, blame_behind};
+        blame_failure,    blame_silence, blame_late,  blame_meeting,
+        blame_difference, blame_stopped, blame_behind};
     for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
         int32_t found = verdicts[i](views, n, out);
         if (found >= 0) {

@@ -56,11 +56,29 @@ static const char *file_problem(JournalFile *file, size_t size) {
     return NULL;
 }
 
-static bool is_gone(const JournalFile *file) {
+/* The process as this host knows it; it may be of another. */
+static bool is_here(const JournalFile *file) {
     char host[JOURNAL_NAME_BYTES] = "";
     (void)gethostname(host, sizeof(host) - 1);
-    return strcmp(host, file->host) == 0 && file->process > 0 && file->process <= INT32_MAX &&
-           kill((pid_t)file->process, 0) != 0 && errno == ESRCH;
+    return strcmp(host, file->host) == 0 && file->process > 0 && file->process <= INT32_MAX;
+}
+
+static bool is_gone(const JournalFile *file) {
+    return is_here(file) && kill((pid_t)file->process, 0) != 0 && errno == ESRCH;
+}
+
+/* By a signal or a debugger. proc(5): "pid (name) state …", where the name may hold anything. */
+static bool is_stopped(const JournalFile *file) {
+    char path[64], line[256] = "";
+    snprintf(path, sizeof(path), "/proc/%" PRId64 "/stat", file->process);
+    FILE *status = is_here(file) ? fopen(path, "re") : NULL;
+    size_t n = status ? fread(line, 1, sizeof(line) - 1, status) : 0;
+    if (status) {
+        fclose(status);
+    }
+    line[n] = 0;
+    const char *name_end = strrchr(line, ')');
+    return name_end && name_end[1] == ' ' && (name_end[2] == 'T' || name_end[2] == 't');
 }
 
 static dlc_status journal_read(Journals *journals, const char *folder, const char *name) {
@@ -86,7 +104,7 @@ static dlc_status journal_read(Journals *journals, const char *folder, const cha
         return DLC_OK;
     }
     JournalView *view = &journals->views[journals->n++];
-    *view = (JournalView){.file = file, .is_gone = is_gone(file)};
+    *view = (JournalView){.file = file, .is_gone = is_gone(file), .is_stopped = is_stopped(file)};
     journal_view_fill(view);
     return DLC_OK;
 }
@@ -192,8 +210,9 @@ static void rank_add(const Journals *journals, const JournalView *view, int64_t 
     }
     str_add(out, "; last event ");
     ago_add(out, newest, view->last->time);
-    str_addf(out, " before the newest%s%s\n", view->has_left ? "; has ended" : "",
-             view->is_gone && !view->has_left ? "; its process is gone" : "");
+    str_addf(out, " before the newest%s%s%s\n", view->has_left ? "; has ended" : "",
+             view->is_gone && !view->has_left ? "; its process is gone" : "",
+             view->is_stopped ? "; its process is stopped" : "");
 }
 
 static void events_add(const Journals *journals, const JournalView *view, int64_t newest) {

@@ -10,6 +10,7 @@ typedef struct JournalView {
     const JournalEvent *last; /* the newest but its end; NULL: it has none */
     bool has_left;            /* its journal was ended, as a process that is killed does not */
     bool is_gone;             /* its process is not there any more, as far as this host knows */
+    bool is_stopped;          /* its process is there, and does not run: by a signal */
     /* Collectives begun since the ranks have met, by their number mod JOURNAL_EVENTS. */
     const JournalEvent *calls[JOURNAL_EVENTS];
 } JournalView;

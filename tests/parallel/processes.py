@@ -2,6 +2,7 @@
 """Ranks that are processes, as a user starts them: by dlrun itself, by hand, by mpirun. What they compute is what threads of one process
 compute; one of them speaks; a rank that dies ends all, and all go on from the last checkpoint. Nothing is left behind.
 processes.py [NAME…]"""
+import atexit
 import fcntl
 import glob
 import json
@@ -40,7 +41,10 @@ def free_port():
 
 
 def started(command, variables=()):
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**dict(variables)))
+    """A process that a case which fails leaves to nobody: it may be stopped."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**dict(variables)))
+    atexit.register(lambda: process.poll() is None and process.kill())
+    return process
 
 
 def ended(process, code):
@@ -356,7 +360,8 @@ def explained():
     ranks[1].send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     out, _ = done([kit.DLRUN, "explain-hang", "journals"])
-    says(out, r"(?m)^rank [02] on \S+: waits in ", r"(?m)^rank 1 (is behind: it has begun \d+ collectives|waits in collective \d+ )")
+    says(out, r"(?m)^rank [02] on \S+: waits in ", r"(?m)^rank 1 on .*; its process is stopped$",
+         r"(?m)^the process of rank 1 \(%d\) is stopped, " % ranks[1].pid, r"(?m)^last events of rank 1:$")
     ranks[1].kill()
     ended(ranks[1], -signal.SIGKILL)
     text = "".join(ended(ranks[r], 1)[1] for r in (0, 2))

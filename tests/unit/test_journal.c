@@ -361,6 +361,41 @@ static void test_killed(void **state) {
     folder_remove(&folder);
 }
 
+/* A process that a signal has stopped is to blame, wherever it stands; one that goes on is not. */
+static void test_process_stopped(void **state) {
+    (void)state;
+    Folder folder = folder_new();
+    char text[TEXT_BYTES], wanted[160];
+    const JournalAbout about = {.rank = 0, .n_ranks = 1, .plan = "net.plan"};
+    pid_t child = fork();
+    if (child == 0) {
+        char message[JOURNAL_MESSAGE_BYTES];
+        Journal *journal;
+        if (journal_create(&plain_allocator, &about, folder.path, &journal, message) == DLC_OK) {
+            journal_meets(journal, -1, "all_reduce", "net.dl:4:9");
+        }
+        raise(SIGSTOP);
+        pause();
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    assert_true(WIFSTOPPED(status));
+    snprintf(wanted, sizeof(wanted), "the process of rank 0 (%d) is stopped, by a signal",
+             (int)child);
+    explain(&folder, text);
+    assert_non_null(strstr(text, wanted));
+    assert_non_null(strstr(text, "; its process is stopped\n"));
+    assert_non_null(strstr(text, "last events of rank 0:\n"));
+    assert_int_equal(kill(child, SIGCONT), 0);
+    assert_int_equal(waitpid(child, &status, WCONTINUED), child);
+    explain(&folder, text);
+    assert_null(strstr(text, "stopped, by"));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    folder_remove(&folder);
+}
+
 /* Texts are cut between characters. */
 static void test_cut(void **state) {
     (void)state;
@@ -404,8 +439,8 @@ int main(void) {
         cmocka_unit_test(test_behind),  cmocka_unit_test(test_parted),
         cmocka_unit_test(test_ends),    cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_damaged), cmocka_unit_test(test_ring),
-        cmocka_unit_test(test_killed),  cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_killed),  cmocka_unit_test(test_process_stopped),
+        cmocka_unit_test(test_cut),     cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
