@@ -310,7 +310,9 @@ static inline int32_t plan_access(int32_t kind, int32_t r) {
  * in that order, and between queues there is no order but what events make. Queue 0 is the first:
  * an entry begins when all that queue 0 was given before is done, and is done when all its queues
  * are. What the host takes part in – loops, tests, checks, shown values, barriers – is on queue 0,
- * and so are kernels that may fault, as a barrier looks at the faults of its own queue.
+ * and so are kernels that may fault, as a barrier looks at the faults of its own queue. Collectives
+ * on another one may go on while what comes behind them runs, those of one queue too where they do
+ * not use the same memory.
  *
  * A command first waits for the events [first_wait, first_wait + n_waits) of PLAN_WAITS, then does
  * its work, then signals its event, which from then on stands for all that its queue was given so

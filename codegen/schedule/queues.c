@@ -30,7 +30,8 @@ void schedule_accesses(TargetTables *tables, const KernelPool *pool) {
     }
 }
 
-/* -- Two queues: copies, fills and stores on the second */
+/* -- Two queues: what ranks exchange on the second, and copies, fills and stores where the device
+ * has two */
 
 enum { LOOKAHEAD = 2048 };
 
@@ -46,6 +47,7 @@ typedef struct Queues {
     PlanEntry *entry;
     PlanCommand *commands;
     PlanBuffer *buffers;
+    bool has_two;         /* the device: moves of bytes are spread too */
     int64_t *bytes;       /* by buffer, of nominal dims */
     int32_t *same;        /* by buffer: the first of those that swap with it */
     int32_t *next_same;   /* by buffer: the next of them; -1: none */
@@ -292,13 +294,22 @@ static void lives_extend(Queues *q, int32_t i, int32_t death) {
     }
 }
 
-/* Gives the command to queue 1 if something can run on queue 0 meanwhile: launches behind what it
- * waits for and before what waits for it, or, halving a row of moves, the next one. */
+/* Whether something can run on queue 0 while command `i` does on queue 1: launches behind what it
+ * waits for and before what waits for it, or, halving a row of moves, the next one. An exchange
+ * begins when the host comes to it, behind all that stands before it. */
+static bool runs_beside(const Queues *q, int32_t i, int32_t source, Meanwhile *meanwhile) {
+    if (q->commands[i].kind == PLAN_COLLECTIVE) {
+        return meanwhile->launches;
+    }
+    meanwhile->launches =
+        meanwhile->launches || q->launches_before[i] > q->launches_before[source + 1];
+    return meanwhile->launches || meanwhile->move >= 0;
+}
+
 static void second_try(Queues *q, int32_t i) {
     Meanwhile meanwhile = {.move = -1};
     int32_t source = source_of(q, i), wait = wait_place(q, i, &meanwhile);
-    bool launches = meanwhile.launches || q->launches_before[i] > q->launches_before[source + 1];
-    if (!launches && meanwhile.move < 0) {
+    if (!runs_beside(q, i, source, &meanwhile)) {
         return;
     }
     q->commands[i].queue = 1;
@@ -309,7 +320,7 @@ static void second_try(Queues *q, int32_t i) {
         q->stays[wait] = true;
         q->awaits[wait] = larger(q->awaits[wait], i);
     }
-    if (!launches) {
+    if (!meanwhile.launches) {
         q->stays[meanwhile.move] = true;
     }
     for (int32_t loop = q->loop[i]; loop >= 0; loop = q->loop[loop]) {
@@ -352,7 +363,8 @@ static void commands_spread(Queues *q) {
     q->dead_before[0] = -1;
     for (int32_t i = 0; i < q->entry->n_commands; i++) {
         const PlanCommand *command = &q->commands[i];
-        if (moves_bytes(command) && !q->stays[i]) {
+        bool may = command->kind == PLAN_COLLECTIVE || (q->has_two && moves_bytes(command));
+        if (may && !q->stays[i]) {
             second_try(q, i);
         }
         uses_note(q, i);
@@ -405,10 +417,11 @@ static void events_add(Queues *q) {
     }
 }
 
-/* Copies, fills and stores that queue 0 does not need at once go to queue 1; buffers live until
- * queue 0 has waited for them, which it does before that would take memory. */
-void schedule_queues(const Module *module, PlanWriter *writer, TargetTables *tables) {
-    Queues q = {.writer = writer, .tables = tables, .arena = writer->arena};
+/* Copies, fills and stores – where the device `has_two` queues – and exchanges that queue 0 does
+ * not need at once go to queue 1; buffers live until queue 0 has waited for them, which it does
+ * before that would take memory. */
+void schedule_queues(const Module *module, PlanWriter *writer, TargetTables *tables, bool has_two) {
+    Queues q = {.writer = writer, .tables = tables, .arena = writer->arena, .has_two = has_two};
     const int64_t *vars = nominal_dims(module, writer->arena);
     for (size_t i = 0; i < tables->entries.count; i++) {
         entry_begin(&q, &tables->entries.items[i], vars, module->n_dims);

@@ -194,8 +194,8 @@ void schedule_module(Module *module, const Machine *machine, PlanWriter *writer,
         schedule_group(module, machine, writer, tables, pool);
     }
     schedule_accesses(tables, pool);
-    if (machine->queues > 1) {
-        schedule_queues(module, writer, tables);
+    if (machine->queues > 1 || tables->collectives.count > 0) {
+        schedule_queues(module, writer, tables, machine->queues > 1);
     }
     if (blocks) {
         module_restore_nominals(module, saved);

@@ -160,7 +160,8 @@ void schedule_group(const Module *module, const Machine *machine, PlanWriter *wr
 /* -- queues.c: over all entries, when their commands are final. */
 /* What each launch does to its buffers. */
 void schedule_accesses(TargetTables *tables, const KernelPool *pool);
-/* Gives commands to a second queue where that lets something overlap; behind schedule_accesses. */
-void schedule_queues(const Module *module, PlanWriter *writer, TargetTables *tables);
+/* Gives commands to a second queue where that lets something overlap: exchanges, and where the
+ * device `has_two` what moves bytes; behind schedule_accesses. */
+void schedule_queues(const Module *module, PlanWriter *writer, TargetTables *tables, bool has_two);
 
 #endif

@@ -22,7 +22,7 @@ const JournalEvent *journal_view_call(const JournalView *view, int64_t call) {
 }
 
 bool journal_view_waits(const JournalView *view) {
-    return view->last && view->last->kind == JOURNAL_MEETS;
+    return view->last && (view->last->kind == JOURNAL_MEETS || view->last->kind == JOURNAL_AWAITS);
 }
 
 void journal_view_fill(JournalView *view) {
@@ -42,7 +42,7 @@ void journal_view_fill(JournalView *view) {
         if (!event || (view->last && event->meeting != view->last->meeting)) {
             break;
         }
-        if (event->kind == JOURNAL_MEETS) {
+        if (event->kind == JOURNAL_MEETS || event->kind == JOURNAL_STARTS) {
             view->calls[(uint64_t)event->call % JOURNAL_EVENTS] = event;
         }
     }
@@ -216,11 +216,13 @@ static int32_t blame_behind(const JournalView *views, int32_t n, Str *out) {
     }
     const JournalView *view = &views[least];
     if (journal_view_waits(view)) {
+        bool is_newest = view->last->kind == JOURNAL_MEETS;
+        str_addf(out, "rank %d waits in %s", (int)view->file->rank,
+                 is_newest ? "collective " : "an earlier collective than ");
         str_addf(out,
-                 "rank %d waits in collective %" PRId64
-                 " (%s), which all others that take part have begun: what it was sent does not "
-                 "arrive, or its process is stopped\n",
-                 (int)view->file->rank, behind, view->last->text);
+                 "%" PRId64 " (%s), which all others that take part have begun: what it was sent "
+                 "does not arrive, or its process is stopped\n",
+                 behind, view->last->text);
         return least;
     }
     str_addf(out, "rank %d is behind: it has begun %" PRId64 " collectives, rank %d %" PRId64,

@@ -173,6 +173,8 @@ static void what_add(Str *out, const JournalEvent *event) {
         [JOURNAL_FAILS] = "has failed: ",
         [JOURNAL_STOPS] = "was stopped: ",
         [JOURNAL_LEAVES] = "has ended",
+        [JOURNAL_STARTS] = "computes beside ",
+        [JOURNAL_AWAITS] = "waits in ",
     };
     str_addf(out, "%s%s", words[event->kind], event->text);
 }

@@ -205,12 +205,10 @@ void journal_command(Journal *journal, int32_t command) {
     }
 }
 
-void journal_meets(Journal *journal, int32_t command, const char *kind, const char *place) {
-    if (!journal) {
-        return;
-    }
-    journal->n_calls++;
-    JournalEvent *event = event_begin(journal, JOURNAL_MEETS, command);
+/* An event of a collective. */
+static void collective_note(Journal *journal, JournalKind what, int32_t command, const char *kind,
+                            const char *place) {
+    JournalEvent *event = event_begin(journal, what, command);
     const char *parts[2] = {kind ? kind : "", place ? place : ""};
     size_t at = strnlen(parts[0], sizeof(event->text) / 2);
     memcpy(event->text, parts[0], at);
@@ -219,6 +217,26 @@ void journal_meets(Journal *journal, int32_t command, const char *kind, const ch
     }
     text_put(event->text + at, sizeof(event->text) - at, parts[1]);
     event_end(journal, event);
+}
+
+void journal_meets(Journal *journal, int32_t command, const char *kind, const char *place) {
+    if (journal) {
+        journal->n_calls++;
+        collective_note(journal, JOURNAL_MEETS, command, kind, place);
+    }
+}
+
+void journal_starts(Journal *journal, int32_t command, const char *kind, const char *place) {
+    if (journal) {
+        journal->n_calls++;
+        collective_note(journal, JOURNAL_STARTS, command, kind, place);
+    }
+}
+
+void journal_awaits(Journal *journal, int32_t command, const char *kind, const char *place) {
+    if (journal) {
+        collective_note(journal, JOURNAL_AWAITS, command, kind, place);
+    }
 }
 
 void journal_note(Journal *journal, JournalKind kind, const char *text) {

@@ -14,7 +14,7 @@ enum {
     JOURNAL_TEXT_BYTES = 96,
     JOURNAL_NAME_BYTES = 64,
     JOURNAL_MESSAGE_BYTES = 512,
-    JOURNAL_VERSION = 1
+    JOURNAL_VERSION = 2
 };
 #define JOURNAL_MAGIC UINT64_C(0x6c6e726a636c6401)
 
@@ -28,7 +28,9 @@ typedef enum JournalKind {
     JOURNAL_FAILS = 7,   /* by itself; text: the error */
     JOURNAL_STOPS = 8,   /* as another has failed; text: the error */
     JOURNAL_LEAVES = 9,  /* as it should */
-    JOURNAL_N_KINDS = 10
+    JOURNAL_STARTS = 10, /* a collective begins, and the rank goes on */
+    JOURNAL_AWAITS = 11, /* one that was started is waited for; text: as it began */
+    JOURNAL_N_KINDS = 12
 } JournalKind;
 
 /* In a file as in memory: the magic number proves the order of bytes. */
@@ -80,6 +82,9 @@ void journal_run(Journal *journal, const char *name, int64_t step, uint64_t bind
 void journal_command(Journal *journal, int32_t command);
 /* A collective begins, for the run's command (-1: of none); the texts may be NULL. */
 void journal_meets(Journal *journal, int32_t command, const char *kind, const char *place);
+/* The same of one that goes on while the rank does something else, and where it waits for one. */
+void journal_starts(Journal *journal, int32_t command, const char *kind, const char *place);
+void journal_awaits(Journal *journal, int32_t command, const char *kind, const char *place);
 /* Any other. JOURNAL_RAN, _FAILS, _STOPS and _DOES end the run. `text` may be NULL; that of _DOES
  * lives as long as the journal. */
 void journal_note(Journal *journal, JournalKind kind, const char *text);

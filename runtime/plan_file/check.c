@@ -196,7 +196,8 @@ static bool library_use_ok(Check *c, const PlanEntry *entry, const PlanCommand *
 static bool queue_ok(Check *c, const PlanEntry *entry, const PlanCommand *command) {
     const PlanTables *tables = c->tables;
     bool moves = command->kind == PLAN_LAUNCH || command->kind == PLAN_COPY ||
-                 command->kind == PLAN_FILL || command->kind == PLAN_STORE;
+                 command->kind == PLAN_FILL || command->kind == PLAN_STORE ||
+                 command->kind == PLAN_COLLECTIVE;
     if (command->queue < 0 || command->queue >= (moves ? entry->n_queues : 1)) {
         return plan_check_fail(c, command, "a command on a queue that it cannot be on");
     }

@@ -29,9 +29,11 @@ dlc_status exchange_create(Rank *rank) {
     rank->groups = memory_new(allocator, n, sizeof(CommGroup));
     rank->members = memory_new(allocator, n, sizeof(int32_t *));
     rank->exchanged = memory_new(allocator, (size_t)rank->max_refs, sizeof(CommBuffer));
+    rank->exchanged_bytes = memory_new(allocator, (size_t)rank->max_refs, sizeof(int64_t));
     rank->words =
         memory_new(allocator, (size_t)(rank->n_ranks + 1), EXCHANGE_WORDS * sizeof(int64_t));
-    if (!rank->groups || !rank->members || !rank->exchanged || !rank->words) {
+    if (!rank->groups || !rank->members || !rank->exchanged || !rank->exchanged_bytes ||
+        !rank->words) {
         return context_out_of_memory(rank->context);
     }
     const int32_t *known[1 << MESH_MAX_AXES] = {NULL}; /* by group */
@@ -59,6 +61,7 @@ void exchange_destroy(Rank *rank) {
     memory_free(allocator, rank->members);
     memory_free(allocator, rank->groups);
     memory_free(allocator, rank->exchanged);
+    memory_free(allocator, rank->exchanged_bytes);
     memory_free(allocator, rank->words);
     rank->members = NULL;
     rank->groups = NULL;
@@ -174,46 +177,51 @@ static bool apart(const Rank *rank, const Layout *layout, const PlanCommand *com
     for (int32_t r = 0; r < command->n_refs; r += 2) {
         const CommBuffer *buffer = &rank->exchanged[r / 2];
         bool same = combined && buffer->in == buffer->out;
-        if (!same &&
-            overlap(buffer, ref_bytes(layout, command, r + 1), ref_bytes(layout, command, r))) {
+        if (!same && overlap(buffer, rank->exchanged_bytes[r + 1], rank->exchanged_bytes[r])) {
             return false;
         }
     }
     return true;
 }
 
-dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
-                        const int64_t *sizes, uint8_t *const *addresses) {
+dlc_status exchange_prepare(Rank *rank, const Layout *layout, const PlanCommand *command,
+                            const int64_t *sizes, uint8_t *const *addresses, CommCall *out) {
     const PlanCollective *collective = &layout->tables->collectives[command->collective];
-    dlc_status status = DLC_OK;
     for (int32_t r = 0; r < command->n_refs; r += 2) {
         CommBuffer *buffer = &rank->exchanged[r / 2];
         *buffer = exchange_buffer(layout, command, r, sizes);
         buffer->out = addresses[r];
         buffer->in = addresses[r + 1];
+        rank->exchanged_bytes[r] = ref_bytes(layout, command, r);
+        rank->exchanged_bytes[r + 1] = ref_bytes(layout, command, r + 1);
     }
     if (!apart(rank, layout, command)) {
         return context_fail(rank->context, DLC_ERROR_FORMAT, "%s: an exchange over its operand",
                             rank->file->name);
     }
+    *out = (CommCall){.kind = exchange_kind(collective),
+                      .combine = (CommCombine)collective->combine,
+                      .number = collective->by,
+                      .group = rank->groups[command->collective],
+                      .buffers = rank->exchanged,
+                      .n_buffers = command->n_refs / 2,
+                      .name = plan_text(rank->file, command->place)};
+    return DLC_OK;
+}
+
+dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
+                        uint8_t *const *addresses, const CommCall *call) {
+    dlc_status status = DLC_OK;
     if (!rank->ops->is_host) {
         status = staging_make(rank, layout, command);
         if (status == DLC_OK) {
             status = stage(rank, layout, command, addresses, false);
         }
     }
-    if (status != DLC_OK) {
-        return status;
+    if (status == DLC_OK) {
+        const PlanCommand *first = rank->tables->commands + rank->running->record->first_command;
+        status = call_run(rank, call, (int32_t)(command - first));
     }
-    const CommCall call = {.kind = exchange_kind(collective),
-                           .combine = (CommCombine)collective->combine,
-                           .number = collective->by,
-                           .group = rank->groups[command->collective],
-                           .buffers = rank->exchanged,
-                           .n_buffers = command->n_refs / 2,
-                           .name = plan_text(rank->file, command->place)};
-    const PlanCommand *first = rank->tables->commands + rank->running->record->first_command;
-    status = call_run(rank, &call, (int32_t)(command - first));
     return status == DLC_OK && !rank->ops->is_host ? stage(rank, layout, command, addresses, true)
                                                    : status;
 }

@@ -37,11 +37,18 @@ static DeviceQueue *queue_of(const Walk *walk, int32_t i) {
 }
 
 static dlc_status events_await(Walk *walk, int32_t i) {
-    return walk->apart ? queues_await(walk->rank, walk->entry, &walk->commands[i]) : DLC_OK;
+    const PlanCommand *command = &walk->commands[i];
+    return walk->apart ? queues_await(walk->rank, walk->entry, command)
+                       : started_await(walk->rank, walk->entry, command);
 }
 
 static dlc_status event_signal(Walk *walk, int32_t i) {
-    return walk->apart ? queues_signal(walk->rank, walk->entry, &walk->commands[i]) : DLC_OK;
+    const PlanCommand *command = &walk->commands[i];
+    if (walk->apart) {
+        return queues_signal(walk->rank, walk->entry, command);
+    }
+    started_signal(walk->rank, walk->entry, command);
+    return DLC_OK;
 }
 
 /* The address of ref `r` of command `i`; NULL when a loop-dependent offset leaves the buffer. */
@@ -353,7 +360,19 @@ static dlc_status exchange_command(Walk *walk, int32_t i) {
         }
     }
     const int64_t *sizes = layout->sizes + layout->first_size[i] + command->n_sizes;
-    return exchange_run(rank, layout, command, sizes, addresses);
+    CommCall call;
+    dlc_status status = exchange_prepare(rank, layout, command, sizes, addresses, &call);
+    if (status == DLC_OK && started_may(rank, command)) {
+        return started_begin(rank, &call, i);
+    }
+    bool elsewhere = walk->apart && command->queue > 0; /* the host waits for queue 0 alone */
+    if (status == DLC_OK && elsewhere) {
+        status = queues_join(rank, walk->entry);
+    }
+    if (status == DLC_OK) {
+        status = exchange_run(rank, layout, command, addresses, &call);
+    }
+    return status == DLC_OK && elsewhere ? queues_fork(rank, walk->entry) : status;
 }
 
 /* A command that the device does, or a group of launches; with its times where a trace is written.
@@ -363,6 +382,9 @@ static dlc_status work_run(Walk *walk, int32_t i, int32_t n) {
     bool is_launch = walk->commands[i].kind == PLAN_LAUNCH;
     if (n == 1 && is_launch && calls_cover(walk->calls, i)) {
         return DLC_OK;
+    }
+    if (started_may(rank, &walk->commands[i])) {
+        return exchange_command(walk, i); /* whose times are known when it has been waited for */
     }
     dlc_status status = trace_command_begin(rank);
     if (status == DLC_OK) {
@@ -520,6 +542,7 @@ dlc_status rank_range(Rank *rank, EntryState *entry, int32_t first, int32_t last
     if (status == DLC_OK) {
         status = range_walk(&walk, first, last);
     }
+    status = started_end(rank, status);
     /* Also of a run that failed: what comes after it comes after what it still does. */
     dlc_status joined = walk.apart ? queues_join(rank, entry) : DLC_OK;
     return status == DLC_OK ? joined : status;

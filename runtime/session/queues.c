@@ -9,7 +9,7 @@ static bool has_own(const Rank *rank, int32_t queue) {
 
 bool queues_several(const Rank *rank, const EntryState *entry) {
     bool alone = rank->orders->poison || rank->replaying || rank->trace;
-    return entry->record->n_queues > 1 && has_own(rank, 1) && !alone;
+    return entry->spreads_moves && has_own(rank, 1) && !alone;
 }
 
 /* -- Beginning and end -- */
@@ -33,7 +33,15 @@ static dlc_status queue_make(Rank *rank, int32_t number) {
 
 static dlc_status events_make(Rank *rank, EntryState *entry) {
     int32_t n = entry->record->n_events;
-    if (entry->events) {
+    if (entry->stands_for) {
+        return DLC_OK;
+    }
+    entry->stands_for =
+        memory_new(&rank->context->allocator, (size_t)n, sizeof(*entry->stands_for));
+    if (!entry->stands_for) {
+        return context_out_of_memory(rank->context);
+    }
+    if (!entry->spreads_moves) {
         return DLC_OK;
     }
     entry->events = memory_new(&rank->context->allocator, (size_t)n, sizeof(*entry->events));
@@ -50,7 +58,8 @@ static dlc_status events_make(Rank *rank, EntryState *entry) {
 
 dlc_status queues_make(Rank *rank, EntryState *entry) {
     dlc_status status = DLC_OK;
-    for (int32_t q = 1; status == DLC_OK && q < entry->record->n_queues; q++) {
+    for (int32_t q = 1; status == DLC_OK && entry->spreads_moves && q < entry->record->n_queues;
+         q++) {
         status = queue_make(rank, q);
     }
     return status == DLC_OK && entry->record->n_queues > 1 ? events_make(rank, entry) : status;
@@ -62,6 +71,7 @@ void queues_forget(Rank *rank, EntryState *entry) {
     }
     memory_free(&rank->context->allocator, entry->events);
     memory_free(&rank->context->allocator, entry->signalled);
+    memory_free(&rank->context->allocator, entry->stands_for);
 }
 
 void queues_close(Rank *rank) {

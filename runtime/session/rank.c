@@ -35,6 +35,7 @@ static dlc_status entry_create(Rank *rank, EntryState *entry) {
         bool is_collective = command->kind == PLAN_COLLECTIVE;
         depth += (command->kind == PLAN_LOOP) - (command->kind == PLAN_LOOP_END);
         entry->exchanges_again |= is_collective && depth > 0;
+        entry->spreads_moves |= !is_collective && command->queue > 0;
         bool is_barrier = command->kind == PLAN_BARRIER;
         entry->is_gated |= is_barrier && command->n_refs > 0;
         entry->stores |= is_barrier;
@@ -165,6 +166,9 @@ dlc_status rank_begin(Rank *rank, const Orders *orders) {
     if (status == DLC_OK) {
         status = exchange_create(rank);
     }
+    if (status == DLC_OK) {
+        status = started_create(rank);
+    }
     return status == DLC_OK ? runs_create(rank) : status;
 }
 
@@ -274,6 +278,7 @@ void rank_close(Rank *rank) {
     }
     runs_destroy(rank);
     watch_destroy(rank);
+    started_destroy(rank);
     exchange_destroy(rank);
     queues_close(rank);
     (void)trace_close(rank);

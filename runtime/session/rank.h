@@ -81,10 +81,11 @@ typedef struct Input {
     int32_t scalar; /* SCALAR roles: place in the block of scalars */
 } Input;
 
-typedef struct Recording Recording; /* record.c */
-typedef struct Trace Trace;         /* trace.c */
-typedef struct Calls Calls;         /* calls.c */
-typedef struct Journal Journal;     /* runtime/journal/ */
+typedef struct Recording Recording;               /* record.c */
+typedef struct Trace Trace;                       /* trace.c */
+typedef struct Calls Calls;                       /* calls.c */
+typedef struct Journal Journal;                   /* runtime/journal/ */
+typedef struct StartedExchanges StartedExchanges; /* started.c */
 
 typedef struct LayoutSlot {
     Layout *layout;
@@ -109,8 +110,10 @@ typedef struct EntryState {
     bool has_agreed;      /* all ranks have found that they run the same */
     int64_t *rows;        /* of the data that inputs were last set from; NULL: none */
     int64_t n_rows, rows_capacity;
-    DeviceEvent **events;           /* [n_events], where it has several queues; else NULL */
-    int64_t *signalled;             /* [n_events]: the stretch of commands that signalled it last */
+    bool spreads_moves;   /* other commands than exchanges are on further queues */
+    DeviceEvent **events; /* [n_events], where it does; else NULL */
+    int64_t *signalled;   /* [n_events]: the stretch of commands that signalled it last … */
+    int64_t *stands_for;  /* … and where started exchanges are the second queue: how many were */
     LayoutSlot slots[RANK_LAYOUTS]; /* newest first */
     Layout *layout;                 /* of the last run; NULL: never run */
     double began, longest;          /* watch.c: when the run did; seconds of the longest but each
@@ -162,8 +165,10 @@ typedef struct Rank {
     CommGroup *groups;     /* [n_collectives] */
     int32_t **members;     /* [n_collectives]: lists of `groups`, where it is the first with one */
     CommBuffer *exchanged; /* [max_refs] */
-    int64_t *words;        /* EXCHANGE_WORDS of this rank, then of all */
-    Variable *variables;   /* [n_variables], as in the plan */
+    int64_t *exchanged_bytes;  /* [max_refs]: of each ref */
+    StartedExchanges *started; /* NULL: none goes on while others run */
+    int64_t *words;            /* EXCHANGE_WORDS of this rank, then of all */
+    Variable *variables;       /* [n_variables], as in the plan */
     int64_t n_variables;
     Variable *gathered;  /* [n_variables], of several ranks: averages, cut as their parameters */
     EntryState *entries; /* [tables->n_entries] */
@@ -349,10 +354,13 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
 /* Bytes of staging memory that the collective takes where the device's memory is not the host's.
  * False: beyond 64 bits. */
 bool exchange_staging(const Layout *layout, const PlanCommand *command, int64_t *out);
-/* Does a collective, the running entry's command, on its refs' addresses, whose sizes are those of
- * the layout; waits. */
+/* The call of a collective, the running entry's command, on its refs' addresses, whose sizes are
+ * those of the layout; its buffers and their bytes are Rank.exchanged and .exchanged_bytes. */
+dlc_status exchange_prepare(Rank *rank, const Layout *layout, const PlanCommand *command,
+                            const int64_t *sizes, uint8_t *const *addresses, CommCall *out);
+/* Does it, and waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
-                        const int64_t *sizes, uint8_t *const *addresses);
+                        uint8_t *const *addresses, const CommCall *call);
 /* Makes a call beside those of commands, and notes it; sets the error. */
 dlc_status exchange_call(Rank *rank, const CommCall *call);
 /* All ranks come here: n words of each, in order of ranks. `what`: for messages. */
@@ -363,6 +371,24 @@ dlc_status exchange_gather(Rank *rank, const char *what, const void *own, void *
 dlc_status exchange_agree(Rank *rank, const KernelFault *own, bool *ok);
 /* All ranks come here at the end of a run: one that still waits for others would do so for ever. */
 dlc_status exchange_end(Rank *rank);
+
+/* -- started.c: exchanges that go on while the rank computes -- */
+
+dlc_status started_create(Rank *rank); /* after an error started_destroy all the same */
+void started_destroy(Rank *rank);
+/* Whether the collective is one of them, now. */
+bool started_may(const Rank *rank, const PlanCommand *command);
+/* Starts what exchange_prepare gave for command number `command` of the running entry, behind those
+ * before it that use the same memory. */
+dlc_status started_begin(Rank *rank, const CommCall *call, int32_t command);
+/* Waits for what the events stand for that the command waits for; of a queue beside queue 0 that
+ * does no exchange, for all. */
+dlc_status started_await(Rank *rank, const EntryState *entry, const PlanCommand *command);
+/* The event that the command signals stands for all that were started so far. */
+void started_signal(const Rank *rank, EntryState *entry, const PlanCommand *command);
+/* The end of a stretch of commands that gave `status`, which it returns, or that of waiting for
+ * all. Behind an error of this rank alone they are the communicator's, until that is ended. */
+dlc_status started_end(Rank *rank, dlc_status status);
 
 /* -- replicas.c -- */
 

@@ -10,11 +10,19 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* Tracks of a rank; those behind LANE_DEVICE are of the device's further queues. */
-enum { MOST_COMMANDS = 100000, LANE_HOST = 1, LANE_DEVICE = 2 };
+/* Tracks of a rank; those behind LANE_DEVICE are of the device's further queues, those from
+ * LANE_BESIDE on of exchanges that go on beside other work: as many as go on at once. */
+enum {
+    MOST_COMMANDS = 100000,
+    LANE_HOST = 1,
+    LANE_DEVICE = 2,
+    LANE_BESIDE = LANE_DEVICE + PLAN_MAX_QUEUES,
+    MOST_BESIDE = COMM_MAX_STARTED
+};
 
 typedef struct Traced {
     int32_t command, count;
+    bool is_beside;    /* an exchange that went on while others ran */
     double start, end; /* of the host's clock; for a device with marks: their numbers */
 } Traced;
 
@@ -35,6 +43,8 @@ struct Trace {
     int64_t n_commands, capacity;
     int32_t n_marks;
     double start;
+    double free_at[MOST_BESIDE]; /* when the last exchange on each of those tracks ended */
+    int n_beside;                /* tracks of them that have a name */
 };
 
 static void text_write(FILE *file, const char *text) {
@@ -102,10 +112,13 @@ static dlc_status file_close(dlc_context *context, TraceFile *shared) {
     return status == DLC_OK ? DLC_OK : context_fail(context, status, "%s", message);
 }
 
+/* Of the device: exchanges on further ones are elsewhere. */
 static int32_t most_queues(const PlanTables *tables) {
     int32_t most = 1;
-    for (int64_t i = 0; i < tables->n_entries; i++) {
-        most = tables->entries[i].n_queues > most ? tables->entries[i].n_queues : most;
+    for (int64_t i = 0; i < tables->n_commands; i++) {
+        const PlanCommand *command = &tables->commands[i];
+        bool counts = command->kind != PLAN_COLLECTIVE && command->queue >= most;
+        most = counts ? command->queue + 1 : most;
     }
     return most;
 }
@@ -196,12 +209,10 @@ dlc_status trace_command_begin(Rank *rank) {
     return DLC_OK;
 }
 
-dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count) {
+/* Makes room for one more. */
+static dlc_status traced_grow(Rank *rank) {
     Trace *trace = rank->trace;
     const dlc_allocator *allocator = &rank->context->allocator;
-    if (!trace || trace->n_commands >= MOST_COMMANDS) {
-        return DLC_OK;
-    }
     if (trace->n_commands == trace->capacity) {
         int64_t more = trace->capacity ? 2 * trace->capacity : 256;
         Traced *grown = memory_new(allocator, (size_t)more, sizeof(*grown));
@@ -215,10 +226,40 @@ dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count) {
         trace->commands = grown;
         trace->capacity = more;
     }
-    Traced *traced = &trace->commands[trace->n_commands++];
-    *traced =
-        (Traced){command, count, trace->start, rank->ops->mark ? trace->n_marks : clock_seconds()};
+    return DLC_OK;
+}
+
+dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count) {
+    Trace *trace = rank->trace;
+    if (!trace || trace->n_commands >= MOST_COMMANDS) {
+        return DLC_OK;
+    }
+    dlc_status status = traced_grow(rank);
+    if (status != DLC_OK) {
+        return status;
+    }
+    trace->commands[trace->n_commands++] =
+        (Traced){.command = command,
+                 .count = count,
+                 .start = trace->start,
+                 .end = rank->ops->mark ? trace->n_marks : clock_seconds()};
     return rank->ops->mark ? mark(rank) : DLC_OK;
+}
+
+dlc_status trace_exchange(Rank *rank, int32_t command, double start) {
+    Trace *trace = rank->trace;
+    if (!trace || trace->n_commands >= MOST_COMMANDS) {
+        return DLC_OK;
+    }
+    dlc_status status = traced_grow(rank);
+    if (status == DLC_OK) {
+        trace->commands[trace->n_commands++] = (Traced){.command = command,
+                                                        .count = 1,
+                                                        .is_beside = true,
+                                                        .start = start,
+                                                        .end = clock_seconds()};
+    }
+    return status;
 }
 
 /* "all_reduce add over data,model" */
@@ -264,6 +305,29 @@ static void exchange_write(const Rank *rank, const Layout *layout, int32_t numbe
     fputs("]", out);
 }
 
+/* The first track where nothing else goes on then; it gets its name when it is first used. */
+static int lane_beside(Trace *trace, double start, double end) {
+    int lane = 0;
+    while (lane < MOST_BESIDE - 1 && trace->free_at[lane] > start) {
+        lane++;
+    }
+    for (; trace->n_beside <= lane; trace->n_beside++) {
+        char name[64];
+        snprintf(name, sizeof(name), "exchanges beside, %d", trace->n_beside + 1);
+        name_write(trace, LANE_BESIDE + trace->n_beside, name);
+    }
+    trace->free_at[lane] = end;
+    return LANE_BESIDE + lane;
+}
+
+static int lane_of(const Rank *rank, const PlanCommand *command, const Traced *traced, double start,
+                   double end) {
+    if (traced->is_beside) {
+        return lane_beside(rank->trace, start, end);
+    }
+    return LANE_DEVICE + (command->kind == PLAN_COLLECTIVE ? 0 : command->queue);
+}
+
 static void command_write(const Rank *rank, const EntryState *entry, const Traced *traced,
                           double start, double end) {
     int32_t number = traced->command;
@@ -281,11 +345,8 @@ static void command_write(const Rank *rank, const EntryState *entry, const Trace
     if (exchanges) {
         exchange_name(rank, &rank->tables->collectives[command->collective], name, sizeof(name));
     }
-    span_begin(rank->trace,
-               exchanges ? name
-               : *label  ? label
-                         : kernel,
-               LANE_DEVICE + command->queue, start, end);
+    int lane = lane_of(rank, command, traced, start, end);
+    span_begin(rank->trace, exchanges ? name : *label ? label : kernel, lane, start, end);
     fputs(", \"args\": {\"kernel\": \"", out);
     text_write(out, kernel);
     fputs("\", \"place\": \"", out);

@@ -22,5 +22,8 @@ dlc_status trace_run_end(Rank *rank, const EntryState *entry);
 /* … and around each of them, or `count` that are launched as one. */
 dlc_status trace_command_begin(Rank *rank);
 dlc_status trace_command_end(Rank *rank, int32_t command, int32_t count);
+/* An exchange of a host device that was started at `start` (clock_seconds) and has now been waited
+ * for. */
+dlc_status trace_exchange(Rank *rank, int32_t command, double start);
 
 #endif

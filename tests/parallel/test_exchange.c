@@ -113,6 +113,36 @@ static const Case cases[] = {
           "    yield %4, %5, %9, %10\n} -> (\n    output \"all\",\n    output \"turned\",\n"
           "    output \"own\" " ROWS_OUT ",\n    output \"other\" " ROWS_OUT "\n)\n",
      1},
+    {"beside work",
+     HEAD "    %2 = reduce_sum %0 {axes = [0]} : f64[6]\n"
+          "    %3 = all_reduce %2 {combine = \"add\", over = \"data\"} : f64[6]\n"
+          "    %4 = reduce_max %0 {axes = [0]} : f64[6]\n"
+          "    %5 = all_reduce %4 {combine = \"max\", over = \"data\"} : f64[6]\n"
+          "    %6 = all_gather %0 {axis = [0], size = [B], rows = [B], over = \"data\"} : f64[B, "
+          "6]\n"
+          "    %7 = reduce_min %0 {axes = [0]} : f64[6]\n"
+          "    %8 = all_reduce %7 {combine = \"min\", over = \"data\"} : f64[6]\n"
+          "    %9 = mul %0, %0 : f64[B.data, 6]\n"
+          "    %10 = reduce_sum %9 {axes = [0]} : f64[6]\n"
+          "    %11 = mul %10, %3 : f64[6]\n    %12 = sub %5, %8 : f64[6]\n"
+          "    %13 = reduce_sum %6 {axes = [0]} : f64[6]\n    %14 = add %12, %13 : f64[6]\n"
+          "    yield %3, %14, %6, %9\n} -> (\n    output \"s\",\n    output \"d\",\n"
+          "    output \"all\",\n    output \"own\" " ROWS_OUT "\n)\n",
+     1},
+    {"beside work, in a loop and behind it",
+     HEAD "    %2 = reduce_sum %0 {axes = [0]} : f64[6]\n"
+          "    %3 = all_reduce %2 {combine = \"add\", over = \"data\"} : f64[6]\n"
+          "    %4, %5 = scan %2, %1 {length = 4, carries = 2, reverse = false} : f64[6], f64[6] "
+          "(%6: i32[], %7: f64[6], %8: f64[6]) {\n"
+          "        %9 = mul %7, %1 : f64[6]\n"
+          "        %10 = all_reduce %9 {combine = \"max\", over = \"data\"} : f64[6]\n"
+          "        %11 = reduce_sum %8 {axes = [0]} : f64[]\n"
+          "        %14 = broadcast %11 {shape = [6], axes = []} : f64[6]\n"
+          "        %12 = sub %14, %8 : f64[6]\n"
+          "        yield %10, %12\n    }\n"
+          "    %13 = add %3, %5 : f64[6]\n"
+          "    yield %4, %13\n} -> (\n    output \"y\",\n    output \"z\"\n)\n",
+     1},
     {"two axes of ranks",
      "module \"m\" {\n    mesh data = *\n    mesh model = 2\n    dim B in 0.. = 5\n"
      "    dim B.data is piece of B over \"data\"\n    dim B.all is piece of B over "

@@ -57,6 +57,12 @@ def met(tracks):
             raise kit.Failure("exchange %d among %s: a rank left before another came: %s" % (number, group, parts))
 
 
+def goes_on(track, work):
+    """Kernels run while an exchange goes on."""
+    if not any(a["ts"] < b["ts"] and b["ts"] + b["dur"] < a["ts"] + a["dur"] for a in track for b in work):
+        raise kit.Failure("nothing runs beside %s" % track)
+
+
 def many():
     ranks = 4
     spans, names, told = events("data=2,model=2", "cpu*%d" % ranks, "digits", "1")
@@ -70,7 +76,14 @@ def many():
             raise kit.Failure("rank %d runs %s" % (rank, runs))
         in_order(spans[process, 1], "host of rank %d" % rank)
         in_order(spans[process, 2], "queue of rank %d" % rank)
-        tracks[rank] = exchanges(spans[process, 2])
+        beside = sorted(track for of, track in spans if of == process and names[process, track, "thread_name"].startswith("exchanges beside, "))
+        for track in beside:
+            in_order(spans[process, track], "exchanges of rank %d" % rank)
+        if not beside or exchanges(spans[process, 2]) == []:
+            raise kit.Failure("rank %d has exchanges beside its work on tracks %s" % (rank, beside))
+        goes_on(spans[process, beside[0]], spans[process, 2])
+        tracks[rank] = sorted(sum((exchanges(spans[process, track]) for track in [2] + beside), []),
+                              key=lambda event: (event["ts"], event["args"]["command"]))
         same = [(event["name"], event["args"]["command"]) for event in tracks[rank]]
         if same != [(event["name"], event["args"]["command"]) for event in tracks[0]]:
             raise kit.Failure("rank %d exchanges %s" % (rank, same))

@@ -389,7 +389,7 @@ static void one_queue_random(Made *made, uint64_t seed) {
         bool behind = i > 0 && command[-1].kind == PLAN_LAUNCH;
         command->library = -1;
         if (command->kind == PLAN_LAUNCH && pick(&c, 2)) {
-            command->kind = PLAN_COPY;
+            command->kind = pick(&c, 3) ? PLAN_COPY : PLAN_COLLECTIVE;
             made->refs[command->first_ref].access = PLAN_WRITES;
             made->refs[command->first_ref + command->n_refs - 1].access =
                 command->n_refs > 1 ? PLAN_READS : PLAN_WRITES;
@@ -415,8 +415,9 @@ static void one_queue_random(Made *made, uint64_t seed) {
         VEC_PUSH(w->arena, &(vec), (from)[i]);                                                     \
     }
 
-/* Schedules the entry for two queues, in place. */
-static void two_queues_make(Made *made, PlanWriter *w, const Module *module, const int64_t *bytes) {
+/* Schedules the entry for two queues, or exchanges alone for the second, in place. */
+static void two_queues_make(Made *made, PlanWriter *w, const Module *module, const int64_t *bytes,
+                            bool has_two) {
     TargetTables *t = plan_writer_target(w);
     for (int32_t b = 0; b < made->entry.n_buffers; b++) {
         made->buffers[b].bytes = plan_writer_size(w, size_const(w->context, bytes[b]));
@@ -426,7 +427,7 @@ static void two_queues_make(Made *made, PlanWriter *w, const Module *module, con
     TAKE(made->refs, made->n_refs, t->refs)
     TAKE(made->buffers, made->entry.n_buffers, t->buffers)
     TAKE(made->swaps, made->n_swaps, t->swaps)
-    schedule_queues(module, w, t);
+    schedule_queues(module, w, t, has_two);
     made->entry = t->entries.items[0];
     memcpy(made->commands, t->commands.items, t->commands.count * sizeof(PlanCommand));
     memcpy(made->buffers, t->buffers.items, t->buffers.count * sizeof(PlanBuffer));
@@ -436,8 +437,12 @@ static void two_queues_make(Made *made, PlanWriter *w, const Module *module, con
     }
 }
 
+typedef struct Aside {
+    int copies, copies_aside, exchanges, exchanges_aside;
+} Aside;
+
 /* What it makes is alive and in order, takes no more memory, and puts no wait inside a group. */
-static void schedule_one(uint64_t seed, int *out_moves, int *out_aside) {
+static void schedule_one(uint64_t seed, bool has_two, Aside *aside) {
     static Made made;
     char text[PLAN_ORDER_TEXT] = "";
     int64_t bytes[MOST_BUFFERS];
@@ -457,7 +462,7 @@ static void schedule_one(uint64_t seed, int *out_moves, int *out_aside) {
         bytes[b] = 64 << (b * 7 % 5);
     }
     int64_t before = peak(&made, bytes);
-    two_queues_make(&made, &writer, module, bytes);
+    two_queues_make(&made, &writer, module, bytes, has_two);
     if (made_check(&made, text) != DLC_OK) {
         fail_msg("seed %d: %s", (int)seed, text);
     }
@@ -466,8 +471,12 @@ static void schedule_one(uint64_t seed, int *out_moves, int *out_aside) {
         const PlanCommand *command = &made.commands[i];
         bool follows = command->kind == PLAN_LAUNCH && command->flags & PLAN_COMMAND_GROUPED;
         assert_true(!follows || command->n_waits == 0);
-        *out_moves += command->kind == PLAN_COPY;
-        *out_aside += command->queue;
+        bool copies = command->kind == PLAN_COPY, exchanges = command->kind == PLAN_COLLECTIVE;
+        assert_true(command->queue == 0 || (copies && has_two) || exchanges);
+        aside->copies += copies;
+        aside->copies_aside += copies && command->queue == 1;
+        aside->exchanges += exchanges;
+        aside->exchanges_aside += exchanges && command->queue == 1;
     }
     module_destroy(module);
     arena_finish(&arena);
@@ -477,12 +486,16 @@ static void schedule_one(uint64_t seed, int *out_moves, int *out_aside) {
 static void test_schedule(void **state) {
     (void)state;
     enum { CASES = 20000 };
-    int moves = 0, aside = 0;
-    for (uint64_t seed = 0; seed < CASES; seed++) {
-        schedule_one(seed, &moves, &aside);
+    for (int has_two = 0; has_two < 2; has_two++) {
+        Aside aside = {0};
+        for (uint64_t seed = 0; seed < CASES; seed++) {
+            schedule_one(seed, has_two, &aside);
+        }
+        print_message("%d of %d copies and %d of %d exchanges are on the second queue\n",
+                      aside.copies_aside, aside.copies, aside.exchanges_aside, aside.exchanges);
+        assert_true(has_two ? aside.copies_aside > aside.copies / 10 : aside.copies_aside == 0);
+        assert_true(aside.exchanges_aside > aside.exchanges / 20);
     }
-    print_message("%d of %d copies are on the second queue\n", aside, moves);
-    assert_true(aside > moves / 10);
 }
 
 int main(void) {
