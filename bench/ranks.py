@@ -29,10 +29,13 @@ def bench(plan, sizes, options, before=(), pin=None):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def seconds(process):
+def seconds(process, needed=True):
+    """The step time that it told; not needed of a rank that tells none."""
     out, err = process.communicate()
     if process.returncode != 0:
         sys.exit("%s\n%s" % (" ".join(process.args), err))
+    if not needed:
+        return 0
     found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     return found[-1]["median_s"]
 
@@ -56,12 +59,18 @@ def floor(single, half):
     return max(seconds(process) for process in both)
 
 
-def measure(name, folder):
-    consts, whole, half = MODELS[name]
-    plans = []
+def plans_make(name, folder):
+    """Of one device, and of two ranks."""
+    consts, plans = MODELS[name][0], []
     for kind, mesh in (("one", []), ("ranks", ["--mesh", "data=*"])):
         plans.append(os.path.join(folder, "%s.%s.plan" % (name, kind)))
         subprocess.run([DLC, os.path.join(ROOT, "examples", name + ".dl"), "-o", plans[-1], "--quiet"] + consts + mesh, check=True)
+    return plans
+
+
+def measure(name, folder):
+    _, whole, half = MODELS[name]
+    plans = plans_make(name, folder)
     ratios, floors = {}, []
     for _ in range(ROUNDS):
         floors.append(floor(plans[0], half))
@@ -78,4 +87,5 @@ def main():
             measure(name, folder)
 
 
-main()
+if __name__ == "__main__":
+    main()
