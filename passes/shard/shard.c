@@ -81,6 +81,7 @@ bool pass_shard(PassContext *pass, Func *func) {
     make_results(&s, old, body);
     func->body = body;
     join_exchanges(&s, body);
+    gathers_ahead(func);
     func->properties |= PROP_SHARDED;
     return true;
 }

@@ -220,4 +220,9 @@ void rewrite_region(Shard *s, Op *op, Block *to);
 /* Exchanges among the same ranks that can be made at once become one op. */
 void join_exchanges(Shard *s, Block *block);
 
+/* -- ahead.c */
+
+/* Gathers of parameters stand earlier, behind the gathers before them. */
+void gathers_ahead(Func *func);
+
 #endif

@@ -243,7 +243,26 @@ def explained():
         raise kit.Failure("--explain finds heads that do not divide where all do")
 
 
-CASES = {"explained": explained, "data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
+def commands(mesh, zero, entry="train"):
+    """Exchanges of an entry of GPT-2 in its own size in their order, as (kind, whether it goes on beside other work)."""
+    path = os.path.join(kit.HERE, "..", "..", "examples", "gpt2.dl")
+    out, _ = kit.run([kit.DLC, path, "--mesh", mesh, "--zero", str(zero), "--emit", "schedule"])
+    lines = out[out.index("\nentry gpt2.%s " % entry):].split("\nentry ")[1].splitlines()
+    return [(words[2], " on queue 1" in line) for line in lines for words in [line.split()] if words[1:2] == ["exchange"]]
+
+
+def beside():
+    """Gradients travel while the backward pass goes on, all but the last bucket, and the loss whose sum is read at once; parameters are gathered
+    while what is before them is computed, all but those of the beginning."""
+    sums = [goes_on for _, goes_on in commands("data=2", 0)]
+    if len(sums) < 40 or sums.count(False) > 2:
+        raise kit.Failure("sums beside other work: %s" % sums)
+    gathers = [goes_on for kind, goes_on in commands("data=2", 3) if kind == "all_gather"]
+    if len(gathers) < 90 or gathers.count(False) > 4:
+        raise kit.Failure("gathers beside other work: %s" % gathers)
+
+
+CASES = {"explained": explained, "beside": beside, "data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
 for network in ("encoder_decoder", "char_lstm", "resnet18", "gpt2"):
     CASES[network] = lambda network=network: counts(network)
 
