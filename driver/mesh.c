@@ -50,10 +50,10 @@ uint64_t driver_program_hash(Driver *d) {
 /* Leaves where the options say how a mesh is used and there is none. */
 static void refuse_without_mesh(Driver *d) {
     const dlc_compile_options *options = d->options;
-    if (options->zero > 0 || options->schedule || options->microbatches != 0) {
+    if (options->zero > 0 || options->schedule || options->microbatches != 0 || options->exchange) {
         driver_leave(d, DLC_ERROR_INVALID_ARGUMENT,
-                     "a ZeRO level, a schedule and micro-batches are of plans for several devices: "
-                     "name the mesh too (dlc --mesh data=*)");
+                     "a ZeRO level, a schedule, micro-batches and a type of exchange are of plans "
+                     "for several devices: name the mesh too (dlc --mesh data=*)");
     }
 }
 
@@ -74,7 +74,7 @@ static MeshLayout *asked_layout(Driver *d, const char *text) {
 
 static bool has_lines(const MeshLayout *layout) {
     return layout->rules.count + layout->cuts.count > 0 || layout->zero > 0 || layout->schedule ||
-           layout->microbatches > 0;
+           layout->microbatches > 0 || layout->exchange;
 }
 
 /* The program's lines under another mesh stay as they are, so that a further one finds them. */
@@ -82,6 +82,7 @@ static void add_lines(MeshLayout *layout, const MeshLayout *program) {
     layout->rules = program->rules;
     layout->cuts = program->cuts;
     layout->zero = program->zero;
+    layout->exchange = program->exchange;
     layout->schedule = mesh_layout_has(layout, "pipe") ? program->schedule : NULL;
     layout->microbatches = mesh_layout_has(layout, "pipe") ? program->microbatches : 0;
 }
@@ -97,6 +98,12 @@ static void take_options(Driver *d, MeshLayout *layout) {
     layout->zero = options->zero == DLC_ZERO_OFF ? 0 : options->zero ? options->zero : layout->zero;
     layout->microbatches = options->microbatches ? options->microbatches : layout->microbatches;
     layout->schedule = options->schedule ? options->schedule : layout->schedule;
+    if (options->exchange && !mesh_exchange_read(options->exchange, &layout->exchange)) {
+        driver_leave(d, DLC_ERROR_INVALID_ARGUMENT,
+                     arena_format(&d->scratch,
+                                  "gradients are exchanged in " MESH_EXCHANGES ", not in '%.40s'",
+                                  options->exchange));
+    }
 }
 
 /* The layout that the text asks for, with the options and the program's lines. */

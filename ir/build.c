@@ -140,6 +140,14 @@ Value *b_shard_hint(Builder *b, Value *x, const char *axes) {
     return b_op(b, op);
 }
 
+Value *b_exchange_hint(Builder *b, Value *x, DType sent) {
+    Op *op = build_op(b, OP_exchange_hint, &x, 1, 1);
+    if (op != NULL) {
+        op_set_dtype(op, sent);
+    }
+    return b_op(b, op);
+}
+
 /* -- constants */
 
 static void set_type(Builder *b, Op *op, Type type) {

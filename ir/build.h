@@ -44,6 +44,7 @@ Value *b_stop_gradient(Builder *b, Value *x);
 Value *b_copy(Builder *b, Value *x);
 Value *b_opaque(Builder *b, Value *x);
 Value *b_shard_hint(Builder *b, Value *x, const char *axes); /* interned */
+Value *b_exchange_hint(Builder *b, Value *x, DType sent);
 
 Value *b_constant(Builder *b, double value, Type type); /* any shape */
 Value *b_constant_like(Builder *b, double value, const Value *like);

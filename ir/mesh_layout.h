@@ -5,9 +5,9 @@
  *
  * Its text is the mesh block of the language without the word `mesh`,
  *     data=*, model=2 { shard (_, model) for "*.c_fc.weight"; cut "h.6"; zero 1; schedule "1f1b";
- * microbatches 4 } which is the module's setting "mesh", and so in IR text and plans. Shardings of
- * values that a call gives, or that stand in a pipe, are ops: `shard_hint`, whose attribute `axes`
- * is the text of a Placed without its parentheses. */
+ * microbatches 4; exchange bf16 } which is the module's setting "mesh", and so in IR text and
+ * plans. Shardings of values that a call gives, or that stand in a pipe, are ops: `shard_hint`,
+ * whose attribute `axes` is the text of a Placed without its parentheses. */
 #ifndef DLC_IR_MESH_H
 #define DLC_IR_MESH_H
 
@@ -46,6 +46,7 @@ typedef struct MeshLayout {
     const char *schedule;   /* of the pipe; NULL: not said */
     int64_t microbatches;   /* 0: not said */
     int64_t zero;           /* level, 0 to 3 */
+    const char *exchange;   /* the type in which gradients are sent ("bf16"); NULL: their own */
 } MeshLayout;
 
 /* Why something is no part of a layout. */

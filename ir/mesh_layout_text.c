@@ -92,6 +92,10 @@ static void print_lines(const MeshLayout *layout, const char *lead, const char *
     if (layout->microbatches > 0) {
         str_addf(out, "%s%smicrobatches %lld%s", between, lead, (long long)layout->microbatches,
                  tail);
+        between = *tail ? "" : "; ";
+    }
+    if (layout->exchange) {
+        str_addf(out, "%s%sexchange %s%s", between, lead, layout->exchange, tail);
     }
 }
 
@@ -107,7 +111,7 @@ void mesh_layout_print(const MeshLayout *layout, bool as_block, Str *out) {
         }
     }
     if (layout->rules.count + layout->cuts.count > 0 || layout->zero > 0 || layout->schedule ||
-        layout->microbatches > 0) {
+        layout->microbatches > 0 || layout->exchange) {
         str_add(out, as_block ? " {\n" : " { ");
         print_lines(layout, as_block ? "    " : "", as_block ? "\n" : "", out);
         str_add(out, as_block ? "}" : " }");
@@ -336,8 +340,15 @@ static bool number_line(Reader *r, const char *what, int64_t low, int64_t high, 
                                   (long long)low, (long long)high, (long long)*out)));
 }
 
+static bool exchange_line(Reader *r, MeshLayout *layout) {
+    const char *type = word(r, "a type of floats");
+    return type && (mesh_exchange_read(type, &layout->exchange) ||
+                    wrong(r, arena_format(&r->context->arena,
+                                          "`exchange` is " MESH_EXCHANGES ", not '%s'", type)));
+}
+
 static bool line(Reader *r, MeshLayout *layout) {
-    const char *first = word(r, "shard, cut, zero, schedule or microbatches");
+    const char *first = word(r, "shard, cut, zero, schedule, microbatches or exchange");
     if (!first) {
         return false;
     }
@@ -359,6 +370,9 @@ static bool line(Reader *r, MeshLayout *layout) {
     if (strcmp(first, "schedule") == 0) {
         layout->schedule = string(r, "a schedule in quotes");
         return layout->schedule != NULL;
+    }
+    if (strcmp(first, "exchange") == 0) {
+        return exchange_line(r, layout);
     }
     return wrong(r, arena_format(&r->context->arena, "there is no '%s' in a mesh block", first));
 }

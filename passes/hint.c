@@ -1,5 +1,6 @@
 /* What a program says of how its values are cut (`x |> shard(data, _)`, and its mesh block) stands
- * in the Func as shard_hint ops, which passes/shard reads and takes out. A Func that is for one
+ * in the Func as shard_hint ops, and in which type gradients are sent as exchange_hint ops, which
+ * passes/shard reads and takes out. A Func that is for one
  * device is compiled as if nothing had been said: they go before any pass could stop at one. */
 #include "passes/hint.h"
 #include "passes/pass.h"
@@ -7,7 +8,7 @@
 static void drop_hints(Block *block, Value **map, bool *found) {
     for (Op *op = block->first, *next; op; op = next) {
         next = op->next;
-        if (op->code == OP_shard_hint) {
+        if (op->code == OP_shard_hint || op->code == OP_exchange_hint) {
             if (!op->operands[0]->name && op->operands[0]->op) {
                 op->operands[0]->name = op->results[0]->name;
             }

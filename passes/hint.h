@@ -4,8 +4,8 @@
 
 #include "ir/ir.h"
 
-/* Takes every shard_hint out of the Func, its operand in its place, and numbers it anew; whether
- * there was one. Uses the module's scratch. */
+/* Takes every shard_hint and exchange_hint out of the Func, its operand in its place, and numbers
+ * it anew; whether there was one. Uses the module's scratch. */
 bool hints_drop(Func *func);
 
 #endif

@@ -15,7 +15,7 @@ typedef struct Options {
     int64_t threads, memory_limit, compile_bytes, compile_seconds;
     bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
         accumulate, from_ir, write_in_place, check_format;
-    const char *topic, *mesh, *schedule;
+    const char *topic, *mesh, *schedule, *exchange;
     int64_t zero, microbatches;
     bool show_ops, show_passes, show_version;
 } Options;
@@ -259,6 +259,7 @@ static int compile_plan(const CliCommand *command, const Options *options, const
                                     : (int)options->zero,
         .schedule = options->schedule,
         .microbatches = options->microbatches,
+        .exchange = options->exchange,
     };
     double start = seconds_now();
     dlc_status status = dlc_compile_file(texts->context, path, &compile, out);
@@ -461,6 +462,8 @@ static const CliOption option_table[] = {
     {"--schedule", NULL, CLI_TEXT, offsetof(Options, schedule), 0, "NAME", "of a mesh's pipe"},
     {"--microbatches", NULL, CLI_INT, offsetof(Options, microbatches), 1, "N",
      "of a mesh's pipe: parts of a batch"},
+    {"--exchange", NULL, CLI_TEXT, offsetof(Options, exchange), 0, "TYPE",
+     "of a mesh: send gradients as f32 or, half the bytes, as bf16"},
     {"--emit", NULL, CLI_TEXT, offsetof(Options, emit), 0, "STAGE",
      "print ast, ir, a pass, kernels, schedule, timeline (a drawing, SVG) or plan instead"},
     {"--print-after", NULL, CLI_TEXT, offsetof(Options, print_after), 0, "PASS",

@@ -123,7 +123,7 @@ const KExpr *elemental_copy(KBuild *k, const Op *op, Index index) {
     return elemental_value(k, op->operands[0], index);
 }
 
-/* Passes drop these three: they are lowered only where such a pass is skipped. */
+/* Passes drop these four: they are lowered only where such a pass is skipped. */
 const KExpr *elemental_stop_gradient(KBuild *k, const Op *op, Index index) {
     return elemental_copy(k, op, index);
 }
@@ -133,6 +133,10 @@ const KExpr *elemental_opaque(KBuild *k, const Op *op, Index index) {
 }
 
 const KExpr *elemental_shard_hint(KBuild *k, const Op *op, Index index) {
+    return elemental_copy(k, op, index);
+}
+
+const KExpr *elemental_exchange_hint(KBuild *k, const Op *op, Index index) {
     return elemental_copy(k, op, index);
 }
 

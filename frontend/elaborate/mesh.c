@@ -123,6 +123,16 @@ static void read_schedule(Elaborator *el, const AstSetting *line, MeshLayout *la
     }
 }
 
+static void read_exchange(Elaborator *el, const AstSetting *line, MeshLayout *layout) {
+    const AstExpr *expr =
+        line->for_globs.count == 0 && line->values.count == 1 ? line->values.items[0] : NULL;
+    if (!expr || expr->kind != AST_NAME || !mesh_exchange_read(expr->as.name, &layout->exchange)) {
+        Diag *diag = EL_REPORT(el, MESH_FORM, line->place,
+                               "`exchange` takes the type in which gradients are sent");
+        elaborate_help(el, diag, MESH_EXCHANGES);
+    }
+}
+
 static void read_line(Elaborator *el, const AstSetting *line, MeshLayout *layout) {
     const char *word = line->word.text;
     if (strcmp(word, "shard") == 0) {
@@ -135,10 +145,12 @@ static void read_line(Elaborator *el, const AstSetting *line, MeshLayout *layout
         read_number(el, line, 1, MESH_MAX_RANKS, &layout->microbatches);
     } else if (strcmp(word, "schedule") == 0) {
         read_schedule(el, line, layout);
+    } else if (strcmp(word, "exchange") == 0) {
+        read_exchange(el, line, layout);
     } else {
         Diag *diag = EL_REPORT(el, MESH_FORM, line->word.place,
                                arena_format(el->arena, "there is no '%s' in a mesh block", word));
-        elaborate_help(el, diag, "there are: shard cut zero schedule microbatches");
+        elaborate_help(el, diag, "there are: shard cut zero schedule microbatches exchange");
     }
 }
 

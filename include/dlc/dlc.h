@@ -223,6 +223,10 @@ typedef struct dlc_compile_options {
     int zero;
     const char *schedule; /* of stages of a pipe; NULL: as the program says */
     int64_t microbatches; /* that a batch is cut into for the pipe; 0: as the program says */
+    /* The type in which gradients are sent where their sums go over `data` or `replica`: "f32",
+     * their own, or "bf16", half as many bytes: each rank's are rounded before they travel, summed
+     * in f32, and the sum is rounded once. NULL: as the program says. */
+    const char *exchange;
 } dlc_compile_options;
 
 /* Compiles a program (`length` bytes, no NUL needed). On DLC_ERROR_COMPILE see the diagnostics;
@@ -562,6 +566,8 @@ typedef struct dlc_session_options {
      * from its portable part, and a note is logged. NULL and 0: the plan's own. */
     const char *mesh;
     int zero;
+    /* Likewise another type in which gradients are sent, as dlc_compile_options.exchange. */
+    const char *exchange;
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

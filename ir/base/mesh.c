@@ -1,6 +1,8 @@
 /* Ranks, groups and pieces (mesh.h). */
 #include "ir/base/mesh.h"
+
 #include "ir/base/checked.h"
+#include <string.h>
 
 RowRange mesh_piece(int64_t rows, int64_t ranks, int64_t rank) {
     int64_t each = rows / ranks, more = rows % ranks;
@@ -78,4 +80,10 @@ bool mesh_dim_value(const MeshShape *shape, int64_t rank, DimSource source, Mesh
         break;
     }
     return false;
+}
+
+bool mesh_exchange_read(const char *word, const char **out) {
+    bool is_short = strcmp(word, "bf16") == 0;
+    *out = is_short ? "bf16" : NULL;
+    return is_short || strcmp(word, "f32") == 0;
 }

@@ -40,6 +40,12 @@ typedef struct RowRange {
  * earlier rows. So 5 on 4 are 2, 1, 1, 1 and 2 on 4 are 1, 1, 0, 0: nothing is padded. */
 RowRange mesh_piece(int64_t rows, int64_t ranks, int64_t rank);
 
+/* The types in which gradients may be sent, as in "f32 or bf16". */
+#define MESH_EXCHANGES "f32 or bf16"
+/* The type of this word: its name, which lives for ever, or NULL for "f32", which is their own.
+ * False: it is none of them. */
+bool mesh_exchange_read(const char *word, const char **out);
+
 /* A mesh whose sizes are known, each 1 or more. */
 typedef struct MeshShape {
     int32_t n_axes; /* 0: one rank */

@@ -1,5 +1,5 @@
 /* Elementwise ops that stand beside scalar.def: cast, and the identities stop_gradient,
- * copy, opaque and shard_hint. */
+ * copy, opaque, shard_hint and exchange_hint. */
 #include "ir/mesh_layout.h"
 #include "ir/ops/rule.h"
 
@@ -96,4 +96,22 @@ void grad_shard_hint(Builder *b, Op *op, Value *const *cotangents, const bool *w
     if (wanted[0] && cotangents[0]) {
         out[0] = b_shard_hint(b, cotangents[0], op_placed(op));
     }
+}
+
+bool shape_exchange_hint(Context *context, Op *op, OpProblem *problem) {
+    DType sent = op_dtype(op);
+    if (!dtype_is_float(operand_type(op, 0).dtype) || !dtype_is_float(sent)) {
+        return op_problem(context, problem, "%s is sent as %s, but both must be of floats",
+                          dtype_name(operand_type(op, 0).dtype), dtype_name(sent));
+    }
+    return shape_stop_gradient(context, op, problem);
+}
+
+dlc_status eval_exchange_hint(Interp *interp, const Op *op) {
+    return eval_stop_gradient(interp, op);
+}
+
+void grad_exchange_hint(Builder *b, Op *op, Value *const *cotangents, const bool *wanted,
+                        Value **out) {
+    grad_copy(b, op, cotangents, wanted, out);
 }

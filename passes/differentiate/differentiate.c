@@ -9,42 +9,6 @@
 /* What derivatives may make of a Func: so many ops, or so many times those it had. */
 enum { MAX_OPS = 300000, MAX_GROWTH = 8 };
 
-bool value_is_float(const Value *value) {
-    return dtype_is_float(value->type.dtype);
-}
-
-/* -- activity */
-
-static bool op_uses_active(const ValueFlags *active, const Op *op) {
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        if (value_flag(active, op->operands[i])) {
-            return true;
-        }
-    }
-    for (int32_t i = 0; i < op->n_blocks; i++) {
-        BLOCK_EACH_OP (op->blocks[i], inner) {
-            if (op_uses_active(active, inner)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-void gradient_mark_active(Arena *arena, ValueFlags *active, const OpList *ops) {
-    for (size_t i = 0; i < ops->count; i++) {
-        const Op *op = ops->items[i];
-        if ((op_info(op->code)->flags & OPF_NODIFF) || !op_uses_active(active, op)) {
-            continue;
-        }
-        for (int32_t k = 0; k < op->n_results; k++) {
-            if (value_is_float(op->results[k])) {
-                value_set_flag(arena, active, op->results[k]);
-            }
-        }
-    }
-}
-
 /* -- one run */
 
 static Cotangent *find_cotangent(const Gradient *gradient, const Value *value) {
@@ -206,23 +170,6 @@ void gradient_run(Gradient *gradient, const OpList *ops) {
 
 /* -- grad ops */
 
-/* The ops whose results the grad op could use, in program order: before it in its block, and before
- * the owners of the blocks around it. */
-static OpList visible_ops(Arena *arena, Op *grad) {
-    OpList ops = {0};
-    for (Op *at = grad; at; at = at->parent->owner) {
-        for (Op *op = at->prev; op; op = op->prev) {
-            VEC_PUSH(arena, &ops, op);
-        }
-    }
-    for (size_t i = 0; i < ops.count / 2; i++) {
-        Op *swap = ops.items[i];
-        ops.items[i] = ops.items[ops.count - 1 - i];
-        ops.items[ops.count - 1 - i] = swap;
-    }
-    return ops;
-}
-
 /* A parameter of the Func warns at its declaration, another value where the derivative is asked. */
 static void warn_zero(const Gradient *gradient, const Value *x) {
     const Func *func = gradient->func;
@@ -242,7 +189,9 @@ static void expand_grad(PassContext *pass, Func *func, Op *grad, int64_t most_op
                          .b = builder_before(grad),
                          .asked = grad->place,
                          .most_ops = most_ops};
-    OpList ops = visible_ops(pass->scratch, grad);
+    OpList ops = gradient_visible_ops(pass->scratch, grad);
+    DType sent;
+    bool is_sent = gradient_is_sent(pass, func, grad, &sent);
     Value *y = grad->operands[0];
     for (int32_t i = 1; i < grad->n_operands; i++) {
         value_set_flag(pass->scratch, &gradient.active, grad->operands[i]);
@@ -268,6 +217,8 @@ static void expand_grad(PassContext *pass, Func *func, Op *grad, int64_t most_op
         if (!found[i]) {
             warn_zero(&gradient, x);
             found[i] = b_constant_like(&gradient.b, 0.0, x);
+        } else if (is_sent) {
+            found[i] = gradient_sent_as(&gradient, x, found[i], sent);
         }
     }
     func_renumber(func);

@@ -58,18 +58,26 @@ bool value_flag(const ValueFlags *flags, const Value *value);
 void value_set_flag(Arena *arena, ValueFlags *flags, const Value *value);
 /* The block in which a value is defined. */
 const Block *value_home(const Value *value);
-
-/* differentiate.c */
 bool value_is_float(const Value *value);
-
 /* Marks the results of ops that depend on active values; `ops` in program order. */
 void gradient_mark_active(Arena *arena, ValueFlags *active, const OpList *ops);
+/* The ops whose results the op could use, in program order: before it in its block, and before the
+ * owners of the blocks around it. */
+OpList gradient_visible_ops(Arena *arena, Op *op);
+
+/* differentiate.c */
 /* The cotangent with its zeros put in, at the builder's place; NULL: zero. */
 Value *gradient_get(Gradient *gradient, const Value *value);
 /* Adds to the cotangent of an active value; others are ignored. */
 void gradient_add(Gradient *gradient, Value *value, Value *cotangent);
 /* Visits the ops last to first. */
 void gradient_run(Gradient *gradient, const OpList *ops);
+
+/* sent.c */
+/* Whether the grad op's results by parameters are to be sent in a type that the layout says. */
+bool gradient_is_sent(PassContext *pass, const Func *func, const Op *grad, DType *out);
+/* The derivative by x that was found, with a hint where it is so sent. */
+Value *gradient_sent_as(Gradient *gradient, const Value *x, Value *found, DType sent);
 
 /* mask.c */
 const Mask *mask_inside(Arena *arena, const Mask *outer, Value *condition, bool negated);

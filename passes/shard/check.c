@@ -160,6 +160,9 @@ static void visit(Check *c, const Op *op) {
     case OP_scatter_add:
         check_picking(c, op);
         break;
+    case OP_cast:
+        check_cast(c, op);
+        break;
     case OP_select:
         check_select(c, op);
         break;

@@ -131,6 +131,19 @@ void check_select(Check *c, const Op *op) {
         masks ? (State){.kind = HAVE_SUM, .combine = OP_add} : (State){.kind = HAVE_OWN};
 }
 
+/* Of a sum that is rounded nothing is to be read before it is taken. */
+void check_cast(Check *c, const Op *op) {
+    State of = *check_state(c, op->operands[0]);
+    bool floats =
+        dtype_is_float(op->operands[0]->type.dtype) && dtype_is_float(op->results[0]->type.dtype);
+    if (of.kind != HAVE_SUM || of.combine != OP_add || !floats) {
+        check_any(c, op);
+        return;
+    }
+    of.is_rounded = true;
+    *check_state(c, op->results[0]) = of;
+}
+
 /* -- Numbers */
 
 static State equal_or(bool equal, Have other) {

@@ -10,7 +10,9 @@ const char *check_state_text(const State *state) {
                                         "a sum over the ranks that is not taken",
                                         "made of the rank's number",
                                         "not known to be equal on all ranks"};
-    return texts[state->kind];
+    return state->kind == HAVE_SUM && state->is_rounded
+               ? "a sum over the ranks that is not taken, rounded to be sent"
+               : texts[state->kind];
 }
 
 __attribute__((format(printf, 3, 4))) void check_problem(Check *c, const Op *op, const char *format,

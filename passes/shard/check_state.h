@@ -20,6 +20,7 @@ typedef struct State {
     int32_t axis; /* PART: that lies outer x rows x inner, rows the rank's; -1: one of them */
     const Size *outer, *rows; /* PART; NULL: not known so closely */
     OpCode combine;           /* SUM */
+    bool is_rounded;          /* SUM: to the type in which it is sent, and so not for reading */
 } State;
 
 typedef struct Check {
@@ -71,5 +72,6 @@ void check_broadcast(Check *c, const Op *op); /* and iota */
 void check_picking(Check *c, const Op *op);   /* take, gather, take_add, scatter_add */
 void check_select(Check *c, const Op *op);
 void check_source(Check *c, const Op *op); /* size, constant, random_uniform */
+void check_cast(Check *c, const Op *op);
 
 #endif

@@ -63,7 +63,11 @@ static State of_sums(Check *c, const Op *op, int32_t n) {
             continue;
         }
         out.combine = sum ? check_state(c, operand)->combine : out.combine;
-        if (sum && out.combine != OP_add && !only_moves(op)) {
+        out.is_rounded |= sum && check_state(c, operand)->is_rounded;
+        if (sum && out.is_rounded && !only_moves(op)) {
+            check_problem(c, op, "operand %d is %s", (int)i,
+                          check_state_text(check_state(c, operand)));
+        } else if (sum && out.combine != OP_add && !only_moves(op)) {
             check_problem(c, op, "operand %d is the %s of all ranks', which nothing has taken",
                           (int)i, op_info(out.combine)->name);
         } else if (sum && out.combine == OP_add && linear != LINEAR_EACH && !op_is_joint(op, i)) {

@@ -69,11 +69,21 @@ static Value *gather_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
     return join_axes(b, x, cut->axis, cut->outer);
 }
 
-Value *scatter_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
+/* The type in which a sum of what stands for the old value travels: a gradient's over the ranks
+ * that have other rows may be another than its own. */
+static DType sent_type(const Shard *s, const Value *old, const Value *x, MeshGroup group) {
+    const Spread *spread = spread_of(s, old);
+    return spread->is_sent && (group & s->data) != 0 ? spread->sent : x->type.dtype;
+}
+
+Value *scatter_ranks(Shard *s, Builder *b, const Value *old, Value *x, const AxisCut *cut) {
     int32_t axis = cut->axis + (size_is_one(cut->outer) ? 0 : 1);
+    DType own = x->type.dtype;
+    x = b_cast(b, x, sent_type(s, old, x, cut->group));
     x = split_axis(b, x, cut->axis, cut->outer, middle_of(s, cut, true));
     x = b_reduce_scatter(b, x, axis, middle_of(s, cut, false), cut->rows, cut->group);
-    return join_axes(b, x, cut->axis, cut->outer);
+    x = join_axes(b, x, cut->axis, cut->outer);
+    return b_cast(b, x, own);
 }
 
 static Value *slice_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut) {
@@ -182,6 +192,12 @@ Value *combine_ranks(Builder *b, Value *x, OpCode combine, MeshGroup group) {
     Value *out;
     b_all_reduce(b, &x, 1, combine, group, &out);
     return out;
+}
+
+Value *sum_ranks(const Shard *s, Builder *b, const Value *old, Value *x, MeshGroup group) {
+    DType own = x->type.dtype;
+    x = b_cast(b, x, sent_type(s, old, x, group));
+    return b_cast(b, combine_ranks(b, x, OP_add, group), own);
 }
 
 Value *on_first_rank(Builder *b, Value *x, MeshGroup group) {

@@ -193,10 +193,56 @@ static void settle_block(Shard *s, const Block *block) {
     }
 }
 
+/* -- In which type they are sent */
+
+static void set_sent(Shard *s, const Value *value, const Spread *like) {
+    Spread *spread = spread_of(s, value);
+    spread->is_sent = true;
+    spread->sent = like->sent;
+}
+
+/* What gradients are put together from, by moving and adding. */
+static bool is_put_together(const Op *op) {
+    return op_rearranges(op->code) || op->code == OP_pad || op->code == OP_concat ||
+           op->code == OP_add;
+}
+
+/* A piece of a gradient and of nothing else is one, and may be summed before it is in its place,
+ * where parts do not bear that. */
+static void send_pieces(Shard *s, const Block *block) {
+    for (const Op *op = block->last; op; op = op->prev) {
+        const Spread *result = is_put_together(op) ? spread_of(s, op->results[0]) : NULL;
+        for (int32_t i = 0; i < op->n_operands && result && result->is_sent; i++) {
+            if (spread_of(s, op->operands[i])->uses == 1) {
+                set_sent(s, op->operands[i], result);
+            }
+        }
+        for (int32_t i = 0; i < op->n_blocks; i++) {
+            send_pieces(s, op->blocks[i]);
+        }
+    }
+}
+
+/* What is linear in parts of a gradient's sum has parts of that sum too. */
+static void send_sums(Op *op, void *user) {
+    Shard *s = user;
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Spread *from = spread_of(s, op->operands[i]);
+        bool is_part = from->is_sent && from->partial != 0;
+        bool is_yield = op->code == OP_yield && op->parent->owner;
+        int32_t first = is_yield ? i : 0, end = is_yield ? i + 1 : op->n_results;
+        for (int32_t r = first; r < end && is_part; r++) {
+            set_sent(s, is_yield ? op->parent->owner->results[r] : op->results[r], from);
+        }
+    }
+}
+
 void decide_partial(Shard *s) {
     func_each_op(s->func, count_uses, s);
     do {
         s->changed = false;
         settle_block(s, s->func->body);
     } while (s->changed);
+    send_pieces(s, s->func->body);
+    func_each_op(s->func, send_sums, s);
 }

@@ -45,7 +45,7 @@ static void end(Shard *s, const Op *old, Op *op, const Cuts *cuts, Block *to) {
         MeshGroup inside =
             spread_of(s, block_yield(old->blocks[old->n_blocks - 1])->operands[r])->partial;
         if ((inside & ~spread->partial) != 0) {
-            value = combine_ranks(&b, value, OP_add, inside & ~spread->partial);
+            value = sum_ranks(s, &b, old->results[r], value, inside & ~spread->partial);
         }
         version_add(s, old->results[r], &cuts[r], value);
     }

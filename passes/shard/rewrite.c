@@ -143,19 +143,24 @@ static Value *counted_once(Shard *s, const Op *op, int32_t i, const OpCuts *cuts
     return on_first_rank(&b, value, sums);
 }
 
-/* Takes the sum over the group: where the value is to be cut among ranks of it, each gets its part
- * alone. */
-static Value *take_sum(Shard *s, const Op *old, const Spread *wanted, Value *value, OpCode combine,
-                       MeshGroup group, Cuts *cuts, Block *to) {
-    Builder b = shard_builder(s, old, to);
+/* Takes the sum over the group, of what stands for an old value: where that is to be cut among
+ * ranks of it, each gets its part alone. */
+static Value *take_sum(Shard *s, const Value *old, Value *value, OpCode combine, MeshGroup group,
+                       Cuts *cuts, Block *to) {
+    Builder b = shard_builder(s, old->op, to);
+    const Spread *wanted = spread_of(s, old);
     for (int32_t i = 0; i < wanted->cuts.n && combine == OP_add; i++) {
         const AxisCut *cut = &wanted->cuts.at[i];
         if ((cut->group & ~group) == 0 && cuts_add(cuts, cut, cut->axis, true)) {
-            value = scatter_ranks(s, &b, value, cut);
+            value = scatter_ranks(s, &b, old, value, cut);
             group &= ~cut->group;
         }
     }
-    return group != 0 ? combine_ranks(&b, value, combine, group) : value;
+    if (group == 0) {
+        return value;
+    }
+    return combine == OP_add ? sum_ranks(s, &b, old, value, group)
+                             : combine_ranks(&b, value, combine, group);
 }
 
 /* `has`: where the rank has what was picked; NULL: everywhere. */
@@ -174,7 +179,7 @@ static void finish_results(Shard *s, const Op *old, Op *op, const OpCuts *cuts, 
         Cuts made = cuts->results[r];
         MeshGroup due = sums & ~spread->partial;
         if (due != 0) {
-            value = take_sum(s, old, spread, value, combine, due, &made, to);
+            value = take_sum(s, old->results[r], value, combine, due, &made, to);
         }
         version_add(s, old->results[r], &made, value);
     }

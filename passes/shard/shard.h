@@ -31,7 +31,9 @@ typedef struct Spread {
     bool is_final;     /* sums over ranks are taken where it is made */
     bool is_zero;      /* zero, or begins as zero: counts as a sum over ranks, of any of them */
     MeshGroup partial; /* its value is the sum of these ranks' */
-    Version *versions; /* the first is how it was made; NULL: not made yet */
+    bool is_sent;      /* a gradient, of which sums are sent as `sent` */
+    DType sent;
+    Version *versions;      /* the first is how it was made; NULL: not made yet */
     const Op *gathered_for; /* the op of the Func's body for which `gathered` is there, cut so */
     Cuts gathered_cuts;
     Value *gathered;
@@ -202,10 +204,13 @@ Builder shard_builder(Shard *s, const Op *op, Block *to);
 void version_add(Shard *s, const Value *old, const Cuts *cuts, Value *value);
 /* The old value cut like that; ops that make it so come right behind the one that made it. */
 Value *version_of(Shard *s, Value *old, const Cuts *cuts);
-/* The sum over the group of the cut, of which each rank gets its part. */
-Value *scatter_ranks(Shard *s, Builder *b, Value *x, const AxisCut *cut);
+/* The sum over the group of the cut, of which each rank gets its part; x stands for the old value,
+ * and is sent as the program's layout says. */
+Value *scatter_ranks(Shard *s, Builder *b, const Value *old, Value *x, const AxisCut *cut);
 /* The sum over the group. */
 Value *combine_ranks(Builder *b, Value *x, OpCode combine, MeshGroup group);
+/* The same of what stands for the old value, sent as the program's layout says. */
+Value *sum_ranks(const Shard *s, Builder *b, const Value *old, Value *x, MeshGroup group);
 /* Zero but on the first rank of the group. */
 Value *on_first_rank(Builder *b, Value *x, MeshGroup group);
 

@@ -57,19 +57,32 @@ typedef struct Hint {
     Place place;
 } Hint;
 
+/* A gradient, and in which type sums of it are sent. */
+typedef struct SentHint {
+    Value *value;
+    DType type;
+} SentHint;
+
 typedef struct Hints {
     Arena *arena;
     VEC(Hint) list;
+    VEC(SentHint) sent;
 } Hints;
+
+static bool is_hint(const Op *op) {
+    return op && (op->code == OP_shard_hint || op->code == OP_exchange_hint);
+}
 
 static void note_hint(Op *op, void *user) {
     Hints *hints = user;
+    Value *value = is_hint(op) ? op->operands[0] : NULL;
+    while (value && is_hint(value->op)) {
+        value = value->op->operands[0];
+    }
     if (op->code == OP_shard_hint) {
-        Value *value = op->operands[0];
-        while (value->op && value->op->code == OP_shard_hint) {
-            value = value->op->operands[0];
-        }
         VEC_PUSH(hints->arena, &hints->list, ((Hint){value, shard_hint_placed(op), op->place}));
+    } else if (op->code == OP_exchange_hint) {
+        VEC_PUSH(hints->arena, &hints->sent, ((SentHint){value, op_dtype(op)}));
     }
 }
 
@@ -106,6 +119,11 @@ void seed_wishes(Shard *s, const Hints *hints) {
         if (placed_read(s->context, hints->list.items[i].text, &placed, &problem)) {
             wish(s, hints->list.items[i].value, &placed, hints->list.items[i].place, NULL);
         }
+    }
+    for (size_t i = 0; i < hints->sent.count; i++) {
+        Spread *spread = spread_of(s, hints->sent.items[i].value);
+        spread->is_sent = true;
+        spread->sent = hints->sent.items[i].type;
     }
     for (int32_t i = 0; i < s->func->body->n_args; i++) {
         wish_by_path(s, i);

@@ -54,7 +54,7 @@ static dlc_status plan_open(dlc_context *context, const char *name, const void *
         }
         (void)plan_target_for(file, host, "", &number, why);
     }
-    status = plan_retarget(context, file->ir, host->target, NULL, 0, 0, out);
+    status = plan_retarget(context, file->ir, host->target, NULL, 0, out);
     if (status == DLC_OK) {
         context_log(context, DLC_LOG_INFO, "%s: compiled anew for this machine: %s", file->name,
                     why);

@@ -113,15 +113,16 @@ dlc_status compile_text(dlc_context *context, const char *text, size_t length,
     return compile_on(context, text, length, options, NULL, out);
 }
 
-dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target, const char *mesh,
-                         int zero, unsigned flags, dlc_plan **out) {
+dlc_status plan_retarget(dlc_context *context, const char *ir, const char *target,
+                         const WantedMesh *wanted, unsigned flags, dlc_plan **out) {
     dlc_compile_options options = {.struct_size = sizeof(options),
                                    .source_name = "the plan's IR",
                                    .targets = &target,
                                    .n_targets = 1,
                                    .flags = DLC_COMPILE_INPUT_IR | flags,
-                                   .zero = zero};
-    return compile_on(context, ir, strlen(ir), &options, mesh, out);
+                                   .zero = wanted ? wanted->zero : 0,
+                                   .exchange = wanted ? wanted->exchange : NULL};
+    return compile_on(context, ir, strlen(ir), &options, wanted ? wanted->axes : NULL, out);
 }
 
 /* What a call of the module that makes a text of a text gives. */

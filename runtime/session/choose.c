@@ -101,17 +101,22 @@ static bool text_same(const char *a, const char *b) {
 
 enum { MESH_TEXT_BYTES = 512 };
 
+/* Whether the options say how the ranks of a mesh share the work. */
+static bool says_how(const dlc_session_options *options) {
+    return options->zero != 0 || options->exchange != NULL;
+}
+
 /* The mesh that the session is to have where that is not the plan's, else NULL. own: holds the
- * text where the plan's own axes are meant, under another ZeRO level. */
+ * text where the plan's own axes are meant, whose ranks are to share the work otherwise. */
 static const char *mesh_wanted(const dlc_session *session, const dlc_session_options *options,
                                char *own) {
     place_mesh_text(session->file, own, MESH_TEXT_BYTES);
     if (options->mesh) {
-        return options->zero == 0 && text_same(options->mesh, own) ? NULL : options->mesh;
+        return !says_how(options) && text_same(options->mesh, own) ? NULL : options->mesh;
     }
-    return lacks_mesh(session)                               ? "data=*"
-           : options->zero != 0 && session->file->n_mesh > 0 ? own
-                                                             : NULL;
+    return lacks_mesh(session)                              ? "data=*"
+           : says_how(options) && session->file->n_mesh > 0 ? own
+                                                            : NULL;
 }
 
 static bool needs_other(const dlc_session *session, const dlc_session_options *options) {
@@ -119,14 +124,14 @@ static bool needs_other(const dlc_session *session, const dlc_session_options *o
     return mesh_wanted(session, options, own) != NULL;
 }
 
-/* Replaces the session's plan by one for the device, with a note; mesh NULL: as the plan's. */
-static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const char *mesh, int zero,
+/* Replaces the session's plan by one for the device, with a note; wanted NULL: on the plan's mesh.
+ */
+static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const WantedMesh *wanted,
                            const char *why) {
     dlc_context *context = session->context;
     dlc_plan *renewed = NULL;
     const char *target = ops->target ? ops->target : ops->name;
-    dlc_status status =
-        plan_retarget(context, session->file->ir, target, mesh, mesh ? zero : 0, 0, &renewed);
+    dlc_status status = plan_retarget(context, session->file->ir, target, wanted, 0, &renewed);
     if (status != DLC_OK) {
         return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
                             session->file->name, why, ops->name, context->error);
@@ -167,14 +172,17 @@ static dlc_status mesh_make(dlc_session *session, const DeviceOps *ops,
     if (!mesh) {
         return DLC_OK;
     }
-    if (options->mesh || options->zero != 0) {
-        snprintf(why, sizeof(why), "the mesh %.200s%s is asked for", mesh,
-                 options->zero != 0 ? " with a ZeRO level" : "");
+    if (options->mesh || says_how(options)) {
+        snprintf(why, sizeof(why), "the mesh %.200s%s%s%s is asked for", mesh,
+                 options->zero != 0 ? " with a ZeRO level" : "",
+                 options->exchange ? " with gradients sent in " : "",
+                 options->exchange ? options->exchange : "");
     } else {
         snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
                  (int)session->n_all);
     }
-    dlc_status status = retarget(session, ops, mesh, options->zero, why);
+    const WantedMesh wanted = {mesh, options->zero, options->exchange};
+    dlc_status status = retarget(session, ops, &wanted, why);
     if (status == DLC_OK && lacks_mesh(session)) {
         return context_fail(session->context, DLC_ERROR_MISMATCH,
                             "the mesh %.200s is of one rank, not of %d: data=* is of any number",
@@ -203,8 +211,8 @@ static dlc_status open_named(dlc_session *session, const DeviceOps *ops, const c
         if (status != DLC_OK) {
             return device_fail(context, status, ops, which, missing);
         }
-        status = retarget(session, ops, NULL, 0,
-                          message[0] ? message : "it has no code for that device");
+        status =
+            retarget(session, ops, NULL, message[0] ? message : "it has no code for that device");
         if (status != DLC_OK) {
             return status;
         }
@@ -259,7 +267,7 @@ static dlc_status open_best(dlc_session *session, const dlc_session_options *opt
     if (has_target(session->file, host->name)) {
         char kept[sizeof(reasons)];
         memcpy(kept, why, strlen(why) + 1);
-        dlc_status status = retarget(session, host, NULL, 0, kept);
+        dlc_status status = retarget(session, host, NULL, kept);
         return status == DLC_OK ? open_named(session, host, "", options) : status;
     }
     return context_fail(context, DLC_ERROR_UNSUPPORTED,
@@ -303,7 +311,7 @@ static dlc_status parts_compile(dlc_session *session) {
     snprintf(name, sizeof(name), "%s:%s", plan_text(session->file, target->device),
              plan_text(session->file, target->machine));
     dlc_status status =
-        plan_retarget(context, session->file->ir, name, NULL, 0, DLC_COMPILE_ACCUMULATE, &renewed);
+        plan_retarget(context, session->file->ir, name, NULL, DLC_COMPILE_ACCUMULATE, &renewed);
     if (status != DLC_OK) {
         return status;
     }

@@ -1,4 +1,5 @@
 /* Sessions: creation with their ranks, and their end. */
+#include "ir/base/mesh.h"
 #include "runtime/border.h"
 #include "runtime/session/session.h"
 #include "runtime/session/trace.h"
@@ -156,6 +157,12 @@ static dlc_status options_check(dlc_context *context, dlc_session_options *given
                        INT64_MAX) ||
         !border_number(context, "dlc_session_options.zero", given->zero, DLC_ZERO_OFF, 3)) {
         return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    const char *sent;
+    if (given->exchange && !mesh_exchange_read(given->exchange, &sent)) {
+        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
+                            "dlc_session_options.exchange is " MESH_EXCHANGES ", not '%.40s'",
+                            given->exchange);
     }
     if (!given->bindings && given->n_bindings > 0) {
         return border_missing(context, "dlc_session_options.bindings");

@@ -248,6 +248,30 @@ static bool is_of_step(const Walk *walk, const uint8_t *of_state, const uint8_t 
     return is_arena(walk, b) && !of_state[b] && !news[b];
 }
 
+/* Whether the buffer is what ranks have sent each other in 16 bits. */
+static bool is_sent_short(const Walk *walk, int32_t buffer) {
+    for (int32_t i = 0; i < walk->layout->entry->n_commands; i++) {
+        const PlanCommand *command = &walk->commands[i];
+        for (int32_t r = 0; command->kind == PLAN_COLLECTIVE && r < command->n_refs; r += 2) {
+            const PlanRef *ref = ref_of(walk, command, r);
+            if (ref->buffer == buffer &&
+                (ref->written == PLAN_BF16 + 1 || ref->written == PLAN_F16 + 1)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether the command writes a new value of as many elements as the buffer has: of as many bytes,
+ * or of twice those of a gradient that was sent in 16 bits. */
+static bool renews_by(const Walk *walk, const PlanCommand *command, const uint8_t *news,
+                      int32_t buffer) {
+    int64_t bytes = walk->layout->buffer_bytes[buffer];
+    return touches(walk, command, PLAN_WRITES, news, bytes) ||
+           (touches(walk, command, PLAN_WRITES, news, 2 * bytes) && is_sent_short(walk, buffer));
+}
+
 /* Whether the command makes a new value; adds what the backward pass is for, of what it reads. */
 static bool command_seed(const Walk *walk, const PlanCommand *command, const uint8_t *of_state,
                          const uint8_t *news, uint8_t *seeds) {
@@ -257,7 +281,7 @@ static bool command_seed(const Walk *walk, const PlanCommand *command, const uin
         int32_t access = access_of(command, ref, r);
         renews = renews || (news[ref->buffer] && (access & PLAN_WRITES));
         if (is_of_step(walk, of_state, news, ref->buffer) && (access & PLAN_READS) &&
-            touches(walk, command, PLAN_WRITES, news, walk->layout->buffer_bytes[ref->buffer])) {
+            renews_by(walk, command, news, ref->buffer)) {
             seeds[ref->buffer] |= SEED_GRADIENT;
             is_found = true;
         }

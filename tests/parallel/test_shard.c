@@ -15,11 +15,11 @@
 
 #include <cmocka.h>
 
-enum { MAX_RANKS = 8, MAX_ARGS = 64, MAX_OUTPUTS = 16 };
+enum { MAX_RANKS = 8, MAX_ARGS = 64, MAX_OUTPUTS = 16, MAX_GRADIENTS = 6 };
 
 static const Machine MACHINE = {.target = "cpu", .name = "test", .features = ""};
 
-static int64_t n_collectives, n_graphs_cut;
+static int64_t n_collectives, n_graphs_cut, n_sent_short;
 
 static uint64_t draw(uint64_t *state, uint64_t below) {
     *state += 0x9E3779B97F4A7C15u;
@@ -56,6 +56,73 @@ static void choose_mesh(Harness *h, uint64_t *random, MeshShape *shape) {
     }
 }
 
+static Value *product(Builder *b, Value *x, Value *w) {
+    return b_contract(b, x, w, &(ContractAxes){.n_contract = 1, .contract_a = {1}});
+}
+
+/* A small network on rows of a batch, in which weights are used once, again, turned, or not at all:
+ * random graphs hardly ever have gradients that are sums over rows. */
+static Func *random_network(Harness *h, uint64_t *random) {
+    Func *func = harness_func(h, "f64[B,3] f64[3,4] f64[4,3] f64[3] f64[3] f64[2,3]");
+    Value **args = func->body->args, *x = args[0];
+    Builder b = builder_at_end(func, func->body);
+    for (uint64_t layer = 0, n = 2 + draw(random, 4); layer < n; layer++) {
+        uint64_t kind = draw(random, 5);
+        Value *row = args[kind == 2 ? 3 : 4], *turned, *two, *low;
+        switch (kind) {
+        case 0: /* a hidden layer and back, by a weight of its own or by the same one */
+            turned = b_transpose(&b, args[1], (int64_t[]){1, 0});
+            x = b_unary(&b, OP_tanh, product(&b, x, args[1]));
+            x = product(&b, x, draw(random, 2) ? args[2] : turned);
+            break;
+        case 1: /* the weight of two rows in one of three */
+            low = b_constant(&b, 0.5, type_scalar(DT_F64));
+            two = b_pad(&b, args[5], low,
+                        (const Size *[]){harness_size(h, "0"), harness_size(h, "0")},
+                        (const Size *[]){harness_size(h, "1"), harness_size(h, "0")}, NULL);
+            x = b_unary(&b, OP_sin, product(&b, x, two));
+            break;
+        case 2:
+        case 3:
+            row = b_broadcast(&b, row, 2, x->type.dims, (int64_t[]){1});
+            x = kind == 2 ? b_add(&b, x, row) : b_mul(&b, x, row);
+            break;
+        default:
+            x = b_unary(&b, OP_tanh, x);
+        }
+    }
+    Value *loss = harness_loss(&b, x);
+    func_set_results(func, &(FuncResult){.role = RESULT_LOSS, .name = "loss"}, &loss, 1);
+    return func;
+}
+
+/* Results behind the others: derivatives of the first, a loss, by some arguments. */
+static void add_gradients(Harness *h, Func *func) {
+    Op *yield = block_yield(func->body);
+    Value *values[MAX_OUTPUTS], *xs[MAX_GRADIENTS];
+    FuncResult results[MAX_OUTPUTS] = {0};
+    int32_t n = yield->n_operands, n_xs = 0;
+    for (int32_t i = 0; i < func->body->n_args && n_xs < MAX_GRADIENTS; i++) {
+        Value *arg = func->body->args[i];
+        if (dtype_is_float(arg->type.dtype) && n + n_xs < MAX_OUTPUTS) {
+            xs[n_xs++] = arg;
+        }
+    }
+    Builder b = builder_before(yield);
+    for (int32_t i = 0; i < n; i++) {
+        values[i] = yield->operands[i];
+        results[i] = func->results[i];
+    }
+    if (n_xs > 0) {
+        b_grad(&b, values[0], xs, n_xs, values + n);
+    }
+    for (int32_t i = n; i < n + n_xs; i++) {
+        results[i] = (FuncResult){.role = RESULT_OUTPUT,
+                                  .name = context_internf(&h->context, "slope%d", (int)(i - n))};
+    }
+    func_set_results(func, results, values, n + n_xs);
+}
+
 /* Some arguments are parameters and optimiser state, which may be cut. */
 static void choose_roles(Func *func, uint64_t *random) {
     for (int32_t i = 1; i < func->body->n_args; i++) {
@@ -79,6 +146,7 @@ static void choose_wishes(Harness *h, const Func *func, uint64_t *random) {
         axis->names[axis->count++] = "model";
         VEC_PUSH(&h->context.arena, &layout->rules, rule);
     }
+    layout->exchange = draw(random, 2) == 0 ? "bf16" : NULL;
     h->module->mesh_layout = layout;
 }
 
@@ -141,6 +209,14 @@ static void count_collective(Op *op, void *user) {
     *(int64_t *)user += op_info(op->code)->kind == KIND_COLLECTIVE;
 }
 
+/* Sums that are sent as bf16 and then are f64 again. */
+static void count_short(Op *op, void *user) {
+    const Op *from = op->code == OP_cast ? op->operands[0]->op : NULL;
+    bool is_sent = from && (from->code == OP_all_reduce || from->code == OP_reduce_scatter) &&
+                   op->operands[0]->type.dtype == DT_BF16 && op_dtype(op) == DT_F64;
+    *(int64_t *)user += is_sent;
+}
+
 static bool compare(Harness *h, const Func *func, const MeshShape *shape, int64_t n, AllRanks *all,
                     const EvalTensor *wide, const EvalTensor *declared, DType coarsest) {
     for (int32_t i = 0; i < func->n_results; i++) {
@@ -170,7 +246,11 @@ static void check_seed(Harness *h, uint64_t seed) {
     uint64_t random = seed;
     RandomGraphOptions options = {.smooth = draw(&random, 3) == 0};
     options.grads = options.smooth;
-    Func *func = random_graph(h->module, seed, &options);
+    bool is_network = options.smooth && draw(&random, 2) == 0;
+    Func *func = is_network ? random_network(h, &random) : random_graph(h->module, seed, &options);
+    if (options.smooth) {
+        add_gradients(h, func);
+    }
     EvalTensor args[MAX_ARGS] = {0}, wide[MAX_OUTPUTS] = {0}, declared[MAX_OUTPUTS] = {0};
     MeshShape shape;
     int64_t n = 0, before = n_collectives;
@@ -188,8 +268,11 @@ static void check_seed(Harness *h, uint64_t seed) {
     PipelineOptions pipeline = {.verify_each = true, .stop_after = "shard"};
     PipelineReport report = {0};
     good = good && mesh_ranks(&shape, &n) && passes_run(h->module, &MACHINE, &pipeline, &report) &&
-           run_ranks(h, func, &shape, n, args, &all) &&
-           compare(h, func, &shape, n, &all, wide, declared, coarsest);
+           run_ranks(h, func, &shape, n, args, &all);
+    int64_t n_short = 0;
+    func_each_op(func, count_short, &n_short);
+    n_sent_short += n_short;
+    good = good && compare(h, func, &shape, n, &all, wide, declared, n_short ? DT_BF16 : coarsest);
     if (!good) {
         harness_print_func(whole);
         harness_print_func(func);
@@ -225,9 +308,10 @@ static void test_shard(void **state) {
         harness_finish(h);
         free(h);
     }
-    if (count >= 1000 && (n_graphs_cut * 2 < (int64_t)count || n_collectives < (int64_t)count)) {
-        fail_msg("of %d graphs only %d exchange anything, by %d collectives", (int)count,
-                 (int)n_graphs_cut, (int)n_collectives);
+    if (count >= 1000 && (n_graphs_cut * 2 < (int64_t)count || n_collectives < (int64_t)count ||
+                          n_sent_short < (int64_t)count / 100)) {
+        fail_msg("of %d graphs only %d exchange anything, by %d collectives, %d gradients in bf16",
+                 (int)count, (int)n_graphs_cut, (int)n_collectives, (int)n_sent_short);
     }
 }
 

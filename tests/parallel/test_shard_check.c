@@ -66,6 +66,15 @@ static const Case CASES[] = {
      "    %5 = reduce_sum %0 {axes = [0]} : f32[4]\n    %6 = mul %5, %1 : f32[4]\n"
      "    %9 = all_reduce %6 " SUM " : f32[4]\n",
      STORE, NULL},
+    {"a sum in the type in which it is sent",
+     "    %5 = reduce_sum %0 {axes = [0]} : f32[4]\n    %6 = cast %5 {dtype = bf16} : bf16[4]\n"
+     "    %7 = all_reduce %6 " SUM " : bf16[4]\n    %9 = cast %7 {dtype = f32} : f32[4]\n",
+     STORE, NULL},
+    {"a rounded sum that is read before it is sent",
+     "    %5 = reduce_sum %0 {axes = [0]} : f32[4]\n    %6 = cast %5 {dtype = bf16} : bf16[4]\n"
+     "    %7 = add %6, %6 : bf16[4]\n    %8 = all_reduce %7 " SUM " : bf16[4]\n"
+     "    %9 = cast %8 {dtype = f32} : f32[4]\n",
+     STORE, "over data: operand 0 is a sum over the ranks that is not taken, rounded to be sent"},
     {"two sums multiplied",
      "    %5 = reduce_sum %0 {axes = [0]} : f32[4]\n    %6 = mul %5, %5 : f32[4]\n"
      "    %9 = all_reduce %6 " SUM " : f32[4]\n",

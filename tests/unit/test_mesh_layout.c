@@ -99,16 +99,19 @@ static void text(void **state) {
     const MeshLayout *layout = expect_text(
         f,
         "data=2, tensor=4, pipe=2 {\n shard (_, (tp, dp)) for \"a.*\", \"b\\\"\\{\\\\\"\n"
-        "shard (pp,) for \"*\"; cut \"h.6\", \"h.9\"\nzero 3; schedule \"1f1b\" ;microbatches 8 }",
+        "shard (pp,) for \"*\"; cut \"h.6\", \"h.9\"\nzero 3; schedule \"1f1b\" ;microbatches 8\n"
+        "exchange bf16 }",
         "data=2, model=4, pipe=2 { shard (_, (model, data)) for \"a.*\", \"b\\\"\\{\\\\\"; "
         "shard (pipe) for \"*\"; cut \"h.6\"; cut \"h.9\"; zero 3; schedule \"1f1b\"; "
-        "microbatches 8 }");
+        "microbatches 8; exchange bf16 }");
     assert_int_equal(mesh_layout_rule(layout, "a.b")->placed.rank, 2);
     assert_int_equal(mesh_layout_rule(layout, "b\"{\\")->placed.rank, 2);
     assert_int_equal(mesh_layout_rule(layout, "ab")->placed.rank, 1);
     assert_int_equal(layout->cuts.count, 2);
     assert_int_equal(layout->zero, 3);
     assert_int_equal(layout->microbatches, 8);
+    assert_string_equal(layout->exchange, "bf16");
+    assert_null(expect_text(f, "data=2 { exchange f32 }", "data=2")->exchange);
 }
 
 /* Under a mesh that lacks axes the lines are kept; the block has what counts. */
@@ -142,7 +145,7 @@ static void problems(void **state) {
     expect_problem(f, "data=2, dp=2", "the mesh axis 'data' is named twice");
     expect_problem(f, "data=*, model=*", "only one axis of a mesh may have any number of devices");
     expect_problem(f, "data=2 {",
-                   "expected shard, cut, zero, schedule or microbatches, found the end");
+                   "expected shard, cut, zero, schedule, microbatches or exchange, found the end");
     expect_problem(f, "data=2 { split \"a\" }", "there is no 'split' in a mesh block");
     expect_problem(f, "data=2 { shard (data, data) for \"a\" }",
                    "the mesh axis 'data' is named twice");
@@ -152,6 +155,8 @@ static void problems(void **state) {
     expect_problem(f, "data=2 { shard (data) for a }", "expected a path in quotes, found 'a'");
     expect_problem(f, "data=2 { cut \"a }", "expected '\"', found the end");
     expect_problem(f, "data=2 { zero 4 }", "`zero` is 0 to 3, not 4");
+    expect_problem(f, "data=2 { exchange f16 }", "`exchange` is f32 or bf16, not 'f16'");
+    expect_problem(f, "data=2 { exchange \"bf16\" }", "expected a type of floats, found '\"'");
     expect_problem(f, "data=2 { microbatches 0 }", "`microbatches` is 1 to 1048576, not 0");
     expect_problem(f, "data=2 { zero 1 zero 2 }", "expected ';' or '}', found 'zero'");
 }
