@@ -211,6 +211,14 @@ const MeshRule *mesh_layout_rule(const MeshLayout *layout, const char *path) {
     return NULL;
 }
 
+bool placed_is_whole(const Placed *placed) {
+    bool whole = true;
+    for (int32_t i = 0; i < placed->rank; i++) {
+        whole = whole && placed->axes[i].count == 0;
+    }
+    return whole;
+}
+
 const char *mesh_layout_unbuilt(const MeshLayout *layout, Arena *arena) {
     for (int32_t i = 0; i < layout->n_axes; i++) {
         const MeshAxis *axis = &layout->axes[i];

@@ -92,6 +92,8 @@ int64_t mesh_layout_ranks(const MeshLayout *layout);
 int64_t mesh_layout_least(const MeshLayout *layout);
 /* The first rule for a path; NULL: none. */
 const MeshRule *mesh_layout_rule(const MeshLayout *layout, const char *path);
+/* Whether it names no axis of the mesh: "_, _". */
+bool placed_is_whole(const Placed *placed);
 /* The text of a Placed: "data, _, model". */
 void placed_print(const Placed *placed, Str *out);
 /* The text of a layout, on one line; `as_block`: as a block of the language, which ends in a

@@ -159,8 +159,7 @@ static void choose_for(Shard *s, const Op *op, MayCut may) {
 
 /* -- All of them */
 
-/* In both operands and the result: heads, beside the batch, which is the first axis. */
-static bool is_head(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
+bool is_head(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
     Type first = op->operands[0]->type;
     if (first.rank > 0 && axes->operands[0][0] == factor && first.dims[0] == batch_rows(s->func)) {
         return false;
@@ -199,8 +198,7 @@ static bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_
     return false;
 }
 
-/* The numbers that divide `size`: "1, 2 or 4". */
-static const char *divisors_text(const Shard *s, int64_t size) {
+const char *divisors_text(const Shard *s, int64_t size) {
     const char *text = "1", *last = NULL;
     for (int64_t k = 2; k <= size && k <= MESH_MAX_RANKS; k++) {
         if (size % k == 0) {

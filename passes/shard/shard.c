@@ -65,6 +65,9 @@ bool pass_shard(PassContext *pass, Func *func) {
                .n_values = func->n_values};
     s.spreads = ARENA_ARRAY(s.arena, Spread, (size_t)s.n_values + 1);
     propagate_batch(&s, hints);
+    if (s.model) {
+        refuse_heads(&s);
+    }
     if (s.model && !s.is_agreed) {
         choose_model(&s);
     }

@@ -26,12 +26,13 @@ struct Version {
 
 /* What is known of a value of the old program. */
 typedef struct Spread {
-    Cuts cuts;         /* how it is to be cut */
-    MeshGroup pinned;  /* what it is not to be cut by, beside that */
-    bool is_final;     /* sums over ranks are taken where it is made */
-    bool is_zero;      /* zero, or begins as zero: counts as a sum over ranks, of any of them */
-    MeshGroup partial; /* its value is the sum of these ranks' */
-    bool is_sent;      /* a gradient, of which sums are sent as `sent` */
+    Cuts cuts;          /* how it is to be cut */
+    MeshGroup pinned;   /* what it is not to be cut by, beside that */
+    bool is_left_whole; /* the program names it, and no axis to cut it by */
+    bool is_final;      /* sums over ranks are taken where it is made */
+    bool is_zero;       /* zero, or begins as zero: counts as a sum over ranks, of any of them */
+    MeshGroup partial;  /* its value is the sum of these ranks' */
+    bool is_sent;       /* a gradient, of which sums are sent as `sent` */
     DType sent;
     Version *versions;      /* the first is how it was made; NULL: not made yet */
     const Op *gathered_for; /* the op of the Func's body for which `gathered` is there, cut so */
@@ -164,9 +165,20 @@ Value *where_picked(Builder *b, const Op *op, Value *has, Value *x);
 
 /* Cuts along the axis `model` what the program does not say. */
 void choose_model(Shard *s);
+/* Whether the factor is one of heads, or the like: in both operands and the result of a product,
+ * beside the batch. */
+bool is_head(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor);
+/* The numbers that divide `size`, "1, 2 or 4"; in the arena. */
+const char *divisors_text(const Shard *s, int64_t size);
 /* Why the axis `model` cannot cut a product that it would cut if numbers came out even: "heads of 3
  * do not divide by model=2: 1 or 3 would"; in the arena. NULL: that is not why. */
 const char *uneven_reason(Shard *s, const Op *op);
+
+/* -- heads.c */
+
+/* Says which attention cannot be shared along the axis `model`, if any; what the program leaves
+ * whole is not cut by it. */
+void refuse_heads(Shard *s);
 
 /* -- report.c */
 

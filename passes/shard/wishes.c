@@ -117,6 +117,7 @@ void seed_wishes(Shard *s, const Hints *hints) {
         const char *problem = NULL;
         Placed placed;
         if (placed_read(s->context, hints->list.items[i].text, &placed, &problem)) {
+            spread_of(s, hints->list.items[i].value)->is_left_whole |= placed_is_whole(&placed);
             wish(s, hints->list.items[i].value, &placed, hints->list.items[i].place, NULL);
         }
     }

@@ -124,6 +124,19 @@ static bool needs_other(const dlc_session *session, const dlc_session_options *o
     return mesh_wanted(session, options, own) != NULL;
 }
 
+/* Why compiling failed: the first of its errors, with its help, where the program has some. Returns
+ * the length; *out is the context's error before. */
+static int reason_find(const dlc_context *context, dlc_status status, const char **out) {
+    const char *errors = context->diagnostics[0], *end;
+    if (status != DLC_ERROR_COMPILE || !errors || !*errors) {
+        return (int)strlen(*out);
+    }
+    *out = errors;
+    for (end = strchr(errors, '\n'); end && end[1] == ' '; end = strchr(end + 1, '\n')) {
+    }
+    return end ? (int)(end - errors) : (int)strlen(errors);
+}
+
 /* Replaces the session's plan by one for the device, with a note; wanted NULL: on the plan's mesh.
  */
 static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const WantedMesh *wanted,
@@ -133,8 +146,10 @@ static dlc_status retarget(dlc_session *session, const DeviceOps *ops, const Wan
     const char *target = ops->target ? ops->target : ops->name;
     dlc_status status = plan_retarget(context, session->file->ir, target, wanted, 0, &renewed);
     if (status != DLC_OK) {
-        return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %s",
-                            session->file->name, why, ops->name, context->error);
+        const char *reason = context->error;
+        int length = reason_find(context, status, &reason);
+        return context_fail(context, status, "%s: %s, and compiling anew for %s failed: %.*s",
+                            session->file->name, why, ops->name, length, reason);
     }
     char *name = memory_strdup(&context->allocator, session->file->name);
     if (!name) {

@@ -234,6 +234,39 @@ def another_mesh():
             raise kit.Failure("%d ranks, %s: says\n%s\nwanted\n%s" % (ranks, more, err, words))
 
 
+def heads():
+    """Three heads on two ranks are refused, by dlc and where dlrun compiles anew; left whole, by a line of the mesh block or in the pipe, they train as
+    on one device."""
+    program = kit.Program("gpt2")
+    with open(program.path, encoding="utf-8") as file:
+        text = file.read()
+    three = text.replace("layers = 4, heads = 4, width = 64", "layers = 2, heads = 3, width = 24")
+    line = 'mesh data=*, model=2 { shard (_, _, _) for "h.*.attn" }\n'
+    pipe = three.replace("(softmax(causal_mask(score)), qkv[2])", "(softmax(causal_mask(score)), qkv[2]) |> shard(_, _, _, _)")
+    if three == text or pipe == three:
+        raise kit.Failure("programs/gpt2.dl has other heads, or mixes them otherwise")
+    data = "train=" + kit.write_data(program, "heads.npz", 6)
+    options = ["--batch", "3", "--steps", "4"]
+    for name, source in (("plain", three), ("line", three + line), ("pipe", pipe)):
+        with open(name + ".dl", "w", encoding="utf-8") as file:
+            file.write(source)
+    kit.run([kit.DLC, "plain.dl", "--float", "f64", "-o", "plain.plan", "--quiet"])
+    log, _, weights = kit.trained("plain.plan", data, 1, "one", options + ["--quiet"])
+    for name in ("line", "pipe"):
+        kit.run([kit.DLC, name + ".dl", "--float", "f64", "--mesh", "data=*,model=2", "-o", name + ".plan", "--quiet"])
+        own, _, own_weights = kit.trained(name + ".plan", data, 4, "many", options + ["--quiet"])
+        kit.same_log(log, own, 1e-7)
+        kit.same_weights(weights, own_weights, 1e-7)
+    said = ("error[E0629]: the 3 heads of the attention in 'h.0.attn' do not divide by model=2", "help: model=1 or 3 would do; ")
+    command = [kit.DLRUN, "train", "plain.plan", "--data", data, "--device", kit.device(2), "--mesh", "model=2"] + options
+    for words, (_, err) in (
+        ("plain.dl:14:13: ", kit.run([kit.DLC, "plain.dl", "--mesh", "model=2", "-o", "refused.plan"], code=1)),
+        ("plain.plan: the mesh model=2 is asked for, and compiling anew for cpu failed: ", kit.run(command, code=1)),
+    ):
+        if any(one not in err for one in (words,) + said):
+            raise kit.Failure("says\n%s\nwanted\n%s" % (err, "\n".join((words,) + said)))
+
+
 def fitted():
     """`--batch auto` in parts on ranks, and what a plan says of its free sizes: those of the program alone."""
     program = kit.Program("digits")
@@ -274,6 +307,6 @@ def resumed():
                     raise kit.Failure("%s, %d ranks, then %d: %s" % (name, first, then, failure)) from None
 
 
-CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, places, another_mesh, fitted, resumed)}
+CASES = {case.__name__: case for case in (token_counts, products, uneven, last_batches, shared_work, counted_once, files, failures, several_failures, places, another_mesh, heads, fitted, resumed)}
 if __name__ == "__main__":
     kit.main(CASES)

@@ -213,16 +213,18 @@ def loops():
 
 
 def explained():
-    """--explain says how arguments lie on ranks and what is computed on all of them, and why: three heads, which two ranks cannot share."""
+    """--explain says how arguments lie on ranks and what is computed on all of them, and why: three heads, which two ranks cannot share, and which
+    the mesh block leaves whole."""
     with open(os.path.join(kit.HERE, "programs", "gpt2.dl"), encoding="utf-8") as file:
         text = file.read()
     if "heads = 4, width = 64" not in text:
         raise kit.Failure("programs/gpt2.dl has other heads")
     with open("three_heads.dl", "w", encoding="utf-8") as file:
         file.write(text.replace("heads = 4, width = 64", "heads = 3, width = 96"))
-    for name, wanted in (
+    for name, block, wanted in (
         (
             "three_heads.dl",
+            ' { shard (_, _, _) for "h.*.attn" }',
             [
                 r"^    tokens: i32\[B@data, T\]$",
                 r"^    h\.0\.mlp\.c_proj\.weight: f32\[384, 96@model\]$",
@@ -232,10 +234,11 @@ def explained():
         ),
         (
             os.path.join(kit.HERE, "programs", "gpt2.dl"),
+            "",
             [r"^    h\.0\.attn\.c_attn\.weight: f32\[64, 3·4@model·16\]$", r"^    wte\.weight: f32\[256@model, 64\]$"],
         ),
     ):
-        out, _ = kit.run([kit.DLC, name, "--mesh", "data=2,model=2", "--explain", "-o", "ranks.plan"])
+        out, _ = kit.run([kit.DLC, name, "--mesh", "data=2,model=2" + block, "--explain", "-o", "ranks.plan"])
         for line_wanted in wanted:
             if not re.search(line_wanted, out, re.M):
                 raise kit.Failure("--explain of %s has no line '%s'" % (name, line_wanted))

@@ -116,6 +116,32 @@ static void test_mesh(void **state) {
     }
 }
 
+/* Heads that a mesh cannot share are an error of the program; of a session that asks for such a
+ * mesh, its text. */
+static void test_heads(void **state) {
+    Net *f = *state;
+    const char *text = "dim B\n"
+                       "model m(x: [B, 4, 6]) {\n"
+                       "    output x |> multi_head_attention(3) as mix\n"
+                       "}\n";
+    const char *said = "error[E0629]: the 3 heads of the attention in 'mix' do not divide by model";
+    dlc_compile_options options = {.struct_size = sizeof(options), .mesh = "model=2"};
+    dlc_plan *plan = NULL;
+    assert_int_equal(dlc_compile(f->context, text, strlen(text), &options, &plan),
+                     DLC_ERROR_COMPILE);
+    assert_non_null(strstr(dlc_diagnostics_text(f->context, 0), said));
+    assert_non_null(strstr(dlc_diagnostics_text(f->context, 0), "help: model=1 or 3 would do"));
+    options.mesh = NULL;
+    OK(f->context, dlc_compile(f->context, text, strlen(text), &options, &plan));
+    dlc_session_options asked = {
+        .struct_size = sizeof(asked), .device = "cpu*4", .mesh = "model=4"};
+    dlc_session *session = NULL;
+    assert_int_equal(dlc_session_create(plan, &asked, &session), DLC_ERROR_COMPILE);
+    assert_non_null(strstr(dlc_last_error(f->context), said));
+    assert_non_null(strstr(dlc_last_error(f->context), "help: model=1 or 3 would do"));
+    dlc_plan_destroy(plan);
+}
+
 /* -- Inputs and outputs -- */
 
 static void test_inputs(void **state) {
@@ -380,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_emit_and_retarget),
         cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_heads),
         cmocka_unit_test(test_inputs),
         cmocka_unit_test(test_other_rows),
         cmocka_unit_test(test_fault),
