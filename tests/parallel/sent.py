@@ -28,6 +28,7 @@ train net {
 NETWORKS = {
     "gpt2": [("data=4", 0, 2), ("data=2,model=2", 2, 16), ("replica=2,data=2", 3, 16)],
     "encoder_decoder": [("data=4", 0, 2)],
+    "both_paths": [("model=2", 0, 0)],
     "resnet18": [("data=4", 2, 2500)],
 }
 
