@@ -54,6 +54,20 @@ dlc_status file_write(const char *path, const void *const *parts, const size_t *
                       int n_parts, char *message);
 bool file_is_stdout(const char *path);
 
+/* A file that several write at once, each its own bytes, and that replaces what stands at its path
+ * when all have. Its room on the disk is taken first, so that a disk that is full is met before
+ * anything is written. */
+typedef struct FileMaking FileMaking;
+/* *out NULL, and DLC_OK: it can only be written where it stands, by file_write. */
+dlc_status file_making_begin(const char *path, uint64_t size, FileMaking **out, char *message);
+int file_making_fd(const FileMaking *making); /* open for reading and writing */
+/* Where others open it meanwhile; relative if the file's path is. */
+const char *file_making_path(const FileMaking *making);
+/* Syncs it and lets it take its name, or (not `keep`) removes it, as any failure does. *in_place:
+ * it could not take its name, and is to be written by file_write. Ends `making`. */
+dlc_status file_making_end(FileMaking *making, const char *path, bool keep, bool *in_place,
+                           char *message);
+
 /* A file that is written bit by bit (logs, traces): begins empty, "-" and links as above. Closing
  * tells of every write that failed before. */
 FILE *file_stream_open(const char *path, char *message); /* NULL: see message */
@@ -64,6 +78,14 @@ dlc_status file_stream_close(FILE *stream, const char *path, char *message);
 /* Creates `name` in the open folder, synced. EEXIST: there is one. */
 int file_create(int folder, const char *name, const void *const *parts, const size_t *lengths,
                 int n_parts);
+/* The same of a file of `size` bytes, whose room is taken; *out: open for reading and writing. */
+int file_create_sized(int folder, const char *name, uint64_t size, int *out);
+/* All the bytes at that offset. */
+int file_write_at(int fd, const void *data, size_t length, uint64_t at);
+/* A number that no other file's name has, here or on another machine, but by rare chance. */
+uint32_t file_token(void);
+/* Until they are on the disk; what cannot be synced (a pipe) is no error. */
+int file_sync(int fd);
 /* An exclusive lock that ends with the descriptor, so also with the process. EWOULDBLOCK: another
  * has it. */
 int file_lock(int fd);

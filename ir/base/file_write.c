@@ -6,14 +6,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Short, so that it fits wherever the name of the file to be written does. */
@@ -92,6 +95,51 @@ static int sync_file(int fd) {
 
 static int close_file(int fd, int error) {
     return close(fd) != 0 && !error ? errno : error;
+}
+
+int file_write_at(int fd, const void *data, size_t length, uint64_t at) {
+    const uint8_t *from = data;
+    while (length) {
+        ssize_t n = pwrite(fd, from, length, (off_t)at);
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (n > 0) {
+            from += n;
+            at += (uint64_t)n;
+            length -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int file_sync(int fd) {
+    return sync_file(fd);
+}
+
+/* Takes the room of `size` bytes where the file system can. */
+static int room_take(int fd, uint64_t size) {
+    if (size > (uint64_t)INT64_MAX) {
+        return EFBIG;
+    }
+    if (size == 0 || fallocate(fd, 0, 0, (off_t)size) == 0) {
+        return 0;
+    }
+    bool cannot = errno == EOPNOTSUPP || errno == ENOSYS;
+    return !cannot || ftruncate(fd, (off_t)size) != 0 ? errno : 0;
+}
+
+int file_create_sized(int folder, const char *name, uint64_t size, int *out) {
+    int fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return errno;
+    }
+    int error = room_take(fd, size);
+    *out = error ? -1 : fd;
+    if (error) {
+        close(fd);
+    }
+    return error;
 }
 
 int file_create(int folder, const char *name, const void *const *parts, const size_t *lengths,
@@ -257,11 +305,22 @@ static void temporaries_sweep(int folder) {
     closedir(list);
 }
 
+uint32_t file_token(void) {
+    uint32_t token;
+    if (getrandom(&token, sizeof(token), GRND_NONBLOCK) != (ssize_t)sizeof(token)) {
+        struct timespec now = {0};
+        clock_gettime(CLOCK_REALTIME, &now);
+        token = (uint32_t)now.tv_nsec ^ (uint32_t)now.tv_sec << 12 ^ (uint32_t)getpid();
+    }
+    return token;
+}
+
 /* A new file in the folder, locked; its name in `name`. */
 static int temporary_create(int folder, mode_t mode, char name[TEMPORARY_BYTES], int *out) {
     for (unsigned attempt = 0; attempt < 1000; attempt++) {
-        snprintf(name, TEMPORARY_BYTES, TEMPORARY_PREFIX "%ld-%u", (long)getpid(), attempt);
-        int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        snprintf(name, TEMPORARY_BYTES, TEMPORARY_PREFIX "%ld-%" PRIu32, (long)getpid(),
+                 file_token());
+        int fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (fd < 0 && errno == EEXIST) {
             continue;
         }
@@ -300,29 +359,33 @@ static bool may_write_in_place(const Target *target, int error) {
            (error == EACCES || error == EPERM || error == EBUSY || error == EROFS);
 }
 
-/* *in_place: nothing was done, and the file is to be written where it stands. */
-static int replace(const Target *target, const Content *content, bool *in_place) {
-    char name[TEMPORARY_BYTES];
-    int fd = -1;
+/* *in_place, here and below: nothing was done, and the file is to be written where it stands. */
+static int replace_begin(const Target *target, char name[TEMPORARY_BYTES], int *out,
+                         bool *in_place) {
     if (target->exists && faccessat(target->folder, target->name, W_OK, AT_EACCESS) != 0) {
         return errno;
     }
     temporaries_sweep(target->folder);
     mode_t mode = target->exists ? target->info.st_mode & 0666 : 0666;
-    int error = temporary_create(target->folder, mode, name, &fd);
+    int error = temporary_create(target->folder, mode, name, out);
     if (error) {
         *in_place = may_write_in_place(target, error);
         return error;
     }
-    if (target->exists && !likeness_keep(fd, &target->info)) {
+    if (target->exists && !likeness_keep(*out, &target->info)) {
         *in_place = true;
-    } else {
-        error = content_write(fd, content);
-        error = error ? error : sync_file(fd);
-        if (!error && renameat(target->folder, name, target->folder, target->name) != 0) {
-            error = errno;
-            *in_place = may_write_in_place(target, error);
-        }
+        unlinkat(target->folder, name, 0);
+        return close_file(*out, 0);
+    }
+    return 0;
+}
+
+/* error: what writing the new file came to. */
+static int replace_end(const Target *target, const char *name, int fd, int error, bool *in_place) {
+    error = error ? error : sync_file(fd);
+    if (!error && renameat(target->folder, name, target->folder, target->name) != 0) {
+        error = errno;
+        *in_place = may_write_in_place(target, error);
     }
     if (error || *in_place) {
         unlinkat(target->folder, name, 0);
@@ -334,6 +397,14 @@ static int replace(const Target *target, const Content *content, bool *in_place)
             target->folder); /* some file systems refuse; the file is whole either way */
     }
     return error;
+}
+
+static int replace(const Target *target, const Content *content, bool *in_place) {
+    char name[TEMPORARY_BYTES];
+    int fd = -1;
+    int error = replace_begin(target, name, &fd, in_place);
+    return error || *in_place ? error
+                              : replace_end(target, name, fd, content_write(fd, content), in_place);
 }
 
 dlc_status file_write(const char *path, const void *const *parts, const size_t *lengths,
@@ -356,6 +427,63 @@ dlc_status file_write(const char *path, const void *const *parts, const size_t *
     target_close(target);
     free(target);
     return error ? file_fail(message, "write", path, error) : DLC_OK;
+}
+
+/* -- Several writers -- */
+
+struct FileMaking {
+    Target target;
+    char name[TEMPORARY_BYTES], path[PATH_MAX + TEMPORARY_BYTES];
+    int fd;
+};
+
+dlc_status file_making_begin(const char *path, uint64_t size, FileMaking **out, char *message) {
+    FileMaking *making = calloc(1, sizeof(*making));
+    bool in_place = false;
+    *out = NULL;
+    if (!making) {
+        return file_fail(message, "write", path, ENOMEM);
+    }
+    Target *target = &making->target;
+    target->folder = -1;
+    in_place = file_is_stdout(path);
+    int error = in_place ? 0 : target_find(path, target);
+    in_place = in_place || (!error && target->in_place);
+    if (!error && !in_place) {
+        error = replace_begin(target, making->name, &making->fd, &in_place);
+        error = in_place ? 0 : error;
+        if (!error && !in_place) {
+            error = room_take(making->fd, size);
+            error = error ? replace_end(target, making->name, making->fd, error, &in_place) : 0;
+        }
+    }
+    if (error || in_place) {
+        target_close(target);
+        free(making);
+        return error ? file_fail(message, "write", path, error) : DLC_OK;
+    }
+    snprintf(making->path, sizeof(making->path), "%.*s%s", (int)(target->name - target->path),
+             target->path, making->name);
+    *out = making;
+    return DLC_OK;
+}
+
+int file_making_fd(const FileMaking *making) {
+    return making->fd;
+}
+
+const char *file_making_path(const FileMaking *making) {
+    return making->path;
+}
+
+dlc_status file_making_end(FileMaking *making, const char *path, bool keep, bool *in_place,
+                           char *message) {
+    Target *target = &making->target;
+    *in_place = false;
+    int error = replace_end(target, making->name, making->fd, keep ? 0 : ECANCELED, in_place);
+    target_close(target);
+    free(making);
+    return error && keep && !*in_place ? file_fail(message, "write", path, error) : DLC_OK;
 }
 
 /* -- Streams -- */

@@ -176,7 +176,10 @@ static dlc_status checkpoint_resume(Trainer *t) {
         status = dlc_set_counter(t->session, "step", checkpoint.step);
     }
     if (status == DLC_OK && session_writes(t->session)) {
-        status = checkpoint_prune(&t->folder, checkpoint.step, true);
+        int error = checkpoint_prune(&t->folder, checkpoint.step, true);
+        status = error
+                     ? checkpoint_folder_fail(&t->folder, "remove an old checkpoint in", "", error)
+                     : DLC_OK;
     }
     status = session_agree(t->session, status);
     t->step = checkpoint.step;

@@ -10,28 +10,12 @@ dlc_status dlc_weights_save(dlc_session *session, const char *path) {
     if (!path) {
         return border_missing(session->context, "path");
     }
-    WeightsCollected weights;
     session_takes_long(session, "saving weights");
     dlc_status status = session_call_begin(session);
     if (status == DLC_OK) {
         status = session_replicas_save(session);
     }
-    if (status != DLC_OK) {
-        return status;
-    }
-    status = weights_collect(session, false, &weights);
-    if (status != DLC_OK) {
-        return status;
-    }
-    char message[SAFETENSORS_MESSAGE_BYTES] = "";
-    const SafetensorsPair format = {"format", "pt"};
-    if (session_writes(session)) {
-        status = safetensors_write(path, weights.entries, weights.n_entries, &format, 1,
-                                   &session->context->allocator, message);
-    }
-    weights_collected_free(session, &weights);
-    return session_agree(
-        session, status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message));
+    return status == DLC_OK ? weights_save(session, path) : status;
 }
 
 static dlc_status load_file(dlc_session *session, const char *path,

@@ -62,8 +62,9 @@ void checkpoint_folder_close(CheckpointFolder *folder); /* accepts a zeroed one 
 /* The steps that have a checkpoint in the folder, latest first; memory_free. The old form's single
  * file counts as one before all others, with step -1. */
 dlc_status checkpoint_steps(const CheckpointFolder *folder, int64_t **out, int64_t *out_count);
-/* Removes every checkpoint but `step` and the one before it; later ones are kept on demand. */
-dlc_status checkpoint_prune(CheckpointFolder *folder, int64_t step, bool keep_later);
+/* Removes every checkpoint but `step` and the one before it; later ones are kept on demand. An
+ * errno; any thread, no hooks. */
+int checkpoint_prune(const CheckpointFolder *folder, int64_t step, bool keep_later);
 dlc_status checkpoint_remove_all(CheckpointFolder *folder);
 
 /* Removes what a killed run left; gives an errno, as the next two do. */
@@ -80,9 +81,29 @@ dlc_status checkpoint_folder_fail(const CheckpointFolder *folder, const char *wh
 /* -- write.c -- */
 
 /* Writes step-N of the session's state and keeps it and the one before, no other. Of sessions that
- * share a communicator all come here; the folder is open in the one that writes. */
+ * share a communicator all come here, and each writes what its ranks have (share.h) into one file;
+ * the folder is open in the one that makes it. Where they do not see one folder that one gathers
+ * all and writes alone, which is said once. */
 dlc_status checkpoint_write(CheckpointFolder *folder, dlc_session *session,
                             const CheckpointRun *run);
+
+/* The same in steps, so that training goes on meanwhile. Begin, join and end are calls of all
+ * sessions, in this order, whatever came of the ones before. */
+typedef struct CheckpointSaving CheckpointSaving;
+/* `copies`: the state as it is now is kept apart, if there is memory; if not, saving_part is to be
+ * called before the next step. *out NULL, also with DLC_OK: nothing is left to be done. */
+dlc_status checkpoint_begin(CheckpointFolder *folder, dlc_session *session,
+                            const CheckpointRun *run, bool copies, CheckpointSaving **out);
+bool saving_is_copied(const CheckpointSaving *saving);
+/* Writes and syncs this session's share; of a copied one on any thread. How it went, join tells. */
+void saving_part(CheckpointSaving *saving);
+dlc_status saving_join(CheckpointSaving *saving);
+/* Manifest, name and pruning, in the session that makes the folder; after a join that went well, on
+ * any thread. How it went, end tells. */
+void saving_finish(CheckpointSaving *saving);
+dlc_status saving_end(CheckpointSaving *saving);
+/* Instead of what is left of them, alone: nothing has been saved. NULL will do. */
+void saving_abandon(CheckpointSaving *saving);
 
 /* -- read.c -- */
 

@@ -11,6 +11,17 @@ const char *variable_name(const dlc_session *session, const Variable *variable) 
     return plan_text(session->file, variable->record->name);
 }
 
+SafetensorsEntry weights_entry(const dlc_session *session, const Variable *variable) {
+    int width = plan_dtype_bytes(variable->record->type.dtype);
+    SafetensorsEntry entry = {.name = variable_name(session, variable),
+                              .type = (DataType)variable->record->type.dtype,
+                              .rank = variable->record->type.rank,
+                              .n_elements = variable->whole_bytes / width,
+                              .bytes = (size_t)variable->whole_bytes};
+    memcpy(entry.dims, variable->whole, (size_t)entry.rank * sizeof(*entry.dims));
+    return entry;
+}
+
 /* The variable's value as host memory; *copy is for the caller to free. A session that does not
  * write gives its part, and has nothing that lasts. */
 static dlc_status variable_value(dlc_session *session, const Variable *variable, void **copy,
@@ -51,15 +62,9 @@ dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollect
         bool raw = everything || session->orders.raw_weights;
         const Variable *average = raw ? NULL : rank_average_of(session->ranks, variable);
         status = variable_value(session, average ? average : variable, &out->copies[i], &value);
-        int width = plan_dtype_bytes(variable->record->type.dtype);
         SafetensorsEntry *entry = &out->entries[out->n_entries++];
-        *entry = (SafetensorsEntry){.name = variable_name(session, variable),
-                                    .type = (DataType)variable->record->type.dtype,
-                                    .rank = variable->record->type.rank,
-                                    .n_elements = variable->whole_bytes / width,
-                                    .data = value,
-                                    .bytes = (size_t)variable->whole_bytes};
-        memcpy(entry->dims, variable->whole, (size_t)entry->rank * sizeof(*entry->dims));
+        *entry = weights_entry(session, variable);
+        entry->data = value;
     }
     if (status != DLC_OK) {
         weights_collected_free(session, out);

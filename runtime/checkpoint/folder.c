@@ -205,34 +205,40 @@ static int later_first(const void *left, const void *right) {
     return (a < b) - (a > b);
 }
 
+static int steps_list(const CheckpointFolder *folder, StepList *list) {
+    int error = names_each(folder->fd, step_add, list);
+    if (error) {
+        memory_free(list->allocator, list->items);
+        list->items = NULL;
+    } else if (list->count > 1) {
+        qsort(list->items, (size_t)list->count, sizeof(*list->items), later_first);
+    }
+    return error;
+}
+
 dlc_status checkpoint_steps(const CheckpointFolder *folder, int64_t **out, int64_t *out_count) {
     StepList list = {.allocator = &folder->context->allocator};
-    int error = names_each(folder->fd, step_add, &list);
+    int error = steps_list(folder, &list);
     if (error) {
-        memory_free(list.allocator, list.items);
         return checkpoint_folder_fail(folder, "read folder", "", error);
-    }
-    if (list.count > 1) {
-        qsort(list.items, (size_t)list.count, sizeof(*list.items), later_first);
     }
     *out = list.items;
     *out_count = list.count;
     return DLC_OK;
 }
 
-dlc_status checkpoint_prune(CheckpointFolder *folder, int64_t step, bool keep_later) {
-    int64_t *steps = NULL, count = 0;
-    dlc_status status = checkpoint_steps(folder, &steps, &count);
+int checkpoint_prune(const CheckpointFolder *folder, int64_t step, bool keep_later) {
+    StepList list = {.allocator = &memory_malloc};
+    int error = steps_list(folder, &list);
     bool has_earlier = false;
-    for (int64_t i = 0; i < count && status == DLC_OK; i++) {
-        bool keep = steps[i] == step || (steps[i] > step ? keep_later : !has_earlier);
-        has_earlier = has_earlier || steps[i] < step;
-        int error = keep ? 0 : checkpoint_step_remove(folder->fd, steps[i]);
-        status = error ? checkpoint_folder_fail(folder, "remove an old checkpoint in", "", error)
-                       : DLC_OK;
+    for (int64_t i = 0; i < list.count && !error; i++) {
+        int64_t other = list.items[i];
+        bool keep = other == step || (other > step ? keep_later : !has_earlier);
+        has_earlier = has_earlier || other < step;
+        error = keep ? 0 : checkpoint_step_remove(folder->fd, other);
     }
-    memory_free(&folder->context->allocator, steps);
-    return status;
+    memory_free(list.allocator, list.items);
+    return error;
 }
 
 dlc_status checkpoint_remove_all(CheckpointFolder *folder) {

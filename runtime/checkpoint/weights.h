@@ -9,6 +9,9 @@
 bool variable_is_weight(const Variable *variable); /* a parameter or a state */
 const char *variable_name(const dlc_session *session, const Variable *variable);
 
+/* The variable as a file's tensor, without its value. */
+SafetensorsEntry weights_entry(const dlc_session *session, const Variable *variable);
+
 /* The session's variables as a file's tensors; free by weights_collected_free. */
 typedef struct WeightsCollected {
     SafetensorsEntry *entries;
@@ -20,6 +23,12 @@ typedef struct WeightsCollected {
  * writes has them. */
 dlc_status weights_collect(dlc_session *session, bool everything, WeightsCollected *out);
 void weights_collected_free(dlc_session *session, WeightsCollected *collected);
+
+/* -- save.c -- */
+
+/* Writes the weights (parameters or their averages, and states) as one file. Of sessions that share
+ * a communicator all come here, and each writes what its ranks have of them. */
+dlc_status weights_save(dlc_session *session, const char *path);
 
 /* -- load.c -- */
 

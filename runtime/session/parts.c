@@ -8,13 +8,23 @@ typedef struct Axis {
     int64_t positions; /* of all runs */
 } Axis;
 
-typedef struct Copy {
+struct PartRuns {
+    const dlc_allocator *allocator;
     Axis axes[PLAN_MAX_RANK];
     int32_t n_axes;
-    int64_t stride[PLAN_MAX_RANK]; /* bytes from one position of the whole to the next */
-    uint8_t *whole, *part;         /* the part's moves on */
-    bool to_part;
-} Copy;
+    int32_t last;                  /* the innermost axis that is cut */
+    int64_t stride[PLAN_MAX_RANK]; /* bytes from one position of the whole to the next … */
+    int64_t within[PLAN_MAX_RANK]; /* … and what the part has of each */
+    int64_t bytes;                 /* of the part */
+};
+
+/* A walk over runs: those of the part's bytes [first, end). */
+typedef struct Walk {
+    const PartRuns *runs;
+    int64_t first, end;
+    PartVisit *visit;
+    void *user;
+} Walk;
 
 /* The cut's outer, rows and inner as numbers, which make the axis. */
 static bool cut_sizes(const PlanFile *file, const PlanCut *cut, const int64_t *vars, int64_t size,
@@ -77,38 +87,60 @@ static bool axis_begin(const dlc_allocator *allocator, Axis *axis, int64_t size)
     return axis->runs != NULL;
 }
 
-/* Copies along axis `a` at `whole`; from `last` on all is in one piece. */
-static void axis_copy(Copy *copy, int32_t a, int32_t last, uint8_t *whole) {
-    const Axis *axis = &copy->axes[a];
-    for (int64_t r = 0; r < axis->n_runs; r++) {
-        const RowRange *run = &axis->runs[r];
-        uint8_t *at = whole + run->first * copy->stride[a];
-        if (a == last) {
-            size_t bytes = (size_t)(run->count * copy->stride[a]);
-            memcpy(copy->to_part ? copy->part : at, copy->to_part ? at : copy->part, bytes);
-            copy->part += bytes;
-            continue;
-        }
-        for (int64_t i = 0; i < run->count; i++) {
-            axis_copy(copy, a + 1, last, at + i * copy->stride[a]);
-        }
-    }
+/* A run of the whole at `whole`, of the part at `part`: what of it is walked over. */
+static int run_visit(const Walk *walk, int64_t whole, int64_t part, int64_t bytes) {
+    int64_t from = part > walk->first ? part : walk->first;
+    int64_t end = part + bytes < walk->end ? part + bytes : walk->end;
+    return from < end ? walk->visit(walk->user, whole + (from - part), from, end - from) : 0;
 }
 
-static void copy_run(Copy *copy, int32_t element_bytes) {
-    int32_t last = 0;
-    int64_t bytes = element_bytes, all = 1;
-    for (int32_t a = copy->n_axes - 1; a >= 0; a--) {
-        copy->stride[a] = bytes;
-        bytes *= copy->axes[a].size;
-        all *= copy->axes[a].positions;
+/* Walks along axis `a`, where it begins at `whole` and `part`; from the last cut axis on all is in
+ * one piece. */
+static int axis_walk(const Walk *walk, int32_t a, int64_t whole, int64_t part) {
+    const Axis *axis = &walk->runs->axes[a];
+    int64_t stride = walk->runs->stride[a], within = walk->runs->within[a];
+    int stop = 0;
+    for (int64_t r = 0; r < axis->n_runs && !stop; r++) {
+        const RowRange *run = &axis->runs[r];
+        int64_t at = whole + run->first * stride;
+        if (a == walk->runs->last) {
+            stop = run_visit(walk, at, part, run->count * stride);
+            part += run->count * within;
+            continue;
+        }
+        for (int64_t i = 0; i < run->count && !stop; i++, part += within) {
+            bool meets = part < walk->end && part + within > walk->first;
+            stop = meets ? axis_walk(walk, a + 1, at + i * stride, part) : 0;
+        }
     }
-    for (int32_t a = 0; a < copy->n_axes; a++) {
-        last = copy->axes[a].positions < copy->axes[a].size ? a : last;
+    return stop;
+}
+
+int part_runs_each(const PartRuns *runs, int64_t first, int64_t count, PartVisit *visit,
+                   void *user) {
+    const Walk walk = {runs, first, first + count, visit, user};
+    if (runs->bytes == 0) {
+        return 0;
     }
-    if (all > 0 && copy->n_axes > 0) {
-        axis_copy(copy, 0, last, copy->whole);
+    return runs->n_axes == 0 ? run_visit(&walk, 0, 0, runs->bytes) : axis_walk(&walk, 0, 0, 0);
+}
+
+int64_t part_runs_bytes(const PartRuns *runs) {
+    return runs->bytes;
+}
+
+static void runs_measure(PartRuns *runs, int32_t element_bytes) {
+    int64_t whole = element_bytes, part = element_bytes;
+    for (int32_t a = runs->n_axes - 1; a >= 0; a--) {
+        runs->stride[a] = whole;
+        runs->within[a] = part;
+        whole *= runs->axes[a].size;
+        part *= runs->axes[a].positions;
     }
+    for (int32_t a = 0; a < runs->n_axes; a++) {
+        runs->last = runs->axes[a].positions < runs->axes[a].size ? a : runs->last;
+    }
+    runs->bytes = part;
 }
 
 /* Narrows the axis to what the rank has by the cut, where it *fits and there is *memory. */
@@ -124,34 +156,72 @@ static void axis_narrow(const dlc_allocator *allocator, const PlanFile *file,
     }
 }
 
-dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
-                     const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
-                     const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part) {
+void part_runs_free(PartRuns *runs) {
+    for (int32_t a = 0; runs && a < runs->n_axes; a++) {
+        memory_free(runs->allocator, runs->axes[a].runs);
+    }
+    if (runs) {
+        memory_free(runs->allocator, runs);
+    }
+}
+
+dlc_status part_runs_create(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                            const int64_t *vars, const char *name, const PlanPart *cuts,
+                            int32_t rank, const int64_t *whole_dims, const int64_t *part_dims,
+                            int32_t element_bytes, PartRuns **out) {
     const dlc_allocator *allocator = &context->allocator;
-    Copy copy = {.n_axes = cuts->whole.rank, .whole = whole.data, .part = part, .to_part = to_part};
-    bool fits = true, memory = true;
-    for (int32_t a = 0; a < copy.n_axes && memory; a++) {
-        memory = axis_begin(allocator, &copy.axes[a], whole.dims[a]);
+    PartRuns *runs = memory_new(allocator, 1, sizeof(*runs));
+    bool fits = true, memory = runs != NULL;
+    if (runs) {
+        runs->allocator = allocator;
+        runs->n_axes = rank;
+    }
+    for (int32_t a = 0; memory && a < rank; a++) {
+        memory = axis_begin(allocator, &runs->axes[a], whole_dims[a]);
     }
     for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
         const PlanCut *cut = &file->cuts[cuts->first_cut + i];
-        axis_narrow(allocator, file, place, vars, cut, &copy.axes[cut->axis], &fits, &memory);
+        axis_narrow(allocator, file, place, vars, cut, &runs->axes[cut->axis], &fits, &memory);
     }
-    for (int32_t a = 0; a < copy.n_axes; a++) {
-        fits = fits && (!memory || copy.axes[a].positions == part_dims[a]);
+    for (int32_t a = 0; memory && a < rank; a++) {
+        fits = fits && runs->axes[a].positions == part_dims[a];
     }
-    if (memory && fits && part) {
-        copy_run(&copy, element_bytes);
+    if (memory && fits) {
+        runs_measure(runs, element_bytes);
+        *out = runs;
+        return DLC_OK;
     }
-    for (int32_t a = 0; a < copy.n_axes; a++) {
-        memory_free(allocator, copy.axes[a].runs);
+    part_runs_free(runs);
+    return !memory ? context_out_of_memory(context)
+                   : context_fail(context, DLC_ERROR_FORMAT,
+                                  "%s: the cuts of '%s' do not give its parts", file->name, name);
+}
+
+/* Between host memory of the whole and of the part. */
+typedef struct Copy {
+    uint8_t *whole, *part;
+    bool to_part;
+} Copy;
+
+static int run_copy(void *user, int64_t whole_at, int64_t part_at, int64_t bytes) {
+    const Copy *copy = user;
+    memcpy(copy->to_part ? copy->part + part_at : copy->whole + whole_at,
+           copy->to_part ? copy->whole + whole_at : copy->part + part_at, (size_t)bytes);
+    return 0;
+}
+
+dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                     const int64_t *vars, const char *name, const PlanPart *cuts, Whole whole,
+                     const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part) {
+    PartRuns *runs = NULL;
+    dlc_status status = part_runs_create(context, file, place, vars, name, cuts, cuts->whole.rank,
+                                         whole.dims, part_dims, element_bytes, &runs);
+    if (status == DLC_OK && part) {
+        Copy copy = {whole.data, part, to_part};
+        (void)part_runs_each(runs, 0, part_runs_bytes(runs), run_copy, &copy);
     }
-    if (!memory) {
-        return context_out_of_memory(context);
-    }
-    return fits ? DLC_OK
-                : context_fail(context, DLC_ERROR_FORMAT,
-                               "%s: the cuts of '%s' do not give its parts", file->name, name);
+    part_runs_free(runs);
+    return status;
 }
 
 dlc_status part_rows(dlc_context *context, const PlanFile *file, const RankPlace *place,

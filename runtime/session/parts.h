@@ -12,6 +12,24 @@ typedef struct Whole {
     const int64_t *dims;
 } Whole;
 
+/* Where a rank's part lies in the whole: runs of bytes, in the order of both. */
+typedef struct PartRuns PartRuns;
+
+/* Of a tensor of `rank` axes with whole_dims, whose elements have element_bytes; vars and part_dims
+ * as below. What was made is the caller's to free; it refers to nothing else but the allocator. */
+dlc_status part_runs_create(dlc_context *context, const PlanFile *file, const RankPlace *place,
+                            const int64_t *vars, const char *name, const PlanPart *cuts,
+                            int32_t rank, const int64_t *whole_dims, const int64_t *part_dims,
+                            int32_t element_bytes, PartRuns **out);
+void part_runs_free(PartRuns *runs);           /* NULL will do */
+int64_t part_runs_bytes(const PartRuns *runs); /* of the part */
+/* Offsets in whole and part, and how many bytes; not 0: no more. */
+typedef int PartVisit(void *user, int64_t whole_at, int64_t part_at, int64_t bytes);
+/* Visits what of the runs is of the part's bytes [first, first + count), in order; gives what the
+ * last visit gave. Any thread. */
+int part_runs_each(const PartRuns *runs, int64_t first, int64_t count, PartVisit *visit,
+                   void *user);
+
 /* Whether the cuts of a tensor with these dims leave the rank the shape that the plan says
  * (part_dims, of the same rank); if not, sets the error: `name` is of the value. vars: the dims.
  * With `part` also copies: to it from the whole, or (not `to_part`) from it to the whole. */

@@ -37,6 +37,7 @@ struct dlc_session {
     bool needs_mesh;        /* the ranks are to share the work: a plan without a mesh will not do */
     bool is_broken;         /* a rank has failed in their communicator */
     int64_t check_replicas; /* see dlc_session_options */
+    bool lacks_folder;      /* its ranks have no folder in common, as a save has found */
     int64_t n_changes;      /* how often variables may have changed */
     int32_t unsound;      /* the first rank (of all) whose last run was not finite, where one was */
     void *joined;         /* host memory in which parts are put together … */
@@ -138,6 +139,9 @@ dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bo
 /* The number that rank 0's session has, or the greatest of all sessions'. */
 dlc_status session_first(dlc_session *session, int64_t *value);
 dlc_status session_most(dlc_session *session, int64_t *value);
+/* Of every session one number: *all [n_all], in order of ranks, until the next call. */
+dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
+                           const int64_t **all);
 /* Whether this session writes the files of all. */
 bool session_writes(const dlc_session *session);
 /* This session cannot go on where others wait for it: ends their waits with its error. */

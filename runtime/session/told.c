@@ -25,15 +25,25 @@ static dlc_status number_make(dlc_session *session, CommKind kind, const char *n
     return session->communicator ? call_make(session, &call) : DLC_OK;
 }
 
+dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
+                           const int64_t **all) {
+    const CommBuffer buffer = {.in = &own,
+                               .out = session->told,
+                               .dtype = PLAN_I64,
+                               .outer = 1,
+                               .rows = session->n_all,
+                               .unit = 1};
+    const CommCall call = {
+        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = what};
+    *all = session->told;
+    return call_make(session, &call);
+}
+
 /* *out: the lowest rank whose `own` is not 0; -1: none. *value: what that is. */
 static dlc_status lowest(dlc_session *session, int64_t own, const char *name, int32_t *out,
                          int64_t *value) {
-    int64_t *all = session->told;
-    const CommBuffer buffer = {
-        .in = &own, .out = all, .dtype = PLAN_I64, .outer = 1, .rows = session->n_all, .unit = 1};
-    const CommCall call = {
-        .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = name};
-    dlc_status status = call_make(session, &call);
+    const int64_t *all;
+    dlc_status status = session_numbers(session, name, own, &all);
     *out = -1;
     for (int32_t r = session->n_all - 1; r >= 0 && status == DLC_OK; r--) {
         *out = all[r] != 0 ? r : *out;

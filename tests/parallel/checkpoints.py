@@ -49,6 +49,71 @@ def other_ranks():
         kit.same_weights("whole.safetensors", name + ".safetensors", 1e-10)
 
 
+class Cut:
+    """A gpt2 whose parameters, and state beside them, are cut along both axes: heads by a factor, columns, rows."""
+
+    def __init__(self, count=2):
+        program = kit.Program("gpt2")
+        program.compile += ["--zero", "3"]
+        self.plan = os.path.abspath(program.plan(mesh="data=2,model=2"))
+        self.data = os.path.abspath(kit.write_data(program, "words.npz", int(program.train["rows"])))
+        self.options = ["--batch", program.train["batch"], "--steps", str(count), "--seed", "5"]
+
+    def train(self, name, *more):
+        return [kit.DLRUN, "train", self.plan, "--data", "train=" + self.data, "--log", name + ".jsonl", "--save", name + ".safetensors",
+                "--checkpoint", name] + self.options + list(more)
+
+    def ranks(self, name, *more):
+        told = {"WORLD_SIZE": 4, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": processes.free_port()}
+        return [(self.train(name, *more), dict(told, RANK=rank)) for rank in range(4)]
+
+
+def shard(folder, step=2):
+    return "%s/step-%d/rank-0.safetensors" % (folder, step)
+
+
+def one_file():
+    """Four processes write one file, each its part: the bytes that one process writes. Without a folder in common one gathers all, says so
+    once, and the bytes are the same."""
+    made = Cut()
+    processes.done(made.train("alone", "--device", "cpu*4"))
+    processes.done(made.train("several", "--processes", "4"))
+    os.mkdir("elsewhere")
+    options = ["--checkpoint-every", "1"]
+    apart = []
+    for rank, (command, variables) in enumerate(made.ranks("apart", *options)):
+        place = ["env", "-C", "elsewhere"] if rank == 2 else []
+        apart.append(processes.started(place + command, variables))
+    text = "".join("".join(processes.ended(one, 0)) for one in apart)
+    processes.said_once(text, r"no common folder: rank 2 on host '.*' does not see 'apart/\.step-1\.[0-9]*\.tmp/rank-0.safetensors'")
+    for other in ("several", "apart"):
+        kit.same_bytes("alone.safetensors", other + ".safetensors")
+        kit.same_bytes(shard("alone"), shard(other))
+    if os.listdir("elsewhere") != []:
+        raise kit.Failure("written elsewhere: %s" % os.listdir("elsewhere"))
+
+
+def failed_write():
+    """Case 23: a write that fails on one rank alone is known to all; no checkpoint comes of it, and the one before it stands."""
+    made = Cut(3)
+    options = ["--checkpoint-every", "1", "--resume"]
+    processes.done(made.train("stands", "--processes", "4", "--stop-after", "1"))
+    before = open(shard("stands", 1), "rb").read()
+    ranks = []
+    for rank, (command, variables) in enumerate(made.ranks("stands", *options)):
+        limit = ["bash", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "bash"] if rank == 2 else []
+        ranks.append(processes.started(limit + command, variables))
+    for rank, one in enumerate(ranks):
+        text = "".join(processes.ended(one, 1))
+        if rank in (0, 2):
+            processes.says(text, r"%scannot write a checkpoint in 'stands': File too large" % ("rank 2: " if rank == 0 else ""))
+    if sorted(os.listdir("stands")) != ["step-1"] or open(shard("stands", 1), "rb").read() != before:
+        raise kit.Failure("not as before: %s" % os.listdir("stands"))
+    processes.done(made.train("stands", "--processes", "4", *options))
+    processes.done(made.train("whole", "--device", "cpu*4"))
+    kit.same_bytes(shard("whole", 3), shard("stands", 3))
+
+
 def full_disk():
     """Case 23: no room for the checkpoint: every rank ends with it, and what was there before stands."""
     digits = processes.Digits(rows=66, batch=22, count=8)
@@ -95,6 +160,6 @@ def killed_saving():
     kit.same_bytes("once.safetensors", "last.safetensors")
 
 
-CASES = {case.__name__: case for case in (other_ranks, full_disk, killed_saving)}
+CASES = {case.__name__: case for case in (other_ranks, one_file, failed_write, full_disk, killed_saving)}
 if __name__ == "__main__":
     kit.main(CASES)
