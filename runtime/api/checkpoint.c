@@ -21,7 +21,7 @@ static dlc_status later_refuse(const CheckpointFolder *folder, int64_t step) {
     for (int64_t i = 0; i < count && status == DLC_OK && steps[i] > step; i++) {
         char message[CHECKPOINT_MESSAGE_BYTES] = "";
         Checkpoint found;
-        if (checkpoint_open(&found, folder, steps[i], message) == DLC_OK) {
+        if (checkpoint_open(&found, folder, steps[i], (CheckpointPart){0, 1}, message) == DLC_OK) {
             checkpoint_close(&found);
             status = context_fail(folder->context, DLC_ERROR_MISMATCH,
                                   "'%s' holds a checkpoint of step %" PRId64
@@ -65,7 +65,7 @@ dlc_status dlc_checkpoint_save(dlc_session *session, const char *path) {
 static dlc_status load(dlc_session *session, const char *path) {
     dlc_context *context = session->context;
     Checkpoint checkpoint;
-    dlc_status status = checkpoint_open_path(&checkpoint, context, path);
+    dlc_status status = checkpoint_open_path(&checkpoint, context, session, path);
     if (status != DLC_OK) {
         return status;
     }
@@ -82,6 +82,7 @@ static dlc_status load(dlc_session *session, const char *path) {
                               checkpoint.name, str_text(&differences));
     }
     str_finish(&differences);
+    status = session_agree(session, status);
     if (status == DLC_OK) {
         status = weights_restore(session, &checkpoint);
     }
@@ -99,5 +100,5 @@ dlc_status dlc_checkpoint_load(dlc_session *session, const char *path) {
     }
     session_takes_long(session, "loading a checkpoint");
     dlc_status status = session_call_begin(session);
-    return session_agree(session, status == DLC_OK ? load(session, path) : status);
+    return status == DLC_OK ? load(session, path) : status;
 }

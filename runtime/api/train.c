@@ -134,41 +134,14 @@ static dlc_status checkpoint_suits(Trainer *t, const Checkpoint *checkpoint) {
     return status;
 }
 
-/* The folder's latest whole checkpoint, which the session that writes there finds for all. */
-static dlc_status checkpoint_find(Trainer *t, Checkpoint *out) {
-    bool writes = session_writes(t->session);
-    char message[CHECKPOINT_MESSAGE_BYTES] = "";
-    *out = (Checkpoint){.allocator = &t->context->allocator};
-    dlc_status status = writes ? checkpoint_open_latest(out, &t->folder) : DLC_OK;
-    int64_t step = out->step;
-    status = session_agree(t->session, status);
-    if (status == DLC_OK) {
-        status = session_first(t->session, &step);
-    }
-    if (status == DLC_OK && !writes) {
-        status = checkpoint_open(out, &t->folder, step, message);
-        status = status == DLC_OK
-                     ? DLC_OK
-                     : context_fail(t->context, status,
-                                    "%s (rank 0 reads it: '%s' has to be a folder that all "
-                                    "ranks share)",
-                                    message, t->options->checkpoint);
-    }
-    status = session_agree(t->session, status);
-    if (status != DLC_OK) {
-        checkpoint_close(out);
-    }
-    return status;
-}
-
 /* Goes on from the folder's latest whole checkpoint. */
 static dlc_status checkpoint_resume(Trainer *t) {
     Checkpoint checkpoint;
-    dlc_status status = checkpoint_find(t, &checkpoint);
+    dlc_status status = checkpoint_open_latest(&checkpoint, t->session, &t->folder);
     if (status != DLC_OK) {
         return status;
     }
-    status = checkpoint_suits(t, &checkpoint);
+    status = session_agree(t->session, checkpoint_suits(t, &checkpoint));
     if (status == DLC_OK) {
         status = weights_restore(t->session, &checkpoint);
     }

@@ -22,9 +22,12 @@ static dlc_status load_file(dlc_session *session, const char *path,
                             const dlc_weights_options *options) {
     char message[SAFETENSORS_MESSAGE_BYTES] = "";
     Safetensors file;
-    dlc_status status = safetensors_open(&file, path, &session->context->allocator, message);
+    dlc_status status = safetensors_open_partly(&file, path, &session->context->allocator, message);
+    status = status == DLC_OK ? DLC_OK : context_fail(session->context, status, "%s", message);
+    status = session_agree(session, status);
     if (status != DLC_OK) {
-        return context_fail(session->context, status, "%s", message);
+        safetensors_close(&file);
+        return status;
     }
     WeightsLoading loading = {.session = session,
                               .files = &file,
@@ -40,7 +43,7 @@ static dlc_status load_file(dlc_session *session, const char *path,
 static dlc_status load_checkpoint(dlc_session *session, const char *path,
                                   const dlc_weights_options *options) {
     Checkpoint checkpoint;
-    dlc_status status = checkpoint_open_path(&checkpoint, session->context, path);
+    dlc_status status = checkpoint_open_path(&checkpoint, session->context, session, path);
     if (status != DLC_OK) {
         return status;
     }
@@ -77,10 +80,10 @@ dlc_status dlc_weights_load(dlc_session *session, const char *path,
     }
     session_takes_long(session, "loading weights");
     dlc_status status = session_call_begin(session);
+    int64_t folder = is_folder(path);
+    status = status == DLC_OK ? session_first(session, &folder) : status;
     if (status == DLC_OK) {
-        status = is_folder(path) ? load_checkpoint(session, path, &given)
-                                 : load_file(session, path, &given);
+        status = folder ? load_checkpoint(session, path, &given) : load_file(session, path, &given);
     }
-    status = session_agree(session, status);
     return status == DLC_OK ? averages_restart(session, NULL) : status;
 }

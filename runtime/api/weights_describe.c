@@ -143,7 +143,7 @@ static dlc_status file_describe(dlc_context *context, const char *path, bool jso
 
 static dlc_status checkpoint_describe(dlc_context *context, const char *path, bool json, Str *out) {
     Checkpoint checkpoint;
-    dlc_status status = checkpoint_open_path(&checkpoint, context, path);
+    dlc_status status = checkpoint_open_path(&checkpoint, context, NULL, path);
     if (status != DLC_OK) {
         return status;
     }

@@ -33,6 +33,16 @@ typedef struct CheckpointCounter {
     int64_t value;
 } CheckpointCounter;
 
+/* Of several that open it, which one this is: each reads a part of every file for its checksum. */
+typedef struct CheckpointPart {
+    int32_t number, n;
+} CheckpointPart;
+
+/* A file's checksum in the manifest, and what the parts that were read contribute (part_crc.h). */
+typedef struct CheckpointSum {
+    uint32_t wanted, parts;
+} CheckpointSum;
+
 /* One that was opened: checked as far as it can be without the model. */
 typedef struct Checkpoint {
     const dlc_allocator *allocator;
@@ -43,7 +53,9 @@ typedef struct Checkpoint {
     int32_t n_counters;
     Safetensors *files;
     char (*file_names)[CHECKPOINT_NAME_BYTES]; /* cut where they are longer; NULL: the old form */
+    CheckpointSum *sums;                       /* [n_files]; NULL: the old form */
     int32_t n_files;
+    CheckpointPart part;
 } Checkpoint;
 
 /* A run's folder; while it is open to write, no other process (or session) opens it so. */
@@ -107,17 +119,27 @@ void saving_abandon(CheckpointSaving *saving);
 
 /* -- read.c -- */
 
-/* Opens the checkpoint of that step (-1: the old file) and checks every byte of it against the
- * manifest. Failure fills `message` (CHECKPOINT_MESSAGE_BYTES); out is closed then. */
+/* Opens the checkpoint of that step (-1: the old file; CHECKPOINT_ITSELF: that which the folder's
+ * path names) and reads the part of its files. Of one part, which is all, every byte is checked
+ * against the manifest. Failure fills `message` (CHECKPOINT_MESSAGE_BYTES); out is closed then. */
+enum { CHECKPOINT_ITSELF = -2 };
 dlc_status checkpoint_open(Checkpoint *out, const CheckpointFolder *folder, int64_t step,
-                           char *message);
-/* The latest that is whole; says by the log which were not. DLC_ERROR_NOT_FOUND: there is none.
- * Sets the error. */
-dlc_status checkpoint_open_latest(Checkpoint *out, const CheckpointFolder *folder);
-/* A run's folder, one of its checkpoints, or a file of the old form. */
-dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, const char *path);
+                           CheckpointPart part, char *message);
+/* Whether the files' checksums are right, where `sums` have all parts. */
+dlc_status checkpoint_sums_check(const Checkpoint *checkpoint, char *message);
 void checkpoint_close(Checkpoint *checkpoint); /* accepts a zeroed one */
 /* Lists what differs ("seed 5, here 6; …"); empty: nothing that both know. */
 void checkpoint_compare(const Checkpoint *checkpoint, const CheckpointRun *run, Str *out);
+
+/* -- open.c -- */
+
+/* The latest that is whole; says by the log which were not. DLC_ERROR_NOT_FOUND: there is none.
+ * Sets the error. Of sessions that share a communicator all come here with their own (NULL: whoever
+ * asks is alone) and end alike; the folder is open in the one that writes. */
+dlc_status checkpoint_open_latest(Checkpoint *out, dlc_session *session,
+                                  const CheckpointFolder *folder);
+/* A run's folder, one of its checkpoints, or a file of the old form; likewise. */
+dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, dlc_session *session,
+                                const char *path);
 
 #endif

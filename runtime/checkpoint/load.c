@@ -1,5 +1,6 @@
 /* Sets a session's variables from a weights file or a checkpoint's files: all is checked, names,
  * shapes and the range of values, before anything is changed. */
+#include "runtime/checkpoint/slice.h"
 #include "runtime/checkpoint/weights.h"
 #include "runtime/session/average.h"
 #include "runtime/session/tensor.h"
@@ -96,21 +97,24 @@ static void match_variable(dlc_session *session, const Variable *variable,
     memcpy(dims, trial, (size_t)session->file->n_dims * sizeof(*trial));
 }
 
-/* The variable's tensor in the files; NULL: it is not wanted, or not there. */
-static const SafetensorsEntry *loading_find(const WeightsLoading *loading,
-                                            const Variable *variable) {
-    const SafetensorsEntry *entry = NULL;
+/* Finds the variable's tensor in the files. False: it is not wanted, or not there. */
+static bool source_find(const WeightsLoading *loading, int64_t number, const char *path,
+                        Source *out) {
+    const Variable *variable = &loading->session->ranks->variables[number];
     const char *name = variable_name(loading->session, variable);
     const Variable *average =
         loading->averaged ? rank_average_of(loading->session->ranks, variable) : NULL;
     bool wanted = loading->everything || variable_is_weight(variable);
-    for (int32_t i = 0; i < loading->n_files && average && !entry; i++) {
-        entry = safetensors_find(&loading->files[i], variable_name(loading->session, average));
+    *out = (Source){.session = loading->session, .number = number, .path = path};
+    for (int32_t i = 0; i < loading->n_files && average && !out->entry; i++) {
+        out->file = &loading->files[i];
+        out->entry = safetensors_find(out->file, variable_name(loading->session, average));
     }
-    for (int32_t i = 0; i < loading->n_files && wanted && !entry; i++) {
-        entry = entry_find(&loading->files[i], loading->prefix, name);
+    for (int32_t i = 0; i < loading->n_files && wanted && !out->entry; i++) {
+        out->file = &loading->files[i];
+        out->entry = entry_find(out->file, loading->prefix, name);
     }
-    return entry;
+    return out->entry != NULL;
 }
 
 static int pointer_compare(const void *a, const void *b) {
@@ -172,10 +176,10 @@ static int32_t load_match(const WeightsLoading *loading, int64_t *dims,
         if (!loading->everything && !variable_is_weight(variable)) {
             continue;
         }
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (entry) {
-            taken[n_taken++] = entry;
-            match_variable(session, variable, entry, dims, problems);
+        Source source;
+        if (source_find(loading, i, "", &source)) {
+            taken[n_taken++] = source.entry;
+            match_variable(session, variable, source.entry, dims, problems);
         } else if (!may_miss(loading->options, name)) {
             str_addf(problems, "\n  %s: missing; %s wanted", name,
                      plan_text(session->file, variable_whole(variable).text));
@@ -218,65 +222,15 @@ static dlc_status load_check(const WeightsLoading *loading, const char *path, in
     return status;
 }
 
-static dlc_status load_copy(const WeightsLoading *loading, const char *path) {
-    dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        Variable *variable = &session->ranks->variables[i];
-        const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (!entry) {
-            continue;
-        }
-        int64_t bad;
-        void *to;
-        dlc_status status = session_variable(session, i, &to);
-        if (status != DLC_OK) {
-            return status;
-        }
-        if ((int32_t)entry->type == variable->record->type.dtype) {
-            memcpy(to, entry->data, (size_t)variable->whole_bytes);
-        } else if (data_convert(entry->data, entry->type, to,
-                                (PlanDType)variable->record->type.dtype, entry->n_elements, 0,
-                                &bad) != CONVERT_OK) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable_whole(variable).text));
-        }
-        status = session_variable_done(session, i);
-        if (status != DLC_OK) {
-            return status;
-        }
+/* Every source, by `visit`. */
+static dlc_status sources_each(const WeightsLoading *loading, const char *path,
+                               dlc_status (*visit)(const Source *source)) {
+    dlc_status status = DLC_OK;
+    for (int64_t i = 0; i < loading->session->file->n_variables && status == DLC_OK; i++) {
+        Source source;
+        status = source_find(loading, i, path, &source) ? visit(&source) : DLC_OK;
     }
-    return DLC_OK;
-}
-
-/* A value of another float type may be out of range: tried before anything is changed. */
-static dlc_status convert_check(const WeightsLoading *loading, const char *path) {
-    dlc_session *session = loading->session;
-    for (int64_t i = 0; i < session->file->n_variables; i++) {
-        const Variable *variable = &session->ranks->variables[i];
-        const char *name = variable_name(session, variable);
-        const SafetensorsEntry *entry = loading_find(loading, variable);
-        if (!entry || (int32_t)entry->type == variable->record->type.dtype) {
-            continue;
-        }
-        size_t width = (size_t)plan_dtype_bytes(variable->record->type.dtype);
-        void *trial = memory_new(&session->context->allocator, (size_t)entry->n_elements, width);
-        if (!trial) {
-            return context_out_of_memory(session->context);
-        }
-        int64_t bad = 0;
-        ConvertResult result =
-            data_convert(entry->data, entry->type, trial, (PlanDType)variable->record->type.dtype,
-                         entry->n_elements, 0, &bad);
-        memory_free(&session->context->allocator, trial);
-        if (result != CONVERT_OK) {
-            return context_fail(session->context, DLC_ERROR_MISMATCH,
-                                "%s: element %" PRId64 " of '%s' does not fit %s", path, bad, name,
-                                plan_text(session->file, variable_whole(variable).text));
-        }
-    }
-    return DLC_OK;
+    return status;
 }
 
 dlc_status weights_load(const WeightsLoading *loading, const char *path) {
@@ -285,7 +239,11 @@ dlc_status weights_load(const WeightsLoading *loading, const char *path) {
     memcpy(dims, session->orders.dims, (size_t)session->file->n_dims * sizeof(*dims));
     dlc_status status = load_check(loading, path, dims);
     if (status == DLC_OK) {
-        status = convert_check(loading, path);
+        status = sources_each(loading, path, source_check);
+    }
+    status = session_agree(session, status);
+    if (status != DLC_OK) {
+        return status;
     }
     for (int32_t d = 0; status == DLC_OK && d < session->file->n_dims; d++) {
         if (dims[d] >= 0) {
@@ -295,7 +253,10 @@ dlc_status weights_load(const WeightsLoading *loading, const char *path) {
     if (status == DLC_OK) {
         status = session_allocate(session, NULL);
     }
-    return status == DLC_OK ? load_copy(loading, path) : status;
+    if (status == DLC_OK) {
+        status = sources_each(loading, path, source_load);
+    }
+    return session_agree(session, status);
 }
 
 dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint) {

@@ -1,9 +1,11 @@
 /* Opening checkpoints (checkpoint.h). Nothing a file says is believed: the manifest must be whole,
  * its numbers sensible, and every file as long and of the checksum that it states. */
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/part_crc.h"
 
 #include "ir/base/json.h"
 #include "ir/base/memory.h"
+#include "ir/base/mesh.h"
 #include "ir/base/utf8.h"
 
 #include <errno.h>
@@ -193,6 +195,35 @@ static dlc_status plain_check(const Reading *reading, const char *file, const ch
                : fail(reading, file, "it is no plain file");
 }
 
+/* What this one's part of the file contributes to its checksum; read block by block. */
+static dlc_status part_sum(const Reading *reading, const FileView *view, const char *path,
+                           uint32_t *sum) {
+    enum { BLOCK = 1 << 20 };
+    const CheckpointPart *part = &reading->out->part;
+    const dlc_allocator *allocator = reading->out->allocator;
+    RowRange own = mesh_piece((int64_t)view->size, part->n, part->number);
+    bool partial = file_view_is_partial(view);
+    uint8_t *block = partial ? raw_alloc(allocator, BLOCK) : NULL;
+    char message[FILE_MESSAGE_BYTES];
+    PartCrc crc = {0};
+    dlc_status status = block || !partial ? DLC_OK : no_memory(reading);
+    for (int64_t done = 0; done < own.count && status == DLC_OK; done += BLOCK) {
+        size_t at = (size_t)(own.first + done);
+        size_t bytes = (size_t)(own.count - done < BLOCK ? own.count - done : BLOCK);
+        if (partial) {
+            status = file_view_read(view, path, at, bytes, block, message);
+        }
+        if (status == DLC_OK) {
+            part_crc_add(&crc, at, partial ? block : view->data + at, bytes);
+        } else {
+            snprintf(reading->message, CHECKPOINT_MESSAGE_BYTES, "%s", message);
+        }
+    }
+    raw_free(allocator, block);
+    *sum = part_crc_end(&crc, view->size);
+    return status;
+}
+
 static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
     Checkpoint *out = reading->out;
     const JsonNode *name = json_member(&reading->json, node, "name");
@@ -218,7 +249,7 @@ static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
         return status;
     }
     Safetensors *file = &out->files[out->n_files++];
-    status = safetensors_open(file, path, out->allocator, message);
+    status = safetensors_open_partly(file, path, out->allocator, message);
     if (status != DLC_OK) {
         snprintf(reading->message, CHECKPOINT_MESSAGE_BYTES, "%s", message);
         return status;
@@ -227,10 +258,9 @@ static dlc_status shard_open(const Reading *reading, const JsonNode *node) {
         return fail(reading, name->string, "%zu bytes, %" PRId64 " in the manifest",
                     file->view.size, bytes);
     }
-    uint32_t crc = (uint32_t)crc32_z(0, file->view.data, file->view.size);
-    return crc == (uint32_t)strtoul(digits, NULL, 16)
-               ? DLC_OK
-               : fail(reading, name->string, "its checksum is not the manifest's: damaged");
+    CheckpointSum *sum = &out->sums[out->n_files - 1];
+    *sum = (CheckpointSum){.wanted = (uint32_t)strtoul(digits, NULL, 16)};
+    return part_sum(reading, &file->view, path, &sum->parts);
 }
 
 static dlc_status manifest_read(Reading *reading, const char *text, size_t length) {
@@ -274,7 +304,8 @@ static dlc_status manifest_read(Reading *reading, const char *text, size_t lengt
     out->files = raw_alloc(out->allocator, (size_t)files->n_children * sizeof(*out->files));
     out->file_names =
         raw_alloc(out->allocator, (size_t)files->n_children * sizeof(*out->file_names));
-    if (!out->files || !out->file_names) {
+    out->sums = raw_alloc(out->allocator, (size_t)files->n_children * sizeof(*out->sums));
+    if (!out->files || !out->file_names || !out->sums) {
         return no_memory(reading);
     }
     for (int32_t i = files->first_child; i >= 0 && status == DLC_OK;
@@ -321,7 +352,7 @@ static dlc_status old_file_read(Checkpoint *out, const char *path, const dlc_all
     if (!out->files) {
         return no_memory(&reading);
     }
-    dlc_status status = safetensors_open(&out->files[0], path, allocator, reason);
+    dlc_status status = safetensors_open_partly(&out->files[0], path, allocator, reason);
     if (status != DLC_OK) {
         snprintf(message, CHECKPOINT_MESSAGE_BYTES, "%s", reason);
         return status;
@@ -354,84 +385,48 @@ static dlc_status old_file_read(Checkpoint *out, const char *path, const dlc_all
 /* -- Opening -- */
 
 dlc_status checkpoint_open(Checkpoint *out, const CheckpointFolder *folder, int64_t step,
-                           char *message) {
-    *out = (Checkpoint){.allocator = &folder->context->allocator};
-    char path[PATH_BYTES], name[CHECKPOINT_NAME_BYTES];
-    snprintf(name, sizeof(name), step < 0 ? CHECKPOINT_OLD_FILE : "step-%" PRId64, step);
-    int n = snprintf(path, sizeof(path), "%s/%s", folder->path, name);
-    snprintf(out->name, sizeof(out->name), "%.*s/%s", 200, folder->path, name);
+                           CheckpointPart part, char *message) {
+    const dlc_allocator *allocator = &folder->context->allocator;
+    *out = (Checkpoint){.allocator = allocator, .part = part};
+    char path[PATH_BYTES], name[CHECKPOINT_NAME_BYTES] = "";
+    struct stat info;
+    if (step != CHECKPOINT_ITSELF) {
+        snprintf(name, sizeof(name), step < 0 ? "/" CHECKPOINT_OLD_FILE : "/step-%" PRId64, step);
+    }
+    int n = snprintf(path, sizeof(path), "%s%s", folder->path, name);
+    snprintf(out->name, sizeof(out->name), "%.*s%s", step == CHECKPOINT_ITSELF ? 300 : 200,
+             folder->path, name);
     dlc_status status = DLC_ERROR_INVALID_ARGUMENT;
     if (n < 0 || (size_t)n >= sizeof(path)) {
         snprintf(message, CHECKPOINT_MESSAGE_BYTES, "the checkpoint's path is too long");
-    } else if (step < 0) {
-        status = old_file_read(out, path, out->allocator, message);
+    } else if (step < 0 && !(stat(path, &info) == 0 && S_ISDIR(info.st_mode))) {
+        status = old_file_read(out, path, allocator, message);
     } else {
-        status = folder_read(out, path, out->allocator, message);
-        if (status == DLC_OK && out->step != step) {
+        status = folder_read(out, path, allocator, message);
+        if (status == DLC_OK && step >= 0 && out->step != step) {
             snprintf(message, CHECKPOINT_MESSAGE_BYTES, "%.300s: its manifest is of step %" PRId64,
                      path, out->step);
             status = DLC_ERROR_FORMAT;
         }
     }
+    if (status == DLC_OK && part.n == 1) {
+        status = checkpoint_sums_check(out, message);
+    }
     if (status != DLC_OK) {
         checkpoint_close(out);
     }
     return status;
 }
 
-dlc_status checkpoint_open_latest(Checkpoint *out, const CheckpointFolder *folder) {
-    dlc_context *context = folder->context;
-    int64_t *steps = NULL, count = 0;
-    char message[CHECKPOINT_MESSAGE_BYTES] = "";
-    dlc_status status = checkpoint_steps(folder, &steps, &count);
-    if (status != DLC_OK) {
-        return status;
-    }
-    status = DLC_ERROR_NOT_FOUND;
-    for (int64_t i = 0; i < count; i++) {
-        status = checkpoint_open(out, folder, steps[i], message);
-        if (status == DLC_OK || status == DLC_ERROR_OUT_OF_MEMORY) {
-            break;
+dlc_status checkpoint_sums_check(const Checkpoint *checkpoint, char *message) {
+    for (int32_t i = 0; i < checkpoint->n_files && checkpoint->sums; i++) {
+        const CheckpointSum *sum = &checkpoint->sums[i];
+        if (part_crc_whole(sum->parts, checkpoint->files[i].view.size) != sum->wanted) {
+            snprintf(message, CHECKPOINT_MESSAGE_BYTES,
+                     "%s/%s: its checksum is not the manifest's: damaged", checkpoint->name,
+                     checkpoint->file_names[i]);
+            return DLC_ERROR_FORMAT;
         }
-        if (i + 1 < count) {
-            context_log(context, DLC_LOG_WARNING,
-                        "a checkpoint is damaged, the one before it is taken: %s", message);
-        }
-    }
-    memory_free(&context->allocator, steps);
-    if (status != DLC_OK) {
-        context_fail(context, status, count > 0 ? "%s" : "there is no checkpoint in '%s'",
-                     count > 0 ? message : folder->path);
-    }
-    return status;
-}
-
-dlc_status checkpoint_open_path(Checkpoint *out, dlc_context *context, const char *path) {
-    *out = (Checkpoint){.allocator = &context->allocator};
-    snprintf(out->name, sizeof(out->name), "%s", path);
-    char manifest[PATH_BYTES], message[CHECKPOINT_MESSAGE_BYTES] = "";
-    struct stat info;
-    int n = snprintf(manifest, sizeof(manifest), "%s/" CHECKPOINT_MANIFEST, path);
-    if (n < 0 || (size_t)n >= sizeof(manifest)) {
-        return context_fail(context, DLC_ERROR_INVALID_ARGUMENT,
-                            "the checkpoint's path is too long");
-    }
-    bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    if (is_folder && access(manifest, F_OK) != 0) {
-        CheckpointFolder folder = {context, path, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-        if (folder.fd < 0) {
-            file_fail(message, "open folder", path, errno);
-            return context_fail(context, DLC_ERROR_IO, "%s", message);
-        }
-        dlc_status status = checkpoint_open_latest(out, &folder);
-        checkpoint_folder_close(&folder);
-        return status;
-    }
-    dlc_status status = is_folder ? folder_read(out, path, out->allocator, message)
-                                  : old_file_read(out, path, out->allocator, message);
-    if (status != DLC_OK) {
-        checkpoint_close(out);
-        return context_fail(context, status, "%s", message);
     }
     return DLC_OK;
 }
@@ -446,6 +441,10 @@ void checkpoint_close(Checkpoint *checkpoint) {
     if (checkpoint->file_names) {
         raw_free(checkpoint->allocator, checkpoint->file_names);
     }
+    if (checkpoint->sums) {
+        raw_free(checkpoint->allocator, checkpoint->sums);
+    }
+    checkpoint->sums = NULL;
     checkpoint->files = NULL;
     checkpoint->file_names = NULL;
     checkpoint->n_files = 0;

@@ -28,21 +28,15 @@ static dlc_status piece_add(Share *share, int32_t r, int64_t number, uint64_t at
     dlc_session *session = share->session;
     const Rank *rank = &session->ranks[r];
     const Variable *variable = &rank->variables[number];
-    const PlanVariable *record = variable->record;
-    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
-    RowRange own = piece_of(rank, &record->part, number, variable->bytes);
+    RowRange own = piece_of(rank, &variable->record->part, number, variable->bytes);
     if (own.count == 0) {
         return DLC_OK;
     }
-    memcpy(vars, session->orders.dims, (size_t)session->file->n_dims * sizeof(*vars));
     SharePiece *piece = &share->pieces[share->n_pieces++];
     *piece = (SharePiece){
         .rank = r, .variable = number, .first = own.first, .count = own.count, .at = at};
     share->own_bytes += own.count;
-    return part_runs_create(session->context, session->file, &rank->place, vars,
-                            plan_text(session->file, record->name), &record->part,
-                            record->type.rank, variable->whole, variable->dims,
-                            plan_dtype_bytes(record->type.dtype), &piece->runs);
+    return session_variable_runs(session, r, number, &piece->runs);
 }
 
 static dlc_status pieces_find(Share *share, const int64_t *numbers, int32_t n) {

@@ -53,9 +53,10 @@ typedef struct WeightsLoading {
 } WeightsLoading;
 
 /* Sets the variables from the files, which `path` names in messages; nothing is changed when they
- * do not fit. */
+ * do not fit. Each rank reads what it has. Of sessions that share a communicator all come here, and
+ * end alike. */
 dlc_status weights_load(const WeightsLoading *loading, const char *path);
-/* All of the session's variables from a checkpoint. Counters stay. */
+/* All of the session's variables from a checkpoint, likewise. Counters stay. */
 dlc_status weights_restore(dlc_session *session, const Checkpoint *checkpoint);
 /* Gives the session's counters the checkpoint's values. */
 dlc_status checkpoint_counters(dlc_session *session, const Checkpoint *checkpoint);

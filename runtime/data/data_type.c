@@ -32,6 +32,15 @@ static const DataTypeRow rows[DATA_N_TYPES] = {
     [DATA_U64] = {"u64", 8, false, PLAN_I64, 0, INT64_MAX},
 };
 
+bool data_are_bools(const uint8_t *bytes, size_t n, size_t *out_bad) {
+    size_t i = 0;
+    while (i < n && bytes[i] <= 1) {
+        i++;
+    }
+    *out_bad = i;
+    return i == n;
+}
+
 const char *data_type_name(DataType type) {
     return (unsigned)type < DATA_N_TYPES ? rows[type].name : "?";
 }

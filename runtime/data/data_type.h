@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum DataType {
     DATA_F64 = PLAN_F64,
@@ -44,6 +45,9 @@ typedef enum ConvertResult {
  * float (0 or 1: none). */
 ConvertResult data_convert(const void *source, DataType from, void *target, PlanDType to,
                            int64_t count, double scale, int64_t *out_bad);
+
+/* Whether all bytes are bools, 0 or 1; *out_bad: the first that is none. */
+bool data_are_bools(const uint8_t *bytes, size_t n, size_t *out_bad);
 
 /* One element as text: "1.5", "-3". */
 enum { DATA_VALUE_BYTES = 48 };

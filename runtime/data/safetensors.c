@@ -26,6 +26,7 @@ typedef struct Parse {
     Safetensors *file;
     const uint8_t *bytes;
     size_t size, data_start, data_bytes;
+    bool is_partial; /* no more than the header is there */
     const char *path;
     char *message;
     JsonDoc json;
@@ -132,12 +133,12 @@ static dlc_status read_tensor(Parse *parse, const JsonNode *node) {
     if (status == DLC_OK) {
         status = read_offsets(parse, offsets, entry);
     }
-    for (size_t i = 0; status == DLC_OK && entry->type == DATA_BOOL && i < entry->bytes; i++) {
-        if (entry->data[i] > 1) {
-            status = parse_fail(parse, (size_t)(entry->data - parse->bytes) + i,
-                                "tensor '%.200s': expected bool values 0 or 1, found %u",
-                                entry->name, entry->data[i]);
-        }
+    size_t bad;
+    if (status == DLC_OK && entry->type == DATA_BOOL && !parse->is_partial &&
+        !data_are_bools(entry->data, entry->bytes, &bad)) {
+        status = parse_fail(parse, (size_t)(entry->data - parse->bytes) + bad,
+                            "tensor '%.200s': expected bool values 0 or 1, found %u", entry->name,
+                            entry->data[bad]);
     }
     return status;
 }
@@ -267,10 +268,22 @@ static dlc_status read_header(Parse *parse) {
     return status;
 }
 
-dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size, const char *path,
+/* Of a view that is partial the header is read here. */
+static dlc_status view_parse(Safetensors *out, FileView *view, const char *path,
                              const dlc_allocator *allocator, char *message) {
+    const uint8_t *bytes = view->data;
+    size_t size = view->size;
     *out = (Safetensors){.allocator = allocator};
-    Parse parse = {.file = out, .bytes = bytes, .size = size, .path = path, .message = message};
+    Parse parse = {.file = out,
+                   .bytes = bytes,
+                   .size = size,
+                   .is_partial = file_view_is_partial(view),
+                   .path = path,
+                   .message = message};
+    dlc_status status = file_view_need(view, path, 0, 8, message);
+    if (status != DLC_OK) {
+        return status;
+    }
     if (size < 8) {
         return parse_fail(&parse, 0,
                           "expected the 8-byte length of a safetensors header, found "
@@ -289,7 +302,8 @@ dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size
     }
     parse.data_start = 8 + (size_t)length;
     parse.data_bytes = size - parse.data_start;
-    dlc_status status = read_header(&parse);
+    status = file_view_need(view, path, 8, (size_t)length, message);
+    status = status == DLC_OK ? read_header(&parse) : status;
     json_free(&parse.json);
     if (status != DLC_OK) {
         safetensors_close(out);
@@ -297,21 +311,49 @@ dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size
     return status;
 }
 
-dlc_status safetensors_open(Safetensors *out, const char *path, const dlc_allocator *allocator,
-                            char *message) {
+dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size, const char *path,
+                             const dlc_allocator *allocator, char *message) {
+    FileView view = {.data = bytes, .size = size}; /* lent: nothing to close */
+    return view_parse(out, &view, path, allocator, message);
+}
+
+static dlc_status file_open(Safetensors *out, const char *path, size_t most,
+                            const dlc_allocator *allocator, char *message) {
     *out = (Safetensors){.allocator = allocator};
     FileView view;
-    dlc_status status = file_view_open(path, &view, message);
+    dlc_status status = file_view_open_partly(path, most, &view, message);
     if (status != DLC_OK) {
         return status;
     }
-    status = safetensors_parse(out, view.data, view.size, path, allocator, message);
+    status = view_parse(out, &view, path, allocator, message);
     if (status == DLC_OK) {
         out->view = view;
     } else {
         file_view_close(&view);
     }
     return status;
+}
+
+dlc_status safetensors_open(Safetensors *out, const char *path, const dlc_allocator *allocator,
+                            char *message) {
+    return file_open(out, path, SIZE_MAX, allocator, message);
+}
+
+dlc_status safetensors_open_partly(Safetensors *out, const char *path,
+                                   const dlc_allocator *allocator, char *message) {
+    enum { AT_ONCE = 1 << 20 };
+    return file_open(out, path, AT_ONCE, allocator, message);
+}
+
+dlc_status safetensors_read_bytes(const Safetensors *file, const char *path,
+                                  const SafetensorsEntry *entry, size_t at, size_t size, void *to,
+                                  char *message) {
+    if (!file_view_is_partial(&file->view)) {
+        memcpy(to, entry->data + at, size);
+        return DLC_OK;
+    }
+    size_t offset = (size_t)(entry->data - file->view.data) + at;
+    return file_view_read(&file->view, path, offset, size, to, message);
 }
 
 void safetensors_close(Safetensors *file) {

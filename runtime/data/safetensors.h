@@ -25,7 +25,7 @@ typedef struct SafetensorsPair {
 } SafetensorsPair;
 
 /* An opened file: entries in the order of their data, metadata in the order of the header. Data lie
- * in the mapped file (or the given bytes) until safetensors_close. */
+ * in memory (or the given bytes) until safetensors_close. */
 typedef struct Safetensors {
     const dlc_allocator *allocator;
     SafetensorsEntry *entries;
@@ -45,6 +45,15 @@ dlc_status safetensors_open(Safetensors *out, const char *path, const dlc_alloca
 /* The same on bytes that outlive *out; `path` is for messages. */
 dlc_status safetensors_parse(Safetensors *out, const uint8_t *bytes, size_t size, const char *path,
                              const dlc_allocator *allocator, char *message);
+/* As safetensors_open, but of a large file no more than the header is read: the data of its entries
+ * are to be read by safetensors_read_bytes, and bools among them are not checked. */
+dlc_status safetensors_open_partly(Safetensors *out, const char *path,
+                                   const dlc_allocator *allocator, char *message);
+/* Bytes [at, at + size) of the entry's data, all within them; `path`: the file's, for messages. Any
+ * number of threads. */
+dlc_status safetensors_read_bytes(const Safetensors *file, const char *path,
+                                  const SafetensorsEntry *entry, size_t at, size_t size, void *to,
+                                  char *message);
 void safetensors_close(Safetensors *file); /* accepts a zeroed or closed one */
 const SafetensorsEntry *safetensors_find(const Safetensors *file, const char *name);
 const char *safetensors_metadata(const Safetensors *file, const char *key); /* or NULL */

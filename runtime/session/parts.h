@@ -30,6 +30,10 @@ typedef int PartVisit(void *user, int64_t whole_at, int64_t part_at, int64_t byt
 int part_runs_each(const PartRuns *runs, int64_t first, int64_t count, PartVisit *visit,
                    void *user);
 
+/* values.c: where what the session's rank `r` has of variable `number`, which has its memory, lies
+ * in the whole; the caller's to free. */
+dlc_status session_variable_runs(dlc_session *session, int32_t r, int64_t number, PartRuns **out);
+
 /* Whether the cuts of a tensor with these dims leave the rank the shape that the plan says
  * (part_dims, of the same rank); if not, sets the error: `name` is of the value. vars: the dims.
  * With `part` also copies: to it from the whole, or (not `to_part`) from it to the whole. */

@@ -30,6 +30,18 @@ static bool is_cut(const dlc_session *session, const Variable *variable) {
     return session->n_all > 1 && variable->record->part.n_cuts > 0;
 }
 
+dlc_status session_variable_runs(dlc_session *session, int32_t r, int64_t number, PartRuns **out) {
+    const Rank *rank = &session->ranks[r];
+    const Variable *variable = &rank->variables[number];
+    const PlanVariable *record = variable->record;
+    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    memcpy(vars, session->orders.dims, (size_t)session->file->n_dims * sizeof(*vars));
+    return part_runs_create(session->context, session->file, &rank->place, vars,
+                            plan_text(session->file, record->name), &record->part,
+                            record->type.rank, variable->whole, variable->dims,
+                            plan_dtype_bytes(record->type.dtype), out);
+}
+
 /* Between the whole in `whole`, host memory, and what rank `r` has of it: its variable. */
 static dlc_status variable_part(dlc_session *session, int32_t r, const Variable *variable,
                                 void *whole, bool to_part) {

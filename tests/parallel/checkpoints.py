@@ -114,6 +114,35 @@ def failed_write():
     kit.same_bytes(shard("whole", 3), shard("stands", 3))
 
 
+def damaged():
+    """A checkpoint that is damaged in one byte is found so by ranks that read a part each, and the one before it is taken; a folder that one
+    rank does not see is an error that names it."""
+    made = Cut(3)
+    options = ["--checkpoint-every", "1", "--resume"]
+    processes.done(made.train("whole", "--device", "cpu*4"))
+    processes.done(made.train("hurt", "--processes", "4", "--stop-after", "2", *options))
+    size = os.path.getsize(shard("hurt"))
+    for at in (size // 8, size - 1):  # of the first rank's part, of the last one's
+        subprocess.run(["cp", "-r", "hurt", "hurt%d" % at], check=True)
+        with open(shard("hurt%d" % at), "r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 16]))
+        _, err = processes.done(made.train("hurt%d" % at, "--processes", "4", *options))
+        processes.said_once(err, r"warning: a checkpoint is damaged, the one before it is taken: hurt%d/step-2/rank-0.safetensors: its checksum" % at)
+        if processes.steps("hurt%d.jsonl" % at)[0]["step"] != 2:
+            raise kit.Failure("went on at %s" % processes.steps("hurt%d.jsonl" % at)[0])
+        kit.same_bytes("whole.safetensors", "hurt%d.safetensors" % at)
+    os.mkdir("elsewhere")
+    apart = [processes.started((["env", "-C", "elsewhere"] if rank == 3 else []) + command, variables)
+             for rank, (command, variables) in enumerate(made.ranks("hurt", *options))]
+    for rank, one in enumerate(apart):
+        text = "".join(processes.ended(one, 1))
+        if rank == 0:
+            processes.says(text, r"rank 3 on host '.*': cannot open 'hurt/step-2/manifest.json'.*'hurt' has to be a folder that all ranks share")
+
+
 def full_disk():
     """Case 23: no room for the checkpoint: every rank ends with it, and what was there before stands."""
     digits = processes.Digits(rows=66, batch=22, count=8)
@@ -160,6 +189,6 @@ def killed_saving():
     kit.same_bytes("once.safetensors", "last.safetensors")
 
 
-CASES = {case.__name__: case for case in (other_ranks, one_file, failed_write, full_disk, killed_saving)}
+CASES = {case.__name__: case for case in (other_ranks, one_file, failed_write, damaged, full_disk, killed_saving)}
 if __name__ == "__main__":
     kit.main(CASES)
