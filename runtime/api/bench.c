@@ -22,7 +22,7 @@ static dlc_status run_whole(dlc_session *session, EntryState *entry) {
  * timed. */
 static dlc_status goes_on(dlc_session *session, bool *more) {
     int64_t cancelled = context_cancelled(session->context), wanted = *more;
-    dlc_status status = session_most(session, &cancelled);
+    dlc_status status = session_most(session, &cancelled, 1);
     if (status == DLC_OK && cancelled) {
         return context_fail(session->context, DLC_ERROR_CANCELLED, "cancelled");
     }

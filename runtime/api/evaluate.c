@@ -118,7 +118,7 @@ static dlc_status batches_run(Evaluation *e, bool is_free) {
             break;
         }
         int64_t cancelled = context_cancelled(context);
-        status = session_most(e->session, &cancelled);
+        status = session_most(e->session, &cancelled, 1);
         if (status != DLC_OK) {
             break;
         }

@@ -159,7 +159,7 @@ dlc_status dlc_session_fit(dlc_session *session, int64_t batch, int64_t limit_by
     }
     status = session_agree(session, fits ? DLC_OK : too_large(session, &fit, parts_at));
     if (status == DLC_OK) {
-        status = session_most(session, &fit.parts);
+        status = session_most(session, &fit.parts, 1);
     }
     border_result_write(out, &fit, sizeof(fit));
     if (status != DLC_OK) {

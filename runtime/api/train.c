@@ -3,6 +3,7 @@
  */
 #include "ir/base/checked.h"
 #include "runtime/api/prefetch.h"
+#include "runtime/api/saver.h"
 #include "runtime/api/step.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/weights.h"
@@ -39,9 +40,9 @@ typedef struct Trainer {
     int64_t *orders[2];      /* of rows: of the epoch under way and the one after it, in turn … */
     int64_t order_epochs[2]; /* … which those are; -1: none */
     Prefetch *prefetch;
-    int64_t saved_step; /* the step that the checkpoint holds; -1: none */
     CheckpointFolder folder;
     CheckpointRun run;
+    Saver saver;
     dlc_step_info info; /* of the step that was settled last */
     double loss;
 } Trainer;
@@ -156,7 +157,7 @@ static dlc_status checkpoint_resume(Trainer *t) {
     }
     status = session_agree(t->session, status);
     t->step = checkpoint.step;
-    t->saved_step = checkpoint.step;
+    t->saver.saved_step = checkpoint.step;
     checkpoint_close(&checkpoint);
     return status;
 }
@@ -263,19 +264,6 @@ static dlc_status inputs_begin(Trainer *t) {
     return status == DLC_OK ? prefetch_send(t->prefetch) : status;
 }
 
-static dlc_status checkpoint_save(Trainer *t) {
-    if (!t->options->checkpoint || t->saved_step == t->step) {
-        return DLC_OK;
-    }
-    dlc_status status = session_replicas_save(t->session);
-    if (status == DLC_OK) {
-        session_takes_long(t->session, "writing a checkpoint");
-        status = checkpoint_write(&t->folder, t->session, &t->run);
-    }
-    t->saved_step = status == DLC_OK ? t->step : t->saved_step;
-    return status;
-}
-
 static dlc_status evaluate_now(Trainer *t, bool *stop) {
     dlc_metric metrics[MAX_METRICS];
     size_t n = 0;
@@ -290,20 +278,6 @@ static dlc_status evaluate_now(Trainer *t, bool *stop) {
 
 static bool is_due(int64_t step, int64_t every, int64_t otherwise) {
     return step % (every > 0 ? every : otherwise) == 0;
-}
-
-/* What a run that ends with a number that is not finite leaves behind. */
-static dlc_status tell_checkpoint(Trainer *t, dlc_status status) {
-    if (status != DLC_ERROR_NON_FINITE || !t->options->checkpoint) {
-        return status;
-    }
-    const char *error = t->context->error;
-    return t->saved_step < 0
-               ? context_fail(t->context, status, "%s; '%s' holds no checkpoint of this run", error,
-                              t->options->checkpoint)
-               : context_fail(t->context, status,
-                              "%s; the checkpoint of step %" PRId64 " in '%s' stands", error,
-                              t->saved_step, t->options->checkpoint);
 }
 
 /* -- Steps begun and settled -- */
@@ -359,7 +333,7 @@ static dlc_status step_fail(Trainer *t, const Begun *begun, bool alone, dlc_stat
                          "step %" PRId64 " failed, and does not when it is run again", begun->step);
     }
     dlc_status counted = stored ? dlc_set_counter(t->session, "step", begun->step) : DLC_OK;
-    return counted == DLC_OK ? tell_checkpoint(t, status) : counted;
+    return counted == DLC_OK ? status : counted;
 }
 
 /* The step that was begun first and is not settled. What the session's counters say meanwhile is
@@ -424,13 +398,14 @@ static int32_t steps_ahead(const Trainer *t) {
     return looks ? 0 : RANK_RUNS - 1;
 }
 
-/* What one of the sessions that share a communicator wishes, all do. */
+/* What one of the sessions that share a communicator wishes, all do; and a checkpoint that all have
+ * written their shares of goes on. */
 static dlc_status wishes_share(Trainer *t, bool *stop, bool *cancelled) {
-    int64_t wish = *cancelled ? 2 : *stop;
-    dlc_status status = session_most(t->session, &wish);
-    *stop = wish > 0;
-    *cancelled = wish > 1;
-    return status;
+    int64_t shared[] = {*cancelled ? 2 : *stop, saver_busy(&t->saver)};
+    dlc_status status = session_most(t->session, shared, 2);
+    *stop = shared[0] > 0;
+    *cancelled = shared[0] > 1;
+    return status == DLC_OK && !shared[1] ? saver_go_on(&t->saver) : status;
 }
 
 /* What follows a step, when no other is on its way. */
@@ -446,7 +421,7 @@ static dlc_status step_follow(Trainer *t, bool *stop, bool *cancelled) {
         *cancelled = status == DLC_ERROR_CANCELLED;
         status = *cancelled || status == DLC_OK ? wishes_share(t, stop, cancelled) : status;
     }
-    return status == DLC_OK && checkpoint_is_due(t) ? checkpoint_save(t) : status;
+    return status == DLC_OK && checkpoint_is_due(t) ? saver_save(&t->saver) : status;
 }
 
 static dlc_status train_loop(Trainer *t) {
@@ -464,14 +439,16 @@ static dlc_status train_loop(Trainer *t) {
             status = step_follow(t, &stop, &cancelled);
         } else if (status == DLC_OK) {
             cancelled = context_cancelled(t->context);
+            status = saver_busy(&t->saver) ? DLC_OK : saver_go_on(&t->saver); /* of one rank */
         }
     }
     if (status == DLC_OK) {
         status = session_runs_settle(t->session, 0, step_settle, t);
     }
-    if (status == DLC_OK) {
-        status = checkpoint_save(t);
+    if (status == DLC_OK && t->options->checkpoint) {
+        status = saver_save(&t->saver);
     }
+    status = status == DLC_OK ? saver_wait(&t->saver) : saver_fail(&t->saver, status);
     if (status == DLC_OK && cancelled) {
         status =
             context_fail(t->context, DLC_ERROR_CANCELLED, "cancelled after step %" PRId64, t->step);
@@ -563,17 +540,18 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
     if (asked != DLC_OK) {
         return asked;
     }
-    Trainer t = {.session = session,
-                 .context = session->context,
-                 .entry = session_entry(session, "train"),
-                 .options = &given,
-                 .epoch = -1,
-                 .next = -1, /* so that the first step looks at the counters */
-                 .order_epochs = {-1, -1},
-                 .saved_step = -1,
-                 .folder = {.fd = -1},
-                 .info = {.struct_size = sizeof(t.info)},
-                 .loss = NAN};
+    Trainer t = {
+        .session = session,
+        .context = session->context,
+        .entry = session_entry(session, "train"),
+        .options = &given,
+        .epoch = -1,
+        .next = -1, /* so that the first step looks at the counters */
+        .order_epochs = {-1, -1},
+        .folder = {.fd = -1},
+        .saver = {.session = session, .folder = &t.folder, .run = &t.run, .saved_step = -1},
+        .info = {.struct_size = sizeof(t.info)},
+        .loss = NAN};
     if (!t.entry) {
         return context_fail(session->context, DLC_ERROR_NOT_FOUND,
                             "the plan has no train entry: its program has no train block");

@@ -136,9 +136,9 @@ dlc_status session_settle_agree(dlc_session *session, dlc_status status);
 /* Text of the lowest rank that has one (`has`), `n` bytes: the same on all then. *out_has: any has.
  */
 dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bool *out_has);
-/* The number that rank 0's session has, or the greatest of all sessions'. */
+/* The number that rank 0's session has, or the greatest of all sessions', of each of n. */
 dlc_status session_first(dlc_session *session, int64_t *value);
-dlc_status session_most(dlc_session *session, int64_t *value);
+dlc_status session_most(dlc_session *session, int64_t *values, int64_t n);
 /* Of every session one number: *all [n_all], in order of ranks, until the next call. */
 dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
                            const int64_t **all);

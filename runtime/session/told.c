@@ -13,10 +13,11 @@ static dlc_status call_make(dlc_session *session, const CommCall *call) {
     return status;
 }
 
-/* Of one number a rank; `own` becomes what they come to. */
-static dlc_status number_make(dlc_session *session, CommKind kind, const char *name, int64_t *own) {
+/* Of n numbers a rank; `own` become what they come to. */
+static dlc_status number_make(dlc_session *session, CommKind kind, const char *name, int64_t *own,
+                              int64_t n) {
     const CommBuffer buffer = {
-        .in = own, .out = own, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = 1};
+        .in = own, .out = own, .dtype = PLAN_I64, .outer = 1, .rows = 1, .unit = n};
     const CommCall call = {.kind = kind,
                            .combine = kind == COMM_ALL_REDUCE ? COMM_MAX : 0,
                            .buffers = &buffer,
@@ -110,11 +111,11 @@ dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bo
 }
 
 dlc_status session_first(dlc_session *session, int64_t *value) {
-    return number_make(session, COMM_BROADCAST, "a number of rank 0", value);
+    return number_make(session, COMM_BROADCAST, "a number of rank 0", value, 1);
 }
 
-dlc_status session_most(dlc_session *session, int64_t *value) {
-    return number_make(session, COMM_ALL_REDUCE, "the most of all ranks", value);
+dlc_status session_most(dlc_session *session, int64_t *values, int64_t n) {
+    return number_make(session, COMM_ALL_REDUCE, "the most of all ranks", values, n);
 }
 
 /* What a run came to on a rank, as one number; 0: all is well. */

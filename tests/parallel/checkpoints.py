@@ -110,8 +110,8 @@ def failed_write():
     if sorted(os.listdir("stands")) != ["step-1"] or open(shard("stands", 1), "rb").read() != before:
         raise kit.Failure("not as before: %s" % os.listdir("stands"))
     processes.done(made.train("stands", "--processes", "4", *options))
-    processes.done(made.train("whole", "--device", "cpu*4"))
-    kit.same_bytes(shard("whole", 3), shard("stands", 3))
+    processes.done(made.train("complete", "--device", "cpu*4"))
+    kit.same_bytes(shard("complete", 3), shard("stands", 3))
 
 
 def damaged():
@@ -119,7 +119,7 @@ def damaged():
     rank does not see is an error that names it."""
     made = Cut(3)
     options = ["--checkpoint-every", "1", "--resume"]
-    processes.done(made.train("whole", "--device", "cpu*4"))
+    processes.done(made.train("untouched", "--device", "cpu*4"))
     processes.done(made.train("hurt", "--processes", "4", "--stop-after", "2", *options))
     size = os.path.getsize(shard("hurt"))
     for at in (size // 8, size - 1):  # of the first rank's part, of the last one's
@@ -133,7 +133,7 @@ def damaged():
         processes.said_once(err, r"warning: a checkpoint is damaged, the one before it is taken: hurt%d/step-2/rank-0.safetensors: its checksum" % at)
         if processes.steps("hurt%d.jsonl" % at)[0]["step"] != 2:
             raise kit.Failure("went on at %s" % processes.steps("hurt%d.jsonl" % at)[0])
-        kit.same_bytes("whole.safetensors", "hurt%d.safetensors" % at)
+        kit.same_bytes("untouched.safetensors", "hurt%d.safetensors" % at)
     os.mkdir("elsewhere")
     apart = [processes.started((["env", "-C", "elsewhere"] if rank == 3 else []) + command, variables)
              for rank, (command, variables) in enumerate(made.ranks("hurt", *options))]
