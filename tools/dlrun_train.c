@@ -198,7 +198,7 @@ static int fit_batch(const CliCommand *command, TrainOptions *options, Opened *o
 static void say_ranks(const TrainOptions *options, const Opened *opened, const dlc_dataset *data) {
     if (!options->quiet && dlc_session_rank_count(opened->session) > 1 &&
         dlc_session_bind_data(opened->session, "train", data) == DLC_OK) {
-        ranks_print_session(opened->session, options->batch);
+        ranks_print_session(opened->session, options->batch, options->checkpoint != NULL);
     }
 }
 

@@ -151,7 +151,22 @@ void ranks_print(const dlc_plan *plan, const char *entry, const ExchangeSizes *s
     exchanges_print(plan, entry, sizes);
 }
 
-void ranks_print_session(dlc_session *session, int64_t batch) {
+/* What a checkpoint is written from beside the steps: the most that a rank copies. */
+static void print_copies(const dlc_plan *plan, const char *entry, const ExchangeSizes *sizes) {
+    dlc_rank_summary row = {.ranks = 1};
+    int64_t most = 0;
+    char text[64];
+    for (int64_t rank = 0; rank < row.ranks; rank = row.last_rank + 1) {
+        if (!row_of(plan, entry, rank, sizes, &row)) {
+            return;
+        }
+        most = row.checkpoint_bytes > most ? row.checkpoint_bytes : most;
+    }
+    printf("    a checkpoint is written from a copy of up to %s a rank, in host memory\n",
+           cli_bytes((double)most, text));
+}
+
+void ranks_print_session(dlc_session *session, int64_t batch, bool saves) {
     enum { USUAL_BATCH = 32 };
     const dlc_plan *plan = dlc_session_plan(session);
     const char *rows = dlc_plan_setting(plan, "batch_dim");
@@ -178,6 +193,9 @@ void ranks_print_session(dlc_session *session, int64_t batch) {
         dlc_entry_info entry = {.struct_size = sizeof(entry)};
         if (dlc_plan_entry(plan, i, &entry) == DLC_OK && entry.purpose == DLC_PURPOSE_TRAIN) {
             ranks_print(plan, entry.name, &sizes);
+            if (saves) {
+                print_copies(plan, entry.name, &sizes);
+            }
         }
     }
 }
@@ -199,7 +217,7 @@ void ranks_print_json(const dlc_plan *plan, const char *entry, const ExchangeSiz
         for (int c = 0; c < N_COLUMNS; c++) {
             printf(", \"%s\": %lld", columns[c].member, (long long)value_of(&row, &columns[c]));
         }
-        putchar('}');
+        printf(", \"checkpoint_bytes\": %lld}", (long long)row.checkpoint_bytes);
         between = ", ";
     }
     const Parallel p = parallel_of(plan, row.ranks, sizes);

@@ -6,8 +6,8 @@
 #include "tools/exchanges.h"
 
 /* The training step of a session of several ranks, for the dims that it has bound and a batch of so
- * many rows (0: the plan's, else 32); nothing of one device. */
-void ranks_print_session(dlc_session *session, int64_t batch);
+ * many rows (0: the plan's, else 32); nothing of one device. `saves`: checkpoints are written. */
+void ranks_print_session(dlc_session *session, int64_t batch, bool saves);
 /* Nothing of a plan for one device. */
 void ranks_print(const dlc_plan *plan, const char *entry, const ExchangeSizes *sizes);
 /* Members "ranks", an array, and "parallel", an object, each with a comma before it; nothing of a

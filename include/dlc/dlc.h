@@ -426,6 +426,9 @@ typedef struct dlc_rank_summary {
     int64_t peak_bytes;       /* parameters, slots, states, inputs and the arena */
     /* Host memory through which exchanges go, on a device with memory of its own; else 0. */
     int64_t staging_bytes;
+    /* Of a train entry: host memory for what a checkpoint is written from while steps go on, the
+     * most that any of these ranks copies; not in peak_bytes. */
+    int64_t checkpoint_bytes;
 } dlc_rank_summary;
 /* Of rank number `rank` of `n_ranks`, which are as dlc_plan_exchange takes them; dims as
  * dlc_plan_summarize takes them: of all ranks together. A plan for one device has one rank. */

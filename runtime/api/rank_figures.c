@@ -1,6 +1,7 @@
 /* What each rank of a plan takes for an entry, without running it: the layout of its part, whose
  * arena is told apart by what values are for (phases.h). */
 #include "runtime/api/figures.h"
+#include "runtime/checkpoint/share.h"
 #include "runtime/session/phases.h"
 #include "runtime/session/rank.h"
 
@@ -117,17 +118,49 @@ static dlc_status layout_tell(const dlc_plan *plan, const Layout *layout,
     return DLC_OK;
 }
 
+/* What the rank at that place copies for a checkpoint. */
+static dlc_status copy_bytes(const dlc_plan *plan, const RankPlace *place, int64_t n_ranks,
+                             const int64_t *dims, int64_t *out) {
+    const PlanFile *file = &plan->file;
+    int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0}, part[PLAN_MAX_RANK], bytes;
+    *out = 0;
+    memcpy(vars, dims, (size_t)file->n_dims * sizeof(*vars));
+    dlc_status status = place_dims(plan->context, file, place, vars);
+    for (int64_t i = 0; i < file->n_variables && status == DLC_OK; i++) {
+        if (plan_shape(file, file->variables[i].type, vars, part, &bytes)) {
+            *out += share_of(file, place, n_ranks, i, bytes).count;
+        }
+    }
+    return status;
+}
+
+static dlc_status copies_tell(const dlc_plan *plan, const PlanEntry *entry, RankPlace place,
+                              const int64_t *dims, dlc_rank_summary *summary) {
+    dlc_status status = DLC_OK;
+    int64_t bytes = 0;
+    bool trains = entry->purpose == PLAN_PURPOSE_TRAIN;
+    for (; trains && status == DLC_OK && place.number <= summary->last_rank; place.number++) {
+        status = copy_bytes(plan, &place, summary->ranks, dims, &bytes);
+        bool more = bytes > summary->checkpoint_bytes;
+        summary->checkpoint_bytes = more ? bytes : summary->checkpoint_bytes;
+    }
+    return status;
+}
+
 static dlc_status rank_tell(const dlc_plan *plan, const PlanEntry *entry, const RankPlace *place,
                             const int64_t *given, dlc_rank_summary *summary) {
     Layout *layout = NULL;
     dlc_status status = figures_layout(plan, entry, place, given, &layout);
     if (status == DLC_OK) {
         status = layout_tell(plan, layout, summary);
-        layout_destroy(plan->context, layout);
     }
     if (status == DLC_OK) {
         status = last_alike(plan, entry, place, summary->ranks, given, &summary->last_rank);
     }
+    if (status == DLC_OK) {
+        status = copies_tell(plan, entry, *place, layout->vars, summary);
+    }
+    layout_destroy(plan->context, layout);
     return status;
 }
 

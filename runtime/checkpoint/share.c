@@ -4,20 +4,21 @@
 #include "runtime/session/average.h"
 
 enum {
-    SMALL_BYTES = 64 << 10, /* below, one rank writes the whole part */
-    READ_BYTES = 4 << 20    /* from a device, at once */
+    SMALL_BYTES = 4 << 10, /* below, one rank writes the whole part */
+    READ_BYTES = 4 << 20   /* from a device, at once */
 };
 
 /* -- Who writes what -- */
 
-/* Of a part of so many bytes, which the rank has like others: what it writes. Small parts go to the
- * ranks in turn, by the number of the variable. */
-static RowRange piece_of(const Rank *rank, const PlanPart *part, int64_t variable, int64_t bytes) {
-    const MeshShape *shape = &rank->place.shape;
-    MeshGroup others = (((MeshGroup)1 << shape->n_axes) - 1) & ~place_part_group(rank->file, part);
-    int64_t n = shape->n_axes > 0 ? mesh_group_ranks(shape, others) : rank->n_ranks;
-    int64_t number =
-        shape->n_axes > 0 ? mesh_coordinate(shape, others, rank->place.number) : rank->place.number;
+/* Small parts go to the ranks that have them in turn. */
+RowRange share_of(const PlanFile *file, const RankPlace *place, int64_t n_ranks, int64_t variable,
+                  int64_t bytes) {
+    const MeshShape *shape = &place->shape;
+    MeshGroup cut = place_part_group(file, &file->variables[variable].part);
+    MeshGroup others = (((MeshGroup)1 << shape->n_axes) - 1) & ~cut;
+    bool has_mesh = shape->n_axes > 0;
+    int64_t n = has_mesh ? mesh_group_ranks(shape, others) : n_ranks;
+    int64_t number = has_mesh ? mesh_coordinate(shape, others, place->number) : place->number;
     if (bytes < SMALL_BYTES) {
         return (RowRange){0, variable % n == number ? bytes : 0};
     }
@@ -28,7 +29,7 @@ static dlc_status piece_add(Share *share, int32_t r, int64_t number, uint64_t at
     dlc_session *session = share->session;
     const Rank *rank = &session->ranks[r];
     const Variable *variable = &rank->variables[number];
-    RowRange own = piece_of(rank, &variable->record->part, number, variable->bytes);
+    RowRange own = share_of(session->file, &rank->place, rank->n_ranks, number, variable->bytes);
     if (own.count == 0) {
         return DLC_OK;
     }

@@ -27,6 +27,11 @@ typedef struct Share {
     uint8_t *copy;      /* NULL: none was made */
 } Share;
 
+/* Of what the rank at that place, one of n_ranks, has of variable number `variable`, `bytes` bytes
+ * which others may have too: those that it writes. */
+RowRange share_of(const PlanFile *file, const RankPlace *place, int64_t n_ranks, int64_t variable,
+                  int64_t bytes);
+
 /* Lays out the file as weights_collect has its tensors, and finds what the session's ranks write of
  * it; gives all variables their memory. `metadata`: one pair. *out stays where it is; ended by
  * share_end, also on failure. */

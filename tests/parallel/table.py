@@ -71,6 +71,22 @@ def inspected():
     expect("rows", [row[:2] for row in rows], [(0, 7)])
 
 
+def copied():
+    """What a rank copies for a checkpoint: all ranks together what its file has, evenly; told where one is written."""
+    path = os.path.join(kit.HERE, "programs", "gpt2.dl")
+    told = json.loads(kit.run([kit.DLC, path, "--mesh", "data=2,model=2", "--zero", "1", "-o", "ranks.plan", "--json"])[0])
+    data = kit.write_data(kit.Program("gpt2"), "words.npz", 8)
+    command = [kit.DLRUN, "train", "ranks.plan", "--data", data, "--steps", "1", "--batch", "8", "--device", "cpu*4"]
+    most = max(row["checkpoint_bytes"] for row in next(one for one in told["entries"] if one["name"] == "gpt2.train")["ranks"])
+    out, _ = kit.run(command + ["--checkpoint", "run"])
+    line = "    a checkpoint is written from a copy of up to %s a rank, in host memory\n" % shown(most)
+    if out.count(line) != 1 or "from a copy" in kit.run(command)[0]:
+        raise kit.Failure("not said, or where there is none: %s" % out)
+    share = sum(4 * len(values) for values in kit.read_weights("run/step-1/rank-0.safetensors").values()) / 4
+    if not share <= most <= 1.2 * share:
+        raise kit.Failure("%d bytes a rank, a quarter of the file's are %d" % (most, share))
+
+
 def trained():
     """dlrun says it before the first step, for the batch that is asked for; of one rank, or quiet, nothing."""
     program = kit.Program("accumulate_ignored")
@@ -99,4 +115,4 @@ def gradients():
         expect(name, row["gradient_bytes"], count)
 
 
-kit.main({"gradients": gradients, "printed": printed, "inspected": inspected, "trained": trained})
+kit.main({"copied": copied, "gradients": gradients, "printed": printed, "inspected": inspected, "trained": trained})
