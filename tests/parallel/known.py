@@ -24,6 +24,21 @@ def data_of(name):
     return "train=" + kit.write_data(kit.Program(name), name + ".npz", int(kit.Program(name).train["rows"]))
 
 
+def case_4():
+    """A step in three parts on ranks is the step: no division but the one, whatever is cut; momentum would keep a wrong one."""
+    large = ["-D", "vocab=1037"]  # smaller tables stay whole
+    data = "train=" + kit.write_data(kit.Program("tied"), "parts.npz", 24)
+    steps = ["--quiet", "--batch", "12", "--steps", "4"]
+    plan_of("tied", "one.plan", more=large)
+    log, _, weights = kit.trained("one.plan", data, 1, "one", steps)
+    for zero in range(4):
+        plan_of("tied", "many.plan", "data=*", zero, large + ["--accumulate"])
+        for ranks in (2, 3):
+            own, _, own_weights = kit.trained("many.plan", data, ranks, "many", steps + ["-D", "accumulate=3"])
+            kit.same_log(log, own, 1e-9)
+            kit.same_weights(weights, own_weights, 1e-7)
+
+
 def case_5():
     """A parameter on a path that is cut and on one that every rank computes: its gradient is the sum of both, once."""
     plan_of("both_paths", "one.plan")
@@ -35,6 +50,21 @@ def case_5():
         own, _, own_weights = kit.trained("many.plan", data_of("both_paths"), ranks, "many", options("both_paths"))
         kit.same_log(log, own, 1e-9)
         kit.same_weights(weights, own_weights, 1e-7)
+
+
+def case_7():
+    """A tied gpt2 whose table has an odd number of rows: what ZeRO cuts of its gradient is cut of the sum of both places."""
+    odd = ["-D", "vocab=257"]
+    steps = ["--quiet", "--batch", kit.Program("gpt2").train["batch"], "--steps", "3"]
+    plan_of("gpt2", "one.plan", more=odd)
+    log, _, weights = kit.trained("one.plan", data_of("gpt2"), 1, "one", steps)
+    for zero in (1, 2, 3):
+        _, entry = plan_of("gpt2", "many.plan", "data=2", zero, odd)
+        if not any(one["kind"] == "reduce_scatter" for one in entry["exchanges"]):
+            raise kit.Failure("zero %d cuts nothing" % zero)
+        own, _, own_weights = kit.trained("many.plan", data_of("gpt2"), 2, "many", steps)
+        kit.same_log(log, own, 1e-9)
+        kit.same_weights(weights, own_weights, 1e-6)
 
 
 def case_8():
@@ -78,6 +108,20 @@ def case_13():
         kit.same_bytes(packed, apart)
 
 
+def case_15():
+    """What runs again in the backward pass for want of memory draws the numbers that it drew: the same bits as without."""
+    rows = ["-D", "B=64"]
+    for mesh, zero, ranks in (("data=3", 0, 3), ("data=2,model=2", 1, 4)):
+        _, entry = plan_of("recomputed", "kept.plan", mesh, zero, rows)
+        _, _, kept = kit.trained("kept.plan", data_of("recomputed"), ranks, "kept", options("recomputed"))
+        limit = entry["ranks"][0]["peak_bytes"] * 7 // 8
+        _, again = plan_of("recomputed", "again.plan", mesh, zero, rows + ["--memory-limit", str(limit)])
+        if again["commands"] <= entry["commands"] or again["ranks"][0]["arena_bytes"] >= entry["ranks"][0]["arena_bytes"]:
+            raise kit.Failure("%s: nothing is computed again: %s, %s" % (mesh, entry, again))
+        _, _, own = kit.trained("again.plan", data_of("recomputed"), ranks, "again", options("recomputed"))
+        kit.same_bytes(kept, own)
+
+
 def case_24():
     """Products in 16 bits: what is summed over ranks is summed in f32, along every axis, and 64 ranks give what one device gives."""
     plan_of("short", "one.plan")
@@ -107,4 +151,21 @@ def case_25():
         raise kit.Failure("%s calls: the buckets are the same" % sizes)
 
 
-kit.main({"5": case_5, "8": case_8, "10": case_10, "13": case_13, "24": case_24, "25": case_25})
+def case_29():
+    """What is frozen stays as it began, to the bit, on every mesh, and what is made of integers and masks is what one device makes."""
+    plan_of("masks", "one.plan")
+    log, _, weights = kit.trained("one.plan", data_of("masks"), 1, "one", options("masks"))
+    for mesh, zero, ranks in (("data=*", 3, 3), ("model=2", 0, 2), ("data=*,model=2", 1, 4), ("data=*,model=2", 3, 6)):
+        told, _ = plan_of("masks", "many.plan", mesh, zero)
+        own, _, own_weights = kit.trained("many.plan", data_of("masks"), ranks, "many", options("masks"))
+        kit.same_log(log, own, 1e-9)
+        kit.same_weights(weights, own_weights, 1e-7)
+        _, _, first = kit.trained("many.plan", data_of("masks"), ranks, "first", options("masks")[:-1] + ["1"])
+        last, first = kit.read_weights(own_weights), kit.read_weights(first)
+        for name in last:
+            frozen = name.split(".")[0] in ("table", "wide")
+            if (last[name] == first[name]) != frozen:
+                raise kit.Failure("%s: %s %s" % (mesh, name, "has moved" if frozen else "is as it was"))
+
+
+kit.main({"4": case_4, "5": case_5, "7": case_7, "8": case_8, "10": case_10, "13": case_13, "15": case_15, "24": case_24, "25": case_25, "29": case_29})

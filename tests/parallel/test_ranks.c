@@ -498,11 +498,52 @@ static void test_memory(void **state) {
     assert_int_equal(countdown.taken, 0);
 }
 
+/* -- lengths that change */
+
+#define LENGTHS                                                                                    \
+    "dim B\ndim T\nmodel m(tokens: i32[B, T], target: i32[B, T]) {\n"                              \
+    "    logits = tokens |> embedding(9, 5) as e |> linear(9) as head\n"                           \
+    "    loss cross_entropy(logits, target)\n}\n"                                                  \
+    "train m {\n    optimizer sgd(lr=0.5, momentum=0.9)\n    accumulate 3\n    batch 6\n"          \
+    "    steps 40\n    seed 3\n}\n"
+
+/* Case 29: another length in each step, each in three parts: every part counts, on ranks as on one
+ * device. */
+static void test_lengths(void **state) {
+    enum { ROWS_OF_STEP = 6, MOST_LENGTH = 7 };
+    static const int64_t lengths[] = {4, 7, 1, 4, 2};
+    static const char *const devices[] = {"cpu", "cpu*2", "cpu*4"};
+    (void)state;
+    double wanted[5] = {0};
+    for (size_t d = 0; d < 3; d++) {
+        Bench b;
+        bench_open(&b, LENGTHS, devices[d]);
+        for (size_t i = 0; i < 5; i++) {
+            int32_t tokens[ROWS_OF_STEP * MOST_LENGTH], target[ROWS_OF_STEP * MOST_LENGTH];
+            int64_t shape[] = {ROWS_OF_STEP, lengths[i]};
+            for (int32_t k = 0; k < ROWS_OF_STEP * MOST_LENGTH; k++) {
+                tokens[k] = (k * 5 + (int32_t)i) % 9;
+                target[k] = (k * 7 + 2) % 9;
+            }
+            DLTensor from = api_tensor(tokens, 2, shape, kDLInt, 32);
+            DLTensor to = api_tensor(target, 2, shape, kDLInt, 32);
+            dlc_step_info info = {.struct_size = sizeof(info)};
+            OK(b.context, dlc_set_input(b.session, "train", "tokens", &from));
+            OK(b.context, dlc_set_input(b.session, "train", "target", &to));
+            OK(b.context, dlc_train_step(b.session, &info));
+            wanted[i] = d == 0 ? info.loss : wanted[i];
+            assert_true(fabs(info.loss - wanted[i]) <= 1e-12 * wanted[i]);
+        }
+        bench_close(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training),      cmocka_unit_test(test_rows),
         cmocka_unit_test(test_failures),      cmocka_unit_test(test_first_line),
         cmocka_unit_test(test_host),          cmocka_unit_test(test_dataset),
-        cmocka_unit_test(test_many_sessions), cmocka_unit_test(test_memory)};
+        cmocka_unit_test(test_many_sessions), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_lengths)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
