@@ -627,7 +627,9 @@ typedef struct dlc_weights_options {
  * step, and its counters. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const char *path,
                                                  const dlc_weights_options *options);
-/* Writes parameters and states; the file appears whole or not at all. */
+/* Writes parameters and states; the file appears whole or not at all. Of sessions that share a
+ * communicator all call it, and each writes what it has where rank 0's path leads; where one does
+ * not see that, rank 0 writes all, and a warning is logged. So it is with checkpoints. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_save(dlc_session *session, const char *path);
 enum { DLC_WEIGHTS_JSON = 1 << 0 };
 /* What a safetensors file holds (names, types, shapes, bytes, metadata), or a checkpoint: its own
@@ -809,7 +811,9 @@ typedef struct dlc_train_options {
                            length */
     /* A folder (made if missing) for checkpoints as dlc_checkpoint_save writes them, which no other
      * run writes to meanwhile; NULL: none. One that holds checkpoints is refused
-     * (DLC_ERROR_MISMATCH) unless `resume` or `overwrite` says what to do with them. */
+     * (DLC_ERROR_MISMATCH) unless `resume` or `overwrite` says what to do with them. Steps go on
+     * while one is written, from a copy that is made at its step where there is memory for it; an
+     * error ends the training after the next step, and dlc_train returns when none is under way. */
     const char *checkpoint;
     int64_t checkpoint_every; /* steps; 0: every epoch; always at the end */
     int resume;               /* a dlc_resume */

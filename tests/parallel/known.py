@@ -168,4 +168,16 @@ def case_29():
                 raise kit.Failure("%s: %s %s" % (mesh, name, "has moved" if frozen else "is as it was"))
 
 
-kit.main({"4": case_4, "5": case_5, "7": case_7, "8": case_8, "10": case_10, "13": case_13, "15": case_15, "24": case_24, "25": case_25, "29": case_29})
+def case_31():
+    """More threads than the processors that ranks may use are told."""
+    plan_of("tied", "two.plan", "data=*")
+    command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), kit.DLRUN, "train", "two.plan", "--data", data_of("tied"), "--batch", "5", "--steps", "1"]
+    _, err = kit.run(command + ["--processes", "2", "--threads", "2"])
+    if err.count("warning: 2 ranks of this machine, 2 threads each, on 1 processor\n") != 1:
+        raise kit.Failure("not said once: %s" % err)
+    _, err = kit.run(command + ["--processes", "2"])
+    if "warning" in err:
+        raise kit.Failure("of ranks that share what there is: %s" % err)
+
+
+kit.main({"4": case_4, "5": case_5, "7": case_7, "8": case_8, "10": case_10, "13": case_13, "15": case_15, "24": case_24, "25": case_25, "29": case_29, "31": case_31})
