@@ -162,6 +162,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .stall_seconds = run->stall,
         .check_replicas = run->check_replicas,
         .communicator = opened->communicator,
+        .rows = DLC_ROWS_WHOLE, /* every process opens the same files */
         .mesh = run->mesh,
         .zero = !run->zero           ? 0
                 : run->zero[0] > '0' ? run->zero[0] - '0'

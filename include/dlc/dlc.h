@@ -510,6 +510,17 @@ DLC_API int64_t dlc_communicator_size(const dlc_communicator *communicator); /* 
 
 /* ==== Sessions ==== */
 
+/* Of which rows of a batch a session with a communicator is given tensors and data. */
+typedef enum dlc_rows {
+    /* Of what is cut along the axes of data, this rank's: the batch is what all ranks bring, in the
+     * order of ranks, and they may bring different numbers of rows, also none. Ranks that differ
+     * along other axes bring the same. What is not cut so is given whole, the same by every rank.
+     * A rank computes what the even deal gives it, whoever brings it: rows travel, before the step,
+     * where one brings more or fewer than it computes (dlc_session_options.communicator). */
+    DLC_ROWS_OWN = 0,
+    DLC_ROWS_WHOLE = 1 /* the whole batch, the same on every rank, of which each takes its rows */
+} dlc_rows;
+
 typedef struct dlc_session_options {
     size_t struct_size;
     const dlc_binding *bindings; /* dims; what is not bound here is bound by inputs and weights */
@@ -546,8 +557,8 @@ typedef struct dlc_session_options {
      * block has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
     int raw_weights;
     /* The session is one rank of those that have met there: creating it is collective. Inputs and
-     * datasets are the whole batch, the same on every rank, of which each takes its rows. Without
-     * `threads` a rank has its share of the cores of its machine. NULL: ranks as `device` says. */
+     * datasets are what `rows` says; variables, weights and outputs are whole. Without `threads` a
+     * rank has its share of the cores of its machine. NULL: ranks as `device` says. */
     dlc_communicator *communicator;
     /* Of several ranks: one for which the others have waited so long, or ten times as long as the
      * longest run of the entry so far if that is longer, fails for all, named in the error with the
@@ -571,6 +582,7 @@ typedef struct dlc_session_options {
     int zero;
     /* Likewise another type in which gradients are sent, as dlc_compile_options.exchange. */
     const char *exchange;
+    int rows; /* a dlc_rows; without a communicator what is given is whole */
 } dlc_session_options;
 
 /* *out is owned by the caller: dlc_session_destroy. Parameters are zero until initialised, set or

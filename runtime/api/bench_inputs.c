@@ -65,6 +65,14 @@ static dlc_status input_fill(dlc_session *session, EntryState *entry, int32_t i,
                     dims, &bytes)) {
         return context_fail(session->context, DLC_ERROR_MISMATCH, "an input has no shape");
     }
+    if (session_brings(session, arg)) { /* as many rows as it computes */
+        int64_t part[PLAN_MAX_RANK], part_bytes, whole = dims[0];
+        dims[0] =
+            plan_shape(session->file, arg->type, entry->slots[0].layout->vars, part, &part_bytes)
+                ? part[0]
+                : 0;
+        bytes = whole > 0 ? bytes / whole * dims[0] : 0;
+    }
     dlc_status status = session_input(session, entry, i, arg->type.rank, dims, &to);
     if (status != DLC_OK) {
         return status;
@@ -108,7 +116,10 @@ static dlc_status take_rows(dlc_session *session, EntryState *entry, const dlc_d
     int64_t batch, n_rows = dataset_rows(&dataset->data);
     dlc_status status = data_batch(session, entry, 0, &batch);
     if (status == DLC_OK) {
-        status = data_rows_check(session, entry, &dataset->data, 1, false);
+        status = session_place_rows(session, entry, session_place(session, entry), batch, &batch);
+    }
+    if (status == DLC_OK) {
+        status = data_rows_check(session, entry, "", n_rows, batch > 0, false);
     }
     if (status != DLC_OK) {
         return status;

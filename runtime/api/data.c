@@ -413,18 +413,17 @@ dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t ask
                                    plan_text(session->file, entry->record->name));
 }
 
-dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const Dataset *data,
-                           int64_t batch, bool whole) {
-    int64_t n_rows = dataset_rows(data);
+dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const char *who,
+                           int64_t n_rows, int64_t wanted, bool whole) {
     bool is_free = data_batch_is_free(session, entry);
-    if (n_rows == 0) {
-        return context_fail(session->context, DLC_ERROR_MISMATCH, "the data have no rows");
+    if (n_rows == 0 && wanted > 0) {
+        return context_fail(session->context, DLC_ERROR_MISMATCH, "the data %shave no rows", who);
     }
-    if (n_rows < batch && (whole || !is_free)) {
+    if (n_rows < wanted && (whole || !is_free)) {
         return context_fail(
             session->context, DLC_ERROR_MISMATCH,
-            "the data have %" PRId64 " row%s, a batch needs %" PRId64 "%s: give more rows%s",
-            n_rows, n_rows == 1 ? "" : "s", batch, is_free ? "" : ", at which it is fixed",
+            "the data %shave %" PRId64 " row%s, a batch needs %" PRId64 "%s: give more rows%s", who,
+            n_rows, n_rows == 1 ? "" : "s", wanted, is_free ? "" : ", at which it is fixed",
             is_free ? ", or ask for a smaller batch" : "");
     }
     return DLC_OK;

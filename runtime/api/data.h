@@ -24,10 +24,10 @@ dlc_status data_set_inputs(dlc_session *session, EntryState *entry, const Datase
 /* Rows of a batch for this entry: `asked` if > 0, else what is bound or fixed, else the setting,
  * else 32. */
 dlc_status data_batch(dlc_session *session, const EntryState *entry, int64_t asked, int64_t *out);
-/* Refuses data of fewer rows than `batch`; where the entry takes any number of them and `whole` is
- * false, only such as have none. */
-dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const Dataset *data,
-                           int64_t batch, bool whole);
+/* Refuses data of fewer rows than the `wanted` of a batch; where the entry takes any number of them
+ * and `whole` is false, only such as have none. `who`: for the message, "" or "of rank 2 ". */
+dlc_status data_rows_check(dlc_session *session, const EntryState *entry, const char *who,
+                           int64_t n_rows, int64_t wanted, bool whole);
 /* Whether the entry takes any number of rows (its batch dim is free). */
 bool data_batch_is_free(const dlc_session *session, const EntryState *entry);
 
@@ -37,8 +37,9 @@ typedef struct DataAsked {
     bool resumes;
 } DataAsked;
 /* Where other processes have ranks too: an error on all unless all were given the same rows and
- * asked for the same, DLC_ERROR_MISMATCH with what differs. `name`: "train". */
-dlc_status data_agree(dlc_session *session, const char *name, const Dataset *data,
-                      const DataAsked *asked);
+ * asked for the same, DLC_ERROR_MISMATCH with what differs. `name`: "train". Where each rank brings
+ * rows of its own to the entry, those that compute the same rows must have the same. */
+dlc_status data_agree(dlc_session *session, const EntryState *entry, const char *name,
+                      const Dataset *data, const DataAsked *asked);
 
 #endif

@@ -7,9 +7,29 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-dlc_status data_agree(dlc_session *session, const char *name, const Dataset *data,
-                      const DataAsked *asked) {
-    char message[DATA_MESSAGE_BYTES] = "", subject[AGREE_SUBJECT_BYTES];
+/* What is asked for, and where all are given the same rows, those. */
+static void facts_add(AgreeTable *table, const char *name, const Dataset *data, bool is_whole,
+                      uint64_t hash, const DataAsked *asked) {
+    char subject[AGREE_SUBJECT_BYTES];
+    if (is_whole) {
+        snprintf(subject, sizeof(subject), "the number of rows of '%s'", name);
+        agree_add(table, subject, "%" PRId64, dataset_rows(data));
+        snprintf(subject, sizeof(subject), "the contents of '%s'", name);
+        agree_add_hash(table, subject, hash);
+    }
+    agree_add(table, "the rows of a step that are asked for", "%" PRId64, asked->batch);
+    agree_add(table, "the steps that are asked for", "%" PRId64, asked->steps);
+    agree_add(table, "the epochs that are asked for", "%" PRId64, asked->epochs);
+    agree_add(table, "the step after which it stops", "%" PRId64, asked->stop_after);
+    agree_add(table, "how often it evaluates", "%" PRId64, asked->eval_every);
+    agree_add(table, "how often it writes checkpoints", "%" PRId64, asked->checkpoint_every);
+    agree_add(table, "where it begins", "%s",
+              !asked->resumes ? "at its beginning" : "at its last checkpoint");
+}
+
+dlc_status data_agree(dlc_session *session, const EntryState *entry, const char *name,
+                      const Dataset *data, const DataAsked *asked) {
+    char message[DATA_MESSAGE_BYTES] = "";
     if (!session->communicator) {
         return DLC_OK;
     }
@@ -23,18 +43,7 @@ dlc_status data_agree(dlc_session *session, const char *name, const Dataset *dat
     if (status != DLC_OK) { /* the others find it in the table */
         agree_add(table, "data that can be read", "%s", "none");
     }
-    snprintf(subject, sizeof(subject), "the number of rows of '%s'", name);
-    agree_add(table, subject, "%" PRId64, dataset_rows(data));
-    snprintf(subject, sizeof(subject), "the contents of '%s'", name);
-    agree_add_hash(table, subject, hash);
-    agree_add(table, "the rows of a step that are asked for", "%" PRId64, asked->batch);
-    agree_add(table, "the steps that are asked for", "%" PRId64, asked->steps);
-    agree_add(table, "the epochs that are asked for", "%" PRId64, asked->epochs);
-    agree_add(table, "the step after which it stops", "%" PRId64, asked->stop_after);
-    agree_add(table, "how often it evaluates", "%" PRId64, asked->eval_every);
-    agree_add(table, "how often it writes checkpoints", "%" PRId64, asked->checkpoint_every);
-    agree_add(table, "where it begins", "%s",
-              !asked->resumes ? "at its beginning" : "at its last checkpoint");
+    facts_add(table, name, data, !session_brings_any(session, entry), hash, asked);
     dlc_status agreed = session_compare(session, table);
     memory_free(allocator, table);
     return status == DLC_OK ? agreed : context_fail(session->context, status, "%s", message);

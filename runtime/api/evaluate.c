@@ -2,6 +2,7 @@
  * are read ahead, and begun ahead where the entry allows it; what is summed, and which error is
  * told, is as if each had been waited for. */
 #include "runtime/api/prefetch.h"
+#include "runtime/api/shares.h"
 #include "runtime/border.h"
 
 #include <inttypes.h>
@@ -41,11 +42,12 @@ typedef struct Evaluation {
     dlc_session *session;
     EntryState *entry;
     const Dataset *data;
-    int64_t batch, n_rows;
+    Shares shares;
+    int64_t batch, n_rows;              /* that this session is given: of a batch, and in all */
     int64_t *rows;                      /* [batch] */
     Prefetch *prefetch;                 /* NULL: none */
     int64_t asked;                      /* the first row that it was not asked for */
-    int64_t counts[RANK_RUNS], n_begun; /* rows of the batches begun last, in turn */
+    int64_t counts[RANK_RUNS], n_begun; /* rows of all of the batches begun last, in turn */
     Sum sums[MAX_METRICS];
     dlc_metric found[MAX_METRICS];
     size_t n_found;
@@ -92,19 +94,21 @@ static dlc_status inputs_set(Evaluation *e, int64_t first, int64_t count) {
     return data_set_inputs(e->session, e->entry, e->data, e->rows, count);
 }
 
-static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
-    bool ahead = count == e->batch && session_may_run_ahead(e->session, e->entry);
+static dlc_status batch_run(Evaluation *e, int64_t number) {
+    int64_t count = share_count(&e->shares.items[e->shares.own], number);
+    int64_t all = shares_count(&e->shares, number);
+    bool ahead = all == e->shares.batch && session_may_run_ahead(e->session, e->entry);
     dlc_status status = ahead ? DLC_OK : batches_settle(e, 0);
     if (status != DLC_OK) {
         return status;
     }
-    status = inputs_set(e, first, count);
+    status = inputs_set(e, number * e->batch, count);
     status = status == DLC_OK ? session_run_begin(e->session, e->entry)
                               : session_agree(e->session, status);
     if (status != DLC_OK) {
         return session_begin_fail(e->session, status, batch_settle, e);
     }
-    e->counts[e->n_begun++ % RANK_RUNS] = count;
+    e->counts[e->n_begun++ % RANK_RUNS] = all;
     status = batches_settle(e, ahead ? RANK_RUNS - 1 : 0);
     return status == DLC_OK && e->prefetch ? prefetch_send(e->prefetch) : status;
 }
@@ -112,11 +116,8 @@ static dlc_status batch_run(Evaluation *e, int64_t first, int64_t count) {
 static dlc_status batches_run(Evaluation *e, bool is_free) {
     dlc_context *context = e->session->context;
     dlc_status status = DLC_OK;
-    for (int64_t first = 0; status == DLC_OK && first < e->n_rows; first += e->batch) {
-        int64_t count = e->n_rows - first < e->batch ? e->n_rows - first : e->batch;
-        if (count < e->batch && !is_free) {
-            break;
-        }
+    int64_t n = is_free ? shares_all_batches(&e->shares) : e->shares.batches;
+    for (int64_t number = 0; status == DLC_OK && number < n; number++) {
         int64_t cancelled = context_cancelled(context);
         status = session_most(e->session, &cancelled, 1);
         if (status != DLC_OK) {
@@ -127,18 +128,49 @@ static dlc_status batches_run(Evaluation *e, bool is_free) {
             return status == DLC_OK ? context_fail(context, DLC_ERROR_CANCELLED, "cancelled")
                                     : status;
         }
-        status = batch_run(e, first, count);
+        status = batch_run(e, number);
     }
     return status == DLC_OK ? batches_settle(e, 0) : status;
 }
 
 /* Without memory for two batches more, each is read when it is needed. */
 static dlc_status prefetch_open(Evaluation *e) {
-    if (e->n_rows < 2 * e->batch) {
+    if (e->batch == 0 || e->n_rows < 2 * e->batch) {
         return DLC_OK;
     }
     dlc_status status = prefetch_create(e->session, e->entry, e->data, e->batch, &e->prefetch);
     return status == DLC_ERROR_OUT_OF_MEMORY ? DLC_OK : status;
+}
+
+/* What each rank brings to a batch, and this one's own. */
+static dlc_status evaluation_begin(Evaluation *e, const dlc_dataset *dataset, int64_t asked) {
+    dlc_session *session = e->session;
+    int64_t batch = 0;
+    dlc_status status = dlc_session_bind_data(session, "eval", dataset);
+    if (status == DLC_OK) {
+        status = data_batch(session, e->entry, asked, &batch);
+    }
+    bool is_free = data_batch_is_free(session, e->entry);
+    status = shares_find(session, e->entry, e->data, batch, is_free, status, &e->shares);
+    if (status != DLC_OK) {
+        return status;
+    }
+    const Share *least = &e->shares.items[shares_least(&e->shares)];
+    e->batch = e->shares.items[e->shares.own].each;
+    if (!is_free) {
+        status = data_rows_check(session, e->entry, "", least->rows, least->each, false);
+    }
+    int64_t left = e->n_rows - e->batch * e->shares.batches;
+    if (status == DLC_OK && !is_free && left > 0) {
+        context_log(session->context, DLC_LOG_WARNING,
+                    "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
+                    batch, left);
+    }
+    if (status == DLC_OK) {
+        e->rows = memory_new(&session->context->allocator, (size_t)e->batch, sizeof(*e->rows));
+        status = e->rows ? prefetch_open(e) : context_out_of_memory(session->context);
+    }
+    return status;
 }
 
 dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t asked,
@@ -162,33 +194,17 @@ dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset, int64_t aske
                     .data = &dataset->data,
                     .n_rows = dataset_rows(&dataset->data)};
     session_takes_long(session, "the beginning of an evaluation");
-    dlc_status status = data_agree(session, "eval", &dataset->data, &(DataAsked){.batch = asked});
+    dlc_status status =
+        data_agree(session, entry, "eval", &dataset->data, &(DataAsked){.batch = asked});
     if (status != DLC_OK) { /* on all */
         return status;
     }
-    status = dlc_session_bind_data(session, "eval", dataset);
-    if (status == DLC_OK) {
-        status = data_batch(session, entry, asked, &e.batch);
-    }
-    if (status == DLC_OK) {
-        status = data_rows_check(session, entry, e.data, e.batch, false);
-    }
-    status = session_agree(session, status);
-    if (status != DLC_OK) {
-        return status;
-    }
-    bool is_free = data_batch_is_free(session, entry);
-    if (!is_free && e.n_rows % e.batch != 0) {
-        context_log(session->context, DLC_LOG_WARNING,
-                    "the batch is fixed at %" PRId64 ": the last %" PRId64 " rows are left out",
-                    e.batch, e.n_rows % e.batch);
-    }
-    e.rows = memory_new(&session->context->allocator, (size_t)e.batch, sizeof(*e.rows));
-    status = e.rows ? prefetch_open(&e) : context_out_of_memory(session->context);
+    status = evaluation_begin(&e, dataset, asked);
     status = session_agree(session, status);
     if (status == DLC_OK) {
-        status = batches_run(&e, is_free);
+        status = batches_run(&e, data_batch_is_free(session, entry));
     }
+    shares_free(session, &e.shares);
     prefetch_destroy(e.prefetch);
     memory_free(&session->context->allocator, e.rows);
     if (status != DLC_OK) {

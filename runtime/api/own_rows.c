@@ -13,7 +13,7 @@ dlc_status own_rows_find(dlc_session *session, const PlanArg *arg, const int64_t
     for (int32_t a = 1; a < whole.rank; a++) {
         out->row_bytes *= dims[a]; /* of an input whose bytes have been counted */
     }
-    if (!session->communicator || arg->part.n_cuts == 0) {
+    if (!session->communicator || session_brings(session, arg) || arg->part.n_cuts == 0) {
         return DLC_OK;
     }
     /* The dims that the run will have, as far as the parts of this input tell them. */

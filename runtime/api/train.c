@@ -4,6 +4,7 @@
 #include "ir/base/checked.h"
 #include "runtime/api/prefetch.h"
 #include "runtime/api/saver.h"
+#include "runtime/api/shares.h"
 #include "runtime/api/step.h"
 #include "runtime/border.h"
 #include "runtime/checkpoint/weights.h"
@@ -28,7 +29,9 @@ typedef struct Trainer {
     dlc_context *context;
     EntryState *entry;
     const dlc_train_options *options;
-    int64_t rows, batch, steps_per_epoch, steps;
+    Shares shares;
+    int64_t rows, share; /* of the data that it was given, and of them a step's */
+    int64_t batch, steps_per_epoch, steps;
     int64_t step;            /* done */
     int64_t end;             /* the one after the last to be done */
     int64_t begun;           /* as `step`, with those that were begun and are not done */
@@ -52,18 +55,32 @@ static int64_t setting_number(const dlc_session *session, const char *name) {
     return text ? strtoll(text, NULL, 10) : 0;
 }
 
+/* What each rank brings to a step; collective where that is not the same. */
+static dlc_status shares_begin(Trainer *t) {
+    dlc_status status = dlc_session_bind_data(t->session, "train", t->options->data);
+    if (status == DLC_OK) {
+        status = data_batch(t->session, t->entry, t->options->batch, &t->batch);
+    }
+    return shares_find(t->session, t->entry, &t->options->data->data, t->batch, false, status,
+                       &t->shares);
+}
+
 static dlc_status plan_length(Trainer *t) {
     dlc_session *session = t->session;
     const dlc_train_options *options = t->options;
+    const Share *least = &t->shares.items[shares_least(&t->shares)];
     t->rows = dataset_rows(&options->data->data);
-    dlc_status status = data_batch(session, t->entry, options->batch, &t->batch);
-    if (status == DLC_OK) {
-        status = data_rows_check(session, t->entry, &options->data->data, t->batch, true);
+    t->share = t->shares.items[t->shares.own].each;
+    t->steps_per_epoch = t->shares.batches;
+    char who[48] = "";
+    if (t->shares.n > 1) {
+        int64_t rank = session_place_rank(session, t->entry, shares_least(&t->shares));
+        snprintf(who, sizeof(who), "of rank %" PRId64 " ", rank);
     }
+    dlc_status status = data_rows_check(session, t->entry, who, least->rows, least->each, true);
     if (status != DLC_OK) {
         return status;
     }
-    t->steps_per_epoch = t->rows / t->batch;
     int64_t steps = options->steps, epochs = options->epochs;
     if (steps <= 0 && epochs <= 0) {
         steps = setting_number(session, "steps");
@@ -100,7 +117,12 @@ static dlc_status run_identify(Trainer *t) {
     const char *program = plan_setting(t->session->file, "program");
     char message[DATA_MESSAGE_BYTES] = "";
     uint64_t hash = 0;
-    dlc_status status = dataset_hash(&t->options->data->data, &hash, message);
+    dlc_status status = DLC_OK;
+    if (t->shares.n > 1) {
+        hash = shares_hash(&t->shares);
+    } else {
+        status = dataset_hash(&t->options->data->data, &hash, message);
+    }
     t->run = (CheckpointRun){
         .seed = session_counter(t->session, "seed"), .steps = t->steps, .batch = t->batch};
     snprintf(t->run.program, sizeof(t->run.program), "%s", program ? program : "");
@@ -229,7 +251,7 @@ static const int64_t *order_of(Trainer *t, int64_t epoch) {
 static void rows_ask(Trainer *t) {
     while (t->asked < t->end && prefetch_has_room(t->prefetch)) {
         const int64_t *order = order_of(t, t->asked / t->steps_per_epoch);
-        prefetch_ask(t->prefetch, order + t->asked % t->steps_per_epoch * t->batch);
+        prefetch_ask(t->prefetch, order + t->asked % t->steps_per_epoch * t->share);
         t->asked++;
     }
 }
@@ -311,9 +333,9 @@ static dlc_status step_begin(Trainer *t) {
 static dlc_status step_again(Trainer *t, const Begun *begun) {
     int64_t done = begun->step - 1;
     const int64_t *rows =
-        order_of(t, done / t->steps_per_epoch) + done % t->steps_per_epoch * t->batch;
+        order_of(t, done / t->steps_per_epoch) + done % t->steps_per_epoch * t->share;
     dlc_status status =
-        data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->batch);
+        data_set_inputs(t->session, t->entry, &t->options->data->data, rows, t->share);
     return status == DLC_OK ? session_run(t->session, t->entry) : status;
 }
 
@@ -468,11 +490,11 @@ static dlc_status trainer_run(Trainer *t) {
                              .checkpoint_every =
                                  options->checkpoint ? options->checkpoint_every : -1,
                              .resumes = options->resume != DLC_RESUME_NO};
-    dlc_status status = data_agree(t->session, "train", &options->data->data, &asked);
+    dlc_status status = data_agree(t->session, t->entry, "train", &options->data->data, &asked);
     if (status != DLC_OK) { /* on all */
         return status;
     }
-    status = dlc_session_bind_data(t->session, "train", options->data);
+    status = shares_begin(t);
     if (status == DLC_OK) {
         status = plan_length(t);
     }
@@ -489,7 +511,7 @@ static dlc_status trainer_run(Trainer *t) {
     }
     if (status == DLC_OK) {
         status =
-            prefetch_create(t->session, t->entry, &options->data->data, t->batch, &t->prefetch);
+            prefetch_create(t->session, t->entry, &options->data->data, t->share, &t->prefetch);
     }
     status = session_agree(t->session, status);
     if (status != DLC_OK) {
@@ -561,6 +583,7 @@ dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
     prefetch_destroy(t.prefetch);
     memory_free(&session->context->allocator, t.orders[0]);
     memory_free(&session->context->allocator, t.orders[1]);
+    shares_free(session, &t.shares);
     checkpoint_folder_close(&t.folder);
     if (out && (status == DLC_OK || status == DLC_ERROR_CANCELLED)) {
         dlc_train_result result = {.steps_done = t.step,

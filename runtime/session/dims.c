@@ -1,8 +1,6 @@
 /* The dims of a run: bound ones, what the inputs' shapes say, defaults. */
 #include "runtime/session/session.h"
 
-#include <stdio.h>
-
 dlc_status session_dims(dlc_session *session, EntryState *entry, bool defaults, int64_t *dims) {
     const PlanFile *file = session->file;
     memcpy(dims, session->orders.dims, (size_t)file->n_dims * sizeof(*dims));
@@ -12,10 +10,7 @@ dlc_status session_dims(dlc_session *session, EntryState *entry, bool defaults, 
         if (arg->role != PLAN_ARG_INPUT || !input->is_set) {
             continue;
         }
-        char what[320];
-        snprintf(what, sizeof(what), "input '%s'", plan_text(file, arg->name));
-        dlc_status status = shape_bind(session, what, plan_whole(arg->type, &arg->part),
-                                       input->dims, arg->type.rank, dims);
+        dlc_status status = session_input_bind(session, arg, input->dims, dims);
         if (status != DLC_OK) {
             return status;
         }

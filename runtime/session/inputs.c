@@ -132,8 +132,20 @@ dlc_status rank_input_done(Rank *rank, EntryState *entry, int32_t number) {
 
 static bool part_is_current(const Input *part, const Input *whole, const int64_t *dims,
                             int32_t rank) {
-    return part->is_set && part->of_version == whole->version &&
+    return part->is_set && part->of_version == whole->version && !whole->dealt &&
            memcmp(part->dims, dims, (size_t)rank * sizeof(*dims)) == 0;
+}
+
+/* What the rank's part is made of. `dims`: room for the shape. */
+static Whole given_rows(const Rank *rank, const PlanArg *arg, const Input *given,
+                        const int64_t *part_dims, int64_t *dims) {
+    bool own = rank->orders->own_rows && place_rows_group(rank->file, &arg->part) != 0;
+    const void *data = given->dealt ? given->dealt : given->data;
+    memcpy(dims, given->dims, (size_t)arg->type.rank * sizeof(*dims));
+    if (own) {
+        dims[0] = part_dims[0];
+    }
+    return (Whole){(void *)(uintptr_t)data, dims, own};
 }
 
 static dlc_status part_take(Rank *rank, const EntryState *entry, int32_t number,
@@ -141,7 +153,7 @@ static dlc_status part_take(Rank *rank, const EntryState *entry, int32_t number,
     const PlanArg *arg = arg_of(rank, entry, number);
     const Layout *layout = entry->slots[0].layout;
     Input *part = &entry->parts[number];
-    int64_t dims[PLAN_MAX_RANK], bytes;
+    int64_t dims[PLAN_MAX_RANK], given_dims[PLAN_MAX_RANK], bytes;
     if (!plan_shape(rank->file, arg->type, layout->vars, dims, &bytes)) {
         return context_fail(rank->context, DLC_ERROR_MISMATCH, "input '%s' has no shape",
                             plan_text(rank->file, arg->name));
@@ -158,7 +170,7 @@ static dlc_status part_take(Rank *rank, const EntryState *entry, int32_t number,
     if (status == DLC_OK && arg->part.n_cuts > 0) {
         status = part_copy(rank->context, rank->file, &rank->place, layout->vars,
                            plan_text(rank->file, arg->name), &arg->part,
-                           (Whole){whole->data, whole->dims}, dims,
+                           given_rows(rank, arg, whole, dims, given_dims), dims,
                            plan_dtype_bytes(arg->type.dtype), to, true);
     } else if (status == DLC_OK) {
         memcpy(to, whole->data, (size_t)bytes);
@@ -167,7 +179,7 @@ static dlc_status part_take(Rank *rank, const EntryState *entry, int32_t number,
         status = rank_write(rank, part->data, to, bytes);
     }
     part->is_set = status == DLC_OK;
-    part->of_version = whole->version;
+    part->of_version = whole->dealt ? -1 : whole->version;
     return status;
 }
 

@@ -112,10 +112,11 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     }
     session->n_ranks = n_ranks;
     session->n_all = session->communicator ? session->communicator->n_ranks : n_ranks;
-    session->told = memory_new(&context->allocator, (size_t)session->n_all, sizeof(int64_t));
+    session->told = memory_new(&context->allocator, 2 * (size_t)session->n_all, sizeof(int64_t));
     if (!session->told) {
         return context_out_of_memory(context);
     }
+    session->brought = session->told + session->n_all;
     dlc_status status = team_create(context, n_ranks, &session->team);
     if (status == DLC_OK) {
         status = session_ranks_open(session, options, ops);
@@ -155,7 +156,9 @@ static dlc_status options_check(dlc_context *context, dlc_session_options *given
         !border_amount(context, "dlc_session_options.stall_seconds", given->stall_seconds) ||
         !border_number(context, "dlc_session_options.check_replicas", given->check_replicas, -1,
                        INT64_MAX) ||
-        !border_number(context, "dlc_session_options.zero", given->zero, DLC_ZERO_OFF, 3)) {
+        !border_number(context, "dlc_session_options.zero", given->zero, DLC_ZERO_OFF, 3) ||
+        !border_number(context, "dlc_session_options.rows", given->rows, DLC_ROWS_OWN,
+                       DLC_ROWS_WHOLE)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
     const char *sent;
@@ -218,6 +221,7 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     plan->references++;
     session->file = &plan->file;
     session->check_replicas = given.check_replicas;
+    session->all_rows = -1;
     session->communicator = given.communicator;
     if (given.communicator) {
         given.communicator->references++;
@@ -229,6 +233,8 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
                                .guarded = given.guarded != 0,
                                .no_libraries = given.no_libraries != 0,
                                .raw_weights = given.raw_weights != 0,
+                               .own_rows = given.communicator && given.communicator->n_ranks > 1 &&
+                                           given.rows == DLC_ROWS_OWN,
                                .stall_seconds = given.stall_seconds};
     status = ranks_create(session, &given, ops, n_ranks);
     if (status == DLC_OK) {

@@ -167,7 +167,7 @@ void part_runs_free(PartRuns *runs) {
 
 dlc_status part_runs_create(dlc_context *context, const PlanFile *file, const RankPlace *place,
                             const int64_t *vars, const char *name, const PlanPart *cuts,
-                            int32_t rank, const int64_t *whole_dims, const int64_t *part_dims,
+                            int32_t rank, Whole whole, const int64_t *part_dims,
                             int32_t element_bytes, PartRuns **out) {
     const dlc_allocator *allocator = &context->allocator;
     PartRuns *runs = memory_new(allocator, 1, sizeof(*runs));
@@ -177,11 +177,13 @@ dlc_status part_runs_create(dlc_context *context, const PlanFile *file, const Ra
         runs->n_axes = rank;
     }
     for (int32_t a = 0; memory && a < rank; a++) {
-        memory = axis_begin(allocator, &runs->axes[a], whole_dims[a]);
+        memory = axis_begin(allocator, &runs->axes[a], whole.dims[a]);
     }
     for (int32_t i = 0; i < cuts->n_cuts && memory && fits; i++) {
         const PlanCut *cut = &file->cuts[cuts->first_cut + i];
-        axis_narrow(allocator, file, place, vars, cut, &runs->axes[cut->axis], &fits, &memory);
+        if (cut->axis > 0 || !whole.has_own_rows) {
+            axis_narrow(allocator, file, place, vars, cut, &runs->axes[cut->axis], &fits, &memory);
+        }
     }
     for (int32_t a = 0; memory && a < rank; a++) {
         fits = fits && runs->axes[a].positions == part_dims[a];
@@ -215,7 +217,7 @@ dlc_status part_copy(dlc_context *context, const PlanFile *file, const RankPlace
                      const int64_t *part_dims, int32_t element_bytes, void *part, bool to_part) {
     PartRuns *runs = NULL;
     dlc_status status = part_runs_create(context, file, place, vars, name, cuts, cuts->whole.rank,
-                                         whole.dims, part_dims, element_bytes, &runs);
+                                         whole, part_dims, element_bytes, &runs);
     if (status == DLC_OK && part) {
         Copy copy = {whole.data, part, to_part};
         (void)part_runs_each(runs, 0, part_runs_bytes(runs), run_copy, &copy);

@@ -10,16 +10,18 @@
 typedef struct Whole {
     void *data;
     const int64_t *dims;
+    bool has_own_rows; /* but of axis 0 it has no more than the part */
 } Whole;
 
 /* Where a rank's part lies in the whole: runs of bytes, in the order of both. */
 typedef struct PartRuns PartRuns;
 
-/* Of a tensor of `rank` axes with whole_dims, whose elements have element_bytes; vars and part_dims
- * as below. What was made is the caller's to free; it refers to nothing else but the allocator. */
+/* Of a tensor of `rank` axes, whose elements have element_bytes and of whose whole only dims and
+ * rows count; vars and part_dims as below. What was made is the caller's to free; it refers to
+ * nothing else but the allocator. */
 dlc_status part_runs_create(dlc_context *context, const PlanFile *file, const RankPlace *place,
                             const int64_t *vars, const char *name, const PlanPart *cuts,
-                            int32_t rank, const int64_t *whole_dims, const int64_t *part_dims,
+                            int32_t rank, Whole whole, const int64_t *part_dims,
                             int32_t element_bytes, PartRuns **out);
 void part_runs_free(PartRuns *runs);           /* NULL will do */
 int64_t part_runs_bytes(const PartRuns *runs); /* of the part */

@@ -71,6 +71,23 @@ MeshGroup place_part_group(const PlanFile *file, const PlanPart *part) {
     return cut;
 }
 
+static bool is_data_axis(const PlanFile *file, int64_t axis) {
+    const char *name = plan_text(file, file->mesh[axis].name);
+    return strcmp(name, "data") == 0 || strcmp(name, "replica") == 0;
+}
+
+MeshGroup place_rows_group(const PlanFile *file, const PlanPart *part) {
+    MeshGroup rows = 0, data = 0;
+    for (int32_t i = 0; i < part->n_cuts; i++) {
+        const PlanCut *cut = &file->cuts[part->first_cut + i];
+        rows |= cut->axis == 0 ? cut->group : 0;
+    }
+    for (int64_t a = 0; a < file->n_mesh; a++) {
+        data |= is_data_axis(file, a) ? (MeshGroup)1 << a : 0;
+    }
+    return (rows & ~data) == 0 ? rows : 0;
+}
+
 RankPlace place_of_least(const PlanFile *file) {
     return (RankPlace){.shape = shape_with(file, 1)};
 }

@@ -17,6 +17,9 @@ dlc_status place_shape(dlc_context *context, const PlanFile *file, int64_t n_ran
 void place_mesh_text(const PlanFile *file, char *out, size_t n_out);
 /* The axes of the mesh that the part is cut along: ranks that differ in others have the same. */
 MeshGroup place_part_group(const PlanFile *file, const PlanPart *part);
+/* The axes of data, which the rows (axis 0) of the part are dealt out along; 0: they are not, or
+ * along others too. */
+MeshGroup place_rows_group(const PlanFile *file, const PlanPart *part);
 /* The first rank of the fewest that can run the plan: what is told before there are ranks. */
 RankPlace place_of_least(const PlanFile *file);
 /* Whether the program can be computed from the dims bound so far (others: -1). */

@@ -249,6 +249,8 @@ static void entry_destroy(Rank *rank, EntryState *entry) {
     for (int32_t a = 0; entry->parts != entry->inputs && a < entry->record->n_args; a++) {
         memory_free_aligned(&rank->context->allocator,
                             entry->inputs ? entry->inputs[a].data : NULL);
+        memory_free_aligned(&rank->context->allocator,
+                            entry->inputs ? entry->inputs[a].dealt_room : NULL);
     }
     if (entry->parts != entry->inputs) {
         memory_free(&rank->context->allocator, entry->parts);

@@ -54,6 +54,7 @@ typedef struct Orders {
     bool guarded;
     bool no_libraries;    /* generated kernels alone */
     bool raw_weights;     /* every entry reads parameters, not their averages */
+    bool own_rows;        /* of a batch the caller brings this rank's rows alone: brought.c */
     double stall_seconds; /* see dlc_session_options */
 } Orders;
 
@@ -78,6 +79,10 @@ typedef struct Input {
     bool is_of_data; /* set from the rows that the entry notes */
     int64_t version; /* how often it was set; of a part, of_version: that of the whole */
     int64_t of_version;
+    /* Of own rows: those that the rank is to compute, where it was not given just these, in … */
+    const void *dealt; /* (NULL: it was) */
+    void *dealt_room;  /* … host memory of so many bytes */
+    int64_t dealt_bytes;
     int32_t scalar; /* SCALAR roles: place in the block of scalars */
 } Input;
 

@@ -141,8 +141,8 @@ static dlc_status ranks_begin(dlc_session *session, const EntryState *entry) {
     return team_told(session->team, failed, statuses[failed]);
 }
 
-/* What must be there before the ranks begin. */
-static dlc_status run_prepare(dlc_session *session, EntryState *entry) {
+/* What the caller must have given. */
+static dlc_status run_check(dlc_session *session, const EntryState *entry) {
     for (int32_t i = 0; i < entry->record->n_args; i++) {
         const PlanArg *arg = &session->tables->args[entry->record->first_arg + i];
         if (scalar_missing(session, arg)) {
@@ -161,18 +161,43 @@ static dlc_status run_prepare(dlc_session *session, EntryState *entry) {
                 plan_text(session->file, arg->name), plan_text(session->file, entry->record->name));
         }
     }
+    return DLC_OK;
+}
+
+/* What must be there before the ranks begin. */
+static dlc_status run_prepare(dlc_session *session, EntryState *entry) {
     dlc_status status = session_layout(session, entry, false);
+    if (status == DLC_OK && session->all_rows >= 0) {
+        status = session_rows_deal(session, entry);
+    }
     for (int32_t r = 0; r < session->n_ranks && status == DLC_OK; r++) {
         status = team_told(session->team, r, arguments_take(session, r, entry));
     }
     return status;
 }
 
-dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
-    dlc_status prepared = session_call_begin(session);
-    prepared = prepared == DLC_OK ? run_prepare(session, entry) : prepared;
+/* All sessions prepare the run, or none. How large the batch is they learn of each other where each
+ * brings rows of its own, so that what goes wrong after that ends the others' waits. */
+static dlc_status run_prepare_together(dlc_session *session, EntryState *entry) {
+    dlc_status status = session_call_begin(session);
+    status = status == DLC_OK ? run_check(session, entry) : status;
+    if (!session_brings_any(session, entry)) {
+        status = status == DLC_OK ? run_prepare(session, entry) : status;
+        session_awaits(session, entry);
+        return session_agree(session, status);
+    }
     session_awaits(session, entry);
-    dlc_status status = session_agree(session, prepared);
+    status = session_rows_meet(session, entry, status);
+    if (status == DLC_OK) {
+        status = run_prepare(session, entry);
+        status = status == DLC_OK ? DLC_OK : session_abandon(session, status);
+    }
+    session->all_rows = -1;
+    return status;
+}
+
+dlc_status session_run_begin(dlc_session *session, EntryState *entry) {
+    dlc_status status = run_prepare_together(session, entry);
     if (status == DLC_OK) {
         status = session_averages_gather(session, entry);
     }

@@ -31,6 +31,8 @@ struct dlc_session {
     int32_t n_all; /* … and with those of other sessions, which it meets in `communicator` */
     dlc_communicator *communicator; /* NULL: its ranks are all */
     int64_t *told;                  /* [n_all]: of all sessions that meet there */
+    int64_t *brought;               /* [n_all]: rows of the batch that each brings to a run */
+    int64_t all_rows;               /* of the batch that is being prepared; -1: not told yet */
     int64_t met;                    /* communicator->generation when it was met last */
     bool at_leisure;        /* its caller runs entries when it likes: none is late to begin one */
     Team *team;             /* of several ranks; NULL: there is one */
@@ -130,6 +132,11 @@ dlc_status session_call_begin(dlc_session *session);
 /* Every session comes here with what it came to: the error of the lowest rank that has one, its
  * text too. Of a session whose ranks are all, `status` as it is. */
 dlc_status session_agree(dlc_session *session, dlc_status status);
+/* The same, and how many rows of the batch each brings (-1: none are asked for) becomes
+ * session->brought, in the same exchange. */
+dlc_status session_agree_rows(dlc_session *session, dlc_status status, int64_t rows);
+/* A call that all sessions make. */
+dlc_status session_call(dlc_session *session, const CommCall *call);
 /* The same for a run that has been settled, with what it says of its numbers (last_ok,
  * last_update_ok of the rank, session->unsound). */
 dlc_status session_settle_agree(dlc_session *session, dlc_status status);
@@ -146,6 +153,32 @@ dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
 bool session_writes(const dlc_session *session);
 /* This session cannot go on where others wait for it: ends their waits with its error. */
 dlc_status session_abandon(dlc_session *session, dlc_status status);
+
+/* -- brought.c: rows that each rank brings itself (Orders.own_rows) -- */
+
+/* Whether of the input the caller brings this rank's rows alone, or (of an entry) of any. */
+bool session_brings(const dlc_session *session, const PlanArg *arg);
+bool session_brings_any(const dlc_session *session, const EntryState *entry);
+/* As shape_bind, of an input as it was given: of own rows the batch is bound by their sum alone, as
+ * far as that is known. */
+dlc_status session_input_bind(dlc_session *session, const PlanArg *arg, const int64_t *dims,
+                              int64_t *vars);
+/* All sessions come here before they prepare a run of an entry with such inputs, each with what it
+ * came to so far: session_agree, and then what all bring is session->all_rows. DLC_ERROR_MISMATCH
+ * on all where the batch is fixed at another number, or ranks with the same rows bring others. */
+dlc_status session_rows_meet(dlc_session *session, const EntryState *entry, dlc_status status);
+/* After the layout: rows that another rank is to compute travel to it. Collective where any do. */
+dlc_status session_rows_deal(dlc_session *session, EntryState *entry);
+/* How many places there are among the ranks' data for the rows of the entry, each with the rows of
+ * its own; 1: of all. Which this rank's is, or another's, and the lowest rank that has it. */
+int64_t session_places(const dlc_session *session, const EntryState *entry);
+int64_t session_place(const dlc_session *session, const EntryState *entry);
+int64_t session_place_of(const dlc_session *session, const EntryState *entry, int32_t rank);
+int64_t session_place_rank(const dlc_session *session, const EntryState *entry, int64_t place);
+/* How many rows of a batch of so many are the place's, if each rank is to bring what it computes.
+ */
+dlc_status session_place_rows(dlc_session *session, const EntryState *entry, int64_t place,
+                              int64_t batch, int64_t *out);
 
 /* -- meet.c -- */
 

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static dlc_status call_make(dlc_session *session, const CommCall *call) {
+dlc_status session_call(dlc_session *session, const CommCall *call) {
     dlc_status status = session_meet(session);
     if (status == DLC_OK) {
         status = exchange_call(session->ranks, call);
@@ -23,7 +23,7 @@ static dlc_status number_make(dlc_session *session, CommKind kind, const char *n
                            .buffers = &buffer,
                            .n_buffers = 1,
                            .name = name};
-    return session->communicator ? call_make(session, &call) : DLC_OK;
+    return session->communicator ? session_call(session, &call) : DLC_OK;
 }
 
 dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
@@ -37,18 +37,20 @@ dlc_status session_numbers(dlc_session *session, const char *what, int64_t own,
     const CommCall call = {
         .kind = COMM_ALL_GATHER, .buffers = &buffer, .n_buffers = 1, .name = what};
     *all = session->told;
-    return call_make(session, &call);
+    return session_call(session, &call);
 }
 
-/* *out: the lowest rank whose `own` is not 0; -1: none. *value: what that is. */
-static dlc_status lowest(dlc_session *session, int64_t own, const char *name, int32_t *out,
-                         int64_t *value) {
+/* *out: the lowest rank whose `own` is not 0 but for the bits beside `mask`; -1: none. *value: what
+ * that is. */
+static dlc_status lowest(dlc_session *session, int64_t own, int64_t mask, const char *name,
+                         int32_t *out, int64_t *value) {
     const int64_t *all;
     dlc_status status = session_numbers(session, name, own, &all);
     *out = -1;
     for (int32_t r = session->n_all - 1; r >= 0 && status == DLC_OK; r--) {
-        *out = all[r] != 0 ? r : *out;
-        *value = all[r] != 0 ? all[r] : *value;
+        int64_t told = all[r] & mask;
+        *out = told != 0 ? r : *out;
+        *value = told != 0 ? told : *value;
     }
     return status;
 }
@@ -61,7 +63,7 @@ static dlc_status text_tell(dlc_session *session, int32_t from, char *text, size
                            .buffers = &buffer,
                            .n_buffers = 1,
                            .name = "a text"};
-    dlc_status status = call_make(session, &call);
+    dlc_status status = session_call(session, &call);
     text[n - 1] = '\0';
     return status;
 }
@@ -72,7 +74,10 @@ dlc_status session_call_begin(dlc_session *session) {
     return broken ? session_meet(session) : DLC_OK;
 }
 
-dlc_status session_agree(dlc_session *session, dlc_status status) {
+/* What a rank has come to, and above it how many rows it brings and one more; 0: it says none. */
+enum { TOLD_STATUS = 0xff, TOLD_ROWS = 1 << 8 };
+
+static dlc_status agree(dlc_session *session, dlc_status status, int64_t rows) {
     char text[CONTEXT_ERROR_BYTES] = "";
     int32_t from = -1;
     int64_t value = 0;
@@ -83,7 +88,8 @@ dlc_status session_agree(dlc_session *session, dlc_status status) {
     if (status != DLC_OK) {
         memcpy(text, session->context->error, sizeof(text));
     }
-    dlc_status met = lowest(session, (int64_t)status, "how all have fared", &from, &value);
+    int64_t own = (int64_t)status + (rows + 1) * TOLD_ROWS;
+    dlc_status met = lowest(session, own, TOLD_STATUS, "how all have fared", &from, &value);
     if (met != DLC_OK || from < 0) {
         return met;
     }
@@ -96,12 +102,24 @@ dlc_status session_agree(dlc_session *session, dlc_status status) {
                 : context_fail(session->context, (dlc_status)value, "rank %d: %s", (int)from, text);
 }
 
+dlc_status session_agree(dlc_session *session, dlc_status status) {
+    return agree(session, status, -1);
+}
+
+dlc_status session_agree_rows(dlc_session *session, dlc_status status, int64_t rows) {
+    dlc_status agreed = agree(session, status, rows);
+    for (int32_t r = 0; r < session->n_all && agreed == DLC_OK; r++) {
+        session->brought[r] = session->told[r] / TOLD_ROWS - 1;
+    }
+    return agreed;
+}
+
 dlc_status session_tell(dlc_session *session, bool has, char *text, size_t n, bool *out_has) {
     int32_t from = has ? 0 : -1;
     int64_t value = 0;
     dlc_status status = DLC_OK;
     if (session->communicator) {
-        status = lowest(session, has, "who has something to say", &from, &value);
+        status = lowest(session, has, -1, "who has something to say", &from, &value);
         if (status == DLC_OK && from >= 0) {
             status = text_tell(session, from, text, n);
         }
@@ -119,7 +137,7 @@ dlc_status session_most(dlc_session *session, int64_t *values, int64_t n) {
 }
 
 /* What a run came to on a rank, as one number; 0: all is well. */
-enum { TOLD_STATUS = 0xff, TOLD_NOT_OK = 1 << 8, TOLD_NO_UPDATE = 1 << 9 };
+enum { TOLD_NOT_OK = 1 << 8, TOLD_NO_UPDATE = 1 << 9 };
 
 dlc_status session_settle_agree(dlc_session *session, dlc_status status) {
     Rank *rank = session->ranks;
@@ -129,7 +147,7 @@ dlc_status session_settle_agree(dlc_session *session, dlc_status status) {
     own |= status != DLC_OK || rank->last_ok ? 0 : TOLD_NOT_OK;
     own |= status != DLC_OK || rank->last_update_ok ? 0 : TOLD_NO_UPDATE;
     memcpy(text, session->context->error, sizeof(text));
-    dlc_status met = lowest(session, own, "what the run came to", &from, &value);
+    dlc_status met = lowest(session, own, -1, "what the run came to", &from, &value);
     if (met != DLC_OK || from < 0) {
         return met;
     }

@@ -5,7 +5,6 @@
 #include "runtime/session/session.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 dlc_status session_allocate(dlc_session *session, const EntryState *entry) {
     dlc_status status = entry ? DLC_OK : session_bind_inputs(session);
@@ -35,10 +34,11 @@ dlc_status session_variable_runs(dlc_session *session, int32_t r, int64_t number
     const Variable *variable = &rank->variables[number];
     const PlanVariable *record = variable->record;
     int64_t vars[PLAN_MAX_DIMS + PLAN_MAX_LOOP_DEPTH] = {0};
+    const Whole whole = {.dims = variable->whole};
     memcpy(vars, session->orders.dims, (size_t)session->file->n_dims * sizeof(*vars));
     return part_runs_create(session->context, session->file, &rank->place, vars,
                             plan_text(session->file, record->name), &record->part,
-                            record->type.rank, variable->whole, variable->dims,
+                            record->type.rank, whole, variable->dims,
                             plan_dtype_bytes(record->type.dtype), out);
 }
 
@@ -60,7 +60,7 @@ static dlc_status variable_part(dlc_session *session, int32_t r, const Variable 
     if (status == DLC_OK) {
         status = part_copy(rank->context, session->file, &rank->place, vars,
                            plan_text(session->file, record->name), &record->part,
-                           (Whole){whole, variable->whole}, variable->dims,
+                           (Whole){.data = whole, .dims = variable->whole}, variable->dims,
                            plan_dtype_bytes(record->type.dtype), part, to_part);
     }
     if (status == DLC_OK && to_part && !rank->ops->is_host) {
@@ -110,8 +110,9 @@ static dlc_status variable_whole(dlc_session *session, const Variable *variable,
                            .part = &record->part,
                            .vars = session->orders.dims};
     dlc_status status = rank_host(session->ranks, variable->data, variable->bytes, &own);
-    return status == DLC_OK ? session_whole(session, &tensor, own, (Whole){to, variable->whole})
-                            : session_abandon(session, status);
+    return status == DLC_OK
+               ? session_whole(session, &tensor, own, (Whole){.data = to, .dims = variable->whole})
+               : session_abandon(session, status);
 }
 
 dlc_status session_variable_read(dlc_session *session, int64_t number, void *to) {
@@ -183,12 +184,9 @@ dlc_status session_variable_zero(dlc_session *session, int64_t number) {
 }
 
 dlc_status session_input_check(dlc_session *session, const PlanArg *arg, const int64_t *dims) {
-    char what[320];
     int64_t bound[PLAN_MAX_DIMS];
-    snprintf(what, sizeof(what), "input '%s'", plan_text(session->file, arg->name));
     memcpy(bound, session->orders.dims, (size_t)session->file->n_dims * sizeof(*bound));
-    return shape_bind(session, what, plan_whole(arg->type, &arg->part), dims, arg->type.rank,
-                      bound);
+    return session_input_bind(session, arg, dims, bound);
 }
 
 dlc_status session_input(dlc_session *session, EntryState *entry, int32_t number, int64_t rank,
@@ -230,9 +228,9 @@ static dlc_status output_whole(dlc_session *session, const EntryState *entry, in
             session, context_fail(session->context, DLC_ERROR_INTERNAL, "a result has no shape"));
     }
     dlc_status status = rank_host(rank, rank_result(rank, entry, number), bytes, &own);
-    return status == DLC_OK
-               ? session_whole(session, &tensor, own, (Whole){session->joined, whole_dims})
-               : session_abandon(session, status);
+    return status == DLC_OK ? session_whole(session, &tensor, own,
+                                            (Whole){.data = session->joined, .dims = whole_dims})
+                            : session_abandon(session, status);
 }
 
 /* Brings the rank's part of result `number` to its place. */
@@ -250,7 +248,7 @@ static dlc_status part_join(dlc_session *session, int32_t r, const EntryState *e
     if (status == DLC_OK) {
         status = part_copy(rank->context, session->file, &rank->place, own->layout->vars,
                            plan_text(session->file, result->name), &result->part,
-                           (Whole){session->joined, whole_dims}, dims,
+                           (Whole){.data = session->joined, .dims = whole_dims}, dims,
                            plan_dtype_bytes(result->type.dtype), (void *)(uintptr_t)data, false);
     }
     return team_told(session->team, r, status);

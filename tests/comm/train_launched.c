@@ -62,8 +62,11 @@ static dlc_dataset *dataset_make(dlc_context *context) {
 static void train(dlc_context *context, dlc_plan *plan, dlc_dataset *dataset, const char *device,
                   dlc_communicator *communicator, Losses *out) {
     dlc_session *session = NULL;
-    dlc_session_options run = {
-        .struct_size = sizeof(run), .device = device, .threads = 1, .communicator = communicator};
+    dlc_session_options run = {.struct_size = sizeof(run),
+                               .device = device,
+                               .threads = 1,
+                               .communicator = communicator,
+                               .rows = DLC_ROWS_WHOLE};
     dlc_train_options options = {
         .struct_size = sizeof(options), .data = dataset, .on_step = note_step, .user = out};
     expect(context, dlc_session_create(plan, &run, &session), device);

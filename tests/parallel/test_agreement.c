@@ -233,7 +233,8 @@ static void session_open(RankOf *rank, bool is_odd) {
     dlc_session_options options = {.struct_size = sizeof(options),
                                    .device = "cpu",
                                    .threads = 1,
-                                   .communicator = rank->communicator};
+                                   .communicator = rank->communicator,
+                                   .rows = DLC_ROWS_WHOLE};
     rank->is_odd = is_odd;
     if (rank->test->prepare) {
         rank->test->prepare(rank, &options);

@@ -1,18 +1,14 @@
 /* Sessions of one rank each that meet in a communicator, as threads of one process and as
  * processes: they compute what the ranks of one session compute, to the bit, give whole tensors,
  * read and write files of whole tensors, and fail together. */
+#include "tests/parallel/together.h"
 #include "tests/unit/api.h"
 
-#include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { ROWS = 18, WIDTH = 5, CLASSES = 3, STEPS = 7, MOST_RANKS = 4, TEXT = 2048, HIDDEN = 1700 };
 
@@ -63,7 +59,6 @@ struct Ranks {
     Outcome *outcomes; /* [n], shared with processes */
     const void *plan;
     size_t n_plan;
-    RankOf each[MOST_RANKS];
 };
 
 #define TRY(call)                                                                                  \
@@ -107,7 +102,8 @@ static dlc_status session_open(RankOf *rank, dlc_plan **plan, dlc_session **sess
     dlc_session_options run = {.struct_size = sizeof(run),
                                .device = device,
                                .threads = 1,
-                               .communicator = rank->communicator};
+                               .communicator = rank->communicator,
+                               .rows = DLC_ROWS_WHOLE};
     return status == DLC_OK ? dlc_session_create(*plan, &run, session) : status;
 }
 
@@ -245,7 +241,8 @@ static void open_badly(RankOf *rank, Outcome *o) {
                                  &plan));
         dlc_session_options run = {.struct_size = sizeof(run),
                                    .device = wrong ? "cpu*2" : "cpu",
-                                   .communicator = rank->communicator};
+                                   .communicator = rank->communicator,
+                                   .rows = DLC_ROWS_WHOLE};
         o->statuses[k] = dlc_session_create(plan, &run, &session);
         snprintf(o->errors[k], TEXT, "%s", dlc_last_error(rank->context));
         dlc_plan_destroy(plan);
@@ -278,99 +275,10 @@ static void stop_early(RankOf *rank, Outcome *o) {
     dlc_plan_destroy(plan);
 }
 
-/* -- Starting ranks -- */
-
-static void *thread_main(void *given) {
-    RankOf *rank = given;
-    rank->ranks->body(rank, &rank->ranks->outcomes[rank->rank]);
-    dlc_communicator_destroy(rank->communicator);
-    dlc_context_destroy(rank->context);
-    return NULL;
-}
-
-static void run_threads(Ranks *ranks) {
-    int n = ranks->test->n;
-    pthread_t threads[MOST_RANKS];
-    dlc_context *contexts[MOST_RANKS];
-    dlc_communicator *ends[MOST_RANKS];
-    for (int r = 0; r < n; r++) {
-        assert_int_equal(dlc_context_create(NULL, &contexts[r]), DLC_OK);
-    }
-    OK(contexts[0], dlc_communicator_group(contexts, (size_t)n, ends));
-    for (int r = 0; r < n; r++) {
-        assert_int_equal(dlc_communicator_rank(ends[r]), r);
-        assert_int_equal(dlc_communicator_size(ends[r]), n);
-        ranks->each[r] = (RankOf){ranks, r, contexts[r], ends[r]};
-        assert_int_equal(pthread_create(&threads[r], NULL, thread_main, &ranks->each[r]), 0);
-    }
-    for (int r = 0; r < n; r++) {
-        pthread_join(threads[r], NULL);
-    }
-}
-
-/* A store of files in a folder. */
-static void store_path(const char *folder, const char *key, char *out, size_t n) {
-    snprintf(out, n, "%s/store-%s", folder, key);
-    for (char *at = out + strlen(folder) + 1; *at; at++) {
-        *at = *at == '/' ? '_' : *at;
-    }
-}
-
-static int store_set(void *user, const char *key, const char *value) {
-    char path[512], temporary[600];
-    store_path(user, key, path, sizeof(path));
-    snprintf(temporary, sizeof(temporary), "%s.new", path);
-    FILE *file = fopen(temporary, "w");
-    return !file || fputs(value, file) < 0 || fclose(file) != 0 || rename(temporary, path) != 0;
-}
-
-static int store_get(void *user, const char *key, char *value, size_t size) {
-    char path[512];
-    store_path(user, key, path, sizeof(path));
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        return errno == ENOENT ? 1 : 2;
-    }
-    bool read = fgets(value, (int)size, file) != NULL;
-    fclose(file);
-    return read ? 0 : 2;
-}
-
-static void process_main(RankOf *rank, Outcome *o) {
-    const Case *test = rank->ranks->test;
-    dlc_communicator_options options = {.struct_size = sizeof(options),
-                                        .rank = rank->rank,
-                                        .n_ranks = test->n,
-                                        .store_set = store_set,
-                                        .store_get = store_get,
-                                        .user = (void *)(uintptr_t)test->folder,
-                                        .job = "apart",
-                                        .meet_seconds = 60};
-    TRY(dlc_context_create(NULL, &rank->context));
-    TRY(dlc_communicator_create(rank->context, &options, &rank->communicator));
-    rank->ranks->body(rank, o);
-    dlc_communicator_destroy(rank->communicator);
-    dlc_context_destroy(rank->context);
-}
-
-static void run_processes(Ranks *ranks) {
-    int n = ranks->test->n;
-    pid_t children[MOST_RANKS];
-    for (int r = 0; r < n; r++) {
-        ranks->each[r] = (RankOf){.ranks = ranks, .rank = r};
-        children[r] = fork();
-        assert_true(children[r] >= 0);
-        if (children[r] == 0) {
-            alarm(200);
-            process_main(&ranks->each[r], &ranks->outcomes[r]);
-            _exit(0);
-        }
-    }
-    for (int r = 0; r < n; r++) {
-        int status = -1;
-        assert_int_equal(waitpid(children[r], &status, 0), children[r]);
-        assert_int_equal(status, 0);
-    }
+static void rank_run(const TogetherRank *one) {
+    Ranks *ranks = one->user;
+    RankOf rank = {ranks, one->rank, one->context, one->communicator};
+    ranks->body(&rank, &ranks->outcomes[rank.rank]);
 }
 
 static char folder_root[] = "/tmp/dlc-apart-XXXXXX";
@@ -404,10 +312,8 @@ static Outcome *run(Case *test, Body *body) {
             assert_int_equal(dlc_context_create(NULL, &one.context), DLC_OK);
             body(&one, all);
             dlc_context_destroy(one.context);
-        } else if (test->processes) {
-            run_processes(&ranks);
         } else {
-            run_threads(&ranks);
+            together_run(test->n, test->processes ? test->folder : NULL, rank_run, &ranks);
         }
     }
     dlc_plan_destroy(plan);
