@@ -465,7 +465,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **o
  * A job's ranks are numbered from 0 and each has a context, a communicator, a plan (the same one)
  * and a session of its own. All make the same calls on their sessions in the same order; calls that
  * run an entry, and those of which it is said below, are *collective*: no rank's returns before all
- * have come to it, and what fails on one fails on all, with the text of the rank that failed.
+ * have come to it, and what fails on one fails on all, with the text of the rank that failed. The
+ * other calls are this rank's alone, and are made by all where they change what a run does.
  * Metrics, losses, weights and outputs are those of all ranks together, and the same on each. */
 
 typedef struct dlc_communicator_options {
@@ -620,6 +621,7 @@ DLC_API DLC_MUST_USE dlc_status dlc_journal_explain(dlc_context *context, const 
 /* -- Weights -- */
 
 /* Gives every parameter, state and optimiser slot its initial value by the program's initialisers.
+ * Collective.
  * The dims in their shapes must be bound (dlc_session_bind, dlc_session_bind_data or inputs set
  * before). */
 DLC_API DLC_MUST_USE dlc_status dlc_init_weights(dlc_session *session);
@@ -636,12 +638,12 @@ typedef struct dlc_weights_options {
  * listed in a DLC_ERROR_MISMATCH, and nothing is changed. DLC_ERROR_FORMAT: a damaged file or one
  * of another format; for PyTorch's own the message says how to convert it. Binds dims in parameter
  * shapes. A checkpoint's folder, or a run's, gives what dlc_weights_save would have written at that
- * step, and its counters. */
+ * step, and its counters. Collective: each rank reads the file. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_load(dlc_session *session, const char *path,
                                                  const dlc_weights_options *options);
-/* Writes parameters and states; the file appears whole or not at all. Of sessions that share a
- * communicator all call it, and each writes what it has where rank 0's path leads; where one does
- * not see that, rank 0 writes all, and a warning is logged. So it is with checkpoints. */
+/* Writes parameters and states; the file appears whole or not at all. Collective: of sessions that
+ * share a communicator each writes what it has where rank 0's path leads; where one does not see
+ * that, rank 0 writes all, and a warning is logged. So it is with checkpoints. */
 DLC_API DLC_MUST_USE dlc_status dlc_weights_save(dlc_session *session, const char *path);
 enum { DLC_WEIGHTS_JSON = 1 << 0 };
 /* What a safetensors file holds (names, types, shapes, bytes, metadata), or a checkpoint: its own
@@ -654,17 +656,18 @@ DLC_API DLC_MUST_USE dlc_status dlc_weights_describe(dlc_context *context, const
  * folder "step-N" (N: the counter "step") in the folder `path`, which is made if it is missing;
  * docs/files.md has the format. It appears whole or not at all; the one of the step before is kept,
  * earlier ones are removed. DLC_ERROR_LIMIT: another session or process is writing there.
- * DLC_ERROR_MISMATCH: a whole checkpoint of a later step is there. */
+ * DLC_ERROR_MISMATCH: a whole checkpoint of a later step is there. Collective. */
 DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_save(dlc_session *session, const char *path);
 /* Reads the latest whole checkpoint in the folder `path` (a warning is logged for each that is
  * damaged), or the one that `path` itself is, or a single file of the old form. What is restored
  * continues with the same bits, on any device and any number of threads. DLC_ERROR_MISMATCH: of
  * another program or other shapes; nothing is changed. DLC_ERROR_NOT_FOUND, DLC_ERROR_FORMAT,
- * DLC_ERROR_IO: none, or none that is whole. */
+ * DLC_ERROR_IO: none, or none that is whole. Collective. */
 DLC_API DLC_MUST_USE dlc_status dlc_checkpoint_load(dlc_session *session, const char *path);
-/* One parameter, state, cache or slot by name: lends a row-major tensor until the next call on the
- * session; sets from any strides, shape and type must be equal. The moving average of a parameter
- * (`ema`, slot "name#ema") begins anew at the value set. */
+/* One parameter, state, cache or slot by name, whole: lends a row-major tensor until the next call
+ * on the session (collective where it is cut among ranks, so that all ranks ask for it); sets from
+ * any strides, on every rank the same, shape and type must be equal. The moving average of a
+ * parameter (`ema`, slot "name#ema") begins anew at the value set. */
 DLC_API DLC_MUST_USE dlc_status dlc_view_variable(dlc_session *session, const char *name,
                                                   const DLTensor **out);
 DLC_API DLC_MUST_USE dlc_status dlc_set_variable(dlc_session *session, const char *name,
@@ -676,21 +679,25 @@ DLC_API DLC_MUST_USE dlc_status dlc_reset_caches(dlc_session *session);
 
 /* Copies the tensor (CPU, any strides) before it returns; binds the dims in the input's shape for
  * this entry. Another type is converted where every value fits, as dlc_set_inputs does. Inputs stay
- * set for later runs. An input that other entries share by name is set for this entry only.
- * DLC_ERROR_MISMATCH: shape or type. */
+ * set for later runs. An input that other entries share by name is set for this entry only. With
+ * DLC_ROWS_OWN the rows are this rank's, and how many there are is bound by all when the entry
+ * runs; not collective. DLC_ERROR_MISMATCH: shape or type. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_input(dlc_session *session, const char *entry,
                                               const char *name, const DLTensor *value);
-/* Runs an entry once on its inputs. An entry that stores (train; eval and infer where state is
- * written, on the session's copy) stores only if the whole run succeeded. DLC_ERROR_NOT_FOUND: an
- * input is not set. DLC_ERROR_FAULT: a check of the program failed; the message names file, line,
- * index and bound. DLC_ERROR_NON_FINITE: loss, gradients or
- * state, and nothing was stored; or the update of a parameter or optimiser state, and it was. */
+/* Runs an entry once on its inputs; collective. An entry that stores (train; eval and infer where
+ * state is written, on the session's copy) stores only if the whole run succeeded.
+ * DLC_ERROR_NOT_FOUND: an input is not set. DLC_ERROR_FAULT: a check of the program failed; the
+ * message names file, line, index and bound. DLC_ERROR_NON_FINITE: loss, gradients or state, and
+ * nothing was stored; or the update of a parameter or optimiser state, and it was. With
+ * DLC_ROWS_OWN: DLC_ERROR_MISMATCH where the batch is fixed at another number of rows than all
+ * ranks bring, or ranks that compute the same rows bring others. */
 DLC_API DLC_MUST_USE dlc_status dlc_run(dlc_session *session, const char *entry);
-/* Lends an output of the last run (row-major) until the next call on the session. */
+/* Lends an output of the last run (row-major), whole, until the next call on the session. Of ranks
+ * that have a part each: collective. */
 DLC_API DLC_MUST_USE dlc_status dlc_view_output(dlc_session *session, const char *entry,
                                                 const char *name, const DLTensor **out);
 /* A copy that outlives the session; the caller calls (*out)->deleter(*out). name NULL: the first
- * output. */
+ * output. Collective as dlc_view_output. */
 DLC_API DLC_MUST_USE dlc_status dlc_take_output(dlc_session *session, const char *entry,
                                                 const char *name, DLManagedTensorVersioned **out);
 
@@ -737,13 +744,13 @@ typedef struct dlc_step_info {
     double loss;          /* sum of the program's losses */
     double lr, grad_norm; /* nan where the program does not tell them */
     double seconds;       /* of this step, data included when training by dlc_train */
-    int64_t rows;         /* of the batch */
+    int64_t rows;         /* of the batch, of all ranks */
     /* Every loss, metric and rate of the step by name, as dlc_metrics gives them; lent until the
      * session is destroyed, overwritten by the next step. */
     const dlc_metric *metrics;
     size_t n_metrics;
 } dlc_step_info;
-/* Runs the train entry on its inputs and counts the step up. out may be NULL. */
+/* Runs the train entry on its inputs, as dlc_run, and counts the step up. out may be NULL. */
 DLC_API DLC_MUST_USE dlc_status dlc_train_step(dlc_session *session, dlc_step_info *out);
 
 /* ==== Data ==== */
@@ -782,7 +789,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_dataset_read(dlc_dataset *dataset, const cha
                                                  size_t out_bytes);
 /* Sets every input of the entry from the fields of the same names; types are converted only where
  * every value fits: integers to integers that hold them and to floats, floats to other floats
- * (rounded) and, if whole, to integers. DLC_ERROR_MISMATCH names file, field, row and value. */
+ * (rounded) and, if whole, to integers. The rows are the batch, or with DLC_ROWS_OWN this rank's,
+ * of a dataset of its own; not collective. DLC_ERROR_MISMATCH names file, field, row and value. */
 DLC_API DLC_MUST_USE dlc_status dlc_set_inputs(dlc_session *session, const char *entry,
                                                dlc_dataset *dataset, const int64_t *rows,
                                                int64_t count);
@@ -811,11 +819,11 @@ typedef enum dlc_resume {
 
 typedef struct dlc_train_options {
     size_t struct_size;
-    dlc_dataset *data;      /* required; lent for the call */
+    dlc_dataset *data;      /* required; lent for the call; see dlc_train for ranks' own */
     dlc_dataset *eval_data; /* evaluated after every epoch and at the end; NULL: not */
     int64_t epochs,
         steps;          /* planned length, one of them; 0 both: the train block's, else one epoch */
-    int64_t batch;      /* rows of a step; 0: the train block's, else 32 */
+    int64_t batch;      /* rows of a step, of all ranks; 0: the train block's, else 32 */
     int64_t eval_batch; /* 0: as batch */
     int64_t eval_every; /* steps; 0: every epoch */
     double lr;          /* > 0: this constant instead of the schedule */
@@ -872,12 +880,21 @@ typedef struct dlc_train_result {
 /* Trains. Rows are shuffled anew every epoch by the seed; the last partial batch of an epoch is
  * dropped. The same seed, data and plan give the same bits, also when interrupted and resumed. A
  * cancel hook that fires ends the call after the current step, checkpoint written, with
- * DLC_ERROR_CANCELLED; *out is then filled too. */
+ * DLC_ERROR_CANCELLED; *out is then filled too. Collective.
+ *
+ * With DLC_ROWS_OWN the data are this rank's own rows, which no other has (but ranks that compute
+ * the same rows). Each rank brings to every step as many rows as it computes of `batch`, in the
+ * order in which one device would take its rows: shuffled by seed and epoch. An epoch has as many
+ * steps as the rank with the fewest rows has rows for; the others leave some out, other ones in
+ * each epoch. DLC_ERROR_MISMATCH: a rank has not the rows of one step. A checkpoint belongs to the
+ * data of all ranks in their order. */
 DLC_API DLC_MUST_USE dlc_status dlc_train(dlc_session *session, const dlc_train_options *options,
                                           dlc_train_result *out);
 /* Runs the eval entry over all rows, the last partial batch included; means weighted by rows, `a
  * over b` summed first. batch 0: the train block's, else 32. Loss and metrics as dlc_metrics gives
- * them. */
+ * them. Collective. With DLC_ROWS_OWN the data are this rank's own rows, of which it brings its
+ * part to each batch, at least one, until every row of all ranks was taken once: a rank with fewer
+ * rows, or none, brings none to the last batches. */
 DLC_API DLC_MUST_USE dlc_status dlc_evaluate(dlc_session *session, dlc_dataset *dataset,
                                              int64_t batch, dlc_metric *metrics, size_t capacity,
                                              size_t *out_count);
