@@ -32,7 +32,8 @@ static const CliOption run_table[] = {
     {"--trace", NULL, CLI_TEXT, offsetof(RunOptions, trace), 0, "TRACE.json",
      "write what host and device do when (for ui.perfetto.dev)"},
     {"--journal", NULL, CLI_TEXT, offsetof(RunOptions, journal), 0, "DIR",
-     "each rank keeps its last events there (for dlrun explain-hang)"},
+     "each rank keeps its last events there, for dlrun explain-hang; none: nowhere (default: train "
+     "of several ranks beside its checkpoint or weights, until it has ended well)"},
     {"--stall", NULL, CLI_NUMBER, offsetof(RunOptions, stall), 0, "SECONDS",
      "a rank that others wait for so long, or ten steps, has failed (default: 30)"},
     {"--check-replicas", NULL, CLI_INT, offsetof(RunOptions, check_replicas), 1, "STEPS",
@@ -158,7 +159,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
         .accumulate = run->accumulate,
         .raw_weights = run->raw_weights,
         .trace = run->trace,
-        .journal = run->journal,
+        .journal = run->journal && strcmp(run->journal, "none") != 0 ? run->journal : NULL,
         .stall_seconds = run->stall,
         .check_replicas = run->check_replicas,
         .communicator = opened->communicator,

@@ -1,13 +1,15 @@
 /* dlrun explain-hang: what the journals of a job's ranks say of where each stands. */
 #include "tools/dlrun.h"
+#include "tools/journals.h"
 
 int dlrun_explain_hang(int argc, char **argv) {
     const CliCommand command = {
         .program = "dlrun explain-hang",
         .usage = "dlrun explain-hang DIR",
         .about =
-            "Compares the journals that ranks keep in DIR (--journal DIR), of a job that hangs, "
-            "was\nkilled or has ended: who is behind, in which collective each stands.",
+            "Compares the journals that ranks keep in DIR, of a job that hangs, was killed or has\n"
+            "failed: who is behind, in which collective each stands. dlrun train keeps them in\n"
+            "RUN.journals beside its checkpoint RUN, or where --journal says.",
     };
     const char *folder = NULL;
     size_t count = 0;
@@ -16,7 +18,12 @@ int dlrun_explain_hang(int argc, char **argv) {
         return code;
     }
     if (count == 0) {
-        return cli_wrong(&command, "no folder of journals given");
+        code = cli_wrong(
+            &command, "no folder of journals given: dlrun train of several ranks keeps them "
+                      "beside its checkpoint or weights, RUN.journals or W.safetensors.journals, "
+                      "until it has ended well, or where --journal says");
+        journals_list();
+        return code;
     }
     const dlc_context_options options = {.struct_size = sizeof options, .log = cli_log};
     dlc_context *context = NULL;

@@ -1,6 +1,7 @@
 /* dlrun train: data, planned length and files from the command line, what it says from progress.c.
  * Ctrl-C finishes the step, saves, and says how to go on. */
 #include "tools/dlrun.h"
+#include "tools/journals.h"
 #include "tools/progress.h"
 #include "tools/ranks.h"
 #include <errno.h>
@@ -12,13 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { INTERRUPTED = 130 }; /* the exit status after Ctrl-C */
+
 static volatile sig_atomic_t interrupted, typed;
 
 /* A second Ctrl-C does not wait. Who is one of several processes hears of the first one twice, in
  * either order: from the terminal, and as SIGTERM from the one that started it. */
 static void on_interrupt(int number) {
     if (typed && number == SIGINT) {
-        _exit(130);
+        _exit(INTERRUPTED);
     }
     typed = typed || number == SIGINT;
     interrupted = 1;
@@ -264,7 +267,7 @@ static int train_opened(const CliCommand *command, const TrainOptions *options, 
         }
     }
     say_end(options, &result, status == DLC_ERROR_CANCELLED);
-    return status == DLC_ERROR_CANCELLED ? 130 : 0;
+    return status == DLC_ERROR_CANCELLED ? INTERRUPTED : 0;
 }
 
 static int train_with_data(const CliCommand *command, const TrainOptions *options, Opened *opened,
@@ -366,6 +369,12 @@ static void interrupts_begin(void) {
     }
 }
 
+/* Ranks that are threads of this process. */
+static bool runs_several(const RunOptions *run) {
+    const char *star = run->device ? strrchr(run->device, '*') : NULL;
+    return star && strtoll(star + 1, NULL, 10) > 1;
+}
+
 /* Alone, it finds out about its files before anything takes time; of many, when all have met, who
  * then hear of it. */
 static int train_plan(const CliCommand *command, const TrainOptions *options) {
@@ -373,11 +382,18 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
                          .quiet = options->quiet,
                          .shared = options->run.job.process.shared};
     bool late = job_is_of_many(&options->run.job);
+    const char *kept = options->checkpoint            ? options->checkpoint
+                       : cli_is_stdout(options->save) ? NULL
+                                                      : options->save;
+    RunOptions run = options->run;
+    Journals journals;
     Opened opened = {0};
+    journals_choose(&journals, run.journal, kept, late || runs_several(&run));
+    run.journal = journals.folder;
     int code = late ? 0 : files_begin(command, options, &progress);
     interrupts_begin();
     if (code == 0) {
-        code = opened_open(&opened, command, options->plan, &options->run, was_interrupted);
+        code = opened_open(&opened, command, options->plan, &run, was_interrupted);
     }
     if (code == 0 && late) {
         code = files_begin(command, options, &progress);
@@ -390,7 +406,10 @@ static int train_plan(const CliCommand *command, const TrainOptions *options) {
         int drawn = write_curve(command, opened.context, &progress.curve, options->plot);
         code = code ? code : drawn;
     }
+    int64_t ranks = opened.session && !late ? dlc_session_rank_count(opened.session) : 1;
     code = opened_end(&opened, command, code);
+    journals_end(&journals, code == 0 || code == INTERRUPTED, late ? run.job.launch.rank : 0,
+                 ranks);
     curve_free(&progress.curve);
     return progress.log ? cli_log_close(command, progress.log, options->log, code) : code;
 }

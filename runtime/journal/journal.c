@@ -13,6 +13,7 @@ struct Journal {
     const dlc_allocator *allocator;
     JournalFile *file;
     bool is_mapped;
+    char *folder; /* NULL: none */
     uint64_t n_events;
     int64_t n_calls;
     int32_t n_meetings;
@@ -111,12 +112,15 @@ dlc_status journal_create(const dlc_allocator *allocator, const JournalAbout *ab
     journal->allocator = allocator;
     dlc_status status = DLC_OK;
     if (folder) {
-        status = file_map(journal, folder, about->rank, message);
+        journal->folder = memory_strdup(allocator, folder);
+        status = journal->folder ? file_map(journal, folder, about->rank, message)
+                                 : DLC_ERROR_OUT_OF_MEMORY;
     } else {
         journal->file = memory_new(allocator, 1, sizeof(JournalFile));
         status = journal->file ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     }
     if (status != DLC_OK) {
+        memory_free(allocator, journal->folder);
         memory_free(allocator, journal);
         return status;
     }
@@ -138,7 +142,12 @@ void journal_destroy(Journal *journal) {
     } else {
         memory_free(journal->allocator, journal->file);
     }
+    memory_free(journal->allocator, journal->folder);
     memory_free(journal->allocator, journal);
+}
+
+const char *journal_folder(const Journal *journal) {
+    return journal ? journal->folder : NULL;
 }
 
 /* -- Events */

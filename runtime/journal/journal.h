@@ -74,6 +74,8 @@ dlc_status journal_create(const dlc_allocator *allocator, const JournalAbout *ab
                           const char *folder, Journal **out, char *message);
 /* The file stays. */
 void journal_destroy(Journal *journal);
+/* As it was given; NULL: there is none. */
+const char *journal_folder(const Journal *journal);
 
 /* A run of `name` begins: `step` as JournalEvent has it. */
 void journal_run(Journal *journal, const char *name, int64_t step, uint64_t binding,

@@ -78,8 +78,16 @@ static dlc_status call_run(Rank *rank, const CommCall *call, int32_t at) {
         journal_note(rank->journal, JOURNAL_MET, NULL);
         return DLC_OK;
     }
+    return exchange_failed(rank, status);
+}
+
+dlc_status exchange_failed(Rank *rank, dlc_status status) {
+    const char *folder = journal_folder(rank->journal), *error = rank->comm->error;
+    bool stalls = status == DLC_ERROR_LIMIT && folder && !strstr(error, "explain-hang");
     rank->is_stopped = true;
-    return context_fail(rank->context, status, "%s", rank->comm->error);
+    return stalls ? context_fail(rank->context, status,
+                                 "%s (the ranks' journals: dlrun explain-hang %s)", error, folder)
+                  : context_fail(rank->context, status, "%s", error);
 }
 
 dlc_status exchange_call(Rank *rank, const CommCall *call) {

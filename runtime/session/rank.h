@@ -366,6 +366,9 @@ dlc_status exchange_prepare(Rank *rank, const Layout *layout, const PlanCommand 
 /* Does it, and waits. */
 dlc_status exchange_run(Rank *rank, const Layout *layout, const PlanCommand *command,
                         uint8_t *const *addresses, const CommCall *call);
+/* After a call that has failed: the rank's error, with where its journals are when one does not
+ * come. */
+dlc_status exchange_failed(Rank *rank, dlc_status status);
 /* Makes a call beside those of commands, and notes it; sets the error. */
 dlc_status exchange_call(Rank *rank, const CommCall *call);
 /* All ranks come here: n words of each, in order of ranks. `what`: for messages. */

@@ -90,8 +90,7 @@ static dlc_status first_finish(Rank *rank) {
     dlc_status status = comm_wait(rank->comm, first->request);
     if (status != DLC_OK) {
         forget(all);
-        rank->is_stopped = true;
-        return context_fail(rank->context, status, "%s", rank->comm->error);
+        return exchange_failed(rank, status);
     }
     journal_note(rank->journal, JOURNAL_MET, NULL);
     return trace_exchange(rank, first->command, first->began);
@@ -199,8 +198,7 @@ dlc_status started_begin(Rank *rank, const CommCall *call, int32_t command) {
     journal_starts(rank->journal, command, comm_kind_name(call->kind), call->name);
     status = comm_start(rank->comm, &started->call, &started->request);
     if (status != DLC_OK) {
-        rank->is_stopped = true;
-        return context_fail(rank->context, status, "%s", rank->comm->error);
+        return exchange_failed(rank, status);
     }
     all->n_started++;
     return DLC_OK;

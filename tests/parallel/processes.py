@@ -130,6 +130,33 @@ def own():
         done(command + ["--device", "cpu*%d" % n, "--output", "logits=threads.npy"])
         done(command + ["--processes", str(n), "--output", "logits=processes.npy"])
         kit.same_bytes("threads.npy", "processes.npy")
+    if glob.glob("*.journals"):
+        raise kit.Failure("runs that ended well left %s" % glob.glob("*.journals"))
+
+
+def journals():
+    """Where ranks keep their journals when nobody says it: beside the weights, or the checkpoint; they stay where a rank was killed, and are gone
+    when the run, started again, has ended well."""
+    digits = long_run()
+    for beside, more in (("beside.safetensors", ()), ("beside", ("--checkpoint", "beside/"))):
+        ranks = [started(*rank) for rank in digits.ranks("beside", 2, *more, evaluates=False)]
+        until_step("beside.jsonl", 5, ranks[0])
+        ranks[1].kill()
+        ended(ranks[1], -signal.SIGKILL)
+        ended(ranks[0], 1)
+        out, _ = done([kit.DLRUN, "explain-hang", beside + ".journals"])
+        says(out, r"(?m)^rank 1 left no word when the others were stopped: it was killed, or hangs")
+        os.remove("beside.jsonl")
+    _, err = done([kit.DLRUN, "explain-hang"], 2)
+    says(err, r"no folder of journals given: ", r"(?m)^  dlrun explain-hang beside.journals$", r"(?m)^  dlrun explain-hang beside.safetensors.journals$")
+    short = Digits()
+    done(short.train("beside", "--device", "cpu*2"))
+    done(short.train("none", "--processes", "2", "--journal", "none", "--stop-after", "2"))
+    if sorted(glob.glob("*.journals")) != ["beside.journals"]:
+        raise kit.Failure("there are %s" % glob.glob("*.journals"))
+    done(short.train("asked", "--processes", "2", "--journal", "asked"))
+    if sorted(os.listdir("asked")) != ["rank-0000.journal", "rank-0001.journal"]:
+        raise kit.Failure("of those that were asked for there are %s" % os.listdir("asked"))
 
 
 def one():
@@ -379,7 +406,7 @@ def stuck():
     fcntl.fcntl(log, 1031, 4096)  # F_SETPIPE_SZ: some dozen lines
     ranks = [started(*rank) for rank in digits.ranks("stuck", 2, "--stall", "1", "--quiet", evaluates=False)]
     _, err = ended(ranks[1], 1)
-    says(err, r"rank 0 does not come \(host \S+\): it has not started ", r"; rank 1 is at ")
+    says(err, r"rank 0 does not come \(host \S+\): it has not started ", r"; rank 1 is at .*dlrun explain-hang stuck.safetensors.journals\)")
     os.set_blocking(log, True)
     reader = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(log, 65536), b"")])
     reader.start()
@@ -566,7 +593,7 @@ def of_this_folder(pid):
         return False
 
 
-CASES = {case.__name__: case for case in (own, one, told, devices, launched, documented, failing, unlike, explained, stuck, killed, orphans, restarted, interrupted, typed,
+CASES = {case.__name__: case for case in (own, journals, one, told, devices, launched, documented, failing, unlike, explained, stuck, killed, orphans, restarted, interrupted, typed,
                                           mistakes, strangers, nothing_left)}
 LONG = {case.__name__: case for case in (stopped,)}
 if __name__ == "__main__":
