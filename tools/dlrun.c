@@ -141,8 +141,12 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
     if (run->arena && !guarded && strcmp(run->arena, "packed") != 0) {
         return cli_wrong(command, "--arena takes packed or guarded, not '%s'", run->arena);
     }
+    dlc_status ended = opened->session ? dlc_session_end_trace(opened->session) : DLC_OK;
     dlc_session_destroy(opened->session);
     opened->session = NULL;
+    if (ended != DLC_OK) {
+        return cli_failed(command, opened->context, ended);
+    }
     dlc_session_options options = {
         .struct_size = sizeof options,
         .bindings = bindings.items,

@@ -500,6 +500,19 @@ typedef struct dlc_communicator_options {
 DLC_API DLC_MUST_USE dlc_status dlc_communicator_create(dlc_context *context,
                                                         const dlc_communicator_options *options,
                                                         dlc_communicator **out);
+/* The same over an MPI communicator of the caller's, who has started MPI with MPI_THREAD_MULTIPLE
+ * and ends it, after the communicator was destroyed on all ranks: its ranks, in its order.
+ * mpi_comm: the address of his MPI_Comm, `mpi_comm_bytes` its sizeof. It is duplicated, once for
+ * each MPI_Comm, and may be freed afterwards. Of the options job, meet_seconds and silence_seconds
+ * count; NULL: the usual. DLC_ERROR_UNSUPPORTED, with what was expected and found: no MPI is
+ * loaded, or one of which this library has no module; it is not started, has ended, or allows fewer
+ * threads; the MPI_Comm has another size than that MPI's, is MPI_COMM_NULL or an intercommunicator.
+ */
+DLC_API DLC_MUST_USE dlc_status dlc_communicator_from_mpi(dlc_context *context,
+                                                          const void *mpi_comm,
+                                                          size_t mpi_comm_bytes,
+                                                          const dlc_communicator_options *options,
+                                                          dlc_communicator **out);
 /* The ends of `n` ranks (1 to 256) that are threads of this process: out[r] is made from
  * contexts[r], each another, and is used by the thread that uses it. Nobody waits. */
 DLC_API DLC_MUST_USE dlc_status dlc_communicator_group(dlc_context *const *contexts, size_t n,
@@ -552,7 +565,9 @@ typedef struct dlc_session_options {
     /* A file to write what host and devices do when, complete after dlc_session_end_trace or when
      * the session is destroyed: Chrome's trace format (chrome://tracing, ui.perfetto.dev), commands
      * with op, kernel and place in the program; a process a rank, exchanges with the bytes that it
-     * sends and the ranks of the group. Steps are run command by command then. NULL: none. */
+     * sends and the ranks of the group. Steps are run command by command then. NULL: none. Of
+     * sessions with a communicator rank 0's file is that of all that write one, on its clock; what
+     * dlc_session_end_trace does not bring there lies in "PATH.2" of rank 2's machine. */
     const char *trace;
     /* Non-zero: entries and dlc_weights_save use the parameters themselves. 0: where the train
      * block has `ema`, every entry but train, and dlc_weights_save, use their moving averages. */
@@ -593,7 +608,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_session_create(dlc_plan *plan,
                                                    dlc_session **out);
 DLC_API void dlc_session_destroy(dlc_session *session);
 /* Completes the session's trace, if there is one, and says whether all of it could be written:
- * DLC_ERROR_IO. Destroying the session does the same and cannot say. */
+ * DLC_ERROR_IO. Collective among ranks with a trace, whose parts rank 0 takes; where one has died,
+ * or does not come, the file says that its part is missing, and a warning is logged. Destroying the
+ * session completes its own part alone, and cannot say. */
 DLC_API DLC_MUST_USE dlc_status dlc_session_end_trace(dlc_session *session);
 /* Binds a dim for good, as options.bindings do. DLC_ERROR_MISMATCH: bound otherwise, or outside its
  * bounds. */

@@ -18,6 +18,7 @@ typedef struct ProcessMeeting {
     Meeting meeting;
     dlc_context *context;
     dlc_communicator_options options; /* its texts are owned */
+    int32_t world;                    /* of MPI's */
 } ProcessMeeting;
 
 enum { ADDRESSES_BYTES = 1024 };
@@ -70,7 +71,8 @@ static dlc_status address_ask(const ProcessMeeting *own, const char *key, char *
 
 static dlc_status mpi_meet(Meeting *meeting, int64_t generation, Comm **out, char *message) {
     ProcessMeeting *own = (ProcessMeeting *)meeting;
-    const CommMpiOptions options = {.rank = (int32_t)own->options.rank,
+    const CommMpiOptions options = {.world = own->world,
+                                    .rank = (int32_t)own->options.rank,
                                     .n_ranks = (int32_t)own->options.n_ranks,
                                     .job_key = own->options.job,
                                     .meet_seconds = own->options.meet_seconds,
@@ -109,7 +111,7 @@ static void processes_forget(Meeting *meeting) {
 }
 
 static dlc_status processes_create(dlc_context *context, const dlc_communicator_options *given,
-                                   dlc_communicator **out) {
+                                   int32_t world, dlc_communicator **out) {
     const dlc_allocator *allocator = &context->allocator;
     ProcessMeeting *own = memory_new(allocator, 1, sizeof(*own));
     if (!own) {
@@ -119,6 +121,7 @@ static dlc_status processes_create(dlc_context *context, const dlc_communicator_
         (Meeting){.meet = is_mpi(given) ? mpi_meet : tcp_meet, .destroy = processes_forget};
     own->context = context;
     own->options = *given;
+    own->world = world;
     own->options.meet_seconds = given->meet_seconds > 0 ? given->meet_seconds : COMM_MEET_SECONDS;
     own->options.addresses = given->addresses ? memory_strdup(allocator, given->addresses) : NULL;
     own->options.job = memory_strdup(allocator, given->job ? given->job : "");
@@ -154,7 +157,33 @@ dlc_status dlc_communicator_create(dlc_context *context, const dlc_communicator_
     if (!is_mpi(&given) && !given.addresses && (!given.store_set || !given.store_get)) {
         return border_missing(context, "dlc_communicator_options.addresses (or a store)");
     }
-    return processes_create(context, &given, out);
+    return processes_create(context, &given, 0, out);
+}
+
+dlc_status dlc_communicator_from_mpi(dlc_context *context, const void *mpi_comm,
+                                     size_t mpi_comm_bytes, const dlc_communicator_options *options,
+                                     dlc_communicator **out) {
+    BORDER_CALL(context);
+    dlc_communicator_options given;
+    char message[COMM_MESSAGE_BYTES] = "";
+    int32_t world = 0;
+    if (!mpi_comm || !out) {
+        return border_missing(context, !mpi_comm ? "mpi_comm" : "out");
+    }
+    if (!border_options(context, "dlc_communicator_options", &given, sizeof(given), options) ||
+        !border_amount(context, "dlc_communicator_options.meet_seconds", given.meet_seconds) ||
+        !border_amount(context, "dlc_communicator_options.silence_seconds",
+                       given.silence_seconds)) {
+        return DLC_ERROR_INVALID_ARGUMENT;
+    }
+    dlc_status status = comm_mpi_adopt(mpi_comm, mpi_comm_bytes, &world, message);
+    if (status != DLC_OK) {
+        return context_fail(context, status, "%s", message);
+    }
+    given.transport = comm_mpi.name;
+    given.rank = given.n_ranks = 0; /* as MPI says */
+    given.addresses = NULL;
+    return processes_create(context, &given, world, out);
 }
 
 /* -- Threads of this process -- */

@@ -89,7 +89,8 @@ static dlc_status ranks_place(dlc_session *session) {
     return status;
 }
 
-/* Sessions that share a communicator have a file each: that of rank 2 is called PATH.2. */
+/* Of sessions that share a communicator the first has the file, and the others parts of it. What is
+ * left of the part of rank 2 when the first does not take it is called PATH.2. */
 static dlc_status trace_begin(dlc_session *session, const char *path) {
     char own[4096];
     int32_t rank = session->communicator ? session->communicator->rank : 0;
@@ -99,7 +100,7 @@ static dlc_status trace_begin(dlc_session *session, const char *path) {
         return context_fail(session->context, DLC_ERROR_INVALID_ARGUMENT,
                             "dlc_session_options.trace: the path is too long");
     }
-    return trace_open(session->ranks, session->n_ranks, session->n_all > 1, own);
+    return trace_open(session->ranks, session->n_ranks, session->n_all > 1, rank > 0, own);
 }
 
 /* The ranks on their devices, and what they need to run. */
@@ -112,11 +113,12 @@ static dlc_status ranks_create(dlc_session *session, const dlc_session_options *
     }
     session->n_ranks = n_ranks;
     session->n_all = session->communicator ? session->communicator->n_ranks : n_ranks;
-    session->told = memory_new(&context->allocator, 2 * (size_t)session->n_all, sizeof(int64_t));
+    session->told = memory_new(&context->allocator, 3 * (size_t)session->n_all, sizeof(int64_t));
     if (!session->told) {
         return context_out_of_memory(context);
     }
     session->brought = session->told + session->n_all;
+    session->traces = session->brought + session->n_all;
     dlc_status status = team_create(context, n_ranks, &session->team);
     if (status == DLC_OK) {
         status = session_ranks_open(session, options, ops);
@@ -240,7 +242,13 @@ dlc_status session_create_on(dlc_plan *plan, const dlc_session_options *options,
     if (status == DLC_OK) {
         status = names_create(session, &given);
     }
-    status = session->told ? session_agree(session, status) : session_abandon(session, status);
+    bool traces = status == DLC_OK && session->ranks->trace;
+    status = session->told ? session_agree_rows(session, status, traces)
+                           : session_abandon(session, status);
+    if (status == DLC_OK) {
+        memcpy(session->traces, session->brought, (size_t)session->n_all * sizeof(int64_t));
+        status = session_trace_begin(session);
+    }
     if (status != DLC_OK) {
         session_end(&session->child);
         return status;
@@ -297,6 +305,7 @@ const char *dlc_session_describe(const dlc_session *session) {
 dlc_status dlc_session_end_trace(dlc_session *session) {
     BORDER_CALL(session ? session->context : NULL);
     dlc_status status = DLC_OK;
+    session_trace_join(session);
     for (int32_t r = session->n_ranks - 1; r >= 0; r--) { /* the first is the last, and tells */
         status = trace_close(&session->ranks[r]);
     }

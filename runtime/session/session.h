@@ -18,6 +18,11 @@
 #include "runtime/session/rank.h"
 #include "runtime/session/team.h"
 
+/* Another rank's clock: how many seconds it is ahead of rank 0's when it shows `at`. */
+typedef struct TraceClock {
+    double ahead, at;
+} TraceClock;
+
 struct dlc_session {
     ContextChild child;
     dlc_context *context;
@@ -32,6 +37,8 @@ struct dlc_session {
     dlc_communicator *communicator; /* NULL: its ranks are all */
     int64_t *told;                  /* [n_all]: of all sessions that meet there */
     int64_t *brought;               /* [n_all]: rows of the batch that each brings to a run */
+    int64_t *traces;                /* [n_all]: whether each writes one */
+    TraceClock clock;               /* against rank 0's when the session was made */
     int64_t all_rows;               /* of the batch that is being prepared; -1: not told yet */
     int64_t met;                    /* communicator->generation when it was met last */
     bool at_leisure;        /* its caller runs entries when it likes: none is late to begin one */
@@ -191,6 +198,14 @@ void session_does(dlc_session *session, const char *what);
 void session_takes_long(dlc_session *session, const char *what);
 /* Before its ranks wait for others to begin the entry, whose layout was made if it can be. */
 void session_awaits(dlc_session *session, const EntryState *entry);
+
+/* -- trace_join.c -- */
+
+/* Of sessions that share a communicator, and of which rank 0 and others write traces: all of these
+ * come here, before the first run and at the end. Where all have come, the file of rank 0 is that
+ * of all; else it says whose parts are missing. */
+dlc_status session_trace_begin(dlc_session *session);
+void session_trace_join(dlc_session *session);
 
 /* -- agreement.c -- */
 

@@ -6,6 +6,7 @@
 #include "ir/base/file.h"
 #include "ir/base/number.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -28,8 +29,9 @@ typedef struct Traced {
 
 /* What the ranks share. */
 typedef struct TraceFile {
-    FILE *file;
+    FILE *file; /* of a part: one without a name */
     char *path;
+    bool is_part, is_sent;
     pthread_mutex_t mutex; /* of who writes */
     double origin;
     int32_t n_ranks; /* that have not closed it */
@@ -80,14 +82,20 @@ static void span_begin(const Trace *trace, const char *name, int lane, double st
 
 /* -- Beginning and end -- */
 
-static dlc_status file_open(dlc_context *context, const char *path, TraceFile **out) {
+static dlc_status file_open(dlc_context *context, const char *path, bool is_part, TraceFile **out) {
     char message[FILE_MESSAGE_BYTES] = "";
     TraceFile *shared = memory_new(&context->allocator, 1, sizeof(*shared));
     if (!shared) {
         return context_out_of_memory(context);
     }
     shared->path = memory_strdup(&context->allocator, path);
-    shared->file = shared->path ? file_stream_open(path, message) : NULL;
+    shared->is_part = is_part;
+    if (shared->path && is_part) {
+        shared->file = tmpfile();
+        snprintf(message, sizeof(message), "no file for a part of the trace: %s", strerror(errno));
+    } else if (shared->path) {
+        shared->file = file_stream_open(path, message);
+    }
     if (!shared->file) {
         dlc_status status = shared->path ? context_fail(context, DLC_ERROR_IO, "%s", message)
                                          : context_out_of_memory(context);
@@ -102,10 +110,25 @@ static dlc_status file_open(dlc_context *context, const char *path, TraceFile **
     return DLC_OK;
 }
 
+/* A part that nobody has taken becomes a file of its own. */
+static dlc_status part_close(TraceFile *shared, char *message) {
+    char bytes[4096];
+    size_t n;
+    FILE *to = shared->is_sent ? NULL : file_stream_open(shared->path, message);
+    dlc_status status = to || shared->is_sent ? DLC_OK : DLC_ERROR_IO;
+    rewind(shared->file);
+    while (to && (n = fread(bytes, 1, sizeof(bytes), shared->file)) > 0) {
+        fwrite(bytes, 1, n, to);
+    }
+    fclose(shared->file);
+    return to ? file_stream_close(to, shared->path, message) : status;
+}
+
 static dlc_status file_close(dlc_context *context, TraceFile *shared) {
     char message[FILE_MESSAGE_BYTES] = "";
     fputs("\n]\n", shared->file);
-    dlc_status status = file_stream_close(shared->file, shared->path, message);
+    dlc_status status = shared->is_part ? part_close(shared, message)
+                                        : file_stream_close(shared->file, shared->path, message);
     pthread_mutex_destroy(&shared->mutex);
     memory_free(&context->allocator, shared->path);
     memory_free(&context->allocator, shared);
@@ -138,9 +161,9 @@ static void names_write(const Rank *rank, bool of_many) {
     }
 }
 
-dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, const char *path) {
+dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, bool is_part, const char *path) {
     TraceFile *shared;
-    dlc_status status = file_open(ranks->context, path, &shared);
+    dlc_status status = file_open(ranks->context, path, is_part, &shared);
     for (int32_t r = 0; r < n_ranks && status == DLC_OK; r++) {
         Trace *trace = memory_new(&ranks[r].context->allocator, 1, sizeof(*trace));
         if (!trace) {
@@ -167,6 +190,28 @@ dlc_status trace_close(Rank *rank) {
     memory_free(&rank->context->allocator, trace);
     rank->trace = NULL;
     return --shared->n_ranks == 0 ? file_close(rank->context, shared) : DLC_OK;
+}
+
+/* -- Parts of other processes -- */
+
+FILE *trace_stream(const Rank *rank) {
+    return rank->trace->shared->file;
+}
+
+double trace_origin(const Rank *rank) {
+    return rank->trace->shared->origin;
+}
+
+void trace_sent(Rank *rank) {
+    rank->trace->shared->is_sent = true;
+}
+
+void trace_missing(Rank *rank, int32_t other) {
+    double now = 1e6 * (clock_seconds() - trace_origin(rank));
+    fprintf(trace_stream(rank),
+            ",\n{\"name\": \"the trace of rank %d is missing\", \"ph\": \"i\", \"s\": \"g\", "
+            "\"pid\": %" PRId64 ", \"tid\": %d, \"ts\": %s}",
+            (int)other, rank->trace->process, LANE_HOST, number_fixed(now, 3).text);
 }
 
 /* -- Spans -- */

@@ -7,10 +7,21 @@
 
 #include "runtime/session/rank.h"
 
+#include <stdio.h>
+
 /* Begins Rank.trace of each, for one file; devices are open, and ranks have their places. of_many:
- * there are others than these, or more than one of these. An error, of the first rank's context,
- * leaves what was begun to trace_close. */
-dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, const char *path);
+ * there are others than these, or more than one of these. is_part: it goes to `path` only if nobody
+ * takes it before it is closed (trace_sent). An error, of the first rank's context, leaves what was
+ * begun to trace_close. */
+dlc_status trace_open(Rank *ranks, int32_t n_ranks, bool of_many, bool is_part, const char *path);
+/* Of a rank with a trace: what was written so far ("[", then an event a line), and clock_seconds
+ * where its times begin. */
+FILE *trace_stream(const Rank *rank);
+double trace_origin(const Rank *rank);
+/* The part is elsewhere now. */
+void trace_sent(Rank *rank);
+/* Writes that rank `other` has no part in the file. */
+void trace_missing(Rank *rank, int32_t other);
 /* The last rank's completes the file; DLC_ERROR_IO when some of it could not be written. */
 dlc_status trace_close(Rank *rank);
 /* The rest does nothing in a rank without a trace. A span of the host, from `start` (of

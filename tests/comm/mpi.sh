@@ -1,8 +1,8 @@
 #!/bin/bash
-# Ranks that an MPI starts: mpi.sh openmpi|mpich PROGRAM TRAIN MODULE [--long]. PROGRAM is test_comm_mpi, TRAIN train_launched, MODULE that MPI's
-# part of dlc.
+# Ranks that an MPI starts: mpi.sh openmpi|mpich PROGRAM TRAIN MODULE HANDED [--long]. PROGRAM is test_comm_mpi, TRAIN train_launched, MODULE that MPI's
+# part of dlc, HANDED train_handed of that MPI.
 set -u
-mpi=$1 program=$2 train=$3 module=$4 long=${5:-}
+mpi=$1 program=$2 train=$3 module=$4 handed=$5 long=${6:-}
 if [ -z "$module" ]; then
     echo "skipped: the build has found no $mpi (its development files, or its launcher)"
     exit 77
@@ -106,6 +106,12 @@ done
 for n in 1 3; do
     program=$train DLC_MPI='' expect "training by $n ranks" launch $n
 done
+for n in 2 3; do
+    program=$handed DLC_MPI='' expect "communicators of the program's, $n ranks" launch $n
+done
+program=$handed DLC_MPI='' expect "a program with one thread for MPI" launch 2 single
+other=$([ "$mpi" = openmpi ] && echo mpich || echo openmpi)
+program=$handed DLC_MPI=$other refused "and this process has loaded" launch 1 single
 # All exit with 17, by themselves: nothing crashes, as long as MPI lets them.
 left=0
 for ((i = 0; i < 5; i++)); do

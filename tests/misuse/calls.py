@@ -19,6 +19,8 @@ VALUES = {
     "dlc_dataset *": "f->dataset",
     "dlc_communicator *": "f->communicator",
     "dlc_context *const *contexts": "&f->context",
+    "const void *mpi_comm": "f->bytes",
+    "size_t mpi_comm_bytes": "sizeof(int)",
     "size_t n": "1",
     "const char *text": "f->text",
     "char *text": "f->owned_text",

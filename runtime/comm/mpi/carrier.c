@@ -38,7 +38,7 @@ typedef struct Lane {
 typedef struct Carrier {
     const dlc_allocator *allocator;
     const MpiModule *module;
-    int32_t n_ranks, tag, message_bytes;
+    int32_t world, n_ranks, tag, message_bytes;
     Lane *sends, *receives; /* [n_ranks] */
     int spins, pause;
     bool has_moved;
@@ -110,8 +110,8 @@ static int64_t carrier_send(void *user, int32_t rank, const struct iovec *runs, 
         if (slot->bytes == 0) {
             break;
         }
-        int error =
-            carrier->module->send(slot->buffer, slot->bytes, rank, carrier->tag, &slot->request);
+        int error = carrier->module->send(carrier->world, slot->buffer, slot->bytes, rank,
+                                          carrier->tag, &slot->request);
         if (error < 0) {
             slot->bytes = 0;
             return broken(carrier, lane, error);
@@ -141,7 +141,7 @@ static int receives_begin(Carrier *carrier, Lane *lane, int32_t rank) {
     while (lane->n < SLOTS) {
         int32_t bytes = 0;
         Slot *slot = slot_at(lane, lane->n);
-        int is_there = carrier->module->probe(rank, carrier->tag, &bytes);
+        int is_there = carrier->module->probe(carrier->world, rank, carrier->tag, &bytes);
         if (is_there <= 0) {
             return is_there;
         }
@@ -154,8 +154,8 @@ static int receives_begin(Carrier *carrier, Lane *lane, int32_t rank) {
                      carrier->message_bytes);
             return -1;
         }
-        int error =
-            carrier->module->receive(slot->buffer, bytes, rank, carrier->tag, &slot->request);
+        int error = carrier->module->receive(carrier->world, slot->buffer, bytes, rank,
+                                             carrier->tag, &slot->request);
         if (error < 0) {
             return error;
         }
@@ -223,7 +223,7 @@ static void carrier_rest(void *user, const StreamWant *wants, int32_t n, int eve
     }
     if (n == 0) {
         int32_t bytes;
-        (void)carrier->module->probe(0, carrier->tag, &bytes);
+        (void)carrier->module->probe(carrier->world, 0, carrier->tag, &bytes);
         pause_for(event, IDLE_PAUSE);
     } else if (carrier->spins++ < SPINS) {
         sched_yield();
@@ -266,8 +266,8 @@ static void carrier_free(void *user, bool has_failed) {
     memory_free(carrier->allocator, carrier);
 }
 
-void *mpi_carrier_new(const dlc_allocator *allocator, const MpiModule *module, int32_t n_ranks,
-                      int32_t tag) {
+void *mpi_carrier_new(const dlc_allocator *allocator, const MpiModule *module, int32_t world,
+                      int32_t n_ranks, int32_t tag) {
     Carrier *carrier = memory_new(allocator, 1, sizeof(*carrier));
     if (!carrier) {
         return NULL;
@@ -276,6 +276,7 @@ void *mpi_carrier_new(const dlc_allocator *allocator, const MpiModule *module, i
     bytes = bytes < LEAST_MESSAGE ? LEAST_MESSAGE : bytes > MOST_MESSAGE ? MOST_MESSAGE : bytes;
     *carrier = (Carrier){.allocator = allocator,
                          .module = module,
+                         .world = world,
                          .n_ranks = n_ranks,
                          .tag = tag,
                          .message_bytes = bytes,

@@ -71,8 +71,7 @@ static void *module_open(const char *file, char *message) {
     return library;
 }
 
-const MpiModule *mpi_library_open(char *message) {
-    const char *file = module_choose(message);
+static const MpiModule *module_get(const char *file, char *message) {
     void *library = file ? module_open(file, message) : NULL;
     if (!library) {
         return NULL;
@@ -87,4 +86,64 @@ const MpiModule *mpi_library_open(char *message) {
         return NULL;
     }
     return module;
+}
+
+const MpiModule *mpi_library_open(char *message) {
+    return module_get(module_choose(message), message);
+}
+
+/* -- The MPI that the program has loaded. */
+
+enum { VERSION_BYTES = 8192 }; /* as long as any MPI's text may be */
+
+/* What it says of itself; false: none is loaded. */
+static bool loaded_version(char *out) {
+    static const char *const names[] = {"libmpi.so.40", "libmpich.so.12", "libmpi.so.12"};
+    int (*version)(char *, int *) = NULL;
+    int length = 0;
+    void *symbol = dlsym(RTLD_DEFAULT, "MPI_Get_library_version");
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !symbol; i++) {
+        void *library = dlopen(names[i], RTLD_LAZY | RTLD_NOLOAD);
+        symbol = library ? dlsym(library, "MPI_Get_library_version") : NULL;
+        if (library) {
+            dlclose(library);
+        }
+    }
+    memcpy(&version, &symbol, sizeof(version));
+    return symbol && version(out, &length) == 0;
+}
+
+const MpiModule *mpi_library_loaded(char *message) {
+    /* Intel's is MPICH to those who call it. */
+    static const char *const says[][2] = {
+        {"Open MPI", "openmpi"}, {"MPICH", "mpich"}, {"Intel(R) MPI", "mpich"}};
+    char version[VERSION_BYTES] = "";
+    const char *wanted = getenv("DLC_MPI"), *found = NULL;
+    if (!loaded_version(version)) {
+        snprintf(message, COMM_MESSAGE_BYTES,
+                 "this process has loaded no MPI: expected libmpi.so of Open MPI or libmpich.so of "
+                 "MPICH, by which the program has called MPI_Init_thread");
+        return NULL;
+    }
+    version[strcspn(version, "\n,")] = '\0';
+    for (size_t i = 0; i < sizeof(says) / sizeof(*says) && !found; i++) {
+        found = strstr(version, says[i][0]) ? says[i][1] : NULL;
+    }
+    if (!found) {
+        snprintf(message, COMM_MESSAGE_BYTES,
+                 "this process has loaded '%.200s': expected Open MPI or MPICH", version);
+        return NULL;
+    }
+    if (wanted && strchr(wanted, '/')) {
+        return module_get(wanted, message);
+    }
+    if (wanted && *wanted && strcmp(wanted, found) != 0) {
+        snprintf(message, COMM_MESSAGE_BYTES,
+                 "DLC_MPI is '%.100s', and this process has loaded '%.200s', whose module is "
+                 "'%s': unset DLC_MPI",
+                 wanted, version, found);
+        return NULL;
+    }
+    return module_get(strcmp(found, "mpich") == 0 ? "libdlc-mpi-mpich.so" : "libdlc-mpi-openmpi.so",
+                      message);
 }

@@ -12,12 +12,21 @@
 
 _Static_assert(sizeof(MPI_Request) <= sizeof(uint64_t), "a request is passed as 64 bits");
 
-static struct {
-    pthread_mutex_t mutex;
-    bool has_started;
+enum { MOST_WORLDS = 64 };
+
+typedef struct World {
     MPI_Comm comm; /* own, so that no message of the program's is taken */
     int rank, n_ranks;
     int32_t next_tag, most_tags;
+} World;
+
+static struct {
+    pthread_mutex_t mutex;
+    bool has_started;          /* worlds[0] is there */
+    World worlds[MOST_WORLDS]; /* numbers do not change: they are read without the mutex */
+    int n_adopted;             /* from 1 on */
+    int adopted_key;           /* the attribute of a program's communicator: its world's number */
+    bool has_key;
     int n_users;
     bool has_failed;   /* the last user that ended */
     MPI_Request *left; /* [n_left]: dropped */
@@ -56,8 +65,8 @@ static bool take_unwanted(void) {
     MPI_Message message;
     MPI_Status status;
     int is_there = 0, n = 0;
-    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, process.comm, &is_there, &message, &status) !=
-            MPI_SUCCESS ||
+    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, process.worlds[0].comm, &is_there, &message,
+                    &status) != MPI_SUCCESS ||
         !is_there || MPI_Get_count(&status, MPI_BYTE, &n) != MPI_SUCCESS) {
         return false;
     }
@@ -71,7 +80,7 @@ static bool take_unwanted(void) {
 static void wait_for_all(void) {
     const struct timespec pause = {0, 1000000};
     MPI_Request request;
-    int is_done = 0, error = MPI_Ibarrier(process.comm, &request);
+    int is_done = 0, error = MPI_Ibarrier(process.worlds[0].comm, &request);
     while (error == MPI_SUCCESS && !is_done) {
         error = MPI_Test(&request, &is_done, MPI_STATUS_IGNORE);
         if (!is_done) {
@@ -154,28 +163,41 @@ static int mpi_begin(int *level) {
     return error;
 }
 
+/* Data moves by a thread of its own, beside whatever the program does with MPI. */
+static bool level_does(int level, char *message, size_t n_message) {
+    if (level != MPI_THREAD_MULTIPLE) {
+        snprintf(message, n_message,
+                 "MPI gives %s, and data moves by a thread of its own: start MPI by "
+                 "MPI_Init_thread with MPI_THREAD_MULTIPLE",
+                 level_name(level));
+    }
+    return level == MPI_THREAD_MULTIPLE;
+}
+
+static int world_make(MPI_Comm from, World *out) {
+    int *most = NULL, is_known = 0;
+    int error = MPI_Comm_dup(from, &out->comm);
+    if (error == MPI_SUCCESS) {
+        MPI_Comm_set_errhandler(out->comm, MPI_ERRORS_RETURN);
+        MPI_Comm_rank(out->comm, &out->rank);
+        MPI_Comm_size(out->comm, &out->n_ranks);
+        error = MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &is_known);
+        out->most_tags = is_known ? *most : 32767;
+    }
+    return error;
+}
+
 static int first_start(char *message, size_t n_message) {
-    int level = MPI_THREAD_SINGLE, has_ended = 0, *most = NULL, is_known = 0;
+    int level = MPI_THREAD_SINGLE, has_ended = 0;
     if (MPI_Finalized(&has_ended) == MPI_SUCCESS && has_ended) {
         snprintf(message, n_message, "the program has ended MPI (MPI_Finalize) already");
         return -1;
     }
     int error = mpi_begin(&level);
-    if (error == MPI_SUCCESS && level != MPI_THREAD_MULTIPLE) {
-        snprintf(message, n_message,
-                 "MPI gives %s, and data moves by a thread of its own: start MPI by "
-                 "MPI_Init_thread with MPI_THREAD_MULTIPLE",
-                 level_name(level));
+    if (error == MPI_SUCCESS && !level_does(level, message, n_message)) {
         return -1;
     }
-    error = error == MPI_SUCCESS ? MPI_Comm_dup(MPI_COMM_WORLD, &process.comm) : error;
-    if (error == MPI_SUCCESS) {
-        MPI_Comm_set_errhandler(process.comm, MPI_ERRORS_RETURN);
-        MPI_Comm_rank(process.comm, &process.rank);
-        MPI_Comm_size(process.comm, &process.n_ranks);
-        error = MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &most, &is_known);
-        process.most_tags = is_known ? *most : 32767;
-    }
+    error = error == MPI_SUCCESS ? world_make(MPI_COMM_WORLD, &process.worlds[0]) : error;
     if (error != MPI_SUCCESS) {
         error_text(-error, message, n_message);
         return -1;
@@ -184,19 +206,102 @@ static int first_start(char *message, size_t n_message) {
     return 0;
 }
 
-static int start(int32_t *rank, int32_t *n_ranks, char *message, size_t n_message) {
+static int start(int32_t world, int32_t *rank, int32_t *n_ranks, char *message, size_t n_message) {
     pthread_mutex_lock(&process.mutex);
-    int status = process.has_started ? 0 : first_start(message, n_message);
-    *rank = process.rank;
-    *n_ranks = process.n_ranks;
+    int status = world > 0 || process.has_started ? 0 : first_start(message, n_message);
+    *rank = process.worlds[world].rank;
+    *n_ranks = process.worlds[world].n_ranks;
     pthread_mutex_unlock(&process.mutex);
     return status;
 }
 
-static int32_t next_tags(void) {
+/* -- Communicators of the program's. */
+
+/* Whether the program's MPI can be used, and that is an MPI_Comm of it. */
+static bool comm_does(const void *comm, size_t bytes, MPI_Comm *out, char *message,
+                      size_t n_message) {
+    int is_there = 0, has_ended = 0, level = MPI_THREAD_SINGLE, is_inter = 0;
+    MPI_Initialized(&is_there);
+    MPI_Finalized(&has_ended);
+    if (!is_there || has_ended) {
+        snprintf(message, n_message, "the program has %s MPI: %s",
+                 has_ended ? "ended" : "not started",
+                 has_ended ? "MPI_Finalize" : "MPI_Init_thread");
+        return false;
+    }
+    if (bytes != sizeof(MPI_Comm)) {
+        snprintf(message, n_message, "an MPI_Comm of %zu bytes is given; this MPI's has %zu", bytes,
+                 sizeof(MPI_Comm));
+        return false;
+    }
+    memcpy(out, comm, sizeof(*out));
+    if (*out == MPI_COMM_NULL) {
+        snprintf(message, n_message, "MPI_COMM_NULL is given");
+        return false;
+    }
+    MPI_Query_thread(&level);
+    if (!level_does(level, message, n_message)) {
+        return false;
+    }
+    MPI_Comm_test_inter(*out, &is_inter);
+    if (is_inter) {
+        snprintf(message, n_message, "an intercommunicator is given: its ranks have no one order");
+    }
+    return !is_inter;
+}
+
+/* The world of a communicator that was given before; 0: none. */
+static int world_known(MPI_Comm comm) {
+    void *number = NULL;
+    int is_known = 0;
+    if (!process.has_key) {
+        process.has_key = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, MPI_COMM_NULL_DELETE_FN,
+                                                 &process.adopted_key, NULL) == MPI_SUCCESS;
+    }
+    bool is_read = process.has_key &&
+                   MPI_Comm_get_attr(comm, process.adopted_key, &number, &is_known) == MPI_SUCCESS;
+    return is_read && is_known ? (int)(intptr_t)number : 0;
+}
+
+static int adopt_locked(MPI_Comm comm, int32_t *out_world, char *message, size_t n_message) {
+    int number = world_known(comm);
+    if (number == 0 && process.n_adopted == MOST_WORLDS - 1) {
+        snprintf(message, n_message, "%d communicators of MPI have been given: there is no room",
+                 process.n_adopted);
+        return -1;
+    }
+    if (number == 0) {
+        int error = world_make(comm, &process.worlds[process.n_adopted + 1]);
+        if (error != MPI_SUCCESS) {
+            error_text(-error, message, n_message);
+            return -1;
+        }
+        number = ++process.n_adopted;
+        if (process.has_key) {
+            MPI_Comm_set_attr(comm, process.adopted_key, (void *)(intptr_t)number);
+        }
+    }
+    *out_world = number;
+    return 0;
+}
+
+static int adopt(const void *given, size_t bytes, int32_t *out_world, char *message,
+                 size_t n_message) {
+    MPI_Comm comm;
+    if (!comm_does(given, bytes, &comm, message, n_message)) {
+        return -1;
+    }
     pthread_mutex_lock(&process.mutex);
-    int32_t tag = process.next_tag;
-    process.next_tag = tag + 2 < process.most_tags ? tag + 2 : 0;
+    int status = adopt_locked(comm, out_world, message, n_message);
+    pthread_mutex_unlock(&process.mutex);
+    return status;
+}
+
+static int32_t next_tags(int32_t number) {
+    World *world = &process.worlds[number];
+    pthread_mutex_lock(&process.mutex);
+    int32_t tag = world->next_tag;
+    world->next_tag = tag + 2 < world->most_tags ? tag + 2 : 0;
     pthread_mutex_unlock(&process.mutex);
     return tag;
 }
@@ -216,24 +321,26 @@ static void use_end(bool has_failed) {
 
 /* -- Messages. */
 
-static int send_begin(const void *bytes, int32_t n, int32_t rank, int32_t tag, MpiRequest *out) {
+static int send_begin(int32_t world, const void *bytes, int32_t n, int32_t rank, int32_t tag,
+                      MpiRequest *out) {
     MPI_Request handle = MPI_REQUEST_NULL;
-    int error = MPI_Isend(bytes, n, MPI_BYTE, rank, tag, process.comm, &handle);
+    int error = MPI_Isend(bytes, n, MPI_BYTE, rank, tag, process.worlds[world].comm, &handle);
     request_set(out, handle);
     return result(error);
 }
 
-static int receive_begin(void *bytes, int32_t n, int32_t rank, int32_t tag, MpiRequest *out) {
+static int receive_begin(int32_t world, void *bytes, int32_t n, int32_t rank, int32_t tag,
+                         MpiRequest *out) {
     MPI_Request handle = MPI_REQUEST_NULL;
-    int error = MPI_Irecv(bytes, n, MPI_BYTE, rank, tag, process.comm, &handle);
+    int error = MPI_Irecv(bytes, n, MPI_BYTE, rank, tag, process.worlds[world].comm, &handle);
     request_set(out, handle);
     return result(error);
 }
 
-static int probe(int32_t rank, int32_t tag, int32_t *n) {
+static int probe(int32_t world, int32_t rank, int32_t tag, int32_t *n) {
     MPI_Status status;
     int is_there = 0, count = 0;
-    int error = MPI_Iprobe(rank, tag, process.comm, &is_there, &status);
+    int error = MPI_Iprobe(rank, tag, process.worlds[world].comm, &is_there, &status);
     if (error == MPI_SUCCESS && is_there) {
         error = MPI_Get_count(&status, MPI_BYTE, &count);
     }
@@ -265,6 +372,7 @@ static void drop(MpiRequest *request) {
 
 static const MpiModule module = {.version = MPI_MODULE_VERSION,
                                  .start = start,
+                                 .adopt = adopt,
                                  .next_tags = next_tags,
                                  .send = send_begin,
                                  .receive = receive_begin,

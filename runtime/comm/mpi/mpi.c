@@ -60,11 +60,31 @@ static const MpiModule *mpi_start(int32_t *rank, int32_t *n_ranks, char *message
     if (!module) {
         return NULL;
     }
-    if (module->start(rank, n_ranks, why, sizeof(why)) < 0) {
+    if (module->start(0, rank, n_ranks, why, sizeof(why)) < 0) {
         snprintf(message, COMM_MESSAGE_BYTES, "MPI does not start: %s", why);
         return NULL;
     }
     return launcher_agrees(*n_ranks, message) ? module : NULL;
+}
+
+dlc_status comm_mpi_adopt(const void *comm, size_t bytes, int32_t *out_world, char *message) {
+    char why[COMM_MESSAGE_BYTES / 2] = "";
+    const MpiModule *module = mpi_library_loaded(message);
+    if (!module) {
+        return DLC_ERROR_UNSUPPORTED;
+    }
+    if (module->adopt(comm, bytes, out_world, why, sizeof(why)) < 0) {
+        snprintf(message, COMM_MESSAGE_BYTES, "the MPI communicator does not do: %s", why);
+        return DLC_ERROR_UNSUPPORTED;
+    }
+    return DLC_OK;
+}
+
+/* Of a world that the program gave. */
+static const MpiModule *world_open(int32_t world, int32_t *rank, int32_t *n_ranks, char *message) {
+    const MpiModule *module = mpi_library_loaded(message);
+    return module && module->start(world, rank, n_ranks, message, COMM_MESSAGE_BYTES) >= 0 ? module
+                                                                                           : NULL;
 }
 
 dlc_status comm_mpi_place(int32_t *rank, int32_t *n_ranks, char *message) {
@@ -115,7 +135,8 @@ static dlc_status place_tell(Meeting *m) {
     dlc_status status = requests ? DLC_OK : DLC_ERROR_OUT_OF_MEMORY;
     int32_t n_begun = 1;
     for (; n_begun < m->n_ranks && status == DLC_OK; n_begun++) {
-        int error = m->module->send(m->place, sizeof(Place), n_begun, m->tag, &requests[n_begun]);
+        int error = m->module->send(m->options->world, m->place, sizeof(Place), n_begun, m->tag,
+                                    &requests[n_begun]);
         status = error < 0 ? mpi_failed(m, error, "tell its place to", n_begun) : DLC_OK;
     }
     for (int32_t i = 1; i < n_begun && requests; i++) {
@@ -135,14 +156,14 @@ static dlc_status place_tell(Meeting *m) {
 
 static dlc_status place_hear(Meeting *m) {
     int32_t bytes = 0;
-    int is_there = m->module->probe(0, m->tag, &bytes);
+    int is_there = m->module->probe(m->options->world, 0, m->tag, &bytes);
     while (is_there == 0 && pause_briefly(m)) {
-        is_there = m->module->probe(0, m->tag, &bytes);
+        is_there = m->module->probe(m->options->world, 0, m->tag, &bytes);
     }
     MpiRequest request;
     int error = is_there;
     if (is_there > 0 && bytes == (int32_t)sizeof(Place)) {
-        error = m->module->receive(m->place, bytes, 0, m->tag, &request);
+        error = m->module->receive(m->options->world, m->place, bytes, 0, m->tag, &request);
         int is_done = error < 0 ? error : m->module->test(&request);
         while (is_done == 0 && pause_briefly(m)) {
             is_done = m->module->test(&request);
@@ -199,7 +220,8 @@ static dlc_status meet(Meeting *m, Comm **out) {
     if (status != DLC_OK) {
         return status;
     }
-    void *carrier = mpi_carrier_new(m->allocator, m->module, m->n_ranks, m->tag + 1);
+    void *carrier =
+        mpi_carrier_new(m->allocator, m->module, m->options->world, m->n_ranks, m->tag + 1);
     if (!carrier) {
         snprintf(m->message, COMM_MESSAGE_BYTES, "rank %d: no memory", m->rank);
         control_end(control);
@@ -227,11 +249,12 @@ dlc_status comm_mpi_create(const dlc_allocator *allocator, const CommMpiOptions 
                  .listener = -1,
                  .deadline = clock_seconds() + options.meet_seconds,
                  .message = message};
-    m.module = mpi_start(&m.rank, &m.n_ranks, message);
+    m.module = options.world > 0 ? world_open(options.world, &m.rank, &m.n_ranks, message)
+                                 : mpi_start(&m.rank, &m.n_ranks, message);
     if (!m.module) {
         return DLC_ERROR_UNSUPPORTED;
     }
-    m.tag = m.module->next_tags();
+    m.tag = m.module->next_tags(options.world);
     if (options.n_ranks > 0 && (options.n_ranks != m.n_ranks || options.rank != m.rank)) {
         snprintf(message, COMM_MESSAGE_BYTES,
                  "this process is to be rank %d of %d, and MPI says %d of %d", options.rank,
