@@ -152,11 +152,42 @@ def journals():
     short = Digits()
     done(short.train("beside", "--device", "cpu*2"))
     done(short.train("none", "--processes", "2", "--journal", "none", "--stop-after", "2"))
-    if sorted(glob.glob("*.journals")) != ["beside.journals"]:
+    if sorted(glob.glob("beside*.journals") + glob.glob("none*.journals")) != ["beside.journals"]:
         raise kit.Failure("there are %s" % glob.glob("*.journals"))
     done(short.train("asked", "--processes", "2", "--journal", "asked"))
     if sorted(os.listdir("asked")) != ["rank-0000.journal", "rank-0001.journal"]:
         raise kit.Failure("of those that were asked for there are %s" % os.listdir("asked"))
+
+
+def traced():
+    """One trace of ranks that are processes; where one was killed its part is missing, which the file says."""
+    digits = Digits()
+    done(digits.train("traced", "--processes", "3", "--trace", "trace.json"))
+    events = json.load(open("trace.json"))
+    names = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    if names != {rank + 1: "rank %d" % rank for rank in range(3)}:
+        raise kit.Failure("processes %s" % names)
+    tracks = {pid: [event for event in events if event["pid"] == pid and event.get("args", {}).get("kernel") == "exchange"] for pid in names}
+    if not tracks[1] or any([one["name"] for one in track] != [one["name"] for one in tracks[1]] for track in tracks.values()):
+        raise kit.Failure("exchanges %s" % {pid: len(track) for pid, track in tracks.items()})
+    for same in zip(*tracks.values()):  # nobody leaves before the last has come, on one clock
+        if max(one["ts"] for one in same) > min(one["ts"] + one["dur"] for one in same) + 0.01:
+            raise kit.Failure("a rank left before another came: %s" % (same,))
+    if glob.glob("trace.json.*"):
+        raise kit.Failure("there are %s" % glob.glob("trace.json.*"))
+    ranks = [started(*rank) for rank in long_run().ranks("lost", 3, "--trace", "lost.json", evaluates=False)]
+    until_step("lost.jsonl", 3, ranks[0])
+    ranks[2].kill()
+    ended(ranks[2], -signal.SIGKILL)
+    ended(ranks[1], 1)
+    _, err = ended(ranks[0], 1)
+    says(err, "the trace is not of all ranks: ")
+    events = json.load(open("lost.json"))
+    if {event["pid"] for event in events} != {1} or [event["name"] for event in events if event["ph"] == "i"] != \
+            ["the trace of rank %d is missing" % rank for rank in (1, 2)]:
+        raise kit.Failure("of a rank that was killed: %s" % events[-3:])
+    if {event["pid"] for event in json.load(open("lost.json.1"))} != {2} or os.path.exists("lost.json.2"):
+        raise kit.Failure("of the rank that lived, or of the one that did not: %s" % glob.glob("lost.json*"))
 
 
 def one():
@@ -593,7 +624,7 @@ def of_this_folder(pid):
         return False
 
 
-CASES = {case.__name__: case for case in (own, journals, one, told, devices, launched, documented, failing, unlike, explained, stuck, killed, orphans, restarted, interrupted, typed,
+CASES = {case.__name__: case for case in (own, journals, traced, one, told, devices, launched, documented, failing, unlike, explained, stuck, killed, orphans, restarted, interrupted, typed,
                                           mistakes, strangers, nothing_left)}
 LONG = {case.__name__: case for case in (stopped,)}
 if __name__ == "__main__":

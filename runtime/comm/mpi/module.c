@@ -61,12 +61,12 @@ static void error_text(int error, char *out, size_t n_out) {
 
 /* Takes one message that nobody waited for: as a rank that ends tells all, and ranks that ended
  * before do not listen. False: there is none. */
-static bool take_unwanted(void) {
+static bool take_unwanted(const World *world) {
     MPI_Message message;
     MPI_Status status;
     int is_there = 0, n = 0;
-    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, process.worlds[0].comm, &is_there, &message,
-                    &status) != MPI_SUCCESS ||
+    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, world->comm, &is_there, &message, &status) !=
+            MPI_SUCCESS ||
         !is_there || MPI_Get_count(&status, MPI_BYTE, &n) != MPI_SUCCESS) {
         return false;
     }
@@ -107,7 +107,7 @@ static bool settle(void) {
     bool is_done = false;
     wait_for_all();
     for (int i = 0; i < TRIES && !is_done; i++) {
-        while (take_unwanted()) {
+        while (take_unwanted(&process.worlds[0])) {
         }
         is_done = left_are_done();
         if (!is_done) {
@@ -250,6 +250,24 @@ static bool comm_does(const void *comm, size_t bytes, MPI_Comm *out, char *messa
     return !is_inter;
 }
 
+/* The program ends MPI: what ended communicators have left to be received is taken before. MPI
+ * deletes what hangs on MPI_COMM_SELF first of all. */
+static int end_by_program(MPI_Comm self, int key, void *value, void *more) {
+    (void)self, (void)key, (void)value, (void)more;
+    for (int i = 1; i <= process.n_adopted && process.n_users == 0 && !process.has_failed; i++) {
+        while (take_unwanted(&process.worlds[i])) {
+        }
+    }
+    return MPI_SUCCESS;
+}
+
+static void end_watch(void) {
+    int key = MPI_KEYVAL_INVALID;
+    if (MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, end_by_program, &key, NULL) == MPI_SUCCESS) {
+        MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL);
+    }
+}
+
 /* The world of a communicator that was given before; 0: none. */
 static int world_known(MPI_Comm comm) {
     void *number = NULL;
@@ -257,6 +275,7 @@ static int world_known(MPI_Comm comm) {
     if (!process.has_key) {
         process.has_key = MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, MPI_COMM_NULL_DELETE_FN,
                                                  &process.adopted_key, NULL) == MPI_SUCCESS;
+        end_watch();
     }
     bool is_read = process.has_key &&
                    MPI_Comm_get_attr(comm, process.adopted_key, &number, &is_known) == MPI_SUCCESS;
