@@ -36,21 +36,24 @@ static dlc_status pair_tell(dlc_session *session, int32_t other, int32_t from, v
 
 /* -- Clocks -- */
 
-/* The same on all that have the same clock; else 0. */
-static uint64_t machine_number(void) {
-    char text[64] = "";
+/* The same on all that have the same clock, of this machine since it has started, and in one
+ * namespace of times, as containers may have their own; 0: it cannot be told. */
+static uint64_t clock_number(void) {
+    char text[64] = "", space[64] = "";
     int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     ssize_t n = file < 0 ? 0 : read(file, text, sizeof(text));
     if (file >= 0) {
         close(file);
     }
-    return n > 0 ? hash_bytes(text, (size_t)n, 1) : 0;
+    ssize_t n_space = readlink("/proc/self/ns/time", space, sizeof(space));
+    uint64_t hash = n_space > 0 ? hash_bytes(space, (size_t)n_space, 1) : 1;
+    return n > 0 ? hash_bytes(text, (size_t)n, hash) : 0;
 }
 
 /* How far the other rank's clock is before rank 0's, which is *at now: told to both. */
 static dlc_status clocks_compare(dlc_session *session, int32_t other, TraceClock *out) {
     bool is_first = session->ranks->place.number == 0;
-    uint64_t own = machine_number(), first = own, second = own;
+    uint64_t own = clock_number(), first = own, second = own;
     double best = 1e30;
     dlc_status status = pair_tell(session, other, 0, &first, sizeof(first));
     if (status == DLC_OK) {
@@ -152,7 +155,7 @@ static dlc_status line_add(Sending *sending, const char *line, bool begins) {
     if (time && status == DLC_OK) {
         char *rest;
         NumberText there =
-            number_fixed(time_there(sending, strtod(time + sizeof(TIME) - 1, &rest)), 3);
+            number_fixed(time_there(sending, number_scan(time + sizeof(TIME) - 1, &rest)), 3);
         size_t before = (size_t)(time - line) + sizeof(TIME) - 1;
         status = chunk_add(sending, line, before);
         status = status == DLC_OK ? chunk_add(sending, there.text, strlen(there.text)) : status;
