@@ -50,10 +50,11 @@ uint64_t driver_program_hash(Driver *d) {
 /* Leaves where the options say how a mesh is used and there is none. */
 static void refuse_without_mesh(Driver *d) {
     const dlc_compile_options *options = d->options;
-    if (options->zero > 0 || options->schedule || options->microbatches != 0 || options->exchange) {
+    if (options->zero > 0 || options->schedule || options->microbatches != 0 || options->sequence ||
+        options->exchange) {
         driver_leave(d, DLC_ERROR_INVALID_ARGUMENT,
-                     "a ZeRO level, a schedule, micro-batches and a type of exchange are of plans "
-                     "for several devices: name the mesh too (dlc --mesh data=*)");
+                     "a ZeRO level, a schedule, micro-batches, sequence and a type of exchange are "
+                     "of plans for several devices: name the mesh too (dlc --mesh data=*)");
     }
 }
 
@@ -72,16 +73,12 @@ static MeshLayout *asked_layout(Driver *d, const char *text) {
     return layout;
 }
 
-static bool has_lines(const MeshLayout *layout) {
-    return layout->rules.count + layout->cuts.count > 0 || layout->zero > 0 || layout->schedule ||
-           layout->microbatches > 0 || layout->exchange;
-}
-
 /* The program's lines under another mesh stay as they are, so that a further one finds them. */
 static void add_lines(MeshLayout *layout, const MeshLayout *program) {
     layout->rules = program->rules;
     layout->cuts = program->cuts;
     layout->zero = program->zero;
+    layout->sequence = program->sequence;
     layout->exchange = program->exchange;
     layout->schedule = mesh_layout_has(layout, "pipe") ? program->schedule : NULL;
     layout->microbatches = mesh_layout_has(layout, "pipe") ? program->microbatches : 0;
@@ -94,6 +91,12 @@ static void take_options(Driver *d, MeshLayout *layout) {
     }
     if (options->microbatches < 0 || options->microbatches > MESH_MAX_RANKS) {
         driver_leave(d, DLC_ERROR_INVALID_ARGUMENT, "micro-batches are 1 to 1048576");
+    }
+    if (options->sequence && !mesh_sequence_read(options->sequence, &layout->sequence)) {
+        driver_leave(d, DLC_ERROR_INVALID_ARGUMENT,
+                     arena_format(&d->scratch,
+                                  "sequence is \"auto\", \"on\" or \"off\", not \"%.40s\"",
+                                  options->sequence));
     }
     layout->zero = options->zero == DLC_ZERO_OFF ? 0 : options->zero ? options->zero : layout->zero;
     layout->microbatches = options->microbatches ? options->microbatches : layout->microbatches;
@@ -117,7 +120,7 @@ static MeshLayout *layout_for(Driver *d, const char *text) {
     }
     MeshLayout *layout = ARENA_NEW(&d->context.arena, MeshLayout);
     *layout = *asked;
-    if (asked != program && program && !has_lines(asked)) {
+    if (asked != program && program && !mesh_layout_has_lines(asked)) {
         add_lines(layout, program);
     }
     take_options(d, layout);

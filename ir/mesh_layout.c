@@ -150,6 +150,22 @@ MeshProblem placed_add(Placed *placed, const char *word) {
     return MESH_PROBLEM_NONE;
 }
 
+static const char *const sequences[] = {"auto", "on", "off"};
+
+bool mesh_sequence_read(const char *text, MeshSequence *out) {
+    for (int i = 0; i < (int)(sizeof sequences / sizeof sequences[0]); i++) {
+        if (strcmp(text, sequences[i]) == 0) {
+            *out = (MeshSequence)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *mesh_sequence_text(MeshSequence sequence) {
+    return sequences[sequence];
+}
+
 /* -- reading */
 
 bool mesh_layout_has(const MeshLayout *layout, const char *name) {
@@ -159,6 +175,12 @@ bool mesh_layout_has(const MeshLayout *layout, const char *name) {
         }
     }
     return false;
+}
+
+bool mesh_layout_has_lines(const MeshLayout *layout) {
+    return layout->rules.count + layout->cuts.count > 0 || layout->zero > 0 ||
+           layout->sequence != MESH_SEQUENCE_AUTO || layout->schedule || layout->microbatches > 0 ||
+           layout->exchange;
 }
 
 int64_t mesh_layout_least(const MeshLayout *layout) {

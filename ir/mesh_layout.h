@@ -4,8 +4,9 @@
  * (What a sharded Func then is, ir.h says.)
  *
  * Its text is the mesh block of the language without the word `mesh`,
- *     data=*, model=2 { shard (_, model) for "*.c_fc.weight"; cut "h.6"; zero 1; schedule "1f1b";
- * microbatches 4; exchange bf16 } which is the module's setting "mesh", and so in IR text and
+ *     data=*, model=2 { shard (_, model) for "*.c_fc.weight"; cut "h.6"; zero 1; sequence "on";
+ * schedule "1f1b"; microbatches 4; exchange bf16 } which is the module's setting "mesh", and so in
+ * IR text and
  * plans. Shardings of values that a call gives, or that stand in a pipe, are ops: `shard_hint`,
  * whose attribute `axes` is the text of a Placed without its parentheses. */
 #ifndef DLC_IR_MESH_H
@@ -37,6 +38,14 @@ typedef struct MeshRule {
     int32_t n_globs;
 } MeshRule;
 
+/* Whether what lies between two products that the axis `model` cuts is cut by it too, along rows.
+ */
+typedef enum MeshSequence {
+    MESH_SEQUENCE_AUTO, /* where it costs less than it spares */
+    MESH_SEQUENCE_ON,   /* wherever it can be */
+    MESH_SEQUENCE_OFF   /* where the program's own lines say so */
+} MeshSequence;
+
 /* Lists grow in the context's arena; a zeroed MeshLayout is the empty one. */
 typedef struct MeshLayout {
     MeshAxis axes[MESH_MAX_AXES]; /* as written, the last one fastest */
@@ -46,6 +55,7 @@ typedef struct MeshLayout {
     const char *schedule;   /* of the pipe; NULL: not said */
     int64_t microbatches;   /* 0: not said */
     int64_t zero;           /* level, 0 to 3 */
+    MeshSequence sequence;
     const char *exchange;   /* the type in which gradients are sent ("bf16"); NULL: their own */
 } MeshLayout;
 
@@ -84,9 +94,15 @@ MeshLayout *mesh_layout_read(Context *context, const char *text, const char **ou
 /* Reads what stands between the parentheses: "data, _, model", "_, (data, model)". */
 bool placed_read(Context *context, const char *text, Placed *out, const char **out_problem);
 
+/* "auto", "on" or "off"; false: it is none of them. */
+bool mesh_sequence_read(const char *text, MeshSequence *out);
+const char *mesh_sequence_text(MeshSequence sequence);
+
 /* -- reading */
 
 bool mesh_layout_has(const MeshLayout *layout, const char *name);
+/* Whether it says anything beside its axes. */
+bool mesh_layout_has_lines(const MeshLayout *layout);
 /* Devices that it needs; 0: any multiple of what mesh_layout_least gives. */
 int64_t mesh_layout_ranks(const MeshLayout *layout);
 int64_t mesh_layout_least(const MeshLayout *layout);

@@ -83,6 +83,11 @@ static void print_lines(const MeshLayout *layout, const char *lead, const char *
         str_addf(out, "%s%szero %lld%s", between, lead, (long long)layout->zero, tail);
         between = *tail ? "" : "; ";
     }
+    if (layout->sequence != MESH_SEQUENCE_AUTO) {
+        str_addf(out, "%s%ssequence \"%s\"%s", between, lead, mesh_sequence_text(layout->sequence),
+                 tail);
+        between = *tail ? "" : "; ";
+    }
     if (layout->schedule) {
         str_addf(out, "%s%sschedule ", between, lead);
         print_text(layout->schedule, out);
@@ -110,8 +115,7 @@ void mesh_layout_print(const MeshLayout *layout, bool as_block, Str *out) {
             str_add_char(out, '*');
         }
     }
-    if (layout->rules.count + layout->cuts.count > 0 || layout->zero > 0 || layout->schedule ||
-        layout->microbatches > 0 || layout->exchange) {
+    if (mesh_layout_has_lines(layout)) {
         str_add(out, as_block ? " {\n" : " { ");
         print_lines(layout, as_block ? "    " : "", as_block ? "\n" : "", out);
         str_add(out, as_block ? "}" : " }");
@@ -348,7 +352,7 @@ static bool exchange_line(Reader *r, MeshLayout *layout) {
 }
 
 static bool line(Reader *r, MeshLayout *layout) {
-    const char *first = word(r, "shard, cut, zero, schedule, microbatches or exchange");
+    const char *first = word(r, "shard, cut, zero, sequence, schedule, microbatches or exchange");
     if (!first) {
         return false;
     }
@@ -366,6 +370,14 @@ static bool line(Reader *r, MeshLayout *layout) {
     }
     if (strcmp(first, "microbatches") == 0) {
         return number_line(r, "`microbatches`", 1, MESH_MAX_RANKS, &layout->microbatches);
+    }
+    if (strcmp(first, "sequence") == 0) {
+        const char *text = string(r, "\"auto\", \"on\" or \"off\"");
+        return text && (mesh_sequence_read(text, &layout->sequence) ||
+                        wrong(r, arena_format(&r->context->arena,
+                                              "`sequence` is \"auto\", \"on\" or \"off\", not "
+                                              "\"%.40s\"",
+                                              text)));
     }
     if (strcmp(first, "schedule") == 0) {
         layout->schedule = string(r, "a schedule in quotes");

@@ -15,7 +15,7 @@ typedef struct Options {
     int64_t threads, memory_limit, compile_bytes, compile_seconds;
     bool no_libraries, time_passes, explain, quiet, json, verify_each, emulate_precision,
         accumulate, from_ir, write_in_place, check_format;
-    const char *topic, *mesh, *schedule, *exchange;
+    const char *topic, *mesh, *schedule, *sequence, *exchange;
     int64_t zero, microbatches;
     bool show_ops, show_passes, show_version;
 } Options;
@@ -258,6 +258,7 @@ static int compile_plan(const CliCommand *command, const Options *options, const
                 : options->zero < 0 ? 0
                                     : (int)options->zero,
         .schedule = options->schedule,
+        .sequence = options->sequence,
         .microbatches = options->microbatches,
         .exchange = options->exchange,
     };
@@ -459,6 +460,8 @@ static const CliOption option_table[] = {
      "for several devices: replica, data (dp), model (tensor, tp), pipe (pp); data=*,model=2"},
     {"--zero", NULL, CLI_INT, offsetof(Options, zero), 0, "N",
      "of a mesh: cut optimiser state (1), gradients (2), parameters (3) along data"},
+    {"--sequence", NULL, CLI_TEXT, offsetof(Options, sequence), 0, "WHEN",
+     "of a mesh's model: cut rows of norms and sums between products too: auto, on, off"},
     {"--schedule", NULL, CLI_TEXT, offsetof(Options, schedule), 0, "NAME", "of a mesh's pipe"},
     {"--microbatches", NULL, CLI_INT, offsetof(Options, microbatches), 1, "N",
      "of a mesh's pipe: parts of a batch"},

@@ -123,6 +123,16 @@ static void read_schedule(Elaborator *el, const AstSetting *line, MeshLayout *la
     }
 }
 
+static void read_sequence(Elaborator *el, const AstSetting *line, MeshLayout *layout) {
+    Val value = line->for_globs.count == 0 && line->values.count == 1
+                    ? elaborate_constant_expr(el, line->values.items[0])
+                    : (Val){.kind = VAL_NONE};
+    bool read = value.kind == VAL_STRING && mesh_sequence_read(value.as.text, &layout->sequence);
+    if (!read && !val_is_error(value)) {
+        line_form(el, line, "sequence \"on\", \"off\" or \"auto\"");
+    }
+}
+
 static void read_exchange(Elaborator *el, const AstSetting *line, MeshLayout *layout) {
     const AstExpr *expr =
         line->for_globs.count == 0 && line->values.count == 1 ? line->values.items[0] : NULL;
@@ -143,6 +153,8 @@ static void read_line(Elaborator *el, const AstSetting *line, MeshLayout *layout
         read_number(el, line, 0, 3, &layout->zero);
     } else if (strcmp(word, "microbatches") == 0) {
         read_number(el, line, 1, MESH_MAX_RANKS, &layout->microbatches);
+    } else if (strcmp(word, "sequence") == 0) {
+        read_sequence(el, line, layout);
     } else if (strcmp(word, "schedule") == 0) {
         read_schedule(el, line, layout);
     } else if (strcmp(word, "exchange") == 0) {
@@ -150,7 +162,8 @@ static void read_line(Elaborator *el, const AstSetting *line, MeshLayout *layout
     } else {
         Diag *diag = EL_REPORT(el, MESH_FORM, line->word.place,
                                arena_format(el->arena, "there is no '%s' in a mesh block", word));
-        elaborate_help(el, diag, "there are: shard cut zero schedule microbatches exchange");
+        elaborate_help(el, diag,
+                       "there are: shard cut zero sequence schedule microbatches exchange");
     }
 }
 

@@ -223,6 +223,10 @@ typedef struct dlc_compile_options {
     int zero;
     const char *schedule; /* of stages of a pipe; NULL: as the program says */
     int64_t microbatches; /* that a batch is cut into for the pipe; 0: as the program says */
+    /* Whether norms, residual sums and what else lies between products that `model` cuts are cut by
+     * it too, along rows: "on" wherever they can be, "auto" where it spares more than it costs,
+     * "off". NULL: as the program says, else "auto". */
+    const char *sequence;
     /* The type in which gradients are sent where their sums go over `data` or `replica`: "f32",
      * their own, or "bf16", half as many bytes: each rank's are rounded before they travel, summed
      * in f32, and the sum is rounded once. NULL: as the program says. */

@@ -198,13 +198,14 @@ static bool is_empty(Type type) {
     return false;
 }
 
-/* What is equal because it has no elements may be a part too. */
+/* What has no elements may be equal, and a part along any axis. */
 static void visit_block(Check *c, const Block *block) {
     BLOCK_EACH_OP (block, op) {
         visit(c, op);
         for (int32_t r = 0; r < op->n_results; r++) {
             State *state = check_state(c, op->results[r]);
-            if (state->kind == HAVE_EQUAL && is_empty(op->results[r]->type)) {
+            bool may_differ = state->kind == HAVE_SUM || state->kind == HAVE_OWN;
+            if (!may_differ && is_empty(op->results[r]->type)) {
                 state->kind = HAVE_ANY;
             }
         }

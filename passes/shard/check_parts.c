@@ -10,8 +10,8 @@ static const Size *product(const Check *c, Type type, int32_t from, int32_t end)
     return size;
 }
 
-/* Where a part lies in a reshaped value of the same elements: the axis with the fewest outer ones,
- * where several will do because the rank has one row; nobody knows in which of [1, 1]. */
+/* Where a part lies in a reshaped value of the same elements; where several axes will do because
+ * the rank has one row, nobody knows in which. */
 static State reshaped(const Check *c, const State *state, Type from, Type to) {
     State out = {.kind = HAVE_UNKNOWN};
     const Size *all = state->outer ? size_mul(c->context, state->outer, state->rows) : NULL;
@@ -21,19 +21,15 @@ static State reshaped(const Check *c, const State *state, Type from, Type to) {
     }
     const Size *before = size_mul(c->context, product(c, from, 0, state->axis), state->outer);
     const Size *behind = size_mul(c->context, inner, product(c, from, state->axis + 1, from.rank));
-    const Size *found = NULL;
     for (int32_t axis = 0; axis < to.rank; axis++) {
         const Size *outer = exact_quotient(c->context, before, product(c, to, 0, axis));
         const Size *rest = exact_quotient(c->context, behind, product(c, to, axis + 1, to.rank));
         bool fits =
             outer && rest &&
             size_mul(c->context, size_mul(c->context, outer, state->rows), rest) == to.dims[axis];
-        if (fits && out.outer == outer && found == rest) {
-            out.axis = -1;
-        } else if (fits && (!out.outer || size_nominal(outer, UNSET_SIZE) <
-                                              size_nominal(out.outer, UNSET_SIZE))) {
-            out = check_part(axis, outer, state->rows);
-            found = rest;
+        if (fits) {
+            bool is_first = out.kind == HAVE_UNKNOWN;
+            out = is_first ? check_part(axis, outer, state->rows) : check_part(-1, NULL, NULL);
         }
     }
     return out;

@@ -130,6 +130,30 @@ static void of_parts(Check *c, const Op *op) {
     }
 }
 
+static bool has_any_along(const Check *c, const Op *op, const OpAxes *axes, int8_t factor) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        if (check_state(c, op->operands[i])->kind == HAVE_ANY && has_factor(op, axes, i, factor)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is made of equal values and of one number in each rank's rows is each rank's rows. */
+static void of_numbers(Check *c, const Op *op) {
+    OpAxes axes = op_factors(c->scratch, op);
+    for (int32_t r = 0; r < op->n_results; r++) {
+        Type type = op->results[r]->type;
+        for (int32_t axis = 0; axis < type.rank; axis++) {
+            int8_t factor = axes.results[r][axis];
+            if (factor >= 0 && check_differs(c, type.dims[axis]) &&
+                has_any_along(c, op, &axes, factor)) {
+                *check_state(c, op->results[r]) = check_part_of(c, type, axis);
+            }
+        }
+    }
+}
+
 /* What follows from the operands' kinds alone, else by the axes. */
 void check_any(Check *c, const Op *op) {
     int32_t count[HAVE_UNKNOWN + 1] = {0};
@@ -151,5 +175,8 @@ void check_any(Check *c, const Op *op) {
     }
     for (int32_t r = 0; r < op->n_results; r++) {
         *check_state(c, op->results[r]) = out;
+    }
+    if (out.kind == HAVE_EQUAL && count[HAVE_ANY] > 0) {
+        of_numbers(c, op);
     }
 }

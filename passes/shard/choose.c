@@ -4,18 +4,14 @@
  * round. What is worth less than it costs stays whole. */
 #include "passes/shard/shard.h"
 
-/* A rank computes so many operations in the time in which a byte travels: below that a cut does not
- * pay. */
-static const double FLOPS_PER_BYTE = 16;
-
 /* -- What it costs */
 
-static bool is_product(const Op *op) {
+bool op_is_product(const Op *op) {
     OpKind kind = op_info(op->code)->kind;
     return kind == KIND_CONTRACTION || kind == KIND_CONVOLUTION;
 }
 
-static double op_nominal_flops(const Shard *s, const Op *op) {
+double op_nominal_flops(const Shard *s, const Op *op) {
     return (double)size_nominal(op_flops(s->context, op), UNSET_SIZE);
 }
 
@@ -44,7 +40,7 @@ static Cost block_cost(const Shard *s, const Block *block, Cuts *made);
 static Cost op_cost(const Shard *s, const Op *op, Cuts *made) {
     OpCuts cuts = op_cuts(s, op);
     bool loops = op->n_blocks > 0 || op->code == OP_yield;
-    Cost cost = {.flops = is_product(op) ? op_nominal_flops(s, op) : 0};
+    Cost cost = {.flops = op_is_product(op) ? op_nominal_flops(s, op) : 0};
     for (int32_t i = 0; i < op->n_operands && !loops; i++) {
         const Cuts *has = &made[op->operands[i]->id];
         cost.bytes += bytes_gathered(has, &cuts.operands[i], op->operands[i]);
@@ -82,7 +78,7 @@ static Cost func_cost(const Shard *s) {
  * than another, so that sums do not compare. */
 static double worth(Cost before, Cost after) {
     double spared = before.flops - after.flops, more = after.bytes - before.bytes;
-    return spared <= FLOPS_PER_BYTE * more ? 0 : spared / (more > 1 ? more : 1);
+    return spared <= SHARD_FLOPS_PER_BYTE * more ? 0 : spared / (more > 1 ? more : 1);
 }
 
 /* -- One product */
@@ -176,8 +172,7 @@ bool is_head(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
     return !axes->is_combined[factor];
 }
 
-/* Whether the value is made of parameters and numbers alone. */
-static bool is_weight(const Shard *s, const Value *value) {
+bool is_weight(const Shard *s, const Value *value) {
     while (value->op && value->op->n_operands == 1 && op_rearranges(value->op->code)) {
         value = value->op->operands[0];
     }
@@ -185,8 +180,7 @@ static bool is_weight(const Shard *s, const Value *value) {
            s->func->args[value->index].role == ARG_PARAM;
 }
 
-/* An axis of a weight: hidden units, channels, vocabularies; never rows or positions. */
-static bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
+bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor) {
     for (int32_t i = 0; i < op->n_operands; i++) {
         Type type = op->operands[i]->type;
         for (int32_t axis = 0; axis < type.rank && is_weight(s, op->operands[i]); axis++) {
@@ -230,7 +224,7 @@ const char *uneven_reason(Shard *s, const Op *op) {
 
 static void choose_in(Shard *s, const Block *block, MayCut may) {
     BLOCK_EACH_OP (block, op) {
-        if (is_product(op)) {
+        if (op_is_product(op)) {
             choose_for(s, op, may);
         }
         for (int32_t i = 0; i < op->n_blocks; i++) {
@@ -240,10 +234,6 @@ static void choose_in(Shard *s, const Block *block, MayCut may) {
 }
 
 void choose_model(Shard *s) {
-    s->trial = ARENA_NEW(&s->context->arena, Arena);
-    arena_init(s->trial, s->context->allocator, s->context->boundary);
-    context_own_arena(s->context, s->trial);
     choose_in(s, s->func->body, is_head);
     choose_in(s, s->func->body, is_of_weight);
-    arena_finish(s->trial);
 }

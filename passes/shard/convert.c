@@ -175,7 +175,8 @@ Value *version_of(Shard *s, Value *old, const Cuts *cuts) {
             return version->value;
         }
     }
-    if (old->op && is_free(old->op)) {
+    bool is_sum = made->value->op && !is_free(made->value->op); /* of ranks, taken behind it */
+    if (old->op && is_free(old->op) && !is_sum) {
         Value *value = make_free(s, old, made, cuts);
         version_add(s, old, cuts, value);
         return value;

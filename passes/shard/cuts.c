@@ -34,7 +34,7 @@ MeshGroup cuts_groups(const Cuts *cuts) {
     return groups;
 }
 
-bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept) {
+bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, CutCause cause) {
     int64_t rows;
     bool is_empty = size_is_const(cut->rows, &rows) && rows == 0;
     if (is_empty || cuts->n == SHARD_MAX_CUTS || cuts_of_axis(cuts, axis) ||
@@ -44,9 +44,9 @@ bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept) {
     int32_t at = cuts->n++;
     for (; at > 0 && cuts->at[at - 1].axis > axis; at--) {
         cuts->at[at] = cuts->at[at - 1];
+        cuts->cause[at] = cuts->cause[at - 1];
     }
-    unsigned below = (1U << at) - 1;
-    cuts->kept = (cuts->kept & below) | (cuts->kept & ~below) << 1 | (unsigned)kept << at;
+    cuts->cause[at] = (uint8_t)cause;
     cuts->at[at] = *cut;
     cuts->at[at].axis = axis;
     return true;
@@ -109,12 +109,24 @@ Type cuts_type(const Shard *s, Type whole, const Cuts *cuts) {
 void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis) {
     Spread *spread = spread_of(s, to);
     Offered offered = {.spread = spread, .before = spread->cuts};
-    if ((spread->pinned & cut->group) == 0 && cuts_add(&spread->cuts, cut, axis, s->is_keeping)) {
+    if ((spread->pinned & cut->group) == 0 && cuts_add(&spread->cuts, cut, axis, s->cause)) {
         s->changed = true;
         if (s->is_trying) {
             VEC_PUSH(s->pass->scratch, &s->journal, offered);
         }
     }
+}
+
+Cuts cuts_to_pass(const Shard *s, const Value *value) {
+    const Cuts *all = &spread_of(s, value)->cuts;
+    Cuts cuts = {0};
+    for (int32_t i = 0; i < all->n; i++) {
+        CutCause cause = (CutCause)all->cause[i];
+        if (cause != CUT_BETWEEN || s->cause != CUT_CHOSEN) {
+            cuts_add(&cuts, &all->at[i], all->at[i].axis, cause);
+        }
+    }
+    return cuts;
 }
 
 void journal_begin(Shard *s) {
@@ -133,7 +145,7 @@ void journal_undo(Shard *s) {
 bool spread_is_kept(const Spread *spread, const AxisCut *cut) {
     for (int32_t i = 0; i < spread->cuts.n; i++) {
         if (&spread->cuts.at[i] == cut) {
-            return (spread->cuts.kept >> i & 1U) != 0;
+            return spread->cuts.cause[i] == CUT_KEPT;
         }
     }
     return false;

@@ -30,14 +30,14 @@ static MeshGroup added_sums(const Shard *s, const Op *op) {
     return n > 1 ? groups : 0;
 }
 
+/* Those of the row's axes that are combined, or the others, by cuts of one cause. */
 static void take_cuts(FactorCuts *factors, const AxesRow row, const Cuts *cuts, const OpAxes *axes,
-                      bool combined, bool kept) {
+                      bool combined, CutCause cause) {
     for (int32_t i = 0; i < cuts->n; i++) {
         int8_t factor = row[cuts->at[i].axis];
-        bool is_kept = (cuts->kept >> i & 1U) != 0;
-        bool waits = is_kept && (cuts->at[i].group & factors->later) != 0;
-        bool fits = factor >= 0 && axes->is_combined[factor] == combined && !waits &&
-                    (!combined || is_kept == kept);
+        bool waits = cause == CUT_KEPT && (cuts->at[i].group & factors->later) != 0;
+        bool fits = factor >= 0 && axes->is_combined[factor] == combined &&
+                    cuts->cause[i] == cause && !waits;
         if (fits && !factors->is_cut[factor] && (factors->used & cuts->at[i].group) == 0) {
             factors->is_cut[factor] = true;
             factors->at[factor] = cuts->at[i];
@@ -50,27 +50,38 @@ static Cuts cuts_by(const FactorCuts *factors, const AxesRow row, int32_t rank) 
     Cuts cuts = {0};
     for (int32_t axis = 0; axis < rank; axis++) {
         if (row[axis] >= 0 && factors->is_cut[row[axis]]) {
-            cuts_add(&cuts, &factors->at[row[axis]], axis, false);
+            cuts_add(&cuts, &factors->at[row[axis]], axis, CUT_CHOSEN);
         }
     }
     return cuts;
 }
 
+static void take_operands(const Shard *s, const Op *op, const OpAxes *axes, CutCause cause,
+                          FactorCuts *factors) {
+    for (int32_t i = 0; i < op->n_operands; i++) {
+        const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
+        take_cuts(factors, axes->operands[i], cuts, axes, true, cause);
+    }
+}
+
+static void take_results(const Shard *s, const Op *op, const OpAxes *axes, CutCause cause,
+                         FactorCuts *factors) {
+    for (int32_t r = 0; r < op->n_results; r++) {
+        const Cuts *cuts = &spread_of(s, op->results[r])->cuts;
+        take_cuts(factors, axes->results[r], cuts, axes, false, cause);
+    }
+}
+
 static void cuts_by_axes(const Shard *s, const Op *op, OpCuts *out) {
     OpAxes axes = op_factors(s->arena, op);
     FactorCuts factors = {.later = added_sums(s, op)};
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
-        take_cuts(&factors, axes.operands[i], cuts, &axes, true, false);
-    }
-    for (int32_t r = 0; r < op->n_results; r++) {
-        const Cuts *cuts = &spread_of(s, op->results[r])->cuts;
-        take_cuts(&factors, axes.results[r], cuts, &axes, false, false);
-    }
-    for (int32_t i = 0; i < op->n_operands; i++) {
-        const Cuts *cuts = &spread_of(s, op->operands[i])->cuts;
-        take_cuts(&factors, axes.operands[i], cuts, &axes, true, true);
-    }
+    take_operands(s, op, &axes, CUT_CHOSEN, &factors);
+    take_results(s, op, &axes, CUT_CHOSEN, &factors);
+    factors.used |= picking_ranks(s, op);
+    take_results(s, op, &axes, CUT_BETWEEN, &factors);
+    take_results(s, op, &axes, CUT_KEPT, &factors);
+    take_operands(s, op, &axes, CUT_BETWEEN, &factors);
+    take_operands(s, op, &axes, CUT_KEPT, &factors);
     for (int32_t i = 0; i < op->n_operands; i++) {
         out->operands[i] = cuts_by(&factors, axes.operands[i], op->operands[i]->type.rank);
     }
@@ -91,8 +102,8 @@ static void cuts_of_reshape(const Shard *s, const Op *op, OpCuts *out) {
         AxisCut cut;
         if (cut_reshape(s->context, op->results[0]->type, op->operands[0]->type, &wanted->at[i],
                         &cut) &&
-            cuts_add(&out->operands[0], &cut, cut.axis, false)) {
-            cuts_add(&out->results[0], &wanted->at[i], wanted->at[i].axis, false);
+            cuts_add(&out->operands[0], &cut, cut.axis, CUT_CHOSEN)) {
+            cuts_add(&out->results[0], &wanted->at[i], wanted->at[i].axis, CUT_CHOSEN);
         }
     }
 }

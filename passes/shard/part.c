@@ -95,11 +95,11 @@ void cuts_by_parts(const Shard *s, const Op *op, OpCuts *out) {
         result && (parts.whole_is_result ? cut_of_part(s->context, &parts, result, &operand)
                                          : cut_of_whole(s->context, &parts, result, &operand));
     if (!fits || (cuts_groups(&out->operands[0]) & result->group) != 0 ||
-        !cuts_add(&out->results[0], result, parts.axis, false)) {
+        !cuts_add(&out->results[0], result, parts.axis, CUT_CHOSEN)) {
         return;
     }
     for (int32_t i = 0; i < operands_along(op); i++) {
-        cuts_add(&out->operands[i], &operand, parts.axis, false);
+        cuts_add(&out->operands[i], &operand, parts.axis, CUT_CHOSEN);
     }
 }
 
@@ -111,8 +111,9 @@ void pass_by_parts(Shard *s, const Op *op) {
     for (int32_t i = 0; i < operands_along(op); i++) {
         const Value *whole = parts.whole_is_result ? op->results[0] : op->operands[i];
         const Value *part = parts.whole_is_result ? op->operands[i] : op->results[0];
-        const AxisCut *of_whole = cuts_of_axis(&spread_of(s, whole)->cuts, parts.axis);
-        const AxisCut *of_part = cuts_of_axis(&spread_of(s, part)->cuts, parts.axis);
+        Cuts whole_cuts = cuts_to_pass(s, whole), part_cuts = cuts_to_pass(s, part);
+        const AxisCut *of_whole = cuts_of_axis(&whole_cuts, parts.axis);
+        const AxisCut *of_part = cuts_of_axis(&part_cuts, parts.axis);
         AxisCut cut;
         if (of_whole && cut_of_part(s->context, &parts, of_whole, &cut)) {
             cut_offer(s, part, &cut, parts.axis);

@@ -237,6 +237,16 @@ static void send_sums(Op *op, void *user) {
     }
 }
 
+void forget_partial(Shard *s) {
+    for (int32_t i = 0; i < s->n_values; i++) {
+        Spread *spread = &s->spreads[i];
+        spread->is_final = spread->is_zero = false;
+        spread->partial = 0;
+        spread->user = NULL;
+        spread->uses = 0;
+    }
+}
+
 void decide_partial(Shard *s) {
     func_each_op(s->func, count_uses, s);
     do {

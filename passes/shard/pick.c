@@ -19,20 +19,31 @@ static bool has_rows(const Shard *s, const AxisCut *cut) {
            ranks > 0 && rows >= ranks;
 }
 
-void cuts_by_picking(const Shard *s, const Op *op, OpCuts *out) {
+/* The cut of the table that the op may pick by; NULL: there is none. */
+static const AxisCut *picking_cut(const Shard *s, const Op *op) {
     if (!picks(op) && !adds(op)) {
-        return;
+        return NULL;
     }
-    int32_t axis = (int32_t)op_axis(op);
     const Value *table = picks(op) ? op->operands[0] : op->results[0];
-    const AxisCut *cut = cuts_of_axis(&spread_of(s, table)->cuts, axis);
+    const AxisCut *cut = cuts_of_axis(&spread_of(s, table)->cuts, op_axis(op));
+    bool fits = cut && !spread_is_kept(spread_of(s, table), cut) && has_rows(s, cut) &&
+                table->type.dtype != DT_BOOL;
+    return fits ? cut : NULL;
+}
+
+MeshGroup picking_ranks(const Shard *s, const Op *op) {
+    const AxisCut *cut = picking_cut(s, op);
+    return cut ? cut->group : 0;
+}
+
+void cuts_by_picking(const Shard *s, const Op *op, OpCuts *out) {
+    const AxisCut *cut = picking_cut(s, op);
     MeshGroup used = out->combined;
     for (int32_t i = 0; i < op->n_operands; i++) {
         used |= cuts_groups(&out->operands[i]);
     }
-    bool is_kept = cut && spread_is_kept(spread_of(s, table), cut);
-    if (!cut || is_kept || !has_rows(s, cut) || (used & cut->group) != 0 ||
-        table->type.dtype == DT_BOOL || !cuts_add(&out->operands[0], cut, axis, false)) {
+    if (!cut || (used & cut->group) != 0 ||
+        !cuts_add(&out->operands[0], cut, cut->axis, CUT_CHOSEN)) {
         return;
     }
     out->picked = cut;
@@ -40,7 +51,7 @@ void cuts_by_picking(const Shard *s, const Op *op, OpCuts *out) {
         out->combined |= cut->group;
         out->combine = OP_add;
     } else {
-        cuts_add(&out->results[0], cut, axis, false);
+        cuts_add(&out->results[0], cut, cut->axis, CUT_CHOSEN);
     }
 }
 

@@ -1,5 +1,6 @@
 /* What `--explain` says of a Func of one rank: how its arguments and results are cut, and what
  * every rank computes all of along an axis of the mesh, and why. */
+#include "ir/base/number.h"
 #include "passes/shard/shard.h"
 
 #include <string.h>
@@ -21,8 +22,7 @@ typedef struct Report {
     VEC(Group) groups; /* in the order of the program */
 } Report;
 
-/* What takes no time, or is a number. */
-static bool is_work(const Op *op) {
+bool op_is_work(const Op *op) {
     const OpInfo *info = op_info(op->code);
     bool moves = info->fusion == FUSION_VIEW || info->fusion == FUSION_SPREAD ||
                  info->fusion == FUSION_FREE || info->fusion == FUSION_FREE_IF_SMALL;
@@ -78,7 +78,7 @@ static void note_whole(Report *report, const Op *op, MeshGroup axis) {
 static void note_op(Op *op, void *user) {
     Report *report = user;
     Shard *s = report->s;
-    if (!is_work(op)) {
+    if (!op_is_work(op)) {
         return;
     }
     OpCuts cuts = op_cuts(s, op);
@@ -131,6 +131,27 @@ static void add_args(const Shard *s, Str *out) {
              (int)s->func->body->n_args);
 }
 
+/* Of what lies between products, each sum that begins it. */
+static void add_between(Shard *s, Str *out) {
+    str_add(out, s->between.count > 0 ? "  between products over model\n" : "");
+    for (size_t i = 0; i < s->between.count; i++) {
+        const BetweenNote *note = &s->between.items[i];
+        const Value *sum = note->sum->results[0];
+        Cuts cuts = spread_of(s, sum)->cuts;
+        AxisCut cut = cut_of_rows(s, s->model, sum->type.dims[note->axis]);
+        cuts_add(&cuts, &cut, note->axis, CUT_BETWEEN);
+        str_addf(out, "    %s from %s, by the %s", note->is_taken ? "cut" : "whole,",
+                 cuts_text(s, sum->type, &cuts), op_info(note->sum->code)->name);
+        add_place(note->sum, out);
+        str_add(out, ": ");
+        str_addf(out, "%s each rank %s of what it makes, for ",
+                 note->is_taken ? "spares" : "it would spare", number_amount(note->made).text);
+        str_addf(out, "%s %s that travel in %s more exchanges\n",
+                 number_amount(note->bytes < 0 ? -note->bytes : note->bytes).text,
+                 note->bytes < 0 ? "less" : "more", number_fixed(note->calls, 0).text);
+    }
+}
+
 void shard_report(Shard *s) {
     Report report = {.s = s};
     Str text;
@@ -138,6 +159,7 @@ void shard_report(Shard *s) {
     str_init(&text, s->context->allocator);
     str_addf(&text, "%s\n  lies on ranks as\n", s->func->name);
     add_args(s, &text);
+    add_between(s, &text);
     str_add(&text, "  computed on all ranks\n");
     for (size_t i = 0; i < report.groups.count; i++) {
         add_group(&report, &report.groups.items[i], &text);

@@ -151,7 +151,7 @@ static Value *take_sum(Shard *s, const Value *old, Value *value, OpCode combine,
     const Spread *wanted = spread_of(s, old);
     for (int32_t i = 0; i < wanted->cuts.n && combine == OP_add; i++) {
         const AxisCut *cut = &wanted->cuts.at[i];
-        if ((cut->group & ~group) == 0 && cuts_add(cuts, cut, cut->axis, true)) {
+        if ((cut->group & ~group) == 0 && cuts_add(cuts, cut, cut->axis, CUT_KEPT)) {
             value = scatter_ranks(s, &b, old, value, cut);
             group &= ~cut->group;
         }

@@ -46,6 +46,26 @@ static void make_results(Shard *s, const Block *from, Block *to) {
     b_yield(&b, values, old->n_operands);
 }
 
+/* How each value is cut. */
+static void choose_cuts(Shard *s, const Hints *hints) {
+    s->trial = ARENA_NEW(&s->context->arena, Arena);
+    arena_init(s->trial, s->context->allocator, s->context->boundary);
+    context_own_arena(s->context, s->trial);
+    propagate_batch(s, hints);
+    if (s->model) {
+        refuse_heads(s);
+    }
+    if (s->model && !s->is_agreed) {
+        choose_model(s);
+    }
+    if (s->model) {
+        cut_between(s);
+    }
+    propagate_kept(s);
+    agree(s);
+    arena_finish(s->trial);
+}
+
 bool pass_shard(PassContext *pass, Func *func) {
     bool is_done = (func->properties & PROP_SHARDED) != 0; /* IR from a file */
     if (func->module->n_mesh_axes == 0 || is_done) {
@@ -64,15 +84,7 @@ bool pass_shard(PassContext *pass, Func *func) {
                .level = func->module->mesh_layout ? func->module->mesh_layout->zero : 0,
                .n_values = func->n_values};
     s.spreads = ARENA_ARRAY(s.arena, Spread, (size_t)s.n_values + 1);
-    propagate_batch(&s, hints);
-    if (s.model) {
-        refuse_heads(&s);
-    }
-    if (s.model && !s.is_agreed) {
-        choose_model(&s);
-    }
-    propagate_kept(&s);
-    agree(&s);
+    choose_cuts(&s, hints);
     decide_partial(&s);
     if (pass->report) {
         shard_report(&s);

@@ -9,11 +9,24 @@
 
 enum { SHARD_MAX_CUTS = 4 };
 
+/* A rank computes so many operations in the time in which a byte travels: below that a cut does not
+ * pay. */
+enum { SHARD_FLOPS_PER_BYTE = 16 };
+
+/* What a cut comes of. Where an op could use the same ranks for two cuts, that which stands first
+ * here has them. */
+typedef enum CutCause {
+    CUT_CHOSEN,  /* what the program says, the batch, parts of products */
+    CUT_BETWEEN, /* rows of what lies between two products that are cut */
+    CUT_KEPT,    /* what a step keeps */
+    CUT_N_CAUSES
+} CutCause;
+
 /* The cuts of one value, by axis, one an axis at most. */
 typedef struct Cuts {
     int32_t n;
     AxisCut at[SHARD_MAX_CUTS];
-    unsigned kept; /* bits: those that come of what a step keeps; results' cuts come before them */
+    uint8_t cause[SHARD_MAX_CUTS]; /* CutCause */
 } Cuts;
 
 /* A value of the new program that stands for one of the old. */
@@ -48,6 +61,14 @@ typedef struct Offered {
     Cuts before;
 } Offered;
 
+/* What was thought of one sum over the axis `model` that is used by what could be cut. */
+typedef struct BetweenNote {
+    const Op *sum;
+    int32_t axis; /* of its result */
+    bool is_taken;
+    double made, bytes, calls; /* bytes made less, bytes that travel and exchanges more */
+} BetweenNote;
+
 typedef struct Shard {
     PassContext *pass;
     Context *context;
@@ -58,15 +79,16 @@ typedef struct Shard {
     MeshGroup model; /* the axis that products are cut along */
     MeshGroup zero;  /* the axis that what a step keeps is cut along */
     int64_t level;   /* ZeRO: 1 cuts optimiser state, 2 sums of gradients too, 3 parameters too */
-    bool is_keeping; /* new cuts come of what a step keeps */
-    bool loops_are_closed; /* what loops carry is not cut further */
-    bool is_agreed;        /* an earlier Func has chosen */
-    bool is_trying;        /* offers are written down */
-    VEC(Offered) journal;  /* in the pass's scratch */
-    Arena *trial;          /* of what is tried, and forgotten */
-    Block *func_body;      /* of the new program */
-    const Op *at;          /* the op of the old one's body that is being rewritten */
-    Spread *spreads;       /* by id of the old values */
+    CutCause cause;  /* of new cuts */
+    bool loops_are_closed;    /* what loops carry is not cut further */
+    bool is_agreed;           /* an earlier Func has chosen */
+    bool is_trying;           /* offers are written down */
+    VEC(Offered) journal;     /* in the pass's scratch */
+    Arena *trial;             /* of what is tried, and forgotten */
+    VEC(BetweenNote) between; /* in the pass's scratch */
+    Block *func_body;         /* of the new program */
+    const Op *at;             /* the op of the old one's body that is being rewritten */
+    Spread *spreads;          /* by id of the old values */
     int32_t n_values;
     bool changed;
 } Shard;
@@ -81,11 +103,12 @@ bool cut_equal(const AxisCut *a, const AxisCut *b);
 bool cuts_equal(const Cuts *a, const Cuts *b);
 const AxisCut *cuts_of_axis(const Cuts *cuts, int64_t axis); /* NULL: whole */
 MeshGroup cuts_groups(const Cuts *cuts);
-/* Adds the cut, moved to `axis`; `kept`: see there. False: the axis is cut already, or the group's
- * axes are in use. */
-bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, bool kept);
+/* Adds the cut, moved to `axis`. False: the axis is cut already, or the group's axes are in use. */
+bool cuts_add(Cuts *cuts, const AxisCut *cut, int32_t axis, CutCause cause);
 /* The value is to have this cut too, along `axis`, unless it has others. */
 void cut_offer(Shard *s, const Value *to, const AxisCut *cut, int32_t axis);
+/* The value's cuts that go on to others: what lies between products waits until those are cut. */
+Cuts cuts_to_pass(const Shard *s, const Value *value);
 /* Offers from here on may be taken back; once at a time. */
 void journal_begin(Shard *s);
 void journal_undo(Shard *s);
@@ -153,6 +176,9 @@ void pass_by_parts(Shard *s, const Op *op);
 
 /* -- pick.c */
 
+/* The ranks that have the rows of the table that the op picks from, or adds to: they are not cut by
+ * what gives way to that. 0: none, the table is whole. */
+MeshGroup picking_ranks(const Shard *s, const Op *op);
 void cuts_by_picking(const Shard *s, const Op *op, OpCuts *out); /* adds them */
 void pass_by_picking(Shard *s, const Op *op);
 /* ids as a rank counts in its part of the table, something where it has not the row; *out_has: it
@@ -179,11 +205,38 @@ const char *uneven_reason(Shard *s, const Op *op);
 /* Says which attention cannot be shared along the axis `model`, if any; what the program leaves
  * whole is not cut by it. */
 void refuse_heads(Shard *s);
+/* Whether the op is a contraction or a convolution, and how many operations it takes, all of it. */
+bool op_is_product(const Op *op);
+double op_nominal_flops(const Shard *s, const Op *op);
+/* Whether the value is made of parameters and numbers alone. */
+bool is_weight(const Shard *s, const Value *value);
+/* Whether the factor is an axis of a weight: hidden units, channels, vocabularies; never rows or
+ * positions. */
+bool is_of_weight(const Shard *s, const Op *op, const OpAxes *axes, int8_t factor);
+
+/* -- between.c */
+
+/* Cuts along the axis `model` what lies between products, as the layout says; what asks for it is
+ * cut before. */
+void cut_between(Shard *s);
 
 /* -- report.c */
 
 /* Says what --explain tells of the Func, once all is decided. */
 void shard_report(Shard *s);
+/* Whether the op takes time, and is more than a number. */
+bool op_is_work(const Op *op);
+
+/* -- seed.c */
+
+/* Whether the argument is a moving average of a parameter. */
+bool is_average(const Shard *s, int32_t arg);
+
+/* Cuts what other Funcs have agreed on, what the program asks for, the inputs along their batch,
+ * and all that follows. */
+void propagate_batch(Shard *s, const Hints *hints);
+/* Cuts what a step keeps, by the level of ZeRO, and all that follows. */
+void propagate_kept(Shard *s);
 
 /* -- propagate.c */
 
@@ -192,11 +245,6 @@ void factor_offer(Shard *s, const Op *op, const OpAxes *axes, int8_t factor, con
 /* What follows from what is cut so far. */
 void propagate_further(Shard *s);
 
-/* Cuts what other Funcs have agreed on, what the program asks for, the inputs along their batch,
- * and all that follows. */
-void propagate_batch(Shard *s, const Hints *hints);
-/* Cuts what a step keeps, by the level of ZeRO, and all that follows. */
-void propagate_kept(Shard *s);
 /* The inputs' rows that are cut among ranks; NULL: there are none. */
 const Size *batch_rows(const Func *func);
 
@@ -204,6 +252,8 @@ const Size *batch_rows(const Func *func);
 
 /* Decides for each value over which ranks it stays a sum. */
 void decide_partial(Shard *s);
+/* As if nothing had been decided. */
+void forget_partial(Shard *s);
 
 /* -- convert.c: versions of values */
 

@@ -31,6 +31,68 @@ void wish_unmet(Shard *s, Place place, const char *name, const Value *value, con
     }
 }
 
+/* -- Rows of what lies between products */
+
+typedef struct WeightCuts {
+    Shard *s;
+    int32_t n;
+} WeightCuts;
+
+static bool is_cut_by_model(const Shard *s, const Value *value, const AxesRow row, int8_t factor) {
+    const Cuts *cuts = &spread_of(s, value)->cuts;
+    for (int32_t i = 0; i < cuts->n; i++) {
+        if ((cuts->at[i].group & s->model) != 0 && row[cuts->at[i].axis] == factor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void count_weight_cuts(Op *op, void *user) {
+    WeightCuts *count = user;
+    if (!op_is_product(op)) {
+        return;
+    }
+    OpAxes axes = op_factors(count->s->arena, op);
+    for (int8_t factor = 0; factor < axes.n_factors; factor++) {
+        if (!is_of_weight(count->s, op, &axes, factor)) {
+            continue;
+        }
+        for (int32_t i = 0; i < op->n_operands; i++) {
+            count->n += is_cut_by_model(count->s, op->operands[i], axes.operands[i], factor);
+        }
+        for (int32_t r = 0; r < op->n_results; r++) {
+            count->n += is_cut_by_model(count->s, op->results[r], axes.results[r], factor);
+        }
+    }
+}
+
+/* How many operands and results of products are cut by `model` along an axis of a weight. */
+static int32_t weight_cuts(Shard *s) {
+    WeightCuts count = {.s = s};
+    func_each_op(s->func, count_weight_cuts, &count);
+    return count.n;
+}
+
+/* Whether the cut of a value that is computed never comes to an axis of a weight, were there no
+ * other: it is one of rows, and products are to be cut first, as if it were not there. */
+static bool lies_between(Shard *s, const Value *value, const AxisCut *cut) {
+    if (!value->op) {
+        return false;
+    }
+    Arena *arena = s->arena;
+    Spread *spreads = s->spreads;
+    s->arena = s->trial;
+    s->spreads = ARENA_ARRAY(s->trial, Spread, (size_t)s->n_values + 1);
+    cut_offer(s, value, cut, cut->axis);
+    propagate_further(s);
+    bool between = weight_cuts(s) == 0;
+    arena_clear(s->trial);
+    s->arena = arena;
+    s->spreads = spreads;
+    return between;
+}
+
 /* Cuts the value as asked; what it is cut by already must be that. */
 static void wish(Shard *s, const Value *value, const Placed *placed, Place place,
                  const char *name) {
@@ -43,7 +105,8 @@ static void wish(Shard *s, const Value *value, const Placed *placed, Place place
         int64_t rows;
         bool is_none = group == 0 || (size_is_const(cut.rows, &rows) && rows == 0) ||
                        (old && cut_equal(old, &cut));
-        if (!is_none && !cuts_add(cuts, &cut, axis, false)) {
+        bool between = !is_none && group == s->model && lies_between(s, value, &cut);
+        if (!is_none && !cuts_add(cuts, &cut, axis, between ? CUT_BETWEEN : CUT_CHOSEN)) {
             wish_unmet(s, place, name, value, &cut);
         }
     }
@@ -150,7 +213,8 @@ static void seed_agreed_cuts(Shard *s, int32_t arg, const Sharding *agreed, bool
     for (int32_t c = 0; c < agreed->n_cuts; c++) {
         bool is_kept = may_be_kept && (agreed->cuts[c].group & ~s->zero) == 0;
         if (is_kept == kept) {
-            cuts_add(&spread->cuts, &agreed->cuts[c], agreed->cuts[c].axis, kept);
+            cuts_add(&spread->cuts, &agreed->cuts[c], agreed->cuts[c].axis,
+                     kept ? CUT_KEPT : CUT_CHOSEN);
         }
     }
 }

@@ -113,10 +113,12 @@ refuses "the axis pipe=* is not built yet" "$dlc" sizes.dl --mesh 'pp=*'
 refuses "did you mean 'data'? (axes are replica, data (dp), model (tensor, tp), pipe (pp)" "$dlc" sizes.dl --mesh date=2
 refuses "expected '=', found the end" "$dlc" sizes.dl --mesh data
 refuses "a ZeRO level is 0 to 3" "$dlc" sizes.dl --mesh data=2 --zero 4
+refuses 'sequence is "auto", "on" or "off", not "yes"' "$dlc" sizes.dl --mesh model=2 --sequence yes
 refuses 'the schedule "1f1b" is not built yet' "$dlc" sizes.dl --mesh data=2 --schedule 1f1b
 refuses "a pipe in micro-batches is not built yet" "$dlc" sizes.dl --mesh data=2 --microbatches 4
 refuses "name the mesh too" "$dlc" sizes.dl --zero 1
 refuses "name the mesh too" "$dlc" sizes.dl --schedule 1f1b
+refuses "name the mesh too" "$dlc" sizes.dl --sequence on
 refuses "there is no 'cuts' in a mesh block" "$dlc" sizes.dl --mesh 'data=2 { cuts "a" }'
 expect 0 "$dlc" sizes.dl --mesh data=1,model=1 --zero 0 -o ones.plan --quiet
 same one.plan ones.plan

@@ -23,10 +23,11 @@ BLOCK_WHOLE = NORM + [WIDTH] + NORM + [WIDTH]
 PARAMETERS = TABLES + (BLOCK_CUT + BLOCK_WHOLE) * LAYERS + NORM
 
 
-def exchanges(name, mesh, zero=0, entry="train"):
+def exchanges(name, mesh, zero=0, entry="train", sequence="off", defines=()):
     """Of an entry: {"KIND over AXES of TYPE": its figures}; a sum other than by adding is "all_reduce max". And all of the summary."""
-    path = os.path.join(kit.HERE, "programs", name + ".dl")
-    out, _ = kit.run([kit.DLC, path, "--mesh", mesh, "--zero", str(zero), "--json", "-o", "ranks.plan"])
+    path = name if name.endswith(".dl") else os.path.join(kit.HERE, "programs", name + ".dl")
+    command = [kit.DLC, path, "--mesh", mesh, "--zero", str(zero), "--sequence", sequence, "--json", "-o", "ranks.plan"]
+    out, _ = kit.run(command + ["-D" + text for text in defines])
     summary = json.loads(out)
     found = {}
     for one in next(e for e in summary["entries"] if e["name"].endswith("." + entry))["exchanges"]:
@@ -117,6 +118,54 @@ def both():
     expect("both", found, dict(wanted, **{"all_reduce over data of f32": (own + [1], DATA), COUNT: ([1], DATA)}))
 
 
+def halves(rows, of_rows, scalars):
+    """The same with rows of norms and residual sums cut too: what was summed is summed into parts, and gathered where the next product needs all of
+    it, as the positions' gradient is at the end."""
+    parts = [rows * WIDTH] * (4 * LAYERS + 2)
+    return {
+        "reduce_scatter over model of f32": (parts, MODEL),
+        "all_gather over model of f32": (parts + [TABLES[1]], MODEL),
+        "all_reduce max over model of f32": ([rows], MODEL),
+        "all_reduce over model of f32": ([rows] * of_rows + [1] * scalars, MODEL),
+    }
+
+
+def halves_of_both():
+    """On both axes: gradients of what is whole beside products are sums over model too, and travel once, with those over data."""
+    wanted = halves(B * T // DATA, 3, 1)
+    own = [TABLES[0] // MODEL, TABLES[1] // MODEL] + [size // MODEL for size in BLOCK_CUT] * LAYERS
+    wanted["all_reduce over data of f32"] = (own + [1], DATA)
+    wanted["all_reduce over data,model of f32"] = (BLOCK_WHOLE * LAYERS + NORM, DATA * MODEL)
+    wanted[COUNT] = ([1], DATA)
+    return wanted
+
+
+def sequence():
+    """Of `on`; of `auto`, which takes it where the tensors are large enough for the calls that come to it."""
+    for asked, defines in (("on", []), ("auto", []), ("on", ["T=%d" % T])):  # of positions all are used: they stay whole even so
+        found, _ = exchanges("gpt2", "model=%d" % MODEL, sequence=asked, defines=defines)
+        wanted = halves(B * T, 2, 2)
+        wanted["all_reduce over model of f32"][0].extend(BLOCK_WHOLE * LAYERS + NORM)
+        expect("sequence %s, model %s" % (asked, defines), found, wanted)
+    mesh = "data=%d,model=%d" % (DATA, MODEL)
+    found, _ = exchanges("gpt2", mesh, sequence="on")
+    expect("sequence on, both", found, halves_of_both())
+    found, _ = exchanges("gpt2", mesh, sequence="auto")
+    if "reduce_scatter over model of f32" in found:
+        raise kit.Failure("sequence auto cuts what is too small: %s" % found)
+
+
+def asked():
+    """A line of the program's block that asks for the rows of one norm a block, which what is around them follows; products are cut as ever."""
+    with open(os.path.join(kit.HERE, "programs", "gpt2.dl"), encoding="utf-8") as file:
+        text = file.read()
+    block = 'mesh data=%d, model=%d {\n    shard (data, model, _) for "h.*.ln_1"\n}\n\nmodel gpt2(' % (DATA, MODEL)
+    with open("asked.dl", "w", encoding="utf-8") as file:
+        file.write(text.replace("model gpt2(", block, 1))
+    found, _ = exchanges("asked.dl", "program", sequence="off")
+    expect("asked", found, halves_of_both())
+
+
 def line(name, bindings, ranks):
     """Of dlrun inspect: {"KIND over AXES of TYPE": (calls, elements)} of the training entry, and its first line."""
     command = [kit.DLRUN, "inspect", "ranks.plan", "--ranks", str(ranks)] + [part for text in bindings for part in ("-D", text)]
@@ -205,7 +254,8 @@ def counts(name):
 
 def loops():
     """What stands in a loop counts as often as the loop runs: half as long a sequence, half as many."""
-    kit.run([kit.DLC, os.path.join(kit.HERE, "programs", "char_lstm.dl"), "--mesh", "data=2,model=2", "-o", "ranks.plan", "--quiet"])
+    path = os.path.join(kit.HERE, "programs", "char_lstm.dl")
+    kit.run([kit.DLC, path, "--mesh", "data=2,model=2", "--sequence", "off", "-o", "ranks.plan", "--quiet"])
     key = "all_gather over model of f32"
     long, short = (line("char_lstm", ["T=%d" % length], 4)[0][key] for length in (64, 32))
     if long != (2 * short[0], 2 * short[1]) or short[0] == 0:
@@ -221,10 +271,11 @@ def explained():
         raise kit.Failure("programs/gpt2.dl has other heads")
     with open("three_heads.dl", "w", encoding="utf-8") as file:
         file.write(text.replace("heads = 4, width = 64", "heads = 3, width = 96"))
-    for name, block, wanted in (
+    for name, block, sequence_asked, wanted in (
         (
             "three_heads.dl",
             ' { shard (_, _, _) for "h.*.attn" }',
+            "off",
             [
                 r"^    tokens: i32\[B@data, T\]$",
                 r"^    h\.0\.mlp\.c_proj\.weight: f32\[384, 96@model\]$",
@@ -235,10 +286,16 @@ def explained():
         (
             os.path.join(kit.HERE, "programs", "gpt2.dl"),
             "",
-            [r"^    h\.0\.attn\.c_attn\.weight: f32\[64, 3·4@model·16\]$", r"^    wte\.weight: f32\[256@model, 64\]$"],
+            "on",
+            [
+                r"^    h\.0\.attn\.c_attn\.weight: f32\[64, 3·4@model·16\]$",
+                r"^    wte\.weight: f32\[256@model, 64\]$",
+                r"^    cut from f32\[B@data, T@model, 64\], by the take at \S+:31:9: spares each rank \d+\.\d\d MiB of what it makes, "
+                r"for \d+\.\d\d KiB more that travel in \d+ more exchanges$",
+            ],
         ),
     ):
-        out, _ = kit.run([kit.DLC, name, "--mesh", "data=2,model=2" + block, "--explain", "-o", "ranks.plan"])
+        out, _ = kit.run([kit.DLC, name, "--mesh", "data=2,model=2" + block, "--sequence", sequence_asked, "--explain", "-o", "ranks.plan"])
         for line_wanted in wanted:
             if not re.search(line_wanted, out, re.M):
                 raise kit.Failure("--explain of %s has no line '%s'" % (name, line_wanted))
@@ -266,6 +323,7 @@ def beside():
 
 
 CASES = {"explained": explained, "beside": beside, "data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
+CASES.update({"sequence": sequence, "asked": asked})
 for network in ("encoder_decoder", "char_lstm", "resnet18", "gpt2"):
     CASES[network] = lambda network=network: counts(network)
 

@@ -3,6 +3,7 @@
 level of ZeRO meets many programs. meshes.py [PROGRAM…]; PROGRAM:all takes all meshes."""
 import glob
 import os
+import re
 
 import equal
 import kit
@@ -20,13 +21,17 @@ MESHES = [
     ("replica=2,data=*", 3, 6),
     ("model=2,data=*", 2, 4),
     ("replica=2,data=2,model=2", 3, 8),
+    ('data=2,model=2 { sequence "on" }', 0, 4),
+    ('model=3 { sequence "on" }', 0, 3),
+    ('data=2,model=2 { sequence "on" }', 2, 4),
+    ('data=*,model=4 { sequence "on" }', 3, 4),
 ]
 EACH = 2  # meshes a program
 
 
 def on_mesh(program, one, mesh, zero, ranks):
     log, weights, chosen, data = one
-    tag = "%s.%s.%d" % (program.name, mesh.replace("*", "any").replace(",", "."), zero)
+    tag = "%s.%s.%d" % (program.name, re.sub(r"\W+", ".", mesh.replace("*", "any")), zero)
     compiled = program.compile
     program.compile = compiled + ["--zero", str(zero)]
     try:

@@ -30,15 +30,19 @@ typedef struct Bench {
     dlc_session *session;
 } Bench;
 
+static void bench_open_program(Bench *b, const char *text, const dlc_compile_options *options,
+                               const dlc_session_options *run) {
+    assert_int_equal(dlc_context_create(NULL, &b->context), DLC_OK);
+    b->plan = api_compile(b->context, text, options);
+    OK(b->context, dlc_session_create(b->plan, run, &b->session));
+    OK(b->context, dlc_init_weights(b->session));
+}
+
 static void bench_open_checked(Bench *b, const char *device, int64_t every) {
-    const dlc_context_options hooks = {.struct_size = sizeof(hooks)};
     const dlc_compile_options options = {.struct_size = sizeof(options), .float_type = "f64"};
     const dlc_session_options run = {
         .struct_size = sizeof(run), .device = device, .check_replicas = every};
-    assert_int_equal(dlc_context_create(&hooks, &b->context), DLC_OK);
-    b->plan = api_compile(b->context, model, &options);
-    OK(b->context, dlc_session_create(b->plan, &run, &b->session));
-    OK(b->context, dlc_init_weights(b->session));
+    bench_open_program(b, model, &options, &run);
 }
 
 static void bench_open(Bench *b, const char *device) {
@@ -196,10 +200,7 @@ static void test_drift_of_parts(void **state) {
     const dlc_session_options run = {
         .struct_size = sizeof(run), .device = "cpu*4", .check_replicas = 1};
     Bench b;
-    assert_int_equal(dlc_context_create(NULL, &b.context), DLC_OK);
-    b.plan = api_compile(b.context, text, &options);
-    OK(b.context, dlc_session_create(b.plan, &run, &b.session));
-    OK(b.context, dlc_init_weights(b.session));
+    bench_open_program(&b, text, &options, &run);
     OK(b.context, step(&b, 12, 0, 0.0));
     int n_cut = 0;
     for (int64_t v = 0; v < b.session->ranks->n_variables; v++) {
@@ -223,9 +224,62 @@ static void test_drift_of_parts(void **state) {
     bench_close(&b);
 }
 
+/* Whether the training entry has an exchange of that kind along one axis of the mesh. */
+static bool exchanges(const Bench *b, const char *kind, int32_t over) {
+    for (size_t i = 0; i < dlc_plan_exchange_count(b->plan, "train"); i++) {
+        dlc_exchange_info info = {.struct_size = sizeof(info)};
+        OK(b->context, dlc_plan_exchange(b->plan, "train", i, 0, NULL, 0, &info));
+        if (strcmp(info.kind, kind) == 0 && info.over == over) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Norms beside products that are cut see rows of a sequence of five, which two and three ranks cut
+ * unevenly: their weights' gradients are sums over these ranks too, and stay the same on all. */
+static void test_sequence(void **state) {
+    (void)state;
+    static const char text[] =
+        "dim B\nfn block(x: f64[B, T, C]) -> f64[B, T, C] {\n"
+        "    return x + (x |> layer_norm as norm |> linear(252) as a |> tanh |> linear(C) as b |> "
+        "dropout(0.2))\n}\n"
+        "model m(x: f64[B, 5], label: i32[B]) {\n"
+        "    param spread: [8] = normal(0.0, 0.5)\n"
+        "    h = {b t, c -> b t c}(x, spread)\n"
+        "    for i in 0..2 {\n        h = h |> block as h[i]\n    }\n"
+        "    logits = {b t c -> b c}(h |> layer_norm as last) |> linear(4) as head\n"
+        "    output logits\n    loss cross_entropy(logits, label)\n}\n"
+        "train m {\n    optimizer adamw(lr=0.01)\n    clip_norm 0.3\n    batch 12\n    steps "
+        "40\n}\n";
+    static const struct {
+        const char *mesh, *device;
+        int32_t model; /* as a bit */
+    } cases[] = {{"model=2", "cpu*2", 1}, {"model=3", "cpu*3", 1}, {"data=2,model=2", "cpu*4", 2}};
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        const dlc_compile_options options = {.struct_size = sizeof(options),
+                                             .float_type = "f64",
+                                             .mesh = cases[c].mesh,
+                                             .sequence = "on"};
+        const dlc_session_options run = {
+            .struct_size = sizeof(run), .device = cases[c].device, .check_replicas = 1};
+        Bench b;
+        bench_open_program(&b, text, &options, &run);
+        assert_true(exchanges(&b, "reduce_scatter", cases[c].model));
+        int count = whole_ones(b.session);
+        assert_true(count >= 24); /* norms and what follows the sums, with two moments each */
+        for (int s = 0; s < 4; s++) {
+            assert_int_equal(step(&b, 12 - s, s, 0.0), DLC_OK);
+            assert_int_equal(whole_ones(b.session), count);
+        }
+        bench_close(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replicas), cmocka_unit_test(test_beginning),
-        cmocka_unit_test(test_drift), cmocka_unit_test(test_drift_of_parts)};
+        cmocka_unit_test(test_drift), cmocka_unit_test(test_drift_of_parts),
+        cmocka_unit_test(test_sequence)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,19 +96,24 @@ static void text(void **state) {
     expect_text(f, " mesh dp = * ", "data=*");
     expect_text(f, "data=-1{}", "data=*");
     expect_text(f, "data=2 { ; zero 0 ; }", "data=2");
+    expect_text(f, "model=2 { sequence \"auto\" }", "model=2");
+    const MeshLayout *off = expect_text(f, "model=2 { sequence \"off\"; zero 1 }",
+                                        "model=2 { zero 1; sequence \"off\" }");
+    assert_int_equal(off->sequence, MESH_SEQUENCE_OFF);
     const MeshLayout *layout = expect_text(
         f,
         "data=2, tensor=4, pipe=2 {\n shard (_, (tp, dp)) for \"a.*\", \"b\\\"\\{\\\\\"\n"
-        "shard (pp,) for \"*\"; cut \"h.6\", \"h.9\"\nzero 3; schedule \"1f1b\" ;microbatches 8\n"
-        "exchange bf16 }",
+        "shard (pp,) for \"*\"; cut \"h.6\", \"h.9\"\nzero 3; sequence \"on\"; schedule \"1f1b\" "
+        ";microbatches 8\nexchange bf16 }",
         "data=2, model=4, pipe=2 { shard (_, (model, data)) for \"a.*\", \"b\\\"\\{\\\\\"; "
-        "shard (pipe) for \"*\"; cut \"h.6\"; cut \"h.9\"; zero 3; schedule \"1f1b\"; "
-        "microbatches 8; exchange bf16 }");
+        "shard (pipe) for \"*\"; cut \"h.6\"; cut \"h.9\"; zero 3; sequence \"on\"; "
+        "schedule \"1f1b\"; microbatches 8; exchange bf16 }");
     assert_int_equal(mesh_layout_rule(layout, "a.b")->placed.rank, 2);
     assert_int_equal(mesh_layout_rule(layout, "b\"{\\")->placed.rank, 2);
     assert_int_equal(mesh_layout_rule(layout, "ab")->placed.rank, 1);
     assert_int_equal(layout->cuts.count, 2);
     assert_int_equal(layout->zero, 3);
+    assert_int_equal(layout->sequence, MESH_SEQUENCE_ON);
     assert_int_equal(layout->microbatches, 8);
     assert_string_equal(layout->exchange, "bf16");
     assert_null(expect_text(f, "data=2 { exchange f32 }", "data=2")->exchange);
@@ -144,8 +149,9 @@ static void problems(void **state) {
     expect_problem(f, "cp=2", "a mesh axis 'cp' is not supported");
     expect_problem(f, "data=2, dp=2", "the mesh axis 'data' is named twice");
     expect_problem(f, "data=*, model=*", "only one axis of a mesh may have any number of devices");
-    expect_problem(f, "data=2 {",
-                   "expected shard, cut, zero, schedule, microbatches or exchange, found the end");
+    expect_problem(
+        f, "data=2 {",
+        "expected shard, cut, zero, sequence, schedule, microbatches or exchange, found the end");
     expect_problem(f, "data=2 { split \"a\" }", "there is no 'split' in a mesh block");
     expect_problem(f, "data=2 { shard (data, data) for \"a\" }",
                    "the mesh axis 'data' is named twice");
@@ -157,6 +163,9 @@ static void problems(void **state) {
     expect_problem(f, "data=2 { zero 4 }", "`zero` is 0 to 3, not 4");
     expect_problem(f, "data=2 { exchange f16 }", "`exchange` is f32 or bf16, not 'f16'");
     expect_problem(f, "data=2 { exchange \"bf16\" }", "expected a type of floats, found '\"'");
+    expect_problem(f, "data=2 { sequence on }", "expected \"auto\", \"on\" or \"off\", found 'on'");
+    expect_problem(f, "data=2 { sequence \"yes\" }",
+                   "`sequence` is \"auto\", \"on\" or \"off\", not \"yes\"");
     expect_problem(f, "data=2 { microbatches 0 }", "`microbatches` is 1 to 1048576, not 0");
     expect_problem(f, "data=2 { zero 1 zero 2 }", "expected ';' or '}', found 'zero'");
 }
