@@ -134,8 +134,8 @@ def damaged():
         if processes.steps("hurt%d.jsonl" % at)[0]["step"] != 2:
             raise kit.Failure("went on at %s" % processes.steps("hurt%d.jsonl" % at)[0])
         kit.same_bytes("untouched.safetensors", "hurt%d.safetensors" % at)
-    os.mkdir("elsewhere")
-    apart = [processes.started((["env", "-C", "elsewhere"] if rank == 3 else []) + command, variables)
+    os.mkdir("away")
+    apart = [processes.started((["env", "-C", "away"] if rank == 3 else []) + command, variables)
              for rank, (command, variables) in enumerate(made.ranks("hurt", *options))]
     for rank, one in enumerate(apart):
         text = "".join(processes.ended(one, 1))
