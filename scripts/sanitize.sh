@@ -50,7 +50,7 @@ for step in "${steps[@]}"; do
         configure build-tsan thread
         # pool: the pool, with kernels that the sanitizer sees. threads: sessions, compiles, files and one context
         # in several threads. The others run kernels on several threads, compile on several, or train from files.
-        tests=(pool threads 'comm local' 'comm tcp' 'comm meet' 'comm agree' 'parallel ranks' 'parallel apart' 'parallel exchange' 'parallel started' 'device cpu' 'device null' 'device far' api training calls
+        tests=(pool threads 'comm local' 'comm memory' 'comm tcp' 'comm sockets' 'comm meet' 'comm agree' 'parallel ranks' 'parallel apart' 'parallel exchange' 'parallel started' 'device cpu' 'device null' 'device far' api training calls
             dataset data remat groups 'memory torch_example' 'std training' 'cli train')
         for name in "${tests[@]}"; do
             meson test -C build-tsan --no-rebuild --list 2> /dev/null | sed 's/.* \/ //' | grep -qxF -- "$name" ||

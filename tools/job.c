@@ -17,8 +17,9 @@ static const CliOption job_table[] = {
     {"--ranks", NULL, CLI_INT, offsetof(JobOptions, flags.ranks), 1, "N", "of N"},
     {"--rendezvous", NULL, CLI_TEXT, offsetof(JobOptions, flags.rendezvous), 0, "HOST:PORT",
      "where rank 0 listens for the others"},
-    {"--transport", NULL, CLI_TEXT, offsetof(JobOptions, transport), 0, "tcp|mpi",
-     "how processes exchange data (default: mpi where an MPI started them, else tcp)"},
+    {"--transport", NULL, CLI_TEXT, offsetof(JobOptions, transport), 0, "tcp|sockets|mpi",
+     "how processes exchange data (default: mpi where an MPI started them, else tcp; sockets: tcp "
+     "without memory that processes of a machine share)"},
 };
 
 CliGroup job_options(JobOptions *job) {
@@ -158,8 +159,9 @@ void job_speak(void) {
 int job_begin(const CliCommand *command, JobOptions *job, const JobNeeds *needs) {
     char message[LAUNCH_TEXT_BYTES];
     if (job->transport && strcmp(job->transport, "tcp") != 0 &&
-        strcmp(job->transport, "mpi") != 0) {
-        return cli_wrong(command, "--transport takes tcp or mpi, not '%s'", job->transport);
+        strcmp(job->transport, "sockets") != 0 && strcmp(job->transport, "mpi") != 0) {
+        return cli_wrong(command, "--transport takes tcp, sockets or mpi, not '%s'",
+                         job->transport);
     }
     if (!launch_detect(&job->flags, environ, &job->launch, message)) {
         return cli_wrong(command, "%s", message);
@@ -198,14 +200,16 @@ static int store_get(void *user, const char *key, char *value, size_t size) {
 /* The log's first line: who says how many ranks there are, and how they meet. */
 static void say_meeting(const JobOptions *job, const char *transport) {
     const Launch *launch = &job->launch;
-    bool has_address = strcmp(transport, "tcp") == 0 && !job->process.shared;
+    bool has_address = strcmp(transport, "mpi") != 0 && !job->process.shared;
+    bool has_memory = strcmp(transport, "tcp") == 0;
     char count[32] = "as many ranks as MPI says";
     if (launch->ranks > 0) {
         snprintf(count, sizeof count, "%lld ranks", (long long)launch->ranks);
     }
     if (!job->quiet) {
-        fprintf(stderr, "note: %s (%s), over %s%s%s\n", count, launch->source, transport,
-                has_address ? ", which meet at " : "", has_address ? launch->address : "");
+        fprintf(stderr, "note: %s (%s), over %s%s%s%s\n", count, launch->source, transport,
+                has_memory ? " and shared memory" : "", has_address ? ", which meet at " : "",
+                has_address ? launch->address : "");
     }
 }
 

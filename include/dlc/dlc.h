@@ -475,7 +475,9 @@ DLC_API DLC_MUST_USE dlc_status dlc_plan_describe(const dlc_plan *plan, char **o
 
 typedef struct dlc_communicator_options {
     size_t struct_size;
-    /* "tcp": sockets, between processes of one or several machines. "mpi": messages of the MPI that
+    /* "tcp": sockets, between processes of one or several machines; those of one exchange through
+     * memory that they share, where they can (else a warning says why not). "sockets": the same
+     * without that memory. "mpi": messages of the MPI that
      * has started the processes, all of which take part (Open MPI or MPICH, as their launchers'
      * variables tell, or the environment variable DLC_MPI: openmpi, mpich or the path of a module).
      * It is started, and ended when the process exits, where the program has not done so; a program

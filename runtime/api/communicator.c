@@ -19,12 +19,20 @@ typedef struct ProcessMeeting {
     dlc_context *context;
     dlc_communicator_options options; /* its texts are owned */
     int32_t world;                    /* of MPI's */
+    bool only_sockets;
 } ProcessMeeting;
 
 enum { ADDRESSES_BYTES = 1024 };
 
 static bool is_mpi(const dlc_communicator_options *options) {
     return options->transport && strcmp(options->transport, comm_mpi.name) == 0;
+}
+
+/* As comm_tcp, without its shared memory. */
+static const char sockets_name[] = "sockets";
+
+static bool is_sockets(const dlc_communicator_options *options) {
+    return options->transport && strcmp(options->transport, sockets_name) == 0;
 }
 
 /* Rank 0 tells the store where it listens. */
@@ -92,7 +100,8 @@ static dlc_status tcp_meet(Meeting *meeting, int64_t generation, Comm **out, cha
                               .listener = -1,
                               .job_key = job,
                               .meet_seconds = given->meet_seconds,
-                              .silence_seconds = given->silence_seconds};
+                              .silence_seconds = given->silence_seconds,
+                              .only_sockets = own->only_sockets};
     dlc_status status = DLC_OK;
     if (!given->addresses) {
         status = given->rank == 0 ? address_tell(own, job, &options.listener, message)
@@ -122,6 +131,7 @@ static dlc_status processes_create(dlc_context *context, const dlc_communicator_
     own->context = context;
     own->options = *given;
     own->world = world;
+    own->only_sockets = is_sockets(given);
     own->options.meet_seconds = given->meet_seconds > 0 ? given->meet_seconds : COMM_MEET_SECONDS;
     own->options.addresses = given->addresses ? memory_strdup(allocator, given->addresses) : NULL;
     own->options.job = memory_strdup(allocator, given->job ? given->job : "");
@@ -149,10 +159,11 @@ dlc_status dlc_communicator_create(dlc_context *context, const dlc_communicator_
                        given.silence_seconds)) {
         return DLC_ERROR_INVALID_ARGUMENT;
     }
-    if (given.transport && strcmp(given.transport, comm_tcp.name) != 0 && !is_mpi(&given)) {
+    if (given.transport && strcmp(given.transport, comm_tcp.name) != 0 && !is_sockets(&given) &&
+        !is_mpi(&given)) {
         return context_fail(context, DLC_ERROR_UNSUPPORTED,
-                            "unknown transport '%s'; there are %s and %s", given.transport,
-                            comm_tcp.name, comm_mpi.name);
+                            "unknown transport '%s'; there are %s, %s and %s", given.transport,
+                            comm_tcp.name, sockets_name, comm_mpi.name);
     }
     if (!is_mpi(&given) && !given.addresses && (!given.store_set || !given.store_get)) {
         return border_missing(context, "dlc_communicator_options.addresses (or a store)");

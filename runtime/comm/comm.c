@@ -237,7 +237,9 @@ dlc_status comm_wait(Comm *comm, CommRequest *request) {
 
 dlc_status comm_run(Comm *comm, const CommCall *call) {
     CommRequest *request;
+    comm->is_run = true;
     dlc_status status = comm_start(comm, call, &request);
+    comm->is_run = false;
     return status == DLC_OK ? comm_wait(comm, request) : status;
 }
 

@@ -33,6 +33,7 @@
 enum {
     COMM_MESSAGE_BYTES = 1024,
     COMM_AT_BYTES = 240, /* of what a rank is at */
+    COMM_NOTE_BYTES = 480,
     /* Usual for ranks that are processes: until all have met, and without a sign of life until one
      * has failed. */
     COMM_MEET_SECONDS = 300,
@@ -123,12 +124,14 @@ struct Comm {
     const CommOps *ops;
     int32_t rank, n_ranks;
     int32_t n_started;        /* and not waited for */
+    bool is_run;              /* what is started now is waited for at once, by the same thread */
     _Atomic(double) patience; /* see comm_patience; transports' threads read it too */
     _Atomic(int) at_busy;     /* the next two are read or changed */
     CommAt *at;               /* NULL: nobody says */
     void *at_user;
     CommCount counts[COMM_N_KINDS];
     char error[COMM_MESSAGE_BYTES]; /* of the last call that failed */
+    char note[COMM_NOTE_BYTES];     /* for the log: what goes another way than is usual; "" */
 };
 
 struct CommOps {

@@ -45,10 +45,14 @@ static dlc_status meet(dlc_communicator *communicator) {
                                                     &communicator->comm, message);
     communicator->generation++;
     communicator->is_broken = status != DLC_OK;
-    return status == DLC_OK
-               ? DLC_OK
-               : context_fail(communicator->context, status, "the ranks do not meet: %s",
-                              message[0] ? message : dlc_status_text(status));
+    if (status != DLC_OK) {
+        return context_fail(communicator->context, status, "the ranks do not meet: %s",
+                            message[0] ? message : dlc_status_text(status));
+    }
+    if (communicator->comm->note[0]) {
+        context_log(communicator->context, DLC_LOG_WARNING, "%s", communicator->comm->note);
+    }
+    return DLC_OK;
 }
 
 static void communicator_end(ContextChild *child) {

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -58,8 +59,13 @@ static void child(const Transport *transport, Rank *rank, const char *address, i
                               .job_key = transport->name,
                               .meet_seconds = 30,
                               .silence_seconds = transport->silence,
+                              .only_sockets = transport->only_sockets,
                               .timeout_seconds = transport->timeout};
     char message[COMM_MESSAGE_BYTES];
+    const struct rlimit limit = {transport->file_limit, transport->file_limit};
+    if (transport->file_limit > 0) {
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
     if (rank->rank != 0) {
         close(listener);
         files--;
@@ -123,3 +129,5 @@ static void run_processes(const Transport *transport, Rank *ranks, int32_t n, Ra
 }
 
 const Transport transport_tcp = {.name = "tcp", .silence = 20, .run = run_processes};
+const Transport transport_sockets = {
+    .name = "sockets", .silence = 20, .run = run_processes, .only_sockets = true};

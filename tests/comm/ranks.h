@@ -1,5 +1,5 @@
-/* Ranks of a test: threads over `local`, processes over `tcp`. What they find wrong lies in shared
- * memory, so that a test says it whichever they are. */
+/* Ranks of a test: threads over `local`, processes over `tcp` with and without shared memory. What
+ * they find wrong lies in shared memory, so that a test says it whichever they are. */
 #ifndef DLC_TESTS_COMM_RANKS_H
 #define DLC_TESTS_COMM_RANKS_H
 
@@ -26,11 +26,13 @@ typedef struct Transport {
     double timeout; /* of the communicators made; 0: none */
     double silence; /* tcp: seconds */
     bool six;       /* tcp: IPv6 */
+    bool only_sockets;
+    size_t file_limit; /* tcp: bytes that a file may have (RLIMIT_FSIZE); 0: any */
     /* Runs body on n ranks, each closing its end; ranks[n] with `problem` filled. */
     void (*run)(const struct Transport *transport, Rank *ranks, int32_t n, RankBody body);
 } Transport;
 
-extern const Transport transport_local, transport_tcp;
+extern const Transport transport_local, transport_tcp, transport_sockets;
 
 /* Runs them and fails the (cmocka) test with the first problem. */
 void ranks_run(const Transport *transport, int32_t n, uint64_t seed, int number, RankBody body);

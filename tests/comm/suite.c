@@ -102,6 +102,44 @@ void suite_sequence(const Transport *transport, int calls) {
     }
 }
 
+/* -- Calls that are started and not waited for. */
+
+/* Rank 0 starts three calls and waits for as many of them as it is told, then for nothing but the
+ * other's word that it has all results. */
+static void body_ahead(Rank *rank) {
+    enum { CALLS = 3 };
+    static const char *const names[CALLS] = {"one", "two", "three"};
+    CommCall calls[CALLS];
+    CommRequest *requests[CALLS];
+    for (int i = 0; i < CALLS; i++) {
+        calls[i] = (CommCall){.kind = COMM_BARRIER, .name = names[i]};
+    }
+    const volatile double *when = &rank->all[1].when;
+    double deadline = clock_seconds() + 20;
+    for (int i = 0; i < CALLS && rank->rank == 0; i++) {
+        expect_ok(rank, comm_start(rank->comm, &calls[i], &requests[i]), "start");
+    }
+    for (int i = 0; i < CALLS; i++) {
+        while (rank->rank == 0 && i == rank->number && *when == 0 && clock_seconds() < deadline) {
+            nap(200);
+        }
+        dlc_status status =
+            rank->rank == 0 ? comm_wait(rank->comm, requests[i]) : comm_run(rank->comm, &calls[i]);
+        expect_ok(rank, status, names[i]);
+    }
+    if (rank->rank == 0) {
+        rank_expect(rank, clock_seconds() < deadline, "what is started waits for its wait");
+    } else {
+        rank->when = clock_seconds();
+    }
+}
+
+void suite_ahead(const Transport *transport, int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        ranks_run(transport, 2, 1, i % 3, body_ahead);
+    }
+}
+
 /* -- Failure. */
 
 /* All later calls fail too, with the same text. */

@@ -10,6 +10,8 @@
 void suite_random(const Transport *transport, int rounds, int64_t most);
 /* Many small sums in sequence. */
 void suite_sequence(const Transport *transport, int calls);
+/* What a rank has started goes on while it does something else. */
+void suite_ahead(const Transport *transport, int rounds);
 /* One rank fails at a random moment: every other ends with its text. */
 void suite_abort(const Transport *transport, int rounds);
 /* Calls that differ in one thing: all ranks end, naming both. */

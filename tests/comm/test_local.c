@@ -20,6 +20,11 @@ static void test_sequence(void **state) {
     suite_sequence(&transport_local, 3000);
 }
 
+static void test_ahead(void **state) {
+    (void)state;
+    suite_ahead(&transport_local, 12);
+}
+
 static void test_abort(void **state) {
     (void)state;
     suite_abort(&transport_local, 100);
@@ -112,17 +117,12 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_sequence),
-        cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_mismatch),
-        cmocka_unit_test(test_circle),
-        cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_stall),
-        cmocka_unit_test(test_patience),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_starts_and_stops),
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_ahead),    cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_mismatch), cmocka_unit_test(test_circle),
+        cmocka_unit_test(test_gone),     cmocka_unit_test(test_stall),
+        cmocka_unit_test(test_patience), cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_memory),   cmocka_unit_test(test_starts_and_stops),
     };
     return cmocka_run_group_tests_name("comm local", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ NEAREST = {
                       'cudasim random casts'],
     'runtime/': ['plan', 'plan_lies', 'api', 'training', 'training_rules', 'run_rules', 'schedule_rules', 'device far', 'device cpu', 'faults training', 'faults weights',
                  'faults checkpoints', 'faults files', 'threads'],
-    'runtime/comm/': ['comm local', 'comm tcp', 'comm meet'],
+    'runtime/comm/': ['comm local', 'comm memory', 'comm tcp', 'comm sockets', 'comm meet'],
     'runtime/comm/mpi/': ['comm openmpi', 'comm mpich'],
     'runtime/cpu/': ['pool', 'device cpu', 'threads', 'api', 'training'],
     'runtime/cuda/': ['cuda_device', 'cuda conv', 'calls', 'cudasim tf_example', 'cuda run'],

@@ -45,8 +45,11 @@ def ranks(digits, name):
 
 def together():
     digits = processes.Digits()
-    for rank in reversed(ranks(digits, "hosts")):
-        processes.ended(rank, 0)
+    first, second = ranks(digits, "hosts")
+    processes.ended(second, 0)
+    _, err = processes.ended(first, 0)
+    # Both have this machine's name, and no memory in common.
+    processes.says(err, r"ranks 0 and 1 \(host \S+\) exchange by sockets: it is on another host, or in a container with a network of its own")
     processes.done(digits.train("threads", "--device", "cpu*2", evaluates=False))
     processes.same("threads", "hosts")
 
@@ -64,7 +67,20 @@ def cut_off():
         raise kit.Failure("it took %.1f s" % (time.time() - since))
 
 
-CASES = {case.__name__: case for case in (together, cut_off)}
+def small_shm():
+    """Two processes of one host whose /dev/shm has room for nothing share memory all the same; where they may not, sockets do, as a warning says."""
+    digits = processes.Digits()
+    processes.done(digits.train("threads", "--device", "cpu*2", evaluates=False))
+    for name, before, warns in (("small", "", False), ("none", "ulimit -f 256 && ", True)):
+        script = before + 'mount -t tmpfs -o size=1m tmpfs /dev/shm && { cat /dev/zero > /dev/shm/full 2> /dev/null; exec "$@"; }'
+        command = digits.train(name, "--device", "cpu", "--processes", "2", evaluates=False)
+        _, err = processes.done(["unshare", "--mount", "bash", "-c", script, "bash"] + command)
+        processes.same("threads", name)
+        if warns != ("exchange by sockets: shared memory of 525312 bytes is wanted, and the limit of a file's size (ulimit -f) is 262144" in err):
+            raise kit.Failure(err)
+
+
+CASES = {case.__name__: case for case in (together, cut_off, small_shm)}
 if __name__ == "__main__":
     try:
         hosts_make()

@@ -120,7 +120,10 @@ def own():
         same("threads", "processes")
         said_once(out, r"device: .*cpu \(")
         said_once(out, "done after 8 of 8 steps")
-        said_once(err, r"note: %d ranks \(--processes\), over tcp\n" % n)
+        said_once(err, r"note: %d ranks \(--processes\), over tcp and shared memory\n" % n)
+        out, err = done(digits.train("sockets", "--device", "cpu", "--processes", str(n), "--transport", "sockets"))
+        same("threads", "sockets")
+        said_once(err, r"note: %d ranks \(--processes\), over sockets\n" % n)
         command = [kit.DLRUN, "eval", digits.plan, "--weights", "threads.safetensors", "--data", digits.eval_data, "--batch", "8"]
         wanted, _ = done(command + ["--device", "cpu*%d" % n])
         if done(command + ["--processes", str(n)])[0] != wanted:
@@ -234,7 +237,7 @@ def told():
         out, err = ended(first, 0)
         if ended(second, 0) != ("", ""):
             raise kit.Failure("rank 1 speaks")
-        says(err, r"^note: 2 ranks \(%s\), over tcp, which meet at [a-z0-9.]+:\d+\n" % source)
+        says(err, r"^note: 2 ranks \(%s\), over tcp and shared memory, which meet at [a-z0-9.]+:\d+\n" % source)
         said_once(out, "done after 8 of 8 steps")
         same("threads", "told")
 
@@ -570,7 +573,7 @@ def mistakes():
         (["--rank", "1", "--ranks", "2"], {}, "--rendezvous HOST:PORT"),
         (["--rank", "1", "--ranks", "2", "--rendezvous", "x:y"], {}, "--rendezvous takes HOST:PORT"),
         (["--rank", "1", "--ranks", "2", "--rendezvous", "x:1"], two, r"--rank and --ranks: rank 1 of 2; RANK and WORLD_SIZE: rank 0 of 2"),
-        (["--transport", "pigeon"], {}, "--transport takes tcp or mpi, not 'pigeon'"),
+        (["--transport", "pigeon"], {}, "--transport takes tcp, sockets or mpi, not 'pigeon'"),
         (["--restarts", "2"], {}, "needs --processes"),
         (["--restarts", "2", "--processes", "2"], {}, "--restarts needs --checkpoint DIR"),
         (["--device", "cpu*2"], two, r"--device cpu\*2: ranks of one process"),

@@ -9,7 +9,7 @@
 
 #define CONTROL_MAGIC UINT64_C(0x636d6f632d636c64)
 
-enum { CONTROL_VERSION = 3 };
+enum { CONTROL_VERSION = 4 };
 
 /* -- On the wire. */
 

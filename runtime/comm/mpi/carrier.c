@@ -213,9 +213,11 @@ static void pause_for(int event, int microseconds) {
     ppoll(&poll_one, 1, &time, NULL);
 }
 
-static void carrier_rest(void *user, const StreamWant *wants, int32_t n, int event, int patience) {
+static void carrier_rest(void *user, const StreamWant *wants, int32_t n, int event, int patience,
+                         bool is_awaited) {
     Carrier *carrier = user;
     (void)wants;
+    (void)is_awaited;
     if (carrier->has_moved) {
         carrier->has_moved = false;
         carrier->spins = 0;
@@ -291,7 +293,8 @@ void *mpi_carrier_new(const dlc_allocator *allocator, const MpiModule *module, i
     return carrier;
 }
 
-const StreamOps mpi_carrier_ops = {.send = carrier_send,
+const StreamOps mpi_carrier_ops = {.has_thread = true,
+                                   .send = carrier_send,
                                    .receive = carrier_receive,
                                    .rest = carrier_rest,
                                    .why = carrier_why,

@@ -1,6 +1,7 @@
-/* The data thread: does started calls one by one in their order, each with all peers at once. As
- * every two ranks make the calls that both are in in one order, what comes on a stream is
- * always for the next call that both are in; what is early stays in it. */
+/* Doing calls: started ones, one by one in their order, each with all peers at once. As every two
+ * ranks make the calls that both are in in one order, what comes on a stream is always for the
+ * next call that both are in; what is early stays in it. Whoever waits for a call does it, so that
+ * no thread need be woken; calls that nobody waits for yet the data thread does. */
 #include "runtime/comm/stream/internal.h"
 
 #include "ir/base/number.h"
@@ -242,12 +243,21 @@ static void check_timeout(Stream *stream, const StreamOp *op, double waited_sinc
                  stream->comm.rank, number_text(patience, 3).text, stream->header.text, at);
 }
 
-/* -- The thread. */
+/* -- Driving. */
 
-/* Takes the next call, if there is one. False: the thread ends. */
-static bool data_next(Stream *stream, double *waited_since) {
+/* Under the mutex: what was to be seen will be. */
+static void woken(Stream *stream) {
+    if (stream->is_woken) {
+        stream->is_woken = false;
+        event_clear(stream->wake);
+    }
+}
+
+/* Takes the next call, if there is one. False: there is nothing more to do. */
+static bool data_next(Stream *stream, const StreamOp *until, double *waited_since) {
     pthread_mutex_lock(&stream->mutex);
-    bool goes_on = stream->failure == DLC_OK && (stream->first || !stream->closes);
+    bool stays = until ? !until->is_done : stream->ops->has_thread && !stream->closes;
+    bool goes_on = stream->failure == DLC_OK && (stays || (!until && stream->first));
     bool begins = goes_on && !stream->current && stream->first;
     if (begins) {
         stream->current = stream->first;
@@ -257,6 +267,7 @@ static bool data_next(Stream *stream, double *waited_since) {
         *waited_since = op->waited_since; /* a later call waits for this one */
     }
     stream->data_works = goes_on && stream->current;
+    woken(stream);
     pthread_mutex_unlock(&stream->mutex);
     if (begins) {
         op_begin(stream, stream->current);
@@ -310,7 +321,7 @@ static void say_ended(Stream *stream) {
             }
             at += (size_t)bytes;
             if (bytes == 0) {
-                stream->ops->rest(stream->carrier, &want, 1, stream->wake, PATIENCE);
+                stream->ops->rest(stream->carrier, &want, 1, stream->wake, PATIENCE, false);
             }
         }
     }
@@ -322,14 +333,14 @@ static bool calls_ended(Stream *stream) {
     stream->calls_ended = true;
     pthread_cond_broadcast(&stream->changed);
     bool goes_on = !stream->is_over && stream->failure == DLC_OK;
+    woken(stream);
     pthread_mutex_unlock(&stream->mutex);
     return goes_on;
 }
 
-void *stream_main(void *argument) {
-    Stream *stream = argument;
+void stream_drive(Stream *stream, const StreamOp *until) {
     double waited_since;
-    while (data_next(stream, &waited_since)) {
+    while (data_next(stream, until, &waited_since)) {
         StreamOp *op = stream->current;
         bool is_done = op && !op_step(stream, op);
         if (op && !is_done) {
@@ -342,17 +353,48 @@ void *stream_main(void *argument) {
             continue;
         }
         int patience = op ? 20 : -1; /* milliseconds: times are looked at */
-        stream->ops->rest(stream->carrier, stream->wants, n, stream->wake, patience);
-        event_clear(stream->wake);
+        stream->ops->rest(stream->carrier, stream->wants, n, stream->wake, patience,
+                          waited_since > 0);
     }
     data_rest(stream, NULL);
+}
+
+/* -- The thread. */
+
+/* Sleeps until there is a call that nobody does; it is then the one who does. False: none comes any
+ * more. */
+static bool work_wait(Stream *stream) {
+    pthread_mutex_lock(&stream->mutex);
+    while (stream->is_driven || !(stream->first || stream->closes || stream->failure != DLC_OK ||
+                                  stream->ops->has_thread)) {
+        pthread_cond_wait(&stream->work, &stream->mutex);
+    }
+    bool goes_on = stream->failure == DLC_OK && (stream->first || !stream->closes);
+    stream->is_driven = true; /* at the end too, for good */
+    woken(stream);
+    pthread_mutex_unlock(&stream->mutex);
+    return goes_on;
+}
+
+static void work_leave(Stream *stream) {
+    pthread_mutex_lock(&stream->mutex);
+    stream->is_driven = false;
+    pthread_cond_broadcast(&stream->changed); /* who waits for a call may do it */
+    pthread_mutex_unlock(&stream->mutex);
+}
+
+void *stream_main(void *argument) {
+    Stream *stream = argument;
+    while (work_wait(stream)) {
+        stream_drive(stream, NULL);
+        work_leave(stream);
+    }
     if (!stream_has_failed(stream)) {
         say_ended(stream);
     }
     /* What others have not taken yet may need the carrier until they end too. */
     while (calls_ended(stream)) {
-        stream->ops->rest(stream->carrier, NULL, 0, stream->wake, -1);
-        event_clear(stream->wake);
+        stream->ops->rest(stream->carrier, NULL, 0, stream->wake, -1, false);
     }
     return NULL;
 }

@@ -28,7 +28,7 @@ typedef struct StreamWalk {
 /* HEADER, FIRST: operands; SECOND: combined pieces, of ALL_REDUCE. */
 typedef enum StreamStage { STAGE_HEADER, STAGE_FIRST, STAGE_SECOND, STAGE_DONE } StreamStage;
 
-/* Of the call under way; the data thread's. */
+/* Of the call under way; the driving thread's. */
 typedef struct StreamPeer {
     StreamStage sent, received;
     StreamWalk send_walk, receive_walk;
@@ -61,18 +61,21 @@ typedef struct Stream {
     double silence;
     pthread_t thread;
     bool has_thread;
-    int wake; /* eventfd */
+    int wake; /* eventfd: the driving thread rests with it */
     /* Under the mutex. */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    dlc_status failure; /* the control channel's */
+    pthread_cond_t work; /* for the data thread: there is a call that nobody does */
+    dlc_status failure;  /* the control channel's */
     char failure_text[COMM_MESSAGE_BYTES];
-    bool data_works; /* the data thread touches callers' buffers */
+    bool is_woken;   /* `wake` is set */
+    bool is_driven;  /* a thread does the calls: the data thread, or one that waits for one */
+    bool data_works; /* it touches callers' buffers */
     /* No call comes any more; all are done, and others know; others have ended too. */
     bool closes, calls_ended, is_over;
     StreamOp *first, *last; /* started and not done: done in this order, one by one */
     StreamOp ops_started[COMM_MAX_STARTED];
-    /* The data thread's. */
+    /* The driving thread's. */
     StreamOp *current;
     bool is_combined;
     StreamHeader header;
@@ -81,7 +84,13 @@ typedef struct Stream {
 } Stream;
 
 bool stream_has_failed(Stream *stream);
-void *stream_main(void *stream); /* data.c */
+void stream_wake(Stream *stream); /* who drives, under the mutex */
+/* data.c */
+void *stream_main(void *stream);
+/* By the thread that has set is_driven: does calls in their order, until `until` is done, or with
+ * NULL until there is none left and none comes (or one of the carrier's own thread: there is none
+ * more). Returns earlier where the communicator has failed. */
+void stream_drive(Stream *stream, const StreamOp *until);
 
 /* walk.c: parts of a call's buffers as runs of memory. */
 size_t stream_staging_bytes(const CommCall *call, int32_t n, int32_t number);

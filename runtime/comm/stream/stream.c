@@ -1,5 +1,5 @@
-/* The calls of a rank's thread: they hand over to the data thread and sleep; and how an end begins
- * and ends. */
+/* The calls of a rank's thread: who waits does what is started, or sleeps while the data thread
+ * does; and how an end begins and ends. */
 #include "runtime/comm/stream/internal.h"
 
 #include <signal.h>
@@ -69,10 +69,27 @@ dlc_status stream_start(Comm *comm, const CommCall *call, CommRequest **out) {
         stream->first = op;
     }
     stream->last = op;
+    if (stream->is_driven) {
+        stream_wake(stream);
+    } else if (!comm->is_run) {
+        pthread_cond_signal(&stream->work);
+    }
     pthread_mutex_unlock(&stream->mutex);
-    event_wake(stream->wake);
     *out = (CommRequest *)op;
     return DLC_OK;
+}
+
+/* Under the mutex: does what is started, up to the call that is waited for. What is left then is
+ * the data thread's. */
+static void drive(Stream *stream, const StreamOp *op) {
+    stream->is_driven = true;
+    pthread_mutex_unlock(&stream->mutex);
+    stream_drive(stream, op);
+    pthread_mutex_lock(&stream->mutex);
+    stream->is_driven = false;
+    if (stream->first || stream->failure != DLC_OK) {
+        pthread_cond_signal(&stream->work);
+    }
 }
 
 dlc_status stream_wait(Comm *comm, CommRequest *request) {
@@ -81,7 +98,11 @@ dlc_status stream_wait(Comm *comm, CommRequest *request) {
     pthread_mutex_lock(&stream->mutex);
     op->waited_since = clock_seconds();
     while (!op->is_done && stream->failure == DLC_OK) {
-        pthread_cond_wait(&stream->changed, &stream->mutex);
+        if (stream->is_driven) {
+            pthread_cond_wait(&stream->changed, &stream->mutex);
+        } else {
+            drive(stream, op);
+        }
     }
     if (!op->is_done) {
         return failed(stream);
@@ -107,8 +128,9 @@ static void on_failure(void *user, dlc_status status, const char *text) {
     stream->failure = status;
     snprintf(stream->failure_text, sizeof(stream->failure_text), "%s", text);
     pthread_cond_broadcast(&stream->changed);
+    pthread_cond_signal(&stream->work);
+    stream_wake(stream);
     pthread_mutex_unlock(&stream->mutex);
-    event_wake(stream->wake);
 }
 
 /* -- Beginning and end. */
@@ -118,7 +140,8 @@ static void threads_end(Stream *stream) {
     if (stream->has_thread) {
         pthread_mutex_lock(&stream->mutex);
         stream->closes = true;
-        event_wake(stream->wake);
+        pthread_cond_signal(&stream->work);
+        stream_wake(stream);
         while (!stream->calls_ended) {
             pthread_cond_wait(&stream->changed, &stream->mutex);
         }
@@ -128,8 +151,8 @@ static void threads_end(Stream *stream) {
     if (stream->has_thread) {
         pthread_mutex_lock(&stream->mutex);
         stream->is_over = true;
+        stream_wake(stream);
         pthread_mutex_unlock(&stream->mutex);
-        event_wake(stream->wake);
         pthread_join(stream->thread, NULL);
     }
 }
@@ -144,6 +167,7 @@ static void stream_free(Stream *stream) {
     for (int i = 0; i < COMM_MAX_STARTED; i++) {
         memory_free_aligned(stream->allocator, stream->ops_started[i].staging);
     }
+    pthread_cond_destroy(&stream->work);
     pthread_cond_destroy(&stream->changed);
     pthread_mutex_destroy(&stream->mutex);
     memory_free(stream->allocator, stream->operands);
@@ -203,6 +227,7 @@ dlc_status stream_create(const dlc_allocator *allocator, const StreamOptions *op
     stream->silence = options->silence_seconds;
     pthread_mutex_init(&stream->mutex, NULL);
     pthread_cond_init(&stream->changed, NULL);
+    pthread_cond_init(&stream->work, NULL);
     stream->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     stream->peers = memory_new(allocator, n, sizeof(StreamPeer));
     stream->wants = memory_new(allocator, n, sizeof(StreamWant));

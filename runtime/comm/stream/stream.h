@@ -15,16 +15,21 @@ typedef struct StreamWant {
     bool sends, receives;
 } StreamWant;
 
-/* A carrier's functions; all but `free` are called by one thread. */
+/* A carrier's functions; all but `free` are called by one thread at a time. */
 typedef struct StreamOps {
+    /* By one thread for good, which rests in it also while nothing is wanted: what is sent moves
+     * only while someone is in the carrier. */
+    bool has_thread;
     /* How many bytes of the runs, which follow each other, have moved: 0: none now; -1: never any
      * more, as the stream is broken. Runs of a call in which nothing moved begin with the same
      * bytes when they come again. Runs are the caller's once the function has returned. */
     int64_t (*send)(void *carrier, int32_t rank, const struct iovec *runs, int n);
     int64_t (*receive)(void *carrier, int32_t rank, const struct iovec *runs, int n);
     /* Sleeps until something of what is wanted may be possible, the eventfd is set, or some
-     * milliseconds are over (-1: never). */
-    void (*rest)(void *carrier, const StreamWant *wants, int32_t n, int event, int patience);
+     * milliseconds are over (-1: never). is_awaited: a thread waits for it, and looking for some
+     * microseconds before sleeping takes no core from its work. */
+    void (*rest)(void *carrier, const StreamWant *wants, int32_t n, int event, int patience,
+                 bool is_awaited);
     const char *(*why)(void *carrier); /* a stream is broken, if that is known; else "" */
     /* has_failed: others may be gone with what was on its way. */
     void (*free)(void *carrier, bool has_failed);

@@ -1,9 +1,7 @@
-/* A socket between every two ranks: how they are connected, and as a carrier of streams. */
-#include "runtime/comm/tcp/tcp.h"
-#include "runtime/comm/stream/stream.h"
+/* A socket between every two ranks, and memory where they can share it: how they are connected. */
+#include "runtime/comm/tcp/internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,91 +21,19 @@ typedef struct TcpHello {
     uint64_t magic;
     uint64_t key; /* hash of the job's */
     int32_t rank, reserved;
+    PassName name; /* where open files can be passed to it */
 } TcpHello;
-
-typedef struct Tcp {
-    const dlc_allocator *allocator;
-    int *sockets; /* [n_ranks]; -1: none */
-    struct pollfd *polls;
-    int32_t rank, n_ranks;
-} Tcp;
-
-/* -- The carrier. */
-
-static int64_t tcp_send(void *carrier, int32_t rank, const struct iovec *runs, int n) {
-    Tcp *tcp = carrier;
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)runs, .msg_iovlen = (size_t)n};
-    ssize_t bytes = sendmsg(tcp->sockets[rank], &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return bytes >= 0 ? bytes : errno == EAGAIN || errno == EINTR ? 0 : -1;
-}
-
-static int64_t tcp_receive(void *carrier, int32_t rank, const struct iovec *runs, int n) {
-    Tcp *tcp = carrier;
-    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)runs, .msg_iovlen = (size_t)n};
-    ssize_t bytes = recvmsg(tcp->sockets[rank], &message, MSG_DONTWAIT);
-    return bytes > 0 ? bytes : bytes < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
-}
-
-static void tcp_rest(void *carrier, const StreamWant *wants, int32_t n, int event, int patience) {
-    Tcp *tcp = carrier;
-    tcp->polls[0] = (struct pollfd){.fd = event, .events = POLLIN};
-    for (int32_t i = 0; i < n; i++) {
-        int events = (wants[i].sends ? POLLOUT : 0) | (wants[i].receives ? POLLIN : 0);
-        tcp->polls[1 + i] =
-            (struct pollfd){.fd = tcp->sockets[wants[i].rank], .events = (short)events};
-    }
-    poll(tcp->polls, (nfds_t)(1 + n), patience);
-}
-
-/* The control channel knows better. */
-static const char *tcp_why(void *carrier) {
-    (void)carrier;
-    return "";
-}
-
-static void tcp_free(void *carrier, bool has_failed) {
-    Tcp *tcp = carrier;
-    (void)has_failed;
-    for (int32_t i = 0; i < tcp->n_ranks && tcp->sockets; i++) {
-        if (tcp->sockets[i] >= 0) {
-            close(tcp->sockets[i]);
-        }
-    }
-    memory_free(tcp->allocator, tcp->polls);
-    memory_free(tcp->allocator, tcp->sockets);
-    memory_free(tcp->allocator, tcp);
-}
-
-static const StreamOps tcp_ops = {
-    .send = tcp_send, .receive = tcp_receive, .rest = tcp_rest, .why = tcp_why, .free = tcp_free};
 
 /* -- Connecting: each rank to those of lower number. */
 
-typedef struct Connecting {
-    Tcp *tcp;
-    Control *control;
-    int listener;
-    TcpHello hello;
-    double deadline;
-    char *message;
-} Connecting;
-
-static dlc_status connect_failed(Connecting *c, int32_t rank) {
-    char text[128];
-    snprintf(c->message, COMM_MESSAGE_BYTES,
-             "rank %d (%s) and rank %d (%s) cannot be connected: %s", c->tcp->rank,
-             control_host(c->control, c->tcp->rank), rank, control_host(c->control, rank),
-             strerror_r(errno, text, sizeof(text)));
-    return DLC_ERROR_IO;
-}
-
 static dlc_status lower_connect(Connecting *c) {
     Tcp *tcp = c->tcp;
+    const TcpHello hello = {.magic = TCP_MAGIC, .key = c->key, .rank = tcp->rank, .name = c->name};
     for (int32_t i = 0; i < tcp->rank; i++) {
-        tcp->sockets[i] = socket_connect_place(control_place(c->control, i), c->deadline);
-        if (tcp->sockets[i] < 0 ||
-            !socket_write(tcp->sockets[i], &c->hello, sizeof(c->hello), c->deadline)) {
-            return connect_failed(c, i);
+        tcp->pairs[i].socket = socket_connect_place(control_place(c->control, i), c->deadline);
+        if (tcp->pairs[i].socket < 0 ||
+            !socket_write(tcp->pairs[i].socket, &hello, sizeof(hello), c->deadline)) {
+            return tcp_connect_failed(c, i);
         }
     }
     return DLC_OK;
@@ -119,11 +45,12 @@ static bool hello_take(Connecting *c, int made) {
     TcpHello hello;
     double soon = clock_seconds() + hello_seconds;
     if (!socket_read(made, &hello, sizeof(hello), soon < c->deadline ? soon : c->deadline) ||
-        hello.magic != TCP_MAGIC || hello.key != c->hello.key || hello.rank <= tcp->rank ||
-        hello.rank >= tcp->n_ranks || tcp->sockets[hello.rank] >= 0) {
+        hello.magic != TCP_MAGIC || hello.key != c->key || hello.rank <= tcp->rank ||
+        hello.rank >= tcp->n_ranks || tcp->pairs[hello.rank].socket >= 0) {
         return false;
     }
-    tcp->sockets[hello.rank] = made;
+    tcp->pairs[hello.rank].socket = made;
+    tcp->pairs[hello.rank].name = hello.name;
     return true;
 }
 
@@ -145,10 +72,10 @@ static dlc_status higher_accept(Connecting *c) {
         errno = reason;
         if (made < 0) {
             int32_t first = tcp->rank + 1;
-            while (tcp->sockets[first] >= 0) {
+            while (tcp->pairs[first].socket >= 0) {
                 first++;
             }
-            return connect_failed(c, first);
+            return tcp_connect_failed(c, first);
         }
         if (hello_take(c, made)) {
             n++;
@@ -163,13 +90,14 @@ static dlc_status tcp_connect(Connecting *c) {
     Tcp *tcp = c->tcp;
     dlc_status status = lower_connect(c);
     status = status == DLC_OK ? higher_accept(c) : status;
+    status = status == DLC_OK ? tcp_share(c) : status;
     if (status != DLC_OK) {
         control_tell(c->control, status, c->message); /* others wait for this one's connections */
         return status;
     }
     for (int32_t i = 0; i < tcp->n_ranks; i++) {
-        if (tcp->sockets[i] >= 0) {
-            socket_unblock(tcp->sockets[i]);
+        if (tcp->pairs[i].socket >= 0) {
+            socket_unblock(tcp->pairs[i].socket);
         }
     }
     return DLC_OK;
@@ -177,55 +105,65 @@ static dlc_status tcp_connect(Connecting *c) {
 
 /* -- Beginning. */
 
-static Tcp *tcp_new(const dlc_allocator *allocator, int32_t rank, int32_t n_ranks) {
-    Tcp *tcp = memory_new(allocator, 1, sizeof(*tcp));
-    if (!tcp) {
-        return NULL;
+/* Of ranks whose hosts have one name, which should share memory: the first pair, of which this rank
+ * is the lower, that does not, and why; for whoever reads the log. */
+static void note_make(const Connecting *c, char *out, size_t n_out) {
+    const Tcp *tcp = c->tcp;
+    const char *host = control_host(c->control, tcp->rank);
+    for (int32_t i = tcp->rank + 1; i < tcp->n_ranks; i++) {
+        const TcpPair *pair = &tcp->pairs[i];
+        if (!pair->memory && pair->why[0] && strcmp(control_host(c->control, i), host) == 0) {
+            snprintf(out, n_out, "ranks %d and %d (host %s) exchange by sockets: %s", tcp->rank, i,
+                     host, pair->why);
+            return;
+        }
     }
-    *tcp = (Tcp){.allocator = allocator, .rank = rank, .n_ranks = n_ranks};
-    tcp->sockets = memory_new(allocator, (size_t)n_ranks, sizeof(int));
-    tcp->polls = memory_new(allocator, (size_t)n_ranks + 1, sizeof(struct pollfd));
-    for (int32_t i = 0; i < n_ranks && tcp->sockets; i++) {
-        tcp->sockets[i] = -1;
+}
+
+static dlc_status stream_begin(const dlc_allocator *allocator, const CommTcpOptions *options,
+                               const Connecting *c, Comm **out) {
+    char note[COMM_NOTE_BYTES] = "";
+    note_make(c, note, sizeof(note));
+    StreamOptions stream = {.comm = &comm_tcp,
+                            .ops = &tcp_ops,
+                            .carrier = c->tcp,
+                            .control = c->control,
+                            .rank = options->rank,
+                            .n_ranks = options->n_ranks,
+                            .silence_seconds = options->silence_seconds,
+                            .timeout_seconds = options->timeout_seconds};
+    dlc_status status = stream_create(allocator, &stream, out, c->message);
+    if (status == DLC_OK) {
+        memcpy((*out)->note, note, sizeof(note));
     }
-    if (!tcp->sockets || !tcp->polls) {
-        tcp_free(tcp, false);
-        return NULL;
-    }
-    return tcp;
+    return status;
 }
 
 static dlc_status all_connect(const dlc_allocator *allocator, const CommTcpOptions *options,
                               Control *control, int listener, double deadline, Comm **out,
                               char *message) {
-    Tcp *tcp = tcp_new(allocator, options->rank, options->n_ranks);
-    Connecting connecting = {
-        .tcp = tcp,
-        .control = control,
-        .listener = listener,
-        .hello = {.magic = TCP_MAGIC,
-                  .key = hash_bytes(options->job_key, strlen(options->job_key), 1),
-                  .rank = options->rank},
-        .deadline = deadline,
-        .message = message};
+    Connecting connecting = {.tcp = tcp_new(allocator, options->rank, options->n_ranks),
+                             .control = control,
+                             .listener = listener,
+                             .pass_listener = -1,
+                             .key = hash_bytes(options->job_key, strlen(options->job_key), 1),
+                             .deadline = deadline,
+                             .message = message};
     snprintf(message, COMM_MESSAGE_BYTES, "rank %d: no memory or no files", options->rank);
-    dlc_status status = tcp ? tcp_connect(&connecting) : DLC_ERROR_OUT_OF_MEMORY;
+    dlc_status status = DLC_ERROR_OUT_OF_MEMORY;
+    if (connecting.tcp) {
+        tcp_share_begin(&connecting, options->only_sockets);
+        status = tcp_connect(&connecting);
+        tcp_share_end(&connecting);
+    }
     if (status != DLC_OK) {
-        if (tcp) {
-            tcp_free(tcp, true);
+        if (connecting.tcp) {
+            tcp_ops.free(connecting.tcp, true);
         }
         control_end(control);
         return status;
     }
-    StreamOptions stream = {.comm = &comm_tcp,
-                            .ops = &tcp_ops,
-                            .carrier = tcp,
-                            .control = control,
-                            .rank = options->rank,
-                            .n_ranks = options->n_ranks,
-                            .silence_seconds = options->silence_seconds,
-                            .timeout_seconds = options->timeout_seconds};
-    return stream_create(allocator, &stream, out, message);
+    return stream_begin(allocator, options, &connecting, out);
 }
 
 dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions *given, Comm **out,
@@ -266,7 +204,7 @@ int comm_tcp_listen(char *out_addresses, size_t n_addresses) {
 }
 
 const CommOps comm_tcp = {.name = "tcp",
-                          .doc = "processes, by sockets",
+                          .doc = "processes, by sockets, and by shared memory on one host",
                           .start = stream_start,
                           .wait = stream_wait,
                           .abort = stream_abort,

@@ -1,6 +1,7 @@
 /* Ranks that are processes, on one host or several, over TCP (IPv4 and IPv6). Every pair of ranks
- * has a connection for data; every rank has one to rank 0 for control, on which both sides are
- * heard from all the time, by a thread of its own. */
+ * has a connection for data, and memory that both share, through which data go instead, where they
+ * are on one host; every rank has a connection to rank 0 for control, on which both sides are heard
+ * from all the time, by a thread of its own. */
 #ifndef DLC_RUNTIME_COMM_TCP_TCP_H
 #define DLC_RUNTIME_COMM_TCP_TCP_H
 
@@ -27,10 +28,12 @@ typedef struct CommTcpOptions {
     double silence_seconds;
     /* The rank's patience at first (comm_patience). */
     double timeout_seconds;
+    bool only_sockets; /* this rank shares no memory with others */
 } CommTcpOptions;
 
 /* Meets the other ranks; *out ends by comm_close, which for rank 0 waits for the others' (at most
- * silence_seconds). On failure `message` (COMM_MESSAGE_BYTES) says why: DLC_ERROR_IO: nobody to
+ * silence_seconds). Ranks of one host that cannot share memory use sockets, and Comm.note says why.
+ On failure `message` (COMM_MESSAGE_BYTES) says why: DLC_ERROR_IO: nobody to
  * meet, in time; DLC_ERROR_MISMATCH: of another version, job or number of ranks;
  * DLC_ERROR_INVALID_ARGUMENT: malformed options. Starts two threads. */
 dlc_status comm_tcp_create(const dlc_allocator *allocator, const CommTcpOptions *options,
