@@ -3,8 +3,10 @@
  *
  *   gcc -O2 -D_GNU_SOURCE -I. -Iinclude bench/comm_bench.c build/runtime/libdlc-runtime.a \
  *       build/ir/base/libdlc-base.a -lpthread -lz -ldl -lm -o /tmp/comm_bench
- *   /tmp/comm_bench local|tcp RANKS BYTES CALLS [f32|bf16|f16]
- *   DLC_MPI=$PWD/build/libdlc-mpi-openmpi.so mpirun.openmpi -n RANKS /tmp/comm_bench mpi … */
+ *   /tmp/comm_bench local|tcp|sockets RANKS BYTES CALLS [f32|bf16|f16]
+ *   RANK=0 ADDRESS=HOST:PORT /tmp/comm_bench tcp …     one rank, as on a host of its own
+ * (switch.py) DLC_MPI=$PWD/build/libdlc-mpi-openmpi.so mpirun.openmpi -n RANKS /tmp/comm_bench mpi
+ * … */
 #include "runtime/comm/local/local.h"
 #include "runtime/comm/mpi/mpi.h"
 #include "runtime/comm/tcp/tcp.h"
@@ -86,15 +88,20 @@ static int run_local(int32_t ranks) {
     return 0;
 }
 
-static int run_tcp(int32_t ranks) {
-    char address[32], message[COMM_MESSAGE_BYTES];
-    snprintf(address, sizeof(address), "127.0.0.1:%d", 20000 + getpid() % 20000);
-    int32_t rank = 0;
-    for (int32_t i = 1; i < ranks && rank == 0; i++) {
+static int run_tcp(int32_t ranks, bool only_sockets) {
+    char own[32], message[COMM_MESSAGE_BYTES];
+    const char *told = getenv("RANK"), *address = getenv("ADDRESS");
+    int32_t rank = told ? atoi(told) : 0;
+    snprintf(own, sizeof(own), "127.0.0.1:%d", 20000 + getpid() % 20000);
+    for (int32_t i = 1; i < ranks && rank == 0 && !told; i++) {
         rank = fork() == 0 ? i : 0;
     }
-    CommTcpOptions options = {
-        .rank = rank, .n_ranks = ranks, .addresses = address, .listener = -1, .job_key = "bench"};
+    CommTcpOptions options = {.rank = rank,
+                              .n_ranks = ranks,
+                              .addresses = address ? address : own,
+                              .listener = -1,
+                              .job_key = "bench",
+                              .only_sockets = only_sockets};
     Comm *comm;
     if (comm_tcp_create(&allocator, &options, &comm, message) != DLC_OK) {
         fprintf(stderr, "%s\n", message);
@@ -123,7 +130,8 @@ int main(int argc, char **argv) {
     n_bytes = argc > 4 ? atoll(argv[3]) : 0;
     n_calls = argc > 4 ? atoi(argv[4]) : 0;
     if (ranks < 1 || ranks > MOST_RANKS || n_bytes < 1 || n_calls < 1) {
-        fprintf(stderr, "usage: comm_bench local|tcp|mpi RANKS BYTES CALLS [f32|bf16|f16]\n");
+        fprintf(stderr,
+                "usage: comm_bench local|tcp|sockets|mpi RANKS BYTES CALLS [f32|bf16|f16]\n");
         return 2;
     }
     if (argc > 5) {
@@ -131,7 +139,8 @@ int main(int argc, char **argv) {
                 : strcmp(argv[5], "f16") == 0 ? PLAN_F16
                                               : PLAN_F32;
     }
-    return strcmp(argv[1], "tcp") == 0   ? run_tcp(ranks)
-           : strcmp(argv[1], "mpi") == 0 ? run_mpi()
-                                         : run_local(ranks);
+    bool only_sockets = strcmp(argv[1], "sockets") == 0;
+    return only_sockets || strcmp(argv[1], "tcp") == 0 ? run_tcp(ranks, only_sockets)
+           : strcmp(argv[1], "mpi") == 0               ? run_mpi()
+                                                       : run_local(ranks);
 }

@@ -50,6 +50,7 @@ def ways(single, ranks, whole):
     """Each gives its step time, in seconds."""
     yield "local", lambda: seconds(bench(ranks, whole, ["--device", "cpu*2", "--threads", "2"]))
     yield "tcp", lambda: seconds(bench(ranks, whole, ["--processes", "2", "--threads", "1"]))
+    yield "sockets", lambda: seconds(bench(ranks, whole, ["--processes", "2", "--threads", "1", "--transport", "sockets"]))
     if launcher():
         yield "mpi", lambda: seconds(bench(ranks, whole, ["--threads", "1"], before=launcher()))
 
