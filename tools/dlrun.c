@@ -17,6 +17,8 @@ static const CliOption run_table[] = {
      "another ZeRO level than the plan's, 0 to 3: compiles it anew"},
     {"--exchange", NULL, CLI_TEXT, offsetof(RunOptions, exchange), 0, "TYPE",
      "send gradients as f32 or bf16, unlike the plan: compiles it anew"},
+    {"--sequence", NULL, CLI_TEXT, offsetof(RunOptions, sequence), 0, "WHEN",
+     "rows between products that model cuts: on, off, auto, unlike the plan: compiles it anew"},
     {"--threads", NULL, CLI_INT, offsetof(RunOptions, threads), 1, "N",
      "CPU threads (results do not depend on it)"},
     {"--seed", NULL, CLI_INT, offsetof(RunOptions, seed), 0, "N",
@@ -173,6 +175,7 @@ int opened_session(Opened *opened, const CliCommand *command, const RunOptions *
                 : run->zero[0] > '0' ? run->zero[0] - '0'
                                      : DLC_ZERO_OFF,
         .exchange = run->exchange,
+        .sequence = run->sequence,
     };
     dlc_status status = dlc_session_create(opened->plan, &options, &opened->session);
     return status == DLC_OK ? 0 : cli_failed(command, opened->context, status);

@@ -12,7 +12,7 @@ int dlrun_bench(int argc, char **argv);
 
 /* Options that every command which opens a session has. */
 typedef struct RunOptions {
-    const char *device, *poison, *arena, *trace, *journal, *mesh, *zero, *exchange;
+    const char *device, *poison, *arena, *trace, *journal, *mesh, *zero, *exchange, *sequence;
     CliList bindings;
     int64_t threads, seed;
     int64_t check_replicas; /* steps; 0: the usual */

@@ -602,8 +602,9 @@ typedef struct dlc_session_options {
      * from its portable part, and a note is logged. NULL and 0: the plan's own. */
     const char *mesh;
     int zero;
-    /* Likewise another type in which gradients are sent, as dlc_compile_options.exchange. */
-    const char *exchange;
+    /* Likewise another type in which gradients are sent, and whether rows between products are cut,
+     * as dlc_compile_options has them. */
+    const char *exchange, *sequence;
     int rows; /* a dlc_rows; without a communicator what is given is whole */
 } dlc_session_options;
 

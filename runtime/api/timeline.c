@@ -1,6 +1,7 @@
 /* See timeline.h. All ranks go through the commands together, each with a clock of its own: work
  * takes as long as the slower of its arithmetic and its memory traffic, an exchange begins when the
- * last of its group has come. */
+ * last of its group has come. What goes on beside other work has a clock of its own a rank, and
+ * commands that wait for it come after it. */
 #include "runtime/api/timeline.h"
 
 #include "ir/base/checked.h"
@@ -14,7 +15,8 @@ static const TimelineDevice devices[] = {
      .bytes = 20e9,
      .launch = 2e-6,
      .sent = 10e9,
-     .seconds_met = 10e-6},
+     .seconds_met = 10e-6,
+     .goes_on = true},
     {.name = "cuda",
      .flops = 50e12,
      .bytes = 3e12,
@@ -95,27 +97,76 @@ static void spans_of(const Timeline *timeline, const Layout *layout, const uint8
     }
 }
 
-/* Gives the spans their times. */
-static void clocks_run(Timeline *timeline) {
-    double clock[TIMELINE_RANKS] = {0}, met[TIMELINE_RANKS];
-    const PlanCommand *commands = timeline->tables->commands + timeline->entry->first_command;
-    for (int64_t s = 0; s < timeline->n_spans; s++) {
-        const PlanCommand *command = &commands[timeline->spans[s].command];
-        for (int64_t r = 0; r < timeline->n_ranks; r++) {
-            met[r] = clock[r];
-            if (command->kind != PLAN_COLLECTIVE) {
-                continue;
-            }
-            MeshGroup group = timeline->tables->collectives[command->collective].group;
-            for (int64_t k = 0; k < mesh_group_ranks(&timeline->shape, group); k++) {
-                met[r] = larger(met[r], clock[mesh_member(&timeline->shape, group, r, k)]);
-            }
+/* Clocks of the ranks. */
+typedef struct Clocks {
+    double work[TIMELINE_RANKS];   /* of the host and queue 0 */
+    double beside[TIMELINE_RANKS]; /* of exchanges that go on */
+    double *events;                /* [n_ranks][n_events]: when what they stand for is done */
+} Clocks;
+
+static bool goes_on(const Timeline *timeline, const PlanCommand *command) {
+    return timeline->device->goes_on && command->kind == PLAN_COLLECTIVE && command->queue > 0;
+}
+
+static void events_await(const Timeline *timeline, const PlanCommand *command, Clocks *clocks) {
+    for (int64_t r = 0; r < timeline->n_ranks; r++) {
+        const double *events = clocks->events + r * timeline->entry->n_events;
+        for (int32_t w = 0; w < command->n_waits; w++) {
+            double done = events[timeline->tables->waits[command->first_wait + w]];
+            clocks->work[r] = larger(clocks->work[r], done);
         }
-        for (int64_t r = 0; r < timeline->n_ranks; r++) {
-            TimelineSpan *span = &timeline->spans[r * timeline->n_spans + s];
-            span->start = met[r];
-            clock[r] = span->end = met[r] + span->end;
-            timeline->end = larger(timeline->end, clock[r]);
+    }
+}
+
+/* When the rank may begin it: of an exchange, when all of its group may. */
+static double beginning(const Timeline *timeline, const PlanCommand *command, const Clocks *clocks,
+                        int64_t rank) {
+    bool beside = goes_on(timeline, command);
+    double met = clocks->work[rank];
+    if (command->kind != PLAN_COLLECTIVE) {
+        return met;
+    }
+    MeshGroup group = timeline->tables->collectives[command->collective].group;
+    for (int64_t k = 0; k < mesh_group_ranks(&timeline->shape, group); k++) {
+        int64_t other = mesh_member(&timeline->shape, group, rank, k);
+        met = larger(met, clocks->work[other]);
+        met = beside ? larger(met, clocks->beside[other]) : met;
+    }
+    return met;
+}
+
+static void span_run(Timeline *timeline, int64_t s, Clocks *clocks) {
+    const PlanCommand *command =
+        &timeline->tables->commands[timeline->entry->first_command + timeline->spans[s].command];
+    double met[TIMELINE_RANKS];
+    for (int64_t r = 0; r < timeline->n_ranks; r++) {
+        met[r] = beginning(timeline, command, clocks, r);
+    }
+    for (int64_t r = 0; r < timeline->n_ranks; r++) {
+        TimelineSpan *span = &timeline->spans[r * timeline->n_spans + s];
+        bool beside = goes_on(timeline, command);
+        span->start = met[r];
+        span->end += met[r];
+        *(beside ? &clocks->beside[r] : &clocks->work[r]) = span->end;
+        timeline->end = larger(timeline->end, span->end);
+        if (beside && command->signal >= 0) {
+            clocks->events[r * timeline->entry->n_events + command->signal] = span->end;
+        }
+    }
+}
+
+/* Gives the spans their times. */
+static void clocks_run(Timeline *timeline, double *events) {
+    Clocks clocks = {.events = events};
+    int64_t s = 0;
+    for (int32_t i = 0; i < timeline->entry->n_commands; i++) {
+        const PlanCommand *command =
+            &timeline->tables->commands[timeline->entry->first_command + i];
+        if (command->queue == 0) {
+            events_await(timeline, command, &clocks);
+        }
+        if (does_work(command)) {
+            span_run(timeline, s++, &clocks);
         }
     }
 }
@@ -147,14 +198,18 @@ static dlc_status reckon(const dlc_plan *plan, Timeline *timeline, const int64_t
     uint8_t *phases = memory_new(allocator, (size_t)entry->n_commands, 1);
     timeline->spans = memory_new(allocator, (size_t)(timeline->n_ranks * timeline->n_spans),
                                  sizeof(TimelineSpan));
-    dlc_status status = phases && timeline->spans ? DLC_OK : context_out_of_memory(plan->context);
+    double *events =
+        memory_new(allocator, (size_t)(timeline->n_ranks * (entry->n_events + 1)), sizeof(*events));
+    dlc_status status =
+        phases && timeline->spans && events ? DLC_OK : context_out_of_memory(plan->context);
     for (int64_t r = 0; r < timeline->n_ranks && status == DLC_OK; r++) {
         status = rank_reckon(plan, timeline, r, given, phases);
     }
     if (status == DLC_OK) {
-        clocks_run(timeline);
+        clocks_run(timeline, events);
     }
     memory_free(allocator, phases);
+    memory_free(allocator, events);
     return status;
 }
 

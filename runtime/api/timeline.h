@@ -14,6 +14,7 @@ typedef struct TimelineDevice {
     double flops, bytes;      /* a second: arithmetic, memory traffic */
     double launch;            /* seconds of a command beside its work */
     double sent, seconds_met; /* of an exchange: bytes a second, and seconds beside them */
+    bool goes_on;             /* exchanges of a further queue, beside other work */
 } TimelineDevice;
 
 /* A command that does work; one in a loop is there once, as long as all its turns. */

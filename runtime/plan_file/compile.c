@@ -121,7 +121,8 @@ dlc_status plan_retarget(dlc_context *context, const char *ir, const char *targe
                                    .n_targets = 1,
                                    .flags = DLC_COMPILE_INPUT_IR | flags,
                                    .zero = wanted ? wanted->zero : 0,
-                                   .exchange = wanted ? wanted->exchange : NULL};
+                                   .exchange = wanted ? wanted->exchange : NULL,
+                                   .sequence = wanted ? wanted->sequence : NULL};
     return compile_on(context, ir, strlen(ir), &options, wanted ? wanted->axes : NULL, out);
 }
 

@@ -12,7 +12,7 @@ dlc_status compile_text(dlc_context *context, const char *text, size_t length,
 typedef struct WantedMesh {
     const char *axes; /* "data=*" */
     int zero;
-    const char *exchange;
+    const char *exchange, *sequence;
 } WantedMesh;
 /* IR text -> plan for a target ("cpu:native"), on a mesh (NULL: the IR's own), with flags of
  * dlc_compile_options. */

@@ -103,7 +103,7 @@ enum { MESH_TEXT_BYTES = 512 };
 
 /* Whether the options say how the ranks of a mesh share the work. */
 static bool says_how(const dlc_session_options *options) {
-    return options->zero != 0 || options->exchange != NULL;
+    return options->zero != 0 || options->exchange || options->sequence;
 }
 
 /* The mesh that the session is to have where that is not the plan's, else NULL. own: holds the
@@ -188,15 +188,17 @@ static dlc_status mesh_make(dlc_session *session, const DeviceOps *ops,
         return DLC_OK;
     }
     if (options->mesh || says_how(options)) {
-        snprintf(why, sizeof(why), "the mesh %.200s%s%s%s is asked for", mesh,
+        snprintf(why, sizeof(why), "the mesh %.200s%s%s%.8s%s%.8s is asked for", mesh,
                  options->zero != 0 ? " with a ZeRO level" : "",
                  options->exchange ? " with gradients sent in " : "",
-                 options->exchange ? options->exchange : "");
+                 options->exchange ? options->exchange : "",
+                 options->sequence ? " with sequence " : "",
+                 options->sequence ? options->sequence : "");
     } else {
         snprintf(why, sizeof(why), "%d ranks are to share the work of a plan for one",
                  (int)session->n_all);
     }
-    const WantedMesh wanted = {mesh, options->zero, options->exchange};
+    const WantedMesh wanted = {mesh, options->zero, options->exchange, options->sequence};
     dlc_status status = retarget(session, ops, &wanted, why);
     if (status == DLC_OK && lacks_mesh(session)) {
         return context_fail(session->context, DLC_ERROR_MISMATCH,

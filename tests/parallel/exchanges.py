@@ -166,6 +166,23 @@ def asked():
     expect("asked", found, halves_of_both())
 
 
+def renewed():
+    """dlrun cuts them otherwise than the plan: it is compiled anew, and trains as before."""
+    program = kit.Program("gpt2")
+    data = "train=" + kit.write_data(program, "gpt2.npz", 8)
+    options = ["--batch", "4", "--steps", "2"]
+    kit.run([kit.DLC, program.path, "--float", "f64", "--mesh", "model=2", "--sequence", "off", "-o", "off.plan", "--quiet"])
+    log, text, _ = kit.trained("off.plan", data, 2, "off", options)
+    again, renewed_text, _ = kit.trained("off.plan", data, 2, "on", options + ["--sequence", "on"])
+    note = "off.plan: compiled anew for cpu: the mesh model=2 with sequence on is asked for\n"
+    if note in text or note not in renewed_text:
+        raise kit.Failure("says\n%s" % renewed_text)
+    kit.same_log(log, again, 1e-10, keys=["loss"])
+    _, err = kit.run([kit.DLRUN, "train", "off.plan", "--data", data, "--device", "cpu*2", "--sequence", "yes"] + options, code=1)
+    if 'sequence is "auto", "on" or "off", not "yes"' not in err:
+        raise kit.Failure("dlrun says\n%s" % err)
+
+
 def line(name, bindings, ranks):
     """Of dlrun inspect: {"KIND over AXES of TYPE": (calls, elements)} of the training entry, and its first line."""
     command = [kit.DLRUN, "inspect", "ranks.plan", "--ranks", str(ranks)] + [part for text in bindings for part in ("-D", text)]
@@ -323,7 +340,7 @@ def beside():
 
 
 CASES = {"explained": explained, "beside": beside, "data": data, "zero": zero, "model": model, "both": both, "inspected": inspected, "loops": loops}
-CASES.update({"sequence": sequence, "asked": asked})
+CASES.update({"sequence": sequence, "asked": asked, "renewed": renewed})
 for network in ("encoder_decoder", "char_lstm", "resnet18", "gpt2"):
     CASES[network] = lambda network=network: counts(network)
 

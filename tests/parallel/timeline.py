@@ -67,6 +67,25 @@ def shown(count):
     return "%.2f KiB" % (count / 1024) if count < 1 << 20 else "%.2f MiB" % (count / (1 << 20))
 
 
+LEAST = 0.8 + TOLERANCE  # the width of an exchange
+
+
+def at_once(bars):
+    for a, b in zip(bars, bars[1:]):
+        if a[2] > b[1] + TOLERANCE and a[2] - a[1] > LEAST:
+            raise kit.Failure("%s and %s at once" % (a, b))
+
+
+def beside():
+    """Gradients travel under the backward pass."""
+    root = drawing("resnet18", ["--mesh", "data=2"])
+    readable(root)
+    work, exchanges = rows(root)[0]
+    under = [one for one, left, right in exchanges if right - left > LEAST and any(a < right - TOLERANCE and left < b - TOLERANCE for _, a, b in work)]
+    if len(under) < 8:
+        raise kit.Failure("%d of %d exchanges go on under work" % (len(under), len(exchanges)))
+
+
 def ranks():
     options = ["--mesh", "data=2,model=2"]
     root = drawing("gpt2", options)
@@ -79,10 +98,8 @@ def ranks():
     for work, exchanges in drawn:
         if [one for one, *_ in exchanges] != [one for one, *_ in drawn[0][1]] or not exchanges:
             raise kit.Failure("ranks exchange otherwise: %s" % exchanges)
-        bars = sorted(work + exchanges, key=lambda bar: bar[1])
-        for a, b in zip(bars, bars[1:]):
-            if a[2] > b[1] + TOLERANCE and a[2] - a[1] > 0.8 + TOLERANCE:  # the least width of an exchange
-                raise kit.Failure("%s and %s at once" % (a, b))
+        for bars in (work, exchanges):
+            at_once(sorted(bars, key=lambda bar: bar[1]))
         middle = []
         for phase in ("forward", "backward", "update"):
             bars = [(right - left, (left + right) / 2) for one, left, right in work if one == phase]
@@ -135,4 +152,4 @@ def others():
         raise kit.Failure("65 ranks: %s" % err)
 
 
-kit.main({"ranks": ranks, "uneven": uneven, "others": others})
+kit.main({"beside": beside, "ranks": ranks, "uneven": uneven, "others": others})
