@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -495,6 +496,7 @@ int cli_log_close(const CliCommand *command, FILE *log, const char *path, int co
 }
 
 void cli_begin(void) {
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit of its size is a write that fails */
     for (int fd = 0; fd <= 2; fd++) {
         /* Opened the wrong way round: reading or writing it fails as it did when it was closed. */
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) {

@@ -510,7 +510,8 @@ DLC_API DLC_MUST_USE dlc_status dlc_communicator_create(dlc_context *context,
  * and ends it, after the communicator was destroyed on all ranks: its ranks, in its order.
  * mpi_comm: the address of his MPI_Comm, `mpi_comm_bytes` its sizeof. It is duplicated, once for
  * each MPI_Comm, and may be freed afterwards. Of the options job, meet_seconds and silence_seconds
- * count; NULL: the usual. DLC_ERROR_UNSUPPORTED, with what was expected and found: no MPI is
+ * count, the second once MPI has duplicated it, which waits until all ranks call this; NULL: the
+ * usual. DLC_ERROR_UNSUPPORTED, with what was expected and found: no MPI is
  * loaded, or one of which this library has no module; it is not started, has ended, or allows fewer
  * threads; the MPI_Comm has another size than that MPI's, is MPI_COMM_NULL or an intercommunicator.
  */

@@ -77,6 +77,21 @@ dlc_status session_call_begin(dlc_session *session) {
 /* What a rank has come to, and above it how many rows it brings and one more; 0: it says none. */
 enum { TOLD_STATUS = 0xff, TOLD_ROWS = 1 << 8 };
 
+/* Ranks that are given their own rows, and ranks that are given all, do not go on alike. */
+static dlc_status same_rows(dlc_session *session) {
+    bool first = session->told[0] >= TOLD_ROWS;
+    for (int32_t r = 1; r < session->n_all; r++) {
+        if ((session->told[r] >= TOLD_ROWS) != first) {
+            return context_fail(session->context, DLC_ERROR_MISMATCH,
+                                "ranks differ in dlc_session_options.rows: rank %d brings %s, rank "
+                                "0 %s; it is the same on all",
+                                (int)r, first ? "the whole batch" : "its own rows",
+                                first ? "its own rows" : "the whole batch");
+        }
+    }
+    return DLC_OK;
+}
+
 static dlc_status agree(dlc_session *session, dlc_status status, int64_t rows) {
     char text[CONTEXT_ERROR_BYTES] = "";
     int32_t from = -1;
@@ -91,7 +106,7 @@ static dlc_status agree(dlc_session *session, dlc_status status, int64_t rows) {
     int64_t own = (int64_t)status + (rows + 1) * TOLD_ROWS;
     dlc_status met = lowest(session, own, TOLD_STATUS, "how all have fared", &from, &value);
     if (met != DLC_OK || from < 0) {
-        return met;
+        return met == DLC_OK ? same_rows(session) : met;
     }
     met = text_tell(session, from, text, sizeof(text));
     if (met != DLC_OK) {

@@ -163,6 +163,17 @@ def full_disk():
         subprocess.run(["umount", "small"], check=True)
 
 
+def file_limit():
+    """A file may not become as large as the weights: a write that fails, on one device and on ranks, and no signal."""
+    digits = processes.Digits(rows=66, batch=22, count=2)
+    for device in ("cpu", "cpu*3"):
+        command = digits.train("limited", "--device", device, evaluates=False)
+        _, err = processes.done(["bash", "-c", 'ulimit -f 4; exec "$@"', "limited"] + command, code=1)
+        processes.says(err, "File too large")
+        if os.path.exists("limited.safetensors"):
+            raise kit.Failure("there are weights")
+
+
 def killed_saving():
     """Case 22: a rank is killed at some point of a run that saves after every step: the next run goes on from a whole checkpoint, and says which."""
     digits = processes.Digits(rows=66, batch=22, count=60)
@@ -189,6 +200,6 @@ def killed_saving():
     kit.same_bytes("once.safetensors", "last.safetensors")
 
 
-CASES = {case.__name__: case for case in (other_ranks, one_file, failed_write, damaged, full_disk, killed_saving)}
+CASES = {case.__name__: case for case in (other_ranks, one_file, failed_write, damaged, full_disk, file_limit, killed_saving)}
 if __name__ == "__main__":
     kit.main(CASES)

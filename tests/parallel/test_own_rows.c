@@ -431,8 +431,7 @@ static void test_mistakes(void **state) {
     (void)state;
     static const char *const said[MISTAKES] = {
         ("rank 2 brings 4 rows, where its part is 3: the batch of 'm.train' is fixed at 6 rows, "
-         "and "
-         "all ranks bring 7"),
+         "and all ranks bring 7"),
         "rank 3 brings 2 rows, rank 2 3: they compute the same rows, and bring the same",
         "input 'label' has 2 rows, input 'x' 3: a rank brings as many of each",
         "input 'x' holds nan in row 0 at [0, 0]"};

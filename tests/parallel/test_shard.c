@@ -173,7 +173,7 @@ static void choose_hint(Func *func, uint64_t *random) {
             strcat(text, i == axis ? "model" : "_");
         }
         Builder b = builder_before(op);
-        op->operands[0] = b_shard_hint(&b, x, text);
+        op->operands[0] = b_shard_hint(&b, x, context_intern(func->module->context, text));
         return;
     }
 }
