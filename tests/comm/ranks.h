@@ -4,6 +4,7 @@
 #define DLC_TESTS_COMM_RANKS_H
 
 #include "runtime/comm/comm.h"
+#include <stdatomic.h>
 
 enum { MOST_RANKS = 8, PROBLEM_BYTES = 1600 };
 
@@ -12,10 +13,10 @@ struct Rank {
     Comm *comm;
     Rank *all;
     int32_t rank, n;
-    uint64_t seed;    /* the same on all */
-    int number;       /* what the test wants to tell them */
-    bool dies, stops; /* of processes: set before the body kills or stops itself */
-    double when;      /* what the test wants to tell the others */
+    uint64_t seed;        /* the same on all */
+    int number;           /* what the test wants to tell them */
+    bool dies, stops;     /* of processes: set before the body kills or stops itself */
+    _Atomic(double) when; /* what the test wants to tell the others */
     char problem[PROBLEM_BYTES];
 };
 

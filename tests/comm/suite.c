@@ -114,13 +114,14 @@ static void body_ahead(Rank *rank) {
     for (int i = 0; i < CALLS; i++) {
         calls[i] = (CommCall){.kind = COMM_BARRIER, .name = names[i]};
     }
-    const volatile double *when = &rank->all[1].when;
+    const _Atomic(double) *when = &rank->all[1].when;
     double deadline = clock_seconds() + 20;
     for (int i = 0; i < CALLS && rank->rank == 0; i++) {
         expect_ok(rank, comm_start(rank->comm, &calls[i], &requests[i]), "start");
     }
     for (int i = 0; i < CALLS; i++) {
-        while (rank->rank == 0 && i == rank->number && *when == 0 && clock_seconds() < deadline) {
+        while (rank->rank == 0 && i == rank->number && atomic_load(when) == 0 &&
+               clock_seconds() < deadline) {
             nap(200);
         }
         dlc_status status =
