@@ -56,7 +56,7 @@ typedef struct MeshLayout {
     int64_t microbatches;   /* 0: not said */
     int64_t zero;           /* level, 0 to 3 */
     MeshSequence sequence;
-    const char *exchange;   /* the type in which gradients are sent ("bf16"); NULL: their own */
+    const char *exchange; /* the type in which gradients are sent ("bf16"); NULL: their own */
 } MeshLayout;
 
 /* Why something is no part of a layout. */
