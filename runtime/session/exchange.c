@@ -98,9 +98,9 @@ dlc_status exchange_call(Rank *rank, const CommCall *call) {
     return status;
 }
 
-static bool overlap(const CommBuffer *buffer, int64_t in_bytes, int64_t out_bytes) {
-    const uint8_t *in = buffer->in, *out = buffer->out;
-    return in_bytes > 0 && out_bytes > 0 && in < out + out_bytes && out < in + in_bytes;
+bool exchange_overlap(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes) {
+    const uint8_t *one = a, *other = b;
+    return a_bytes > 0 && b_bytes > 0 && one < other + b_bytes && other < one + a_bytes;
 }
 
 /* Bytes of ref `r` of the collective; its layout has found them sound. */
@@ -185,7 +185,8 @@ static bool apart(const Rank *rank, const Layout *layout, const PlanCommand *com
     for (int32_t r = 0; r < command->n_refs; r += 2) {
         const CommBuffer *buffer = &rank->exchanged[r / 2];
         bool same = combined && buffer->in == buffer->out;
-        if (!same && overlap(buffer, rank->exchanged_bytes[r + 1], rank->exchanged_bytes[r])) {
+        if (!same && exchange_overlap(buffer->in, rank->exchanged_bytes[r + 1], buffer->out,
+                                      rank->exchanged_bytes[r])) {
             return false;
         }
     }

@@ -359,6 +359,8 @@ CommBuffer exchange_buffer(const Layout *layout, const PlanCommand *command, int
 /* Bytes of staging memory that the collective takes where the device's memory is not the host's.
  * False: beyond 64 bits. */
 bool exchange_staging(const Layout *layout, const PlanCommand *command, int64_t *out);
+/* Whether two stretches of memory have a byte in common. */
+bool exchange_overlap(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes);
 /* The call of a collective, the running entry's command, on its refs' addresses, whose sizes are
  * those of the layout; its buffers and their bytes are Rank.exchanged and .exchanged_bytes. */
 dlc_status exchange_prepare(Rank *rank, const Layout *layout, const PlanCommand *command,

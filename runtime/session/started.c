@@ -145,11 +145,6 @@ dlc_status started_end(Rank *rank, dlc_status status) {
 
 /* -- Starting */
 
-static bool share_memory(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes) {
-    const uint8_t *one = a, *other = b;
-    return a_bytes > 0 && b_bytes > 0 && one < other + b_bytes && other < one + a_bytes;
-}
-
 /* Whether one writes what the other reads or writes. */
 static bool conflict(const Started *a, const Started *b) {
     for (int32_t i = 0; i < a->call.n_buffers; i++) {
@@ -158,9 +153,9 @@ static bool conflict(const Started *a, const Started *b) {
         for (int32_t k = 0; k < b->call.n_buffers; k++) {
             const CommBuffer *y = &b->buffers[k];
             const int64_t *y_bytes = b->bytes + 2 * k;
-            if (share_memory(x->out, x_bytes[0], y->out, y_bytes[0]) ||
-                share_memory(x->out, x_bytes[0], y->in, y_bytes[1]) ||
-                share_memory(x->in, x_bytes[1], y->out, y_bytes[0])) {
+            if (exchange_overlap(x->out, x_bytes[0], y->out, y_bytes[0]) ||
+                exchange_overlap(x->out, x_bytes[0], y->in, y_bytes[1]) ||
+                exchange_overlap(x->in, x_bytes[1], y->out, y_bytes[0])) {
                 return true;
             }
         }

@@ -21,16 +21,6 @@ static socklen_t address_make(const PassName *name, struct sockaddr_un *out) {
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-static int failed(int made, char *why, const char *what) {
-    char text[96];
-    int reason = errno;
-    snprintf(why, PASS_WHY_BYTES, "%s: %s", what, strerror_r(reason, text, sizeof(text)));
-    if (made >= 0) {
-        close(made);
-    }
-    return -1;
-}
-
 static bool is_own_user(int socket) {
     struct ucred other;
     socklen_t n = sizeof(other);
@@ -45,14 +35,14 @@ int pass_listen(PassName *name, char *why) {
     struct sockaddr_un address;
     *name = (PassName){{0, 0}};
     if (getrandom(name, sizeof(*name), 0) != (ssize_t)sizeof(*name)) {
-        return failed(-1, why, "getrandom");
+        return segment_failed(-1, why, "getrandom");
     }
     int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     socklen_t length = address_make(name, &address);
     if (made < 0 || bind(made, (struct sockaddr *)&address, length) != 0 ||
         listen(made, SOMAXCONN) != 0) {
         *name = (PassName){{0, 0}};
-        return failed(made, why, "a Unix socket that listens");
+        return segment_failed(made, why, "a Unix socket that listens");
     }
     return made;
 }
@@ -63,10 +53,11 @@ int pass_connect(const PassName *name, char *why) {
     socklen_t length = address_make(name, &address);
     if (made < 0 || connect(made, (struct sockaddr *)&address, length) != 0) {
         bool is_apart = made >= 0 && errno == ECONNREFUSED;
-        return failed(made, why,
-                      is_apart ? "it is on another host, or in a container with a network of its "
-                                 "own"
-                               : "its Unix socket");
+        return segment_failed(
+            made, why,
+            is_apart ? "it is on another host, or in a container with a network of its "
+                       "own"
+                     : "its Unix socket");
     }
     if (!is_own_user(made)) {
         snprintf(why, PASS_WHY_BYTES, "it belongs to another user");

@@ -3,11 +3,13 @@
 #ifndef DLC_RUNTIME_COMM_MEMORY_PASS_H
 #define DLC_RUNTIME_COMM_MEMORY_PASS_H
 
+#include "runtime/comm/memory/segment.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PASS_MOST = 2, PASS_WHY_BYTES = 240 };
+enum { PASS_MOST = 2, PASS_WHY_BYTES = SEGMENT_WHY_BYTES };
 
 /* Where a process listens: by chance, so that none is there twice; all 0: it does not. */
 typedef struct PassName {

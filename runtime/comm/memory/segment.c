@@ -19,7 +19,7 @@
 static const long memory_magic = 0x01021994; /* TMPFS_MAGIC: memfds are of it */
 static const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
-static int failed(int made, char *why, const char *what) {
+int segment_failed(int made, char *why, const char *what) {
     char text[96];
     int reason = errno;
     snprintf(why, SEGMENT_WHY_BYTES, "%s: %s", what, strerror_r(reason, text, sizeof(text)));
@@ -56,7 +56,7 @@ int segment_make(size_t bytes, char *why) {
     }
     int made = memfd_create("dlc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (made < 0) {
-        return failed(made, why, "memfd_create");
+        return segment_failed(made, why, "memfd_create");
     }
     int reason = posix_fallocate(made, 0, (off_t)bytes);
     if (reason != 0) {
@@ -64,9 +64,9 @@ int segment_make(size_t bytes, char *why) {
         snprintf(what, sizeof(what), "shared memory of %zu bytes is wanted, and not to be had",
                  bytes);
         errno = reason;
-        return failed(made, why, what);
+        return segment_failed(made, why, what);
     }
-    return fcntl(made, F_ADD_SEALS, seals) == 0 ? made : failed(made, why, "F_ADD_SEALS");
+    return fcntl(made, F_ADD_SEALS, seals) == 0 ? made : segment_failed(made, why, "F_ADD_SEALS");
 }
 
 /* Whether it is memory of this size for as long as it is mapped. */
@@ -75,7 +75,7 @@ static bool is_sound(int descriptor, size_t bytes, char *why) {
     struct statfs system;
     int has = fcntl(descriptor, F_GET_SEALS);
     if (fstat(descriptor, &stat) != 0 || fstatfs(descriptor, &system) != 0) {
-        failed(-1, why, "fstat of what should be shared memory");
+        segment_failed(-1, why, "fstat of what should be shared memory");
     } else if (!S_ISREG(stat.st_mode) || system.f_type != memory_magic) {
         snprintf(why, SEGMENT_WHY_BYTES, "what should be shared memory is something else");
     } else if (stat.st_size < 0 || (uintmax_t)stat.st_size != bytes) {
@@ -95,7 +95,7 @@ void *segment_map(int descriptor, size_t bytes, char *why) {
     }
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (memory == MAP_FAILED) {
-        failed(-1, why, "mmap");
+        segment_failed(-1, why, "mmap");
         return NULL;
     }
     return memory;

@@ -7,6 +7,9 @@
 
 enum { SEGMENT_WHY_BYTES = 240 };
 
+/* Of a system call that has set errno: "WHAT: reason" to `why` (SEGMENT_WHY_BYTES); closes `made`
+ * where that is a descriptor. Returns -1. */
+int segment_failed(int made, char *why, const char *what);
 /* A descriptor of `bytes` bytes that are 0 and there (not only promised), which can neither shrink
  * nor grow; closed by the caller. -1: `why` (SEGMENT_WHY_BYTES) says the size wanted and had. */
 int segment_make(size_t bytes, char *why);
